@@ -1,0 +1,3 @@
+//! ringsan: a user-space iSCSI target.
+pub mod limits;
+pub mod wire;

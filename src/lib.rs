@@ -1,3 +1,15 @@
-//! ringsan: a user-space iSCSI target.
+//! ringsan: a user-space iSCSI target for Linux, thread-per-core.
+//!
+//! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
+//! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`session`] (RFC 7143, sans-I/O),
+//! [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the file and the command line's options).
+
+pub mod backend;
+pub mod config;
 pub mod limits;
+pub mod model;
+pub mod ring;
+pub mod scsi;
+pub mod session;
+pub mod shard;
 pub mod wire;

@@ -1,1 +1,57 @@
-//! Every bound.
+//! Every bound in one place, with const asserts on their relations. A peer can make ringsan use no more than these.
+
+/// Login, text and control PDUs carry at most this many data bytes from the initiator
+/// (RFC 7143 section 13.12: the default MaxRecvDataSegmentLength, in force until the login is done).
+pub const MAX_CONTROL_DATA_BYTES: usize = 8192;
+/// Bytes of text that one negotiation may add up to over PDUs with the C bit (RFC 7143 section 6.2 asks for 8192;
+/// 64 KiB during the security stage).
+pub const MAX_TEXT_BYTES: usize = 65_536;
+/// Request/response exchanges of one login or text negotiation.
+pub const MAX_TEXT_EXCHANGES: u32 = 64;
+/// MaxRecvDataSegmentLength that we declare: a 256 KiB write arrives as one PDU.
+pub const TARGET_MAX_RECV_BYTES: u32 = 262_144;
+/// The most that MaxBurstLength is negotiated to: what Linux offers (16 MiB less 1 KiB).
+pub const MAX_BURST_BYTES: u32 = 16_776_192;
+/// The most that FirstBurstLength is negotiated to.
+pub const FIRST_BURST_BYTES: u32 = 262_144;
+/// The most R2Ts outstanding for one task.
+pub const MAX_OUTSTANDING_R2T: u16 = 8;
+/// Non-immediate commands that one session may have open: the command window (Linux opens 128).
+pub const COMMAND_WINDOW: u32 = 128;
+/// Immediate commands that one session may have open besides; more are rejected with reason 6 (RFC 7143 4.2.2.1).
+pub const IMMEDIATE_COMMANDS: usize = 8;
+/// Task slots of a session.
+pub const TASKS_PER_SESSION: usize = COMMAND_WINDOW as usize + IMMEDIATE_COMMANDS;
+/// Connections of one session.
+pub const CONNECTIONS_PER_SESSION: usize = 8;
+/// Connections of one core, logged in or not.
+pub const CONNECTIONS_PER_CORE: usize = 4096;
+/// Connections of one core that have not finished their login.
+pub const HALF_OPEN_PER_CORE: usize = 256;
+/// Time from accept to the end of the login, milliseconds.
+pub const LOGIN_TIMEOUT_MS: u64 = 15_000;
+/// A connection silent for this long is asked with a NOP-In, milliseconds.
+pub const NOP_INTERVAL_MS: u64 = 15_000;
+/// A NOP-In unanswered for this long ends its connection, milliseconds.
+pub const NOP_TIMEOUT_MS: u64 = 15_000;
+/// Time that a clean shutdown gives initiators to log out, milliseconds.
+pub const SHUTDOWN_LOGOUT_MS: u64 = 2_000;
+/// The largest piece of LUN data that is moved in one buffer and one disk operation, bytes.
+pub const SLICE_BYTES: usize = 262_144;
+/// Bytes of I/O buffers of one core.
+pub const ARENA_BYTES: usize = 64 << 20;
+/// MAXIMUM TRANSFER LENGTH of one command, bytes (VPD B0): READ, WRITE, VERIFY with data.
+pub const MAX_TRANSFER_BYTES: u64 = 16 << 20;
+/// Logical units of one target.
+pub const LUNS_PER_TARGET: usize = 1024;
+/// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.
+pub const UNIT_ATTENTIONS: usize = 8;
+/// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.
+pub const MAX_PARAMETER_BYTES: usize = 65_536;
+
+const _: () = assert!(TARGET_MAX_RECV_BYTES as usize <= SLICE_BYTES);
+const _: () = assert!(FIRST_BURST_BYTES as usize <= SLICE_BYTES);
+const _: () = assert!(FIRST_BURST_BYTES <= MAX_BURST_BYTES);
+const _: () = assert!(MAX_BURST_BYTES < 1 << 24);
+const _: () = assert!(TASKS_PER_SESSION < 0xffff);
+const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));

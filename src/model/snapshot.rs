@@ -1,0 +1,72 @@
+//! The configuration as validated: which portals listen, which targets exist, what their logical units are made of.
+
+use super::names::IscsiName;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything that is served, as one immutable value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where to listen. All portals are one portal group, tag 1, unless they say otherwise.
+    pub portals: Vec<Portal>,
+    /// The targets.
+    pub targets: Vec<TargetSpec>,
+    /// Cores to run on, one executor each; empty: all that this process may use.
+    pub cores: Vec<usize>,
+    /// Microseconds that an active core polls before it sleeps; `None`: the default.
+    pub spin_us: Option<u32>,
+}
+
+/// An address that initiators connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portal {
+    /// The address listened on.
+    pub listen: SocketAddr,
+    /// What SendTargets answers instead (NAT, a guest's view of its host).
+    pub advertise: Option<SocketAddr>,
+    /// The portal group tag.
+    pub group_tag: u16,
+}
+
+/// One iSCSI target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSpec {
+    /// Its name.
+    pub name: IscsiName,
+    /// Its alias (TargetAlias), if any.
+    pub alias: Option<String>,
+    /// Its logical units, by LUN.
+    pub luns: Vec<LunSpec>,
+}
+
+/// One logical unit and the LUN it is found at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LunSpec {
+    /// The LUN, 0 to 16383.
+    pub number: u16,
+    /// What stores its blocks.
+    pub kind: LunKind,
+    /// Size in bytes; `None`: that of the existing file or device.
+    pub size_bytes: Option<u64>,
+    /// Logical block length in bytes: 512 or 4096.
+    pub block_bytes: u32,
+    /// Physical block length in bytes: a power of two multiple of `block_bytes`.
+    pub physical_block_bytes: u32,
+    /// Refuse writes.
+    pub readonly: bool,
+    /// Thin provisioned: UNMAP gives space back.
+    pub thin: bool,
+    /// Unit serial number (VPD 80); derived from target and LUN when absent.
+    pub serial: Option<String>,
+}
+
+/// What stores the blocks of a logical unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LunKind {
+    /// A regular file or a block device.
+    File(PathBuf),
+    /// Memory; gone at exit.
+    Ram,
+    /// Reads zeroes, forgets writes: for measuring everything else.
+    Null,
+}

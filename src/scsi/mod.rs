@@ -1,0 +1,16 @@
+//! The SCSI device server (SAM-5, SPC-4/5, SBC-3/4): turns a command of a nexus into a [`Plan`].
+//!
+//! Synchronous, does no I/O, sees no PDU. The shard carries out what a plan asks for and answers with its outcome.
+//! `opcode.rs` is the one table that knows the commands; dispatch, CDB validation and REPORT SUPPORTED OPERATION CODES
+//! all read it.
+//!
+//! - [`LogicalUnit`]: identity, geometry and rarely changing state of one logical unit; one value for the process, shared
+//!   by all cores behind an `Arc`. Its rare state sits behind a mutex that a command takes only when the unit's
+//!   generation has moved since that nexus last looked (one atomic load per command).
+//! - [`LuNexus`]: what one I_T_L nexus has pending (unit attentions, the generation it has seen); owned by the core of
+//!   the session.
+//! - [`Reply`]: scratch for parameter data and sense, one per core, reused.
+
+pub mod plan;
+
+pub use plan::{Command, MediumOp, Outcome, Plan, Reply};

@@ -1,0 +1,97 @@
+//! The seam between the device server and whoever carries its plans out.
+
+use crate::model::InitiatorPort;
+use crate::wire::Lun;
+
+/// One command as the device server sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// The whole CDB: 16 bytes, or more with an extended CDB AHS.
+    pub cdb: &'a [u8],
+    /// The LUN it is addressed to.
+    pub lun: Lun,
+    /// The initiator port it comes from.
+    pub initiator: &'a InitiatorPort,
+    /// All LUNs of the target that this nexus may see, ascending: for REPORT LUNS.
+    pub luns: &'a [u16],
+}
+
+/// What is to be done for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing more: this is the outcome. With GOOD, `Reply::data` is the Data-In (already cut to the allocation length).
+    Done(Outcome),
+    /// The parameter list of `len_bytes` is needed: collect that much Data-Out, then call `LogicalUnit::parameters`.
+    Parameters {
+        /// PARAMETER LIST LENGTH of the CDB, at most `limits::MAX_PARAMETER_BYTES`.
+        len_bytes: u32,
+    },
+    /// Work on the medium.
+    Medium(MediumOp),
+}
+
+/// Work on the medium. Ranges are checked against the capacity already; `blocks` is not zero unless said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediumOp {
+    /// READ: blocks to the initiator. `fua`: from the medium, not from a volatile cache.
+    Read { lba: u64, blocks: u32, fua: bool },
+    /// WRITE: blocks from the initiator. `fua`: durable before the status.
+    Write { lba: u64, blocks: u32, fua: bool },
+    /// WRITE AND VERIFY: as WRITE with `fua`; then read back, and compared when `compare`.
+    WriteVerify { lba: u64, blocks: u32, compare: bool },
+    /// VERIFY with BYTCHK 00: the blocks can be read.
+    Verify { lba: u64, blocks: u32 },
+    /// VERIFY with BYTCHK 01: blocks from the initiator equal those of the medium. With BYTCHK 11 (`one_block`) one block
+    /// is sent and compared with each of the range.
+    Compare { lba: u64, blocks: u32, one_block: bool },
+    /// WRITE SAME. One block comes from the initiator, or none (`no_data`: NDOB, zeroes).
+    WriteSame { lba: u64, blocks: u64, unmap: bool, anchor: bool, no_data: bool },
+    /// UNMAP of several ranges (LBA, blocks); they do not come from the hot path, so a list is fine.
+    Unmap { ranges: Vec<(u64, u64)> },
+    /// SYNCHRONIZE CACHE. `immed`: GOOD is answered when it has begun.
+    Flush { immed: bool },
+    /// PRE-FETCH: read ahead if that is of use; nothing to send.
+    Prefetch { lba: u64, blocks: u32 },
+    /// COMPARE AND WRITE: 2 x `blocks` come from the initiator; the first half is compared, the second written.
+    CompareAndWrite { lba: u64, blocks: u32, fua: bool },
+    /// ORWRITE(16): blocks from the initiator are OR-ed into the medium.
+    OrWrite { lba: u64, blocks: u32, fua: bool },
+    /// GET LBA STATUS: provisioning states from `lba` on; answered with at most `alloc_bytes`.
+    LbaStatus { lba: u64, alloc_bytes: u32 },
+}
+
+/// Status and sense of a finished command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// SAM status code: 0x00 GOOD, 0x02 CHECK CONDITION, ...
+    pub status: u8,
+    /// What REQUEST SENSE or autosense says; `None` with GOOD.
+    pub sense: Option<Sense>,
+}
+
+/// Sense: key, additional code and qualifier, information. Encoded to fixed or descriptor format by `scsi::sense`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sense {
+    /// Sense key.
+    pub key: u8,
+    /// ADDITIONAL SENSE CODE and QUALIFIER, as 0xAACC.
+    pub asc_ascq: u16,
+    /// INFORMATION field: an LBA, the offset of a miscompare, ...
+    pub information: Option<u64>,
+    /// SENSE KEY SPECIFIC: field pointer of ILLEGAL REQUEST (C/D, bit pointer, field) or progress indication.
+    pub specific: Option<[u8; 3]>,
+    /// Descriptor format (D_SENSE of the control mode page, or REQUEST SENSE with DESC).
+    pub descriptor_format: bool,
+}
+
+impl Outcome {
+    /// GOOD, no sense.
+    pub const GOOD: Outcome = Outcome { status: 0, sense: None };
+}
+
+/// Scratch for the parameter data of one command. One per core, reused: `data` keeps its capacity.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// Data-In of a `Plan::Done` with GOOD.
+    pub data: Vec<u8>,
+}

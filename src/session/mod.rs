@@ -1,0 +1,4 @@
+//! RFC 7143: login, the CmdSN window, tasks, data transfer, task management, recovery. Sans-I/O.
+
+pub mod params;
+pub mod seam;

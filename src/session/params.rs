@@ -1,0 +1,79 @@
+//! The negotiated values of a session and its connections, as plain numbers.
+//!
+//! Text is parsed once, at login (`login::negotiate`); from then on only these typed values exist. Lengths are bytes
+//! and are named by their receiver.
+
+/// What chapter 13 of RFC 7143 left both sides agreed upon, for one session and (digests, segment lengths) one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    /// HeaderDigest=CRC32C (RFC 7143 section 13.1).
+    pub header_digest: bool,
+    /// DataDigest=CRC32C (RFC 7143 section 13.1).
+    pub data_digest: bool,
+    /// MaxConnections (13.2).
+    pub max_connections: u16,
+    /// InitialR2T=Yes (13.10).
+    pub initial_r2t: bool,
+    /// ImmediateData=Yes (13.11).
+    pub immediate_data: bool,
+    /// MaxRecvDataSegmentLength that the initiator declared: what we may send in one PDU (13.12).
+    pub initiator_max_recv_bytes: u32,
+    /// MaxRecvDataSegmentLength that we declared: what we accept in one PDU (13.12).
+    pub target_max_recv_bytes: u32,
+    /// MaxBurstLength (13.13).
+    pub max_burst_bytes: u32,
+    /// FirstBurstLength (13.14).
+    pub first_burst_bytes: u32,
+    /// DefaultTime2Wait, seconds (13.15).
+    pub time2wait_s: u16,
+    /// DefaultTime2Retain, seconds (13.16).
+    pub time2retain_s: u16,
+    /// MaxOutstandingR2T (13.17).
+    pub max_outstanding_r2t: u16,
+    /// DataPDUInOrder (13.18).
+    pub data_pdu_in_order: bool,
+    /// DataSequenceInOrder (13.19).
+    pub data_sequence_in_order: bool,
+    /// ErrorRecoveryLevel (13.20).
+    pub error_recovery_level: u8,
+    /// TaskReporting (13.23).
+    pub task_reporting: TaskReporting,
+    /// iSCSIProtocolLevel (13.24).
+    pub protocol_level: u8,
+}
+
+/// TaskReporting (RFC 7143 section 13.23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskReporting {
+    /// RFC3720 semantics.
+    Rfc3720,
+    /// ResponseFence.
+    ResponseFence,
+    /// FastAbort.
+    FastAbort,
+}
+
+impl Default for Params {
+    /// The values of RFC 7143 chapter 13 that hold before any negotiation.
+    fn default() -> Self {
+        Params {
+            header_digest: false,
+            data_digest: false,
+            max_connections: 1,
+            initial_r2t: true,
+            immediate_data: true,
+            initiator_max_recv_bytes: 8192,
+            target_max_recv_bytes: 8192,
+            max_burst_bytes: 262_144,
+            first_burst_bytes: 65_536,
+            time2wait_s: 2,
+            time2retain_s: 20,
+            max_outstanding_r2t: 1,
+            data_pdu_in_order: true,
+            data_sequence_in_order: true,
+            error_recovery_level: 0,
+            task_reporting: TaskReporting::Rfc3720,
+            protocol_level: 1,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The seam between a session and the shard that drives it: events in, PDUs and events out. No payload bytes of LUN data
+//! pass through here, only references to them.
+
+use crate::wire::Bhs;
+
+/// A connection's slot in its session (not its CID).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnIx(pub u8);
+
+/// A task: slot of the session's slab in the low half, generation in the high half, so that a stale one is recognised.
+/// Also the Target Transfer Tag of its R2Ts, hence never 0xffffffff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TaskId(pub u32);
+
+impl TaskId {
+    /// Index into arrays of `limits::TASKS_PER_SESSION`.
+    #[inline]
+    pub fn slot(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+}
+
+/// Bytes of LUN data that the shard keeps: an opaque address to which the session only adds offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataRef(pub u64);
+
+impl DataRef {
+    /// The reference `bytes` further on.
+    #[inline]
+    #[must_use]
+    pub fn add(self, bytes: u32) -> DataRef {
+        DataRef(self.0.wrapping_add(u64::from(bytes)))
+    }
+}
+
+/// The data segment of a PDU to be sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// None.
+    None,
+    /// Copied by the outbox before it returns: sense, text, a NOP's echo.
+    Bytes(&'a [u8]),
+    /// `len` bytes of LUN data that stay where they are until sent.
+    Data {
+        /// Where.
+        at: DataRef,
+        /// How many.
+        len: u32,
+    },
+}
+
+impl Payload<'_> {
+    /// Bytes in it, without padding.
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::None => 0,
+            Payload::Bytes(b) => b.len(),
+            Payload::Data { len, .. } => *len as usize,
+        }
+    }
+    /// No bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where a session's PDUs go: the transmit side of the shard, or a vector in tests. Adds digests and padding. PDUs of one
+/// connection leave in the order they were queued.
+pub trait Outbox {
+    /// Queues one PDU. The header is complete (StatSN, ExpCmdSN and MaxCmdSN stamped, DataSegmentLength set).
+    fn pdu(&mut self, conn: ConnIx, bhs: &Bhs, payload: Payload<'_>);
+}
+
+/// Where the data segment of a PDU whose header has just arrived is to be put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dest {
+    /// Collect it and hand it to `Session::finish`: text, NOP-Out. At most `limits::MAX_CONTROL_DATA_BYTES`.
+    Gather,
+    /// Immediate data of a SCSI command, which becomes a task only in `Session::finish`: its transfer begins at offset 0
+    /// and is `edtl_bytes` long in all.
+    Immediate {
+        /// Expected Data Transfer Length.
+        edtl_bytes: u32,
+    },
+    /// Data-Out of a live task: goes to `offset` of its transfer.
+    Task {
+        /// Whose.
+        task: TaskId,
+        /// Buffer offset.
+        offset: u32,
+    },
+    /// Read over it: an aborted or failed task, a PDU that will be rejected.
+    Discard,
+}
+
+/// What a session asks of the shard. Taken from `Session::next_event` after each call that may raise some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A command was delivered in CmdSN order: plan it and run it. Once per task.
+    Execute(TaskId),
+    /// Write data has arrived without a gap up to `received_bytes` of the task's transfer. Only after its `Execute`.
+    DataOut {
+        /// Whose.
+        task: TaskId,
+        /// Contiguous bytes received from offset 0.
+        received_bytes: u32,
+    },
+    /// The task was aborted or its session is ending: stop it, drop its buffers, then call `Session::released`. No
+    /// response of it will be sent.
+    Abort(TaskId),
+    /// A task management function that reaches beyond this session, or has to wait for aborted tasks: carry it out, then
+    /// call `Session::tm_complete`. The tasks of this session that it aborts come as `Abort` before it.
+    TaskManagement(TmRequest),
+    /// Send what is queued on the connection, then close it.
+    Close {
+        /// Which.
+        conn: ConnIx,
+        /// Why, for the log.
+        reason: CloseReason,
+    },
+    /// The session is over: all its connections are to be closed. Nothing more will be asked of it.
+    Ended {
+        /// Why, for the log.
+        reason: CloseReason,
+    },
+}
+
+/// A task management function to be carried out by the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TmRequest {
+    /// Slot of the request, handed back in `tm_complete`.
+    pub id: u8,
+    /// Which function (RFC 7143 section 11.5.1).
+    pub function: crate::wire::TmFunction,
+    /// The logical unit it addresses.
+    pub lun: crate::wire::Lun,
+}
+
+/// Why a connection or session ends. For the log and the counters; `rule` names what a peer broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The initiator logged out.
+    Logout,
+    /// A newer login of the same initiator port replaced it (RFC 7143 sections 6.3.4, 6.3.5).
+    Reinstated,
+    /// No answer to a NOP-In.
+    NopTimeout,
+    /// No complete login in time.
+    LoginTimeout,
+    /// The login was refused.
+    LoginRefused,
+    /// The peer closed it or it broke.
+    Disconnected,
+    /// A digest did not match and recovery is not agreed upon.
+    Digest,
+    /// The peer broke a rule that ends the connection or session (RFC 7143 section 7.7).
+    Protocol(&'static str),
+    /// A reset that closes connections (TARGET COLD RESET).
+    Reset,
+    /// The server is shutting down.
+    Shutdown,
+}

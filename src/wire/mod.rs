@@ -15,12 +15,16 @@
 //! opcode); whether a flag, a length or a tag is permitted at this moment is for the session layer.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod ahs;
 pub mod bhs;
+pub mod digest;
+pub mod framer;
 pub mod ids;
 pub mod pdu;
 pub mod serial;
 
 pub use bhs::{BHS_LEN, Bhs, Opcode};
+pub use framer::{Frame, FrameError, Framer};
 pub use ids::{Cid, Isid, Itt, Lun, Tsih, Ttt};
 pub use pdu::*;
 pub use serial::{CmdSn, DataSn, R2tSn, StatSn};

@@ -22,6 +22,7 @@ pub mod framer;
 pub mod ids;
 pub mod pdu;
 pub mod serial;
+pub mod text;
 
 pub use bhs::{BHS_LEN, Bhs, Opcode};
 pub use framer::{Frame, FrameError, Framer};

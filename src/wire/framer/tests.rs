@@ -241,7 +241,7 @@ fn lengths_beyond_the_limits() {
 #[test]
 fn digests_begin_between_two_pdus_of_a_chunk() {
     let (login, command) = (Seen::new(0, 13, 3), Seen::new(0, 6, 1));
-    let mut bytes = stream(&[login.clone()], OFF);
+    let mut bytes = stream(std::slice::from_ref(&login), OFF);
     command.encode(ON, &mut bytes);
     let (mut framer, mut receiver, mut chunk) = (framer(OFF), Receiver::default(), &bytes[..]);
     receiver.take(framer.next(&mut chunk).unwrap());

@@ -131,3 +131,6 @@ pdus! {
     /// Reject.
     Reject = REJECT;
 }
+
+#[cfg(test)]
+mod tests;

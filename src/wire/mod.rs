@@ -9,8 +9,8 @@
 //! generator does the opposite with the same structs.
 //!
 //! Invariants: no input can panic this layer (`unwrap_used` and `indexing_slicing` are denied below), nothing is
-//! allocated on receipt, and what `parse` accepts `emit` writes back, except for the bits that the
-//! RFC reserves: those are ignored on receipt and sent as zero.
+//! allocated on receipt, and what `parse` accepts `emit` writes back, except for the bits that the RFC reserves: those
+//! are ignored on receipt and sent as zero.
 //!
 //! What is not here: any judgement about the protocol. `parse` refuses only what it cannot represent (another
 //! opcode); whether a flag, a length or a tag is permitted at this moment is for the session layer.

@@ -26,106 +26,144 @@ impl Display for Header<'_> {
     }
 }
 
-impl Display for Pdu {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.opcode())?;
-        match self {
-            Self::NopOut(p) => {
-                tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
-                request(f, p.cmd_sn, p.exp_stat_sn)?;
-                flags(f, &[(p.immediate_delivery, "I")])?;
-                len(f, p.data_segment_len)
+macro_rules! lines {
+    ($($name:ident => |$f:ident, $p:ident| $line:block)*) => {
+        $(impl Display for $name {
+            fn fmt(&self, $f: &mut Formatter<'_>) -> fmt::Result {
+                let $p = self;
+                write!($f, "{}", Pdu::from(*self).opcode())?;
+                $line
             }
-            Self::ScsiCommand(p) => scsi_command(f, p),
-            Self::TaskManagementRequest(p) => {
-                tags(f, p.itt, None, Some(p.lun))?;
-                request(f, p.cmd_sn, p.exp_stat_sn)?;
-                flags(f, &[(p.immediate_delivery, "I")])?;
-                write!(f, " {} ref_itt={}", p.function, Tag(p.referenced_task_tag.0))?;
-                write!(f, " ref_cmd_sn={} exp_data_sn={}", p.ref_cmd_sn, p.exp_data_sn)
-            }
-            Self::LoginRequest(p) => {
-                tags(f, p.itt, None, None)?;
-                request(f, p.cmd_sn, p.exp_stat_sn)?;
-                flags(f, &[(p.transit, "T"), (p.cont, "C")])?;
-                stages(f, p.csg, p.transit.then_some(p.nsg))?;
-                write!(f, " isid={} tsih={} cid={}", p.isid, p.tsih, p.cid)?;
-                write!(f, " version={}..{}", p.version_min, p.version_max)?;
-                len(f, p.data_segment_len)
-            }
-            Self::TextRequest(p) => {
-                tags(f, p.itt, Some(p.ttt), None)?;
-                request(f, p.cmd_sn, p.exp_stat_sn)?;
-                flags(f, &[(p.immediate_delivery, "I"), (p.is_final, "F"), (p.cont, "C")])?;
-                len(f, p.data_segment_len)
-            }
-            Self::DataOut(p) => {
-                tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
-                write!(f, " exp_stat_sn={} data_sn={}", p.exp_stat_sn, p.data_sn)?;
-                flags(f, &[(p.is_final, "F")])?;
-                write!(f, " offset={}", p.buffer_offset)?;
-                len(f, p.data_segment_len)
-            }
-            Self::LogoutRequest(p) => {
-                tags(f, p.itt, None, None)?;
-                request(f, p.cmd_sn, p.exp_stat_sn)?;
-                flags(f, &[(p.immediate_delivery, "I")])?;
-                write!(f, " {} cid={}", p.reason, p.cid)
-            }
-            Self::SnackRequest(p) => {
-                tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
-                write!(f, " exp_stat_sn={} {} beg_run={} run_len={}", p.exp_stat_sn, p.kind, p.beg_run, p.run_len)
-            }
-            Self::NopIn(p) => {
-                tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                len(f, p.data_segment_len)
-            }
-            Self::ScsiResponse(p) => scsi_response(f, p),
-            Self::TaskManagementResponse(p) => {
-                tags(f, p.itt, None, None)?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                write!(f, " {}", p.response)
-            }
-            Self::LoginResponse(p) => {
-                tags(f, p.itt, None, None)?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                flags(f, &[(p.transit, "T"), (p.cont, "C")])?;
-                stages(f, p.csg, p.transit.then_some(p.nsg))?;
-                write!(f, " isid={} tsih={}", p.isid, p.tsih)?;
-                write!(f, " version={}..{} {}", p.version_active, p.version_max, p.status)?;
-                len(f, p.data_segment_len)
-            }
-            Self::TextResponse(p) => {
-                tags(f, p.itt, Some(p.ttt), None)?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                flags(f, &[(p.is_final, "F"), (p.cont, "C")])?;
-                len(f, p.data_segment_len)
-            }
-            Self::DataIn(p) => data_in(f, p),
-            Self::LogoutResponse(p) => {
-                tags(f, p.itt, None, None)?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                write!(f, " {} time2wait={} time2retain={}", p.response, p.time2wait, p.time2retain)
-            }
-            Self::R2t(p) => {
-                tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                write!(f, " r2t_sn={} offset={} desired={}", p.r2t_sn, p.buffer_offset, p.desired_len_bytes)
-            }
-            Self::AsyncMessage(p) => {
-                write!(f, " lun={}", p.lun)?;
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                write!(f, " {} vcode={}", p.event, p.vcode)?;
-                write!(f, " parameters={},{},{}", p.parameter1, p.parameter2, p.parameter3)?;
-                len(f, p.data_segment_len)
-            }
-            Self::Reject(p) => {
-                response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
-                write!(f, " {} data_sn={}", p.reason, p.data_sn)?;
-                len(f, p.data_segment_len)
+        })*
+
+        impl Display for Pdu {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name(pdu) => pdu.fmt(f),)*
+                }
             }
         }
+    };
+}
+
+lines! {
+    NopOut => |f, p| {
+        tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
+        request(f, p.cmd_sn, p.exp_stat_sn)?;
+        flags(f, &[(p.immediate_delivery, "I")])?;
+        len(f, p.data_segment_len)
+    }
+
+    ScsiCommand => |f, p| {
+        scsi_command(f, p)
+    }
+
+    TaskManagementRequest => |f, p| {
+        tags(f, p.itt, None, Some(p.lun))?;
+        request(f, p.cmd_sn, p.exp_stat_sn)?;
+        flags(f, &[(p.immediate_delivery, "I")])?;
+        write!(f, " {} ref_itt={}", p.function, Tag(p.referenced_task_tag.0))?;
+        write!(f, " ref_cmd_sn={} exp_data_sn={}", p.ref_cmd_sn, p.exp_data_sn)
+    }
+
+    LoginRequest => |f, p| {
+        tags(f, p.itt, None, None)?;
+        request(f, p.cmd_sn, p.exp_stat_sn)?;
+        flags(f, &[(p.transit, "T"), (p.cont, "C")])?;
+        stages(f, p.csg, p.transit.then_some(p.nsg))?;
+        write!(f, " isid={} tsih={} cid={}", p.isid, p.tsih, p.cid)?;
+        write!(f, " version={}..{}", p.version_min, p.version_max)?;
+        len(f, p.data_segment_len)
+    }
+
+    TextRequest => |f, p| {
+        tags(f, p.itt, Some(p.ttt), None)?;
+        request(f, p.cmd_sn, p.exp_stat_sn)?;
+        flags(f, &[(p.immediate_delivery, "I"), (p.is_final, "F"), (p.cont, "C")])?;
+        len(f, p.data_segment_len)
+    }
+
+    DataOut => |f, p| {
+        tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
+        write!(f, " exp_stat_sn={} data_sn={}", p.exp_stat_sn, p.data_sn)?;
+        flags(f, &[(p.is_final, "F")])?;
+        write!(f, " offset={}", p.buffer_offset)?;
+        len(f, p.data_segment_len)
+    }
+
+    LogoutRequest => |f, p| {
+        tags(f, p.itt, None, None)?;
+        request(f, p.cmd_sn, p.exp_stat_sn)?;
+        flags(f, &[(p.immediate_delivery, "I")])?;
+        write!(f, " {} cid={}", p.reason, p.cid)
+    }
+
+    SnackRequest => |f, p| {
+        tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
+        write!(f, " exp_stat_sn={} {} beg_run={} run_len={}", p.exp_stat_sn, p.kind, p.beg_run, p.run_len)
+    }
+
+    NopIn => |f, p| {
+        tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        len(f, p.data_segment_len)
+    }
+
+    ScsiResponse => |f, p| {
+        scsi_response(f, p)
+    }
+
+    TaskManagementResponse => |f, p| {
+        tags(f, p.itt, None, None)?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        write!(f, " {}", p.response)
+    }
+
+    LoginResponse => |f, p| {
+        tags(f, p.itt, None, None)?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        flags(f, &[(p.transit, "T"), (p.cont, "C")])?;
+        stages(f, p.csg, p.transit.then_some(p.nsg))?;
+        write!(f, " isid={} tsih={}", p.isid, p.tsih)?;
+        write!(f, " version={}..{} {}", p.version_active, p.version_max, p.status)?;
+        len(f, p.data_segment_len)
+    }
+
+    TextResponse => |f, p| {
+        tags(f, p.itt, Some(p.ttt), None)?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        flags(f, &[(p.is_final, "F"), (p.cont, "C")])?;
+        len(f, p.data_segment_len)
+    }
+
+    DataIn => |f, p| {
+        data_in(f, p)
+    }
+
+    LogoutResponse => |f, p| {
+        tags(f, p.itt, None, None)?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        write!(f, " {} time2wait={} time2retain={}", p.response, p.time2wait, p.time2retain)
+    }
+
+    R2t => |f, p| {
+        tags(f, p.itt, Some(p.ttt), Some(p.lun))?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        write!(f, " r2t_sn={} offset={} desired={}", p.r2t_sn, p.buffer_offset, p.desired_len_bytes)
+    }
+
+    AsyncMessage => |f, p| {
+        write!(f, " lun={}", p.lun)?;
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        write!(f, " {} vcode={}", p.event, p.vcode)?;
+        write!(f, " parameters={},{},{}", p.parameter1, p.parameter2, p.parameter3)?;
+        len(f, p.data_segment_len)
+    }
+
+    Reject => |f, p| {
+        response(f, p.stat_sn, p.exp_cmd_sn, p.max_cmd_sn)?;
+        write!(f, " {} data_sn={}", p.reason, p.data_sn)?;
+        len(f, p.data_segment_len)
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! The structs hold what stands in the header alone: AHS and data segment travel beside them as slices. A length that
 //! the RFC fixes at 0 for a PDU type has no field here; the session layer reads it from the header where it cares
-//! ([`bhs::data_segment_len`](super::bhs::data_segment_len)).
+//! ([`bhs::data_segment_len`]).
 
 mod async_message;
 mod data_in;

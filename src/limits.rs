@@ -34,8 +34,18 @@ pub const LOGIN_TIMEOUT_MS: u64 = 15_000;
 pub const NOP_INTERVAL_MS: u64 = 15_000;
 /// A NOP-In unanswered for this long ends its connection, milliseconds.
 pub const NOP_TIMEOUT_MS: u64 = 15_000;
+/// A connection whose peer takes no bytes for this long is closed, milliseconds.
+pub const SEND_TIMEOUT_MS: u64 = 30_000;
 /// Time that a clean shutdown gives initiators to log out, milliseconds.
 pub const SHUTDOWN_LOGOUT_MS: u64 = 2_000;
+/// Entries of a core's submission queue; the completion queue has four times as many.
+pub const RING_ENTRIES: u32 = 1024;
+/// Receive buffers of a core; a power of two.
+pub const RECEIVE_BUFFERS: u16 = 64;
+/// Bytes of one receive buffer.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+/// Microseconds that an active core polls before it sleeps, unless configured.
+pub const DEFAULT_SPIN_US: u32 = 50;
 /// The largest piece of LUN data that is moved in one buffer and one disk operation, bytes.
 pub const SLICE_BYTES: usize = 262_144;
 /// Bytes of I/O buffers of one core.

@@ -1,1 +1,173 @@
-//! The core own ring.
+//! The io_uring of one core: submissions, completions, provided receive buffers, registered files and memory.
+//!
+//! One [`Ring`] serves the sockets and the LUN extents of its core. Entries are pushed during a turn and go to the
+//! kernel together in [`Ring::enter`]. Knows nothing of connections or LUNs: `user_data` is its users' own.
+
+#![allow(unsafe_code)] // mmap, the provided-buffer ring and pushing entries: each block states its contract.
+
+mod memory;
+mod receive;
+
+pub use memory::Mapping;
+pub use receive::{GROUP as RECEIVE_GROUP, ReceiveBuffers};
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, squeue};
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// One completion, copied out of the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion {
+    /// What the entry was pushed with.
+    pub user_data: u64,
+    /// Result: bytes, a descriptor, or a negative errno.
+    pub result: i32,
+    flags: u32,
+}
+
+impl Completion {
+    /// The provided buffer that a receive filled.
+    #[inline]
+    pub fn buffer(&self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+    /// The multishot request behind it stays armed.
+    #[inline]
+    pub fn more(&self) -> bool {
+        cqueue::more(self.flags)
+    }
+}
+
+/// How long `enter` may sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: submit, and run what the kernel has ready.
+    No,
+    /// Until a completion comes, at most this long.
+    AtMost(Duration),
+}
+
+/// A core's ring.
+pub struct Ring {
+    uring: IoUring,
+    /// The deferred-work flags of the kernel could be had (6.1 and later).
+    deferred: bool,
+}
+
+impl Ring {
+    /// Sets up a ring for one thread. Takes the flags that make a single-threaded loop cheap where the kernel has them:
+    /// SINGLE_ISSUER with DEFER_TASKRUN (work runs when we ask, not in interrupts), TASKRUN_FLAG (a spinning core sees in
+    /// memory that there is work).
+    pub fn new(entries: u32) -> io::Result<Ring> {
+        let best = IoUring::builder()
+            .setup_cqsize(entries * 4)
+            .setup_clamp()
+            .setup_submit_all()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .build(entries);
+        let (mut uring, deferred) = match best {
+            Ok(uring) => (uring, true),
+            Err(_) => {
+                let plain = IoUring::builder().setup_cqsize(entries * 4).setup_clamp().build(entries)?;
+                (plain, false)
+            }
+        };
+        // Saves the descriptor look-up of every enter; older kernels do without.
+        let _ = uring.submitter().register_ring_fd();
+        Ok(Ring { uring, deferred })
+    }
+
+    /// Queues an entry. Submits when the queue is full, so it never fails.
+    ///
+    /// What the entry points to has to stay valid until its completion: the caller's duty, by the contracts of
+    /// `backend::Queue` (I/O buffers), `shard::tx` (batches) and `ReceiveBuffers`.
+    #[inline]
+    pub fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: see above; every entry's memory is kept by its owner until the completion is handed back.
+            if unsafe { self.uring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            // EBUSY means that completions must be reaped first; the kernel keeps them (NODROP) and the next round of the
+            // loop tries again after it has flushed what it can.
+            let _ = self.uring.submit();
+        }
+    }
+
+    /// Hands the queued entries to the kernel, runs deferred work, and waits for a completion if asked to.
+    #[inline]
+    pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let result = match wait {
+            Wait::No if self.deferred => {
+                // GETEVENTS without waiting: runs deferred work, and submits in the same call.
+                const GETEVENTS: u32 = 1;
+                let queued = {
+                    let mut submission = self.uring.submission();
+                    submission.sync();
+                    submission.len() as u32
+                };
+                // SAFETY: no argument structure is passed; the counts describe our own queue.
+                unsafe { self.uring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) }
+            }
+            Wait::No => self.uring.submit(),
+            Wait::AtMost(time) => {
+                let timespec = Timespec::from(time);
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(e) => match e.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(e),
+            },
+        }
+    }
+
+    /// Whether the kernel has something for us, seen without a system call.
+    #[inline]
+    pub fn has_work(&mut self) -> bool {
+        if !self.uring.completion().is_empty() {
+            return true;
+        }
+        self.deferred && self.uring.submission().taskrun()
+    }
+
+    /// Whether looking at memory suffices to notice work ([`Ring::has_work`] is then reliable).
+    pub fn can_spin(&self) -> bool {
+        self.deferred
+    }
+
+    /// Moves all completions that are there into `into`.
+    #[inline]
+    pub fn drain(&mut self, into: &mut Vec<Completion>) {
+        for c in self.uring.completion() {
+            into.push(Completion { user_data: c.user_data(), result: c.result(), flags: c.flags() });
+        }
+    }
+
+    /// Makes a table of `count` empty registered-file slots.
+    pub fn register_files(&self, count: u32) -> io::Result<()> {
+        self.uring.submitter().register_files_sparse(count)
+    }
+
+    /// Puts `fd` (or nothing: -1) into a registered-file slot.
+    pub fn set_file(&self, slot: u32, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter().register_files_update(slot, &[fd]).map(|_| ())
+    }
+
+    /// Registers one stretch of memory as fixed buffer 0. Needs locked memory: may fail with ENOMEM.
+    pub fn register_memory(&self, mapping: &Mapping) -> io::Result<()> {
+        let iovec = libc::iovec { iov_base: mapping.as_ptr().cast(), iov_len: mapping.len() };
+        // SAFETY: the mapping lives as long as the core, and the ring is dropped before it.
+        unsafe { self.uring.submitter().register_buffers(&[iovec]) }
+    }
+
+    pub(crate) fn uring(&self) -> &IoUring {
+        &self.uring
+    }
+}

@@ -1,0 +1,70 @@
+//! Provided receive buffers: one pool for all connections of a core. The kernel picks a buffer when bytes arrive, so an
+//! idle connection holds none.
+
+use super::{Mapping, Ring};
+use io_uring::types::BufRingEntry;
+use std::io;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// The pool, as buffer group 0 of its ring.
+pub struct ReceiveBuffers {
+    entries: Mapping,
+    bytes: Mapping,
+    count: u16,
+    buffer_len: usize,
+    tail: u16,
+}
+
+/// The buffer group that the pool is registered as.
+pub const GROUP: u16 = 0;
+
+impl ReceiveBuffers {
+    /// Registers `count` (a power of two) buffers of `buffer_len` bytes.
+    pub fn new(ring: &Ring, count: u16, buffer_len: usize) -> io::Result<ReceiveBuffers> {
+        assert!(count.is_power_of_two());
+        let entries = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
+        let bytes = Mapping::new(usize::from(count) * buffer_len)?;
+        // SAFETY: `entries` is page aligned, large enough for `count` entries, and lives in the value we return, which the
+        // core drops after its ring.
+        unsafe { ring.uring().submitter().register_buf_ring(entries.as_ptr() as u64, count, GROUP)? };
+        let mut pool = ReceiveBuffers { entries, bytes, count, buffer_len, tail: 0 };
+        for id in 0..count {
+            pool.give_back(id);
+        }
+        pool.publish();
+        Ok(pool)
+    }
+
+    /// The bytes that a receive put into buffer `id`: the start of it, `len` bytes.
+    #[inline]
+    pub fn bytes(&self, id: u16, len: usize) -> (*const u8, usize) {
+        assert!(id < self.count && len <= self.buffer_len);
+        // SAFETY: inside the mapping, by the assertion.
+        (unsafe { self.bytes.as_ptr().add(usize::from(id) * self.buffer_len) }, len)
+    }
+
+    /// Returns buffer `id` to the pool; the kernel sees it with the next [`ReceiveBuffers::publish`].
+    #[inline]
+    pub fn give_back(&mut self, id: u16) {
+        let slot = usize::from(self.tail & (self.count - 1));
+        // SAFETY: slot < count, so the entry is inside the mapping; the kernel reads only entries before the published
+        // tail. The tail shares its bytes with the reserved field of entry 0, which these setters do not touch.
+        unsafe {
+            let entry = &mut *self.entries.as_ptr().cast::<BufRingEntry>().add(slot);
+            entry.set_addr(self.bytes.as_ptr().add(usize::from(id) * self.buffer_len) as u64);
+            entry.set_len(self.buffer_len as u32);
+            entry.set_bid(id);
+        }
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Shows the kernel all buffers given back so far.
+    #[inline]
+    pub fn publish(&mut self) {
+        // SAFETY: the tail field of our own buffer ring, aligned, shared with the kernel only, hence the atomic.
+        unsafe {
+            let tail = BufRingEntry::tail(self.entries.as_ptr().cast::<BufRingEntry>());
+            (*tail.cast::<AtomicU16>()).store(self.tail, Ordering::Release);
+        }
+    }
+}

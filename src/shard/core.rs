@@ -1,0 +1,376 @@
+//! The loop of one core: completions in, work, submissions out, sleep.
+//!
+//! One turn: take all completions, parse what was received, let sessions and jobs act, push one send for each connection
+//! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
+//! do. A core that has commands in flight spins a bounded time before it sleeps (`spin`).
+
+use super::dispatch::Partial;
+use super::engine::{Engine, Phase, Source};
+use super::mesh::Message;
+use crate::backend::Token;
+use crate::limits::{MAX_CONTROL_DATA_BYTES, SHUTDOWN_LOGOUT_MS};
+use crate::ring::{Completion, ReceiveBuffers, Wait};
+use crate::session::seam::CloseReason;
+use crate::wire::framer::{Frame, FrameError, Framer};
+use crate::wire::{BHS_LEN, Bhs};
+use io_uring::{opcode, types};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How often sessions' clocks are looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The receive side of a connection.
+struct Receive {
+    framer: Framer,
+    partial: Option<Partial>,
+    login: Vec<u8>,
+    login_bhs: Bhs,
+}
+
+impl Receive {
+    fn new() -> Receive {
+        Receive {
+            framer: Framer::new(MAX_CONTROL_DATA_BYTES),
+            partial: None,
+            login: Vec::new(),
+            login_bhs: [0; BHS_LEN],
+        }
+    }
+}
+
+/// One core.
+pub struct Core {
+    engine: Engine,
+    receive: Vec<Receive>,
+    buffers: ReceiveBuffers,
+    listeners: Vec<TcpListener>,
+    bell: Box<u64>,
+    started: Instant,
+    spin: Duration,
+    next_tick: Instant,
+    shutdown_at: Option<Instant>,
+}
+
+impl Core {
+    /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
+    pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
+        let now = Instant::now();
+        Core {
+            engine,
+            receive: Vec::new(),
+            buffers,
+            listeners,
+            bell: Box::new(0),
+            started: now,
+            spin,
+            next_tick: now + TICK,
+            shutdown_at: None,
+        }
+    }
+
+    /// Runs until the server is told to shut down and has done so.
+    pub fn run(&mut self) -> io::Result<()> {
+        for i in 0..self.listeners.len() {
+            self.arm_accept(i);
+        }
+        self.arm_bell();
+        let mut completions = Vec::with_capacity(4096);
+        let mut last_work = Instant::now();
+        loop {
+            self.engine.ring.drain(&mut completions);
+            let now = Instant::now();
+            self.engine.now_ms = now.duration_since(self.started).as_millis() as u64;
+            let worked = !completions.is_empty();
+            for completion in completions.drain(..) {
+                self.completed(completion);
+            }
+            self.after_completions(now);
+            if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
+                return Ok(());
+            }
+            if worked {
+                last_work = now;
+            }
+            let wait = self.how_long(now, last_work);
+            self.engine.ring.enter(wait)?;
+        }
+    }
+
+    fn after_completions(&mut self, now: Instant) {
+        self.engine.run_jobs();
+        self.engine.feed_starved();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.engine.tick();
+        }
+        if !self.engine.management.is_empty() {
+            self.engine.settle();
+        }
+        if self.engine.ending {
+            self.engine.ending = false;
+            for seat in 0..self.engine.seats.len() {
+                self.engine.sweep_seat(seat);
+            }
+            self.engine.ending = self.engine.seats.iter().flatten().any(|s| s.ended);
+        }
+        if !self.engine.adoptions.is_empty() {
+            self.engine.resume_adoptions();
+        }
+        for conn in std::mem::take(&mut self.engine.gone) {
+            self.reset(conn);
+        }
+        while let Some(conn) = self.engine.fresh.pop() {
+            if self.receive.len() <= conn {
+                self.receive.resize_with(conn + 1, Receive::new);
+            }
+            self.update_framing(conn);
+            self.arm_receive(conn);
+        }
+        self.engine.flush();
+        self.buffers.publish();
+    }
+
+    fn reset(&mut self, conn: usize) {
+        if let Some(receive) = self.receive.get_mut(conn) {
+            let old = std::mem::replace(receive, Receive::new());
+            debug_assert!(old.partial.is_none());
+        }
+    }
+
+    /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
+    fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
+        if !self.engine.runnable.is_empty() {
+            return Wait::No;
+        }
+        if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
+            return Wait::No;
+        }
+        let until = if self.engine.management.is_empty() && self.engine.adoptions.is_empty() {
+            self.next_tick.saturating_duration_since(now)
+        } else {
+            Duration::from_millis(10)
+        };
+        Wait::AtMost(until.max(Duration::from_micros(1)))
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        let number = completion.user_data & ((1 << 56) - 1);
+        let source = (completion.user_data >> 56) as u8;
+        if source == Source::Receive as u8 {
+            self.received(number as usize, completion);
+        } else if source == Source::Send as u8 {
+            self.engine.sent(number as usize, completion.result);
+        } else if source == Source::Medium as u8 {
+            self.engine.medium_completed(Token(number as u32), completion.result);
+        } else if source == Source::Accept as u8 {
+            self.accepted(number as usize, completion);
+        } else if source == Source::Bell as u8 {
+            self.arm_bell();
+            self.messages();
+        }
+    }
+
+    fn arm_accept(&mut self, listener: usize) {
+        let fd = types::Fd(self.listeners[listener].as_raw_fd());
+        let entry = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build();
+        self.engine.ring.push(entry.user_data(Source::Accept.tag(listener as u64)));
+    }
+
+    fn accepted(&mut self, listener: usize, completion: Completion) {
+        if completion.result >= 0 {
+            // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+            #[allow(unsafe_code)]
+            let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
+            if !self.engine.shutdown
+                && let Some((socket, peer, local)) = prepare(socket)
+            {
+                self.engine.accepted(socket, peer, local);
+            }
+        }
+        if !completion.more() && !self.engine.shutdown {
+            self.arm_accept(listener);
+        }
+    }
+
+    fn arm_bell(&mut self) {
+        let fd = types::Fd(self.engine.world.mailboxes[self.engine.core].bell());
+        let entry = opcode::Read::new(fd, (&raw mut *self.bell).cast(), 8).build();
+        self.engine.ring.push(entry.user_data(Source::Bell.tag(0)));
+    }
+
+    fn messages(&mut self) {
+        for message in self.engine.world.clone().mailboxes[self.engine.core].take() {
+            match message {
+                Message::Adopt(handover) => self.engine.moved_in(*handover),
+                Message::Abort { target, lun, end_sessions, from, ticket } => {
+                    self.engine.abort_foreign(target, lun, end_sessions, from, ticket);
+                }
+                Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
+                Message::Shutdown => self.shut_down(),
+            }
+        }
+    }
+
+    fn shut_down(&mut self) {
+        if self.engine.shutdown {
+            return;
+        }
+        self.engine.shutdown = true;
+        self.listeners.clear();
+        self.engine.ask_for_logout();
+        self.shutdown_at = Some(Instant::now() + Duration::from_millis(SHUTDOWN_LOGOUT_MS));
+        self.next_tick = Instant::now();
+    }
+
+    /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
+    fn is_over(&mut self, at: Instant, now: Instant) -> bool {
+        self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
+        if self.engine.seats.iter().flatten().next().is_some() && now < at {
+            return false;
+        }
+        self.engine.end_all();
+        self.engine.flush();
+        let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
+        let sending = self.engine.tx.iter().any(|t| t.is_sending());
+        let working = sending || self.engine.operations.len() > 0 || self.engine.seats.iter().any(Option::is_some);
+        !working || now >= hard
+    }
+
+    fn arm_receive(&mut self, conn: usize) {
+        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        if link.receiving {
+            return;
+        }
+        link.receiving = true;
+        let entry = opcode::RecvMulti::new(types::Fd(link.socket.as_raw_fd()), crate::ring::RECEIVE_GROUP).build();
+        self.engine.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
+    }
+
+    fn received(&mut self, conn: usize, completion: Completion) {
+        let bytes = completion.result;
+        if let Some(id) = completion.buffer() {
+            if bytes > 0 {
+                let (ptr, len) = self.buffers.bytes(id, bytes as usize);
+                // SAFETY: the kernel has filled these bytes of the pool and gave the buffer to us until `give_back`.
+                #[allow(unsafe_code)]
+                let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
+                if let Some(receive) = self.receive.get_mut(conn) {
+                    Self::chunk(&mut self.engine, receive, conn, chunk);
+                }
+            }
+            self.buffers.give_back(id);
+        }
+        if completion.more() {
+            return;
+        }
+        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        link.receiving = false;
+        let again = bytes > 0 || matches!(-bytes, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
+        if bytes == -libc::ENOBUFS {
+            self.engine.stats.out_of_receive_buffers += 1;
+        }
+        if again && link.moving.is_none() {
+            self.engine.fresh.push(conn);
+        } else {
+            if link.moving.is_none() {
+                self.forget_partial(conn);
+                self.engine.disconnected(conn, CloseReason::Disconnected);
+            }
+            self.engine.sweep(conn);
+        }
+    }
+
+    fn forget_partial(&mut self, conn: usize) {
+        if let Some(partial) = self.receive.get_mut(conn).and_then(|r| r.partial.take()) {
+            let account = self.engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0);
+            self.engine.forget(account, partial);
+        }
+    }
+
+    fn update_framing(&mut self, conn: usize) {
+        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        if let (Some((header, data, longest)), Some(receive)) = (link.framing.take(), self.receive.get_mut(conn)) {
+            receive.framer.set_digests(header, data);
+            receive.framer.set_max_data_segment(longest);
+        }
+    }
+
+    /// Parses a received chunk and acts on every PDU in it.
+    fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
+        loop {
+            if let Some((seat, ix)) = engine.seat_of(conn) {
+                match receive.framer.next(&mut chunk) {
+                    Ok(Frame::NeedMore) => return,
+                    Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
+                        engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
+                    }
+                    Ok(Frame::Begin { bhs, ahs, data_len }) => {
+                        receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
+                    }
+                    Ok(Frame::Data(bytes)) => {
+                        if let Some(partial) = &mut receive.partial {
+                            engine.data(seat, partial, bytes);
+                        }
+                    }
+                    Ok(Frame::End { data_digest_ok }) => {
+                        if let Some(partial) = receive.partial.take() {
+                            engine.end(seat, ix, partial, data_digest_ok);
+                        }
+                    }
+                    Err(error) => return Self::broken(engine, conn, error),
+                }
+                continue;
+            }
+            if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing) {
+                // Closing, or not ours any more: read over.
+                if let Some(partial) = receive.partial.take() {
+                    engine.forget(engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0), partial);
+                }
+                return;
+            }
+            match receive.framer.next(&mut chunk) {
+                Ok(Frame::NeedMore) => return,
+                Ok(Frame::Whole { bhs, data, .. }) => engine.login_pdu(conn, bhs, data),
+                Ok(Frame::Begin { bhs, .. }) => {
+                    receive.login_bhs = *bhs;
+                    receive.login.clear();
+                }
+                Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
+                Ok(Frame::End { .. }) => {
+                    let data = std::mem::take(&mut receive.login);
+                    engine.login_pdu(conn, &receive.login_bhs, &data);
+                }
+                Err(error) => return Self::broken(engine, conn, error),
+            }
+            if let Some(Some(link)) = engine.links.get_mut(conn)
+                && let Some((header, data, longest)) = link.framing.take()
+            {
+                receive.framer.set_digests(header, data);
+                receive.framer.set_max_data_segment(longest);
+            }
+        }
+    }
+
+    fn broken(engine: &mut Engine, conn: usize, error: FrameError) {
+        let reason = match error {
+            FrameError::HeaderDigest => {
+                engine.stats.digest_errors += 1;
+                CloseReason::Digest
+            }
+            FrameError::DataSegmentTooLong { .. } => CloseReason::Protocol("DataSegmentLength beyond the limit (7.7)"),
+            FrameError::AhsTooLong { .. } => CloseReason::Protocol("additional header segments too long (7.7)"),
+        };
+        engine.disconnected(conn, reason);
+    }
+}
+
+/// Makes an accepted socket ready: no delay, keepalive, its addresses.
+fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nodelay(true).ok()?;
+    let (peer, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+    Some((stream.into(), peer, local))
+}

@@ -1,0 +1,469 @@
+//! From PDUs to sessions, and from session events to work.
+
+use super::engine::{Engine, Parts, Phase, Seat};
+use super::exec::{Action, Exec, Kind, Then};
+use super::rw::copy;
+use crate::limits::SLICE_BYTES;
+use crate::scsi::{Command, MediumOp, Outcome, Plan};
+use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
+use crate::session::{DataInEnd, Direction};
+use crate::wire::Bhs;
+
+/// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
+/// flow control; this one is for an arena that others have emptied.
+pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
+
+/// Data of a command that lies whole in the received chunk: valid until the events of its PDU are handled.
+#[derive(Clone, Copy)]
+struct Inline<'a> {
+    task: TaskId,
+    data: &'a [u8],
+}
+
+/// A PDU whose data segment is still coming in.
+pub struct Partial {
+    /// Its header.
+    pub bhs: Bhs,
+    /// Its additional header segments.
+    pub ahs: Vec<u8>,
+    dest: PartialDest,
+    received: u32,
+}
+
+enum PartialDest {
+    Gather(Vec<u8>),
+    Staging(Option<super::buffers::Buf>),
+    Task(TaskId, u32),
+    Discard,
+}
+
+impl Engine {
+    /// A PDU of full feature phase that lies whole in the chunk.
+    #[inline]
+    pub fn whole(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
+        let now_ms = self.now_ms;
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let dest = holder.session.begin(ix, bhs, ahs, data.len(), &mut out);
+        let Seat { session, text, .. } = holder;
+        let gathered = if dest == Dest::Gather { data } else { &[] };
+        if let Dest::Task { task, offset } = dest
+            && digest_ok
+        {
+            self.place(seat, task, offset, data);
+            let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+            let Seat { session, text, .. } = holder;
+            session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
+            return self.events(seat, None);
+        }
+        let task = session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
+        let inline = match (dest, task) {
+            (Dest::Immediate { .. }, Some(task)) if !data.is_empty() => Some(Inline { task, data }),
+            _ => None,
+        };
+        self.events(seat, inline);
+        if let Some(Inline { task, data }) = inline {
+            self.stage(seat, task, data);
+        }
+    }
+
+    /// A PDU of full feature phase whose header is in.
+    pub fn begin(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Option<Partial> {
+        let Parts { seat: holder, mut out, .. } = self.parts(seat)?;
+        let dest = match holder.session.begin(ix, bhs, ahs, data_len, &mut out) {
+            Dest::Gather => PartialDest::Gather(Vec::with_capacity(data_len)),
+            Dest::Immediate { edtl_bytes } => {
+                PartialDest::Staging(self.allocate(seat, (edtl_bytes as usize).clamp(data_len, SLICE_BYTES)))
+            }
+            Dest::Task { task, offset } => PartialDest::Task(task, offset),
+            Dest::Discard => PartialDest::Discard,
+        };
+        Some(Partial { bhs: *bhs, ahs: ahs.to_vec(), dest, received: 0 })
+    }
+
+    /// Some of its data.
+    pub fn data(&mut self, seat: usize, partial: &mut Partial, bytes: &[u8]) {
+        match &mut partial.dest {
+            PartialDest::Gather(gathered) => gathered.extend_from_slice(bytes),
+            PartialDest::Staging(Some(buf)) => {
+                let room = buf.capacity().saturating_sub(partial.received as usize);
+                copy(bytes, self.arena.ptr(buf).wrapping_add(partial.received as usize), bytes.len().min(room));
+            }
+            PartialDest::Task(task, offset) => self.place(seat, *task, *offset + partial.received, bytes),
+            PartialDest::Staging(None) | PartialDest::Discard => {}
+        }
+        partial.received += bytes.len() as u32;
+    }
+
+    /// All of it.
+    pub fn end(&mut self, seat: usize, ix: ConnIx, partial: Partial, digest_ok: bool) {
+        let now_ms = self.now_ms;
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let Seat { session, text, exec, .. } = holder;
+        let Partial { bhs, ahs, dest, received } = partial;
+        let gathered = if let PartialDest::Gather(bytes) = &dest { bytes.as_slice() } else { &[] };
+        let task = session.finish(now_ms, ix, &bhs, &ahs, gathered, digest_ok, &mut out, text);
+        if let PartialDest::Staging(buf) = dest {
+            match (task, buf) {
+                (Some(task), Some(buf)) => slot_of(exec, task).staging = Some((buf, received)),
+                (Some(task), None) => slot_of(exec, task).dropped = true,
+                (None, Some(buf)) => self.release(seat, buf),
+                (None, None) => {}
+            }
+        }
+        self.events(seat, None);
+    }
+
+    /// The connection went away in the middle of a PDU.
+    pub fn forget(&mut self, seat: usize, partial: Partial) {
+        if let PartialDest::Staging(Some(buf)) = partial.dest {
+            self.release(seat, buf);
+        }
+    }
+
+    /// Keeps the data of a command that was not executed at once (it waits for its CmdSN).
+    fn stage(&mut self, seat: usize, task: TaskId, data: &[u8]) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        if !holder.session.is_live(task) {
+            return;
+        }
+        let edtl = holder.session.command(task).edtl_bytes as usize;
+        let exec = slot_of(&mut holder.exec, task);
+        if exec.kind != Kind::Idle || exec.staging.is_some() {
+            return;
+        }
+        match self.allocate(seat, edtl.clamp(data.len(), SLICE_BYTES)) {
+            Some(buf) => {
+                copy(data, self.arena.ptr(&buf), data.len());
+                if let Some(exec) = self.exec(seat, task.slot()) {
+                    exec.staging = Some((buf, data.len() as u32));
+                }
+            }
+            None => {
+                if let Some(exec) = self.exec(seat, task.slot()) {
+                    exec.dropped = true;
+                }
+            }
+        }
+    }
+
+    /// Handles what a session asks for.
+    #[inline]
+    fn events(&mut self, seat: usize, inline: Option<Inline<'_>>) {
+        while let Some(event) = self.seats.get_mut(seat).and_then(Option::as_deref_mut).and_then(|s| s.session.next_event())
+        {
+            match event {
+                Event::Execute(task) => {
+                    self.execute(seat, task, inline.filter(|i| i.task == task).map(|i| i.data));
+                }
+                Event::DataOut { task, received_bytes } => {
+                    if let Some(exec) = self.exec(seat, task.slot()) {
+                        exec.filled = received_bytes;
+                    }
+                    self.advance(seat, task.slot());
+                }
+                Event::Abort(task) => self.abort(seat, task),
+                Event::TaskManagement(request) => self.manage(seat, request),
+                Event::Close { conn, reason } => self.close_slot(seat, conn, reason),
+                Event::Ended { reason } => self.ended(seat, reason),
+            }
+        }
+    }
+
+    /// Handles what a session asks for, outside the receive path.
+    pub fn pump(&mut self, seat: usize) {
+        self.events(seat, None);
+    }
+
+    /// Plans a command and begins it.
+    fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
+        self.stats.commands += 1;
+        let Some((plan, unit)) = self.plan(seat, task) else { return };
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let exec = slot_of(&mut holder.exec, task);
+        exec.task = task;
+        if exec.dropped {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        }
+        match plan {
+            Plan::Done(outcome) => self.reply(seat, task, outcome),
+            Plan::Parameters { len_bytes } => {
+                self.gather(seat, task, unit, (0, u64::from(len_bytes)), Then::Parameters, inline);
+            }
+            Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
+        }
+    }
+
+    /// Asks the device server. The second value is the unit's index in the process.
+    fn plan(&mut self, seat: usize, task: TaskId) -> Option<(Plan, usize)> {
+        let world = &self.world;
+        let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let Seat { session, nexus, target, .. } = holder;
+        let cmd = session.command(task);
+        let target = world.targets.get(*target)?;
+        let command = Command {
+            cdb: cmd.cdb(),
+            lun: cmd.lun,
+            initiator: &session.init().initiator,
+            luns: &target.numbers,
+        };
+        self.reply.data.clear();
+        let Some(position) = cmd.lun.number().and_then(|n| target.position(n)) else {
+            return Some((crate::scsi::absent(&command, &mut self.reply), usize::MAX));
+        };
+        let unit = target.units[position];
+        let logical = &world.units[unit].logical;
+        Some((logical.plan(&mut nexus[position], &command, &mut self.reply), unit))
+    }
+
+    /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
+    fn reply(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
+        let len = self.reply.data.len();
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let cmd = holder.session.command(task);
+        let total = if cmd.read { len.min(cmd.edtl_bytes as usize) } else { 0 };
+        self.clear(seat, task.slot());
+        if outcome != Outcome::GOOD || total == 0 {
+            let (asked, direction) = if len > 0 { (len as u64, Direction::In) } else { (0, Direction::None) };
+            return self.complete(seat, task, outcome, asked, direction);
+        }
+        if total > SLICE_BYTES {
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        }
+        let Some(buf) = self.allocate(seat, total) else {
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        };
+        copy(&self.reply.data, self.arena.ptr(&buf), total);
+        let at = DataRef(self.arena.ptr(&buf) as u64);
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let conn = holder.session.command(task).conn;
+        let end = Some(DataInEnd { transfer_bytes: len as u64 });
+        holder.session.data_in(task, 0, total as u32, at, end, &mut out);
+        match out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get_mut(c)) {
+            Some(tx) => tx.release_after(buf, out.pool),
+            None => self.release(seat, buf),
+        }
+    }
+
+    /// Begins work on the medium.
+    fn medium(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
+        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
+        match op {
+            MediumOp::Read { lba, blocks, .. } => self.read(seat, task, unit, at(lba, blocks)),
+            MediumOp::Write { lba, blocks, fua } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline);
+            }
+            MediumOp::WriteVerify { lba, blocks, compare } => {
+                let action = Action::WriteVerify { compare };
+                self.write(seat, task, unit, at(lba, blocks), (action, true), inline);
+            }
+            MediumOp::OrWrite { lba, blocks, fua } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite, fua), inline);
+            }
+            MediumOp::Compare { lba, blocks, one_block: false } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), inline);
+            }
+            MediumOp::Compare { lba, one_block: true, .. } => {
+                let place = (lba * block_bytes, block_bytes);
+                self.gather(seat, task, unit, place, Then::Medium(op), inline);
+            }
+            MediumOp::WriteSame { lba, no_data, .. } => {
+                let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
+                self.gather(seat, task, unit, place, Then::Medium(op), inline);
+            }
+            MediumOp::CompareAndWrite { lba, blocks, .. } => {
+                let (base, len) = at(lba, blocks);
+                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
+            }
+            MediumOp::Flush { immed: true } => {
+                // The flush goes on by itself; its failure is the next one's to report.
+                self.spawn_detached(unit);
+                self.clear(seat, task.slot());
+                self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
+            }
+            MediumOp::Prefetch { .. } => {
+                self.clear(seat, task.slot());
+                self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
+            }
+            MediumOp::Verify { .. } | MediumOp::Unmap { .. } | MediumOp::Flush { .. } | MediumOp::LbaStatus { .. } => {
+                self.spawn(seat, task, unit, op, None);
+            }
+        }
+    }
+
+    fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let cmd = holder.session.command(task);
+        let total = if cmd.read { asked.min(u64::from(cmd.edtl_bytes)) as u32 } else { 0 };
+        self.stats.read_bytes += u64::from(total);
+        if total == 0 {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, Outcome::GOOD, asked, Direction::In);
+        }
+        if self.read_in_place(seat, task, unit, base, total, asked) {
+            return self.clear(seat, task.slot());
+        }
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            exec.begin(Kind::Read, task, unit, (base, total, asked));
+        }
+        self.advance(seat, task.slot());
+    }
+
+    fn write(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        (base, asked): (u64, u64),
+        (action, durable): (Action, bool),
+        inline: Option<&[u8]>,
+    ) {
+        let block_bytes = self.world.units[unit].block_bytes;
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let cmd = holder.session.command(task);
+        // Only whole blocks are written: what is left of a length that is none is read over.
+        let total = if cmd.write { asked.min(u64::from(cmd.edtl_bytes)) as u32 / block_bytes * block_bytes } else { 0 };
+        let received = cmd.received_bytes;
+        self.stats.written_bytes += u64::from(total);
+        if let (Some(data), Action::Write) = (inline, action)
+            && data.len() >= total as usize
+            && total > 0
+            && let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory())
+            && base.checked_add(u64::from(total)).is_some_and(|end| end <= len)
+        {
+            copy(data, memory.wrapping_add(base as usize), total as usize);
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
+        }
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        exec.begin(Kind::Write(action), task, unit, (base, total, asked));
+        exec.durable = durable;
+        exec.filled = received;
+        self.advance_with(seat, task, inline);
+    }
+
+    /// Collects `need` bytes of Data-Out, then goes on with `then`.
+    fn gather(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        (base, need): (u64, u64),
+        then: Then,
+        inline: Option<&[u8]>,
+    ) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let cmd = holder.session.command(task);
+        let edtl = if cmd.write { u64::from(cmd.edtl_bytes) } else { 0 };
+        let received = cmd.received_bytes;
+        let total = need.min(edtl);
+        if total > SLICE_BYTES as u64 {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        }
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        exec.begin(Kind::Gather, task, unit, (base, total as u32, need));
+        exec.then = Some(then);
+        exec.filled = received;
+        self.advance_with(seat, task, inline);
+    }
+
+    /// Makes the first slice and puts the data into it that came with the command.
+    fn advance_with(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
+        if let (Some(data), Some(exec)) = (inline, self.exec(seat, task.slot()))
+            && exec.total > 0
+        {
+            let total = exec.total as usize;
+            if self.make_slice(seat, task.slot(), total.min(SLICE_BYTES)) {
+                self.place(seat, task, 0, &data[..data.len().min(total)]);
+            } else if let Some(exec) = self.exec(seat, task.slot()) {
+                exec.failed.get_or_insert(super::exec::Failure::NoBuffer);
+            }
+        }
+        self.advance(seat, task.slot());
+    }
+
+    /// All Data-Out of a `Kind::Gather` is there.
+    pub fn gathered(&mut self, seat: usize, slot: usize) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (task, unit, total) = (exec.task, exec.unit, exec.total);
+        let (then, buf) = (exec.then.take(), exec.slices.pop_front().and_then(|s| s.buf));
+        match then {
+            Some(Then::Medium(op)) => self.spawn(seat, task, unit, op, buf.map(|b| (b, total))),
+            Some(Then::Parameters) => {
+                let plan = self.parameters(seat, task, unit, buf.as_ref(), total as usize);
+                if let Some(buf) = buf {
+                    self.release(seat, buf);
+                }
+                self.clear(seat, slot);
+                match plan {
+                    Some(Plan::Done(outcome)) => {
+                        // What was moved is the list, not an answer.
+                        self.complete(seat, task, outcome, u64::from(total), Direction::Out);
+                    }
+                    Some(Plan::Medium(op)) => self.medium(seat, task, unit, op, None),
+                    Some(Plan::Parameters { .. }) | None => {
+                        self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn parameters(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        buf: Option<&super::buffers::Buf>,
+        len: usize,
+    ) -> Option<Plan> {
+        let list: &[u8] = match buf {
+            // SAFETY: a piece of the arena that this task holds; nothing is in flight on it, and it is given back only
+            // after the device server has read it.
+            #[allow(unsafe_code)]
+            Some(buf) => unsafe { std::slice::from_raw_parts(self.arena.ptr(buf), len.min(buf.capacity())) },
+            None => &[],
+        };
+        let world = &self.world;
+        let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let Seat { session, nexus, target, .. } = holder;
+        let cmd = session.command(task);
+        let target = world.targets.get(*target)?;
+        let position = cmd.lun.number().and_then(|n| target.position(n))?;
+        let command =
+            Command { cdb: cmd.cdb(), lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
+        self.reply.data.clear();
+        let logical = &world.units[unit].logical;
+        Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
+    }
+
+    /// The session a connection is in full feature phase of.
+    #[inline]
+    pub fn seat_of(&self, conn: usize) -> Option<(usize, ConnIx)> {
+        match self.links.get(conn)?.as_ref()? {
+            super::engine::Link { phase: Phase::Full { seat, ix }, closing: false, .. } => Some((*seat, *ix)),
+            _ => None,
+        }
+    }
+
+    fn close_slot(&mut self, seat: usize, ix: ConnIx, reason: CloseReason) {
+        if let Some(&conn) = self.routes.get(seat).and_then(|r| r.get(usize::from(ix.0)))
+            && conn != usize::MAX
+        {
+            self.close(conn, reason);
+        }
+    }
+}
+
+/// The slot of a task, made if it is used for the first time.
+#[inline]
+pub fn slot_of(exec: &mut Vec<Exec>, task: TaskId) -> &mut Exec {
+    let slot = task.slot();
+    if exec.len() <= slot {
+        exec.resize_with(slot + 1, Exec::default);
+    }
+    &mut exec[slot]
+}

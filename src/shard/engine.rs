@@ -1,0 +1,426 @@
+//! Everything of a core except the receive side: sessions, transmit queues, logical units, buffers, operations in flight.
+//!
+//! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
+//! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `entry.rs` (login and placement). None of them
+//! awaits or blocks.
+
+use super::buffers::{Arena, Buf};
+use super::exec::Exec;
+use super::job::{Cell1, Job};
+use super::mesh::Handover;
+use super::registry::SessionName;
+use super::stats::Stats;
+use super::tx::{BatchPool, Outlet, Tx};
+use super::world::World;
+use crate::backend::{Handle, Op, Queue, Started, Token};
+use crate::limits::CONNECTIONS_PER_SESSION;
+use crate::model::MediumFault;
+use crate::ring::Ring;
+use crate::scsi::{LuNexus, Reply};
+use crate::session::login::Login;
+use crate::session::seam::{CloseReason, ConnIx};
+use crate::session::text::TextExchange;
+use crate::session::Session;
+use crate::wire::Tsih;
+use io_uring::{opcode, squeue, types};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// What a completion belongs to: the top byte of `user_data`. The rest is a number of that kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Source {
+    /// A listener (its index).
+    Accept = 1,
+    /// A connection's receive.
+    Receive,
+    /// A connection's send.
+    Send,
+    /// A cancellation; nothing to do.
+    Cancel,
+    /// An operation on a medium (its token).
+    Medium,
+    /// The mailbox's bell.
+    Bell,
+}
+
+impl Source {
+    /// `user_data` for number `n` of this kind.
+    #[inline]
+    pub const fn tag(self, n: u64) -> u64 {
+        ((self as u64) << 56) | n
+    }
+}
+
+/// A connection, apart from its receive side.
+pub struct Link {
+    /// The socket; closed when dropped.
+    pub socket: OwnedFd,
+    /// The initiator's address.
+    pub peer: SocketAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Changed digests and lengths for the framer, to be taken over before the next PDU: header, data, longest segment.
+    pub framing: Option<(bool, bool, usize)>,
+    /// A receive is armed.
+    pub receiving: bool,
+    /// No more PDUs are taken; the socket is closed when nothing is in flight.
+    pub closing: bool,
+    /// The receive was cancelled and its end is awaited before the connection moves to another core.
+    pub moving: Option<Box<Moving>>,
+    /// When bytes last left, for noticing a peer that does not read.
+    pub sent_ms: u64,
+    /// When our half was closed.
+    pub shut_ms: Option<u64>,
+    /// Whose buffers its transmit side holds: seat and serial number of the session.
+    pub account: (usize, u64),
+}
+
+/// A connection that is about to move to another core: everything but the socket, which `Link` still owns.
+pub struct Moving {
+    /// The core it goes to.
+    pub core: usize,
+    /// The rest of the message.
+    pub login: Box<crate::session::login::LoginDone>,
+    /// Its session's handle.
+    pub tsih: Tsih,
+    /// The session that it replaces.
+    pub replaces: Option<Tsih>,
+}
+
+/// Life of a connection.
+pub enum Phase {
+    /// Logging in.
+    Login {
+        /// The state machine.
+        login: Box<Login>,
+        /// When it must be through.
+        deadline_ms: u64,
+    },
+    /// Full feature phase.
+    Full {
+        /// Its session's seat.
+        seat: usize,
+        /// Its slot there.
+        ix: ConnIx,
+    },
+    /// Logged in; waits until the session that it replaces has let go of its tasks.
+    Waiting,
+    /// Neither: being closed or moved.
+    Leaving,
+}
+
+/// A session on this core.
+pub struct Seat {
+    /// The state machine.
+    pub session: Session,
+    /// Text negotiations in full feature phase.
+    pub text: TextExchange,
+    /// Index of its target; `usize::MAX` in a discovery session.
+    pub target: usize,
+    /// Its handle.
+    pub tsih: Tsih,
+    /// What its nexus has pending at each unit of the target, in the order of the target's list.
+    pub nexus: Vec<LuNexus>,
+    /// Its tasks, by slot.
+    pub exec: Vec<Exec>,
+    /// Bytes of I/O buffers that it holds.
+    pub held: usize,
+    /// No more events will come; dropped when its tasks have let go.
+    pub ended: bool,
+    /// Unique in the process: seats are used again.
+    pub serial: u64,
+    /// How the registry knows it; `None`: discovery.
+    pub name: Option<SessionName>,
+}
+
+/// Who waits for an operation on a medium.
+pub enum Owner {
+    /// A slice of a task.
+    Slice {
+        /// Seat of the session.
+        seat: usize,
+        /// Task slot.
+        slot: usize,
+        /// Offset of the slice in the transfer: names it.
+        offset: u32,
+    },
+    /// A job.
+    Job {
+        /// Its number.
+        job: usize,
+        /// Where the answer goes.
+        cell: Cell1<Result<(), MediumFault>>,
+    },
+}
+
+/// Operations in flight, by token.
+#[derive(Default)]
+pub struct Operations {
+    slots: Vec<Option<(Owner, usize)>>,
+    free: Vec<u32>,
+}
+
+impl Operations {
+    fn insert(&mut self, owner: Owner, unit: usize) -> Token {
+        match self.free.pop() {
+            Some(n) => {
+                self.slots[n as usize] = Some((owner, unit));
+                Token(n)
+            }
+            None => {
+                self.slots.push(Some((owner, unit)));
+                Token(self.slots.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn remove(&mut self, token: Token) -> Option<(Owner, usize)> {
+        let taken = self.slots.get_mut(token.0 as usize)?.take();
+        if taken.is_some() {
+            self.free.push(token.0);
+        }
+        taken
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+/// The ring as a backend sees it.
+pub struct MediumQueue<'a>(pub &'a mut Ring);
+
+impl Queue for MediumQueue<'_> {
+    #[inline]
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        self.0.push(entry.user_data(Source::Medium.tag(u64::from(token.0))));
+    }
+}
+
+/// The buffer account of a session, if it still lives.
+pub struct Account<'a>(Option<&'a mut Seat>);
+
+impl<'a> Account<'a> {
+    /// Of the session that has `serial` and sits at `seat`.
+    pub fn of(seats: &'a mut [Option<Box<Seat>>], (seat, serial): (usize, u64)) -> Account<'a> {
+        Account(seats.get_mut(seat).and_then(Option::as_deref_mut).filter(|s| s.serial == serial))
+    }
+
+    /// Takes a piece back.
+    #[inline]
+    pub fn release(&mut self, arena: &mut Arena, buf: Buf) {
+        if let Some(seat) = self.0.as_deref_mut() {
+            seat.held = seat.held.saturating_sub(buf.capacity());
+        }
+        arena.release(buf);
+    }
+}
+
+/// What [`Engine::parts`] lends.
+pub struct Parts<'a> {
+    /// The seat.
+    pub seat: &'a mut Seat,
+    /// Where its session's PDUs go.
+    pub out: Outlet<'a>,
+    /// The core's I/O buffers.
+    pub arena: &'a mut Arena,
+}
+
+/// See the module.
+pub struct Engine {
+    /// This core's number.
+    pub core: usize,
+    /// What all cores share.
+    pub world: Arc<World>,
+    /// The core's ring.
+    pub ring: Ring,
+    /// I/O buffers.
+    pub arena: Arena,
+    /// Empty transmit batches.
+    pub pool: BatchPool,
+    /// Transmit sides, by connection number.
+    pub tx: Vec<Tx>,
+    /// Connections, by number.
+    pub links: Vec<Option<Link>>,
+    /// Connections that have something to send.
+    pub dirty: Vec<usize>,
+    /// Sessions, by seat.
+    pub seats: Vec<Option<Box<Seat>>>,
+    /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
+    pub routes: Vec<[usize; CONNECTIONS_PER_SESSION]>,
+    /// This core's handle on each unit of the process.
+    pub handles: Vec<Handle>,
+    /// Operations in flight.
+    pub operations: Operations,
+    /// Running jobs, by number.
+    pub jobs: Vec<Option<Job>>,
+    /// Jobs to be polled this turn.
+    pub runnable: VecDeque<usize>,
+    /// Jobs that wait for a buffer.
+    pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
+    /// Tasks that wait for a buffer: seat and slot.
+    pub starved: VecDeque<(usize, usize)>,
+    /// Task management functions under way.
+    pub management: super::tm::Management,
+    /// Logins that wait for the end of the session they replace.
+    pub adoptions: Vec<super::entry::Adoption>,
+    /// Connections that were made or moved in: their receive is to be armed.
+    pub fresh: Vec<usize>,
+    /// Connections that are no more: their receive side is to be reset.
+    pub gone: Vec<usize>,
+    /// Sessions have ended and may be ready to be dropped.
+    pub ending: bool,
+    /// Scratch for parameter data.
+    pub reply: Reply,
+    /// The time, read once a turn.
+    pub now_ms: u64,
+    /// Counters.
+    pub stats: Stats,
+    /// The server is going down.
+    pub shutdown: bool,
+}
+
+impl Engine {
+    /// A core with nothing on it. `handles`: one for each unit of `world`.
+    pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
+        Engine {
+            core,
+            world,
+            ring,
+            arena,
+            pool: BatchPool::default(),
+            tx: Vec::new(),
+            links: Vec::new(),
+            dirty: Vec::new(),
+            seats: Vec::new(),
+            routes: Vec::new(),
+            handles,
+            operations: Operations::default(),
+            jobs: Vec::new(),
+            runnable: VecDeque::new(),
+            waiting_jobs: VecDeque::new(),
+            starved: VecDeque::new(),
+            management: Default::default(),
+            adoptions: Vec::new(),
+            fresh: Vec::new(),
+            gone: Vec::new(),
+            ending: false,
+            reply: Reply::default(),
+            now_ms: 0,
+            stats: Stats::default(),
+            shutdown: false,
+        }
+    }
+
+    /// A seat, the outbox of its session, and the arena: what nearly every step needs at once.
+    #[inline]
+    pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
+        let connections = self.routes.get(seat)?;
+        let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty };
+        Some(Parts { seat, out, arena: &mut self.arena })
+    }
+
+    /// Gives a piece back that `seat` held.
+    #[inline]
+    pub fn release(&mut self, seat: usize, buf: Buf) {
+        if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+            seat.held = seat.held.saturating_sub(buf.capacity());
+        }
+        self.arena.release(buf);
+    }
+
+    /// A piece for `seat`.
+    #[inline]
+    pub fn allocate(&mut self, seat: usize, len: usize) -> Option<Buf> {
+        let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let buf = self.arena.allocate(len, seat.held)?;
+        seat.held += buf.capacity();
+        Some(buf)
+    }
+
+    /// Starts an operation on a unit. `Some`: it is done already.
+    #[inline]
+    pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
+        let token = self.operations.insert(owner, unit);
+        let started = match self.handles.get_mut(unit) {
+            Some(handle) => handle.start(op, token, &mut MediumQueue(&mut self.ring)),
+            None => Started::Done(Err(MediumFault::NotReady)),
+        };
+        match started {
+            Started::Pending => None,
+            Started::Done(result) => self.operations.remove(token).map(|(owner, _)| (owner, result)),
+        }
+    }
+
+    /// A completion of the ring belongs to an operation.
+    pub fn medium_completed(&mut self, token: Token, result: i32) {
+        let Some(Some((_, unit))) = self.operations.slots.get(token.0 as usize) else { return };
+        let Some(handle) = self.handles.get_mut(*unit) else { return };
+        let Some(result) = handle.complete(token, result, &mut MediumQueue(&mut self.ring)) else { return };
+        let Some((owner, _)) = self.operations.remove(token) else { return };
+        self.finished(owner, result);
+    }
+
+    /// An operation is done: tells whoever waits for it.
+    pub fn finished(&mut self, owner: Owner, result: Result<(), MediumFault>) {
+        match owner {
+            Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
+            Owner::Job { job, cell } => {
+                cell.set(Some(result));
+                if let Some(Some(job)) = self.jobs.get_mut(job) {
+                    job.in_flight -= 1;
+                }
+                self.runnable.push_back(job);
+            }
+        }
+    }
+
+    /// Cancels a connection's receive; its completion says that it is over.
+    pub fn cancel_receive(&mut self, conn: usize) {
+        if matches!(self.links.get(conn), Some(Some(link)) if link.receiving) {
+            let entry = opcode::AsyncCancel::new(Source::Receive.tag(conn as u64)).build();
+            self.ring.push(entry.user_data(Source::Cancel.tag(0)));
+        }
+    }
+
+    /// Pushes the sends of all connections that have something queued.
+    pub fn flush(&mut self) {
+        while let Some(conn) = self.dirty.pop() {
+            let Some(Some(link)) = self.links.get(conn) else { continue };
+            let file = types::Fd(link.socket.as_raw_fd());
+            if let Some(entry) = self.tx[conn].next_send(file) {
+                self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));
+            }
+        }
+    }
+
+    /// A send completed.
+    pub fn sent(&mut self, conn: usize, result: i32) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
+            // The send is over but its batch is kept until the connection is torn down.
+            self.tx[conn].fail();
+            self.disconnected(conn, CloseReason::Disconnected);
+            self.sweep(conn);
+            return;
+        }
+        link.sent_ms = self.now_ms;
+        let file = types::Fd(link.socket.as_raw_fd());
+        let arena = &mut self.arena;
+        let mut account = Account::of(&mut self.seats, link.account);
+        let sent = result.max(0) as usize;
+        let next = self.tx[conn].sent(sent, file, &mut self.pool, |buf| account.release(arena, buf));
+        let next = next.or_else(|| self.tx[conn].next_send(file));
+        match next {
+            Some(entry) => self.ring.push(entry.user_data(Source::Send.tag(conn as u64))),
+            None => self.sweep(conn),
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! Connections come and go: login, placement on a core, adoption into a session, closing.
+
+use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
+use super::mesh::{Handover, Message};
+use super::registry::{NoPlace, SessionName};
+use crate::limits::{CONNECTIONS_PER_CORE, CONNECTIONS_PER_SESSION, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
+use crate::scsi::{LuNexus, NexusId};
+use crate::session::login::negotiate::Offer;
+use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
+use crate::session::params::SessionKind;
+use crate::session::seam::{CloseReason, ConnIx, Payload};
+use crate::session::text::TextExchange;
+use crate::session::{ConnectionInit, Session, SessionInit};
+use crate::wire::{Bhs, LoginRequest, LoginStatus, Opcode, Tsih, bhs};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+/// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
+const LINGER_MS: u64 = 1_000;
+/// A login waits this long for the session that it replaces to let go of its tasks, milliseconds.
+const REINSTATEMENT_MS: u64 = 10_000;
+
+/// A login that waits for the end of the session it replaces.
+pub struct Adoption {
+    conn: usize,
+    login: Box<LoginDone>,
+    tsih: Tsih,
+    old: usize,
+    deadline_ms: u64,
+}
+
+impl Engine {
+    /// A connection was accepted. Its number, or `None` when it is turned away.
+    pub fn accepted(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
+        self.stats.accepted += 1;
+        let half_open = self.links.iter().flatten().filter(|l| matches!(l.phase, Phase::Login { .. })).count();
+        if half_open >= HALF_OPEN_PER_CORE {
+            self.drop_oldest_half_open();
+        }
+        let login = Box::new(Login::new(self.now_ms));
+        let deadline_ms = login.deadline_ms();
+        self.link(socket, peer, local, Phase::Login { login, deadline_ms })
+    }
+
+    /// A flood of connections that never log in must not keep out one that does: the oldest makes room.
+    fn drop_oldest_half_open(&mut self) {
+        let oldest = self.links.iter().enumerate().filter_map(|(n, link)| match link.as_ref()?.phase {
+            Phase::Login { deadline_ms, .. } => Some((deadline_ms, n)),
+            _ => None,
+        });
+        if let Some((_, conn)) = oldest.min() {
+            self.stats.refused += 1;
+            self.disconnected(conn, CloseReason::LoginTimeout);
+            self.sweep(conn);
+        }
+    }
+
+    fn link(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr, phase: Phase) -> Option<usize> {
+        let conn = match self.links.iter().position(Option::is_none) {
+            Some(n) => n,
+            None if self.links.len() < CONNECTIONS_PER_CORE => {
+                self.links.push(None);
+                self.tx.push(Default::default());
+                self.links.len() - 1
+            }
+            None => {
+                self.stats.refused += 1;
+                tracing::warn!(%peer, "connection refused: {CONNECTIONS_PER_CORE} connections are open");
+                return None;
+            }
+        };
+        self.links[conn] = Some(Link {
+            socket,
+            peer,
+            local,
+            phase,
+            framing: None,
+            receiving: false,
+            closing: false,
+            moving: None,
+            sent_ms: self.now_ms,
+            shut_ms: None,
+            account: (usize::MAX, 0),
+        });
+        self.fresh.push(conn);
+        Some(conn)
+    }
+
+    /// A PDU of the login phase.
+    pub fn login_pdu(&mut self, conn: usize, header: &Bhs, data: &[u8]) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let Phase::Login { login, .. } = &mut link.phase else { return };
+        let peer = link.peer;
+        let request = match LoginRequest::parse(header) {
+            Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
+            _ => {
+                let (answer, reason) = login.not_a_login(header);
+                tracing::warn!(%peer, %reason, "login refused");
+                return self.refuse(conn, &answer);
+            }
+        };
+        let mut random = |bytes: &mut [u8]| fill_random(bytes);
+        let offer = Offer::default();
+        let mut env = LoginEnv {
+            directory: &self.world.directory,
+            portal: link.local,
+            peer,
+            random: &mut random,
+            offer: &offer,
+        };
+        match login.request(&request, data, &mut env) {
+            Step::Answer(answer) => self.send_login(conn, &answer),
+            Step::Refuse { answer, reason } => {
+                tracing::warn!(%peer, initiator = login.peer_named().unwrap_or("?"), %reason, "login refused");
+                self.refuse(conn, &answer);
+            }
+            Step::Done(done) => self.place_login(conn, done),
+        }
+    }
+
+    fn send_login(&mut self, conn: usize, answer: &LoginAnswer) {
+        let mut header = [0; bhs::BHS_LEN];
+        answer.response.emit(&mut header);
+        let Some(tx) = self.tx.get_mut(conn) else { return };
+        tx.pdu(&header, Payload::Bytes(&answer.text), &mut self.pool);
+        self.dirty.push(conn);
+    }
+
+    fn refuse(&mut self, conn: usize, answer: &LoginAnswer) {
+        self.stats.failed_logins += 1;
+        self.send_login(conn, answer);
+        self.close(conn, CloseReason::LoginRefused);
+    }
+
+    /// Finds the core of a completed login and takes the connection there.
+    fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
+        if login.kind == SessionKind::Discovery {
+            return self.adopt(conn, login, Tsih(1), None);
+        }
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let peer = link.peer;
+        let Some(name) = session_name(&login) else {
+            return self.refuse(conn, &login.refuse(LoginStatus::TARGET_ERROR));
+        };
+        let place = match self.world.registry.place(&name, login.tsih, self.core) {
+            Ok(place) => place,
+            Err(NoPlace::NoSuchSession) => {
+                tracing::warn!(%peer, initiator = %name.initiator.name, "login refused: no session has this TSIH");
+                return self.refuse(conn, &login.refuse(LoginStatus::SESSION_DOES_NOT_EXIST));
+            }
+            Err(NoPlace::OutOfHandles) => {
+                tracing::warn!(%peer, "login refused: 65535 sessions are open");
+                return self.refuse(conn, &login.refuse(LoginStatus::OUT_OF_RESOURCES));
+            }
+        };
+        if place.core == self.core {
+            return self.adopt(conn, login, place.tsih, place.replaces);
+        }
+        link.phase = Phase::Leaving;
+        link.moving =
+            Some(Box::new(Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces }));
+        self.cancel_receive(conn);
+        self.sweep(conn);
+    }
+
+    /// A connection moves in from another core.
+    pub fn moved_in(&mut self, handover: Handover) {
+        let Handover { socket, peer, local, login, tsih, replaces } = handover;
+        let joins = login.tsih != Tsih(0);
+        match self.link(socket, peer, local, Phase::Leaving) {
+            Some(conn) => self.adopt(conn, login, tsih, replaces),
+            None if !joins => self.world.registry.remove(tsih),
+            None => {}
+        }
+    }
+
+    /// Makes the connection part of its session, ending the session that it replaces first.
+    fn adopt(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih, replaces: Option<Tsih>) {
+        let old = replaces.and_then(|old| self.find_seat(old));
+        let Some(old) = old else { return self.seat_login(conn, login, tsih) };
+        if let Some(seat) = self.seats[old].as_deref_mut() {
+            seat.session.end(CloseReason::Reinstated);
+        }
+        self.pump(old);
+        self.sweep_seat(old);
+        if self.seats[old].is_none() {
+            return self.seat_login(conn, login, tsih);
+        }
+        // The old session's writes must be over before the new one's begin.
+        let deadline_ms = self.now_ms + REINSTATEMENT_MS;
+        if let Some(Some(link)) = self.links.get_mut(conn) {
+            link.phase = Phase::Waiting;
+        }
+        self.adoptions.push(Adoption { conn, login, tsih, old, deadline_ms });
+    }
+
+    fn find_seat(&self, tsih: Tsih) -> Option<usize> {
+        self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih && s.name.is_some() && !s.ended))
+    }
+
+    /// Goes on with the logins whose old session is gone; refuses those that waited too long.
+    pub fn resume_adoptions(&mut self) {
+        let mut i = 0;
+        while i < self.adoptions.len() {
+            let gone = self.seats[self.adoptions[i].old].is_none();
+            if !gone && self.now_ms < self.adoptions[i].deadline_ms {
+                i += 1;
+                continue;
+            }
+            let Adoption { conn, login, tsih, .. } = self.adoptions.swap_remove(i);
+            if gone {
+                self.seat_login(conn, login, tsih);
+            } else {
+                tracing::warn!("login refused: the session that it replaces does not let go of its tasks");
+                self.world.registry.remove(tsih);
+                self.refuse(conn, &login.refuse(LoginStatus::SERVICE_UNAVAILABLE));
+            }
+        }
+    }
+
+    fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih) {
+        let Some(Some(link)) = self.links.get(conn) else {
+            if login.kind == SessionKind::Normal && login.tsih == Tsih(0) {
+                self.world.registry.remove(tsih);
+            }
+            return;
+        };
+        let peer = link.peer;
+        let init = ConnectionInit {
+            cid: login.cid,
+            params: login.params,
+            stat_sn: login.next_stat_sn,
+            exp_cmd_sn: login.cmd_sn,
+        };
+        let seated = if login.tsih == Tsih(0) {
+            Some(self.new_seat(conn, &login, tsih, init))
+        } else {
+            self.join_seat(conn, tsih, init)
+        };
+        let Some((seat, ix)) = seated else {
+            tracing::warn!(%peer, "login refused: too many connections");
+            return self.refuse(conn, &login.refuse(LoginStatus::TOO_MANY_CONNECTIONS));
+        };
+        let params = login.params;
+        let mut answer = login.answer;
+        answer.response.tsih = tsih;
+        self.send_login(conn, &answer);
+        // The final Login Response still goes without digests (RFC 7143 section 6.1: in force from full feature phase on).
+        self.tx[conn].set_digests(params.header_digest, params.data_digest);
+        if let Some(Some(link)) = self.links.get_mut(conn) {
+            link.phase = Phase::Full { seat, ix };
+            link.account = (seat, self.seats[seat].as_deref().map_or(0, |s| s.serial));
+            let longest = match login.kind {
+                SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
+                SessionKind::Normal => params.target_max_recv_bytes as usize,
+            };
+            link.framing = Some((params.header_digest, params.data_digest, longest));
+        }
+        self.stats.logins += 1;
+        tracing::info!(
+            %peer, core = self.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
+            header_digest = params.header_digest, data_digest = params.data_digest, "logged in"
+        );
+    }
+
+    fn new_seat(&mut self, conn: usize, login: &LoginDone, tsih: Tsih, init: ConnectionInit) -> (usize, ConnIx) {
+        let target = match (&login.target, login.kind) {
+            (Some(target), SessionKind::Normal) => target.index,
+            _ => usize::MAX,
+        };
+        let session_init = SessionInit {
+            initiator: login.initiator.clone(),
+            target_name: login.target.as_ref().and_then(|t| self.world.targets.get(t.index)).map(|t| t.name.clone()),
+            target_portal_group: login.portal_group,
+            tsih,
+            kind: login.kind,
+            params: login.params,
+        };
+        let (session, ix) = Session::new(session_init, init, self.now_ms);
+        let nexus_id = NexusId(self.world.next_nexus.fetch_add(1, Ordering::Relaxed));
+        let nexus = self.world.targets.get(target).map_or(Vec::new(), |t| {
+            t.units.iter().map(|&unit| LuNexus::new(nexus_id, &self.world.units[unit].logical)).collect()
+        });
+        let link = self.links[conn].as_ref();
+        let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
+        let seat = Box::new(Seat {
+            session,
+            text: TextExchange::new(self.world.clone(), portal, peer),
+            target,
+            tsih,
+            nexus,
+            exec: Vec::new(),
+            held: 0,
+            ended: false,
+            serial: nexus_id.0,
+            name: session_name(login),
+        });
+        let mut route = [usize::MAX; CONNECTIONS_PER_SESSION];
+        route[usize::from(ix.0)] = conn;
+        let number = match self.seats.iter().position(Option::is_none) {
+            Some(n) => n,
+            None => {
+                self.seats.push(None);
+                self.routes.push(route);
+                self.seats.len() - 1
+            }
+        };
+        self.seats[number] = Some(seat);
+        self.routes[number] = route;
+        (number, ix)
+    }
+
+    fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
+        let seat = self.find_seat(tsih)?;
+        let ix = self.seats[seat].as_deref_mut()?.session.add_connection(init, self.now_ms).ok()?;
+        *self.routes[seat].get_mut(usize::from(ix.0))? = conn;
+        Some((seat, ix))
+    }
+
+    /// The peer is gone, or will be treated so: nothing more is sent.
+    pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+        if link.closing {
+            return;
+        }
+        link.closing = true;
+        link.shut_ms = Some(self.now_ms);
+        let peer = link.peer;
+        match std::mem::replace(&mut link.phase, Phase::Leaving) {
+            Phase::Full { seat, ix } => {
+                log_end(peer, reason);
+                if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                    holder.session.connection_lost(ix, reason);
+                }
+                if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+                    *route = usize::MAX;
+                }
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+            Phase::Login { login, .. } => {
+                self.stats.failed_logins += 1;
+                tracing::warn!(%peer, initiator = login.peer_named().unwrap_or("?"), ?reason, "login given up");
+            }
+            Phase::Waiting => {
+                if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
+                    let adoption = self.adoptions.swap_remove(i);
+                    self.world.registry.remove(adoption.tsih);
+                }
+            }
+            Phase::Leaving => {}
+        }
+    }
+
+    /// Sends what is queued, then closes the connection.
+    pub fn close(&mut self, conn: usize, reason: CloseReason) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        if link.closing {
+            return;
+        }
+        link.closing = true;
+        let peer = link.peer;
+        if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
+            log_end(peer, reason);
+            if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+                *route = usize::MAX;
+            }
+        }
+        self.dirty.push(conn);
+        self.sweep(conn);
+    }
+
+    /// A session will ask for nothing more: closes its connections.
+    pub fn ended(&mut self, seat: usize, reason: CloseReason) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        holder.ended = true;
+        let route = self.routes[seat];
+        for conn in route.into_iter().filter(|&c| c != usize::MAX) {
+            match reason {
+                CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
+                // Nobody reads there any more.
+                _ => self.disconnected(conn, reason),
+            }
+        }
+        self.forget_management(seat);
+        self.ending = true;
+    }
+
+    /// Drops a session that has ended when its tasks have let go.
+    pub fn sweep_seat(&mut self, seat: usize) {
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let idle = |e: &super::exec::Exec| e.in_flight == 0 && e.slices.is_empty() && e.staging.is_none();
+        if !holder.ended || !holder.exec.iter().all(idle) {
+            return;
+        }
+        if let Some(gone) = self.seats[seat].take() {
+            for (nexus, &unit) in gone.nexus.iter().zip(self.world.targets.get(gone.target).map_or(&[][..], |t| &t.units)) {
+                self.world.units[unit].logical.nexus_lost(nexus.id());
+            }
+            if gone.name.is_some() {
+                self.world.registry.remove(gone.tsih);
+            }
+        }
+    }
+
+    /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
+    pub fn sweep(&mut self, conn: usize) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let tx = &mut self.tx[conn];
+        if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
+            let Some(link) = self.links[conn].take() else { return };
+            let Moving { core, login, tsih, replaces } = *moving;
+            let (socket, peer, local) = (link.socket, link.peer, link.local);
+            let handover = Handover { socket, peer, local, login, tsih, replaces };
+            self.gone.push(conn);
+            return self.world.post(core, Message::Adopt(Box::new(handover)));
+        }
+        if !link.closing {
+            return;
+        }
+        if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
+            let (arena, pool) = (&mut self.arena, &mut self.pool);
+            let mut account = Account::of(&mut self.seats, link.account);
+            tx.abandon(pool, |buf| account.release(arena, buf));
+            tx.set_digests(false, false);
+            self.links[conn] = None;
+            self.gone.push(conn);
+            return;
+        }
+        if tx.is_idle() && link.shut_ms.is_none() {
+            link.shut_ms = Some(self.now_ms);
+            shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
+        }
+    }
+
+    /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
+    pub fn tick(&mut self) {
+        for conn in 0..self.links.len() {
+            let Some(link) = self.links[conn].as_ref() else { continue };
+            let sending = self.tx[conn].is_sending();
+            let late = match link.phase {
+                Phase::Login { deadline_ms, .. } if self.now_ms >= deadline_ms => Some(CloseReason::LoginTimeout),
+                _ if sending && self.now_ms >= link.sent_ms + crate::limits::SEND_TIMEOUT_MS => {
+                    Some(CloseReason::NopTimeout)
+                }
+                _ => None,
+            };
+            if let Some(reason) = late {
+                self.disconnected(conn, reason);
+            } else if link.closing && link.shut_ms.is_some_and(|t| self.now_ms >= t + LINGER_MS) {
+                shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+                self.cancel_receive(conn);
+            }
+            self.sweep(conn);
+        }
+        for seat in 0..self.seats.len() {
+            let now_ms = self.now_ms;
+            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat)
+                && holder.session.next_deadline_ms() <= now_ms
+            {
+                holder.session.tick(now_ms, &mut out);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Asks all initiators to log out (RFC 7143 section 11.9.1, event 1).
+    pub fn ask_for_logout(&mut self) {
+        for seat in 0..self.seats.len() {
+            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+                holder.session.request_logout(&mut out);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&mut self) {
+        for seat in 0..self.seats.len() {
+            if let Some(holder) = self.seats[seat].as_deref_mut() {
+                holder.session.end(CloseReason::Shutdown);
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+        }
+    }
+}
+
+const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+fn session_name(login: &LoginDone) -> Option<SessionName> {
+    let target = login.target.as_ref().filter(|_| login.kind == SessionKind::Normal)?;
+    Some(SessionName {
+        initiator: login.initiator.clone(),
+        target: target.index,
+        portal_group: login.portal_group,
+    })
+}
+
+fn log_end(peer: SocketAddr, reason: CloseReason) {
+    match reason {
+        CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
+            tracing::info!(%peer, ?reason, "connection closed");
+        }
+        _ => tracing::warn!(%peer, ?reason, "connection closed"),
+    }
+}
+
+#[allow(unsafe_code)]
+fn shutdown(fd: i32, how: i32) {
+    // SAFETY: a system call on a descriptor that the caller owns.
+    unsafe { libc::shutdown(fd, how) };
+}
+
+#[allow(unsafe_code)]
+fn fill_random(bytes: &mut [u8]) {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = &mut bytes[filled..];
+        // SAFETY: writes at most `rest.len()` bytes into `rest`.
+        let n = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        filled += usize::try_from(n).unwrap_or(0);
+    }
+}

@@ -1,0 +1,186 @@
+//! What the shard knows of a task between `Event::Execute` and its response: which bytes of the medium it is about, how
+//! far it is, and the buffers it holds.
+
+use super::buffers::Buf;
+use crate::model::MediumFault;
+use crate::scsi::MediumOp;
+use crate::session::seam::TaskId;
+
+/// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
+pub const SLICES: usize = 4;
+
+/// What is done with a task's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing: the slot is free, or its command waits for its turn.
+    Idle,
+    /// Medium to initiator.
+    Read,
+    /// Initiator to medium, slice by slice.
+    Write(Action),
+    /// Data-Out is collected into the first slice before anything is done: parameter lists, and operations on the medium
+    /// that need all of it.
+    Gather,
+    /// A job works for the whole command.
+    Job,
+}
+
+/// What is done with a full slice of Data-Out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// WRITE.
+    Write,
+    /// VERIFY with BYTCHK 01b.
+    Compare,
+    /// WRITE AND VERIFY.
+    WriteVerify {
+        /// BYTCHK 01b.
+        compare: bool,
+    },
+    /// ORWRITE.
+    OrWrite,
+}
+
+/// What comes after `Kind::Gather`.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// `LogicalUnit::parameters`.
+    Parameters,
+    /// A job with all of the data.
+    Medium(MediumOp),
+}
+
+/// How far a slice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Data-Out is coming in.
+    Filling,
+    /// On the medium (or a job has it).
+    Busy,
+    /// Read: full. Write: done.
+    Ready,
+}
+
+/// One piece of a task's transfer.
+#[derive(Debug)]
+pub struct Slice {
+    /// Its buffer; `None` while a job has it.
+    pub buf: Option<Buf>,
+    /// Offset in the task's transfer, bytes.
+    pub offset: u32,
+    /// Bytes.
+    pub len: u32,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// One task.
+#[derive(Debug)]
+pub struct Exec {
+    /// What is done.
+    pub kind: Kind,
+    /// For whom.
+    pub task: TaskId,
+    /// Index of the logical unit in the process.
+    pub unit: usize,
+    /// Durable before the status.
+    pub durable: bool,
+    /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
+    pub aborted: bool,
+    /// Waits in the core's queue for buffers.
+    pub starved: bool,
+    /// Where on the medium, bytes.
+    pub base: u64,
+    /// Bytes that move: what the CDB asks, cut to the initiator's Expected Data Transfer Length.
+    pub total: u32,
+    /// Bytes that the CDB asks to move: what residuals are counted from.
+    pub asked: u64,
+    /// Bytes whose slices have been made.
+    pub started: u32,
+    /// Bytes that are behind: queued for sending, or on the medium.
+    pub moved: u32,
+    /// Contiguous Data-Out bytes that have arrived.
+    pub filled: u32,
+    /// Slices under way, oldest first.
+    pub slices: std::collections::VecDeque<Slice>,
+    /// Operations of this task on the medium, and jobs.
+    pub in_flight: u32,
+    /// The first thing that went wrong, with the offset in the medium.
+    pub failed: Option<Failure>,
+    /// After `Gather`.
+    pub then: Option<Then>,
+    /// Data that came with the command, before its turn: buffer and bytes in it.
+    pub staging: Option<(Buf, u32)>,
+    /// Data that came with the command had to be dropped: no buffer was free.
+    pub dropped: bool,
+}
+
+/// Why a task fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The medium failed at this offset.
+    Medium(MediumFault, u64),
+    /// A job found the outcome (MISCOMPARE, ...).
+    Outcome(crate::scsi::Outcome),
+    /// TASK SET FULL: no buffer for data that could not wait.
+    NoBuffer,
+}
+
+impl Default for Exec {
+    fn default() -> Exec {
+        Exec {
+            kind: Kind::Idle,
+            task: TaskId(u32::MAX),
+            unit: 0,
+            durable: false,
+            aborted: false,
+            starved: false,
+            base: 0,
+            total: 0,
+            asked: 0,
+            started: 0,
+            moved: 0,
+            filled: 0,
+            slices: std::collections::VecDeque::new(),
+            in_flight: 0,
+            failed: None,
+            then: None,
+            staging: None,
+            dropped: false,
+        }
+    }
+}
+
+impl Exec {
+    /// Begins a transfer.
+    pub fn begin(&mut self, kind: Kind, task: TaskId, unit: usize, (base, total, asked): (u64, u32, u64)) {
+        debug_assert!(self.slices.is_empty() && self.in_flight == 0);
+        self.kind = kind;
+        self.task = task;
+        self.unit = unit;
+        (self.base, self.total, self.asked) = (base, total, asked);
+        (self.started, self.moved) = (0, 0);
+        self.durable = false;
+        self.aborted = false;
+        self.failed = None;
+        self.then = None;
+    }
+
+    /// The slice that holds `offset` of the transfer.
+    pub fn slice_at(&mut self, offset: u32) -> Option<&mut Slice> {
+        self.slices.iter_mut().find(|s| s.offset <= offset && offset - s.offset < s.len)
+    }
+
+    /// The slot is free again. Its slices and staging must be gone.
+    pub fn clear(&mut self) {
+        debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
+        self.kind = Kind::Idle;
+        self.task = TaskId(u32::MAX);
+        self.aborted = false;
+        self.starved = false;
+        self.dropped = false;
+        self.filled = 0;
+        self.then = None;
+        self.failed = None;
+    }
+}

@@ -1,0 +1,208 @@
+//! Commands that take several steps on the medium (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...), as async
+//! functions. They are rare; reads and writes do not come this way.
+//!
+//! A job asks for operations, buffers and pauses through its [`JobCx`]; the core carries them out at its own pace and polls
+//! the job again when an answer is there. Work is cut into slices by the jobs themselves (`jobs.rs`), so that the core
+//! serves everything else between two of them.
+
+use super::buffers::{Arena, Buf};
+use crate::backend::{Buffer, Op};
+use crate::model::MediumFault;
+use crate::scsi::Outcome;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// How a job ends.
+pub struct JobEnd {
+    /// Status and sense.
+    pub outcome: Outcome,
+    /// Parameter data, for the commands that answer with some.
+    pub data: Vec<u8>,
+}
+
+impl From<Outcome> for JobEnd {
+    fn from(outcome: Outcome) -> JobEnd {
+        JobEnd { outcome, data: Vec::new() }
+    }
+}
+
+/// An answer on its way to a job.
+pub type Cell1<T> = Rc<Cell<Option<T>>>;
+
+/// What a job has asked for and the core has not begun.
+pub enum Request {
+    /// Run it on the job's medium.
+    Op(Op, Cell1<Result<(), MediumFault>>),
+    /// A piece of the arena.
+    Buffer(usize, Cell1<Buf>),
+    /// Poll again in the next turn.
+    Pause,
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: RefCell<VecDeque<Request>>,
+    returned: RefCell<Vec<Buf>>,
+}
+
+/// A job's connection to its core.
+#[derive(Clone)]
+pub struct JobCx {
+    shared: Rc<Shared>,
+    base: *mut u8,
+    registered: bool,
+}
+
+/// An I/O buffer of a job; goes back to the arena when dropped.
+pub struct JobBuffer {
+    buf: Option<Buf>,
+    buffer: Buffer,
+    shared: Rc<Shared>,
+}
+
+impl JobBuffer {
+    /// As an operation wants it: the first `len` bytes.
+    pub fn io(&self, len: usize) -> Buffer {
+        assert!(len <= self.buffer.len);
+        Buffer { len, ..self.buffer }
+    }
+
+    /// The first `len` bytes. Only between operations on this buffer.
+    #[allow(unsafe_code)]
+    pub fn bytes(&self, len: usize) -> &[u8] {
+        assert!(len <= self.buffer.len);
+        // SAFETY: the piece is ours until dropped, initialised (anonymous memory), and a job does not look at a buffer
+        // while an operation on it is in flight: it awaits them.
+        unsafe { std::slice::from_raw_parts(self.buffer.ptr, len) }
+    }
+
+    /// The first `len` bytes, to be written. Only between operations on this buffer.
+    #[allow(unsafe_code)]
+    pub fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        assert!(len <= self.buffer.len);
+        // SAFETY: as in `bytes`, and `&mut self` makes it exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer.ptr, len) }
+    }
+}
+
+impl Drop for JobBuffer {
+    fn drop(&mut self) {
+        if let Some(buf) = self.buf.take() {
+            self.shared.returned.borrow_mut().push(buf);
+        }
+    }
+}
+
+impl JobCx {
+    /// For a new job on a core with this arena.
+    pub fn new(arena: &Arena) -> JobCx {
+        let probe = arena.base_buffer();
+        JobCx { shared: Rc::default(), base: probe.ptr, registered: probe.registered.is_some() }
+    }
+
+    /// Runs one operation on the medium.
+    pub async fn op(&self, op: Op) -> Result<(), MediumFault> {
+        self.ask(|cell| Request::Op(op, cell)).await
+    }
+
+    /// A buffer of at least `len` bytes; waits until one is free.
+    pub async fn buffer(&self, len: usize) -> JobBuffer {
+        let buf = self.ask(|cell| Request::Buffer(len, cell)).await;
+        self.adopt(buf)
+    }
+
+    /// Wraps a piece that was filled with the command's Data-Out.
+    pub fn adopt(&self, buf: Buf) -> JobBuffer {
+        let buffer = Buffer {
+            ptr: self.base.wrapping_add(buf.offset()),
+            len: buf.capacity(),
+            registered: self.registered.then_some(0),
+        };
+        JobBuffer { buf: Some(buf), buffer, shared: Rc::clone(&self.shared) }
+    }
+
+    /// Lets the core do a turn.
+    pub async fn pause(&self) {
+        let mut asked = false;
+        std::future::poll_fn(|_| {
+            if asked {
+                return Poll::Ready(());
+            }
+            asked = true;
+            self.shared.requests.borrow_mut().push_back(Request::Pause);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Cell1<T>) -> Request) -> T {
+        let cell: Cell1<T> = Rc::new(Cell::new(None));
+        self.shared.requests.borrow_mut().push_back(request(Rc::clone(&cell)));
+        std::future::poll_fn(|_| match cell.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        })
+        .await
+    }
+}
+
+/// A running job.
+pub struct Job {
+    future: Option<Pin<Box<dyn Future<Output = JobEnd>>>>,
+    shared: Rc<Shared>,
+    /// Operations that the core has begun for it.
+    pub in_flight: usize,
+    /// Its unit.
+    pub unit: usize,
+    /// Whose it is.
+    pub seat: usize,
+    /// Task slot of its session.
+    pub slot: usize,
+    /// The slice that it works on, if it is not the whole command.
+    pub slice: Option<u8>,
+    /// Its task was aborted: it is dropped as soon as nothing is in flight.
+    pub cancelled: bool,
+}
+
+impl Job {
+    /// A job that runs `future`, made with `cx`.
+    pub fn new(
+        cx: &JobCx,
+        future: impl Future<Output = JobEnd> + 'static,
+        (unit, seat, slot, slice): (usize, usize, usize, Option<u8>),
+    ) -> Job {
+        let shared = Rc::clone(&cx.shared);
+        Job { future: Some(Box::pin(future)), shared, in_flight: 0, unit, seat, slot, slice, cancelled: false }
+    }
+
+    /// Lets it run until it waits for something.
+    pub fn poll(&mut self) -> Poll<JobEnd> {
+        let Some(future) = self.future.as_mut() else { return Poll::Pending };
+        let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if poll.is_ready() {
+            self.future = None;
+        }
+        poll
+    }
+
+    /// Drops the future and with it the job's buffers. Only with nothing in flight.
+    pub fn stop(&mut self) {
+        debug_assert_eq!(self.in_flight, 0);
+        self.future = None;
+        self.shared.requests.borrow_mut().clear();
+    }
+
+    /// Takes the next thing that it asked for.
+    pub fn next_request(&self) -> Option<Request> {
+        self.shared.requests.borrow_mut().pop_front()
+    }
+
+    /// Takes a buffer that it dropped.
+    pub fn next_returned(&self) -> Option<Buf> {
+        self.shared.returned.borrow_mut().pop()
+    }
+}

@@ -1,0 +1,250 @@
+//! What the slow commands do, step by step. Each works in slices of at most `SLICE_BYTES` of buffer, or a bounded stretch
+//! of the medium, so that other commands, NOPs and task management come in between.
+
+use super::job::{JobBuffer, JobCx, JobEnd};
+use crate::backend::{Medium, Op};
+use crate::limits::SLICE_BYTES;
+use crate::model::MediumFault;
+use crate::scsi::{LogicalUnit, Outcome, Sense};
+use std::sync::Arc;
+
+/// The logical unit and the medium that a job works on.
+#[derive(Clone)]
+pub struct Place {
+    /// The device server's view.
+    pub unit: Arc<LogicalUnit>,
+    /// The medium.
+    pub medium: Arc<Medium>,
+    /// Logical block length, bytes.
+    pub block_bytes: u64,
+}
+
+fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
+    if a == b {
+        return None;
+    }
+    a.iter().zip(b).position(|(x, y)| x != y).map(|p| p as u64)
+}
+
+impl Place {
+    fn fault(&self, fault: MediumFault, offset: u64) -> JobEnd {
+        self.unit.fault(fault, offset / self.block_bytes).into()
+    }
+
+    /// A slice that is a whole number of blocks.
+    fn step(&self, left: u64) -> usize {
+        left.min(SLICE_BYTES as u64) as usize
+    }
+}
+
+/// VERIFY without data: every block can be read.
+pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
+    let buffer = cx.buffer(place.step(len)).await;
+    let (mut at, end) = (offset, offset + len);
+    while at < end {
+        let step = place.step(end - at);
+        if let Err(fault) = cx.op(Op::Read { offset: at, buffer: buffer.io(step) }).await {
+            return place.fault(fault, at);
+        }
+        at += step as u64;
+        cx.pause().await;
+    }
+    Outcome::GOOD.into()
+}
+
+/// VERIFY with data: `data` (the slice of the command's Data-Out for `offset`) equals the medium. `base` is the offset of
+/// the whole command, for the information field.
+pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, base: u64) -> JobEnd {
+    let medium = cx.buffer(len).await;
+    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
+        return place.fault(fault, offset);
+    }
+    match first_difference(data.bytes(len), medium.bytes(len)) {
+        Some(at) => place.unit.miscompare(offset - base + at).into(),
+        None => Outcome::GOOD.into(),
+    }
+}
+
+/// VERIFY with BYTCHK 11b: each block of the range equals the one block sent.
+pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u64, len: u64) -> JobEnd {
+    let block = place.block_bytes as usize;
+    let medium = cx.buffer(place.step(len)).await;
+    let (mut at, end) = (offset, offset + len);
+    while at < end {
+        let step = place.step(end - at);
+        if let Err(fault) = cx.op(Op::Read { offset: at, buffer: medium.io(step) }).await {
+            return place.fault(fault, at);
+        }
+        for (i, chunk) in medium.bytes(step).chunks(block).enumerate() {
+            if let Some(d) = first_difference(pattern.bytes(block), chunk) {
+                return place.unit.miscompare(at - offset + (i * block) as u64 + d).into();
+            }
+        }
+        at += step as u64;
+        cx.pause().await;
+    }
+    Outcome::GOOD.into()
+}
+
+/// WRITE AND VERIFY: one slice is written durably, read back, and compared if asked for.
+pub async fn write_verify(
+    cx: JobCx,
+    place: Place,
+    data: JobBuffer,
+    (offset, len): (u64, usize),
+    base: u64,
+    bytes: bool,
+) -> JobEnd {
+    if let Err(fault) = cx.op(Op::Write { offset, buffer: data.io(len), durable: true }).await {
+        return place.fault(fault, offset);
+    }
+    let end = compare(cx.clone(), place, data, offset, len, base).await;
+    // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
+    match end.outcome.sense {
+        Some(Sense { key: 0x0e, .. }) if !bytes => Outcome::GOOD.into(),
+        _ => end,
+    }
+}
+
+/// ORWRITE: one slice is read, or-ed with the data and written.
+pub async fn or_write(
+    cx: JobCx,
+    place: Place,
+    mut data: JobBuffer,
+    offset: u64,
+    len: usize,
+    durable: bool,
+) -> JobEnd {
+    let medium = cx.buffer(len).await;
+    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
+        return place.fault(fault, offset);
+    }
+    for (new, old) in data.bytes_mut(len).iter_mut().zip(medium.bytes(len)) {
+        *new |= old;
+    }
+    match cx.op(Op::Write { offset, buffer: data.io(len), durable }).await {
+        Ok(()) => Outcome::GOOD.into(),
+        Err(fault) => place.fault(fault, offset),
+    }
+}
+
+/// COMPARE AND WRITE: the first `len` bytes of `data` are compared with the medium, the second `len` written.
+pub async fn compare_and_write(
+    cx: JobCx,
+    place: Place,
+    data: JobBuffer,
+    offset: u64,
+    len: usize,
+    durable: bool,
+) -> JobEnd {
+    let mut medium = cx.buffer(len).await;
+    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
+        return place.fault(fault, offset);
+    }
+    let (expected, new) = data.bytes(2 * len).split_at(len);
+    if let Some(at) = first_difference(expected, medium.bytes(len)) {
+        return place.unit.miscompare(at).into();
+    }
+    // The second half of `data` need not be aligned for O_DIRECT; this buffer is.
+    medium.bytes_mut(len).copy_from_slice(new);
+    match cx.op(Op::Write { offset, buffer: medium.io(len), durable }).await {
+        Ok(()) => Outcome::GOOD.into(),
+        Err(fault) => place.fault(fault, offset),
+    }
+}
+
+/// Gives a range back, or zeroes it, in stretches that let others in between.
+async fn clear(cx: &JobCx, place: &Place, offset: u64, len: u64, discard: bool) -> Result<(), JobEnd> {
+    /// A stretch: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
+    const STRETCH: u64 = 4 << 20;
+    let (mut at, end) = (offset, offset + len);
+    while at < end {
+        let step = (end - at).min(STRETCH - at % STRETCH);
+        let op = if discard { Op::Discard { offset: at, len: step } } else { Op::Zero { offset: at, len: step } };
+        cx.op(op).await.map_err(|fault| place.fault(fault, at))?;
+        at += step;
+        cx.pause().await;
+    }
+    Ok(())
+}
+
+/// UNMAP: each range is given back.
+pub async fn unmap(cx: JobCx, place: Place, ranges: Vec<(u64, u64)>) -> JobEnd {
+    for (lba, blocks) in ranges {
+        if let Err(end) = clear(&cx, &place, lba * place.block_bytes, blocks * place.block_bytes, true).await {
+            return end;
+        }
+    }
+    Outcome::GOOD.into()
+}
+
+/// WRITE SAME: the range is filled with the block sent, or zeroes. `unmap`: may be given back if that reads the same.
+pub async fn write_same(
+    cx: JobCx,
+    place: Place,
+    pattern: Option<JobBuffer>,
+    offset: u64,
+    len: u64,
+    unmap: bool,
+) -> JobEnd {
+    let block = place.block_bytes as usize;
+    let pattern = pattern.filter(|p| p.bytes(block).iter().any(|&b| b != 0));
+    let Some(pattern) = pattern else {
+        return match clear(&cx, &place, offset, len, unmap).await {
+            Ok(()) => Outcome::GOOD.into(),
+            Err(end) => end,
+        };
+    };
+    let mut filled = cx.buffer(place.step(len)).await;
+    let first = place.step(len);
+    for chunk in filled.bytes_mut(first).chunks_mut(block) {
+        chunk.copy_from_slice(pattern.bytes(block));
+    }
+    let (mut at, end) = (offset, offset + len);
+    while at < end {
+        let step = place.step(end - at);
+        if let Err(fault) = cx.op(Op::Write { offset: at, buffer: filled.io(step), durable: false }).await {
+            return place.fault(fault, at);
+        }
+        at += step as u64;
+        cx.pause().await;
+    }
+    Outcome::GOOD.into()
+}
+
+/// SYNCHRONIZE CACHE.
+pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
+    match cx.op(Op::Flush).await {
+        Ok(()) => Outcome::GOOD.into(),
+        Err(fault) => place.fault(fault, 0),
+    }
+}
+
+/// GET LBA STATUS (SBC-3 section 5.4): descriptors of runs, from the medium's own map.
+pub async fn lba_status(cx: JobCx, place: Place, lba: u64, alloc_bytes: u32) -> JobEnd {
+    const HEADER: usize = 8;
+    const DESCRIPTOR: usize = 16;
+    const MOST: usize = 256;
+    let room = (alloc_bytes as usize).saturating_sub(HEADER) / DESCRIPTOR;
+    let blocks = place.unit.blocks();
+    let mut data = vec![0; HEADER];
+    let mut at = lba;
+    // At least one descriptor is made, so that the length tells the truth even when it is cut off.
+    while at < blocks && (data.len() - HEADER) / DESCRIPTOR < room.clamp(1, MOST) {
+        let offset = at * place.block_bytes;
+        let Ok((mapped, run)) = place.medium.allocated(offset, (blocks - at) * place.block_bytes) else {
+            return place.fault(MediumFault::Read, offset);
+        };
+        let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(blocks - at);
+        data.extend_from_slice(&at.to_be_bytes());
+        data.extend_from_slice(&(run as u32).to_be_bytes());
+        // PROVISIONING STATUS: 0 mapped (or unknown), 1 deallocated.
+        data.extend_from_slice(&[u8::from(!mapped), 0, 0, 0]);
+        at += run;
+        cx.pause().await;
+    }
+    let len = (data.len() - 4) as u32;
+    data[..4].copy_from_slice(&len.to_be_bytes());
+    data.truncate(alloc_bytes as usize);
+    JobEnd { outcome: Outcome::GOOD, data }
+}

@@ -1,0 +1,338 @@
+//! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
+//! way at a time.
+
+use super::engine::{Engine, Owner, Parts, Seat};
+use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
+use crate::backend::Op;
+use crate::limits::SLICE_BYTES;
+use crate::model::MediumFault;
+use crate::scsi::Outcome;
+use crate::session::seam::{DataRef, TaskId};
+use crate::session::{DataInEnd, Direction};
+
+/// What `Engine::next_step` found to do for a task.
+enum Step {
+    /// Send the oldest slice, a read that is full.
+    Send,
+    /// Run the slice at this offset on the medium.
+    Run(u32),
+    /// Let go of the oldest slice, a write that is done.
+    Retire,
+    /// Make the next slice.
+    Slice(usize),
+    /// All Data-Out is there.
+    Gathered,
+    /// Everything is done.
+    Complete,
+    /// It failed or was aborted and nothing is in flight.
+    WindUp,
+    /// Wait.
+    Nothing,
+}
+
+impl Exec {
+    #[inline]
+    fn next_step(&self) -> Step {
+        if self.kind == Kind::Idle {
+            return Step::Nothing;
+        }
+        if self.aborted || self.failed.is_some() {
+            return if self.in_flight == 0 { Step::WindUp } else { Step::Nothing };
+        }
+        match self.kind {
+            Kind::Idle | Kind::Job => return Step::Nothing,
+            Kind::Read => {
+                if self.slices.front().is_some_and(|s| s.progress == Progress::Ready) {
+                    return Step::Send;
+                }
+            }
+            Kind::Write(_) => {
+                if self.slices.front().is_some_and(|s| s.progress == Progress::Ready) {
+                    return Step::Retire;
+                }
+                let full = |s: &&Slice| s.progress == Progress::Filling && s.offset + s.len <= self.filled;
+                if let Some(slice) = self.slices.iter().find(full) {
+                    return Step::Run(slice.offset);
+                }
+                if self.moved == self.total {
+                    return Step::Complete;
+                }
+            }
+            Kind::Gather => {
+                if self.started == self.total && self.filled >= self.total {
+                    return Step::Gathered;
+                }
+            }
+        }
+        if self.started < self.total && self.slices.len() < SLICES && !self.starved {
+            return Step::Slice(((self.total - self.started) as usize).min(SLICE_BYTES));
+        }
+        Step::Nothing
+    }
+}
+
+/// The length that is moved on the medium for `len` bytes of a transfer: whole blocks.
+fn on_medium(len: u32, block_bytes: u32) -> usize {
+    len.next_multiple_of(block_bytes) as usize
+}
+
+impl Engine {
+    /// Takes a task as far as it goes without waiting.
+    pub fn advance(&mut self, seat: usize, slot: usize) {
+        loop {
+            let Some(exec) = self.exec(seat, slot) else { return };
+            match exec.next_step() {
+                Step::Nothing => return,
+                Step::Send => self.send_front(seat, slot),
+                Step::Retire => self.retire_front(seat, slot),
+                Step::Run(offset) => self.run_slice(seat, slot, offset),
+                Step::Slice(len) => {
+                    if !self.make_slice(seat, slot, len) {
+                        return;
+                    }
+                }
+                Step::Gathered => return self.gathered(seat, slot),
+                Step::Complete => {
+                    let (task, asked) = (exec.task, exec.asked);
+                    self.clear(seat, slot);
+                    return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
+                }
+                Step::WindUp => return self.wind_up(seat, slot),
+            }
+        }
+    }
+
+    /// The task in a slot.
+    #[inline]
+    pub fn exec(&mut self, seat: usize, slot: usize) -> Option<&mut Exec> {
+        self.seats.get_mut(seat)?.as_deref_mut()?.exec.get_mut(slot)
+    }
+
+    /// Answers a command. `asked`: bytes that its CDB asked to move.
+    pub fn complete(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, direction: Direction) {
+        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return };
+        let mut bytes = [0; crate::scsi::sense::MAX_SENSE_BYTES];
+        let len = outcome.sense.map_or(0, |sense| crate::scsi::sense::encode(&sense, &mut bytes));
+        seat.session.complete(task, outcome.status, &bytes[..len], asked, direction, &mut out);
+    }
+
+    /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
+    /// the bytes between the digest and the copy into the socket.
+    #[inline]
+    pub fn read_in_place(&mut self, seat: usize, task: TaskId, unit: usize, offset: u64, total: u32, asked: u64) -> bool {
+        let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory()) else { return false };
+        if offset.checked_add(u64::from(total)).is_none_or(|end| end > len) {
+            return false;
+        }
+        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
+        let conn = seat.session.command(task).conn;
+        let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
+        if tx.data_digest() {
+            return false;
+        }
+        let at = DataRef(memory as u64 + offset);
+        seat.session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
+        true
+    }
+
+    fn send_front(&mut self, seat: usize, slot: usize) {
+        let Some(Parts { seat, mut out, arena }) = self.parts(seat) else { return };
+        let Seat { session, exec, .. } = seat;
+        let exec = &mut exec[slot];
+        let Some(slice) = exec.slices.pop_front() else { return };
+        let Some(buf) = slice.buf else { return };
+        exec.moved += slice.len;
+        let last = exec.moved == exec.total;
+        let conn = session.command(exec.task).conn;
+        let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
+        let at = DataRef(arena.ptr(&buf) as u64);
+        session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
+        if let Some(&conn) = out.connections.get(usize::from(conn.0))
+            && let Some(tx) = out.tx.get_mut(conn)
+        {
+            tx.release_after(buf, out.pool);
+        } else {
+            seat.held = seat.held.saturating_sub(buf.capacity());
+            arena.release(buf);
+        }
+        if last {
+            exec.clear();
+        }
+    }
+
+    fn retire_front(&mut self, seat: usize, slot: usize) {
+        let Some(slice) = self.exec(seat, slot).and_then(|e| {
+            let slice = e.slices.pop_front()?;
+            e.moved += slice.len;
+            Some(slice)
+        }) else {
+            return;
+        };
+        if let Some(buf) = slice.buf {
+            self.release(seat, buf);
+        }
+    }
+
+    /// Makes the next slice; false: no buffer is free, the task waits in the core's queue.
+    pub fn make_slice(&mut self, seat: usize, slot: usize, len: usize) -> bool {
+        let Some(exec) = self.exec(seat, slot) else { return false };
+        let staged = if exec.started == 0 { exec.staging.take().map(|(buf, _)| buf) } else { None };
+        let Some(buf) = staged.or_else(|| self.allocate(seat, len)) else {
+            if let Some(exec) = self.exec(seat, slot) {
+                exec.starved = true;
+            }
+            self.starved.push_back((seat, slot));
+            return false;
+        };
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
+        let exec = &mut holder.exec[slot];
+        let (offset, len) = (exec.started, len as u32);
+        let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
+        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress });
+        exec.started += len;
+        if progress == Progress::Filling {
+            if exec.filled < exec.started {
+                holder.session.want_data_out(exec.task, exec.started, &mut out);
+            }
+            return true;
+        }
+        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
+        exec.in_flight += 1;
+        let io_len = on_medium(len, self.world.units[unit].block_bytes);
+        self.start_slice(seat, slot, offset, unit, |buffer| Op::Read { offset: at, buffer }, io_len);
+        true
+    }
+
+    fn start_slice(
+        &mut self,
+        seat: usize,
+        slot: usize,
+        offset: u32,
+        unit: usize,
+        op: impl FnOnce(crate::backend::Buffer) -> Op,
+        io_len: usize,
+    ) {
+        let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
+        let Some(buf) = holder.exec[slot].slice_at(offset).and_then(|s| s.buf.as_ref()) else { return };
+        let op = op(arena.buffer(buf, io_len));
+        if let Some((_, result)) = self.start(unit, op, Owner::Slice { seat, slot, offset }) {
+            self.note_slice(seat, slot, offset, result);
+        }
+    }
+
+    fn run_slice(&mut self, seat: usize, slot: usize, offset: u32) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (unit, durable, at) = (exec.unit, exec.durable, exec.base + u64::from(offset));
+        let Kind::Write(action) = exec.kind else { return };
+        let Some(slice) = exec.slice_at(offset) else { return };
+        slice.progress = Progress::Busy;
+        let len = slice.len as usize;
+        exec.in_flight += 1;
+        if action == Action::Write {
+            self.start_slice(seat, slot, offset, unit, |buffer| Op::Write { offset: at, buffer, durable }, len);
+        } else {
+            self.spawn_slice(seat, slot, offset, action);
+        }
+    }
+
+    /// An operation on a slice is done, in this turn or by a completion.
+    pub fn slice_done(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
+        self.note_slice(seat, slot, offset, result);
+        self.advance(seat, slot);
+    }
+
+    fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.in_flight -= 1;
+        if let Some(slice) = exec.slice_at(offset) {
+            slice.progress = Progress::Ready;
+        }
+        if let Err(fault) = result {
+            exec.failed.get_or_insert(Failure::Medium(fault, exec.base + u64::from(offset)));
+        }
+    }
+
+    /// Takes all buffers from a slot and makes it free.
+    pub fn clear(&mut self, seat: usize, slot: usize) {
+        while let Some(slice) = self.exec(seat, slot).and_then(|e| e.slices.pop_front()) {
+            if let Some(buf) = slice.buf {
+                self.release(seat, buf);
+            }
+        }
+        if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {
+            self.release(seat, buf);
+        }
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.clear();
+        }
+    }
+
+    fn wind_up(&mut self, seat: usize, slot: usize) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
+        let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
+        self.clear(seat, slot);
+        if aborted {
+            if let Some(Parts { seat, .. }) = self.parts(seat) {
+                seat.session.released(task);
+            }
+            self.task_let_go(seat);
+            return;
+        }
+        let outcome = match failed {
+            Some(Failure::Medium(fault, offset)) => {
+                let unit = &self.world.units[unit];
+                self.stats.medium_faults += 1;
+                unit.logical.fault(fault, offset / u64::from(unit.block_bytes))
+            }
+            Some(Failure::Outcome(outcome)) => outcome,
+            Some(Failure::NoBuffer) | None => super::dispatch::TASK_SET_FULL,
+        };
+        self.complete(seat, task, outcome, u64::from(moved), direction);
+    }
+
+    /// Puts Data-Out where it belongs: `offset` counts in the task's transfer.
+    #[inline]
+    pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8]) {
+        let slot = task.slot();
+        let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
+        let Some(exec) = holder.exec.get_mut(slot) else { return };
+        while !bytes.is_empty() {
+            let (ptr, room) = if let Some(slice) = exec.slice_at(offset) {
+                let Some(buf) = slice.buf.as_ref() else { return };
+                let within = offset - slice.offset;
+                (arena.ptr(buf).wrapping_add(within as usize), (slice.len - within) as usize)
+            } else if let Some((buf, _)) = exec.staging.as_ref().filter(|_| exec.kind == Kind::Idle) {
+                let room = buf.capacity().saturating_sub(offset as usize);
+                (arena.ptr(buf).wrapping_add(offset as usize), room)
+            } else {
+                (std::ptr::null_mut(), 0)
+            };
+            if room == 0 {
+                // Either beyond what the CDB moves (read over), or unsolicited data that found no buffer.
+                match exec.kind {
+                    Kind::Idle => exec.dropped = true,
+                    _ if offset < exec.total => {
+                        exec.failed.get_or_insert(Failure::NoBuffer);
+                    }
+                    _ => {}
+                }
+                return;
+            }
+            let n = room.min(bytes.len());
+            copy(bytes, ptr, n);
+            bytes = &bytes[n..];
+            offset += n as u32;
+        }
+    }
+}
+
+/// Copies the first `n` bytes into an I/O buffer.
+#[inline]
+#[allow(unsafe_code)]
+pub fn copy(bytes: &[u8], to: *mut u8, n: usize) {
+    assert!(n <= bytes.len());
+    // SAFETY: callers pass a piece of the arena (or a RAM unit's memory) with at least `n` bytes of room, which no
+    // reference points into and which cannot overlap a received chunk.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n) }
+}

@@ -1,0 +1,26 @@
+//! Counters of one core. Plain numbers: only their core writes them.
+
+/// What a core has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections turned away because a limit was reached.
+    pub refused: u64,
+    /// Logins completed.
+    pub logins: u64,
+    /// Logins refused or given up.
+    pub failed_logins: u64,
+    /// Commands executed.
+    pub commands: u64,
+    /// Bytes asked for by reads.
+    pub read_bytes: u64,
+    /// Bytes announced by writes.
+    pub written_bytes: u64,
+    /// Operations that a medium failed.
+    pub medium_faults: u64,
+    /// PDUs with a header or data digest that did not match.
+    pub digest_errors: u64,
+    /// Receives that found no free buffer and were armed again.
+    pub out_of_receive_buffers: u64,
+}

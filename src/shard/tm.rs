@@ -1,0 +1,245 @@
+//! Task management beyond one session: aborts at a unit across sessions and cores, and the answers that wait for them.
+//!
+//! A function is answered when no task that it aborted is left: a write that is still on its way to the medium after the
+//! answer could overwrite what the initiator writes next (SAM-5 section 7.2: the abort is complete when the task can have
+//! no further effect). With a medium that hangs, the answer after `LIMIT_MS` is "function rejected", never a lie.
+
+use super::engine::{Engine, Parts};
+use super::mesh::Message;
+use crate::session::seam::{CloseReason, TaskId, TmRequest};
+use crate::wire::{Lun, TmFunction, TmResponse};
+
+/// How long a function waits for the medium, milliseconds.
+const LIMIT_MS: u64 = 900;
+
+/// A function that waits.
+struct Pending {
+    seat: usize,
+    id: u8,
+    /// Index of the target and the unit it is about.
+    target: usize,
+    lun: Option<Lun>,
+    /// Only tasks of its own session count.
+    own_only: bool,
+    /// Cores that have not answered.
+    cores_left: usize,
+    ticket: u32,
+    end_sessions: bool,
+    deadline_ms: u64,
+}
+
+/// An abort for another core that waits.
+struct Foreign {
+    target: usize,
+    lun: Option<Lun>,
+    core: usize,
+    ticket: u32,
+    end_sessions: bool,
+}
+
+/// Functions under way on a core.
+#[derive(Default)]
+pub struct Management {
+    pending: Vec<Pending>,
+    foreign: Vec<Foreign>,
+    last_ticket: u32,
+}
+
+impl Management {
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.foreign.is_empty()
+    }
+}
+
+impl Engine {
+    /// A session's own abort of one task.
+    pub fn abort(&mut self, seat: usize, task: TaskId) {
+        let slot = task.slot();
+        let Some(exec) = self.exec(seat, slot) else {
+            // Never begun, and no data came with it.
+            if let Some(Parts { seat, .. }) = self.parts(seat) {
+                seat.session.released(task);
+            }
+            return;
+        };
+        exec.task = task;
+        exec.aborted = true;
+        if exec.in_flight > 0 {
+            return self.cancel_jobs(seat, slot);
+        }
+        self.clear(seat, slot);
+        if let Some(Parts { seat, .. }) = self.parts(seat) {
+            seat.session.released(task);
+        }
+    }
+
+    /// Carries out a function for a session.
+    pub fn manage(&mut self, seat: usize, request: TmRequest) {
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
+        let target = holder.target;
+        let lun = match request.function {
+            TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET => None,
+            _ => Some(request.lun),
+        };
+        let unit = lun.map(|l| l.number().and_then(|n| self.world.targets.get(target)?.position(n)));
+        if unit == Some(None) {
+            return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST);
+        }
+        let own_only = matches!(request.function, TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET);
+        let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
+        if matches!(
+            request.function,
+            TmFunction::LOGICAL_UNIT_RESET | TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET
+        ) {
+            self.reset_units(seat, target, unit.flatten());
+        }
+        self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
+        let ticket = self.management.last_ticket;
+        let mut cores_left = 0;
+        if !own_only {
+            self.abort_others(target, lun, Some(seat));
+            for core in (0..self.world.mailboxes.len()).filter(|&c| c != self.core) {
+                cores_left += 1;
+                self.world.post(core, Message::Abort { target, lun, end_sessions, from: self.core, ticket });
+            }
+        }
+        let deadline_ms = self.now_ms + LIMIT_MS;
+        let pending = Pending {
+            seat,
+            id: request.id,
+            target,
+            lun,
+            own_only,
+            cores_left,
+            ticket,
+            end_sessions,
+            deadline_ms,
+        };
+        self.management.pending.push(pending);
+        self.settle();
+    }
+
+    fn reset_units(&mut self, seat: usize, target: usize, position: Option<usize>) {
+        let world = self.world.clone();
+        let (Some(target), Some(Some(holder))) = (world.targets.get(target), self.seats.get(seat)) else { return };
+        for (i, &unit) in target.units.iter().enumerate() {
+            if position.is_none_or(|p| p == i)
+                && let Some(nexus) = holder.nexus.get(i)
+            {
+                world.units[unit].logical.reset(nexus.id());
+            }
+        }
+    }
+
+    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`.
+    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>) {
+        for seat in 0..self.seats.len() {
+            if Some(seat) == but {
+                continue;
+            }
+            if let Some(holder) = self.seats[seat].as_deref_mut()
+                && holder.target == target
+            {
+                holder.session.abort_tasks(lun);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Another core's abort.
+    pub fn abort_foreign(&mut self, target: usize, lun: Option<Lun>, end_sessions: bool, core: usize, ticket: u32) {
+        self.abort_others(target, lun, None);
+        self.management.foreign.push(Foreign { target, lun, core, ticket, end_sessions });
+        self.settle();
+    }
+
+    /// Another core has done what we asked of it.
+    pub fn aborted_elsewhere(&mut self, ticket: u32) {
+        for pending in self.management.pending.iter_mut().filter(|p| p.ticket == ticket) {
+            pending.cores_left = pending.cores_left.saturating_sub(1);
+        }
+        self.settle();
+    }
+
+    /// A task was let go of: somebody may wait for that.
+    pub fn task_let_go(&mut self, seat: usize) {
+        self.pump(seat);
+        if !self.management.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// Whether an aborted task is left at a unit, in one session or all of this core.
+    fn aborted_left(&self, target: usize, lun: Option<Lun>, only: Option<usize>) -> bool {
+        let unit = lun
+            .and_then(|l| l.number())
+            .and_then(|n| self.world.targets.get(target)?.position(n))
+            .and_then(|p| self.world.targets.get(target)?.units.get(p).copied());
+        self.seats.iter().enumerate().filter(|(n, _)| only.is_none_or(|o| o == *n)).any(|(_, seat)| {
+            seat.as_deref().is_some_and(|seat| {
+                seat.target == target && seat.exec.iter().any(|e| e.aborted && unit.is_none_or(|u| u == e.unit))
+            })
+        })
+    }
+
+    /// Answers every function that waits for nothing any more, or for too long.
+    pub fn settle(&mut self) {
+        let mut i = 0;
+        while i < self.management.foreign.len() {
+            let f = &self.management.foreign[i];
+            if self.aborted_left(f.target, f.lun, None) {
+                i += 1;
+                continue;
+            }
+            let f = self.management.foreign.swap_remove(i);
+            self.world.post(f.core, Message::Aborted { ticket: f.ticket });
+            if f.end_sessions {
+                self.end_sessions(f.target);
+            }
+        }
+        let mut i = 0;
+        while i < self.management.pending.len() {
+            let p = &self.management.pending[i];
+            let only = p.own_only.then_some(p.seat);
+            let waits = p.cores_left > 0 || self.aborted_left(p.target, p.lun, only);
+            if waits && self.now_ms < p.deadline_ms {
+                i += 1;
+                continue;
+            }
+            let p = self.management.pending.swap_remove(i);
+            let response = if waits { TmResponse::FUNCTION_REJECTED } else { TmResponse::FUNCTION_COMPLETE };
+            self.answer(p.seat, p.id, response);
+            if p.end_sessions && !waits {
+                self.end_sessions(p.target);
+            }
+        }
+    }
+
+    fn answer(&mut self, seat: usize, id: u8, response: TmResponse) {
+        if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+            holder.session.tm_complete(id, response, &mut out);
+            self.pump(seat);
+        }
+    }
+
+    //= RFC 7143 section 11.6.1
+    //# For the TARGET COLD RESET function, the target MUST then
+    //# close all of its TCP connections to all initiators (terminates all
+    //# sessions).
+    fn end_sessions(&mut self, target: usize) {
+        for seat in 0..self.seats.len() {
+            if let Some(holder) = self.seats[seat].as_deref_mut()
+                && holder.target == target
+            {
+                holder.session.end(CloseReason::Reset);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Forgets what a session waited for: it is gone.
+    pub fn forget_management(&mut self, seat: usize) {
+        self.management.pending.retain(|p| p.seat != seat);
+    }
+}

@@ -1,0 +1,277 @@
+//! The transmit side of a connection: PDUs are gathered into a batch during a turn and go out in one vectored send,
+//! LUN data straight from where it lies.
+//!
+//! A batch is filled while the one before it is being sent: there is never more than one send in flight on a connection,
+//! so bytes leave in order. Batches come from a pool of the core and keep their capacity: steady state allocates nothing.
+
+use super::buffers::Buf;
+use crate::session::seam::{ConnIx, Outbox, Payload};
+use crate::wire::{BHS_LEN, Bhs, bhs};
+use io_uring::{opcode, squeue, types};
+
+/// The kernel takes at most this many pieces in one call (UIO_MAXIOV).
+const MAX_PIECES: usize = 1024;
+
+/// A run of bytes to be sent: in the batch's own bytes, or elsewhere.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Address of memory elsewhere; 0: `start` counts in the batch's own bytes.
+    address: u64,
+    start: u32,
+    len: u32,
+}
+
+/// PDUs on their way, and the I/O buffers to give back when they are out.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    releases: Vec<Buf>,
+    vectors: Vec<libc::iovec>,
+    /// First vector that is not sent completely.
+    first: usize,
+    header: Option<Box<libc::msghdr>>,
+}
+
+// SAFETY: the raw pointers in `vectors` and `header` point into this batch and into buffers of the core that owns it; a
+// batch never leaves its core.
+#[allow(unsafe_code)]
+unsafe impl Send for Batch {}
+
+impl Batch {
+    fn own(&mut self, bytes: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        let len = bytes.len() as u32;
+        match self.pieces.last_mut() {
+            Some(last) if last.address == 0 => last.len += len,
+            _ => self.pieces.push(Piece { address: 0, start, len }),
+        }
+    }
+
+    fn elsewhere(&mut self, address: u64, len: u32) {
+        self.pieces.push(Piece { address, start: 0, len });
+    }
+
+    fn prepare(&mut self) {
+        let base = self.bytes.as_ptr() as u64;
+        self.vectors.extend(self.pieces.iter().map(|p| {
+            let address = if p.address == 0 { base + u64::from(p.start) } else { p.address };
+            libc::iovec { iov_base: address as *mut libc::c_void, iov_len: p.len as usize }
+        }));
+        self.first = 0;
+    }
+
+    /// Takes `sent` bytes off the front; true when nothing is left.
+    fn advance(&mut self, mut sent: usize) -> bool {
+        while let Some(vector) = self.vectors.get_mut(self.first) {
+            if sent < vector.iov_len {
+                vector.iov_base = vector.iov_base.wrapping_byte_add(sent);
+                vector.iov_len -= sent;
+                return false;
+            }
+            sent -= vector.iov_len;
+            self.first += 1;
+        }
+        true
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.pieces.clear();
+        self.vectors.clear();
+        self.first = 0;
+    }
+}
+
+/// Empty batches of one core.
+#[derive(Default)]
+pub struct BatchPool(Vec<Box<Batch>>);
+
+impl BatchPool {
+    fn take(&mut self) -> Box<Batch> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give_back(&mut self, mut batch: Box<Batch>) {
+        /// A batch that grew beyond this is not kept: one burst must not pin memory for ever.
+        const KEPT_BYTES: usize = 256 << 10;
+        batch.clear();
+        if batch.bytes.capacity() <= KEPT_BYTES && self.0.len() < 1024 {
+            self.0.push(batch);
+        }
+    }
+}
+
+/// The transmit side of one connection.
+#[derive(Default)]
+pub struct Tx {
+    filling: Option<Box<Batch>>,
+    sending: Option<Box<Batch>>,
+    header_digest: bool,
+    data_digest: bool,
+    /// A send failed: nothing more goes out.
+    dead: bool,
+}
+
+impl Tx {
+    /// Digests from the next PDU on.
+    pub fn set_digests(&mut self, header: bool, data: bool) {
+        self.header_digest = header;
+        self.data_digest = data;
+    }
+
+    /// Whether data segments carry a digest: then the data must not change between now and the send.
+    #[inline]
+    pub fn data_digest(&self) -> bool {
+        self.data_digest
+    }
+
+    /// Nothing queued, nothing in flight.
+    pub fn is_idle(&self) -> bool {
+        self.filling.is_none() && self.sending.is_none()
+    }
+
+    /// A send is in flight.
+    pub fn is_sending(&self) -> bool {
+        self.sending.is_some() && !self.dead
+    }
+
+    /// The send in flight has ended with an error. What it held stays until [`Tx::abandon`].
+    pub fn fail(&mut self) {
+        self.dead = true;
+    }
+
+    /// Queues one PDU.
+    #[inline]
+    pub fn pdu(&mut self, header: &Bhs, payload: Payload<'_>, pool: &mut BatchPool) {
+        let batch = self.filling.get_or_insert_with(|| pool.take());
+        if self.header_digest {
+            let mut with_digest = [0; BHS_LEN + 4];
+            with_digest[..BHS_LEN].copy_from_slice(header);
+            with_digest[BHS_LEN..].copy_from_slice(&crc32c::crc32c(header).to_le_bytes());
+            batch.own(&with_digest);
+        } else {
+            batch.own(header);
+        }
+        let len = payload.len();
+        debug_assert_eq!(bhs::data_segment_len(header), len);
+        if len == 0 {
+            return;
+        }
+        let padding = &[0u8; 3][..bhs::padding(len)];
+        match payload {
+            Payload::None => {}
+            Payload::Bytes(bytes) => {
+                batch.own(bytes);
+                batch.own(padding);
+                if self.data_digest {
+                    let crc = crc32c::crc32c_append(crc32c::crc32c(bytes), padding);
+                    batch.own(&crc.to_le_bytes());
+                }
+            }
+            Payload::Data { at, len } => {
+                batch.elsewhere(at.0, len);
+                if !padding.is_empty() {
+                    batch.own(padding);
+                }
+                if self.data_digest {
+                    // SAFETY: `at` is `len` bytes of an I/O buffer that the shard keeps until this batch is out.
+                    #[allow(unsafe_code)]
+                    let bytes = unsafe { std::slice::from_raw_parts(at.0 as *const u8, len as usize) };
+                    let crc = crc32c::crc32c_append(crc32c::crc32c(bytes), padding);
+                    batch.own(&crc.to_le_bytes());
+                }
+            }
+        }
+    }
+
+    /// Gives `buf` back when everything queued so far is out.
+    #[inline]
+    pub fn release_after(&mut self, buf: Buf, pool: &mut BatchPool) {
+        self.filling.get_or_insert_with(|| pool.take()).releases.push(buf);
+    }
+
+    /// Takes what is queued for sending, if nothing is in flight: the entry to be pushed.
+    #[inline]
+    pub fn next_send(&mut self, file: types::Fd) -> Option<squeue::Entry> {
+        if self.sending.is_some() || self.dead {
+            return None;
+        }
+        let mut batch = self.filling.take()?;
+        batch.prepare();
+        self.sending = Some(batch);
+        self.entry(file)
+    }
+
+    fn entry(&mut self, file: types::Fd) -> Option<squeue::Entry> {
+        // WAITALL: the kernel goes on by itself where the socket's buffer is full.
+        const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let batch = self.sending.as_mut()?;
+        let rest = &mut batch.vectors[batch.first..];
+        if let [one] = rest {
+            return Some(
+                opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build(),
+            );
+        }
+        // SAFETY: a msghdr of zeroes is a valid empty one.
+        #[allow(unsafe_code)]
+        let header = batch.header.get_or_insert_with(|| Box::new(unsafe { std::mem::zeroed() }));
+        header.msg_iov = rest.as_mut_ptr();
+        header.msg_iovlen = rest.len().min(MAX_PIECES) as _;
+        Some(opcode::SendMsg::new(file, &raw const **header).flags(FLAGS as u32).build())
+    }
+
+    /// A send completed with `sent` bytes. The entry that continues it, or `None` when the batch is out: its I/O buffers
+    /// are handed to `release`.
+    #[inline]
+    pub fn sent(
+        &mut self,
+        sent: usize,
+        file: types::Fd,
+        pool: &mut BatchPool,
+        release: impl FnMut(Buf),
+    ) -> Option<squeue::Entry> {
+        let batch = self.sending.as_mut()?;
+        if !batch.advance(sent) {
+            return self.entry(file);
+        }
+        let mut batch = self.sending.take()?;
+        batch.releases.drain(..).for_each(release);
+        pool.give_back(batch);
+        None
+    }
+
+    /// The connection is gone and no send is in flight: drops everything, handing the I/O buffers to `release`.
+    pub fn abandon(&mut self, pool: &mut BatchPool, mut release: impl FnMut(Buf)) {
+        for mut batch in [self.sending.take(), self.filling.take()].into_iter().flatten() {
+            batch.releases.drain(..).for_each(&mut release);
+            pool.give_back(batch);
+        }
+        self.dead = false;
+    }
+}
+
+/// The [`Outbox`] of a session: finds the connection's transmit side.
+pub struct Outlet<'a> {
+    /// All transmit sides of the core, by connection number.
+    pub tx: &'a mut [Tx],
+    /// Connection numbers of the session's slots.
+    pub connections: &'a [usize],
+    /// Where new batches come from.
+    pub pool: &'a mut BatchPool,
+    /// Connections that have something to send this turn; may name one twice.
+    pub dirty: &'a mut Vec<usize>,
+}
+
+impl Outbox for Outlet<'_> {
+    #[inline]
+    fn pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
+        let Some(&number) = self.connections.get(usize::from(conn.0)) else { return };
+        let Some(tx) = self.tx.get_mut(number) else { return };
+        if tx.filling.is_none() {
+            self.dirty.push(number);
+        }
+        tx.pdu(header, payload, self.pool);
+    }
+}

@@ -1,0 +1,269 @@
+//! Jobs on a core: spawning, polling, and what becomes of their end.
+
+use super::buffers::Buf;
+use super::engine::{Engine, Owner};
+use super::exec::{Action, Failure, Kind, Progress};
+use super::job::{Job, JobCx, JobEnd, Request};
+use super::jobs::{self, Place};
+use crate::scsi::{MediumOp, Outcome};
+use crate::session::Direction;
+use crate::session::seam::TaskId;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// A job that belongs to no task (a flush with IMMED).
+const NOBODY: usize = usize::MAX;
+
+type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
+
+impl Engine {
+    fn place_of(&self, unit: usize) -> Place {
+        let unit = &self.world.units[unit];
+        Place {
+            unit: unit.logical.clone(),
+            medium: unit.medium.clone(),
+            block_bytes: u64::from(unit.block_bytes),
+        }
+    }
+
+    /// Begins the job of a whole command. `data`: what was gathered for it, and how much.
+    pub fn spawn(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, data: Option<(Buf, u32)>) {
+        let cx = JobCx::new(&self.arena);
+        let place = self.place_of(unit);
+        let block_bytes = place.block_bytes;
+        let needed = op.data_out_bytes(block_bytes as u32);
+        let got = data.as_ref().map_or(0, |(_, len)| u64::from(*len));
+        let data = data.map(|(buf, _)| {
+            // From here on the job owns it; what it drops is given back without the seat's account.
+            if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                seat.held = seat.held.saturating_sub(buf.capacity());
+            }
+            cx.adopt(buf)
+        });
+        let at = |lba: u64| lba * block_bytes;
+        let inner = cx.clone();
+        let work: Work = match (op, data) {
+            // The initiator announced less data than the CDB needs.
+            (_, data) if got < needed => Box::pin(async move {
+                drop(data);
+                short_of_data().into()
+            }),
+            (MediumOp::Verify { lba, blocks }, _) => {
+                Box::pin(jobs::verify(inner, place, at(lba), at(u64::from(blocks))))
+            }
+            (MediumOp::Compare { lba, blocks, .. }, Some(data)) => {
+                Box::pin(jobs::compare_one(inner, place, data, at(lba), at(u64::from(blocks))))
+            }
+            (MediumOp::WriteSame { lba, blocks, unmap, .. }, data) => {
+                Box::pin(jobs::write_same(inner, place, data, at(lba), at(blocks), unmap))
+            }
+            (MediumOp::CompareAndWrite { lba, blocks, fua }, Some(data)) => {
+                let len = at(u64::from(blocks)) as usize;
+                Box::pin(jobs::compare_and_write(inner, place, data, at(lba), len, fua))
+            }
+            (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
+            (MediumOp::LbaStatus { lba, alloc_bytes }, _) => {
+                Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes))
+            }
+            (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
+            _ => Box::pin(async { short_of_data().into() }),
+        };
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            if exec.kind == Kind::Idle {
+                exec.begin(Kind::Job, task, unit, (0, 0, 0));
+            }
+            exec.kind = Kind::Job;
+            exec.in_flight += 1;
+            exec.asked = needed;
+        }
+        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+    }
+
+    /// Begins the job of one slice of a write-like command.
+    pub fn spawn_slice(&mut self, seat: usize, slot: usize, offset: u32, action: Action) {
+        let cx = JobCx::new(&self.arena);
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
+        let Some(slice) = exec.slice_at(offset) else { return };
+        let (len, Some(buf)) = (slice.len as usize, slice.buf.take()) else { return };
+        if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+            seat.held = seat.held.saturating_sub(buf.capacity());
+        }
+        let (place, data, inner) = (self.place_of(unit), cx.adopt(buf), cx.clone());
+        let at = base + u64::from(offset);
+        let work: Work = match action {
+            Action::Compare => Box::pin(jobs::compare(inner, place, data, at, len, base)),
+            Action::WriteVerify { compare } => {
+                Box::pin(jobs::write_verify(inner, place, data, (at, len), base, compare))
+            }
+            Action::OrWrite | Action::Write => Box::pin(jobs::or_write(inner, place, data, at, len, durable)),
+        };
+        let mut job = Job::new(&cx, work, (unit, seat, slot, None));
+        job.slice = Some(offset);
+        self.enlist(job);
+    }
+
+    /// A flush that nobody waits for.
+    pub fn spawn_detached(&mut self, unit: usize) {
+        let cx = JobCx::new(&self.arena);
+        let work: Work = Box::pin(jobs::flush(cx.clone(), self.place_of(unit)));
+        self.enlist(Job::new(&cx, work, (unit, NOBODY, 0, None)));
+    }
+
+    fn enlist(&mut self, job: Job) {
+        let number = match self.jobs.iter().position(Option::is_none) {
+            Some(n) => n,
+            None => {
+                self.jobs.push(None);
+                self.jobs.len() - 1
+            }
+        };
+        self.jobs[number] = Some(job);
+        self.runnable.push_back(number);
+    }
+
+    /// Polls the jobs that were runnable when the turn began: those that pause come again in the next one.
+    pub fn run_jobs(&mut self) {
+        for _ in 0..self.runnable.len() {
+            let Some(number) = self.runnable.pop_front() else { return };
+            self.run_job(number);
+        }
+    }
+
+    fn run_job(&mut self, number: usize) {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        if job.cancelled {
+            if job.in_flight == 0 {
+                job.stop();
+                self.job_over(number, None);
+            }
+            return;
+        }
+        let poll = job.poll();
+        self.take_returned(number);
+        match poll {
+            Poll::Ready(end) => self.job_over(number, Some(end)),
+            Poll::Pending => self.serve_job(number),
+        }
+    }
+
+    fn serve_job(&mut self, number: usize) {
+        while let Some(Some(job)) = self.jobs.get_mut(number)
+            && let Some(request) = job.next_request()
+        {
+            match request {
+                Request::Pause => self.runnable.push_back(number),
+                Request::Op(op, cell) => {
+                    job.in_flight += 1;
+                    let unit = job.unit;
+                    let owner = Owner::Job { job: number, cell };
+                    if let Some((owner, result)) = self.start(unit, op, owner) {
+                        self.finished(owner, result);
+                    }
+                }
+                Request::Buffer(len, cell) => match self.arena.allocate(len, 0) {
+                    Some(buf) => {
+                        cell.set(Some(buf));
+                        self.runnable.push_back(number);
+                    }
+                    None => self.waiting_jobs.push_back((number, len, cell)),
+                },
+            }
+        }
+    }
+
+    fn take_returned(&mut self, number: usize) {
+        while let Some(Some(job)) = self.jobs.get(number)
+            && let Some(buf) = job.next_returned()
+        {
+            self.arena.release(buf);
+        }
+    }
+
+    /// Serves those who wait for buffers, oldest first.
+    pub fn feed_starved(&mut self) {
+        while let Some((number, len, _)) = self.waiting_jobs.front() {
+            let (number, len) = (*number, *len);
+            let stopped = !matches!(self.jobs.get(number), Some(Some(job)) if !job.cancelled);
+            let Some(buf) = (if stopped { None } else { self.arena.allocate(len, 0) }) else {
+                if stopped {
+                    self.waiting_jobs.pop_front();
+                    continue;
+                }
+                return;
+            };
+            if let Some((number, _, cell)) = self.waiting_jobs.pop_front() {
+                cell.set(Some(buf));
+                self.runnable.push_back(number);
+            }
+        }
+        for _ in 0..self.starved.len() {
+            let Some((seat, slot)) = self.starved.pop_front() else { return };
+            if let Some(exec) = self.exec(seat, slot)
+                && exec.starved
+            {
+                exec.starved = false;
+                self.advance(seat, slot);
+            }
+        }
+    }
+
+    fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
+        self.take_returned(number);
+        let Some(job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
+        if job.seat == NOBODY {
+            return;
+        }
+        let (seat, slot, slice) = (job.seat, job.slot, job.slice);
+        drop(job);
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.in_flight -= 1;
+        let outcome = end.as_ref().map_or(Outcome::GOOD, |e| e.outcome);
+        if let Some(offset) = slice {
+            if let Some(slice) = exec.slice_at(offset) {
+                slice.progress = Progress::Ready;
+            }
+            if outcome != Outcome::GOOD {
+                exec.failed.get_or_insert(Failure::Outcome(outcome));
+            }
+            return self.advance(seat, slot);
+        }
+        if exec.aborted {
+            return self.advance(seat, slot);
+        }
+        let (task, asked) = (exec.task, exec.asked);
+        let data = end.map(|e| e.data).unwrap_or_default();
+        if data.is_empty() {
+            self.clear(seat, slot);
+            let direction = if asked > 0 { Direction::Out } else { Direction::None };
+            self.complete(seat, task, outcome, asked, direction);
+        } else {
+            self.reply.data.clear();
+            self.reply.data.extend_from_slice(&data);
+            self.reply(seat, task, outcome);
+        }
+        self.pump(seat);
+    }
+
+    /// Cancels the jobs of a task; each ends when nothing of it is in flight.
+    pub fn cancel_jobs(&mut self, seat: usize, slot: usize) {
+        for number in 0..self.jobs.len() {
+            if let Some(job) = self.jobs[number].as_mut()
+                && (job.seat, job.slot) == (seat, slot)
+                && !job.cancelled
+            {
+                job.cancelled = true;
+                self.runnable.push_back(number);
+            }
+        }
+    }
+}
+
+/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is less than
+/// what the CDB cannot do without.
+fn short_of_data() -> Outcome {
+    let sense =
+        crate::scsi::Sense { key: 0x05, asc_ascq: 0x0e03, information: None, specific: None, descriptor_format: false };
+    Outcome { status: 0x02, sense: Some(sense) }
+}

@@ -1,8 +1,24 @@
 //! iSCSI names (RFC 7143 section 4.2.7) and the SCSI ports made from them.
+//!
+//! [`IscsiName::new`] is the only way to an [`IscsiName`]: it prepares the text with the iSCSI profile of stringprep
+//! (RFC 3722: case folding, normalisation form KC, prohibited characters) and checks the structure of the three types.
+//! Two names are the same node exactly when their bytes are equal.
+//!
+//! It does not look a domain up, and takes any month of any year: whether somebody owned the domain then is theirs.
 
 use crate::wire::Isid;
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest iSCSI name, in bytes of UTF-8 (RFC 7143 section 4.2.7.2).
+pub const MAX_NAME_BYTES: usize = 223;
+/// The longest text that is prepared at all: preparing can shorten it (full-width letters are three bytes each).
+const MAX_UNPREPARED_BYTES: usize = 4 * MAX_NAME_BYTES;
 
 /// A valid iSCSI name: `iqn.`, `eui.` or `naa.`, normalised to lower case. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,15 +46,103 @@ pub enum NameError {
 
 impl IscsiName {
     /// Normalises and checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it: length, a character, the type designator, or the structure that its type asks for.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() || text.len() > MAX_UNPREPARED_BYTES {
+            return Err(NameError::Length);
+        }
+        let name = prepare(text)?;
         //= RFC 7143 section 4.2.7.2
-        //# An iSCSI name MUST NOT exceed 223 bytes in length
-        let _ = text;
-        Err(NameError::Type)
+        //# The UTF-8 encoding of the name is not larger than 223 bytes.
+        if name.len() > MAX_NAME_BYTES {
+            return Err(NameError::Length);
+        }
+        match name.split_once('.') {
+            Some(("iqn", rest)) => check_iqn(rest)?,
+            Some(("eui", digits)) => check_digits(digits, &[16])?,
+            Some(("naa", digits)) => check_digits(digits, &[16, 32])?,
+            _ => return Err(NameError::Type),
+        }
+        Ok(Self(Arc::from(name)))
     }
+
     /// The normalised name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The iSCSI profile of stringprep (RFC 3722). ASCII, which nearly every name is, needs no tables.
+fn prepare(text: &str) -> Result<Cow<'_, str>, NameError> {
+    if text.is_ascii() {
+        if !text.bytes().all(|b| ascii_allowed(b.to_ascii_lowercase())) {
+            return Err(NameError::Character);
+        }
+        //= RFC 7143 section 4.2.7.1
+        //# The iSCSI stringprep profile [RFC3722] maps uppercase characters to
+        //# lowercase and SHOULD be used to prepare iSCSI names from input
+        //# that may include uppercase characters.
+        return Ok(if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        });
+    }
+    // A code point that Unicode 3.2 did not know is refused before newer tables can map it to one that it did.
+    if text.chars().any(stringprep::tables::unassigned_code_point) {
+        return Err(NameError::Character);
+    }
+    // Nameprep is this profile without the additions of RFC 3722 section 6.1 and 6.2: same mappings, same form KC, the
+    // same tables of prohibited characters, the same rule for bidirectional text.
+    let name = stringprep::nameprep(text).map_err(|_| NameError::Character)?;
+    let allowed = |c: char| u8::try_from(c).map_or(c != '\u{3002}', |b| !b.is_ascii() || ascii_allowed(b));
+    if name.is_empty() || !name.chars().all(allowed) {
+        return Err(NameError::Character);
+    }
+    Ok(name)
+}
+
+/// The ASCII characters that RFC 3722 section 6.2 leaves over.
+fn ascii_allowed(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':')
+}
+
+/// Checks what follows `iqn.`.
+fn check_iqn(rest: &str) -> Result<(), NameError> {
+    //= RFC 7143 section 4.2.7.4
+    //# All four digits in the year must be present.  Both digits of the
+    //# month must be present, with January == "01" and December ==
+    //# "12".  The dash must be included.
+    let (date, owner) = rest.split_once('.').ok_or(NameError::Iqn)?;
+    let (year, month) = date.split_once('-').ok_or(NameError::Iqn)?;
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(year, 4) || !digits(month, 2) || !("01"..="12").contains(&month) {
+        return Err(NameError::Iqn);
+    }
+    // After the first colon the owner of the domain may put what it likes, colons and dots included.
+    let domain = owner.split_once(':').map_or(owner, |(domain, _)| domain);
+    if domain.split('.').any(str::is_empty) {
+        return Err(NameError::Iqn);
+    }
+    Ok(())
+}
+
+/// Checks what follows `eui.` and `naa.`: hexadecimal digits (already in lower case), one of `lengths` of them.
+fn check_digits(digits: &str, lengths: &[usize]) -> Result<(), NameError> {
+    if lengths.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(())
+    } else {
+        Err(NameError::Digits)
+    }
+}
+
+impl FromStr for IscsiName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
     }
 }
 

@@ -52,8 +52,22 @@ pub const SLICE_BYTES: usize = 262_144;
 pub const ARENA_BYTES: usize = 64 << 20;
 /// MAXIMUM TRANSFER LENGTH of one command, bytes (VPD B0): READ, WRITE, VERIFY with data.
 pub const MAX_TRANSFER_BYTES: u64 = 16 << 20;
+/// Portals of the process.
+pub const PORTALS: usize = 64;
+/// Targets of the process.
+pub const TARGETS: usize = 1024;
 /// Logical units of one target.
 pub const LUNS_PER_TARGET: usize = 1024;
+/// The largest size of a logical unit, bytes: what a signed file offset reaches, in whole 16 MiB.
+pub const MAX_LUN_BYTES: u64 = i64::MAX as u64 & !((16 << 20) - 1);
+/// The longest TargetAlias, bytes (RFC 7143 section 6.1: a text value has at most 255 bytes).
+pub const MAX_ALIAS_BYTES: usize = 255;
+/// The longest unit serial number, bytes: what fits a designator beside vendor and product, and a UUID.
+pub const MAX_SERIAL_BYTES: usize = 64;
+/// The longest time that an active core polls before it sleeps, microseconds.
+pub const MAX_SPIN_US: u32 = 1_000_000;
+/// The longest configuration file, bytes.
+pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.

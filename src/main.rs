@@ -1,1 +1,138 @@
-fn main() {}
+//! The program: reads the command line, checks what can be checked before anything is served, and serves.
+//!
+//! Exit code 0: done, or stopped by SIGTERM or SIGINT. 2: the user can mend it; one line on stderr says what.
+
+mod cli;
+mod preflight;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use cli::{Cli, Command, ServeArgs};
+use ringsan::config::{self, Config, Options, Overrides, describe};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code for what the user can mend.
+const USAGE: u8 = 2;
+
+/// One line that says what is wrong.
+type Fault = String;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let done = match cli.command {
+        Command::Serve(args) => serve(&args, cli.log.as_deref()),
+        Command::Check { config } => return check(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fail(&fault),
+    }
+}
+
+/// Says on stderr what is wrong.
+fn fail(fault: &str) -> ExitCode {
+    // Line breaks can come in with a path or a value: one fault stays one line.
+    let line = fault.replace(['\n', '\r'], " ");
+    // Nothing is left to be told to when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "ringsan: {line}");
+    ExitCode::from(USAGE)
+}
+
+/// Help and version as clap prints them; of its errors, which take several lines, what is wrong and the tip.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            let text = error.to_string();
+            let said = text.split("\n\nUsage:").next().unwrap_or_default();
+            let said = said.split("\n\nFor more information").next().unwrap_or_default();
+            let words: Vec<&str> = said.split_whitespace().collect();
+            let line = words.join(" ");
+            fail(line.strip_prefix("error: ").unwrap_or(&line))
+        }
+    }
+}
+
+/// `ringsan check`: every fault on a line of its own, or what would be served.
+fn check(file: &Path) -> ExitCode {
+    match config::from_file(file) {
+        Ok(config) => {
+            say(&format!("{}: ok\n{}", file.display(), describe::serves(&config.snapshot)));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            for fault in error.faults() {
+                fail(&fault.to_string());
+            }
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// `ringsan serve`: returns when the service has been stopped.
+fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
+    let config = configuration(args).map_err(|e| e.to_string())?;
+    start_log(log, config.log.as_deref())?;
+    preflight::listen(&config.snapshot)?;
+    for path in config::create_missing(&config.snapshot)? {
+        tracing::info!(path = %path.display(), "created");
+    }
+    preflight::raise_memlock(&config.snapshot);
+    let snapshot = config.snapshot.clone();
+    ringsan::shard::serve(config.snapshot, move |bound: &[SocketAddr]| {
+        let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
+        let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
+        say(&format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")));
+    })
+    .map_err(|e| e.to_string())
+}
+
+fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
+    let mut config = match &args.config {
+        Some(file) => config::from_file(file)?,
+        None => config::from_options(&Options {
+            listen: args.listen.clone(),
+            advertise: args.advertise.clone(),
+            target: args.target.clone(),
+            lun: args.lun.clone(),
+        })?,
+    };
+    let overrides = Overrides { cores: args.cores.clone(), spin_us: args.spin_us.clone() };
+    overrides.apply(&mut config)?;
+    Ok(config)
+}
+
+/// Logs to stderr, at the level of `--log`, else of RINGSAN_LOG, else of the file, else info.
+fn start_log(option: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
+    let variable = std::env::var("RINGSAN_LOG").ok().filter(|level| !level.is_empty());
+    let (origin, level) = match (option, &variable) {
+        (Some(level), _) => ("--log", level),
+        (None, Some(level)) => ("RINGSAN_LOG", level.as_str()),
+        (None, None) => ("log", file.unwrap_or("info")),
+    };
+    config::check_log_level(level).map_err(|message| format!("{origin}: {message}"))?;
+    let filter = EnvFilter::try_new(level).map_err(|e| format!("{origin}: '{level}' is no log filter: {e}"))?;
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// Writes to stdout at once. Who reads it may have gone: that is no reason to stop serving.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

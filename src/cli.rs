@@ -1,0 +1,56 @@
+//! The command line. Its values are read by `ringsan::config`, so that an option and the key of a file say the same.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A user-space iSCSI target: serves files, block devices and memory as SCSI logical units.
+#[derive(Debug, Parser)]
+#[command(name = "ringsan", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter like ringsan::session=debug
+    /// (also: RINGSAN_LOG, and `log` in the file)
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve. With nothing else: one 1GiB file, ringsan-data/lun0.img, on 127.0.0.1:3260
+    Serve(ServeArgs),
+    /// Say what is wrong with a configuration file, or what it would serve
+    Check {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// The options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Serve what this file says
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "advertise", "target", "lun"])]
+    pub config: Option<PathBuf>,
+    /// Listen on this address; repeat for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<String>,
+    /// Tell initiators to connect to this address instead (NAT, guests); the first belongs to the first --listen, ...
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub advertise: Vec<String>,
+    /// The name of the target
+    #[arg(long, value_name = "IQN")]
+    pub target: Option<String>,
+    /// A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: path=FILE or kind=ram or
+    /// kind=null; size=1GiB (a missing file is created); block=512|4096; physical-block=4096; readonly; thin; serial=TEXT
+    #[arg(long, value_name = "OPTIONS")]
+    pub lun: Vec<String>,
+    /// Run on these cores, like 0,2-5; all that are allowed when not given
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<String>,
+    /// Microseconds that an active core polls before it sleeps
+    #[arg(long, value_name = "N")]
+    pub spin_us: Option<String>,
+}

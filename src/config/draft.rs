@@ -1,0 +1,309 @@
+//! Sections to portals, targets and logical units: what each key means, and how they must fit together. Both sources
+//! come through here. No look at the machine: that is `machine`'s.
+
+use super::value::{Section, Setting};
+use super::{Config, DEFAULT_PORT, Fault, Faults, Origin, size};
+use crate::limits;
+use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+/// The keys of the file outside of any table.
+pub const TOP_KEYS: &[&str] = &["cores", "spin-us", "log", "portal", "target"];
+/// The keys of `[[portal]]`.
+pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group"];
+/// The keys of `[[target]]`.
+pub const TARGET_KEYS: &[&str] = &["name", "alias", "lun"];
+/// The keys of `[[target.lun]]` and of `--lun`.
+pub const LUN_KEYS: &[&str] =
+    &["number", "path", "kind", "size", "block", "physical-block", "readonly", "thin", "serial"];
+
+/// The largest LUN of the flat space addressing method (SAM-5 4.7.3).
+const MAX_LUN: u64 = 16_383;
+/// One more than the largest number of a core.
+const MAX_CORES: usize = 4096;
+/// The largest exponent of physical to logical blocks that READ CAPACITY(16) can say (SBC-3 5.16.2).
+const MAX_PHYSICAL_EXPONENT: u32 = 15;
+/// Physical block length assumed when none is given: that of current disks, and of the page cache.
+const DEFAULT_PHYSICAL_BYTES: u32 = 4096;
+/// The words that `log` takes; anything with `=` is a filter such as `ringsan::session=debug`.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A configuration on its way: valid in itself, not yet compared with the machine.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) portals: Vec<Portal>,
+    pub(super) targets: Vec<TargetDraft>,
+    pub(super) cores: Option<(Vec<usize>, Origin)>,
+    pub(super) spin_us: Option<u32>,
+    pub(super) log: Option<String>,
+}
+
+/// A target on its way.
+#[derive(Debug)]
+pub(super) struct TargetDraft {
+    /// `None` when it was wrong, which has been noted.
+    pub(super) name: Option<IscsiName>,
+    pub(super) alias: Option<String>,
+    pub(super) luns: Vec<LunDraft>,
+}
+
+/// A logical unit on its way, with the places that later faults are blamed on.
+#[derive(Debug)]
+pub(super) struct LunDraft {
+    pub(super) spec: LunSpec,
+    /// Where its `path`, else its `kind`, else the logical unit itself was written.
+    pub(super) path_at: Origin,
+    /// Where its `size` was written; as above when it was not.
+    pub(super) size_at: Origin,
+}
+
+impl Draft {
+    /// Settings of the process as a whole.
+    pub(super) fn read_top(&mut self, top: &mut Section, faults: &mut Faults) {
+        self.cores = top.take("cores").and_then(|setting| {
+            let cores = faults.keep(setting.numbers(MAX_CORES))?;
+            Some((cores, setting.origin))
+        });
+        let spin = top.read("spin-us", faults, |s| s.integer(0, u64::from(limits::MAX_SPIN_US)));
+        self.spin_us = spin.and_then(|us| u32::try_from(us).ok());
+        self.log = top.read("log", faults, |setting| {
+            let level = setting.text()?;
+            check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
+            Ok(level)
+        });
+    }
+
+    /// One portal.
+    pub(super) fn read_portal(&mut self, section: &mut Section, faults: &mut Faults) {
+        let origin = section.origin.clone();
+        let Some(setting) = section.take("listen") else {
+            faults.add(&origin, "a portal needs listen: the address that initiators connect to");
+            return;
+        };
+        let listen = faults.keep(address(&setting));
+        let advertise = section.read("advertise", faults, advertised);
+        let group = section.read("group", faults, |s| s.integer(0, u64::from(u16::MAX)));
+        let Some(listen) = listen else { return };
+        let group_tag = group.and_then(|tag| u16::try_from(tag).ok()).unwrap_or(1);
+        // Port 0 is another free port each time.
+        if listen.port() != 0 && self.portals.iter().any(|other| other.listen == listen) {
+            faults.add(&setting.origin, format!("{listen} is listened on twice"));
+        } else if self.portals.len() == limits::PORTALS {
+            faults.add(&setting.origin, format!("more than {} portals", limits::PORTALS));
+        } else {
+            self.portals.push(Portal { listen, advertise, group_tag });
+        }
+    }
+
+    /// One target without its logical units; `None` when there are too many.
+    pub(super) fn read_target(&mut self, section: &mut Section, faults: &mut Faults) -> Option<&mut TargetDraft> {
+        if self.targets.len() == limits::TARGETS {
+            faults.add(&section.origin, format!("more than {} targets", limits::TARGETS));
+            return None;
+        }
+        let name = match section.take("name") {
+            Some(setting) => faults.keep(self.target_name(&setting)),
+            None => {
+                faults.add(&section.origin, "a target needs a name, like iqn.2026-11.io.example:disks");
+                None
+            }
+        };
+        let alias = section.read("alias", faults, |setting| {
+            let alias = setting.text()?;
+            if alias.len() > limits::MAX_ALIAS_BYTES || alias.chars().any(char::is_control) {
+                let message = format!("an alias has at most {} bytes of printable text", limits::MAX_ALIAS_BYTES);
+                return Err(Fault::new(&setting.origin, message));
+            }
+            Ok(alias)
+        });
+        self.targets.push(TargetDraft { name, alias, luns: Vec::new() });
+        self.targets.last_mut()
+    }
+
+    fn target_name(&self, setting: &Setting) -> Result<IscsiName, Fault> {
+        let text = setting.text()?;
+        let name = IscsiName::new(&text)
+            .map_err(|e| Fault::new(&setting.origin, format!("'{}' is no iSCSI name: {e}", text.escape_debug())))?;
+        if self.targets.iter().any(|other| other.name.as_ref() == Some(&name)) {
+            return Err(Fault::new(&setting.origin, format!("{name} is the name of two targets")));
+        }
+        Ok(name)
+    }
+
+    /// The result. Targets whose name was wrong are left out; the caller has a fault for them.
+    pub(super) fn into_config(self) -> Config {
+        let target = |draft: TargetDraft| {
+            let mut luns: Vec<LunSpec> = draft.luns.into_iter().map(|lun| lun.spec).collect();
+            luns.sort_by_key(|lun| lun.number);
+            draft.name.map(|name| TargetSpec { name, alias: draft.alias, luns })
+        };
+        let snapshot = Snapshot {
+            portals: self.portals,
+            targets: self.targets.into_iter().filter_map(target).collect(),
+            cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
+            spin_us: self.spin_us,
+        };
+        Config { snapshot, log: self.log }
+    }
+}
+
+impl TargetDraft {
+    /// One logical unit. Its paths are relative to `base`.
+    pub(super) fn read_lun(&mut self, section: &mut Section, number: Option<u16>, base: &Path, faults: &mut Faults) {
+        let written = section.take("number");
+        let origin = written.as_ref().map_or_else(|| section.origin.clone(), |setting| setting.origin.clone());
+        let number = match (&written, number) {
+            (Some(setting), _) => faults.keep(setting.integer(0, MAX_LUN)).and_then(|n| u16::try_from(n).ok()),
+            (None, Some(number)) => Some(number),
+            (None, None) => {
+                faults.add(&origin, "a logical unit needs a number: its LUN, 0 for the first");
+                None
+            }
+        };
+        let lun = read_lun(section, number.unwrap_or_default(), base, faults);
+        let (Some(number), Some(lun)) = (number, lun) else { return };
+        if self.luns.iter().any(|other| other.spec.number == number) {
+            faults.add(&origin, format!("two logical units of this target have the LUN {number}"));
+        } else if self.luns.len() == limits::LUNS_PER_TARGET {
+            faults.add(&origin, format!("more than {} logical units in one target", limits::LUNS_PER_TARGET));
+        } else {
+            self.luns.push(lun);
+        }
+    }
+}
+
+/// Everything about a logical unit but its LUN.
+fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults) -> Option<LunDraft> {
+    let origin = section.origin.clone();
+    let place = |setting: Option<&Setting>| setting.map_or_else(|| origin.clone(), |s| s.origin.clone());
+    let (path, kind, size) = (section.take("path"), section.take("kind"), section.take("size"));
+    let path_at = place(path.as_ref().or(kind.as_ref()));
+    let size_at = place(size.as_ref().or(path.as_ref()).or(kind.as_ref()));
+
+    let had_size = size.is_some();
+    let size_bytes = size.and_then(|setting| faults.keep(setting.size()));
+    let (block_bytes, physical_block_bytes) = read_blocks(section, faults)?;
+    let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
+    let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
+    let serial = section.read("serial", faults, serial);
+    let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
+
+    if !had_size && !matches!(kind, LunKind::File(_)) {
+        faults.add(&path_at, "ram and null need a size, like size=1GiB");
+        return None;
+    }
+    if let Some(bytes) = size_bytes {
+        faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
+    }
+    let spec = LunSpec { number, kind, size_bytes, block_bytes, physical_block_bytes, readonly, thin, serial };
+    Some(LunDraft { spec, path_at, size_at })
+}
+
+/// Logical and physical block length.
+fn read_blocks(section: &mut Section, faults: &mut Faults) -> Option<(u32, u32)> {
+    let only = |setting: &Setting, message: String| Fault::new(&setting.origin, message);
+    let block = match section.take("block") {
+        None => 512,
+        Some(setting) => faults.keep(match setting.size() {
+            Ok(512) => Ok(512u32),
+            Ok(4096) => Ok(4096),
+            Ok(other) => Err(only(&setting, format!("a logical block has 512 or 4096 bytes, not {other}"))),
+            Err(fault) => Err(fault),
+        })?,
+    };
+    let Some(setting) = section.take("physical-block") else {
+        return Some((block, DEFAULT_PHYSICAL_BYTES.max(block)));
+    };
+    let bytes = faults.keep(setting.size())?;
+    let most = block << MAX_PHYSICAL_EXPONENT;
+    let physical = u32::try_from(bytes).ok().filter(|p| p.is_power_of_two() && (block..=most).contains(p));
+    if physical.is_none() {
+        let message = format!("a physical block is a power of two from {block} to {most} bytes, not {bytes}");
+        faults.add(&setting.origin, message);
+    }
+    physical.map(|physical| (block, physical))
+}
+
+/// What stores the blocks. `path` alone means a file.
+fn lun_kind(path: Option<Setting>, kind: Option<Setting>, origin: &Origin, base: &Path) -> Result<LunKind, Fault> {
+    let word = kind.as_ref().map(Setting::text).transpose()?;
+    match (word.as_deref(), path) {
+        (None | Some("file"), Some(path)) => Ok(LunKind::File(base.join(path.text()?))),
+        (Some("file"), None) => Err(Fault::new(origin, "a file needs a path, like path=disk.img")),
+        (Some("ram"), None) => Ok(LunKind::Ram),
+        (Some("null"), None) => Ok(LunKind::Null),
+        (Some(word @ ("ram" | "null")), Some(path)) => {
+            Err(Fault::new(&path.origin, format!("{word} has no path: leave one of the two out")))
+        }
+        (Some(word), _) => {
+            let origin = kind.as_ref().map_or(origin, |setting| &setting.origin);
+            Err(Fault::new(origin, format!("unknown kind '{}': known are file, ram and null", word.escape_debug())))
+        }
+        (None, None) => Err(Fault::new(origin, "a logical unit needs path=FILE, or kind=ram or kind=null with a size")),
+    }
+}
+
+fn serial(setting: &Setting) -> Result<String, Fault> {
+    let serial = setting.text()?;
+    if serial.len() > limits::MAX_SERIAL_BYTES || !serial.bytes().all(|b| b.is_ascii_graphic()) {
+        let message = format!("a serial number has 1 to {} ASCII characters and no blanks", limits::MAX_SERIAL_BYTES);
+        return Err(Fault::new(&setting.origin, message));
+    }
+    Ok(serial)
+}
+
+/// A size must be whole blocks, at least one, and an offset must be able to reach all of them.
+pub(super) fn check_size(bytes: u64, block_bytes: u32) -> Result<(), String> {
+    if bytes == 0 {
+        return Err("a logical unit of 0 bytes cannot be served".to_owned());
+    }
+    if !bytes.is_multiple_of(u64::from(block_bytes)) {
+        let below = bytes - bytes % u64::from(block_bytes);
+        return Err(format!(
+            "{bytes} bytes are not a multiple of the block size {block_bytes} (nearest below: {below})"
+        ));
+    }
+    if bytes > limits::MAX_LUN_BYTES {
+        return Err(format!("{} is more than the {} that a file can have", size::Bytes(bytes), limits::MAX_LUN_BYTES));
+    }
+    Ok(())
+}
+
+/// An address in numbers. Names would have to be looked up, and may mean several.
+fn address(setting: &Setting) -> Result<SocketAddr, Fault> {
+    let text = setting.text()?;
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
+    text.parse::<SocketAddr>().or_else(|_| bare.parse::<IpAddr>().map(|ip| (ip, DEFAULT_PORT).into())).map_err(|_| {
+        let message = format!(
+            "'{}' is no address with port: write 192.0.2.1:3260 or [2001:db8::1]:3260 (no host names)",
+            text.escape_debug()
+        );
+        Fault::new(&setting.origin, message)
+    })
+}
+
+/// An address that initiators are sent to: it must be one that they can connect to.
+fn advertised(setting: &Setting) -> Result<SocketAddr, Fault> {
+    let address = address(setting)?;
+    if address.ip().is_unspecified() || address.port() == 0 {
+        return Err(Fault::new(&setting.origin, format!("{address} is nothing an initiator can connect to")));
+    }
+    Ok(address)
+}
+
+/// Whether `level` is one that `log`, `--log` and `RINGSAN_LOG` take: a level, or a list of filters `module=level`.
+///
+/// # Errors
+/// One line that says what is taken.
+pub fn check_log_level(level: &str) -> Result<(), String> {
+    let known = |word: &str| LOG_LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    if level.split(',').all(|part| part.trim().rsplit('=').next().is_some_and(known)) {
+        return Ok(());
+    }
+    Err(format!(
+        "unknown log level '{}': known are {}, or a filter like ringsan=debug",
+        level.escape_debug(),
+        LOG_LEVELS.join(", ")
+    ))
+}

@@ -1,0 +1,190 @@
+//! A draft compared with this machine: files that are missing or of another size, one file served twice, memory and
+//! cores that are not there. And the creation of the files that may be missing.
+
+use super::document::reason;
+use super::draft::{Draft, LunDraft, check_size};
+use super::size::Bytes;
+use super::{Fault, Faults, Origin};
+use crate::model::{LunKind, Snapshot};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What makes a file the same file, whatever it is called.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    /// File system and inode.
+    File(u64, u64),
+    /// Major and minor number.
+    Device(u64),
+    /// A file that is yet to be created.
+    Missing(PathBuf, OsString),
+}
+
+/// Notes what does not fit this machine.
+pub(super) fn check(draft: &Draft, faults: &mut Faults) {
+    let mut owners = HashMap::new();
+    let mut ram_bytes = 0u64;
+    for lun in draft.targets.iter().flat_map(|target| &target.luns) {
+        match &lun.spec.kind {
+            LunKind::File(path) => {
+                let Some(identity) = faults.keep(check_file(path, lun)) else { continue };
+                if let Some(owner) = owners.insert(identity, path) {
+                    let message = if owner == path {
+                        format!("{} is served twice: logical units cannot share a file", path.display())
+                    } else {
+                        format!("{} is the same file as {}, which is served already", path.display(), owner.display())
+                    };
+                    faults.add(&lun.path_at, message);
+                }
+            }
+            LunKind::Ram => {
+                ram_bytes = ram_bytes.saturating_add(lun.spec.size_bytes.unwrap_or(0));
+                if let Some(memory) = memory_bytes().filter(|memory| ram_bytes > *memory) {
+                    let memory = memory >> 20;
+                    faults.add(
+                        &lun.size_at,
+                        format!("this and the other ram units need more than the {memory}MiB of memory here"),
+                    );
+                }
+            }
+            LunKind::Null => {}
+        }
+    }
+    if let Some((cores, origin)) = &draft.cores {
+        check_cores(cores, origin, faults);
+    }
+}
+
+fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {
+    let fault = |message: String| Fault::new(&lun.path_at, format!("{}: {message}", path.display()));
+    match fs::metadata(path) {
+        Ok(metadata) => check_existing(path, &metadata, lun),
+        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.size_bytes.is_none() => {
+            Err(fault("no such file (with a size, like size=1GiB, it is created)".to_owned()))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.readonly => {
+            Err(fault("no such file, and readonly files are not created".to_owned()))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => check_missing(path).map_err(fault),
+        Err(e) => Err(fault(reason(&e))),
+    }
+}
+
+/// A file that will be created: its directory, or the nearest above it that exists, tells whether two are the same.
+fn check_missing(path: &Path) -> Result<Identity, String> {
+    let Some(name) = path.file_name() else { return Err("is no name for a file".to_owned()) };
+    if fs::symlink_metadata(path).is_ok() {
+        return Err("is a symbolic link to a file that is not there".to_owned());
+    }
+    let above = path.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    for dir in above {
+        match fs::canonicalize(dir) {
+            Ok(found) if !found.is_dir() => return Err(format!("{} is no directory", dir.display())),
+            Ok(found) => {
+                let rest = path.parent().and_then(|parent| parent.strip_prefix(dir).ok()).unwrap_or(Path::new(""));
+                return Ok(Identity::Missing(found.join(rest), name.to_owned()));
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(format!("{}: {}", dir.display(), reason(&e))),
+        }
+    }
+    Ok(Identity::Missing(PathBuf::new(), name.to_owned()))
+}
+
+fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Identity, Fault> {
+    let fault = |message: String| Fault::new(&lun.path_at, format!("{}: {message}", path.display()));
+    let kind = metadata.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(fault("is neither a regular file nor a block device".to_owned()));
+    }
+    let mut file = OpenOptions::new().read(true).write(!lun.spec.readonly).open(path).map_err(|e| match e.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if !lun.spec.readonly => {
+            fault(format!("{} (needed: reading and writing; readonly needs reading only)", reason(&e)))
+        }
+        _ => fault(reason(&e)),
+    })?;
+    // A block device's metadata says 0 bytes; its end does not.
+    let bytes = file.seek(SeekFrom::End(0)).map_err(|e| fault(reason(&e)))?;
+    check_size(bytes, lun.spec.block_bytes).map_err(fault)?;
+    match lun.spec.size_bytes {
+        Some(wanted) if wanted != bytes => Err(Fault::new(
+            &lun.size_at,
+            format!(
+                "{} has {}, not {}: leave size out to serve it as it is",
+                path.display(),
+                Bytes(bytes),
+                Bytes(wanted)
+            ),
+        )),
+        _ if kind.is_block_device() => Ok(Identity::Device(metadata.rdev())),
+        _ => Ok(Identity::File(metadata.dev(), metadata.ino())),
+    }
+}
+
+fn check_cores(cores: &[usize], origin: &Origin, faults: &mut Faults) {
+    let Some(allowed) = proc_line("/proc/self/status", "Cpus_allowed_list:") else { return };
+    let usable = |core: &usize| {
+        allowed.split(',').any(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            matches!((first.parse::<usize>(), last.parse::<usize>()), (Ok(a), Ok(b)) if (a..=b).contains(core))
+        })
+    };
+    if let Some(core) = cores.iter().find(|core| !usable(core)) {
+        faults.add(origin, format!("core {core} is not one that this process may use: those are {allowed}"));
+    }
+}
+
+/// Bytes of memory of this machine, if it says.
+fn memory_bytes() -> Option<u64> {
+    let line = proc_line("/proc/meminfo", "MemTotal:")?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The rest of the line that begins with `label`.
+fn proc_line(file: &str, label: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(label)).map(|rest| rest.trim().to_owned())
+}
+
+/// Creates the files of `snapshot` that are missing: sparse, with their directories. Returns those it created.
+///
+/// # Errors
+/// One line that names the file.
+pub fn create_missing(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
+    let mut created = Vec::new();
+    for lun in snapshot.targets.iter().flat_map(|target| &target.luns) {
+        if let (LunKind::File(path), Some(bytes)) = (&lun.kind, lun.size_bytes)
+            && create(path, bytes).map_err(|e| format!("{}: cannot be created: {}", path.display(), reason(&e)))?
+        {
+            created.push(path.clone());
+        }
+    }
+    Ok(created)
+}
+
+/// Creates one file of `bytes`, durably, and says whether it did. A file that could not get its size is taken away again:
+/// at the next start it would be one of the wrong size.
+fn create(path: &Path, bytes: u64) -> std::io::Result<bool> {
+    if path.try_exists()? {
+        return Ok(false);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(directory)?;
+    let file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        other => other?,
+    };
+    if let Err(e) = file.set_len(bytes).and_then(|()| file.sync_all()) {
+        let _ = fs::remove_file(path);
+        return Err(e);
+    }
+    File::open(directory)?.sync_all()?;
+    Ok(true)
+}

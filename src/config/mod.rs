@@ -1,0 +1,187 @@
+//! From a file or the command line's options to a validated [`Snapshot`].
+//!
+//! Both sources are read into the same [`value::Section`]s, so that a key means, accepts and says the same in either:
+//! `document` reads TOML, `options` the command line, `draft` makes portals, targets and logical units of what they
+//! found, `machine` looks at the files and cores that are named. Every [`Fault`] knows where its setting was written: file, line and
+//! key, or the option. All faults of a file are found in one go.
+//!
+//! Sizes are [`size`]'s; [`describe`] says in words what a snapshot serves. Nothing here changes the disk, except
+//! [`create_missing`], which only `serve` calls.
+
+use crate::model::Snapshot;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub mod describe;
+mod document;
+mod draft;
+mod machine;
+pub mod options;
+pub mod size;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use draft::{LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
+pub use machine::create_missing;
+pub use options::{Options, Overrides};
+
+/// The address listened on when none is given.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:3260";
+/// The port of an address that names none (RFC 7143 section 4.2.7: the well-known port of iSCSI).
+pub const DEFAULT_PORT: u16 = 3260;
+/// The target served when none is named.
+pub const DEFAULT_TARGET: &str = "iqn.2026-11.io.ringsan:demo";
+/// The logical unit served when none is given.
+pub const DEFAULT_LUN: &str = "path=ringsan-data/lun0.img,size=1GiB,thin";
+
+/// What a file or the options ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What is served.
+    pub snapshot: Snapshot,
+    /// The log level, as `log` of the file has it.
+    pub log: Option<String>,
+}
+
+/// Where a setting was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In a file.
+    File {
+        /// The file, as it was named.
+        file: PathBuf,
+        /// The line, from 1; `None` when the file as a whole is meant.
+        line: Option<usize>,
+        /// The key with its tables (`target.lun.size`); empty when no key is meant.
+        key: String,
+    },
+    /// In an option of the command line: the option as it was typed.
+    Option(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, line, key } => {
+                write!(f, "{}", file.display())?;
+                if let Some(line) = line {
+                    write!(f, ":{line}")?;
+                }
+                if key.is_empty() { Ok(()) } else { write!(f, ": {key}") }
+            }
+            Self::Option(option) => f.write_str(option),
+        }
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {message}")]
+pub struct Fault {
+    /// Where it was written.
+    pub origin: Origin,
+    /// What is wrong with it and what would be right, in one line.
+    pub message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(origin: &Origin, message: impl Into<String>) -> Self {
+        Self { origin: origin.clone(), message: message.into() }
+    }
+}
+
+/// Everything that is wrong with a configuration: at least one fault, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    faults: Vec<Fault>,
+}
+
+impl ConfigError {
+    /// The faults.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+/// One line: the first fault, and how many more there are.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [] => f.write_str("the configuration is not valid"),
+            [only] => only.fmt(f),
+            [first, rest @ ..] => write!(f, "{first} (and {} more: see `ringsan check`)", rest.len()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<Fault> for ConfigError {
+    fn from(fault: Fault) -> Self {
+        Self { faults: vec![fault] }
+    }
+}
+
+/// Collects faults, so that one does not hide the next.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.0.push(Fault::new(origin, message));
+    }
+
+    /// The value, or `None` with its fault noted.
+    fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    /// `value`, unless there were faults.
+    fn finish<T>(mut self, value: T) -> Result<T, ConfigError> {
+        if self.0.is_empty() {
+            return Ok(value);
+        }
+        let line = |fault: &Fault| match fault.origin {
+            Origin::File { line, .. } => line,
+            Origin::Option(_) => None,
+        };
+        self.0.sort_by_key(line);
+        Err(ConfigError { faults: self.0 })
+    }
+}
+
+/// Reads a configuration file and looks at the disks it names.
+///
+/// # Errors
+/// Everything that is wrong with it, each with file, line and key.
+pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
+    let text = document::load(file)?;
+    let mut faults = Faults::default();
+    let draft = document::read(&text, file, &mut faults);
+    machine::check(&draft, &mut faults);
+    faults.finish(draft.into_config())
+}
+
+/// Checks the text of a configuration file without looking at any disk. `file` is what faults name, and paths in the
+/// text are relative to its directory.
+///
+/// # Errors
+/// Everything that is wrong with it, each with file, line and key.
+pub fn from_text(text: &str, file: &Path) -> Result<Config, ConfigError> {
+    let mut faults = Faults::default();
+    let draft = document::read(text, file, &mut faults);
+    faults.finish(draft.into_config())
+}
+
+/// Makes a configuration of the command line's options and looks at the disks they name. What is not given has the
+/// embedded default.
+///
+/// # Errors
+/// Everything that is wrong with them, each with the option.
+pub fn from_options(options: &Options) -> Result<Config, ConfigError> {
+    let mut faults = Faults::default();
+    let draft = options::read(options, &mut faults);
+    machine::check(&draft, &mut faults);
+    faults.finish(draft.into_config())
+}

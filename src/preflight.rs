@@ -1,0 +1,79 @@
+//! What is checked and prepared in the process before it serves: that the addresses are free, and locked memory.
+#![allow(unsafe_code)] // getrlimit and setrlimit: each takes a pointer to a struct of ours, see below.
+
+use ringsan::limits;
+use ringsan::model::Snapshot;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
+/// Locked memory that the executor takes for each core besides the arena, bytes: three times its own 10 MiB.
+const EXECUTOR_LOCKED_BYTES: u64 = 3 * (10 << 20);
+/// CAP_IPC_LOCK: its owner may lock memory without limit.
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Listens on all portals at once and lets go again. The cores share their ports, so that a second ringsan would get
+/// half of the connections of the first instead of an error: this listener does not share.
+pub fn listen(snapshot: &Snapshot) -> Result<(), String> {
+    let mut held = Vec::new();
+    for portal in &snapshot.portals {
+        let address = portal.listen;
+        let listener = TcpListener::bind(address).map_err(|e| match e.kind() {
+            ErrorKind::AddrInUse => {
+                format!(
+                    "cannot listen on {address}: the port is in use (`ss -ltnp 'sport = :{}'` says by whom)",
+                    address.port()
+                )
+            }
+            ErrorKind::AddrNotAvailable => format!("cannot listen on {address}: no interface here has this address"),
+            ErrorKind::PermissionDenied => {
+                format!("cannot listen on {address}: ports below 1024 need root or CAP_NET_BIND_SERVICE")
+            }
+            _ => format!("cannot listen on {address}: {e}"),
+        })?;
+        held.push(listener);
+    }
+    Ok(())
+}
+
+/// Raises the soft limit of locked memory to the hard one, and says once when registered buffers will not fit: ringsan
+/// then works with buffers that are not registered.
+pub fn raise_memlock(snapshot: &Snapshot) {
+    if may_lock_all() {
+        return;
+    }
+    let cores = match snapshot.cores.len() {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let core_bytes = limits::ARENA_BYTES as u64 + EXECUTOR_LOCKED_BYTES;
+    let needed = core_bytes.saturating_mul(cores as u64);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit, which the call only writes.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } != 0 {
+        return;
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        // SAFETY: the pointer is to a live rlimit, which the call only reads.
+        if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raised) } == 0 {
+            limit = raised;
+        }
+    }
+    if limit.rlim_cur < needed {
+        tracing::warn!(
+            "locked memory is limited to {} KiB, registered buffers need {} KiB: going on without them, a little slower \
+             (raise it with `ulimit -l` or LimitMEMLOCK=)",
+            limit.rlim_cur >> 10,
+            needed >> 10
+        );
+    }
+}
+
+/// Whether this process has CAP_IPC_LOCK in effect.
+fn may_lock_all() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|caps| caps & (1 << CAP_IPC_LOCK) != 0)
+}

@@ -1,0 +1,179 @@
+//! The command line as a user meets it: what is wrong is one line on stderr that names it, and exit code 2.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const RAM: [&str; 2] = ["--lun", "kind=ram,size=1MiB"];
+
+fn ringsan(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringsan"));
+    command.current_dir(dir).env_remove("RINGSAN_LOG").stdin(Stdio::null());
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
+}
+
+/// Runs a command that must fail, and returns its one line.
+fn one_line(command: &mut Command) -> String {
+    let output = command.output().expect("ringsan starts");
+    let stderr = String::from_utf8(output.stderr).expect("stderr is UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(output.stdout.is_empty());
+    stderr.trim_end().strip_prefix("ringsan: ").unwrap_or_else(|| panic!("{stderr}")).to_owned()
+}
+
+#[test]
+fn wrong_options_are_one_line_each() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("odd.img"), [0; 1000]).unwrap();
+    fs::write(dir.path().join("disk.img"), [0; 8192]).unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["serve", "--lsten", "::1"],
+            "unexpected argument '--lsten' found tip: a similar argument exists: '--listen'",
+        ),
+        (&["sevre"], "unrecognized subcommand 'sevre'"),
+        (&["serve", "extra"], "unexpected argument 'extra' found"),
+        (&["serve", "--lun"], "a value is required for '--lun <OPTIONS>' but none was supplied"),
+        (&["check"], "the following required arguments were not provided: --config <FILE>"),
+        (&["serve", "--config", "x", "--target", "y"], "the argument '--config <FILE>' cannot be used with"),
+        (&["serve", "--config", "none.toml"], "none.toml: cannot be read: no such file or directory"),
+        (&["serve", "--config", "."], ".: is no regular file"),
+        (&["serve", "--listen", "localhost:3260"], "--listen localhost:3260: 'localhost:3260' is no address with port"),
+        (&["serve", "--listen", "127.0.0.1:99999"], "--listen 127.0.0.1:99999: '127.0.0.1:99999' is no address"),
+        (
+            &["serve", "--advertise", "0.0.0.0:1"],
+            "--advertise 0.0.0.0:1: 0.0.0.0:1 is nothing an initiator can connect to",
+        ),
+        (&["serve", "--target", "disk1"], "--target disk1: 'disk1' is no iSCSI name: an iSCSI name begins with iqn."),
+        (
+            &["serve", "--target", "iqn.2026-13.io.x"],
+            "--target iqn.2026-13.io.x: 'iqn.2026-13.io.x' is no iSCSI name: an iqn",
+        ),
+        (&["serve", "--lun", "path=none.img"], "--lun path=none.img: path: none.img: no such file (with a size, like"),
+        (
+            &["serve", "--lun", "path=odd.img"],
+            "--lun path=odd.img: path: odd.img: 1000 bytes are not a multiple of the block",
+        ),
+        (
+            &["serve", "--lun", "path=disk.img,size=1GiB"],
+            "--lun path=disk.img,size=1GiB: size: disk.img has 8KiB, not 1GiB",
+        ),
+        (&["serve", "--lun", "kind=ram,size=1Gib1"], "--lun kind=ram,size=1Gib1: size: '1Gib1' is no size"),
+        (
+            &["serve", "--lun", "kind=ram,size=1MiB,blok=512"],
+            "--lun kind=ram,size=1MiB,blok=512: blok: unknown key 'blok': did",
+        ),
+        (
+            &["serve", "--lun", "path=disk.img", "--lun", "path=./disk.img"],
+            "--lun path=./disk.img: path: ./disk.img is the same",
+        ),
+        (&["serve", RAM[0], RAM[1], "--cores", "0,x"], "--cores 0,x: '0,x' is no list of numbers"),
+        (&["serve", RAM[0], RAM[1], "--cores", "4000"], "--cores 4000: core 4000 is not one that this process may use"),
+        (&["serve", RAM[0], RAM[1], "--spin-us", "-"], "--spin-us -: '-' is no whole number from 0 to"),
+        (&["serve", RAM[0], RAM[1], "--log", "loud"], "--log: unknown log level 'loud'"),
+        (
+            &["serve", RAM[0], RAM[1], "--listen", "192.0.2.1:3260"],
+            "cannot listen on 192.0.2.1:3260: no interface here",
+        ),
+        (&["serve", RAM[0], RAM[1], "--listen", "0.0.0.0:0", "--log", "a=b=c"], "--log: unknown log level"),
+    ];
+    for (args, expected) in cases {
+        let line = one_line(ringsan(dir.path()).args(*args));
+        assert!(line.starts_with(expected), "\n{args:?}\n  {line}\n  {expected}");
+    }
+    let line = one_line(ringsan(dir.path()).args(["serve", RAM[0], RAM[1]]).env("RINGSAN_LOG", "loud"));
+    assert!(line.starts_with("RINGSAN_LOG: unknown log level 'loud'"), "{line}");
+    assert!(!dir.path().join("ringsan-data").exists(), "a start that fails creates nothing");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = owner.local_addr().unwrap().to_string();
+    let line = one_line(ringsan(dir.path()).args(["serve", "--listen", &address]));
+    assert!(line.starts_with(&format!("cannot listen on {address}: the port is in use")), "{line}");
+    assert!(!dir.path().join("ringsan-data").exists(), "a start that fails creates nothing");
+}
+
+#[test]
+fn nothing_to_do_shows_the_help() {
+    let output = ringsan(Path::new(".")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Usage: ringsan"));
+    let output = ringsan(Path::new(".")).args(["serve", "--help"]).output().unwrap();
+    assert!(output.status.success() && stdout(&output).contains("--advertise <ADDR:PORT>"));
+    let output = ringsan(Path::new(".")).arg("--version").output().unwrap();
+    assert_eq!(stdout(&output), format!("ringsan {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn check_says_what_would_be_served() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = ringsan(root).args(["check", "--config", "config/ringsan.toml"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["config/ringsan.toml: ok", "portal 127.0.0.1:3260 group 1", "target iqn.2026-11.io.ringsan:demo"]
+    );
+    assert!(lines[3].starts_with("  LUN 0: file config/../ringsan-data/disk0.img, 1GiB, blocks of 512"), "{text}");
+    assert_eq!(lines[4..], ["  LUN 1: ram, 64MiB, blocks of 512 (4096 physical)"]);
+}
+
+#[test]
+fn check_lists_every_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let text =
+        "spin = 1\n[[target]]\nname = \"iqn.2026-11.io.ringsan:t\"\n[[target.lun]]\nnumber = 0\npath = \"none.img\"\n";
+    fs::write(dir.path().join("x.toml"), text).unwrap();
+    let output = ringsan(dir.path()).args(["check", "--config", "x.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "ringsan: x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'?\nringsan: x.toml:6: target.lun.path: none.img: \
+         no such file (with a size, like size=1GiB, it is created)\n"
+    );
+    let line = one_line(ringsan(dir.path()).args(["serve", "--config", "x.toml"]));
+    assert_eq!(line, "x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'? (and 1 more: see `ringsan check`)");
+    fs::write(dir.path().join("x.toml"), b"log = \"\xff\"").unwrap();
+    assert_eq!(one_line(ringsan(dir.path()).args(["check", "--config", "x.toml"])), "x.toml:1: is not UTF-8");
+}
+
+#[test]
+fn serve_says_when_it_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = ringsan(dir.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--cores", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ringsan starts");
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        lines.push(line.unwrap());
+        if lines.last().is_some_and(|line| line.starts_with("ringsan: ready")) {
+            break;
+        }
+    }
+    let size = fs::metadata(dir.path().join("ringsan-data/lun0.img")).map(|m| m.len());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(size.ok(), Some(1 << 30), "{lines:#?}");
+    let [.., libiscsi, linux, ready] = lines.as_slice() else { panic!("{lines:#?}") };
+    let address = ready.strip_prefix("ringsan: ready on ").unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{ready}");
+    assert!(libiscsi.ends_with(&format!("iscsi-ls -s iscsi://{address}")), "{libiscsi}");
+    assert!(
+        linux.ends_with(&format!("iscsiadm -m node -T iqn.2026-11.io.ringsan:demo -p {address} --login")),
+        "{linux}"
+    );
+}

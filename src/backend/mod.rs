@@ -12,7 +12,259 @@
 //! - a completed discard reads as zeroes; so does a completed zeroing;
 //! - short transfers are continued inside; interrupted ones (EINTR, EAGAIN) retried;
 //! - buffers belong to the caller, who keeps them alive until the operation's completion was handed back.
+//!
+//! It does not cut large operations for fairness (the shard does), nor order or lock overlapping ones.
 
+mod errno;
+mod error;
+mod fault;
+mod file;
+mod null;
+mod open;
 pub mod queue;
+mod ram;
+mod sys;
+mod sysfs;
 
+pub use error::OpenError;
+pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
+
+use crate::model::{LunKind, LunSpec, MediumFault};
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+/// What stores the blocks of one logical unit: opened once for the process, shared by all cores.
+///
+/// Holds the exclusive lock on the file or device until it is dropped.
+pub struct Medium {
+    kind: Kind,
+    properties: Properties,
+    block_bytes: u32,
+    readonly: bool,
+}
+
+enum Kind {
+    File(Arc<file::FileMedium>),
+    Ram(Arc<ram::Memory>),
+    Null,
+    Fault { inner: Arc<Medium>, plan: Arc<FaultPlan> },
+}
+
+/// What is true of a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Properties {
+    /// Size in bytes, a multiple of the logical block length.
+    pub size_bytes: u64,
+    /// A discard gives space back (and is not merely written as zeroes).
+    pub discard: bool,
+    /// The unit that is given back, in bytes, a multiple of the logical block length; of no meaning without `discard`.
+    pub discard_granularity_bytes: u32,
+    /// Completed writes may be lost with the power until a flush: WCE.
+    pub volatile_cache: bool,
+    /// A disk that turns.
+    pub rotational: bool,
+    /// O_DIRECT is in use.
+    pub direct: bool,
+    /// Offsets and lengths of transfers are multiples of this, in bytes; at most the logical block length.
+    pub io_align_bytes: u32,
+    /// Buffers are aligned to this, in bytes.
+    pub mem_align_bytes: u32,
+}
+
+impl Medium {
+    /// Opens what a configuration names, and locks it. Blocking.
+    ///
+    /// A missing file is created when the size is given (its directory is not); a smaller regular file grows to it.
+    pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
+        let block_bytes = spec.block_bytes;
+        if block_bytes != 512 && block_bytes != 4096 {
+            return Err(OpenError::BlockLength { bytes: block_bytes });
+        }
+        let (kind, properties) = match &spec.kind {
+            LunKind::File(path) => {
+                let (file, properties) = open::open(path, spec, open::Caching::DirectIfPossible)?;
+                (Kind::File(Arc::new(file)), properties)
+            }
+            LunKind::Ram => {
+                let size_bytes = open::given_size(spec, "ram")?;
+                (Kind::Ram(Arc::new(ram::Memory::new(size_bytes)?)), Properties::of_memory(size_bytes))
+            }
+            LunKind::Null => {
+                let size_bytes = open::given_size(spec, "null")?;
+                let properties =
+                    Properties { discard_granularity_bytes: block_bytes, ..Properties::of_memory(size_bytes) };
+                (Kind::Null, properties)
+            }
+        };
+        Ok(Medium { kind, properties, block_bytes, readonly: spec.readonly })
+    }
+
+    /// The same medium, with faults as planned. For tests and drills.
+    pub fn with_faults(inner: Arc<Medium>, plan: FaultPlan) -> Medium {
+        let (properties, block_bytes, readonly) = (inner.properties, inner.block_bytes, inner.readonly);
+        Medium { kind: Kind::Fault { inner, plan: Arc::new(plan) }, properties, block_bytes, readonly }
+    }
+
+    /// What is true of this medium.
+    pub fn properties(&self) -> Properties {
+        self.properties
+    }
+
+    /// Every completed write is durable already, or nothing ever is: flushes and FUA change nothing.
+    pub fn is_durable_write(&self) -> bool {
+        !self.properties.volatile_cache
+    }
+
+    /// A handle for one core.
+    pub fn handle(self: &Arc<Self>) -> Handle {
+        let kind = match &self.kind {
+            Kind::File(medium) => HandleKind::File(file::FileHandle::new(Arc::clone(medium), self.readonly)),
+            Kind::Ram(memory) => HandleKind::Ram(Arc::clone(memory)),
+            Kind::Null => HandleKind::Null,
+            Kind::Fault { inner, plan } => {
+                HandleKind::Fault(Box::new(fault::FaultHandle::new(inner.handle(), Arc::clone(plan))))
+            }
+        };
+        let align_mask = u64::from(self.block_bytes) - 1;
+        Handle { kind, size_bytes: self.properties.size_bytes, align_mask, readonly: self.readonly }
+    }
+
+    /// Whether the block at `offset` has storage of its own, and for how many bytes (at least a block, at most `len`)
+    /// that goes on. A medium that cannot tell says that it has. Blocking, for GET LBA STATUS only.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a range that is empty, misaligned or not inside the medium; what the kernel says otherwise.
+    pub fn allocated(&self, offset: u64, len: u64) -> io::Result<(bool, u64)> {
+        let misaligned = (offset | len) & (u64::from(self.block_bytes) - 1) != 0;
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.properties.size_bytes);
+        if len == 0 || misaligned || !inside {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match &self.kind {
+            Kind::File(medium) => medium.allocated(offset, len, self.block_bytes),
+            Kind::Ram(memory) => memory.allocated(offset, len),
+            Kind::Null => Ok((false, len)),
+            Kind::Fault { inner, .. } => inner.allocated(offset, len),
+        }
+    }
+}
+
+impl Properties {
+    /// Those of a medium without a disk. Nothing outlives the process, so there is no cache that a flush could save:
+    /// to report one would only cost hosts their flushes.
+    fn of_memory(size_bytes: u64) -> Self {
+        Properties {
+            size_bytes,
+            discard: true,
+            discard_granularity_bytes: 4096,
+            volatile_cache: false,
+            rotational: false,
+            direct: false,
+            io_align_bytes: 1,
+            mem_align_bytes: 1,
+        }
+    }
+}
+
+/// One core's access to a [`Medium`]. Neither `Send` nor `Sync`: its operations in flight belong to the core's ring.
+pub struct Handle {
+    kind: HandleKind,
+    size_bytes: u64,
+    /// Logical block length less one.
+    align_mask: u64,
+    readonly: bool,
+}
+
+enum HandleKind {
+    File(file::FileHandle),
+    Ram(Arc<ram::Memory>),
+    Null,
+    Fault(Box<fault::FaultHandle>),
+}
+
+impl Handle {
+    /// Starts an operation. When it is `Pending`, every completion that the queue delivers for `token` goes to
+    /// [`Handle::complete`], until that gives a result; the token is not used for another operation before.
+    ///
+    /// The buffer of `op` is valid for its length, and stays so until then (contract of [`Buffer`]).
+    pub fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
+        match self.check(&op) {
+            Ok(true) => {}
+            // Nothing to do is done.
+            Ok(false) => return Started::Done(Ok(())),
+            Err(fault) => return Started::Done(Err(fault)),
+        }
+        match &mut self.kind {
+            HandleKind::File(file) => file.start(op, token, queue),
+            HandleKind::Ram(memory) => memory.start(op),
+            HandleKind::Null => null::start(op),
+            HandleKind::Fault(fault) => fault.start(op, token, queue),
+        }
+    }
+
+    /// Takes the completion of an entry that this handle pushed with `token`; `result` is that of the kernel.
+    /// `None`: the operation was continued (short transfer, interruption, next step), another completion follows.
+    pub fn complete<Q: Queue + ?Sized>(
+        &mut self,
+        token: Token,
+        result: i32,
+        queue: &mut Q,
+    ) -> Option<Result<(), MediumFault>> {
+        match &mut self.kind {
+            HandleKind::File(file) => file.complete(token, result, queue),
+            HandleKind::Fault(fault) => fault.complete(token, result, queue),
+            // These push no entries: the completion is not ours.
+            HandleKind::Ram(_) | HandleKind::Null => Some(Err(MediumFault::Internal(libc::EINVAL))),
+        }
+    }
+
+    /// RAM only: the first byte and the length in bytes, to copy or send from directly. Valid while the handle lives.
+    ///
+    /// Bytes behind it change under the reader when another core writes: never make a Rust reference to them.
+    pub fn memory(&self) -> Option<(*mut u8, u64)> {
+        match &self.kind {
+            HandleKind::Ram(memory) => Some(memory.pointer()),
+            // A planned fault must not be bypassed.
+            HandleKind::File(_) | HandleKind::Null | HandleKind::Fault(_) => None,
+        }
+    }
+
+    /// The descriptor behind this handle, for registering it with the core's ring.
+    pub fn raw_fd(&self) -> Option<RawFd> {
+        match &self.kind {
+            HandleKind::File(file) => Some(file.raw_fd()),
+            HandleKind::Fault(fault) => fault.inner().raw_fd(),
+            HandleKind::Ram(_) | HandleKind::Null => None,
+        }
+    }
+
+    /// From now on use the file registered at `index` with this core's ring.
+    pub fn set_registered(&mut self, index: u32) {
+        match &mut self.kind {
+            HandleKind::File(file) => file.set_registered(index),
+            HandleKind::Fault(fault) => fault.inner_mut().set_registered(index),
+            HandleKind::Ram(_) | HandleKind::Null => {}
+        }
+    }
+
+    /// Whether there is anything to do, and all of it is inside the medium.
+    fn check(&self, op: &Op) -> Result<bool, MediumFault> {
+        let (offset, len, modifies) = match *op {
+            Op::Read { offset, buffer } => (offset, buffer.len as u64, false),
+            Op::Write { offset, buffer, .. } => (offset, buffer.len as u64, true),
+            Op::Flush => return Ok(true),
+            Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
+        };
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes);
+        if !inside || (offset | len) & self.align_mask != 0 {
+            // The caller's range check is broken: nothing is touched.
+            return Err(MediumFault::Internal(libc::EINVAL));
+        }
+        if modifies && self.readonly {
+            return Err(MediumFault::Protected);
+        }
+        Ok(len != 0)
+    }
+}

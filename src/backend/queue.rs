@@ -7,6 +7,9 @@ use crate::model::MediumFault;
 pub struct Token(pub u32);
 
 /// Memory of the caller: where a read puts its bytes, where a write takes them from.
+///
+/// Who makes one vouches that `ptr` is valid for reads and writes of `len` bytes, and that nobody else uses them, from
+/// [`Handle::start`](super::Handle::start) until the operation's result was given.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffer {
     /// First byte. Aligned to 4096 for files.
@@ -20,16 +23,38 @@ pub struct Buffer {
 /// One operation on a medium. Offsets and lengths in bytes, multiples of the logical block length.
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
-    /// Fill the buffer from `offset`.
-    Read { offset: u64, buffer: Buffer },
-    /// Write the buffer to `offset`; `durable`: on the medium before it completes.
-    Write { offset: u64, buffer: Buffer, durable: bool },
+    /// Fill the buffer.
+    Read {
+        /// First byte on the medium.
+        offset: u64,
+        /// Where the bytes go.
+        buffer: Buffer,
+    },
+    /// Write the buffer.
+    Write {
+        /// First byte on the medium.
+        offset: u64,
+        /// Where the bytes come from.
+        buffer: Buffer,
+        /// On the medium before it completes: FUA.
+        durable: bool,
+    },
     /// All writes that completed before this was started become durable.
     Flush,
     /// Give the range back; it reads as zeroes afterwards. Parts that cannot be given back are zeroed.
-    Discard { offset: u64, len: u64 },
+    Discard {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
     /// Zero the range and keep it allocated.
-    Zero { offset: u64, len: u64 },
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
 }
 
 /// How an operation began.

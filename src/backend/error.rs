@@ -1,0 +1,132 @@
+//! Why a medium could not be opened: one line each that names the file or option and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A medium that could not be opened. `Display` is one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No such file, and no size to create it with.
+    #[error("{}: no such file; create it, or give size= to have it created", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No such file, and a read-only logical unit creates none.
+    #[error("{}: no such file, and a read-only LUN is not created; create it, or leave out readonly", path.display())]
+    MissingReadonly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory that the file should be created in is not there.
+    #[error("{}: cannot be created, its directory does not exist; create the directory first", path.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither a regular file nor a block device.
+    #[error("{}: is {found}; name a regular file or a block device", path.display())]
+    NotStorage {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead: "a directory", "a socket", ...
+        found: &'static str,
+    },
+    /// EACCES, EPERM, EROFS.
+    #[error("{}: permission denied to {}; {}", path.display(), wanted(*.write), advice(*.write))]
+    Permission {
+        /// The file.
+        path: PathBuf,
+        /// It was to be opened for writing too.
+        write: bool,
+    },
+    /// Locked by somebody else.
+    #[error("{}: already in use by {}; a file can be exported once only, stop the other user first", path.display(),
+        .owner.as_deref().unwrap_or("another process"))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Who holds the lock, if that can be found: "process 12 (ringsan)".
+        owner: Option<String>,
+    },
+    /// A block device that the kernel has given to somebody else exclusively.
+    #[error("{}: the device is in use ({}); unmount it or stop its user first", path.display(),
+        .holder.as_deref().unwrap_or("mounted, part of another device, or open exclusively"))]
+    DeviceBusy {
+        /// The device.
+        path: PathBuf,
+        /// Who uses it, if that can be found: "mounted on /mnt".
+        holder: Option<String>,
+    },
+    /// `size=` and the existing file or device disagree in a way that growing does not mend.
+    #[error("{}: has {actual_bytes} bytes, but size= says {wanted_bytes}; {}", path.display(),
+        if *.wanted_bytes < *.actual_bytes { "it is never shortened: leave out size=, or give its real size" }
+        else { "it cannot be grown: leave out size=, or give its real size" })]
+    SizeMismatch {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        actual_bytes: u64,
+        /// What was asked for.
+        wanted_bytes: u64,
+    },
+    /// The size is zero or not a multiple of the block length.
+    #[error(
+        "{what}: its size of {bytes} bytes is not a multiple (one or more) of the block length {block_bytes}; \
+        give size= such a multiple, or another block length"
+    )]
+    NotBlocks {
+        /// The file or kind of medium.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The logical block length.
+        block_bytes: u32,
+    },
+    /// A RAM or null medium without a size.
+    #[error("{what}: needs a size; give size=")]
+    SizeNeeded {
+        /// The kind of medium.
+        what: &'static str,
+    },
+    /// More than this machine can address.
+    #[error("{what}: {bytes} bytes are more than can be addressed; give a smaller size=")]
+    TooLarge {
+        /// The file or kind of medium.
+        what: String,
+        /// The size.
+        bytes: u64,
+    },
+    /// Neither 512 nor 4096.
+    #[error("block length {bytes} is not possible; use 512 or 4096")]
+    BlockLength {
+        /// What was asked for.
+        bytes: u32,
+    },
+    /// The kernel gave no memory.
+    #[error("ram: {bytes} bytes of memory are not to be had ({source}); give a smaller size=")]
+    Memory {
+        /// The size.
+        bytes: u64,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+fn wanted(write: bool) -> &'static str {
+    if write { "read and write it" } else { "read it" }
+}
+
+fn advice(write: bool) -> &'static str {
+    if write { "change its owner or mode, or export it with readonly" } else { "change its owner or mode" }
+}

@@ -1,0 +1,197 @@
+//! A medium that fails as planned: errors, delays, operations that never complete. For tests and drills.
+//!
+//! A [`FaultPlan`] is a list of [`FaultRule`]s; the first one that matches an operation and is due acts, else the
+//! operation goes to the medium below. An operation that fails has touched nothing. A delay is a timeout on the core's
+//! ring under the operation's own token, so nothing needs a second thread or clock. An operation that hangs leaves its
+//! token in use for good, as a dead disk does.
+
+use super::{Handle, Op, Queue, Started, Token};
+use crate::model::MediumFault;
+use io_uring::{opcode, types};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What goes wrong on a medium, and when.
+#[derive(Debug, Default)]
+pub struct FaultPlan {
+    rules: Vec<FaultRule>,
+}
+
+/// What happens to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultAction {
+    /// It fails; the medium is not asked.
+    Fail(MediumFault),
+    /// It starts that much later.
+    Delay(Duration),
+    /// It never completes.
+    Hang,
+}
+
+/// Which operations a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpClass {
+    /// All of them.
+    Any,
+    /// Reads.
+    Read,
+    /// Writes, durable or not.
+    Write,
+    /// Flushes.
+    Flush,
+    /// Discards and zeroing.
+    Clear,
+}
+
+/// One thing that goes wrong.
+#[derive(Debug)]
+pub struct FaultRule {
+    class: OpClass,
+    range: Option<Range<u64>>,
+    skip: u64,
+    times: u64,
+    action: FaultAction,
+    /// A delay as the kernel wants it; here because it must stay where it is until the entry was submitted.
+    timespec: types::Timespec,
+    /// Operations that matched so far, on all cores.
+    matched: AtomicU64,
+}
+
+impl FaultPlan {
+    /// A plan in which nothing goes wrong.
+    pub fn new() -> Self {
+        FaultPlan::default()
+    }
+
+    /// Adds a rule behind those that are there.
+    #[must_use]
+    pub fn rule(mut self, rule: FaultRule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// The rule that acts on this operation.
+    fn due(&self, op: &Op) -> Option<&FaultRule> {
+        self.rules.iter().find(|rule| rule.is_due(op))
+    }
+}
+
+impl FaultRule {
+    /// Does `action` to every operation.
+    pub fn new(action: FaultAction) -> Self {
+        let timespec = match action {
+            FaultAction::Delay(time) => types::Timespec::from(time),
+            _ => types::Timespec::new(),
+        };
+        let matched = AtomicU64::new(0);
+        FaultRule { class: OpClass::Any, range: None, skip: 0, times: u64::MAX, action, timespec, matched }
+    }
+
+    /// Only to operations of this class.
+    #[must_use]
+    pub fn on(mut self, class: OpClass) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// Only to operations that touch these bytes; flushes touch none.
+    #[must_use]
+    pub fn within(mut self, bytes: Range<u64>) -> Self {
+        self.range = Some(bytes);
+        self
+    }
+
+    /// Lets the first `count` matching operations pass.
+    #[must_use]
+    pub fn after(mut self, count: u64) -> Self {
+        self.skip = count;
+        self
+    }
+
+    /// Acts `count` times, then no more.
+    #[must_use]
+    pub fn times(mut self, count: u64) -> Self {
+        self.times = count;
+        self
+    }
+
+    fn is_due(&self, op: &Op) -> bool {
+        let (class, offset, len) = match *op {
+            Op::Read { offset, buffer } => (OpClass::Read, offset, buffer.len as u64),
+            Op::Write { offset, buffer, .. } => (OpClass::Write, offset, buffer.len as u64),
+            Op::Flush => (OpClass::Flush, 0, 0),
+            Op::Discard { offset, len } | Op::Zero { offset, len } => (OpClass::Clear, offset, len),
+        };
+        let touches = |range: &Range<u64>| offset < range.end && range.start < offset.saturating_add(len);
+        if (self.class != OpClass::Any && self.class != class) || !self.range.as_ref().is_none_or(touches) {
+            return false;
+        }
+        let number = self.matched.fetch_add(1, Ordering::Relaxed);
+        number >= self.skip && number - self.skip < self.times
+    }
+}
+
+/// What a token stands for here. Those that are not here are with the medium below.
+#[derive(Clone, Copy)]
+enum Held {
+    Delayed(Op),
+    Hung,
+}
+
+/// One core's access to a faulty medium.
+pub(super) struct FaultHandle {
+    inner: Handle,
+    plan: Arc<FaultPlan>,
+    held: Vec<Option<Held>>,
+}
+
+impl FaultHandle {
+    pub(super) fn new(inner: Handle, plan: Arc<FaultPlan>) -> Self {
+        FaultHandle { inner, plan, held: Vec::new() }
+    }
+
+    pub(super) fn inner(&self) -> &Handle {
+        &self.inner
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut Handle {
+        &mut self.inner
+    }
+
+    pub(super) fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
+        let Some(rule) = self.plan.due(&op) else { return self.inner.start(op, token, queue) };
+        let held = match rule.action {
+            FaultAction::Fail(fault) => return Started::Done(Err(fault)),
+            FaultAction::Hang => Held::Hung,
+            FaultAction::Delay(_) => {
+                queue.push(opcode::Timeout::new(&raw const rule.timespec).build(), token);
+                Held::Delayed(op)
+            }
+        };
+        let index = token.0 as usize;
+        if index >= self.held.len() {
+            self.held.resize(index + 1, None);
+        }
+        self.held[index] = Some(held);
+        Started::Pending
+    }
+
+    pub(super) fn complete<Q: Queue + ?Sized>(
+        &mut self,
+        token: Token,
+        result: i32,
+        queue: &mut Q,
+    ) -> Option<Result<(), MediumFault>> {
+        match self.held.get_mut(token.0 as usize).and_then(Option::take) {
+            None => self.inner.complete(token, result, queue),
+            Some(Held::Hung) => Some(Err(MediumFault::Internal(libc::EINVAL))),
+            // The timeout has expired (ETIME), or was refused: go on in either case.
+            Some(Held::Delayed(op)) => match self.inner.start(op, token, queue) {
+                Started::Done(result) => Some(result),
+                Started::Pending => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A regular file or a block device, read and written through the core's ring.
+//!
+//! [`FileMedium`] is the open file, shared by all cores; [`FileHandle`] is one core's state machine over it: one slot per
+//! token, in which an operation moves from entry to entry until it is done. Entries name the registered file and the
+//! registered buffer where there are such.
+//!
+//! - FUA is a write with RWF_DSYNC, a flush an fdatasync of the file.
+//! - A discard tries, in this order, to punch a hole, to zero the range, to write zeroes: each leaves zeroes behind, so a
+//!   discard reads as zero on every file system and device. (On a block device the hole is REQ_OP_WRITE_ZEROES with
+//!   unmap; BLKDISCARD itself promises nothing about what is read afterwards.) Zeroing starts at the second step.
+//! - The kernel reports a failed write-back once per open file, and all cores share one: every handle reports it too.
+//!
+//! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
+
+use super::errno::{Direction, fault_of};
+use super::{Buffer, Op, Properties, Queue, Started, Token, sys};
+use crate::model::MediumFault;
+use io_uring::squeue::Entry;
+use io_uring::{opcode, types};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// The most that one read or write entry moves: less than the kernel's own limit (2 GiB less a page).
+const MAX_ENTRY_BYTES: u64 = 1 << 30;
+/// The most that one fallocate entry covers: the kernel holds the file's lock for its duration, and writes wait.
+const MAX_RANGE_BYTES: u64 = 1 << 30;
+/// Zeroes to write from, in pages. The most that one entry of the slowest way to zero a range writes.
+const ZERO_PAGES: usize = 64;
+/// Interruptions in a row that are retried before they are reported.
+const MAX_RETRIES: u8 = 100;
+/// Slots made with a handle; more are made when larger tokens come, up to [`MAX_TOKENS`].
+const FIRST_SLOTS: usize = 128;
+/// Tokens are small dense numbers below this.
+const MAX_TOKENS: usize = 65_536;
+
+/// Memory aligned for every direct I/O that we do.
+#[derive(Clone)]
+#[repr(C, align(4096))]
+pub(super) struct Page(pub(super) [u8; 4096]);
+
+/// What zeroes are written from: one piece of memory for the process, never written to.
+static ZEROES: LazyLock<Box<[Page]>> = LazyLock::new(|| vec![Page([0; 4096]); ZERO_PAGES].into_boxed_slice());
+
+/// An open file or block device.
+pub(super) struct FileMedium {
+    /// Holds the lock.
+    file: File,
+    /// What a continued transfer is rounded down to.
+    io_align_bytes: u64,
+    /// Whether fallocate can punch holes here; found out by trying. Read by discards only.
+    punches: AtomicBool,
+    /// Whether fallocate can zero ranges here.
+    zeroes_ranges: AtomicBool,
+    /// Counts failed flushes.
+    sync_failures: AtomicU32,
+}
+
+impl FileMedium {
+    /// Takes the file that `open.rs` has locked and examined.
+    pub(super) fn new(file: File, properties: &Properties) -> Self {
+        FileMedium {
+            file,
+            io_align_bytes: u64::from(properties.io_align_bytes.max(1)),
+            punches: AtomicBool::new(true),
+            zeroes_ranges: AtomicBool::new(true),
+            sync_failures: AtomicU32::new(0),
+        }
+    }
+
+    /// Makes fallocate look unsupported, as on a file system that has none of it.
+    #[cfg(test)]
+    pub(super) fn forget_fallocate(&self) {
+        self.punches.store(false, Ordering::Relaxed);
+        self.zeroes_ranges.store(false, Ordering::Relaxed);
+    }
+
+    /// See [`super::Medium::allocated`]; the range is checked, `len` not zero.
+    pub(super) fn allocated(&self, offset: u64, len: u64, block_bytes: u32) -> io::Result<(bool, u64)> {
+        let block = u64::from(block_bytes);
+        let data = match sys::seek_data(&self.file, offset) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok((false, len)),
+            // Block devices and simple file systems do not know.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+                return Ok((true, len));
+            }
+            Err(error) => return Err(error),
+        };
+        // A block is in a hole only with all of its bytes.
+        let hole_bytes = data.saturating_sub(offset) / block * block;
+        if hole_bytes > 0 {
+            return Ok((false, hole_bytes.min(len)));
+        }
+        let hole = sys::seek_hole(&self.file, data)?;
+        let mapped_bytes = hole.saturating_sub(offset).checked_next_multiple_of(block).unwrap_or(len);
+        Ok((true, mapped_bytes.clamp(block, len)))
+    }
+
+    /// The best way to make a range zero that is not known to be impossible here.
+    fn way_to_zero(&self, discard: bool) -> Way {
+        if discard && self.punches.load(Ordering::Relaxed) {
+            Way::Punch
+        } else if self.zeroes_ranges.load(Ordering::Relaxed) {
+            Way::ZeroRange
+        } else {
+            Way::Write
+        }
+    }
+}
+
+/// How a range is made to read as zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// fallocate PUNCH_HOLE: space is given back.
+    Punch,
+    /// fallocate ZERO_RANGE: space stays.
+    ZeroRange,
+    /// Zeroes are written, a slice at a time.
+    Write,
+}
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Idle,
+    Read,
+    Write { durable: bool },
+    Flush,
+    Clear(Way),
+}
+
+/// One operation in flight.
+#[derive(Clone, Copy)]
+struct Slot {
+    work: Work,
+    /// Interruptions since the last progress.
+    retries: u8,
+    registered: Option<u16>,
+    ptr: *mut u8,
+    offset: u64,
+    len: u64,
+    /// Bytes that are finished.
+    done: u64,
+    /// Bytes that the entry in flight covers.
+    asked: u64,
+}
+
+impl Slot {
+    const IDLE: Slot = Slot {
+        work: Work::Idle,
+        retries: 0,
+        registered: None,
+        ptr: std::ptr::null_mut(),
+        offset: 0,
+        len: 0,
+        done: 0,
+        asked: 0,
+    };
+
+    fn transfer(work: Work, offset: u64, buffer: Buffer) -> Slot {
+        Slot { work, registered: buffer.registered, ptr: buffer.ptr, offset, len: buffer.len as u64, ..Slot::IDLE }
+    }
+
+    fn direction(&self) -> Direction {
+        if self.work == Work::Read { Direction::Read } else { Direction::Write }
+    }
+}
+
+/// Builds an entry for the registered file if there is one, else for the descriptor.
+macro_rules! on_file {
+    ($handle:expr, $file:ident => $entry:expr) => {
+        match $handle.registered {
+            Some(index) => {
+                let $file = types::Fixed(index);
+                $entry
+            }
+            None => {
+                let $file = types::Fd($handle.raw_fd());
+                $entry
+            }
+        }
+    };
+}
+
+/// One core's operations on a [`FileMedium`].
+pub(super) struct FileHandle {
+    medium: Arc<FileMedium>,
+    readonly: bool,
+    /// Index of the file among those registered with the core's ring.
+    registered: Option<u32>,
+    /// By token.
+    slots: Vec<Slot>,
+    /// The medium's count of failed flushes that this handle has reported.
+    sync_failures_seen: u32,
+}
+
+impl FileHandle {
+    pub(super) fn new(medium: Arc<FileMedium>, readonly: bool) -> Self {
+        let sync_failures_seen = medium.sync_failures.load(Ordering::Relaxed);
+        FileHandle { medium, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS], sync_failures_seen }
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.medium.file.as_raw_fd()
+    }
+
+    pub(super) fn set_registered(&mut self, index: u32) {
+        self.registered = Some(index);
+    }
+
+    /// Starts an operation whose range was checked and is not empty.
+    pub(super) fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
+        let slot = match op {
+            Op::Read { offset, buffer } => Slot::transfer(Work::Read, offset, buffer),
+            Op::Write { offset, buffer, durable } => Slot::transfer(Work::Write { durable }, offset, buffer),
+            // Nothing was written through this descriptor.
+            Op::Flush if self.readonly => return Started::Done(Ok(())),
+            Op::Flush => Slot { work: Work::Flush, ..Slot::IDLE },
+            Op::Discard { offset, len } => {
+                Slot { work: Work::Clear(self.medium.way_to_zero(true)), offset, len, ..Slot::IDLE }
+            }
+            Op::Zero { offset, len } => {
+                Slot { work: Work::Clear(self.medium.way_to_zero(false)), offset, len, ..Slot::IDLE }
+            }
+        };
+        let index = token.0 as usize;
+        if index >= self.slots.len() {
+            if index >= MAX_TOKENS {
+                return Started::Done(Err(MediumFault::Internal(libc::ERANGE)));
+            }
+            self.slots.resize((index + 1).next_power_of_two(), Slot::IDLE);
+        }
+        if self.slots[index].work != Work::Idle {
+            return Started::Done(Err(MediumFault::Internal(libc::EBUSY)));
+        }
+        self.advance(slot, token, queue);
+        Started::Pending
+    }
+
+    /// See [`super::Handle::complete`].
+    pub(super) fn complete<Q: Queue + ?Sized>(
+        &mut self,
+        token: Token,
+        result: i32,
+        queue: &mut Q,
+    ) -> Option<Result<(), MediumFault>> {
+        let Some(entry) = self.slots.get_mut(token.0 as usize) else {
+            return Some(Err(MediumFault::Internal(libc::EINVAL)));
+        };
+        let mut slot = std::mem::replace(entry, Slot::IDLE);
+        let outcome = if result < 0 { self.failed(&mut slot, -result) } else { self.succeeded(&mut slot, result) };
+        if outcome.is_none() {
+            self.advance(slot, token, queue);
+        }
+        outcome
+    }
+
+    /// The entry in flight came back with an error: `None` when there is another way to go on.
+    fn failed(&mut self, slot: &mut Slot, errno: i32) -> Option<Result<(), MediumFault>> {
+        let interrupted = matches!(errno, libc::EINTR | libc::EAGAIN);
+        if interrupted && slot.retries < MAX_RETRIES {
+            slot.retries += 1;
+            return None;
+        }
+        match (slot.work, errno) {
+            (Work::Idle, _) => return Some(Err(MediumFault::Internal(libc::EINVAL))),
+            (Work::Clear(way @ (Way::Punch | Way::ZeroRange)), libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => {
+                let (able, next) = match way {
+                    Way::Punch => (&self.medium.punches, Way::ZeroRange),
+                    _ => (&self.medium.zeroes_ranges, Way::Write),
+                };
+                // EINVAL is about this range (a device with larger blocks than ours), the others about the file.
+                if errno != libc::EINVAL {
+                    able.store(false, Ordering::Relaxed);
+                }
+                slot.work = Work::Clear(next);
+                return None;
+            }
+            (Work::Flush, _) => {
+                // Others will be told by `succeeded`; this handle is told now.
+                let before = self.medium.sync_failures.fetch_add(1, Ordering::Relaxed);
+                self.sync_failures_seen = before.wrapping_add(1);
+            }
+            _ => {}
+        }
+        Some(Err(fault_of(errno, slot.direction())))
+    }
+
+    /// The entry in flight did something: `None` when more is to be done.
+    fn succeeded(&mut self, slot: &mut Slot, result: i32) -> Option<Result<(), MediumFault>> {
+        match slot.work {
+            Work::Idle => return Some(Err(MediumFault::Internal(libc::EINVAL))),
+            Work::Flush => {
+                // What an earlier flush of another core failed to write may have been completed to this core's hosts;
+                // the kernel says so to one of us only.
+                let failures = self.medium.sync_failures.load(Ordering::Relaxed);
+                let missed = failures != self.sync_failures_seen;
+                self.sync_failures_seen = failures;
+                return Some(if missed { Err(MediumFault::Write) } else { Ok(()) });
+            }
+            // fallocate does all or nothing, and says 0.
+            Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
+            Work::Read | Work::Write { .. } | Work::Clear(Way::Write) => {
+                let moved = u64::from(result.unsigned_abs());
+                if moved > slot.asked {
+                    return Some(Err(MediumFault::Internal(libc::EPROTO)));
+                }
+                let done = slot.done + moved;
+                // Direct I/O goes on at an aligned offset: what is beyond the last one is moved again.
+                let done = if done == slot.len {
+                    done
+                } else {
+                    done / self.medium.io_align_bytes * self.medium.io_align_bytes
+                };
+                if done <= slot.done {
+                    // The end of the file where there should be none: it was cut short under us.
+                    let fault = if slot.work == Work::Read { MediumFault::NotReady } else { MediumFault::Write };
+                    return Some(Err(fault));
+                }
+                slot.done = done;
+            }
+        }
+        slot.retries = 0;
+        (slot.done >= slot.len).then_some(Ok(()))
+    }
+
+    /// Pushes the entry for what is left of the operation, and keeps it in its slot.
+    fn advance<Q: Queue + ?Sized>(&mut self, mut slot: Slot, token: Token, queue: &mut Q) {
+        slot.asked = (slot.len - slot.done).min(match slot.work {
+            Work::Clear(Way::Punch | Way::ZeroRange) => MAX_RANGE_BYTES,
+            Work::Clear(Way::Write) => (ZERO_PAGES * size_of::<Page>()) as u64,
+            _ => MAX_ENTRY_BYTES,
+        });
+        let entry = self.entry(&slot);
+        self.slots[token.0 as usize] = slot;
+        queue.push(entry, token);
+    }
+
+    /// The entry for `slot.asked` bytes from where the operation stands.
+    fn entry(&self, slot: &Slot) -> Entry {
+        let offset = slot.offset + slot.done;
+        // Wrapping, because it is only computed here; the kernel uses it, inside the caller's buffer (`done` < `len`).
+        let ptr = slot.ptr.wrapping_add(slot.done as usize);
+        let len = slot.asked as u32;
+        match (slot.work, slot.registered) {
+            (Work::Read, None) => on_file!(self, file => opcode::Read::new(file, ptr, len).offset(offset).build()),
+            (Work::Read, Some(index)) => {
+                on_file!(self, file => opcode::ReadFixed::new(file, ptr, len, index).offset(offset).build())
+            }
+            (Work::Write { durable }, None) => {
+                let flags = if durable { libc::RWF_DSYNC } else { 0 };
+                on_file!(self, file => opcode::Write::new(file, ptr, len).offset(offset).rw_flags(flags as _).build())
+            }
+            (Work::Write { durable }, Some(index)) => {
+                let flags = if durable { libc::RWF_DSYNC } else { 0 };
+                on_file!(self, file => {
+                    opcode::WriteFixed::new(file, ptr, len, index).offset(offset).rw_flags(flags as _).build()
+                })
+            }
+            (Work::Clear(Way::Write), _) => {
+                let zeroes = ZEROES.as_ptr().cast::<u8>();
+                on_file!(self, file => opcode::Write::new(file, zeroes, len).offset(offset).build())
+            }
+            (Work::Clear(way), _) => {
+                let what = if way == Way::Punch { libc::FALLOC_FL_PUNCH_HOLE } else { libc::FALLOC_FL_ZERO_RANGE };
+                let mode = what | libc::FALLOC_FL_KEEP_SIZE;
+                on_file!(self, file => opcode::Fallocate::new(file, slot.asked).offset(offset).mode(mode).build())
+            }
+            (Work::Flush, _) => {
+                on_file!(self, file => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build())
+            }
+            // `start` and `complete` never bring an idle slot here; an entry that does nothing is the harmless answer.
+            (Work::Idle, _) => opcode::Nop::new().build(),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Opening a regular file or block device: what it is, who has it, how large it is, and how it wants to be read.
+//!
+//! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
+
+use super::file::{FileMedium, Page};
+use super::sys::{self, DirectAlign};
+use super::sysfs::{self, DeviceNumber};
+use super::{OpenError, Properties};
+use crate::model::LunSpec;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Alignment that the shard's buffers have (contract of `Buffer`).
+const BUFFER_ALIGN_BYTES: u32 = 4096;
+/// The largest offset that the kernel can address is `i64::MAX`.
+const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+
+/// Whether to go around the page cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caching {
+    /// O_DIRECT where file system and alignment allow.
+    DirectIfPossible,
+    /// Through the page cache, for tests of that path.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests force the path that a file system decides otherwise"))]
+    Buffered,
+}
+
+/// The size that a medium without a file was given.
+pub(super) fn given_size(spec: &LunSpec, what: &'static str) -> Result<u64, OpenError> {
+    let bytes = spec.size_bytes.ok_or(OpenError::SizeNeeded { what })?;
+    check_size(what.to_owned(), bytes, spec.block_bytes)?;
+    Ok(bytes)
+}
+
+fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenError> {
+    if bytes > MAX_FILE_BYTES {
+        return Err(OpenError::TooLarge { what, bytes });
+    }
+    if bytes == 0 || !bytes.is_multiple_of(u64::from(block_bytes)) {
+        return Err(OpenError::NotBlocks { what, bytes, block_bytes });
+    }
+    Ok(())
+}
+
+/// Opens, locks, sizes and examines a file or block device.
+pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(FileMedium, Properties), OpenError> {
+    if let Some(bytes) = spec.size_bytes {
+        check_size(path.display().to_string(), bytes, spec.block_bytes)?;
+    }
+    // The type first: to open a FIFO would wait for its other end.
+    let kind = match fs::metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = create(path, spec)?;
+            // An empty file is not left behind by a failed start.
+            return settle(file, path, spec, false, caching).inspect_err(|_| drop(fs::remove_file(path)));
+        }
+        Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
+    };
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(OpenError::NotStorage { path: path.to_owned(), found: type_name(kind) });
+    }
+    let file = open_existing(path, spec.readonly, kind.is_block_device())?;
+    settle(file, path, spec, kind.is_block_device(), caching)
+}
+
+/// Everything after the open(2) itself.
+fn settle(
+    file: File,
+    path: &Path,
+    spec: &LunSpec,
+    block_device: bool,
+    caching: Caching,
+) -> Result<(FileMedium, Properties), OpenError> {
+    lock(&file, path, spec.readonly)?;
+    let size_bytes = settle_size(&file, path, spec, block_device)?;
+    let properties = examine(&file, path, spec, size_bytes, block_device, caching)?;
+    let medium = FileMedium::new(file, &properties);
+    Ok((medium, properties))
+}
+
+fn type_name(kind: fs::FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_char_device() {
+        "a character device"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "neither file nor device"
+    }
+}
+
+fn open_existing(path: &Path, readonly: bool, block_device: bool) -> Result<File, OpenError> {
+    // O_EXCL without O_CREAT claims a block device: no mount, no other claim. (O_CLOEXEC is std's default.)
+    let flags = if block_device { libc::O_EXCL } else { 0 };
+    let opened = OpenOptions::new().read(true).write(!readonly).custom_flags(flags).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::EBUSY) if block_device => {
+            let number = fs::metadata(path).ok().map(|metadata| DeviceNumber::new(metadata.rdev()));
+            let holder = number.and_then(DeviceNumber::mounted_on).map(|place| format!("mounted on {place}"));
+            OpenError::DeviceBusy { path: path.to_owned(), holder }
+        }
+        _ => from_io(path, !readonly, "open it", error),
+    })
+}
+
+fn create(path: &Path, spec: &LunSpec) -> Result<File, OpenError> {
+    if spec.size_bytes.is_none() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    if spec.readonly {
+        return Err(OpenError::MissingReadonly { path: path.to_owned() });
+    }
+    // For its owner alone: a disk image holds all that its guests' permissions protect.
+    let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    created.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
+        _ => from_io(path, true, "create it", error),
+    })
+}
+
+fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path, write },
+        _ => OpenError::Io { path, action, source },
+    }
+}
+
+/// One process, one logical unit: two writers' caches and reservations would not know of each other. Readers may share.
+fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
+    let locked = if readonly { file.try_lock_shared() } else { file.try_lock() };
+    match locked {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let metadata = file.metadata().ok();
+            let owner = metadata.and_then(|metadata| DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()));
+            Err(OpenError::InUse { path: path.to_owned(), owner: owner.map(sysfs::process_name) })
+        }
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path: path.to_owned(), action: "lock it", source }),
+    }
+}
+
+/// The size in bytes; a regular file that is smaller than asked for grows. Called with the lock held.
+fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<u64, OpenError> {
+    let failed = |action| move |source| OpenError::Io { path: path.to_owned(), action, source };
+    let actual_bytes = if block_device {
+        sys::block_device_bytes(file).map_err(failed("ask for its size"))?
+    } else {
+        file.metadata().map_err(failed("ask for its size"))?.len()
+    };
+    let size_bytes = match spec.size_bytes {
+        Some(wanted_bytes) if wanted_bytes == actual_bytes => wanted_bytes,
+        Some(wanted_bytes) if wanted_bytes > actual_bytes && !block_device && !spec.readonly => {
+            let grown = file.set_len(wanted_bytes).and_then(|()| file.sync_all());
+            grown.map_err(failed("grow it to size="))?;
+            wanted_bytes
+        }
+        Some(wanted_bytes) => {
+            return Err(OpenError::SizeMismatch { path: path.to_owned(), actual_bytes, wanted_bytes });
+        }
+        None => actual_bytes,
+    };
+    check_size(path.display().to_string(), size_bytes, spec.block_bytes)?;
+    Ok(size_bytes)
+}
+
+/// What is true of the file, and whether it is read and written directly; sets O_DIRECT when it is.
+fn examine(
+    file: &File,
+    path: &Path,
+    spec: &LunSpec,
+    size_bytes: u64,
+    block_device: bool,
+    caching: Caching,
+) -> Result<Properties, OpenError> {
+    let metadata = file.metadata().map_err(|error| from_io(path, !spec.readonly, "look at it", error))?;
+    let disk = DeviceNumber::new(if block_device { metadata.rdev() } else { metadata.dev() });
+    let alignment = match caching {
+        Caching::DirectIfPossible => direct_alignment(file, spec.block_bytes, size_bytes, block_device),
+        Caching::Buffered => None,
+    };
+    if alignment.is_none() && caching == Caching::DirectIfPossible {
+        // Through the page cache every block length is right: the kernel does the read-modify-write of its pages, under
+        // its locks. Doing that here with O_DIRECT would need a range lock across all cores for each small write.
+        tracing::warn!(
+            file = %path.display(),
+            block_bytes = spec.block_bytes,
+            "no direct I/O with this block length on this file; using the page cache (a block length of 4096 may help)"
+        );
+    }
+    let (discard, granularity) = if block_device {
+        let granularity = disk.discard_granularity_bytes();
+        (granularity.is_some() && !spec.readonly, granularity.unwrap_or(spec.block_bytes))
+    } else {
+        (!spec.readonly && punches_holes(file, size_bytes), u32::try_from(metadata.blksize()).unwrap_or(4096))
+    };
+    Ok(Properties {
+        size_bytes,
+        discard,
+        discard_granularity_bytes: granularity.max(spec.block_bytes).next_multiple_of(spec.block_bytes),
+        // Only a device that is written directly and says that it writes through has none: a file's metadata waits for
+        // fdatasync even where its data does not.
+        volatile_cache: !(block_device && alignment.is_some() && disk.write_back() == Some(false)),
+        rotational: disk.rotational().unwrap_or(false),
+        direct: alignment.is_some(),
+        io_align_bytes: alignment.map_or(1, |alignment| alignment.offset_bytes),
+        mem_align_bytes: alignment.map_or(1, |alignment| alignment.mem_bytes),
+    })
+}
+
+/// Alignments of direct I/O, bytes.
+#[derive(Clone, Copy)]
+struct Alignment {
+    offset_bytes: u32,
+    mem_bytes: u32,
+}
+
+/// Switches O_DIRECT on if every block of `block_bytes` can be moved with it.
+fn direct_alignment(file: &File, block_bytes: u32, size_bytes: u64, block_device: bool) -> Option<Alignment> {
+    let known = match sys::direct_align(file).unwrap_or(DirectAlign::Unknown) {
+        DirectAlign::Known { mem_bytes, offset_bytes } => Some(Alignment { offset_bytes, mem_bytes }),
+        DirectAlign::Impossible => return None,
+        DirectAlign::Unknown if block_device => {
+            let offset_bytes = sys::device_block_bytes(file).ok()?;
+            Some(Alignment { offset_bytes, mem_bytes: offset_bytes })
+        }
+        DirectAlign::Unknown => None,
+    };
+    let fits = known
+        .is_none_or(|alignment| alignment.offset_bytes <= block_bytes && alignment.mem_bytes <= BUFFER_ALIGN_BYTES);
+    if !fits || sys::set_direct(file, true).is_err() {
+        return None;
+    }
+    // Try one block, where no larger alignment holds, whatever was said: EINVAL decides. An I/O error does not.
+    let mut page = Box::new(Page([0; 4096]));
+    let block = &mut page.0[..block_bytes as usize];
+    let offset = u64::from(block_bytes).min(size_bytes - u64::from(block_bytes));
+    match file.read_at(block, offset) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            // Cannot fail: it only takes away what was set above.
+            let _ = sys::set_direct(file, false);
+            None
+        }
+        _ => known.or(Some(Alignment { offset_bytes: block_bytes, mem_bytes: BUFFER_ALIGN_BYTES })),
+    }
+}
+
+/// Whether the file system can punch holes: asked behind the end of the file, where there is nothing to lose.
+fn punches_holes(file: &File, size_bytes: u64) -> bool {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    sys::fallocate(file, mode, size_bytes, 4096).is_ok()
+}

@@ -26,6 +26,11 @@ mod ram;
 mod sys;
 mod sysfs;
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod testing;
+
 pub use error::OpenError;
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
@@ -37,7 +42,8 @@ use std::sync::Arc;
 
 /// What stores the blocks of one logical unit: opened once for the process, shared by all cores.
 ///
-/// Holds the exclusive lock on the file or device until it is dropped.
+/// Holds the lock on the file or device until it and its handles are dropped, and every ring that the file was registered
+/// with has unregistered it: a ring keeps its files open, and the kernel tears rings down at its leisure.
 pub struct Medium {
     kind: Kind,
     properties: Properties,

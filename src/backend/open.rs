@@ -256,3 +256,6 @@ fn punches_holes(file: &File, size_bytes: u64) -> bool {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     sys::fallocate(file, mode, size_bytes, 4096).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The state machine against answers that no healthy kernel gives; what it does with real ones is in `conformance.rs`.
+
+use super::*;
+use crate::backend::testing::buffered_file;
+use crate::backend::{Handle, Medium};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// Keeps what was pushed, submits nothing.
+#[derive(Default)]
+struct Recorder(Vec<(u32, Token)>);
+
+impl Queue for Recorder {
+    fn push(&mut self, entry: Entry, token: Token) {
+        self.0.push((entry.get_opcode(), token));
+    }
+}
+
+const TOKEN: Token = Token(5);
+const BUFFER: Buffer = Buffer { ptr: 4096 as *mut u8, len: 8192, registered: None };
+const READ: Op = Op::Read { offset: 0, buffer: BUFFER };
+const WRITE: Op = Op::Write { offset: 0, buffer: BUFFER, durable: true };
+
+fn medium() -> (TempDir, Arc<Medium>) {
+    let directory = TempDir::new().expect("a directory");
+    let medium = buffered_file(&directory.path().join("disk"), 1 << 20, 512);
+    (directory, medium)
+}
+
+fn started(medium: &Arc<Medium>, op: Op) -> (Handle, Recorder) {
+    let (mut handle, mut queue) = (medium.handle(), Recorder::default());
+    assert_eq!(handle.start(op, TOKEN, &mut queue), Started::Pending);
+    (handle, queue)
+}
+
+/// Starts `op` and answers with `results` one after another: what the last one gave, and the opcodes pushed.
+fn answered(op: Op, results: &[i32]) -> (Option<Result<(), MediumFault>>, Vec<u32>) {
+    let (_directory, medium) = medium();
+    let (mut handle, mut queue) = started(&medium, op);
+    let mut last = None;
+    for result in results {
+        assert_eq!(last, None, "an answer after the end");
+        last = handle.complete(TOKEN, *result, &mut queue);
+    }
+    (last, queue.0.iter().map(|(code, _)| *code).collect())
+}
+
+const FALLOCATE: u32 = opcode::Fallocate::CODE as u32;
+const WRITES: u32 = opcode::Write::CODE as u32;
+const READS: u32 = opcode::Read::CODE as u32;
+
+#[test]
+fn short_transfers_are_continued() {
+    assert_eq!(answered(READ, &[512, 1, 7000, 679]), (Some(Ok(())), vec![READS; 4]));
+    assert_eq!(answered(WRITE, &[8191, 1]), (Some(Ok(())), vec![WRITES; 2]));
+}
+
+#[test]
+fn nothing_where_something_should_be_is_a_fault() {
+    assert_eq!(answered(READ, &[4096, 0]).0, Some(Err(MediumFault::NotReady)));
+    assert_eq!(answered(WRITE, &[0]).0, Some(Err(MediumFault::Write)));
+}
+
+#[test]
+fn more_than_was_asked_for_is_a_fault() {
+    assert_eq!(answered(READ, &[8193]).0, Some(Err(MediumFault::Internal(libc::EPROTO))));
+    assert_eq!(answered(READ, &[i32::MAX]).0, Some(Err(MediumFault::Internal(libc::EPROTO))));
+}
+
+#[test]
+fn interruptions_are_retried_but_not_for_ever() {
+    assert_eq!(answered(READ, &[-libc::EINTR, -libc::EAGAIN, 8192]), (Some(Ok(())), vec![READS; 3]));
+    let stubborn = vec![-libc::EAGAIN; usize::from(MAX_RETRIES) + 1];
+    assert_eq!(answered(READ, &stubborn).0, Some(Err(MediumFault::Internal(libc::EAGAIN))));
+}
+
+#[test]
+fn errors_are_named_by_direction() {
+    assert_eq!(answered(READ, &[-libc::EIO]).0, Some(Err(MediumFault::Read)));
+    assert_eq!(answered(WRITE, &[4096, -libc::EIO]).0, Some(Err(MediumFault::Write)));
+    assert_eq!(answered(WRITE, &[-libc::ENOSPC]).0, Some(Err(MediumFault::OutOfSpace)));
+    assert_eq!(answered(WRITE, &[i32::MIN]).0, Some(Err(MediumFault::Internal(i32::MAX))));
+}
+
+#[test]
+fn a_discard_falls_back_to_zeroing_then_to_writing() {
+    let discard = Op::Discard { offset: 512, len: 262_144 + 512 };
+    assert_eq!(answered(discard, &[0]), (Some(Ok(())), vec![FALLOCATE]));
+    assert_eq!(answered(discard, &[-libc::EOPNOTSUPP, 0]), (Some(Ok(())), vec![FALLOCATE; 2]));
+    let (last, codes) = answered(discard, &[-libc::EOPNOTSUPP, -libc::EOPNOTSUPP, 262_144, 512]);
+    assert_eq!((last, codes), (Some(Ok(())), vec![FALLOCATE, FALLOCATE, WRITES, WRITES]));
+    assert_eq!(answered(discard, &[-libc::EIO]).0, Some(Err(MediumFault::Write)));
+}
+
+#[test]
+fn what_is_not_supported_is_not_tried_again() {
+    let (_directory, medium) = medium();
+    let discard = Op::Discard { offset: 0, len: 512 };
+    for (answers, codes) in [
+        // A range that does not fit says nothing about the next.
+        (&[-libc::EINVAL, -libc::EINVAL, 512][..], vec![FALLOCATE, FALLOCATE, WRITES]),
+        (&[-libc::EOPNOTSUPP, -libc::EOPNOTSUPP, 512], vec![FALLOCATE, FALLOCATE, WRITES]),
+        (&[512], vec![WRITES]),
+    ] {
+        let (mut handle, mut queue) = started(&medium, discard);
+        let results: Vec<_> = answers.iter().map(|result| handle.complete(TOKEN, *result, &mut queue)).collect();
+        assert_eq!(results.last(), Some(&Some(Ok(()))));
+        assert_eq!(queue.0.iter().map(|(code, _)| *code).collect::<Vec<_>>(), codes);
+    }
+}
+
+#[test]
+fn a_large_range_goes_in_slices() {
+    let (_directory, file) = medium();
+    let super::super::Kind::File(file) = &file.kind else { unreachable!("a file") };
+    let (mut handle, mut queue) = (FileHandle::new(Arc::clone(file), false), Recorder::default());
+    let len = 2 * MAX_RANGE_BYTES + 512;
+    assert_eq!(handle.start(Op::Discard { offset: 0, len }, TOKEN, &mut queue), Started::Pending);
+    assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
+    assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
+    assert_eq!(handle.complete(TOKEN, 0, &mut queue), Some(Ok(())));
+}
+
+#[test]
+fn every_handle_hears_of_a_failed_flush_once() {
+    let (_directory, medium) = medium();
+    let (mut one, mut queue) = started(&medium, Op::Flush);
+    let (mut two, _) = started(&medium, Op::Flush);
+    assert_eq!(one.complete(TOKEN, -libc::EIO, &mut queue), Some(Err(MediumFault::Write)));
+    // The kernel has told the first; the second's hosts wrote to the same cache.
+    assert_eq!(two.complete(TOKEN, 0, &mut queue), Some(Err(MediumFault::Write)));
+    for handle in [&mut one, &mut two] {
+        assert_eq!(handle.start(Op::Flush, TOKEN, &mut queue), Started::Pending);
+        assert_eq!(handle.complete(TOKEN, 0, &mut queue), Some(Ok(())));
+    }
+}
+
+#[test]
+fn a_token_is_used_once_at_a_time() {
+    let (_directory, medium) = medium();
+    let (mut handle, mut queue) = started(&medium, READ);
+    assert_eq!(handle.start(READ, TOKEN, &mut queue), Started::Done(Err(MediumFault::Internal(libc::EBUSY))));
+    assert_eq!(handle.complete(TOKEN, 8192, &mut queue), Some(Ok(())));
+    assert_eq!(handle.complete(TOKEN, 8192, &mut queue), Some(Err(MediumFault::Internal(libc::EINVAL))));
+    assert_eq!(handle.complete(Token(u32::MAX), 1, &mut queue), Some(Err(MediumFault::Internal(libc::EINVAL))));
+    let unheard = handle.start(READ, Token(70_000), &mut queue);
+    assert_eq!(unheard, Started::Done(Err(MediumFault::Internal(libc::ERANGE))));
+    assert_eq!(handle.start(READ, Token(65_535), &mut queue), Started::Pending);
+}
+
+proptest! {
+    /// Whatever the kernel answers, an operation ends after a bounded number of answers, and nothing panics.
+    #[test]
+    fn any_answers_end(
+        answers in proptest::collection::vec(prop_oneof![-140..=0i32, 0..=8192i32, any::<i32>()], 400),
+        which in 0..4usize,
+    ) {
+        let (_directory, medium) = medium();
+        let clear = Op::Discard { offset: 0, len: 8192 };
+        let op = [READ, WRITE, clear, Op::Flush][which];
+        let (mut handle, mut queue) = started(&medium, op);
+        let ended = answers.iter().any(|answer| handle.complete(TOKEN, *answer, &mut queue).is_some());
+        prop_assert!(ended);
+    }
+}

@@ -1,0 +1,164 @@
+//! Each refusal, with its words; and what opening does to a file.
+
+use crate::backend::testing::{buffered_file, spec};
+use crate::backend::{Medium, OpenError};
+use crate::model::{LunKind, LunSpec};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { directory: TempDir::new().expect("a directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    fn with_bytes(self, bytes: u64) -> Self {
+        fs::File::create(self.path()).and_then(|file| file.set_len(bytes)).expect("a file");
+        self
+    }
+
+    fn spec(&self, size_bytes: Option<u64>) -> LunSpec {
+        spec(LunKind::File(self.path()), size_bytes, 512)
+    }
+
+    /// Why it cannot be opened, checked to be one line that names the file.
+    fn refusal(&self, size_bytes: Option<u64>) -> OpenError {
+        let error = Medium::open(&self.spec(size_bytes)).map(drop).expect_err("a refusal");
+        let text = error.to_string();
+        assert!(text.contains("disk") && !text.contains('\n') && !text.ends_with(": "), "{text}");
+        error
+    }
+}
+
+#[test]
+fn a_missing_file_is_created_only_with_a_size() {
+    let place = Place::new();
+    let error = place.refusal(None);
+    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
+    assert!(error.to_string().contains("size="), "{error}");
+    let medium = Medium::open(&place.spec(Some(1 << 20))).expect("a new file");
+    assert_eq!(medium.properties().size_bytes, 1 << 20);
+    let metadata = fs::metadata(place.path()).expect("a file");
+    assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (1 << 20, 0o600));
+}
+
+#[test]
+fn a_missing_readonly_file_is_not_created() {
+    let place = Place::new();
+    let mut spec = place.spec(Some(4096));
+    spec.readonly = true;
+    assert!(matches!(Medium::open(&spec), Err(OpenError::MissingReadonly { .. })));
+    assert!(!place.path().exists());
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let mut place = Place::new().spec(Some(4096));
+    place.kind = LunKind::File(PathBuf::from("/nonexistent/directory/disk"));
+    let error = Medium::open(&place).map(drop).expect_err("a refusal");
+    assert!(matches!(error, OpenError::NoDirectory { .. }), "{error}");
+    assert!(error.to_string().contains("/nonexistent/directory/disk"), "{error}");
+}
+
+#[test]
+fn a_file_that_could_not_be_made_so_large_is_not_left_behind() {
+    let place = Place::new();
+    // More than any file system here can address, less than i64.
+    let error = place.refusal(Some(i64::MAX as u64 & !4095));
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert!(!place.path().exists());
+}
+
+#[test]
+fn a_smaller_file_grows_and_keeps_its_bytes() {
+    let place = Place::new();
+    fs::write(place.path(), [7; 1024]).expect("a file");
+    let medium = Medium::open(&place.spec(Some(8192))).expect("a grown file");
+    assert_eq!(medium.properties().size_bytes, 8192);
+    drop(medium);
+    let bytes = fs::read(place.path()).expect("a file");
+    assert_eq!((bytes.len(), &bytes[..1024], bytes[1024]), (8192, &[7; 1024][..], 0));
+}
+
+#[test]
+fn a_larger_file_is_never_shortened() {
+    let place = Place::new().with_bytes(8192);
+    let error = place.refusal(Some(4096));
+    assert!(matches!(error, OpenError::SizeMismatch { actual_bytes: 8192, wanted_bytes: 4096, .. }), "{error}");
+    assert!(error.to_string().contains("never shortened"), "{error}");
+    assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
+}
+
+#[test]
+fn a_readonly_file_does_not_grow() {
+    let place = Place::new().with_bytes(4096);
+    let mut spec = place.spec(Some(8192));
+    spec.readonly = true;
+    assert!(matches!(Medium::open(&spec), Err(OpenError::SizeMismatch { .. })));
+}
+
+#[test]
+fn a_size_is_a_multiple_of_the_block_length() {
+    for bytes in [0, 1000, 513] {
+        let error = Place::new().with_bytes(bytes).refusal(None);
+        assert!(matches!(error, OpenError::NotBlocks { block_bytes: 512, .. }), "{error}");
+    }
+    assert!(matches!(Place::new().refusal(Some(1000)), OpenError::NotBlocks { .. }));
+    assert!(matches!(Place::new().refusal(Some(1 << 63)), OpenError::TooLarge { .. }));
+}
+
+#[test]
+fn what_is_no_storage_is_called_by_its_name() {
+    let place = Place::new();
+    fs::create_dir(place.path()).expect("a directory");
+    let error = place.refusal(None);
+    assert!(error.to_string().contains("is a directory; name a regular file or a block device"), "{error}");
+    let mut spec = place.spec(None);
+    spec.kind = LunKind::File(PathBuf::from("/dev/null"));
+    let error = Medium::open(&spec).map(drop).expect_err("a refusal");
+    assert!(error.to_string().contains("a character device"), "{error}");
+}
+
+#[test]
+fn a_file_has_one_owner_who_is_named() {
+    let place = Place::new().with_bytes(4096);
+    let medium = Medium::open(&place.spec(None)).expect("a file");
+    let error = place.refusal(None);
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    let mut reader = place.spec(None);
+    reader.readonly = true;
+    assert!(matches!(Medium::open(&reader), Err(OpenError::InUse { .. })), "a reader would see torn writes");
+    drop(medium);
+    assert!(Medium::open(&place.spec(None)).is_ok());
+}
+
+#[test]
+fn memory_needs_a_size_and_a_known_block_length() {
+    for kind in [LunKind::Ram, LunKind::Null] {
+        assert!(matches!(Medium::open(&spec(kind.clone(), None, 512)), Err(OpenError::SizeNeeded { .. })));
+        assert!(matches!(Medium::open(&spec(kind.clone(), Some(0), 512)), Err(OpenError::NotBlocks { .. })));
+        assert!(matches!(Medium::open(&spec(kind, Some(4096), 520)), Err(OpenError::BlockLength { bytes: 520 })));
+    }
+    let error = Medium::open(&spec(LunKind::Ram, Some(1 << 62), 512)).map(drop).expect_err("a refusal");
+    assert!(error.to_string().contains("smaller size="), "{error}");
+}
+
+#[test]
+fn properties_are_truthful() {
+    let place = Place::new();
+    let buffered = buffered_file(&place.path(), 1 << 20, 512);
+    let properties = buffered.properties();
+    assert!(!properties.direct && properties.volatile_cache && !buffered.is_durable_write());
+    assert!(properties.discard_granularity_bytes.is_multiple_of(512));
+    let ram = Medium::open(&spec(LunKind::Ram, Some(4096), 512)).expect("memory");
+    assert!(ram.is_durable_write() && ram.properties().discard);
+}

@@ -1,0 +1,268 @@
+//! What the tests of the backends stand on: a small blocking ring, aligned memory, a rig that runs one operation at a
+//! time or many at once, and throw-away media.
+
+#![allow(unsafe_code)]
+
+use super::file::Page;
+use super::{Buffer, Handle, Kind, Medium, Op, Queue, Started, Token, open};
+use crate::model::{LunKind, LunSpec, MediumFault};
+use io_uring::IoUring;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+/// Page-aligned memory.
+pub(crate) struct Pages(Box<[Page]>);
+
+impl Pages {
+    /// `bytes` rounded up to pages, filled with something that is neither zero nor what a test writes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Pages(vec![Page([0xee; 4096]); bytes.div_ceil(4096).max(1)].into_boxed_slice())
+    }
+
+    fn ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        let len = size_of_val(&*self.0);
+        // SAFETY: pages are bytes throughout, and `self` is borrowed for as long as the slice is.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr(), len) }
+    }
+}
+
+/// A blocking ring.
+pub(crate) struct TestRing(IoUring);
+
+impl TestRing {
+    pub(crate) fn new() -> Self {
+        // Fewer entries than the tests keep in flight: a full queue has to be submitted in between.
+        TestRing(IoUring::builder().setup_cqsize(1024).build(8).expect("a ring"))
+    }
+
+    fn register_buffer(&mut self, pages: &mut Pages) {
+        let iovec = libc::iovec { iov_base: pages.ptr().cast(), iov_len: pages.bytes().len() };
+        // SAFETY: the rig that owns ring and pages drops the ring first.
+        unsafe { self.0.submitter().register_buffers(&[iovec]) }.expect("a registered buffer");
+    }
+
+    fn register_file(&mut self, fd: RawFd) {
+        self.0.submitter().register_files(&[fd]).expect("a registered file");
+    }
+
+    /// The next completion.
+    pub(crate) fn wait(&mut self) -> (Token, i32) {
+        loop {
+            if let Some(completion) = self.0.completion().next() {
+                return (Token(completion.user_data() as u32), completion.result());
+            }
+            self.0.submit_and_wait(1).expect("a wait for completions");
+        }
+    }
+}
+
+impl Queue for TestRing {
+    fn push(&mut self, entry: io_uring::squeue::Entry, token: Token) {
+        let entry = entry.user_data(u64::from(token.0));
+        // SAFETY: the rig keeps buffers and files until the completions are in.
+        while unsafe { self.0.submission().push(&entry) }.is_err() {
+            self.0.submit().expect("a submission");
+        }
+    }
+}
+
+/// What a rig does to the kernel's answers, to bring about what a healthy disk does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tamper {
+    Nothing,
+    /// Every second answer is an interruption, every other transfer short by some blocks (the bytes were moved, which
+    /// the handle cannot know).
+    Interrupt,
+}
+
+/// A medium, one handle on it, a ring and a buffer.
+pub(crate) struct Rig {
+    // In this order: the ring goes before the memory that it knows.
+    ring: TestRing,
+    handle: Handle,
+    pages: Pages,
+    registered: Option<u16>,
+    tamper: Tamper,
+    answers: u64,
+    block_bytes: usize,
+}
+
+impl Rig {
+    pub(crate) fn new(medium: &Arc<Medium>, registered: bool) -> Self {
+        let mut ring = TestRing::new();
+        let mut pages = Pages::new(1 << 20);
+        let mut handle = medium.handle();
+        if registered {
+            ring.register_buffer(&mut pages);
+            if let Some(fd) = handle.raw_fd() {
+                ring.register_file(fd);
+                handle.set_registered(0);
+            }
+        }
+        let block_bytes = medium.block_bytes as usize;
+        let registered = registered.then_some(0);
+        Rig { ring, handle, pages, registered, tamper: Tamper::Nothing, answers: 0, block_bytes }
+    }
+
+    pub(crate) fn tampering(mut self, tamper: Tamper) -> Self {
+        self.tamper = tamper;
+        self
+    }
+
+    fn buffer(&mut self, at: usize, len: usize) -> Buffer {
+        assert!(at + len <= self.pages.bytes().len());
+        Buffer { ptr: self.pages.ptr().wrapping_add(at), len, registered: self.registered }
+    }
+
+    /// Runs one operation to its end.
+    pub(crate) fn run(&mut self, op: Op) -> Result<(), MediumFault> {
+        let token = Token((self.answers % 300) as u32);
+        match self.handle.start(op, token, &mut self.ring) {
+            Started::Done(result) => result,
+            Started::Pending => loop {
+                let (answered, result) = self.ring.wait();
+                assert_eq!(answered, token);
+                let result = self.tampered(&op, result);
+                if let Some(result) = self.handle.complete(token, result, &mut self.ring) {
+                    self.answers += 1;
+                    return result;
+                }
+            },
+        }
+    }
+
+    fn tampered(&mut self, op: &Op, result: i32) -> i32 {
+        self.answers += 1;
+        let transfer = matches!(op, Op::Read { .. } | Op::Write { .. });
+        match (self.tamper, self.answers % 4) {
+            (Tamper::Interrupt, 1) => -libc::EINTR,
+            (Tamper::Interrupt, 3) => -libc::EAGAIN,
+            (Tamper::Interrupt, 2) if transfer && result as usize > self.block_bytes => {
+                // An odd count: direct I/O has to go on from the aligned offset before it.
+                result - self.block_bytes as i32 / 2
+            }
+            _ => result,
+        }
+    }
+
+    /// Runs all operations at once; results in their order.
+    pub(crate) fn run_all(&mut self, ops: &[Op]) -> Vec<Result<(), MediumFault>> {
+        let mut results = vec![None; ops.len()];
+        let mut pending = 0;
+        for (index, op) in ops.iter().enumerate() {
+            match self.handle.start(*op, Token(index as u32), &mut self.ring) {
+                Started::Done(result) => results[index] = Some(result),
+                Started::Pending => pending += 1,
+            }
+        }
+        while pending > 0 {
+            let (token, result) = self.ring.wait();
+            if let Some(result) = self.handle.complete(token, result, &mut self.ring) {
+                assert!(results[token.0 as usize].replace(result).is_none());
+                pending -= 1;
+            }
+        }
+        results.into_iter().map(|result| result.expect("a result")).collect()
+    }
+
+    pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<Vec<u8>, MediumFault> {
+        let buffer = self.buffer(0, len);
+        self.pages.bytes()[..len].fill(0xee);
+        self.run(Op::Read { offset, buffer })?;
+        Ok(self.pages.bytes()[..len].to_vec())
+    }
+
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8], durable: bool) -> Result<(), MediumFault> {
+        let buffer = self.buffer(0, data.len());
+        self.pages.bytes()[..data.len()].copy_from_slice(data);
+        self.run(Op::Write { offset, buffer, durable })
+    }
+
+    /// Fills the rig's buffer, one pattern per page, and gives the operations that write it to consecutive places.
+    pub(crate) fn page_writes(&mut self, count: usize, pattern: impl Fn(usize) -> u8) -> Vec<Op> {
+        (0..count)
+            .map(|index| {
+                let buffer = self.buffer(index * 4096, 4096);
+                self.pages.bytes()[index * 4096..][..4096].fill(pattern(index));
+                Op::Write { offset: index as u64 * 4096, buffer, durable: index % 7 == 0 }
+            })
+            .collect()
+    }
+
+    pub(crate) fn discard(&mut self, offset: u64, len: u64) -> Result<(), MediumFault> {
+        self.run(Op::Discard { offset, len })
+    }
+
+    pub(crate) fn zero(&mut self, offset: u64, len: u64) -> Result<(), MediumFault> {
+        self.run(Op::Zero { offset, len })
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), MediumFault> {
+        self.run(Op::Flush)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // A ring is torn down behind our back; until then a file registered with it stays open, and locked.
+        if self.registered.is_some() && self.handle.raw_fd().is_some() {
+            self.ring.0.submitter().unregister_files().expect("files to unregister");
+        }
+    }
+}
+
+/// A logical unit as a configuration would have it.
+pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> LunSpec {
+    LunSpec {
+        number: 0,
+        kind,
+        size_bytes,
+        block_bytes,
+        physical_block_bytes: 4096,
+        readonly: false,
+        thin: true,
+        serial: None,
+    }
+}
+
+/// A new file in `directory`, through the page cache.
+pub(crate) fn buffered_file(path: &Path, size_bytes: u64, block_bytes: u32) -> Arc<Medium> {
+    let spec = spec(LunKind::File(path.to_owned()), Some(size_bytes), block_bytes);
+    let (file, properties) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
+    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, block_bytes, readonly: false })
+}
+
+/// A loop device on a file, where this machine and user can have one.
+pub(crate) struct LoopDevice {
+    pub(crate) path: String,
+}
+
+impl LoopDevice {
+    /// `None`, with a word on why, where it cannot be had.
+    pub(crate) fn new(file: &Path, sector_bytes: u32) -> Option<Self> {
+        let sector_bytes = sector_bytes.to_string();
+        let made =
+            Command::new("losetup").args(["--find", "--show", "--sector-size", &sector_bytes]).arg(file).output();
+        match made {
+            Ok(made) if made.status.success() => {
+                Some(LoopDevice { path: String::from_utf8_lossy(&made.stdout).trim().to_owned() })
+            }
+            _ => {
+                eprintln!("no loop device to be had here: skipped");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.path]).status();
+    }
+}

@@ -384,9 +384,9 @@ proptest! {
         registered in any::<bool>(),
     ) {
         let directory = TempDir::new().expect("a directory");
-        let size_bytes = Some((BLOCKS * block_bytes as usize) as u64);
-        let open = |kind| Arc::new(Medium::open(&spec(kind, size_bytes, block_bytes)).expect("a medium"));
-        let buffered = |name| buffered_file(&directory.path().join(name), size_bytes.unwrap_or(0), block_bytes);
+        let size_bytes = (BLOCKS * block_bytes as usize) as u64;
+        let open = |kind| Arc::new(Medium::open(&spec(kind, Some(size_bytes), block_bytes)).expect("a medium"));
+        let buffered = |name| buffered_file(&directory.path().join(name), size_bytes, block_bytes);
         let unpunched = buffered("unpunched");
         without_fallocate(&unpunched);
         let mut media = [

@@ -251,7 +251,11 @@ impl FileHandle {
             return Some(Err(MediumFault::Internal(libc::EINVAL)));
         };
         let mut slot = std::mem::replace(entry, Slot::IDLE);
-        let outcome = if result < 0 { self.failed(&mut slot, result.saturating_neg()) } else { self.succeeded(&mut slot, result) };
+        let outcome = if result < 0 {
+            self.failed(&mut slot, result.saturating_neg())
+        } else {
+            self.succeeded(&mut slot, result)
+        };
         if outcome.is_none() {
             self.advance(slot, token, queue);
         }

@@ -1,0 +1,285 @@
+//! The layers, as a table that the source files are held to.
+//!
+//! Reads the `crate::...` (and `super::...`) paths of every file under `src` and fails on an edge that [`LAYERS`] does not
+//! allow; on glommio, io_uring or `unsafe` outside the modules named for them. It reads tokens, not types: a path that
+//! a macro of another crate makes up is not seen.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Each module of the crate's root and those it may name besides itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("limits", &[]),
+    ("wire", &["limits"]),
+    ("model", &["wire"]),
+    ("ring", &["limits"]),
+    ("backend", &["model", "ring", "limits"]),
+    ("scsi", &["model", "wire", "limits"]),
+    ("session", &["model", "wire", "limits"]),
+    ("config", &["model", "limits", "wire"]),
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "session"]),
+    ("preflight", &["limits"]),
+];
+
+/// Files of the root that put everything together: any edge is theirs.
+const ROOTS: &[&str] = &["lib", "main", "cli"];
+
+/// Crates that only some modules may name: behind them is the seam at which they can be replaced.
+const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring", &["ring", "backend", "shard"])];
+
+/// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
+const UNSAFE: &[&str] = &["backend/null.rs", "backend/ram.rs", "backend/sys.rs", "backend/testing.rs", "preflight.rs"];
+
+/// A word, a number, or one character of punctuation; `::` is one token.
+fn tokens(source: &str) -> Vec<String> {
+    let text: Vec<char> = source.chars().collect();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        let word = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
+        at += match (rest[0], rest.get(1)) {
+            ('/', Some('/')) => rest.iter().take_while(|c| **c != '\n').count(),
+            ('/', Some('*')) => block_comment(rest),
+            ('r' | 'b' | 'c', Some('"' | '#' | 'r')) if raw_string(rest).is_some() => raw_string(rest).unwrap_or(1),
+            ('"', _) => string(rest),
+            ('\'', _) => character(rest),
+            (':', Some(':')) => {
+                tokens.push("::".to_owned());
+                2
+            }
+            (c, _) if word == 0 => {
+                if !c.is_whitespace() {
+                    tokens.push(c.to_string());
+                }
+                1
+            }
+            _ => {
+                tokens.push(rest[..word].iter().collect());
+                word
+            }
+        };
+    }
+    tokens
+}
+
+/// Length of a block comment; they nest.
+fn block_comment(text: &[char]) -> usize {
+    let (mut at, mut depth) = (0, 0);
+    while at < text.len() {
+        match (text[at], text.get(at + 1)) {
+            ('/', Some('*')) => (depth, at) = (depth + 1, at + 2),
+            ('*', Some('/')) => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+/// Length of `r"..."`, `r#"..."#`, `br"..."`, ...; `None` if it is none (a raw identifier, a word).
+fn raw_string(text: &[char]) -> Option<usize> {
+    let prefix = text.iter().take_while(|c| matches!(c, 'b' | 'c' | 'r')).count();
+    if prefix > 2 || text[prefix - 1] != 'r' {
+        return None;
+    }
+    let hashes = text[prefix..].iter().take_while(|c| **c == '#').count();
+    let start = prefix + hashes;
+    (text.get(start) == Some(&'"')).then_some(())?;
+    let end: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+    let body = text[start + 1..].windows(end.len()).position(|window| window == end)?;
+    Some(start + 1 + body + end.len())
+}
+
+/// Length of `"..."`.
+fn string(text: &[char]) -> usize {
+    let mut at = 1;
+    while at < text.len() && text[at] != '"' {
+        at += if text[at] == '\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// Length of a character literal, or of the tick of a lifetime.
+fn character(text: &[char]) -> usize {
+    match (text.get(1), text.get(2)) {
+        (Some('\\'), _) => 3 + text.iter().skip(3).take_while(|c| **c != '\'').count() + 1,
+        (Some(_), Some('\'')) => 3,
+        _ => 1,
+    }
+}
+
+/// The modules of the root that a file names, through `crate::` or enough `super::`. `path` is relative to `src`.
+fn edges(path: &str, source: &str) -> Vec<String> {
+    let tokens = tokens(source);
+    let word = |at: usize| tokens.get(at).map_or("", String::as_str);
+    let own_depth = depth(path);
+    let mut edges = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let supers = (at..).step_by(2).take_while(|at| word(*at) == "super" && word(at + 1) == "::").count();
+        let (after, root) = match word(at) {
+            "crate" if word(at + 1) == "::" => (at + 2, true),
+            // `crate` under another name would hide every edge behind it.
+            "crate" if word(at + 1) == "as" => {
+                edges.push("crate as".to_owned());
+                (at + 2, false)
+            }
+            // An inline module is one deeper than its file: more `super`s than the file is deep may still stop short of
+            // the root, and then what follows is a name of the file's own.
+            "super" if supers >= own_depth => (at + 2 * supers, false),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let named = if word(after) == "{" { group(&tokens, after) } else { vec![word(after).to_owned()] };
+        edges.extend(named.into_iter().filter(|name| root || LAYERS.iter().any(|(layer, _)| layer == name)));
+        at = after.max(at + 1);
+    }
+    edges
+}
+
+/// First words of the items of a `{...}` that starts at `open`.
+fn group(tokens: &[String], open: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        let first = depth == 1 && matches!(tokens[at - 1].as_str(), "{" | ",");
+        match token.as_str() {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            name if first => names.push(name.to_owned()),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    names
+}
+
+/// How many modules deep a file is: 1 for `backend.rs` and `backend/mod.rs`, 2 for `backend/file.rs`.
+fn depth(path: &str) -> usize {
+    let parts = path.split('/').count();
+    if path.ends_with("/mod.rs") { parts - 1 } else { parts }
+}
+
+/// `backend` for `backend/file.rs`.
+fn layer(path: &str) -> &str {
+    path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
+}
+
+/// What is wrong with a file, a line each.
+fn complaints(path: &str, source: &str) -> String {
+    let mut out = String::new();
+    let own = layer(path);
+    let row = LAYERS.iter().find(|(name, _)| *name == own);
+    if !ROOTS.contains(&own) {
+        let Some((_, allowed)) = row else {
+            return format!("src/{path}: `{own}` has no row in LAYERS: say what it may name\n");
+        };
+        let mut wrong: Vec<_> = edges(path, source);
+        wrong.retain(|edge| edge != own && !allowed.contains(&edge.as_str()));
+        wrong.sort();
+        wrong.dedup();
+        for edge in wrong {
+            let _ = writeln!(out, "src/{path}: `{own}` may not name `{edge}` (allowed: {allowed:?})");
+        }
+    }
+    let tokens = tokens(source);
+    for (name, users) in CRATES {
+        if !users.contains(&own) && tokens.iter().any(|token| token == name) {
+            let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
+        }
+    }
+    let has_unsafe = tokens.iter().any(|token| token == "unsafe");
+    match (has_unsafe, UNSAFE.contains(&path)) {
+        (true, false) => out += &format!("src/{path}: has `unsafe` and is not in the list UNSAFE\n"),
+        (false, true) => out += &format!("src/{path}: is in the list UNSAFE and has no `unsafe`\n"),
+        _ => {}
+    }
+    out
+}
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_file_keeps_to_its_layer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files.sort();
+    assert!(files.len() > 10, "the sources are not where they were");
+    let mut all = String::new();
+    for file in files {
+        let path = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
+        all += &complaints(&path, &std::fs::read_to_string(&file).expect("a source"));
+    }
+    assert!(all.is_empty(), "\n{all}");
+}
+
+#[test]
+fn the_table_has_no_cycles() {
+    for (position, (name, allowed)) in LAYERS.iter().enumerate() {
+        for below in *allowed {
+            let below = LAYERS.iter().position(|(other, _)| other == below);
+            assert!(below.is_some_and(|below| below < position), "{name}: a row names only rows above it");
+        }
+    }
+}
+
+#[test]
+fn forbidden_edges_are_found() {
+    for source in [
+        "use crate::scsi::Plan;",
+        "use crate::{limits, scsi::{Plan, wire}};",
+        "fn f() { let x = crate :: scsi::plan(); }",
+        "use super::super::scsi;",
+        "mod tests { use super::super::super::scsi::Plan; }",
+        "/* a /* nested */ comment */ use crate::scsi;",
+        "const A: char = '\"'; use crate::scsi; const B: char = '\"';",
+        "fn f<'a>(_: &'a u8) {} use crate::scsi; const C: &'static str = r#\"\"#;",
+    ] {
+        assert!(complaints("session/task.rs", source).contains("`session` may not name `scsi`"), "{source}");
+    }
+    assert!(complaints("session/task.rs", "use crate as root;").contains("may not name"));
+    assert!(complaints("session/task.rs", "use crate::*;").contains("may not name"));
+    assert!(complaints("mgmt/api.rs", "").contains("has no row"));
+}
+
+#[test]
+fn allowed_edges_and_mere_words_pass() {
+    for source in [
+        "use crate::{model::Lun, wire::{self, scsi}};",
+        "// use crate::scsi;\n/* crate::scsi */",
+        "const A: &str = \"crate::scsi\"; const B: &str = r#\"use crate::scsi; \"quoted\" \"#;",
+        "use super::scsi; mod scsi;",
+        "pub(in crate::session) fn f() {}",
+        "#![deny(unsafe_code)]",
+        "const A: char = '\\''; const B: char = '\\u{7b}'; // glommio, io_uring, unsafe",
+    ] {
+        assert_eq!(complaints("session/task.rs", source), "", "{source}");
+    }
+}
+
+#[test]
+fn crates_and_unsafe_stay_where_they_belong() {
+    assert!(complaints("backend/file.rs", "use glommio::io::DmaFile;").contains("`glommio`"));
+    assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
+    assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
+    assert!(complaints("backend/ram.rs", "").contains("has no `unsafe`"));
+    assert_eq!(complaints("shard/core.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
+    assert_eq!(complaints("backend/ram.rs", "fn f() { unsafe {} }"), "");
+}

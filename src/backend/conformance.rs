@@ -142,6 +142,28 @@ fn without_fallocate(medium: &Arc<Medium>) {
 }
 
 #[test]
+fn a_medium_is_shared_by_all_cores() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Medium>();
+    let medium = ram(4096);
+    // Each on its own thread with its own ring, as the cores are.
+    std::thread::scope(|scope| {
+        for core in 0..2u64 {
+            let medium = &medium;
+            scope.spawn(move || {
+                let mut rig = Rig::new(medium, false);
+                for round in 0..64 {
+                    let data = pattern(4096, round ^ core as u8);
+                    let offset = (u64::from(round) * 2 + core) * 4096;
+                    assert_eq!(rig.write(offset, &data, false), Ok(()));
+                    assert!(rig.read(offset, 4096) == Ok(data));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn ram_conforms() {
     suite(&ram(512), false, Tamper::Nothing);
     suite(&ram(4096), true, Tamper::Nothing);

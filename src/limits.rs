@@ -72,6 +72,18 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.
 pub const MAX_PARAMETER_BYTES: usize = 65_536;
+/// MAXIMUM UNMAP LBA COUNT: blocks that one UNMAP may name, over all its descriptors.
+pub const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
+/// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.
+pub const UNMAP_DESCRIPTORS: usize = 256;
+/// MAXIMUM WRITE SAME LENGTH, bytes.
+pub const MAX_WRITE_SAME_BYTES: u64 = 1 << 30;
+/// MAXIMUM COMPARE AND WRITE LENGTH, blocks.
+pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
+/// OPTIMAL TRANSFER LENGTH, bytes.
+pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
+/// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.
+pub const MAX_UNMAP_GRANULARITY_BYTES: u32 = 1 << 20;
 
 const _: () = assert!(TARGET_MAX_RECV_BYTES as usize <= SLICE_BYTES);
 const _: () = assert!(FIRST_BURST_BYTES as usize <= SLICE_BYTES);
@@ -79,3 +91,5 @@ const _: () = assert!(FIRST_BURST_BYTES <= MAX_BURST_BYTES);
 const _: () = assert!(MAX_BURST_BYTES < 1 << 24);
 const _: () = assert!(TASKS_PER_SESSION < 0xffff);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
+const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
+const _: () = assert!(OPTIMAL_TRANSFER_BYTES as u64 <= MAX_TRANSFER_BYTES);

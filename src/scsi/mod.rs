@@ -11,6 +11,27 @@
 //!   the session.
 //! - [`Reply`]: scratch for parameter data and sense, one per core, reused.
 
+mod absent;
+mod attention;
+mod capacity;
+mod cdb;
+mod diagnostic;
+pub mod identity;
+mod inquiry;
+mod mode;
+pub mod opcode;
 pub mod plan;
+mod report_luns;
+mod rw;
+pub mod sense;
+mod supported;
+mod sync;
+mod unit;
+mod unmap;
+mod vpd;
+mod write_same;
 
-pub use plan::{Command, MediumOp, Outcome, Plan, Reply};
+pub use absent::absent;
+pub use attention::Attention;
+pub use plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
+pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};

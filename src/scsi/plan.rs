@@ -95,3 +95,78 @@ pub struct Reply {
     /// Data-In of a `Plan::Done` with GOOD.
     pub data: Vec<u8>,
 }
+
+impl Reply {
+    /// Appends bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    /// Appends `bytes` cut or padded to `len`.
+    pub(super) fn put_padded(&mut self, bytes: &[u8], len: usize, padding: u8) {
+        let end = self.data.len() + len;
+        self.data.extend(bytes.iter().take(len));
+        self.data.resize(end, padding);
+    }
+
+    /// Overwrites the byte at `at` with the length of all that follows the first `header` bytes.
+    pub(super) fn patch_u8(&mut self, at: usize, header: usize) {
+        let len = u8::try_from(self.data.len().saturating_sub(header)).unwrap_or(u8::MAX);
+        self.patch(at, &[len]);
+    }
+
+    /// As [`Reply::patch_u8`], 16 bits.
+    pub(super) fn patch_u16(&mut self, at: usize, header: usize) {
+        let len = u16::try_from(self.data.len().saturating_sub(header)).unwrap_or(u16::MAX);
+        self.patch(at, &len.to_be_bytes());
+    }
+
+    /// As [`Reply::patch_u8`], 32 bits.
+    pub(super) fn patch_u32(&mut self, at: usize, header: usize) {
+        let len = u32::try_from(self.data.len().saturating_sub(header)).unwrap_or(u32::MAX);
+        self.patch(at, &len.to_be_bytes());
+    }
+
+    fn patch(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(field) = self.data.get_mut(at..at + bytes.len()) {
+            field.copy_from_slice(bytes);
+        }
+    }
+
+    /// Cuts to the ALLOCATION LENGTH (SPC-4 clause 4.3.5.6): truncation is no error, and lengths inside stay as they are.
+    pub(super) fn finish(&mut self, allocation_bytes: usize) -> Result<Plan, Outcome> {
+        self.data.truncate(allocation_bytes);
+        Ok(Plan::Done(Outcome::GOOD))
+    }
+}
+
+impl MediumOp {
+    /// Bytes that go to the initiator when all goes well; `LbaStatus` at most.
+    pub fn data_in_bytes(&self, block_bytes: u32) -> u64 {
+        match self {
+            MediumOp::Read { blocks, .. } => u64::from(*blocks) * u64::from(block_bytes),
+            MediumOp::LbaStatus { alloc_bytes, .. } => u64::from(*alloc_bytes),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that come from the initiator.
+    pub fn data_out_bytes(&self, block_bytes: u32) -> u64 {
+        let blocks = match self {
+            MediumOp::Write { blocks, .. }
+            | MediumOp::WriteVerify { blocks, .. }
+            | MediumOp::Compare { blocks, one_block: false, .. }
+            | MediumOp::OrWrite { blocks, .. } => u64::from(*blocks),
+            MediumOp::CompareAndWrite { blocks, .. } => 2 * u64::from(*blocks),
+            MediumOp::Compare { one_block: true, .. } | MediumOp::WriteSame { no_data: false, .. } => 1,
+            _ => 0,
+        };
+        blocks * u64::from(block_bytes)
+    }
+
+    /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or more,
+    /// COMPARE AND WRITE and WRITE SAME are to fail with `Outcome::invalid_cdb_field` rather than work on what came.
+    pub fn needs_exact_data_out(&self) -> bool {
+        matches!(self, MediumOp::CompareAndWrite { .. } | MediumOp::WriteSame { .. })
+    }
+}

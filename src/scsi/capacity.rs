@@ -1,0 +1,25 @@
+//! READ CAPACITY(10) and (16) (SBC-3 clauses 5.18, 5.19).
+
+use super::cdb::be32;
+use super::opcode::{Call, Planned};
+
+/// Answers FFFFFFFFh when the last LBA does not fit, which sends the host to READ CAPACITY(16).
+pub(super) fn read_capacity_10(call: &mut Call) -> Planned {
+    let last = u32::try_from(call.unit.blocks().saturating_sub(1)).unwrap_or(u32::MAX);
+    call.reply.put(&last.to_be_bytes());
+    call.reply.put(&call.unit.block_bytes().to_be_bytes());
+    call.reply.finish(usize::MAX)
+}
+
+/// Tells block lengths and provisioning. LBPRZ goes with LBPME: unmapped blocks read as zeroes.
+pub(super) fn read_capacity_16(call: &mut Call) -> Planned {
+    const LBPME: u8 = 0x80;
+    const LBPRZ: u8 = 0x40;
+    let params = call.unit.params();
+    call.reply.put(&call.unit.blocks().saturating_sub(1).to_be_bytes());
+    call.reply.put(&params.block_bytes.to_be_bytes());
+    let exponent = (params.physical_block_bytes / params.block_bytes.max(1)).max(1).ilog2() as u8;
+    call.reply.put(&[0, exponent & 0x0f, if params.thin { LBPME | LBPRZ } else { 0 }, 0]);
+    call.reply.put(&[0; 16]);
+    call.reply.finish(be32(call.cdb, 10) as usize)
+}

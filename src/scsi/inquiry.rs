@@ -1,0 +1,51 @@
+//! INQUIRY (SPC-4 clause 6.6): standard data here, vital product data in [`super::vpd`].
+
+use super::cdb::be16;
+use super::opcode::{Call, Planned};
+use super::plan::{Outcome, Reply};
+use super::vpd;
+
+/// First byte of INQUIRY data: peripheral qualifier and device type of a direct access block device.
+pub(super) const DIRECT_ACCESS: u8 = 0x00;
+/// Of the REPORT LUNS well-known logical unit.
+pub(super) const WELL_KNOWN: u8 = 0x1e;
+/// Of a LUN where no logical unit can be: qualifier 011b, unknown device type.
+pub(super) const NOTHING: u8 = 0x7f;
+
+/// T10 VENDOR IDENTIFICATION.
+pub(super) const VENDOR: &[u8; 8] = b"RINGSAN ";
+/// PRODUCT IDENTIFICATION: the same for all, because hosts decide by it which units are of one array.
+pub(super) const PRODUCT: &[u8; 16] = b"VIRTUAL-DISK    ";
+/// PRODUCT REVISION LEVEL: the version's first two numbers.
+const REVISION: &str = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
+/// Version descriptors (SPC-4 table 142): SAM-5, SPC-4, SBC-3, iSCSI.
+const VERSIONS: [u16; 4] = [0x00a0, 0x0460, 0x04c0, 0x0960];
+
+pub(super) fn inquiry(call: &mut Call) -> Planned {
+    let params = call.unit.params();
+    match (call.cdb[1] & 0x01 != 0, call.cdb[2]) {
+        (false, 0) => standard(call.reply, DIRECT_ACCESS),
+        (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
+        (true, page) => vpd::page(call.reply, page, params)?,
+    }
+    call.reply.finish(usize::from(be16(call.cdb, 3)))
+}
+
+/// Standard INQUIRY data: 96 bytes.
+pub(super) fn standard(reply: &mut Reply, peripheral: u8) {
+    const SPC_4: u8 = 0x06;
+    const HISUP: u8 = 0x10;
+    const RESPONSE_DATA_FORMAT: u8 = 0x02;
+    const CMDQUE: u8 = 0x02;
+    const TOTAL_BYTES: usize = 96;
+    reply.put(&[peripheral, 0, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, 0, 0, CMDQUE]);
+    reply.put(VENDOR);
+    reply.put(PRODUCT);
+    reply.put_padded(REVISION.as_bytes(), 4, b' ');
+    reply.put(&[0; 22]);
+    for version in VERSIONS {
+        reply.put(&version.to_be_bytes());
+    }
+    reply.data.resize(TOTAL_BYTES, 0);
+}

@@ -1,0 +1,211 @@
+//! THE command table: one row per command. Dispatch, CDB validation, what blocks a command, and REPORT SUPPORTED OPERATION
+//! CODES all read it; nothing else knows which commands exist.
+//!
+//! A row's usage mask is the CDB USAGE DATA of SPC-4 clause 6.35.3: the operation code, the service action, and a one for
+//! every bit that is evaluated. A zero is a bit that must not be set: reserved, obsolete, or a feature this device server
+//! does not have (protection information, NACA). GROUP NUMBER is accepted and collects nothing.
+
+use super::plan::{Command, Outcome, Plan, Reply};
+use super::sense::asc;
+use super::unit::{LogicalUnit, LuNexus};
+use super::{capacity, diagnostic, inquiry, mode, report_luns, rw, supported, sync, unmap, write_same};
+
+/// Why a command may not go through: a row has the bits that apply to it, a nexus those that are in force.
+pub(super) mod class {
+    /// Reports a pending unit attention instead of being carried out (SAM-5 clause 5.14).
+    pub const ATTENTION: u8 = 0x01;
+    /// Conflicts with a RESERVE of another nexus (SPC-2), whatever else it does.
+    pub const ACCESS: u8 = 0x02;
+    /// Conflicts with an exclusive access reservation ("reads" in the tables of SPC-4 clause 5.13.1 and SBC-3 clause 4.14).
+    pub const READ: u8 = 0x04;
+    /// Conflicts with a write exclusive reservation too.
+    pub const WRITE: u8 = 0x08;
+    /// Changes the medium: refused when that is write protected.
+    pub const PROTECTED: u8 = 0x10;
+    /// Needs the medium.
+    pub const MEDIUM: u8 = 0x20;
+    /// Exists on thin provisioned logical units only.
+    pub const THIN: u8 = 0x40;
+
+    /// INQUIRY, REPORT LUNS, REQUEST SENSE: always.
+    pub const ALWAYS: u8 = 0;
+    /// Allowed under every persistent reservation.
+    pub const ANY: u8 = ATTENTION | ACCESS;
+    /// Allowed under write exclusive reservations.
+    pub const READS: u8 = ANY | READ;
+    /// Not allowed under the reservation of another nexus.
+    pub const CHANGES: u8 = READS | WRITE;
+    /// Reads the medium.
+    pub const READS_MEDIUM: u8 = READS | MEDIUM;
+    /// Changes the medium.
+    pub const WRITES_MEDIUM: u8 = CHANGES | PROTECTED | MEDIUM;
+}
+
+/// Operation codes that are answered where there is no logical unit.
+pub(super) const TEST_UNIT_READY: u8 = 0x00;
+pub(super) const REQUEST_SENSE: u8 = 0x03;
+pub(super) const INQUIRY: u8 = 0x12;
+pub(super) const REPORT_LUNS: u8 = 0xa0;
+
+/// What a handler answers: a plan, or the outcome of a command that fails.
+pub(super) type Planned = Result<Plan, Outcome>;
+
+/// A command on its way through a handler.
+pub(super) struct Call<'a> {
+    pub(super) unit: &'a LogicalUnit,
+    pub(super) nexus: &'a mut LuNexus,
+    pub(super) command: &'a Command<'a>,
+    pub(super) cdb: &'a [u8; 16],
+    pub(super) reply: &'a mut Reply,
+}
+
+/// One command.
+pub struct Row {
+    /// The standard's name.
+    pub name: &'static str,
+    /// CDB usage data, as long as the CDB.
+    pub usage: &'static [u8],
+    /// The service action, for operation codes that have them.
+    pub action: Option<u8>,
+    pub(super) class: u8,
+    pub(super) plan: fn(&mut Call) -> Planned,
+    /// Goes on when the parameter list is there.
+    pub(super) list: Option<fn(&mut Call, &[u8]) -> Planned>,
+    /// Bits of the CDB that must be zero, the first byte as the most significant.
+    forbidden: u128,
+}
+
+const fn row(name: &'static str, usage: &'static [u8], class: u8, plan: fn(&mut Call) -> Planned) -> Row {
+    let row = Row { name, usage, action: None, class, plan, list: None, forbidden: 0 };
+    Row { forbidden: forbidden(usage, false), ..row }
+}
+
+impl Row {
+    /// The row of a service action: byte 1 of the usage data names it.
+    const fn action(self) -> Row {
+        Row { action: Some(self.usage[1] & 0x1f), forbidden: forbidden(self.usage, true), ..self }
+    }
+
+    /// The row of a command with a parameter list.
+    const fn list(self, parse: fn(&mut Call, &[u8]) -> Planned) -> Row {
+        Row { list: Some(parse), ..self }
+    }
+
+    /// The operation code.
+    pub const fn opcode(&self) -> u8 {
+        self.usage[0]
+    }
+
+    /// Refuses a CDB with a bit set that is not evaluated, pointing at it (SPC-4 clauses 4.3.1 and 4.5.2.4.2).
+    #[inline]
+    pub(super) fn check(&self, cdb: &[u8; 16]) -> Result<(), Outcome> {
+        match u128::from_be_bytes(*cdb) & self.forbidden {
+            0 => Ok(()),
+            wrong => Err(wrong_bit(wrong)),
+        }
+    }
+}
+
+#[cold]
+fn wrong_bit(wrong: u128) -> Outcome {
+    let first = wrong.leading_zeros();
+    Outcome::invalid_cdb_field((first / 8) as u16, 7 - (first % 8) as u8)
+}
+
+const fn forbidden(usage: &[u8], action: bool) -> u128 {
+    let mut bytes = [0; 16];
+    let mut at = 1;
+    while at < usage.len() {
+        bytes[at] = !usage[at];
+        at += 1;
+    }
+    if action {
+        bytes[1] &= !0x1f;
+    }
+    u128::from_be_bytes(bytes)
+}
+
+/// The row of a CDB, and the CDB's first 16 bytes.
+///
+/// Fails with INVALID COMMAND OPERATION CODE, or with INVALID FIELD IN CDB for an unknown service action.
+#[inline]
+pub fn find(cdb: &[u8]) -> Result<(&'static Row, &[u8; 16]), Outcome> {
+    let Some(cdb) = cdb.first_chunk::<16>() else {
+        return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+    };
+    let rows = rows_of(cdb[0]);
+    match rows {
+        [row] if row.action.is_none() => Ok((row, cdb)),
+        [] => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
+        rows => match rows.iter().find(|row| row.action == Some(cdb[1] & 0x1f)) {
+            Some(row) => Ok((row, cdb)),
+            None => Err(Outcome::invalid_cdb_field(1, 4)),
+        },
+    }
+}
+
+/// The rows of an operation code: none, one, or one for each service action.
+#[inline]
+pub fn rows_of(opcode: u8) -> &'static [Row] {
+    let (first, count) = INDEX[opcode as usize];
+    TABLE.get(first as usize..first as usize + count as usize).unwrap_or(&[])
+}
+
+/// First row and number of rows of each operation code.
+static INDEX: [(u8, u8); 256] = {
+    let mut index = [(0, 0); 256];
+    let mut at = 0;
+    while at < TABLE.len() {
+        let opcode = TABLE[at].opcode() as usize;
+        if index[opcode].1 == 0 {
+            index[opcode].0 = at as u8;
+        }
+        index[opcode].1 += 1;
+        assert!(index[opcode].0 + index[opcode].1 == at as u8 + 1, "rows of one operation code stand together");
+        at += 1;
+    }
+    index
+};
+
+/// Every command, by operation code and service action.
+pub static TABLE: &[Row] = &COMMANDS;
+
+#[rustfmt::skip]
+const COMMANDS: [Row; 36] = [
+    row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
+    row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
+    row("READ(6)", &[0x08, 0x1f, 0xff, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_6),
+    row("WRITE(6)", &[0x0a, 0x1f, 0xff, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_6),
+    row("INQUIRY", &[0x12, 0x01, 0xff, 0xff, 0xff, 0], class::ALWAYS, inquiry::inquiry),
+    row("MODE SELECT(6)", &[0x15, 0x10, 0, 0, 0xff, 0], class::CHANGES, mode::select_6).list(mode::select_6_list),
+    row("MODE SENSE(6)", &[0x1a, 0x08, 0xff, 0xff, 0xff, 0], class::READS, mode::sense_6),
+    row("START STOP UNIT", &[0x1b, 0x01, 0, 0, 0x05, 0], class::ANY, sync::start_stop_unit),
+    row("PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 0x01, 0], class::ANY, diagnostic::prevent_allow),
+    row("READ CAPACITY(10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_10),
+    row("READ(10)", &[0x28, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_10),
+    row("WRITE(10)", &[0x2a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_10),
+    row("WRITE AND VERIFY(10)", &[0x2e, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_verify_10),
+    row("VERIFY(10)", &[0x2f, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::verify_10),
+    row("PRE-FETCH(10)", &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::prefetch_10),
+    row("SYNCHRONIZE CACHE(10)", &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_10),
+    row("WRITE SAME(10)", &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, write_same::write_same_10),
+    row("UNMAP", &[0x42, 0x00, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM | class::THIN, unmap::unmap).list(unmap::unmap_list),
+    row("MODE SELECT(10)", &[0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_10_list),
+    row("MODE SENSE(10)", &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::READS, mode::sense_10),
+    row("READ(16)", &[0x88, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_16),
+    row("COMPARE AND WRITE", &[0x89, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::compare_and_write),
+    row("WRITE(16)", &[0x8a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_16),
+    row("ORWRITE(16)", &[0x8b, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::or_write),
+    row("WRITE AND VERIFY(16)", &[0x8e, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_16),
+    row("VERIFY(16)", &[0x8f, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_16),
+    row("PRE-FETCH(16)", &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::prefetch_16),
+    row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16),
+    row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
+    row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action(),
+    row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
+    row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action(),
+    row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
+    row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
+    row("WRITE AND VERIFY(12)", &[0xae, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_12),
+    row("VERIFY(12)", &[0xaf, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_12),
+];

@@ -1,0 +1,316 @@
+//! One logical unit, and one I_T_L nexus of it: admission of a command, and the rare state behind it.
+//!
+//! [`LogicalUnit::plan`] is the way of every command: table row, what blocks it for this nexus, CDB mask, handler. The
+//! hot path is one atomic load (the generation) and two tests of a mask; the mutex is taken only by a nexus that finds
+//! the generation moved, and by commands that change or report rare state.
+//!
+//! Invariants: rare state changes under the mutex only, and whoever changes it moves the generation before it unlocks; so
+//! a command planned after a change was answered sees the change, on every core.
+
+use super::attention::{Attention, Log, Pending, Recipients};
+use super::diagnostic;
+use super::mode;
+use super::opcode::{self, Call, Planned, class};
+use super::plan::{Command, Outcome, Plan, Reply, Sense};
+use super::sense::{asc, key, status};
+use crate::model::{InitiatorPort, MediumFault};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a logical unit is, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LuParams {
+    /// Logical block length in bytes.
+    pub block_bytes: u32,
+    /// Physical block length in bytes: a power of two multiple of `block_bytes`.
+    pub physical_block_bytes: u32,
+    /// Capacity in logical blocks.
+    pub blocks: u64,
+    /// Writes are refused with 07/27/00.
+    pub readonly: bool,
+    /// Thin provisioned: UNMAP and WRITE SAME with UNMAP give space back, and unmapped blocks read as zeroes.
+    pub thin: bool,
+    /// Unit serial number (VPD page 80h).
+    pub serial: String,
+    /// NAA type 6 designator (VPD page 83h), see [`super::identity::naa`].
+    pub naa: [u8; 16],
+    /// iSCSI name of the target (the names of target device and target port in VPD page 83h).
+    pub target_name: String,
+    /// Target port group, which is the portal group tag.
+    pub portal_group: u16,
+    /// Relative target port identifier.
+    pub relative_port: u16,
+    /// OPTIMAL UNMAP GRANULARITY in logical blocks; at most 1 MiB is reported.
+    pub unmap_granularity_blocks: u32,
+    /// UNMAP GRANULARITY ALIGNMENT in logical blocks.
+    pub unmap_alignment_blocks: u32,
+    /// Writes may stay in a volatile cache until SYNCHRONIZE CACHE (WCE). When false, every write is planned with FUA.
+    pub volatile_cache: bool,
+    /// The medium rotates (VPD page B1h).
+    pub rotational: bool,
+}
+
+/// Identifies an I_T nexus for as long as it lives; never used again by the same process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NexusId(pub u64);
+
+/// A logical unit: the device server's shared part, one for the process.
+#[derive(Debug)]
+pub struct LogicalUnit {
+    params: LuParams,
+    blocks: AtomicU64,
+    /// Moves with every change of `state` that a nexus must know of.
+    generation: AtomicU64,
+    /// D_SENSE of the control mode page: read when a command fails.
+    descriptor_sense: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What changes rarely.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) attentions: Log,
+    pub(super) modes: mode::Current,
+    /// The backend says that the medium is gone.
+    not_ready: bool,
+}
+
+/// What one I_T_L nexus has pending and is refused at the moment; owned by the core of its session.
+#[derive(Debug)]
+pub struct LuNexus {
+    pub(super) id: NexusId,
+    /// The generation that `blocked` was made from.
+    seen: u64,
+    /// Attentions up to this generation were pulled.
+    pulled: u64,
+    /// Classes of commands that do not go through at the moment ([`class`]).
+    blocked: u8,
+    pub(super) pending: Pending,
+}
+
+impl LuNexus {
+    /// A new nexus of this logical unit: it first reports 29/00, as SAM-5 clause 5.14 wants of a nexus whose past the
+    /// device server does not know.
+    pub fn new(id: NexusId, unit: &LogicalUnit) -> LuNexus {
+        let pulled = unit.generation.load(Ordering::Acquire);
+        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn) }
+    }
+
+    /// Says whether unit attentions are pending as of the last command.
+    pub(super) fn note_pending(&mut self) {
+        if self.pending.is_empty() {
+            self.blocked &= !class::ATTENTION;
+        } else {
+            self.blocked |= class::ATTENTION;
+        }
+    }
+}
+
+impl LogicalUnit {
+    /// A logical unit with nothing reserved and default mode pages.
+    pub fn new(params: LuParams) -> LogicalUnit {
+        LogicalUnit {
+            blocks: AtomicU64::new(params.blocks),
+            params,
+            generation: AtomicU64::new(1),
+            descriptor_sense: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// As configured. The capacity may have changed since: [`LogicalUnit::blocks`].
+    pub fn params(&self) -> &LuParams {
+        &self.params
+    }
+
+    /// Logical block length in bytes.
+    pub fn block_bytes(&self) -> u32 {
+        self.params.block_bytes
+    }
+
+    /// Capacity in logical blocks.
+    pub fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Plans a command. Data-Out is not looked at here: see [`Plan::Parameters`].
+    pub fn plan(&self, nexus: &mut LuNexus, command: &Command, reply: &mut Reply) -> Plan {
+        reply.data.clear();
+        let planned = opcode::find(command.cdb).and_then(|(row, cdb)| {
+            if self.generation.load(Ordering::Acquire) != nexus.seen {
+                self.refresh(nexus, command.initiator);
+            }
+            if nexus.blocked & row.class != 0 {
+                self.refuse(nexus, row)?;
+            }
+            row.check(cdb)?;
+            (row.plan)(&mut Call { unit: self, nexus, command, cdb, reply })
+        });
+        self.settle(planned, reply)
+    }
+
+    /// Goes on with a command that [`LogicalUnit::plan`] answered with [`Plan::Parameters`]; `list` is what the initiator
+    /// sent, which may be less than it announced.
+    pub fn parameters(&self, nexus: &mut LuNexus, command: &Command, list: &[u8], reply: &mut Reply) -> Plan {
+        reply.data.clear();
+        let planned = opcode::find(command.cdb).and_then(|(row, cdb)| match row.list {
+            Some(parse) => parse(&mut Call { unit: self, nexus, command, cdb, reply }, list),
+            None => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
+        });
+        self.settle(planned, reply)
+    }
+
+    fn settle(&self, planned: Planned, reply: &mut Reply) -> Plan {
+        match planned {
+            Ok(plan) => plan,
+            Err(outcome) => {
+                reply.data.clear();
+                Plan::Done(self.formatted(outcome))
+            }
+        }
+    }
+
+    /// The outcome with its sense in the format that the control mode page asks for.
+    fn formatted(&self, mut outcome: Outcome) -> Outcome {
+        if let Some(sense) = &mut outcome.sense {
+            sense.descriptor_format = self.descriptor_sense.load(Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Takes over what has changed since this nexus last looked.
+    #[cold]
+    fn refresh(&self, nexus: &mut LuNexus, port: &InitiatorPort) {
+        let state = self.state();
+        let generation = self.generation.load(Ordering::Acquire);
+        state.attentions.pull(nexus.pulled, nexus.id, port, &mut nexus.pending);
+        nexus.pulled = generation;
+        nexus.seen = generation;
+        nexus.blocked = 0;
+        if self.params.readonly || state.modes.swp {
+            nexus.blocked |= class::PROTECTED;
+        }
+        if !self.params.thin {
+            nexus.blocked |= class::THIN;
+        }
+        if state.not_ready {
+            nexus.blocked |= class::MEDIUM;
+        }
+        nexus.note_pending();
+    }
+
+    /// Why a command does not go through, most important reason first. A unit attention is reported once.
+    #[cold]
+    fn refuse(&self, nexus: &mut LuNexus, row: &opcode::Row) -> Result<(), Outcome> {
+        let blocked = nexus.blocked & row.class;
+        if blocked & class::ATTENTION != 0
+            && let Some(attention) = self.next_attention(nexus)
+        {
+            return Err(Outcome::check(attention.sense()));
+        }
+        if blocked & class::PROTECTED != 0 {
+            let by_software = !self.params.readonly;
+            return Err(Outcome::check(Sense::new(
+                key::DATA_PROTECT,
+                if by_software { asc::LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED } else { asc::WRITE_PROTECTED },
+            )));
+        }
+        if blocked & class::THIN != 0 {
+            return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+        }
+        if blocked & class::MEDIUM != 0 {
+            return Err(Outcome::check(not_ready()));
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest unit attention that the nexus has pending.
+    pub(super) fn next_attention(&self, nexus: &mut LuNexus) -> Option<Attention> {
+        let attention = nexus.pending.pop();
+        nexus.note_pending();
+        attention
+    }
+
+    /// What REQUEST SENSE says when no unit attention is pending.
+    pub(super) fn readiness(&self) -> Sense {
+        if self.state().not_ready { not_ready() } else { diagnostic::NO_SENSE }
+    }
+
+    /// Whether the table's row is a command of this logical unit.
+    pub(super) fn has(&self, row: &opcode::Row) -> bool {
+        row.class & class::THIN == 0 || self.params.thin
+    }
+
+    /// The rare state. A panic while it was locked cannot leave it half changed in a way that matters: go on.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock.
+    pub(super) fn changed(&self, state: &State) -> u64 {
+        self.descriptor_sense.store(state.modes.descriptor_sense, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Posts a unit attention while the state is locked.
+    pub(super) fn post(&self, state: &mut State, attention: Attention, to: Recipients) {
+        let generation = self.changed(state);
+        state.attentions.post(generation, attention, to);
+    }
+
+    /// Establishes a unit attention for every nexus but one.
+    pub fn raise(&self, attention: Attention, except: Option<NexusId>) {
+        self.post(&mut self.state(), attention, Recipients::Except(except));
+    }
+
+    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, and all other nexuses are told
+    /// 29/03. Tasks are not known here: whoever carries out the function aborts them.
+    pub fn reset(&self, by: NexusId) {
+        let mut state = self.state();
+        state.modes = mode::Current::default();
+        self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(Some(by)));
+    }
+
+    /// A nexus is gone (logout, connection lost for good, reinstatement): what it alone held is given up.
+    pub fn nexus_lost(&self, _nexus: NexusId) {}
+
+    /// Sets another capacity and tells every nexus 2A/09.
+    pub fn resize(&self, blocks: u64) {
+        self.blocks.store(blocks, Ordering::Relaxed);
+        self.raise(Attention::CapacityDataHasChanged, None);
+    }
+
+    /// Says whether the medium can be worked on; TEST UNIT READY repeats it, so path checkers see a backend that is gone.
+    pub fn set_ready(&self, ready: bool) {
+        let mut state = self.state();
+        if state.not_ready == ready {
+            state.not_ready = !ready;
+            self.changed(&state);
+        }
+    }
+
+    /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where.
+    pub fn fault(&self, fault: MediumFault, lba: u64) -> Outcome {
+        let at = |key, asc_ascq| Sense { information: Some(lba), ..Sense::new(key, asc_ascq) };
+        let sense = match fault {
+            MediumFault::OutOfSpace => Sense::new(key::DATA_PROTECT, asc::SPACE_ALLOCATION_FAILED_WRITE_PROTECT),
+            MediumFault::Read => at(key::MEDIUM_ERROR, asc::UNRECOVERED_READ_ERROR),
+            MediumFault::Write => at(key::MEDIUM_ERROR, asc::WRITE_ERROR),
+            MediumFault::NotReady => not_ready(),
+            MediumFault::Protected => Sense::new(key::DATA_PROTECT, asc::WRITE_PROTECTED),
+            MediumFault::Unsupported => Sense::new(key::ILLEGAL_REQUEST, asc::INVALID_FIELD_IN_CDB),
+            MediumFault::Internal(_) => Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE),
+        };
+        self.formatted(Outcome { status: status::CHECK_CONDITION, sense: Some(sense) })
+    }
+
+    /// MISCOMPARE in the sense format of this logical unit; `offset` of the first byte that differs, in bytes.
+    pub fn miscompare(&self, offset: u64) -> Outcome {
+        self.formatted(Outcome::miscompare(offset))
+    }
+}
+
+/// A fixed disk whose medium is gone: nothing that a host does brings it back.
+fn not_ready() -> Sense {
+    Sense::new(key::NOT_READY, asc::LOGICAL_UNIT_NOT_READY_MANUAL_INTERVENTION_REQUIRED)
+}

@@ -1,0 +1,158 @@
+//! Vital product data pages (SPC-4 clause 7.8, SBC-3 clause 6.6).
+
+use super::inquiry;
+use super::plan::{Outcome, Reply};
+use super::unit::LuParams;
+use super::write_same::max_write_same_blocks;
+use crate::limits;
+
+/// The pages there are, ascending: exactly what page 00h lists.
+const PAGES: [u8; 7] = [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2];
+
+/// Writes a page, or refuses a page code that does not exist.
+pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(), Outcome> {
+    begin(reply, inquiry::DIRECT_ACCESS, page);
+    match page {
+        0x00 => reply.put(&PAGES),
+        0x80 => reply.put(params.serial.as_bytes()),
+        0x83 => device_identification(reply, params),
+        0x86 => extended_inquiry(reply, params),
+        0xb0 => block_limits(reply, params),
+        0xb1 => block_device_characteristics(reply, params),
+        0xb2 => logical_block_provisioning(reply, params),
+        _ => return Err(Outcome::invalid_cdb_field(2, 7)),
+    }
+    reply.patch_u16(2, 4);
+    Ok(())
+}
+
+/// The only page of a LUN without a direct access device: the list of pages.
+pub(super) fn page_of_nothing(reply: &mut Reply, page: u8, peripheral: u8) -> Result<(), Outcome> {
+    if page != 0x00 {
+        return Err(Outcome::invalid_cdb_field(2, 7));
+    }
+    begin(reply, peripheral, page);
+    reply.put(&[0x00]);
+    reply.patch_u16(2, 4);
+    Ok(())
+}
+
+fn begin(reply: &mut Reply, peripheral: u8, page: u8) {
+    reply.put(&[peripheral, page, 0, 0]);
+}
+
+/// Who a designator names (SPC-4 table 603).
+mod association {
+    pub const LOGICAL_UNIT: u8 = 0x00;
+    pub const TARGET_PORT: u8 = 0x10;
+    pub const TARGET_DEVICE: u8 = 0x20;
+}
+
+/// Page 83h: what multipath software puts paths together by.
+fn device_identification(reply: &mut Reply, params: &LuParams) {
+    const BINARY: u8 = 0x1;
+    const ASCII: u8 = 0x2;
+    const UTF_8: u8 = 0x3;
+    const T10_VENDOR: u8 = 0x1;
+    const NAA: u8 = 0x3;
+    const RELATIVE_PORT: u8 = 0x4;
+    const PORT_GROUP: u8 = 0x5;
+    const NAME_STRING: u8 = 0x8;
+    designator(reply, BINARY, association::LOGICAL_UNIT | NAA, &params.naa);
+    let serial = params.serial.as_bytes();
+    let vendor_id: Vec<u8> = inquiry::VENDOR.iter().chain(serial).copied().take(252).collect();
+    designator(reply, ASCII, association::LOGICAL_UNIT | T10_VENDOR, &vendor_id);
+    let port = format!("{},t,0x{:04x}", params.target_name, params.portal_group);
+    designator(reply, UTF_8, association::TARGET_PORT | NAME_STRING, &name_string(&port));
+    designator(reply, BINARY, association::TARGET_PORT | RELATIVE_PORT, &low_half(params.relative_port));
+    designator(reply, BINARY, association::TARGET_PORT | PORT_GROUP, &low_half(params.portal_group));
+    designator(reply, UTF_8, association::TARGET_DEVICE | NAME_STRING, &name_string(&params.target_name));
+}
+
+/// One designation descriptor. PIV and the protocol (iSCSI) go with ports and devices.
+fn designator(reply: &mut Reply, code_set: u8, association_and_type: u8, bytes: &[u8]) {
+    const PIV: u8 = 0x80;
+    const ISCSI: u8 = 0x50;
+    let of_unit = association_and_type & 0x30 == association::LOGICAL_UNIT;
+    let (protocol, piv) = if of_unit { (0, 0) } else { (ISCSI, PIV) };
+    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+    reply.put(&[protocol | code_set, piv | association_and_type, 0, len]);
+    reply.put(bytes.get(..usize::from(len)).unwrap_or(bytes));
+}
+
+/// A SCSI name string: NUL at its end, and padded with NULs to a multiple of four (SPC-4 clause 7.8.6.11).
+fn name_string(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.truncate(251);
+    bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
+    bytes
+}
+
+fn low_half(value: u16) -> [u8; 4] {
+    let [high, low] = value.to_be_bytes();
+    [0, 0, high, low]
+}
+
+/// Page 86h: simple task attributes, and whether there is a volatile cache.
+fn extended_inquiry(reply: &mut Reply, params: &LuParams) {
+    const SIMPSUP: u8 = 0x01;
+    const V_SUP: u8 = 0x01;
+    reply.put(&[0, SIMPSUP, if params.volatile_cache { V_SUP } else { 0 }]);
+    reply.data.resize(64, 0);
+}
+
+/// Page B0h. UNMAP fields are zero where there is no UNMAP.
+fn block_limits(reply: &mut Reply, params: &LuParams) {
+    const WSNZ: u8 = 0x01;
+    const UGAVALID: u32 = 1 << 31;
+    let block_bytes = params.block_bytes.max(1);
+    let physical_blocks = (params.physical_block_bytes / block_bytes).max(1);
+    let max_blocks = u32::try_from(limits::MAX_TRANSFER_BYTES / u64::from(block_bytes)).unwrap_or(u32::MAX);
+    let optimal_blocks =
+        (limits::OPTIMAL_TRANSFER_BYTES / block_bytes).next_multiple_of(physical_blocks).min(max_blocks);
+    reply.put(&[WSNZ, limits::COMPARE_AND_WRITE_BLOCKS]);
+    reply.put(&u16::try_from(physical_blocks).unwrap_or(u16::MAX).to_be_bytes());
+    reply.put(&max_blocks.to_be_bytes());
+    reply.put(&optimal_blocks.to_be_bytes());
+    reply.put(&[0; 4]);
+    if params.thin {
+        let granularity = unmap_granularity(params);
+        reply.put(&limits::MAX_UNMAP_BLOCKS.to_be_bytes());
+        reply.put(&(limits::UNMAP_DESCRIPTORS as u32).to_be_bytes());
+        reply.put(&granularity.to_be_bytes());
+        reply.put(&(UGAVALID | params.unmap_alignment_blocks % granularity).to_be_bytes());
+    } else {
+        reply.put(&[0; 16]);
+    }
+    reply.put(&max_write_same_blocks(block_bytes).to_be_bytes());
+    reply.data.resize(64, 0);
+}
+
+/// OPTIMAL UNMAP GRANULARITY in blocks: at least one physical block, at most 1 MiB.
+fn unmap_granularity(params: &LuParams) -> u32 {
+    let block_bytes = params.block_bytes.max(1);
+    let least = (params.physical_block_bytes / block_bytes).max(1);
+    let most = (limits::MAX_UNMAP_GRANULARITY_BYTES / block_bytes).max(least);
+    params.unmap_granularity_blocks.clamp(least, most)
+}
+
+/// Page B1h: MEDIUM ROTATION RATE 1 is "does not rotate", 0 "not reported".
+fn block_device_characteristics(reply: &mut Reply, params: &LuParams) {
+    let rate: u16 = if params.rotational { 0 } else { 1 };
+    reply.put(&rate.to_be_bytes());
+    reply.data.resize(64, 0);
+}
+
+/// Page B2h. LBPRZ: unmapped blocks read as zeroes.
+fn logical_block_provisioning(reply: &mut Reply, params: &LuParams) {
+    const LBPU: u8 = 0x80;
+    const LBPWS: u8 = 0x40;
+    const LBPWS10: u8 = 0x20;
+    const LBPRZ: u8 = 0x04;
+    const THIN: u8 = 0x02;
+    if params.thin {
+        reply.put(&[0, LBPU | LBPWS | LBPWS10 | LBPRZ, THIN, 0]);
+    } else {
+        reply.put(&[0; 4]);
+    }
+}

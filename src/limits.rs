@@ -6,6 +6,9 @@ pub const MAX_CONTROL_DATA_BYTES: usize = 8192;
 /// Bytes of text that one negotiation may add up to over PDUs with the C bit (RFC 7143 section 6.2 asks for 8192;
 /// 64 KiB during the security stage).
 pub const MAX_TEXT_BYTES: usize = 65_536;
+/// Bytes of our own text in one turn of a login or text negotiation: the answer to SendTargets is the longest (about
+/// 8000 targets at one address).
+pub const MAX_TEXT_ANSWER_BYTES: usize = 1 << 20;
 /// Request/response exchanges of one login or text negotiation.
 pub const MAX_TEXT_EXCHANGES: u32 = 64;
 /// MaxRecvDataSegmentLength that we declare: a 256 KiB write arrives as one PDU.

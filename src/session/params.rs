@@ -3,6 +3,16 @@
 //! Text is parsed once, at login (`login::negotiate`); from then on only these typed values exist. Lengths are bytes
 //! and are named by their receiver.
 
+/// What a session is for (RFC 7143 sections 4.3 and 13.21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SessionKind {
+    /// SCSI commands.
+    #[default]
+    Normal,
+    /// SendTargets and Logout only.
+    Discovery,
+}
+
 /// What chapter 13 of RFC 7143 left both sides agreed upon, for one session and (digests, segment lengths) one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
@@ -74,6 +84,24 @@ impl Default for Params {
             error_recovery_level: 0,
             task_reporting: TaskReporting::Rfc3720,
             protocol_level: 1,
+        }
+    }
+}
+
+impl Params {
+    /// These, negotiated by a connection that joins or reinstates, with what `session` agreed upon for all its
+    /// connections: only the digests and the segment lengths are a connection's own (scope CO in RFC 7143 chapter 13).
+    #[must_use]
+    pub fn joined_to(self, session: &Params) -> Params {
+        //= RFC 7143 section 13
+        //# Some session-specific parameters MUST only be carried on the leading
+        //# connection and cannot be changed after the leading connection login
+        Params {
+            header_digest: self.header_digest,
+            data_digest: self.data_digest,
+            initiator_max_recv_bytes: self.initiator_max_recv_bytes,
+            target_max_recv_bytes: self.target_max_recv_bytes,
+            ..*session
         }
     }
 }

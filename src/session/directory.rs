@@ -1,0 +1,191 @@
+//! Who may see which target, at which address, after proving what: the questions that login and SendTargets ask.
+//!
+//! [`Directory`] is the seam: login and discovery know no configuration. [`SnapshotDirectory`] answers from a
+//! [`Snapshot`]: every target is found at every portal, by every initiator, without authentication, until the
+//! configuration says otherwise.
+//!
+//! Invariant: what `targets` shows an initiator is what `find` lets it log in to.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::login::chap::Credentials;
+use crate::model::{IscsiName, Portal, Snapshot};
+
+#[cfg(test)]
+mod tests;
+
+/// Answers the questions of login and discovery.
+pub trait Directory {
+    /// The target `name` as the initiator may log in to it here.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn find(
+        &self,
+        name: &IscsiName,
+        initiator: &IscsiName,
+        portal: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<TargetRef, NoTarget>;
+
+    /// What the initiator must prove before it gets at `target`, or, with `None`, at discovery.
+    fn auth(
+        &self,
+        target: Option<&TargetRef>,
+        initiator: &IscsiName,
+        portal: SocketAddr,
+        peer: SocketAddr,
+    ) -> AuthPolicy;
+
+    /// Calls `each` for every target that the initiator may log in to, with all its addresses and their portal group
+    /// tags (RFC 7143 appendix C).
+    fn targets(&self, initiator: &IscsiName, portal: SocketAddr, peer: SocketAddr, each: &mut TargetVisitor<'_>);
+
+    /// Tag of the portal group that `portal`, the local address of a connection, belongs to.
+    fn portal_group(&self, portal: SocketAddr) -> u16;
+}
+
+/// Takes one target with its addresses and their portal group tags.
+pub type TargetVisitor<'v> = dyn FnMut(&IscsiName, &[(SocketAddr, u16)]) + 'v;
+
+/// A target as found by a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRef {
+    /// Index among the targets of the configuration.
+    pub index: usize,
+    /// Its name.
+    pub name: IscsiName,
+    /// Tag of the portal group that serves this login (RFC 7143 section 13.9).
+    pub portal_group: u16,
+    /// TargetAlias (RFC 7143 section 13.6).
+    pub alias: Option<Arc<str>>,
+}
+
+/// Why an initiator gets no target (RFC 7143 section 11.13.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoTarget {
+    /// 0203.
+    #[error("there is no such target at this address")]
+    NotFound,
+    /// 0202.
+    #[error("the initiator is not allowed access to the target")]
+    Forbidden,
+    /// 0204.
+    #[error("the target has been removed")]
+    Removed,
+}
+
+/// What an initiator must prove.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AuthPolicy {
+    /// Nothing: AuthMethod=None.
+    Open,
+    /// That it knows a secret: AuthMethod=CHAP.
+    Chap(Arc<Credentials>),
+}
+
+/// Without the secrets.
+impl fmt::Debug for AuthPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AuthPolicy::Open => "Open",
+            AuthPolicy::Chap(_) => "Chap",
+        })
+    }
+}
+
+/// The directory that a configuration amounts to.
+#[derive(Debug, Clone)]
+pub struct SnapshotDirectory {
+    snapshot: Arc<Snapshot>,
+}
+
+impl SnapshotDirectory {
+    /// Over this configuration.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot }
+    }
+
+    /// The portal that a connection to the local address `local` came in through: the one that listens on exactly this
+    /// address before one that listens on all addresses of its family, or of both (`[::]` takes IPv4 too).
+    fn portal(&self, local: SocketAddr) -> Option<&Portal> {
+        let local = canonical(local);
+        let rank = |listen: SocketAddr| match listen.ip() {
+            _ if listen.port() != local.port() => None,
+            ip if ip == local.ip() => Some(0),
+            ip if ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4() => Some(1),
+            IpAddr::V6(ip) if ip.is_unspecified() => Some(2),
+            _ => None,
+        };
+        { self.snapshot.portals.iter() }
+            .filter_map(|portal| rank(canonical(portal.listen)).map(|rank| (rank, portal)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, portal)| portal)
+    }
+
+    /// Every address of every portal, as an initiator connected to `local` is to be told.
+    fn addresses(&self, local: SocketAddr) -> Vec<(SocketAddr, u16)> {
+        let mut found: Vec<(SocketAddr, u16)> = Vec::with_capacity(self.snapshot.portals.len());
+        for portal in &self.snapshot.portals {
+            let address = portal.advertise.or_else(|| reachable(canonical(portal.listen), canonical(local)));
+            let Some(address) = address.map(|address| (address, portal.group_tag)) else { continue };
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        found
+    }
+}
+
+/// An IPv4 address that came mapped into IPv6, as IPv4; without scope and flow.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Where an initiator that is connected to `local` reaches a portal that listens on `listen`. "All addresses" is no place
+/// to connect to: it is told the one that it came in through, unless that is of a family which is not listened to.
+fn reachable(listen: SocketAddr, local: SocketAddr) -> Option<SocketAddr> {
+    match listen.ip() {
+        ip if !ip.is_unspecified() => Some(listen),
+        IpAddr::V4(_) if local.is_ipv6() => None,
+        _ => Some(SocketAddr::new(local.ip(), listen.port())),
+    }
+}
+
+impl Directory for SnapshotDirectory {
+    fn find(
+        &self,
+        name: &IscsiName,
+        _initiator: &IscsiName,
+        portal: SocketAddr,
+        _peer: SocketAddr,
+    ) -> Result<TargetRef, NoTarget> {
+        let targets = self.snapshot.targets.iter().enumerate();
+        let (index, target) = { targets }.find(|(_, target)| target.name == *name).ok_or(NoTarget::NotFound)?;
+        Ok(TargetRef {
+            index,
+            name: target.name.clone(),
+            portal_group: self.portal_group(portal),
+            alias: target.alias.as_deref().map(Arc::from),
+        })
+    }
+
+    fn auth(&self, _: Option<&TargetRef>, _: &IscsiName, _: SocketAddr, _: SocketAddr) -> AuthPolicy {
+        AuthPolicy::Open
+    }
+
+    fn targets(&self, _: &IscsiName, portal: SocketAddr, _: SocketAddr, each: &mut TargetVisitor<'_>) {
+        let addresses = self.addresses(portal);
+        for target in &self.snapshot.targets {
+            each(&target.name, &addresses);
+        }
+    }
+
+    fn portal_group(&self, portal: SocketAddr) -> u16 {
+        /// What a portal that is not in the configuration (a socket handed over, a test's) counts as.
+        const DEFAULT_GROUP: u16 = 1;
+        self.portal(portal).map_or(DEFAULT_GROUP, |portal| portal.group_tag)
+    }
+}

@@ -1,0 +1,519 @@
+//! The login phase of one connection (RFC 7143 sections 6.3 and 11.12, 11.13), sans-I/O.
+//!
+//! [`Login::request`] takes one Login Request and says what to do: [`Step::Answer`] it and wait for the next, send the
+//! answer of [`Step::Refuse`] and close, or place the connection of [`Step::Done`] in a session. What the target knows is
+//! asked of a [`Directory`]; nothing here knows other sessions, so whether a TSIH exists is checked by who places the
+//! connection, who can still refuse ([`LoginDone::refuse`]).
+//!
+//! Parts: [`keys`] (the table of keys), [`negotiate`] (operational stage), [`security`] and [`chap`] (security stage),
+//! [`ltds`] (text over several PDUs), [`fault`] (why a login is refused).
+//!
+//! Invariants: text, exchanges and time are bounded by `limits`; after a refusal or the final answer every request is
+//! refused; full feature phase is never reached before the directory's policy is satisfied.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::model::{InitiatorPort, IscsiName};
+use crate::session::directory::{Directory, TargetRef};
+use crate::session::params::{Params, SessionKind};
+use crate::wire::stage::{FULL_FEATURE_PHASE, LOGIN_OPERATIONAL_NEGOTIATION, SECURITY_NEGOTIATION};
+use crate::wire::{Cid, CmdSn, Isid, LoginRequest, LoginResponse, LoginStatus, StatSn, Tsih};
+
+pub mod chap;
+pub mod fault;
+mod identity;
+pub mod keys;
+pub mod ltds;
+pub mod negotiate;
+pub mod security;
+#[cfg(test)]
+mod tests;
+
+pub use fault::LoginFault;
+use identity::Identity;
+use ltds::{Inbound, Outbound, put};
+use negotiate::{Negotiation, NegotiationFault, Offer, Phase};
+use security::Security;
+
+/// The version of iSCSI that this is (RFC 7143 section 11.12.4).
+const VERSION: u8 = 0;
+/// StatSN of the first response of a connection.
+const FIRST_STAT_SN: StatSn = StatSn(1);
+
+/// What a login asks of its surroundings.
+pub struct LoginEnv<'a> {
+    /// Who may have which target.
+    pub directory: &'a dyn Directory,
+    /// The local address that the peer is connected to.
+    pub portal: SocketAddr,
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Fills a buffer with random bytes that nobody can guess.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+    /// What is offered in operational negotiation.
+    pub offer: &'a Offer,
+}
+
+/// A Login Response to be sent, its data segment in `text`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginAnswer {
+    /// The header; its DataSegmentLength is set.
+    pub response: LoginResponse,
+    /// The data segment, without padding: at most 8192 bytes.
+    pub text: Vec<u8>,
+}
+
+/// What a Login Request leads to.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this and wait for the next Login Request.
+    Answer(LoginAnswer),
+    /// Send this and close the connection.
+    Refuse {
+        /// The Login Response with a status that is not success.
+        answer: LoginAnswer,
+        /// For the operator.
+        reason: LoginFault,
+    },
+    /// The login is complete: place the connection, then send its final answer.
+    Done(Box<LoginDone>),
+}
+
+/// A completed login.
+#[derive(Debug, Clone)]
+pub struct LoginDone {
+    /// What the session is for.
+    pub kind: SessionKind,
+    /// Who logged in.
+    pub initiator: InitiatorPort,
+    /// InitiatorAlias, for display only.
+    pub initiator_alias: Option<String>,
+    /// The target; `None` in an unnamed discovery session.
+    pub target: Option<TargetRef>,
+    /// Tag of the portal group that the login came in through.
+    pub portal_group: u16,
+    /// As requested: 0 for a new session (or the reinstatement of one), else the session to join.
+    pub tsih: Tsih,
+    /// The connection.
+    pub cid: Cid,
+    /// What was negotiated. For a connection that joins: see [`Params::joined_to`].
+    pub params: Params,
+    /// CHAP_N that was proved; `None` without authentication. All connections of a session should have the same
+    /// (RFC 7143 section 9.2).
+    pub identity: Option<Arc<str>>,
+    /// The final response. Whoever places the connection fills in TSIH, and ExpCmdSN and MaxCmdSN of a session that
+    /// is joined.
+    pub answer: LoginAnswer,
+    /// StatSN of the next response on the connection.
+    pub next_stat_sn: StatSn,
+    /// CmdSN of the login: for a new session its first ExpCmdSN.
+    pub cmd_sn: CmdSn,
+}
+
+impl LoginDone {
+    /// The answer when the connection cannot be placed; the connection is then to be closed.
+    #[must_use]
+    pub fn refuse(self, status: LoginStatus) -> LoginAnswer {
+        let response = LoginResponse { tsih: self.tsih, ..self.answer.response };
+        refusal(response, status, Vec::new())
+    }
+}
+
+/// Turns a response into a Login reject.
+fn refusal(response: LoginResponse, status: LoginStatus, text: Vec<u8>) -> LoginAnswer {
+    //= RFC 7143 section 6.3.1
+    //# The T bit, the CSG field,
+    //# and the NSG field are reserved.
+    let response = LoginResponse {
+        transit: false,
+        cont: false,
+        csg: 0,
+        nsg: 0,
+        status,
+        data_segment_len: text.len() as u32,
+        ..response
+    };
+    LoginAnswer { response, text }
+}
+
+/// What the first Login Request fixed for all of them.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    isid: Isid,
+    tsih: Tsih,
+    cid: Cid,
+    cmd_sn: CmdSn,
+}
+
+/// Who wants what: known once the first turn of the initiator is complete.
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    target: Option<TargetRef>,
+    portal_group: u16,
+    security: Security,
+    negotiation: Negotiation,
+}
+
+/// The login of one connection.
+#[derive(Debug)]
+pub struct Login {
+    started_ms: u64,
+    first: Option<First>,
+    known: Option<Known>,
+    /// The stage that the login is in.
+    stage: u8,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// We have nothing more to negotiate in this stage.
+    ready: bool,
+    exchanges: u32,
+    stat_sn: StatSn,
+    /// Refused or done.
+    over: bool,
+}
+
+impl Login {
+    /// A connection accepted at `now_ms`.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            started_ms: now_ms,
+            first: None,
+            known: None,
+            stage: SECURITY_NEGOTIATION,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            ready: false,
+            exchanges: 0,
+            stat_sn: FIRST_STAT_SN,
+            over: false,
+        }
+    }
+
+    /// When the login must be complete, in the clock of `new`, milliseconds.
+    pub fn deadline_ms(&self) -> u64 {
+        self.started_ms.saturating_add(limits::LOGIN_TIMEOUT_MS)
+    }
+
+    /// InitiatorName, as soon as it is known. For logs.
+    pub fn peer_named(&self) -> Option<&str> {
+        self.known.as_ref().map(|known| known.identity.initiator.as_str())
+    }
+
+    /// Takes one Login Request with its data segment.
+    pub fn request(&mut self, request: &LoginRequest, data: &[u8], env: &mut LoginEnv<'_>) -> Step {
+        let mut answer = Vec::new();
+        match self.advance(request, data, env, &mut answer) {
+            Ok(step) => step,
+            Err(reason) => {
+                self.over = true;
+                // What was negotiated in this turn is void; an explicit Reject is not.
+                let text = if answer.ends_with(b"=Reject\0") { last_pair(&answer) } else { Vec::new() };
+                let response = self.header(request, LoginStatus::SUCCESS);
+                Step::Refuse { answer: refusal(response, reason.status(), text), reason }
+            }
+        }
+    }
+
+    /// The answer to a PDU that is no Login Request; the connection is then to be closed.
+    pub fn not_a_login(&mut self, bhs: &crate::wire::Bhs) -> Step {
+        //= RFC 7143 section 11.13.5
+        //# If the Status-Class is not 0, the initiator and target MUST close the
+        //# TCP connection.
+        self.over = true;
+        let reason = LoginFault::NotALogin;
+        let first = self.first.unwrap_or(First { isid: Isid([0; 6]), tsih: Tsih(0), cid: Cid(0), cmd_sn: CmdSn(0) });
+        let response = LoginResponse {
+            transit: false,
+            cont: false,
+            csg: 0,
+            nsg: 0,
+            version_max: VERSION,
+            version_active: VERSION,
+            data_segment_len: 0,
+            isid: first.isid,
+            tsih: first.tsih,
+            itt: crate::wire::bhs::itt(bhs),
+            stat_sn: self.stat_sn,
+            exp_cmd_sn: first.cmd_sn,
+            max_cmd_sn: first.cmd_sn,
+            status: LoginStatus::SUCCESS,
+        };
+        Step::Refuse { answer: refusal(response, reason.status(), Vec::new()), reason }
+    }
+
+    fn advance(
+        &mut self,
+        request: &LoginRequest,
+        data: &[u8],
+        env: &mut LoginEnv<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<Step, LoginFault> {
+        self.check(request, data)?;
+        if self.outbound.is_pending() {
+            //= RFC 7143 section 6.2
+            //# An initiator receiving a Text or Login
+            //# Response with the C bit set to 1 MUST answer with a Text or Login
+            //# Request with no data segment (DataSegmentLength 0).
+            if request.cont || !data.is_empty() {
+                return Err(LoginFault::OutOfTurn);
+            }
+            return Ok(self.reply(request));
+        }
+        self.inbound.push(data)?;
+        if request.cont {
+            //= RFC 7143 section 6.2
+            //# A target receiving a Text or Login Request with the C bit set to 1
+            //# MUST answer with a Text or Login Response with no data segment
+            //# (DataSegmentLength 0).
+            self.ready = false;
+            return Ok(self.reply(request));
+        }
+        let text = self.inbound.take();
+        self.turn(&text, request, env, answer)?;
+        self.outbound.start(std::mem::take(answer))?;
+        Ok(self.reply(request))
+    }
+
+    /// Checks everything about a request but its text.
+    fn check(&mut self, request: &LoginRequest, data: &[u8]) -> Result<(), LoginFault> {
+        if self.over {
+            return Err(LoginFault::Over);
+        }
+        //= RFC 7143 section 6.3
+        //# The default MaxRecvDataSegmentLength is used during login.
+        if data.len() > limits::MAX_CONTROL_DATA_BYTES {
+            return Err(LoginFault::DataSegment);
+        }
+        self.exchanges += 1;
+        if self.exchanges > limits::MAX_TEXT_EXCHANGES {
+            return Err(LoginFault::TooManyExchanges);
+        }
+        //= RFC 7143 section 6.2
+        //# As negotiation text may span PDU
+        //# boundaries, a Text or Login Request or a Text or Login Response PDU
+        //# that has the C bit set to 1 MUST NOT have the F bit or T bit set
+        //# to 1.
+        if request.transit && request.cont {
+            return Err(LoginFault::TransitAndContinue);
+        }
+        match self.first {
+            None => self.check_first(request)?,
+            Some(first) => {
+                //= RFC 7143 section 11.12.6
+                //# All Login Requests within a Login Phase MUST carry the same TSIH.
+                //
+                //= RFC 7143 section 11.12.7
+                //# All Login Requests within the Login Phase MUST carry the same CID.
+                if (request.isid, request.tsih, request.cid) != (first.isid, first.tsih, first.cid) {
+                    return Err(LoginFault::Changed);
+                }
+            }
+        }
+        if request.csg != self.stage {
+            return Err(LoginFault::CurrentStage { csg: request.csg });
+        }
+        //= RFC 7143 section 11.12.3
+        //# The Next
+        //# Stage value is only valid when the T bit is 1; otherwise, it is
+        //# reserved.
+        let onward = request.nsg > request.csg && request.nsg != 2;
+        if request.transit && !onward {
+            return Err(LoginFault::NextStage { csg: request.csg, nsg: request.nsg });
+        }
+        Ok(())
+    }
+
+    fn check_first(&mut self, request: &LoginRequest) -> Result<(), LoginFault> {
+        //= RFC 7143 section 11.12.4.1
+        //# The target MUST use the value presented with the first Login Request.
+        if request.version_min > VERSION {
+            return Err(LoginFault::Version { min: request.version_min, max: request.version_max });
+        }
+        if !matches!(request.csg, SECURITY_NEGOTIATION | LOGIN_OPERATIONAL_NEGOTIATION) {
+            return Err(LoginFault::CurrentStage { csg: request.csg });
+        }
+        self.stage = request.csg;
+        self.first = Some(First { isid: request.isid, tsih: request.tsih, cid: request.cid, cmd_sn: request.cmd_sn });
+        Ok(())
+    }
+
+    /// Takes the complete text of one turn.
+    fn turn(
+        &mut self,
+        text: &[u8],
+        request: &LoginRequest,
+        env: &mut LoginEnv<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), LoginFault> {
+        if let Some(known) = &mut self.known {
+            known.identity.later(text, self.stage)?;
+        }
+        let known = match &mut self.known {
+            Some(known) => known,
+            none => none.insert(Known::introduce(text, request, self.stage, env, answer)?),
+        };
+        self.ready = if self.stage == SECURITY_NEGOTIATION {
+            known.security.turn(text, request.transit, answer)?;
+            known.security.is_satisfied()
+        } else {
+            known.negotiation.turn(text, env.offer, answer)?;
+            known.negotiation.declare(env.offer, answer);
+            request.transit && known.negotiation.conclude(answer)?
+        };
+        Ok(())
+    }
+
+    /// The response to a request that was in order, with the next part of our text.
+    fn reply(&mut self, request: &LoginRequest) -> Step {
+        let text = self.outbound.part(limits::MAX_CONTROL_DATA_BYTES).to_vec();
+        let mut response = self.header(request, LoginStatus::SUCCESS);
+        response.data_segment_len = text.len() as u32;
+        //= RFC 7143 section 11.13.7
+        //# A Login Response with
+        //# the C bit set to 1 MUST have the T bit set to 0.
+        response.cont = self.outbound.is_pending();
+        //= RFC 7143 section 11.13.6
+        //# If the Status-Class is 0, the T bit MUST NOT be set to 1 if the T bit
+        //# in the request was set to 0.
+        response.transit = request.transit && self.ready && !response.cont;
+        response.csg = self.stage;
+        self.stat_sn = self.stat_sn.next();
+        if response.transit {
+            //= RFC 7143 section 6.3
+            //# The selected NSG MUST NOT exceed the
+            //# value stated by the initiator.
+            response.nsg = request.nsg;
+            self.stage = request.nsg;
+            self.ready = false;
+        }
+        let answer = LoginAnswer { response, text };
+        match (&self.known, self.first) {
+            (Some(known), Some(first)) if self.stage == FULL_FEATURE_PHASE => {
+                self.over = true;
+                Step::Done(Box::new(known.done(first, answer, self.stat_sn)))
+            }
+            _ => Step::Answer(answer),
+        }
+    }
+
+    /// A response header without flags and text.
+    fn header(&self, request: &LoginRequest, status: LoginStatus) -> LoginResponse {
+        let cmd_sn = self.first.map_or(request.cmd_sn, |first| first.cmd_sn);
+        //= RFC 7143 section 4.2.2.1
+        //# If the PDU MaxCmdSN is less than the PDU ExpCmdSN - 1 (in a
+        //# Serial Number Arithmetic sense), they are both ignored.
+        //
+        // Which is what is wanted of them while the session that is joined is not known.
+        let window = if request.tsih == Tsih(0) { limits::COMMAND_WINDOW.wrapping_sub(1) } else { u32::MAX - 1 };
+        LoginResponse {
+            transit: false,
+            cont: false,
+            csg: 0,
+            nsg: 0,
+            version_max: VERSION,
+            version_active: VERSION,
+            data_segment_len: 0,
+            isid: request.isid,
+            tsih: request.tsih,
+            itt: request.itt,
+            stat_sn: self.stat_sn,
+            exp_cmd_sn: cmd_sn,
+            max_cmd_sn: cmd_sn.add(window),
+            status,
+        }
+    }
+}
+
+/// The last pair of a text.
+fn last_pair(text: &[u8]) -> Vec<u8> {
+    let inner = text.strip_suffix(b"\0").unwrap_or(text);
+    let start = inner.iter().rposition(|&b| b == 0).map_or(0, |at| at + 1);
+    text.get(start..).unwrap_or_default().to_vec()
+}
+
+impl Known {
+    /// Reads who the initiator is and what it wants from its first turn, and whether it may have it.
+    fn introduce(
+        text: &[u8],
+        request: &LoginRequest,
+        stage: u8,
+        env: &mut LoginEnv<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<Self, LoginFault> {
+        let identity = Identity::read(text, stage)?;
+        let leading = request.tsih == Tsih(0);
+        if identity.kind == SessionKind::Discovery && !leading {
+            return Err(LoginFault::DiscoveryJoin);
+        }
+        let initiator: &IscsiName = &identity.initiator;
+        let target = match &identity.target {
+            Some(name) => {
+                Some({ env.directory.find(name, initiator, env.portal, env.peer) }.map_err(LoginFault::NoTarget)?)
+            }
+            None => None,
+        };
+        let policy = env.directory.auth(target.as_ref(), initiator, env.portal, env.peer);
+        let security = Security::new(policy);
+        //= RFC 7143 section 6.3.1
+        //# If the initiator decides to forego the SecurityNegotiation stage, it
+        //# issues the Login with the CSG set to LoginOperationalNegotiation, and
+        //# the target may reply with a Login Response that indicates that it is
+        //# unwilling to accept the connection (see Section 11.13) without
+        //# SecurityNegotiation and will terminate the connection with a response
+        //# of Authentication failure (see Section 11.13.5).
+        if stage != SECURITY_NEGOTIATION && !security.is_satisfied() {
+            return Err(LoginFault::AuthenticationRequired);
+        }
+        //= RFC 7143 section 6.3.1
+        //# During the Login Phase, the iSCSI target MUST return the
+        //# TargetPortalGroupTag key with the first Login Response PDU with which
+        //# it is allowed to do so (i.e., the first Login Response issued after
+        //# the first Login Request with the C bit set to 0) for all session
+        //# types.
+        let portal_group = match &target {
+            Some(target) => target.portal_group,
+            None => env.directory.portal_group(env.portal),
+        };
+        put(answer, "TargetPortalGroupTag", &portal_group.to_string());
+        //= RFC 7143 section 13.6
+        //# If a target has been configured with a human-readable name or
+        //# description, this name SHOULD be communicated to the initiator during
+        //# a Login Response PDU if SessionType=Normal (see Section 13.21).
+        let alias = target.as_ref().and_then(|target| target.alias.as_deref());
+        if let (Some(alias), SessionKind::Normal) = (alias, identity.kind) {
+            put(answer, "TargetAlias", alias);
+        }
+        let phase = if leading { Phase::LeadingLogin } else { Phase::JoiningLogin };
+        let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
+        Ok(Self { identity, target, portal_group, security, negotiation })
+    }
+
+    fn done(&self, first: First, answer: LoginAnswer, next_stat_sn: StatSn) -> LoginDone {
+        LoginDone {
+            kind: self.identity.kind,
+            initiator: InitiatorPort { name: self.identity.initiator.clone(), isid: first.isid },
+            initiator_alias: self.identity.alias.clone(),
+            target: self.target.clone(),
+            portal_group: self.portal_group,
+            tsih: first.tsih,
+            cid: first.cid,
+            params: self.negotiation.params,
+            identity: self.security.identity(),
+            answer,
+            next_stat_sn,
+            cmd_sn: first.cmd_sn,
+        }
+    }
+}
+
+impl From<NegotiationFault> for LoginFault {
+    fn from(fault: NegotiationFault) -> Self {
+        match fault {
+            NegotiationFault::Text(bad) => LoginFault::Text(bad),
+            NegotiationFault::Key(key, fault) => LoginFault::Key { key, fault },
+        }
+    }
+}

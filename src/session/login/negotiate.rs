@@ -1,0 +1,458 @@
+//! Operational negotiation: settles the keys of [`keys::TABLE`] against what we offer.
+//!
+//! [`Negotiation`] is one negotiation (a login's operational stage, or a Text sequence): values settled so far, and which
+//! keys were seen. [`Offer`] is what this target wants. Nothing takes effect before whoever holds the negotiation takes
+//! its `params`.
+//!
+//! Any-Stage keys (names, SessionType, aliases) are the login's; authentication is `security`'s.
+
+use super::keys::{self, Key, KeyFault, KeySet, KeySpec, Rule, Senders, Usage};
+use super::ltds::{BadPair, pairs, put};
+use crate::limits;
+use crate::session::params::{Params, SessionKind, TaskReporting};
+
+#[cfg(test)]
+mod tests;
+
+/// What this target wants of each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// HeaderDigest values that are accepted.
+    pub header_digest: Digests,
+    /// DataDigest values that are accepted.
+    pub data_digest: Digests,
+    /// MaxConnections.
+    pub max_connections: u16,
+    /// InitialR2T.
+    pub initial_r2t: bool,
+    /// ImmediateData.
+    pub immediate_data: bool,
+    /// MaxRecvDataSegmentLength, bytes: declared, whatever the initiator's is.
+    pub max_recv_bytes: u32,
+    /// MaxBurstLength, bytes.
+    pub max_burst_bytes: u32,
+    /// FirstBurstLength, bytes.
+    pub first_burst_bytes: u32,
+    /// DefaultTime2Wait, seconds.
+    pub time2wait_s: u16,
+    /// DefaultTime2Retain, seconds.
+    pub time2retain_s: u16,
+    /// MaxOutstandingR2T.
+    pub max_outstanding_r2t: u16,
+    /// ErrorRecoveryLevel.
+    pub error_recovery_level: u8,
+    /// TaskReporting: FastAbort is accepted.
+    pub fast_abort: bool,
+    /// iSCSIProtocolLevel.
+    pub protocol_level: u8,
+}
+
+/// Which values of a digest key are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// None.
+    pub none: bool,
+    /// CRC32C.
+    pub crc32c: bool,
+}
+
+impl Digests {
+    const EITHER: Self = Self { none: true, crc32c: true };
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        Self {
+            header_digest: Digests::EITHER,
+            data_digest: Digests::EITHER,
+            max_connections: 1,
+            initial_r2t: false,
+            immediate_data: true,
+            max_recv_bytes: limits::TARGET_MAX_RECV_BYTES,
+            max_burst_bytes: limits::MAX_BURST_BYTES,
+            first_burst_bytes: limits::FIRST_BURST_BYTES,
+            // Nothing survives the connection at ErrorRecoveryLevel 0: nothing to wait for, nothing to retain.
+            time2wait_s: 0,
+            time2retain_s: 0,
+            max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
+            error_recovery_level: 0,
+            fast_abort: false,
+            protocol_level: 1,
+        }
+    }
+}
+
+/// What went wrong in a negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NegotiationFault {
+    /// Not key=value.
+    Text(BadPair),
+    /// A key or its value; the name is empty if the key is not one of RFC 7143.
+    Key(&'static str, KeyFault),
+}
+
+impl From<BadPair> for NegotiationFault {
+    fn from(bad: BadPair) -> Self {
+        NegotiationFault::Text(bad)
+    }
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The operational stage of the leading connection's login.
+    LeadingLogin,
+    /// The operational stage of a login that joins or reinstates a connection.
+    JoiningLogin,
+    /// Full feature phase.
+    FullFeature,
+}
+
+/// One negotiation.
+#[derive(Debug, Clone)]
+pub struct Negotiation {
+    /// The values settled so far.
+    pub params: Params,
+    phase: Phase,
+    kind: SessionKind,
+    seen: KeySet,
+    /// FirstBurstLength as we proposed it, waiting for its answer.
+    proposed_first_burst: bool,
+    declared: bool,
+}
+
+impl Negotiation {
+    /// One that begins at `params`.
+    pub fn new(params: Params, phase: Phase, kind: SessionKind) -> Self {
+        Self { params, phase, kind, seen: KeySet::default(), proposed_first_burst: false, declared: false }
+    }
+
+    /// Settles the keys of one turn and appends the answers. Any-Stage keys are passed over.
+    ///
+    /// # Errors
+    /// The first rule that the initiator broke. The negotiation has failed.
+    pub fn turn(&mut self, text: &[u8], offer: &Offer, answer: &mut Vec<u8>) -> Result<(), NegotiationFault> {
+        //= RFC 7143 section 6.2
+        //# Whenever parameter actions or acceptance are dependent on other
+        //# parameters, the dependency rules and parameter sequence must be
+        //# specified with the parameters.
+        for dependent in [false, true] {
+            for pair in pairs(text) {
+                let (name, value) = pair?;
+                match keys::find(name) {
+                    None if !dependent => not_understood(name, value, answer)?,
+                    Some(spec) if dependent == depends_on_others(spec.key) && !self.is_elsewhere(spec) => self
+                        .settle(spec, value, offer, answer)
+                        .map_err(|fault| NegotiationFault::Key(spec.name, fault))?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Any-Stage keys belong to the login; in full feature phase there is no one else to judge them.
+    fn is_elsewhere(&self, spec: &KeySpec) -> bool {
+        spec.any_stage && spec.usage != Usage::Security && self.phase != Phase::FullFeature
+    }
+
+    /// Settles one key.
+    fn settle(&mut self, spec: &KeySpec, value: &str, offer: &Offer, answer: &mut Vec<u8>) -> Result<(), KeyFault> {
+        self.check_place(spec)?;
+        if spec.senders == Senders::Target {
+            // An initiator that answers one of our declarations so has not read RFC 7143; it does no harm.
+            return if keys::is_answer_word(value) { Ok(()) } else { Err(KeyFault::Sender) };
+        }
+        if spec.key == Key::FirstBurstLength && std::mem::take(&mut self.proposed_first_burst) {
+            return self.answered_first_burst(value);
+        }
+        //= RFC 7143 section 6.3
+        //# An attempt to
+        //# renegotiate/redeclare parameters not specifically allowed MUST be
+        //# detected by the initiator and target.
+        if !self.seen.insert(spec.key) {
+            return Err(KeyFault::Twice);
+        }
+        //= RFC 7143 section 6.2
+        //# The constants "None", "Reject", "Irrelevant", and "NotUnderstood" are
+        //# reserved and MUST ONLY be used as described here.
+        if keys::is_answer_word(value) {
+            return Err(KeyFault::ReservedWord);
+        }
+        //= RFC 7143 section 6.2
+        //# If a specific key is not relevant for the current negotiation, the
+        //# acceptor may answer with the constant "Irrelevant" for all types of
+        //# negotiations.
+        let declared = matches!(spec.rule, Rule::Text | Rule::Number(..));
+        if !declared && self.is_irrelevant(spec) {
+            put(answer, spec.name, "Irrelevant");
+            return Ok(());
+        }
+        match spec.rule {
+            Rule::Text => check_text(value),
+            Rule::Number(min, max) => self.declare_number(spec.key, in_range(value, min, max)?),
+            Rule::List => self.choose(spec.key, value, offer).map(|chosen| put(answer, spec.name, chosen)),
+            Rule::And | Rule::Or => {
+                let theirs = keys::boolean(value)?;
+                let result = self.settle_boolean(spec.key, theirs, offer);
+                put(answer, spec.name, if result { "Yes" } else { "No" });
+                Ok(())
+            }
+            Rule::Minimum(min, max) | Rule::Maximum(min, max) => {
+                let theirs = in_range(value, min, max)?;
+                let result = self.settle_number(spec.key, theirs, offer);
+                put(answer, spec.name, &result.to_string());
+                Ok(())
+            }
+            Rule::Obsolete => {
+                put(answer, spec.name, obsolete(spec.key, value));
+                Ok(())
+            }
+            Rule::Own => Err(KeyFault::Stage),
+        }
+    }
+
+    /// Whether the key may stand in this phase at all.
+    fn check_place(&self, spec: &KeySpec) -> Result<(), KeyFault> {
+        //= RFC 7143 section 6.3
+        //# Sending a key that is not allowed in the current stage is considered
+        //# a protocol error.
+        match (self.phase, spec.usage) {
+            (_, Usage::Security) => Err(KeyFault::Stage),
+            (_, Usage::All) => Ok(()),
+            (Phase::FullFeature, Usage::LeadingOnly | Usage::InitializeOnly) => Err(KeyFault::Stage),
+            (Phase::LeadingLogin | Phase::JoiningLogin, Usage::FullFeatureOnly) => Err(KeyFault::Stage),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_irrelevant(&self, spec: &KeySpec) -> bool {
+        let discovery = self.kind == SessionKind::Discovery && spec.irrelevant_in_discovery;
+        // What the leading connection settled cannot be changed by another one; saying so is kinder than refusing an
+        // initiator that sends the same text on every connection.
+        let settled = self.phase == Phase::JoiningLogin && spec.usage == Usage::LeadingOnly;
+        //= RFC 7143 section 13.14
+        //# Irrelevant when: ( InitialR2T=Yes and ImmediateData=No )
+        let no_first_burst =
+            spec.key == Key::FirstBurstLength && self.params.initial_r2t && !self.params.immediate_data;
+        discovery || settled || no_first_burst
+    }
+
+    fn declare_number(&mut self, key: Key, value: u32) -> Result<(), KeyFault> {
+        if key == Key::MaxRecvDataSegmentLength {
+            //= RFC 7143 section 13.12
+            //# The initiator or target declares the maximum data segment length in
+            //# bytes it can receive in an iSCSI PDU.
+            self.params.initiator_max_recv_bytes = value;
+        }
+        Ok(())
+    }
+
+    /// The first value of a list that is supported.
+    fn choose<'v>(&mut self, key: Key, value: &'v str, offer: &Offer) -> Result<&'v str, KeyFault> {
+        if value.is_empty() {
+            return Err(KeyFault::Malformed);
+        }
+        //= RFC 7143 section 6.2.1
+        //# The responding party MUST respond with the same key and the first
+        //# value that it supports (and is allowed to use for the specific
+        //# originator) selected from the originator list.
+        //
+        //= RFC 7143 section 6.2.1
+        //# If an acceptor does not understand any particular value in a list, it
+        //# MUST ignore it.
+        let mut values = value.split(',');
+        let chosen = match key {
+            Key::HeaderDigest => values.find(|v| offer.header_digest.accepts(v)),
+            Key::DataDigest => values.find(|v| offer.data_digest.accepts(v)),
+            _ => values.find(|v| task_reporting(v, offer).is_some()),
+        };
+        let chosen = chosen.ok_or(KeyFault::NoChoice)?;
+        match key {
+            Key::HeaderDigest => self.params.header_digest = chosen == CRC32C,
+            Key::DataDigest => self.params.data_digest = chosen == CRC32C,
+            _ => self.params.task_reporting = task_reporting(chosen, offer).unwrap_or(TaskReporting::Rfc3720),
+        }
+        Ok(chosen)
+    }
+
+    fn settle_boolean(&mut self, key: Key, theirs: bool, offer: &Offer) -> bool {
+        let params = &mut self.params;
+        let (place, result) = match key {
+            Key::InitialR2T => (&mut params.initial_r2t, theirs || offer.initial_r2t),
+            Key::ImmediateData => (&mut params.immediate_data, theirs && offer.immediate_data),
+            // Both orders are all that we can do.
+            Key::DataPduInOrder => (&mut params.data_pdu_in_order, true),
+            _ => (&mut params.data_sequence_in_order, true),
+        };
+        *place = result;
+        result
+    }
+
+    fn settle_number(&mut self, key: Key, theirs: u32, offer: &Offer) -> u32 {
+        let r2ts_settled = self.seen.contains(Key::MaxOutstandingR2T) && self.params.max_outstanding_r2t > 1;
+        let params = &mut self.params;
+        // Each is at most what we offer, which fits its type.
+        let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+        match key {
+            Key::MaxConnections => {
+                params.max_connections = narrow(theirs.min(offer.max_connections.into()));
+                params.max_connections.into()
+            }
+            Key::MaxBurstLength => {
+                params.max_burst_bytes = theirs.min(offer.max_burst_bytes);
+                params.max_burst_bytes
+            }
+            Key::FirstBurstLength => {
+                //= RFC 7143 section 13.14
+                //# FirstBurstLength MUST NOT exceed MaxBurstLength.
+                params.first_burst_bytes = theirs.min(offer.first_burst_bytes).min(params.max_burst_bytes);
+                params.first_burst_bytes
+            }
+            Key::DefaultTime2Wait => {
+                params.time2wait_s = narrow(theirs.max(offer.time2wait_s.into()));
+                params.time2wait_s.into()
+            }
+            Key::DefaultTime2Retain => {
+                params.time2retain_s = narrow(theirs.min(offer.time2retain_s.into()));
+                params.time2retain_s.into()
+            }
+            Key::MaxOutstandingR2T => {
+                //= RFC 7143 section 13.19
+                //# For this reason, if ErrorRecoveryLevel is
+                //# not 0 and DataSequenceInOrder is set to Yes, then MaxOutstandingR2T
+                //# MUST be set to 1.
+                let one = params.error_recovery_level != 0 && params.data_sequence_in_order;
+                let ours = if one { 1 } else { offer.max_outstanding_r2t };
+                params.max_outstanding_r2t = narrow(theirs.min(ours.into()));
+                params.max_outstanding_r2t.into()
+            }
+            Key::ErrorRecoveryLevel => {
+                //= RFC 7143 section 7.4.1
+                //# When
+                //# such a negotiation attempt is made by the remote side, a compliant
+                //# iSCSI implementation MUST propose a value of 0 (zero) in response.
+                let zero = self.kind == SessionKind::Discovery || r2ts_settled;
+                let ours = if zero { 0 } else { offer.error_recovery_level };
+                params.error_recovery_level = ours.min(u8::try_from(theirs).unwrap_or(u8::MAX));
+                params.error_recovery_level.into()
+            }
+            _ => {
+                params.protocol_level = offer.protocol_level.min(u8::try_from(theirs).unwrap_or(u8::MAX));
+                params.protocol_level.into()
+            }
+        }
+    }
+
+    /// Declares our own values, once: with the first answer in the operational stage.
+    pub fn declare(&mut self, offer: &Offer, answer: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.declared, true) {
+            return;
+        }
+        let bytes = match self.kind {
+            SessionKind::Normal => offer.max_recv_bytes,
+            SessionKind::Discovery => limits::MAX_CONTROL_DATA_BYTES as u32,
+        };
+        put(answer, "MaxRecvDataSegmentLength", &bytes.to_string());
+        self.params.target_max_recv_bytes = bytes;
+    }
+
+    /// The initiator wants to end the negotiation. Whether it can: if not, `answer` proposes what is missing.
+    ///
+    /// # Errors
+    /// The values do not fit to each other, and nothing more can be negotiated.
+    pub fn conclude(&mut self, answer: &mut Vec<u8>) -> Result<bool, NegotiationFault> {
+        //= RFC 7143 section 6.2
+        //# An iSCSI target MUST
+        //# perform integrity checking before the new parameters take effect.
+        let params = &mut self.params;
+        if params.first_burst_bytes <= params.max_burst_bytes || self.phase != Phase::LeadingLogin {
+            return Ok(true);
+        }
+        if params.initial_r2t && !params.immediate_data {
+            params.first_burst_bytes = params.max_burst_bytes;
+            return Ok(true);
+        }
+        if !self.seen.insert(Key::FirstBurstLength) {
+            return Err(NegotiationFault::Key("FirstBurstLength", KeyFault::Integrity));
+        }
+        // The initiator relies on the default, which its MaxBurstLength does not allow.
+        put(answer, "FirstBurstLength", &params.max_burst_bytes.to_string());
+        self.proposed_first_burst = true;
+        Ok(false)
+    }
+
+    /// The answer to our proposal of FirstBurstLength.
+    fn answered_first_burst(&mut self, value: &str) -> Result<(), KeyFault> {
+        //= RFC 7143 section 6.2.2
+        //# The selection, by the acceptor, of a value not admissible under the
+        //# selection rules is considered a protocol error.
+        self.params.first_burst_bytes = in_range(value, 512, self.params.max_burst_bytes)?;
+        Ok(())
+    }
+}
+
+const CRC32C: &str = "CRC32C";
+
+impl Digests {
+    fn accepts(self, value: &str) -> bool {
+        match value {
+            "None" => self.none,
+            CRC32C => self.crc32c,
+            _ => false,
+        }
+    }
+}
+
+/// The value of TaskReporting, if we support it.
+fn task_reporting(value: &str, offer: &Offer) -> Option<TaskReporting> {
+    match value {
+        "RFC3720" => Some(TaskReporting::Rfc3720),
+        // Answers leave in order on a connection, so a session of one connection has the fence for nothing.
+        "ResponseFence" if offer.max_connections == 1 || offer.fast_abort => Some(TaskReporting::ResponseFence),
+        "FastAbort" if offer.fast_abort => Some(TaskReporting::FastAbort),
+        _ => None,
+    }
+}
+
+/// Keys that are settled after all others of the same turn.
+fn depends_on_others(key: Key) -> bool {
+    matches!(key, Key::FirstBurstLength | Key::MaxOutstandingR2T)
+}
+
+/// Answers a key that is not in the table.
+pub fn not_understood(name: &str, value: &str, answer: &mut Vec<u8>) -> Result<(), NegotiationFault> {
+    if keys::is_answer_word(value) {
+        return Err(NegotiationFault::Key("", KeyFault::ReservedWord));
+    }
+    //= RFC 7143 section 6.2
+    //# However, the answer for a key
+    //# that is not understood MUST be key=NotUnderstood.
+    put(answer, name, "NotUnderstood");
+    Ok(())
+}
+
+/// The answer to a marker key.
+fn obsolete(key: Key, value: &str) -> &'static str {
+    //= RFC 7143 section 13.25
+    //# When an IFMarker or OFMarker key is received, a compliant iSCSI
+    //# implementation SHOULD respond with the constant "Reject" value.  The
+    //# implementation MAY alternatively respond with a "No" value.
+    //
+    // Initiators of the older standard offer No and expect to hear it.
+    match (key, value) {
+        (Key::IfMarker | Key::OfMarker, "No") => "No",
+        _ => "Reject",
+    }
+}
+
+fn in_range(value: &str, min: u32, max: u32) -> Result<u32, KeyFault> {
+    keys::number(value)?.filter(|number| (min..=max).contains(number)).ok_or(KeyFault::Range)
+}
+
+fn check_text(value: &str) -> Result<(), KeyFault> {
+    //= RFC 7143 section 6.1
+    //# If not otherwise specified, the maximum length of a simple-value (not
+    //# its encoded representation) is 255 bytes
+    if value.len() <= 255 { Ok(()) } else { Err(KeyFault::TooLong) }
+}

@@ -1,0 +1,1 @@
+//! Text Requests in full feature phase.

@@ -2,10 +2,10 @@
 
 use super::chap::ChapFault;
 use super::keys::KeyFault;
-use super::ltds::BadPair;
 use crate::model::names::NameError;
 use crate::session::directory::NoTarget;
 use crate::wire::LoginStatus;
+use crate::wire::text::TextError;
 
 /// A broken rule, or another reason not to let an initiator in. Its `Display` is for the operator: the status that goes to
 /// the initiator says much less, and initiators print it wrongly.
@@ -56,7 +56,7 @@ pub enum LoginFault {
     TooManyExchanges,
     /// Not key=value.
     #[error("sent text that is not key=value: {0}")]
-    Text(BadPair),
+    Text(TextError),
     /// A key or its value.
     #[error("{key}: {fault}")]
     Key {
@@ -132,8 +132,8 @@ impl LoginFault {
     }
 }
 
-impl From<BadPair> for LoginFault {
-    fn from(bad: BadPair) -> Self {
+impl From<TextError> for LoginFault {
+    fn from(bad: TextError) -> Self {
         LoginFault::Text(bad)
     }
 }

@@ -2,10 +2,10 @@
 
 use super::fault::LoginFault;
 use super::keys::{self, Key, KeyFault, KeySet, KeySpec, Senders, Usage};
-use super::ltds::pairs;
 use crate::model::IscsiName;
 use crate::session::directory::NoTarget;
 use crate::session::params::SessionKind;
+use crate::wire::text::Pairs;
 
 /// Who logs in to what.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Identity {
 
 /// The pairs of a text that introduce the initiator. Also checks that no other Any-Stage key is the initiator's.
 fn declarations(text: &[u8]) -> impl Iterator<Item = Result<(&'static KeySpec, &str), LoginFault>> {
-    pairs(text).filter_map(|pair| {
+    Pairs::new(text).filter_map(|pair| {
         let (name, value) = match pair {
             Ok(pair) => pair,
             Err(bad) => return Some(Err(LoginFault::Text(bad))),

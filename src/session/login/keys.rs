@@ -3,6 +3,8 @@
 //! Login and full feature phase read the same rows. A key that is not in the table is not understood; one that is in it is
 //! never answered so (RFC 7143 section 6.2).
 
+use crate::wire::text::{ValueError, answer};
+
 /// When a key may be used ("Use" in RFC 7143 chapter 13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
@@ -233,31 +235,19 @@ pub enum KeyFault {
     Integrity,
 }
 
-/// A numerical-value: decimal or hexadecimal, less than 2^32 (no key has more). `Ok(None)`: a number, but larger.
-pub fn number(value: &str) -> Result<Option<u32>, KeyFault> {
-    //= RFC 7143 section 6.1
-    //# An unsigned integer always less than 2**64
-    //# encoded as a decimal-constant or a hex-constant.
-    let hex = value.strip_prefix("0x").or_else(|| value.strip_prefix("0X"));
-    let (digits, radix) = hex.map_or((value, 10), |digits| (digits, 16));
-    if digits.is_empty() || digits.len() > 255 || !digits.chars().all(|c| c.is_digit(radix)) {
-        return Err(KeyFault::Malformed);
-    }
-    Ok(u32::from_str_radix(digits, radix).ok())
-}
-
-/// A boolean-value.
-pub fn boolean(value: &str) -> Result<bool, KeyFault> {
-    //= RFC 7143 section 6.1
-    //# boolean-value: The string "Yes" or "No".
-    match value {
-        "Yes" => Ok(true),
-        "No" => Ok(false),
-        _ => Err(KeyFault::Malformed),
+impl From<ValueError> for KeyFault {
+    fn from(error: ValueError) -> Self {
+        match error {
+            ValueError::OutOfRange => KeyFault::Range,
+            ValueError::TooLong(_) => KeyFault::TooLong,
+            ValueError::NotBoolean | ValueError::NotNumber | ValueError::NotRange | ValueError::NotBinary => {
+                KeyFault::Malformed
+            }
+        }
     }
 }
 
 /// Whether a value is one of the constants that only answers may have.
 pub fn is_answer_word(value: &str) -> bool {
-    matches!(value, "Reject" | "Irrelevant" | "NotUnderstood")
+    matches!(value, answer::REJECT | answer::IRRELEVANT | answer::NOT_UNDERSTOOD)
 }

@@ -82,70 +82,10 @@ impl Outbound {
     }
 }
 
-/// Splits a complete text into pairs of key and value.
-///
-/// Empty strings between pairs are skipped: some initiators count the padding into the length of the text.
-pub fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(&str, &str), BadPair>> {
-    //= RFC 7143 section 6.1
-    //# Every key=value pair, including the last or only pair in a LTDS, MUST
-    //# be followed by one null (0x00) delimiter.
-    let unterminated = text.last().is_some_and(|&b| b != 0);
-    let pairs = text.split(|&b| b == 0).filter(|pair| !pair.is_empty()).map(|pair| {
-        let pair = std::str::from_utf8(pair).map_err(|_| BadPair::NotUtf8)?;
-        //= RFC 7143 section 6.1
-        //# A key-name is whatever precedes the first "=" in the key=value pair.
-        let (key, value) = pair.split_once('=').ok_or(BadPair::NoEquals)?;
-        if is_standard_label(key) { Ok((key, value)) } else { Err(BadPair::KeyName) }
-    });
-    unterminated.then_some(Err(BadPair::Unterminated)).into_iter().chain(pairs)
-}
-
-/// Why a text is no sequence of key=value pairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadPair {
-    /// The last pair has no delimiter.
-    #[error("the last pair is not followed by a null")]
-    Unterminated,
-    /// Bytes that are no UTF-8.
-    #[error("a pair is not UTF-8")]
-    NotUtf8,
-    /// No `=` in it.
-    #[error("a pair has no =")]
-    NoEquals,
-    /// No standard-label before the `=`.
-    #[error("a key name does not begin with a capital letter, is too long or has a character that is not allowed")]
-    KeyName,
-}
-
-fn is_standard_label(name: &str) -> bool {
-    //= RFC 7143 section 6.1
-    //# A standard-label MUST begin with a capital letter
-    //# and must not exceed 63 characters.
-    //
-    // `#` is not in the list of characters, but in the name of the key X#NodeArchitecture.
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-+@_#".contains(&b);
-    name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(allowed)
-}
-
-/// Appends `key=value` and its delimiter.
-pub fn put(text: &mut Vec<u8>, key: &str, value: &str) {
-    text.extend_from_slice(key.as_bytes());
-    text.push(b'=');
-    text.extend_from_slice(value.as_bytes());
-    text.push(0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn row_15_keys_are_standard_labels() {
-        assert!(is_standard_label("MaxBurstLength") && is_standard_label("X#NodeArchitecture"));
-        assert!(is_standard_label(&"A".repeat(63)) && !is_standard_label(&"A".repeat(64)));
-        assert!(!is_standard_label("maxBurstLength") && !is_standard_label("") && !is_standard_label("A b"));
-    }
 
     #[test]
     fn parts_end_behind_pairs_where_they_can() {
@@ -157,16 +97,6 @@ mod tests {
         assert_eq!(out.part(10), b"1234567\0");
         assert!(!out.is_pending());
         assert_eq!(out.part(10), b"");
-    }
-
-    #[test]
-    fn padding_and_the_missing_delimiter() {
-        let all = |text: &'static [u8]| pairs(text).collect::<Result<Vec<_>, _>>();
-        assert_eq!(all(b"A=1=2\0\0\0B=\0"), Ok(vec![("A", "1=2"), ("B", "")]));
-        assert_eq!(all(b"A=1"), Err(BadPair::Unterminated));
-        assert_eq!(all(b"A\0"), Err(BadPair::NoEquals));
-        assert_eq!(all(b"A=\xff\0"), Err(BadPair::NotUtf8));
-        assert_eq!(all(b"=1\0"), Err(BadPair::KeyName));
     }
 
     #[test]
@@ -190,13 +120,6 @@ mod tests {
                 joined.extend_from_slice(part);
             }
             prop_assert_eq!(joined, text);
-        }
-
-        #[test]
-        fn any_bytes_are_split_without_panic(text: Vec<u8>) {
-            for pair in pairs(&text) {
-                let _ = pair;
-            }
         }
     }
 }

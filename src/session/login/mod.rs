@@ -19,6 +19,7 @@ use crate::model::{InitiatorPort, IscsiName};
 use crate::session::directory::{Directory, TargetRef};
 use crate::session::params::{Params, SessionKind};
 use crate::wire::stage::{FULL_FEATURE_PHASE, LOGIN_OPERATIONAL_NEGOTIATION, SECURITY_NEGOTIATION};
+use crate::wire::text::TextWriter;
 use crate::wire::{Cid, CmdSn, Isid, LoginRequest, LoginResponse, LoginStatus, StatSn, Tsih};
 
 pub mod chap;
@@ -33,7 +34,7 @@ mod tests;
 
 pub use fault::LoginFault;
 use identity::Identity;
-use ltds::{Inbound, Outbound, put};
+use ltds::{Inbound, Outbound};
 use negotiate::{Negotiation, NegotiationFault, Offer, Phase};
 use security::Security;
 
@@ -477,14 +478,14 @@ impl Known {
             Some(target) => target.portal_group,
             None => env.directory.portal_group(env.portal),
         };
-        put(answer, "TargetPortalGroupTag", &portal_group.to_string());
+        TextWriter::new(answer).pair("TargetPortalGroupTag", portal_group);
         //= RFC 7143 section 13.6
         //# If a target has been configured with a human-readable name or
         //# description, this name SHOULD be communicated to the initiator during
         //# a Login Response PDU if SessionType=Normal (see Section 13.21).
         let alias = target.as_ref().and_then(|target| target.alias.as_deref());
         if let (Some(alias), SessionKind::Normal) = (alias, identity.kind) {
-            put(answer, "TargetAlias", alias);
+            TextWriter::new(answer).pair("TargetAlias", alias);
         }
         let phase = if leading { Phase::LeadingLogin } else { Phase::JoiningLogin };
         let negotiation = Negotiation::new(Params::default(), phase, identity.kind);

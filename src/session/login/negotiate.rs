@@ -7,9 +7,9 @@
 //! Any-Stage keys (names, SessionType, aliases) are the login's; authentication is `security`'s.
 
 use super::keys::{self, Key, KeyFault, KeySet, KeySpec, Rule, Senders, Usage};
-use super::ltds::{BadPair, pairs, put};
 use crate::limits;
 use crate::session::params::{Params, SessionKind, TaskReporting};
+use crate::wire::text::{LoginValue, Pairs, TextError, TextWriter, answer as word};
 
 #[cfg(test)]
 mod tests;
@@ -86,13 +86,13 @@ impl Default for Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NegotiationFault {
     /// Not key=value.
-    Text(BadPair),
+    Text(TextError),
     /// A key or its value; the name is empty if the key is not one of RFC 7143.
     Key(&'static str, KeyFault),
 }
 
-impl From<BadPair> for NegotiationFault {
-    fn from(bad: BadPair) -> Self {
+impl From<TextError> for NegotiationFault {
+    fn from(bad: TextError) -> Self {
         NegotiationFault::Text(bad)
     }
 }
@@ -137,7 +137,7 @@ impl Negotiation {
         //# parameters, the dependency rules and parameter sequence must be
         //# specified with the parameters.
         for dependent in [false, true] {
-            for pair in pairs(text) {
+            for pair in Pairs::new(text) {
                 let (name, value) = pair?;
                 match keys::find(name) {
                     None if !dependent => not_understood(name, value, answer)?,
@@ -185,27 +185,29 @@ impl Negotiation {
         //# negotiations.
         let declared = matches!(spec.rule, Rule::Text | Rule::Number(..));
         if !declared && self.is_irrelevant(spec) {
-            put(answer, spec.name, "Irrelevant");
+            TextWriter::new(answer).pair(spec.name, word::IRRELEVANT);
             return Ok(());
         }
         match spec.rule {
             Rule::Text => check_text(value),
             Rule::Number(min, max) => self.declare_number(spec.key, in_range(value, min, max)?),
-            Rule::List => self.choose(spec.key, value, offer).map(|chosen| put(answer, spec.name, chosen)),
+            Rule::List => {
+                self.choose(spec.key, value, offer).map(|chosen| TextWriter::new(answer).pair(spec.name, chosen))
+            }
             Rule::And | Rule::Or => {
-                let theirs = keys::boolean(value)?;
+                let theirs = LoginValue(value).boolean()?;
                 let result = self.settle_boolean(spec.key, theirs, offer);
-                put(answer, spec.name, if result { "Yes" } else { "No" });
+                TextWriter::new(answer).pair(spec.name, if result { "Yes" } else { "No" });
                 Ok(())
             }
             Rule::Minimum(min, max) | Rule::Maximum(min, max) => {
                 let theirs = in_range(value, min, max)?;
                 let result = self.settle_number(spec.key, theirs, offer);
-                put(answer, spec.name, &result.to_string());
+                TextWriter::new(answer).pair(spec.name, result);
                 Ok(())
             }
             Rule::Obsolete => {
-                put(answer, spec.name, obsolete(spec.key, value));
+                TextWriter::new(answer).pair(spec.name, obsolete(spec.key, value));
                 Ok(())
             }
             Rule::Own => Err(KeyFault::Stage),
@@ -261,7 +263,7 @@ impl Negotiation {
         //= RFC 7143 section 6.2.1
         //# If an acceptor does not understand any particular value in a list, it
         //# MUST ignore it.
-        let mut values = value.split(',');
+        let mut values = LoginValue(value).list();
         let chosen = match key {
             Key::HeaderDigest => values.find(|v| offer.header_digest.accepts(v)),
             Key::DataDigest => values.find(|v| offer.data_digest.accepts(v)),
@@ -353,7 +355,7 @@ impl Negotiation {
             SessionKind::Normal => offer.max_recv_bytes,
             SessionKind::Discovery => limits::MAX_CONTROL_DATA_BYTES as u32,
         };
-        put(answer, "MaxRecvDataSegmentLength", &bytes.to_string());
+        TextWriter::new(answer).pair("MaxRecvDataSegmentLength", bytes);
         self.params.target_max_recv_bytes = bytes;
     }
 
@@ -377,7 +379,7 @@ impl Negotiation {
             return Err(NegotiationFault::Key("FirstBurstLength", KeyFault::Integrity));
         }
         // The initiator relies on the default, which its MaxBurstLength does not allow.
-        put(answer, "FirstBurstLength", &params.max_burst_bytes.to_string());
+        TextWriter::new(answer).pair("FirstBurstLength", params.max_burst_bytes);
         self.proposed_first_burst = true;
         Ok(false)
     }
@@ -428,7 +430,7 @@ pub fn not_understood(name: &str, value: &str, answer: &mut Vec<u8>) -> Result<(
     //= RFC 7143 section 6.2
     //# However, the answer for a key
     //# that is not understood MUST be key=NotUnderstood.
-    put(answer, name, "NotUnderstood");
+    TextWriter::new(answer).pair(name, word::NOT_UNDERSTOOD);
     Ok(())
 }
 
@@ -442,12 +444,13 @@ fn obsolete(key: Key, value: &str) -> &'static str {
     // Initiators of the older standard offer No and expect to hear it.
     match (key, value) {
         (Key::IfMarker | Key::OfMarker, "No") => "No",
-        _ => "Reject",
+        _ => word::REJECT,
     }
 }
 
 fn in_range(value: &str, min: u32, max: u32) -> Result<u32, KeyFault> {
-    keys::number(value)?.filter(|number| (min..=max).contains(number)).ok_or(KeyFault::Range)
+    let number = LoginValue(value).number_in(min.into()..=max.into())?;
+    u32::try_from(number).map_err(|_| KeyFault::Range)
 }
 
 fn check_text(value: &str) -> Result<(), KeyFault> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::fault::LoginFault;
 use super::keys::{self, Key, KeyFault, KeySet, Senders, Usage};
-use super::ltds::{pairs, put};
 use super::negotiate::not_understood;
 use crate::session::directory::AuthPolicy;
+use crate::wire::text::{LoginValue, Pairs, TextWriter, answer as word};
 
 /// How far the authentication has come.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Security {
         match (&self.policy, &self.state) {
             (AuthPolicy::Chap(_), State::Start) if wants_on => {
                 // RFC 7143 section 6.3.2: the negotiation may be directed by the target.
-                put(answer, "AuthMethod", "CHAP");
+                TextWriter::new(answer).pair("AuthMethod", "CHAP");
                 self.state = State::Proposed;
                 Ok(())
             }
@@ -81,7 +81,7 @@ impl Security {
     /// Reads the keys of a turn.
     fn read<'t>(&mut self, text: &'t [u8], answer: &mut Vec<u8>) -> Result<Turn<'t>, LoginFault> {
         let mut turn = Turn::default();
-        for pair in pairs(text) {
+        for pair in Pairs::new(text) {
             let (name, value) = pair?;
             let Some(spec) = keys::find(name) else {
                 not_understood(name, value, answer)?;
@@ -114,11 +114,11 @@ impl Security {
             AuthPolicy::Open => ("None", LoginFault::AuthenticationUnavailable),
             AuthPolicy::Chap(_) => ("CHAP", LoginFault::AuthenticationRequired),
         };
-        if !list.split(',').any(|method| method == ours) {
-            put(answer, "AuthMethod", "Reject");
+        if !LoginValue(list).list().any(|method| method == ours) {
+            TextWriter::new(answer).pair("AuthMethod", word::REJECT);
             return Err(refusal);
         }
-        put(answer, "AuthMethod", ours);
+        TextWriter::new(answer).pair("AuthMethod", ours);
         self.state = match self.policy {
             AuthPolicy::Open => State::Open,
             AuthPolicy::Chap(_) => State::Chap,

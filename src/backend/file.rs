@@ -70,6 +70,11 @@ impl FileMedium {
         }
     }
 
+    /// fdatasync, blocking.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Makes fallocate look unsupported, as on a file system that has none of it.
     #[cfg(test)]
     pub(super) fn forget_fallocate(&self) {

@@ -137,6 +137,18 @@ impl Medium {
         Handle { kind, size_bytes: self.properties.size_bytes, align_mask, readonly: self.readonly }
     }
 
+    /// Makes everything written durable. Blocking: for the end of the process.
+    ///
+    /// # Errors
+    /// What the kernel says: the data may not be on the medium.
+    pub fn sync(&self) -> io::Result<()> {
+        match &self.kind {
+            Kind::File(medium) if !self.readonly => medium.sync(),
+            Kind::Fault { inner, .. } => inner.sync(),
+            Kind::File(_) | Kind::Ram(_) | Kind::Null => Ok(()),
+        }
+    }
+
     /// Whether the block at `offset` has storage of its own, and for how many bytes (at least a block, at most `len`)
     /// that goes on. A medium that cannot tell says that it has. Blocking, for GET LBA STATUS only.
     ///

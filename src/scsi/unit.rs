@@ -96,6 +96,11 @@ impl LuNexus {
         LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn) }
     }
 
+    /// The nexus that this is about.
+    pub fn id(&self) -> NexusId {
+        self.id
+    }
+
     /// Says whether unit attentions are pending as of the last command.
     pub(super) fn note_pending(&mut self) {
         if self.pending.is_empty() {

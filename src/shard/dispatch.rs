@@ -202,7 +202,7 @@ impl Engine {
         let cmd = session.command(task);
         let target = world.targets.get(*target)?;
         let command = Command {
-            cdb: cmd.cdb(),
+            cdb: &cmd.cdb,
             lun: cmd.lun,
             initiator: &session.init().initiator,
             luns: &target.numbers,
@@ -217,11 +217,11 @@ impl Engine {
     }
 
     /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
-    fn reply(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
+    pub fn reply(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
         let len = self.reply.data.len();
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let total = if cmd.read { len.min(cmd.edtl_bytes as usize) } else { 0 };
+        let total = len.min(cmd.read_edtl_bytes() as usize);
         self.clear(seat, task.slot());
         if outcome != Outcome::GOOD || total == 0 {
             let (asked, direction) = if len > 0 { (len as u64, Direction::In) } else { (0, Direction::None) };
@@ -295,7 +295,7 @@ impl Engine {
     fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let total = if cmd.read { asked.min(u64::from(cmd.edtl_bytes)) as u32 } else { 0 };
+        let total = asked.min(u64::from(cmd.read_edtl_bytes())) as u32;
         self.stats.read_bytes += u64::from(total);
         if total == 0 {
             self.clear(seat, task.slot());
@@ -323,7 +323,7 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         // Only whole blocks are written: what is left of a length that is none is read over.
-        let total = if cmd.write { asked.min(u64::from(cmd.edtl_bytes)) as u32 / block_bytes * block_bytes } else { 0 };
+        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32 / block_bytes * block_bytes;
         let received = cmd.received_bytes;
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)
@@ -355,7 +355,7 @@ impl Engine {
     ) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let edtl = if cmd.write { u64::from(cmd.edtl_bytes) } else { 0 };
+        let edtl = u64::from(cmd.write_edtl_bytes());
         let received = cmd.received_bytes;
         let total = need.min(edtl);
         if total > SLICE_BYTES as u64 {
@@ -434,7 +434,7 @@ impl Engine {
         let target = world.targets.get(*target)?;
         let position = cmd.lun.number().and_then(|n| target.position(n))?;
         let command =
-            Command { cdb: cmd.cdb(), lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
+            Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
         self.reply.data.clear();
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))

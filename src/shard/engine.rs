@@ -7,9 +7,9 @@
 use super::buffers::{Arena, Buf};
 use super::exec::Exec;
 use super::job::{Cell1, Job};
-use super::mesh::Handover;
 use super::registry::SessionName;
 use super::stats::Stats;
+use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::World;
 use crate::backend::{Handle, Op, Queue, Started, Token};
@@ -19,7 +19,6 @@ use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
 use crate::session::login::Login;
 use crate::session::seam::{CloseReason, ConnIx};
-use crate::session::text::TextExchange;
 use crate::session::Session;
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
@@ -119,7 +118,7 @@ pub struct Seat {
     /// The state machine.
     pub session: Session,
     /// Text negotiations in full feature phase.
-    pub text: TextExchange,
+    pub text: SeatText,
     /// Index of its target; `usize::MAX` in a discovery session.
     pub target: usize,
     /// Its handle.

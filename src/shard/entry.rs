@@ -3,13 +3,13 @@
 use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use super::registry::{NoPlace, SessionName};
+use super::text::SeatText;
 use crate::limits::{CONNECTIONS_PER_CORE, CONNECTIONS_PER_SESSION, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
 use crate::scsi::{LuNexus, NexusId};
 use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
 use crate::session::params::SessionKind;
 use crate::session::seam::{CloseReason, ConnIx, Payload};
-use crate::session::text::TextExchange;
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::wire::{Bhs, LoginRequest, LoginStatus, Opcode, Tsih, bhs};
 use std::net::SocketAddr;
@@ -95,9 +95,11 @@ impl Engine {
         let request = match LoginRequest::parse(header) {
             Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
             _ => {
-                let (answer, reason) = login.not_a_login(header);
-                tracing::warn!(%peer, %reason, "login refused");
-                return self.refuse(conn, &answer);
+                if let Step::Refuse { answer, reason } = login.not_a_login(header) {
+                    tracing::warn!(%peer, %reason, "login refused");
+                    self.refuse(conn, &answer);
+                }
+                return;
             }
         };
         let mut random = |bytes: &mut [u8]| fill_random(bytes);
@@ -286,7 +288,7 @@ impl Engine {
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
         let seat = Box::new(Seat {
             session,
-            text: TextExchange::new(self.world.clone(), portal, peer),
+            text: SeatText::new(self.world.clone(), portal, peer),
             target,
             tsih,
             nexus,

@@ -162,8 +162,8 @@ pub struct Job {
     pub seat: usize,
     /// Task slot of its session.
     pub slot: usize,
-    /// The slice that it works on, if it is not the whole command.
-    pub slice: Option<u8>,
+    /// Offset of the slice that it works on, if it is not the whole command.
+    pub slice: Option<u32>,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
 }
@@ -173,7 +173,7 @@ impl Job {
     pub fn new(
         cx: &JobCx,
         future: impl Future<Output = JobEnd> + 'static,
-        (unit, seat, slot, slice): (usize, usize, usize, Option<u8>),
+        (unit, seat, slot, slice): (usize, usize, usize, Option<u32>),
     ) -> Job {
         let shared = Rc::clone(&cx.shared);
         Job { future: Some(Box::pin(future)), shared, in_flight: 0, unit, seat, slot, slice, cancelled: false }

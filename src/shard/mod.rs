@@ -21,6 +21,7 @@ mod registry;
 mod rw;
 mod signals;
 mod stats;
+mod text;
 mod tm;
 mod tx;
 mod work;

@@ -99,9 +99,7 @@ impl Engine {
             }
             Action::OrWrite | Action::Write => Box::pin(jobs::or_write(inner, place, data, at, len, durable)),
         };
-        let mut job = Job::new(&cx, work, (unit, seat, slot, None));
-        job.slice = Some(offset);
-        self.enlist(job);
+        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
 
     /// A flush that nobody waits for.

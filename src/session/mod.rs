@@ -1,7 +1,396 @@
 //! RFC 7143: login, the CmdSN window, tasks, data transfer, task management, recovery. Sans-I/O.
+//!
+//! [`Session`] is the full feature phase of one session with all its connections. The shard feeds it the headers that
+//! arrive ([`Session::begin`]), then the PDUs once their data segment is in ([`Session::finish`]); it takes events
+//! ([`Session::next_event`]) and gives back data and status ([`Session::data_in`], [`Session::complete`],
+//! [`Session::want_data_out`]). PDUs to be sent go to an [`Outbox`]. Time is an argument. No LUN data passes through here,
+//! no CDB is decoded, and nothing is allocated for a command without AHS.
+//!
+//! | file | rules |
+//! |---|---|
+//! | `window` | CmdSN: what is delivered, held, ignored; MaxCmdSN |
+//! | `stamp` | StatSN, ExpCmdSN, MaxCmdSN in PDUs |
+//! | `task` | the slab of tasks |
+//! | `command`, `deliver` | requests: checks, order, delivery |
+//! | `data_in`, `data_out` | Data-In, residuals, responses; R2T, Data-Out |
+//! | `tmf`, `nop`, `logout` | task management; pings and timers; the ends of connections |
+//! | `state`, `connection`, `fault` | chapter 8 as tables; per connection; what a fault comes to |
+//!
+//! Invariants: MaxCmdSN never grants more than there are free slots; a delivered command is answered or aborted, never
+//! both; a slot is free only when the shard has let go of its task. Written for ErrorRecoveryLevel 0; a second connection
+//! is possible, task reassignment and retransmission are not there.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod command;
+mod connection;
+mod data_in;
+mod data_out;
+mod deliver;
 pub mod directory;
+mod fault;
 pub mod login;
+mod logout;
+mod nop;
 pub mod params;
 pub mod seam;
+mod stamp;
+pub mod state;
+mod task;
 pub mod text;
+pub mod text_seam;
+mod tmf;
+mod window;
+
+pub use connection::ConnectionInit;
+pub use params::SessionKind;
+pub use task::{Cdb, TaskCommand};
+pub use text_seam::{TextHandler, TextStep};
+
+use crate::limits::CONNECTIONS_PER_SESSION;
+use crate::model::{InitiatorPort, IscsiName};
+use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, Tsih, bhs};
+use connection::Connection;
+use fault::{Fault, TaskFault};
+use params::Params;
+use seam::{ConnIx, Dest, Event, Outbox, TaskId};
+use state::SessionState;
+use std::collections::VecDeque;
+use task::{Kind, Slab, State};
+use window::Window;
+
+/// Room for events that is there from the start: more are raised at once only when many tasks are aborted.
+const EVENTS: usize = 64;
+
+/// What a login leaves behind of a session.
+#[derive(Debug, Clone)]
+pub struct SessionInit {
+    /// The SCSI initiator port.
+    pub initiator: InitiatorPort,
+    /// The target node; `None` in a discovery session that named none.
+    pub target_name: Option<IscsiName>,
+    /// The portal group tag; with the target's name, the SCSI target port.
+    pub target_portal_group: u16,
+    /// Our handle for the session.
+    pub tsih: Tsih,
+    /// Normal or discovery.
+    pub kind: SessionKind,
+    /// What was negotiated on the leading connection.
+    pub params: Params,
+}
+
+/// The session has as many connections as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session has as many connections as were agreed upon")]
+pub struct TooMany;
+
+/// The end of a command's Data-In.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataInEnd {
+    /// Bytes that the CDB asked to transfer, whatever the initiator expected.
+    pub transfer_bytes: u64,
+}
+
+/// Which way a command's data goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// No data.
+    None,
+    /// To the initiator.
+    In,
+    /// From the initiator.
+    Out,
+}
+
+/// A PDU as it came in.
+pub(crate) struct Received<'a> {
+    conn: ConnIx,
+    bhs: &'a Bhs,
+    ahs: &'a [u8],
+    /// DataSegmentLength.
+    data_len: u32,
+    /// The data segment, if it was gathered.
+    data: &'a [u8],
+    /// `begin` had the data segment read over.
+    discarded: bool,
+}
+
+/// One session in full feature phase.
+pub struct Session {
+    init: SessionInit,
+    state: SessionState,
+    window: Window,
+    tasks: Slab,
+    connections: Vec<Connection>,
+    events: VecDeque<Event>,
+    now_ms: u64,
+    /// The last MaxCmdSN that the initiator was told.
+    max_cmd_sn_sent: CmdSn,
+    /// Open immediate SCSI commands, and open immediate task management functions.
+    immediate_commands: usize,
+    immediate_managements: usize,
+    /// Open task management functions, immediate or not.
+    managements: usize,
+    /// Data of requests that are held.
+    held_bytes: usize,
+    pings: u16,
+    text_answer: Vec<u8>,
+}
+
+impl Session {
+    /// A session whose leading connection has finished its login.
+    pub fn new(init: SessionInit, conn: ConnectionInit, now_ms: u64) -> (Session, ConnIx) {
+        let window = Window::new(conn.exp_cmd_sn);
+        let mut connections = Vec::with_capacity(1);
+        connections.push(Connection::new(&conn, now_ms));
+        let session = Session {
+            init,
+            state: SessionState::LoggedIn,
+            max_cmd_sn_sent: window.max_cmd_sn(),
+            window,
+            tasks: Slab::new(),
+            connections,
+            events: VecDeque::with_capacity(EVENTS),
+            now_ms,
+            immediate_commands: 0,
+            immediate_managements: 0,
+            managements: 0,
+            held_bytes: 0,
+            pings: 0,
+            text_answer: Vec::new(),
+        };
+        (session, ConnIx(0))
+    }
+
+    /// Adds a connection that has finished its login with this session's TSIH.
+    ///
+    /// # Errors
+    /// [`TooMany`] if MaxConnections or `limits::CONNECTIONS_PER_SESSION` is reached, or the session has ended.
+    pub fn add_connection(&mut self, conn: ConnectionInit, now_ms: u64) -> Result<ConnIx, TooMany> {
+        let most = CONNECTIONS_PER_SESSION.min(usize::from(self.init.params.max_connections));
+        if self.state != SessionState::LoggedIn || self.connections().count() >= most {
+            return Err(TooMany);
+        }
+        let connection = Connection::new(&conn, now_ms);
+        if self.connections.len() < CONNECTIONS_PER_SESSION {
+            self.connections.push(connection);
+            return Ok(ConnIx((self.connections.len() - 1) as u8));
+        }
+        let free = self.connections.iter_mut().enumerate().find(|(_, c)| !c.state.may_send());
+        let (ix, place) = free.ok_or(TooMany)?;
+        *place = connection;
+        Ok(ConnIx(ix as u8))
+    }
+
+    /// What the login left behind.
+    pub fn init(&self) -> &SessionInit {
+        &self.init
+    }
+
+    /// The connections in full feature phase.
+    pub fn connections(&self) -> impl Iterator<Item = ConnIx> + '_ {
+        let live = self.connections.iter().enumerate().filter(|(_, c)| c.state.is_full_feature());
+        live.map(|(ix, _)| ConnIx(ix as u8))
+    }
+
+    /// The parameters in force on a connection.
+    pub fn params(&self, conn: ConnIx) -> Option<&Params> {
+        self.connections.get(usize::from(conn.0)).map(|c| &c.params)
+    }
+
+    /// Task slots in use, those that wait for [`released`](Self::released) included.
+    pub fn open_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether the shard may still answer this task: not answered, not aborted.
+    #[inline]
+    pub fn is_live(&self, task: TaskId) -> bool {
+        self.tasks.get(task).is_some_and(|t| matches!(t.state, State::Open | State::Held))
+    }
+
+    /// The SCSI command of a task, until it is answered or released; after that an empty one.
+    #[inline]
+    pub fn command(&self, task: TaskId) -> &TaskCommand {
+        const NONE: &TaskCommand = &TaskCommand::NONE;
+        self.tasks.get(task).map_or(NONE, |t| &t.command)
+    }
+
+    /// The next thing that is asked of the shard.
+    #[inline]
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let event = self.events.pop_front()?;
+            // Progress of a task that has been answered or aborted since is nobody's business.
+            if !matches!(event, Event::DataOut { task, .. } if !self.is_live(task)) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// A header has arrived: where its data segment is to go. To be followed by one [`finish`](Self::finish), whatever the
+    /// answer. `ahs` are the additional header segments, `data_len` is DataSegmentLength; without a data segment the answer
+    /// means nothing.
+    ///
+    /// Decides, but changes nothing that a bad data digest would have to undo.
+    #[inline]
+    pub fn begin<O: Outbox>(&mut self, conn: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize, _out: &mut O) -> Dest {
+        if data_len == 0 {
+            return Dest::Discard;
+        }
+        let dest = self.destination(conn, bhs, ahs, data_len);
+        if let Some(connection) = self.connections.get_mut(usize::from(conn.0)) {
+            connection.rx_discarded = dest == Dest::Discard;
+        }
+        dest
+    }
+
+    fn destination(&mut self, conn: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Dest {
+        let Some(connection) = self.connections.get(usize::from(conn.0)) else { return Dest::Discard };
+        let opcode = bhs::opcode(bhs);
+        let fits = data_len <= connection.params.target_max_recv_bytes as usize;
+        if !fits || !connection.state.is_full_feature() || !self.permits(opcode) {
+            return Dest::Discard;
+        }
+        let rx = Received { conn, bhs, ahs, data_len: data_len as u32, data: &[], discarded: false };
+        match opcode {
+            Opcode::SCSI_COMMAND => {
+                ScsiCommand::parse(bhs).map_or(Dest::Discard, |c| self.begin_command(conn, &c, ahs, rx.data_len))
+            }
+            Opcode::SCSI_DATA_OUT => DataOut::parse(bhs).map_or(Dest::Discard, |p| self.begin_data_out(conn, &p)),
+            Opcode::NOP_OUT | Opcode::TEXT_REQUEST if self.wants_request_data(opcode, &rx) => Dest::Gather,
+            _ => Dest::Discard,
+        }
+    }
+
+    /// A PDU is complete. `data` is its data segment if [`begin`](Self::begin) said [`Dest::Gather`], else empty.
+    ///
+    /// Returns the task that the data of a [`Dest::Immediate`] now belongs to; `None`: it is to be dropped.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "a PDU is made of that many parts")]
+    pub fn finish<O: Outbox>(
+        &mut self,
+        now_ms: u64,
+        conn: ConnIx,
+        bhs: &Bhs,
+        ahs: &[u8],
+        data: &[u8],
+        data_digest_ok: bool,
+        out: &mut O,
+        text: &mut dyn TextHandler,
+    ) -> Option<TaskId> {
+        self.now_ms = now_ms;
+        let connection = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.is_full_feature())?;
+        connection.last_rx_ms = now_ms;
+        let data_len = bhs::data_segment_len(bhs) as u32;
+        let discarded = data_len > 0 && connection.rx_discarded;
+        let too_long = data_len > connection.params.target_max_recv_bytes;
+        let rx = Received { conn, bhs, ahs, data_len, data, discarded };
+        if too_long || !data_digest_ok {
+            self.refuse(&rx, too_long, out);
+        } else {
+            connection.acknowledge(exp_stat_sn(bhs));
+            if bhs::opcode(bhs) == Opcode::SCSI_COMMAND && self.init.kind == SessionKind::Normal {
+                let task = self.scsi_command(&rx, out);
+                self.after(text, out);
+                return task;
+            }
+            self.dispatch(&rx, text, out);
+        }
+        self.after(text, out);
+        None
+    }
+
+    /// What was held may now have its turn.
+    #[inline]
+    fn after<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
+        if self.window.head().is_some() || self.managements > 0 {
+            self.drain(text, out);
+        }
+    }
+
+    /// A PDU of which not even the opcode matters.
+    fn refuse<O: Outbox>(&mut self, rx: &Received<'_>, too_long: bool, out: &mut O) {
+        if too_long {
+            return self.apply(
+                Fault::DropSession("data segment beyond MaxRecvDataSegmentLength"),
+                rx.conn,
+                rx.bhs,
+                out,
+            );
+        }
+        //= RFC 7143 section 7.8
+        //# When a target receives any iSCSI PDU with a payload digest error, it
+        //# MUST answer with a Reject PDU with a reason code of Data-Digest-Error
+        //# and discard the PDU.
+        self.reject(rx.conn, rx.bhs, RejectReason::DATA_DIGEST_ERROR, out);
+        if bhs::opcode(rx.bhs) == Opcode::SCSI_DATA_OUT {
+            self.data_out_corrupt(rx, out);
+        }
+    }
+
+    fn dispatch<O: Outbox>(&mut self, rx: &Received<'_>, text: &mut dyn TextHandler, out: &mut O) {
+        let opcode = bhs::opcode(rx.bhs);
+        let fault = match opcode {
+            Opcode::SCSI_COMMAND
+            | Opcode::SCSI_DATA_OUT
+            | Opcode::TASK_MANAGEMENT_REQUEST
+            | Opcode::SNACK_REQUEST
+            | Opcode::LOGIN_REQUEST
+                if !self.permits(opcode) =>
+            {
+                Fault::RejectPdu(RejectReason::PROTOCOL_ERROR)
+            }
+            Opcode::SCSI_DATA_OUT
+            | Opcode::NOP_OUT
+            | Opcode::TEXT_REQUEST
+            | Opcode::TASK_MANAGEMENT_REQUEST
+            | Opcode::LOGOUT_REQUEST
+            | Opcode::SNACK_REQUEST
+                if !rx.ahs.is_empty() =>
+            {
+                //= RFC 7143 section 11.2.1.5
+                //# The TotalAHSLength is only used in PDUs that have an AHS and MUST be
+                //# 0 in all other PDUs.
+                Fault::DropSession("additional header segments where there are none")
+            }
+            Opcode::SCSI_DATA_OUT => return self.data_out(rx, out),
+            Opcode::NOP_OUT | Opcode::TEXT_REQUEST | Opcode::TASK_MANAGEMENT_REQUEST | Opcode::LOGOUT_REQUEST => {
+                return self.request(opcode, rx, text, out);
+            }
+            Opcode::SNACK_REQUEST => return self.snack(rx, out),
+            // The login of this connection is over.
+            Opcode::LOGIN_REQUEST => Fault::RejectPdu(RejectReason::PROTOCOL_ERROR),
+            _ => Fault::RejectPdu(RejectReason::COMMAND_NOT_SUPPORTED),
+        };
+        self.apply(fault, rx.conn, rx.bhs, out);
+    }
+
+    /// At ErrorRecoveryLevel 0 nothing is sent twice.
+    fn snack<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
+        let Ok(snack) = SnackRequest::parse(rx.bhs) else { return };
+        self.reject(rx.conn, rx.bhs, RejectReason::SNACK_REJECT, out);
+        if !matches!(snack.kind, SnackType::DATA_R2T | SnackType::R_DATA) {
+            return;
+        }
+        //= RFC 7143 section 7.8
+        //# a.1) If the status has not already been sent for the command,
+        //# the target MUST terminate the command with a CHECK
+        //# CONDITION Status and an iSCSI Condition of "SNACK
+        //# rejected" (Section 11.4.7.2).
+        if let Some(id) = self.tasks.find(snack.itt)
+            && self.tasks.get(id).is_some_and(|t| t.command.conn == rx.conn && matches!(t.kind, Kind::Scsi))
+        {
+            self.fail_task(id, TaskFault::SnackRejected, out);
+        }
+    }
+}
+
+/// ExpStatSN, at the same place in all PDUs of an initiator.
+#[inline]
+fn exp_stat_sn(header: &Bhs) -> StatSn {
+    let [.., a, b, c, d] = *header.first_chunk::<32>().unwrap_or(&[0; 32]);
+    StatSn(u32::from_be_bytes([a, b, c, d]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! SCSI Command PDUs: what is checked before one becomes a task, and its delivery.
+
+use super::fault::{Fault, TaskFault};
+use super::seam::{ConnIx, Dest, Event, Outbox, TaskId};
+use super::task::{Cdb, Charge, Kind, State, Task};
+use super::window::Admit;
+use super::{Received, Session};
+use crate::limits::IMMEDIATE_COMMANDS;
+use crate::wire::ahs::{self, Ahs, Segments};
+use crate::wire::{CmdSn, Itt, RejectReason, ScsiCommand, TaskAttr};
+
+/// When a request is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At once, whatever its CmdSN.
+    Immediate,
+    /// It is the next in CmdSN order.
+    Next,
+    /// Later: a gap comes before it.
+    Later,
+}
+
+/// The format rules for the header of a SCSI Command (RFC 7143 section 11.3).
+#[inline]
+fn check(command: &ScsiCommand) -> Result<(), Fault> {
+    if command.itt.is_reserved() {
+        //= RFC 7143 section 11.2.1.8
+        //# An ITT value of 0xffffffff is reserved and MUST NOT be assigned for a
+        //# task by the initiator.
+        return Err(Fault::DropSession("SCSI Command with reserved Initiator Task Tag"));
+    }
+    if !command.write && !command.is_final {
+        //= RFC 7143 section 11.3.1
+        //# At least one of the W and F bits MUST be set to 1.
+        return Err(Fault::DropSession("SCSI Command with neither W nor F"));
+    }
+    if !command.read && !command.write && command.edtl_bytes != 0 {
+        //= RFC 7143 section 11.3.1
+        //# they MUST NOT both be 0 when the Expected Data Transfer
+        //# Length and/or Bidirectional Read Expected Data Transfer Length are
+        //# not 0
+        return Err(Fault::DropSession("SCSI Command with a data length and no direction"));
+    }
+    if command.attr.0 > TaskAttr::ACA.0 {
+        return Err(Fault::DropSession("SCSI Command with a reserved task attribute"));
+    }
+    Ok(())
+}
+
+/// Reads the additional header segments: the whole CDB, and the length of a bidirectional read.
+fn additional(command: &ScsiCommand, bytes: &[u8]) -> Result<(Cdb, u32), Fault> {
+    const BROKEN: Fault = Fault::DropSession("malformed additional header segment");
+    let mut cdb = [0; ahs::MAX_CDB];
+    let len = ahs::cdb(command, bytes, &mut cdb).map_err(|_| BROKEN)?;
+    let mut bidi_read_edtl = 0;
+    for segment in Segments::new(bytes) {
+        match segment.map_err(|_| BROKEN)? {
+            Ahs::ExtendedCdb(_) => {}
+            Ahs::BidiReadEdtl(bytes) => bidi_read_edtl = bytes,
+            // It may change what the command means, so the command cannot be carried out without it.
+            Ahs::Unknown { .. } => return Err(Fault::RejectPdu(RejectReason::INVALID_PDU_FIELD)),
+        }
+    }
+    let cdb = if len <= 16 { Cdb::new(command.cdb) } else { Cdb::extended(cdb.get(..len).unwrap_or(&cdb)) };
+    Ok((cdb, bidi_read_edtl))
+}
+
+impl Session {
+    /// When a request may be delivered: task tag first, then immediate room or CmdSN. Changes nothing.
+    #[inline]
+    pub(super) fn turn(&self, itt: Itt, cmd_sn: CmdSn, immediate: bool) -> Result<Turn, Fault> {
+        //= RFC 7143 section 4.2.2.1
+        //# Testing for the execution state (represented by
+        //# identifying the Initiator Task Tag) MUST precede any other action at
+        //# the target.
+        if self.tasks.find(itt).is_some() {
+            //= RFC 7143 section 7.2.1
+            //# If initiators, as part of plugging command sequence gaps as described
+            //# above, inadvertently issue retries for allegiant commands already in
+            //# progress (i.e., targets did not see the discontinuities in CmdSN
+            //# ordering), the duplicate commands are silently ignored by targets as
+            //# specified in Section 4.2.2.1.
+            let retry = !immediate && self.window.admit(cmd_sn) == Admit::Ignore;
+            return Err(if retry { Fault::Ignore } else { Fault::RejectPdu(RejectReason::TASK_IN_PROGRESS) });
+        }
+        if immediate {
+            return Ok(Turn::Immediate);
+        }
+        match self.window.admit(cmd_sn) {
+            Admit::Deliver => Ok(Turn::Next),
+            Admit::Hold => Ok(Turn::Later),
+            Admit::Ignore => Err(Fault::Ignore),
+        }
+    }
+
+    /// Everything about a SCSI Command that does not depend on its data segment. Changes nothing.
+    #[inline]
+    fn judge_command(&self, command: &ScsiCommand) -> Result<Turn, Fault> {
+        check(command)?;
+        let turn = self.turn(command.itt, command.cmd_sn, command.immediate_delivery)?;
+        //= RFC 7143 section 4.2.2.1
+        //# An iSCSI target MUST be able to handle at least one immediate task
+        //# management command and one immediate non-task-management iSCSI
+        //# command per connection at any time.
+        // One of the slots is kept for a task management function.
+        let full = self.immediate_commands + 1 >= IMMEDIATE_COMMANDS
+            || self.immediate_commands + self.immediate_managements >= IMMEDIATE_COMMANDS;
+        if turn == Turn::Immediate && full {
+            return Err(Fault::RejectPdu(RejectReason::IMMEDIATE_COMMAND_REJECT));
+        }
+        Ok(turn)
+    }
+
+    /// What is wrong with the unsolicited data that a command carries or announces, and whether more is to come.
+    #[inline]
+    fn unsolicited(&self, conn: ConnIx, command: &ScsiCommand, data_len: u32) -> (Option<TaskFault>, bool, u32) {
+        let Some(params) = self.connections.get(usize::from(conn.0)).map(|c| &c.params) else {
+            return (None, false, 0);
+        };
+        let end = if command.write { command.edtl_bytes.min(params.first_burst_bytes) } else { 0 };
+        // When the command has carried all that may come unsolicited, nothing can follow, whatever F says.
+        let more = !command.is_final && data_len < end;
+        let fault = if data_len > 0 && !(command.write && params.immediate_data) || more && params.initial_r2t {
+            Some(TaskFault::UnexpectedUnsolicitedData)
+        } else if data_len > end {
+            //= RFC 7143 section 4.2.5.2
+            //# It is also an error for an initiator to send more
+            //# unsolicited data, whether immediate or as separate PDUs, than
+            //# FirstBurstLength.
+            Some(TaskFault::IncorrectAmountOfData)
+        } else {
+            None
+        };
+        (fault, more, end)
+    }
+
+    /// Where the immediate data of a command goes.
+    pub(super) fn begin_command(&self, conn: ConnIx, command: &ScsiCommand, ahs: &[u8], data_len: u32) -> Dest {
+        let taken = self.judge_command(command).is_ok()
+            && (ahs.is_empty() || additional(command, ahs).is_ok())
+            && self.unsolicited(conn, command, data_len).0.is_none();
+        if taken { Dest::Immediate { edtl_bytes: command.edtl_bytes } } else { Dest::Discard }
+    }
+
+    /// A complete SCSI Command PDU. Returns the task that its immediate data belongs to.
+    #[inline]
+    pub(super) fn scsi_command<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) -> Option<TaskId> {
+        let command = ScsiCommand::parse(rx.bhs).ok()?;
+        match self.instantiate(&command, rx) {
+            Ok((id, turn)) => {
+                let data = rx.data_len > 0 && self.tasks.get(id).is_some_and(|t| t.fault.is_none());
+                if turn != Turn::Later {
+                    self.deliver_command(id, out);
+                }
+                data.then_some(id)
+            }
+            Err(fault) => {
+                self.apply(fault, rx.conn, rx.bhs, out);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn instantiate(&mut self, command: &ScsiCommand, rx: &Received<'_>) -> Result<(TaskId, Turn), Fault> {
+        let turn = self.judge_command(command)?;
+        let (cdb, bidi_read_edtl_bytes) =
+            if rx.ahs.is_empty() { (Cdb::new(command.cdb), 0) } else { additional(command, rx.ahs)? };
+        let (fault, more, unsolicited_end) = self.unsolicited(rx.conn, command, rx.data_len);
+        if rx.discarded && fault.is_none() {
+            // The window has opened since the header came in, but the data is gone.
+            return Err(Fault::Ignore);
+        }
+        let (id, task) = self.tasks.take(command.itt).ok_or(Fault::Ignore)?;
+        task.state = State::Held;
+        task.cmd_sn = command.cmd_sn;
+        task.fault = fault;
+        task.shared = rx.data_len > 0 && fault.is_none();
+        let received_bytes = if fault.is_none() { rx.data_len } else { 0 };
+        task.incoming.unsolicited = more;
+        task.incoming.unsolicited_end = unsolicited_end;
+        task.incoming.asked = if more { unsolicited_end } else { received_bytes };
+        let to = &mut task.command;
+        to.lun = command.lun;
+        to.cdb = cdb;
+        to.edtl_bytes = command.edtl_bytes;
+        to.bidi_read_edtl_bytes = bidi_read_edtl_bytes;
+        to.read = command.read;
+        to.write = command.write;
+        to.attr = command.attr;
+        to.priority = command.priority;
+        to.immediate_delivery = command.immediate_delivery;
+        to.conn = rx.conn;
+        to.received_bytes = received_bytes;
+        match turn {
+            Turn::Immediate => {
+                task.charge = Charge::Immediate;
+                self.immediate_commands += 1;
+            }
+            Turn::Next => {
+                task.charge = Charge::Window;
+                self.window.advance();
+                self.window.opened();
+            }
+            Turn::Later => {
+                task.charge = Charge::Held;
+                self.window.hold(command.cmd_sn, id.slot());
+            }
+        }
+        Ok((id, turn))
+    }
+
+    /// The turn of a command has come: its CmdSN is counted, now it is run, or answered with what is wrong with it.
+    #[inline]
+    pub(super) fn deliver_command<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.state = State::Open;
+        match task.fault.take() {
+            None => {
+                task.shared = true;
+                self.events.push_back(Event::Execute(id));
+            }
+            Some(fault) => self.fail_task(id, fault, out),
+        }
+    }
+
+    /// The charge of a task whose slot is given back.
+    #[inline]
+    pub(super) fn close_task(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let management = task.management().is_some();
+        if let Kind::Request(held) = &task.kind {
+            self.held_bytes = self.held_bytes.saturating_sub(held.1.len());
+        }
+        let Task { charge, cmd_sn, .. } = *task;
+        self.managements -= usize::from(management);
+        match charge {
+            Charge::Window => self.window.closed(),
+            Charge::Immediate if management => self.immediate_managements -= 1,
+            Charge::Immediate => self.immediate_commands -= 1,
+            Charge::Held => self.window.plug(cmd_sn),
+            Charge::Nothing => {}
+        }
+        self.tasks.release(id.slot());
+    }
+}

@@ -1,0 +1,84 @@
+//! One connection of a session: its parameters, its status numbers, its timers.
+
+use super::params::Params;
+use super::state::ConnState;
+use crate::wire::{Cid, CmdSn, StatSn, Ttt};
+
+/// A connection that has just finished its login.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionInit {
+    /// Its CID.
+    pub cid: Cid,
+    /// What was negotiated; digests and segment lengths are this connection's own.
+    pub params: Params,
+    /// The StatSN of its next response.
+    pub stat_sn: StatSn,
+    /// The CmdSN of the login: the first one expected in full feature phase, if this is the leading connection.
+    pub exp_cmd_sn: CmdSn,
+}
+
+/// A NOP-In that waits for its NOP-Out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ping {
+    pub ttt: Ttt,
+    pub sent_ms: u64,
+}
+
+/// State of one connection in full feature phase.
+pub(super) struct Connection {
+    pub cid: Cid,
+    pub params: Params,
+    pub state: ConnState,
+    /// The next one to be used. Written in `stamp` only.
+    pub stat_sn: StatSn,
+    /// The last ExpStatSN received: every status before it has arrived.
+    pub exp_stat_sn: StatSn,
+    pub last_rx_ms: u64,
+    pub ping: Option<Ping>,
+    /// An initiator that was asked to log out has time until then.
+    pub logout_by_ms: Option<u64>,
+    /// `begin` had the data segment of the current PDU read over, so `finish` cannot take the PDU.
+    pub rx_discarded: bool,
+    /// The longest Data-In, and the longest sequence of them, in bytes; both multiples of four.
+    pub data_in_bytes: u32,
+    pub burst_bytes: u32,
+}
+
+impl Connection {
+    pub fn new(init: &ConnectionInit, now_ms: u64) -> Self {
+        let mut connection = Connection {
+            cid: init.cid,
+            params: init.params,
+            state: ConnState::LoggedIn,
+            stat_sn: init.stat_sn,
+            exp_stat_sn: init.stat_sn,
+            last_rx_ms: now_ms,
+            ping: None,
+            logout_by_ms: None,
+            rx_discarded: false,
+            data_in_bytes: 0,
+            burst_bytes: 0,
+        };
+        connection.adopt(init.params);
+        connection
+    }
+
+    /// Puts parameters in force.
+    pub fn adopt(&mut self, params: Params) {
+        //= RFC 7143 section 11.7.7
+        //# The data segments of Data-In and Data-Out PDUs SHOULD be filled to
+        //# the integer number of 4-byte words (real payload), unless the F bit
+        //# is set to 1.
+        self.data_in_bytes = (params.initiator_max_recv_bytes & !3).max(4);
+        self.burst_bytes = (params.max_burst_bytes & !3).max(4);
+        self.params = params;
+    }
+
+    /// Takes note of an ExpStatSN. One that lies beyond what was sent is not believed.
+    #[inline]
+    pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
+        if self.exp_stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn) {
+            self.exp_stat_sn = exp_stat_sn;
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! From target to initiator: Data-In PDUs, SCSI Responses, residuals.
+//!
+//! [`Session::data_in`] cuts LUN data into PDUs and, with the last of them, answers a command that ended well.
+//! [`Session::complete`] answers all others. Both free the task slot before they stamp the last PDU, so that its MaxCmdSN
+//! already counts that slot.
+
+use super::fault::{CHECK_CONDITION, GOOD};
+use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId};
+use super::task::{Answer, State, TaskCommand};
+use super::{DataInEnd, Direction, Session};
+use crate::wire::{CmdSn, DataIn, DataSn, Itt, Lun, ScsiResponse, StatSn, Ttt};
+
+/// Sense data longer than this is cut (SPC-4 clause 4.5.1: at most 252 bytes).
+const MAX_SENSE_BYTES: usize = 252;
+/// ABORTED COMMAND, NO ADDITIONAL SENSE INFORMATION: in place of sense data that was not given.
+const NO_ADDITIONAL_SENSE: [u8; 18] = [0x70, 0, 0x0b, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The residual counts of a response (RFC 7143 section 11.4.5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Residual {
+    pub overflow: bool,
+    pub underflow: bool,
+    pub bytes: u32,
+    pub bidi_overflow: bool,
+    pub bidi_underflow: bool,
+    pub bidi_bytes: u32,
+}
+
+/// Overflow, underflow, count.
+#[inline]
+fn compare(presented: u64, expected: u32) -> (bool, bool, u32) {
+    //= RFC 7143 section 11.4.5.2
+    //# If SPDTL > EDTL for a task, iSCSI Overflow MUST be signaled in the
+    //# SCSI Response PDU as specified in Section 11.4.5.1.  The Residual
+    //# Count MUST be set to the numerical value of (SPDTL - EDTL).
+    //= RFC 7143 section 11.4.5.2
+    //# If SPDTL < EDTL for a task, iSCSI Underflow MUST be signaled in the
+    //# SCSI Response PDU as specified in Section 11.4.5.1.  The Residual
+    //# Count MUST be set to the numerical value of (EDTL - SPDTL).
+    let expected = u64::from(expected);
+    let count = u32::try_from(presented.abs_diff(expected)).unwrap_or(u32::MAX);
+    (presented > expected, presented < expected, count)
+}
+
+impl Residual {
+    /// The residual of a command whose CDB asked to transfer `presented` bytes in `direction`. A direction that the
+    /// initiator did not announce has an expected length of 0 there.
+    #[inline]
+    pub fn of(command: &TaskCommand, presented: u64, direction: Direction) -> Residual {
+        let (to_initiator, to_target) = match direction {
+            Direction::None => (0, 0),
+            Direction::In => (presented, 0),
+            Direction::Out => (0, presented),
+        };
+        if command.is_bidirectional() {
+            let (overflow, underflow, bytes) = compare(to_target, command.edtl_bytes);
+            let (bidi_overflow, bidi_underflow, bidi_bytes) = compare(to_initiator, command.bidi_read_edtl_bytes);
+            return Residual { overflow, underflow, bytes, bidi_overflow, bidi_underflow, bidi_bytes };
+        }
+        let announced = match direction {
+            Direction::None => true,
+            Direction::In => command.read,
+            Direction::Out => command.write,
+        };
+        let expected = if announced || presented == 0 { command.edtl_bytes } else { 0 };
+        let (overflow, underflow, bytes) = compare(to_initiator + to_target, expected);
+        Residual { overflow, underflow, bytes, ..Residual::default() }
+    }
+}
+
+/// What all Data-In PDUs of one call have in common.
+struct Run {
+    conn: ConnIx,
+    itt: Itt,
+    offset: u32,
+    data_sn: u32,
+}
+
+impl Run {
+    /// The header of `len` bytes `at` bytes into the run.
+    #[inline]
+    fn pdu(&mut self, at: u32, len: u32, is_final: bool) -> DataIn {
+        let data_sn = DataSn(self.data_sn);
+        self.data_sn = self.data_sn.wrapping_add(1);
+        DataIn {
+            is_final,
+            //= RFC 7143 section 11.7.2
+            //# The target MUST
+            //# NOT set to 1 the A bit for sessions with ErrorRecoveryLevel=0.
+            acknowledge: false,
+            overflow: false,
+            underflow: false,
+            has_status: false,
+            status: 0,
+            data_segment_len: len,
+            lun: Lun([0; 8]),
+            itt: self.itt,
+            ttt: Ttt::RESERVED,
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            data_sn,
+            buffer_offset: self.offset.wrapping_add(at),
+            residual_bytes: 0,
+        }
+    }
+}
+
+impl Session {
+    /// Sends `len` bytes of read data from `offset` of the task's transfer on, which the shard has cut to what the
+    /// initiator expects. With `finish` they are the last, the command ended well, and its slot is free on return.
+    ///
+    /// Calls for one task go upwards without gaps. Nothing happens if the task is no longer live.
+    #[inline]
+    pub fn data_in<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        offset: u32,
+        len: u32,
+        data: DataRef,
+        finish: Option<DataInEnd>,
+        out: &mut O,
+    ) {
+        let Some(t) = self.tasks.get(task).filter(|t| t.state == State::Open) else { return };
+        let conn = t.command.conn;
+        let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
+        let (pdu_bytes, max_burst) = (connection.data_in_bytes, connection.burst_bytes);
+        // Data that the initiator did not announce would break its connection.
+        let len = len.min(t.command.read_edtl_bytes().saturating_sub(offset));
+        //= RFC 7143 section 11.7.3
+        //# For bidirectional commands, the status MUST be sent in
+        //# a SCSI Response PDU.
+        let collapse = finish.filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed());
+        let ends = finish.is_some() || offset.saturating_add(len) >= t.command.read_edtl_bytes();
+        let mut run = Run { conn, itt: t.itt, offset, data_sn: t.input_sn };
+        let mut burst = t.burst_bytes;
+        let mut at = 0;
+        let mut status_at = None;
+        while at < len {
+            //= RFC 7143 section 11.7.1
+            //# DataSegmentLength MUST NOT exceed MaxRecvDataSegmentLength for the
+            //# direction it is sent, and the total of all the DataSegmentLength of
+            //# all PDUs in a sequence MUST NOT exceed MaxBurstLength (or
+            //# FirstBurstLength for unsolicited data).
+            let n = (len - at).min(pdu_bytes).min(max_burst.saturating_sub(burst).max(4));
+            let last = at + n == len;
+            if last && collapse.is_some() {
+                status_at = Some((at, n));
+                break;
+            }
+            burst += n;
+            let is_final = burst >= max_burst || (last && ends);
+            if is_final {
+                burst = 0;
+            }
+            let mut header = [0; 48];
+            run.pdu(at, n, is_final).emit(&mut header);
+            self.send_data(conn, &mut header, Payload::Data { at: data.add(at), len: n }, out);
+            at += n;
+        }
+        match (status_at, finish) {
+            (Some((at, n)), Some(end)) => self.data_in_status(task, run, at, n, data.add(at), end, out),
+            (_, end) => {
+                if let Some(t) = self.tasks.get_mut(task) {
+                    (t.input_sn, t.burst_bytes) = (run.data_sn, burst);
+                }
+                if let Some(end) = end {
+                    self.complete(task, GOOD, &[], end.transfer_bytes, Direction::In, out);
+                }
+            }
+        }
+    }
+
+    /// The last Data-In, with GOOD status.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "the tail of data_in, split off for its length")]
+    fn data_in_status<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        mut run: Run,
+        at: u32,
+        len: u32,
+        data: DataRef,
+        end: DataInEnd,
+        out: &mut O,
+    ) {
+        let Some(t) = self.tasks.get(task) else { return };
+        let residual = Residual::of(&t.command, end.transfer_bytes, Direction::In);
+        let pdu = DataIn {
+            has_status: true,
+            status: GOOD,
+            overflow: residual.overflow,
+            underflow: residual.underflow,
+            residual_bytes: residual.bytes,
+            //= RFC 7143 section 11.7.3
+            //# If this bit is set to 1, the
+            //# F bit MUST also be set to 1.
+            ..run.pdu(at, len, true)
+        };
+        let mut header = [0; 48];
+        pdu.emit(&mut header);
+        self.close_task(task);
+        self.send_numbered(run.conn, &mut header, Payload::Data { at: data, len }, out);
+    }
+
+    /// Answers a command with a SCSI Response. `sense` is the sense data without its length; `transfer_bytes` is what the
+    /// CDB asked to transfer in `direction`.
+    ///
+    /// If the initiator still owes data that it was asked for, or announced, the response goes out when that has come. In
+    /// any case the task is the shard's no more. Nothing happens if the task is not live.
+    #[inline]
+    pub fn complete<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        status: u8,
+        sense: &[u8],
+        transfer_bytes: u64,
+        direction: Direction,
+        out: &mut O,
+    ) {
+        let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
+        let residual = Residual::of(&t.command, transfer_bytes, direction);
+        //= RFC 7143 section 11.4.2
+        //# If a SCSI device error is detected while data from the initiator is
+        //# still expected (the command PDU did not contain all the data and the
+        //# target has not received a data PDU with the Final bit set), the
+        //# target MUST wait until it receives a data PDU with the F bit set in
+        //# the last expected sequence before sending the Response PDU.
+        if t.incoming.is_owed() {
+            t.state = State::Answering;
+            t.answer = Some(Box::new(Answer { status, sense: sense.to_vec(), residual }));
+            return;
+        }
+        self.respond(task, status, sense, residual, out);
+    }
+
+    /// Sends the status of a task in state `Answering` if no data is owed any more.
+    pub(super) fn answer_if_due<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        if t.state != State::Answering || t.incoming.is_owed() {
+            return;
+        }
+        if let Some(answer) = t.answer.take() {
+            self.respond(task, answer.status, &answer.sense, answer.residual, out);
+        }
+    }
+
+    fn respond<O: Outbox>(&mut self, task: TaskId, status: u8, sense: &[u8], residual: Residual, out: &mut O) {
+        let Some(t) = self.tasks.get(task) else { return };
+        let conn = t.command.conn;
+        //= RFC 7143 section 11.4.7
+        //# If Status is CHECK
+        //# CONDITION (0x02), then the data segment MUST contain sense data for
+        //# the failed command.
+        let sense = if status == CHECK_CONDITION && sense.is_empty() { &NO_ADDITIONAL_SENSE } else { sense };
+        let sense = sense.get(..MAX_SENSE_BYTES).unwrap_or(sense);
+        let len = if sense.is_empty() { 0 } else { 2 + sense.len() };
+        let pdu = ScsiResponse {
+            bidi_overflow: residual.bidi_overflow,
+            bidi_underflow: residual.bidi_underflow,
+            overflow: residual.overflow,
+            underflow: residual.underflow,
+            response: ScsiResponse::COMMAND_COMPLETED,
+            status,
+            status_qualifier: 0,
+            data_segment_len: len as u32,
+            itt: t.itt,
+            snack_tag: 0,
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            //= RFC 7143 section 11.4.8
+            //# This field indicates the number of Data-In (read) PDUs the target has
+            //# sent for the command.
+            exp_data_sn: if t.command.read { t.input_sn } else { 0 },
+            bidi_residual_bytes: residual.bidi_bytes,
+            residual_bytes: residual.bytes,
+        };
+        let mut header = [0; 48];
+        pdu.emit(&mut header);
+        self.close_task(task);
+        if len == 0 {
+            return self.send_numbered(conn, &mut header, Payload::None, out);
+        }
+        let mut segment = [0; 2 + MAX_SENSE_BYTES];
+        segment.iter_mut().zip((sense.len() as u16).to_be_bytes().iter().chain(sense)).for_each(|(to, b)| *to = *b);
+        self.send_numbered(conn, &mut header, Payload::Bytes(segment.get(..len).unwrap_or(&[])), out);
+    }
+}

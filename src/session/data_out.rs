@@ -1,0 +1,227 @@
+//! From initiator to target: R2Ts, and the Data-Out PDUs that answer them or come unsolicited.
+//!
+//! All sequences are taken in increasing offset order and without gaps (DataPDUInOrder and DataSequenceInOrder are Yes: the
+//! login agrees to nothing else), so that what has arrived is one number. An R2T carries the task's id as its Target
+//! Transfer Tag; which of several outstanding ones a Data-Out answers is known from their order.
+
+use super::fault::TaskFault;
+use super::seam::{ConnIx, Dest, Event, Outbox, TaskId};
+use super::task::{Kind, State};
+use super::{Received, Session};
+use crate::wire::{CmdSn, DataOut, R2t, R2tSn, RejectReason, StatSn, Ttt};
+
+/// What a Data-Out is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// The next piece of a live task's data.
+    Take(TaskId),
+    /// For a task whose end is settled: only its F bit counts.
+    Swallow(TaskId),
+    /// It breaks a rule, which ends the task.
+    Bad { task: TaskId, reject: Option<RejectReason>, fault: TaskFault },
+    /// On its way to a task that was aborted.
+    Ghost,
+    /// Nobody asked for it.
+    Unknown,
+}
+
+impl Session {
+    fn judge_data_out(&self, conn: ConnIx, pdu: &DataOut) -> Judged {
+        let solicited = !pdu.ttt.is_reserved();
+        let id = if solicited { Some(TaskId(pdu.ttt.0)) } else { self.tasks.find(pdu.itt) };
+        let task = id.and_then(|id| Some((id, self.tasks.get(id)?)));
+        //= RFC 7143 section 4.2.5.1
+        //# If an initiator issues a write command, the initiator MUST send the
+        //# data, if any, for that command over the same TCP connection that was
+        //# used to deliver the SCSI command.
+        let Some((id, task)) =
+            task.filter(|(_, t)| t.itt == pdu.itt && t.command.conn == conn && matches!(t.kind, Kind::Scsi))
+        else {
+            let ghost = self.tasks.is_ghost(TaskId(pdu.ttt.0), pdu.itt);
+            return if ghost { Judged::Ghost } else { Judged::Unknown };
+        };
+        if matches!(task.state, State::Answering | State::Aborting) || task.fault.is_some() {
+            return Judged::Swallow(id);
+        }
+        let incoming = &task.incoming;
+        let bad = |reject, fault| Judged::Bad { task: id, reject, fault };
+        let end = match (solicited, incoming.unsolicited) {
+            (false, true) => incoming.unsolicited_end,
+            (false, false) => return bad(None, TaskFault::UnexpectedUnsolicitedData),
+            (true, unsolicited) => match incoming.r2t_end() {
+                None => return Judged::Unknown,
+                // Out of turn: the unsolicited data comes first.
+                Some(_) if unsolicited => {
+                    return bad(Some(RejectReason::INVALID_PDU_FIELD), TaskFault::IncorrectAmountOfData);
+                }
+                Some(end) => end,
+            },
+        };
+        //= RFC 7143 section 11.17.1
+        //# Some examples are invalid TTT/ITT,
+        //# buffer offset, LUN qualifying a TTT, and an invalid sequence
+        //# number in a SNACK.
+        if solicited && pdu.lun != task.command.lun || pdu.buffer_offset != task.command.received_bytes {
+            return bad(Some(RejectReason::INVALID_PDU_FIELD), TaskFault::IncorrectAmountOfData);
+        }
+        //= RFC 7143 section 7.9
+        //# When a target receives a data PDU with an out-of-
+        //# order DataSN, it means that the target must have hit a header or
+        //# payload digest error on at least one of the earlier data PDUs.  The
+        //# target MUST address these implied digest errors as described in
+        //# Section 7.8.
+        if pdu.data_sn.0 != incoming.data_sn {
+            return bad(Some(RejectReason::INVALID_PDU_FIELD), TaskFault::ProtocolServiceCrcError);
+        }
+        //= RFC 7143 section 11.4.7.2
+        //# The target reports the same error when the amount
+        //# of data sent as a reply to an R2T does not match the amount
+        //# requested.
+        let upto = u64::from(pdu.buffer_offset) + u64::from(pdu.data_segment_len);
+        if upto > u64::from(end) || pdu.is_final && upto < u64::from(end) {
+            return bad(None, TaskFault::IncorrectAmountOfData);
+        }
+        Judged::Take(id)
+    }
+
+    /// Where the data of a Data-Out goes.
+    pub(super) fn begin_data_out(&mut self, conn: ConnIx, pdu: &DataOut) -> Dest {
+        match self.judge_data_out(conn, pdu) {
+            Judged::Take(task) => {
+                if let Some(t) = self.tasks.get_mut(task) {
+                    t.shared = true;
+                }
+                Dest::Task { task, offset: pdu.buffer_offset }
+            }
+            _ => Dest::Discard,
+        }
+    }
+
+    /// A complete Data-Out.
+    pub(super) fn data_out<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
+        let Ok(pdu) = DataOut::parse(rx.bhs) else { return };
+        match self.judge_data_out(rx.conn, &pdu) {
+            Judged::Take(_) if rx.discarded => self.reject(rx.conn, rx.bhs, RejectReason::INVALID_PDU_FIELD, out),
+            Judged::Take(task) => self.take_data_out(task, &pdu, out),
+            Judged::Swallow(task) => self.sequence_seen(task, &pdu, out),
+            Judged::Bad { task, reject, fault } => {
+                if let Some(reason) = reject {
+                    self.reject(rx.conn, rx.bhs, reason, out);
+                }
+                self.lose_data_out(task, &pdu, fault, out);
+            }
+            Judged::Ghost => {}
+            Judged::Unknown => self.reject(rx.conn, rx.bhs, RejectReason::INVALID_PDU_FIELD, out),
+        }
+    }
+
+    /// A Data-Out whose data digest does not match; it has been rejected.
+    pub(super) fn data_out_corrupt<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
+        let Ok(pdu) = DataOut::parse(rx.bhs) else { return };
+        //= RFC 7143 section 7.8
+        //# b) Terminate the task with a SCSI Response PDU with a CHECK
+        //# CONDITION Status and an iSCSI Condition of "Protocol Service CRC
+        //# error" (Section 11.4.7.2).  If the target chooses to implement
+        //# this option, it MUST wait to receive all the data (signaled by a
+        //# data PDU with the Final bit set for all outstanding R2Ts) before
+        //# sending the SCSI Response PDU.
+        match self.judge_data_out(rx.conn, &pdu) {
+            Judged::Take(task) | Judged::Bad { task, .. } => {
+                self.lose_data_out(task, &pdu, TaskFault::ProtocolServiceCrcError, out);
+            }
+            Judged::Swallow(task) => self.sequence_seen(task, &pdu, out),
+            Judged::Ghost | Judged::Unknown => {}
+        }
+    }
+
+    /// A Data-Out is lost, and its task with it; what of its sequence is still to come is waited for.
+    fn lose_data_out<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, fault: TaskFault, out: &mut O) {
+        if let Some(t) = self.tasks.get_mut(task) {
+            if pdu.ttt.is_reserved() {
+                t.incoming.unsolicited = true;
+            }
+            if pdu.is_final {
+                t.incoming.sequence_ended(!pdu.ttt.is_reserved());
+            }
+        }
+        self.fail_task(task, fault, out);
+    }
+
+    /// Data for a task that has failed: when the last sequence is complete, its status is due.
+    fn sequence_seen<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
+        if pdu.is_final {
+            if let Some(t) = self.tasks.get_mut(task) {
+                t.incoming.sequence_ended(!pdu.ttt.is_reserved());
+            }
+            self.answer_if_due(task, out);
+        }
+    }
+
+    #[inline]
+    fn take_data_out<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        let solicited = !pdu.ttt.is_reserved();
+        t.command.received_bytes = t.command.received_bytes.saturating_add(pdu.data_segment_len);
+        t.incoming.data_sn = t.incoming.data_sn.wrapping_add(1);
+        if pdu.is_final {
+            t.incoming.sequence_ended(solicited);
+        }
+        let received_bytes = t.command.received_bytes;
+        if t.state == State::Open && (pdu.is_final || !solicited) {
+            self.events.push_back(Event::DataOut { task, received_bytes });
+        }
+        if pdu.is_final {
+            self.ask(task, out);
+        }
+    }
+
+    /// The shard has room for the task's data up to `upto_bytes`: what neither was sent nor is on its way is asked for, as
+    /// far as MaxBurstLength and MaxOutstandingR2T allow, the rest when earlier R2Ts have been answered.
+    #[inline]
+    pub fn want_data_out<O: Outbox>(&mut self, task: TaskId, upto_bytes: u32, out: &mut O) {
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        t.incoming.wanted = t.incoming.wanted.max(upto_bytes.min(t.command.write_edtl_bytes()));
+        self.ask(task, out);
+    }
+
+    /// Sends the R2Ts that are wanted and allowed.
+    #[inline]
+    fn ask<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        loop {
+            let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
+            let conn = t.command.conn;
+            let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
+            //= RFC 7143 section 11.8
+            //# The number of outstanding R2T PDUs is
+            //# limited by the value of the negotiated key MaxOutstandingR2T.
+            let most = connection.params.max_outstanding_r2t.clamp(1, crate::limits::MAX_OUTSTANDING_R2T);
+            if t.incoming.asked >= t.incoming.wanted || t.incoming.r2ts() >= most {
+                return;
+            }
+            let from = t.incoming.asked;
+            //= RFC 7143 section 11.8.4
+            //# The Desired Data
+            //# Transfer Length MUST NOT be 0 and MUST NOT exceed MaxBurstLength.
+            let len = (t.incoming.wanted - from).min(connection.params.max_burst_bytes.max(4));
+            t.incoming.push_r2t(from + len);
+            let r2t = R2t {
+                lun: t.command.lun,
+                itt: t.itt,
+                ttt: Ttt(task.0),
+                stat_sn: StatSn(0),
+                exp_cmd_sn: CmdSn(0),
+                max_cmd_sn: CmdSn(0),
+                r2t_sn: R2tSn(t.input_sn),
+                buffer_offset: from,
+                desired_len_bytes: len,
+            };
+            t.input_sn = t.input_sn.wrapping_add(1);
+            let mut header = [0; 48];
+            r2t.emit(&mut header);
+            //= RFC 7143 section 11.8.3
+            //# The StatSN for this
+            //# connection is not advanced after this PDU is sent.
+            self.send_unnumbered(conn, &mut header, out);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The ends of connections and sessions: Logout, lost connections, requested logouts, the session's own end.
+
+use super::Session;
+use super::params::SessionKind;
+use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload};
+use super::state::{ConnState, ConnStep, SessionState, SessionStep};
+use crate::limits::{SHUTDOWN_LOGOUT_MS, TASKS_PER_SESSION};
+use crate::wire::{
+    AsyncEvent, AsyncMessage, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, Lun, StatSn,
+};
+
+impl Session {
+    /// Carries out a Logout whose turn has come.
+    pub(super) fn log_out<O: Outbox>(&mut self, conn: ConnIx, request: &LogoutRequest, out: &mut O) {
+        let named = self.connections().find(|ix| self.cid_is(*ix, request));
+        match request.reason {
+            LogoutReason::CLOSE_SESSION => self.log_out_session(conn, request, out),
+            // A discovery session has one connection: to close it is to close the session.
+            LogoutReason::CLOSE_CONNECTION if self.init.kind == SessionKind::Discovery => {
+                self.log_out_session(conn, request, out);
+            }
+            LogoutReason::CLOSE_CONNECTION => match named {
+                None => self.answer_logout(conn, request, LogoutResult::CID_NOT_FOUND, out),
+                Some(ix) => {
+                    //= RFC 7143 section 11.14
+                    //# When receiving a Logout Request with the reason code "close the
+                    //# connection" or "close the session", the target MUST terminate all
+                    //# pending commands, whether acknowledged via the ExpCmdSN or not, on
+                    //# that connection or session, respectively.
+                    self.abort_connection(Some(ix));
+                    self.step(ix, &[ConnStep::T9, ConnStep::T10]);
+                    self.answer_logout(conn, request, LogoutResult::CLOSED, out);
+                    self.close(ix, CloseReason::Logout);
+                }
+            },
+            // ErrorRecoveryLevel is below 2: there is nothing to recover a connection with, so it stays.
+            _ => self.answer_logout(conn, request, LogoutResult::RECOVERY_NOT_SUPPORTED, out),
+        }
+    }
+
+    fn cid_is(&self, ix: ConnIx, request: &LogoutRequest) -> bool {
+        self.connections.get(usize::from(ix.0)).is_some_and(|c| c.cid == request.cid)
+    }
+
+    fn log_out_session<O: Outbox>(&mut self, conn: ConnIx, request: &LogoutRequest, out: &mut O) {
+        self.abort_connection(None);
+        self.step(conn, &[ConnStep::T9, ConnStep::T10]);
+        self.answer_logout(conn, request, LogoutResult::CLOSED, out);
+        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
+            if self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.may_send()) {
+                self.events.push_back(Event::Close { conn: ix, reason: CloseReason::Logout });
+            }
+        }
+        self.end(CloseReason::Logout);
+    }
+
+    fn answer_logout<O: Outbox>(&mut self, conn: ConnIx, request: &LogoutRequest, result: LogoutResult, out: &mut O) {
+        let params = self.init.params;
+        // What was closed is forgotten at once; only who is to try again is told when.
+        let retry = result == LogoutResult::RECOVERY_NOT_SUPPORTED;
+        let pdu = LogoutResponse {
+            response: result,
+            itt: request.itt,
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            time2wait: if retry { params.time2wait_s } else { 0 },
+            time2retain: if retry { params.time2retain_s } else { 0 },
+        };
+        let mut header = [0; 48];
+        pdu.emit(&mut header);
+        self.send_numbered(conn, &mut header, Payload::None, out);
+    }
+
+    /// Asks the initiator to log out of all connections; those that are still there after `limits::SHUTDOWN_LOGOUT_MS` are
+    /// closed by [`tick`](Self::tick). Discovery sessions, which may not be asked, are closed at once.
+    pub fn request_logout<O: Outbox>(&mut self, out: &mut O) {
+        let by = self.now_ms.saturating_add(SHUTDOWN_LOGOUT_MS);
+        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
+            let discovery = self.init.kind == SessionKind::Discovery;
+            let Some(c) = self.connections.get_mut(usize::from(ix.0)).filter(|c| c.state.is_full_feature()) else {
+                continue;
+            };
+            if discovery {
+                //= RFC 7143 section 7.4.3
+                //# A target may simply drop the connection in a
+                //# Discovery session when it would have requested a Logout via an Async
+                //# Message on Normal sessions.
+                self.close(ix, CloseReason::Shutdown);
+                continue;
+            }
+            c.logout_by_ms = Some(c.logout_by_ms.map_or(by, |earlier| earlier.min(by)));
+            self.step(ix, &[ConnStep::T11, ConnStep::T12]);
+            self.announce(ix, AsyncEvent::LOGOUT_REQUEST, out);
+        }
+    }
+
+    /// An Asynchronous Message about a connection, sent on that connection.
+    pub(super) fn announce<O: Outbox>(&mut self, ix: ConnIx, event: AsyncEvent, out: &mut O) {
+        let Some(c) = self.connections.get(usize::from(ix.0)) else { return };
+        let drop = event == AsyncEvent::CONNECTION_DROP;
+        let pdu = AsyncMessage {
+            event,
+            vcode: 0,
+            data_segment_len: 0,
+            lun: Lun([0; 8]),
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            parameter1: if drop { c.cid.0 } else { 0 },
+            parameter2: if drop { self.init.params.time2wait_s } else { 0 },
+            // Nothing is retained after a drop; a logout has this many seconds.
+            parameter3: if drop { 0 } else { (SHUTDOWN_LOGOUT_MS / 1000) as u16 },
+        };
+        let mut header = [0; 48];
+        pdu.emit(&mut header);
+        self.send_numbered(ix, &mut header, Payload::None, out);
+    }
+
+    fn step(&mut self, ix: ConnIx, steps: &[ConnStep]) {
+        if let Some(c) = self.connections.get_mut(usize::from(ix.0)) {
+            c.state = c.state.after(steps);
+        }
+    }
+
+    /// Closes a connection from our side.
+    pub(super) fn close(&mut self, ix: ConnIx, reason: CloseReason) {
+        if self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.may_send()) {
+            self.events.push_back(Event::Close { conn: ix, reason });
+            self.connection_lost(ix, reason);
+        }
+    }
+
+    /// A connection is gone: its tasks are aborted, and with the last connection the session ends.
+    pub fn connection_lost(&mut self, conn: ConnIx, reason: CloseReason) {
+        let Some(c) = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.may_send()) else { return };
+        c.state = match c.state {
+            ConnState::InLogout => c.state.after(&[ConnStep::T13]),
+            // Below ErrorRecoveryLevel 2 no task waits for a new allegiance: cleanup is over at once.
+            state => state.after(&[ConnStep::T15, ConnStep::T16]).after(&[ConnStep::M1]),
+        };
+        self.abort_connection(Some(conn));
+        if self.connections().next().is_none() {
+            self.end(reason);
+        }
+    }
+
+    /// Aborts the tasks of one connection, or all.
+    fn abort_connection(&mut self, conn: Option<ConnIx>) {
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            if conn.is_none_or(|conn| self.tasks.get(id).is_some_and(|t| t.command.conn == conn)) {
+                self.abort_with_connection(id);
+            }
+        }
+    }
+
+    /// Ends the session: all tasks are aborted, all connections are to be closed. For session reinstatement, TARGET COLD
+    /// RESET, and peers that break the rules.
+    pub fn end(&mut self, reason: CloseReason) {
+        if self.state != SessionState::LoggedIn {
+            return;
+        }
+        self.abort_connection(None);
+        for c in &mut self.connections {
+            c.state = ConnState::Free;
+        }
+        let clean = matches!(reason, CloseReason::Logout | CloseReason::Reinstated | CloseReason::Reset);
+        // A session that fails below ErrorRecoveryLevel 2 has nothing to be continued: its state times out at once.
+        self.state = if clean {
+            self.state.after(&[SessionStep::N3])
+        } else {
+            self.state.after(&[SessionStep::N5]).after(&[SessionStep::N6])
+        };
+        self.events.push_back(Event::Ended { reason });
+    }
+}

@@ -1,0 +1,237 @@
+//! The states of a connection and of a session as tables (RFC 7143 chapter 8).
+//!
+//! [`CONNECTION`] and [`SESSION`] have one row per transition of the RFC's diagrams for a target; tests compare them with
+//! the RFC's own tables. [`ConnState::after`] is how a connection's state changes; a transition that the table does not
+//! have is refused, which leaves the state as it was.
+
+/// State of a connection (RFC 7143 section 8.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnState {
+    /// S1.
+    Free,
+    /// S3: the transport is up, the login has not begun.
+    XptUp,
+    /// S4.
+    InLogin,
+    /// S5: full feature phase.
+    LoggedIn,
+    /// S6: a Logout is being carried out.
+    InLogout,
+    /// S7: we asked for a Logout.
+    LogoutRequested,
+    /// S8: the transport has failed, tasks are left.
+    CleanupWait,
+}
+
+/// A transition of the standard connection state diagram for a target (RFC 7143 section 8.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "numbered, not named, by the RFC")]
+pub enum ConnStep {
+    T3,
+    T4,
+    T5,
+    T6,
+    T7,
+    T8,
+    T9,
+    T10,
+    T11,
+    T12,
+    T13,
+    T15,
+    T16,
+    T17,
+    T18,
+    /// The connection state times out, or the tasks are reassigned: from CLEANUP_WAIT to FREE (section 8.2.2).
+    M1,
+}
+
+/// The transitions of a connection: from, by, to (RFC 7143 section 8.1.4; M1 from section 8.2).
+pub const CONNECTION: &[(ConnState, ConnStep, ConnState)] = {
+    use ConnState::*;
+    use ConnStep::*;
+    &[
+        (Free, T3, XptUp),
+        (XptUp, T6, Free),
+        (XptUp, T4, InLogin),
+        (InLogin, T7, Free),
+        (InLogin, T5, LoggedIn),
+        (LoggedIn, T8, Free),
+        (LoggedIn, T9, InLogout),
+        (LoggedIn, T11, LogoutRequested),
+        (LoggedIn, T15, CleanupWait),
+        (InLogout, T13, Free),
+        (InLogout, T17, CleanupWait),
+        (LogoutRequested, T18, Free),
+        (LogoutRequested, T10, InLogout),
+        (LogoutRequested, T12, LogoutRequested),
+        (LogoutRequested, T16, CleanupWait),
+        (CleanupWait, M1, Free),
+    ]
+};
+
+impl ConnState {
+    /// Requests are taken and answered: S5 and S7.
+    #[inline]
+    pub fn is_full_feature(self) -> bool {
+        matches!(self, ConnState::LoggedIn | ConnState::LogoutRequested)
+    }
+
+    /// PDUs may be queued: S5, S7, and S6 for the Logout Response.
+    #[inline]
+    pub fn may_send(self) -> bool {
+        self.is_full_feature() || self == ConnState::InLogout
+    }
+
+    /// The state after one of `steps`, whichever the table has for this state; the same state if it has none.
+    #[must_use]
+    pub fn after(self, steps: &[ConnStep]) -> ConnState {
+        let row = CONNECTION.iter().find(|(from, step, _)| *from == self && steps.contains(step));
+        row.map_or(self, |(_, _, to)| *to)
+    }
+}
+
+/// State of a session (RFC 7143 section 8.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// Q1.
+    Free,
+    /// Q2: its first connection logs in.
+    Active,
+    /// Q3.
+    LoggedIn,
+    /// Q4: all connections are lost, tasks wait to be continued.
+    Failed,
+    /// Q5: a new connection logs in to continue it.
+    InContinue,
+}
+
+/// A transition of the session state diagram for a target (RFC 7143 section 8.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "numbered, not named, by the RFC")]
+pub enum SessionStep {
+    N1,
+    N2,
+    N3,
+    N5,
+    N6,
+    N7,
+    N8,
+    N9,
+    N10,
+    N11,
+}
+
+/// The transitions of a session: from, by, to (RFC 7143 section 8.3.2).
+pub const SESSION: &[(SessionState, SessionStep, SessionState)] = {
+    use SessionState::*;
+    use SessionStep::*;
+    &[
+        (Free, N1, Active),
+        (Active, N9, Free),
+        (Active, N2, LoggedIn),
+        (LoggedIn, N3, Free),
+        (LoggedIn, N5, Failed),
+        (Failed, N6, Free),
+        (Failed, N7, InContinue),
+        (InContinue, N11, Free),
+        (InContinue, N10, LoggedIn),
+        (InContinue, N8, Failed),
+    ]
+};
+
+impl SessionState {
+    /// The state after one of `steps`, whichever the table has for this state; the same state if it has none.
+    #[must_use]
+    pub fn after(self, steps: &[SessionStep]) -> SessionState {
+        let row = SESSION.iter().find(|(from, step, _)| *from == self && steps.contains(step));
+        row.map_or(self, |(_, _, to)| *to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the RFC's ASCII table: rows are the state left, columns the state entered.
+    fn rows(table: &str) -> Vec<(String, String, String)> {
+        let mut lines = table.lines().filter(|l| l.contains('|') && !l.contains("--"));
+        let cells =
+            |line: &str| line.split('|').map(|c| c.trim().to_owned()).filter(|c| !c.is_empty()).collect::<Vec<_>>();
+        let columns = cells(lines.next().unwrap());
+        let mut found = Vec::new();
+        for line in lines {
+            let row = cells(line);
+            for (step, to) in row[1..].iter().zip(&columns) {
+                if step != "-" {
+                    found.push((row[0].clone(), step.clone(), to.clone()));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn connection_table_is_the_rfcs() {
+        // Section 8.1.4.
+        let rfc = rows(
+            "      |S1  |S3 |S4 |S5 |S6 |S7  |S8 |
+             S1| -  |T3 | - | - | - | -  | - |
+             S3|T6  |-  |T4 | - | - | -  | - |
+             S4|T7  |-  |-  |T5 | - | -  | - |
+             S5|T8  |-  |-  | - |T9 |T11 |T15|
+             S6|T13 |-  |-  | - |-  |-   |T17|
+             S7|T18 |-  |-  | - |T10|T12 |T16|
+             S8| -  |-  |-  | - | - | -  | - |",
+        );
+        let name = |s: ConnState| match s {
+            ConnState::Free => "S1",
+            ConnState::XptUp => "S3",
+            ConnState::InLogin => "S4",
+            ConnState::LoggedIn => "S5",
+            ConnState::InLogout => "S6",
+            ConnState::LogoutRequested => "S7",
+            ConnState::CleanupWait => "S8",
+        };
+        let mut ours: Vec<_> = CONNECTION
+            .iter()
+            .filter(|(_, step, _)| *step != ConnStep::M1)
+            .map(|&(from, step, to)| (name(from).to_owned(), format!("{step:?}"), name(to).to_owned()))
+            .collect();
+        ours.sort();
+        assert_eq!(ours, rfc);
+    }
+
+    #[test]
+    fn session_table_is_the_rfcs() {
+        // Section 8.3.2.
+        let rfc = rows(
+            "     |Q1  |Q2  |Q3  |Q4  |Q5  |
+             Q1  | -  |N1  | -  | -  | -  |
+             Q2  |N9  | -  |N2  | -  | -  |
+             Q3  |N3  | -  | -  |N5  | -  |
+             Q4  |N6  | -  | -  | -  |N7  |
+             Q5  |N11 | -  |N10 |N8  | -  |",
+        );
+        let name = |s: SessionState| match s {
+            SessionState::Free => "Q1",
+            SessionState::Active => "Q2",
+            SessionState::LoggedIn => "Q3",
+            SessionState::Failed => "Q4",
+            SessionState::InContinue => "Q5",
+        };
+        let mut ours: Vec<_> = SESSION
+            .iter()
+            .map(|&(from, step, to)| (name(from).to_owned(), format!("{step:?}"), name(to).to_owned()))
+            .collect();
+        ours.sort();
+        assert_eq!(ours, rfc);
+    }
+
+    #[test]
+    fn unknown_transitions_are_refused() {
+        assert_eq!(ConnState::Free.after(&[ConnStep::T9, ConnStep::T10]), ConnState::Free);
+        assert_eq!(ConnState::LogoutRequested.after(&[ConnStep::T9, ConnStep::T10]), ConnState::InLogout);
+    }
+}

@@ -1,0 +1,429 @@
+//! Tasks and the slab that holds them: a fixed number of slots, nothing allocated per command.
+//!
+//! [`Slab`] hands out slots, recognises stale [`TaskId`]s by their generation, and finds a task by its Initiator Task
+//! Tag. What a task may do next is in its [`State`]: `Held` (waits for its CmdSN), `Open` (the shard has it),
+//! `Answering` (its status is settled, but the initiator still owes data), `Aborting` (the shard has been told to let go).
+
+use super::seam::{ConnIx, TaskId};
+use super::tmf::Management;
+use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
+use crate::wire::{Bhs, CmdSn, Itt, Lun, TaskAttr};
+use std::ops::Deref;
+
+/// A CDB: 16 bytes in place, longer ones on the heap (those came with an AHS).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cdb {
+    inline: [u8; 16],
+    extended: Option<Box<[u8]>>,
+}
+
+impl Cdb {
+    /// The CDB of a command without AHS.
+    #[inline]
+    pub fn new(inline: [u8; 16]) -> Self {
+        Cdb { inline, extended: None }
+    }
+
+    /// A CDB of more than 16 bytes.
+    pub fn extended(bytes: &[u8]) -> Self {
+        let mut inline = [0; 16];
+        inline.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Cdb { inline, extended: Some(bytes.into()) }
+    }
+}
+
+impl Deref for Cdb {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.extended.as_deref().unwrap_or(&self.inline)
+    }
+}
+
+/// What the shard needs to know of a SCSI command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskCommand {
+    /// The logical unit addressed.
+    pub lun: Lun,
+    /// The CDB: 16 bytes, or more if an Extended CDB AHS came along.
+    pub cdb: Cdb,
+    /// Expected Data Transfer Length, bytes; that of the write, if both `read` and `write` are set.
+    pub edtl_bytes: u32,
+    /// Bidirectional Read Expected Data Transfer Length, bytes; 0 if none was given.
+    pub bidi_read_edtl_bytes: u32,
+    /// The R bit.
+    pub read: bool,
+    /// The W bit.
+    pub write: bool,
+    /// Task attribute.
+    pub attr: TaskAttr,
+    /// Command priority, 0 to 15 (RFC 7144 section 5.1.1).
+    pub priority: u8,
+    /// The I bit.
+    pub immediate_delivery: bool,
+    /// The connection it came on and is answered on.
+    pub conn: ConnIx,
+    /// Write data received without a gap from offset 0, bytes.
+    pub received_bytes: u32,
+}
+
+impl TaskCommand {
+    /// An empty one, for slots that were never used.
+    pub(super) const NONE: TaskCommand = TaskCommand {
+        lun: Lun([0; 8]),
+        cdb: Cdb { inline: [0; 16], extended: None },
+        edtl_bytes: 0,
+        bidi_read_edtl_bytes: 0,
+        read: false,
+        write: false,
+        attr: TaskAttr::UNTAGGED,
+        priority: 0,
+        immediate_delivery: false,
+        conn: ConnIx(0),
+        received_bytes: 0,
+    };
+
+    /// Both R and W: status may not travel in a Data-In.
+    #[inline]
+    pub fn is_bidirectional(&self) -> bool {
+        self.read && self.write
+    }
+
+    /// What the initiator expects to receive, bytes.
+    #[inline]
+    pub fn read_edtl_bytes(&self) -> u32 {
+        match (self.read, self.write) {
+            (true, true) => self.bidi_read_edtl_bytes,
+            (true, false) => self.edtl_bytes,
+            _ => 0,
+        }
+    }
+
+    /// What the initiator expects to send, bytes.
+    #[inline]
+    pub fn write_edtl_bytes(&self) -> u32 {
+        if self.write { self.edtl_bytes } else { 0 }
+    }
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    Held,
+    Open,
+    Answering,
+    Aborting,
+}
+
+/// What a slot is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// Not delivered yet: its CmdSN still counts.
+    Held,
+    /// The command window.
+    Window,
+    /// The quota of immediate commands.
+    Immediate,
+    /// Nothing: a held command whose CmdSN is a gap again.
+    Nothing,
+}
+
+/// What kind of request a slot holds.
+pub(super) enum Kind {
+    Scsi,
+    /// A task management function in progress.
+    Management(Box<Management>),
+    /// A NOP-Out, Text, Logout or task management request that waits for its CmdSN, with its data segment.
+    Request(Box<(Bhs, Vec<u8>)>),
+}
+
+/// The data that a write receives. All sequences are in increasing offset order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming {
+    /// Unsolicited Data-Out PDUs are still to come.
+    pub unsolicited: bool,
+    /// Where they end: min(FirstBurstLength, EDTL).
+    pub unsolicited_end: u32,
+    /// The DataSN of the next Data-Out of the current sequence.
+    pub data_sn: u32,
+    /// All data up to here was sent, is on its way unsolicited, or was asked for.
+    pub asked: u32,
+    /// The shard takes data up to here.
+    pub wanted: u32,
+    /// Where the outstanding R2Ts end, oldest first.
+    r2t_ends: [u32; MAX_OUTSTANDING_R2T as usize],
+    r2ts: u8,
+}
+
+impl Incoming {
+    pub const NONE: Incoming = Incoming {
+        unsolicited: false,
+        unsolicited_end: 0,
+        data_sn: 0,
+        asked: 0,
+        wanted: 0,
+        r2t_ends: [0; MAX_OUTSTANDING_R2T as usize],
+        r2ts: 0,
+    };
+
+    /// The initiator is to send more: a sequence has not had its F bit.
+    #[inline]
+    pub fn is_owed(&self) -> bool {
+        self.unsolicited || self.r2ts > 0
+    }
+
+    /// Outstanding R2Ts.
+    #[inline]
+    pub fn r2ts(&self) -> u16 {
+        u16::from(self.r2ts)
+    }
+
+    /// Where the oldest outstanding R2T ends.
+    #[inline]
+    pub fn r2t_end(&self) -> Option<u32> {
+        if self.r2ts > 0 { self.r2t_ends.first().copied() } else { None }
+    }
+
+    /// Notes an R2T that asks for everything from `asked` to `end`.
+    pub fn push_r2t(&mut self, end: u32) {
+        if let Some(place) = self.r2t_ends.get_mut(usize::from(self.r2ts)) {
+            *place = end;
+            self.r2ts += 1;
+            self.asked = end;
+        }
+    }
+
+    /// The sequence that `solicited` or unsolicited data belongs to has had its F bit.
+    pub fn sequence_ended(&mut self, solicited: bool) {
+        self.data_sn = 0;
+        if !solicited {
+            self.unsolicited = false;
+        } else if self.r2ts > 0 {
+            self.r2t_ends.rotate_left(1);
+            self.r2ts -= 1;
+        }
+    }
+}
+
+/// A status that cannot be sent yet.
+pub(super) struct Answer {
+    pub status: u8,
+    pub sense: Vec<u8>,
+    pub residual: super::data_in::Residual,
+}
+
+/// A task that was aborted: Data-Out PDUs that were under way to it are read over, not rejected.
+#[derive(Clone, Copy)]
+pub(super) struct Ghost {
+    pub task: TaskId,
+    pub itt: Itt,
+}
+
+/// A slot of the slab.
+pub(super) struct Task {
+    pub command: TaskCommand,
+    pub itt: Itt,
+    pub cmd_sn: CmdSn,
+    pub state: State,
+    pub charge: Charge,
+    pub kind: Kind,
+    pub incoming: Incoming,
+    /// DataSN of the next Data-In, R2TSN of the next R2T: one sequence.
+    pub input_sn: u32,
+    /// Data-In bytes since the last F bit.
+    pub burst_bytes: u32,
+    /// The shard has been told of this task: it has to let go of it before the slot is free.
+    pub shared: bool,
+    /// A held command that will end with an error of ours when its turn comes.
+    pub fault: Option<super::fault::TaskFault>,
+    /// The status to be sent when data and shard are done with.
+    pub answer: Option<Box<Answer>>,
+    pub ghost: Option<Ghost>,
+    generation: u16,
+}
+
+impl Task {
+    fn new() -> Self {
+        Task {
+            command: TaskCommand::NONE,
+            itt: Itt::RESERVED,
+            cmd_sn: CmdSn(0),
+            state: State::Free,
+            charge: Charge::Held,
+            kind: Kind::Scsi,
+            incoming: Incoming::NONE,
+            input_sn: 0,
+            burst_bytes: 0,
+            shared: false,
+            fault: None,
+            answer: None,
+            ghost: None,
+            generation: 0,
+        }
+    }
+
+    /// The management function in this slot, if it is one.
+    pub fn management(&mut self) -> Option<&mut Management> {
+        match &mut self.kind {
+            Kind::Management(management) => Some(management),
+            _ => None,
+        }
+    }
+}
+
+/// The slots of a session.
+pub(super) struct Slab {
+    /// Grows up to `TASKS_PER_SESSION` as tasks are open at the same time, and never shrinks.
+    slots: Vec<Task>,
+    free: Vec<u16>,
+    /// How many live tags fall into each bucket: a new command's tag is nearly always found to be new by one look.
+    buckets: [u8; 256],
+}
+
+const _: () = assert!(TASKS_PER_SESSION < 256);
+
+#[inline]
+fn bucket(itt: Itt) -> usize {
+    (itt.0.wrapping_mul(0x9e37_79b1) >> 24) as usize
+}
+
+impl Slab {
+    pub fn new() -> Self {
+        Slab {
+            slots: Vec::with_capacity(TASKS_PER_SESSION),
+            free: Vec::with_capacity(TASKS_PER_SESSION),
+            buckets: [0; 256],
+        }
+    }
+
+    /// Slots in use.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes a slot for the task `itt`; its id and the slot, which is in state `Free` and wants to be filled in. `None` if
+    /// all are in use.
+    #[inline]
+    pub fn take(&mut self, itt: Itt) -> Option<(TaskId, &mut Task)> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < TASKS_PER_SESSION => {
+                self.slots.push(Task::new());
+                (self.slots.len() - 1) as u16
+            }
+            None => return None,
+        };
+        if let Some(count) = self.buckets.get_mut(bucket(itt)) {
+            *count += 1;
+        }
+        let task = self.slots.get_mut(usize::from(slot))?;
+        task.generation = task.generation.wrapping_add(1);
+        task.itt = itt;
+        task.kind = Kind::Scsi;
+        task.incoming = Incoming::NONE;
+        task.input_sn = 0;
+        task.burst_bytes = 0;
+        task.shared = false;
+        task.fault = None;
+        task.answer = None;
+        Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))
+    }
+
+    /// Gives a slot back. Harmless if it is free already.
+    #[inline]
+    pub fn release(&mut self, slot: usize) {
+        let Some(task) = self.slots.get_mut(slot) else { return };
+        if task.state == State::Free {
+            return;
+        }
+        task.state = State::Free;
+        if !matches!(task.kind, Kind::Scsi) {
+            task.kind = Kind::Scsi;
+        }
+        if let Some(count) = self.buckets.get_mut(bucket(task.itt)) {
+            *count = count.saturating_sub(1);
+        }
+        self.free.push(slot as u16);
+    }
+
+    /// The live task that `id` names.
+    #[inline]
+    pub fn get(&self, id: TaskId) -> Option<&Task> {
+        self.slots.get(id.slot()).filter(|t| t.state != State::Free && u32::from(t.generation) == id.0 >> 16)
+    }
+
+    /// The live task that `id` names.
+    #[inline]
+    pub fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.slots.get_mut(id.slot()).filter(|t| t.state != State::Free && u32::from(t.generation) == id.0 >> 16)
+    }
+
+    /// The id of the task in `slot`, if there is one.
+    #[inline]
+    pub fn id(&self, slot: usize) -> Option<TaskId> {
+        let task = self.slots.get(slot).filter(|t| t.state != State::Free)?;
+        Some(TaskId(u32::from(task.generation) << 16 | slot as u32))
+    }
+
+    /// The live task with this tag.
+    #[inline]
+    pub fn find(&self, itt: Itt) -> Option<TaskId> {
+        if self.buckets.get(bucket(itt)).is_none_or(|&count| count == 0) {
+            return None;
+        }
+        let slot = self.slots.iter().position(|t| t.itt == itt && t.state != State::Free)?;
+        self.id(slot)
+    }
+
+    /// Whether `task`, or an aborted task with tag `itt`, was here: its data may still be on the way.
+    pub fn is_ghost(&self, task: TaskId, itt: Itt) -> bool {
+        let mut ghosts = self.slots.iter().filter_map(|t| t.ghost);
+        ghosts.any(|g| g.itt == itt && (task.0 == u32::MAX || g.task == task))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_ids_are_recognised() {
+        let mut slab = Slab::new();
+        let (first, task) = slab.take(Itt(7)).unwrap();
+        task.state = State::Open;
+        assert!(slab.get(first).is_some());
+        assert_eq!(slab.find(Itt(7)), Some(first));
+        slab.release(first.slot());
+        slab.release(first.slot());
+        assert!(slab.get(first).is_none() && slab.find(Itt(7)).is_none());
+        let (second, task) = slab.take(Itt(7)).unwrap();
+        task.state = State::Open;
+        assert_ne!(first, second);
+        assert_eq!((first.slot(), slab.len()), (second.slot(), 1));
+        assert!(slab.get(first).is_none() && slab.get(second).is_some());
+    }
+
+    #[test]
+    fn the_slab_is_bounded() {
+        let mut slab = Slab::new();
+        for n in 0..TASKS_PER_SESSION {
+            slab.take(Itt(n as u32)).unwrap().1.state = State::Open;
+        }
+        assert!(slab.take(Itt(1000)).is_none());
+        assert!((0..TASKS_PER_SESSION).all(|slot| slab.id(slot).is_some_and(|id| id.0 != u32::MAX)));
+        (0..TASKS_PER_SESSION).for_each(|slot| slab.release(slot));
+        assert_eq!(slab.len(), 0);
+    }
+
+    #[test]
+    fn sequences_end_in_order() {
+        let mut incoming = Incoming::NONE;
+        (1..=10).for_each(|n| incoming.push_r2t(n * 100));
+        assert_eq!((incoming.r2ts(), incoming.asked), (MAX_OUTSTANDING_R2T, 800));
+        incoming.sequence_ended(true);
+        assert_eq!((incoming.r2t_end(), incoming.r2ts()), (Some(200), 7));
+        incoming.sequence_ended(false);
+        assert!(incoming.is_owed());
+    }
+}

@@ -1,0 +1,365 @@
+//! Task management functions (RFC 7143 sections 4.2.3, 11.5, 11.6), and how tasks are aborted.
+//!
+//! ABORT TASK ends here: its response goes out when the shard has let go of the task. The functions that reach beyond one
+//! task are handed to the shard as an event, after an `Abort` for each task of this session that they cover; the response
+//! goes out when the shard has carried it out *and* let go of those tasks.
+//!
+//! The standard semantics of section 4.2.3.3 would have us wait for the data of outstanding R2Ts. Initiators in wide use
+//! stop sending it as soon as they have sent the function, whatever was negotiated, so that this wait would never end.
+//! Instead, as with FastAbort, transfer tags stay recognised beyond the end of their tasks ([`Ghost`]), and data that
+//! still comes is read over. On a session of one connection the order of PDUs is all the response fence that is needed
+//! (section 4.2.2.3.3 a).
+
+use super::Session;
+use super::seam::{ConnIx, Event, Outbox, Payload, TaskId, TmRequest};
+use super::task::{Charge, Ghost, Kind, State, Task};
+use crate::limits::TASKS_PER_SESSION;
+use crate::wire::{
+    CmdSn, Itt, Lun, Opcode, StatSn, TaskManagementRequest, TaskManagementResponse, TmFunction, TmResponse, bhs,
+};
+
+/// A task management function in progress.
+pub(super) struct Management {
+    function: TmFunction,
+    lun: Lun,
+    cmd_sn: CmdSn,
+    referenced: Itt,
+    ref_cmd_sn: CmdSn,
+    /// It begins when all commands before it have been received.
+    waits_for_commands: bool,
+    /// Slots that the shard must let go of before the response.
+    waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
+    with_shard: bool,
+    response: Option<TmResponse>,
+    /// Its connection is gone: nobody is to be answered.
+    orphan: bool,
+}
+
+impl Management {
+    fn wait_for(&mut self, slot: usize) {
+        if let Some(word) = self.waits_for.get_mut(slot / 64) {
+            *word |= 1 << (slot % 64);
+        }
+    }
+
+    fn gone(&mut self, slot: usize) {
+        if let Some(word) = self.waits_for.get_mut(slot / 64) {
+            *word &= !(1 << (slot % 64));
+        }
+    }
+
+    fn is_target_reset(&self) -> bool {
+        matches!(self.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET)
+    }
+
+    fn covers(&self, task: &Task) -> bool {
+        if !matches!(task.kind, Kind::Scsi) || !(self.is_target_reset() || same_lun(self.lun, task.command.lun)) {
+            return false;
+        }
+        //= RFC 7143 section 11.5.1
+        //# Task management requests must act
+        //# on all the commands from the same session having a CmdSN lower than
+        //# the task management CmdSN.  LOGICAL UNIT RESET, TARGET WARM RESET,
+        //# and TARGET COLD RESET may affect commands from other sessions or
+        //# commands from the same session, regardless of their CmdSN value.
+        let earlier = task.charge == Charge::Immediate || task.cmd_sn.lt(self.cmd_sn);
+        let reset = self.is_target_reset() || self.function == TmFunction::LOGICAL_UNIT_RESET;
+        earlier || reset && task.state != State::Held
+    }
+}
+
+/// Whether two LUN fields name the same logical unit, however each was written.
+pub(super) fn same_lun(a: Lun, b: Lun) -> bool {
+    a == b || a.number().is_some() && a.number() == b.number()
+}
+
+impl Session {
+    /// Begins a function whose turn has come.
+    pub(super) fn manage<O: Outbox>(
+        &mut self,
+        conn: ConnIx,
+        request: &TaskManagementRequest,
+        charge: Charge,
+        out: &mut O,
+    ) {
+        let Some((id, task)) = self.tasks.take(request.itt) else { return };
+        task.state = State::Open;
+        task.cmd_sn = request.cmd_sn;
+        task.charge = charge;
+        task.command.conn = conn;
+        task.command.lun = request.lun;
+        task.kind = Kind::Management(Box::new(Management {
+            function: request.function,
+            lun: request.lun,
+            cmd_sn: request.cmd_sn,
+            referenced: request.referenced_task_tag,
+            ref_cmd_sn: request.ref_cmd_sn,
+            waits_for_commands: false,
+            waits_for: [0; _],
+            with_shard: false,
+            response: None,
+            orphan: false,
+        }));
+        self.managements += 1;
+        match charge {
+            Charge::Window => self.window.opened(),
+            Charge::Immediate => self.immediate_managements += 1,
+            Charge::Held | Charge::Nothing => {}
+        }
+        match request.function {
+            TmFunction::ABORT_TASK => self.abort_one(id, out),
+            TmFunction::ABORT_TASK_SET
+            | TmFunction::CLEAR_TASK_SET
+            | TmFunction::LOGICAL_UNIT_RESET
+            | TmFunction::TARGET_WARM_RESET
+            | TmFunction::TARGET_COLD_RESET => self.begin_many(id, out),
+            //= RFC 7143 section 7.2.2
+            //# When a target does not support allegiance
+            //# reassignment, it MUST respond with a task management response code of
+            //# "Task allegiance reassignment not supported".
+            TmFunction::TASK_REASSIGN => self.settle(id, TmResponse::REASSIGNMENT_NOT_SUPPORTED, out),
+            // CLEAR ACA too: no ACA is ever established (NORMACA is 0).
+            _ => self.settle(id, TmResponse::FUNCTION_NOT_SUPPORTED, out),
+        }
+    }
+
+    fn abort_one<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+        let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
+        let (referenced, ref_cmd_sn, cmd_sn) = (m.referenced, m.ref_cmd_sn, m.cmd_sn);
+        let Some(victim) = self.tasks.find(referenced) else {
+            let response = self.plug_for_abort(ref_cmd_sn, cmd_sn);
+            return self.settle(id, response, out);
+        };
+        //= RFC 7143 section 11.5.1
+        //# At the target, an ABORT TASK function MUST NOT be executed on a task
+        //# management request; such a request MUST result in a task management
+        //# response of "Function rejected".
+        let management = self.tasks.get(victim).is_some_and(|t| match &t.kind {
+            Kind::Management(_) => true,
+            Kind::Request(held) => bhs::opcode(&held.0) == Opcode::TASK_MANAGEMENT_REQUEST,
+            Kind::Scsi => false,
+        });
+        if management {
+            return self.settle(id, TmResponse::FUNCTION_REJECTED, out);
+        }
+        if self.abort(victim)
+            && let Some(m) = self.tasks.get_mut(id).and_then(Task::management)
+        {
+            m.wait_for(victim.slot());
+        }
+        //= RFC 7143 section 11.6.1
+        //# a) if the Referenced Task Tag identifies a valid task leading to a
+        //# successful termination, then targets must return the "Function
+        //# complete" response.
+        self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
+    }
+
+    /// ABORT TASK for a task that is not here.
+    fn plug_for_abort(&mut self, ref_cmd_sn: CmdSn, cmd_sn: CmdSn) -> TmResponse {
+        //= RFC 7143 section 11.6.1
+        //# b) if the Referenced Task Tag does not identify an existing task
+        //# but the CmdSN indicated by the RefCmdSN field in the Task
+        //# Management Function Request is within the valid CmdSN window
+        //# and less than the CmdSN of the Task Management Function Request
+        //# itself, then targets must consider the CmdSN as received and
+        //# return the "Function complete" response.
+        if self.window.is_gap(ref_cmd_sn) && ref_cmd_sn.lt(cmd_sn) {
+            self.window.plug(ref_cmd_sn);
+            return TmResponse::FUNCTION_COMPLETE;
+        }
+        //= RFC 7143 section 11.6.1
+        //# c) if the Referenced Task Tag does not identify an existing task
+        //# and the CmdSN indicated by the RefCmdSN field in the Task
+        //# Management Function Request is outside the valid CmdSN window,
+        //# then targets must return the "Task does not exist" response.
+        TmResponse::TASK_DOES_NOT_EXIST
+    }
+
+    /// A function on many tasks: at once, or when the commands that it covers have all been received.
+    fn begin_many<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+        let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
+        let (cmd_sn, plugs) = (m.cmd_sn, m.is_target_reset());
+        let missing = self.window.exp_cmd_sn().lt(cmd_sn) && cmd_sn.le(self.window.max_cmd_sn().next());
+        if missing && plugs {
+            //= RFC 7143 section 4.2.3.3
+            //# the entire CmdSN space up to the CmdSN of the
+            //# task management function can be "plugged".
+            let mut at = self.window.exp_cmd_sn();
+            while at.lt(cmd_sn) {
+                if self.window.is_gap(at) {
+                    self.window.plug(at);
+                }
+                at = at.next();
+            }
+        } else if missing {
+            //= RFC 7143 section 4.2.3.3
+            //# b) MUST wait (concurrent with the wait in Step a) for all commands
+            //# of the affected tasks to be received based on the CmdSN
+            //# ordering.
+            m_set(self.tasks.get_mut(id), |m| m.waits_for_commands = true);
+            return;
+        }
+        self.run_many(id, out);
+    }
+
+    /// Begins the functions that have waited for commands which have now been received.
+    pub(super) fn resume_managements<O: Outbox>(&mut self, out: &mut O) {
+        if self.managements == 0 {
+            return;
+        }
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            let exp_cmd_sn = self.window.exp_cmd_sn();
+            let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { continue };
+            if m.waits_for_commands && m.cmd_sn.le(exp_cmd_sn) {
+                m.waits_for_commands = false;
+                self.run_many(id, out);
+            }
+        }
+    }
+
+    fn run_many<O: Outbox>(&mut self, id: TaskId, _out: &mut O) {
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(victim) = self.tasks.id(slot) else { continue };
+            let Some(Kind::Management(m)) = self.tasks.get(id).map(|t| &t.kind) else { return };
+            if self.tasks.get(victim).is_some_and(|t| m.covers(t)) && self.abort(victim) {
+                m_set(self.tasks.get_mut(id), |m| m.wait_for(slot));
+            }
+        }
+        let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
+        m.with_shard = true;
+        let request = TmRequest { id: id.slot() as u8, function: m.function, lun: m.lun };
+        self.events.push_back(Event::TaskManagement(request));
+    }
+
+    /// The shard has carried out a function. `id` is that of the event.
+    pub fn tm_complete<O: Outbox>(&mut self, id: u8, response: TmResponse, out: &mut O) {
+        let Some(id) = self.tasks.id(usize::from(id)) else { return };
+        let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
+        if m.with_shard {
+            m.with_shard = false;
+            self.settle(id, response, out);
+        }
+    }
+
+    /// The response of a function is known: it goes out, or waits for tasks that are being aborted.
+    fn settle<O: Outbox>(&mut self, id: TaskId, response: TmResponse, out: &mut O) {
+        m_set(self.tasks.get_mut(id), |m| m.response = Some(response));
+        self.respond_if_due(id, out);
+    }
+
+    fn respond_if_due<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let (itt, conn) = (task.itt, task.command.conn);
+        let Some(m) = task.management() else { return };
+        let Some(response) = m.response else { return };
+        if m.waits_for.iter().any(|&word| word != 0) {
+            return;
+        }
+        let orphan = m.orphan;
+        self.close_task(id);
+        if orphan {
+            return;
+        }
+        let pdu = TaskManagementResponse {
+            response,
+            additional_info: [0; 3],
+            itt,
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+        };
+        let mut header = [0; 48];
+        pdu.emit(&mut header);
+        self.send_numbered(conn, &mut header, Payload::None, out);
+    }
+
+    /// Ends a task from without. Returns whether the shard has to let go of it first; otherwise it is gone.
+    pub(super) fn abort(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get_mut(id) else { return false };
+        task.ghost = Some(Ghost { task: id, itt: task.itt });
+        task.answer = None;
+        match task.state {
+            State::Free => return false,
+            State::Aborting => return true,
+            State::Held | State::Open if task.shared => {
+                task.state = State::Aborting;
+                self.events.push_back(Event::Abort(id));
+                return true;
+            }
+            State::Held | State::Open | State::Answering => {}
+        }
+        self.close_task(id);
+        false
+    }
+
+    /// Ends a task because its connection or session ends.
+    pub(super) fn abort_with_connection(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.charge == Charge::Held {
+            //= RFC 7143 section 11.14
+            //# The
+            //# resulting holes in the command sequence numbers will have to be
+            //# handled by appropriate recovery (see Section 7), unless the session
+            //# is also closed.
+            task.charge = Charge::Nothing;
+            let cmd_sn = task.cmd_sn;
+            self.window.unhold(cmd_sn);
+        }
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        match task.management() {
+            // The shard will still call `tm_complete` with this slot.
+            Some(m) if m.with_shard => m.orphan = true,
+            Some(_) => self.close_task(id),
+            None => {
+                self.abort(id);
+            }
+        }
+    }
+
+    /// The shard has let go of a task that an [`Event::Abort`] named: its buffers are no longer in use. What waited for
+    /// that is sent now: the response to the function that aborted it, or the CHECK CONDITION of a task that broke a rule.
+    pub fn released<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Aborting) else { return };
+        if t.answer.is_some() {
+            t.state = State::Answering;
+            t.shared = false;
+            return self.answer_if_due(task, out);
+        }
+        self.close_task(task);
+        if self.managements == 0 {
+            return;
+        }
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            m_set(self.tasks.get_mut(id), |m| m.gone(task.slot()));
+            self.respond_if_due(id, out);
+        }
+    }
+
+    /// Aborts all tasks that were delivered, or those of one logical unit, for a cause outside this session: CLEAR TASK
+    /// SET, a reset or PREEMPT AND ABORT of another initiator. Each comes as [`Event::Abort`]; none is answered.
+    pub fn abort_tasks(&mut self, lun: Option<Lun>) {
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            //= RFC 7143 section 4.2.3.3
+            //# SHOULD NOT wait for new commands on third-party
+            //# affected sessions -- only the instantiated tasks have to be
+            //# considered for the purpose of determining the affected tasks.
+            let affected = self.tasks.get(id).is_some_and(|t| {
+                matches!(t.kind, Kind::Scsi)
+                    && t.state != State::Held
+                    && lun.is_none_or(|lun| same_lun(lun, t.command.lun))
+            });
+            if affected {
+                self.abort(id);
+            }
+        }
+    }
+}
+
+fn m_set(task: Option<&mut Task>, change: impl FnOnce(&mut Management)) {
+    if let Some(m) = task.and_then(Task::management) {
+        change(m);
+    }
+}

@@ -69,7 +69,7 @@ impl Ring {
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .build(entries);
-        let (mut uring, deferred) = match best {
+        let (uring, deferred) = match best {
             Ok(uring) => (uring, true),
             Err(_) => {
                 let plain = IoUring::builder().setup_cqsize(entries * 4).setup_clamp().build(entries)?;

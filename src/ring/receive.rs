@@ -26,7 +26,7 @@ impl ReceiveBuffers {
         let bytes = Mapping::new(usize::from(count) * buffer_len)?;
         // SAFETY: `entries` is page aligned, large enough for `count` entries, and lives in the value we return, which the
         // core drops after its ring.
-        unsafe { ring.uring().submitter().register_buf_ring(entries.as_ptr() as u64, count, GROUP)? };
+        unsafe { ring.uring().submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, GROUP, 0)? };
         let mut pool = ReceiveBuffers { entries, bytes, count, buffer_len, tail: 0 };
         for id in 0..count {
             pool.give_back(id);

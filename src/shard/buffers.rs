@@ -111,8 +111,7 @@ impl Arena {
     fn split(&mut self, class: u8) -> Option<u16> {
         let index = self.whole.pop()?;
         let list = &mut self.partial[usize::from(class)];
-        self.superblocks[usize::from(index)] =
-            Superblock { class, free: all_free(class), position: list.len() as u16 };
+        self.superblocks[usize::from(index)] = Superblock { class, free: all_free(class), position: list.len() as u16 };
         list.push(index);
         Some(index)
     }
@@ -164,6 +163,7 @@ impl Arena {
     }
 
     /// Bytes that nobody holds.
+    #[cfg(test)]
     pub fn free_bytes(&self) -> usize {
         self.free_bytes
     }

@@ -324,7 +324,8 @@ impl Core {
                 }
                 continue;
             }
-            if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing) {
+            if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
+            {
                 // Closing, or not ours any more: read over.
                 if let Some(partial) = receive.partial.take() {
                     engine.forget(engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0), partial);

@@ -149,7 +149,8 @@ impl Engine {
     /// Handles what a session asks for.
     #[inline]
     fn events(&mut self, seat: usize, inline: Option<Inline<'_>>) {
-        while let Some(event) = self.seats.get_mut(seat).and_then(Option::as_deref_mut).and_then(|s| s.session.next_event())
+        while let Some(event) =
+            self.seats.get_mut(seat).and_then(Option::as_deref_mut).and_then(|s| s.session.next_event())
         {
             match event {
                 Event::Execute(task) => {
@@ -201,12 +202,8 @@ impl Engine {
         let Seat { session, nexus, target, .. } = holder;
         let cmd = session.command(task);
         let target = world.targets.get(*target)?;
-        let command = Command {
-            cdb: &cmd.cdb,
-            lun: cmd.lun,
-            initiator: &session.init().initiator,
-            luns: &target.numbers,
-        };
+        let command =
+            Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
         self.reply.data.clear();
         let Some(position) = cmd.lun.number().and_then(|n| target.position(n)) else {
             return Some((crate::scsi::absent(&command, &mut self.reply), usize::MAX));

@@ -104,13 +104,8 @@ impl Engine {
         };
         let mut random = |bytes: &mut [u8]| fill_random(bytes);
         let offer = Offer::default();
-        let mut env = LoginEnv {
-            directory: &self.world.directory,
-            portal: link.local,
-            peer,
-            random: &mut random,
-            offer: &offer,
-        };
+        let mut env =
+            LoginEnv { directory: &self.world.directory, portal: link.local, peer, random: &mut random, offer: &offer };
         match login.request(&request, data, &mut env) {
             Step::Answer(answer) => self.send_login(conn, &answer),
             Step::Refuse { answer, reason } => {
@@ -160,8 +155,7 @@ impl Engine {
             return self.adopt(conn, login, place.tsih, place.replaces);
         }
         link.phase = Phase::Leaving;
-        link.moving =
-            Some(Box::new(Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces }));
+        link.moving = Some(Box::new(Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces }));
         self.cancel_receive(conn);
         self.sweep(conn);
     }
@@ -398,7 +392,9 @@ impl Engine {
             return;
         }
         if let Some(gone) = self.seats[seat].take() {
-            for (nexus, &unit) in gone.nexus.iter().zip(self.world.targets.get(gone.target).map_or(&[][..], |t| &t.units)) {
+            for (nexus, &unit) in
+                gone.nexus.iter().zip(self.world.targets.get(gone.target).map_or(&[][..], |t| &t.units))
+            {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
             if gone.name.is_some() {
@@ -494,11 +490,7 @@ const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 
 fn session_name(login: &LoginDone) -> Option<SessionName> {
     let target = login.target.as_ref().filter(|_| login.kind == SessionKind::Normal)?;
-    Some(SessionName {
-        initiator: login.initiator.clone(),
-        target: target.index,
-        portal_group: login.portal_group,
-    })
+    Some(SessionName { initiator: login.initiator.clone(), target: target.index, portal_group: login.portal_group })
 }
 
 fn log_end(peer: SocketAddr, reason: CloseReason) {

@@ -107,14 +107,7 @@ pub async fn write_verify(
 }
 
 /// ORWRITE: one slice is read, or-ed with the data and written.
-pub async fn or_write(
-    cx: JobCx,
-    place: Place,
-    mut data: JobBuffer,
-    offset: u64,
-    len: usize,
-    durable: bool,
-) -> JobEnd {
+pub async fn or_write(cx: JobCx, place: Place, mut data: JobBuffer, offset: u64, len: usize, durable: bool) -> JobEnd {
     let medium = cx.buffer(len).await;
     if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
         return place.fault(fault, offset);

@@ -157,18 +157,15 @@ fn run_core(
     }
 }
 
-fn make_core(
-    core: usize,
-    world: Arc<World>,
-    listeners: Vec<TcpListener>,
-    spin: Duration,
-) -> io::Result<core::Core> {
+fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: Duration) -> io::Result<core::Core> {
     let ring = Ring::new(RING_ENTRIES)?;
     let mut arena = buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
         Ok(()) => arena.set_registered(),
         Err(e) if core == 0 => {
-            tracing::warn!("I/O buffers are not registered with the kernel ({e}): raise the limit for locked memory (ulimit -l) for full speed");
+            tracing::warn!(
+                "I/O buffers are not registered with the kernel ({e}): raise the limit for locked memory (ulimit -l) for full speed"
+            );
         }
         Err(_) => {}
     }
@@ -218,7 +215,6 @@ fn allowed_cores() -> Vec<usize> {
         set
     };
     // SAFETY: CPU_ISSET reads one bit, below CPU_SETSIZE.
-    let cores: Vec<usize> =
-        (0..libc::CPU_SETSIZE as usize).filter(|&c| unsafe { libc::CPU_ISSET(c, &set) }).collect();
+    let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(|&c| unsafe { libc::CPU_ISSET(c, &set) }).collect();
     if cores.is_empty() { vec![0] } else { cores }
 }

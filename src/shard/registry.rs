@@ -94,6 +94,7 @@ impl Registry {
     }
 
     /// Sessions on each core.
+    #[cfg(test)]
     pub fn load(&self) -> Vec<usize> {
         self.lock().load.clone()
     }

@@ -119,7 +119,15 @@ impl Engine {
     /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
     /// the bytes between the digest and the copy into the socket.
     #[inline]
-    pub fn read_in_place(&mut self, seat: usize, task: TaskId, unit: usize, offset: u64, total: u32, asked: u64) -> bool {
+    pub fn read_in_place(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        offset: u64,
+        total: u32,
+        asked: u64,
+    ) -> bool {
         let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory()) else { return false };
         if offset.checked_add(u64::from(total)).is_none_or(|end| end > len) {
             return false;
@@ -273,9 +281,7 @@ impl Engine {
         let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
         self.clear(seat, slot);
         if aborted {
-            if let Some(Parts { seat, .. }) = self.parts(seat) {
-                seat.session.released(task);
-            }
+            self.let_go(seat, task);
             self.task_let_go(seat);
             return;
         }

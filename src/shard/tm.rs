@@ -58,10 +58,7 @@ impl Engine {
         let slot = task.slot();
         let Some(exec) = self.exec(seat, slot) else {
             // Never begun, and no data came with it.
-            if let Some(Parts { seat, .. }) = self.parts(seat) {
-                seat.session.released(task);
-            }
-            return;
+            return self.let_go(seat, task);
         };
         exec.task = task;
         exec.aborted = true;
@@ -69,8 +66,13 @@ impl Engine {
             return self.cancel_jobs(seat, slot);
         }
         self.clear(seat, slot);
-        if let Some(Parts { seat, .. }) = self.parts(seat) {
-            seat.session.released(task);
+        self.let_go(seat, task);
+    }
+
+    /// Tells a session that nothing of an aborted task is left here.
+    pub fn let_go(&mut self, seat: usize, task: TaskId) {
+        if let Some(Parts { seat, mut out, .. }) = self.parts(seat) {
+            seat.session.released(task, &mut out);
         }
     }
 
@@ -105,17 +107,8 @@ impl Engine {
             }
         }
         let deadline_ms = self.now_ms + LIMIT_MS;
-        let pending = Pending {
-            seat,
-            id: request.id,
-            target,
-            lun,
-            own_only,
-            cores_left,
-            ticket,
-            end_sessions,
-            deadline_ms,
-        };
+        let pending =
+            Pending { seat, id: request.id, target, lun, own_only, cores_left, ticket, end_sessions, deadline_ms };
         self.management.pending.push(pending);
         self.settle();
     }

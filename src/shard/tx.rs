@@ -210,9 +210,7 @@ impl Tx {
         let batch = self.sending.as_mut()?;
         let rest = &mut batch.vectors[batch.first..];
         if let [one] = rest {
-            return Some(
-                opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build(),
-            );
+            return Some(opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build());
         }
         // SAFETY: a msghdr of zeroes is a valid empty one.
         #[allow(unsafe_code)]

@@ -20,11 +20,7 @@ type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 impl Engine {
     fn place_of(&self, unit: usize) -> Place {
         let unit = &self.world.units[unit];
-        Place {
-            unit: unit.logical.clone(),
-            medium: unit.medium.clone(),
-            block_bytes: u64::from(unit.block_bytes),
-        }
+        Place { unit: unit.logical.clone(), medium: unit.medium.clone(), block_bytes: u64::from(unit.block_bytes) }
     }
 
     /// Begins the job of a whole command. `data`: what was gathered for it, and how much.
@@ -63,9 +59,7 @@ impl Engine {
                 Box::pin(jobs::compare_and_write(inner, place, data, at(lba), len, fua))
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
-            (MediumOp::LbaStatus { lba, alloc_bytes }, _) => {
-                Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes))
-            }
+            (MediumOp::LbaStatus { lba, alloc_bytes }, _) => Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
             _ => Box::pin(async { short_of_data().into() }),
         };

@@ -1,9 +1,9 @@
 //! What all cores share: the units, the targets, the directory, the registry and the mailboxes. Immutable after start, or
 //! behind its own lock off the data path.
 
+use super::ServeError;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
-use super::ServeError;
 use crate::backend::Medium;
 use crate::model::{IscsiName, LunSpec, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};

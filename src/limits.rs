@@ -44,7 +44,7 @@ pub const SHUTDOWN_LOGOUT_MS: u64 = 2_000;
 /// Entries of a core's submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 1024;
 /// Receive buffers of a core; a power of two.
-pub const RECEIVE_BUFFERS: u16 = 64;
+pub const RECEIVE_BUFFERS: u16 = 16;
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Microseconds that an active core polls before it sleeps, unless configured.

@@ -51,8 +51,8 @@ def free_port():
     raise TargetError("no free port")
 
 
-def _die_with_parent():
-    # Even if this script is killed outright, no ringsan stays behind.
+def die_with_parent():
+    """For a child before it runs its program: it is killed when the thread that started it ends, however that happens."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
@@ -94,7 +94,7 @@ class Target:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.options, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=log, preexec_fn=_die_with_parent,
+                stderr=log, preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + READY_SECONDS
         said, stdout = b"", self.process.stdout.fileno()

@@ -88,7 +88,7 @@ fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
     let config = configuration(args).map_err(|e| e.to_string())?;
     start_log(log, config.log.as_deref())?;
     preflight::listen(&config.snapshot)?;
-    for path in config::create_missing(&config.snapshot)? {
+    for path in config::create_directories(&config.snapshot)? {
         tracing::info!(path = %path.display(), "created");
     }
     preflight::raise_memlock(&config.snapshot);

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const RAM: [&str; 2] = ["--lun", "kind=ram,size=1MiB"];
 
@@ -20,7 +21,14 @@ fn stdout(output: &Output) -> String {
 
 /// Runs a command that must fail, and returns its one line.
 fn one_line(command: &mut Command) -> String {
-    let output = command.output().expect("ringsan starts");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ringsan starts");
+    // One that serves instead of failing would never end.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().expect("ringsan can be waited for").is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("ringsan has ended");
     let stderr = String::from_utf8(output.stderr).expect("stderr is UTF-8");
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -62,8 +70,8 @@ fn wrong_options_are_one_line_each() {
             "--lun path=odd.img: path: odd.img: 1000 bytes are not a multiple of the block",
         ),
         (
-            &["serve", "--lun", "path=disk.img,size=1GiB"],
-            "--lun path=disk.img,size=1GiB: size: disk.img has 8KiB, not 1GiB",
+            &["serve", "--lun", "path=disk.img,size=4K"],
+            "--lun path=disk.img,size=4K: size: disk.img has 8KiB, not 4KiB",
         ),
         (&["serve", "--lun", "kind=ram,size=1Gib1"], "--lun kind=ram,size=1Gib1: size: '1Gib1' is no size"),
         (

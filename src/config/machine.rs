@@ -1,5 +1,6 @@
 //! A draft compared with this machine: files that are missing or of another size, one file served twice, memory and
-//! cores that are not there. And the creation of the files that may be missing.
+//! cores that are not there. It looks only; what may be missing is made when it is served: directories here, files by their
+//! backend, which also makes a smaller file as large as its `size` says.
 
 use super::document::reason;
 use super::draft::{Draft, LunDraft, check_size};
@@ -8,7 +9,7 @@ use super::{Fault, Faults, Origin};
 use crate::model::{LunKind, Snapshot};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -74,25 +75,33 @@ fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {
     }
 }
 
-/// A file that will be created: its directory, or the nearest above it that exists, tells whether two are the same.
+/// A file that will be created, in a directory that is there or can be made with one step: more would be a typing error,
+/// or a file system that is not mounted.
 fn check_missing(path: &Path) -> Result<Identity, String> {
     let Some(name) = path.file_name() else { return Err("is no name for a file".to_owned()) };
     if fs::symlink_metadata(path).is_ok() {
         return Err("is a symbolic link to a file that is not there".to_owned());
     }
-    let above = path.ancestors().skip(1).map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
-    for dir in above {
-        match fs::canonicalize(dir) {
-            Ok(found) if !found.is_dir() => return Err(format!("{} is no directory", dir.display())),
-            Ok(found) => {
-                let rest = path.parent().and_then(|parent| parent.strip_prefix(dir).ok()).unwrap_or(Path::new(""));
-                return Ok(Identity::Missing(found.join(rest), name.to_owned()));
+    let directory = directory_of(path);
+    match fs::canonicalize(directory) {
+        Ok(found) if found.is_dir() => Ok(Identity::Missing(found, name.to_owned())),
+        Ok(_) => Err(format!("{} is no directory", directory.display())),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            match (fs::canonicalize(directory_of(directory)), directory.file_name()) {
+                (Ok(found), Some(made)) if found.is_dir() => Ok(Identity::Missing(found.join(made), name.to_owned())),
+                _ => Err(format!("its directory {} is not there: create it first", directory.display())),
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(format!("{}: {}", dir.display(), reason(&e))),
         }
+        Err(e) => Err(reason(&e)),
     }
-    Ok(Identity::Missing(PathBuf::new(), name.to_owned()))
+}
+
+/// The directory that `path` is in, as a path that can be opened.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Identity, Fault> {
@@ -101,28 +110,29 @@ fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Id
     if !kind.is_file() && !kind.is_block_device() {
         return Err(fault("is neither a regular file nor a block device".to_owned()));
     }
-    let mut file = OpenOptions::new().read(true).write(!lun.spec.readonly).open(path).map_err(|e| match e.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if !lun.spec.readonly => {
+    // A device is not opened for writing: its closing would have the system look for partitions again.
+    let write = !lun.spec.readonly && kind.is_file();
+    let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(|e| match e.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if write => {
             fault(format!("{} (needed: reading and writing; readonly needs reading only)", reason(&e)))
         }
         _ => fault(reason(&e)),
     })?;
     // A block device's metadata says 0 bytes; its end does not.
     let bytes = file.seek(SeekFrom::End(0)).map_err(|e| fault(reason(&e)))?;
-    check_size(bytes, lun.spec.block_bytes).map_err(fault)?;
     match lun.spec.size_bytes {
-        Some(wanted) if wanted != bytes => Err(Fault::new(
-            &lun.size_at,
-            format!(
-                "{} has {}, not {}: leave size out to serve it as it is",
-                path.display(),
-                Bytes(bytes),
-                Bytes(wanted)
-            ),
-        )),
-        _ if kind.is_block_device() => Ok(Identity::Device(metadata.rdev())),
-        _ => Ok(Identity::File(metadata.dev(), metadata.ino())),
+        Some(wanted) if wanted > bytes && write => {}
+        Some(wanted) if wanted != bytes => {
+            let (has, wanted) = (Bytes(bytes), Bytes(wanted));
+            let message = format!("{} has {has}, not {wanted}: leave size out to serve it as it is", path.display());
+            return Err(Fault::new(&lun.size_at, message));
+        }
+        _ => check_size(bytes, lun.spec.block_bytes).map_err(fault)?,
     }
+    Ok(match kind.is_block_device() {
+        true => Identity::Device(metadata.rdev()),
+        false => Identity::File(metadata.dev(), metadata.ino()),
+    })
 }
 
 fn check_cores(cores: &[usize], origin: &Origin, faults: &mut Faults) {
@@ -150,41 +160,20 @@ fn proc_line(file: &str, label: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(label)).map(|rest| rest.trim().to_owned())
 }
 
-/// Creates the files of `snapshot` that are missing: sparse, with their directories. Returns those it created.
+/// Creates the directories of those files of `snapshot` that are yet to be created, and returns the new ones.
 ///
 /// # Errors
-/// One line that names the file.
-pub fn create_missing(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
+/// One line that names the directory.
+pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
     let mut created = Vec::new();
     for lun in snapshot.targets.iter().flat_map(|target| &target.luns) {
-        if let (LunKind::File(path), Some(bytes)) = (&lun.kind, lun.size_bytes)
-            && create(path, bytes).map_err(|e| format!("{}: cannot be created: {}", path.display(), reason(&e)))?
-        {
-            created.push(path.clone());
+        let (LunKind::File(path), Some(_)) = (&lun.kind, lun.size_bytes) else { continue };
+        let directory = directory_of(path);
+        match fs::create_dir(directory) {
+            Ok(()) => created.push(directory.to_owned()),
+            Err(_) if directory.is_dir() => {}
+            Err(e) => return Err(format!("{}: cannot be created: {}", directory.display(), reason(&e))),
         }
     }
     Ok(created)
-}
-
-/// Creates one file of `bytes`, durably, and says whether it did. A file that could not get its size is taken away again:
-/// at the next start it would be one of the wrong size.
-fn create(path: &Path, bytes: u64) -> std::io::Result<bool> {
-    if path.try_exists()? {
-        return Ok(false);
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(directory)?;
-    let file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
-        other => other?,
-    };
-    if let Err(e) = file.set_len(bytes).and_then(|()| file.sync_all()) {
-        let _ = fs::remove_file(path);
-        return Err(e);
-    }
-    File::open(directory)?.sync_all()?;
-    Ok(true)
 }

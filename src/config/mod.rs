@@ -6,7 +6,7 @@
 //! key, or the option. All faults of a file are found in one go.
 //!
 //! Sizes are [`size`]'s; [`describe`] says in words what a snapshot serves. Nothing here changes the disk, except
-//! [`create_missing`], which only `serve` calls.
+//! [`create_directories`], which only `serve` calls.
 
 use crate::model::Snapshot;
 use std::fmt;
@@ -23,7 +23,7 @@ mod tests;
 mod value;
 
 pub use draft::{LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
-pub use machine::create_missing;
+pub use machine::create_directories;
 pub use options::{Options, Overrides};
 
 /// The address listened on when none is given.

@@ -321,20 +321,27 @@ fn files_are_compared_with_what_is_said() {
         assert!(line.contains(expected), "\n{luns:?}\n  {line}\n  {expected}");
         assert!(line.starts_with("--lun path="), "{line}");
     }
-    assert!(from_options(&options(&[&format!("path={disk},size=8192")])).is_ok());
+    for size in [8192, 16384] {
+        assert!(from_options(&options(&[&format!("path={disk},size={size}")])).is_ok(), "equal, or it grows");
+    }
+    let line = option_fault(&options(&[&format!("path={disk},size=16384,readonly")]));
+    assert!(line.contains("has 8KiB, not 16KiB"), "{line}");
+    assert_eq!(fs::metadata(&disk).unwrap().len(), 8192, "checking changes nothing");
 }
 
 #[test]
-fn missing_files_are_created_once() {
+fn one_missing_directory_is_created() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a/b/disk.img");
-    let lun = format!("path={},size=1GiB", path.display());
-    let config = from_options(&options(&[&lun])).unwrap();
-    assert!(!path.exists(), "checking creates nothing");
-    assert_eq!(create_missing(&config.snapshot).unwrap(), [path.clone()]);
-    assert_eq!(path.metadata().unwrap().len(), 1 << 30);
-    assert!(create_missing(&config.snapshot).unwrap().is_empty());
-    assert!(from_options(&options(&[&lun])).is_ok(), "the second start finds what the first has made");
+    let lun = |path: &str| format!("path={},size=1GiB", dir.path().join(path).display());
+    let config = from_options(&options(&[&lun("a/disk.img"), &lun("a/other.img")])).unwrap();
+    assert!(!dir.path().join("a").exists(), "checking creates nothing");
+    assert_eq!(create_directories(&config.snapshot).unwrap().len(), 1);
+    assert!(dir.path().join("a").is_dir());
+    assert!(create_directories(&config.snapshot).unwrap().is_empty());
+    let line = option_fault(&options(&[&lun("b/c/disk.img")]));
+    assert!(line.ends_with("b/c is not there: create it first"), "{line}");
+    let line = option_fault(&options(&[&lun("b/disk.img"), &lun("./b/disk.img")]));
+    assert!(line.contains("b/disk.img is served twice"), "{line}");
 }
 
 #[test]

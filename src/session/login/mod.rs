@@ -24,6 +24,8 @@ use crate::wire::{Cid, CmdSn, Isid, LoginRequest, LoginResponse, LoginStatus, St
 
 pub mod chap;
 pub mod fault;
+#[cfg(test)]
+mod golden;
 mod identity;
 pub mod keys;
 pub mod ltds;

@@ -1,1 +1,289 @@
+//! The keys of RFC 7143 chapter 13, one by one.
 
+use super::*;
+
+/// Settles `pairs` in a leading login; the params and the answers.
+fn settle(pairs: &[&str]) -> (Params, Vec<String>) {
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let answers = turn(&mut n, &Offer::default(), pairs).unwrap();
+    (n.params, answers)
+}
+
+fn turn(n: &mut Negotiation, offer: &Offer, pairs: &[&str]) -> Result<Vec<String>, NegotiationFault> {
+    let text: Vec<u8> = pairs.iter().flat_map(|pair| pair.bytes().chain([0])).collect();
+    let mut answer = Vec::new();
+    n.turn(&text, offer, &mut answer)?;
+    Ok(strings(&answer))
+}
+
+fn strings(text: &[u8]) -> Vec<String> {
+    Pairs::new(text).map(|pair| pair.map(|(key, value)| format!("{key}={value}")).unwrap()).collect()
+}
+
+/// The fault of one pair in a leading login.
+fn fault(pair: &str) -> KeyFault {
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    match turn(&mut n, &Offer::default(), &[pair]) {
+        Err(NegotiationFault::Key(_, fault)) => fault,
+        other => panic!("{pair}: {other:?}"),
+    }
+}
+
+#[test]
+fn row_16_the_first_value_that_is_supported() {
+    //= RFC 7143 section 6.2.1
+    //# The responding party MUST respond with the same key and the first
+    //# value that it supports (and is allowed to use for the specific
+    //# originator) selected from the originator list.
+    for (offered, chosen, on) in [
+        ("None,CRC32C", "None", false),
+        ("CRC32C,None", "CRC32C", true),
+        ("CRC32C", "CRC32C", true),
+        ("Y-com.example.sum,CRC32C,None", "CRC32C", true),
+    ] {
+        let (params, answers) = settle(&[&format!("HeaderDigest={offered}"), &format!("DataDigest={offered}")]);
+        assert_eq!(answers, [format!("HeaderDigest={chosen}"), format!("DataDigest={chosen}")]);
+        assert_eq!((params.header_digest, params.data_digest), (on, on));
+    }
+    for nothing in ["Y-com.example.sum", "MD5,SHA1", "NONE"] {
+        assert_eq!(fault(&format!("DataDigest={nothing}")), KeyFault::NoChoice);
+    }
+    assert_eq!(fault("HeaderDigest="), KeyFault::Malformed);
+}
+
+#[test]
+fn row_16_a_digest_can_be_demanded() {
+    let offer = Offer { header_digest: Digests { none: false, crc32c: true }, ..Offer::default() };
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    assert_eq!(turn(&mut n, &offer, &["HeaderDigest=None,CRC32C"]).unwrap(), ["HeaderDigest=CRC32C"]);
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let refused = turn(&mut n, &offer, &["HeaderDigest=None"]);
+    assert_eq!(refused, Err(NegotiationFault::Key("HeaderDigest", KeyFault::NoChoice)));
+}
+
+#[test]
+fn row_17_booleans() {
+    let all = |value| {
+        let keys = ["InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder"];
+        let pairs: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
+        settle(&pairs.iter().map(String::as_str).collect::<Vec<_>>()).1
+    };
+    assert_eq!(all("No"), ["InitialR2T=No", "ImmediateData=No", "DataPDUInOrder=Yes", "DataSequenceInOrder=Yes"]);
+    assert_eq!(all("Yes"), ["InitialR2T=Yes", "ImmediateData=Yes", "DataPDUInOrder=Yes", "DataSequenceInOrder=Yes"]);
+    assert_eq!(fault("InitialR2T=1"), KeyFault::Malformed);
+}
+
+#[test]
+fn row_17_numbers() {
+    let (params, answers) = settle(&[
+        "MaxConnections=8",
+        "MaxBurstLength=16777215",
+        "DefaultTime2Wait=5",
+        "DefaultTime2Retain=0x14",
+        "MaxOutstandingR2T=65535",
+        "ErrorRecoveryLevel=2",
+    ]);
+    assert_eq!(
+        answers,
+        [
+            "MaxConnections=1",
+            "MaxBurstLength=16776192",
+            "DefaultTime2Wait=5",
+            "DefaultTime2Retain=0",
+            "ErrorRecoveryLevel=0",
+            "MaxOutstandingR2T=8",
+        ]
+    );
+    assert_eq!((params.time2wait_s, params.max_outstanding_r2t, params.error_recovery_level), (5, 8, 0));
+    for pair in [
+        "MaxConnections=0",
+        "MaxConnections=65536",
+        "MaxBurstLength=16777216",
+        "FirstBurstLength=511",
+        "DefaultTime2Wait=3601",
+        "ErrorRecoveryLevel=3",
+        "MaxRecvDataSegmentLength=511",
+        "MaxBurstLength=99999999999999999999999",
+    ] {
+        assert_eq!(fault(pair), KeyFault::Range, "{pair}");
+    }
+    for pair in
+        ["MaxConnections=", "MaxConnections=-1", "MaxBurstLength=512~1024", "MaxBurstLength=0x", "MaxConnections=1 "]
+    {
+        assert_eq!(fault(pair), KeyFault::Malformed, "{pair}");
+    }
+}
+
+#[test]
+fn row_19_irrelevant_in_discovery() {
+    //= RFC 7143 section 6.2
+    //# If a specific key is not relevant for the current negotiation, the
+    //# acceptor may answer with the constant "Irrelevant" for all types of
+    //# negotiations.
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
+    for key in keys::TABLE.iter().filter(|spec| spec.irrelevant_in_discovery) {
+        let value = if key.key == Key::TaskReporting { "RFC3720" } else { "Yes" };
+        let answers = turn(&mut n, &Offer::default(), &[&format!("{}={value}", key.name)]).unwrap();
+        assert_eq!(answers, [format!("{}=Irrelevant", key.name)]);
+    }
+    assert_eq!(n.params, Params::default());
+    let answers = turn(&mut n, &Offer::default(), &["HeaderDigest=CRC32C,None", "DefaultTime2Wait=2"]).unwrap();
+    assert_eq!(answers, ["HeaderDigest=CRC32C", "DefaultTime2Wait=2"]);
+}
+
+#[test]
+fn row_19_irrelevant_without_unsolicited_data() {
+    //= RFC 7143 section 13.14
+    //# Irrelevant when: ( InitialR2T=Yes and ImmediateData=No )
+    let (params, answers) = settle(&["FirstBurstLength=4096", "InitialR2T=Yes", "ImmediateData=No"]);
+    assert_eq!(answers, ["InitialR2T=Yes", "ImmediateData=No", "FirstBurstLength=Irrelevant"], "whatever the order");
+    assert_eq!(params.first_burst_bytes, 65_536);
+}
+
+#[test]
+fn row_19_a_joining_connection_changes_nothing_of_the_session() {
+    //= RFC 7143 section 13
+    //# Some session-specific parameters MUST only be carried on the leading
+    //# connection and cannot be changed after the leading connection login
+    let mut n = Negotiation::new(Params::default(), Phase::JoiningLogin, SessionKind::Normal);
+    let answers = turn(&mut n, &Offer::default(), &["MaxBurstLength=512", "HeaderDigest=CRC32C"]).unwrap();
+    assert_eq!(answers, ["MaxBurstLength=Irrelevant", "HeaderDigest=CRC32C"]);
+    assert_eq!(n.params, Params { header_digest: true, ..Params::default() });
+}
+
+#[test]
+fn row_20_markers() {
+    //= RFC 7143 section 13.25
+    //# When an IFMarkInt or OFMarkInt key is received, a compliant iSCSI
+    //# implementation MUST respond with the constant "Reject" value.
+    let (_, answers) = settle(&["IFMarker=Yes", "OFMarker=No", "IFMarkInt=1~65535", "OFMarkInt=2048"]);
+    assert_eq!(answers, ["IFMarker=Reject", "OFMarker=No", "IFMarkInt=Reject", "OFMarkInt=Reject"]);
+}
+
+#[test]
+fn row_21_protocol_level() {
+    //= RFC 7143 section 13.24
+    //# The iSCSIProtocolLevel associated with this document is "1".
+    for (theirs, ours) in [(31, 1), (2, 1), (1, 1), (0, 0)] {
+        let (params, answers) = settle(&[&format!("iSCSIProtocolLevel={theirs}")]);
+        assert_eq!(answers, [format!("iSCSIProtocolLevel={ours}")]);
+        assert_eq!(params.protocol_level, ours);
+    }
+}
+
+#[test]
+fn row_22_task_reporting() {
+    //= RFC 7143 section 13.23
+    //# When TaskReporting is not negotiated to FastAbort, the standard
+    //# multi-task abort semantics in Section 4.2.3.3 MUST be used.
+    for (offered, chosen, result) in [
+        ("RFC3720,ResponseFence,FastAbort", "RFC3720", TaskReporting::Rfc3720),
+        ("FastAbort,ResponseFence,RFC3720", "ResponseFence", TaskReporting::ResponseFence),
+    ] {
+        let (params, answers) = settle(&[&format!("TaskReporting={offered}")]);
+        assert_eq!(answers, [format!("TaskReporting={chosen}")]);
+        assert_eq!(params.task_reporting, result);
+    }
+    assert_eq!(fault("TaskReporting=FastAbort"), KeyFault::NoChoice);
+}
+
+#[test]
+fn row_23_node_architecture_is_not_answered() {
+    //= RFC 7143 section 13.26.1
+    //# The length of the key value (total length of the list-of-values) MUST
+    //# NOT be greater than 255 bytes.
+    assert!(settle(&["X#NodeArchitecture=ExampleOS/v1234,ExampleInc_SW_Initiator/1.05a"]).1.is_empty());
+    assert_eq!(fault(&format!("X#NodeArchitecture={}", "a".repeat(256))), KeyFault::TooLong);
+}
+
+#[test]
+fn row_24_segment_lengths_are_declared_per_direction() {
+    //= RFC 7143 section 13.12
+    //# The initiator or target declares the maximum data segment length in
+    //# bytes it can receive in an iSCSI PDU.
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    assert!(turn(&mut n, &Offer::default(), &["MaxRecvDataSegmentLength=65536"]).unwrap().is_empty());
+    let mut answer = Vec::new();
+    n.declare(&Offer::default(), &mut answer);
+    n.declare(&Offer::default(), &mut answer);
+    assert_eq!(strings(&answer), ["MaxRecvDataSegmentLength=262144"], "once");
+    assert_eq!((n.params.initiator_max_recv_bytes, n.params.target_max_recv_bytes), (65_536, 262_144));
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
+    n.declare(&Offer::default(), &mut answer);
+    assert_eq!((n.params.initiator_max_recv_bytes, n.params.target_max_recv_bytes), (8192, 8192));
+}
+
+#[test]
+fn row_25_first_burst_does_not_exceed_max_burst() {
+    //= RFC 7143 section 13.14
+    //# FirstBurstLength MUST NOT exceed MaxBurstLength.
+    let (params, answers) = settle(&["FirstBurstLength=262144", "MaxBurstLength=8192"]);
+    assert_eq!(answers, ["MaxBurstLength=8192", "FirstBurstLength=8192"]);
+    assert_eq!((params.first_burst_bytes, params.max_burst_bytes), (8192, 8192));
+}
+
+#[test]
+fn row_25_a_default_that_does_not_fit_is_negotiated() {
+    //= RFC 7143 section 6.2
+    //# The target may propose key=value pairs of its own.
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let mut answer = Vec::new();
+    turn(&mut n, &Offer::default(), &["MaxBurstLength=8192"]).unwrap();
+    assert_eq!(n.conclude(&mut answer), Ok(false));
+    assert_eq!(strings(&answer), ["FirstBurstLength=8192"]);
+    assert!(
+        turn(&mut n, &Offer::default(), &["FirstBurstLength=4096"]).unwrap().is_empty(),
+        "an answer is not answered"
+    );
+    assert_eq!((n.conclude(&mut answer), n.params.first_burst_bytes), (Ok(true), 4096));
+    // Without an answer, or after it was settled, there is nothing left to propose.
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    turn(&mut n, &Offer::default(), &["FirstBurstLength=65536"]).unwrap();
+    turn(&mut n, &Offer::default(), &["MaxBurstLength=8192"]).unwrap();
+    assert_eq!(n.conclude(&mut answer), Err(NegotiationFault::Key("FirstBurstLength", KeyFault::Integrity)));
+    // No unsolicited data, no first burst.
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    turn(&mut n, &Offer::default(), &["MaxBurstLength=8192", "ImmediateData=No"]).unwrap();
+    assert_eq!((n.conclude(&mut answer), n.params.first_burst_bytes), (Ok(true), 8192));
+}
+
+#[test]
+fn row_26_recovery_with_sequences_in_order_allows_one_r2t() {
+    //= RFC 7143 section 13.19
+    //# For this reason, if ErrorRecoveryLevel is
+    //# not 0 and DataSequenceInOrder is set to Yes, then MaxOutstandingR2T
+    //# MUST be set to 1.
+    let offer = Offer { error_recovery_level: 2, ..Offer::default() };
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let answers = turn(&mut n, &offer, &["MaxOutstandingR2T=4", "ErrorRecoveryLevel=1"]).unwrap();
+    assert_eq!(answers, ["ErrorRecoveryLevel=1", "MaxOutstandingR2T=1"]);
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    turn(&mut n, &offer, &["MaxOutstandingR2T=4"]).unwrap();
+    assert_eq!(turn(&mut n, &offer, &["ErrorRecoveryLevel=1"]).unwrap(), ["ErrorRecoveryLevel=0"]);
+}
+
+#[test]
+fn row_35_no_recovery_in_discovery() {
+    //= RFC 7143 section 7.4.1
+    //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST
+    //# be 0.
+    let offer = Offer { error_recovery_level: 2, ..Offer::default() };
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
+    assert_eq!(turn(&mut n, &offer, &["ErrorRecoveryLevel=2"]).unwrap(), ["ErrorRecoveryLevel=0"]);
+}
+
+#[test]
+fn the_table_says_what_chapter_13_says() {
+    let row = |name| {
+        let spec = keys::find(name).unwrap();
+        (spec.usage, spec.senders, spec.scope, spec.rule)
+    };
+    use keys::Scope::{Connection, Session};
+    assert_eq!(row("DefaultTime2Wait"), (Usage::LeadingOnly, Senders::Both, Session, Rule::Maximum(0, 3600)));
+    assert_eq!(row("MaxRecvDataSegmentLength"), (Usage::All, Senders::Both, Connection, Rule::Number(512, 0xff_ffff)));
+    let names: std::collections::HashSet<_> = keys::TABLE.iter().map(|spec| spec.name).collect();
+    assert_eq!(names.len(), keys::TABLE.len());
+    for (index, spec) in keys::TABLE.iter().enumerate() {
+        assert_eq!(spec.key as usize, index);
+    }
+}

@@ -22,7 +22,8 @@ pub fn naa(target_name: &str, lun: u16, serial: Option<&str>) -> [u8; 16] {
 
 /// The unit serial number (VPD page 80h) of a logical unit that was configured without one: 16 hexadecimal digits.
 pub fn default_serial(target_name: &str, lun: u16) -> String {
-    format!("{:016x}", digest(target_name, lun, None) as u64)
+    let hash = digest(target_name, lun, None);
+    format!("{:016x}", (hash ^ (hash >> 64)) as u64)
 }
 
 /// FNV-1a with 128 bits: stable for ever, unlike the hashes of the standard library. Not against malice: whoever names
@@ -46,12 +47,13 @@ mod tests {
     fn designators_are_stable_and_distinct() {
         let name = "iqn.2026-01.org.example:disk";
         // These bytes are on hosts' disks and in their configurations: they must never change.
-        assert_eq!(hex(&naa(name, 0, None)), "6025253", "prefix");
+        assert_eq!(hex(&naa(name, 0, None)), "6025253f0af9b5f75da01330fefb709e");
         assert_ne!(naa(name, 0, None), naa(name, 1, None));
         assert_ne!(naa(name, 0, None), naa("iqn.2026-01.org.example:other", 0, None));
         assert_eq!(naa(name, 0, Some("a")), naa(name, 7, Some("a")));
         assert_ne!(naa(name, 0, Some("a")), naa(name, 0, Some("b")));
         assert_eq!(default_serial(name, 3).len(), 16);
+        assert_ne!(default_serial(name, 3), default_serial(name, 4));
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -35,3 +35,6 @@ pub use absent::absent;
 pub use attention::Attention;
 pub use plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,7 @@ pub enum Plan {
 /// `blocks` count logical blocks; `fua`: durable before the status (of a read: from the medium).
 #[allow(missing_docs, reason = "the fields are the same everywhere, and told above")]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "fields are named as in the CDB; what is not obvious stands with the variant")]
 pub enum MediumOp {
     /// READ: blocks to the initiator. `fua`: from the medium, not from a volatile cache.
     Read { lba: u64, blocks: u32, fua: bool },

@@ -120,7 +120,7 @@ fn block_limits(reply: &mut Reply, params: &LuParams) {
         reply.put(&limits::MAX_UNMAP_BLOCKS.to_be_bytes());
         reply.put(&(limits::UNMAP_DESCRIPTORS as u32).to_be_bytes());
         reply.put(&granularity.to_be_bytes());
-        reply.put(&(UGAVALID | params.unmap_alignment_blocks % granularity).to_be_bytes());
+        reply.put(&(UGAVALID | (params.unmap_alignment_blocks % granularity)).to_be_bytes());
     } else {
         reply.put(&[0; 16]);
     }

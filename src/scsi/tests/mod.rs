@@ -1,0 +1,98 @@
+//! The device server seen from outside: golden responses, what initiators do at scan, and properties over any CDB.
+
+mod golden;
+mod nexus;
+mod properties;
+mod table;
+mod transfers;
+
+use super::*;
+use crate::model::{InitiatorPort, IscsiName};
+use crate::wire::{Isid, Lun};
+
+pub(super) const TARGET: &str = "iqn.2026-01.org.example:disk";
+
+pub(super) fn params() -> LuParams {
+    LuParams {
+        block_bytes: 512,
+        physical_block_bytes: 4096,
+        blocks: 2048 * 100,
+        readonly: false,
+        thin: true,
+        serial: "0123456789abcdef".into(),
+        naa: identity::naa(TARGET, 0, None),
+        target_name: TARGET.into(),
+        portal_group: 1,
+        relative_port: 1,
+        unmap_granularity_blocks: 8,
+        unmap_alignment_blocks: 0,
+        volatile_cache: true,
+        rotational: false,
+    }
+}
+
+pub(super) fn port(number: u8) -> InitiatorPort {
+    let name = IscsiName::new(&format!("iqn.2026-01.org.example:host{number}")).expect("a name");
+    InitiatorPort { name, isid: Isid([0, 2, 0x3d, 0, 0, number]) }
+}
+
+/// A nexus with what it needs to send commands; its first unit attention is taken already.
+pub(super) struct Host<'a> {
+    pub(super) unit: &'a LogicalUnit,
+    pub(super) nexus: LuNexus,
+    pub(super) port: InitiatorPort,
+    pub(super) reply: Reply,
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn fresh(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
+        let nexus = LuNexus::new(NexusId(u64::from(number)), unit);
+        Host { unit, nexus, port: port(number), reply: Reply::default() }
+    }
+
+    pub(super) fn new(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
+        let mut host = Host::fresh(unit, number);
+        assert_eq!(host.failure(&[0x00]), (0x6, 0x2900));
+        host
+    }
+
+    pub(super) fn send(&mut self, cdb: &[u8]) -> Plan {
+        let cdb = padded(cdb);
+        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, luns: &[0, 1, 300] };
+        self.unit.plan(&mut self.nexus, &command, &mut self.reply)
+    }
+
+    /// Sends a command with its parameter list.
+    pub(super) fn send_list(&mut self, cdb: &[u8], list: &[u8]) -> Plan {
+        let plan = self.send(cdb);
+        let Plan::Parameters { len_bytes } = plan else { return plan };
+        assert_eq!(len_bytes as usize, list.len());
+        let cdb = padded(cdb);
+        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, luns: &[0, 1, 300] };
+        self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply)
+    }
+
+    /// The Data-In of a command that ends GOOD.
+    pub(super) fn data(&mut self, cdb: &[u8]) -> Vec<u8> {
+        assert_eq!(self.send(cdb), Plan::Done(Outcome::GOOD), "{cdb:02x?}");
+        self.reply.data.clone()
+    }
+
+    /// Sense key and additional sense code of a command that fails.
+    pub(super) fn failure(&mut self, cdb: &[u8]) -> (u8, u16) {
+        sense_of(self.send(cdb))
+    }
+}
+
+pub(super) fn padded(cdb: &[u8]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..cdb.len()].copy_from_slice(cdb);
+    bytes
+}
+
+pub(super) fn sense_of(plan: Plan) -> (u8, u16) {
+    match plan {
+        Plan::Done(Outcome { status: 0x02, sense: Some(sense) }) => (sense.key, sense.asc_ascq),
+        other => panic!("no CHECK CONDITION: {other:?}"),
+    }
+}

@@ -83,6 +83,10 @@ pub const UNMAP_DESCRIPTORS: usize = 256;
 pub const MAX_WRITE_SAME_BYTES: u64 = 1 << 30;
 /// MAXIMUM COMPARE AND WRITE LENGTH, blocks.
 pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
+/// Initiator ports registered for persistent reservations with one logical unit.
+pub const REGISTRATIONS: usize = 256;
+/// The echo buffer (WRITE BUFFER, READ BUFFER) of one I_T_L nexus, bytes.
+pub const ECHO_BUFFER_BYTES: usize = 4096;
 /// OPTIMAL TRANSFER LENGTH, bytes.
 pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
 /// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.

@@ -15,7 +15,7 @@ const UNSUPPORTED: Sense = Sense::new(key::ILLEGAL_REQUEST, asc::LOGICAL_UNIT_NO
 /// INQUIRY, REPORT LUNS and REQUEST SENSE are answered, so LUN 0 can always be asked what there is; everything else fails
 /// with LOGICAL UNIT NOT SUPPORTED. The REPORT LUNS well-known logical unit is answered here too.
 pub fn absent(command: &Command, reply: &mut Reply) -> Plan {
-    reply.data.clear();
+    reply.clear();
     match answer(command, reply) {
         Ok(plan) => plan,
         Err(outcome) => {

@@ -1,7 +1,9 @@
-//! READ CAPACITY(10) and (16) (SBC-3 clauses 5.18, 5.19).
+//! READ CAPACITY(10) and (16) (SBC-3 clauses 5.18, 5.19), GET LBA STATUS (clause 5.7).
 
-use super::cdb::be32;
+use super::cdb::{be32, be64};
 use super::opcode::{Call, Planned};
+use super::plan::{MediumOp, Outcome, Plan};
+use super::rw::check_range;
 
 /// Answers FFFFFFFFh when the last LBA does not fit, which sends the host to READ CAPACITY(16).
 pub(super) fn read_capacity_10(call: &mut Call) -> Planned {
@@ -22,4 +24,15 @@ pub(super) fn read_capacity_16(call: &mut Call) -> Planned {
     call.reply.put(&[0, exponent & 0x0f, if params.thin { LBPME | LBPRZ } else { 0 }, 0]);
     call.reply.put(&[0; 16]);
     call.reply.finish(be32(call.cdb, 10) as usize)
+}
+
+/// GET LBA STATUS: only the backend knows; the LBA must be one of the medium.
+pub(super) fn lba_status(call: &mut Call) -> Planned {
+    let (lba, alloc_bytes) = (be64(call.cdb, 2), be32(call.cdb, 10));
+    check_range(call.unit, lba, 1)?;
+    Ok(if alloc_bytes == 0 {
+        Plan::Done(Outcome::GOOD)
+    } else {
+        Plan::Medium(MediumOp::LbaStatus { lba, alloc_bytes })
+    })
 }

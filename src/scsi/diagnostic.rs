@@ -1,8 +1,11 @@
-//! Commands about the state of the logical unit: TEST UNIT READY, REQUEST SENSE, PREVENT ALLOW MEDIUM REMOVAL.
+//! Commands about the state of the logical unit and the way to it: TEST UNIT READY, REQUEST SENSE, PREVENT ALLOW MEDIUM
+//! REMOVAL, SEND DIAGNOSTIC, RECEIVE DIAGNOSTIC RESULTS, and the echo buffer of WRITE BUFFER and READ BUFFER.
 
-use super::opcode::{Call, Planned};
+use super::cdb::{be16, be24};
+use super::opcode::{Call, Planned, class};
 use super::plan::{Outcome, Plan, Reply, Sense};
 use super::sense::{self, MAX_SENSE_BYTES, asc, key};
+use crate::limits;
 
 /// GOOD: what speaks against it was found before the handler was called.
 pub(super) fn test_unit_ready(_call: &mut Call) -> Planned {
@@ -32,6 +35,60 @@ pub(super) fn put_sense(reply: &mut Reply, sense: Sense, cdb: &[u8; 16]) -> Plan
 pub(super) const NO_SENSE: Sense = Sense::new(key::NO_SENSE, asc::NO_ADDITIONAL_SENSE_INFORMATION);
 
 /// PREVENT ALLOW MEDIUM REMOVAL (SPC-4 clause 6.20): the medium cannot be removed, so either is granted.
-pub(super) fn prevent_allow(_call: &mut Call) -> Planned {
+pub(super) fn prevent_allow(call: &mut Call) -> Planned {
+    if call.cdb[4] & 0x01 != 0 {
+        call.nexus.check_reserved(class::WRITE)?;
+    }
     Ok(Plan::Done(Outcome::GOOD))
+}
+
+/// SEND DIAGNOSTIC (SPC-4 clause 6.42): the default self-test passes; there are no diagnostic pages to send.
+pub(super) fn send_diagnostic(_call: &mut Call) -> Planned {
+    Ok(Plan::Done(Outcome::GOOD))
+}
+
+/// RECEIVE DIAGNOSTIC RESULTS (SPC-4 clause 6.26): the list of pages, which names itself only.
+pub(super) fn receive_diagnostic_results(call: &mut Call) -> Planned {
+    if call.cdb[2] != 0 {
+        return Err(Outcome::invalid_cdb_field(2, 7));
+    }
+    call.reply.put(&[0, 0, 0, 1, 0]);
+    call.reply.finish(usize::from(be16(call.cdb, 3)))
+}
+
+/// MODE of WRITE BUFFER and READ BUFFER: the echo buffer, and its descriptor (READ BUFFER only).
+const ECHO: u8 = 0x0a;
+const ECHO_DESCRIPTOR: u8 = 0x0b;
+
+/// WRITE BUFFER (SPC-4 clause 6.49), echo buffer only. BUFFER ID and BUFFER OFFSET are ignored, as the clause says.
+pub(super) fn write_buffer(call: &mut Call) -> Planned {
+    if call.cdb[1] & 0x1f != ECHO {
+        return Err(Outcome::invalid_cdb_field(1, 4));
+    }
+    match be24(call.cdb, 6) {
+        0 => Ok(Plan::Done(Outcome::GOOD)),
+        len_bytes if len_bytes as usize <= limits::ECHO_BUFFER_BYTES => Ok(Plan::Parameters { len_bytes }),
+        _ => Err(Outcome::invalid_cdb_field(6, 7)),
+    }
+}
+
+pub(super) fn write_buffer_list(call: &mut Call, list: &[u8]) -> Planned {
+    let list = list.get(..limits::ECHO_BUFFER_BYTES).unwrap_or(list);
+    call.nexus.echo.clear();
+    call.nexus.echo.extend_from_slice(list);
+    Ok(Plan::Done(Outcome::GOOD))
+}
+
+/// READ BUFFER (SPC-4 clause 6.18), echo buffer only: what this nexus wrote last.
+pub(super) fn read_buffer(call: &mut Call) -> Planned {
+    match call.cdb[1] & 0x1f {
+        ECHO if call.nexus.echo.is_empty() => return Err(Outcome::illegal(asc::COMMAND_SEQUENCE_ERROR)),
+        ECHO => call.reply.put(&call.nexus.echo),
+        ECHO_DESCRIPTOR => {
+            let [high, low] = (limits::ECHO_BUFFER_BYTES as u16).to_be_bytes();
+            call.reply.put(&[0, 0, high, low]);
+        }
+        _ => return Err(Outcome::invalid_cdb_field(1, 4)),
+    }
+    call.reply.finish(be24(call.cdb, 6) as usize)
 }

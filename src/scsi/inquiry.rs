@@ -38,8 +38,10 @@ pub(super) fn standard(reply: &mut Reply, peripheral: u8) {
     const HISUP: u8 = 0x10;
     const RESPONSE_DATA_FORMAT: u8 = 0x02;
     const CMDQUE: u8 = 0x02;
+    const TPGS_IMPLICIT: u8 = 0x10;
     const TOTAL_BYTES: usize = 96;
-    reply.put(&[peripheral, 0, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, 0, 0, CMDQUE]);
+    let tpgs = if peripheral == DIRECT_ACCESS { TPGS_IMPLICIT } else { 0 };
+    reply.put(&[peripheral, 0, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, tpgs, 0, CMDQUE]);
     reply.put(VENDOR);
     reply.put(PRODUCT);
     reply.put_padded(REVISION.as_bytes(), 4, b' ');

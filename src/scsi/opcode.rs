@@ -8,7 +8,9 @@
 use super::plan::{Command, Outcome, Plan, Reply};
 use super::sense::asc;
 use super::unit::{LogicalUnit, LuNexus};
-use super::{capacity, diagnostic, inquiry, mode, report_luns, rw, supported, sync, unmap, write_same};
+use super::{
+    capacity, diagnostic, inquiry, management, mode, persistent, report_luns, rw, supported, sync, unmap, write_same,
+};
 
 /// Why a command may not go through: a row has the bits that apply to it, a nexus those that are in force.
 pub(super) mod class {
@@ -171,15 +173,19 @@ static INDEX: [(u8, u8); 256] = {
 pub static TABLE: &[Row] = &COMMANDS;
 
 #[rustfmt::skip]
-const COMMANDS: [Row; 36] = [
+const COMMANDS: [Row; 63] = [
     row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
     row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
     row("READ(6)", &[0x08, 0x1f, 0xff, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_6),
     row("WRITE(6)", &[0x0a, 0x1f, 0xff, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_6),
     row("INQUIRY", &[0x12, 0x01, 0xff, 0xff, 0xff, 0], class::ALWAYS, inquiry::inquiry),
     row("MODE SELECT(6)", &[0x15, 0x10, 0, 0, 0xff, 0], class::CHANGES, mode::select_6).list(mode::select_6_list),
+    row("RESERVE(6)", &[0x16, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
+    row("RELEASE(6)", &[0x17, 0, 0, 0, 0, 0], class::ATTENTION, persistent::release_unit),
     row("MODE SENSE(6)", &[0x1a, 0x08, 0xff, 0xff, 0xff, 0], class::READS, mode::sense_6),
     row("START STOP UNIT", &[0x1b, 0x01, 0, 0, 0x05, 0], class::ANY, sync::start_stop_unit),
+    row("RECEIVE DIAGNOSTIC RESULTS", &[0x1c, 0x01, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::receive_diagnostic_results),
+    row("SEND DIAGNOSTIC", &[0x1d, 0x17, 0, 0, 0, 0], class::CHANGES, diagnostic::send_diagnostic),
     row("PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 0x01, 0], class::ANY, diagnostic::prevent_allow),
     row("READ CAPACITY(10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_10),
     row("READ(10)", &[0x28, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_10),
@@ -188,10 +194,28 @@ const COMMANDS: [Row; 36] = [
     row("VERIFY(10)", &[0x2f, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::verify_10),
     row("PRE-FETCH(10)", &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::prefetch_10),
     row("SYNCHRONIZE CACHE(10)", &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_10),
+    row("READ DEFECT DATA(10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0], class::READS_MEDIUM, management::read_defect_data_10),
+    row("WRITE BUFFER", &[0x3b, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::CHANGES, diagnostic::write_buffer).list(diagnostic::write_buffer_list),
+    row("READ BUFFER", &[0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::read_buffer),
     row("WRITE SAME(10)", &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, write_same::write_same_10),
     row("UNMAP", &[0x42, 0x00, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM | class::THIN, unmap::unmap).list(unmap::unmap_list),
+    row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, management::log_sense),
     row("MODE SELECT(10)", &[0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_10_list),
+    row("RESERVE(10)", &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
+    row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ATTENTION, persistent::release_unit),
     row("MODE SENSE(10)", &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::READS, mode::sense_10),
+    row("PERSISTENT RESERVE IN READ KEYS", &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_keys).action(),
+    row("PERSISTENT RESERVE IN READ RESERVATION", &[0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_reservation).action(),
+    row("PERSISTENT RESERVE IN REPORT CAPABILITIES", &[0x5e, 0x02, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::report_capabilities).action(),
+    row("PERSISTENT RESERVE IN READ FULL STATUS", &[0x5e, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_full_status).action(),
+    row("PERSISTENT RESERVE OUT REGISTER", &[0x5f, 0x00, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT RESERVE", &[0x5f, 0x01, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT RELEASE", &[0x5f, 0x02, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT CLEAR", &[0x5f, 0x03, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT PREEMPT", &[0x5f, 0x04, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT PREEMPT AND ABORT", &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("PERSISTENT RESERVE OUT REGISTER AND MOVE", &[0x5f, 0x07, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
     row("READ(16)", &[0x88, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_16),
     row("COMPARE AND WRITE", &[0x89, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::compare_and_write),
     row("WRITE(16)", &[0x8a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_16),
@@ -202,10 +226,15 @@ const COMMANDS: [Row; 36] = [
     row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16),
     row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
     row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action(),
+    row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action(),
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
+    row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_target_port_groups).action(),
     row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action(),
+    row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action(),
+    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_timestamp).action(),
     row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
     row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
     row("WRITE AND VERIFY(12)", &[0xae, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_12),
     row("VERIFY(12)", &[0xaf, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_12),
+    row("READ DEFECT DATA(12)", &[0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, management::read_defect_data_12),
 ];

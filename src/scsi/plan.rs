@@ -97,9 +97,34 @@ impl Outcome {
 pub struct Reply {
     /// Data-In of a `Plan::Done` with GOOD.
     pub data: Vec<u8>,
+    /// PREEMPT AND ABORT: initiator ports whose tasks on this logical unit are to be aborted, on all their nexuses, before
+    /// the outcome is sent. Empty for every other command.
+    pub aborts: Vec<InitiatorPort>,
 }
 
 impl Reply {
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.data.clear();
+        self.aborts.clear();
+    }
+
+    /// Answers GET LBA STATUS (SBC-3 clause 5.7): extents as (first LBA, blocks, mapped), ascending and without gaps,
+    /// as many as `alloc_bytes` has room for. The carrier of [`MediumOp::LbaStatus`] calls it.
+    pub fn put_lba_status(&mut self, extents: &[(u64, u32, bool)], alloc_bytes: u32) {
+        const HEADER_BYTES: usize = 8;
+        const DEALLOCATED: u8 = 1;
+        self.clear();
+        self.put(&[0; HEADER_BYTES]);
+        for (lba, blocks, mapped) in extents {
+            self.put(&lba.to_be_bytes());
+            self.put(&blocks.to_be_bytes());
+            self.put(&[if *mapped { 0 } else { DEALLOCATED }, 0, 0, 0]);
+        }
+        self.patch_u32(0, 4);
+        self.data.truncate(alloc_bytes as usize);
+    }
+
     /// Appends bytes.
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);

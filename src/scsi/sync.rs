@@ -1,7 +1,7 @@
 //! SYNCHRONIZE CACHE (SBC-3 clauses 5.22, 5.23) and START STOP UNIT (SBC-3 clause 5.21).
 
 use super::cdb::{be16, be32, be64};
-use super::opcode::{Call, Planned};
+use super::opcode::{Call, Planned, class};
 use super::plan::{MediumOp, Outcome, Plan};
 use super::rw::check_range;
 
@@ -27,6 +27,9 @@ pub(super) fn synchronize_cache_16(call: &mut Call) -> Planned {
 pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
     const START: u8 = 0x01;
     const NO_FLUSH: u8 = 0x04;
+    if call.cdb[4] & START == 0 {
+        call.nexus.check_reserved(class::WRITE)?;
+    }
     if call.cdb[4] & (START | NO_FLUSH) != 0 {
         return Ok(Plan::Done(Outcome::GOOD));
     }

@@ -12,6 +12,7 @@ use super::diagnostic;
 use super::mode;
 use super::opcode::{self, Call, Planned, class};
 use super::plan::{Command, Outcome, Plan, Reply, Sense};
+use super::reservation::Reservations;
 use super::sense::{asc, key, status};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,6 +72,7 @@ pub struct LogicalUnit {
 pub(super) struct State {
     pub(super) attentions: Log,
     pub(super) modes: mode::Current,
+    pub(super) reservations: Reservations,
     /// The backend says that the medium is gone.
     not_ready: bool,
 }
@@ -86,6 +88,8 @@ pub struct LuNexus {
     /// Classes of commands that do not go through at the moment ([`class`]).
     blocked: u8,
     pub(super) pending: Pending,
+    /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
+    pub(super) echo: Vec<u8>,
 }
 
 impl LuNexus {
@@ -93,7 +97,13 @@ impl LuNexus {
     /// device server does not know.
     pub fn new(id: NexusId, unit: &LogicalUnit) -> LuNexus {
         let pulled = unit.generation.load(Ordering::Acquire);
-        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn) }
+        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn), echo: Vec::new() }
+    }
+
+    /// Whether a reservation of another nexus keeps a class of commands from this one. Handlers ask for what depends on
+    /// more than the operation code.
+    pub(super) fn check_reserved(&self, class: u8) -> Result<(), Outcome> {
+        if self.blocked & class == 0 { Ok(()) } else { Err(Outcome::RESERVATION_CONFLICT) }
     }
 
     /// The nexus that this is about.
@@ -140,7 +150,7 @@ impl LogicalUnit {
 
     /// Plans a command. Data-Out is not looked at here: see [`Plan::Parameters`].
     pub fn plan(&self, nexus: &mut LuNexus, command: &Command, reply: &mut Reply) -> Plan {
-        reply.data.clear();
+        reply.clear();
         let planned = opcode::find(command.cdb).and_then(|(row, cdb)| {
             if self.generation.load(Ordering::Acquire) != nexus.seen {
                 self.refresh(nexus, command.initiator);
@@ -157,7 +167,7 @@ impl LogicalUnit {
     /// Goes on with a command that [`LogicalUnit::plan`] answered with [`Plan::Parameters`]; `list` is what the initiator
     /// sent, which may be less than it announced.
     pub fn parameters(&self, nexus: &mut LuNexus, command: &Command, list: &[u8], reply: &mut Reply) -> Plan {
-        reply.data.clear();
+        reply.clear();
         let planned = opcode::find(command.cdb).and_then(|(row, cdb)| match row.list {
             Some(parse) => parse(&mut Call { unit: self, nexus, command, cdb, reply }, list),
             None => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
@@ -191,7 +201,7 @@ impl LogicalUnit {
         state.attentions.pull(nexus.pulled, nexus.id, port, &mut nexus.pending);
         nexus.pulled = generation;
         nexus.seen = generation;
-        nexus.blocked = 0;
+        nexus.blocked = state.reservations.keeps_from(nexus.id, port);
         if self.params.readonly || state.modes.swp {
             nexus.blocked |= class::PROTECTED;
         }
@@ -212,6 +222,9 @@ impl LogicalUnit {
             && let Some(attention) = self.next_attention(nexus)
         {
             return Err(Outcome::check(attention.sense()));
+        }
+        if blocked & (class::ACCESS | class::READ | class::WRITE) != 0 {
+            return Err(Outcome::RESERVATION_CONFLICT);
         }
         if blocked & class::PROTECTED != 0 {
             let by_software = !self.params.readonly;
@@ -268,16 +281,35 @@ impl LogicalUnit {
         self.post(&mut self.state(), attention, Recipients::Except(except));
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, and all other nexuses are told
-    /// 29/03. Tasks are not known here: whoever carries out the function aborts them.
+    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) ends, and all other
+    /// nexuses are told 29/03; persistent reservations stay. Tasks are not known here: whoever carries out the function aborts them.
     pub fn reset(&self, by: NexusId) {
         let mut state = self.state();
         state.modes = mode::Current::default();
+        state.reservations.reserved_by = None;
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(Some(by)));
     }
 
-    /// A nexus is gone (logout, connection lost for good, reinstatement): what it alone held is given up.
-    pub fn nexus_lost(&self, _nexus: NexusId) {}
+    /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it ends with it.
+    pub fn nexus_lost(&self, nexus: NexusId) {
+        let mut state = self.state();
+        if state.reservations.reserved_by == Some(nexus) {
+            state.reservations.reserved_by = None;
+            self.changed(&state);
+        }
+    }
+
+    /// Registrations and the persistent reservation: what a store has to keep for APTPL.
+    pub fn reservations(&self) -> Reservations {
+        self.state().reservations.clone()
+    }
+
+    /// Takes back what [`LogicalUnit::reservations`] answered before a restart.
+    pub fn restore_reservations(&self, reservations: Reservations) {
+        let mut state = self.state();
+        state.reservations = Reservations { reserved_by: None, ..reservations };
+        self.changed(&state);
+    }
 
     /// Sets another capacity and tells every nexus 2A/09.
     pub fn resize(&self, blocks: u64) {

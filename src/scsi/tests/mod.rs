@@ -3,6 +3,7 @@
 mod golden;
 mod nexus;
 mod properties;
+mod reservations;
 mod table;
 mod transfers;
 

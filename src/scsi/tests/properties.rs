@@ -30,8 +30,8 @@ fn cdbs() -> impl Strategy<Value = [u8; 16]> {
 fn allocation(cdb: &[u8; 16]) -> Option<usize> {
     let be = |range: std::ops::Range<usize>| cdb[range].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     match cdb[0] {
-        0x03 | 0x1a | 0x1c => Some(be(4..5)),
-        0x12 => Some(be(3..5)),
+        0x03 | 0x1a => Some(be(4..5)),
+        0x12 | 0x1c => Some(be(3..5)),
         0x37 | 0x4d | 0x5a | 0x5e => Some(be(7..9)),
         0x9e => Some(be(10..14)),
         0xa0 | 0xa3 | 0xb7 => Some(be(6..10)),

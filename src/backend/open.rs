@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Alignment that the shard's buffers have (contract of `Buffer`).
 const BUFFER_ALIGN_BYTES: u32 = 4096;
@@ -133,16 +134,28 @@ fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) ->
 }
 
 /// One process, one logical unit: two writers' caches and reservations would not know of each other. Readers may share.
+///
+/// The kernel takes a ring of a killed process apart some time after the process is gone, and the files registered with it
+/// stay locked until then: a lock whose owner no longer exists is waited for.
 fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
-    let locked = if readonly { file.try_lock_shared() } else { file.try_lock() };
-    match locked {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            let metadata = file.metadata().ok();
-            let owner = metadata.and_then(|metadata| DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()));
-            Err(OpenError::InUse { path: path.to_owned(), owner: owner.map(sysfs::process_name) })
+    const PATIENCE: Duration = Duration::from_secs(8);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let locked = if readonly { file.try_lock_shared() } else { file.try_lock() };
+        match locked {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let metadata = file.metadata().ok();
+                let owner = metadata.and_then(|m| DeviceNumber::new(m.dev()).lock_owner(m.ino()));
+                if owner.is_some_and(sysfs::process_lives) || Instant::now() >= deadline {
+                    return Err(OpenError::InUse { path: path.to_owned(), owner: owner.map(sysfs::process_name) });
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(OpenError::Io { path: path.to_owned(), action: "lock it", source });
+            }
         }
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path: path.to_owned(), action: "lock it", source }),
     }
 }
 

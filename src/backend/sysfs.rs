@@ -76,6 +76,13 @@ fn find_lock_owner(locks: &str, device: DeviceNumber, inode: u64) -> Option<u32>
     })
 }
 
+/// Whether a process exists and is no zombie.
+pub(super) fn process_lives(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // "12 (name) S ...": the name may hold anything, so the state is what follows the last parenthesis.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// "process 12 (ringsan)", or that it is ourselves.
 pub(super) fn process_name(pid: u32) -> String {
     if pid == std::process::id() {

@@ -253,7 +253,9 @@ class Session(Connection):
         self.data_digest = self.answers.get("DataDigest") == "CRC32C"
         # How much data one PDU may carry to the target, and a command with it.
         self.max_send = int(self.answers.get("MaxRecvDataSegmentLength", "8192"))
-        first_burst = int(self.answers.get("FirstBurstLength", "65536"))
+        # "Irrelevant" where neither immediate nor unsolicited data is allowed (RFC 7143 section 13.14).
+        first_burst = self.answers.get("FirstBurstLength", "65536")
+        first_burst = 0 if first_burst == "Irrelevant" else int(first_burst)
         self.immediate = min(self.max_send, first_burst) if self.answers.get("ImmediateData", "Yes") == "Yes" else 0
 
     def command_header(self, lun, cdb, itt, read, write, data_length, immediate=False):

@@ -36,3 +36,23 @@ pub(super) fn lba_status(call: &mut Call) -> Planned {
         Plan::Medium(MediumOp::LbaStatus { lba, alloc_bytes })
     })
 }
+
+/// The parameter data of GET LBA STATUS (SBC-3 clause 5.7), for whoever carries out [`MediumOp::LbaStatus`]: extents as
+/// (first LBA, blocks, mapped), ascending, the first beginning at or before the LBA that was asked for. Cut to
+/// `alloc_bytes`; PARAMETER DATA LENGTH stays that of the whole.
+pub fn lba_status_data(extents: &[(u64, u32, bool)], alloc_bytes: u32) -> Vec<u8> {
+    const HEADER_BYTES: usize = 8;
+    const DESCRIPTOR_BYTES: usize = 16;
+    const DEALLOCATED: u8 = 1;
+    let len = HEADER_BYTES + DESCRIPTOR_BYTES * extents.len();
+    let mut data = Vec::with_capacity(len);
+    data.extend_from_slice(&(len as u32 - 4).to_be_bytes());
+    data.extend_from_slice(&[0; 4]);
+    for (lba, blocks, mapped) in extents {
+        data.extend_from_slice(&lba.to_be_bytes());
+        data.extend_from_slice(&blocks.to_be_bytes());
+        data.extend_from_slice(&[if *mapped { 0 } else { DEALLOCATED }, 0, 0, 0]);
+    }
+    data.truncate(alloc_bytes as usize);
+    data
+}

@@ -36,6 +36,7 @@ mod write_same;
 
 pub use absent::absent;
 pub use attention::Attention;
+pub use capacity::lba_status_data;
 pub use plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};
 

@@ -34,7 +34,6 @@ pub enum Plan {
 /// `blocks` count logical blocks; `fua`: durable before the status (of a read: from the medium).
 #[allow(missing_docs, reason = "the fields are the same everywhere, and told above")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "fields are named as in the CDB; what is not obvious stands with the variant")]
 pub enum MediumOp {
     /// READ: blocks to the initiator. `fua`: from the medium, not from a volatile cache.
     Read { lba: u64, blocks: u32, fua: bool },
@@ -107,22 +106,6 @@ impl Reply {
     pub(super) fn clear(&mut self) {
         self.data.clear();
         self.aborts.clear();
-    }
-
-    /// Answers GET LBA STATUS (SBC-3 clause 5.7): extents as (first LBA, blocks, mapped), ascending and without gaps,
-    /// as many as `alloc_bytes` has room for. The carrier of [`MediumOp::LbaStatus`] calls it.
-    pub fn put_lba_status(&mut self, extents: &[(u64, u32, bool)], alloc_bytes: u32) {
-        const HEADER_BYTES: usize = 8;
-        const DEALLOCATED: u8 = 1;
-        self.clear();
-        self.put(&[0; HEADER_BYTES]);
-        for (lba, blocks, mapped) in extents {
-            self.put(&lba.to_be_bytes());
-            self.put(&blocks.to_be_bytes());
-            self.put(&[if *mapped { 0 } else { DEALLOCATED }, 0, 0, 0]);
-        }
-        self.patch_u32(0, 4);
-        self.data.truncate(alloc_bytes as usize);
     }
 
     /// Appends bytes.

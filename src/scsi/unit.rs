@@ -100,10 +100,9 @@ impl LuNexus {
         LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn), echo: Vec::new() }
     }
 
-    /// Whether a reservation of another nexus keeps a class of commands from this one. Handlers ask for what depends on
-    /// more than the operation code.
-    pub(super) fn check_reserved(&self, class: u8) -> Result<(), Outcome> {
-        if self.blocked & class == 0 { Ok(()) } else { Err(Outcome::RESERVATION_CONFLICT) }
+    /// The nexus that this is about.
+    pub fn id(&self) -> NexusId {
+        self.id
     }
 
     /// The nexus that this is about.
@@ -118,6 +117,12 @@ impl LuNexus {
         } else {
             self.blocked |= class::ATTENTION;
         }
+    }
+
+    /// Whether a reservation of another nexus keeps a class of commands from this one. Handlers ask for what depends on
+    /// more than the operation code.
+    pub(super) fn check_reserved(&self, class: u8) -> Result<(), Outcome> {
+        if self.blocked & class == 0 { Ok(()) } else { Err(Outcome::RESERVATION_CONFLICT) }
     }
 }
 

@@ -327,6 +327,6 @@ fn lba_status() {
     assert_eq!(host.send(&cdb), Plan::Medium(MediumOp::LbaStatus { lba: 5, alloc_bytes: 24 }));
     cdb[2] = 0x80;
     assert_eq!(host.failure(&cdb), (5, 0x2100));
-    host.reply.put_lba_status(&[(5, 3, false), (8, 9, true)], 24);
-    assert_eq!(host.reply.data, [0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 1, 0, 0, 0]);
+    let data = lba_status_data(&[(5, 3, false), (8, 9, true)], 24);
+    assert_eq!(data, [0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 1, 0, 0, 0]);
 }

@@ -9,7 +9,10 @@
 //!   generation has moved since that nexus last looked (one atomic load per command).
 //! - [`LuNexus`]: what one I_T_L nexus has pending (unit attentions, the generation it has seen); owned by the core of
 //!   the session.
-//! - [`Reply`]: scratch for parameter data and sense, one per core, reused.
+//! - [`Reply`]: scratch for parameter data, one per core, reused.
+//!
+//! Not here: saved mode pages, APTPL, asymmetric access states other than active/optimized, removable media, SANITIZE,
+//! FORMAT UNIT, EXTENDED COPY and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
 
 mod absent;
 mod attention;

@@ -88,8 +88,6 @@ pub mod status {
     pub const GOOD: u8 = 0x00;
     /// Sense data says what is wrong.
     pub const CHECK_CONDITION: u8 = 0x02;
-    /// PRE-FETCH: all blocks fit into the cache.
-    pub const CONDITION_MET: u8 = 0x04;
     /// A reservation of another I_T nexus forbids the command.
     pub const RESERVATION_CONFLICT: u8 = 0x18;
 }
@@ -104,8 +102,6 @@ impl Sense {
 impl Outcome {
     /// RESERVATION CONFLICT: a status without sense data (SAM-5 clause 5.3.1).
     pub const RESERVATION_CONFLICT: Outcome = Outcome { status: status::RESERVATION_CONFLICT, sense: None };
-    /// CONDITION MET: the good outcome of PRE-FETCH when all blocks fit into the cache (SBC-3 clause 5.14).
-    pub const CONDITION_MET: Outcome = Outcome { status: status::CONDITION_MET, sense: None };
 
     /// CHECK CONDITION with this sense.
     pub const fn check(sense: Sense) -> Outcome {

@@ -1,8 +1,8 @@
 //! Reservations of a logical unit: persistent (SPC-4 clause 5.13) and the older RESERVE/RELEASE (SPC-2 clause 5.5.1).
 //!
 //! [`Reservations`] is the whole state as plain data, keyed by initiator port: connections and sessions come and go, a
-//! registration stays. It decides; [`super::persistent`] has the commands and their parameter data. What a change means to
-//! other nexuses it tells as a [`Change`]: who gets which unit attention, and whose tasks are to be aborted.
+//! registration stays. It decides; `persistent.rs` has the commands and their parameter data. What a change means to
+//! other nexuses it tells as a `Change`: who gets which unit attention, and whose tasks are to be aborted.
 //!
 //! Not here yet: registrations by target port (each logical unit has one), and APTPL: what `reservations()` of the logical
 //! unit answers is what a store has to keep, and `restore_reservations` takes it back.

@@ -1,6 +1,7 @@
 //! The program: reads the command line, checks what can be checked before anything is served, and serves.
 //!
-//! Exit code 0: done, or stopped by SIGTERM or SIGINT. 2: the user can mend it; one line on stderr says what.
+//! Exit code 0: done, or stopped by SIGTERM or SIGINT. 2: the user can mend it. 1: the system refused something that it
+//! should not. Either way one line on stderr says what.
 
 mod cli;
 mod preflight;
@@ -9,6 +10,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, ServeArgs};
 use ringsan::config::{self, Config, Options, Overrides, describe};
+use ringsan::shard::ServeError;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,8 +20,27 @@ use tracing_subscriber::EnvFilter;
 /// Exit code for what the user can mend.
 const USAGE: u8 = 2;
 
-/// One line that says what is wrong.
-type Fault = String;
+/// Exit code for the rest.
+const FAILURE: u8 = 1;
+
+/// One line that says what is wrong, and the exit code.
+struct Fault {
+    line: String,
+    code: u8,
+}
+
+impl From<String> for Fault {
+    fn from(line: String) -> Self {
+        Self { line, code: USAGE }
+    }
+}
+
+impl From<ServeError> for Fault {
+    fn from(error: ServeError) -> Self {
+        let code = if matches!(error, ServeError::System(_)) { FAILURE } else { USAGE };
+        Self { line: error.to_string(), code }
+    }
+}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -32,7 +53,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => fail(&fault),
+        Err(fault) => {
+            fail(&fault.line);
+            ExitCode::from(fault.code)
+        }
     }
 }
 
@@ -98,7 +122,7 @@ fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         say(&format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")));
     })
-    .map_err(|e| e.to_string())
+    .map_err(Fault::from)
 }
 
 fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {

@@ -11,8 +11,7 @@ const EXECUTOR_LOCKED_BYTES: u64 = 3 * (10 << 20);
 /// CAP_IPC_LOCK: its owner may lock memory without limit.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// Listens on all portals at once and lets go again. The cores share their ports, so that a second ringsan would get
-/// half of the connections of the first instead of an error: this listener does not share.
+/// Listens on all portals at once and lets go again: before files are created, and with what to do in the line.
 pub fn listen(snapshot: &Snapshot) -> Result<(), String> {
     let mut held = Vec::new();
     for portal in &snapshot.portals {

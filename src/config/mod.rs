@@ -28,7 +28,7 @@ pub use options::{Options, Overrides};
 
 /// The address listened on when none is given.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3260";
-/// The port of an address that names none (RFC 7143 chapter 14: the default iSCSI port).
+/// The port of an address that names none (RFC 7143 chapter 15: the default iSCSI port).
 pub const DEFAULT_PORT: u16 = 3260;
 /// The target served when none is named.
 pub const DEFAULT_TARGET: &str = "iqn.2026-11.io.ringsan:demo";

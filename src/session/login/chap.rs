@@ -1,31 +1,72 @@
-//! CHAP: what is configured, and what can go wrong (RFC 7143 sections 9.2.1 and 12.1.3, RFC 1994).
+//! CHAP: the exchange, and what is configured for it (RFC 7143 sections 9.2.1 and 12.1.3, RFC 1994).
+//!
+//! [`Exchange`] is the target's side: [`Exchange::algorithm`] answers CHAP_A with a challenge, [`Exchange::response`] checks
+//! CHAP_R and, if the initiator asks for it, proves who we are. [`Credentials`] are the accounts of one login.
+//!
+//! Invariants: a challenge is used for one response; secrets and responses are compared in constant time; we prove nothing
+//! to an initiator that has not proved itself. Which keys may stand in which turn is `security`'s.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::wire::LoginStatus;
+use md5::Digest;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
-/// A secret shared with one party, as bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+use crate::wire::LoginStatus;
+use crate::wire::text::{LoginValue, TextWriter};
+
+#[cfg(test)]
+mod tests;
+
+/// CHAP_C and CHAP_R have at most this many bytes (RFC 7143 section 12.1.3).
+const MAX_BINARY_BYTES: usize = 1024;
+/// CHAP_N has at most this many bytes.
+const MAX_NAME_BYTES: usize = 255;
+/// 96 bits: what a secret needs on a channel that is not encrypted (RFC 7143 section 9.2.1).
+const STRONG_BYTES: usize = 12;
+
+/// A secret shared with one party, as bytes. Wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// From its bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// Fewer than 96 bits: too weak for a channel that is not encrypted (RFC 7143 section 9.2.1).
     pub fn is_weak(&self) -> bool {
-        self.0.len() < 12
+        self.0.len() < STRONG_BYTES
     }
 }
+
+/// In constant time.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
 
 /// Never shown.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// A new secret: 96 random bits in 16 characters, which is the longest that Windows takes.
+pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
+    //= RFC 7143 section 9.2.1
+    //# Implementations MUST NOT provide secret generation (or
+    //# expansion) means other than random generation.
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bits = Zeroizing::new([0; 16]);
+    random(bits.as_mut());
+    Zeroizing::new(bits.iter().map(|bits| char::from(ALPHABET[usize::from(bits & 63)])).collect())
 }
 
 /// A name and the secret that proves it.
@@ -38,6 +79,9 @@ pub struct Account {
 }
 
 /// The accounts that matter for one login.
+///
+/// Which names an initiator may use is decided here, by who fills it in for its InitiatorName: a good secret of another
+/// initiator is of no use (RFC 7143 section 9.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// As any of these the initiator may authenticate itself.
@@ -50,7 +94,7 @@ pub struct Credentials {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChapFault {
     /// No algorithm in common.
-    #[error("offers no hash algorithm that is supported")]
+    #[error("it offers no hash algorithm that is supported")]
     Algorithm,
     /// A key of the step is missing.
     #[error("{0} is missing")]
@@ -59,16 +103,16 @@ pub enum ChapFault {
     #[error("{0} is malformed or too long")]
     Malformed(&'static str),
     /// No account of that name.
-    #[error("there is no such account for this initiator")]
+    #[error("there is no account of that name for this initiator")]
     UnknownName,
     /// The response is not the right one.
-    #[error("the response is wrong: not the secret that is configured")]
+    #[error("the response is wrong: it has another secret than the one configured")]
     WrongResponse,
     /// Our own challenge came back, or our own response.
-    #[error("reflects our own challenge or response")]
+    #[error("it reflects our challenge or our response: is one secret used in both directions?")]
     Reflection,
     /// It asks us to authenticate ourselves, and we have no account.
-    #[error("wants mutual authentication, and none is configured")]
+    #[error("it wants mutual authentication, and none is configured")]
     NoTargetAccount,
 }
 
@@ -83,7 +127,230 @@ impl ChapFault {
         match self {
             ChapFault::Missing(_) => LoginStatus::MISSING_PARAMETER,
             ChapFault::Malformed(_) => LoginStatus::INITIATOR_ERROR,
-            _ => LoginStatus::AUTHENTICATION_FAILURE,
+            ChapFault::Algorithm
+            | ChapFault::UnknownName
+            | ChapFault::WrongResponse
+            | ChapFault::Reflection
+            | ChapFault::NoTargetAccount => LoginStatus::AUTHENTICATION_FAILURE,
         }
     }
+}
+
+/// A hash algorithm, by the number that CHAP_A has for it (IANA, "PPP Authentication Algorithms").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// 5.
+    Md5,
+    /// 6.
+    Sha1,
+    /// 7.
+    Sha256,
+    /// 8.
+    Sha3,
+}
+
+impl Algorithm {
+    /// The algorithm that CHAP_A means by `number`.
+    fn from_number(number: u64) -> Option<Self> {
+        match number {
+            5 => Some(Self::Md5),
+            6 => Some(Self::Sha1),
+            7 => Some(Self::Sha256),
+            8 => Some(Self::Sha3),
+            _ => None,
+        }
+    }
+
+    /// Its number in CHAP_A.
+    fn number(self) -> u8 {
+        match self {
+            Self::Md5 => 5,
+            Self::Sha1 => 6,
+            Self::Sha256 => 7,
+            Self::Sha3 => 8,
+        }
+    }
+
+    /// Bytes of a response, and of our challenges.
+    fn len(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 | Self::Sha3 => 32,
+        }
+    }
+
+    /// CHAP_R: the hash of identifier, secret and challenge (RFC 1994 section 4.1).
+    fn response(self, id: u8, secret: &Secret, challenge: &[u8]) -> Zeroizing<Vec<u8>> {
+        fn hash<D: Digest>(id: u8, secret: &Secret, challenge: &[u8]) -> Vec<u8> {
+            let hash = D::new().chain_update([id]).chain_update(secret.0.as_slice()).chain_update(challenge);
+            hash.finalize().to_vec()
+        }
+        Zeroizing::new(match self {
+            Self::Md5 => hash::<md5::Md5>(id, secret, challenge),
+            Self::Sha1 => hash::<sha1::Sha1>(id, secret, challenge),
+            Self::Sha256 => hash::<sha2::Sha256>(id, secret, challenge),
+            Self::Sha3 => hash::<sha3::Sha3_256>(id, secret, challenge),
+        })
+    }
+}
+
+/// The CHAP keys of one turn.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct ChapKeys<'t> {
+    /// CHAP_A.
+    pub a: Option<&'t str>,
+    /// CHAP_I.
+    pub i: Option<&'t str>,
+    /// CHAP_C.
+    pub c: Option<&'t str>,
+    /// CHAP_N.
+    pub n: Option<&'t str>,
+    /// CHAP_R.
+    pub r: Option<&'t str>,
+}
+
+impl ChapKeys<'_> {
+    /// One of the keys that the turn has; `None` if it has none.
+    pub fn any(&self) -> Option<&'static str> {
+        let keys = [("CHAP_A", self.a), ("CHAP_I", self.i), ("CHAP_C", self.c), ("CHAP_N", self.n), ("CHAP_R", self.r)];
+        keys.iter().find(|(_, value)| value.is_some()).map(|(name, _)| *name)
+    }
+}
+
+/// A challenge that waits for its response.
+pub struct Exchange {
+    algorithm: Algorithm,
+    id: u8,
+    challenge: Vec<u8>,
+}
+
+/// Without the challenge.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// Answers CHAP_A: appends the algorithm chosen, and a challenge.
+    ///
+    /// # Errors
+    /// [`ChapFault::Malformed`], [`ChapFault::Algorithm`].
+    pub fn algorithm(list: &str, random: &mut dyn FnMut(&mut [u8]), answer: &mut Vec<u8>) -> Result<Self, ChapFault> {
+        //= RFC 7143 section 12.1.3
+        //# where A is one of A1,A2... that were proposed by the initiator.
+        let mut chosen = None;
+        for item in LoginValue(list).list() {
+            let number = LoginValue(item).number().map_err(|_| ChapFault::Malformed("CHAP_A"))?;
+            chosen = chosen.or(Algorithm::from_number(number));
+        }
+        let algorithm = chosen.ok_or(ChapFault::Algorithm)?;
+        let mut id = [0];
+        random(&mut id);
+        let mut challenge = vec![0; algorithm.len()];
+        random(&mut challenge);
+        let mut text = TextWriter::new(answer);
+        text.pair("CHAP_A", algorithm.number());
+        text.pair("CHAP_I", id[0]);
+        text.binary("CHAP_C", &challenge);
+        Ok(Self { algorithm, id: id[0], challenge })
+    }
+
+    /// Checks the response and returns the name that was proved. Appends our own proof if it is asked for.
+    ///
+    /// # Errors
+    /// What is wrong. The exchange is over either way.
+    pub fn response(
+        self,
+        keys: &ChapKeys<'_>,
+        credentials: &Credentials,
+        answer: &mut Vec<u8>,
+    ) -> Result<Arc<str>, ChapFault> {
+        let name = keys.n.ok_or(ChapFault::Missing("CHAP_N"))?;
+        //= RFC 7143 section 9.2
+        //# In CHAP, this is prevented
+        //# because the target must answer the missing CHAP_R key with a
+        //# Login reject with the "Missing Parameter" status.
+        let theirs = binary("CHAP_R", keys.r)?;
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            return Err(ChapFault::Malformed("CHAP_N"));
+        }
+        let mutual = match (keys.i, keys.c) {
+            (None, None) => None,
+            (id, challenge) => Some((identifier(id)?, binary("CHAP_C", challenge)?)),
+        };
+        let account = { credentials.initiators.iter() }.find(|account| *account.name == *name);
+        let account = account.ok_or(ChapFault::UnknownName)?;
+        //= RFC 7143 section 9.2.1
+        //# If the CHAP response received by one end of an
+        //# iSCSI connection is the same as the CHAP response that the receiving
+        //# endpoint would have generated for the same CHAP challenge, the
+        //# response MUST be treated as an authentication failure and cause the
+        //# connection to close
+        if let Some(target) = &credentials.target {
+            let ours = self.algorithm.response(self.id, &target.secret, &self.challenge);
+            if ours.ct_eq(&theirs).into() {
+                return Err(ChapFault::Reflection);
+            }
+        }
+        let right = self.algorithm.response(self.id, &account.secret, &self.challenge);
+        if !bool::from(right.ct_eq(&theirs)) {
+            return Err(ChapFault::WrongResponse);
+        }
+        if let Some((id, challenge)) = mutual {
+            self.prove(id, &challenge, credentials, answer)?;
+        }
+        Ok(account.name.clone())
+    }
+
+    /// Appends the proof of who we are.
+    fn prove(
+        &self,
+        id: u8,
+        challenge: &[u8],
+        credentials: &Credentials,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), ChapFault> {
+        //= RFC 7143 section 9.2.1
+        //# Originators MUST NOT reuse the CHAP challenge sent by the responder
+        //# for the other direction of a bidirectional authentication.
+        //# Responders MUST check for this condition and close the iSCSI TCP
+        //# connection if it occurs.
+        if challenge == self.challenge {
+            return Err(ChapFault::Reflection);
+        }
+        //= RFC 7143 section 12.1.3
+        //# Otherwise, if the
+        //# initiator required target authentication, the target MUST either
+        //# answer with a Login reject with "Authentication Failure" or reply
+        //# with:
+        let target = credentials.target.as_ref().ok_or(ChapFault::NoTargetAccount)?;
+        let response = self.algorithm.response(id, &target.secret, challenge);
+        let mut text = TextWriter::new(answer);
+        text.pair("CHAP_N", &target.name);
+        text.binary("CHAP_R", &response);
+        Ok(())
+    }
+}
+
+/// Decodes CHAP_I.
+fn identifier(value: Option<&str>) -> Result<u8, ChapFault> {
+    let value = value.ok_or(ChapFault::Missing("CHAP_I"))?;
+    let number = LoginValue(value).number_in(0..=255).ok();
+    number.and_then(|number| u8::try_from(number).ok()).ok_or(ChapFault::Malformed("CHAP_I"))
+}
+
+/// Decodes CHAP_C or CHAP_R.
+fn binary(key: &'static str, value: Option<&str>) -> Result<Vec<u8>, ChapFault> {
+    //= RFC 7143 section 12.1.3
+    //# Their binary length (not the length of the character
+    //# string that represents them in encoded form) MUST NOT exceed
+    //# 1024 bytes.  Hex or Base64 encoding may be used for C and R; see
+    //# Section 6.1.
+    let value = value.ok_or(ChapFault::Missing(key))?;
+    let mut bytes = vec![0; MAX_BINARY_BYTES];
+    let len = LoginValue(value).binary(&mut bytes).map_err(|_| ChapFault::Malformed(key))?;
+    bytes.truncate(len);
+    Ok(bytes)
 }

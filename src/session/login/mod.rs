@@ -359,7 +359,7 @@ impl Login {
             none => none.insert(Known::introduce(text, request, self.stage, env, answer)?),
         };
         self.ready = if self.stage == SECURITY_NEGOTIATION {
-            known.security.turn(text, request.transit, answer)?;
+            known.security.turn(text, request.transit, env.random, answer)?;
             known.security.is_satisfied()
         } else {
             known.negotiation.turn(text, env.offer, answer)?;

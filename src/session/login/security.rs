@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::chap::{ChapFault, ChapKeys, Exchange};
 use super::fault::LoginFault;
 use super::keys::{self, Key, KeyFault, KeySet, Senders, Usage};
 use super::negotiate::not_understood;
 use crate::session::directory::AuthPolicy;
 use crate::wire::text::{LoginValue, Pairs, TextWriter, answer as word};
+
+/// The authentication method that we have.
+const CHAP: &str = "CHAP";
 
 /// How far the authentication has come.
 #[derive(Debug, Default)]
@@ -16,10 +20,12 @@ enum State {
     Start,
     /// We proposed CHAP to an initiator that proposed nothing.
     Proposed,
-    /// AuthMethod=CHAP: not proved yet.
-    Chap,
-    /// AuthMethod=None, or nobody wanted more.
-    Open,
+    /// AuthMethod=CHAP: waiting for CHAP_A.
+    Algorithm,
+    /// Waiting for the response to our challenge.
+    Challenged(Exchange),
+    /// Done. The name that was proved; `None` for AuthMethod=None.
+    Done(Option<Arc<str>>),
 }
 
 /// The security stage of one login.
@@ -34,8 +40,7 @@ pub struct Security {
 #[derive(Debug, Default)]
 struct Turn<'t> {
     method: Option<&'t str>,
-    /// A key of an authentication method, whichever.
-    other: Option<&'static str>,
+    chap: ChapKeys<'t>,
 }
 
 impl Security {
@@ -46,41 +51,78 @@ impl Security {
 
     /// Whether the login may begin in, or go on to, another stage.
     pub fn is_satisfied(&self) -> bool {
-        matches!((&self.policy, &self.state), (AuthPolicy::Open, State::Start) | (_, State::Open))
+        match (&self.policy, &self.state) {
+            //= RFC 7143 section 6.3.1
+            //# If the target is also ready to skip
+            //# security, the Login Response only contains the TargetPortalGroupTag
+            //# key (see Section 13.9), the T bit set to 1, the CSG set to
+            //# SecurityNegotiation, and the NSG set to LoginOperationalNegotiation.
+            (AuthPolicy::Open, State::Start | State::Done(_)) => true,
+            (AuthPolicy::Chap(_), State::Done(identity)) => identity.is_some(),
+            _ => false,
+        }
     }
 
     /// The identity that was proved; `None` if none was asked for.
     pub fn identity(&self) -> Option<Arc<str>> {
-        None
+        match &self.state {
+            State::Done(identity) => identity.clone(),
+            _ => None,
+        }
     }
 
     /// Takes one turn of the initiator and appends the answers. Any-Stage keys are passed over.
     ///
     /// # Errors
     /// Why the login is refused.
-    pub fn turn(&mut self, text: &[u8], wants_on: bool, answer: &mut Vec<u8>) -> Result<(), LoginFault> {
+    pub fn turn(
+        &mut self,
+        text: &[u8],
+        wants_on: bool,
+        random: &mut dyn FnMut(&mut [u8]),
+        answer: &mut Vec<u8>,
+    ) -> Result<(), LoginFault> {
         let turn = self.read(text, answer)?;
         if let Some(list) = turn.method {
             self.choose(list, answer)?;
         }
-        if let Some(key) = turn.other {
-            return Err(LoginFault::AuthenticationStep(key));
-        }
-        match (&self.policy, &self.state) {
-            (AuthPolicy::Chap(_), State::Start) if wants_on => {
-                // RFC 7143 section 6.3.2: the negotiation may be directed by the target.
-                TextWriter::new(answer).pair("AuthMethod", "CHAP");
-                self.state = State::Proposed;
-                Ok(())
+        let out_of_step = turn.chap.any().map_or(Ok(()), |key| Err(LoginFault::AuthenticationStep(key)));
+        self.state = match (&self.policy, std::mem::take(&mut self.state)) {
+            (AuthPolicy::Chap(_), State::Algorithm) => match turn.chap {
+                ChapKeys { a: Some(list), i: None, c: None, n: None, r: None } => {
+                    let exchange = Exchange::algorithm(list, random, answer).map_err(LoginFault::Chap)?;
+                    State::Challenged(exchange)
+                }
+                keys if keys.a.is_none() && turn.method.is_some() => {
+                    out_of_step?;
+                    State::Algorithm
+                }
+                ChapKeys { a: None, .. } => return Err(LoginFault::Chap(ChapFault::Missing("CHAP_A"))),
+                _ => return out_of_step,
+            },
+            (AuthPolicy::Chap(credentials), State::Challenged(exchange)) => {
+                let name = exchange.response(&turn.chap, credentials, answer).map_err(LoginFault::Chap)?;
+                State::Done(Some(name))
             }
-            (_, State::Proposed) => Err(LoginFault::AuthenticationRequired),
-            _ => Ok(()),
-        }
+            (_, State::Proposed) => return Err(LoginFault::AuthenticationRequired),
+            (AuthPolicy::Chap(_), State::Start) if wants_on => {
+                out_of_step?;
+                // RFC 7143 section 6.3.2: the negotiation may be directed by the target.
+                TextWriter::new(answer).pair("AuthMethod", CHAP);
+                State::Proposed
+            }
+            (_, other) => {
+                out_of_step?;
+                other
+            }
+        };
+        Ok(())
     }
 
     /// Reads the keys of a turn.
     fn read<'t>(&mut self, text: &'t [u8], answer: &mut Vec<u8>) -> Result<Turn<'t>, LoginFault> {
         let mut turn = Turn::default();
+        let proposed = matches!(self.state, State::Proposed);
         for pair in Pairs::new(text) {
             let (name, value) = pair?;
             let Some(spec) = keys::find(name) else {
@@ -88,16 +130,32 @@ impl Security {
                 continue;
             };
             let fault = |fault| Err(LoginFault::Key { key: spec.name, fault });
-            match spec.usage {
-                Usage::Security if spec.senders == Senders::Target => return fault(KeyFault::Sender),
-                Usage::Security if !self.seen.insert(spec.key) => return fault(KeyFault::Twice),
-                Usage::Security if keys::is_answer_word(value) => return fault(KeyFault::ReservedWord),
-                Usage::Security if spec.key == Key::AuthMethod => turn.method = Some(value),
-                Usage::Security => turn.other = Some(spec.name),
+            if spec.usage != Usage::Security {
                 //= RFC 7143 section 12
                 //# Other keys MUST NOT be used.
-                _ if !spec.any_stage => return fault(KeyFault::Stage),
-                _ => {}
+                if !spec.any_stage {
+                    return fault(KeyFault::Stage);
+                }
+                continue;
+            }
+            if spec.senders == Senders::Target {
+                return fault(KeyFault::Sender);
+            }
+            if !self.seen.insert(spec.key) {
+                return fault(KeyFault::Twice);
+            }
+            let answers_us = proposed && spec.key == Key::AuthMethod;
+            if keys::is_answer_word(value) && !answers_us {
+                return fault(KeyFault::ReservedWord);
+            }
+            match spec.key {
+                Key::AuthMethod => turn.method = Some(value),
+                Key::ChapA => turn.chap.a = Some(value),
+                Key::ChapI => turn.chap.i = Some(value),
+                Key::ChapC => turn.chap.c = Some(value),
+                Key::ChapN => turn.chap.n = Some(value),
+                Key::ChapR => turn.chap.r = Some(value),
+                _ => return Err(LoginFault::AuthenticationStep(spec.name)),
             }
         }
         Ok(turn)
@@ -110,19 +168,21 @@ impl Security {
         //# supports and is allowed to use for the specific initiator,
         //# unless it does not support any, in which case it MUST answer
         //# with "Reject" (see Section 6.2).
-        let (ours, refusal) = match self.policy {
-            AuthPolicy::Open => ("None", LoginFault::AuthenticationUnavailable),
-            AuthPolicy::Chap(_) => ("CHAP", LoginFault::AuthenticationRequired),
+        let (ours, refusal, chosen) = match self.policy {
+            AuthPolicy::Open => ("None", LoginFault::AuthenticationUnavailable, State::Done(None)),
+            AuthPolicy::Chap(_) => (CHAP, LoginFault::AuthenticationRequired, State::Algorithm),
         };
+        let answers_us = matches!(self.state, State::Proposed);
         if !LoginValue(list).list().any(|method| method == ours) {
-            TextWriter::new(answer).pair("AuthMethod", word::REJECT);
+            if !answers_us {
+                TextWriter::new(answer).pair("AuthMethod", word::REJECT);
+            }
             return Err(refusal);
         }
-        TextWriter::new(answer).pair("AuthMethod", ours);
-        self.state = match self.policy {
-            AuthPolicy::Open => State::Open,
-            AuthPolicy::Chap(_) => State::Chap,
-        };
+        if !answers_us {
+            TextWriter::new(answer).pair("AuthMethod", ours);
+        }
+        self.state = chosen;
         Ok(())
     }
 }

@@ -1,0 +1,364 @@
+//! CHAP: vectors, then whole security stages.
+
+use super::*;
+use crate::session::directory::AuthPolicy;
+use crate::session::login::keys::KeyFault;
+use crate::session::login::tests::{Dialogue, answer, done, refused, said};
+use crate::session::login::{LoginFault, Step};
+use proptest::prelude::*;
+
+const NAMES: [&str; 2] = ["InitiatorName=iqn.1994-05.com.redhat:host", "TargetName=iqn.2024-01.example:disk"];
+const SEC: u8 = 0;
+const OPS: u8 = 1;
+const FFP: u8 = 3;
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+fn account(name: &str, text: &str) -> Account {
+    Account { name: name.into(), secret: secret(text) }
+}
+
+/// A login to a target that demands CHAP of `host` and is `disk` itself.
+fn guarded() -> Dialogue {
+    let mut d = Dialogue::new();
+    d.house.policy = AuthPolicy::Chap(Arc::new(Credentials {
+        initiators: vec![account("host", "the host's secret"), account("0xhost", "another secret")],
+        target: Some(account("disk", "the disk's secret")),
+    }));
+    d
+}
+
+/// What the target said for `key`.
+fn value(pairs: &[String], key: &str) -> String {
+    let found = pairs.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("no {key} in {pairs:?}")).to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Our challenge, as an initiator reads it: algorithm, identifier, challenge.
+fn challenge(pairs: &[String]) -> (Algorithm, u8, Vec<u8>) {
+    let algorithm = Algorithm::from_number(value(pairs, "CHAP_A").parse().unwrap()).unwrap();
+    let challenge = binary("CHAP_C", Some(&value(pairs, "CHAP_C"))).unwrap();
+    (algorithm, value(pairs, "CHAP_I").parse().unwrap(), challenge)
+}
+
+/// Goes up to the challenge, with T in every request if `transit`.
+fn challenged(d: &mut Dialogue, transit: bool, algorithms: &str) -> (Algorithm, u8, Vec<u8>) {
+    let say = |d: &mut Dialogue, pairs: &[&str]| if transit { d.transit(SEC, OPS, pairs) } else { d.say(SEC, pairs) };
+    let first = answer(say(d, &[NAMES[0], NAMES[1], "AuthMethod=CHAP,None"]));
+    assert!(said(&first).contains(&"AuthMethod=CHAP".into()) && !first.response.transit);
+    let second = answer(say(d, &[&format!("CHAP_A={algorithms}")]));
+    assert!(!second.response.transit, "not before it is proved");
+    challenge(&said(&second))
+}
+
+/// The host's right answer to a challenge.
+fn right((algorithm, id, challenge): &(Algorithm, u8, Vec<u8>)) -> String {
+    format!("CHAP_R={}", hex(&algorithm.response(*id, &secret("the host's secret"), challenge)))
+}
+
+#[test]
+fn row_85_the_hashes_are_those_that_iana_lists() {
+    let challenge: Vec<u8> = (0..32).collect();
+    for (number, expected) in [
+        (5, "0xf5938bf35c78ea5369eba92b3dbf1140"),
+        (6, "0x06c654b7f00a781bb61066a7a6e3d3f9f7957661"),
+        (7, "0xce8df65cede5768b7ceeb3833e4ed4a96cc784dbec3b269282162da2577c4561"),
+        (8, "0x1b9511250566e97136d187f87f932386a97e41d8fb8b5385cc342d4641d393fa"),
+    ] {
+        let algorithm = Algorithm::from_number(number).unwrap();
+        let response = algorithm.response(0x2a, &secret("a secret of 96b!"), &challenge);
+        assert_eq!((hex(&response).as_str(), response.len()), (expected, algorithm.len()));
+        assert_eq!(u64::from(algorithm.number()), number);
+    }
+}
+
+#[test]
+fn row_85_the_first_algorithm_that_is_supported() {
+    for (list, chosen) in [("5", 5), ("8,7,6,5", 8), ("9,7,5", 7), ("0x05", 5)] {
+        assert_eq!(challenged(&mut guarded(), false, list).0.number(), chosen);
+    }
+    //= RFC 7143 section 12.1.3
+    //# The target MUST answer with a Login reject with the "Authentication
+    //# Failure" status or reply with:
+    for (list, fault) in [("4,9", ChapFault::Algorithm), ("MD5", ChapFault::Malformed("CHAP_A"))] {
+        let mut d = guarded();
+        answer(d.say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=CHAP"]));
+        let refused = refused(d.say(SEC, &[&format!("CHAP_A={list}")]));
+        assert_eq!(refused, (fault.status(), LoginFault::Chap(fault)));
+    }
+}
+
+#[test]
+fn one_way_with_every_algorithm() {
+    for number in ["5", "6", "7", "8"] {
+        let mut d = guarded();
+        let ours = challenged(&mut d, false, number);
+        let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)]));
+        assert!(third.response.transit && third.text.is_empty());
+        let done = done(d.transit(OPS, FFP, &[]));
+        assert_eq!(done.identity.as_deref(), Some("host"));
+    }
+}
+
+/// iPXE sets T in every request, and wants the target's proof in the answer that goes on.
+#[test]
+fn row_90_mutual_with_transit_in_every_request() {
+    let mut d = guarded();
+    let ours = challenged(&mut d, true, "5");
+    let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=0x07", "CHAP_C=0bAAECAwQFBgc="]));
+    let proof = Algorithm::Md5.response(7, &secret("the disk's secret"), &[0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(said(&third), ["CHAP_N=disk".to_owned(), format!("CHAP_R={}", hex(&proof))]);
+    assert!(third.response.transit);
+}
+
+#[test]
+fn row_90_nothing_is_proved_to_who_has_proved_nothing() {
+    //= RFC 7143 section 12.1.3
+    //# If the initiator authentication fails, the target MUST answer with a
+    //# Login reject with "Authentication Failure" status.
+    let mut d = guarded();
+    challenged(&mut d, true, "5");
+    let wrong = format!("CHAP_R={}", hex(&[7; 16]));
+    let Step::Refuse { answer, reason } = d.transit(SEC, OPS, &["CHAP_N=host", &wrong, "CHAP_I=7", "CHAP_C=0x0001"])
+    else {
+        panic!()
+    };
+    assert_eq!((answer.response.status, answer.text.len()), (LoginStatus::AUTHENTICATION_FAILURE, 0));
+    assert_eq!(reason, LoginFault::Chap(ChapFault::WrongResponse));
+}
+
+#[test]
+fn row_86_encodings() {
+    for encode in [
+        |bytes: &[u8]| hex(bytes),
+        |bytes: &[u8]| hex(bytes).to_uppercase(),
+        |bytes: &[u8]| {
+            const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            let bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect::<Vec<_>>();
+            let digits = bits.chunks(6).map(|chunk| {
+                let value = chunk.iter().chain([0; 6].iter()).take(6).fold(0, |value, bit| value << 1 | bit);
+                char::from(DIGITS[usize::from(value)])
+            });
+            let mut text: String = "0b".chars().chain(digits).collect();
+            while text.len() % 4 != 2 {
+                text.push('=');
+            }
+            text
+        },
+    ] {
+        let mut d = guarded();
+        let (algorithm, id, challenge) = challenged(&mut d, false, "5");
+        let response = encode(&algorithm.response(id, &secret("the host's secret"), &challenge));
+        answer(d.transit(SEC, OPS, &["CHAP_N=host", &format!("CHAP_R={response}")]));
+    }
+}
+
+#[test]
+fn row_86_a_name_is_literal() {
+    let mut d = guarded();
+    let (algorithm, id, challenge) = challenged(&mut d, false, "5");
+    let response = hex(&algorithm.response(id, &secret("another secret"), &challenge));
+    answer(d.transit(SEC, OPS, &["CHAP_N=0xhost", &format!("CHAP_R={response}")]));
+}
+
+#[test]
+fn row_86_binary_values_up_to_1024_bytes() {
+    //= RFC 7143 section 12.1.3
+    //# Their binary length (not the length of the character
+    //# string that represents them in encoded form) MUST NOT exceed
+    //# 1024 bytes.
+    for (bytes, accepted) in [(1024, true), (1025, false)] {
+        let mut d = guarded();
+        let ours = challenged(&mut d, false, "5");
+        let long = format!("CHAP_C={}", hex(&vec![3; bytes]));
+        let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=1", &long]);
+        if accepted {
+            answer(step);
+        } else {
+            assert_eq!(refused(step), (LoginStatus::INITIATOR_ERROR, LoginFault::Chap(ChapFault::Malformed("CHAP_C"))));
+        }
+    }
+}
+
+#[test]
+fn row_87_reflections() {
+    //= RFC 7143 section 9.2.1
+    //# If the CHAP response received by one end of an
+    //# iSCSI connection is the same as the CHAP response that the receiving
+    //# endpoint would have generated for the same CHAP challenge, the
+    //# response MUST be treated as an authentication failure and cause the
+    //# connection to close
+    let mut d = guarded();
+    let (algorithm, id, challenge) = challenged(&mut d, false, "5");
+    let ours = hex(&algorithm.response(id, &secret("the disk's secret"), &challenge));
+    let step = d.transit(SEC, OPS, &["CHAP_N=host", &format!("CHAP_R={ours}")]);
+    assert_eq!(refused(step).1, LoginFault::Chap(ChapFault::Reflection));
+    //= RFC 7143 section 9.2.1
+    //# Originators MUST NOT reuse the CHAP challenge sent by the responder
+    //# for the other direction of a bidirectional authentication.
+    let mut d = guarded();
+    let ours = challenged(&mut d, false, "5");
+    let same = format!("CHAP_C={}", hex(&ours.2));
+    let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=1", &same]);
+    assert_eq!(refused(step), (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::Chap(ChapFault::Reflection)));
+}
+
+#[test]
+fn row_87_one_secret_in_both_directions_is_refused() {
+    let mut d = guarded();
+    d.house.policy = AuthPolicy::Chap(Arc::new(Credentials {
+        initiators: vec![account("host", "the host's secret")],
+        target: Some(account("disk", "the host's secret")),
+    }));
+    let ours = challenged(&mut d, false, "5");
+    let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)]);
+    assert_eq!(refused(step).1, LoginFault::Chap(ChapFault::Reflection));
+}
+
+#[test]
+fn row_88_secrets() {
+    //= RFC 7143 section 9.2.1
+    //# Implementations MUST support the
+    //# use of up to 128-bit random CHAP secrets, including the means to
+    //# generate such secrets and to accept them from an external generation
+    //# source.
+    assert!(secret("elevenbytes").is_weak() && !secret("twelve bytes").is_weak());
+    let mut dice = 0u8;
+    let generated = generate_secret(&mut |bytes| {
+        for byte in bytes {
+            dice = dice.wrapping_add(37);
+            *byte = dice;
+        }
+    });
+    assert!(generated.len() == 16 && generated.is_ascii() && !secret(&generated).is_weak());
+    assert_eq!(format!("{:?}", account("host", "shown?")), r#"Account { name: "host", secret: (secret) }"#);
+}
+
+#[test]
+fn row_89_who_must_authenticate_cannot_skip_it() {
+    let step = guarded().transit(OPS, FFP, &NAMES);
+    let required = (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::AuthenticationRequired);
+    assert_eq!(refused(step), required);
+    assert_eq!(refused(guarded().transit(SEC, FFP, &[NAMES[0], NAMES[1], "AuthMethod=None"])), required);
+    assert_eq!(refused(guarded().transit(SEC, FFP, &[NAMES[0], NAMES[1], "AuthMethod=KRB5,None"])), required);
+    // Nor by leaving in the middle.
+    let mut d = guarded();
+    answer(d.transit(SEC, FFP, &[NAMES[0], NAMES[1], "AuthMethod=CHAP"]));
+    let step = d.transit(SEC, FFP, &[]);
+    assert_eq!(refused(step), (LoginStatus::MISSING_PARAMETER, LoginFault::Chap(ChapFault::Missing("CHAP_A"))));
+}
+
+#[test]
+fn the_target_proposes_to_an_initiator_that_does_not() {
+    //= RFC 7143 section 12.1
+    //# It follows that if the target makes the authentication
+    //# method proposal, the initiator sends the first key(s) of the exchange
+    //# together with its authentication method selection.
+    let mut d = guarded();
+    let first = answer(d.transit(SEC, OPS, &NAMES));
+    assert!(said(&first).contains(&"AuthMethod=CHAP".into()) && !first.response.transit);
+    let second = answer(d.transit(SEC, OPS, &["AuthMethod=CHAP", "CHAP_A=7"]));
+    assert!(!said(&second).iter().any(|pair| pair.starts_with("AuthMethod")));
+    let ours = challenge(&said(&second));
+    assert!(answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)])).response.transit);
+    for no in ["AuthMethod=Reject", "AuthMethod=None", "X-a=1"] {
+        let mut d = guarded();
+        answer(d.transit(SEC, OPS, &NAMES));
+        assert_eq!(refused(d.transit(SEC, OPS, &[no])).1, LoginFault::AuthenticationRequired);
+    }
+}
+
+#[test]
+fn keys_that_are_not_of_the_step() {
+    //= RFC 7143 section 9.2
+    //# Whenever an iSCSI target gets a request or response whose keys, or
+    //# their values, are not according to the step definition, it MUST
+    //# answer with a Login reject with the "Initiator Error" or "Missing
+    //# Parameter" status.
+    let third: [(&[&str], _, _); 6] = [
+        (&["CHAP_N=host"], LoginStatus::MISSING_PARAMETER, ChapFault::Missing("CHAP_R")),
+        (&["CHAP_R=0x00"], LoginStatus::MISSING_PARAMETER, ChapFault::Missing("CHAP_N")),
+        (&["CHAP_N=host", "CHAP_R=12"], LoginStatus::INITIATOR_ERROR, ChapFault::Malformed("CHAP_R")),
+        (
+            &["CHAP_N=host", "CHAP_R=0x00", "CHAP_I=256", "CHAP_C=0x00"],
+            LoginStatus::INITIATOR_ERROR,
+            ChapFault::Malformed("CHAP_I"),
+        ),
+        (&["CHAP_N=host", "CHAP_R=0x00", "CHAP_C=0x00"], LoginStatus::MISSING_PARAMETER, ChapFault::Missing("CHAP_I")),
+        (&["CHAP_N=nobody", "CHAP_R=0x00"], LoginStatus::AUTHENTICATION_FAILURE, ChapFault::UnknownName),
+    ];
+    for (pairs, status, fault) in third {
+        let mut d = guarded();
+        challenged(&mut d, false, "5");
+        assert_eq!(refused(d.transit(SEC, OPS, pairs)), (status, LoginFault::Chap(fault)));
+    }
+    let mut d = guarded();
+    answer(d.say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=CHAP"]));
+    assert_eq!(refused(d.say(SEC, &["CHAP_A=5", "CHAP_N=host"])).1, LoginFault::AuthenticationStep("CHAP_A"));
+    let early = guarded().say(SEC, &[NAMES[0], NAMES[1], "CHAP_A=5"]);
+    assert_eq!(refused(early).1, LoginFault::AuthenticationStep("CHAP_A"));
+    let open = Dialogue::new().say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=None", "CHAP_A=5"]);
+    assert_eq!(refused(open).1, LoginFault::AuthenticationStep("CHAP_A"));
+    let other = guarded().say(SEC, &[NAMES[0], NAMES[1], "SRP_U=me"]);
+    assert_eq!(refused(other).1, LoginFault::AuthenticationStep("SRP_U"));
+    // The exchange is made once.
+    let mut d = guarded();
+    let ours = challenged(&mut d, false, "5");
+    answer(d.say(SEC, &["CHAP_N=host", &right(&ours)]));
+    let again = refused(d.say(SEC, &["CHAP_A=5"])).1;
+    assert_eq!(again, LoginFault::Key { key: "CHAP_A", fault: KeyFault::Twice });
+}
+
+#[test]
+fn without_an_account_there_is_no_mutual_authentication() {
+    let mut d = guarded();
+    d.house.policy = AuthPolicy::Chap(Arc::new(Credentials {
+        initiators: vec![account("host", "the host's secret")],
+        target: None,
+    }));
+    let ours = challenged(&mut d, false, "5");
+    let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=1", "CHAP_C=0x0102"]);
+    assert_eq!(refused(step), (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::Chap(ChapFault::NoTargetAccount)));
+}
+
+#[test]
+fn challenges_differ() {
+    let mut d = guarded();
+    d.dice = 9;
+    assert_ne!(challenged(&mut d, false, "5").2, challenged(&mut guarded(), false, "5").2);
+}
+
+proptest! {
+    /// Whatever an initiator without the secret says, it is never let in.
+    #[test]
+    fn nobody_guesses_their_way_in(
+        turns in proptest::collection::vec(
+            (any::<bool>(), proptest::collection::vec(prop_oneof![
+                Just("AuthMethod=CHAP".to_owned()),
+                Just("AuthMethod=None".to_owned()),
+                Just("CHAP_A=5".to_owned()),
+                Just("CHAP_N=host".to_owned()),
+                Just("CHAP_I=1".to_owned()),
+                "CHAP_[CR]=0[xb][0-9a-f]{0,64}",
+            ], 0..4)),
+            0..8,
+        ),
+    ) {
+        let mut d = guarded();
+        answer(d.say(SEC, &NAMES));
+        for (transit, pairs) in turns {
+            let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+            match if transit { d.transit(SEC, FFP, &pairs) } else { d.say(SEC, &pairs) } {
+                Step::Answer(answer) => prop_assert!(!answer.response.transit),
+                Step::Refuse { .. } => break,
+                Step::Done(_) => prop_assert!(false, "let in"),
+            }
+        }
+    }
+}

@@ -142,7 +142,7 @@ impl Session {
                 self.deliver_command(id, out);
             }
         }
-        self.resume_managements(out);
+        self.resume_managements();
     }
 
     /// Runs a request whose turn has come. Returns whether it counts as received.

@@ -88,6 +88,7 @@ impl Session {
                 }
             }
         }
+        self.expire_managements(out);
         self.announce_window(out);
     }
 
@@ -136,6 +137,6 @@ impl Session {
             let nop = ping.map_or(c.last_rx_ms + NOP_INTERVAL_MS, |ping| ping.sent_ms + NOP_TIMEOUT_MS);
             c.logout_by_ms.map_or(nop, |by| by.min(nop))
         });
-        each.min().unwrap_or(u64::MAX)
+        each.min().unwrap_or(u64::MAX).min(self.management_deadline_ms())
     }
 }

@@ -33,7 +33,13 @@ pub(super) struct Management {
     response: Option<TmResponse>,
     /// Its connection is gone: nobody is to be answered.
     orphan: bool,
+    /// An ABORT TASK whose task is not let go of until then is answered with "Function rejected".
+    deadline_ms: u64,
 }
+
+/// How long an ABORT TASK waits for the shard to let go of the task, milliseconds. Initiators give it some ten seconds and
+/// then reset the logical unit; a medium that hangs must not keep them from knowing.
+const ABORT_TIMEOUT_MS: u64 = 1_000;
 
 impl Management {
     fn wait_for(&mut self, slot: usize) {
@@ -99,6 +105,11 @@ impl Session {
             with_shard: false,
             response: None,
             orphan: false,
+            deadline_ms: if request.function == TmFunction::ABORT_TASK {
+                self.now_ms.saturating_add(ABORT_TIMEOUT_MS)
+            } else {
+                u64::MAX
+            },
         }));
         self.managements += 1;
         match charge {
@@ -112,7 +123,7 @@ impl Session {
             | TmFunction::CLEAR_TASK_SET
             | TmFunction::LOGICAL_UNIT_RESET
             | TmFunction::TARGET_WARM_RESET
-            | TmFunction::TARGET_COLD_RESET => self.begin_many(id, out),
+            | TmFunction::TARGET_COLD_RESET => self.begin_many(id),
             //= RFC 7143 section 7.2.2
             //# When a target does not support allegiance
             //# reassignment, it MUST respond with a task management response code of
@@ -176,7 +187,7 @@ impl Session {
     }
 
     /// A function on many tasks: at once, or when the commands that it covers have all been received.
-    fn begin_many<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+    fn begin_many(&mut self, id: TaskId) {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         let (cmd_sn, plugs) = (m.cmd_sn, m.is_target_reset());
         let missing = self.window.exp_cmd_sn().lt(cmd_sn) && cmd_sn.le(self.window.max_cmd_sn().next());
@@ -199,11 +210,11 @@ impl Session {
             m_set(self.tasks.get_mut(id), |m| m.waits_for_commands = true);
             return;
         }
-        self.run_many(id, out);
+        self.run_many(id);
     }
 
     /// Begins the functions that have waited for commands which have now been received.
-    pub(super) fn resume_managements<O: Outbox>(&mut self, out: &mut O) {
+    pub(super) fn resume_managements(&mut self) {
         if self.managements == 0 {
             return;
         }
@@ -213,12 +224,12 @@ impl Session {
             let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { continue };
             if m.waits_for_commands && m.cmd_sn.le(exp_cmd_sn) {
                 m.waits_for_commands = false;
-                self.run_many(id, out);
+                self.run_many(id);
             }
         }
     }
 
-    fn run_many<O: Outbox>(&mut self, id: TaskId, _out: &mut O) {
+    fn run_many(&mut self, id: TaskId) {
         for slot in 0..TASKS_PER_SESSION {
             let Some(victim) = self.tasks.id(slot) else { continue };
             let Some(Kind::Management(m)) = self.tasks.get(id).map(|t| &t.kind) else { return };
@@ -242,9 +253,42 @@ impl Session {
         }
     }
 
-    /// The response of a function is known: it goes out, or waits for tasks that are being aborted.
+    /// Gives up on tasks that the shard does not let go of.
+    pub(super) fn expire_managements<O: Outbox>(&mut self, out: &mut O) {
+        if self.management_deadline_ms() > self.now_ms {
+            return;
+        }
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            let now_ms = self.now_ms;
+            if self.tasks.get_mut(id).and_then(Task::management).is_some_and(|m| m.deadline_ms <= now_ms) {
+                self.settle(id, TmResponse::FUNCTION_REJECTED, out);
+            }
+        }
+    }
+
+    /// When the first of the task management functions under way is given up.
+    pub(super) fn management_deadline_ms(&self) -> u64 {
+        if self.managements == 0 {
+            return u64::MAX;
+        }
+        let slots = (0..TASKS_PER_SESSION).filter_map(|slot| self.tasks.get(self.tasks.id(slot)?));
+        let deadlines = slots.filter_map(|t| match &t.kind {
+            Kind::Management(m) => Some(m.deadline_ms),
+            _ => None,
+        });
+        deadlines.min().unwrap_or(u64::MAX)
+    }
+
+    /// The response of a function is known: it goes out, or waits for tasks that are being aborted. Only "Function
+    /// complete" has to wait for them.
     fn settle<O: Outbox>(&mut self, id: TaskId, response: TmResponse, out: &mut O) {
-        m_set(self.tasks.get_mut(id), |m| m.response = Some(response));
+        m_set(self.tasks.get_mut(id), |m| {
+            m.response = Some(response);
+            if response != TmResponse::FUNCTION_COMPLETE {
+                m.waits_for = [0; _];
+            }
+        });
         self.respond_if_due(id, out);
     }
 

@@ -1,0 +1,183 @@
+//! NOP, Logout, Asynchronous Messages, lost connections (requirements 2, 76 to 82).
+
+use super::driver::*;
+use crate::limits::{NOP_INTERVAL_MS, NOP_TIMEOUT_MS, SHUTDOWN_LOGOUT_MS};
+use crate::session::seam::{CloseReason, Dest, Event};
+use crate::session::*;
+use crate::wire::*;
+
+#[test]
+fn r76_a_ping_is_echoed() {
+    //= RFC 7143 section 11.18.3
+    //# Ping data is reflected in the NOP-In Response.  The length of the
+    //# reflected data is limited to MaxRecvDataSegmentLength.
+    let mut r = Rig::with(SessionKind::Normal, Params { initiator_max_recv_bytes: 512, ..params() }, 1);
+    for len in [0, 5, 512, 600] {
+        let ping = r.nop();
+        r.send(ping, &vec![3; len]);
+        let sent = r.one();
+        let Pdu::NopIn(p) = sent.pdu else { panic!() };
+        assert_eq!((p.itt, p.ttt), (ping.itt, Ttt::RESERVED));
+        assert_eq!(sent.bytes, vec![3; len.min(512)]);
+    }
+    let ping = NopOut { immediate_delivery: false, ..r.nop() };
+    r.send(ping, b"in turn");
+    assert_eq!(r.one().bytes, b"in turn");
+    r.send(ping, b"in turn");
+    assert!(r.sent().is_empty(), "its CmdSN is past");
+}
+
+#[test]
+fn r77_a_nop_out_without_a_tag_is_not_answered() {
+    //= RFC 7143 section 11.18.1
+    //# If the Initiator Task Tag contains 0xffffffff, the I bit MUST be set
+    //# to 1, and the CmdSN is not advanced after this PDU is sent.
+    let mut r = Rig::new();
+    let nop = NopOut { itt: Itt::RESERVED, ..r.nop() };
+    r.send(nop, &[]);
+    assert_eq!((r.sent().len(), r.events()), (0, vec![]));
+    r.read(512);
+}
+
+#[test]
+fn r78_an_idle_connection_is_pinged_and_given_up() {
+    //= RFC 7143 section 11.19.2
+    //# However, when
+    //# the Initiator Task Tag is set to 0xffffffff, the StatSN for the
+    //# connection is not advanced after this PDU is sent.
+    let mut r = Rig::new();
+    let due = r.s.next_deadline_ms();
+    assert_eq!(due, r.now_ms + NOP_INTERVAL_MS);
+    r.tick(due - 1);
+    assert!(r.sent().is_empty());
+    r.tick(due);
+    let sent = r.one();
+    let Pdu::NopIn(p) = sent.pdu else { panic!() };
+    assert!(p.itt.is_reserved() && !p.ttt.is_reserved() && sent.bytes.is_empty());
+    // The answer restarts the clock.
+    r.now_ms += 10;
+    let pong = NopOut { itt: Itt::RESERVED, ttt: p.ttt, ..r.nop() };
+    r.send(pong, &[]);
+    assert!(r.sent().is_empty());
+    assert_eq!(r.s.next_deadline_ms(), r.now_ms + NOP_INTERVAL_MS);
+    let task = r.read(512);
+    r.tick(r.s.next_deadline_ms());
+    r.sent();
+    assert_eq!(r.s.next_deadline_ms(), r.now_ms + NOP_TIMEOUT_MS);
+    r.tick(r.s.next_deadline_ms());
+    let reason = CloseReason::NopTimeout;
+    assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Abort(task), Event::Ended { reason }]);
+    assert_eq!(r.s.next_deadline_ms(), u64::MAX);
+}
+
+#[test]
+fn r79_logout_closes_session_or_connection() {
+    //= RFC 7143 section 11.14
+    //# When receiving a Logout Request with the reason code "close the
+    //# connection" or "close the session", the target MUST terminate all
+    //# pending commands, whether acknowledged via the ExpCmdSN or not, on
+    //# that connection or session, respectively.
+    for reason in [LogoutReason::CLOSE_SESSION, LogoutReason::CLOSE_CONNECTION] {
+        let mut r = Rig::new();
+        let task = r.read(512);
+        let logout = LogoutRequest { immediate_delivery: false, ..r.logout(reason, 3) };
+        r.send(logout, &[]);
+        let Pdu::LogoutResponse(p) = r.one().pdu else { panic!() };
+        assert_eq!((p.response, p.itt, p.exp_cmd_sn), (LogoutResult::CLOSED, logout.itt, CmdSn(102)));
+        let reason = CloseReason::Logout;
+        assert_eq!(r.events(), [Event::Abort(task), Event::Close { conn: r.c, reason }, Event::Ended { reason }]);
+        // r80: after the response, nothing more.
+        r.good(task);
+        r.data_in(task, 0, 512, Some(512));
+        let ping = r.nop();
+        r.send(ping, b"ping");
+        assert_eq!((r.dest, r.sent().len()), (Dest::Discard, 0));
+        r.released(task);
+        assert_eq!((r.s.open_tasks(), r.sent().len()), (0, 0));
+    }
+}
+
+#[test]
+fn r79_logout_that_fails() {
+    let mut r = Rig::new();
+    for (reason, cid, result) in [
+        (LogoutReason::CLOSE_CONNECTION, 99, LogoutResult::CID_NOT_FOUND),
+        (LogoutReason::REMOVE_FOR_RECOVERY, 3, LogoutResult::RECOVERY_NOT_SUPPORTED),
+    ] {
+        let logout = r.logout(reason, cid);
+        r.send(logout, &[]);
+        assert!(matches!(r.one().pdu, Pdu::LogoutResponse(p) if p.response == result));
+        assert_eq!(r.events(), []);
+    }
+    r.read(512);
+}
+
+#[test]
+fn r82_a_logout_is_asked_for_and_then_enforced() {
+    let mut r = Rig::new();
+    r.s.request_logout(&mut r.wire);
+    let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
+    assert_eq!((p.event, u64::from(p.parameter3) * 1000), (AsyncEvent::LOGOUT_REQUEST, SHUTDOWN_LOGOUT_MS));
+    // Commands are still served: to reject one would leave a gap that holds up the Logout.
+    let task = r.read(512);
+    r.good(task);
+    r.sent();
+    r.tick(r.s.next_deadline_ms());
+    let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
+    // r83
+    assert_eq!((p.event, p.parameter1, p.parameter2, p.parameter3), (AsyncEvent::CONNECTION_DROP, 3, 2, 0));
+    let reason = CloseReason::Shutdown;
+    assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Ended { reason }]);
+}
+
+#[test]
+fn r82_an_initiator_that_complies_logs_out() {
+    let mut r = Rig::new();
+    r.s.request_logout(&mut r.wire);
+    r.sent();
+    let logout = r.logout(LogoutReason::CLOSE_SESSION, 0);
+    r.send(logout, &[]);
+    assert!(matches!(r.one().pdu, Pdu::LogoutResponse(p) if p.response == LogoutResult::CLOSED));
+    r.tick(1_000_000);
+    assert!(r.sent().is_empty());
+}
+
+#[test]
+fn r2_reinstatement_ends_tasks_without_notice() {
+    let mut r = Rig::new();
+    let (a, command) = (r.read(512), ScsiCommand { is_final: false, ..r.draw_write(8192) });
+    let b = r.run(command, &[0; 512]);
+    let tm = r.tm(TmFunction::LOGICAL_UNIT_RESET);
+    r.send(TaskManagementRequest { lun: Lun::flat(5), ..tm }, &[]);
+    let Event::TaskManagement(request) = r.events()[0] else { panic!() };
+    r.s.end(CloseReason::Reinstated);
+    r.s.end(CloseReason::Reset);
+    assert_eq!(r.events(), [Event::Abort(a), Event::Abort(b), Event::Ended { reason: CloseReason::Reinstated }]);
+    r.released(a);
+    r.released(b);
+    r.s.tm_complete(request.id, TmResponse::FUNCTION_COMPLETE, &mut r.wire);
+    assert_eq!((r.sent().len(), r.s.open_tasks()), (0, 0));
+}
+
+#[test]
+fn a_lost_connection_ends_a_session_of_one() {
+    let mut r = Rig::new();
+    let task = r.read(512);
+    r.s.connection_lost(r.c, CloseReason::Disconnected);
+    r.s.connection_lost(r.c, CloseReason::Disconnected);
+    assert_eq!(r.events(), [Event::Abort(task), Event::Ended { reason: CloseReason::Disconnected }]);
+    assert!(r.s.add_connection(init(), 0).is_err());
+}
+
+fn init() -> ConnectionInit {
+    ConnectionInit { cid: Cid(1), params: params(), stat_sn: StatSn(1), exp_cmd_sn: CmdSn(1) }
+}
+
+#[test]
+fn control_data_beyond_what_is_gathered_is_refused() {
+    let mut r = Rig::new();
+    let ping = r.nop();
+    r.send(ping, &[0; 9000]);
+    assert_eq!(r.dest, Dest::Discard);
+    r.expect_reject(RejectReason::COMMAND_NOT_SUPPORTED);
+}

@@ -105,11 +105,6 @@ impl LuNexus {
         self.id
     }
 
-    /// The nexus that this is about.
-    pub fn id(&self) -> NexusId {
-        self.id
-    }
-
     /// Says whether unit attentions are pending as of the last command.
     pub(super) fn note_pending(&mut self) {
         if self.pending.is_empty() {

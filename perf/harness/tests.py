@@ -1,0 +1,71 @@
+"""Tests of the parts that compute: `python3 -m unittest harness.tests` in perf/."""
+
+import unittest
+import xml.etree.ElementTree as xml
+
+from harness import cases, measure, report
+
+
+def results(**contestants):
+    found = report.Results()
+    for name, reports in contestants.items():
+        for number in reports:
+            found.add("4k-read-1x32", name.replace("_", "-"), {"server_cpu_us_per_io": number, "iops": 1e6 / number})
+    return found
+
+
+class Reports(unittest.TestCase):
+    def test_ratios_are_of_medians(self):
+        found = results(floor=[1, 9, 2], ringsan_spin0=[3, 2.2, 2.4])
+        self.assertAlmostEqual(found.ratio("4k-read-1x32", "ringsan-spin0", "floor", "server_cpu_us_per_io"), 1.2)
+        self.assertIsNone(found.ratio("4k-read-1x32", "tgt", "floor", "iops"))
+
+    def test_goals_that_were_measured(self):
+        found = results(floor=[1.0], ringsan_spin0=[1.2], tgt=[6.0])
+        checked = {text: reached for text, _, _, _, reached in report.check_goals(cases.goals(), found)}
+        self.assertEqual(checked, {"4k-read-1x32: CPU per I/O over floor's": True,
+                                   "4k-read-1x32: CPU per I/O of tgt over ringsan's": False})
+
+    def test_spread(self):
+        self.assertEqual(report.spread([3, 1, 2], 1), "2.0 (1.0..3.0)")
+        self.assertEqual(report.spread([1234.5], 0), "1,234")
+        self.assertEqual(report.spread([], 0), "-")
+
+    def test_the_plot_is_well_formed(self):
+        found = results(floor=[1.0, 1.1], ringsan_spin0=[1.2], tgt=[1e9])
+        root = xml.fromstring(report.plot(cases.cases(), found))
+        self.assertGreater(len(root), 5)
+        xml.fromstring(report.plot(cases.cases(), report.Results()))
+
+    def test_tables(self):
+        case = next(case for case in cases.cases() if case.name == "4k-read-1x32")
+        text = report.case_text(case, results(floor=[1.0], ringsan_spin0=[1.5]))
+        self.assertIn("1.50", text)
+        self.assertEqual(report.case_text(case, report.Results()), "")
+
+
+class Measures(unittest.TestCase):
+    def test_share_of_the_second_core(self):
+        self.assertAlmostEqual(measure.lesser_core_percent({"1": 100}, {"1": 400, "2": 100, "3": 1}), 25.0)
+        self.assertEqual(measure.lesser_core_percent({}, {"1": 400}), 0.0)
+
+    def test_fio(self):
+        side = {"total_ios": 10, "iops": 1000.0, "bw_bytes": 4096000, "lat_ns": {"mean": 5000.0},
+                "clat_ns": {"max": 9000, "percentile": {"50.000000": 4000}}}
+        job = {"read": {**side, "total_ios": 0}, "write": side, "usr_cpu": 1.0, "sys_cpu": 4.0}
+        found = measure.from_fio({"jobs": [job]})
+        self.assertEqual((found["iops"], found["server_cpu_us_per_io"]), (1000.0, 50.0))
+        self.assertEqual(found["latency"]["p50_us"], 4.0)
+
+
+class Cases(unittest.TestCase):
+    def test_goals_name_what_there_is(self):
+        by_name = {case.name: case for case in cases.cases()}
+        for goal in cases.goals():
+            contestants = by_name[goal.case].contestants
+            self.assertIn(goal.contestant, contestants)
+            self.assertTrue(goal.over is None or goal.over in contestants)
+
+
+if __name__ == "__main__":
+    unittest.main()

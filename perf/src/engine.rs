@@ -160,6 +160,11 @@ impl<P: Protocol> Engine<P> {
             self.schedule(now)?;
         }
         self.progress.finish();
+        let lost: usize =
+            self.sessions.iter().filter(|session| session.role == Role::Load).map(Session::outstanding).sum();
+        if lost > 0 {
+            return Err(Failure(format!("{lost} I/Os were not answered within {} s", DRAIN.as_secs())));
+        }
         self.part();
         Ok(self.measured)
     }

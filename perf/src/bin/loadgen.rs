@@ -124,6 +124,9 @@ fn start<P: Protocol>(
     block_len: u32,
 ) -> Result<Measured, Failure> {
     let block = u32::try_from(options.block).map_err(|_| Failure("--block: at most 4 GiB less one byte".into()))?;
+    if options.verify && options.sessions == 0 {
+        return Err(Failure("--verify needs a session that carries load".into()));
+    }
     let in_use = u64::from(options.sessions) * u64::from(options.depth);
     if options.sessions > 0 {
         if block % block_len != 0 {

@@ -45,6 +45,8 @@ def loadgen(options, server, arguments, seconds, warmup=None, syscalls=None):
                "--warmup", str(options.warmup if warmup is None else warmup),
                "--syscalls", str(options.syscalls if syscalls is None else syscalls)]
     command += ["--floor"] if server.floor else ["--target", IQN]
+    if "--client-poll" not in arguments:
+        command += ["--client-poll", options.client_poll]
     before = thread_cpu_ns(server.pid)
     report = json.loads(run(command + arguments, seconds + 120))
     report["lesser_core_percent"] = lesser_core_percent(before, thread_cpu_ns(server.pid))

@@ -1,6 +1,7 @@
 """The servers that are compared, each pinned to a core and stopped (SIGSTOP) while another one is measured."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -71,7 +72,12 @@ class Server:
             raise
 
     def wait_until_ready(self):
-        self.wait(lambda: b"ready" in open(self.log, "rb").read())
+        # "floor: ready ...", "ringsan: ready ...": a line of its own, for "already" is a word too.
+        self.wait(lambda: re.search(rb"^\w+: ready\b", self.read_log(), re.MULTILINE))
+
+    def read_log(self):
+        with open(self.log, "rb") as log:
+            return log.read()
 
     def wait(self, ready):
         deadline = time.monotonic() + START_SECONDS
@@ -83,8 +89,7 @@ class Server:
             time.sleep(0.05)
 
     def tail(self):
-        with open(self.log, "rb") as log:
-            return "\n".join("    " + line for line in log.read().decode(errors="replace").splitlines()[-8:])
+        return "\n".join("    " + line for line in self.read_log().decode(errors="replace").splitlines()[-8:])
 
     def pause(self):
         if self.process and not self.stopped:

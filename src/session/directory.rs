@@ -75,6 +75,14 @@ pub enum NoTarget {
     /// 0204.
     #[error("the target has been removed")]
     Removed,
+    /// 0101, 0102.
+    #[error("the target has moved to {to}")]
+    Moved {
+        /// Where to.
+        to: SocketAddr,
+        /// For good.
+        permanently: bool,
+    },
 }
 
 /// What an initiator must prove.

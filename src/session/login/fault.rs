@@ -1,11 +1,13 @@
 //! Why a login is refused: what the operator is told, and the status that the initiator is told.
 
+use std::net::SocketAddr;
+
 use super::chap::ChapFault;
 use super::keys::KeyFault;
 use crate::model::names::NameError;
 use crate::session::directory::NoTarget;
 use crate::wire::LoginStatus;
-use crate::wire::text::TextError;
+use crate::wire::text::{Pairs, TextError, TextWriter, answer as word};
 
 /// A broken rule, or another reason not to let an initiator in. Its `Display` is for the operator: the status that goes to
 /// the initiator says much less, and initiators print it wrongly.
@@ -110,6 +112,8 @@ impl LoginFault {
             LoginFault::NoTarget(NoTarget::NotFound) => LoginStatus::NOT_FOUND,
             LoginFault::NoTarget(NoTarget::Forbidden) => LoginStatus::AUTHORIZATION_FAILURE,
             LoginFault::NoTarget(NoTarget::Removed) => LoginStatus::TARGET_REMOVED,
+            LoginFault::NoTarget(NoTarget::Moved { permanently: false, .. }) => LoginStatus::TARGET_MOVED_TEMPORARILY,
+            LoginFault::NoTarget(NoTarget::Moved { permanently: true, .. }) => LoginStatus::TARGET_MOVED_PERMANENTLY,
             LoginFault::SessionType => LoginStatus::SESSION_TYPE_NOT_SUPPORTED,
             LoginFault::AuthenticationRequired | LoginFault::AuthenticationUnavailable => {
                 LoginStatus::AUTHENTICATION_FAILURE
@@ -129,6 +133,35 @@ impl LoginFault {
             | LoginFault::AuthenticationStep(_)
             | LoginFault::Over => LoginStatus::INITIATOR_ERROR,
         }
+    }
+}
+
+impl LoginFault {
+    /// The text of the Login reject. `answer` is what would have been answered in this turn: void, but for a Reject.
+    pub(super) fn text(&self, answer: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        match self {
+            //= RFC 7143 section 11.13.5
+            //# All of the redirection
+            //# Status-Class responses MUST return one or more text key
+            //# parameters of the type "TargetAddress", which indicates the
+            //# target's new address.
+            //
+            //= RFC 7143 section 13.8
+            //# If the TargetAddress is returned as the result of a redirect status
+            //# in a Login Response, the comma and portal-group-tag MUST be omitted.
+            LoginFault::NoTarget(NoTarget::Moved { to, .. }) => {
+                TextWriter::new(&mut text).pair("TargetAddress", SocketAddr::new(to.ip(), to.port()));
+            }
+            LoginFault::AuthenticationRequired | LoginFault::AuthenticationUnavailable => {
+                let rejected = |&(key, value): &(&str, &str)| key == "AuthMethod" && value == word::REJECT;
+                if let Some((key, value)) = Pairs::new(answer).flatten().find(rejected) {
+                    TextWriter::new(&mut text).pair(key, value);
+                }
+            }
+            _ => {}
+        }
+        text
     }
 }
 

@@ -15,11 +15,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::model::{InitiatorPort, IscsiName};
+use crate::model::InitiatorPort;
 use crate::session::directory::{Directory, TargetRef};
 use crate::session::params::{Params, SessionKind};
 use crate::wire::stage::{FULL_FEATURE_PHASE, LOGIN_OPERATIONAL_NEGOTIATION, SECURITY_NEGOTIATION};
-use crate::wire::text::TextWriter;
 use crate::wire::{Cid, CmdSn, Isid, LoginRequest, LoginResponse, LoginStatus, StatSn, Tsih};
 
 pub mod chap;
@@ -28,17 +27,18 @@ pub mod fault;
 mod golden;
 mod identity;
 pub mod keys;
+mod known;
 pub mod ltds;
 pub mod negotiate;
+mod offer;
 pub mod security;
 #[cfg(test)]
 mod tests;
 
 pub use fault::LoginFault;
-use identity::Identity;
+use known::Known;
 use ltds::{Inbound, Outbound};
-use negotiate::{Negotiation, NegotiationFault, Offer, Phase};
-use security::Security;
+use negotiate::{NegotiationFault, Offer};
 
 /// The version of iSCSI that this is (RFC 7143 section 11.12.4).
 const VERSION: u8 = 0;
@@ -150,16 +150,6 @@ struct First {
     cmd_sn: CmdSn,
 }
 
-/// Who wants what: known once the first turn of the initiator is complete.
-#[derive(Debug)]
-struct Known {
-    identity: Identity,
-    target: Option<TargetRef>,
-    portal_group: u16,
-    security: Security,
-    negotiation: Negotiation,
-}
-
 /// The login of one connection.
 #[derive(Debug)]
 pub struct Login {
@@ -212,8 +202,7 @@ impl Login {
             Ok(step) => step,
             Err(reason) => {
                 self.over = true;
-                // What was negotiated in this turn is void; an explicit Reject is not.
-                let text = if answer.ends_with(b"=Reject\0") { last_pair(&answer) } else { Vec::new() };
+                let text = reason.text(&answer);
                 let response = self.header(request, LoginStatus::SUCCESS);
                 Step::Refuse { answer: refusal(response, reason.status(), text), reason }
             }
@@ -276,6 +265,10 @@ impl Login {
         }
         let text = self.inbound.take();
         self.turn(&text, request, env, answer)?;
+        // Many short keys that are not understood would make an answer five times as long, before anybody is known.
+        if answer.len() > limits::MAX_TEXT_BYTES {
+            return Err(LoginFault::TooMuchText);
+        }
         self.outbound.start(std::mem::take(answer))?;
         Ok(self.reply(request))
     }
@@ -426,88 +419,6 @@ impl Login {
             exp_cmd_sn: cmd_sn,
             max_cmd_sn: cmd_sn.add(window),
             status,
-        }
-    }
-}
-
-/// The last pair of a text.
-fn last_pair(text: &[u8]) -> Vec<u8> {
-    let inner = text.strip_suffix(b"\0").unwrap_or(text);
-    let start = inner.iter().rposition(|&b| b == 0).map_or(0, |at| at + 1);
-    text.get(start..).unwrap_or_default().to_vec()
-}
-
-impl Known {
-    /// Reads who the initiator is and what it wants from its first turn, and whether it may have it.
-    fn introduce(
-        text: &[u8],
-        request: &LoginRequest,
-        stage: u8,
-        env: &mut LoginEnv<'_>,
-        answer: &mut Vec<u8>,
-    ) -> Result<Self, LoginFault> {
-        let identity = Identity::read(text, stage)?;
-        let leading = request.tsih == Tsih(0);
-        if identity.kind == SessionKind::Discovery && !leading {
-            return Err(LoginFault::DiscoveryJoin);
-        }
-        let initiator: &IscsiName = &identity.initiator;
-        let target = match &identity.target {
-            Some(name) => {
-                Some({ env.directory.find(name, initiator, env.portal, env.peer) }.map_err(LoginFault::NoTarget)?)
-            }
-            None => None,
-        };
-        let policy = env.directory.auth(target.as_ref(), initiator, env.portal, env.peer);
-        let security = Security::new(policy);
-        //= RFC 7143 section 6.3.1
-        //# If the initiator decides to forego the SecurityNegotiation stage, it
-        //# issues the Login with the CSG set to LoginOperationalNegotiation, and
-        //# the target may reply with a Login Response that indicates that it is
-        //# unwilling to accept the connection (see Section 11.13) without
-        //# SecurityNegotiation and will terminate the connection with a response
-        //# of Authentication failure (see Section 11.13.5).
-        if stage != SECURITY_NEGOTIATION && !security.is_satisfied() {
-            return Err(LoginFault::AuthenticationRequired);
-        }
-        //= RFC 7143 section 6.3.1
-        //# During the Login Phase, the iSCSI target MUST return the
-        //# TargetPortalGroupTag key with the first Login Response PDU with which
-        //# it is allowed to do so (i.e., the first Login Response issued after
-        //# the first Login Request with the C bit set to 0) for all session
-        //# types.
-        let portal_group = match &target {
-            Some(target) => target.portal_group,
-            None => env.directory.portal_group(env.portal),
-        };
-        TextWriter::new(answer).pair("TargetPortalGroupTag", portal_group);
-        //= RFC 7143 section 13.6
-        //# If a target has been configured with a human-readable name or
-        //# description, this name SHOULD be communicated to the initiator during
-        //# a Login Response PDU if SessionType=Normal (see Section 13.21).
-        let alias = target.as_ref().and_then(|target| target.alias.as_deref());
-        if let (Some(alias), SessionKind::Normal) = (alias, identity.kind) {
-            TextWriter::new(answer).pair("TargetAlias", alias);
-        }
-        let phase = if leading { Phase::LeadingLogin } else { Phase::JoiningLogin };
-        let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
-        Ok(Self { identity, target, portal_group, security, negotiation })
-    }
-
-    fn done(&self, first: First, answer: LoginAnswer, next_stat_sn: StatSn) -> LoginDone {
-        LoginDone {
-            kind: self.identity.kind,
-            initiator: InitiatorPort { name: self.identity.initiator.clone(), isid: first.isid },
-            initiator_alias: self.identity.alias.clone(),
-            target: self.target.clone(),
-            portal_group: self.portal_group,
-            tsih: first.tsih,
-            cid: first.cid,
-            params: self.negotiation.params,
-            identity: self.security.identity(),
-            answer,
-            next_stat_sn,
-            cmd_sn: first.cmd_sn,
         }
     }
 }

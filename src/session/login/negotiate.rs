@@ -7,80 +7,14 @@
 //! Any-Stage keys (names, SessionType, aliases) are the login's; authentication is `security`'s.
 
 use super::keys::{self, Key, KeyFault, KeySet, KeySpec, Rule, Senders, Usage};
+use super::offer::CRC32C;
+pub use super::offer::{Digests, Offer};
 use crate::limits;
 use crate::session::params::{Params, SessionKind, TaskReporting};
 use crate::wire::text::{LoginValue, Pairs, TextError, TextWriter, answer as word};
 
 #[cfg(test)]
 mod tests;
-
-/// What this target wants of each key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offer {
-    /// HeaderDigest values that are accepted.
-    pub header_digest: Digests,
-    /// DataDigest values that are accepted.
-    pub data_digest: Digests,
-    /// MaxConnections.
-    pub max_connections: u16,
-    /// InitialR2T.
-    pub initial_r2t: bool,
-    /// ImmediateData.
-    pub immediate_data: bool,
-    /// MaxRecvDataSegmentLength, bytes: declared, whatever the initiator's is.
-    pub max_recv_bytes: u32,
-    /// MaxBurstLength, bytes.
-    pub max_burst_bytes: u32,
-    /// FirstBurstLength, bytes.
-    pub first_burst_bytes: u32,
-    /// DefaultTime2Wait, seconds.
-    pub time2wait_s: u16,
-    /// DefaultTime2Retain, seconds.
-    pub time2retain_s: u16,
-    /// MaxOutstandingR2T.
-    pub max_outstanding_r2t: u16,
-    /// ErrorRecoveryLevel.
-    pub error_recovery_level: u8,
-    /// TaskReporting: FastAbort is accepted.
-    pub fast_abort: bool,
-    /// iSCSIProtocolLevel.
-    pub protocol_level: u8,
-}
-
-/// Which values of a digest key are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digests {
-    /// None.
-    pub none: bool,
-    /// CRC32C.
-    pub crc32c: bool,
-}
-
-impl Digests {
-    const EITHER: Self = Self { none: true, crc32c: true };
-}
-
-impl Default for Offer {
-    fn default() -> Self {
-        Self {
-            header_digest: Digests::EITHER,
-            data_digest: Digests::EITHER,
-            max_connections: 1,
-            initial_r2t: false,
-            immediate_data: true,
-            max_recv_bytes: limits::TARGET_MAX_RECV_BYTES,
-            max_burst_bytes: limits::MAX_BURST_BYTES,
-            first_burst_bytes: limits::FIRST_BURST_BYTES,
-            // Nothing survives the connection at ErrorRecoveryLevel 0: nothing to wait for, nothing to retain.
-            time2wait_s: 0,
-            time2retain_s: 0,
-            max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
-            error_recovery_level: 0,
-            fast_abort: false,
-            protocol_level: 1,
-        }
-    }
-}
 
 /// What went wrong in a negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,13 +201,13 @@ impl Negotiation {
         let chosen = match key {
             Key::HeaderDigest => values.find(|v| offer.header_digest.accepts(v)),
             Key::DataDigest => values.find(|v| offer.data_digest.accepts(v)),
-            _ => values.find(|v| task_reporting(v, offer).is_some()),
+            _ => values.find(|v| offer.task_reporting(v).is_some()),
         };
         let chosen = chosen.ok_or(KeyFault::NoChoice)?;
         match key {
             Key::HeaderDigest => self.params.header_digest = chosen == CRC32C,
             Key::DataDigest => self.params.data_digest = chosen == CRC32C,
-            _ => self.params.task_reporting = task_reporting(chosen, offer).unwrap_or(TaskReporting::Rfc3720),
+            _ => self.params.task_reporting = offer.task_reporting(chosen).unwrap_or(TaskReporting::Rfc3720),
         }
         Ok(chosen)
     }
@@ -391,29 +325,6 @@ impl Negotiation {
         //# selection rules is considered a protocol error.
         self.params.first_burst_bytes = in_range(value, 512, self.params.max_burst_bytes)?;
         Ok(())
-    }
-}
-
-const CRC32C: &str = "CRC32C";
-
-impl Digests {
-    fn accepts(self, value: &str) -> bool {
-        match value {
-            "None" => self.none,
-            CRC32C => self.crc32c,
-            _ => false,
-        }
-    }
-}
-
-/// The value of TaskReporting, if we support it.
-fn task_reporting(value: &str, offer: &Offer) -> Option<TaskReporting> {
-    match value {
-        "RFC3720" => Some(TaskReporting::Rfc3720),
-        // Answers leave in order on a connection, so a session of one connection has the fence for nothing.
-        "ResponseFence" if offer.max_connections == 1 || offer.fast_abort => Some(TaskReporting::ResponseFence),
-        "FastAbort" if offer.fast_abort => Some(TaskReporting::FastAbort),
-        _ => None,
     }
 }
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::keys::KeyFault;
 use super::*;
-use crate::model::{Portal, Snapshot, TargetSpec};
+use crate::model::{IscsiName, Portal, Snapshot, TargetSpec};
 use crate::session::directory::{AuthPolicy, NoTarget, SnapshotDirectory, TargetVisitor};
-use crate::session::params::TaskReporting;
 use crate::wire::Itt;
 use crate::wire::text::Pairs;
 use proptest::prelude::*;
@@ -327,6 +326,20 @@ mod header {
     }
 
     #[test]
+    fn row_09_a_redirection_names_the_address_without_tag() {
+        //= RFC 7143 section 13.8
+        //# If the TargetAddress is returned as the result of a redirect status
+        //# in a Login Response, the comma and portal-group-tag MUST be omitted.
+        for (to, detail) in [("10.0.0.2:3260", 1), ("[2001:db8::2]:3261", 2)] {
+            let mut d = Dialogue::new();
+            d.house.refusal = Some(NoTarget::Moved { to: to.parse().unwrap(), permanently: detail == 2 });
+            let Step::Refuse { answer, .. } = d.quick(&[]) else { panic!() };
+            assert_eq!(answer.response.status, LoginStatus { class: 1, detail });
+            assert_eq!(said(&answer), [format!("TargetAddress={to}")]);
+        }
+    }
+
+    #[test]
     fn row_10_cmd_sn_of_the_leading_login() {
         //= RFC 7143 section 11.12.8
         //# If the Login Request is a leading Login Request, the target MUST use
@@ -407,6 +420,15 @@ mod header {
         }
         assert_eq!(refused(d.raw(b"A")), (LoginStatus::OUT_OF_RESOURCES, LoginFault::TooMuchText));
         assert_eq!(refused(Dialogue::new().raw(&[b'A'; 8193])).1, LoginFault::DataSegment);
+        // Nor does our answer grow without bound.
+        let mut d = Dialogue::new();
+        answer(d.say(OPS, &[INITIATOR, TARGET]));
+        d.header.cont = true;
+        for _ in 0..7 {
+            answer(d.raw(&b"A=\0".repeat(2730)));
+        }
+        d.header.cont = false;
+        assert_eq!(refused(d.raw(b"")).1, LoginFault::TooMuchText);
     }
 
     #[test]

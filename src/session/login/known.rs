@@ -1,0 +1,99 @@
+//! Who wants what: what a login knows once the first turn of the initiator is complete.
+
+use super::fault::LoginFault;
+use super::identity::Identity;
+use super::negotiate::{Negotiation, Phase};
+use super::security::Security;
+use super::{First, LoginAnswer, LoginDone, LoginEnv};
+use crate::model::{InitiatorPort, IscsiName};
+use crate::session::directory::TargetRef;
+use crate::session::params::{Params, SessionKind};
+use crate::wire::stage::SECURITY_NEGOTIATION;
+use crate::wire::text::TextWriter;
+use crate::wire::{LoginRequest, StatSn, Tsih};
+
+/// Who wants what: known once the first turn of the initiator is complete.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) identity: Identity,
+    pub(super) target: Option<TargetRef>,
+    pub(super) portal_group: u16,
+    pub(super) security: Security,
+    pub(super) negotiation: Negotiation,
+}
+
+impl Known {
+    /// Reads who the initiator is and what it wants from its first turn, and whether it may have it.
+    pub(super) fn introduce(
+        text: &[u8],
+        request: &LoginRequest,
+        stage: u8,
+        env: &mut LoginEnv<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<Self, LoginFault> {
+        let identity = Identity::read(text, stage)?;
+        let leading = request.tsih == Tsih(0);
+        if identity.kind == SessionKind::Discovery && !leading {
+            return Err(LoginFault::DiscoveryJoin);
+        }
+        let initiator: &IscsiName = &identity.initiator;
+        let target = match &identity.target {
+            Some(name) => {
+                Some({ env.directory.find(name, initiator, env.portal, env.peer) }.map_err(LoginFault::NoTarget)?)
+            }
+            None => None,
+        };
+        let policy = env.directory.auth(target.as_ref(), initiator, env.portal, env.peer);
+        let security = Security::new(policy);
+        //= RFC 7143 section 6.3.1
+        //# If the initiator decides to forego the SecurityNegotiation stage, it
+        //# issues the Login with the CSG set to LoginOperationalNegotiation, and
+        //# the target may reply with a Login Response that indicates that it is
+        //# unwilling to accept the connection (see Section 11.13) without
+        //# SecurityNegotiation and will terminate the connection with a response
+        //# of Authentication failure (see Section 11.13.5).
+        if stage != SECURITY_NEGOTIATION && !security.is_satisfied() {
+            return Err(LoginFault::AuthenticationRequired);
+        }
+        //= RFC 7143 section 6.3.1
+        //# During the Login Phase, the iSCSI target MUST return the
+        //# TargetPortalGroupTag key with the first Login Response PDU with which
+        //# it is allowed to do so (i.e., the first Login Response issued after
+        //# the first Login Request with the C bit set to 0) for all session
+        //# types.
+        let portal_group = match &target {
+            Some(target) => target.portal_group,
+            None => env.directory.portal_group(env.portal),
+        };
+        TextWriter::new(answer).pair("TargetPortalGroupTag", portal_group);
+        //= RFC 7143 section 13.6
+        //# If a target has been configured with a human-readable name or
+        //# description, this name SHOULD be communicated to the initiator during
+        //# a Login Response PDU if SessionType=Normal (see Section 13.21).
+        let alias = target.as_ref().and_then(|target| target.alias.as_deref());
+        if let (Some(alias), SessionKind::Normal) = (alias, identity.kind) {
+            TextWriter::new(answer).pair("TargetAlias", alias);
+        }
+        let phase = if leading { Phase::LeadingLogin } else { Phase::JoiningLogin };
+        let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
+        Ok(Self { identity, target, portal_group, security, negotiation })
+    }
+
+    /// What the login comes to with its final `answer`.
+    pub(super) fn done(&self, first: First, answer: LoginAnswer, next_stat_sn: StatSn) -> LoginDone {
+        LoginDone {
+            kind: self.identity.kind,
+            initiator: InitiatorPort { name: self.identity.initiator.clone(), isid: first.isid },
+            initiator_alias: self.identity.alias.clone(),
+            target: self.target.clone(),
+            portal_group: self.portal_group,
+            tsih: first.tsih,
+            cid: first.cid,
+            params: self.negotiation.params,
+            identity: self.security.identity(),
+            answer,
+            next_stat_sn,
+            cmd_sn: first.cmd_sn,
+        }
+    }
+}

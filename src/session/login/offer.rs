@@ -1,0 +1,99 @@
+//! What this target wants in a negotiation, as plain values.
+
+use crate::limits;
+use crate::session::params::TaskReporting;
+
+/// The digest that is not None.
+pub(super) const CRC32C: &str = "CRC32C";
+
+/// What this target wants of each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// HeaderDigest values that are accepted.
+    pub header_digest: Digests,
+    /// DataDigest values that are accepted.
+    pub data_digest: Digests,
+    /// MaxConnections.
+    pub max_connections: u16,
+    /// InitialR2T.
+    pub initial_r2t: bool,
+    /// ImmediateData.
+    pub immediate_data: bool,
+    /// MaxRecvDataSegmentLength, bytes: declared, whatever the initiator's is.
+    pub max_recv_bytes: u32,
+    /// MaxBurstLength, bytes.
+    pub max_burst_bytes: u32,
+    /// FirstBurstLength, bytes.
+    pub first_burst_bytes: u32,
+    /// DefaultTime2Wait, seconds.
+    pub time2wait_s: u16,
+    /// DefaultTime2Retain, seconds.
+    pub time2retain_s: u16,
+    /// MaxOutstandingR2T.
+    pub max_outstanding_r2t: u16,
+    /// ErrorRecoveryLevel.
+    pub error_recovery_level: u8,
+    /// TaskReporting: FastAbort is accepted.
+    pub fast_abort: bool,
+    /// iSCSIProtocolLevel.
+    pub protocol_level: u8,
+}
+
+/// Which values of a digest key are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// None.
+    pub none: bool,
+    /// CRC32C.
+    pub crc32c: bool,
+}
+
+impl Digests {
+    const EITHER: Self = Self { none: true, crc32c: true };
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        Self {
+            header_digest: Digests::EITHER,
+            data_digest: Digests::EITHER,
+            max_connections: 1,
+            initial_r2t: false,
+            immediate_data: true,
+            max_recv_bytes: limits::TARGET_MAX_RECV_BYTES,
+            max_burst_bytes: limits::MAX_BURST_BYTES,
+            first_burst_bytes: limits::FIRST_BURST_BYTES,
+            // Nothing survives the connection at ErrorRecoveryLevel 0: nothing to wait for, nothing to retain.
+            time2wait_s: 0,
+            time2retain_s: 0,
+            max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
+            error_recovery_level: 0,
+            fast_abort: false,
+            protocol_level: 1,
+        }
+    }
+}
+
+impl Digests {
+    /// Whether a value of the list may be chosen.
+    pub(super) fn accepts(self, value: &str) -> bool {
+        match value {
+            "None" => self.none,
+            CRC32C => self.crc32c,
+            _ => false,
+        }
+    }
+}
+
+impl Offer {
+    /// The value of TaskReporting that a text means, if we support it.
+    pub(super) fn task_reporting(&self, value: &str) -> Option<TaskReporting> {
+        match value {
+            "RFC3720" => Some(TaskReporting::Rfc3720),
+            // Answers leave in order on a connection, so a session of one connection has the fence for nothing.
+            "ResponseFence" if self.max_connections == 1 || self.fast_abort => Some(TaskReporting::ResponseFence),
+            "FastAbort" if self.fast_abort => Some(TaskReporting::FastAbort),
+            _ => None,
+        }
+    }
+}

@@ -102,10 +102,8 @@ impl Conversations {
         let mut conversation = self.resume(conn, request, params)?;
         conversation.advance(directory, asker, request, data)?;
         let reply = conversation.reply(request, params, answer);
-        if !reply.is_final {
-            if let Some(slot) = self.slots.get_mut(usize::from(conn.0)) {
-                *slot = Some(conversation);
-            }
+        if let Some(slot) = self.slots.get_mut(usize::from(conn.0)).filter(|_| !reply.is_final) {
+            *slot = Some(conversation);
         }
         Ok(reply)
     }
@@ -123,8 +121,8 @@ impl Conversations {
             //= RFC 7143 section 11.11.4
             //# The target may reject subsequent Text Requests with
             //# the Target Transfer Tag set to the "stale" value.
-            let same = |c: &Box<Conversation>| (c.ttt, c.itt) == (request.ttt, request.itt);
-            return under_way.filter(same).ok_or(RejectReason::INVALID_PDU_FIELD);
+            let same = under_way.filter(|c| (c.ttt, c.itt) == (request.ttt, request.itt));
+            return same.ok_or(RejectReason::INVALID_PDU_FIELD);
         }
         //= RFC 7143 section 11.10.4
         //# When the Target Transfer Tag is set to the reserved value 0xffffffff,

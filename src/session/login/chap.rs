@@ -63,10 +63,16 @@ pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
     //= RFC 7143 section 9.2.1
     //# Implementations MUST NOT provide secret generation (or
     //# expansion) means other than random generation.
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |bits: &u8| match bits & 63 {
+        n @ 0..26 => b'A' + n,
+        n @ 26..52 => b'a' + (n - 26),
+        n @ 52..62 => b'0' + (n - 52),
+        62 => b'-',
+        _ => b'_',
+    };
     let mut bits = Zeroizing::new([0; 16]);
     random(bits.as_mut());
-    Zeroizing::new(bits.iter().map(|bits| char::from(ALPHABET[usize::from(bits & 63)])).collect())
+    Zeroizing::new(bits.iter().map(|bits| char::from(letter(bits))).collect())
 }
 
 /// A name and the secret that proves it.

@@ -140,8 +140,7 @@ impl Session {
     /// A session whose leading connection has finished its login.
     pub fn new(init: SessionInit, conn: ConnectionInit, now_ms: u64) -> (Session, ConnIx) {
         let window = Window::new(conn.exp_cmd_sn);
-        let mut connections = Vec::with_capacity(1);
-        connections.push(Connection::new(&conn, now_ms));
+        let connections = vec![Connection::new(&conn, now_ms)];
         let session = Session {
             init,
             state: SessionState::LoggedIn,
@@ -161,13 +160,21 @@ impl Session {
         (session, ConnIx(0))
     }
 
-    /// Adds a connection that has finished its login with this session's TSIH.
+    /// Adds a connection that has finished its login with this session's TSIH. If it reinstates another, of the same CID,
+    /// that one is to be given up afterwards with [`connection_lost`](Self::connection_lost).
     ///
     /// # Errors
     /// [`TooMany`] if MaxConnections or `limits::CONNECTIONS_PER_SESSION` is reached, or the session has ended.
     pub fn add_connection(&mut self, conn: ConnectionInit, now_ms: u64) -> Result<ConnIx, TooMany> {
         let most = CONNECTIONS_PER_SESSION.min(usize::from(self.init.params.max_connections));
-        if self.state != SessionState::LoggedIn || self.connections().count() >= most {
+        //= RFC 7143 section 6.3.4
+        //# Targets MUST support
+        //# opening a second connection even when they do not support multiple
+        //# connections in the Full Feature Phase if ErrorRecoveryLevel is 2 and
+        //# SHOULD support opening a second connection if ErrorRecoveryLevel is
+        //# less than 2.
+        let others = self.connections.iter().filter(|c| c.state.is_full_feature() && c.cid != conn.cid).count();
+        if self.state != SessionState::LoggedIn || others >= most {
             return Err(TooMany);
         }
         let connection = Connection::new(&conn, now_ms);

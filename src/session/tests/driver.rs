@@ -10,7 +10,6 @@ use crate::wire::*;
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub conn: ConnIx,
-    pub bhs: Bhs,
     pub pdu: Pdu,
     pub bytes: Vec<u8>,
     pub data: Option<(u64, u32)>,
@@ -52,7 +51,7 @@ impl Outbox for Wire {
             Payload::Bytes(b) => (b.to_vec(), None),
             Payload::Data { at, len } => (vec![], Some((at.0, len))),
         };
-        self.sent.push(Sent { conn, bhs: *bhs, pdu, bytes, data });
+        self.sent.push(Sent { conn, pdu, bytes, data });
     }
 }
 

@@ -181,3 +181,18 @@ fn control_data_beyond_what_is_gathered_is_refused() {
     assert_eq!(r.dest, Dest::Discard);
     r.expect_reject(RejectReason::COMMAND_NOT_SUPPORTED);
 }
+
+#[test]
+fn r3_a_connection_is_reinstated() {
+    let mut r = Rig::new();
+    let task = r.read(512);
+    let again = ConnectionInit { cid: Cid(3), stat_sn: StatSn(u32::MAX - 2), ..init() };
+    let new = r.s.add_connection(again, r.now_ms).unwrap();
+    r.s.connection_lost(r.c, CloseReason::Reinstated);
+    assert_eq!(r.events(), [Event::Abort(task)]);
+    r.released(task);
+    r.c = new;
+    let task = r.read(512);
+    r.good(task);
+    assert_eq!(r.one().conn, new);
+}

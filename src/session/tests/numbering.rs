@@ -203,7 +203,7 @@ fn r45_answers_go_to_the_connection_of_the_command() {
     let mut r = Rig::with(SessionKind::Normal, Params { max_connections: 2, ..params() }, 1);
     let init = ConnectionInit { cid: Cid(4), params: params(), stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(1) };
     let second = r.s.add_connection(init, 0).unwrap();
-    assert_eq!(r.s.add_connection(init, 0), Err(TooMany));
+    assert_eq!(r.s.add_connection(ConnectionInit { cid: Cid(5), ..init }, 0), Err(TooMany));
     let command = r.draw_write(8192);
     let mut bhs = [0; 48];
     command.emit(&mut bhs);

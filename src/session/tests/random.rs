@@ -107,8 +107,6 @@ struct Shard {
     aborted: Vec<TaskId>,
     tms: Vec<u8>,
     ended: bool,
-    /// Deliveries and final statuses by tag of the initiator.
-    executed: HashMap<u32, i64>,
 }
 
 impl Shard {
@@ -296,7 +294,7 @@ fn play(r: &mut Rig, shard: &mut Shard, commands: &mut Vec<ScsiCommand>, act: &A
         }
         Act::Tick(ms) => r.tick(r.now_ms + u64::from(ms) / 8),
         Act::AbortTasks(all) => r.s.abort_tasks(if all { None } else { Some(Lun::flat(0)) }),
-        Act::RequestLogout => {}
+        Act::RequestLogout => r.s.request_logout(&mut r.wire),
     }
 }
 

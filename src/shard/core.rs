@@ -102,6 +102,7 @@ impl Core {
     fn after_completions(&mut self, now: Instant) {
         self.engine.run_jobs();
         self.engine.feed_starved();
+        self.engine.retry_held();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.engine.tick();
@@ -148,7 +149,10 @@ impl Core {
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
             return Wait::No;
         }
-        let until = if self.engine.management.is_empty() && self.engine.adoptions.is_empty() {
+        let until = if self.engine.waits_for_ranges() {
+            // Another core may give a range back without telling.
+            Duration::from_micros(50)
+        } else if self.engine.management.is_empty() && self.engine.adoptions.is_empty() {
             self.next_tick.saturating_duration_since(now)
         } else {
             Duration::from_millis(10)
@@ -205,8 +209,8 @@ impl Core {
         for message in self.engine.world.clone().mailboxes[self.engine.core].take() {
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
-                Message::Abort { target, lun, end_sessions, from, ticket } => {
-                    self.engine.abort_foreign(target, lun, end_sessions, from, ticket);
+                Message::Abort { target, lun, end_sessions, from, ticket, ports } => {
+                    self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &ports);
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Shutdown => self.shut_down(),

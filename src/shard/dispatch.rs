@@ -205,6 +205,7 @@ impl Engine {
         let command =
             Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
         self.reply.data.clear();
+        self.reply.aborts.clear();
         let Some(position) = cmd.lun.number().and_then(|n| target.position(n)) else {
             return Some((crate::scsi::absent(&command, &mut self.reply), usize::MAX));
         };
@@ -328,8 +329,10 @@ impl Engine {
             && total > 0
             && let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory())
             && base.checked_add(u64::from(total)).is_some_and(|end| end <= len)
+            && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
         {
             copy(data, memory.wrapping_add(base as usize), total as usize);
+            self.world.units[unit].fence.leave(self.core, ticket);
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
         }
@@ -353,6 +356,10 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         let edtl = u64::from(cmd.write_edtl_bytes());
+        if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, super::work::WRONG_DATA_LENGTH, need, Direction::Out);
+        }
         let received = cmd.received_bytes;
         let total = need.min(edtl);
         if total > SLICE_BYTES as u64 {
@@ -395,6 +402,10 @@ impl Engine {
                 }
                 self.clear(seat, slot);
                 match plan {
+                    Some(Plan::Done(outcome)) if !self.reply.aborts.is_empty() => {
+                        let ports = std::mem::take(&mut self.reply.aborts);
+                        self.preempt(seat, task, outcome, &ports);
+                    }
                     Some(Plan::Done(outcome)) => {
                         // What was moved is the list, not an answer.
                         self.complete(seat, task, outcome, u64::from(total), Direction::Out);
@@ -433,6 +444,7 @@ impl Engine {
         let command =
             Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
         self.reply.data.clear();
+        self.reply.aborts.clear();
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
     }

@@ -6,6 +6,7 @@
 
 use super::buffers::{Arena, Buf};
 use super::exec::Exec;
+use super::fence::Ticket;
 use super::job::{Cell1, Job};
 use super::registry::SessionName;
 use super::stats::Stats;
@@ -154,6 +155,8 @@ pub enum Owner {
         job: usize,
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
+        /// Its count at the unit's fence.
+        ticket: Option<Ticket>,
     },
 }
 
@@ -265,6 +268,12 @@ pub struct Engine {
     pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
     /// Tasks that wait for a buffer: seat and slot.
     pub starved: VecDeque<(usize, usize)>,
+    /// Tasks that wait for a range that another command holds: seat and slot.
+    pub fenced: VecDeque<(usize, usize)>,
+    /// Jobs whose change of the medium a held range keeps out.
+    pub stalled: Vec<usize>,
+    /// Jobs that wait for a range: job, and what they asked for.
+    pub locking: Vec<super::work::Locking>,
     /// Task management functions under way.
     pub management: super::tm::Management,
     /// Logins that wait for the end of the session they replace.
@@ -305,6 +314,9 @@ impl Engine {
             runnable: VecDeque::new(),
             waiting_jobs: VecDeque::new(),
             starved: VecDeque::new(),
+            fenced: VecDeque::new(),
+            stalled: Vec::new(),
+            locking: Vec::new(),
             management: Default::default(),
             adoptions: Vec::new(),
             fresh: Vec::new(),
@@ -371,10 +383,13 @@ impl Engine {
     pub fn finished(&mut self, owner: Owner, result: Result<(), MediumFault>) {
         match owner {
             Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
-            Owner::Job { job, cell } => {
+            Owner::Job { job, cell, ticket } => {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {
                     job.in_flight -= 1;
+                    if let Some(ticket) = ticket {
+                        self.world.units[job.unit].fence.leave(self.core, ticket);
+                    }
                 }
                 self.runnable.push_back(job);
             }

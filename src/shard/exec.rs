@@ -2,6 +2,7 @@
 //! far it is, and the buffers it holds.
 
 use super::buffers::Buf;
+use super::fence::Ticket;
 use crate::model::MediumFault;
 use crate::scsi::MediumOp;
 use crate::session::seam::TaskId;
@@ -72,6 +73,8 @@ pub struct Slice {
     pub len: u32,
     /// How far it is.
     pub progress: Progress,
+    /// Its count at the unit's fence, while it is written.
+    pub ticket: Option<Ticket>,
 }
 
 /// One task.
@@ -89,6 +92,8 @@ pub struct Exec {
     pub aborted: bool,
     /// Waits in the core's queue for buffers.
     pub starved: bool,
+    /// Waits in the core's queue for a range that another command holds.
+    pub fenced: bool,
     /// Where on the medium, bytes.
     pub base: u64,
     /// Bytes that move: what the CDB asks, cut to the initiator's Expected Data Transfer Length.
@@ -135,6 +140,7 @@ impl Default for Exec {
             durable: false,
             aborted: false,
             starved: false,
+            fenced: false,
             base: 0,
             total: 0,
             asked: 0,
@@ -178,6 +184,7 @@ impl Exec {
         self.task = TaskId(u32::MAX);
         self.aborted = false;
         self.starved = false;
+        self.fenced = false;
         self.dropped = false;
         self.filled = 0;
         self.then = None;

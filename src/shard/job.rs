@@ -6,6 +6,7 @@
 //! serves everything else between two of them.
 
 use super::buffers::{Arena, Buf};
+use super::fence::Lock;
 use crate::backend::{Buffer, Op};
 use crate::model::MediumFault;
 use crate::scsi::Outcome;
@@ -39,6 +40,8 @@ pub enum Request {
     Op(Op, Cell1<Result<(), MediumFault>>),
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
+    /// A range of the medium, for this job alone until it ends: offset and length, bytes.
+    Lock(u64, u64, Cell1<()>),
     /// Poll again in the next turn.
     Pause,
 }
@@ -125,6 +128,11 @@ impl JobCx {
         JobBuffer { buf: Some(buf), buffer, shared: Rc::clone(&self.shared) }
     }
 
+    /// Keeps a range of the medium from everybody else until the job ends; waits until it can be had.
+    pub async fn lock(&self, offset: u64, len: u64) {
+        self.ask(|cell| Request::Lock(offset, len, cell)).await;
+    }
+
     /// Lets the core do a turn.
     pub async fn pause(&self) {
         let mut asked = false;
@@ -164,6 +172,8 @@ pub struct Job {
     pub slot: usize,
     /// Offset of the slice that it works on, if it is not the whole command.
     pub slice: Option<u32>,
+    /// Ranges that it holds.
+    pub locks: Vec<Lock>,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
 }
@@ -176,7 +186,17 @@ impl Job {
         (unit, seat, slot, slice): (usize, usize, usize, Option<u32>),
     ) -> Job {
         let shared = Rc::clone(&cx.shared);
-        Job { future: Some(Box::pin(future)), shared, in_flight: 0, unit, seat, slot, slice, cancelled: false }
+        Job {
+            future: Some(Box::pin(future)),
+            shared,
+            in_flight: 0,
+            unit,
+            seat,
+            slot,
+            slice,
+            locks: Vec::new(),
+            cancelled: false,
+        }
     }
 
     /// Lets it run until it waits for something.
@@ -199,6 +219,11 @@ impl Job {
     /// Takes the next thing that it asked for.
     pub fn next_request(&self) -> Option<Request> {
         self.shared.requests.borrow_mut().pop_front()
+    }
+
+    /// Puts a request back, to be taken first again.
+    pub fn ask_again(&self, request: Request) {
+        self.shared.requests.borrow_mut().push_front(request);
     }
 
     /// Takes a buffer that it dropped.

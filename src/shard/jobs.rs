@@ -109,6 +109,7 @@ pub async fn write_verify(
 /// ORWRITE: one slice is read, or-ed with the data and written.
 pub async fn or_write(cx: JobCx, place: Place, mut data: JobBuffer, offset: u64, len: usize, durable: bool) -> JobEnd {
     let medium = cx.buffer(len).await;
+    cx.lock(offset, len as u64).await;
     if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
         return place.fault(fault, offset);
     }
@@ -131,6 +132,8 @@ pub async fn compare_and_write(
     durable: bool,
 ) -> JobEnd {
     let mut medium = cx.buffer(len).await;
+    // From here to the end of the job nobody else changes the range, on any core.
+    cx.lock(offset, len as u64).await;
     if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
         return place.fault(fault, offset);
     }
@@ -168,7 +171,12 @@ pub async fn unmap(cx: JobCx, place: Place, ranges: Vec<(u64, u64)>) -> JobEnd {
             return end;
         }
     }
-    Outcome::GOOD.into()
+    settled(&cx, &place).await
+}
+
+/// The end of a command that has no FUA bit: without a volatile cache to speak of (WCE 0) what it changed is durable.
+async fn settled(cx: &JobCx, place: &Place) -> JobEnd {
+    if place.unit.params().volatile_cache { Outcome::GOOD.into() } else { flush(cx.clone(), place.clone()).await }
 }
 
 /// WRITE SAME: the range is filled with the block sent, or zeroes. `unmap`: may be given back if that reads the same.
@@ -184,7 +192,7 @@ pub async fn write_same(
     let pattern = pattern.filter(|p| p.bytes(block).iter().any(|&b| b != 0));
     let Some(pattern) = pattern else {
         return match clear(&cx, &place, offset, len, unmap).await {
-            Ok(()) => Outcome::GOOD.into(),
+            Ok(()) => settled(&cx, &place).await,
             Err(end) => end,
         };
     };
@@ -202,7 +210,7 @@ pub async fn write_same(
         at += step as u64;
         cx.pause().await;
     }
-    Outcome::GOOD.into()
+    settled(&cx, &place).await
 }
 
 /// SYNCHRONIZE CACHE.
@@ -215,29 +223,21 @@ pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
 
 /// GET LBA STATUS (SBC-3 section 5.4): descriptors of runs, from the medium's own map.
 pub async fn lba_status(cx: JobCx, place: Place, lba: u64, alloc_bytes: u32) -> JobEnd {
-    const HEADER: usize = 8;
-    const DESCRIPTOR: usize = 16;
     const MOST: usize = 256;
-    let room = (alloc_bytes as usize).saturating_sub(HEADER) / DESCRIPTOR;
+    let room = (alloc_bytes as usize).saturating_sub(8) / 16;
     let blocks = place.unit.blocks();
-    let mut data = vec![0; HEADER];
+    let mut extents = Vec::new();
     let mut at = lba;
-    // At least one descriptor is made, so that the length tells the truth even when it is cut off.
-    while at < blocks && (data.len() - HEADER) / DESCRIPTOR < room.clamp(1, MOST) {
+    // At least one extent is found, so that the length tells the truth even when it is cut off.
+    while at < blocks && extents.len() < room.clamp(1, MOST) {
         let offset = at * place.block_bytes;
         let Ok((mapped, run)) = place.medium.allocated(offset, (blocks - at) * place.block_bytes) else {
             return place.fault(MediumFault::Read, offset);
         };
         let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(blocks - at);
-        data.extend_from_slice(&at.to_be_bytes());
-        data.extend_from_slice(&(run as u32).to_be_bytes());
-        // PROVISIONING STATUS: 0 mapped (or unknown), 1 deallocated.
-        data.extend_from_slice(&[u8::from(!mapped), 0, 0, 0]);
+        extents.push((at, run as u32, mapped));
         at += run;
         cx.pause().await;
     }
-    let len = (data.len() - 4) as u32;
-    data[..4].copy_from_slice(&len.to_be_bytes());
-    data.truncate(alloc_bytes as usize);
-    JobEnd { outcome: Outcome::GOOD, data }
+    JobEnd { outcome: Outcome::GOOD, data: crate::scsi::lba_status_data(&extents, alloc_bytes) }
 }

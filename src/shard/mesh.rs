@@ -3,6 +3,7 @@
 //! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
 //! server are messages; the sender that needs an answer gets a message back.
 
+use crate::model::InitiatorPort;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
 use std::io;
@@ -43,6 +44,8 @@ pub enum Message {
         from: usize,
         /// Handed back.
         ticket: u32,
+        /// Only the tasks of these initiator ports; none given: of all.
+        ports: Vec<InitiatorPort>,
     },
     /// The answer to `Abort`: no aborted task is left on the sending core.
     Aborted {

@@ -14,6 +14,7 @@ mod dispatch;
 mod engine;
 mod entry;
 mod exec;
+mod fence;
 mod job;
 mod jobs;
 mod mesh;

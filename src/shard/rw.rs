@@ -51,7 +51,7 @@ impl Exec {
                     return Step::Retire;
                 }
                 let full = |s: &&Slice| s.progress == Progress::Filling && s.offset + s.len <= self.filled;
-                if let Some(slice) = self.slices.iter().find(full) {
+                if let Some(slice) = self.slices.iter().find(full).filter(|_| !self.fenced) {
                     return Step::Run(slice.offset);
                 }
                 if self.moved == self.total {
@@ -196,7 +196,7 @@ impl Engine {
         let exec = &mut holder.exec[slot];
         let (offset, len) = (exec.started, len as u32);
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
-        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress });
+        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket: None });
         exec.started += len;
         if progress == Progress::Filling {
             if exec.filled < exec.started {
@@ -232,10 +232,20 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         let (unit, durable, at) = (exec.unit, exec.durable, exec.base + u64::from(offset));
         let Kind::Write(action) = exec.kind else { return };
-        let Some(slice) = exec.slice_at(offset) else { return };
-        slice.progress = Progress::Busy;
-        let len = slice.len as usize;
+        let Some(len) = exec.slice_at(offset).map(|s| s.len as usize) else { return };
+        let ticket = match action {
+            Action::Write => match self.world.units[unit].fence.enter(self.core, at, len as u64) {
+                None => return self.wait_for_fence(seat, slot),
+                some => some,
+            },
+            // These are jobs, which enter or lock by themselves.
+            _ => None,
+        };
+        let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight += 1;
+        if let Some(slice) = exec.slice_at(offset) {
+            (slice.progress, slice.ticket) = (Progress::Busy, ticket);
+        }
         if action == Action::Write {
             self.start_slice(seat, slot, offset, unit, |buffer| Op::Write { offset: at, buffer, durable }, len);
         } else {
@@ -252,11 +262,50 @@ impl Engine {
     fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
-        if let Some(slice) = exec.slice_at(offset) {
+        let unit = exec.unit;
+        let ticket = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
-        }
+            slice.ticket.take()
+        });
         if let Err(fault) = result {
             exec.failed.get_or_insert(Failure::Medium(fault, exec.base + u64::from(offset)));
+        }
+        if let Some(ticket) = ticket {
+            self.world.units[unit].fence.leave(self.core, ticket);
+        }
+    }
+
+    /// Another command holds the range: the task is tried again every turn.
+    fn wait_for_fence(&mut self, seat: usize, slot: usize) {
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.fenced = true;
+            self.fenced.push_back((seat, slot));
+        }
+    }
+
+    /// Whether anything waits for a range that another command holds.
+    pub fn waits_for_ranges(&self) -> bool {
+        !(self.fenced.is_empty() && self.stalled.is_empty() && self.locking.is_empty())
+    }
+
+    /// Tries everything again that waits for a range.
+    pub fn retry_held(&mut self) {
+        if self.waits_for_ranges() {
+            self.advance_locks();
+            self.retry_stalled();
+            self.retry_fenced();
+        }
+    }
+
+    fn retry_fenced(&mut self) {
+        for _ in 0..self.fenced.len() {
+            let Some((seat, slot)) = self.fenced.pop_front() else { return };
+            if let Some(exec) = self.exec(seat, slot)
+                && exec.fenced
+            {
+                exec.fenced = false;
+                self.advance(seat, slot);
+            }
         }
     }
 

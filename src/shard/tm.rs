@@ -6,16 +6,28 @@
 
 use super::engine::{Engine, Parts};
 use super::mesh::Message;
+use crate::model::InitiatorPort;
+use crate::scsi::{Attention, Outcome};
+use crate::session::Direction;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::wire::{Lun, TmFunction, TmResponse};
 
 /// How long a function waits for the medium, milliseconds.
 const LIMIT_MS: u64 = 900;
 
+/// What is sent when the waiting is over.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// The response of a task management function, to the session's request slot.
+    Function(u8),
+    /// The outcome of a command that aborts tasks (PREEMPT AND ABORT).
+    Command(TaskId, Outcome),
+}
+
 /// A function that waits.
 struct Pending {
     seat: usize,
-    id: u8,
+    answer: Answer,
     /// Index of the target and the unit it is about.
     target: usize,
     lun: Option<Lun>,
@@ -96,21 +108,39 @@ impl Engine {
         ) {
             self.reset_units(seat, target, unit.flatten());
         }
+        if request.function == TmFunction::CLEAR_TASK_SET {
+            self.tell_cleared(seat, target, unit.flatten());
+        }
         self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
         let ticket = self.management.last_ticket;
         let mut cores_left = 0;
         if !own_only {
-            self.abort_others(target, lun, Some(seat));
-            for core in (0..self.world.mailboxes.len()).filter(|&c| c != self.core) {
-                cores_left += 1;
-                self.world.post(core, Message::Abort { target, lun, end_sessions, from: self.core, ticket });
-            }
+            cores_left = self.abort_everywhere(target, lun, Some(seat), end_sessions, ticket, &[]);
         }
         let deadline_ms = self.now_ms + LIMIT_MS;
-        let pending =
-            Pending { seat, id: request.id, target, lun, own_only, cores_left, ticket, end_sessions, deadline_ms };
+        let pending = Pending {
+            seat,
+            answer: Answer::Function(request.id),
+            target,
+            lun,
+            own_only,
+            cores_left,
+            ticket,
+            end_sessions,
+            deadline_ms,
+        };
         self.management.pending.push(pending);
         self.settle();
+    }
+
+    /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).
+    fn tell_cleared(&mut self, seat: usize, target: usize, position: Option<usize>) {
+        let unit = self.world.targets.get(target).zip(position).and_then(|(t, p)| Some((*t.units.get(p)?, p)));
+        if let (Some((unit, position)), Some(Some(holder))) = (unit, self.seats.get(seat))
+            && let Some(nexus) = holder.nexus.get(position)
+        {
+            self.world.units[unit].logical.raise(Attention::CommandsCleared, Some(nexus.id()));
+        }
     }
 
     fn reset_units(&mut self, seat: usize, target: usize, position: Option<usize>) {
@@ -125,14 +155,57 @@ impl Engine {
         }
     }
 
-    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`.
-    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>) {
+    /// PREEMPT AND ABORT: aborts the tasks of `ports` at the command's unit, on all cores, then answers the command.
+    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, ports: &[InitiatorPort]) {
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
+        let (target, lun) = (holder.target, Some(holder.session.command(task).lun));
+        self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
+        let ticket = self.management.last_ticket;
+        let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
+        let pending = Pending {
+            seat,
+            answer: Answer::Command(task, outcome),
+            target,
+            lun,
+            own_only: false,
+            cores_left,
+            ticket,
+            end_sessions: false,
+            deadline_ms: self.now_ms + LIMIT_MS,
+        };
+        self.management.pending.push(pending);
+        self.settle();
+    }
+
+    /// Aborts here and has the other cores abort; how many of them will answer with `ticket`.
+    fn abort_everywhere(
+        &mut self,
+        target: usize,
+        lun: Option<Lun>,
+        but: Option<usize>,
+        end_sessions: bool,
+        ticket: u32,
+        ports: &[InitiatorPort],
+    ) -> usize {
+        self.abort_others(target, lun, but, ports);
+        let others = (0..self.world.mailboxes.len()).filter(|&c| c != self.core);
+        others
+            .map(|core| {
+                let (from, ports) = (self.core, ports.to_vec());
+                self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, ports });
+            })
+            .count()
+    }
+
+    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `ports`, only of theirs.
+    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>, ports: &[InitiatorPort]) {
         for seat in 0..self.seats.len() {
             if Some(seat) == but {
                 continue;
             }
             if let Some(holder) = self.seats[seat].as_deref_mut()
                 && holder.target == target
+                && (ports.is_empty() || ports.contains(&holder.session.init().initiator))
             {
                 holder.session.abort_tasks(lun);
                 self.pump(seat);
@@ -141,8 +214,14 @@ impl Engine {
     }
 
     /// Another core's abort.
-    pub fn abort_foreign(&mut self, target: usize, lun: Option<Lun>, end_sessions: bool, core: usize, ticket: u32) {
-        self.abort_others(target, lun, None);
+    pub fn abort_foreign(
+        &mut self,
+        (target, lun): (usize, Option<Lun>),
+        end_sessions: bool,
+        (core, ticket): (usize, u32),
+        ports: &[InitiatorPort],
+    ) {
+        self.abort_others(target, lun, None, ports);
         self.management.foreign.push(Foreign { target, lun, core, ticket, end_sessions });
         self.settle();
     }
@@ -202,7 +281,13 @@ impl Engine {
             }
             let p = self.management.pending.swap_remove(i);
             let response = if waits { TmResponse::FUNCTION_REJECTED } else { TmResponse::FUNCTION_COMPLETE };
-            self.answer(p.seat, p.id, response);
+            match p.answer {
+                Answer::Function(id) => self.answer(p.seat, id, response),
+                Answer::Command(task, outcome) => {
+                    self.complete(p.seat, task, outcome, 0, Direction::Out);
+                    self.pump(p.seat);
+                }
+            }
             if p.end_sessions && !waits {
                 self.end_sessions(p.target);
             }

@@ -3,8 +3,10 @@
 use super::buffers::Buf;
 use super::engine::{Engine, Owner};
 use super::exec::{Action, Failure, Kind, Progress};
-use super::job::{Job, JobCx, JobEnd, Request};
+use super::fence::Lock;
+use super::job::{Cell1, Job, JobCx, JobEnd, Request};
 use super::jobs::{self, Place};
+use crate::backend::Op;
 use crate::scsi::{MediumOp, Outcome};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
@@ -43,7 +45,7 @@ impl Engine {
             // The initiator announced less data than the CDB needs.
             (_, data) if got < needed => Box::pin(async move {
                 drop(data);
-                short_of_data().into()
+                WRONG_DATA_LENGTH.into()
             }),
             (MediumOp::Verify { lba, blocks }, _) => {
                 Box::pin(jobs::verify(inner, place, at(lba), at(u64::from(blocks))))
@@ -61,7 +63,7 @@ impl Engine {
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
             (MediumOp::LbaStatus { lba, alloc_bytes }, _) => Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
-            _ => Box::pin(async { short_of_data().into() }),
+            _ => Box::pin(async { WRONG_DATA_LENGTH.into() }),
         };
         if let Some(exec) = self.exec(seat, task.slot()) {
             if exec.kind == Kind::Idle {
@@ -147,9 +149,21 @@ impl Engine {
             match request {
                 Request::Pause => self.runnable.push_back(number),
                 Request::Op(op, cell) => {
-                    job.in_flight += 1;
                     let unit = job.unit;
-                    let owner = Owner::Job { job: number, cell };
+                    let fence = &self.world.units[unit].fence;
+                    let ticket = match changed_range(&op).filter(|_| job.locks.is_empty()) {
+                        Some((offset, len)) => match fence.enter(self.core, offset, len) {
+                            Some(ticket) => Some(ticket),
+                            None => {
+                                job.ask_again(Request::Op(op, cell));
+                                self.stalled.push(number);
+                                return;
+                            }
+                        },
+                        None => None,
+                    };
+                    job.in_flight += 1;
+                    let owner = Owner::Job { job: number, cell, ticket };
                     if let Some((owner, result)) = self.start(unit, op, owner) {
                         self.finished(owner, result);
                     }
@@ -161,7 +175,46 @@ impl Engine {
                     }
                     None => self.waiting_jobs.push_back((number, len, cell)),
                 },
+                Request::Lock(offset, len, cell) => {
+                    self.locking.push(Locking { job: number, offset, len, cell, lock: None });
+                    self.advance_locks();
+                }
             }
+        }
+    }
+
+    /// Goes on with the jobs that wait for a range, or for a change that another command's range keeps out.
+    pub fn advance_locks(&mut self) {
+        let mut i = 0;
+        while i < self.locking.len() {
+            let waiting = &mut self.locking[i];
+            let (number, job) = (waiting.job, self.jobs.get_mut(waiting.job).and_then(Option::as_mut));
+            let Some(job) = job.filter(|j| !j.cancelled) else {
+                let gone = self.locking.swap_remove(i);
+                if let Some((lock, unit)) = gone.lock {
+                    self.world.units[unit].fence.unlock(lock);
+                }
+                continue;
+            };
+            let fence = &self.world.units[job.unit].fence;
+            if waiting.lock.is_none() {
+                waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
+            }
+            if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
+                i += 1;
+                continue;
+            }
+            let done = self.locking.swap_remove(i);
+            job.locks.extend(done.lock.map(|(lock, _)| lock));
+            done.cell.set(Some(()));
+            self.runnable.push_back(number);
+        }
+    }
+
+    /// Lets the jobs try again whose change a range kept out.
+    pub fn retry_stalled(&mut self) {
+        for number in std::mem::take(&mut self.stalled) {
+            self.serve_job(number);
         }
     }
 
@@ -203,7 +256,18 @@ impl Engine {
 
     fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
         self.take_returned(number);
-        let Some(job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
+        let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
+        for lock in job.locks.drain(..) {
+            self.world.units[job.unit].fence.unlock(lock);
+        }
+        // The number will be used again: nothing may be left that was meant for this job.
+        self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
+        self.stalled.retain(|stalled| *stalled != number);
+        for gone in self.locking.extract_if(.., |l| l.job == number) {
+            if let Some((lock, unit)) = gone.lock {
+                self.world.units[unit].fence.unlock(lock);
+            }
+        }
         if job.seat == NOBODY {
             return;
         }
@@ -252,10 +316,34 @@ impl Engine {
     }
 }
 
-/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is less than
-/// what the CDB cannot do without.
-fn short_of_data() -> Outcome {
-    let sense =
-        crate::scsi::Sense { key: 0x05, asc_ascq: 0x0e03, information: None, specific: None, descriptor_format: false };
-    Outcome { status: 0x02, sense: Some(sense) }
+/// A job that waits for a range.
+pub struct Locking {
+    job: usize,
+    offset: u64,
+    len: u64,
+    cell: Cell1<()>,
+    /// Held, but changes that began before are still under way; with the unit it is of.
+    lock: Option<(Lock, usize)>,
 }
+
+/// What an operation changes.
+fn changed_range(op: &Op) -> Option<(u64, u64)> {
+    match *op {
+        Op::Write { offset, buffer, .. } => Some((offset, buffer.len as u64)),
+        Op::Discard { offset, len } | Op::Zero { offset, len } => Some((offset, len)),
+        Op::Read { .. } | Op::Flush => None,
+    }
+}
+
+/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not what the
+/// CDB cannot do without.
+pub const WRONG_DATA_LENGTH: Outcome = Outcome {
+    status: 0x02,
+    sense: Some(crate::scsi::Sense {
+        key: 0x05,
+        asc_ascq: 0x0e03,
+        information: None,
+        specific: None,
+        descriptor_format: false,
+    }),
+};

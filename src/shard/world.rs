@@ -2,6 +2,7 @@
 //! behind its own lock off the data path.
 
 use super::ServeError;
+use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
 use crate::backend::Medium;
@@ -19,6 +20,8 @@ pub struct Unit {
     pub logical: Arc<LogicalUnit>,
     /// Logical block length, bytes.
     pub block_bytes: u32,
+    /// Ranges that a command has for itself.
+    pub fence: Fence,
 }
 
 /// A target as the data path needs it.
@@ -96,7 +99,7 @@ impl World {
             for lun in &luns {
                 let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
                 let logical = Arc::new(LogicalUnit::new(lu_params(spec, lun, &medium)));
-                units.push(Unit { medium, logical, block_bytes: lun.block_bytes });
+                units.push(Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) });
             }
             targets.push(Target {
                 name: spec.name.clone(),

@@ -1,0 +1,235 @@
+//! Ranges of a unit that one command needs for itself, on every core: COMPARE AND WRITE, ORWRITE, atomic writes.
+//!
+//! Every other change of the medium enters the fence before it begins and leaves it when it is done. That costs a few
+//! instructions on a cache line of its core's own: it counts itself under the current epoch, then looks whether any range
+//! is held. Who wants a range makes it known, moves the epoch on, and waits until every change that was counted under the
+//! old epoch is done; those that come later see the range and wait.
+//!
+//! The two sides must each see what the other wrote before. The rare side pays for both: membarrier(2) makes every
+//! running core see the range before it counts the changes in flight.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence, fence};
+
+/// The count that a change is under; given back when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Ticket(u8);
+
+/// A range held, or about to be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lock {
+    number: u64,
+    /// The epoch whose changes must be over.
+    old: u8,
+}
+
+/// Changes in flight of one core, by epoch: on a cache line of its own.
+#[repr(align(64))]
+#[derive(Default)]
+struct Busy([AtomicU32; 2]);
+
+#[derive(Default)]
+struct Held {
+    ranges: Vec<(u64, u64, u64)>,
+    last: u64,
+    /// The one lock that waits for changes of the old epoch.
+    draining: Option<u64>,
+}
+
+/// The fence of one unit.
+pub struct Fence {
+    count: AtomicUsize,
+    epoch: AtomicUsize,
+    held: Mutex<Held>,
+    busy: Box<[Busy]>,
+    /// membarrier(2) works; else both sides pay for a full fence.
+    asymmetric: bool,
+}
+
+impl Fence {
+    /// For `cores` cores.
+    pub fn new(cores: usize) -> Fence {
+        Fence {
+            count: AtomicUsize::new(0),
+            epoch: AtomicUsize::new(0),
+            held: Mutex::default(),
+            busy: (0..cores).map(|_| Busy::default()).collect(),
+            asymmetric: register_barrier(),
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A change of `[offset, offset + len)` is about to begin on `core`. `None`: the range is held, try again later.
+    #[inline]
+    pub fn enter(&self, core: usize, offset: u64, len: u64) -> Option<Ticket> {
+        let epoch = self.epoch.load(Ordering::Relaxed) & 1;
+        let busy = &self.busy[core].0[epoch];
+        // Only this core writes here: no read-modify-write is needed.
+        busy.store(busy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if self.asymmetric {
+            compiler_fence(Ordering::SeqCst)
+        } else {
+            fence(Ordering::SeqCst)
+        }
+        if self.count.load(Ordering::Acquire) != 0 && self.is_held(offset, len) {
+            self.leave(core, Ticket(epoch as u8));
+            return None;
+        }
+        Some(Ticket(epoch as u8))
+    }
+
+    #[cold]
+    fn is_held(&self, offset: u64, len: u64) -> bool {
+        self.held().ranges.iter().any(|&(_, start, end)| start < offset.saturating_add(len) && offset < end)
+    }
+
+    /// The change is done.
+    #[inline]
+    pub fn leave(&self, core: usize, ticket: Ticket) {
+        let busy = &self.busy[core].0[usize::from(ticket.0)];
+        // Release: who sees the count go down sees the change.
+        busy.store(busy.load(Ordering::Relaxed) - 1, Ordering::Release);
+    }
+
+    /// Asks for a range. `None`: it overlaps one that is held, or another lock is waiting: try again later. Otherwise the
+    /// range is kept from all others from now on, and is its holder's once [`Fence::is_drained`] says so.
+    pub fn lock(&self, offset: u64, len: u64) -> Option<Lock> {
+        let mut held = self.held();
+        let end = offset.saturating_add(len);
+        if held.draining.is_some() || held.ranges.iter().any(|&(_, s, e)| s < end && offset < e) {
+            return None;
+        }
+        held.last += 1;
+        let number = held.last;
+        held.ranges.push((number, offset, end));
+        held.draining = Some(number);
+        self.count.store(held.ranges.len(), Ordering::SeqCst);
+        let old = self.epoch.fetch_add(1, Ordering::SeqCst) & 1;
+        drop(held);
+        self.barrier();
+        Some(Lock { number, old: old as u8 })
+    }
+
+    /// Whether all changes that began before the lock are done.
+    pub fn is_drained(&self, lock: &Lock) -> bool {
+        let drained = self.busy.iter().all(|b| b.0[usize::from(lock.old)].load(Ordering::Acquire) == 0);
+        if drained {
+            let mut held = self.held();
+            if held.draining == Some(lock.number) {
+                held.draining = None;
+            }
+        }
+        drained
+    }
+
+    /// Gives the range back, drained or not.
+    pub fn unlock(&self, lock: Lock) {
+        let mut held = self.held();
+        held.ranges.retain(|&(number, ..)| number != lock.number);
+        if held.draining == Some(lock.number) {
+            held.draining = None;
+        }
+        self.count.store(held.ranges.len(), Ordering::SeqCst);
+    }
+
+    fn barrier(&self) {
+        fence(Ordering::SeqCst);
+        if self.asymmetric {
+            membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+        }
+    }
+}
+
+fn register_barrier() -> bool {
+    membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0
+}
+
+#[allow(unsafe_code)]
+fn membarrier(command: libc::c_int) -> libc::c_long {
+    // SAFETY: the call takes no pointers; an unknown command is an error.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    #[test]
+    fn a_held_range_keeps_changes_out_and_others_go_on() {
+        let fence = Fence::new(1);
+        let lock = fence.lock(4096, 4096).unwrap();
+        assert!(fence.is_drained(&lock));
+        assert_eq!(fence.enter(0, 8191, 1), None);
+        let beside = fence.enter(0, 8192, 4096).unwrap();
+        assert!(fence.lock(0, 8192).is_none());
+        fence.leave(0, beside);
+        fence.unlock(lock);
+        let ticket = fence.enter(0, 4096, 1).unwrap();
+        fence.leave(0, ticket);
+    }
+
+    #[test]
+    fn a_lock_waits_for_what_has_begun() {
+        let fence = Fence::new(2);
+        let ticket = fence.enter(1, 0, 512).unwrap();
+        let lock = fence.lock(0, 512).unwrap();
+        assert!(!fence.is_drained(&lock));
+        // One waits at a time.
+        assert!(fence.lock(1 << 20, 512).is_none());
+        fence.leave(1, ticket);
+        assert!(fence.is_drained(&lock));
+        let second = fence.lock(1 << 20, 512).unwrap();
+        assert!(fence.is_drained(&second));
+        fence.unlock(lock);
+        fence.unlock(second);
+    }
+
+    /// Threads add one to a counter, each under the lock or as a change; a plain, torn-prone read-modify-write shows when
+    /// two are inside at once.
+    #[test]
+    fn nobody_is_inside_with_the_holder() {
+        const CORES: usize = 3;
+        let fence = Arc::new(Fence::new(CORES));
+        let (inside, bad) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let changers: Vec<_> = (1..CORES)
+            .map(|core| {
+                let (fence, inside, stop) = (fence.clone(), inside.clone(), stop.clone());
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        if let Some(ticket) = fence.enter(core, 0, 8) {
+                            inside.fetch_add(1, Ordering::Relaxed);
+                            inside.fetch_sub(1, Ordering::Relaxed);
+                            fence.leave(core, ticket);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2_000 {
+            let lock = loop {
+                if let Some(lock) = fence.lock(0, 8) {
+                    break lock;
+                }
+            };
+            while !fence.is_drained(&lock) {
+                std::hint::spin_loop();
+            }
+            if inside.load(Ordering::SeqCst) != 0 {
+                bad.store(true, Ordering::Relaxed);
+            }
+            fence.unlock(lock);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for changer in changers {
+            changer.join().unwrap();
+        }
+        assert!(!bad.load(Ordering::Relaxed));
+    }
+}

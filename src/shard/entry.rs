@@ -318,17 +318,19 @@ impl Engine {
     pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
         shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+        // Also of a connection that was being closed politely: what is still queued will not leave any more.
+        link.shut_ms.get_or_insert(self.now_ms);
         if link.closing {
             return;
         }
         link.closing = true;
-        link.shut_ms = Some(self.now_ms);
         let peer = link.peer;
         match std::mem::replace(&mut link.phase, Phase::Leaving) {
             Phase::Full { seat, ix } => {
                 log_end(peer, reason);
                 if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                     holder.session.connection_lost(ix, reason);
+                    holder.text.forget(ix);
                 }
                 if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                     *route = usize::MAX;

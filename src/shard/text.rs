@@ -22,6 +22,11 @@ impl SeatText {
     pub fn new(world: Arc<World>, portal: SocketAddr, peer: SocketAddr) -> SeatText {
         SeatText { conversations: Conversations::default(), world, portal, peer }
     }
+
+    /// A connection has ended: its negotiation is over.
+    pub fn forget(&mut self, conn: ConnIx) {
+        self.conversations.forget(conn);
+    }
 }
 
 impl TextHandler for SeatText {

@@ -54,7 +54,7 @@ pub const SLICE_BYTES: usize = 262_144;
 /// Bytes of I/O buffers of one core.
 pub const ARENA_BYTES: usize = 64 << 20;
 /// MAXIMUM TRANSFER LENGTH of one command, bytes (VPD B0): READ, WRITE, VERIFY with data.
-pub const MAX_TRANSFER_BYTES: u64 = 16 << 20;
+pub const MAX_TRANSFER_BYTES: u64 = 32 << 20;
 /// Portals of the process.
 pub const PORTALS: usize = 64;
 /// Targets of the process.
@@ -81,7 +81,7 @@ pub const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 pub const UNMAP_DESCRIPTORS: usize = 256;
 /// MAXIMUM WRITE SAME LENGTH, bytes.
 pub const MAX_WRITE_SAME_BYTES: u64 = 1 << 30;
-/// MAXIMUM COMPARE AND WRITE LENGTH, blocks.
+/// MAXIMUM COMPARE AND WRITE LENGTH, blocks; less when both halves would not fit one slice.
 pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
 /// Initiator ports registered for persistent reservations with one logical unit.
 pub const REGISTRATIONS: usize = 256;
@@ -99,4 +99,5 @@ const _: () = assert!(MAX_BURST_BYTES < 1 << 24);
 const _: () = assert!(TASKS_PER_SESSION < 0xffff);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
+const _: () = assert!(2 * 4096 <= SLICE_BYTES);
 const _: () = assert!(OPTIMAL_TRANSFER_BYTES as u64 <= MAX_TRANSFER_BYTES);

@@ -54,7 +54,8 @@ pub enum MediumOp {
     Flush { immed: bool },
     /// PRE-FETCH: read ahead if that is of use; nothing to send.
     Prefetch { lba: u64, blocks: u32 },
-    /// COMPARE AND WRITE: 2 x `blocks` come from the initiator; the first half is compared, the second written.
+    /// COMPARE AND WRITE: 2 x `blocks` come from the initiator; the first half is compared, the second written. `blocks`
+    /// may be zero: then there is nothing to do, unless the initiator sends data all the same.
     CompareAndWrite { lba: u64, blocks: u32, fua: bool },
     /// ORWRITE(16): blocks from the initiator are OR-ed into the medium.
     OrWrite { lba: u64, blocks: u32, fua: bool },

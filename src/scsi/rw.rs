@@ -218,12 +218,21 @@ pub(super) fn or_write(call: &mut Call) -> Planned {
     unless_empty(blocks, MediumOp::OrWrite { lba, blocks, fua: call.cdb[1] & FUA != 0 || durable(call) })
 }
 
+/// MAXIMUM COMPARE AND WRITE LENGTH: both halves are collected in one slice before anything is compared.
+pub(super) fn max_compare_and_write_blocks(block_bytes: u32) -> u8 {
+    let room = limits::SLICE_BYTES / 2 / block_bytes.max(1) as usize;
+    u8::try_from(room).unwrap_or(u8::MAX).min(limits::COMPARE_AND_WRITE_BLOCKS)
+}
+
 /// COMPARE AND WRITE, SBC-3 clause 5.2.
+///
+/// No blocks go to the medium too: an initiator that sends data with them has meant more than the field can say.
 pub(super) fn compare_and_write(call: &mut Call) -> Planned {
     let (lba, blocks) = (be64(call.cdb, 2), u32::from(call.cdb[13]));
     check_range(call.unit, lba, u64::from(blocks))?;
-    if blocks > u32::from(limits::COMPARE_AND_WRITE_BLOCKS) {
+    if blocks > u32::from(max_compare_and_write_blocks(call.unit.block_bytes())) {
         return Err(Outcome::invalid_cdb_field(13, 7));
     }
-    unless_empty(blocks, MediumOp::CompareAndWrite { lba, blocks, fua: call.cdb[1] & FUA != 0 || durable(call) })
+    let fua = call.cdb[1] & FUA != 0 || durable(call);
+    Ok(Plan::Medium(MediumOp::CompareAndWrite { lba, blocks, fua }))
 }

@@ -281,13 +281,14 @@ impl LogicalUnit {
         self.post(&mut self.state(), attention, Recipients::Except(except));
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) ends, and all other
-    /// nexuses are told 29/03; persistent reservations stay. Tasks are not known here: whoever carries out the function aborts them.
-    pub fn reset(&self, by: NexusId) {
+    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) ends, and every nexus,
+    /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
+    /// carries out the function aborts them.
+    pub fn reset(&self) {
         let mut state = self.state();
         state.modes = mode::Current::default();
         state.reservations.reserved_by = None;
-        self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(Some(by)));
+        self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
     }
 
     /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it ends with it.
@@ -339,6 +340,12 @@ impl LogicalUnit {
             MediumFault::Internal(_) => Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE),
         };
         self.formatted(Outcome { status: status::CHECK_CONDITION, sense: Some(sense) })
+    }
+
+    /// INVALID FIELD IN CDB for a command whose CDB and announced Data-Out do not belong together
+    /// ([`super::MediumOp::needs_exact_data_out`]).
+    pub fn wrong_data_length(&self) -> Outcome {
+        self.formatted(Outcome::illegal(asc::INVALID_FIELD_IN_CDB))
     }
 
     /// MISCOMPARE in the sense format of this logical unit; `offset` of the first byte that differs, in bytes.

@@ -2,6 +2,7 @@
 
 use super::inquiry;
 use super::plan::{Outcome, Reply};
+use super::rw::max_compare_and_write_blocks;
 use super::unit::LuParams;
 use super::write_same::max_write_same_blocks;
 use crate::limits;
@@ -110,7 +111,7 @@ fn block_limits(reply: &mut Reply, params: &LuParams) {
     let max_blocks = u32::try_from(limits::MAX_TRANSFER_BYTES / u64::from(block_bytes)).unwrap_or(u32::MAX);
     let optimal_blocks =
         (limits::OPTIMAL_TRANSFER_BYTES / block_bytes).next_multiple_of(physical_blocks).min(max_blocks);
-    reply.put(&[WSNZ, limits::COMPARE_AND_WRITE_BLOCKS]);
+    reply.put(&[WSNZ, max_compare_and_write_blocks(block_bytes)]);
     reply.put(&u16::try_from(physical_blocks).unwrap_or(u16::MAX).to_be_bytes());
     reply.put(&max_blocks.to_be_bytes());
     reply.put(&optimal_blocks.to_be_bytes());

@@ -247,6 +247,11 @@ impl Engine {
     fn medium(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
         let block_bytes = u64::from(self.world.units[unit].block_bytes);
         let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
+        if op.needs_exact_data_out() && self.announced(seat, task) != op.data_out_bytes(block_bytes as u32) {
+            self.clear(seat, task.slot());
+            let outcome = self.world.units[unit].logical.wrong_data_length();
+            return self.complete(seat, task, outcome, 0, Direction::None);
+        }
         match op {
             MediumOp::Read { lba, blocks, .. } => self.read(seat, task, unit, at(lba, blocks)),
             MediumOp::Write { lba, blocks, fua } => {
@@ -270,24 +275,30 @@ impl Engine {
                 let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
                 self.gather(seat, task, unit, place, Then::Medium(op), inline);
             }
-            MediumOp::CompareAndWrite { lba, blocks, .. } => {
-                let (base, len) = at(lba, blocks);
-                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
-            }
             MediumOp::Flush { immed: true } => {
                 // The flush goes on by itself; its failure is the next one's to report.
                 self.spawn_detached(unit);
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
             }
-            MediumOp::Prefetch { .. } => {
+            MediumOp::Prefetch { .. } | MediumOp::CompareAndWrite { blocks: 0, .. } => {
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
+            }
+            MediumOp::CompareAndWrite { lba, blocks, .. } => {
+                let (base, len) = at(lba, blocks);
+                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
             }
             MediumOp::Verify { .. } | MediumOp::Unmap { .. } | MediumOp::Flush { .. } | MediumOp::LbaStatus { .. } => {
                 self.spawn(seat, task, unit, op, None);
             }
         }
+    }
+
+    /// Bytes of Data-Out that the initiator says it has for a command.
+    fn announced(&self, seat: usize, task: TaskId) -> u64 {
+        let seat = self.seats.get(seat).and_then(Option::as_deref);
+        seat.map_or(0, |seat| u64::from(seat.session.command(task).write_edtl_bytes()))
     }
 
     fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {

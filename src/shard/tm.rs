@@ -106,7 +106,7 @@ impl Engine {
             request.function,
             TmFunction::LOGICAL_UNIT_RESET | TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET
         ) {
-            self.reset_units(seat, target, unit.flatten());
+            self.reset_units(target, unit.flatten());
         }
         if request.function == TmFunction::CLEAR_TASK_SET {
             self.tell_cleared(seat, target, unit.flatten());
@@ -143,14 +143,12 @@ impl Engine {
         }
     }
 
-    fn reset_units(&mut self, seat: usize, target: usize, position: Option<usize>) {
+    fn reset_units(&mut self, target: usize, position: Option<usize>) {
         let world = self.world.clone();
-        let (Some(target), Some(Some(holder))) = (world.targets.get(target), self.seats.get(seat)) else { return };
+        let Some(target) = world.targets.get(target) else { return };
         for (i, &unit) in target.units.iter().enumerate() {
-            if position.is_none_or(|p| p == i)
-                && let Some(nexus) = holder.nexus.get(i)
-            {
-                world.units[unit].logical.reset(nexus.id());
+            if position.is_none_or(|p| p == i) {
+                world.units[unit].logical.reset();
             }
         }
     }

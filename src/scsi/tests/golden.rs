@@ -82,7 +82,7 @@ fn block_limits() {
     assert_eq!(data.len(), 64);
     assert_eq!(data[4..6], [1, 255]);
     assert_eq!(data[6..8], [0, 8]);
-    assert_eq!(u32_at(8), 32768, "16 MiB");
+    assert_eq!(u32_at(8), 65536, "32 MiB");
     assert_eq!(u32_at(12), 2048, "1 MiB");
     assert_eq!(u32_at(20), 1 << 20);
     assert_eq!(u32_at(24), 256);
@@ -198,6 +198,7 @@ fn mode_select() {
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 12], &with_descriptor), Plan::Done(Outcome::GOOD));
     let other_blocks = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 16, 0];
     assert_eq!(sense_of(host.send_list(&[0x15, 0x10, 0, 0, 12], &other_blocks)), (5, 0x2600));
-    unit.reset(NexusId(1));
+    unit.reset();
+    assert_eq!(host.failure(&[0x00]), (6, 0x2903));
     assert_eq!(host.data(&[0x1a, 8, 0x0a, 0, 255])[6], 2, "a reset returns to the default");
 }

@@ -25,11 +25,11 @@ fn request_sense_reports_and_clears() {
 }
 
 #[test]
-fn attentions_reach_all_but_the_cause() {
+fn attentions_reach_everybody_concerned() {
     let unit = LogicalUnit::new(params());
     let (mut one, mut two) = (Host::new(&unit, 1), Host::new(&unit, 2));
-    unit.reset(NexusId(1));
-    assert_eq!(one.send(&[0x00]), Plan::Done(Outcome::GOOD));
+    unit.reset();
+    assert_eq!(one.failure(&[0x00]), (6, 0x2903));
     assert_eq!(two.failure(&[0x00]), (6, 0x2903));
     unit.raise(Attention::ReportedLunsDataHasChanged, None);
     one.data(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16]);

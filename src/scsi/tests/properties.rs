@@ -61,6 +61,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
         }
         Plan::Medium(op) => {
             match op {
+                MediumOp::CompareAndWrite { blocks: 0, .. } => {}
                 MediumOp::Read { lba, blocks, .. }
                 | MediumOp::Write { lba, blocks, .. }
                 | MediumOp::WriteVerify { lba, blocks, .. }

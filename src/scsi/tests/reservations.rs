@@ -286,7 +286,8 @@ fn reserve_6() {
     assert_eq!(two.send(&[0x56]), GOOD);
     unit.nexus_lost(NexusId(2));
     assert_eq!(one.send(&[0x16]), GOOD, "it does not outlive the nexus");
-    unit.reset(NexusId(2));
+    unit.reset();
+    assert_eq!(two.failure(&[0x00]), (6, 0x2903));
     assert_eq!(two.send(&[0x16]), GOOD, "nor a reset");
     assert_eq!(two.send(&[0x17]), GOOD);
     register(&mut two, 1);

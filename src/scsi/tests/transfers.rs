@@ -33,8 +33,8 @@ fn reads_and_writes() {
     assert_eq!(host.send(&[0xa8, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]), read(1, 2, false));
     assert_eq!(host.send(&[0xaa, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]), write(1, 2, true));
     assert_eq!(host.send(&cdb_16(0x88, 0, 1, 2)), read(1, 2, false));
-    assert_eq!(host.send(&cdb_16(0x8a, 0, 1, 32768)), write(1, 32768, false));
-    assert_eq!(host.failure(&cdb_16(0x8a, 0, 1, 32769)), (5, 0x2400), "MAXIMUM TRANSFER LENGTH");
+    assert_eq!(host.send(&cdb_16(0x8a, 0, 1, 65536)), write(1, 65536, false));
+    assert_eq!(host.failure(&cdb_16(0x8a, 0, 1, 65537)), (5, 0x2400), "MAXIMUM TRANSFER LENGTH");
     for protect in 1..8 {
         assert_eq!(host.failure(&cdb_10(0x28, protect << 5, 0, 1)), (5, 0x2400), "RDPROTECT {protect}");
         assert_eq!(host.failure(&cdb_10(0x2a, protect << 5, 0, 1)), (5, 0x2400), "WRPROTECT {protect}");
@@ -157,6 +157,19 @@ fn a_read_only_unit_refuses_every_write() {
 }
 
 #[test]
+fn compare_and_write_fits_a_slice() {
+    let unit = LogicalUnit::new(LuParams { block_bytes: 4096, ..params() });
+    let mut host = Host::new(&unit, 1);
+    let most = host.data(&[0x12, 1, 0xb0, 0, 255])[5];
+    assert_eq!(most, 32);
+    let mut caw = cdb_16(0x89, 0, 1, 0);
+    caw[13] = most;
+    assert!(matches!(host.send(&caw), Plan::Medium(MediumOp::CompareAndWrite { blocks: 32, .. })));
+    caw[13] = most + 1;
+    assert_eq!(host.failure(&caw), (5, 0x2400));
+}
+
+#[test]
 fn the_rest() {
     let unit = unit();
     let mut host = Host::new(&unit, 1);
@@ -177,5 +190,9 @@ fn the_rest() {
     let op = MediumOp::CompareAndWrite { lba: 1, blocks: 255, fua: true };
     assert_eq!((op.data_in_bytes(512), op.data_out_bytes(512)), (0, 2 * 255 * 512));
     assert_eq!(host.send(&caw), Plan::Medium(op));
+    caw[13] = 0;
+    let nothing = MediumOp::CompareAndWrite { lba: 1, blocks: 0, fua: true };
+    assert!(nothing.needs_exact_data_out() && nothing.data_out_bytes(512) == 0);
+    assert_eq!(host.send(&caw), Plan::Medium(nothing), "so that data sent with it is noticed");
     assert_eq!(host.send(&cdb_16(0x8b, 0, 1, 2)), Plan::Medium(MediumOp::OrWrite { lba: 1, blocks: 2, fua: false }));
 }

@@ -146,7 +146,10 @@ mod tests {
 
     //= RFC 7143 section 6.3.5
     //# Session reinstatement is the process of an initiator logging in with
-    //# an ISID that is possibly active from that initiator's perspective.
+    //# an ISID that is possibly active from the target's perspective for
+    //# that initiator, thus implicitly logging out the session that
+    //# corresponds to the ISID and reinstating a new iSCSI session in its
+    //# place (with the same ISID).
     #[test]
     fn reinstatement_goes_to_the_core_of_the_old_session() {
         let registry = Registry::new(2);

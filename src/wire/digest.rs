@@ -100,10 +100,13 @@ mod tests {
         let incrementing: [u8; 32] = std::array::from_fn(|i| i as u8);
         let decrementing: [u8; 32] = std::array::from_fn(|i| 31 - i as u8);
         assert_eq!(to_wire(crc(&[0; 32])), [0xaa, 0x36, 0x91, 0x8a]);
+        //= RFC 7143 appendix A.4
         //# 32 bytes of ones:
         assert_eq!(to_wire(crc(&[0xff; 32])), [0x43, 0xab, 0xa8, 0x62]);
+        //= RFC 7143 appendix A.4
         //# 32 bytes of incrementing 00..1f:
         assert_eq!(to_wire(crc(&incrementing)), [0x4e, 0x79, 0xdd, 0x46]);
+        //= RFC 7143 appendix A.4
         //# 32 bytes of decrementing 1f..00:
         assert_eq!(to_wire(crc(&decrementing)), [0x5c, 0xdb, 0x3f, 0x11]);
     }

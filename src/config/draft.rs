@@ -4,7 +4,7 @@
 use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, Fault, Faults, Origin, size};
 use crate::limits;
-use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{IscsiName, Limits, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -136,13 +136,14 @@ impl Draft {
         let target = |draft: TargetDraft| {
             let mut luns: Vec<LunSpec> = draft.luns.into_iter().map(|lun| lun.spec).collect();
             luns.sort_by_key(|lun| lun.number);
-            draft.name.map(|name| TargetSpec { name, alias: draft.alias, luns })
+            draft.name.map(|name| TargetSpec::new(name, draft.alias, luns))
         };
         let snapshot = Snapshot {
             portals: self.portals,
             targets: self.targets.into_iter().filter_map(target).collect(),
             cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
             spin_us: self.spin_us,
+            ..Snapshot::default()
         };
         Config { snapshot, log: self.log }
     }
@@ -196,7 +197,17 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     if let Some(bytes) = size_bytes {
         faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
     }
-    let spec = LunSpec { number, kind, size_bytes, block_bytes, physical_block_bytes, readonly, thin, serial };
+    let spec = LunSpec {
+        number,
+        kind,
+        size_bytes,
+        block_bytes,
+        physical_block_bytes,
+        readonly,
+        thin,
+        serial,
+        limits: Limits::default(),
+    };
     Some(LunDraft { spec, path_at, size_at })
 }
 

@@ -1,11 +1,14 @@
 //! The configuration as validated: which portals listen, which targets exist, what their logical units are made of.
 
+use super::access::{Admission, Group, Limits};
+use super::chap::Credentials;
 use super::names::IscsiName;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Everything that is served, as one immutable value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Where to listen. All portals are one portal group, tag 1, unless they say otherwise.
     pub portals: Vec<Portal>,
@@ -15,6 +18,10 @@ pub struct Snapshot {
     pub cores: Vec<usize>,
     /// Microseconds that an active core polls before it sleeps; `None`: the default.
     pub spin_us: Option<u32>,
+    /// What initiators must prove before discovery tells them anything; `None`: nothing.
+    pub discovery: Option<Arc<Credentials>>,
+    /// How many connections are taken; `None`: the defaults of `limits`.
+    pub admission: Option<Admission>,
 }
 
 /// An address that initiators connect to.
@@ -37,6 +44,21 @@ pub struct TargetSpec {
     pub alias: Option<String>,
     /// Its logical units, by LUN.
     pub luns: Vec<LunSpec>,
+    /// Tags of the portal groups that it is found at; empty: all.
+    pub portal_groups: Vec<u16>,
+    /// Its initiator groups; the first that an initiator is in decides.
+    pub groups: Vec<Group>,
+    /// What those must prove who are in no group; `None`: nothing.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Those who are in no group have no access.
+    pub groups_only: bool,
+}
+
+impl TargetSpec {
+    /// A target with logical units for everybody everywhere.
+    pub fn new(name: IscsiName, alias: Option<String>, luns: Vec<LunSpec>) -> Self {
+        Self { name, alias, luns, portal_groups: Vec::new(), groups: Vec::new(), credentials: None, groups_only: false }
+    }
 }
 
 /// One logical unit and the LUN it is found at.
@@ -58,6 +80,8 @@ pub struct LunSpec {
     pub thin: bool,
     /// Unit serial number (VPD 80); derived from target and LUN when absent.
     pub serial: Option<String>,
+    /// What all initiators together may use of it.
+    pub limits: Limits,
 }
 
 /// What stores the blocks of a logical unit.

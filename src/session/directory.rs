@@ -10,8 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::login::chap::Credentials;
-use crate::model::{IscsiName, Portal, Snapshot};
+use crate::model::{Credentials, IscsiName, Portal, Snapshot};
 
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,9 @@ fn directory(portals: &[(&str, Option<&str>, u16)]) -> SnapshotDirectory {
             group_tag: *group_tag,
         })
         .collect();
-    let target = |text: &str| TargetSpec { name: name(text), alias: None, luns: vec![] };
+    let target = |text: &str| TargetSpec::new(name(text), None, vec![]);
     let targets = vec![target("iqn.2024-01.example:a"), target("iqn.2024-01.example:b")];
-    SnapshotDirectory::new(Arc::new(Snapshot { portals, targets, cores: vec![], spin_us: None }))
+    SnapshotDirectory::new(Arc::new(Snapshot { portals, targets, ..Snapshot::default() }))
 }
 
 fn addresses(directory: &SnapshotDirectory, local: &str) -> Vec<String> {

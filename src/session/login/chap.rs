@@ -1,4 +1,4 @@
-//! CHAP: the exchange, and what is configured for it (RFC 7143 sections 9.2.1 and 12.1.3, RFC 1994).
+//! CHAP: the exchange (RFC 7143 sections 9.2.1 and 12.1.3, RFC 1994).
 //!
 //! [`Exchange`] is the target's side: [`Exchange::algorithm`] answers CHAP_A with a challenge, [`Exchange::response`] checks
 //! CHAP_R and, if the initiator asks for it, proves who we are. [`Credentials`] are the accounts of one login.
@@ -13,6 +13,7 @@ use md5::Digest;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::model::{ChapAlgorithm, Credentials, Secret};
 use crate::wire::LoginStatus;
 use crate::wire::text::{LoginValue, TextWriter};
 
@@ -23,41 +24,6 @@ mod tests;
 const MAX_BINARY_BYTES: usize = 1024;
 /// CHAP_N has at most this many bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// 96 bits: what a secret needs on a channel that is not encrypted (RFC 7143 section 9.2.1).
-const STRONG_BYTES: usize = 12;
-
-/// A secret shared with one party, as bytes. Wiped when dropped.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
-
-impl Secret {
-    /// From its bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// Fewer than 96 bits: too weak for a channel that is not encrypted (RFC 7143 section 9.2.1).
-    pub fn is_weak(&self) -> bool {
-        self.0.len() < STRONG_BYTES
-    }
-}
-
-/// In constant time.
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for Secret {}
-
-/// Never shown.
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
 /// A new secret: 96 random bits in 16 characters, which is the longest that Windows takes.
 pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
     //= RFC 7143 section 9.2.1
@@ -73,27 +39,6 @@ pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
     let mut bits = Zeroizing::new([0; 16]);
     random(bits.as_mut());
     Zeroizing::new(bits.iter().map(|bits| char::from(letter(bits))).collect())
-}
-
-/// A name and the secret that proves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// CHAP_N.
-    pub name: Arc<str>,
-    /// What CHAP_R is computed from.
-    pub secret: Secret,
-}
-
-/// The accounts that matter for one login.
-///
-/// Which names an initiator may use is decided here, by who fills it in for its InitiatorName: a good secret of another
-/// initiator is of no use (RFC 7143 section 9.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// As any of these the initiator may authenticate itself.
-    pub initiators: Vec<Account>,
-    /// As this we authenticate ourselves, if the initiator asks us to.
-    pub target: Option<Account>,
 }
 
 /// What went wrong in a CHAP exchange.
@@ -142,42 +87,15 @@ impl ChapFault {
     }
 }
 
-/// A hash algorithm, by the number that CHAP_A has for it (IANA, "PPP Authentication Algorithms").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// 5.
-    Md5,
-    /// 6.
-    Sha1,
-    /// 7.
-    Sha256,
-    /// 8.
-    Sha3,
+/// A hash algorithm at work.
+trait Hash {
+    /// Bytes of a response, and of our challenges.
+    fn len(self) -> usize;
+    /// CHAP_R: the hash of identifier, secret and challenge (RFC 1994 section 4.1).
+    fn response(self, id: u8, secret: &Secret, challenge: &[u8]) -> Zeroizing<Vec<u8>>;
 }
 
-impl Algorithm {
-    /// The algorithm that CHAP_A means by `number`.
-    fn from_number(number: u64) -> Option<Self> {
-        match number {
-            5 => Some(Self::Md5),
-            6 => Some(Self::Sha1),
-            7 => Some(Self::Sha256),
-            8 => Some(Self::Sha3),
-            _ => None,
-        }
-    }
-
-    /// Its number in CHAP_A.
-    fn number(self) -> u8 {
-        match self {
-            Self::Md5 => 5,
-            Self::Sha1 => 6,
-            Self::Sha256 => 7,
-            Self::Sha3 => 8,
-        }
-    }
-
-    /// Bytes of a response, and of our challenges.
+impl Hash for ChapAlgorithm {
     fn len(self) -> usize {
         match self {
             Self::Md5 => 16,
@@ -186,10 +104,9 @@ impl Algorithm {
         }
     }
 
-    /// CHAP_R: the hash of identifier, secret and challenge (RFC 1994 section 4.1).
     fn response(self, id: u8, secret: &Secret, challenge: &[u8]) -> Zeroizing<Vec<u8>> {
         fn hash<D: Digest>(id: u8, secret: &Secret, challenge: &[u8]) -> Vec<u8> {
-            let hash = D::new().chain_update([id]).chain_update(secret.0.as_slice()).chain_update(challenge);
+            let hash = D::new().chain_update([id]).chain_update(secret.bytes()).chain_update(challenge);
             hash.finalize().to_vec()
         }
         Zeroizing::new(match self {
@@ -226,7 +143,7 @@ impl ChapKeys<'_> {
 
 /// A challenge that waits for its response.
 pub struct Exchange {
-    algorithm: Algorithm,
+    algorithm: ChapAlgorithm,
     id: u8,
     challenge: Vec<u8>,
 }
@@ -239,17 +156,23 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Answers CHAP_A: appends the algorithm chosen, and a challenge.
+    /// Answers CHAP_A: appends the algorithm chosen, which is one of `allowed`, and a challenge.
     ///
     /// # Errors
     /// [`ChapFault::Malformed`], [`ChapFault::Algorithm`].
-    pub fn algorithm(list: &str, random: &mut dyn FnMut(&mut [u8]), answer: &mut Vec<u8>) -> Result<Self, ChapFault> {
+    pub fn algorithm(
+        list: &str,
+        allowed: &[ChapAlgorithm],
+        random: &mut dyn FnMut(&mut [u8]),
+        answer: &mut Vec<u8>,
+    ) -> Result<Self, ChapFault> {
         //= RFC 7143 section 12.1.3
         //# where A is one of A1,A2... that were proposed by the initiator.
         let mut chosen = None;
         for item in LoginValue(list).list() {
             let number = LoginValue(item).number().map_err(|_| ChapFault::Malformed("CHAP_A"))?;
-            chosen = chosen.or(Algorithm::from_number(number));
+            chosen =
+                chosen.or_else(|| allowed.iter().find(|algorithm| u64::from(algorithm.number()) == number).copied());
         }
         let algorithm = chosen.ok_or(ChapFault::Algorithm)?;
         let mut id = [0];
@@ -286,8 +209,7 @@ impl Exchange {
             (None, None) => None,
             (id, challenge) => Some((identifier(id)?, binary("CHAP_C", challenge)?)),
         };
-        let account = { credentials.initiators.iter() }.find(|account| *account.name == *name);
-        let account = account.ok_or(ChapFault::UnknownName)?;
+        let (account, credentials) = credentials.find(name).ok_or(ChapFault::UnknownName)?;
         //= RFC 7143 section 9.2.1
         //# If the CHAP response received by one end of an
         //# iSCSI connection is the same as the CHAP response that the receiving

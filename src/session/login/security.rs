@@ -88,10 +88,10 @@ impl Security {
         }
         let out_of_step = turn.chap.any().map_or(Ok(()), |key| Err(LoginFault::AuthenticationStep(key)));
         self.state = match (&self.policy, std::mem::take(&mut self.state)) {
-            (AuthPolicy::Chap(_), State::Algorithm) => match turn.chap {
+            (AuthPolicy::Chap(credentials), State::Algorithm) => match turn.chap {
                 ChapKeys { a: Some(list), i: None, c: None, n: None, r: None } => {
-                    let exchange = Exchange::algorithm(list, random, answer).map_err(LoginFault::Chap)?;
-                    State::Challenged(exchange)
+                    let exchange = Exchange::algorithm(list, &credentials.algorithms, random, answer);
+                    State::Challenged(exchange.map_err(LoginFault::Chap)?)
                 }
                 keys if keys.a.is_none() && turn.method.is_some() => {
                     out_of_step?;

@@ -54,9 +54,8 @@ impl Dialogue {
         let listen = "0.0.0.0:3260".parse().unwrap();
         let snapshot = Snapshot {
             portals: vec![Portal { listen, advertise: None, group_tag: 7 }],
-            targets: vec![TargetSpec { name, alias: Some("The disk".into()), luns: vec![] }],
-            cores: vec![],
-            spin_us: None,
+            targets: vec![TargetSpec::new(name, Some("The disk".into()), vec![])],
+            ..Snapshot::default()
         };
         Self {
             login: Login::new(0),

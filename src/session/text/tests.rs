@@ -25,13 +25,12 @@ type Said = Result<(Reply, Vec<u8>), RejectReason>;
 impl Session {
     fn new(kind: SessionKind, targets: usize) -> Self {
         let name = |i| IscsiName::new(&format!("iqn.2024-01.example:disk{i}")).unwrap();
-        let target = |i| TargetSpec { name: name(i), alias: None, luns: vec![] };
+        let target = |i| TargetSpec::new(name(i), None, vec![]);
         let portal = |listen: &str, group_tag| Portal { listen: listen.parse().unwrap(), advertise: None, group_tag };
         let snapshot = Snapshot {
             portals: vec![portal("0.0.0.0:3260", 1), portal("[2001:db8::1]:3260", 2)],
             targets: (0..targets).map(target).collect(),
-            cores: vec![],
-            spin_us: None,
+            ..Snapshot::default()
         };
         Self {
             directory: SnapshotDirectory::new(Arc::new(snapshot)),

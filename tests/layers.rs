@@ -28,7 +28,28 @@ const ROOTS: &[&str] = &["lib", "main", "cli"];
 const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring", &["ring", "backend", "shard"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
-const UNSAFE: &[&str] = &["backend/null.rs", "backend/ram.rs", "backend/sys.rs", "backend/testing.rs", "preflight.rs"];
+const UNSAFE: &[&str] = &[
+    "backend/mod.rs",
+    "backend/null.rs",
+    "backend/ram.rs",
+    "backend/stream.rs",
+    "backend/sys.rs",
+    "backend/testing.rs",
+    "preflight.rs",
+    "ring/memory.rs",
+    "ring/mod.rs",
+    "ring/receive.rs",
+    "shard/core.rs",
+    "shard/dispatch.rs",
+    "shard/entry.rs",
+    "shard/fence.rs",
+    "shard/job.rs",
+    "shard/mesh.rs",
+    "shard/mod.rs",
+    "shard/rw.rs",
+    "shard/signals.rs",
+    "shard/tx.rs",
+];
 
 /// A word, a number, or one character of punctuation; `::` is one token.
 fn tokens(source: &str) -> Vec<String> {
@@ -280,6 +301,6 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/ram.rs", "").contains("has no `unsafe`"));
-    assert_eq!(complaints("shard/core.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
+    assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/ram.rs", "fn f() { unsafe {} }"), "");
 }

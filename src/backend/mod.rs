@@ -23,6 +23,7 @@ mod null;
 mod open;
 pub mod queue;
 mod ram;
+mod stream;
 mod sys;
 mod sysfs;
 
@@ -236,6 +237,23 @@ impl Handle {
             // These push no entries: the completion is not ours.
             HandleKind::Ram(_) | HandleKind::Null => Some(Err(MediumFault::Internal(libc::EINVAL))),
         }
+    }
+
+    /// RAM only: writes `bytes` to `offset` at once. False: not done, the medium is another or the range not inside; use
+    /// [`Handle::start`], which says why.
+    #[inline]
+    pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
+        let HandleKind::Ram(memory) = &self.kind else { return false };
+        let end = offset.checked_add(bytes.len() as u64);
+        if self.readonly || end.is_none_or(|end| end > self.size_bytes) {
+            return false;
+        }
+        // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
+        #[allow(unsafe_code)]
+        unsafe {
+            memory.store(bytes.as_ptr(), offset, bytes.len());
+        }
+        true
     }
 
     /// RAM only: the first byte and the length in bytes, to copy or send from directly. Valid while the handle lives.

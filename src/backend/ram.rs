@@ -83,15 +83,33 @@ impl Memory {
                 unsafe { std::ptr::copy(from, buffer.ptr, buffer.len) };
             }
             Op::Write { offset, buffer, durable: _ } => {
-                let to = self.at(offset);
-                // SAFETY: as for a read, the other way round.
-                unsafe { std::ptr::copy(buffer.ptr, to, buffer.len) };
+                // SAFETY: as for a read, the other way round; an I/O buffer is never part of a medium.
+                unsafe { self.store(buffer.ptr, offset, buffer.len) };
             }
             Op::Flush => {}
             Op::Discard { offset, len } => self.discard(offset, len),
             Op::Zero { offset, len } => self.zero(offset, len),
         }
         Started::Done(Ok(()))
+    }
+
+    /// Copies `len` bytes to `offset`.
+    ///
+    /// # Safety
+    /// The range is inside the mapping; `from` is valid for `len` bytes and not part of it.
+    #[inline]
+    pub(super) unsafe fn store(&self, from: *const u8, offset: u64, len: usize) {
+        /// A medium that a cache may well hold is written through it.
+        const CACHEABLE_BYTES: u64 = 16 << 20;
+        let to = self.at(offset);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.size_bytes > CACHEABLE_BYTES {
+                super::stream::copy(from, to, len);
+            } else {
+                std::ptr::copy_nonoverlapping(from, to, len);
+            }
+        }
     }
 
     /// Pointer to a byte of the mapping. Wrapping, so that it is not unsafe by itself.

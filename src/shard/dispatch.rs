@@ -338,14 +338,14 @@ impl Engine {
         if let (Some(data), Action::Write) = (inline, action)
             && data.len() >= total as usize
             && total > 0
-            && let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory())
-            && base.checked_add(u64::from(total)).is_some_and(|end| end <= len)
             && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            copy(data, memory.wrapping_add(base as usize), total as usize);
+            let done = self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize]));
             self.world.units[unit].fence.leave(self.core, ticket);
-            self.clear(seat, task.slot());
-            return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
+            if done {
+                self.clear(seat, task.slot());
+                return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
+            }
         }
         let Some(exec) = self.exec(seat, task.slot()) else { return };
         exec.begin(Kind::Write(action), task, unit, (base, total, asked));

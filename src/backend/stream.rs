@@ -1,0 +1,60 @@
+//! Copying into memory that is far larger than the caches, past them: the lines written are not read first, push nothing
+//! else out, and later instructions do not queue behind their misses.
+
+#![allow(unsafe_code)] // Pointers into a medium, to which no reference may be made; each block says why it holds.
+
+/// Copies `len` bytes to `to`, which nobody will read soon. Complete, and visible to other cores in order, on return.
+///
+/// # Safety
+/// Both ranges are valid for `len` bytes and do not overlap.
+#[inline]
+pub(super) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if (to as usize).is_multiple_of(32) && len.is_multiple_of(128) && is_x86_feature_detected!("avx") {
+        // SAFETY: the ranges are the caller's promise, alignment and length were just looked at, and so was AVX.
+        return unsafe { copy_avx(from, to, len) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
+}
+
+/// # Safety
+/// As [`copy`]; `to` is a multiple of 32, `len` of 128.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn copy_avx(from: *const u8, to: *mut u8, len: usize) {
+    use std::arch::x86_64::{__m256i, _mm_sfence, _mm256_loadu_si256, _mm256_stream_si256};
+    let mut at = 0;
+    while at < len {
+        // SAFETY: at + 128 <= len, since len is a multiple of 128; loads may be unaligned, stores are aligned.
+        unsafe {
+            let source = from.add(at).cast::<__m256i>();
+            let target = to.add(at).cast::<__m256i>();
+            let (a, b) = (_mm256_loadu_si256(source), _mm256_loadu_si256(source.add(1)));
+            let (c, d) = (_mm256_loadu_si256(source.add(2)), _mm256_loadu_si256(source.add(3)));
+            _mm256_stream_si256(target, a);
+            _mm256_stream_si256(target.add(1), b);
+            _mm256_stream_si256(target.add(2), c);
+            _mm256_stream_si256(target.add(3), d);
+        }
+        at += 128;
+    }
+    // Streaming stores are not ordered with later ones: without this the answer could be seen before the data.
+    _mm_sfence();
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_length_and_alignment_arrives() {
+        let from: Vec<u8> = (0..8192u32).map(|i| (i * 7 + i / 256) as u8).collect();
+        for (start, target, len) in [(0, 0, 4096), (1, 0, 4096), (3, 32, 128), (5, 1, 4096), (0, 0, 0), (7, 64, 513)] {
+            let mut to = vec![0u8; 8192 + 64];
+            let base = to.as_ptr().align_offset(64);
+            // SAFETY: both ranges lie inside their vectors, which are distinct.
+            unsafe { super::copy(from[start..].as_ptr(), to[base + target..].as_mut_ptr(), len) };
+            assert_eq!(to[base + target..][..len], from[start..][..len], "{start} {target} {len}");
+            assert!(to[base + target + len..].iter().all(|&b| b == 0));
+        }
+    }
+}

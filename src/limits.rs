@@ -91,6 +91,25 @@ pub const ECHO_BUFFER_BYTES: usize = 4096;
 pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
 /// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.
 pub const MAX_UNMAP_GRANULARITY_BYTES: u32 = 1 << 20;
+/// Copy operations (EXTENDED COPY, POPULATE TOKEN, WRITE USING TOKEN) of one logical unit: under way, or over and held for
+/// RECEIVE COPY STATUS.
+pub const COPY_OPERATIONS: usize = 64;
+/// MAXIMUM CSCD DESCRIPTOR COUNT of EXTENDED COPY.
+pub const COPY_CSCD_DESCRIPTORS: usize = 16;
+/// MAXIMUM SEGMENT DESCRIPTOR COUNT of EXTENDED COPY.
+pub const COPY_SEGMENT_DESCRIPTORS: usize = 64;
+/// MAXIMUM RANGE DESCRIPTORS of POPULATE TOKEN and WRITE USING TOKEN.
+pub const ROD_RANGES: usize = 128;
+/// Bytes that one ROD token may stand for (MAXIMUM TOKEN TRANSFER SIZE): the copy of one is a matter of seconds.
+pub const MAX_ROD_BYTES: u64 = 256 << 20;
+/// OPTIMAL TRANSFER COUNT of the token commands, bytes.
+pub const OPTIMAL_ROD_BYTES: u64 = 64 << 20;
+/// ROD tokens of one logical unit.
+pub const ROD_TOKENS: usize = 128;
+/// MAXIMUM INACTIVITY TIMEOUT of a ROD token, seconds.
+pub const ROD_MAX_TIMEOUT_S: u32 = 600;
+/// DEFAULT INACTIVITY TIMEOUT of a ROD token, seconds.
+pub const ROD_DEFAULT_TIMEOUT_S: u32 = 60;
 
 const _: () = assert!(TARGET_MAX_RECV_BYTES as usize <= SLICE_BYTES);
 const _: () = assert!(FIRST_BURST_BYTES as usize <= SLICE_BYTES);
@@ -101,3 +120,7 @@ const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(2 * 4096 <= SLICE_BYTES);
 const _: () = assert!(OPTIMAL_TRANSFER_BYTES as u64 <= MAX_TRANSFER_BYTES);
+const _: () = assert!(536 + ROD_RANGES * 16 <= MAX_PARAMETER_BYTES);
+const _: () = assert!(16 + COPY_CSCD_DESCRIPTORS * 32 + COPY_SEGMENT_DESCRIPTORS * 28 <= MAX_PARAMETER_BYTES);
+const _: () = assert!(OPTIMAL_ROD_BYTES <= MAX_ROD_BYTES);
+const _: () = assert!(COPY_OPERATIONS <= u8::MAX as usize);

@@ -40,7 +40,8 @@ pub(super) fn standard(reply: &mut Reply, peripheral: u8) {
     const CMDQUE: u8 = 0x02;
     const TPGS_IMPLICIT: u8 = 0x10;
     const TOTAL_BYTES: usize = 96;
-    let tpgs = if peripheral == DIRECT_ACCESS { TPGS_IMPLICIT } else { 0 };
+    const THIRD_PARTY_COPY: u8 = 0x08;
+    let tpgs = if peripheral == DIRECT_ACCESS { TPGS_IMPLICIT | THIRD_PARTY_COPY } else { 0 };
     reply.put(&[peripheral, 0, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, tpgs, 0, CMDQUE]);
     reply.put(VENDOR);
     reply.put(PRODUCT);

@@ -12,12 +12,16 @@
 //! - [`Reply`]: scratch for parameter data, one per core, reused.
 //!
 //! Not here: saved mode pages, APTPL, asymmetric access states other than active/optimized, removable media, SANITIZE,
-//! FORMAT UNIT, EXTENDED COPY and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
+//! FORMAT UNIT and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
 
 mod absent;
 mod attention;
 mod capacity;
 mod cdb;
+pub mod copy;
+pub mod copy_begin;
+mod copy_status;
+mod copy_vpd;
 mod diagnostic;
 pub mod identity;
 mod inquiry;
@@ -28,6 +32,7 @@ mod persistent;
 pub mod plan;
 mod report_luns;
 pub mod reservation;
+mod rod;
 mod rw;
 pub mod sense;
 mod supported;

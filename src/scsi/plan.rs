@@ -1,5 +1,6 @@
 //! The seam between the device server and whoever carries its plans out.
 
+use super::copy::CopyRequest;
 use crate::model::InitiatorPort;
 use crate::wire::Lun;
 
@@ -61,6 +62,8 @@ pub enum MediumOp {
     OrWrite { lba: u64, blocks: u32, fua: bool },
     /// GET LBA STATUS: provisioning states from `lba` on; answered with at most `alloc_bytes`.
     LbaStatus { lba: u64, alloc_bytes: u32 },
+    /// A third-party copy, its parameter list parsed: [`super::copy_begin::begin`] says what is to be done.
+    Copy(Box<CopyRequest>),
 }
 
 /// Status and sense of a finished command.
@@ -81,7 +84,9 @@ pub struct Sense {
     pub asc_ascq: u16,
     /// INFORMATION field: an LBA, the offset of a miscompare, ...
     pub information: Option<u64>,
-    /// SENSE KEY SPECIFIC: field pointer of ILLEGAL REQUEST (C/D, bit pointer, field) or progress indication.
+    /// COMMAND-SPECIFIC INFORMATION: of a copy that was aborted, the segment.
+    pub command_specific: Option<u32>,
+    /// SENSE KEY SPECIFIC: field pointer of ILLEGAL REQUEST (C/D, bit pointer, field), segment pointer or progress indication.
     pub specific: Option<[u8; 3]>,
     /// Descriptor format (D_SENSE of the control mode page, or REQUEST SENSE with DESC).
     pub descriptor_format: bool,

@@ -21,6 +21,8 @@ pub mod key {
     pub const UNIT_ATTENTION: u8 = 0x6;
     /// The block is protected from the access.
     pub const DATA_PROTECT: u8 = 0x7;
+    /// A third-party copy was given up.
+    pub const COPY_ABORTED: u8 = 0xa;
     /// The device server aborted the command.
     pub const ABORTED_COMMAND: u8 = 0xb;
     /// The source data did not match the data read from the medium.
@@ -40,18 +42,36 @@ macro_rules! additional_sense_codes {
 pub mod asc {
     additional_sense_codes! {
         NO_ADDITIONAL_SENSE_INFORMATION = 0x0000, "NO ADDITIONAL SENSE INFORMATION";
+        OPERATION_IN_PROGRESS = 0x0016, "OPERATION IN PROGRESS";
         LOGICAL_UNIT_NOT_READY_MANUAL_INTERVENTION_REQUIRED = 0x0403, "LOGICAL UNIT NOT READY, MANUAL INTERVENTION REQUIRED";
+        UNREACHABLE_COPY_TARGET = 0x0804, "UNREACHABLE COPY TARGET";
         WRITE_ERROR = 0x0c00, "WRITE ERROR";
+        THIRD_PARTY_DEVICE_FAILURE = 0x0d01, "THIRD PARTY DEVICE FAILURE";
+        COPY_TARGET_DEVICE_NOT_REACHABLE = 0x0d02, "COPY TARGET DEVICE NOT REACHABLE";
+        INCORRECT_COPY_TARGET_DEVICE_TYPE = 0x0d03, "INCORRECT COPY TARGET DEVICE TYPE";
         INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT = 0x0e03, "INVALID FIELD IN COMMAND INFORMATION UNIT";
         UNRECOVERED_READ_ERROR = 0x1100, "UNRECOVERED READ ERROR";
         PARAMETER_LIST_LENGTH_ERROR = 0x1a00, "PARAMETER LIST LENGTH ERROR";
         MISCOMPARE_DURING_VERIFY_OPERATION = 0x1d00, "MISCOMPARE DURING VERIFY OPERATION";
         INVALID_COMMAND_OPERATION_CODE = 0x2000, "INVALID COMMAND OPERATION CODE";
         LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE = 0x2100, "LOGICAL BLOCK ADDRESS OUT OF RANGE";
+        INVALID_TOKEN_OPERATION_CAUSE_NOT_REPORTABLE = 0x2300, "INVALID TOKEN OPERATION, CAUSE NOT REPORTABLE";
+        INVALID_TOKEN_OPERATION_UNSUPPORTED_TOKEN_TYPE = 0x2301, "INVALID TOKEN OPERATION, UNSUPPORTED TOKEN TYPE";
+        INVALID_TOKEN_OPERATION_TOKEN_UNKNOWN = 0x2304, "INVALID TOKEN OPERATION, TOKEN UNKNOWN";
+        INVALID_TOKEN_OPERATION_TOKEN_REVOKED = 0x2306, "INVALID TOKEN OPERATION, TOKEN REVOKED";
+        INVALID_TOKEN_OPERATION_TOKEN_EXPIRED = 0x2307, "INVALID TOKEN OPERATION, TOKEN EXPIRED";
+        INVALID_TOKEN_OPERATION_TOKEN_DELETED = 0x2309, "INVALID TOKEN OPERATION, TOKEN DELETED";
+        INVALID_TOKEN_OPERATION_INVALID_TOKEN_LENGTH = 0x230a, "INVALID TOKEN OPERATION, INVALID TOKEN LENGTH";
         INVALID_FIELD_IN_CDB = 0x2400, "INVALID FIELD IN CDB";
         LOGICAL_UNIT_NOT_SUPPORTED = 0x2500, "LOGICAL UNIT NOT SUPPORTED";
         INVALID_FIELD_IN_PARAMETER_LIST = 0x2600, "INVALID FIELD IN PARAMETER LIST";
         INVALID_RELEASE_OF_PERSISTENT_RESERVATION = 0x2604, "INVALID RELEASE OF PERSISTENT RESERVATION";
+        TOO_MANY_TARGET_DESCRIPTORS = 0x2606, "TOO MANY TARGET DESCRIPTORS";
+        UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE = 0x2607, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE";
+        TOO_MANY_SEGMENT_DESCRIPTORS = 0x2608, "TOO MANY SEGMENT DESCRIPTORS";
+        UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE = 0x2609, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE";
+        UNEXPECTED_INEXACT_SEGMENT = 0x260a, "UNEXPECTED INEXACT SEGMENT";
+        INLINE_DATA_LENGTH_EXCEEDED = 0x260b, "INLINE DATA LENGTH EXCEEDED";
         WRITE_PROTECTED = 0x2700, "WRITE PROTECTED";
         LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED = 0x2702, "LOGICAL UNIT SOFTWARE WRITE PROTECTED";
         SPACE_ALLOCATION_FAILED_WRITE_PROTECT = 0x2707, "SPACE ALLOCATION FAILED WRITE PROTECT";
@@ -74,6 +94,7 @@ pub mod asc {
         REPORTED_LUNS_DATA_HAS_CHANGED = 0x3f0e, "REPORTED LUNS DATA HAS CHANGED";
         INTERNAL_TARGET_FAILURE = 0x4400, "INTERNAL TARGET FAILURE";
         INSUFFICIENT_REGISTRATION_RESOURCES = 0x5504, "INSUFFICIENT REGISTRATION RESOURCES";
+        INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN = 0x550d, "INSUFFICIENT RESOURCES TO CREATE ROD TOKEN";
     }
 }
 
@@ -88,6 +109,8 @@ pub mod status {
     pub const GOOD: u8 = 0x00;
     /// Sense data says what is wrong.
     pub const CHECK_CONDITION: u8 = 0x02;
+    /// Not now: to be tried again.
+    pub const BUSY: u8 = 0x08;
     /// A reservation of another I_T nexus forbids the command.
     pub const RESERVATION_CONFLICT: u8 = 0x18;
 }
@@ -95,7 +118,7 @@ pub mod status {
 impl Sense {
     /// A sense key and its additional sense code, nothing else.
     pub const fn new(key: u8, asc_ascq: u16) -> Sense {
-        Sense { key, asc_ascq, information: None, specific: None, descriptor_format: false }
+        Sense { key, asc_ascq, information: None, command_specific: None, specific: None, descriptor_format: false }
     }
 }
 
@@ -121,6 +144,14 @@ impl Outcome {
     /// INVALID FIELD IN PARAMETER LIST, with a field pointer to a bit of a byte.
     pub const fn invalid_list_field(byte: u16, bit: u8) -> Outcome {
         pointing(asc::INVALID_FIELD_IN_PARAMETER_LIST, 0, byte, bit)
+    }
+
+    /// BUSY: a status without sense data (SAM-5 clause 5.3.1).
+    pub const BUSY: Outcome = Outcome { status: status::BUSY, sense: None };
+
+    /// ILLEGAL REQUEST with another additional sense code about the parameter list, and a field pointer to a bit of a byte.
+    pub const fn illegal_list(asc_ascq: u16, byte: u16, bit: u8) -> Outcome {
+        pointing(asc_ascq, 0, byte, bit)
     }
 
     /// MISCOMPARE DURING VERIFY OPERATION; `offset` of the first byte that differs, in bytes from the first one compared
@@ -161,6 +192,7 @@ pub fn encode(sense: &Sense, out: &mut [u8; MAX_SENSE_BYTES]) -> usize {
             out[3..7].copy_from_slice(&information.to_be_bytes());
         }
         out[7] = (FIXED_BYTES - 8) as u8;
+        out[8..12].copy_from_slice(&sense.command_specific.unwrap_or(0).to_be_bytes());
         out[12] = asc;
         out[13] = ascq;
         if let Some(specific) = sense.specific {
@@ -173,6 +205,11 @@ pub fn encode(sense: &Sense, out: &mut [u8; MAX_SENSE_BYTES]) -> usize {
     if let Some(information) = sense.information {
         out[len..len + 4].copy_from_slice(&[0x00, 0x0a, 0x80, 0]);
         out[len + 4..len + 12].copy_from_slice(&information.to_be_bytes());
+        len += 12;
+    }
+    if let Some(command_specific) = sense.command_specific {
+        out[len..len + 8].copy_from_slice(&[0x01, 0x0a, 0, 0, 0, 0, 0, 0]);
+        out[len + 8..len + 12].copy_from_slice(&command_specific.to_be_bytes());
         len += 12;
     }
     if let Some([first, second, third]) = sense.specific {
@@ -206,7 +243,11 @@ mod tests {
     #[test]
     fn descriptor_format() {
         let mut sense = Sense::new(key::MISCOMPARE, asc::MISCOMPARE_DURING_VERIFY_OPERATION);
+        sense.command_specific = Some(0x0102);
+        assert_eq!(bytes(&sense)[8..12], [0, 0, 1, 2]);
         sense.descriptor_format = true;
+        assert_eq!(bytes(&sense)[7..20], [12, 1, 0xa, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        sense.command_specific = None;
         assert_eq!(bytes(&sense), [0x72, 0xe, 0x1d, 0, 0, 0, 0, 0]);
         sense.information = Some(1 << 40);
         sense.specific = Some([0xc8, 0, 4]);

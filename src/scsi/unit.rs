@@ -8,15 +8,18 @@
 //! a command planned after a change was answered sees the change, on every core.
 
 use super::attention::{Attention, Log, Pending, Recipients};
+use super::copy_status::Operations;
 use super::diagnostic;
 use super::mode;
 use super::opcode::{self, Call, Planned, class};
-use super::plan::{Command, Outcome, Plan, Reply, Sense};
+use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 use super::reservation::Reservations;
+use super::rod::{self, Tokens};
 use super::sense::{asc, key, status};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What a logical unit is, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct LogicalUnit {
     /// D_SENSE of the control mode page: read when a command fails.
     descriptor_sense: AtomicBool,
     state: Mutex<State>,
+    pub(super) copies: Operations,
+    pub(super) tokens: Tokens,
 }
 
 /// What changes rarely.
@@ -130,6 +135,8 @@ impl LogicalUnit {
             generation: AtomicU64::new(1),
             descriptor_sense: AtomicBool::new(false),
             state: Mutex::default(),
+            copies: Operations::default(),
+            tokens: Tokens::default(),
         }
     }
 
@@ -156,12 +163,12 @@ impl LogicalUnit {
                 self.refresh(nexus, command.initiator);
             }
             if nexus.blocked & row.class != 0 {
-                self.refuse(nexus, row)?;
+                self.refuse(nexus, row.class)?;
             }
             row.check(cdb)?;
             (row.plan)(&mut Call { unit: self, nexus, command, cdb, reply })
         });
-        self.settle(planned, reply)
+        self.settle(nexus, planned, reply)
     }
 
     /// Goes on with a command that [`LogicalUnit::plan`] answered with [`Plan::Parameters`]; `list` is what the initiator
@@ -172,12 +179,20 @@ impl LogicalUnit {
             Some(parse) => parse(&mut Call { unit: self, nexus, command, cdb, reply }, list),
             None => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
         });
-        self.settle(planned, reply)
+        self.settle(nexus, planned, reply)
     }
 
-    fn settle(&self, planned: Planned, reply: &mut Reply) -> Plan {
+    #[inline]
+    fn settle(&self, nexus: &LuNexus, planned: Planned, reply: &mut Reply) -> Plan {
         match planned {
-            Ok(plan) => plan,
+            Ok(plan) => {
+                if nexus.blocked & class::TOKENS != 0
+                    && let Plan::Medium(op) = &plan
+                {
+                    self.revoke(op);
+                }
+                plan
+            }
             Err(outcome) => {
                 reply.data.clear();
                 Plan::Done(self.formatted(outcome))
@@ -186,7 +201,7 @@ impl LogicalUnit {
     }
 
     /// The outcome with its sense in the format that the control mode page asks for.
-    fn formatted(&self, mut outcome: Outcome) -> Outcome {
+    pub(super) fn formatted(&self, mut outcome: Outcome) -> Outcome {
         if let Some(sense) = &mut outcome.sense {
             sense.descriptor_format = self.descriptor_sense.load(Ordering::Relaxed);
         }
@@ -211,13 +226,46 @@ impl LogicalUnit {
         if state.not_ready {
             nexus.blocked |= class::MEDIUM;
         }
+        if self.tokens.are_watched() {
+            nexus.blocked |= class::TOKENS;
+        }
         nexus.note_pending();
+    }
+
+    /// Whether commands of `class` of this nexus go through now, pending unit attentions aside: for a copy that another
+    /// logical unit was asked for.
+    pub(super) fn admits(&self, nexus: &mut LuNexus, port: &InitiatorPort, class: u8) -> Result<(), Outcome> {
+        if self.generation.load(Ordering::Acquire) != nexus.seen {
+            self.refresh(nexus, port);
+        }
+        self.refuse(nexus, class & !class::ATTENTION)
+    }
+
+    /// Revokes the ROD tokens whose blocks an operation is about to change.
+    #[cold]
+    fn revoke(&self, op: &MediumOp) {
+        if let Some(ranges) = rod::changes(op) {
+            self.overwritten(&ranges);
+        }
+    }
+
+    /// Blocks (LBA, number) are about to change: ROD tokens for them end here. For those who write without a plan of
+    /// their own, such as copies. Costs a load while there are no tokens.
+    pub fn overwritten(&self, ranges: &[(u64, u64)]) {
+        if self.tokens.are_watched() && self.tokens.overwritten(ranges, Instant::now()) {
+            self.notice();
+        }
+    }
+
+    /// Lets every nexus, with its next command, see whether there are ROD tokens.
+    pub(super) fn notice(&self) {
+        self.changed(&self.state());
     }
 
     /// Why a command does not go through, most important reason first. A unit attention is reported once.
     #[cold]
-    fn refuse(&self, nexus: &mut LuNexus, row: &opcode::Row) -> Result<(), Outcome> {
-        let blocked = nexus.blocked & row.class;
+    fn refuse(&self, nexus: &mut LuNexus, class: u8) -> Result<(), Outcome> {
+        let blocked = nexus.blocked & class;
         if blocked & class::ATTENTION != 0
             && let Some(attention) = self.next_attention(nexus)
         {
@@ -285,6 +333,7 @@ impl LogicalUnit {
     /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
     /// carries out the function aborts them.
     pub fn reset(&self) {
+        self.copies.reset();
         let mut state = self.state();
         state.modes = mode::Current::default();
         state.reservations.reserved_by = None;
@@ -293,6 +342,7 @@ impl LogicalUnit {
 
     /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it ends with it.
     pub fn nexus_lost(&self, nexus: NexusId) {
+        self.copies.nexus_lost(nexus);
         let mut state = self.state();
         if state.reservations.reserved_by == Some(nexus) {
             state.reservations.reserved_by = None;

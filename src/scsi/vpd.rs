@@ -1,5 +1,6 @@
 //! Vital product data pages (SPC-4 clause 7.8, SBC-3 clause 6.6).
 
+use super::copy_vpd::third_party_copy;
 use super::inquiry;
 use super::plan::{Outcome, Reply};
 use super::rw::max_compare_and_write_blocks;
@@ -8,7 +9,7 @@ use super::write_same::max_write_same_blocks;
 use crate::limits;
 
 /// The pages there are, ascending: exactly what page 00h lists.
-const PAGES: [u8; 7] = [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2];
+const PAGES: [u8; 8] = [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2];
 
 /// Writes a page, or refuses a page code that does not exist.
 pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(), Outcome> {
@@ -18,6 +19,7 @@ pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(),
         0x80 => reply.put(params.serial.as_bytes()),
         0x83 => device_identification(reply, params),
         0x86 => extended_inquiry(reply, params),
+        0x8f => third_party_copy(reply, params),
         0xb0 => block_limits(reply, params),
         0xb1 => block_device_characteristics(reply, params),
         0xb2 => logical_block_provisioning(reply, params),

@@ -155,8 +155,8 @@ pub enum Owner {
         job: usize,
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
-        /// Its count at the unit's fence.
-        ticket: Option<Ticket>,
+        /// Its count at the fence of the unit.
+        ticket: Option<(usize, Ticket)>,
     },
 }
 
@@ -387,9 +387,9 @@ impl Engine {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {
                     job.in_flight -= 1;
-                    if let Some(ticket) = ticket {
-                        self.world.units[job.unit].fence.leave(self.core, ticket);
-                    }
+                }
+                if let Some((unit, ticket)) = ticket {
+                    self.world.units[unit].fence.leave(self.core, ticket);
                 }
                 self.runnable.push_back(job);
             }

@@ -511,7 +511,7 @@ fn shutdown(fd: i32, how: i32) {
 }
 
 #[allow(unsafe_code)]
-fn fill_random(bytes: &mut [u8]) {
+pub(super) fn fill_random(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
         let rest = &mut bytes[filled..];

@@ -36,8 +36,8 @@ pub type Cell1<T> = Rc<Cell<Option<T>>>;
 
 /// What a job has asked for and the core has not begun.
 pub enum Request {
-    /// Run it on the job's medium.
-    Op(Op, Cell1<Result<(), MediumFault>>),
+    /// Run it on a unit's medium; `None`: the job's own.
+    Op(Option<usize>, Op, Cell1<Result<(), MediumFault>>),
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
     /// A range of the medium, for this job alone until it ends: offset and length, bytes.
@@ -109,7 +109,12 @@ impl JobCx {
 
     /// Runs one operation on the medium.
     pub async fn op(&self, op: Op) -> Result<(), MediumFault> {
-        self.ask(|cell| Request::Op(op, cell)).await
+        self.ask(|cell| Request::Op(None, op, cell)).await
+    }
+
+    /// Runs one operation on the medium of another unit.
+    pub async fn op_on(&self, unit: usize, op: Op) -> Result<(), MediumFault> {
+        self.ask(|cell| Request::Op(Some(unit), op, cell)).await
     }
 
     /// A buffer of at least `len` bytes; waits until one is free.

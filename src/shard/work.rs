@@ -105,6 +105,21 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, NOBODY, 0, None)));
     }
 
+    /// Begins a job of a whole command that was made elsewhere: unit, seat and task slot.
+    pub fn enlist_for(
+        &mut self,
+        cx: &JobCx,
+        work: impl Future<Output = JobEnd> + 'static,
+        (unit, seat, slot): (usize, usize, usize),
+    ) {
+        self.enlist(Job::new(cx, work, (unit, seat, slot, None)));
+    }
+
+    /// Begins a job that nobody waits for.
+    pub fn enlist_detached(&mut self, cx: &JobCx, work: impl Future<Output = JobEnd> + 'static, unit: usize) {
+        self.enlist(Job::new(cx, work, (unit, NOBODY, 0, None)));
+    }
+
     fn enlist(&mut self, job: Job) {
         let number = match self.jobs.iter().position(Option::is_none) {
             Some(n) => n,
@@ -148,14 +163,14 @@ impl Engine {
         {
             match request {
                 Request::Pause => self.runnable.push_back(number),
-                Request::Op(op, cell) => {
-                    let unit = job.unit;
+                Request::Op(unit, op, cell) => {
+                    let unit = unit.unwrap_or(job.unit);
                     let fence = &self.world.units[unit].fence;
                     let ticket = match changed_range(&op).filter(|_| job.locks.is_empty()) {
                         Some((offset, len)) => match fence.enter(self.core, offset, len) {
-                            Some(ticket) => Some(ticket),
+                            Some(ticket) => Some((unit, ticket)),
                             None => {
-                                job.ask_again(Request::Op(op, cell));
+                                job.ask_again(Request::Op(Some(unit), op, cell));
                                 self.stalled.push(number);
                                 return;
                             }
@@ -337,13 +352,5 @@ fn changed_range(op: &Op) -> Option<(u64, u64)> {
 
 /// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not what the
 /// CDB cannot do without.
-pub const WRONG_DATA_LENGTH: Outcome = Outcome {
-    status: 0x02,
-    sense: Some(crate::scsi::Sense {
-        key: 0x05,
-        asc_ascq: 0x0e03,
-        information: None,
-        specific: None,
-        descriptor_format: false,
-    }),
-};
+pub const WRONG_DATA_LENGTH: Outcome =
+    Outcome::illegal(crate::scsi::sense::asc::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);

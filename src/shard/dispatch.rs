@@ -289,6 +289,7 @@ impl Engine {
                 let (base, len) = at(lba, blocks);
                 self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
             }
+            MediumOp::Copy(request) => self.copy(seat, task, unit, &request),
             MediumOp::Verify { .. } | MediumOp::Unmap { .. } | MediumOp::Flush { .. } | MediumOp::LbaStatus { .. } => {
                 self.spawn(seat, task, unit, op, None);
             }

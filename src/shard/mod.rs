@@ -9,6 +9,7 @@
 //! or allocates; other cores are told rare facts by message ([`mesh`]) and shared registries are locked at login only.
 
 mod buffers;
+mod copy;
 mod core;
 mod dispatch;
 mod engine;

@@ -1,0 +1,164 @@
+//! Third-party copies: EXTENDED COPY and the commands with ROD tokens, between the logical units of one target.
+//!
+//! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
+//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted
+//! with its task; one with IMMED belongs to no task, and ends when its nexus is lost or somebody cancels it.
+//!
+//! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
+//! commands of other sessions in between there is no order, as there is none between two commands.
+
+use super::dispatch::TASK_SET_FULL;
+use super::engine::{Engine, Seat};
+use super::entry::fill_random;
+use super::exec::Kind;
+use super::job::{JobCx, JobEnd};
+use super::world::{Unit, World};
+use crate::backend::Op;
+use crate::limits::SLICE_BYTES;
+use crate::scsi::copy::CopyRequest;
+use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWork, Peer, Scene};
+use crate::scsi::{LogicalUnit, Outcome};
+use crate::session::Direction;
+use crate::session::seam::TaskId;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
+const ZERO_BYTES: u64 = 4 << 20;
+
+impl Engine {
+    /// Begins a copy that was planned for `unit`.
+    pub fn copy(&mut self, seat: usize, task: TaskId, unit: usize, request: &CopyRequest) {
+        let asked = u64::from(request.list_bytes);
+        match self.begin_copy(seat, task, request) {
+            None => self.answer_copy(seat, task, TASK_SET_FULL, 0),
+            Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
+            Some((Begun::Run(work), units)) => {
+                let immediate = work.is_immediate();
+                let cx = JobCx::new(&self.arena);
+                let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
+                if immediate {
+                    self.enlist_detached(&cx, job, unit);
+                    return self.answer_copy(seat, task, Outcome::GOOD, asked);
+                }
+                if let Some(exec) = self.exec(seat, task.slot()) {
+                    exec.begin(Kind::Job, task, unit, (0, 0, asked));
+                    exec.in_flight += 1;
+                }
+                self.enlist_for(&cx, job, (unit, seat, task.slot()));
+            }
+        }
+    }
+
+    /// What was moved for the command itself is its parameter list.
+    fn answer_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64) {
+        self.clear(seat, task.slot());
+        self.complete(seat, task, outcome, asked, Direction::Out);
+    }
+
+    /// Asks the device server. The copy may reach the LUNs that the session's commands can be addressed to, and no other;
+    /// the second value is their units.
+    fn begin_copy(&mut self, seat: usize, task: TaskId, request: &CopyRequest) -> Option<(Begun, Vec<usize>)> {
+        let world = &self.world;
+        let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let Seat { session, nexus, target, .. } = holder;
+        let target = world.targets.get(*target)?;
+        let here = session.command(task).lun.number().and_then(|number| target.position(number))?;
+        let peers = nexus.iter_mut().zip(&target.units);
+        let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
+        let scene = Scene {
+            peers: peers.collect::<Option<_>>()?,
+            here,
+            initiator: &session.init().initiator,
+            now: Instant::now(),
+            random: &mut fill_random,
+        };
+        Some((copy_begin::begin(request, scene), target.units.clone()))
+    }
+}
+
+/// What a copy finds its media by.
+struct Route {
+    world: Arc<World>,
+    /// Index into `World::units`, for each of the copy's peers.
+    units: Vec<usize>,
+    /// The unit that was asked.
+    here: usize,
+}
+
+impl Route {
+    fn unit(&self, peer: usize) -> Option<(usize, &Unit)> {
+        let unit = *self.units.get(peer)?;
+        Some((unit, self.world.units.get(unit)?))
+    }
+
+    fn here(&self) -> Option<&LogicalUnit> {
+        Some(&self.world.units.get(self.here)?.logical)
+    }
+}
+
+/// The job.
+async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
+    let mut outcome = Outcome::GOOD;
+    for number in 0..work.steps.len() {
+        if let Err(why) = step(&cx, &work, &route, number).await {
+            outcome = why;
+            break;
+        }
+        work.steps_done(number + 1);
+    }
+    match route.here() {
+        Some(unit) => work.finish(unit, outcome).into(),
+        None => outcome.into(),
+    }
+}
+
+async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Result<(), Outcome> {
+    let Some(&CopyStep { source, destination: (to, to_offset), bytes }) = work.steps.get(number) else { return Ok(()) };
+    let (to, to_unit) = route.unit(to).ok_or(TASK_SET_FULL)?;
+    let block_bytes = u64::from(to_unit.block_bytes);
+    let failed =
+        |of_destination, fault, done: u64| work.failed(number, of_destination, fault, (bytes - done) / block_bytes);
+    let (most, buffer) = match source {
+        Some(_) if bytes > 0 => (SLICE_BYTES as u64, Some(cx.buffer(bytes.min(SLICE_BYTES as u64) as usize).await)),
+        _ => (ZERO_BYTES, None),
+    };
+    let mut done = 0;
+    while done < bytes {
+        let len = most.min(bytes - done);
+        let at = if backwards(work, number) { bytes - done - len } else { done };
+        let mut write = match to_unit.logical.params().thin {
+            true => Op::Discard { offset: to_offset + at, len },
+            false => Op::Zero { offset: to_offset + at, len },
+        };
+        stop(work)?;
+        if let (Some((from, from_offset)), Some(buffer)) = (source, &buffer) {
+            let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
+            let buffer = || buffer.io(len as usize);
+            let read = Op::Read { offset: from_offset + at, buffer: buffer() };
+            cx.op_on(from, read).await.map_err(|fault| failed(false, fault, done))?;
+            // What was read counts only if it was not being overwritten meanwhile.
+            stop(work)?;
+            write = Op::Write { offset: to_offset + at, buffer: buffer(), durable: false };
+        }
+        to_unit.logical.overwritten(&[((to_offset + at) / block_bytes, len / block_bytes)]);
+        cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;
+        work.advance(len);
+        done += len;
+        cx.pause().await;
+    }
+    Ok(())
+}
+
+/// Whether a step has to be copied from its end, not to overwrite what it has not read.
+fn backwards(work: &CopyWork, number: usize) -> bool {
+    work.steps.get(number).is_some_and(|step| {
+        step.source.is_some_and(|(from, offset)| {
+            from == step.destination.0 && (offset..offset.saturating_add(step.bytes)).contains(&step.destination.1)
+        })
+    })
+}
+
+fn stop(work: &CopyWork) -> Result<(), Outcome> {
+    work.interrupted().map_or(Ok(()), Err)
+}

@@ -3,6 +3,7 @@
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
 //! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`session`] (RFC 7143, sans-I/O),
 //! [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the file and the command line's options).
+//! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod backend;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod ring;
 pub mod scsi;
 pub mod session;
 pub mod shard;
+pub mod sim;
 pub mod wire;

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
     ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "session"]),
+    ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];
 

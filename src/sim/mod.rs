@@ -1,0 +1,90 @@
+//! A second driver of the session layer: initiators, a network and a disk that are made of plain memory, with a clock that
+//! only moves when it is told to.
+//!
+//! | file | is |
+//! |---|---|
+//! | `trace` | a scripted initiator: reads like the trace of a packet sniffer, plays one side and checks the other |
+//! | `target` | login, session and a model disk in this process, driven by packets |
+//! | `tcp` | the same interface over TCP, to a server that is running |
+//! | `initiator` | an initiator that recovers from everything that its ErrorRecoveryLevel allows |
+//! | `world` | initiator, network and target under one seed, with an oracle |
+//!
+//! Everything is decided by its arguments and its seed: a run can be repeated. Nothing here is used by the server. Packets
+//! are kept whole; digests are not computed, but a packet may be marked as having a data digest that does not match.
+//!
+//! It does not model TCP: a packet is delivered in order, damaged, lost (which stands for a header digest error behind which
+//! the receiver found its way again), or its connection is cut.
+
+pub mod target;
+pub mod tcp;
+pub mod trace;
+
+use crate::wire::{BHS_LEN, Bhs};
+
+/// One PDU on its way.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    /// Number of the connection, as the initiator counts them.
+    pub conn: usize,
+    /// Its header.
+    pub bhs: Bhs,
+    /// Additional header segments.
+    pub ahs: Vec<u8>,
+    /// Data segment, without padding.
+    pub data: Vec<u8>,
+    /// The data digest matches.
+    pub intact: bool,
+}
+
+impl Packet {
+    /// A PDU without AHS; DataSegmentLength is set here.
+    pub fn new(conn: usize, bhs: &Bhs, data: Vec<u8>) -> Packet {
+        let mut bhs: [u8; BHS_LEN] = *bhs;
+        crate::wire::bhs::set_data_segment_len(&mut bhs, data.len());
+        Packet { conn, bhs, ahs: Vec::new(), data, intact: true }
+    }
+}
+
+/// A target as an initiator sees it.
+pub trait Peer {
+    /// Opens a connection. `conn` is free, or was cut.
+    fn open(&mut self, conn: usize);
+    /// Cuts a connection: both sides lose what is under way.
+    fn cut(&mut self, conn: usize);
+    /// Sends a PDU.
+    fn send(&mut self, packet: Packet);
+    /// Lets `ms` milliseconds pass.
+    fn pass(&mut self, ms: u64);
+    /// Takes what has arrived, oldest first.
+    fn receive(&mut self) -> Vec<Packet>;
+    /// Whether the target has closed a connection.
+    fn is_closed(&self, conn: usize) -> bool;
+}
+
+/// Numbers from a seed (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`; 0 if `end` is 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.bits() % end.max(1)
+    }
+
+    /// True in `n` of 1000 cases.
+    pub fn per_mille(&mut self, n: u64) -> bool {
+        self.below(1000) < n
+    }
+}
+
+#[cfg(test)]
+mod tests;

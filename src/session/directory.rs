@@ -1,16 +1,17 @@
 //! Who may see which target, at which address, after proving what: the questions that login and SendTargets ask.
 //!
 //! [`Directory`] is the seam: login and discovery know no configuration. [`SnapshotDirectory`] answers from a
-//! [`Snapshot`]: every target is found at every portal, by every initiator, without authentication, until the
+//! [`Snapshot`]: every target is found at every portal, by every initiator, without authentication, unless the
 //! configuration says otherwise.
 //!
-//! Invariant: what `targets` shows an initiator is what `find` lets it log in to.
+//! Invariants: what `targets` shows an initiator is what `find` lets it log in to; who has proved a user of one initiator
+//! group gets what that group gets.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Credentials, IscsiName, Portal, Snapshot};
+use crate::model::{Credentials, Group, IscsiName, Portal, Snapshot, TargetSpec};
 
 #[cfg(test)]
 mod tests;
@@ -132,10 +133,32 @@ impl SnapshotDirectory {
             .map(|(_, portal)| portal)
     }
 
-    /// Every address of every portal, as an initiator connected to `local` is to be told.
-    fn addresses(&self, local: SocketAddr) -> Vec<(SocketAddr, u16)> {
+    /// The initiator group of target number `target` that an initiator is in which has proved to be `identity`; `None`: it is
+    /// in none of them. For a login that `find` and `auth` have let in.
+    pub fn group(
+        &self,
+        target: usize,
+        initiator: &IscsiName,
+        peer: SocketAddr,
+        identity: Option<&str>,
+    ) -> Option<usize> {
+        let proved = |group: &Group| match (&group.credentials, identity) {
+            (Some(credentials), Some(identity)) => credentials.find(identity).is_some(),
+            _ => false,
+        };
+        let groups = groups(self.snapshot.targets.get(target)?, initiator, peer);
+        let mut groups = groups.peekable();
+        match groups.peek() {
+            Some((at, group)) if group.credentials.is_none() => Some(*at),
+            _ => groups.find(|(_, group)| proved(group)).map(|(at, _)| at),
+        }
+    }
+
+    /// The addresses of the portals that serve a target in `groups` (empty: all), as an initiator connected to `local` is
+    /// to be told.
+    fn addresses(&self, local: SocketAddr, groups: &[u16]) -> Vec<(SocketAddr, u16)> {
         let mut found: Vec<(SocketAddr, u16)> = Vec::with_capacity(self.snapshot.portals.len());
-        for portal in &self.snapshot.portals {
+        for portal in self.snapshot.portals.iter().filter(|portal| serves(groups, portal.group_tag)) {
             let address = portal.advertise.or_else(|| reachable(canonical(portal.listen), canonical(local)));
             let Some(address) = address.map(|address| (address, portal.group_tag)) else { continue };
             if !found.contains(&address) {
@@ -144,6 +167,44 @@ impl SnapshotDirectory {
         }
         found
     }
+}
+
+/// Whether a target in the portal groups `groups` (empty: all) is found in the one with this tag.
+fn serves(groups: &[u16], tag: u16) -> bool {
+    groups.is_empty() || groups.contains(&tag)
+}
+
+/// The initiator groups of a target that an initiator may be in, the one that counts most first, with their numbers.
+fn groups<'t>(
+    target: &'t TargetSpec,
+    initiator: &'t IscsiName,
+    peer: SocketAddr,
+) -> impl Iterator<Item = (usize, &'t Group)> {
+    let peer = peer.ip();
+    target.groups.iter().enumerate().filter(move |(_, group)| group.matches(initiator, peer))
+}
+
+/// What an initiator must prove to get at a target: a user of any group that it may be in and that asks for one, unless the
+/// first of them asks for nothing.
+fn asked(target: &TargetSpec, initiator: &IscsiName, peer: SocketAddr) -> AuthPolicy {
+    let mut groups = groups(target, initiator, peer).map(|(_, group)| &group.credentials);
+    let Some(first) = groups.next() else { return policy(target.credentials.as_ref()) };
+    let others: Vec<Arc<Credentials>> = groups.flatten().cloned().collect();
+    match first {
+        Some(first) if !others.is_empty() => {
+            AuthPolicy::Chap(Arc::new(Credentials { others, ..Credentials::clone(first) }))
+        }
+        first => policy(first.as_ref()),
+    }
+}
+
+fn policy(credentials: Option<&Arc<Credentials>>) -> AuthPolicy {
+    credentials.map_or(AuthPolicy::Open, |credentials| AuthPolicy::Chap(Arc::clone(credentials)))
+}
+
+/// Whether an initiator has access to a target, if it proves what it must.
+fn allowed(target: &TargetSpec, initiator: &IscsiName, peer: SocketAddr) -> bool {
+    !target.groups_only || groups(target, initiator, peer).next().is_some()
 }
 
 /// An IPv4 address that came mapped into IPv6, as IPv4; without scope and flow.
@@ -165,28 +226,56 @@ impl Directory for SnapshotDirectory {
     fn find(
         &self,
         name: &IscsiName,
-        _initiator: &IscsiName,
+        initiator: &IscsiName,
         portal: SocketAddr,
-        _peer: SocketAddr,
+        peer: SocketAddr,
     ) -> Result<TargetRef, NoTarget> {
+        let portal_group = self.portal_group(portal);
         let targets = self.snapshot.targets.iter().enumerate();
-        let (index, target) = { targets }.find(|(_, target)| target.name == *name).ok_or(NoTarget::NotFound)?;
-        Ok(TargetRef {
-            index,
-            name: target.name.clone(),
-            portal_group: self.portal_group(portal),
-            alias: target.alias.as_deref().map(Arc::from),
-        })
+        let found = { targets }
+            .find(|(_, target)| target.name == *name)
+            .filter(|(_, target)| serves(&target.portal_groups, portal_group));
+        let (index, target) = found.ok_or(NoTarget::NotFound)?;
+        if !allowed(target, initiator, peer) {
+            return Err(NoTarget::Forbidden);
+        }
+        Ok(TargetRef { index, name: target.name.clone(), portal_group, alias: target.alias.as_deref().map(Arc::from) })
     }
 
-    fn auth(&self, _: Option<&TargetRef>, _: &IscsiName, _: SocketAddr, _: SocketAddr) -> AuthPolicy {
-        AuthPolicy::Open
+    fn auth(
+        &self,
+        target: Option<&TargetRef>,
+        initiator: &IscsiName,
+        _portal: SocketAddr,
+        peer: SocketAddr,
+    ) -> AuthPolicy {
+        match target {
+            None => policy(self.snapshot.discovery.as_ref()),
+            Some(target) => match self.snapshot.targets.get(target.index) {
+                Some(target) => asked(target, initiator, peer),
+                // Nobody can prove that.
+                None => AuthPolicy::Chap(Arc::new(Credentials::default())),
+            },
+        }
     }
 
-    fn targets(&self, _: &IscsiName, portal: SocketAddr, _: SocketAddr, each: &mut TargetVisitor<'_>) {
-        let addresses = self.addresses(portal);
-        for target in &self.snapshot.targets {
-            each(&target.name, &addresses);
+    fn targets(&self, initiator: &IscsiName, portal: SocketAddr, peer: SocketAddr, each: &mut TargetVisitor<'_>) {
+        let all = self.addresses(portal, &[]);
+        //= RFC 7143 appendix C
+        //# In a Discovery
+        //# session, a target MUST return all path information (IP address-port
+        //# pairs and Target Portal Group Tags) for the targets on the target
+        //# Network Entity that the requesting initiator is authorized to access.
+        for target in self.snapshot.targets.iter().filter(|target| allowed(target, initiator, peer)) {
+            if target.portal_groups.is_empty() {
+                each(&target.name, &all);
+                continue;
+            }
+            let addresses = self.addresses(portal, &target.portal_groups);
+            // Without an address the initiator would take the one that it asked, where the target may not be.
+            if !addresses.is_empty() {
+                each(&target.name, &addresses);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Portals, and what initiators are told about them.
 
 use super::*;
-use crate::model::TargetSpec;
+use crate::model::{Account, Limits, Secret, TargetSpec};
 
 fn name(text: &str) -> IscsiName {
     IscsiName::new(text).unwrap()
@@ -71,4 +71,114 @@ fn targets_are_found_by_their_normalised_name() {
     assert_eq!((found.index, found.portal_group), (1, 5));
     assert_eq!(d.find(&name("iqn.2024-01.example:c"), &host, at, at), Err(NoTarget::NotFound));
     assert_eq!(d.auth(Some(&found), &host, at, at), AuthPolicy::Open);
+}
+
+fn account(user: &str) -> Account {
+    Account { name: user.into(), secret: Secret::new(user.as_bytes().to_vec()) }
+}
+
+/// An initiator group: names, networks, users, the target's own user.
+fn group(initiators: &[&str], networks: &[&str], users: &[&str], mutual: Option<&str>) -> Group {
+    let credentials = Credentials {
+        initiators: users.iter().map(|user| account(user)).collect(),
+        target: mutual.map(account),
+        ..Credentials::default()
+    };
+    Group {
+        name: "g".into(),
+        initiators: initiators.iter().map(|text| text.parse().unwrap()).collect(),
+        networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        credentials: (!users.is_empty()).then(|| Arc::new(credentials)),
+        luns: None,
+        limits: Limits::default(),
+    }
+}
+
+/// One target with these groups.
+fn grouped(groups: Vec<Group>, groups_only: bool) -> SnapshotDirectory {
+    let target = TargetSpec { groups, groups_only, ..TargetSpec::new(name("iqn.2024-01.example:a"), None, vec![]) };
+    SnapshotDirectory::new(Arc::new(Snapshot { targets: vec![target], ..Snapshot::default() }))
+}
+
+/// What an initiator finds: the users that it is asked for (`None`: nothing), and in which group each of them puts it.
+type Found = Result<Option<Vec<(String, Option<usize>)>>, NoTarget>;
+
+fn found(d: &SnapshotDirectory, initiator: &str, peer: &str) -> Found {
+    let (initiator, at) = (name(initiator), "10.0.0.1:3260".parse().unwrap());
+    let peer = SocketAddr::new(peer.parse().unwrap(), 50000);
+    let mut listed = false;
+    d.targets(&initiator, at, peer, &mut |_, _| listed = true);
+    let target = d.find(&name("iqn.2024-01.example:a"), &initiator, at, peer);
+    assert_eq!(target.is_ok(), listed, "what is listed is what can be had");
+    let AuthPolicy::Chap(credentials) = d.auth(Some(&target?), &initiator, at, peer) else { return Ok(None) };
+    let sets = std::iter::once(&*credentials).chain(credentials.others.iter().map(|set| &**set));
+    let users = sets.flat_map(|set| set.initiators.iter().map(|user| user.name.to_string()));
+    Ok(Some(users.map(|user| (user.clone(), d.group(0, &initiator, peer, Some(&user)))).collect()))
+}
+
+#[test]
+fn initiators_get_what_their_group_gets() {
+    let d = grouped(
+        vec![
+            group(&["iqn.2024-01.example:db*"], &["192.0.2.0/24"], &["db", "db2"], Some("disks")),
+            group(&["iqn.2024-01.example:*"], &["192.0.2.0/24"], &["any"], None),
+            group(&["iqn.2024-01.example:web"], &[], &[], None),
+            group(&["iqn.2024-01.example:web"], &[], &["web"], None),
+        ],
+        true,
+    );
+    let user = |user: &str, group| (user.to_owned(), Some(group));
+    let both = vec![user("db", 0), user("db2", 0), user("any", 1)];
+    assert_eq!(found(&d, "iqn.2024-01.example:db1", "192.0.2.9"), Ok(Some(both.clone())));
+    assert_eq!(found(&d, "iqn.2024-01.EXAMPLE:DB1", "::ffff:192.0.2.9"), Ok(Some(both)));
+    assert_eq!(found(&d, "iqn.2024-01.example:db1", "192.0.3.9"), Err(NoTarget::Forbidden));
+    assert_eq!(found(&d, "iqn.2024-01.org:db1", "192.0.2.9"), Err(NoTarget::Forbidden));
+    // A group that asks for nothing is no way around one before it that asks.
+    let asked = vec![user("any", 1), user("web", 3)];
+    assert_eq!(found(&d, "iqn.2024-01.example:web", "192.0.2.9"), Ok(Some(asked)));
+    assert_eq!(found(&d, "iqn.2024-01.example:web", "192.0.3.9"), Ok(None));
+    let web = name("iqn.2024-01.example:web");
+    assert_eq!(d.group(0, &web, "192.0.3.9:1".parse().unwrap(), None), Some(2));
+    assert_eq!(d.group(0, &web, "192.0.2.9:1".parse().unwrap(), None), None);
+}
+
+#[test]
+fn others_get_what_the_target_asks_for() {
+    let d = grouped(vec![group(&["iqn.2024-01.example:db*"], &[], &["db"], None)], false);
+    assert_eq!(found(&d, "iqn.2024-01.org:db1", "192.0.2.9"), Ok(None));
+    assert_eq!(d.group(0, &name("iqn.2024-01.org:db1"), "192.0.2.9:1".parse().unwrap(), None), None);
+    assert_eq!(found(&d, "iqn.2024-01.example:db1", "192.0.2.9"), Ok(Some(vec![("db".into(), Some(0))])));
+}
+
+#[test]
+fn discovery_has_its_own_credentials() {
+    let d = grouped(vec![], false);
+    let (host, at) = (name("iqn.2024-01.example:host"), "10.0.0.1:3260".parse().unwrap());
+    assert_eq!(d.auth(None, &host, at, at), AuthPolicy::Open);
+    let credentials = Arc::new(Credentials { initiators: vec![account("finder")], ..Credentials::default() });
+    let snapshot = Snapshot { discovery: Some(credentials.clone()), ..Snapshot::default() };
+    assert_eq!(SnapshotDirectory::new(Arc::new(snapshot)).auth(None, &host, at, at), AuthPolicy::Chap(credentials));
+}
+
+#[test]
+fn targets_are_found_in_their_portal_groups() {
+    let portal = |listen: &str, group_tag| Portal { listen: listen.parse().unwrap(), advertise: None, group_tag };
+    let target = |text: &str, portal_groups: &[u16]| TargetSpec {
+        portal_groups: portal_groups.to_vec(),
+        ..TargetSpec::new(name(text), None, vec![])
+    };
+    let d = SnapshotDirectory::new(Arc::new(Snapshot {
+        portals: vec![portal("10.0.0.1:3260", 1), portal("[2001:db8::1]:3260", 2), portal("10.0.1.1:3260", 3)],
+        targets: vec![target("iqn.2024-01.example:a", &[1, 3]), target("iqn.2024-01.example:b", &[2])],
+        ..Snapshot::default()
+    }));
+    let (host, at) = (name("iqn.2024-01.example:host"), |text: &str| text.parse::<SocketAddr>().unwrap());
+    let find = |target: &str, portal: &str| d.find(&name(target), &host, at(portal), at("10.0.0.9:1"));
+    assert_eq!(find("iqn.2024-01.example:a", "10.0.1.1:3260").map(|t| t.portal_group), Ok(3));
+    assert_eq!(find("iqn.2024-01.example:a", "[2001:db8::1]:3260"), Err(NoTarget::NotFound));
+    assert_eq!(find("iqn.2024-01.example:b", "[2001:db8::1]:3260").map(|t| t.portal_group), Ok(2));
+    let mut told = Vec::new();
+    d.targets(&host, at("10.0.0.1:3260"), at("10.0.0.9:1"), &mut |_, addresses| told.push(addresses.to_vec()));
+    let expected = vec![vec![(at("10.0.0.1:3260"), 1), (at("10.0.1.1:3260"), 3)], vec![(at("[2001:db8::1]:3260"), 2)]];
+    assert_eq!(told, expected);
 }

@@ -26,13 +26,15 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print a new secret for CHAP: 96 random bits in 16 characters
+    Secret,
 }
 
 /// The options of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Serve what this file says
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "advertise", "target", "lun"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "advertise", "target", "lun", "chap", "chap_mutual"])]
     pub config: Option<PathBuf>,
     /// Listen on this address; repeat for more
     #[arg(long, value_name = "ADDR:PORT")]
@@ -44,9 +46,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IQN")]
     pub target: Option<String>,
     /// A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: path=FILE or kind=ram or
-    /// kind=null; size=1GiB (a missing file is created); block=512|4096; physical-block=4096; readonly; thin; serial=TEXT
+    /// kind=null; size=1GiB (a missing file is created); block=512|4096; physical-block=4096; readonly; thin; serial=TEXT;
+    /// iops=N; bandwidth=100MiB
     #[arg(long, value_name = "OPTIONS")]
     pub lun: Vec<String>,
+    /// Initiators must log in as USER with the secret in FILE (CHAP); repeat for more
+    #[arg(long, value_name = "USER:FILE")]
+    pub chap: Vec<String>,
+    /// Log in to initiators that ask for it (mutual CHAP) as USER with the secret in FILE
+    #[arg(long, value_name = "USER:FILE", requires = "chap")]
+    pub chap_mutual: Option<String>,
     /// Run on these cores, like 0,2-5; all that are allowed when not given
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,

@@ -31,8 +31,19 @@ pub const CONNECTIONS_PER_SESSION: usize = 8;
 pub const CONNECTIONS_PER_CORE: usize = 4096;
 /// Connections of one core that have not finished their login.
 pub const HALF_OPEN_PER_CORE: usize = 256;
-/// Time from accept to the end of the login, milliseconds.
+/// Connections of the process, logged in or not, unless configured.
+pub const CONNECTIONS: usize = 16_384;
+/// Connections from one address, unless configured: all that a hypervisor with many sessions needs.
+pub const CONNECTIONS_PER_ADDRESS: usize = 4096;
+/// The most that either can be configured to.
+pub const MAX_CONNECTIONS: usize = 1 << 20;
+/// Connections from one address to one core that have not finished their login, unless configured: a quarter, so that one
+/// host alone does not take the places of others.
+pub const HALF_OPEN_PER_ADDRESS: usize = HALF_OPEN_PER_CORE / 4;
+/// Time from accept to the end of the login, milliseconds, unless configured.
 pub const LOGIN_TIMEOUT_MS: u64 = 15_000;
+/// The longest time for a login that can be configured, seconds.
+pub const MAX_LOGIN_TIMEOUT_S: usize = 600;
 /// A connection silent for this long is asked with a NOP-In, milliseconds.
 pub const NOP_INTERVAL_MS: u64 = 15_000;
 /// A NOP-In unanswered for this long ends its connection, milliseconds.
@@ -61,6 +72,14 @@ pub const PORTALS: usize = 64;
 pub const TARGETS: usize = 1024;
 /// Logical units of one target.
 pub const LUNS_PER_TARGET: usize = 1024;
+/// Initiator groups of one target.
+pub const GROUPS_PER_TARGET: usize = 256;
+/// Names, and networks, of one initiator group.
+pub const PATTERNS_PER_GROUP: usize = 1024;
+/// Accounts for CHAP.
+pub const ACCOUNTS: usize = 4096;
+/// The longest secret for CHAP, bytes.
+pub const MAX_SECRET_BYTES: usize = 255;
 /// The largest size of a logical unit, bytes: what a signed file offset reaches, in whole 16 MiB.
 pub const MAX_LUN_BYTES: u64 = i64::MAX as u64 & !((16 << 20) - 1);
 /// The longest TargetAlias, bytes (RFC 7143 section 6.1: a text value has at most 255 bytes).

@@ -10,8 +10,10 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, ServeArgs};
 use ringsan::config::{self, Config, Options, Overrides, describe};
+use ringsan::session::login::chap::generate_secret;
 use ringsan::shard::ServeError;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve(&args, cli.log.as_deref()),
         Command::Check { config } => return check(&config),
+        Command::Secret => secret(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +98,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match config::from_file(file) {
         Ok(config) => {
+            for warning in &config.warnings {
+                fail(&format!("warning: {warning}"));
+            }
             say(&format!("{}: ok\n{}", file.display(), describe::serves(&config.snapshot)));
             ExitCode::SUCCESS
         }
@@ -107,10 +113,24 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
+/// `ringsan secret`.
+fn secret() -> Result<(), Fault> {
+    let mut done = Ok(());
+    let mut random = |bytes: &mut [u8]| done = File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
+    let secret = generate_secret(&mut random);
+    done.map_err(|e| Fault { line: format!("/dev/urandom: {e}"), code: FAILURE })?;
+    say(&secret);
+    say("\n");
+    Ok(())
+}
+
 /// `ringsan serve`: returns when the service has been stopped.
 fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
     let config = configuration(args).map_err(|e| e.to_string())?;
     start_log(log, config.log.as_deref())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     preflight::listen(&config.snapshot)?;
     for path in config::create_directories(&config.snapshot)? {
         tracing::info!(path = %path.display(), "created");
@@ -133,6 +153,8 @@ fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
             advertise: args.advertise.clone(),
             target: args.target.clone(),
             lun: args.lun.clone(),
+            chap: args.chap.clone(),
+            chap_mutual: args.chap_mutual.clone(),
         })?,
     };
     let overrides = Overrides { cores: args.cores.clone(), spin_us: args.spin_us.clone() };

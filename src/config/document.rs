@@ -1,17 +1,20 @@
 //! The configuration file: TOML, with the line of every key.
 
+use super::access::{ACCOUNT_KEYS, ChapDraft, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
 use super::draft::{Draft, LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use super::value::{Raw, Section, Setting};
 use super::{DEFAULT_LISTEN, Fault, Faults, Origin};
 use crate::limits;
+use crate::model::Secret;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
-/// The text of a file.
-pub(super) fn load(file: &Path) -> Result<String, Fault> {
+/// The text of a file. It can have secrets in it: it is wiped.
+pub(super) fn load(file: &Path) -> Result<Zeroizing<String>, Fault> {
     let fault = |message: String| Fault::new(&whole(file), message);
     // A FIFO would block the open, a device never end.
     let metadata = file.metadata().map_err(|e| fault(format!("cannot be read: {}", reason(&e))))?;
@@ -21,11 +24,12 @@ pub(super) fn load(file: &Path) -> Result<String, Fault> {
     if metadata.len() > limits::MAX_CONFIG_BYTES {
         return Err(fault(format!("has more than {} bytes", limits::MAX_CONFIG_BYTES)));
     }
-    let mut bytes = Vec::new();
+    // With room for all of it, so that no outgrown copy is left behind.
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).saturating_add(64));
     File::open(file)
         .and_then(|open| open.take(limits::MAX_CONFIG_BYTES).read_to_end(&mut bytes))
         .map_err(|e| fault(format!("cannot be read: {}", reason(&e))))?;
-    String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(bytes).map(Zeroizing::new).map_err(|e| {
         let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
         let origin = Origin::File { file: file.to_owned(), line: Some(line), key: String::new() };
@@ -93,6 +97,22 @@ impl Document<'_> {
             draft.read_portal(&mut section, faults);
         }
         let base = self.file.parent().unwrap_or(Path::new(""));
+        for (origin, table) in self.tables(table, "account", "account", faults) {
+            let mut section = self.section("account.", ACCOUNT_KEYS, origin, table, faults);
+            draft.access.read_account(&mut section, base, faults);
+        }
+        if let Some((origin, table)) = self.table(table, "discovery", faults) {
+            let mut section = self.section("discovery.", DISCOVERY_KEYS, origin, table, faults);
+            draft.access.discovery = ChapDraft::read(&mut section, faults);
+        }
+        if let Some((origin, table)) = self.table(table, "limits", faults) {
+            let mut section = self.section("limits.", LIMITS_KEYS, origin, table, faults);
+            draft.access.read_limits(&mut section, faults);
+        }
+        self.read_targets(table, base, draft, faults);
+    }
+
+    fn read_targets(&self, table: &DeTable<'_>, base: &Path, draft: &mut Draft, faults: &mut Faults) {
         for (origin, table) in self.tables(table, "target", "target", faults) {
             let mut section = self.section("target.", TARGET_KEYS, origin.clone(), table, faults);
             let Some(target) = draft.read_target(&mut section, faults) else { break };
@@ -103,6 +123,10 @@ impl Document<'_> {
             for (origin, table) in luns {
                 let mut section = self.section("target.lun.", LUN_KEYS, origin, table, faults);
                 target.read_lun(&mut section, None, base, faults);
+            }
+            for (origin, table) in self.tables(table, "group", "target.group", faults) {
+                let mut section = self.section("target.group.", GROUP_KEYS, origin, table, faults);
+                target.read_group(&mut section, faults);
             }
         }
         if !table.contains_key("target") {
@@ -122,9 +146,31 @@ impl Document<'_> {
         let mut section = Section::new(origin);
         for (key, value) in table {
             let origin = self.origin(key.span().start, &format!("{prefix}{}", key.get_ref().escape_debug()));
-            section.add(known, key.get_ref(), Setting { raw: raw(value.get_ref()), origin }, faults);
+            let raw = match (key.get_ref().as_ref(), value.get_ref()) {
+                ("secret", DeValue::String(text)) => Raw::Secret(Secret::new(text.as_bytes().to_vec())),
+                (_, value) => raw(value),
+            };
+            section.add(known, key.get_ref(), Setting { raw, origin }, faults);
         }
         section
+    }
+
+    /// The table `[key]`, with its place.
+    fn table<'t, 'i>(
+        &self,
+        table: &'t DeTable<'i>,
+        key: &str,
+        faults: &mut Faults,
+    ) -> Option<(Origin, &'t DeTable<'i>)> {
+        let (written, value) = table.get_key_value(key)?;
+        let origin = self.origin(written.span().start, key);
+        match value.get_ref() {
+            DeValue::Table(table) => Some((origin, table)),
+            _ => {
+                faults.add(&origin, format!("is no table: write [{key}] and its keys below, once"));
+                None
+            }
+        }
     }
 
     /// The tables of `[[key]]`, each with its place.

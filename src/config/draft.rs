@@ -1,25 +1,28 @@
 //! Sections to portals, targets and logical units: what each key means, and how they must fit together. Both sources
 //! come through here. No look at the machine: that is `machine`'s.
 
+use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, Fault, Faults, Origin, size};
 use crate::limits;
-use crate::model::{IscsiName, Limits, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The keys of the file outside of any table.
-pub const TOP_KEYS: &[&str] = &["cores", "spin-us", "log", "portal", "target"];
+pub const TOP_KEYS: &[&str] =
+    &["cores", "spin-us", "log", "chap-algorithms", "portal", "account", "discovery", "limits", "target"];
 /// The keys of `[[portal]]`.
 pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group"];
 /// The keys of `[[target]]`.
-pub const TARGET_KEYS: &[&str] = &["name", "alias", "lun"];
+pub const TARGET_KEYS: &[&str] = &["name", "alias", "portal-groups", "accounts", "mutual", "others", "group", "lun"];
 /// The keys of `[[target.lun]]` and of `--lun`.
 pub const LUN_KEYS: &[&str] =
-    &["number", "path", "kind", "size", "block", "physical-block", "readonly", "thin", "serial"];
+    &["number", "path", "kind", "size", "block", "physical-block", "readonly", "thin", "serial", "iops", "bandwidth"];
 
 /// The largest LUN of the flat space addressing method (SAM-5 4.7.3).
-const MAX_LUN: u64 = 16_383;
+pub(super) const MAX_LUN: u64 = 16_383;
 /// One more than the largest number of a core.
 const MAX_CORES: usize = 4096;
 /// The largest exponent of physical to logical blocks that READ CAPACITY(16) can say (SBC-3 5.16.2).
@@ -37,6 +40,9 @@ pub(super) struct Draft {
     pub(super) cores: Option<(Vec<usize>, Origin)>,
     pub(super) spin_us: Option<u32>,
     pub(super) log: Option<String>,
+    pub(super) access: AccessDraft,
+    /// What discovery asks for: `access::resolve` fills it in.
+    pub(super) discovery: Option<Arc<Credentials>>,
 }
 
 /// A target on its way.
@@ -46,6 +52,13 @@ pub(super) struct TargetDraft {
     pub(super) name: Option<IscsiName>,
     pub(super) alias: Option<String>,
     pub(super) luns: Vec<LunDraft>,
+    pub(super) portal_groups: Option<(Vec<usize>, Origin)>,
+    pub(super) chap: ChapDraft,
+    pub(super) groups: Vec<GroupDraft>,
+    /// Whether initiators in no group have access; `None`: when there are no groups.
+    others: Option<bool>,
+    /// What `chap` asks for: `access::resolve` fills it in.
+    pub(super) credentials: Option<Arc<Credentials>>,
 }
 
 /// A logical unit on its way, with the places that later faults are blamed on.
@@ -72,6 +85,7 @@ impl Draft {
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
             Ok(level)
         });
+        self.access.read_top(top, faults);
     }
 
     /// One portal.
@@ -89,6 +103,9 @@ impl Draft {
         // Port 0 is another free port each time.
         if listen.port() != 0 && self.portals.iter().any(|other| other.listen == listen) {
             faults.add(&setting.origin, format!("{listen} is listened on twice"));
+        } else if let Some(other) = self.portals.iter().find(|other| overlap(other.listen, listen)) {
+            let message = format!("{listen} and {} are on one port, and one of them is all addresses", other.listen);
+            faults.add(&setting.origin, message);
         } else if self.portals.len() == limits::PORTALS {
             faults.add(&setting.origin, format!("more than {} portals", limits::PORTALS));
         } else {
@@ -117,7 +134,17 @@ impl Draft {
             }
             Ok(alias)
         });
-        self.targets.push(TargetDraft { name, alias, luns: Vec::new() });
+        let portal_groups = section.read("portal-groups", faults, |setting| {
+            Ok((setting.numbers(usize::from(u16::MAX) + 1)?, setting.origin.clone()))
+        });
+        let chap = ChapDraft::read(section, faults);
+        let others = section.read("others", faults, |setting| match setting.text()?.as_str() {
+            "allow" => Ok(true),
+            "deny" => Ok(false),
+            _ => Err(Fault::new(&setting.origin, "is neither \"allow\" nor \"deny\"")),
+        });
+        let (luns, groups, credentials) = (Vec::new(), Vec::new(), None);
+        self.targets.push(TargetDraft { name, alias, luns, portal_groups, chap, groups, others, credentials });
         self.targets.last_mut()
     }
 
@@ -136,16 +163,26 @@ impl Draft {
         let target = |draft: TargetDraft| {
             let mut luns: Vec<LunSpec> = draft.luns.into_iter().map(|lun| lun.spec).collect();
             luns.sort_by_key(|lun| lun.number);
-            draft.name.map(|name| TargetSpec::new(name, draft.alias, luns))
+            let tags = draft.portal_groups.into_iter().flat_map(|(tags, _)| tags);
+            let groups_only = !draft.others.unwrap_or(draft.groups.is_empty());
+            let groups = draft.groups.into_iter().map(GroupDraft::into_group).collect();
+            draft.name.map(|name| TargetSpec {
+                portal_groups: tags.filter_map(|tag| u16::try_from(tag).ok()).collect(),
+                groups,
+                credentials: draft.credentials,
+                groups_only,
+                ..TargetSpec::new(name, draft.alias, luns)
+            })
         };
         let snapshot = Snapshot {
             portals: self.portals,
             targets: self.targets.into_iter().filter_map(target).collect(),
             cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
             spin_us: self.spin_us,
-            ..Snapshot::default()
+            discovery: self.discovery,
+            admission: self.access.admission,
         };
-        Config { snapshot, log: self.log }
+        Config { snapshot, log: self.log, warnings: Vec::new() }
     }
 }
 
@@ -188,6 +225,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
     let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
     let serial = section.read("serial", faults, serial);
+    let limits = access::read_limits(section, faults);
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
 
     if !had_size && !matches!(kind, LunKind::File(_)) {
@@ -197,17 +235,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     if let Some(bytes) = size_bytes {
         faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
     }
-    let spec = LunSpec {
-        number,
-        kind,
-        size_bytes,
-        block_bytes,
-        physical_block_bytes,
-        readonly,
-        thin,
-        serial,
-        limits: Limits::default(),
-    };
+    let spec = LunSpec { number, kind, size_bytes, block_bytes, physical_block_bytes, readonly, thin, serial, limits };
     Some(LunDraft { spec, path_at, size_at })
 }
 
@@ -292,6 +320,12 @@ fn address(setting: &Setting) -> Result<SocketAddr, Fault> {
         );
         Fault::new(&setting.origin, message)
     })
+}
+
+/// Whether one of two addresses is "all addresses" with the other among them. `[::]` takes IPv4, too.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let within = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (within(a, b) || within(b, a))
 }
 
 /// An address that initiators are sent to: it must be one that they can connect to.

@@ -2,15 +2,18 @@
 //! cores that are not there. It looks only; what may be missing is made when it is served: directories here, files by their
 //! backend, which also makes a smaller file as large as its `size` says.
 
+use super::access::{Source, check_secret};
 use super::document::reason;
 use super::draft::{Draft, LunDraft, check_size};
 use super::size::Bytes;
 use super::{Fault, Faults, Origin};
-use crate::model::{LunKind, Snapshot};
+use crate::limits;
+use crate::model::{LunKind, Secret, Snapshot};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, Metadata, OpenOptions};
-use std::io::{ErrorKind, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -152,6 +155,48 @@ fn check_cores(cores: &[usize], origin: &Origin, faults: &mut Faults) {
 fn memory_bytes() -> Option<u64> {
     let line = proc_line("/proc/meminfo", "MemTotal:")?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Replaces files and variables that hold secrets by what they hold.
+pub(super) fn read_secrets(draft: &mut Draft, faults: &mut Faults) {
+    for account in &mut draft.access.accounts {
+        let origin = &account.secret_at;
+        let secret = match &account.source {
+            Source::Known(_) => continue,
+            Source::File(path) => read_secret(path, origin, faults),
+            Source::Variable(name) => match std::env::var_os(name) {
+                Some(value) => Ok(Secret::new(value.into_vec())),
+                None => Err(Fault::new(origin, format!("the environment has no variable {}", name.escape_debug()))),
+            },
+        };
+        let secret = secret.and_then(|secret| check_secret(secret, &account.secret_at));
+        if let Some(secret) = faults.keep(secret) {
+            account.source = Source::Known(secret);
+        }
+    }
+}
+
+/// The secret in a file, without the line break at its end.
+fn read_secret(path: &Path, origin: &Origin, faults: &mut Faults) -> Result<Secret, Fault> {
+    let fault = |message: &str| Fault::new(origin, format!("{}: {message}", path.display()));
+    // A FIFO would block the open.
+    let metadata = fs::metadata(path).map_err(|e| fault(&reason(&e)))?;
+    if !metadata.is_file() {
+        return Err(fault("is no regular file"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        faults.warn(origin, format!("{}: others than its owner can read it: chmod 600", path.display()));
+    }
+    let most = limits::MAX_SECRET_BYTES as u64 + 3;
+    // With room for all of it, so that no outgrown copy is left behind.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(2 * limits::MAX_SECRET_BYTES));
+    fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(|e| fault(&reason(&e)))?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.contains(&b'\n') {
+        return Err(fault("has several lines: a secret is one"));
+    }
+    Ok(Secret::new(line.to_vec()))
 }
 
 /// The rest of the line that begins with `label`.

@@ -2,7 +2,7 @@
 //!
 //! Both sources are read into the same [`value::Section`]s, so that a key means, accepts and says the same in either:
 //! `document` reads TOML, `options` the command line, `draft` makes portals, targets and logical units of what they
-//! found, `machine` looks at the files and cores that are named. Every [`Fault`] knows where its setting was written: file, line and
+//! found (`access`: accounts and groups), `machine` looks at the files and cores that are named. Every [`Fault`] knows where its setting was written: file, line and
 //! key, or the option. All faults of a file are found in one go.
 //!
 //! Sizes are [`size`]'s; [`describe`] says in words what a snapshot serves. Nothing here changes the disk, except
@@ -12,6 +12,7 @@ use crate::model::Snapshot;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod access;
 pub mod describe;
 mod document;
 mod draft;
@@ -22,6 +23,7 @@ pub mod size;
 mod tests;
 mod value;
 
+pub use access::{ACCOUNT_KEYS, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
 pub use draft::{LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
 pub use machine::create_directories;
 pub use options::{Options, Overrides};
@@ -42,6 +44,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// The log level, as `log` of the file has it.
     pub log: Option<String>,
+    /// What is allowed, but should not stay as it is.
+    pub warnings: Vec<Fault>,
 }
 
 /// Where a setting was written.
@@ -58,6 +62,13 @@ pub enum Origin {
     },
     /// In an option of the command line: the option as it was typed.
     Option(String),
+}
+
+impl Origin {
+    /// Whether it is a key of a file, called `name` in its table.
+    fn key_is(&self, name: &str) -> bool {
+        matches!(self, Self::File { key, .. } if key.rsplit('.').next() == Some(name))
+    }
 }
 
 impl fmt::Display for Origin {
@@ -125,29 +136,49 @@ impl From<Fault> for ConfigError {
 
 /// Collects faults, so that one does not hide the next.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct Faults {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+}
 
 impl Faults {
     fn add(&mut self, origin: &Origin, message: impl Into<String>) {
-        self.0.push(Fault::new(origin, message));
+        self.faults.push(Fault::new(origin, message));
+    }
+
+    /// Notes what is allowed, but should not stay as it is.
+    fn warn(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.warnings.push(Fault::new(origin, message));
     }
 
     /// The value, or `None` with its fault noted.
     fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
-        result.map_err(|fault| self.0.push(fault)).ok()
+        result.map_err(|fault| self.faults.push(fault)).ok()
     }
 
     /// `value`, unless there were faults.
     fn finish<T>(mut self, value: T) -> Result<T, ConfigError> {
-        if self.0.is_empty() {
+        if self.faults.is_empty() {
             return Ok(value);
         }
-        let line = |fault: &Fault| match fault.origin {
-            Origin::File { line, .. } => line,
-            Origin::Option(_) => None,
-        };
-        self.0.sort_by_key(line);
-        Err(ConfigError { faults: self.0 })
+        self.faults.sort_by_key(line);
+        Err(ConfigError { faults: self.faults })
+    }
+
+    /// The configuration that `draft` amounts to, unless there were faults.
+    fn config(mut self, draft: draft::Draft) -> Result<Config, ConfigError> {
+        let mut config = draft.into_config();
+        config.warnings = std::mem::take(&mut self.warnings);
+        config.warnings.sort_by_key(line);
+        self.finish(config)
+    }
+}
+
+/// Where a fault is in its file.
+fn line(fault: &Fault) -> Option<usize> {
+    match fault.origin {
+        Origin::File { line, .. } => line,
+        Origin::Option(_) => None,
     }
 }
 
@@ -158,20 +189,23 @@ impl Faults {
 pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
     let text = document::load(file)?;
     let mut faults = Faults::default();
-    let draft = document::read(&text, file, &mut faults);
+    let mut draft = document::read(&text, file, &mut faults);
+    machine::read_secrets(&mut draft, &mut faults);
+    access::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);
-    faults.finish(draft.into_config())
+    faults.config(draft)
 }
 
-/// Checks the text of a configuration file without looking at any disk. `file` is what faults name, and paths in the
-/// text are relative to its directory.
+/// Checks the text of a configuration file without looking at any disk or at the environment: an account whose secret is
+/// not in the text lets nobody in. `file` is what faults name, and paths in the text are relative to its directory.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with file, line and key.
 pub fn from_text(text: &str, file: &Path) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
-    let draft = document::read(text, file, &mut faults);
-    faults.finish(draft.into_config())
+    let mut draft = document::read(text, file, &mut faults);
+    access::resolve(&mut draft, &mut faults);
+    faults.config(draft)
 }
 
 /// Makes a configuration of the command line's options and looks at the disks they name. What is not given has the
@@ -181,7 +215,9 @@ pub fn from_text(text: &str, file: &Path) -> Result<Config, ConfigError> {
 /// Everything that is wrong with them, each with the option.
 pub fn from_options(options: &Options) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
-    let draft = options::read(options, &mut faults);
+    let mut draft = options::read(options, &mut faults);
+    machine::read_secrets(&mut draft, &mut faults);
+    access::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);
-    faults.finish(draft.into_config())
+    faults.config(draft)
 }

@@ -1,5 +1,6 @@
 //! The options of `serve` that stand in for a file.
 
+use super::access::{AccountDraft, ChapDraft, Source};
 use super::draft::{Draft, LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use super::value::{Raw, Section, Setting};
 use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_TARGET, Faults, Origin, machine};
@@ -16,6 +17,10 @@ pub struct Options {
     pub target: Option<String>,
     /// Each `--lun`; LUNs count from 0 in this order.
     pub lun: Vec<String>,
+    /// Each `--chap`: an account for initiators, as USER:FILE.
+    pub chap: Vec<String>,
+    /// `--chap-mutual`: the target's own account.
+    pub chap_mutual: Option<String>,
 }
 
 /// Options that have precedence over a file, and go with either.
@@ -67,7 +72,26 @@ pub(super) fn read(options: &Options, faults: &mut Faults) -> Draft {
         let mut section = lun_section(text, faults);
         target.read_lun(&mut section, Some(number), Path::new(""), faults);
     }
+    let users = options.chap.iter().filter_map(|text| account(&mut draft, "--chap", text, faults)).collect();
+    let mutual = options.chap_mutual.as_ref().and_then(|text| account(&mut draft, "--chap-mutual", text, faults));
+    if let Some(target) = draft.targets.last_mut() {
+        target.chap = ChapDraft::of_options(users, mutual);
+    }
     draft
+}
+
+/// The account that `USER:FILE` means. Users can have colons in them, as iSCSI names do. A secret itself is no option:
+/// everybody on the machine can read those.
+fn account(draft: &mut Draft, option: &str, text: &str, faults: &mut Faults) -> Option<String> {
+    let origin = Origin::Option(format!("{option} {text}"));
+    let Some((user, file)) = text.rsplit_once(':').filter(|(user, file)| !user.is_empty() && !file.is_empty()) else {
+        faults.add(&origin, "is not USER:FILE, where FILE holds the secret");
+        return None;
+    };
+    let source = Source::File(file.into());
+    let account = AccountDraft { name: user.into(), source, secret_at: origin.clone(), origin };
+    draft.access.add(account, faults);
+    Some(user.to_owned())
 }
 
 fn read_portals(options: &Options, draft: &mut Draft, faults: &mut Faults) {

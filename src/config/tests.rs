@@ -3,6 +3,8 @@ use crate::model::LunKind;
 use proptest::prelude::*;
 use std::fs;
 
+mod access;
+
 const SMALL: &str = include_str!("../../config/ringsan.toml");
 const FULL: &str = include_str!("../../config/ringsan-full.toml");
 
@@ -55,14 +57,24 @@ fn the_examples_are_valid() {
 fn the_full_example_has_every_key() {
     let (mut table, mut seen) = (String::new(), Vec::new());
     for line in FULL.lines() {
-        if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let name = name.trim_matches(['[', ']']);
             table = name.to_owned();
             seen.push(table.clone());
         } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
             seen.push(format!("{table}.{}", key.trim()).trim_start_matches('.').to_owned());
         }
     }
-    let keys = [("", TOP_KEYS), ("portal.", PORTAL_KEYS), ("target.", TARGET_KEYS), ("target.lun.", LUN_KEYS)];
+    let keys = [
+        ("", TOP_KEYS),
+        ("portal.", PORTAL_KEYS),
+        ("account.", ACCOUNT_KEYS),
+        ("discovery.", DISCOVERY_KEYS),
+        ("limits.", LIMITS_KEYS),
+        ("target.", TARGET_KEYS),
+        ("target.lun.", LUN_KEYS),
+        ("target.group.", GROUP_KEYS),
+    ];
     for (prefix, names) in keys {
         for name in names {
             assert!(seen.contains(&format!("{prefix}{name}")), "{prefix}{name} is not in config/ringsan-full.toml");

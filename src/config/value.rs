@@ -1,6 +1,7 @@
 //! Settings before they mean anything: a section of keys with raw values, and how they become numbers, sizes, words.
 
 use super::{Fault, Faults, Origin, size};
+use crate::model::Secret;
 use std::collections::BTreeMap;
 
 /// A value as it was written.
@@ -16,18 +17,21 @@ pub(super) enum Raw {
     Boolean(bool),
     /// A TOML array.
     List(Vec<Raw>),
+    /// A text that is not to be shown.
+    Secret(Secret),
     /// Something that no key takes.
     Other(&'static str),
 }
 
 impl Raw {
     /// The value in words, for error lines.
-    fn show(&self) -> String {
+    pub(super) fn show(&self) -> String {
         match self {
             Self::Word(text) | Self::Text(text) => format!("'{}'", text.escape_debug()),
             Self::Integer(number) => number.to_string(),
             Self::Boolean(value) => value.to_string(),
             Self::List(elements) => format!("[{}]", elements.iter().map(Raw::show).collect::<Vec<_>>().join(", ")),
+            Self::Secret(_) => "a secret".to_owned(),
             Self::Other(kind) => format!("a {kind}"),
         }
     }
@@ -53,6 +57,13 @@ impl Setting {
             Raw::Word(_) | Raw::Text(_) => self.fault("is empty"),
             _ => self.fault("is no text: put it in quotes"),
         }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self) -> Result<Vec<String>, Fault> {
+        let Raw::List(elements) = &self.raw else { return self.fault("is no list of texts: write [\"...\", \"...\"]") };
+        let text = |raw: &Raw| Self { raw: raw.clone(), origin: self.origin.clone() }.text();
+        elements.iter().map(text).collect()
     }
 
     /// A whole number from `low` to `high`.

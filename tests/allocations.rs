@@ -42,21 +42,19 @@ impl Server {
             readonly: false,
             thin: false,
             serial: None,
+            limits: Default::default(),
         };
         let disk = folder.join("disk.img");
         // Written, not sparse: the first write to a hole is not steady state.
         std::fs::write(&disk, vec![1; LUN_BYTES as usize]).expect("room for a file");
-        let target = TargetSpec {
-            name: IscsiName::new(TARGET).expect("a name"),
-            alias: None,
-            luns: vec![lun(RAM, LunKind::Ram), lun(FILE, LunKind::File(disk))],
-        };
+        let luns = vec![lun(RAM, LunKind::Ram), lun(FILE, LunKind::File(disk))];
+        let target = TargetSpec::new(IscsiName::new(TARGET).expect("a name"), None, luns);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let snapshot = Snapshot {
             portals: vec![Portal { listen, advertise: None, group_tag: 1 }],
             targets: vec![target],
             cores: vec![0],
-            spin_us: None,
+            ..Snapshot::default()
         };
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -125,9 +125,9 @@ impl Target {
     /// One with a disk of `blocks` zeroes.
     pub fn new(offer: Offer, blocks: u32, seed: u64) -> Target {
         let name = IscsiName::new(NAME).into_iter().collect::<Vec<_>>();
-        let targets = name.into_iter().map(|name| TargetSpec { name, alias: None, luns: Vec::new() }).collect();
+        let targets = name.into_iter().map(|name| TargetSpec::new(name, None, Vec::new())).collect();
         let portals = vec![Portal { listen: ADDRESS, advertise: None, group_tag: 1 }];
-        let snapshot = Snapshot { portals, targets, cores: Vec::new(), spin_us: None };
+        let snapshot = Snapshot { portals, targets, ..Snapshot::default() };
         Target {
             offer,
             disk: vec![0; (blocks * BLOCK_BYTES) as usize],

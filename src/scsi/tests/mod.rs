@@ -1,5 +1,6 @@
 //! The device server seen from outside: golden responses, what initiators do at scan, and properties over any CDB.
 
+mod copying;
 mod golden;
 mod nexus;
 mod properties;

@@ -239,7 +239,8 @@ impl Tokens {
     pub(super) fn find(&self, bytes: &[u8; TOKEN_BYTES], now: Instant) -> Result<Arc<Token>, Outcome> {
         let live = self.live();
         // All of them are looked at, so that the time tells nothing about where one is.
-        let found = live.iter().filter(|token| bool::from(token.bytes[..].ct_eq(&bytes[..]))).last();
+        let same = |token: &Token| bool::from(token.bytes[..].ct_eq(&bytes[..]));
+        let found = live.iter().fold(None, |found, token| if same(token) { Some(token) } else { found });
         let token = found.ok_or(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_UNKNOWN))?;
         if token.is_revoked() {
             return Err(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED));

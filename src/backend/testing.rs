@@ -227,6 +227,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         physical_block_bytes: 4096,
         readonly: false,
         thin: true,
+        removable: false,
         serial: None,
         limits: Default::default(),
     }

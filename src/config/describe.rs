@@ -107,7 +107,9 @@ fn logical_unit(lun: &LunSpec) -> String {
     if lun.physical_block_bytes != lun.block_bytes {
         let _ = write!(text, " ({} physical)", lun.physical_block_bytes);
     }
-    for (flag, word) in [(lun.readonly, "readonly"), (lun.thin, "thin"), (missing, "created by serve")] {
+    for (flag, word) in
+        [(lun.readonly, "readonly"), (lun.thin, "thin"), (lun.removable, "removable"), (missing, "created by serve")]
+    {
         if flag {
             let _ = write!(text, ", {word}");
         }

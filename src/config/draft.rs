@@ -18,8 +18,20 @@ pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group"];
 /// The keys of `[[target]]`.
 pub const TARGET_KEYS: &[&str] = &["name", "alias", "portal-groups", "accounts", "mutual", "others", "group", "lun"];
 /// The keys of `[[target.lun]]` and of `--lun`.
-pub const LUN_KEYS: &[&str] =
-    &["number", "path", "kind", "size", "block", "physical-block", "readonly", "thin", "serial", "iops", "bandwidth"];
+pub const LUN_KEYS: &[&str] = &[
+    "number",
+    "path",
+    "kind",
+    "size",
+    "block",
+    "physical-block",
+    "readonly",
+    "thin",
+    "removable",
+    "serial",
+    "iops",
+    "bandwidth",
+];
 
 /// The largest LUN of the flat space addressing method (SAM-5 4.7.3).
 pub(super) const MAX_LUN: u64 = 16_383;
@@ -224,6 +236,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let (block_bytes, physical_block_bytes) = read_blocks(section, faults)?;
     let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
     let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
+    let removable = section.read("removable", faults, Setting::boolean).unwrap_or(false);
     let serial = section.read("serial", faults, serial);
     let limits = access::read_limits(section, faults);
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
@@ -235,7 +248,18 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     if let Some(bytes) = size_bytes {
         faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
     }
-    let spec = LunSpec { number, kind, size_bytes, block_bytes, physical_block_bytes, readonly, thin, serial, limits };
+    let spec = LunSpec {
+        number,
+        kind,
+        size_bytes,
+        block_bytes,
+        physical_block_bytes,
+        readonly,
+        thin,
+        removable,
+        serial,
+        limits,
+    };
     Some(LunDraft { spec, path_at, size_at })
 }
 

@@ -136,7 +136,10 @@ fn lun_section(text: &str, faults: &mut Faults) -> Section {
             faults.add(&section.origin, "an option is missing before or after a comma, or before '='");
         } else if key == "number" {
             faults.add(&origin(key), "LUNs count from 0 in the order of the options; only a file gives numbers");
-        } else if raw == Raw::Boolean(true) && LUN_KEYS.contains(&key) && !matches!(key, "readonly" | "thin") {
+        } else if raw == Raw::Boolean(true)
+            && LUN_KEYS.contains(&key)
+            && !matches!(key, "readonly" | "thin" | "removable")
+        {
             faults.add(&origin(key), format!("needs a value: {key}=..."));
         } else {
             section.add(LUN_KEYS, key, Setting { raw, origin: origin(key) }, faults);

@@ -78,6 +78,8 @@ pub struct LunSpec {
     pub readonly: bool,
     /// Thin provisioned: UNMAP gives space back.
     pub thin: bool,
+    /// The medium can be ejected and loaded.
+    pub removable: bool,
     /// Unit serial number (VPD 80); derived from target and LUN when absent.
     pub serial: Option<String>,
     /// What all initiators together may use of it.

@@ -232,7 +232,7 @@ fn locate(extended: &Extended, number: usize, id: u16, at: u16, scene: &Scene) -
 
 /// Whether the nexus may do with a logical unit what the copy wants. Write protection is told as it is; anything else is
 /// that device's failure.
-fn admitted(number: usize, peer: usize, class: u8, scene: &mut Scene) -> Result<(), Outcome> {
+fn admitted(number: usize, peer: usize, class: u16, scene: &mut Scene) -> Result<(), Outcome> {
     let Some(peer) = scene.peers.get_mut(peer) else {
         return Err(Outcome::illegal(asc::LOGICAL_UNIT_NOT_SUPPORTED));
     };

@@ -1,8 +1,8 @@
-//! Commands about the state of the logical unit and the way to it: TEST UNIT READY, REQUEST SENSE, PREVENT ALLOW MEDIUM
-//! REMOVAL, SEND DIAGNOSTIC, RECEIVE DIAGNOSTIC RESULTS, and the echo buffer of WRITE BUFFER and READ BUFFER.
+//! Commands about the state of the logical unit and the way to it: TEST UNIT READY, REQUEST SENSE, SEND
+//! DIAGNOSTIC, RECEIVE DIAGNOSTIC RESULTS, and the echo buffer of WRITE BUFFER and READ BUFFER.
 
 use super::cdb::{be16, be24};
-use super::opcode::{Call, Planned, class};
+use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan, Reply, Sense};
 use super::sense::{self, MAX_SENSE_BYTES, asc, key};
 use crate::limits;
@@ -33,14 +33,6 @@ pub(super) fn put_sense(reply: &mut Reply, sense: Sense, cdb: &[u8; 16]) -> Plan
 
 /// Sense that says nothing.
 pub(super) const NO_SENSE: Sense = Sense::new(key::NO_SENSE, asc::NO_ADDITIONAL_SENSE_INFORMATION);
-
-/// PREVENT ALLOW MEDIUM REMOVAL (SPC-4 clause 6.20): the medium cannot be removed, so either is granted.
-pub(super) fn prevent_allow(call: &mut Call) -> Planned {
-    if call.cdb[4] & 0x01 != 0 {
-        call.nexus.check_reserved(class::WRITE)?;
-    }
-    Ok(Plan::Done(Outcome::GOOD))
-}
 
 /// SEND DIAGNOSTIC (SPC-4 clause 6.42): the default self-test passes; there are no diagnostic pages to send.
 pub(super) fn send_diagnostic(_call: &mut Call) -> Planned {

@@ -25,7 +25,7 @@ const VERSIONS: [u16; 4] = [0x00a0, 0x0460, 0x04c0, 0x0960];
 pub(super) fn inquiry(call: &mut Call) -> Planned {
     let params = call.unit.params();
     match (call.cdb[1] & 0x01 != 0, call.cdb[2]) {
-        (false, 0) => standard(call.reply, DIRECT_ACCESS),
+        (false, 0) => standard(call.reply, DIRECT_ACCESS, params.removable),
         (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
         (true, page) => vpd::page(call.reply, page, params)?,
     }
@@ -33,7 +33,8 @@ pub(super) fn inquiry(call: &mut Call) -> Planned {
 }
 
 /// Standard INQUIRY data: 96 bytes.
-pub(super) fn standard(reply: &mut Reply, peripheral: u8) {
+pub(super) fn standard(reply: &mut Reply, peripheral: u8, removable: bool) {
+    const RMB: u8 = 0x80;
     const SPC_4: u8 = 0x06;
     const HISUP: u8 = 0x10;
     const RESPONSE_DATA_FORMAT: u8 = 0x02;
@@ -42,7 +43,8 @@ pub(super) fn standard(reply: &mut Reply, peripheral: u8) {
     const TOTAL_BYTES: usize = 96;
     const THIRD_PARTY_COPY: u8 = 0x08;
     let tpgs = if peripheral == DIRECT_ACCESS { TPGS_IMPLICIT | THIRD_PARTY_COPY } else { 0 };
-    reply.put(&[peripheral, 0, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, tpgs, 0, CMDQUE]);
+    let rmb = if removable { RMB } else { 0 };
+    reply.put(&[peripheral, rmb, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, tpgs, 0, CMDQUE]);
     reply.put(VENDOR);
     reply.put(PRODUCT);
     reply.put_padded(REVISION.as_bytes(), 4, b' ');

@@ -11,8 +11,8 @@
 //!   the session.
 //! - [`Reply`]: scratch for parameter data, one per core, reused.
 //!
-//! Not here: saved mode pages, APTPL, asymmetric access states other than active/optimized, removable media, SANITIZE,
-//! FORMAT UNIT and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
+//! Not here: saved mode pages, APTPL, asymmetric access states other than active/optimized, and the 32-byte CDBs. Each is
+//! a row of the table and a file of its own when it comes.
 
 mod absent;
 mod attention;
@@ -23,6 +23,7 @@ pub mod copy_begin;
 mod copy_status;
 mod copy_vpd;
 mod diagnostic;
+mod erase;
 pub mod identity;
 mod inquiry;
 mod management;
@@ -30,6 +31,7 @@ mod mode;
 pub mod opcode;
 mod persistent;
 pub mod plan;
+mod removable;
 mod report_luns;
 pub mod reservation;
 mod rod;
@@ -45,7 +47,7 @@ mod write_same;
 pub use absent::absent;
 pub use attention::Attention;
 pub use capacity::lba_status_data;
-pub use plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
+pub use plan::{Command, Erase, MediumOp, Outcome, Plan, Reply, Sense};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};
 
 #[cfg(test)]

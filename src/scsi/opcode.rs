@@ -9,41 +9,47 @@ use super::plan::{Command, Outcome, Plan, Reply};
 use super::sense::asc;
 use super::unit::{LogicalUnit, LuNexus};
 use super::{
-    capacity, copy, copy_status, copy_vpd, diagnostic, inquiry, management, mode, persistent, report_luns, rod, rw,
-    supported, sync, unmap, write_same,
+    capacity, copy, copy_status, copy_vpd, diagnostic, erase, inquiry, management, mode, persistent, removable,
+    report_luns, rod, rw, supported, sync, unmap, write_same,
 };
 
 /// Why a command may not go through: a row has the bits that apply to it, a nexus those that are in force.
 pub(super) mod class {
     /// Reports a pending unit attention instead of being carried out (SAM-5 clause 5.14).
-    pub const ATTENTION: u8 = 0x01;
+    pub const ATTENTION: u16 = 0x01;
     /// Conflicts with a RESERVE of another nexus (SPC-2), whatever else it does.
-    pub const ACCESS: u8 = 0x02;
+    pub const ACCESS: u16 = 0x02;
     /// Conflicts with an exclusive access reservation ("reads" in the tables of SPC-4 clause 5.13.1 and SBC-3 clause 4.14).
-    pub const READ: u8 = 0x04;
+    pub const READ: u16 = 0x04;
     /// Conflicts with a write exclusive reservation too.
-    pub const WRITE: u8 = 0x08;
+    pub const WRITE: u16 = 0x08;
     /// Changes the medium: refused when that is write protected.
-    pub const PROTECTED: u8 = 0x10;
+    pub const PROTECTED: u16 = 0x10;
     /// Needs the medium.
-    pub const MEDIUM: u8 = 0x20;
+    pub const MEDIUM: u16 = 0x20;
     /// Exists on thin provisioned logical units only.
-    pub const THIN: u8 = 0x40;
+    pub const THIN: u16 = 0x40;
+    /// Does not go through while the medium is erased (SBC-4 clause 4.11.3).
+    pub const BUSY: u16 = 0x80;
+    /// Exists where the medium can write atomically only.
+    pub const ATOMIC: u16 = 0x100;
     /// In no row: there are ROD tokens that a change of the medium may revoke.
-    pub const TOKENS: u8 = 0x80;
+    pub const TOKENS: u16 = 0x200;
 
     /// INQUIRY, REPORT LUNS, REQUEST SENSE: always.
-    pub const ALWAYS: u8 = 0;
+    pub const ALWAYS: u16 = 0;
     /// Allowed under every persistent reservation.
-    pub const ANY: u8 = ATTENTION | ACCESS;
+    pub const ANY: u16 = ATTENTION | ACCESS | BUSY;
     /// Allowed under write exclusive reservations.
-    pub const READS: u8 = ANY | READ;
+    pub const READS: u16 = ANY | READ;
     /// Not allowed under the reservation of another nexus.
-    pub const CHANGES: u8 = READS | WRITE;
+    pub const CHANGES: u16 = READS | WRITE;
     /// Reads the medium.
-    pub const READS_MEDIUM: u8 = READS | MEDIUM;
+    pub const READS_MEDIUM: u16 = READS | MEDIUM;
     /// Changes the medium.
-    pub const WRITES_MEDIUM: u8 = CHANGES | PROTECTED | MEDIUM;
+    pub const WRITES_MEDIUM: u16 = CHANGES | PROTECTED | MEDIUM;
+    /// Erases the medium; knows itself what goes on beside an erasing, or after one that failed.
+    pub const ERASES_MEDIUM: u16 = WRITES_MEDIUM & !BUSY;
 }
 
 /// Operation codes that are answered where there is no logical unit.
@@ -72,7 +78,7 @@ pub struct Row {
     pub usage: &'static [u8],
     /// The service action, for operation codes that have them.
     pub action: Option<u8>,
-    pub(super) class: u8,
+    pub(super) class: u16,
     pub(super) plan: fn(&mut Call) -> Planned,
     /// Goes on when the parameter list is there.
     pub(super) list: Option<fn(&mut Call, &[u8]) -> Planned>,
@@ -80,7 +86,7 @@ pub struct Row {
     forbidden: u128,
 }
 
-const fn row(name: &'static str, usage: &'static [u8], class: u8, plan: fn(&mut Call) -> Planned) -> Row {
+const fn row(name: &'static str, usage: &'static [u8], class: u16, plan: fn(&mut Call) -> Planned) -> Row {
     let row = Row { name, usage, action: None, class, plan, list: None, forbidden: 0 };
     Row { forbidden: forbidden(usage, false), ..row }
 }
@@ -176,20 +182,21 @@ static INDEX: [(u8, u8); 256] = {
 pub static TABLE: &[Row] = &COMMANDS;
 
 #[rustfmt::skip]
-const COMMANDS: [Row; 71] = [
+const COMMANDS: [Row; 76] = [
     row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
     row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
+    row("FORMAT UNIT", &[0x04, 0x38, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::format_unit).list(erase::format_unit_list),
     row("READ(6)", &[0x08, 0x1f, 0xff, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_6),
     row("WRITE(6)", &[0x0a, 0x1f, 0xff, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_6),
     row("INQUIRY", &[0x12, 0x01, 0xff, 0xff, 0xff, 0], class::ALWAYS, inquiry::inquiry),
     row("MODE SELECT(6)", &[0x15, 0x10, 0, 0, 0xff, 0], class::CHANGES, mode::select_6).list(mode::select_6_list),
     row("RESERVE(6)", &[0x16, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
-    row("RELEASE(6)", &[0x17, 0, 0, 0, 0, 0], class::ATTENTION, persistent::release_unit),
+    row("RELEASE(6)", &[0x17, 0, 0, 0, 0, 0], class::ATTENTION | class::BUSY, persistent::release_unit),
     row("MODE SENSE(6)", &[0x1a, 0x08, 0xff, 0xff, 0xff, 0], class::READS, mode::sense_6),
-    row("START STOP UNIT", &[0x1b, 0x01, 0, 0, 0x05, 0], class::ANY, sync::start_stop_unit),
+    row("START STOP UNIT", &[0x1b, 0x01, 0, 0, 0xf7, 0], class::ANY, removable::start_stop_unit),
     row("RECEIVE DIAGNOSTIC RESULTS", &[0x1c, 0x01, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::receive_diagnostic_results),
     row("SEND DIAGNOSTIC", &[0x1d, 0x17, 0, 0, 0, 0], class::CHANGES, diagnostic::send_diagnostic),
-    row("PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 0x01, 0], class::ANY, diagnostic::prevent_allow),
+    row("PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 0x01, 0], class::ANY, removable::prevent_allow),
     row("READ CAPACITY(10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_10),
     row("READ(10)", &[0x28, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_10),
     row("WRITE(10)", &[0x2a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_10),
@@ -202,10 +209,13 @@ const COMMANDS: [Row; 71] = [
     row("READ BUFFER", &[0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::read_buffer),
     row("WRITE SAME(10)", &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, write_same::write_same_10),
     row("UNMAP", &[0x42, 0x00, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM | class::THIN, unmap::unmap).list(unmap::unmap_list),
+    row("SANITIZE OVERWRITE", &[0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ERASES_MEDIUM, erase::overwrite).list(erase::overwrite_list).action(),
+    row("SANITIZE BLOCK ERASE", &[0x48, 0xa2, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM | class::THIN, erase::block_erase).action(),
+    row("SANITIZE EXIT FAILURE MODE", &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::exit_failure_mode).action(),
     row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, management::log_sense),
     row("MODE SELECT(10)", &[0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_10_list),
     row("RESERVE(10)", &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
-    row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ATTENTION, persistent::release_unit),
+    row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ATTENTION | class::BUSY, persistent::release_unit),
     row("MODE SENSE(10)", &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::READS, mode::sense_10),
     row("PERSISTENT RESERVE IN READ KEYS", &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_keys).action(),
     row("PERSISTENT RESERVE IN READ RESERVATION", &[0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_reservation).action(),
@@ -236,6 +246,7 @@ const COMMANDS: [Row; 71] = [
     row("PRE-FETCH(16)", &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::prefetch_16),
     row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16),
     row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
+    row("WRITE ATOMIC(16)", &[0x9c, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM | class::ATOMIC, rw::write_atomic),
     row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action(),
     row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action(),
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),

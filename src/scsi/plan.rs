@@ -49,6 +49,11 @@ pub enum MediumOp {
     Compare { lba: u64, blocks: u32, one_block: bool },
     /// WRITE SAME. One block comes from the initiator, or none (`no_data`: NDOB, zeroes).
     WriteSame { lba: u64, blocks: u64, unmap: bool, anchor: bool, no_data: bool },
+    /// WRITE ATOMIC(16): as `Write`, and at every moment all of it is on the medium or nothing. It fits one slice.
+    WriteAtomic { lba: u64, blocks: u32, fua: bool },
+    /// The whole medium is erased, and made durable; then `LogicalUnit::erase_done` is called, whatever became of the
+    /// command. `immed`: GOOD is answered when it has begun.
+    Erase { how: Erase, immed: bool },
     /// UNMAP of several ranges (LBA, blocks); they do not come from the hot path, so a list is fine.
     Unmap { ranges: Vec<(u64, u64)> },
     /// SYNCHRONIZE CACHE. `immed`: GOOD is answered when it has begun.
@@ -64,6 +69,24 @@ pub enum MediumOp {
     LbaStatus { lba: u64, alloc_bytes: u32 },
     /// A third-party copy, its parameter list parsed: [`super::copy_begin::begin`] says what is to be done.
     Copy(Box<CopyRequest>),
+}
+
+/// How a medium is erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Erase {
+    /// Written over with a pattern (1 byte to a block, repeated in each block), several times.
+    Overwrite {
+        /// The pattern.
+        pattern: Vec<u8>,
+        /// How often, 1 to 31.
+        passes: u8,
+        /// Every second pass writes the pattern inverted.
+        invert: bool,
+    },
+    /// Given back; reads as zeroes.
+    Discard,
+    /// Zeroed.
+    Zero,
 }
 
 /// Status and sense of a finished command.
@@ -171,6 +194,7 @@ impl MediumOp {
     pub fn data_out_bytes(&self, block_bytes: u32) -> u64 {
         let blocks = match self {
             MediumOp::Write { blocks, .. }
+            | MediumOp::WriteAtomic { blocks, .. }
             | MediumOp::WriteVerify { blocks, .. }
             | MediumOp::Compare { blocks, one_block: false, .. }
             | MediumOp::OrWrite { blocks, .. } => u64::from(*blocks),
@@ -184,6 +208,6 @@ impl MediumOp {
     /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or more,
     /// COMPARE AND WRITE and WRITE SAME are to fail with `Outcome::invalid_cdb_field` rather than work on what came.
     pub fn needs_exact_data_out(&self) -> bool {
-        matches!(self, MediumOp::CompareAndWrite { .. } | MediumOp::WriteSame { .. })
+        matches!(self, MediumOp::CompareAndWrite { .. } | MediumOp::WriteSame { .. } | MediumOp::WriteAtomic { .. })
     }
 }

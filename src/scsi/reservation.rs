@@ -57,7 +57,7 @@ impl ReservationType {
     }
 
     /// What it keeps from those that it does not admit.
-    const fn keeps(self) -> u8 {
+    const fn keeps(self) -> u16 {
         match self {
             ReservationType::WriteExclusive
             | ReservationType::WriteExclusiveRegistrantsOnly
@@ -133,7 +133,7 @@ impl Reservations {
     }
 
     /// Classes of commands that are kept from a nexus (the tables of SPC-4 clause 5.13.1).
-    pub(super) fn keeps_from(&self, nexus: NexusId, port: &InitiatorPort) -> u8 {
+    pub(super) fn keeps_from(&self, nexus: NexusId, port: &InitiatorPort) -> u16 {
         if self.reserved_by.is_some_and(|holder| holder != nexus) {
             return class::ACCESS;
         }

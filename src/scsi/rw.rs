@@ -218,6 +218,17 @@ pub(super) fn or_write(call: &mut Call) -> Planned {
     unless_empty(blocks, MediumOp::OrWrite { lba, blocks, fua: call.cdb[1] & FUA != 0 || durable(call) })
 }
 
+/// WRITE ATOMIC(16), SBC-4 clause 5.49. With no alignment, granularity or boundaries (VPD page B0h) only the length counts;
+/// ATOMIC BOUNDARY is a reserved field then.
+pub(super) fn write_atomic(call: &mut Call) -> Planned {
+    let (lba, blocks) = (be64(call.cdb, 2), u32::from(be16(call.cdb, 12)));
+    check_range(call.unit, lba, u64::from(blocks))?;
+    if blocks > call.unit.params().atomic_blocks {
+        return Err(Outcome::invalid_cdb_field(12, 7));
+    }
+    unless_empty(blocks, MediumOp::WriteAtomic { lba, blocks, fua: call.cdb[1] & FUA != 0 || durable(call) })
+}
+
 /// MAXIMUM COMPARE AND WRITE LENGTH: both halves are collected in one slice before anything is compared.
 pub(super) fn max_compare_and_write_blocks(block_bytes: u32) -> u8 {
     let room = limits::SLICE_BYTES / 2 / block_bytes.max(1) as usize;

@@ -10,6 +10,7 @@
 use super::attention::{Attention, Log, Pending, Recipients};
 use super::copy_status::Operations;
 use super::diagnostic;
+use super::erase::Busy;
 use super::mode;
 use super::opcode::{self, Call, Planned, class};
 use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
@@ -17,7 +18,7 @@ use super::reservation::Reservations;
 use super::rod::{self, Tokens};
 use super::sense::{asc, key, status};
 use crate::model::{InitiatorPort, MediumFault};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -52,6 +53,10 @@ pub struct LuParams {
     pub volatile_cache: bool,
     /// The medium rotates (VPD page B1h).
     pub rotational: bool,
+    /// The medium can be ejected and loaded (RMB).
+    pub removable: bool,
+    /// MAXIMUM ATOMIC TRANSFER LENGTH in logical blocks; zero where WRITE ATOMIC is not to be had.
+    pub atomic_blocks: u32,
 }
 
 /// Identifies an I_T nexus for as long as it lives; never used again by the same process.
@@ -67,6 +72,8 @@ pub struct LogicalUnit {
     generation: AtomicU64,
     /// D_SENSE of the control mode page: read when a command fails.
     descriptor_sense: AtomicBool,
+    /// How far SANITIZE or FORMAT UNIT is, of 65536.
+    pub(super) progress: AtomicU16,
     state: Mutex<State>,
     pub(super) copies: Operations,
     pub(super) tokens: Tokens,
@@ -80,6 +87,12 @@ pub(super) struct State {
     pub(super) reservations: Reservations,
     /// The backend says that the medium is gone.
     not_ready: bool,
+    /// SANITIZE or FORMAT UNIT is under way, or has failed.
+    pub(super) busy: Option<Busy>,
+    /// The removable medium is out.
+    pub(super) ejected: bool,
+    /// PREVENT ALLOW MEDIUM REMOVAL: who wants it to stay.
+    pub(super) removal_prevented_by: Vec<NexusId>,
 }
 
 /// What one I_T_L nexus has pending and is refused at the moment; owned by the core of its session.
@@ -91,7 +104,7 @@ pub struct LuNexus {
     /// Attentions up to this generation were pulled.
     pulled: u64,
     /// Classes of commands that do not go through at the moment ([`class`]).
-    blocked: u8,
+    blocked: u16,
     pub(super) pending: Pending,
     /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
     pub(super) echo: Vec<u8>,
@@ -121,7 +134,7 @@ impl LuNexus {
 
     /// Whether a reservation of another nexus keeps a class of commands from this one. Handlers ask for what depends on
     /// more than the operation code.
-    pub(super) fn check_reserved(&self, class: u8) -> Result<(), Outcome> {
+    pub(super) fn check_reserved(&self, class: u16) -> Result<(), Outcome> {
         if self.blocked & class == 0 { Ok(()) } else { Err(Outcome::RESERVATION_CONFLICT) }
     }
 }
@@ -134,6 +147,7 @@ impl LogicalUnit {
             params,
             generation: AtomicU64::new(1),
             descriptor_sense: AtomicBool::new(false),
+            progress: AtomicU16::new(0),
             state: Mutex::default(),
             copies: Operations::default(),
             tokens: Tokens::default(),
@@ -163,7 +177,7 @@ impl LogicalUnit {
                 self.refresh(nexus, command.initiator);
             }
             if nexus.blocked & row.class != 0 {
-                self.refuse(nexus, row.class)?;
+                self.refuse(nexus, row.class, row.action.is_some())?;
             }
             row.check(cdb)?;
             (row.plan)(&mut Call { unit: self, nexus, command, cdb, reply })
@@ -223,22 +237,28 @@ impl LogicalUnit {
         if !self.params.thin {
             nexus.blocked |= class::THIN;
         }
-        if state.not_ready {
+        if self.params.atomic_blocks == 0 {
+            nexus.blocked |= class::ATOMIC;
+        }
+        if state.not_ready || state.ejected {
             nexus.blocked |= class::MEDIUM;
         }
         if self.tokens.are_watched() {
             nexus.blocked |= class::TOKENS;
+        }
+        if state.busy.is_some() {
+            nexus.blocked |= class::BUSY;
         }
         nexus.note_pending();
     }
 
     /// Whether commands of `class` of this nexus go through now, pending unit attentions aside: for a copy that another
     /// logical unit was asked for.
-    pub(super) fn admits(&self, nexus: &mut LuNexus, port: &InitiatorPort, class: u8) -> Result<(), Outcome> {
+    pub(super) fn admits(&self, nexus: &mut LuNexus, port: &InitiatorPort, class: u16) -> Result<(), Outcome> {
         if self.generation.load(Ordering::Acquire) != nexus.seen {
             self.refresh(nexus, port);
         }
-        self.refuse(nexus, class & !class::ATTENTION)
+        self.refuse(nexus, class & !class::ATTENTION, false)
     }
 
     /// Revokes the ROD tokens whose blocks an operation is about to change.
@@ -264,7 +284,7 @@ impl LogicalUnit {
 
     /// Why a command does not go through, most important reason first. A unit attention is reported once.
     #[cold]
-    fn refuse(&self, nexus: &mut LuNexus, class: u8) -> Result<(), Outcome> {
+    fn refuse(&self, nexus: &mut LuNexus, class: u16, has_action: bool) -> Result<(), Outcome> {
         let blocked = nexus.blocked & class;
         if blocked & class::ATTENTION != 0
             && let Some(attention) = self.next_attention(nexus)
@@ -274,6 +294,12 @@ impl LogicalUnit {
         if blocked & (class::ACCESS | class::READ | class::WRITE) != 0 {
             return Err(Outcome::RESERVATION_CONFLICT);
         }
+        if blocked & (class::BUSY | class::MEDIUM) != 0 {
+            let sense = self.readiness();
+            if sense != diagnostic::NO_SENSE {
+                return Err(Outcome::check(sense));
+            }
+        }
         if blocked & class::PROTECTED != 0 {
             let by_software = !self.params.readonly;
             return Err(Outcome::check(Sense::new(
@@ -281,11 +307,12 @@ impl LogicalUnit {
                 if by_software { asc::LOGICAL_UNIT_SOFTWARE_WRITE_PROTECTED } else { asc::WRITE_PROTECTED },
             )));
         }
-        if blocked & class::THIN != 0 {
-            return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
-        }
-        if blocked & class::MEDIUM != 0 {
-            return Err(Outcome::check(not_ready()));
+        if blocked & (class::THIN | class::ATOMIC) != 0 {
+            return Err(if has_action {
+                Outcome::invalid_cdb_field(1, 4)
+            } else {
+                Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)
+            });
         }
         Ok(())
     }
@@ -299,12 +326,19 @@ impl LogicalUnit {
 
     /// What REQUEST SENSE says when no unit attention is pending.
     pub(super) fn readiness(&self) -> Sense {
-        if self.state().not_ready { not_ready() } else { diagnostic::NO_SENSE }
+        let state = self.state();
+        match state.busy {
+            Some(busy) => self.busy_sense(busy),
+            None if state.ejected => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
+            None if state.not_ready => not_ready(),
+            None => diagnostic::NO_SENSE,
+        }
     }
 
     /// Whether the table's row is a command of this logical unit.
     pub(super) fn has(&self, row: &opcode::Row) -> bool {
-        row.class & class::THIN == 0 || self.params.thin
+        (row.class & class::THIN == 0 || self.params.thin)
+            && (row.class & class::ATOMIC == 0 || self.params.atomic_blocks > 0)
     }
 
     /// The rare state. A panic while it was locked cannot leave it half changed in a way that matters: go on.
@@ -329,7 +363,8 @@ impl LogicalUnit {
         self.post(&mut self.state(), attention, Recipients::Except(except));
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) ends, and every nexus,
+    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) and
+    /// the prevention of medium removal end, and every nexus,
     /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
     /// carries out the function aborts them.
     pub fn reset(&self) {
@@ -337,13 +372,16 @@ impl LogicalUnit {
         let mut state = self.state();
         state.modes = mode::Current::default();
         state.reservations.reserved_by = None;
+        state.removal_prevented_by.clear();
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
     }
 
-    /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it ends with it.
+    /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it and what it
+    /// prevented end with it.
     pub fn nexus_lost(&self, nexus: NexusId) {
         self.copies.nexus_lost(nexus);
         let mut state = self.state();
+        state.removal_prevented_by.retain(|preventer| *preventer != nexus);
         if state.reservations.reserved_by == Some(nexus) {
             state.reservations.reserved_by = None;
             self.changed(&state);

@@ -106,14 +106,13 @@ fn extended_inquiry(reply: &mut Reply, params: &LuParams) {
 
 /// Page B0h. UNMAP fields are zero where there is no UNMAP.
 fn block_limits(reply: &mut Reply, params: &LuParams) {
-    const WSNZ: u8 = 0x01;
     const UGAVALID: u32 = 1 << 31;
     let block_bytes = params.block_bytes.max(1);
     let physical_blocks = (params.physical_block_bytes / block_bytes).max(1);
     let max_blocks = u32::try_from(limits::MAX_TRANSFER_BYTES / u64::from(block_bytes)).unwrap_or(u32::MAX);
     let optimal_blocks =
         (limits::OPTIMAL_TRANSFER_BYTES / block_bytes).next_multiple_of(physical_blocks).min(max_blocks);
-    reply.put(&[WSNZ, max_compare_and_write_blocks(block_bytes)]);
+    reply.put(&[0, max_compare_and_write_blocks(block_bytes)]);
     reply.put(&u16::try_from(physical_blocks).unwrap_or(u16::MAX).to_be_bytes());
     reply.put(&max_blocks.to_be_bytes());
     reply.put(&optimal_blocks.to_be_bytes());
@@ -128,6 +127,7 @@ fn block_limits(reply: &mut Reply, params: &LuParams) {
         reply.put(&[0; 16]);
     }
     reply.put(&max_write_same_blocks(block_bytes).to_be_bytes());
+    reply.put(&params.atomic_blocks.to_be_bytes());
     reply.data.resize(64, 0);
 }
 
@@ -139,10 +139,13 @@ fn unmap_granularity(params: &LuParams) -> u32 {
     params.unmap_granularity_blocks.clamp(least, most)
 }
 
-/// Page B1h: MEDIUM ROTATION RATE 1 is "does not rotate", 0 "not reported".
+/// Page B1h: MEDIUM ROTATION RATE 1 is "does not rotate", 0 "not reported". WABEREQ: blocks can be read after SANITIZE with
+/// BLOCK ERASE.
 fn block_device_characteristics(reply: &mut Reply, params: &LuParams) {
     let rate: u16 = if params.rotational { 0 } else { 1 };
+    const READS_COMPLETE: u8 = 0x40;
     reply.put(&rate.to_be_bytes());
+    reply.put(&[0, if params.thin { READS_COMPLETE } else { 0 }]);
     reply.data.resize(64, 0);
 }
 

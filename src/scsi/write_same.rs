@@ -4,6 +4,7 @@ use super::cdb::{be16, be32, be64};
 use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Outcome, Plan};
 use super::rw::check_range;
+use super::sense::asc;
 use crate::limits;
 
 /// ANCHOR in byte 1 of the CDB; the same bit in both forms.
@@ -12,8 +13,8 @@ const UNMAP: u8 = 0x08;
 /// NO DATA-OUT BUFFER, WRITE SAME(16) only.
 const NDOB: u8 = 0x01;
 
-/// No blocks would mean up to the end of the medium: with WSNZ (VPD page B0h) that is refused, as is more than MAXIMUM
-/// WRITE SAME LENGTH. ANCHOR is refused: anchored blocks do not exist here (ANC_SUP is zero).
+/// No blocks mean all up to the end of the medium (WSNZ of VPD page B0h is zero). More than MAXIMUM WRITE SAME LENGTH is
+/// refused. ANCHOR is refused: anchored blocks do not exist here (ANC_SUP is zero).
 fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned {
     let flags = call.cdb[1];
     if flags & ANCHOR != 0 {
@@ -23,7 +24,11 @@ fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned
         return Err(Outcome::invalid_cdb_field(1, 3));
     }
     check_range(call.unit, lba, blocks)?;
-    if blocks == 0 || blocks > max_write_same_blocks(call.unit.block_bytes()) {
+    let blocks = if blocks == 0 { call.unit.blocks() - lba } else { blocks };
+    if blocks == 0 {
+        return Err(Outcome::illegal(asc::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE));
+    }
+    if blocks > max_write_same_blocks(call.unit.block_bytes()) {
         return Err(Outcome::invalid_cdb_field(length_at, 7));
     }
     Ok(Plan::Medium(MediumOp::WriteSame {

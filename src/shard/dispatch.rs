@@ -275,6 +275,16 @@ impl Engine {
                 let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
                 self.gather(seat, task, unit, place, Then::Medium(op), inline);
             }
+            MediumOp::WriteAtomic { lba, blocks, .. } => {
+                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline);
+            }
+            MediumOp::Erase { how, immed: true } => {
+                self.spawn_erase(None, unit, how);
+                let sent = self.announced(seat, task);
+                self.clear(seat, task.slot());
+                self.complete(seat, task, Outcome::GOOD, sent, Direction::Out);
+            }
+            MediumOp::Erase { how, immed: false } => self.spawn_erase(Some((seat, task)), unit, how),
             MediumOp::Flush { immed: true } => {
                 // The flush goes on by itself; its failure is the next one's to report.
                 self.spawn_detached(unit);
@@ -422,7 +432,13 @@ impl Engine {
                         // What was moved is the list, not an answer.
                         self.complete(seat, task, outcome, u64::from(total), Direction::Out);
                     }
-                    Some(Plan::Medium(op)) => self.medium(seat, task, unit, op, None),
+                    Some(Plan::Medium(op)) => {
+                        self.medium(seat, task, unit, op, None);
+                        // What was moved is the list: that is what residuals are counted from.
+                        if let Some(exec) = self.exec(seat, slot).filter(|e| e.kind == Kind::Job) {
+                            exec.asked = u64::from(total);
+                        }
+                    }
                     Some(Plan::Parameters { .. }) | None => {
                         self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
                     }

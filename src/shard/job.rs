@@ -181,6 +181,8 @@ pub struct Job {
     pub locks: Vec<Lock>,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
+    /// It goes on when its task is aborted, without it.
+    pub survives: bool,
 }
 
 impl Job {
@@ -201,6 +203,7 @@ impl Job {
             slice,
             locks: Vec::new(),
             cancelled: false,
+            survives: false,
         }
     }
 

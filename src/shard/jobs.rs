@@ -5,7 +5,7 @@ use super::job::{JobBuffer, JobCx, JobEnd};
 use crate::backend::{Medium, Op};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
-use crate::scsi::{LogicalUnit, Outcome, Sense};
+use crate::scsi::{Erase, LogicalUnit, Outcome, Sense};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -211,6 +211,74 @@ pub async fn write_same(
         cx.pause().await;
     }
     settled(&cx, &place).await
+}
+
+/// WRITE ATOMIC: one operation, with no other change of the range beside it.
+pub async fn write_atomic(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, durable: bool) -> JobEnd {
+    cx.lock(offset, len as u64).await;
+    match cx.op(Op::Write { offset, buffer: data.io(len), durable }).await {
+        Ok(()) => Outcome::GOOD.into(),
+        Err(fault) => place.fault(fault, offset),
+    }
+}
+
+/// SANITIZE and FORMAT UNIT: erases everything once the changes that were under way are done, and makes that durable. The
+/// logical unit refuses new commands meanwhile.
+pub async fn erase(cx: JobCx, place: Place, how: Erase) -> JobEnd {
+    let size = place.unit.blocks() * place.block_bytes;
+    cx.lock(0, size).await;
+    let erased = match how {
+        Erase::Overwrite { pattern, passes, invert } => overwrite(&cx, &place, size, (&pattern, passes, invert)).await,
+        Erase::Discard => erase_once(&cx, &place, size, true).await,
+        Erase::Zero => erase_once(&cx, &place, size, false).await,
+    };
+    let done = match erased {
+        Ok(()) => cx.op(Op::Flush).await,
+        Err(fault) => Err(fault),
+    };
+    place.unit.erase_done(done.is_ok()).into()
+}
+
+/// As [`clear`], with progress.
+async fn erase_once(cx: &JobCx, place: &Place, size: u64, discard: bool) -> Result<(), MediumFault> {
+    /// Of files and memory a few milliseconds at most.
+    const STRETCH: u64 = 4 << 20;
+    let mut at = 0;
+    while at < size {
+        let len = (size - at).min(STRETCH);
+        cx.op(if discard { Op::Discard { offset: at, len } } else { Op::Zero { offset: at, len } }).await?;
+        at += len;
+        place.unit.erase_progress(at, size);
+        cx.pause().await;
+    }
+    Ok(())
+}
+
+async fn overwrite(
+    cx: &JobCx,
+    place: &Place,
+    size: u64,
+    (pattern, passes, invert): (&[u8], u8, bool),
+) -> Result<(), MediumFault> {
+    let whole = place.step(size);
+    let mut buffer = cx.buffer(whole).await;
+    for pass in 0..u64::from(passes) {
+        let flip = if invert && pass % 2 == 1 { 0xff } else { 0 };
+        for block in buffer.bytes_mut(whole).chunks_mut(place.block_bytes as usize) {
+            for (byte, wanted) in block.iter_mut().zip(pattern.iter().cycle()) {
+                *byte = wanted ^ flip;
+            }
+        }
+        let mut at = 0;
+        while at < size {
+            let len = place.step(size - at);
+            cx.op(Op::Write { offset: at, buffer: buffer.io(len), durable: false }).await?;
+            at += len as u64;
+            place.unit.erase_progress(pass * size + at, u64::from(passes) * size);
+            cx.pause().await;
+        }
+    }
+    Ok(())
 }
 
 /// SYNCHRONIZE CACHE.

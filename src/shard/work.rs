@@ -7,7 +7,7 @@ use super::fence::Lock;
 use super::job::{Cell1, Job, JobCx, JobEnd, Request};
 use super::jobs::{self, Place};
 use crate::backend::Op;
-use crate::scsi::{MediumOp, Outcome};
+use crate::scsi::{Erase, MediumOp, Outcome};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
@@ -59,6 +59,10 @@ impl Engine {
             (MediumOp::CompareAndWrite { lba, blocks, fua }, Some(data)) => {
                 let len = at(u64::from(blocks)) as usize;
                 Box::pin(jobs::compare_and_write(inner, place, data, at(lba), len, fua))
+            }
+            (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
+                let len = at(u64::from(blocks)) as usize;
+                Box::pin(jobs::write_atomic(inner, place, data, at(lba), len, fua))
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
             (MediumOp::LbaStatus { lba, alloc_bytes }, _) => Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes)),
@@ -118,6 +122,23 @@ impl Engine {
     /// Begins a job that nobody waits for.
     pub fn enlist_detached(&mut self, cx: &JobCx, work: impl Future<Output = JobEnd> + 'static, unit: usize) {
         self.enlist(Job::new(cx, work, (unit, NOBODY, 0, None)));
+    }
+
+    /// Begins to erase a unit. The job outlives the task that waits for it, if one does.
+    pub fn spawn_erase(&mut self, waiting: Option<(usize, TaskId)>, unit: usize, how: Erase) {
+        let cx = JobCx::new(&self.arena);
+        let work: Work = Box::pin(jobs::erase(cx.clone(), self.place_of(unit), how));
+        let mut of = (unit, NOBODY, 0, None);
+        if let Some((seat, task)) = waiting
+            && let Some(exec) = self.exec(seat, task.slot())
+        {
+            exec.begin(Kind::Job, task, unit, (0, 0, 0));
+            exec.in_flight += 1;
+            of = (unit, seat, task.slot(), None);
+        }
+        let mut job = Job::new(&cx, work, of);
+        job.survives = true;
+        self.enlist(job);
     }
 
     fn enlist(&mut self, job: Job) {
@@ -318,15 +339,28 @@ impl Engine {
     }
 
     /// Cancels the jobs of a task; each ends when nothing of it is in flight.
+    /// One that outlives its task goes on for nobody.
     pub fn cancel_jobs(&mut self, seat: usize, slot: usize) {
+        let mut left = 0;
         for number in 0..self.jobs.len() {
             if let Some(job) = self.jobs[number].as_mut()
                 && (job.seat, job.slot) == (seat, slot)
                 && !job.cancelled
             {
+                if job.survives {
+                    job.seat = NOBODY;
+                    left += 1;
+                    continue;
+                }
                 job.cancelled = true;
                 self.runnable.push_back(number);
             }
+        }
+        if left > 0
+            && let Some(exec) = self.exec(seat, slot)
+        {
+            exec.in_flight = exec.in_flight.saturating_sub(left);
+            self.advance(seat, slot);
         }
     }
 }

@@ -6,7 +6,8 @@ use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
 use crate::backend::Medium;
-use crate::model::{IscsiName, LunSpec, Snapshot, TargetSpec};
+use crate::limits::SLICE_BYTES;
+use crate::model::{IscsiName, LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
 use std::sync::Arc;
@@ -84,6 +85,12 @@ fn lu_params(target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
         unmap_alignment_blocks: 0,
         volatile_cache: facts.volatile_cache,
         rotational: facts.rotational,
+        removable: lun.removable,
+        // A file may be torn by a loss of power; memory does not outlive one.
+        atomic_blocks: match lun.kind {
+            LunKind::Ram => SLICE_BYTES as u32 / lun.block_bytes,
+            LunKind::File(_) | LunKind::Null => 0,
+        },
     }
 }
 

@@ -81,7 +81,7 @@ fn block_limits() {
     let data = Host::new(&unit, 1).data(&[0x12, 1, 0xb0, 0, 255]);
     let u32_at = |at: usize| u32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);
     assert_eq!(data.len(), 64);
-    assert_eq!(data[4..6], [1, 255]);
+    assert_eq!(data[4..6], [0, 255], "WSNZ is zero");
     assert_eq!(data[6..8], [0, 8]);
     assert_eq!(u32_at(8), 65536, "32 MiB");
     assert_eq!(u32_at(12), 2048, "1 MiB");
@@ -90,6 +90,7 @@ fn block_limits() {
     assert_eq!(u32_at(28), 8);
     assert_eq!(u32_at(32), 1 << 31);
     assert_eq!(data[36..44], (1u64 << 21).to_be_bytes());
+    assert_eq!(u32_at(44), 512, "MAXIMUM ATOMIC TRANSFER LENGTH");
     let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
     let data = Host::new(&thick, 1).data(&[0x12, 1, 0xb0, 0, 255]);
     assert!(data[20..36].iter().all(|byte| *byte == 0), "no UNMAP");
@@ -108,7 +109,7 @@ fn unmap_granularity_is_at_most_1_mib_and_a_physical_block() {
 fn provisioning_pages() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
-    assert_eq!(inquiry(&mut host, 0xb1)[..6], [0, 0xb1, 0, 60, 0, 1]);
+    assert_eq!(inquiry(&mut host, 0xb1)[..8], [0, 0xb1, 0, 60, 0, 1, 0, 0x40]);
     assert_eq!(inquiry(&mut host, 0xb2), [0, 0xb2, 0, 4, 0, 0xe4, 2, 0]);
     assert_eq!(inquiry(&mut host, 0x86)[..7], [0, 0x86, 0, 60, 0, 1, 1]);
 }

@@ -1,9 +1,11 @@
 //! The device server seen from outside: golden responses, what initiators do at scan, and properties over any CDB.
 
 mod copying;
+mod erase;
 mod golden;
 mod nexus;
 mod properties;
+mod removable;
 mod reservations;
 mod table;
 mod transfers;
@@ -30,6 +32,8 @@ pub(super) fn params() -> LuParams {
         unmap_alignment_blocks: 0,
         volatile_cache: true,
         rotational: false,
+        removable: false,
+        atomic_blocks: 512,
     }
 }
 

@@ -64,6 +64,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
                 MediumOp::CompareAndWrite { blocks: 0, .. } => {}
                 MediumOp::Read { lba, blocks, .. }
                 | MediumOp::Write { lba, blocks, .. }
+                | MediumOp::WriteAtomic { lba, blocks, .. }
                 | MediumOp::WriteVerify { lba, blocks, .. }
                 | MediumOp::Verify { lba, blocks }
                 | MediumOp::Compare { lba, blocks, .. }
@@ -76,6 +77,8 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
                 MediumOp::Flush { .. } => {}
                 // What comes of it is checked beside `copy_begin.rs`.
                 MediumOp::Copy(_) => {}
+                // It would go on for ever: nobody carries it out here.
+                MediumOp::Erase { .. } => drop(unit.erase_done(true)),
             }
             assert!(op.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
             if !matches!(op, MediumOp::LbaStatus { .. }) {

@@ -1,6 +1,7 @@
 //! Commands that move or change blocks: what they plan, and where they stop.
 
 use super::*;
+use crate::limits;
 
 fn unit() -> LogicalUnit {
     LogicalUnit::new(params())
@@ -91,7 +92,11 @@ fn write_same() {
     assert_eq!(host.send(&cdb_10(0x41, 0, 1, 2)), same(2, false, false));
     assert_eq!(host.send(&cdb_10(0x41, 8, 1, 2)), same(2, true, false));
     assert_eq!(host.send(&cdb_16(0x93, 9, 1, 0x1_0000)), same(0x1_0000, true, true));
-    assert_eq!(host.failure(&cdb_10(0x41, 0, 1, 0)), (5, 0x2400), "WSNZ");
+    let all =
+        |lba, blocks| Plan::Medium(MediumOp::WriteSame { lba, blocks, unmap: false, anchor: false, no_data: false });
+    assert_eq!(host.send(&cdb_10(0x41, 0, 1, 0)), all(1, u64::from(END) - 1), "none means the rest");
+    assert_eq!(host.send(&cdb_16(0x93, 0, u64::from(END) - 1, 0)), all(u64::from(END) - 1, 1));
+    assert_eq!(host.failure(&cdb_10(0x41, 0, END, 0)), (5, 0x2100), "of which there is nothing");
     assert_eq!(host.failure(&cdb_10(0x41, 0x10, 1, 1)), (5, 0x2400), "ANCHOR");
     assert_eq!(host.failure(&cdb_10(0x41, 0x18, 1, 1)), (5, 0x2400), "ANCHOR with UNMAP");
     assert_eq!(host.failure(&cdb_10(0x41, 0, END, 1)), (5, 0x2100));
@@ -102,6 +107,7 @@ fn write_same() {
     let large = LogicalUnit::new(LuParams { blocks: 1 << 40, ..params() });
     let mut host = Host::new(&large, 1);
     assert_eq!(host.failure(&cdb_16(0x93, 0, 1, (1 << 21) + 1)), (5, 0x2400), "MAXIMUM WRITE SAME LENGTH");
+    assert_eq!(host.failure(&cdb_16(0x93, 0, 1, 0)), (5, 0x2400), "the rest is more than that");
 }
 
 fn unmap_list(ranges: &[(u64, u32)]) -> Vec<u8> {
@@ -154,6 +160,27 @@ fn a_read_only_unit_refuses_every_write() {
     assert_eq!(host.failure(&cdb_10(0x41, 8, 0, 1)), (7, 0x2700), "WRITE SAME with UNMAP");
     assert!(matches!(host.send(&cdb_10(0x28, 0, 0, 1)), Plan::Medium(MediumOp::Read { .. })));
     assert!(matches!(host.send(&[0x35]), Plan::Medium(MediumOp::Flush { immed: false })));
+}
+
+#[test]
+fn write_atomic() {
+    let unit = unit();
+    let mut host = Host::new(&unit, 1);
+    let cdb = |lba: u64, blocks: u16, flags| {
+        let mut cdb = cdb_16(0x9c, flags, lba, 0);
+        cdb[12..14].copy_from_slice(&blocks.to_be_bytes());
+        cdb
+    };
+    let op = MediumOp::WriteAtomic { lba: 3, blocks: 512, fua: true };
+    assert!(op.needs_exact_data_out() && op.data_out_bytes(512) <= limits::SLICE_BYTES as u64);
+    assert_eq!(host.send(&cdb(3, 512, 8)), Plan::Medium(op));
+    assert_eq!(host.failure(&cdb(3, 513, 8)), (5, 0x2400), "MAXIMUM ATOMIC TRANSFER LENGTH");
+    assert_eq!(host.send(&cdb(3, 0, 0)), Plan::Done(Outcome::GOOD));
+    assert_eq!(host.failure(&cdb(u64::from(END), 1, 0)), (5, 0x2100));
+    let torn = LogicalUnit::new(LuParams { atomic_blocks: 0, ..params() });
+    let mut host = Host::new(&torn, 1);
+    assert_eq!(host.failure(&cdb(3, 1, 0)), (5, 0x2000));
+    assert_eq!(host.data(&[0x12, 1, 0xb0, 0, 255])[44..], [0; 20]);
 }
 
 #[test]

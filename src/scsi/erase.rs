@@ -1,0 +1,188 @@
+//! SANITIZE (SBC-4 clauses 4.11 and 5.30) and FORMAT UNIT (SBC-3 clause 5.3): erasing the whole medium.
+//!
+//! The logical unit is busy from the moment that the command is planned until [`LogicalUnit::erase_done`]: it refuses
+//! everything but INQUIRY, REPORT LUNS and REQUEST SENSE, and tells how far it is. Whoever carries the plan out goes on
+//! with it whatever becomes of the command: neither an abort, nor a reset, nor the loss of the nexus ends it. A restart of
+//! the process does: it comes back as a normal unit, erased in part.
+//!
+//! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
+
+use super::cdb::{be16, be32, byte};
+use super::opcode::{Call, Planned};
+use super::plan::{Erase, MediumOp, Outcome, Plan, Sense};
+use super::sense::{asc, key};
+use super::unit::LogicalUnit;
+use std::sync::atomic::Ordering;
+
+/// What keeps a logical unit from doing anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// FORMAT UNIT is under way.
+    Formatting,
+    /// SANITIZE is under way. `unrestricted`: AUSE was set.
+    Sanitizing { unrestricted: bool },
+    /// FORMAT UNIT failed: the medium is half erased until it is formatted again.
+    FormatFailed,
+    /// SANITIZE failed. `unrestricted`: EXIT FAILURE MODE may end this.
+    SanitizeFailed { unrestricted: bool },
+}
+
+/// IMMED and AUSE in byte 1 of SANITIZE.
+const IMMED: u8 = 0x80;
+const AUSE: u8 = 0x20;
+
+impl LogicalUnit {
+    /// Why a command is refused while the unit is erased, or after that failed.
+    pub(super) fn busy_sense(&self, busy: Busy) -> Sense {
+        let [high, low] = self.progress.load(Ordering::Relaxed).to_be_bytes();
+        let progress = |asc_ascq| Sense { specific: Some([0x80, high, low]), ..Sense::new(key::NOT_READY, asc_ascq) };
+        match busy {
+            Busy::Formatting => progress(asc::LOGICAL_UNIT_NOT_READY_FORMAT_IN_PROGRESS),
+            Busy::Sanitizing { .. } => progress(asc::LOGICAL_UNIT_NOT_READY_SANITIZE_IN_PROGRESS),
+            Busy::FormatFailed => Sense::new(key::MEDIUM_ERROR, asc::FORMAT_COMMAND_FAILED),
+            Busy::SanitizeFailed { .. } => Sense::new(key::MEDIUM_ERROR, asc::SANITIZE_COMMAND_FAILED),
+        }
+    }
+
+    /// How far an erasing is, in bytes.
+    pub fn erase_progress(&self, done: u64, all: u64) {
+        let part = u128::from(done) * 65536 / u128::from(all.max(1));
+        self.progress.store(u16::try_from(part).unwrap_or(u16::MAX), Ordering::Relaxed);
+    }
+
+    /// The erasing that [`MediumOp::Erase`] asked for is over. A failure stays until the next one succeeds.
+    pub fn erase_done(&self, good: bool) -> Outcome {
+        let mut state = self.state();
+        state.busy = match state.busy {
+            Some(Busy::Formatting) if !good => Some(Busy::FormatFailed),
+            Some(Busy::Sanitizing { unrestricted }) if !good => Some(Busy::SanitizeFailed { unrestricted }),
+            _ => None,
+        };
+        self.changed(&state);
+        match state.busy {
+            Some(busy) => self.formatted(Outcome::check(self.busy_sense(busy))),
+            None => Outcome::GOOD,
+        }
+    }
+
+    /// Makes the unit busy.
+    fn begin_erase(&self, busy: Busy) -> Result<(), Outcome> {
+        let mut state = self.state();
+        if let Some(running @ (Busy::Formatting | Busy::Sanitizing { .. })) = state.busy {
+            return Err(Outcome::check(self.busy_sense(running)));
+        }
+        // A restricted failure ends with a restricted SANITIZE only (SBC-4 clause 4.11.4).
+        if let (Some(failed @ Busy::SanitizeFailed { unrestricted: false }), true) =
+            (state.busy, busy != (Busy::Sanitizing { unrestricted: false }))
+        {
+            return Err(Outcome::check(self.busy_sense(failed)));
+        }
+        self.progress.store(0, Ordering::Relaxed);
+        state.busy = Some(busy);
+        self.changed(&state);
+        Ok(())
+    }
+}
+
+fn sanitize(call: &mut Call, how: Erase) -> Planned {
+    call.unit.begin_erase(Busy::Sanitizing { unrestricted: call.cdb[1] & AUSE != 0 })?;
+    Ok(Plan::Medium(MediumOp::Erase { how, immed: call.cdb[1] & IMMED != 0 }))
+}
+
+/// SANITIZE, OVERWRITE: the pattern comes as a parameter list of a header and 1 byte to a block.
+pub(super) fn overwrite(call: &mut Call) -> Planned {
+    match u32::from(be16(call.cdb, 7)) {
+        len if len <= LIST_HEADER || len > LIST_HEADER + call.unit.block_bytes() => {
+            Err(Outcome::invalid_cdb_field(7, 7))
+        }
+        len_bytes => Ok(Plan::Parameters { len_bytes }),
+    }
+}
+
+/// Bytes of the parameter list before the pattern.
+const LIST_HEADER: u32 = 4;
+
+/// INVERT, TEST (which means nothing here) and OVERWRITE COUNT; the pattern's length must be that of what is there.
+pub(super) fn overwrite_list(call: &mut Call, list: &[u8]) -> Planned {
+    const INVERT: u8 = 0x80;
+    const TEST: u8 = 0x60;
+    let passes = byte(list, 0) & 0x1f;
+    if byte(list, 0) & TEST != 0 {
+        return Err(Outcome::invalid_list_field(0, 6));
+    }
+    if passes == 0 {
+        return Err(Outcome::invalid_list_field(0, 4));
+    }
+    let len = usize::from(be16(list, 2));
+    if len == 0 || len > call.unit.block_bytes() as usize {
+        return Err(Outcome::invalid_list_field(2, 7));
+    }
+    let Some(pattern) = list.get(4..4 + len) else {
+        return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
+    };
+    let invert = byte(list, 0) & INVERT != 0;
+    sanitize(call, Erase::Overwrite { pattern: pattern.to_vec(), passes, invert })
+}
+
+/// SANITIZE, BLOCK ERASE: everything is given back, and reads as zeroes (WABEREQ is 01b).
+pub(super) fn block_erase(call: &mut Call) -> Planned {
+    sanitize(call, Erase::Discard)
+}
+
+/// SANITIZE, EXIT FAILURE MODE.
+pub(super) fn exit_failure_mode(call: &mut Call) -> Planned {
+    let mut state = call.unit.state();
+    match state.busy {
+        Some(Busy::SanitizeFailed { unrestricted: true }) => {
+            state.busy = None;
+            call.unit.changed(&state);
+        }
+        Some(busy) => return Err(Outcome::check(call.unit.busy_sense(busy))),
+        None => {}
+    }
+    Ok(Plan::Done(Outcome::GOOD))
+}
+
+const FMTDATA: u8 = 0x10;
+const LONGLIST: u8 = 0x20;
+
+/// FORMAT UNIT. The CDB does not say how long its parameter list is: the header is, as no defects are taken.
+pub(super) fn format_unit(call: &mut Call) -> Planned {
+    match call.cdb[1] & (FMTDATA | LONGLIST) {
+        0 => format(call, false),
+        LONGLIST => Err(Outcome::invalid_cdb_field(1, 5)),
+        FMTDATA => Ok(Plan::Parameters { len_bytes: 4 }),
+        _ => Ok(Plan::Parameters { len_bytes: 8 }),
+    }
+}
+
+/// IMMED is the only thing that the list can ask for; FOV with the bits behind it asks for what is so anyhow.
+pub(super) fn format_unit_list(call: &mut Call, list: &[u8]) -> Planned {
+    const IMMED: u8 = 0x02;
+    const FOV: u8 = 0x80;
+    const DCRT: u8 = 0x20;
+    let (len, defects) = if call.cdb[1] & LONGLIST == 0 { (4, u32::from(be16(list, 2))) } else { (8, be32(list, 4)) };
+    if list.len() < len {
+        return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
+    }
+    let wrong = byte(list, 1) & !(IMMED | FOV | DCRT);
+    if wrong != 0 {
+        return Err(Outcome::invalid_list_field(1, wrong.ilog2() as u8));
+    }
+    if byte(list, 0) != 0 {
+        return Err(Outcome::invalid_list_field(0, byte(list, 0).ilog2() as u8));
+    }
+    if len == 8 && byte(list, 3) != 0 {
+        return Err(Outcome::invalid_list_field(3, byte(list, 3).ilog2() as u8));
+    }
+    if defects != 0 {
+        return Err(Outcome::invalid_list_field(len as u16 / 2, 7));
+    }
+    format(call, byte(list, 1) & IMMED != 0)
+}
+
+fn format(call: &mut Call, immed: bool) -> Planned {
+    call.unit.begin_erase(Busy::Formatting)?;
+    let how = if call.unit.params().thin { Erase::Discard } else { Erase::Zero };
+    Ok(Plan::Medium(MediumOp::Erase { how, immed }))
+}

@@ -1,0 +1,71 @@
+//! START STOP UNIT (SBC-3 clause 5.21) and PREVENT ALLOW MEDIUM REMOVAL (SPC-4 clause 6.20).
+//!
+//! A virtual disk does not spin, and other initiators may be using it: it never stops. Of a removable medium the tray
+//! exists: LOEJ ejects and loads it, unless a nexus prevents that. What is ejected is kept in the rare state; it is loaded
+//! again after a restart.
+
+use super::attention::{Attention, Recipients};
+use super::opcode::{Call, Planned, class};
+use super::plan::{MediumOp, Outcome, Plan, Sense};
+use super::sense::{asc, key};
+
+/// A host that stops the unit wants its writes safe, so that is a flush, unless NO_FLUSH says otherwise. Power conditions
+/// change nothing here, so any is granted, and LOEJ and START are then ignored, as the clause says.
+pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
+    const START: u8 = 0x01;
+    const LOEJ: u8 = 0x02;
+    const NO_FLUSH: u8 = 0x04;
+    let flags = call.cdb[4];
+    let (start, eject_or_load) = (flags & START != 0, flags & LOEJ != 0);
+    if flags >> 4 != 0 {
+        return Ok(Plan::Done(Outcome::GOOD));
+    }
+    if !start {
+        call.nexus.check_reserved(class::WRITE)?;
+    }
+    if eject_or_load && !call.unit.params().removable {
+        return Err(Outcome::invalid_cdb_field(4, 1));
+    }
+    if eject_or_load {
+        move_tray(call, start)?;
+    }
+    if start || flags & NO_FLUSH != 0 {
+        return Ok(Plan::Done(Outcome::GOOD));
+    }
+    Ok(Plan::Medium(MediumOp::Flush { immed: call.cdb[1] & 0x01 != 0 }))
+}
+
+/// Loads or ejects. Whoever did not do it is told 28/00 of a medium that was loaded.
+fn move_tray(call: &mut Call, load: bool) -> Result<(), Outcome> {
+    let mut state = call.unit.state();
+    if !state.removal_prevented_by.is_empty() {
+        return Err(Outcome::check(Sense::new(key::ILLEGAL_REQUEST, asc::MEDIUM_REMOVAL_PREVENTED)));
+    }
+    if state.ejected == load {
+        state.ejected = !load;
+        if load {
+            let others = Recipients::Except(Some(call.nexus.id));
+            call.unit.post(&mut state, Attention::MediumMayHaveChanged, others);
+        } else {
+            call.unit.changed(&state);
+        }
+    }
+    Ok(())
+}
+
+/// Each nexus prevents for itself, and what it prevents ends with it, with a reset, or when it allows. A medium that
+/// cannot be removed need not be kept: either is granted.
+pub(super) fn prevent_allow(call: &mut Call) -> Planned {
+    let prevent = call.cdb[4] & 0x01 != 0;
+    if prevent {
+        call.nexus.check_reserved(class::WRITE)?;
+    }
+    if call.unit.params().removable {
+        let mut state = call.unit.state();
+        state.removal_prevented_by.retain(|nexus| *nexus != call.nexus.id);
+        if prevent {
+            state.removal_prevented_by.push(call.nexus.id);
+        }
+    }
+    Ok(Plan::Done(Outcome::GOOD))
+}

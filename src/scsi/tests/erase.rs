@@ -1,0 +1,107 @@
+//! SANITIZE and FORMAT UNIT: what they refuse, and what everybody else is told meanwhile.
+
+use super::*;
+
+const GOOD: Plan = Plan::Done(Outcome::GOOD);
+const BLOCK_ERASE: [u8; 10] = [0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn overwrite(host: &mut Host, flags: u8, list: &[u8]) -> Plan {
+    let [high, low] = (list.len() as u16).to_be_bytes();
+    host.send_list(&[0x48, 0x01 | flags, 0, 0, 0, 0, 0, high, low, 0], list)
+}
+
+#[test]
+fn overwrite_takes_a_pattern() {
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::new(&unit, 1);
+    let how = Erase::Overwrite { pattern: vec![1, 2, 3], passes: 5, invert: true };
+    let plan = overwrite(&mut host, 0, &[0x85, 0, 0, 3, 1, 2, 3]);
+    assert_eq!(plan, Plan::Medium(MediumOp::Erase { how, immed: false }));
+    assert_eq!(unit.erase_done(true), Outcome::GOOD);
+    assert_eq!(host.failure(&[0x48, 1, 0, 0, 0, 0, 0, 0, 4]), (5, 0x2400), "no pattern");
+    assert_eq!(host.failure(&[0x48, 1, 0, 0, 0, 0, 0, 2, 5]), (5, 0x2400), "more than a block");
+    for list in [[0x00, 0, 0, 1, 9], [0x21, 0, 0, 1, 9], [0x01, 0, 0, 0, 9], [0x01, 0, 2, 1, 9]] {
+        assert_eq!(sense_of(overwrite(&mut host, 0, &list)), (5, 0x2600), "{list:02x?}");
+    }
+    assert_eq!(sense_of(overwrite(&mut host, 0, &[1, 0, 0, 2, 9])), (5, 0x1a00), "a pattern cut short");
+    assert_eq!(host.failure(&[0x48, 2, 0, 0, 0, 0, 0, 0, 8]), (5, 0x2400), "BLOCK ERASE takes no list");
+    assert_eq!(host.failure(&[0x48, 3]), (5, 0x2400), "CRYPTOGRAPHIC ERASE");
+    assert_eq!(host.send(&[0x00]), GOOD, "nothing was begun");
+}
+
+#[test]
+fn everything_waits_for_the_end() {
+    let unit = LogicalUnit::new(params());
+    let (mut host, mut other) = (Host::new(&unit, 1), Host::new(&unit, 2));
+    assert_eq!(host.send(&BLOCK_ERASE), Plan::Medium(MediumOp::Erase { how: Erase::Discard, immed: true }));
+    unit.erase_progress(1, 4);
+    for cdb in [[0x00, 0, 0], [0x28, 0, 0], [0x1b, 0, 0], [0x48, 0x82, 0], [0x04, 0, 0], [0x17, 0, 0], [0x5e, 0, 0]] {
+        assert_eq!(other.failure(&cdb), (2, 0x041b), "{cdb:02x?}");
+    }
+    let sense = other.data(&[0x03, 0, 0, 0, 252]);
+    assert_eq!((sense[2], sense[12], sense[13], &sense[15..18]), (2, 4, 0x1b, &[0x80, 0x40, 0][..]));
+    other.data(&[0x12, 0, 0, 0, 36]);
+    other.data(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16]);
+    unit.reset();
+    assert_eq!(other.failure(&[0x00]), (6, 0x2903));
+    assert_eq!(other.failure(&[0x00]), (2, 0x041b), "a reset does not end it");
+    assert_eq!(unit.erase_done(true), Outcome::GOOD);
+    assert_eq!(other.send(&[0x00]), GOOD);
+}
+
+#[test]
+fn a_failure_stays() {
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::new(&unit, 1);
+    let exit = [0x48, 0x1f];
+    assert_eq!(host.send(&exit), GOOD, "nothing to exit from");
+    assert!(matches!(host.send(&BLOCK_ERASE), Plan::Medium(_)));
+    assert_eq!(host.failure(&exit), (2, 0x041b));
+    assert_eq!(sense_of(Plan::Done(unit.erase_done(false))), (3, 0x3103));
+    assert_eq!(host.failure(&[0x28]), (3, 0x3103));
+    assert_eq!(host.failure(&exit), (3, 0x3103), "restricted: only another SANITIZE helps");
+    assert_eq!(host.failure(&[0x48, 0xa2]), (3, 0x3103), "and not one with AUSE");
+    assert!(matches!(host.send(&BLOCK_ERASE), Plan::Medium(_)));
+    unit.erase_done(true);
+    assert!(matches!(host.send(&[0x48, 0xa2]), Plan::Medium(_)));
+    unit.erase_done(false);
+    assert_eq!(host.send(&exit), GOOD);
+    assert_eq!(host.send(&[0x00]), GOOD);
+}
+
+#[test]
+fn who_may_not_erase() {
+    let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
+    let mut host = Host::new(&thick, 1);
+    assert_eq!(host.failure(&BLOCK_ERASE), (5, 0x2400), "no such service action there");
+    let readonly = LogicalUnit::new(LuParams { readonly: true, ..params() });
+    let mut host = Host::new(&readonly, 1);
+    assert_eq!(host.failure(&BLOCK_ERASE), (7, 0x2700));
+    assert_eq!(host.failure(&[0x04]), (7, 0x2700));
+    let reserved = LogicalUnit::new(params());
+    let (mut host, mut other) = (Host::new(&reserved, 1), Host::new(&reserved, 2));
+    assert_eq!(other.send(&[0x16]), GOOD);
+    assert_eq!(host.send(&BLOCK_ERASE), Plan::Done(Outcome::RESERVATION_CONFLICT));
+}
+
+#[test]
+fn format_unit() {
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::new(&unit, 1);
+    let erase = |how, immed| Plan::Medium(MediumOp::Erase { how, immed });
+    assert_eq!(host.send(&[0x04]), erase(Erase::Discard, false));
+    assert_eq!(host.failure(&[0x00]), (2, 0x0404));
+    assert_eq!(host.failure(&[0x04]), (2, 0x0404));
+    assert_eq!(sense_of(Plan::Done(unit.erase_done(false))), (3, 0x3101));
+    assert_eq!(host.failure(&[0x28]), (3, 0x3101));
+    assert_eq!(host.send_list(&[0x04, 0x10], &[0, 0x82, 0, 0]), erase(Erase::Discard, true));
+    unit.erase_done(true);
+    assert_eq!(host.send_list(&[0x04, 0x30], &[0, 2, 0, 0, 0, 0, 0, 0]), erase(Erase::Discard, true));
+    unit.erase_done(true);
+    for list in [[0, 0x0a, 0, 0], [1, 2, 0, 0], [0, 2, 0, 8]] {
+        assert_eq!(sense_of(host.send_list(&[0x04, 0x10], &list)), (5, 0x2600), "{list:02x?}");
+    }
+    assert_eq!(host.failure(&[0x04, 0x20]), (5, 0x2400), "LONGLIST of nothing");
+    let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
+    assert_eq!(Host::new(&thick, 1).send(&[0x04]), erase(Erase::Zero, false));
+}

@@ -41,6 +41,7 @@ impl Server {
             physical_block_bytes: 4096,
             readonly: false,
             thin: false,
+            removable: false,
             serial: None,
             limits: Default::default(),
         };

@@ -61,10 +61,9 @@ impl Engine {
     fn begin_copy(&mut self, seat: usize, task: TaskId, request: &CopyRequest) -> Option<(Begun, Vec<usize>)> {
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let Seat { session, nexus, target, .. } = holder;
-        let target = world.targets.get(*target)?;
-        let here = session.command(task).lun.number().and_then(|number| target.position(number))?;
-        let peers = nexus.iter_mut().zip(&target.units);
+        let Seat { session, nexus, map, .. } = holder;
+        let here = session.command(task).lun.number().and_then(|number| map.position(number))?;
+        let peers = nexus.iter_mut().zip(&map.units);
         let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
         let scene = Scene {
             peers: peers.collect::<Option<_>>()?,
@@ -73,7 +72,7 @@ impl Engine {
             now: Instant::now(),
             random: &mut fill_random,
         };
-        Some((copy_begin::begin(request, scene), target.units.clone()))
+        Some((copy_begin::begin(request, scene), map.units.clone()))
     }
 }
 

@@ -199,17 +199,15 @@ impl Engine {
     fn plan(&mut self, seat: usize, task: TaskId) -> Option<(Plan, usize)> {
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let Seat { session, nexus, target, .. } = holder;
+        let Seat { session, nexus, map, .. } = holder;
         let cmd = session.command(task);
-        let target = world.targets.get(*target)?;
-        let command =
-            Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
+        let command = Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &map.numbers };
         self.reply.data.clear();
         self.reply.aborts.clear();
-        let Some(position) = cmd.lun.number().and_then(|n| target.position(n)) else {
+        let Some(position) = cmd.lun.number().and_then(|n| map.position(n)) else {
             return Some((crate::scsi::absent(&command, &mut self.reply), usize::MAX));
         };
-        let unit = target.units[position];
+        let unit = map.units[position];
         let logical = &world.units[unit].logical;
         Some((logical.plan(&mut nexus[position], &command, &mut self.reply), unit))
     }
@@ -465,12 +463,10 @@ impl Engine {
         };
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let Seat { session, nexus, target, .. } = holder;
+        let Seat { session, nexus, map, .. } = holder;
         let cmd = session.command(task);
-        let target = world.targets.get(*target)?;
-        let position = cmd.lun.number().and_then(|n| target.position(n))?;
-        let command =
-            Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &target.numbers };
+        let position = cmd.lun.number().and_then(|n| map.position(n))?;
+        let command = Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &map.numbers };
         self.reply.data.clear();
         self.reply.aborts.clear();
         let logical = &world.units[unit].logical;

@@ -12,7 +12,7 @@ use super::registry::SessionName;
 use super::stats::Stats;
 use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
-use super::world::World;
+use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
 use crate::limits::CONNECTIONS_PER_SESSION;
 use crate::model::MediumFault;
@@ -122,9 +122,13 @@ pub struct Seat {
     pub text: SeatText,
     /// Index of its target; `usize::MAX` in a discovery session.
     pub target: usize,
+    /// Its initiator group there; `None`: none.
+    pub group: Option<usize>,
+    /// What its group finds where.
+    pub map: Arc<LunMap>,
     /// Its handle.
     pub tsih: Tsih,
-    /// What its nexus has pending at each unit of the target, in the order of the target's list.
+    /// What its nexus has pending at each unit of `map`, in that order.
     pub nexus: Vec<LuNexus>,
     /// Its tasks, by slot.
     pub exec: Vec<Exec>,

@@ -229,6 +229,13 @@ impl Engine {
             stat_sn: login.next_stat_sn,
             exp_cmd_sn: login.cmd_sn,
         };
+        // A session has one view of its target: a connection that proved to be somebody else is not part of it.
+        let group = self.group(&login, peer);
+        let seat = self.find_seat(tsih).and_then(|seat| self.seats[seat].as_deref());
+        if login.tsih != Tsih(0) && seat.is_some_and(|seat| seat.group != group) {
+            tracing::warn!(%peer, "login refused: the session that it joins is that of another initiator group");
+            return self.refuse(conn, &login.refuse(LoginStatus::AUTHORIZATION_FAILURE));
+        }
         let seated = if login.tsih == Tsih(0) {
             Some(self.new_seat(conn, &login, tsih, init))
         } else {
@@ -275,15 +282,17 @@ impl Engine {
         };
         let (session, ix) = Session::new(session_init, init, self.now_ms);
         let nexus_id = NexusId(self.world.next_nexus.fetch_add(1, Ordering::Relaxed));
-        let nexus = self.world.targets.get(target).map_or(Vec::new(), |t| {
-            t.units.iter().map(|&unit| LuNexus::new(nexus_id, &self.world.units[unit].logical)).collect()
-        });
         let link = self.links[conn].as_ref();
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
+        let group = self.group(login, peer);
+        let map = self.world.targets.get(target).map(|t| t.map(group)).unwrap_or_default();
+        let nexus = map.units.iter().map(|&unit| LuNexus::new(nexus_id, &self.world.units[unit].logical)).collect();
         let seat = Box::new(Seat {
             session,
             text: SeatText::new(self.world.clone(), portal, peer),
             target,
+            group,
+            map,
             tsih,
             nexus,
             exec: Vec::new(),
@@ -305,6 +314,12 @@ impl Engine {
         self.seats[number] = Some(seat);
         self.routes[number] = route;
         (number, ix)
+    }
+
+    /// The initiator group that a login belongs to.
+    fn group(&self, login: &LoginDone, peer: SocketAddr) -> Option<usize> {
+        let target = login.target.as_ref()?.index;
+        self.world.directory.group(target, &login.initiator.name, peer, login.identity.as_deref())
     }
 
     fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
@@ -394,9 +409,7 @@ impl Engine {
             return;
         }
         if let Some(gone) = self.seats[seat].take() {
-            for (nexus, &unit) in
-                gone.nexus.iter().zip(self.world.targets.get(gone.target).map_or(&[][..], |t| &t.units))
-            {
+            for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
             if gone.name.is_some() {

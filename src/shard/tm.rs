@@ -90,11 +90,15 @@ impl Engine {
 
     /// Carries out a function for a session.
     pub fn manage(&mut self, seat: usize, request: TmRequest) {
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
         let target = holder.target;
         let lun = match request.function {
             TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET => None,
-            _ => Some(request.lun),
+            // From here on: the target's own LUN, which a group may find elsewhere.
+            _ => match self.world.targets.get(target).and_then(|own| holder.map.translate(request.lun, own)) {
+                Some(own) => Some(own),
+                None => return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST),
+            },
         };
         let unit = lun.map(|l| l.number().and_then(|n| self.world.targets.get(target)?.position(n)));
         if unit == Some(None) {
@@ -135,9 +139,10 @@ impl Engine {
 
     /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).
     fn tell_cleared(&mut self, seat: usize, target: usize, position: Option<usize>) {
-        let unit = self.world.targets.get(target).zip(position).and_then(|(t, p)| Some((*t.units.get(p)?, p)));
-        if let (Some((unit, position)), Some(Some(holder))) = (unit, self.seats.get(seat))
-            && let Some(nexus) = holder.nexus.get(position)
+        let unit = self.world.targets.get(target).zip(position).and_then(|(t, p)| t.units.get(p).copied());
+        if let (Some(unit), Some(Some(holder))) = (unit, self.seats.get(seat))
+            // All nexuses of a session have one number.
+            && let Some(nexus) = holder.nexus.first()
         {
             self.world.units[unit].logical.raise(Attention::CommandsCleared, Some(nexus.id()));
         }
@@ -155,8 +160,10 @@ impl Engine {
 
     /// PREEMPT AND ABORT: aborts the tasks of `ports` at the command's unit, on all cores, then answers the command.
     pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, ports: &[InitiatorPort]) {
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
-        let (target, lun) = (holder.target, Some(holder.session.command(task).lun));
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let (target, seen) = (holder.target, holder.session.command(task).lun);
+        let lun = self.world.targets.get(target).and_then(|own| holder.map.translate(seen, own));
+        let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, 0, Direction::Out) };
         self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
         let ticket = self.management.last_ticket;
         let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
@@ -205,7 +212,11 @@ impl Engine {
                 && holder.target == target
                 && (ports.is_empty() || ports.contains(&holder.session.init().initiator))
             {
-                holder.session.abort_tasks(lun);
+                let seen = |lun| self.world.targets.get(target)?.translate(lun, &holder.map);
+                match lun.map(seen) {
+                    Some(None) => continue,
+                    seen => holder.session.abort_tasks(seen.flatten()),
+                }
                 self.pump(seat);
             }
         }

@@ -7,9 +7,10 @@ use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
 use crate::backend::Medium;
 use crate::limits::SLICE_BYTES;
-use crate::model::{IscsiName, LunKind, LunSpec, Snapshot, TargetSpec};
+use crate::model::{Group, IscsiName, LunKind, LunMapping, LunSpec, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
+use crate::wire::Lun;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -25,17 +26,16 @@ pub struct Unit {
     pub fence: Fence,
 }
 
-/// A target as the data path needs it.
-pub struct Target {
-    /// Its name.
-    pub name: IscsiName,
-    /// Its LUNs, ascending.
+/// Which unit is found at which LUN: in a target itself, or by one of its initiator groups.
+#[derive(Debug, Default)]
+pub struct LunMap {
+    /// The LUNs, ascending.
     pub numbers: Vec<u16>,
     /// Index into `World::units`, for each of `numbers`.
     pub units: Vec<usize>,
 }
 
-impl Target {
+impl LunMap {
     /// Where LUN `number` is in `numbers`.
     #[inline]
     pub fn position(&self, number: u16) -> Option<usize> {
@@ -44,6 +44,55 @@ impl Target {
             return Some(usize::from(number));
         }
         self.numbers.binary_search(&number).ok()
+    }
+
+    /// What is at `lun` here is at this LUN of `other`.
+    pub fn translate(&self, lun: Lun, other: &LunMap) -> Option<Lun> {
+        let unit = self.units.get(self.position(lun.number()?)?)?;
+        let at = other.units.iter().position(|other| other == unit)?;
+        other.numbers.get(at).map(|&number| Lun::flat(number))
+    }
+
+    /// Those of these LUNs that a group finds, where it finds them.
+    fn mapped(&self, mappings: &[LunMapping]) -> LunMap {
+        let unit = |mapping: &LunMapping| self.units.get(self.position(mapping.of_target)?).copied();
+        let mut pairs: Vec<(u16, usize)> = mappings.iter().filter_map(|m| Some((m.number, unit(m)?))).collect();
+        pairs.sort_unstable();
+        let (numbers, units) = pairs.into_iter().unzip();
+        LunMap { numbers, units }
+    }
+}
+
+/// A target as the data path needs it.
+pub struct Target {
+    /// Its name.
+    pub name: IscsiName,
+    /// Its own LUNs.
+    own: Arc<LunMap>,
+    /// What its initiator groups find, in the order of the configuration.
+    groups: Vec<Arc<LunMap>>,
+    /// Who is in no group finds nothing.
+    groups_only: bool,
+}
+
+impl Target {
+    /// What initiators in a group find, or those that are in none.
+    pub fn map(&self, group: Option<usize>) -> Arc<LunMap> {
+        let map = match group {
+            None if self.groups_only => None,
+            None => Some(&self.own),
+            Some(group) => self.groups.get(group),
+        };
+        map.map_or_else(Arc::default, Arc::clone)
+    }
+}
+
+/// A target's own LUNs.
+impl std::ops::Deref for Target {
+    type Target = LunMap;
+
+    fn deref(&self) -> &LunMap {
+        &self.own
     }
 }
 
@@ -108,11 +157,14 @@ impl World {
                 let logical = Arc::new(LogicalUnit::new(lu_params(spec, lun, &medium)));
                 units.push(Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) });
             }
-            targets.push(Target {
-                name: spec.name.clone(),
-                numbers: luns.iter().map(|l| l.number).collect(),
-                units: (first..units.len()).collect(),
-            });
+            let numbers = luns.iter().map(|l| l.number).collect();
+            let own = Arc::new(LunMap { numbers, units: (first..units.len()).collect() });
+            let group = |group: &Group| match &group.luns {
+                Some(mappings) => Arc::new(own.mapped(mappings)),
+                None => Arc::clone(&own),
+            };
+            let groups = spec.groups.iter().map(group).collect();
+            targets.push(Target { name: spec.name.clone(), own, groups, groups_only: spec.groups_only });
         }
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
         Ok(World {
@@ -131,5 +183,34 @@ impl World {
         if let Some(mailbox) = self.mailboxes.get(core) {
             mailbox.post(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_find_units_at_their_own_luns() {
+        let own = LunMap { numbers: vec![0, 1, 5, 300], units: vec![7, 8, 9, 10] };
+        let mapping = |of_target, number| LunMapping { number, of_target };
+        let seen = own.mapped(&[mapping(300, 0), mapping(0, 256), mapping(4, 2)]);
+        assert_eq!((seen.numbers.as_slice(), seen.units.as_slice()), ([0, 256].as_slice(), [10, 7].as_slice()));
+        assert_eq!((seen.position(0), seen.position(256), seen.position(1)), (Some(0), Some(1), None));
+        assert_eq!(own.translate(Lun::flat(0), &seen), Some(Lun::flat(256)));
+        assert_eq!(seen.translate(Lun::flat(0), &own), Some(Lun::flat(300)));
+        assert_eq!(own.translate(Lun::flat(1), &seen), None, "masked");
+        assert_eq!(own.translate(Lun::REPORT_LUNS, &seen), None);
+    }
+
+    #[test]
+    fn who_is_in_no_group_of_a_target_for_groups_finds_nothing() {
+        let own = Arc::new(LunMap { numbers: vec![0], units: vec![0] });
+        let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
+        let mut target = Target { name, groups: vec![Arc::clone(&own)], own, groups_only: true };
+        assert_eq!((target.map(None).numbers.len(), target.map(Some(0)).numbers.len()), (0, 1));
+        assert_eq!(target.map(Some(1)).numbers.len(), 0);
+        target.groups_only = false;
+        assert_eq!(target.map(None).numbers.len(), 1);
     }
 }

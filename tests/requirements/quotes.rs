@@ -124,7 +124,7 @@ fn test_lines(lines: &[&str]) -> Vec<bool> {
             let own = l.len() - l.trim_start().len() == indent && !l.trim().is_empty();
             own && (l.trim_start().starts_with('}') || l.trim_end().ends_with(';') || l.trim_end().ends_with('}'))
         };
-        let end = lines[at..].iter().position(|l| ends(l)).map_or(lines.len() - 1, |n| at + n);
+        let end = lines[at..].iter().position(ends).map_or(lines.len() - 1, |n| at + n);
         tests[begin..=end].fill(true);
         at = end + 1;
     }

@@ -5,6 +5,7 @@
 //! awaits or blocks.
 
 use super::buffers::{Arena, Buf};
+use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::fence::Ticket;
 use super::job::{Cell1, Job};
@@ -62,6 +63,8 @@ pub struct Link {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
+    /// Its place among the connections of the process.
+    pub ticket: Ticket,
     /// Where it is in its life.
     pub phase: Phase,
     /// Changed digests and lengths for the framer, to be taken over before the next PDU: header, data, longest segment.
@@ -282,6 +285,10 @@ pub struct Engine {
     pub management: super::tm::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<super::entry::Adoption>,
+    /// Connections that are logging in.
+    pub half_open: HalfOpen,
+    /// Bounds the lines about refused logins.
+    pub noise: Noise,
     /// Connections that were made or moved in: their receive is to be armed.
     pub fresh: Vec<usize>,
     /// Connections that are no more: their receive side is to be reset.
@@ -323,6 +330,8 @@ impl Engine {
             locking: Vec::new(),
             management: Default::default(),
             adoptions: Vec::new(),
+            half_open: HalfOpen::default(),
+            noise: Noise::default(),
             fresh: Vec::new(),
             gone: Vec::new(),
             ending: false,

@@ -1,5 +1,6 @@
 //! Connections come and go: login, placement on a core, adoption into a session, closing.
 
+use super::doors::Ticket;
 use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use super::registry::{NoPlace, SessionName};
@@ -34,29 +35,41 @@ impl Engine {
     /// A connection was accepted. Its number, or `None` when it is turned away.
     pub fn accepted(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
         self.stats.accepted += 1;
-        let half_open = self.links.iter().flatten().filter(|l| matches!(l.phase, Phase::Login { .. })).count();
-        if half_open >= HALF_OPEN_PER_CORE {
-            self.drop_oldest_half_open();
-        }
+        let ticket = match self.world.doors.enter(peer.ip()) {
+            Ok(ticket) => ticket,
+            Err(full) => {
+                self.stats.refused += 1;
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    tracing::warn!(%peer, left_out, "connection refused: {full}");
+                }
+                return None;
+            }
+        };
         let login = Box::new(Login::new(self.now_ms));
-        let deadline_ms = login.deadline_ms();
-        self.link(socket, peer, local, Phase::Login { login, deadline_ms })
-    }
-
-    /// A flood of connections that never log in must not keep out one that does: the oldest makes room.
-    fn drop_oldest_half_open(&mut self) {
-        let oldest = self.links.iter().enumerate().filter_map(|(n, link)| match link.as_ref()?.phase {
-            Phase::Login { deadline_ms, .. } => Some((deadline_ms, n)),
-            _ => None,
-        });
-        if let Some((_, conn)) = oldest.min() {
+        let deadline_ms = self.now_ms.saturating_add(self.world.admission.login_timeout_ms);
+        let conn = self.link(socket, (peer, local), ticket, Phase::Login { login, deadline_ms })?;
+        // A flood of connections that never log in must not keep out one that does: the oldest makes room.
+        let most = (HALF_OPEN_PER_CORE, self.world.admission.half_open_per_address);
+        let links = &self.links;
+        let waits = |conn: usize, peer| {
+            { links.get(conn).and_then(Option::as_ref) }
+                .is_some_and(|link| link.peer == peer && !link.closing && matches!(link.phase, Phase::Login { .. }))
+        };
+        if let Some(oldest) = self.half_open.enter(conn, peer, most, waits) {
             self.stats.refused += 1;
-            self.disconnected(conn, CloseReason::LoginTimeout);
-            self.sweep(conn);
+            self.disconnected(oldest, CloseReason::LoginTimeout);
+            self.sweep(oldest);
         }
+        Some(conn)
     }
 
-    fn link(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr, phase: Phase) -> Option<usize> {
+    fn link(
+        &mut self,
+        socket: OwnedFd,
+        (peer, local): (SocketAddr, SocketAddr),
+        ticket: Ticket,
+        phase: Phase,
+    ) -> Option<usize> {
         let conn = match self.links.iter().position(Option::is_none) {
             Some(n) => n,
             None if self.links.len() < CONNECTIONS_PER_CORE => {
@@ -66,7 +79,9 @@ impl Engine {
             }
             None => {
                 self.stats.refused += 1;
-                tracing::warn!(%peer, "connection refused: {CONNECTIONS_PER_CORE} connections are open");
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    tracing::warn!(%peer, left_out, "connection refused: a core has {CONNECTIONS_PER_CORE} connections");
+                }
                 return None;
             }
         };
@@ -74,6 +89,7 @@ impl Engine {
             socket,
             peer,
             local,
+            ticket,
             phase,
             framing: None,
             receiving: false,
@@ -96,7 +112,9 @@ impl Engine {
             Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
             _ => {
                 if let Step::Refuse { answer, reason } = login.not_a_login(header) {
-                    tracing::warn!(%peer, %reason, "login refused");
+                    if let Some(left_out) = self.noise.line(self.now_ms) {
+                        tracing::warn!(%peer, %reason, left_out, "login refused");
+                    }
                     self.refuse(conn, &answer);
                 }
                 return;
@@ -109,7 +127,10 @@ impl Engine {
         match login.request(&request, data, &mut env) {
             Step::Answer(answer) => self.send_login(conn, &answer),
             Step::Refuse { answer, reason } => {
-                tracing::warn!(%peer, initiator = login.peer_named().unwrap_or("?"), %reason, "login refused");
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    let initiator = login.peer_named().unwrap_or("?");
+                    tracing::warn!(%peer, initiator, %reason, left_out, "login refused");
+                }
                 self.refuse(conn, &answer);
             }
             Step::Done(done) => self.place_login(conn, done),
@@ -162,9 +183,9 @@ impl Engine {
 
     /// A connection moves in from another core.
     pub fn moved_in(&mut self, handover: Handover) {
-        let Handover { socket, peer, local, login, tsih, replaces } = handover;
+        let Handover { socket, peer, local, ticket, login, tsih, replaces } = handover;
         let joins = login.tsih != Tsih(0);
-        match self.link(socket, peer, local, Phase::Leaving) {
+        match self.link(socket, (peer, local), ticket, Phase::Leaving) {
             Some(conn) => self.adopt(conn, login, tsih, replaces),
             None if !joins => self.world.registry.remove(tsih),
             None => {}
@@ -355,7 +376,10 @@ impl Engine {
             }
             Phase::Login { login, .. } => {
                 self.stats.failed_logins += 1;
-                tracing::warn!(%peer, initiator = login.peer_named().unwrap_or("?"), ?reason, "login given up");
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    let initiator = login.peer_named().unwrap_or("?");
+                    tracing::warn!(%peer, initiator, ?reason, left_out, "login given up");
+                }
             }
             Phase::Waiting => {
                 if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
@@ -425,8 +449,8 @@ impl Engine {
         if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
             let Some(link) = self.links[conn].take() else { return };
             let Moving { core, login, tsih, replaces } = *moving;
-            let (socket, peer, local) = (link.socket, link.peer, link.local);
-            let handover = Handover { socket, peer, local, login, tsih, replaces };
+            let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
+            let handover = Handover { socket, peer, local, ticket, login, tsih, replaces };
             self.gone.push(conn);
             return self.world.post(core, Message::Adopt(Box::new(handover)));
         }

@@ -3,6 +3,7 @@
 //! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
 //! server are messages; the sender that needs an answer gets a message back.
 
+use super::doors::Ticket;
 use crate::model::InitiatorPort;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
@@ -20,6 +21,8 @@ pub struct Handover {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
+    /// Its place among the connections.
+    pub ticket: Ticket,
     /// What was negotiated, with the final login response still to be sent.
     pub login: Box<LoginDone>,
     /// The handle that the registry gave to the session.

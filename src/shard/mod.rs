@@ -12,6 +12,7 @@ mod buffers;
 mod copy;
 mod core;
 mod dispatch;
+mod doors;
 mod engine;
 mod entry;
 mod exec;
@@ -73,15 +74,19 @@ pub enum ServeError {
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
 /// the addresses listened on, when every core accepts connections.
-pub fn serve(snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Result<(), ServeError> {
+pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
     let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
     // Before any thread is made, so that all inherit the mask.
     let signals = signals::Signals::block().map_err(ServeError::System)?;
-    let world = Arc::new(World::open(snapshot, cores.len())?);
-    let listeners = listen(&world.snapshot)?;
+    let listeners = listen(&snapshot)?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ServeError::System)?;
+    // Port 0 was for the system to choose: discovery tells the port that it chose.
+    for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
+        portal.listen.set_port(bound.port());
+    }
+    let world = Arc::new(World::open(snapshot, cores.len())?);
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {

@@ -2,12 +2,13 @@
 //! behind its own lock off the data path.
 
 use super::ServeError;
+use super::doors::Doors;
 use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
 use crate::backend::Medium;
-use crate::limits::SLICE_BYTES;
-use crate::model::{Group, IscsiName, LunKind, LunMapping, LunSpec, Snapshot, TargetSpec};
+use crate::limits::{self, SLICE_BYTES};
+use crate::model::{Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
 use crate::wire::Lun;
@@ -98,14 +99,16 @@ impl std::ops::Deref for Target {
 
 /// See the module.
 pub struct World {
-    /// The configuration.
-    pub snapshot: Arc<Snapshot>,
     /// Who may see which target where.
     pub directory: SnapshotDirectory,
     /// The units of all targets.
     pub units: Vec<Unit>,
     /// The targets, in the order of the snapshot.
     pub targets: Vec<Target>,
+    /// Connections are counted here.
+    pub doors: Arc<Doors>,
+    /// How many there may be.
+    pub admission: Admission,
     /// Sessions and their cores.
     pub registry: Registry,
     /// One for each core.
@@ -167,9 +170,16 @@ impl World {
             targets.push(Target { name: spec.name.clone(), own, groups, groups_only: spec.groups_only });
         }
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
+        let admission = snapshot.admission.unwrap_or(Admission {
+            connections: limits::CONNECTIONS,
+            per_address: limits::CONNECTIONS_PER_ADDRESS,
+            half_open_per_address: limits::HALF_OPEN_PER_ADDRESS,
+            login_timeout_ms: limits::LOGIN_TIMEOUT_MS,
+        });
         Ok(World {
-            directory: SnapshotDirectory::new(Arc::clone(&snapshot)),
-            snapshot,
+            doors: Doors::new(admission.connections, admission.per_address),
+            admission,
+            directory: SnapshotDirectory::new(snapshot),
             units,
             targets,
             registry: Registry::new(cores),

@@ -37,9 +37,9 @@ pub const CONNECTIONS: usize = 16_384;
 pub const CONNECTIONS_PER_ADDRESS: usize = 4096;
 /// The most that either can be configured to.
 pub const MAX_CONNECTIONS: usize = 1 << 20;
-/// Connections from one address to one core that have not finished their login, unless configured: a quarter, so that one
-/// host alone does not take the places of others.
-pub const HALF_OPEN_PER_ADDRESS: usize = HALF_OPEN_PER_CORE / 4;
+/// Connections from one address to one core that have not finished their login, unless configured: one
+/// host alone does not take all places, and one that logs in many sessions at once has enough.
+pub const HALF_OPEN_PER_ADDRESS: usize = HALF_OPEN_PER_CORE / 4 * 3;
 /// Time from accept to the end of the login, milliseconds, unless configured.
 pub const LOGIN_TIMEOUT_MS: u64 = 15_000;
 /// The longest time for a login that can be configured, seconds.

@@ -73,6 +73,13 @@ fn wrong_options_are_one_line_each() {
             &["serve", "--lun", "path=disk.img,size=4K"],
             "--lun path=disk.img,size=4K: size: disk.img has 8KiB, not 4KiB",
         ),
+        (&["serve", "--chap", "host"], "--chap host: is not USER:FILE, where FILE holds the secret"),
+        (&["serve", "--chap", "host:none"], "--chap host:none: none: no such file or directory"),
+        (
+            &["serve", "--chap-mutual", "disks:none"],
+            "the following required arguments were not provided: --chap <USER:FILE>",
+        ),
+        (&["serve", "--config", "x", "--chap", "y:z"], "the argument '--config <FILE>' cannot be used with"),
         (&["serve", "--lun", "kind=ram,size=1Gib1"], "--lun kind=ram,size=1Gib1: size: '1Gib1' is no size"),
         (
             &["serve", "--lun", "kind=ram,size=1MiB,blok=512"],
@@ -184,4 +191,27 @@ fn serve_says_when_it_is_ready() {
         linux.ends_with(&format!("iscsiadm -m node -T iqn.2026-11.io.ringsan:demo -p {address} --login")),
         "{linux}"
     );
+}
+
+#[test]
+fn new_secrets_are_one_strong_word_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = || stdout(&ringsan(dir.path()).arg("secret").output().expect("ringsan runs"));
+    let (one, two) = (secret(), secret());
+    assert!(one.ends_with('\n') && one.trim_end().len() == 16 && one.trim_end().is_ascii(), "{one}");
+    assert_ne!(one, two);
+}
+
+#[test]
+fn weak_secrets_are_warned_of_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = "[[account]]\nuser = \"u\"\nsecret = \"w7q\"\n[[target]]\nname = \"iqn.2026-11.io.ringsan:t\"\n\
+                accounts = [\"u\"]\n[[target.lun]]\nnumber = 0\nkind = \"null\"\nsize = \"1GiB\"\n";
+    fs::write(dir.path().join("x.toml"), file).unwrap();
+    let output = ringsan(dir.path()).args(["check", "--config", "x.toml"]).output().expect("ringsan runs");
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.starts_with("ringsan: warning: x.toml:3: account.secret: the secret has less than 12"), "{stderr}");
+    assert!(stdout(&output).contains("CHAP as u"));
+    assert!(!format!("{stderr}{}", stdout(&output)).contains("w7q"));
 }

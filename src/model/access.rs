@@ -224,7 +224,7 @@ mod tests {
             "*west*west",
             "iqn.2026-11.com.example:db1.west*west",
         ] {
-            assert_eq!(matches(pattern, name), false, "{pattern}");
+            assert!(!matches(pattern, name), "{pattern}");
         }
         assert_eq!("db1".parse::<NamePattern>(), Err(PatternError::Name(crate::model::names::NameError::Type)));
         assert_eq!("a b*".parse::<NamePattern>(), Err(PatternError::Characters));

@@ -7,7 +7,7 @@
 use super::buffers::{Arena, Buf};
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
-use super::fence::Ticket;
+use super::fence;
 use super::job::{Cell1, Job};
 use super::registry::SessionName;
 use super::stats::Stats;
@@ -163,7 +163,7 @@ pub enum Owner {
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
         /// Its count at the fence of the unit.
-        ticket: Option<(usize, Ticket)>,
+        ticket: Option<(usize, fence::Ticket)>,
     },
 }
 

@@ -85,12 +85,15 @@ class Target:
         """libiscsi's URL of the LUN given by the `index`th --lun."""
         return f"iscsi://127.0.0.1:{self.port}/{IQN}/{FIRST_LUN + index}"
 
+    def arguments(self):
+        """What it is started with, besides `options`."""
+        luns = [word for lun in self.luns for word in ("--lun", lun)]
+        return ["serve", "--listen", f"127.0.0.1:{self.port}", "--target", IQN, *luns]
+
     def start(self):
         """Starts it, on the same port each time; returns when it says that it accepts connections."""
         command = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
-        command += ["serve", "--listen", f"127.0.0.1:{self.port}", "--target", IQN]
-        for lun in self.luns:
-            command += ["--lun", lun]
+        command += self.arguments()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.options, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -5,6 +5,8 @@
 # seconds: 600
 . ./lib.sh
 start_initiator node.session.initial_login_retry_max=1 'node.conn[0].timeo.login_timeout=10'
+# A login that is refused ends its connection (RFC 7143 section 11.13.5).
+allowed_in_log='detected conn error \(1020\)'
 HOST=the-host-secret-1 DISKS=the-disk-secret-2
 
 # with METHOD [USER PASSWORD [USER-OF-TARGET PASSWORD-OF-TARGET]]: a new record of the target.

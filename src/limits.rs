@@ -27,6 +27,22 @@ pub const IMMEDIATE_COMMANDS: usize = 8;
 pub const TASKS_PER_SESSION: usize = COMMAND_WINDOW as usize + IMMEDIATE_COMMANDS;
 /// Connections of one session.
 pub const CONNECTIONS_PER_SESSION: usize = 8;
+/// Slots for them: one more, so that a connection can be reinstated while its predecessor is being closed.
+pub const CONNECTION_SLOTS: usize = CONNECTIONS_PER_SESSION + 1;
+/// Connections of one session that are gone but whose tasks may be reassigned (ErrorRecoveryLevel 2).
+pub const LOST_CONNECTIONS: usize = 16;
+/// Responses of one connection that are kept until they are acknowledged (ErrorRecoveryLevel 1 and 2).
+pub const KEPT_RESPONSES: usize = 512;
+/// Bytes in the data segments of those.
+pub const KEPT_RESPONSE_BYTES: usize = 128 << 10;
+/// Pieces of read data that one session may have asked to be read again at a time.
+pub const RESENDS: usize = 256;
+/// Data-Out that does not come for this long is asked for again (ErrorRecoveryLevel 1 and 2), milliseconds.
+pub const SEQUENCE_TIMEOUT_MS: u64 = 2_000;
+/// Times that the data of one task is asked for again.
+pub const RECOVERY_R2TS: u8 = 32;
+/// A function on many tasks waits this long for the Data-Out of their outstanding R2Ts, milliseconds.
+pub const DRAIN_TIMEOUT_MS: u64 = 500;
 /// Connections of one core, logged in or not.
 pub const CONNECTIONS_PER_CORE: usize = 4096;
 /// Connections of one core that have not finished their login.

@@ -43,6 +43,8 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
         unmap_alignment_blocks: 0,
         volatile_cache: false,
         rotational: false,
+        removable: false,
+        atomic_blocks: 0,
     });
     let name = IscsiName::new("iqn.2026-01.example:host").expect("a name");
     let port = InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) };

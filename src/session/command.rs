@@ -177,6 +177,7 @@ impl Session {
         task.fault = fault;
         task.shared = rx.data_len > 0 && fault.is_none();
         let received_bytes = if fault.is_none() { rx.data_len } else { 0 };
+        task.incoming.since_ms = self.now_ms;
         task.incoming.unsolicited = more;
         task.incoming.unsolicited_end = unsolicited_end;
         task.incoming.asked = if more { unsolicited_end } else { received_bytes };
@@ -188,7 +189,8 @@ impl Session {
         to.read = command.read;
         to.write = command.write;
         to.attr = command.attr;
-        to.priority = command.priority;
+        // RFC 7144 section 5.1.1: to be ignored unless iSCSIProtocolLevel is 2.
+        to.priority = if self.init.params.protocol_level >= 2 { command.priority } else { 0 };
         to.immediate_delivery = command.immediate_delivery;
         to.conn = rx.conn;
         to.received_bytes = received_bytes;
@@ -228,12 +230,18 @@ impl Session {
     #[inline]
     pub(super) fn close_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.outgoing.is_some() {
+            task.outgoing = None;
+        }
         let management = task.management().is_some();
         if let Kind::Request(held) = &task.kind {
             self.held_bytes = self.held_bytes.saturating_sub(held.1.len());
         }
         let Task { charge, cmd_sn, .. } = *task;
         self.managements -= usize::from(management);
+        if self.fence.is_some() {
+            self.drop_fence(id);
+        }
         match charge {
             Charge::Window => self.window.closed(),
             Charge::Immediate if management => self.immediate_managements -= 1,

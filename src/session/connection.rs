@@ -1,6 +1,7 @@
 //! One connection of a session: its parameters, its status numbers, its timers.
 
 use super::params::Params;
+use super::recovery::{Kept, Responses};
 use super::state::ConnState;
 use crate::wire::{Cid, CmdSn, StatSn, Ttt};
 
@@ -42,6 +43,9 @@ pub(super) struct Connection {
     /// The longest Data-In, and the longest sequence of them, in bytes; both multiples of four.
     pub data_in_bytes: u32,
     pub burst_bytes: u32,
+    /// Responses that may be asked for again, and those that wait for their data. Empty at ErrorRecoveryLevel 0.
+    pub kept: Responses,
+    pub replays: Vec<Kept>,
 }
 
 impl Connection {
@@ -58,6 +62,8 @@ impl Connection {
             rx_discarded: false,
             data_in_bytes: 0,
             burst_bytes: 0,
+            kept: Responses::default(),
+            replays: Vec::new(),
         };
         connection.adopt(init.params);
         connection
@@ -79,6 +85,9 @@ impl Connection {
     pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
         if self.exp_stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn) {
             self.exp_stat_sn = exp_stat_sn;
+            if !self.kept.queue.is_empty() {
+                self.kept.acknowledge(exp_stat_sn);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! already counts that slot.
 
 use super::fault::{CHECK_CONDITION, GOOD};
+use super::recovery::Kept;
 use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId};
 use super::task::{Answer, State, TaskCommand};
 use super::{DataInEnd, Direction, Session};
@@ -68,6 +69,15 @@ impl Residual {
     }
 }
 
+/// Whether sense data, fixed or descriptor format, says UNIT ATTENTION (SPC-4 clause 4.5).
+fn is_unit_attention(sense: &[u8]) -> bool {
+    let key = match sense.first().map(|b| b & 0x7f) {
+        Some(0x72 | 0x73) => sense.get(1),
+        _ => sense.get(2),
+    };
+    key.is_some_and(|key| key & 0x0f == 0x06)
+}
+
 /// What all Data-In PDUs of one call have in common.
 struct Run {
     conn: ConnIx,
@@ -121,6 +131,9 @@ impl Session {
         finish: Option<DataInEnd>,
         out: &mut O,
     ) {
+        if self.keeps {
+            return self.data_in_kept(task, offset, len, data, finish, out);
+        }
         let Some(t) = self.tasks.get(task).filter(|t| t.state == State::Open) else { return };
         let conn = t.command.conn;
         let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
@@ -130,7 +143,8 @@ impl Session {
         //= RFC 7143 section 11.7.3
         //# For bidirectional commands, the status MUST be sent in
         //# a SCSI Response PDU.
-        let collapse = finish.filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed());
+        let collapse = finish
+            .filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed() && self.fence.is_none());
         let ends = finish.is_some() || offset.saturating_add(len) >= t.command.read_edtl_bytes();
         let mut run = Run { conn, itt: t.itt, offset, data_sn: t.input_sn };
         let mut burst = t.burst_bytes;
@@ -226,28 +240,47 @@ impl Session {
         //# target has not received a data PDU with the Final bit set), the
         //# target MUST wait until it receives a data PDU with the F bit set in
         //# the last expected sequence before sending the Response PDU.
-        if t.incoming.is_owed() {
+        let replaying = t.outgoing.as_deref().is_some_and(|o| o.replaying);
+        let fence = status == CHECK_CONDITION && self.connections.len() > 1 && is_unit_attention(sense);
+        if t.incoming.is_owed() || replaying || fence || self.fence.is_some() {
             t.state = State::Answering;
-            t.answer = Some(Box::new(Answer { status, sense: sense.to_vec(), residual }));
-            return;
+            t.answer = Some(Box::new(Answer { status, sense: sense.to_vec(), residual, fence }));
+            return self.answer_if_due(task, out);
         }
         self.respond(task, status, sense, residual, out);
     }
 
     /// Sends the status of a task in state `Answering` if no data is owed any more.
     pub(super) fn answer_if_due<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
-        let Some(t) = self.tasks.get_mut(task) else { return };
-        if t.state != State::Answering || t.incoming.is_owed() {
+        let Some(t) = self.tasks.get(task) else { return };
+        let replaying = t.outgoing.as_deref().is_some_and(|o| o.replaying);
+        let (conn, lun) = (t.command.conn, t.command.lun);
+        if t.state != State::Answering || t.incoming.is_owed() || replaying || self.is_fenced(task, lun) {
             return;
         }
+        //= RFC 7143 section 4.2.2.3.4
+        //# a) The first completion message carrying the UA after the multi-
+        //# task abort on issuing and third-party sessions.
+        let fence = t.answer.as_deref().is_some_and(|a| a.fence);
+        if fence && !self.pass_fence(task, Some(lun), out) {
+            return;
+        }
+        if fence {
+            self.fence_passed(task, conn);
+        }
+        let Some(t) = self.tasks.get_mut(task) else { return };
         if let Some(answer) = t.answer.take() {
             self.respond(task, answer.status, &answer.sense, answer.residual, out);
+        }
+        if fence {
+            self.solicit(conn, out);
         }
     }
 
     fn respond<O: Outbox>(&mut self, task: TaskId, status: u8, sense: &[u8], residual: Residual, out: &mut O) {
-        let Some(t) = self.tasks.get(task) else { return };
-        let conn = t.command.conn;
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        let (conn, itt, lun) = (t.command.conn, t.itt, t.command.lun);
+        let outgoing = t.outgoing.take();
         //= RFC 7143 section 11.4.7
         //# If Status is CHECK
         //# CONDITION (0x02), then the data segment MUST contain sense data for
@@ -265,7 +298,7 @@ impl Session {
             status_qualifier: 0,
             data_segment_len: len as u32,
             itt: t.itt,
-            snack_tag: 0,
+            snack_tag: outgoing.as_deref().map_or(0, |o| o.snack_tag),
             stat_sn: StatSn(0),
             exp_cmd_sn: CmdSn(0),
             max_cmd_sn: CmdSn(0),
@@ -279,11 +312,21 @@ impl Session {
         let mut header = [0; 48];
         pdu.emit(&mut header);
         self.close_task(task);
-        if len == 0 {
-            return self.send_numbered(conn, &mut header, Payload::None, out);
-        }
         let mut segment = [0; 2 + MAX_SENSE_BYTES];
-        segment.iter_mut().zip((sense.len() as u16).to_be_bytes().iter().chain(sense)).for_each(|(to, b)| *to = *b);
-        self.send_numbered(conn, &mut header, Payload::Bytes(segment.get(..len).unwrap_or(&[])), out);
+        let payload = if len == 0 {
+            Payload::None
+        } else {
+            segment.iter_mut().zip((sense.len() as u16).to_be_bytes().iter().chain(sense)).for_each(|(to, b)| *to = *b);
+            Payload::Bytes(segment.get(..len).unwrap_or(&[]))
+        };
+        if self.keeps {
+            let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+            let kept = Kept { stat_sn: StatSn(0), header, bytes, command: Some((itt, lun)), data: outgoing };
+            return match self.connections.get(usize::from(conn.0)) {
+                Some(_) => self.send_kept(conn, kept, out),
+                None => self.keep_lost(conn, kept),
+            };
+        }
+        self.send_numbered(conn, &mut header, payload, out);
     }
 }

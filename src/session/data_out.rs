@@ -6,8 +6,9 @@
 
 use super::fault::TaskFault;
 use super::seam::{ConnIx, Dest, Event, Outbox, TaskId};
-use super::task::{Kind, State};
+use super::task::{Kind, State, Task};
 use super::{Received, Session};
+use crate::limits::{RECOVERY_R2TS, SEQUENCE_TIMEOUT_MS};
 use crate::wire::{CmdSn, DataOut, R2t, R2tSn, RejectReason, StatSn, Ttt};
 
 /// What a Data-Out is.
@@ -19,7 +20,9 @@ enum Judged {
     Swallow(TaskId),
     /// It breaks a rule, which ends the task.
     Bad { task: TaskId, reject: Option<RejectReason>, fault: TaskFault },
-    /// On its way to a task that was aborted.
+    /// A PDU before it was lost, and that can be made up for.
+    Broken(TaskId),
+    /// It has arrived before: the answer to an R2T and to its replacement. Or it is on its way to a task that was aborted.
     Ghost,
     /// Nobody asked for it.
     Unknown,
@@ -44,6 +47,11 @@ impl Session {
             return Judged::Swallow(id);
         }
         let incoming = &task.incoming;
+        if self.keeps
+            && let Some(judged) = judge_recoverable(id, task, pdu)
+        {
+            return judged;
+        }
         let bad = |reject, fault| Judged::Bad { task: id, reject, fault };
         let end = match (solicited, incoming.unsolicited) {
             (false, true) => incoming.unsolicited_end,
@@ -110,6 +118,7 @@ impl Session {
                 }
                 self.lose_data_out(task, &pdu, fault, out);
             }
+            Judged::Broken(task) => self.break_sequence(task, &pdu, out),
             Judged::Ghost => {}
             Judged::Unknown => self.reject(rx.conn, rx.bhs, RejectReason::INVALID_PDU_FIELD, out),
         }
@@ -118,6 +127,14 @@ impl Session {
     /// A Data-Out whose data digest does not match; it has been rejected.
     pub(super) fn data_out_corrupt<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
         let Ok(pdu) = DataOut::parse(rx.bhs) else { return };
+        if self.keeps {
+            //= RFC 7143 section 7.8
+            //# a) Request retransmission with a recovery R2T.
+            match self.judge_data_out(rx.conn, &pdu) {
+                Judged::Take(task) | Judged::Broken(task) => return self.break_sequence(task, &pdu, out),
+                _ => {}
+            }
+        }
         //= RFC 7143 section 7.8
         //# b) Terminate the task with a SCSI Response PDU with a CHECK
         //# CONDITION Status and an iSCSI Condition of "Protocol Service CRC
@@ -130,7 +147,71 @@ impl Session {
                 self.lose_data_out(task, &pdu, TaskFault::ProtocolServiceCrcError, out);
             }
             Judged::Swallow(task) => self.sequence_seen(task, &pdu, out),
-            Judged::Ghost | Judged::Unknown => {}
+            Judged::Broken(_) | Judged::Ghost | Judged::Unknown => {}
+        }
+    }
+
+    /// Part of a sequence is lost: what is left of it is read over, then all from the gap on is asked for again.
+    fn break_sequence<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
+        let now_ms = self.now_ms;
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        (t.incoming.broken, t.incoming.since_ms) = (true, now_ms);
+        if pdu.is_final {
+            self.recover(task, !pdu.ttt.is_reserved(), out);
+        }
+    }
+
+    /// Asks again for what is missing of the current sequence.
+    fn recover<O: Outbox>(&mut self, task: TaskId, solicited: bool, out: &mut O) {
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        t.incoming.recoveries = t.incoming.recoveries.saturating_add(1);
+        let from = t.command.received_bytes;
+        let end = if solicited { t.incoming.r2t_end() } else { None };
+        t.incoming.sequence_ended(solicited);
+        (t.incoming.broken, t.incoming.asked) = (false, from);
+        if t.incoming.recoveries > RECOVERY_R2TS {
+            return self.fail_task(task, TaskFault::ProtocolServiceCrcError, out);
+        }
+        match end {
+            //= RFC 7143 section 2.2
+            //# A recovery R2T carries the next unused R2TSN
+            //# but requests all or part of the data burst that an earlier R2T
+            //# (with a lower R2TSN) had already requested.
+            Some(end) if t.state == State::Open && from < end => self.send_r2t(task, from, end - from, out),
+            // Unsolicited data is asked for like any other, when there is room for it.
+            _ => self.ask(task, out),
+        }
+        self.answer_if_due(task, out);
+    }
+
+    /// Asks again for data that has not come for too long.
+    pub(super) fn expire_sequences<O: Outbox>(&mut self, out: &mut O) {
+        if !self.keeps || self.now_ms < self.scan_ms {
+            return;
+        }
+        self.scan_ms = self.now_ms.saturating_add(SEQUENCE_TIMEOUT_MS / 4);
+        for slot in 0..crate::limits::TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            let Some(t) = self.tasks.get_mut(id).filter(|t| t.incoming.is_owed()) else { continue };
+            let alive = matches!(t.state, State::Open | State::Held | State::Answering | State::Aborting);
+            let due = t.incoming.since_ms.saturating_add(SEQUENCE_TIMEOUT_MS) <= self.now_ms;
+            if !(matches!(t.kind, Kind::Scsi) && alive && due) {
+                continue;
+            }
+            t.incoming.since_ms = self.now_ms;
+            let solicited = !t.incoming.unsolicited;
+            if t.state == State::Open || t.state == State::Held && t.fault.is_none() {
+                //= RFC 7143 section 7.1.4.1
+                //# b) Sequence reception timeout (no data or partial-data-and-no-
+                //# F-bit) - considered an implicit sequence error and dealt with
+                //# as specified in Section 7.9, using the option of a recovery R2T
+                self.recover(id, solicited, out);
+            } else {
+                // Its end is settled: it need not wait for data that is lost.
+                t.incoming.sequence_ended(solicited);
+                self.answer_if_due(id, out);
+                self.drained(id, out);
+            }
         }
     }
 
@@ -154,6 +235,7 @@ impl Session {
                 t.incoming.sequence_ended(!pdu.ttt.is_reserved());
             }
             self.answer_if_due(task, out);
+            self.drained(task, out);
         }
     }
 
@@ -163,6 +245,7 @@ impl Session {
         let solicited = !pdu.ttt.is_reserved();
         t.command.received_bytes = t.command.received_bytes.saturating_add(pdu.data_segment_len);
         t.incoming.data_sn = t.incoming.data_sn.wrapping_add(1);
+        t.incoming.since_ms = self.now_ms;
         if pdu.is_final {
             t.incoming.sequence_ended(solicited);
         }
@@ -186,11 +269,15 @@ impl Session {
 
     /// Sends the R2Ts that are wanted and allowed.
     #[inline]
-    fn ask<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+    pub(super) fn ask<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         loop {
             let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
             let conn = t.command.conn;
             let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
+            // The numbers of a sequence must not be mixed up with those of an earlier one that is to be sent again.
+            if self.keeps && t.incoming.is_owed() {
+                return;
+            }
             //= RFC 7143 section 11.8
             //# The number of outstanding R2T PDUs is
             //# limited by the value of the negotiated key MaxOutstandingR2T.
@@ -203,25 +290,56 @@ impl Session {
             //# The Desired Data
             //# Transfer Length MUST NOT be 0 and MUST NOT exceed MaxBurstLength.
             let len = (t.incoming.wanted - from).min(connection.params.max_burst_bytes.max(4));
-            t.incoming.push_r2t(from + len);
-            let r2t = R2t {
-                lun: t.command.lun,
-                itt: t.itt,
-                ttt: Ttt(task.0),
-                stat_sn: StatSn(0),
-                exp_cmd_sn: CmdSn(0),
-                max_cmd_sn: CmdSn(0),
-                r2t_sn: R2tSn(t.input_sn),
-                buffer_offset: from,
-                desired_len_bytes: len,
-            };
-            t.input_sn = t.input_sn.wrapping_add(1);
-            let mut header = [0; 48];
-            r2t.emit(&mut header);
-            //= RFC 7143 section 11.8.3
-            //# The StatSN for this
-            //# connection is not advanced after this PDU is sent.
-            self.send_unnumbered(conn, &mut header, out);
+            self.send_r2t(task, from, len, out);
         }
     }
+
+    #[inline]
+    fn send_r2t<O: Outbox>(&mut self, task: TaskId, from: u32, len: u32, out: &mut O) {
+        let now_ms = self.now_ms;
+        let Some(t) = self.tasks.get_mut(task) else { return };
+        t.incoming.push_r2t(from + len);
+        (t.incoming.r2t_sn, t.incoming.r2t_from, t.incoming.since_ms) = (t.input_sn, from, now_ms);
+        let r2t = R2t {
+            lun: t.command.lun,
+            itt: t.itt,
+            ttt: Ttt(task.0),
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            r2t_sn: R2tSn(t.input_sn),
+            buffer_offset: from,
+            desired_len_bytes: len,
+        };
+        t.input_sn = t.input_sn.wrapping_add(1);
+        let conn = t.command.conn;
+        let mut header = [0; 48];
+        r2t.emit(&mut header);
+        //= RFC 7143 section 11.8.3
+        //# The StatSN for this
+        //# connection is not advanced after this PDU is sent.
+        self.send_unnumbered(conn, &mut header, out);
+    }
+}
+
+/// What a Data-Out is where a lost one can be made up for; `None`: nothing out of the ordinary.
+#[cold]
+fn judge_recoverable(id: TaskId, task: &Task, pdu: &DataOut) -> Option<Judged> {
+    let incoming = &task.incoming;
+    let upto = pdu.buffer_offset.saturating_add(pdu.data_segment_len);
+    if pdu.buffer_offset < task.command.received_bytes && upto <= task.command.received_bytes {
+        return Some(Judged::Ghost);
+    }
+    let owed = if pdu.ttt.is_reserved() { incoming.unsolicited } else { incoming.r2t_end().is_some() };
+    if !owed {
+        // Too late: it has been asked for again, or will be.
+        return incoming.recoveries.gt(&0).then_some(Judged::Ghost);
+    }
+    //= RFC 7143 section 7.9
+    //# When a target receives a data PDU with an out-of-
+    //# order DataSN, it means that the target must have hit a header or
+    //# payload digest error on at least one of the earlier data PDUs.
+    let next = pdu.data_sn.0 == incoming.data_sn && pdu.buffer_offset == task.command.received_bytes;
+    let lun = pdu.ttt.is_reserved() || pdu.lun == task.command.lun;
+    (lun && (incoming.broken || !next)).then_some(Judged::Broken(id))
 }

@@ -95,8 +95,12 @@ impl Session {
             }
             State::Open => {
                 let residual = Residual::of(&task.command, 0, super::Direction::None);
-                task.answer =
-                    Some(Box::new(Answer { status: CHECK_CONDITION, sense: fault.sense().to_vec(), residual }));
+                task.answer = Some(Box::new(Answer {
+                    status: CHECK_CONDITION,
+                    sense: fault.sense().to_vec(),
+                    residual,
+                    fence: false,
+                }));
                 if task.shared {
                     task.state = State::Aborting;
                     self.events.push_back(Event::Abort(id));

@@ -1,13 +1,12 @@
 //! The ends of connections and sessions: Logout, lost connections, requested logouts, the session's own end.
 
 use super::Session;
+use super::announce::Notice;
 use super::params::SessionKind;
 use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload};
 use super::state::{ConnState, ConnStep, SessionState, SessionStep};
 use crate::limits::{SHUTDOWN_LOGOUT_MS, TASKS_PER_SESSION};
-use crate::wire::{
-    AsyncEvent, AsyncMessage, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, Lun, StatSn,
-};
+use crate::wire::{AsyncEvent, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, StatSn};
 
 impl Session {
     /// Carries out a Logout whose turn has come.
@@ -20,7 +19,11 @@ impl Session {
                 self.log_out_session(conn, request, out);
             }
             LogoutReason::CLOSE_CONNECTION => match named {
-                None => self.answer_logout(conn, request, LogoutResult::CID_NOT_FOUND, out),
+                None => {
+                    let found = self.log_out_lost(request.cid, false);
+                    let result = if found { LogoutResult::CLOSED } else { LogoutResult::CID_NOT_FOUND };
+                    self.answer_logout(conn, request, result, out);
+                }
                 Some(ix) => {
                     //= RFC 7143 section 11.14
                     //# When receiving a Logout Request with the reason code "close the
@@ -33,9 +36,28 @@ impl Session {
                     self.close(ix, CloseReason::Logout);
                 }
             },
+            _ if self.init.params.error_recovery_level >= 2 => self.log_out_for_recovery(conn, named, request, out),
             // ErrorRecoveryLevel is below 2: there is nothing to recover a connection with, so it stays.
             _ => self.answer_logout(conn, request, LogoutResult::RECOVERY_NOT_SUPPORTED, out),
         }
+    }
+
+    fn log_out_for_recovery<O: Outbox>(
+        &mut self,
+        conn: ConnIx,
+        named: Option<ConnIx>,
+        request: &LogoutRequest,
+        out: &mut O,
+    ) {
+        let Some(ix) = named else {
+            let found = self.log_out_lost(request.cid, true);
+            let result = if found { LogoutResult::CLOSED } else { LogoutResult::CID_NOT_FOUND };
+            return self.answer_logout(conn, request, result, out);
+        };
+        self.suspend(ix, true);
+        self.step(ix, &[ConnStep::T9, ConnStep::T10]);
+        self.answer_logout(conn, request, LogoutResult::CLOSED, out);
+        self.close(ix, CloseReason::Logout);
     }
 
     fn cid_is(&self, ix: ConnIx, request: &LogoutRequest) -> bool {
@@ -57,7 +79,8 @@ impl Session {
     fn answer_logout<O: Outbox>(&mut self, conn: ConnIx, request: &LogoutRequest, result: LogoutResult, out: &mut O) {
         let params = self.init.params;
         // What was closed is forgotten at once; only who is to try again is told when.
-        let retry = result == LogoutResult::RECOVERY_NOT_SUPPORTED;
+        let retry = result == LogoutResult::RECOVERY_NOT_SUPPORTED
+            || request.reason == LogoutReason::REMOVE_FOR_RECOVERY && result == LogoutResult::CLOSED;
         let pdu = LogoutResponse {
             response: result,
             itt: request.itt,
@@ -95,28 +118,6 @@ impl Session {
         }
     }
 
-    /// An Asynchronous Message about a connection, sent on that connection.
-    pub(super) fn announce<O: Outbox>(&mut self, ix: ConnIx, event: AsyncEvent, out: &mut O) {
-        let Some(c) = self.connections.get(usize::from(ix.0)) else { return };
-        let drop = event == AsyncEvent::CONNECTION_DROP;
-        let pdu = AsyncMessage {
-            event,
-            vcode: 0,
-            data_segment_len: 0,
-            lun: Lun([0; 8]),
-            stat_sn: StatSn(0),
-            exp_cmd_sn: CmdSn(0),
-            max_cmd_sn: CmdSn(0),
-            parameter1: if drop { c.cid.0 } else { 0 },
-            parameter2: if drop { self.init.params.time2wait_s } else { 0 },
-            // Nothing is retained after a drop; a logout has this many seconds.
-            parameter3: if drop { 0 } else { (SHUTDOWN_LOGOUT_MS / 1000) as u16 },
-        };
-        let mut header = [0; 48];
-        pdu.emit(&mut header);
-        self.send_numbered(ix, &mut header, Payload::None, out);
-    }
-
     fn step(&mut self, ix: ConnIx, steps: &[ConnStep]) {
         if let Some(c) = self.connections.get_mut(usize::from(ix.0)) {
             c.state = c.state.after(steps);
@@ -134,19 +135,32 @@ impl Session {
     /// A connection is gone: its tasks are aborted, and with the last connection the session ends.
     pub fn connection_lost(&mut self, conn: ConnIx, reason: CloseReason) {
         let Some(c) = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.may_send()) else { return };
+        let failed = matches!(
+            reason,
+            CloseReason::Disconnected | CloseReason::NopTimeout | CloseReason::Digest | CloseReason::Reinstated
+        );
+        let (cid, was) = (c.cid, c.state);
+        if failed && was.is_full_feature() && self.recovers_connections() {
+            self.suspend(conn, reason == CloseReason::Reinstated);
+        }
+        let Some(c) = self.connections.get_mut(usize::from(conn.0)) else { return };
         c.state = match c.state {
             ConnState::InLogout => c.state.after(&[ConnStep::T13]),
-            // Below ErrorRecoveryLevel 2 no task waits for a new allegiance: cleanup is over at once.
+            // Tasks that wait for a new allegiance have been taken off the connection: its cleanup is over at once.
             state => state.after(&[ConnStep::T15, ConnStep::T16]).after(&[ConnStep::M1]),
         };
+        (c.kept, c.replays) = Default::default();
         self.abort_connection(Some(conn));
+        self.fence_due = self.fence.is_some();
         if self.connections().next().is_none() {
-            self.end(reason);
+            if self.lost.is_empty() { self.end(reason) } else { self.fail() }
+        } else if failed && was.is_full_feature() && reason != CloseReason::Reinstated {
+            self.notices.push(Notice::Dropped(cid));
         }
     }
 
     /// Aborts the tasks of one connection, or all.
-    fn abort_connection(&mut self, conn: Option<ConnIx>) {
+    pub(super) fn abort_connection(&mut self, conn: Option<ConnIx>) {
         for slot in 0..TASKS_PER_SESSION {
             let Some(id) = self.tasks.id(slot) else { continue };
             if conn.is_none_or(|conn| self.tasks.get(id).is_some_and(|t| t.command.conn == conn)) {
@@ -158,17 +172,21 @@ impl Session {
     /// Ends the session: all tasks are aborted, all connections are to be closed. For session reinstatement, TARGET COLD
     /// RESET, and peers that break the rules.
     pub fn end(&mut self, reason: CloseReason) {
-        if self.state != SessionState::LoggedIn {
+        if self.state == SessionState::Free {
             return;
         }
         self.abort_connection(None);
+        self.lost.clear();
+        (self.fence, self.fence_due) = (None, false);
+        self.notices.clear();
         for c in &mut self.connections {
             c.state = ConnState::Free;
+            (c.kept, c.replays) = Default::default();
         }
         let clean = matches!(reason, CloseReason::Logout | CloseReason::Reinstated | CloseReason::Reset);
         // A session that fails below ErrorRecoveryLevel 2 has nothing to be continued: its state times out at once.
         self.state = if clean {
-            self.state.after(&[SessionStep::N3])
+            self.state.after(&[SessionStep::N3, SessionStep::N6])
         } else {
             self.state.after(&[SessionStep::N5]).after(&[SessionStep::N6])
         };

@@ -14,13 +14,16 @@
 //! | `command`, `deliver` | requests: checks, order, delivery |
 //! | `data_in`, `data_out` | Data-In, residuals, responses; R2T, Data-Out |
 //! | `tmf`, `nop`, `logout` | task management; pings and timers; the ends of connections |
+//! | `recovery`, `resend`, `lost` | what is kept to be sent again; SNACK; tasks without a connection |
+//! | `fence`, `announce` | response order across connections; Asynchronous Messages |
 //! | `state`, `connection`, `fault` | chapter 8 as tables; per connection; what a fault comes to |
 //!
 //! Invariants: MaxCmdSN never grants more than there are free slots; a delivered command is answered or aborted, never
-//! both; a slot is free only when the shard has let go of its task. Written for ErrorRecoveryLevel 0; a second connection
-//! is possible, task reassignment and retransmission are not there.
+//! both; a slot is free only when the shard has let go of its task. What serves ErrorRecoveryLevel 1 and 2 is out of the
+//! way of sessions without them.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod announce;
 mod command;
 mod connection;
 mod data_in;
@@ -28,10 +31,14 @@ mod data_out;
 mod deliver;
 pub mod directory;
 mod fault;
+mod fence;
 pub mod login;
 mod logout;
+mod lost;
 mod nop;
 pub mod params;
+mod recovery;
+mod resend;
 pub mod seam;
 mod stamp;
 pub mod state;
@@ -46,14 +53,17 @@ pub use params::SessionKind;
 pub use task::{Cdb, TaskCommand};
 pub use text_seam::{TextHandler, TextStep};
 
-use crate::limits::CONNECTIONS_PER_SESSION;
+use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_SESSION};
 use crate::model::{InitiatorPort, IscsiName};
 use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, Tsih, bhs};
+use announce::Notice;
 use connection::Connection;
 use fault::{Fault, TaskFault};
+use fence::Fence;
+use lost::Lost;
 use params::Params;
-use seam::{ConnIx, Dest, Event, Outbox, TaskId};
-use state::SessionState;
+use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
+use state::{SessionState, SessionStep};
 use std::collections::VecDeque;
 use task::{Kind, Slab, State};
 use window::Window;
@@ -134,6 +144,18 @@ pub struct Session {
     held_bytes: usize,
     pings: u16,
     text_answer: Vec<u8>,
+    /// ErrorRecoveryLevel is above 0: what is sent is kept until it is acknowledged.
+    keeps: bool,
+    /// Pieces of read data that the shard was asked for again.
+    resends: usize,
+    /// When `tick` looks next for data that does not come.
+    scan_ms: u64,
+    /// Connections that are gone and whose tasks wait.
+    lost: Vec<Lost>,
+    fence: Option<Fence>,
+    /// `tick` is to look at the fence.
+    fence_due: bool,
+    notices: Vec<Notice>,
 }
 
 impl Session {
@@ -141,7 +163,15 @@ impl Session {
     pub fn new(init: SessionInit, conn: ConnectionInit, now_ms: u64) -> (Session, ConnIx) {
         let window = Window::new(conn.exp_cmd_sn);
         let connections = vec![Connection::new(&conn, now_ms)];
+        let keeps = init.params.error_recovery_level > 0 && init.kind == SessionKind::Normal;
         let session = Session {
+            keeps,
+            resends: 0,
+            scan_ms: 0,
+            lost: Vec::new(),
+            fence: None,
+            fence_due: false,
+            notices: Vec::new(),
             init,
             state: SessionState::LoggedIn,
             max_cmd_sn_sent: window.max_cmd_sn(),
@@ -161,7 +191,7 @@ impl Session {
     }
 
     /// Adds a connection that has finished its login with this session's TSIH. If it reinstates another, of the same CID,
-    /// that one is to be given up afterwards with [`connection_lost`](Self::connection_lost).
+    /// that one is logged out, and comes as [`Event::Close`].
     ///
     /// # Errors
     /// [`TooMany`] if MaxConnections or `limits::CONNECTIONS_PER_SESSION` is reached, or the session has ended.
@@ -174,17 +204,35 @@ impl Session {
         //# SHOULD support opening a second connection if ErrorRecoveryLevel is
         //# less than 2.
         let others = self.connections.iter().filter(|c| c.state.is_full_feature() && c.cid != conn.cid).count();
-        if self.state != SessionState::LoggedIn || others >= most {
+        if !matches!(self.state, SessionState::LoggedIn | SessionState::Failed) || others >= most {
             return Err(TooMany);
         }
-        let connection = Connection::new(&conn, now_ms);
-        if self.connections.len() < CONNECTIONS_PER_SESSION {
-            self.connections.push(connection);
-            return Ok(ConnIx((self.connections.len() - 1) as u8));
+        self.now_ms = now_ms;
+        let params = conn.params.joined_to(&self.init.params);
+        let connection = Connection::new(&ConnectionInit { params, ..conn }, now_ms);
+        let free = self.connections.iter().position(|c| !c.state.may_send());
+        let ix = match free {
+            Some(ix) => ix,
+            None if self.connections.len() < CONNECTION_SLOTS => self.connections.len(),
+            None => return Err(TooMany),
+        };
+        let old =
+            self.connections().find(|ix| self.connections.get(usize::from(ix.0)).is_some_and(|c| c.cid == conn.cid));
+        match self.connections.get_mut(ix) {
+            Some(place) => *place = connection,
+            None => self.connections.push(connection),
         }
-        let free = self.connections.iter_mut().enumerate().find(|(_, c)| !c.state.may_send());
-        let (ix, place) = free.ok_or(TooMany)?;
-        *place = connection;
+        self.state = self.state.after(&[SessionStep::N7]).after(&[SessionStep::N10]);
+        //= RFC 7143 section 11.14
+        //# When a Login Request performs an implicit
+        //# Logout, the implicit Logout is performed as if having the reason
+        //# codes specified below:
+        match old {
+            Some(old) => self.close(old, CloseReason::Reinstated),
+            None => {
+                self.log_out_lost(conn.cid, true);
+            }
+        }
         Ok(ConnIx(ix as u8))
     }
 
@@ -296,6 +344,9 @@ impl Session {
             self.refuse(&rx, too_long, out);
         } else {
             connection.acknowledge(exp_stat_sn(bhs));
+            if self.fence.is_some() {
+                self.look_at_fence(out);
+            }
             if bhs::opcode(bhs) == Opcode::SCSI_COMMAND && self.init.kind == SessionKind::Normal {
                 let task = self.scsi_command(&rx, out);
                 self.after(text, out);
@@ -373,8 +424,12 @@ impl Session {
     }
 
     /// At ErrorRecoveryLevel 0 nothing is sent twice.
+    #[cold]
     fn snack<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
         let Ok(snack) = SnackRequest::parse(rx.bhs) else { return };
+        if self.keeps {
+            return self.snack_kept(rx, &snack, out);
+        }
         self.reject(rx.conn, rx.bhs, RejectReason::SNACK_REJECT, out);
         if !matches!(snack.kind, SnackType::DATA_R2T | SnackType::R_DATA) {
             return;

@@ -89,7 +89,22 @@ impl Session {
             }
         }
         self.expire_managements(out);
+        self.expire_sequences(out);
+        self.expire_lost();
+        self.send_notices(out);
+        if self.fence_due {
+            self.look_at_fence(out);
+        }
         self.announce_window(out);
+    }
+
+    /// Asks a connection for an ExpStatSN.
+    pub(super) fn solicit<O: Outbox>(&mut self, ix: ConnIx, out: &mut O) {
+        let idle =
+            self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.is_full_feature() && c.ping.is_none());
+        if idle && self.fence.is_some() {
+            self.ping(ix, out);
+        }
     }
 
     fn ping<O: Outbox>(&mut self, ix: ConnIx, out: &mut O) {
@@ -128,15 +143,16 @@ impl Session {
 
     /// When [`tick`](Self::tick) has something to do next, on the clock of its `now_ms`. `u64::MAX`: never.
     pub fn next_deadline_ms(&self) -> u64 {
-        if self.window_news() && self.connections().next().is_some() {
+        if self.window_news() && self.connections().next().is_some() || !self.notices.is_empty() || self.fence_due {
             return self.now_ms;
         }
+        let scan = if self.keeps && self.tasks.len() > 0 { self.scan_ms } else { u64::MAX };
         let live = self.connections.iter().filter(|c| c.state.is_full_feature());
         let each = live.map(|c| {
             let ping = c.ping.filter(|ping| c.last_rx_ms <= ping.sent_ms);
             let nop = ping.map_or(c.last_rx_ms + NOP_INTERVAL_MS, |ping| ping.sent_ms + NOP_TIMEOUT_MS);
             c.logout_by_ms.map_or(nop, |by| by.min(nop))
         });
-        each.min().unwrap_or(u64::MAX).min(self.management_deadline_ms())
+        each.min().unwrap_or(u64::MAX).min(self.management_deadline_ms()).min(self.lost_deadline_ms()).min(scan)
     }
 }

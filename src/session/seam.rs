@@ -111,6 +111,16 @@ pub enum Event {
     /// A task management function that reaches beyond this session, or has to wait for aborted tasks: carry it out, then
     /// call `Session::tm_complete`. The tasks of this session that it aborts come as `Abort` before it.
     TaskManagement(TmRequest),
+    /// Read data of a command has to be sent once more (ErrorRecoveryLevel 1 and 2), whether it has been answered or not:
+    /// read this part of its transfer again, then call `Session::resend`. Those of one task in the order they come.
+    Resend {
+        /// Whose.
+        task: TaskId,
+        /// Where in its transfer, bytes.
+        offset: u32,
+        /// How much, bytes: never across a boundary of the `Session::data_in` calls that sent it first.
+        len: u32,
+    },
     /// Send what is queued on the connection, then close it.
     Close {
         /// Which.

@@ -5,7 +5,7 @@
 
 use super::Session;
 use super::seam::{ConnIx, Outbox, Payload};
-use crate::wire::{Bhs, StatSn, bhs};
+use crate::wire::{Bhs, LoginResponse, StatSn, bhs};
 
 impl Session {
     /// A response, Reject or Asynchronous Message: the initiator acknowledges it.
@@ -20,7 +20,31 @@ impl Session {
         //# response/status sent on a connection
         connection.stat_sn = stat_sn.next();
         self.stamp(header, stat_sn);
+        if self.keeps {
+            self.keep(to, stat_sn, header, payload);
+        }
         out.pdu(to, header, payload);
+    }
+
+    /// A response that was sent before, with the StatSN that it had.
+    pub(super) fn send_again<O: Outbox>(
+        &mut self,
+        to: ConnIx,
+        stat_sn: StatSn,
+        header: &mut Bhs,
+        bytes: &[u8],
+        out: &mut O,
+    ) {
+        if self.connections.get(usize::from(to.0)).is_some_and(|c| c.state.may_send()) {
+            self.stamp(header, stat_sn);
+            out.pdu(to, header, if bytes.is_empty() { Payload::None } else { Payload::Bytes(bytes) });
+        }
+    }
+
+    /// Puts ExpCmdSN and MaxCmdSN into the final Login Response of a connection that joins the session.
+    pub fn stamp_login(&mut self, response: &mut LoginResponse) {
+        (response.exp_cmd_sn, response.max_cmd_sn) = (self.window.exp_cmd_sn(), self.window.max_cmd_sn());
+        self.max_cmd_sn_sent = response.max_cmd_sn;
     }
 
     /// An R2T, or a NOP-In that is no answer: carries the next StatSN without using it up.

@@ -4,6 +4,7 @@
 //! Tag. What a task may do next is in its [`State`]: `Held` (waits for its CmdSN), `Open` (the shard has it),
 //! `Answering` (its status is settled, but the initiator still owes data), `Aborting` (the shard has been told to let go).
 
+use super::recovery::Outgoing;
 use super::seam::{ConnIx, TaskId};
 use super::tmf::Management;
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
@@ -151,6 +152,15 @@ pub(super) struct Incoming {
     pub asked: u32,
     /// The shard takes data up to here.
     pub wanted: u32,
+    /// A PDU of the current sequence was lost: the rest of it is read over, then asked for again.
+    pub broken: bool,
+    /// Times that data was asked for again.
+    pub recoveries: u8,
+    /// When data was last asked for or came in, at ErrorRecoveryLevel 1 and 2.
+    pub since_ms: u64,
+    /// The last R2T: its number and where it begins.
+    pub r2t_sn: u32,
+    pub r2t_from: u32,
     /// Where the outstanding R2Ts end, oldest first.
     r2t_ends: [u32; MAX_OUTSTANDING_R2T as usize],
     r2ts: u8,
@@ -163,6 +173,11 @@ impl Incoming {
         data_sn: 0,
         asked: 0,
         wanted: 0,
+        broken: false,
+        recoveries: 0,
+        since_ms: 0,
+        r2t_sn: 0,
+        r2t_from: 0,
         r2t_ends: [0; MAX_OUTSTANDING_R2T as usize],
         r2ts: 0,
     };
@@ -194,6 +209,12 @@ impl Incoming {
         }
     }
 
+    /// Nothing of what was asked for will come any more; all up to `received` has.
+    pub fn interrupt(&mut self, received: u32) {
+        (self.unsolicited, self.r2ts, self.broken, self.data_sn) = (false, 0, false, 0);
+        self.asked = received;
+    }
+
     /// The sequence that `solicited` or unsolicited data belongs to has had its F bit.
     pub fn sequence_ended(&mut self, solicited: bool) {
         self.data_sn = 0;
@@ -211,6 +232,8 @@ pub(super) struct Answer {
     pub status: u8,
     pub sense: Vec<u8>,
     pub residual: super::data_in::Residual,
+    /// It needs a response fence.
+    pub fence: bool,
 }
 
 /// A task that was aborted: Data-Out PDUs that were under way to it are read over, not rejected.
@@ -240,6 +263,10 @@ pub(super) struct Task {
     /// The status to be sent when data and shard are done with.
     pub answer: Option<Box<Answer>>,
     pub ghost: Option<Ghost>,
+    /// Read data that may be asked for again (ErrorRecoveryLevel 1 and 2).
+    pub outgoing: Option<Box<Outgoing>>,
+    /// Aborted by a function that waits for the data of its R2Ts until then.
+    pub drain_by_ms: u64,
     generation: u16,
 }
 
@@ -259,6 +286,8 @@ impl Task {
             fault: None,
             answer: None,
             ghost: None,
+            outgoing: None,
+            drain_by_ms: 0,
             generation: 0,
         }
     }
@@ -327,6 +356,8 @@ impl Slab {
         task.shared = false;
         task.fault = None;
         task.answer = None;
+        task.outgoing = None;
+        task.drain_by_ms = 0;
         Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))
     }
 

@@ -26,7 +26,7 @@ mod tests;
 /// The negotiations under way on the connections of one session.
 #[derive(Debug, Default)]
 pub struct Conversations {
-    slots: [Option<Box<Conversation>>; limits::CONNECTIONS_PER_SESSION],
+    slots: [Option<Box<Conversation>>; limits::CONNECTION_SLOTS],
     last_ttt: u32,
 }
 

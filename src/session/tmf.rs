@@ -4,16 +4,17 @@
 //! task are handed to the shard as an event, after an `Abort` for each task of this session that they cover; the response
 //! goes out when the shard has carried it out *and* let go of those tasks.
 //!
-//! The standard semantics of section 4.2.3.3 would have us wait for the data of outstanding R2Ts. Initiators in wide use
-//! stop sending it as soon as they have sent the function, whatever was negotiated, so that this wait would never end.
-//! Instead, as with FastAbort, transfer tags stay recognised beyond the end of their tasks ([`Ghost`]), and data that
-//! still comes is read over. On a session of one connection the order of PDUs is all the response fence that is needed
-//! (section 4.2.2.3.3 a).
+//! With the standard semantics of section 4.2.3.3 the response also waits for the data of outstanding R2Ts. Initiators in
+//! wide use stop sending it as soon as they have sent the function, so this wait has an end (`limits::DRAIN_TIMEOUT_MS`);
+//! from then on, and with FastAbort from the beginning, transfer tags stay recognised beyond the end of their tasks
+//! ([`Ghost`]), and data that still comes is read over. In a session of several connections a fence keeps the response in
+//! its place (`fence`).
 
 use super::Session;
-use super::seam::{ConnIx, Event, Outbox, Payload, TaskId, TmRequest};
+use super::params::TaskReporting;
+use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload, TaskId, TmRequest};
 use super::task::{Charge, Ghost, Kind, State, Task};
-use crate::limits::TASKS_PER_SESSION;
+use crate::limits::{DRAIN_TIMEOUT_MS, TASKS_PER_SESSION};
 use crate::wire::{
     CmdSn, Itt, Lun, Opcode, StatSn, TaskManagementRequest, TaskManagementResponse, TmFunction, TmResponse, bhs,
 };
@@ -31,6 +32,9 @@ pub(super) struct Management {
     waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
     with_shard: bool,
     response: Option<TmResponse>,
+    /// The answer to a query: there are tasks.
+    found: bool,
+    info: [u8; 3],
     /// Its connection is gone: nobody is to be answered.
     orphan: bool,
     /// An ABORT TASK whose task is not let go of until then is answered with "Function rejected".
@@ -56,6 +60,15 @@ impl Management {
 
     fn is_target_reset(&self) -> bool {
         matches!(self.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET)
+    }
+
+    /// It acts on more than one task.
+    fn is_many(&self) -> bool {
+        self.is_target_reset()
+            || matches!(
+                self.function,
+                TmFunction::ABORT_TASK_SET | TmFunction::CLEAR_TASK_SET | TmFunction::LOGICAL_UNIT_RESET
+            )
     }
 
     fn covers(&self, task: &Task) -> bool {
@@ -104,6 +117,8 @@ impl Session {
             waits_for: [0; _],
             with_shard: false,
             response: None,
+            found: false,
+            info: [0; 3],
             orphan: false,
             deadline_ms: if request.function == TmFunction::ABORT_TASK {
                 self.now_ms.saturating_add(ABORT_TIMEOUT_MS)
@@ -124,13 +139,60 @@ impl Session {
             | TmFunction::LOGICAL_UNIT_RESET
             | TmFunction::TARGET_WARM_RESET
             | TmFunction::TARGET_COLD_RESET => self.begin_many(id),
-            //= RFC 7143 section 7.2.2
-            //# When a target does not support allegiance
-            //# reassignment, it MUST respond with a task management response code of
-            //# "Task allegiance reassignment not supported".
-            TmFunction::TASK_REASSIGN => self.settle(id, TmResponse::REASSIGNMENT_NOT_SUPPORTED, out),
+            TmFunction::TASK_REASSIGN => self.reassign(id, conn, request, out),
+            TmFunction::QUERY_TASK
+            | TmFunction::QUERY_TASK_SET
+            | TmFunction::I_T_NEXUS_RESET
+            | TmFunction::QUERY_ASYNCHRONOUS_EVENT
+                if self.init.params.protocol_level >= 2 =>
+            {
+                self.query(id, request, out);
+            }
             // CLEAR ACA too: no ACA is ever established (NORMACA is 0).
             _ => self.settle(id, TmResponse::FUNCTION_NOT_SUPPORTED, out),
+        }
+    }
+
+    /// The functions of RFC 7144.
+    fn query<O: Outbox>(&mut self, id: TaskId, request: &TaskManagementRequest, out: &mut O) {
+        let scsi = |t: &Task| matches!(t.kind, Kind::Scsi) && t.state != State::Aborting;
+        match request.function {
+            TmFunction::QUERY_TASK => {
+                let task = self.tasks.find(request.referenced_task_tag).and_then(|t| self.tasks.get(t));
+                //= RFC 7144 section 6.4.2
+                //# For the QUERY TASK function, if the specified task is in the task
+                //# set, then the logical unit returns a Response value of "Function
+                //# succeeded", and additional response information is returned as
+                //# specified in [SAM5].
+                let response = match task {
+                    //= RFC 7144 section 6.3
+                    //# At the target, a QUERY TASK function MUST NOT be executed on a Task
+                    //# Management request; such a request MUST result in Task Management
+                    //# response of "Function rejected".
+                    Some(t) if matches!(t.kind, Kind::Management(_)) => TmResponse::FUNCTION_REJECTED,
+                    Some(t) if scsi(t) && same_lun(t.command.lun, request.lun) => TmResponse::FUNCTION_SUCCEEDED,
+                    _ => TmResponse::FUNCTION_COMPLETE,
+                };
+                self.settle(id, response, out);
+            }
+            TmFunction::I_T_NEXUS_RESET => {
+                self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
+                //= RFC 7144 section 6.3
+                //# The target device MUST drop all connections
+                //# in the session over which this function is received.
+                self.end(CloseReason::Reset);
+            }
+            function => {
+                let found = (0..TASKS_PER_SESSION)
+                    .filter_map(|slot| self.tasks.get(self.tasks.id(slot)?))
+                    .any(|t| scsi(t) && t.state != State::Held && same_lun(t.command.lun, request.lun));
+                m_set(self.tasks.get_mut(id), |m| {
+                    m.with_shard = true;
+                    m.found = function == TmFunction::QUERY_TASK_SET && found;
+                });
+                let request = TmRequest { id: id.slot() as u8, function, lun: request.lun };
+                self.events.push_back(Event::TaskManagement(request));
+            }
         }
     }
 
@@ -138,6 +200,9 @@ impl Session {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         let (referenced, ref_cmd_sn, cmd_sn) = (m.referenced, m.ref_cmd_sn, m.cmd_sn);
         let Some(victim) = self.tasks.find(referenced) else {
+            if self.resend_lost_status(id, referenced, out) {
+                return self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
+            }
             let response = self.plug_for_abort(ref_cmd_sn, cmd_sn);
             return self.settle(id, response, out);
         };
@@ -163,6 +228,19 @@ impl Session {
         //# successful termination, then targets must return the "Function
         //# complete" response.
         self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
+    }
+
+    /// ABORT TASK for a command that was answered on a connection which is logged out.
+    fn resend_lost_status<O: Outbox>(&mut self, id: TaskId, itt: Itt, out: &mut O) -> bool {
+        let Some(conn) = self.tasks.get(id).map(|t| t.command.conn) else { return false };
+        let mut lost = self.lost.iter_mut().filter(|l| l.logged_out);
+        let Some(kept) = lost.find_map(|l| l.kept.take(itt)) else { return false };
+        //= RFC 7143 section 11.5.1
+        //# its status, if sent but not
+        //# acknowledged, will be resent followed by the task management
+        //# response).
+        self.send_kept(conn, super::recovery::Kept { data: None, ..kept }, out);
+        true
     }
 
     /// ABORT TASK for a task that is not here.
@@ -230,10 +308,36 @@ impl Session {
     }
 
     fn run_many(&mut self, id: TaskId) {
+        let issuing = self.tasks.get(id).map(|t| t.command.conn);
+        let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
+        let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
+        let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_target_reset(), m.lun));
+        for lost in &mut self.lost {
+            let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || same_lun(ours, lun));
+            lost.kept.queue.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
+        }
         for slot in 0..TASKS_PER_SESSION {
             let Some(victim) = self.tasks.id(slot) else { continue };
             let Some(Kind::Management(m)) = self.tasks.get(id).map(|t| &t.kind) else { return };
-            if self.tasks.get(victim).is_some_and(|t| m.covers(t)) && self.abort(victim) {
+            if !self.tasks.get(victim).is_some_and(|t| m.covers(t)) {
+                continue;
+            }
+            let Some(t) = self.tasks.get_mut(victim) else { continue };
+            let (conn, lun) = (t.command.conn, t.command.lun);
+            if !fast && t.incoming.r2ts() > 0 {
+                //= RFC 7143 section 4.2.3.3
+                //# a) MUST wait for responses on currently valid Target Transfer Tags
+                //# of the affected tasks from the issuing initiator.
+                t.drain_by_ms = drain_by_ms;
+                m_set(self.tasks.get_mut(id), |m| m.deadline_ms = drain_by_ms);
+            }
+            //= RFC 7143 section 4.2.3.4
+            //# 2) each connection except the issuing connection of the issuing
+            //# session that has at least one allegiant affected task.
+            if Some(conn) != issuing {
+                self.note_termination(conn, lun);
+            }
+            if self.abort(victim) {
                 m_set(self.tasks.get_mut(id), |m| m.wait_for(slot));
             }
         }
@@ -249,8 +353,15 @@ impl Session {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         if m.with_shard {
             m.with_shard = false;
-            self.settle(id, response, out);
+            let found = m.found && response == TmResponse::FUNCTION_COMPLETE;
+            self.settle(id, if found { TmResponse::FUNCTION_SUCCEEDED } else { response }, out);
         }
+    }
+
+    /// Like [`tm_complete`](Self::tm_complete), with Additional Response Information (RFC 7144 section 6.4.1).
+    pub fn tm_complete_with<O: Outbox>(&mut self, id: u8, response: TmResponse, info: [u8; 3], out: &mut O) {
+        m_set(self.tasks.id(usize::from(id)).and_then(|id| self.tasks.get_mut(id)), |m| m.info = info);
+        self.tm_complete(id, response, out);
     }
 
     /// Gives up on tasks that the shard does not let go of.
@@ -261,8 +372,15 @@ impl Session {
         for slot in 0..TASKS_PER_SESSION {
             let Some(id) = self.tasks.id(slot) else { continue };
             let now_ms = self.now_ms;
-            if self.tasks.get_mut(id).and_then(Task::management).is_some_and(|m| m.deadline_ms <= now_ms) {
-                self.settle(id, TmResponse::FUNCTION_REJECTED, out);
+            let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else {
+                self.drained(id, out);
+                continue;
+            };
+            if m.deadline_ms <= now_ms {
+                m.deadline_ms = u64::MAX;
+                if m.function == TmFunction::ABORT_TASK {
+                    self.settle(id, TmResponse::FUNCTION_REJECTED, out);
+                }
             }
         }
     }
@@ -282,7 +400,7 @@ impl Session {
 
     /// The response of a function is known: it goes out, or waits for tasks that are being aborted. Only "Function
     /// complete" has to wait for them.
-    fn settle<O: Outbox>(&mut self, id: TaskId, response: TmResponse, out: &mut O) {
+    pub(super) fn settle<O: Outbox>(&mut self, id: TaskId, response: TmResponse, out: &mut O) {
         m_set(self.tasks.get_mut(id), |m| {
             m.response = Some(response);
             if response != TmResponse::FUNCTION_COMPLETE {
@@ -292,7 +410,7 @@ impl Session {
         self.respond_if_due(id, out);
     }
 
-    fn respond_if_due<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
+    pub(super) fn respond_if_due<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let (itt, conn) = (task.itt, task.command.conn);
         let Some(m) = task.management() else { return };
@@ -300,14 +418,25 @@ impl Session {
         if m.waits_for.iter().any(|&word| word != 0) {
             return;
         }
-        let orphan = m.orphan;
+        let (orphan, info) = (m.orphan, m.info);
+        let many = m.is_many();
+        let lun = if m.is_target_reset() { None } else { Some(m.lun) };
+        //= RFC 7143 section 4.2.3.3
+        //# d) MUST provide the Response Fence behavior for the TMF Response
+        //# on the issuing session as specified in Section 4.2.2.3.2.
+        if many && !orphan && response == TmResponse::FUNCTION_COMPLETE {
+            if !self.pass_fence(id, lun, out) {
+                return;
+            }
+            self.fence_passed(id, conn);
+        }
         self.close_task(id);
         if orphan {
             return;
         }
         let pdu = TaskManagementResponse {
             response,
-            additional_info: [0; 3],
+            additional_info: info,
             itt,
             stat_sn: StatSn(0),
             exp_cmd_sn: CmdSn(0),
@@ -316,6 +445,9 @@ impl Session {
         let mut header = [0; 48];
         pdu.emit(&mut header);
         self.send_numbered(conn, &mut header, Payload::None, out);
+        if many {
+            self.solicit(conn, out);
+        }
     }
 
     /// Ends a task from without. Returns whether the shard has to let go of it first; otherwise it is gone.
@@ -351,6 +483,11 @@ impl Session {
             self.window.unhold(cmd_sn);
         }
         let Some(task) = self.tasks.get_mut(id) else { return };
+        // Nothing will come on that connection any more.
+        task.drain_by_ms = 0;
+        if task.state == State::Aborting && !task.shared {
+            return self.close_task(id);
+        }
         match task.management() {
             // The shard will still call `tm_complete` with this slot.
             Some(m) if m.with_shard => m.orphan = true,
@@ -370,6 +507,23 @@ impl Session {
             t.shared = false;
             return self.answer_if_due(task, out);
         }
+        t.shared = false;
+        if t.drain_by_ms > 0 && t.incoming.r2ts() > 0 {
+            return;
+        }
+        self.let_go(task, out);
+    }
+
+    /// A task that was aborted and has no business with the shard any more: is it done with its data, too?
+    pub(super) fn drained<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        let Some(t) = self.tasks.get(task) else { return };
+        let over = t.drain_by_ms > 0 && (t.incoming.r2ts() == 0 || t.drain_by_ms <= self.now_ms);
+        if over && t.state == State::Aborting && !t.shared {
+            self.let_go(task, out);
+        }
+    }
+
+    fn let_go<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         self.close_task(task);
         if self.managements == 0 {
             return;
@@ -396,6 +550,9 @@ impl Session {
                     && lun.is_none_or(|lun| same_lun(lun, t.command.lun))
             });
             if affected {
+                if let Some((conn, lun)) = self.tasks.get(id).map(|t| (t.command.conn, t.command.lun)) {
+                    self.note_termination(conn, lun);
+                }
                 self.abort(id);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
+use super::resend::Source;
 use super::rw::copy;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, MediumOp, Outcome, Plan};
@@ -162,6 +163,7 @@ impl Engine {
                     }
                     self.advance(seat, task.slot());
                 }
+                Event::Resend { task, offset, len } => self.resend(seat, task, offset, len),
                 Event::Abort(task) => self.abort(seat, task),
                 Event::TaskManagement(request) => self.manage(seat, request),
                 Event::Close { conn, reason } => self.close_slot(seat, conn, reason),
@@ -218,6 +220,10 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         let total = len.min(cmd.read_edtl_bytes() as usize);
+        if holder.session.keeps() && total > 0 {
+            let source = Source::Bytes(self.reply.data.get(..total).unwrap_or(&[]).into());
+            self.remember(seat, task, source);
+        }
         self.clear(seat, task.slot());
         if outcome != Outcome::GOOD || total == 0 {
             let (asked, direction) = if len > 0 { (len as u64, Direction::In) } else { (0, Direction::None) };
@@ -314,7 +320,11 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         let total = asked.min(u64::from(cmd.read_edtl_bytes())) as u32;
+        let keeps = holder.session.keeps();
         self.stats.read_bytes += u64::from(total);
+        if keeps {
+            self.remember(seat, task, Source::Medium(unit, base));
+        }
         if total == 0 {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::GOOD, asked, Direction::In);

@@ -15,7 +15,7 @@ use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
-use crate::limits::CONNECTIONS_PER_SESSION;
+use crate::limits::CONNECTION_SLOTS;
 use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
@@ -135,6 +135,8 @@ pub struct Seat {
     pub nexus: Vec<LuNexus>,
     /// Its tasks, by slot.
     pub exec: Vec<Exec>,
+    /// Where the data came from that may have to be sent again.
+    pub sources: super::resend::Sources,
     /// Bytes of I/O buffers that it holds.
     pub held: usize,
     /// No more events will come; dropped when its tasks have let go.
@@ -156,6 +158,8 @@ pub enum Owner {
         /// Offset of the slice in the transfer: names it.
         offset: u32,
     },
+    /// Data that is to be sent once more.
+    Reread(Box<super::resend::Reread>),
     /// A job.
     Job {
         /// Its number.
@@ -262,7 +266,7 @@ pub struct Engine {
     /// Sessions, by seat.
     pub seats: Vec<Option<Box<Seat>>>,
     /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
-    pub routes: Vec<[usize; CONNECTIONS_PER_SESSION]>,
+    pub routes: Vec<[usize; CONNECTION_SLOTS]>,
     /// This core's handle on each unit of the process.
     pub handles: Vec<Handle>,
     /// Operations in flight.
@@ -396,6 +400,7 @@ impl Engine {
     pub fn finished(&mut self, owner: Owner, result: Result<(), MediumFault>) {
         match owner {
             Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
+            Owner::Reread(reread) => self.reread(*reread, result),
             Owner::Job { job, cell, ticket } => {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {

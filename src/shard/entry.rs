@@ -5,7 +5,7 @@ use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use super::registry::{NoPlace, SessionName};
 use super::text::SeatText;
-use crate::limits::{CONNECTIONS_PER_CORE, CONNECTIONS_PER_SESSION, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
+use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
 use crate::scsi::{LuNexus, NexusId};
 use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
@@ -269,6 +269,11 @@ impl Engine {
         let params = login.params;
         let mut answer = login.answer;
         answer.response.tsih = tsih;
+        if login.tsih != Tsih(0)
+            && let Some(holder) = self.seats[seat].as_deref_mut()
+        {
+            holder.session.stamp_login(&mut answer.response);
+        }
         self.send_login(conn, &answer);
         // The final Login Response still goes without digests (RFC 7143 section 6.1: in force from full feature phase on).
         self.tx[conn].set_digests(params.header_digest, params.data_digest);
@@ -286,6 +291,8 @@ impl Engine {
             %peer, core = self.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
             header_digest = params.header_digest, data_digest = params.data_digest, "logged in"
         );
+        // A connection that was reinstated is to be closed.
+        self.pump(seat);
     }
 
     fn new_seat(&mut self, conn: usize, login: &LoginDone, tsih: Tsih, init: ConnectionInit) -> (usize, ConnIx) {
@@ -317,12 +324,13 @@ impl Engine {
             tsih,
             nexus,
             exec: Vec::new(),
+            sources: Default::default(),
             held: 0,
             ended: false,
             serial: nexus_id.0,
             name: session_name(login),
         });
-        let mut route = [usize::MAX; CONNECTIONS_PER_SESSION];
+        let mut route = [usize::MAX; CONNECTION_SLOTS];
         route[usize::from(ix.0)] = conn;
         let number = match self.seats.iter().position(Option::is_none) {
             Some(n) => n,

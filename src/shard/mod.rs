@@ -21,6 +21,7 @@ mod job;
 mod jobs;
 mod mesh;
 mod registry;
+mod resend;
 mod rw;
 mod signals;
 mod stats;

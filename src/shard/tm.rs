@@ -104,6 +104,12 @@ impl Engine {
         if unit == Some(None) {
             return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST);
         }
+        if let (TmFunction::QUERY_TASK_SET | TmFunction::QUERY_ASYNCHRONOUS_EVENT, Some(Some(_))) =
+            (request.function, unit)
+        {
+            // The session knows of its tasks.
+            return self.answer(seat, request.id, TmResponse::FUNCTION_COMPLETE);
+        }
         let own_only = matches!(request.function, TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET);
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
         if matches!(

@@ -228,6 +228,7 @@ impl Target {
             let session = self.session.as_mut().filter(|_| ours);
             session.and_then(|s| {
                 let ix = s.add_connection(init, self.now_ms).ok()?;
+                s.stamp_login(&mut answer.response);
                 Some(ix)
             })
         };
@@ -259,6 +260,15 @@ impl Target {
                         .is_some_and(|w| matches!(w.deed, Deed::Write { total, .. } if received_bytes >= total));
                     if full {
                         self.later(Job::Store(task));
+                    }
+                }
+                Event::Resend { task, offset, len } => {
+                    // In their order: each takes as long as the one before, or longer.
+                    let last = self.jobs.iter().filter(|(_, _, job)| matches!(job, Job::Resend { .. }));
+                    let last = last.map(|(due, ..)| *due).max().unwrap_or(0);
+                    self.later(Job::Resend { task, offset, len });
+                    if let Some((due, ..)) = self.jobs.last_mut() {
+                        *due = last.max(*due);
                     }
                 }
                 Event::Abort(task) => self.later(Job::Release(task)),
@@ -351,7 +361,16 @@ impl Target {
         self.events();
     }
 
-    fn resend(&mut self, _task: TaskId, _offset: u32, _len: u32) {}
+    fn resend(&mut self, task: TaskId, offset: u32, len: u32) {
+        let Some(session) = self.session.as_mut() else { return };
+        let deed = self.work.get(&task.0).map(|w| w.deed);
+        let data = match deed {
+            Some(Deed::Read { base, total }) if offset + len <= total => Some(DataRef(u64::from(base + offset))),
+            _ => None,
+        };
+        let mut tray = Self::tray(&self.routes, &self.disk, &mut self.out);
+        session.resend(task, offset, len, data, &mut tray);
+    }
 
     /// Runs what is due.
     fn turn(&mut self) {

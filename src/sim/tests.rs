@@ -34,3 +34,248 @@ fn a_session_reads_like_a_packet_trace() {
     );
     assert_eq!(trace.peer.writes, [(0, 1024)]);
 }
+
+/// At this ErrorRecoveryLevel, with up to four connections and FastAbort.
+fn level(error_recovery_level: u8) -> Offer {
+    let base = Offer { max_connections: 4, protocol_level: 2, fast_abort: true, ..Offer::default() };
+    Offer { error_recovery_level, time2retain_s: 20, ..base }
+}
+
+#[test]
+fn r63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
+    //= RFC 7143 section 7.8
+    //# a) Request retransmission with a recovery R2T.
+    let trace = play(
+        level(1),
+        "login 0 ErrorRecoveryLevel=1 InitialR2T=Yes ImmediateData=No
+         > 0 SCSI-Command F W itt=1 edtl=2048 cdb=2a000000000000000400
+         < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=2048
+         > 0 Data-Out itt=1 ttt=$t datasn=0 offset=0 data=512
+         > 0 Data-Out itt=1 ttt=$t datasn=1 offset=512 data=512 corrupt
+         < 0 Reject reason=2
+         > 0 Data-Out itt=1 ttt=$t datasn=2 offset=1024 data=512
+         < nothing
+         > 0 Data-Out F itt=1 ttt=$t datasn=3 offset=1536 data=512
+         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536
+         # Lost on the way: asked for by SNACK, an exact replica.
+         > 0 SNACK type=0 itt=1 begrun=1 runlength=1
+         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536
+         > 0 Data-Out F itt=1 ttt=$t datasn=0 offset=512 data=1536
+         < 0 SCSI-Response itt=1 status=0",
+    );
+    let right = (0..2048).all(|n| trace.peer.disk[n] == super::trace::pattern(n));
+    assert_eq!((trace.peer.writes.as_slice(), right), (&[(0, 2048)][..], true));
+}
+
+#[test]
+fn data_that_does_not_come_is_asked_for_again() {
+    //= RFC 7143 section 7.1.4.1
+    //# b) Sequence reception timeout (no data or partial-data-and-no-
+    //# F-bit) - considered an implicit sequence error and dealt with
+    //# as specified in Section 7.9, using the option of a recovery R2T
+    play(
+        level(1),
+        "login 0 ErrorRecoveryLevel=1 InitialR2T=No
+         > 0 SCSI-Command W itt=1 edtl=1024 cdb=2a000000000000000200
+         wait 2600
+         < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=1024
+         wait 2600
+         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=0 len=1024
+         > 0 Data-Out F itt=1 ttt=$t datasn=0 offset=0 data=1024
+         < 0 SCSI-Response itt=1 status=0
+         # The answer to the first one: here already.
+         > 0 Data-Out F itt=1 ttt=$t datasn=0 offset=0 data=1024
+         < 0 Reject reason=9",
+    );
+}
+
+#[test]
+fn r67_snack_gets_data_and_status_again() {
+    //= RFC 7143 section 11.16
+    //# If the implementation supports ErrorRecoveryLevel greater than zero,
+    //# it MUST support all SNACK types.
+    play(
+        level(1),
+        "login 0 ErrorRecoveryLevel=1 MaxRecvDataSegmentLength=512 MaxBurstLength=1024 FirstBurstLength=1024
+         hold
+         > 0 SCSI-Command F R itt=1 edtl=2048 cdb=28000000000000000400
+         < 0 Data-In !F !A itt=1 datasn=0 offset=0 data=512
+         < 0 Data-In F A itt=1 datasn=1 offset=512 data=512 ttt=$t
+         < 0 Data-In !F !A !S itt=1 datasn=2 offset=1024 data=512
+         < 0 Data-In F !A !S itt=1 datasn=3 offset=1536 data=512
+         < 0 SCSI-Response itt=1 status=0 statsn=$s expdatasn=4
+         > 0 SNACK type=0 itt=1 begrun=1 runlength=2
+         < 0 Data-In F A itt=1 datasn=1 offset=512 data=512 ttt=$t
+         < 0 Data-In !F itt=1 datasn=2 offset=1024 data=512
+         > 0 SNACK type=2 itt=none ttt=$t begrun=2
+         < nothing
+         > 0 SNACK type=0 itt=1
+         < 0 Data-In !F itt=1 datasn=2 offset=1024 data=512
+         < 0 Data-In F itt=1 datasn=3 offset=1536 data=512
+         > 0 SNACK type=0 itt=1 begrun=1 runlength=1
+         < 0 Reject reason=4
+         > 0 SNACK type=1 itt=none begrun=$s runlength=1
+         < 0 SCSI-Response itt=1 status=0 statsn=$s
+         > 0 SNACK type=3 itt=1 ttt=77
+         < 0 Data-In !F itt=1 datasn=2 offset=1024 data=512
+         < 0 Data-In F itt=1 datasn=3 offset=1536 data=512
+         < 0 SCSI-Response itt=1 status=0 statsn=$s snacktag=77
+         ack
+         > 0 SNACK type=1 itt=none begrun=$s runlength=1
+         < 0 SCSI-Response itt=1 statsn=$s
+         > 0 NOP-Out I itt=9
+         < 0 NOP-In itt=9
+         > 0 SNACK type=1 itt=none begrun=$s runlength=1
+         < 0 Reject reason=4",
+    );
+}
+
+#[test]
+fn a_task_is_reassigned_after_its_connection_was_lost() {
+    //= RFC 7143 section 7.2.2
+    //# If allegiance reassignment is supported by the target, the task
+    //# management response to the reassignment request MUST be issued before
+    //# the reassignment becomes effective.
+    play(
+        level(2),
+        "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 InitialR2T=Yes ImmediateData=No
+         login 1 cid=1
+         > 0 SCSI-Command F W itt=1 edtl=1024 cdb=2a000000000000000200
+         < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=1024
+         > 0 Data-Out itt=1 ttt=$t datasn=0 offset=0 data=512
+         > 0 SCSI-Command F R itt=2 edtl=1024 cdb=28000000000000000200
+         cut 0
+         wait 1
+         < 1 Async event=2 parameter1=0 parameter3=20
+         > 1 Task-Management I function=8 itt=3 ref=1
+         < 1 Task-Response itt=3 response=3
+         > 1 Logout I reason=2 itt=4 cid=0
+         < 1 Logout-Response itt=4 response=0 retain=20
+         > 1 Task-Management I function=8 itt=5 ref=1
+         < 1 Task-Response itt=5 response=0
+         < 1 R2T itt=1 ttt=$t offset=512 len=512
+         > 1 Data-Out F itt=1 ttt=$t datasn=0 offset=512 data=512
+         < 1 SCSI-Response itt=1 status=0
+         > 1 Task-Management I function=8 itt=6 ref=2
+         < 1 Task-Response itt=6 response=0
+         < 1 Data-In F itt=2 datasn=0 offset=0 data=1024
+         < 1 SCSI-Response itt=2 status=0 expdatasn=1
+         > 1 Task-Management I function=8 itt=7 ref=99
+         < 1 Task-Response itt=7 response=1",
+    );
+}
+
+#[test]
+fn a_session_without_connections_is_continued_or_times_out() {
+    let open = "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 InitialR2T=Yes ImmediateData=No
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         < 0 R2T itt=1 ttt=$t
+         cut 0
+         wait 5000
+        ";
+    let again = "login 0 cid=0
+         > 0 Task-Management I function=8 itt=2 ref=1
+         < 0 Task-Response itt=2 response=0
+         < 0 R2T itt=1 ttt=$t offset=0 len=512
+         > 0 Data-Out F itt=1 ttt=$t offset=0 data=512
+         < 0 SCSI-Response itt=1 status=0";
+    assert!(play(level(2), &format!("{open}{again}")).peer.ended.is_none());
+    let trace = play(level(2), &format!("{open}wait 30000\nlogin 0 cid=0 status=0x020a"));
+    assert!(trace.peer.ended.is_some() && trace.peer.writes.is_empty());
+}
+
+#[test]
+fn r44_the_response_to_a_reset_waits_for_all_that_was_said_before() {
+    //= RFC 7143 section 4.2.2.3.3
+    //# The SCSI Response PDU
+    //# requiring the Response Fence behavior MUST NOT be sent to the
+    //# initiator before acknowledgments are received for each of the
+    //# unacknowledged StatSNs.
+    play(
+        level(0),
+        "login 0 cid=0 MaxConnections=4 TaskReporting=ResponseFence
+         login 1 cid=1
+         hold
+         > 1 SCSI-Command F itt=1 cdb=00
+         < 1 SCSI-Response itt=1 statsn=2
+         > 0 Task-Management I function=5 itt=2
+         < 1 NOP-In itt=none ttt=$p
+         < nothing
+         > 0 SCSI-Command F itt=3 cdb=00
+         < nothing
+         > 1 NOP-Out I itt=none ttt=$p expstatsn=3
+         < 0 Task-Response itt=2 response=0 statsn=2
+         < 0 NOP-In itt=none ttt=$q
+         < nothing
+         > 0 NOP-Out I itt=none ttt=$q expstatsn=3
+         < 0 SCSI-Response itt=3",
+    );
+}
+
+#[test]
+fn r70_a_reset_waits_for_the_data_of_its_r2ts() {
+    //= RFC 7143 section 4.2.3.3
+    //# a) MUST wait for responses on currently valid Target Transfer Tags
+    //# of the affected tasks from the issuing initiator.
+    let open = "login 0 InitialR2T=Yes ImmediateData=No
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         < 0 R2T itt=1 ttt=$t
+         > 0 Task-Management I function=2 itt=2
+         < nothing
+        ";
+    play(level(0), &format!("{open}> 0 Data-Out F itt=1 ttt=$t data=512\n< 0 Task-Response itt=2 response=0"));
+    play(level(0), &format!("{open}wait 1000\n< 0 Task-Response itt=2 response=0"));
+}
+
+#[test]
+fn fast_abort_tells_the_other_connections() {
+    //= RFC 7143 section 4.2.3.4
+    //# 2) each connection except the issuing connection of the issuing
+    //# session that has at least one allegiant affected task.
+    play(
+        level(0),
+        "login 0 cid=0 MaxConnections=4 TaskReporting=FastAbort InitialR2T=Yes ImmediateData=No
+         login 1 cid=1
+         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         < 1 R2T itt=1 ttt=$t
+         > 0 Task-Management I function=2 itt=2
+         wait 1
+         < 0 Task-Response itt=2 response=0
+         < 0 NOP-In itt=none
+         < 1 Async event=5 lun=0
+         > 1 NOP-Out I itt=none
+         > 1 Data-Out F itt=1 ttt=$t data=512
+         < nothing",
+    );
+}
+
+#[test]
+fn the_functions_of_rfc_7144() {
+    //= RFC 7144 section 6.4.2
+    //# For the QUERY TASK SET function, if there is any command present in
+    //# the task set from the specified I_T_L nexus, then the logical unit
+    //# returns a Response value of "Function succeeded".
+    play(
+        level(0),
+        "login 0 iSCSIProtocolLevel=2 InitialR2T=Yes ImmediateData=No
+         > 0 Task-Management I function=10 itt=1
+         < 0 Task-Response itt=1 response=0
+         > 0 SCSI-Command F W itt=2 edtl=512 cdb=2a000000000000000100
+         < 0 R2T itt=2 ttt=$t
+         > 0 Task-Management I function=10 itt=3
+         < 0 Task-Response itt=3 response=7
+         > 0 Task-Management I function=9 itt=4 ref=2
+         < 0 Task-Response itt=4 response=7
+         > 0 Task-Management I function=9 itt=5 ref=88
+         < 0 Task-Response itt=5 response=0
+         > 0 Task-Management I function=12 itt=6
+         < 0 Task-Response itt=6 response=0
+         > 0 Task-Management I function=11 itt=7
+         < 0 Task-Response itt=7 response=0
+         closed 0",
+    );
+    let none = "login 0 iSCSIProtocolLevel=1
+         > 0 Task-Management I function=10 itt=1
+         < 0 Task-Response itt=1 response=5";
+    play(level(0), none);
+}

@@ -21,6 +21,8 @@ pub struct Wire {
     stat_sn: [StatSn; 8],
     max_cmd_sn: Option<CmdSn>,
     exp_cmd_sn: Option<CmdSn>,
+    /// ErrorRecoveryLevel is above 0.
+    pub again: bool,
 }
 
 impl Outbox for Wire {
@@ -35,6 +37,10 @@ impl Outbox for Wire {
             Pdu::NopIn(n) => !n.itt.is_reserved(),
             _ => true,
         };
+        if numbered && self.again && StatSn(word(24)).lt(*next) {
+            // Sent once more, on a SNACK: not news.
+            return;
+        }
         if !matches!(&pdu, Pdu::DataIn(d) if !d.has_status) {
             assert_eq!(word(24), next.0, "StatSN of {pdu:?}");
         }
@@ -129,7 +135,13 @@ impl Rig {
     pub fn with(kind: SessionKind, params: Params, cmd_sn: u32) -> Rig {
         let conn = ConnectionInit { cid: Cid(3), params, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(cmd_sn) };
         let (s, c) = Session::new(session_init(kind, params), conn, 1000);
-        let wire = Wire { sent: vec![], stat_sn: [conn.stat_sn; 8], max_cmd_sn: None, exp_cmd_sn: None };
+        let wire = Wire {
+            sent: vec![],
+            stat_sn: [conn.stat_sn; 8],
+            max_cmd_sn: None,
+            exp_cmd_sn: None,
+            again: params.error_recovery_level > 0,
+        };
         Rig {
             s,
             c,

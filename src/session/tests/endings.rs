@@ -188,8 +188,8 @@ fn r3_a_connection_is_reinstated() {
     let task = r.read(512);
     let again = ConnectionInit { cid: Cid(3), stat_sn: StatSn(u32::MAX - 2), ..init() };
     let new = r.s.add_connection(again, r.now_ms).unwrap();
-    r.s.connection_lost(r.c, CloseReason::Reinstated);
-    assert_eq!(r.events(), [Event::Abort(task)]);
+    let reason = CloseReason::Reinstated;
+    assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Abort(task)]);
     r.released(task);
     r.c = new;
     let task = r.read(512);

@@ -3,7 +3,7 @@
 
 use super::driver::*;
 use crate::limits::TASKS_PER_SESSION;
-use crate::session::seam::{CloseReason, Event, TaskId};
+use crate::session::seam::{CloseReason, DataRef, Event, TaskId};
 use crate::session::*;
 use crate::wire::*;
 use proptest::prelude::*;
@@ -132,6 +132,10 @@ impl Shard {
                     assert!(!self.tms.contains(&request.id));
                     self.tms.push(request.id);
                 }
+                Event::Resend { task, offset, len } => {
+                    let data = (len % 3 != 0).then_some(DataRef(u64::from(offset)));
+                    r.s.resend(task, offset, len, data, &mut r.wire);
+                }
                 Event::Close { .. } => {}
                 Event::Ended { .. } => self.ended = true,
             }
@@ -240,8 +244,8 @@ fn play(r: &mut Rig, shard: &mut Shard, commands: &mut Vec<ScsiCommand>, act: &A
                 itt: c.itt,
                 ttt: Ttt::RESERVED,
                 exp_stat_sn: StatSn(0),
-                beg_run: 0,
-                run_len: 0,
+                beg_run: u32::from(p >> 4 & 3),
+                run_len: u32::from(p >> 6),
             };
             r.send(snack, &[]);
         }
@@ -302,9 +306,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn a_session_survives_everything(start in prop_oneof![Just(u32::MAX - 30), any::<u32>()],
-                                     initial_r2t: bool, immediate_data: bool,
+                                     initial_r2t: bool, immediate_data: bool, error_recovery_level in 0u8..3,
                                      acts in proptest::collection::vec(act(), 1..150)) {
-        let mut r = Rig::with(SessionKind::Normal, Params { initial_r2t, immediate_data, ..params() }, start);
+        let mut r = Rig::with(SessionKind::Normal, Params { initial_r2t, immediate_data, error_recovery_level, ..params() }, start);
         let (mut shard, mut commands, mut answers) = (Shard::default(), Vec::new(), HashMap::new());
         for act in &acts {
             // Tags are unique in this test, unless one is live: a tag's second task would be counted with the first.

@@ -1,0 +1,107 @@
+//! The response fence (RFC 7143 section 4.2.2.3): in a session of several connections, a response that must not overtake or
+//! be overtaken.
+//!
+//! One fence at a time: it is put up when its response is ready, lets that pass when the initiator has acknowledged all
+//! status sent before, and falls when the response itself is acknowledged. Meanwhile the other answers of the logical unit
+//! wait in their tasks. A connection that is gone acknowledges nothing and holds up nothing.
+
+use super::Session;
+use super::seam::{ConnIx, Outbox, TaskId};
+use super::tmf::same_lun;
+use crate::limits::{CONNECTION_SLOTS, TASKS_PER_SESSION};
+use crate::wire::{Lun, StatSn};
+
+/// See the module.
+pub(super) struct Fence {
+    owner: TaskId,
+    /// `None`: all of them.
+    lun: Option<Lun>,
+    /// By connection: the StatSN that has to be acknowledged.
+    marks: [Option<StatSn>; CONNECTION_SLOTS],
+    /// Where the response went.
+    sent: Option<(ConnIx, StatSn)>,
+}
+
+impl Session {
+    /// Whether an answer of `lun` has to wait for a fence that is not its own.
+    #[inline]
+    pub(super) fn is_fenced(&self, task: TaskId, lun: Lun) -> bool {
+        self.fence
+            .as_ref()
+            .is_some_and(|f| (f.owner != task || f.sent.is_some()) && f.lun.is_none_or(|fenced| same_lun(fenced, lun)))
+    }
+
+    /// Whether the response of `owner`, which needs a fence, may go out now. The first call puts the fence up.
+    pub(super) fn pass_fence<O: Outbox>(&mut self, owner: TaskId, lun: Option<Lun>, out: &mut O) -> bool {
+        match &self.fence {
+            Some(fence) => {
+                return fence.owner == owner && fence.sent.is_none() && fence.marks.iter().all(Option::is_none);
+            }
+            //= RFC 7143 section 4.2.2.3.3
+            //# a) If it is a single-connection session, no special processing is
+            //# required.
+            None if self.connections().nth(1).is_none() => return true,
+            None => {}
+        }
+        //= RFC 7143 section 4.2.2.3.3
+        //# The SCSI Response PDU
+        //# requiring the Response Fence behavior MUST NOT be sent to the
+        //# initiator before acknowledgments are received for each of the
+        //# unacknowledged StatSNs.
+        let mut marks = [None; CONNECTION_SLOTS];
+        for (mark, c) in marks.iter_mut().zip(&self.connections) {
+            *mark = (c.state.is_full_feature() && c.exp_stat_sn != c.stat_sn).then_some(c.stat_sn);
+        }
+        self.fence = Some(Fence { owner, lun, marks, sent: None });
+        for (n, _) in marks.iter().enumerate().filter(|(_, mark)| mark.is_some()) {
+            self.solicit(ConnIx(n as u8), out);
+        }
+        marks.iter().all(Option::is_none)
+    }
+
+    /// The response of `owner` goes out on `conn` next.
+    pub(super) fn fence_passed(&mut self, owner: TaskId, conn: ConnIx) {
+        let stat_sn = self.connections.get(usize::from(conn.0)).map(|c| c.stat_sn);
+        if let Some(fence) = self.fence.as_mut().filter(|f| f.owner == owner) {
+            fence.sent = stat_sn.map(|sn| (conn, sn.next()));
+            self.fence_due = fence.sent.is_none();
+        }
+    }
+
+    /// The task that put a fence up is gone without a response.
+    pub(super) fn drop_fence(&mut self, owner: TaskId) {
+        if self.fence.as_ref().is_some_and(|f| f.owner == owner && f.sent.is_none()) {
+            self.fence = None;
+            self.fence_due = true;
+        }
+    }
+
+    /// Something was acknowledged, or a connection is gone: lets through what may go.
+    pub(super) fn look_at_fence<O: Outbox>(&mut self, out: &mut O) {
+        self.fence_due = false;
+        if let Some(fence) = &mut self.fence {
+            for (mark, c) in fence.marks.iter_mut().zip(&self.connections) {
+                if mark.is_some_and(|sn| !c.state.is_full_feature() || sn.le(c.exp_stat_sn)) {
+                    *mark = None;
+                }
+            }
+            let acknowledged = fence.sent.map(|(conn, sn)| {
+                let c = self.connections.get(usize::from(conn.0));
+                c.is_none_or(|c| !c.state.is_full_feature() || sn.le(c.exp_stat_sn))
+            });
+            match acknowledged {
+                //= RFC 7143 section 4.2.2.3.3
+                //# The fence MUST be considered cleared
+                //# only after receiving the acknowledgment.
+                Some(true) => self.fence = None,
+                None if fence.marks.iter().all(Option::is_none) => {}
+                _ => return,
+            }
+        }
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            self.respond_if_due(id, out);
+            self.answer_if_due(id, out);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What is kept so that it can be sent again (ErrorRecoveryLevel 1 and 2): responses, and the numbers of read data.
+//!
+//! A response stays in its connection ([`Kept`]) until its StatSN is acknowledged. Read data is not kept: [`Outgoing`] knows
+//! how it was cut into PDUs, and asks the shard to read it again ([`Event::Resend`](super::seam::Event::Resend)). It lives in
+//! the task, and moves to the response when the task is answered, so that no task slot waits for an acknowledgment.
+//!
+//! Read again means read from the medium: what another command has written since is in it. RFC 7143 section 7.1.3 allows
+//! that; an initiator that writes what it is still reading gets no promise from SCSI either.
+//!
+//! Invariants: nothing here is used below ErrorRecoveryLevel 1; all is bounded by `limits::KEPT_RESPONSES`,
+//! `limits::KEPT_RESPONSE_BYTES` and the number of slices of a transfer; what had to be dropped is refused when asked for.
+
+use super::seam::TaskId;
+use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSES};
+use crate::wire::{Bhs, Itt, Lun, StatSn};
+use std::collections::VecDeque;
+
+/// A stretch of read data as it was, or is to be, cut into Data-In PDUs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// DataSN of its first PDU.
+    pub sn: u32,
+    pub offset: u32,
+    pub len: u32,
+    /// Bytes of its sequence before it.
+    pub burst: u32,
+    pub pdu_bytes: u32,
+    pub max_burst: u32,
+    /// It ends the transfer.
+    pub ends: bool,
+}
+
+/// One Data-In of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub sn: u32,
+    pub offset: u32,
+    pub len: u32,
+    pub is_final: bool,
+    pub acknowledge: bool,
+}
+
+impl Run {
+    /// Its PDUs.
+    pub fn pieces(self) -> impl Iterator<Item = Piece> {
+        let (mut at, mut burst, mut sn) = (0, self.burst, self.sn);
+        std::iter::from_fn(move || {
+            if at >= self.len {
+                return None;
+            }
+            let room = self.max_burst.saturating_sub(burst).max(4);
+            let len = (self.len - at).min(self.pdu_bytes.max(4)).min(room);
+            let last = at + len == self.len;
+            burst += len;
+            let full = burst >= self.max_burst;
+            let ends = last && self.ends;
+            if full {
+                burst = 0;
+            }
+            //= RFC 7143 section 11.7.2
+            //# The target should use the
+            //# A bit moderately; it MAY only set the A bit to 1 once every
+            //# MaxBurstLength bytes, or on the last Data-In PDU that concludes the
+            //# entire requested read data transfer for the task from the target's
+            //# perspective, and it MUST NOT do so more frequently.
+            let piece = Piece {
+                sn,
+                offset: self.offset.wrapping_add(at),
+                len,
+                is_final: full || ends,
+                acknowledge: full && !ends,
+            };
+            at += len;
+            sn = sn.wrapping_add(1);
+            Some(piece)
+        })
+    }
+
+    /// DataSN after it, and bytes of the sequence that goes on after it.
+    pub fn end(self) -> (u32, u32) {
+        let burst = |(sn, burst): (u32, u32), p: Piece| {
+            (sn.wrapping_add(1), if p.is_final { 0 } else { burst.saturating_add(p.len) })
+        };
+        self.pieces().fold((self.sn, self.burst), burst)
+    }
+}
+
+/// The read data of a task.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub task: TaskId,
+    pub runs: VecDeque<Run>,
+    /// The first DataSN that is not acknowledged, and where its data begins.
+    pub acked_sn: u32,
+    pub acked_offset: u32,
+    /// Copied into the response.
+    pub snack_tag: u32,
+    /// Runs that the shard was asked for.
+    pub pending: u32,
+    /// The task has a new connection and its data is sent there from the acknowledged point on; what is new has to queue
+    /// up behind that.
+    pub replaying: bool,
+    /// The response is to be sent (again) when nothing is pending.
+    pub then_status: bool,
+}
+
+impl Outgoing {
+    pub fn new(task: TaskId) -> Outgoing {
+        Outgoing {
+            task,
+            runs: VecDeque::new(),
+            acked_sn: 0,
+            acked_offset: 0,
+            snack_tag: 0,
+            pending: 0,
+            replaying: false,
+            then_status: false,
+        }
+    }
+
+    /// DataSN of the next Data-In.
+    pub fn end_sn(&self) -> u32 {
+        self.runs.back().map_or(self.acked_sn, |run| run.end().0)
+    }
+
+    /// Everything before DataSN `sn` has arrived. False: that was never sent.
+    pub fn acknowledge(&mut self, sn: u32) -> bool {
+        if sn < self.acked_sn {
+            return true;
+        }
+        if sn > self.end_sn() {
+            return false;
+        }
+        while let Some(run) = self.runs.front() {
+            let (end, _) = run.end();
+            if end > sn {
+                let first = run.pieces().find(|piece| piece.sn == sn);
+                self.acked_offset = first.map_or(self.acked_offset, |piece| piece.offset);
+                break;
+            }
+            self.acked_offset = run.offset.wrapping_add(run.len);
+            self.runs.pop_front();
+        }
+        self.acked_sn = sn;
+        true
+    }
+
+    /// Cuts everything that is not acknowledged anew. Returns the DataSN and burst after it.
+    pub fn recut(&mut self, pdu_bytes: u32, max_burst: u32) -> (u32, u32) {
+        let (mut sn, mut burst) = (self.acked_sn, 0);
+        for run in &mut self.runs {
+            if run.offset < self.acked_offset {
+                run.len = run.len.saturating_sub(self.acked_offset - run.offset);
+                run.offset = self.acked_offset;
+            }
+            (run.sn, run.burst, run.pdu_bytes, run.max_burst) = (sn, burst, pdu_bytes, max_burst);
+            (sn, burst) = run.end();
+        }
+        (sn, burst)
+    }
+
+    /// The stretches that DataSN `from` to before `to` lie in.
+    pub fn stretches(&self, from: u32, to: u32) -> Vec<(u32, u32)> {
+        let mut found = Vec::new();
+        for run in &self.runs {
+            let mut wanted = run.pieces().filter(|p| from <= p.sn && p.sn < to);
+            if let Some(first) = wanted.next() {
+                let last = wanted.last().unwrap_or(first);
+                found.push((first.offset, last.offset + last.len - first.offset));
+            }
+        }
+        found
+    }
+}
+
+/// A response that was sent, or would have been had its connection not been lost.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub stat_sn: StatSn,
+    pub header: Bhs,
+    pub bytes: Box<[u8]>,
+    /// Of a SCSI command.
+    pub command: Option<(Itt, Lun)>,
+    pub data: Option<Box<Outgoing>>,
+}
+
+/// The responses of a connection, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    pub queue: VecDeque<Kept>,
+    bytes: usize,
+}
+
+impl Responses {
+    /// Keeps one; the oldest make room.
+    pub fn push(&mut self, kept: Kept) {
+        self.bytes += kept.bytes.len();
+        self.queue.push_back(kept);
+        while self.queue.len() > KEPT_RESPONSES || self.bytes > KEPT_RESPONSE_BYTES && self.queue.len() > 1 {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(gone) = self.queue.pop_front() {
+            self.bytes = self.bytes.saturating_sub(gone.bytes.len());
+        }
+    }
+
+    /// Drops everything before `exp_stat_sn`.
+    pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
+        while self.queue.front().is_some_and(|kept| kept.stat_sn.lt(exp_stat_sn)) {
+            self.pop();
+        }
+    }
+
+    /// The response to the command `itt`.
+    pub fn find(&mut self, itt: Itt) -> Option<&mut Kept> {
+        self.queue.iter_mut().rev().find(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))
+    }
+
+    /// Takes the response to the command `itt` out.
+    pub fn take(&mut self, itt: Itt) -> Option<Kept> {
+        let at = self.queue.iter().rposition(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))?;
+        let kept = self.queue.remove(at)?;
+        self.bytes = self.bytes.saturating_sub(kept.bytes.len());
+        Some(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(sn: u32, offset: u32, len: u32, burst: u32, ends: bool) -> Run {
+        Run { sn, offset, len, burst, pdu_bytes: 4096, max_burst: 16384, ends }
+    }
+
+    #[test]
+    fn a_run_is_cut_at_segments_and_bursts() {
+        let pieces: Vec<_> = run(3, 1000, 20000, 8192, true).pieces().collect();
+        let lens: Vec<_> = pieces.iter().map(|p| (p.sn, p.offset, p.len, p.is_final, p.acknowledge)).collect();
+        assert_eq!(
+            lens,
+            [
+                (3, 1000, 4096, false, false),
+                (4, 5096, 4096, true, true),
+                (5, 9192, 4096, false, false),
+                (6, 13288, 4096, false, false),
+                (7, 17384, 3616, true, false)
+            ]
+        );
+        assert_eq!(run(3, 1000, 20000, 8192, false).end(), (8, 11808));
+    }
+
+    #[test]
+    fn acknowledged_data_is_forgotten_and_the_rest_is_cut_anew() {
+        let mut o = Outgoing::new(TaskId(1));
+        o.runs = [run(0, 0, 16384, 0, false), run(4, 16384, 10000, 0, true)].into();
+        assert_eq!((o.end_sn(), o.stretches(1, 5)), (7, vec![(4096, 12288), (16384, 4096)]));
+        assert!(!o.acknowledge(8) && o.acknowledge(5) && o.acknowledge(2));
+        assert_eq!((o.acked_sn, o.acked_offset, o.runs.len()), (5, 20480, 1));
+        assert_eq!(o.recut(2048, 4096), (8, 0));
+        assert_eq!((o.runs[0].offset, o.runs[0].len, o.runs[0].sn), (20480, 5904, 5));
+        assert!(o.acknowledge(8));
+        assert_eq!((o.acked_offset, o.runs.len(), o.end_sn()), (26384, 0, 8));
+    }
+}

@@ -1,0 +1,432 @@
+//! Sending again: SNACK (RFC 7143 section 11.16), and the read data of sessions with ErrorRecoveryLevel 1 or 2.
+//!
+//! What is kept and how it is cut is in `recovery`. R2Ts that are lost need no SNACK: one that is not answered in time is
+//! followed by a recovery R2T (`data_out`).
+
+use super::fault::{CHECK_CONDITION, TaskFault};
+use super::recovery::{Kept, Outgoing, Piece, Run};
+use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId};
+use super::task::{Kind, State};
+use super::{DataInEnd, Direction, Received, Session};
+use crate::limits::RESENDS;
+use crate::wire::{
+    Bhs, CmdSn, DataIn, DataSn, Itt, Lun, R2t, R2tSn, RejectReason, ScsiResponse, SnackRequest, SnackType, StatSn, Ttt,
+    bhs,
+};
+
+/// Where the read data of a command is.
+enum Holder {
+    Task(TaskId),
+    Response,
+}
+
+fn data_in(piece: Piece, itt: Itt, lun: Lun, task: TaskId) -> DataIn {
+    DataIn {
+        is_final: piece.is_final,
+        acknowledge: piece.acknowledge,
+        overflow: false,
+        underflow: false,
+        has_status: false,
+        status: 0,
+        data_segment_len: piece.len,
+        //= RFC 7143 section 11.7.4
+        //# On incoming data, the Target Transfer Tag and LUN MUST be provided by
+        //# the target if the A bit is set to 1; otherwise, they are reserved.
+        lun: if piece.acknowledge { lun } else { Lun([0; 8]) },
+        itt,
+        ttt: if piece.acknowledge { Ttt(task.0) } else { Ttt::RESERVED },
+        stat_sn: StatSn(0),
+        exp_cmd_sn: CmdSn(0),
+        max_cmd_sn: CmdSn(0),
+        data_sn: DataSn(piece.sn),
+        buffer_offset: piece.offset,
+        residual_bytes: 0,
+    }
+}
+
+impl Session {
+    /// `Session::data_in` when what is sent may have to be sent again. Status always has a PDU of its own, which is kept.
+    #[cold]
+    pub(super) fn data_in_kept<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        offset: u32,
+        len: u32,
+        data: DataRef,
+        finish: Option<DataInEnd>,
+        out: &mut O,
+    ) {
+        let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
+        let (conn, itt, lun) = (t.command.conn, t.itt, t.command.lun);
+        let connection = self.connections.get(usize::from(conn.0));
+        // Without a connection the cut does not matter: it is made again for the next one.
+        let (pdu_bytes, max_burst) = connection.map_or((8192, 8192), |c| (c.data_in_bytes, c.burst_bytes));
+        let edtl = t.command.read_edtl_bytes();
+        let len = len.min(edtl.saturating_sub(offset));
+        let ends = finish.is_some() || offset.saturating_add(len) >= edtl;
+        let outgoing = t.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(task)));
+        let run = Run { sn: t.input_sn, offset, len, burst: t.burst_bytes, pdu_bytes, max_burst, ends };
+        (t.input_sn, t.burst_bytes) = run.end();
+        if len > 0 {
+            outgoing.runs.push_back(run);
+        }
+        if outgoing.replaying && len > 0 {
+            outgoing.pending += 1;
+            self.resends += 1;
+            self.events.push_back(Event::Resend { task, offset, len });
+        } else if connection.is_some() {
+            for piece in run.pieces() {
+                let mut header = [0; 48];
+                data_in(piece, itt, lun, task).emit(&mut header);
+                let at = data.add(piece.offset.wrapping_sub(offset));
+                self.send_data(conn, &mut header, Payload::Data { at, len: piece.len }, out);
+            }
+        }
+        if let Some(end) = finish {
+            let outcome = (super::fault::GOOD, end.transfer_bytes);
+            self.complete(task, outcome.0, &[], outcome.1, Direction::In, out);
+        }
+    }
+
+    /// Keeps a response that was just sent.
+    #[cold]
+    pub(super) fn keep(&mut self, to: ConnIx, stat_sn: StatSn, header: &Bhs, payload: Payload<'_>) {
+        let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+        if let Some(c) = self.connections.get_mut(usize::from(to.0)) {
+            c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None });
+        }
+    }
+
+    /// A SNACK in a session that has something to send again.
+    pub(super) fn snack_kept<O: Outbox>(&mut self, rx: &Received<'_>, snack: &SnackRequest, out: &mut O) {
+        let served = match snack.kind {
+            SnackType::DATA_R2T => self.resend_data(rx.conn, snack, out),
+            SnackType::STATUS => self.resend_status(rx.conn, snack, out),
+            SnackType::DATA_ACK => self.data_ack(rx.conn, snack),
+            SnackType::R_DATA => self.resegment(rx.conn, snack, out),
+            _ => Err(RejectReason::PROTOCOL_ERROR),
+        };
+        let Err(reason) = served else { return };
+        self.reject(rx.conn, rx.bhs, reason, out);
+        //= RFC 7143 section 7.8
+        //# a.1) If the status has not already been sent for the command,
+        //# the target MUST terminate the command with a CHECK
+        //# CONDITION Status and an iSCSI Condition of "SNACK
+        //# rejected" (Section 11.4.7.2).
+        if reason == RejectReason::SNACK_REJECT
+            && let Some((Holder::Task(id), _)) = self.holder(rx.conn, snack.itt)
+        {
+            self.fail_task(id, TaskFault::SnackRejected, out);
+        }
+    }
+
+    /// The read data of a command that is allegiant to a connection.
+    fn holder(&mut self, conn: ConnIx, itt: Itt) -> Option<(Holder, Option<&mut Outgoing>)> {
+        if let Some(id) = self.tasks.find(itt) {
+            let t = self.tasks.get_mut(id)?;
+            let ours = t.command.conn == conn && matches!(t.kind, Kind::Scsi);
+            return ours.then(|| (Holder::Task(id), t.outgoing.as_deref_mut()));
+        }
+        let kept = self.connections.get_mut(usize::from(conn.0))?.kept.find(itt)?;
+        Some((Holder::Response, kept.data.as_deref_mut()))
+    }
+
+    fn ask_shard(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
+        for &(offset, len) in stretches {
+            self.resends += 1;
+            self.events.push_back(Event::Resend { task, offset, len });
+        }
+    }
+
+    fn resend_data<O: Outbox>(&mut self, conn: ConnIx, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
+        let room = RESENDS.saturating_sub(self.resends);
+        //= RFC 7143 section 11.16
+        //# Any SNACK that requests a numbered response, data, or R2T that was
+        //# not sent by the target or was already acknowledged by the initiator
+        //# MUST be rejected with a reason code of "Protocol Error".
+        let (holder, outgoing) = self.holder(conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let Some(outgoing) = outgoing else {
+            let Holder::Task(id) = holder else { return Err(RejectReason::PROTOCOL_ERROR) };
+            return self.resend_r2t(id, snack, out);
+        };
+        let (acked, end) = (outgoing.acked_sn, outgoing.end_sn());
+        let all = snack.run_len == 0;
+        let from = if all && snack.beg_run == 0 { acked } else { snack.beg_run };
+        let to = if all { end } else { from.saturating_add(snack.run_len) };
+        if from < acked || to > end || from >= to {
+            return Err(RejectReason::PROTOCOL_ERROR);
+        }
+        let stretches = outgoing.stretches(from, to);
+        if stretches.len() > room {
+            return Err(RejectReason::SNACK_REJECT);
+        }
+        outgoing.pending += stretches.len() as u32;
+        let task = outgoing.task;
+        self.ask_shard(task, &stretches);
+        Ok(())
+    }
+
+    /// The R2T that is outstanding, as it was.
+    fn resend_r2t<O: Outbox>(&mut self, id: TaskId, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
+        let t = self.tasks.get(id).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let (sn, from) = (t.incoming.r2t_sn, t.incoming.r2t_from);
+        let end = t.incoming.r2t_end().ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let all = snack.run_len == 0 && snack.beg_run <= sn;
+        if !all && !(snack.beg_run..snack.beg_run.saturating_add(snack.run_len)).contains(&sn) {
+            return Err(RejectReason::PROTOCOL_ERROR);
+        }
+        let (conn, itt, lun) = (t.command.conn, t.itt, t.command.lun);
+        //= RFC 7143 section 11.16
+        //# The numbered response(s) or R2T(s) requested by a SNACK MUST be
+        //# delivered as exact replicas of the ones that the target transmitted
+        //# originally, except for the fields ExpCmdSN, MaxCmdSN, and ExpDataSN,
+        //# which MUST carry the current values.
+        let r2t = R2t {
+            lun,
+            itt,
+            ttt: Ttt(id.0),
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            r2t_sn: R2tSn(sn),
+            buffer_offset: from,
+            desired_len_bytes: end.saturating_sub(from),
+        };
+        let mut header = [0; 48];
+        r2t.emit(&mut header);
+        self.send_unnumbered(conn, &mut header, out);
+        Ok(())
+    }
+
+    fn resend_status<O: Outbox>(
+        &mut self,
+        conn: ConnIx,
+        snack: &SnackRequest,
+        out: &mut O,
+    ) -> Result<(), RejectReason> {
+        let c = self.connections.get(usize::from(conn.0)).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let (acked, end) = (c.exp_stat_sn, c.stat_sn);
+        let all = snack.run_len == 0;
+        let from = if all && snack.beg_run == 0 { acked } else { StatSn(snack.beg_run) };
+        let to = if all { end } else { from.add(snack.run_len) };
+        if from.lt(acked) || end.lt(to) || (from == to && !all) {
+            return Err(RejectReason::PROTOCOL_ERROR);
+        }
+        if c.kept.queue.front().is_none_or(|kept| from.lt(kept.stat_sn)) && from != to {
+            // It had to make room for others.
+            return Err(RejectReason::SNACK_REJECT);
+        }
+        let wanted = |k: &&Kept| from.le(k.stat_sn) && k.stat_sn.lt(to);
+        let again: Vec<_> =
+            { c.kept.queue.iter() }.filter(wanted).map(|k| (k.stat_sn, k.header, k.bytes.clone())).collect();
+        for (stat_sn, mut header, bytes) in again {
+            self.send_again(conn, stat_sn, &mut header, &bytes, out);
+        }
+        Ok(())
+    }
+
+    fn data_ack(&mut self, conn: ConnIx, snack: &SnackRequest) -> Result<(), RejectReason> {
+        let task = TaskId(snack.ttt.0);
+        let outgoing = match self.tasks.get_mut(task) {
+            Some(t) if t.command.conn == conn => t.outgoing.as_deref_mut(),
+            _ => {
+                let c = self.connections.get_mut(usize::from(conn.0));
+                let mut kept = c.into_iter().flat_map(|c| c.kept.queue.iter_mut());
+                kept.find_map(|k| k.data.as_deref_mut().filter(|o| o.task == task))
+            }
+        };
+        match outgoing {
+            Some(outgoing) => outgoing.acknowledge(snack.beg_run).then_some(()).ok_or(RejectReason::PROTOCOL_ERROR),
+            // The status has been acknowledged, and all data with it.
+            None => Ok(()),
+        }
+    }
+
+    fn resegment<O: Outbox>(&mut self, conn: ConnIx, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
+        //= RFC 7143 section 11.16.5
+        //# For a R-Data SNACK, this field MUST contain a value that is different
+        //# from 0 or 0xffffffff and is unique for the task (identified by the
+        //# Initiator Task Tag).
+        if snack.ttt.0 == 0 || snack.ttt.is_reserved() || snack.beg_run != 0 || snack.run_len != 0 {
+            return Err(RejectReason::PROTOCOL_ERROR);
+        }
+        let c = self.connections.get(usize::from(conn.0)).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let (pdu_bytes, max_burst) = (c.data_in_bytes, c.burst_bytes);
+        let room = RESENDS.saturating_sub(self.resends);
+        let (holder, outgoing) = self.holder(conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let outgoing = outgoing.ok_or(RejectReason::PROTOCOL_ERROR)?;
+        if outgoing.runs.len() > room {
+            return Err(RejectReason::SNACK_REJECT);
+        }
+        //= RFC 7143 section 11.16.5
+        //# This value MUST be copied by the iSCSI target
+        //# in the last or only SCSI Response PDU it issues for the command.
+        outgoing.snack_tag = snack.ttt.0;
+        outgoing.then_status = matches!(holder, Holder::Response);
+        let (sn, burst) = outgoing.recut(pdu_bytes, max_burst);
+        let stretches: Vec<_> = outgoing.runs.iter().map(|run| (run.offset, run.len)).collect();
+        outgoing.pending += stretches.len() as u32;
+        let (task, idle) = (outgoing.task, outgoing.pending == 0);
+        if let Holder::Task(id) = holder
+            && let Some(t) = self.tasks.get_mut(id)
+        {
+            (t.input_sn, t.burst_bytes) = (sn, burst);
+        }
+        self.ask_shard(task, &stretches);
+        if idle {
+            self.data_resent(task, out);
+        }
+        Ok(())
+    }
+
+    /// The shard has read data again that an [`Event::Resend`] asked for; `None`: it cannot. Returns whether anything was
+    /// sent that refers to `data`.
+    pub fn resend<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        offset: u32,
+        len: u32,
+        data: Option<DataRef>,
+        out: &mut O,
+    ) -> bool {
+        self.resends = self.resends.saturating_sub(1);
+        let Some((conn, itt, lun)) = self.place_of(task) else { return false };
+        let Some(outgoing) = self.outgoing(task) else { return false };
+        outgoing.pending = outgoing.pending.saturating_sub(1);
+        let upto = offset.saturating_add(len);
+        let inside = |p: &Piece| offset <= p.offset && p.offset.saturating_add(p.len) <= upto;
+        let acked = outgoing.acked_sn;
+        let runs = outgoing.runs.iter().filter(|r| r.offset < upto && offset < r.offset.saturating_add(r.len));
+        let pieces: Vec<Piece> = match data {
+            Some(_) => runs.flat_map(|r| r.pieces()).filter(|p| p.sn >= acked && inside(p)).collect(),
+            None => Vec::new(),
+        };
+        let Some(data) = data else {
+            self.unreadable(task, out);
+            return false;
+        };
+        for piece in &pieces {
+            let mut header = [0; 48];
+            data_in(*piece, itt, lun, task).emit(&mut header);
+            let at = data.add(piece.offset.wrapping_sub(offset));
+            self.send_data(conn, &mut header, Payload::Data { at, len: piece.len }, out);
+        }
+        self.data_resent(task, out);
+        !pieces.is_empty()
+    }
+
+    /// Connection, tag and LUN of a command with read data.
+    fn place_of(&self, task: TaskId) -> Option<(ConnIx, Itt, Lun)> {
+        if let Some(t) = self.tasks.get(task) {
+            return Some((t.command.conn, t.itt, t.command.lun));
+        }
+        let has = |k: &&Kept| k.data.as_deref().is_some_and(|o| o.task == task);
+        self.connections.iter().enumerate().find_map(|(ix, c)| {
+            let (itt, lun) = c.kept.queue.iter().chain(&c.replays).find(has)?.command?;
+            Some((ConnIx(ix as u8), itt, lun))
+        })
+    }
+
+    /// The connection that the answer to an [`Event::Resend`] goes out on, for the shard's buffers.
+    pub fn resend_connection(&self, task: TaskId) -> Option<ConnIx> {
+        self.place_of(task).map(|(conn, ..)| conn)
+    }
+
+    /// Whether the read data of a task may still be asked for.
+    pub fn may_resend(&self, task: TaskId) -> bool {
+        let kept = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
+        self.is_live(task) || self.place_of(task).is_some() || self.lost.iter().any(|l| l.kept.queue.iter().any(kept))
+    }
+
+    /// Whether read data may be asked for again at all: ErrorRecoveryLevel is above 0.
+    #[inline]
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    fn outgoing(&mut self, task: TaskId) -> Option<&mut Outgoing> {
+        if let Some(t) = self.tasks.get_mut(task) {
+            return t.outgoing.as_deref_mut();
+        }
+        let kept = self.connections.iter_mut().flat_map(|c| c.kept.queue.iter_mut().chain(&mut c.replays));
+        kept.filter_map(|k| k.data.as_deref_mut()).find(|o| o.task == task)
+    }
+
+    /// One stretch less to come: the status may be due.
+    pub(super) fn data_resent<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        let Some(outgoing) = self.outgoing(task).filter(|o| o.pending == 0) else { return };
+        outgoing.replaying = false;
+        let (end_sn, tag) = (outgoing.end_sn(), outgoing.snack_tag);
+        let again = std::mem::take(&mut outgoing.then_status);
+        if self.tasks.get(task).is_some() {
+            return self.answer_if_due(task, out);
+        }
+        if !again {
+            return;
+        }
+        let is_it = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
+        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
+            let Some(c) = self.connections.get_mut(usize::from(ix.0)) else { continue };
+            if let Some(kept) = c.kept.queue.iter_mut().find(|k| is_it(k)) {
+                //= RFC 7143 section 11.16.3
+                //# If a target sends more
+                //# than one SCSI Response PDU due to this rule, all SCSI Response PDUs
+                //# must carry the same StatSN (see Section 11.4.4).
+                retag(&mut kept.header, tag, end_sn);
+                let (stat_sn, mut header, bytes) = (kept.stat_sn, kept.header, kept.bytes.clone());
+                return self.send_again(ix, stat_sn, &mut header, &bytes, out);
+            }
+            if let Some(n) = c.replays.iter().position(is_it) {
+                let mut kept = c.replays.swap_remove(n);
+                retag(&mut kept.header, tag, end_sn);
+                return self.send_kept(ix, kept, out);
+            }
+        }
+    }
+
+    /// Sends a response that has no StatSN on this connection yet.
+    pub(super) fn send_kept<O: Outbox>(&mut self, conn: ConnIx, kept: Kept, out: &mut O) {
+        let Kept { mut header, bytes, command, data, .. } = kept;
+        let payload = if bytes.is_empty() { Payload::None } else { Payload::Bytes(&bytes) };
+        self.send_numbered(conn, &mut header, payload, out);
+        if let Some(c) = self.connections.get_mut(usize::from(conn.0))
+            && let Some(kept) = c.kept.queue.back_mut()
+        {
+            (kept.command, kept.data) = (command, data);
+        }
+    }
+
+    /// The data cannot be read again.
+    fn unreadable<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
+        if self.tasks.get(task).is_some() {
+            if let Some(outgoing) = self.outgoing(task) {
+                outgoing.replaying = false;
+            }
+            if let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Answering) {
+                t.state = State::Open;
+            }
+            return self.fail_task(task, TaskFault::SnackRejected, out);
+        }
+        let is_it = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
+        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
+            let Some(c) = self.connections.get_mut(usize::from(ix.0)) else { continue };
+            if let Some(n) = c.replays.iter().position(is_it) {
+                let mut kept = c.replays.swap_remove(n);
+                let sense = TaskFault::SnackRejected.sense();
+                kept.bytes = [&[0, sense.len() as u8][..], &sense].concat().into();
+                if let Ok(response) = ScsiResponse::parse(&kept.header) {
+                    ScsiResponse { status: CHECK_CONDITION, ..response }.emit(&mut kept.header);
+                }
+                bhs::set_data_segment_len(&mut kept.header, kept.bytes.len());
+                kept.data = None;
+                return self.send_kept(ix, kept, out);
+            }
+        }
+    }
+}
+
+fn retag(header: &mut Bhs, snack_tag: u32, exp_data_sn: u32) {
+    if let Ok(response) = ScsiResponse::parse(header) {
+        ScsiResponse { snack_tag, exp_data_sn, ..response }.emit(header);
+    }
+}

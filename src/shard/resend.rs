@@ -1,0 +1,135 @@
+//! Read data that has to be sent once more (ErrorRecoveryLevel 1 and 2): where it came from, and reading it again.
+//!
+//! Each seat remembers the source of what its commands read until the session has no use for it; a seat reads one stretch at
+//! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
+
+use super::buffers::Buf;
+use super::engine::{Engine, Owner, Parts};
+use super::rw::copy;
+use crate::backend::Op;
+use crate::limits::SLICE_BYTES;
+use crate::model::MediumFault;
+use crate::session::seam::{DataRef, TaskId};
+use std::collections::VecDeque;
+
+/// Sources remembered before those that are of no use any more are looked for.
+const SOURCES: usize = 64;
+
+/// Where the data of a command came from.
+pub enum Source {
+    /// A unit, at this byte.
+    Medium(usize, u64),
+    /// Parameter data.
+    Bytes(Box<[u8]>),
+}
+
+/// What a seat knows.
+#[derive(Default)]
+pub struct Sources {
+    known: VecDeque<(TaskId, Source)>,
+    asked: VecDeque<(TaskId, u32, u32)>,
+    busy: bool,
+}
+
+/// A read that is under way.
+pub struct Reread {
+    seat: usize,
+    serial: u64,
+    task: TaskId,
+    offset: u32,
+    len: u32,
+    /// Bytes in the buffer before `offset`.
+    lead: u32,
+    buf: Buf,
+}
+
+impl Engine {
+    /// Remembers where a command's data comes from.
+    #[cold]
+    pub fn remember(&mut self, seat: usize, task: TaskId, source: Source) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        if holder.sources.known.len() >= SOURCES {
+            let session = &holder.session;
+            holder.sources.known.retain(|(task, _)| session.may_resend(*task));
+        }
+        holder.sources.known.push_back((task, source));
+    }
+
+    /// A session wants data once more.
+    pub fn resend(&mut self, seat: usize, task: TaskId, offset: u32, len: u32) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        holder.sources.asked.push_back((task, offset, len));
+        self.next_reread(seat);
+    }
+
+    fn next_reread(&mut self, seat: usize) {
+        loop {
+            let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+            if holder.sources.busy {
+                return;
+            }
+            let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
+            let serial = holder.serial;
+            let source = holder.sources.known.iter().rev().find(|(known, _)| *known == task);
+            let (bytes, medium) = match source {
+                Some((_, Source::Bytes(bytes))) => {
+                    (bytes.get(offset as usize..offset as usize + len as usize).map(<[u8]>::to_vec), None)
+                }
+                Some((_, Source::Medium(unit, base))) => (None, Some((*unit, *base))),
+                None => (None, None),
+            };
+            let block =
+                medium.and_then(|(unit, _)| self.world.units.get(unit)).map_or(1, |unit| unit.block_bytes.max(1));
+            let lead = if medium.is_some() { offset % block } else { 0 };
+            let io_len = (lead as usize + len as usize).next_multiple_of(block as usize);
+            let known = bytes.is_some() || medium.is_some();
+            let buf = if known && io_len <= SLICE_BYTES { self.allocate(seat, io_len) } else { None };
+            let Some(buf) = buf else {
+                if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+                    holder.session.resend(task, offset, len, None, &mut out);
+                }
+                continue;
+            };
+            let reread = Reread { seat, serial, task, offset, len, lead, buf };
+            if let Some(bytes) = bytes {
+                copy(&bytes, self.arena.ptr(&reread.buf), bytes.len());
+                self.reread_done(reread, Ok(()));
+                continue;
+            }
+            let Some((unit, base)) = medium else { return };
+            let op =
+                Op::Read { offset: base + u64::from(offset - lead), buffer: self.arena.buffer(&reread.buf, io_len) };
+            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                holder.sources.busy = true;
+            }
+            match self.start(unit, op, Owner::Reread(Box::new(reread))) {
+                Some((Owner::Reread(reread), result)) => self.reread_done(*reread, result),
+                _ => return,
+            }
+        }
+    }
+
+    /// The medium has answered.
+    pub fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>) {
+        let seat = reread.seat;
+        self.reread_done(reread, result);
+        self.next_reread(seat);
+        self.pump(seat);
+    }
+
+    fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
+        let Reread { seat, serial, task, offset, len, lead, buf } = reread;
+        let at = DataRef(self.arena.ptr(&buf) as u64).add(lead);
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
+            return self.arena.release(buf);
+        };
+        holder.sources.busy = false;
+        let conn = holder.session.resend_connection(task);
+        let sent = holder.session.resend(task, offset, len, result.is_ok().then_some(at), &mut out);
+        let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
+        match tx {
+            Some(tx) if sent => tx.release_after(buf, out.pool),
+            _ => self.release(seat, buf),
+        }
+    }
+}

@@ -232,7 +232,7 @@ pub(super) fn write_atomic(call: &mut Call) -> Planned {
 /// MAXIMUM COMPARE AND WRITE LENGTH: both halves are collected in one slice before anything is compared.
 pub(super) fn max_compare_and_write_blocks(block_bytes: u32) -> u8 {
     let room = limits::SLICE_BYTES / 2 / block_bytes.max(1) as usize;
-    u8::try_from(room).unwrap_or(u8::MAX).min(limits::COMPARE_AND_WRITE_BLOCKS)
+    room.min(usize::from(limits::COMPARE_AND_WRITE_BLOCKS)) as u8
 }
 
 /// COMPARE AND WRITE, SBC-3 clause 5.2.

@@ -5,7 +5,7 @@ use super::inquiry;
 use super::plan::{Outcome, Reply};
 use super::rw::max_compare_and_write_blocks;
 use super::unit::LuParams;
-use super::write_same::max_write_same_blocks;
+use super::write_same::{max_write_same_blocks, wsnz};
 use crate::limits;
 
 /// The pages there are, ascending: exactly what page 00h lists.
@@ -112,7 +112,7 @@ fn block_limits(reply: &mut Reply, params: &LuParams) {
     let max_blocks = u32::try_from(limits::MAX_TRANSFER_BYTES / u64::from(block_bytes)).unwrap_or(u32::MAX);
     let optimal_blocks =
         (limits::OPTIMAL_TRANSFER_BYTES / block_bytes).next_multiple_of(physical_blocks).min(max_blocks);
-    reply.put(&[0, max_compare_and_write_blocks(block_bytes)]);
+    reply.put(&[u8::from(wsnz(params)), max_compare_and_write_blocks(block_bytes)]);
     reply.put(&u16::try_from(physical_blocks).unwrap_or(u16::MAX).to_be_bytes());
     reply.put(&max_blocks.to_be_bytes());
     reply.put(&optimal_blocks.to_be_bytes());

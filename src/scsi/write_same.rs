@@ -5,6 +5,7 @@ use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Outcome, Plan};
 use super::rw::check_range;
 use super::sense::asc;
+use super::unit::LuParams;
 use crate::limits;
 
 /// ANCHOR in byte 1 of the CDB; the same bit in both forms.
@@ -13,7 +14,7 @@ const UNMAP: u8 = 0x08;
 /// NO DATA-OUT BUFFER, WRITE SAME(16) only.
 const NDOB: u8 = 0x01;
 
-/// No blocks mean all up to the end of the medium (WSNZ of VPD page B0h is zero). More than MAXIMUM WRITE SAME LENGTH is
+/// No blocks mean all up to the end of the medium, unless WSNZ of VPD page B0h is set: see [`wsnz`]. More than MAXIMUM WRITE SAME LENGTH is
 /// refused. ANCHOR is refused: anchored blocks do not exist here (ANC_SUP is zero).
 fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned {
     let flags = call.cdb[1];
@@ -24,6 +25,9 @@ fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned
         return Err(Outcome::invalid_cdb_field(1, 3));
     }
     check_range(call.unit, lba, blocks)?;
+    if blocks == 0 && wsnz(call.unit.params()) {
+        return Err(Outcome::invalid_cdb_field(length_at, 7));
+    }
     let blocks = if blocks == 0 { call.unit.blocks() - lba } else { blocks };
     if blocks == 0 {
         return Err(Outcome::illegal(asc::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE));
@@ -38,6 +42,12 @@ fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned
         anchor: false,
         no_data: flags & NDOB != 0,
     }))
+}
+
+/// WRITE SAME NON-ZERO. Where hosts give space back with WRITE SAME, a length that was reckoned to zero must not do so for
+/// the rest of the medium.
+pub(super) fn wsnz(params: &LuParams) -> bool {
+    params.thin
 }
 
 /// MAXIMUM WRITE SAME LENGTH.

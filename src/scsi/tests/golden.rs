@@ -81,7 +81,7 @@ fn block_limits() {
     let data = Host::new(&unit, 1).data(&[0x12, 1, 0xb0, 0, 255]);
     let u32_at = |at: usize| u32::from_be_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);
     assert_eq!(data.len(), 64);
-    assert_eq!(data[4..6], [0, 255], "WSNZ is zero");
+    assert_eq!(data[4..6], [1, 255], "WSNZ");
     assert_eq!(data[6..8], [0, 8]);
     assert_eq!(u32_at(8), 65536, "32 MiB");
     assert_eq!(u32_at(12), 2048, "1 MiB");
@@ -93,6 +93,7 @@ fn block_limits() {
     assert_eq!(u32_at(44), 512, "MAXIMUM ATOMIC TRANSFER LENGTH");
     let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
     let data = Host::new(&thick, 1).data(&[0x12, 1, 0xb0, 0, 255]);
+    assert_eq!(data[4], 0, "no WSNZ");
     assert!(data[20..36].iter().all(|byte| *byte == 0), "no UNMAP");
 }
 

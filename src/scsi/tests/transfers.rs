@@ -92,19 +92,20 @@ fn write_same() {
     assert_eq!(host.send(&cdb_10(0x41, 0, 1, 2)), same(2, false, false));
     assert_eq!(host.send(&cdb_10(0x41, 8, 1, 2)), same(2, true, false));
     assert_eq!(host.send(&cdb_16(0x93, 9, 1, 0x1_0000)), same(0x1_0000, true, true));
-    let all =
-        |lba, blocks| Plan::Medium(MediumOp::WriteSame { lba, blocks, unmap: false, anchor: false, no_data: false });
-    assert_eq!(host.send(&cdb_10(0x41, 0, 1, 0)), all(1, u64::from(END) - 1), "none means the rest");
-    assert_eq!(host.send(&cdb_16(0x93, 0, u64::from(END) - 1, 0)), all(u64::from(END) - 1, 1));
-    assert_eq!(host.failure(&cdb_10(0x41, 0, END, 0)), (5, 0x2100), "of which there is nothing");
+    assert_eq!(host.failure(&cdb_10(0x41, 0, 1, 0)), (5, 0x2400), "WSNZ");
     assert_eq!(host.failure(&cdb_10(0x41, 0x10, 1, 1)), (5, 0x2400), "ANCHOR");
     assert_eq!(host.failure(&cdb_10(0x41, 0x18, 1, 1)), (5, 0x2400), "ANCHOR with UNMAP");
     assert_eq!(host.failure(&cdb_10(0x41, 0, END, 1)), (5, 0x2100));
     let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
     let mut host = Host::new(&thick, 1);
+    let all =
+        |lba, blocks| Plan::Medium(MediumOp::WriteSame { lba, blocks, unmap: false, anchor: false, no_data: false });
+    assert_eq!(host.send(&cdb_10(0x41, 0, 1, 0)), all(1, u64::from(END) - 1), "none means the rest");
+    assert_eq!(host.send(&cdb_16(0x93, 0, u64::from(END) - 1, 0)), all(u64::from(END) - 1, 1));
+    assert_eq!(host.failure(&cdb_10(0x41, 0, END, 0)), (5, 0x2100), "of which there is nothing");
     assert_eq!(host.failure(&cdb_10(0x41, 8, 1, 2)), (5, 0x2400));
     assert_eq!(host.failure(&[0x42, 0, 0, 0, 0, 0, 0, 0, 24]), (5, 0x2000));
-    let large = LogicalUnit::new(LuParams { blocks: 1 << 40, ..params() });
+    let large = LogicalUnit::new(LuParams { blocks: 1 << 40, thin: false, ..params() });
     let mut host = Host::new(&large, 1);
     assert_eq!(host.failure(&cdb_16(0x93, 0, 1, (1 << 21) + 1)), (5, 0x2400), "MAXIMUM WRITE SAME LENGTH");
     assert_eq!(host.failure(&cdb_16(0x93, 0, 1, 0)), (5, 0x2400), "the rest is more than that");

@@ -169,11 +169,11 @@ impl Session {
             }
             let mut header = [0; 48];
             run.pdu(at, n, is_final).emit(&mut header);
-            self.send_data(conn, &mut header, Payload::Data { at: data.add(at), len: n }, out);
+            self.send_data(conn, &mut header, Payload::Data { at: data.advanced(at), len: n }, out);
             at += n;
         }
         match (status_at, finish) {
-            (Some((at, n)), Some(end)) => self.data_in_status(task, run, at, n, data.add(at), end, out),
+            (Some((at, n)), Some(end)) => self.data_in_status(task, run, at, n, data.advanced(at), end, out),
             (_, end) => {
                 if let Some(t) = self.tasks.get_mut(task) {
                     (t.input_sn, t.burst_bytes) = (run.data_sn, burst);

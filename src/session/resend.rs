@@ -78,7 +78,7 @@ impl Session {
             for piece in run.pieces() {
                 let mut header = [0; 48];
                 data_in(piece, itt, lun, task).emit(&mut header);
-                let at = data.add(piece.offset.wrapping_sub(offset));
+                let at = data.advanced(piece.offset.wrapping_sub(offset));
                 self.send_data(conn, &mut header, Payload::Data { at, len: piece.len }, out);
             }
         }
@@ -125,7 +125,7 @@ impl Session {
         if let Some(id) = self.tasks.find(itt) {
             let t = self.tasks.get_mut(id)?;
             let ours = t.command.conn == conn && matches!(t.kind, Kind::Scsi);
-            return ours.then(|| (Holder::Task(id), t.outgoing.as_deref_mut()));
+            return ours.then_some((Holder::Task(id), t.outgoing.as_deref_mut()));
         }
         let kept = self.connections.get_mut(usize::from(conn.0))?.kept.find(itt)?;
         Some((Holder::Response, kept.data.as_deref_mut()))
@@ -308,7 +308,7 @@ impl Session {
         for piece in &pieces {
             let mut header = [0; 48];
             data_in(*piece, itt, lun, task).emit(&mut header);
-            let at = data.add(piece.offset.wrapping_sub(offset));
+            let at = data.advanced(piece.offset.wrapping_sub(offset));
             self.send_data(conn, &mut header, Payload::Data { at, len: piece.len }, out);
         }
         self.data_resent(task, out);

@@ -28,7 +28,7 @@ impl DataRef {
     /// The reference `bytes` further on.
     #[inline]
     #[must_use]
-    pub fn add(self, bytes: u32) -> DataRef {
+    pub fn advanced(self, bytes: u32) -> DataRef {
         DataRef(self.0.wrapping_add(u64::from(bytes)))
     }
 }

@@ -86,6 +86,7 @@ impl Batch {
 
 /// Empty batches of one core.
 #[derive(Default)]
+#[allow(clippy::vec_box, reason = "a batch changes hands several times; only its pointer is to move")]
 pub struct BatchPool(Vec<Box<Batch>>);
 
 impl BatchPool {

@@ -119,7 +119,7 @@ impl Engine {
 
     fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
         let Reread { seat, serial, task, offset, len, lead, buf } = reread;
-        let at = DataRef(self.arena.ptr(&buf) as u64).add(lead);
+        let at = DataRef(self.arena.ptr(&buf) as u64).advanced(lead);
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
             return self.arena.release(buf);
         };

@@ -36,6 +36,11 @@ pub(super) struct Lost {
     pub kept: Responses,
 }
 
+/// The one that is forgotten first.
+fn soonest(lost: &[Lost]) -> usize {
+    lost.iter().enumerate().min_by_key(|(_, l)| l.until_ms).map_or(0, |(n, _)| n)
+}
+
 impl Session {
     fn retain_until(&self) -> u64 {
         let p = &self.init.params;
@@ -52,7 +57,7 @@ impl Session {
     /// Takes the tasks of a connection off it.
     pub(super) fn suspend(&mut self, conn: ConnIx, logged_out: bool) {
         if self.lost.len() >= LOST_CONNECTIONS {
-            let oldest = self.lost.remove(0);
+            let oldest = self.lost.swap_remove(soonest(&self.lost));
             self.abort_connection(Some(oldest.id));
         }
         let used = |n: u8| self.lost.iter().any(|l| l.id.0 == n);
@@ -63,7 +68,6 @@ impl Session {
         kept.queue.retain(|k| k.command.is_some());
         c.replays.drain(..).for_each(|k| kept.push(k));
         let cid = c.cid;
-        self.lost.retain(|l| l.cid != cid || l.id == id);
         self.lost.push(Lost { cid, id, logged_out, until_ms, kept });
         for slot in 0..TASKS_PER_SESSION {
             let Some(task) = self.tasks.id(slot) else { continue };
@@ -104,14 +108,21 @@ impl Session {
     /// A Logout for a connection that is gone already. False: there is none of this CID.
     pub(super) fn log_out_lost(&mut self, cid: Cid, for_recovery: bool) -> bool {
         let until_ms = self.retain_until();
-        let Some(n) = self.lost.iter().position(|l| l.cid == cid) else { return false };
-        if for_recovery {
-            if let Some(lost) = self.lost.get_mut(n) {
-                (lost.logged_out, lost.until_ms) = (true, until_ms);
+        let (named, others): (Vec<Lost>, Vec<Lost>) = self.lost.drain(..).partition(|l| l.cid == cid);
+        self.lost = others;
+        if named.is_empty() {
+            return false;
+        }
+        for mut lost in named {
+            // One that was logged out before, and whose successor is now gone too, keeps its time.
+            if !for_recovery {
+                self.abort_connection(Some(lost.id));
+                continue;
             }
-        } else {
-            let gone = self.lost.remove(n);
-            self.abort_connection(Some(gone.id));
+            if !std::mem::replace(&mut lost.logged_out, true) {
+                lost.until_ms = until_ms;
+            }
+            self.lost.push(lost);
         }
         true
     }

@@ -125,7 +125,7 @@ impl Session {
         if let Some(id) = self.tasks.find(itt) {
             let t = self.tasks.get_mut(id)?;
             let ours = t.command.conn == conn && matches!(t.kind, Kind::Scsi);
-            return ours.then_some((Holder::Task(id), t.outgoing.as_deref_mut()));
+            return if ours { Some((Holder::Task(id), t.outgoing.as_deref_mut())) } else { None };
         }
         let kept = self.connections.get_mut(usize::from(conn.0))?.kept.find(itt)?;
         Some((Holder::Response, kept.data.as_deref_mut()))

@@ -490,7 +490,10 @@ impl Session {
         }
         match task.management() {
             // The shard will still call `tm_complete` with this slot.
-            Some(m) if m.with_shard => m.orphan = true,
+            Some(m) if m.with_shard => {
+                m.orphan = true;
+                m.waits_for = [0; _];
+            }
             Some(_) => self.close_task(id),
             None => {
                 self.abort(id);

@@ -6,8 +6,7 @@
 //! | `trace` | a scripted initiator: reads like the trace of a packet sniffer, plays one side and checks the other |
 //! | `target` | login, session and a model disk in this process, driven by packets |
 //! | `tcp` | the same interface over TCP, to a server that is running |
-//! | `initiator` | an initiator that recovers from everything that its ErrorRecoveryLevel allows |
-//! | `world` | initiator, network and target under one seed, with an oracle |
+//! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
 //!
 //! Everything is decided by its arguments and its seed: a run can be repeated. Nothing here is used by the server. Packets
 //! are kept whole; digests are not computed, but a packet may be marked as having a data digest that does not match.
@@ -18,6 +17,7 @@
 pub mod target;
 pub mod tcp;
 pub mod trace;
+pub mod world;
 
 use crate::wire::{BHS_LEN, Bhs};
 

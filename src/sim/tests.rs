@@ -279,3 +279,44 @@ fn the_functions_of_rfc_7144() {
          < 0 Task-Response itt=1 response=5";
     play(level(0), none);
 }
+
+fn seeds(level: u8, faults: super::world::Faults, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut world = super::world::World::new(seed, level, faults);
+        let result = world.run();
+        let once = world.answers().all(|n| n == 1);
+        if result.is_err() || !once {
+            let log = world.log.join("\n");
+            let answers: Vec<u32> = world.answers().collect();
+            panic!("level {level}, seed {seed}: {result:?}, {answers:?}\n{log}");
+        }
+    }
+}
+
+/// How many seeds: `RINGSAN_SEEDS` in the environment, or few.
+fn many() -> u64 {
+    std::env::var("RINGSAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+}
+
+const CALM: super::world::Faults = super::world::Faults { damaged: 0, lost: 0, cut: 0 };
+const ROUGH: super::world::Faults = super::world::Faults { damaged: 10, lost: 10, cut: 100 };
+
+#[test]
+fn seeds_without_faults() {
+    (0..3).for_each(|level| seeds(level, CALM, 0..3));
+}
+
+#[test]
+fn seeds_at_level_0() {
+    seeds(0, super::world::Faults { damaged: 1, lost: 1, cut: 100 }, 0..many());
+}
+
+#[test]
+fn seeds_at_level_1() {
+    seeds(1, super::world::Faults { cut: 0, ..ROUGH }, 0..many());
+}
+
+#[test]
+fn seeds_at_level_2() {
+    seeds(2, ROUGH, 0..many());
+}

@@ -52,7 +52,6 @@ fn linux_open_iscsi_normal_session() {
             "HeaderDigest=None",
             "DataDigest=None",
             "DefaultTime2Wait=2",
-            "DefaultTime2Retain=0",
             "IFMarker=No",
             "OFMarker=No",
             "ErrorRecoveryLevel=0",
@@ -62,6 +61,7 @@ fn linux_open_iscsi_normal_session() {
             "MaxConnections=1",
             "DataPDUInOrder=Yes",
             "DataSequenceInOrder=Yes",
+            "DefaultTime2Retain=0",
             "FirstBurstLength=262144",
             "MaxOutstandingR2T=1",
             "MaxRecvDataSegmentLength=262144",
@@ -244,6 +244,6 @@ fn windows() {
         ],
     ));
     let p = last.params;
-    assert_eq!((p.max_connections, p.error_recovery_level, p.max_outstanding_r2t), (1, 0, 8));
-    assert_eq!((p.time2wait_s, p.time2retain_s, p.first_burst_bytes), (0, 0, 65_536));
+    assert_eq!((p.max_connections, p.error_recovery_level, p.max_outstanding_r2t), (8, 2, 1));
+    assert_eq!((p.time2wait_s, p.time2retain_s, p.first_burst_bytes), (0, 20, 65_536));
 }

@@ -250,7 +250,11 @@ impl Negotiation {
                 params.time2wait_s.into()
             }
             Key::DefaultTime2Retain => {
-                params.time2retain_s = narrow(theirs.min(offer.time2retain_s.into()));
+                //= RFC 7143 section 13.16
+                //# A value of 0 indicates that connection/task state is immediately
+                //# discarded by the target.
+                let ours = if params.error_recovery_level >= 2 { offer.time2retain_s } else { 0 };
+                params.time2retain_s = narrow(theirs.min(ours.into()));
                 params.time2retain_s.into()
             }
             Key::MaxOutstandingR2T => {
@@ -330,7 +334,7 @@ impl Negotiation {
 
 /// Keys that are settled after all others of the same turn.
 fn depends_on_others(key: Key) -> bool {
-    matches!(key, Key::FirstBurstLength | Key::MaxOutstandingR2T)
+    matches!(key, Key::FirstBurstLength | Key::MaxOutstandingR2T | Key::DefaultTime2Retain)
 }
 
 /// Answers a key that is not in the table.

@@ -57,19 +57,19 @@ impl Default for Offer {
         Self {
             header_digest: Digests::EITHER,
             data_digest: Digests::EITHER,
-            max_connections: 1,
+            max_connections: limits::CONNECTIONS_PER_SESSION as u16,
             initial_r2t: false,
             immediate_data: true,
             max_recv_bytes: limits::TARGET_MAX_RECV_BYTES,
             max_burst_bytes: limits::MAX_BURST_BYTES,
             first_burst_bytes: limits::FIRST_BURST_BYTES,
-            // Nothing survives the connection at ErrorRecoveryLevel 0: nothing to wait for, nothing to retain.
             time2wait_s: 0,
-            time2retain_s: 0,
+            // Of use at ErrorRecoveryLevel 2 only: below, nothing survives the connection, and 0 is what is answered.
+            time2retain_s: 20,
             max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
-            error_recovery_level: 0,
-            fast_abort: false,
-            protocol_level: 1,
+            error_recovery_level: 2,
+            fast_abort: true,
+            protocol_level: 2,
         }
     }
 }
@@ -90,8 +90,7 @@ impl Offer {
     pub(super) fn task_reporting(&self, value: &str) -> Option<TaskReporting> {
         match value {
             "RFC3720" => Some(TaskReporting::Rfc3720),
-            // Answers leave in order on a connection, so a session of one connection has the fence for nothing.
-            "ResponseFence" if self.max_connections == 1 || self.fast_abort => Some(TaskReporting::ResponseFence),
+            "ResponseFence" => Some(TaskReporting::ResponseFence),
             "FastAbort" if self.fast_abort => Some(TaskReporting::FastAbort),
             _ => None,
         }

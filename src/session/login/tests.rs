@@ -675,7 +675,7 @@ mod properties {
                         prop_assert!(header.transit && header.nsg == FFP);
                         prop_assert!(p.first_burst_bytes <= p.max_burst_bytes);
                         prop_assert!((512..1 << 24).contains(&p.initiator_max_recv_bytes));
-                        prop_assert!(p.max_outstanding_r2t >= 1 && p.max_connections == 1);
+                        prop_assert!(p.max_outstanding_r2t >= 1 && p.max_connections >= 1);
                         true
                     }
                 };

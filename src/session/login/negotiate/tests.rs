@@ -86,15 +86,15 @@ fn row_17_numbers() {
     assert_eq!(
         answers,
         [
-            "MaxConnections=1",
+            "MaxConnections=8",
             "MaxBurstLength=16776192",
             "DefaultTime2Wait=5",
-            "DefaultTime2Retain=0",
-            "ErrorRecoveryLevel=0",
-            "MaxOutstandingR2T=8",
+            "ErrorRecoveryLevel=2",
+            "DefaultTime2Retain=20",
+            "MaxOutstandingR2T=1",
         ]
     );
-    assert_eq!((params.time2wait_s, params.max_outstanding_r2t, params.error_recovery_level), (5, 8, 0));
+    assert_eq!((params.time2wait_s, params.max_outstanding_r2t, params.error_recovery_level), (5, 1, 2));
     for pair in [
         "MaxConnections=0",
         "MaxConnections=65536",
@@ -164,7 +164,7 @@ fn row_20_markers() {
 fn row_21_protocol_level() {
     //= RFC 7143 section 13.24
     //# The iSCSIProtocolLevel associated with this document is "1".
-    for (theirs, ours) in [(31, 1), (2, 1), (1, 1), (0, 0)] {
+    for (theirs, ours) in [(31, 2), (2, 2), (1, 1), (0, 0)] {
         let (params, answers) = settle(&[&format!("iSCSIProtocolLevel={theirs}")]);
         assert_eq!(answers, [format!("iSCSIProtocolLevel={ours}")]);
         assert_eq!(params.protocol_level, ours);
@@ -178,13 +178,14 @@ fn row_22_task_reporting() {
     //# multi-task abort semantics in Section 4.2.3.3 MUST be used.
     for (offered, chosen, result) in [
         ("RFC3720,ResponseFence,FastAbort", "RFC3720", TaskReporting::Rfc3720),
-        ("FastAbort,ResponseFence,RFC3720", "ResponseFence", TaskReporting::ResponseFence),
+        ("FastAbort,ResponseFence,RFC3720", "FastAbort", TaskReporting::FastAbort),
+        ("FutureFence,ResponseFence", "ResponseFence", TaskReporting::ResponseFence),
     ] {
         let (params, answers) = settle(&[&format!("TaskReporting={offered}")]);
         assert_eq!(answers, [format!("TaskReporting={chosen}")]);
         assert_eq!(params.task_reporting, result);
     }
-    assert_eq!(fault("TaskReporting=FastAbort"), KeyFault::NoChoice);
+    assert_eq!(fault("TaskReporting=FutureFence"), KeyFault::NoChoice);
 }
 
 #[test]

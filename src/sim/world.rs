@@ -79,7 +79,7 @@ pub struct World {
 
 fn fill(index: u32, write: bool) -> Vec<u8> {
     (0..BLOCKS * BLOCK_BYTES)
-        .map(|n| (n.wrapping_mul(31) ^ index.wrapping_mul(77) ^ u32::from(write) * 5) as u8)
+        .map(|n| (n.wrapping_mul(31) ^ index.wrapping_mul(77) ^ (u32::from(write) * 5)) as u8)
         .collect()
 }
 

@@ -1,0 +1,101 @@
+//! Recovery against a server that is running, over TCP: what `session` and `sim` prove without sockets goes through the
+//! shard, its ring and a file here.
+
+use ringsan::sim::tcp::Tcp;
+use ringsan::sim::trace::{Trace, pattern};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// Ended when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server with one file of 1 MiB that holds the pattern, and a peer for it.
+fn server() -> (Trace<Tcp>, Child, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..1 << 20).map(|n| pattern(n % (64 << 10))).collect();
+    std::fs::write(dir.path().join("disk.img"), bytes).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringsan"))
+        .current_dir(dir.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--target", ringsan::sim::target::NAME])
+        .args(["--lun", "path=disk.img"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ringsan starts");
+    let mut address = None;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(at) = line.strip_prefix("ringsan: ready on ") {
+            address = at.split(',').next().unwrap().parse().ok();
+            break;
+        }
+    }
+    (Trace::new(Tcp::new(address.expect("ringsan says where it listens"))), child, dir)
+}
+
+fn play(script: &str) {
+    let (mut trace, child, _dir) = server();
+    let _server = Server(child);
+    trace.play(script);
+}
+
+// The first command of a nexus meets the unit attention of the power-on.
+const READY: &str = "
+    > 0 SCSI-Command F itt=100 cdb=00
+    < 0 SCSI-Response itt=100 status=2
+    ";
+
+#[test]
+fn read_data_is_sent_again() {
+    play(&format!(
+        "login 0 cid=0 ErrorRecoveryLevel=1 MaxRecvDataSegmentLength=1024
+         {READY}
+         hold
+         > 0 SCSI-Command F R itt=1 edtl=4096 cdb=28000000000000000800
+         < 0 Data-In itt=1 datasn=0 offset=0 data=1024
+         < 0 Data-In itt=1 datasn=1 offset=1024 data=1024
+         < 0 Data-In itt=1 datasn=2 offset=2048 data=1024
+         < 0 Data-In F itt=1 datasn=3 offset=3072 data=1024
+         < 0 SCSI-Response itt=1 status=0 statsn=$s expdatasn=4
+         > 0 SNACK type=0 itt=1 begrun=1 runlength=2
+         < 0 Data-In itt=1 datasn=1 offset=1024 data=1024
+         < 0 Data-In itt=1 datasn=2 offset=2048 data=1024
+         > 0 SNACK type=1 itt=none begrun=$s runlength=1
+         < 0 SCSI-Response itt=1 status=0 statsn=$s"
+    ));
+}
+
+#[test]
+fn a_task_goes_on_another_connection() {
+    play(&format!(
+        "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 InitialR2T=Yes ImmediateData=No
+         {READY}
+         login 1 cid=1
+         > 0 SCSI-Command F W itt=1 edtl=1024 cdb=2a000000000000000200
+         < 0 R2T itt=1 ttt=$t offset=0 len=1024
+         > 0 Data-Out itt=1 ttt=$t datasn=0 offset=0 data=512
+         wait 50
+         cut 0
+         < 1 Async event=2 parameter1=0
+         > 1 Logout I reason=2 itt=4 cid=0
+         < 1 Logout-Response itt=4 response=0
+         > 1 Task-Management I function=8 itt=5 ref=1
+         < 1 Task-Response itt=5 response=0
+         < 1 R2T itt=1 ttt=$t offset=512 len=512
+         > 1 Data-Out F itt=1 ttt=$t datasn=0 offset=512 data=512
+         < 1 SCSI-Response itt=1 status=0
+         login 2 cid=1
+         wait 50
+         closed 1
+         > 2 SCSI-Command F R itt=6 edtl=1024 cdb=28000000000000000200
+         < 2 Data-In F itt=6 data=1024
+         < 2 SCSI-Response itt=6 status=0"
+    ));
+}

@@ -1,10 +1,16 @@
 //! What is checked and prepared in the process before it serves: that the addresses are free, and locked memory.
 #![allow(unsafe_code)] // getrlimit and setrlimit: each takes a pointer to a struct of ours, see below.
 
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::FDTarget;
 use ringsan::limits;
 use ringsan::model::Snapshot;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+/// How long a port in use is waited for that no living process listens on.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Locked memory that the executor takes for each core besides the arena, bytes: three times its own 10 MiB.
 const EXECUTOR_LOCKED_BYTES: u64 = 3 * (10 << 20);
@@ -16,13 +22,14 @@ pub fn listen(snapshot: &Snapshot) -> Result<(), String> {
     let mut held = Vec::new();
     for portal in &snapshot.portals {
         let address = portal.listen;
-        let listener = TcpListener::bind(address).map_err(|e| match e.kind() {
-            ErrorKind::AddrInUse => {
-                format!(
+        let listener = bind(address).map_err(|e| match e.kind() {
+            ErrorKind::AddrInUse => match listening_process(address.port()) {
+                Some(owner) => format!("cannot listen on {address}: the port is in use by {owner}"),
+                None => format!(
                     "cannot listen on {address}: the port is in use (`ss -ltnp 'sport = :{}'` says by whom)",
                     address.port()
-                )
-            }
+                ),
+            },
             ErrorKind::AddrNotAvailable => format!("cannot listen on {address}: no interface here has this address"),
             ErrorKind::PermissionDenied => {
                 format!("cannot listen on {address}: ports below 1024 need root or CAP_NET_BIND_SERVICE")
@@ -32,6 +39,37 @@ pub fn listen(snapshot: &Snapshot) -> Result<(), String> {
         held.push(listener);
     }
     Ok(())
+}
+
+/// Binds. The kernel takes a ring of a killed process apart some time after the process is gone, and the sockets that its
+/// requests wait on listen until then: a port in use by no process is waited for.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && Instant::now() < deadline
+                    && listening_process(address.port()).is_none() =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// "process 12 (ringsan)": who listens on the port, on any address; none, or one whose files we may not see, is `None`.
+fn listening_process(port: u16) -> Option<String> {
+    let listens = |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
+    let sockets = procfs::net::tcp().into_iter().flatten().chain(procfs::net::tcp6().into_iter().flatten());
+    let inodes: Vec<u64> = sockets.filter(listens).map(|entry| entry.inode).collect();
+    procfs::process::all_processes().ok()?.flatten().find_map(|process| {
+        let mut files = process.fd().ok()?.flatten();
+        let owns = files.any(|file| matches!(file.target, FDTarget::Socket(inode) if inodes.contains(&inode)));
+        let name = process.stat().map(|stat| format!(" ({})", stat.comm)).unwrap_or_default();
+        owns.then(|| format!("process {}{name}", process.pid))
+    })
 }
 
 /// Raises the soft limit of locked memory to the hard one, and says once when registered buffers will not fit: ringsan

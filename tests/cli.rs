@@ -114,7 +114,8 @@ fn a_port_in_use_is_named() {
     let owner = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = owner.local_addr().unwrap().to_string();
     let line = one_line(ringsan(dir.path()).args(["serve", "--listen", &address]));
-    assert!(line.starts_with(&format!("cannot listen on {address}: the port is in use")), "{line}");
+    let expected = format!("cannot listen on {address}: the port is in use by process {} (", std::process::id());
+    assert!(line.starts_with(&expected), "{line}");
     assert!(!dir.path().join("ringsan-data").exists(), "a start that fails creates nothing");
 }
 

@@ -32,7 +32,7 @@ fn addresses(directory: &SnapshotDirectory, local: &str) -> Vec<String> {
 }
 
 #[test]
-fn row_31_all_addresses_of_all_groups() {
+fn item_31_all_addresses_of_all_groups() {
     //= RFC 7143 appendix C
     //# If a SendTargets response reports an iSCSI address for a target, it
     //# SHOULD also report all other addresses in its portal group in the

@@ -173,7 +173,7 @@ mod header {
     use super::*;
 
     #[test]
-    fn row_01_tsih_and_cid_are_handed_to_the_placement() {
+    fn item_01_tsih_and_cid_are_handed_to_the_placement() {
         let mut d = Dialogue::new();
         (d.header.tsih, d.header.cid) = (Tsih(5), Cid(2));
         let done = done(d.quick(&["MaxBurstLength=4096", "MaxRecvDataSegmentLength=4096"]));
@@ -192,7 +192,7 @@ mod header {
     }
 
     #[test]
-    fn row_01_a_discovery_session_has_one_connection() {
+    fn item_01_a_discovery_session_has_one_connection() {
         let mut d = Dialogue::new();
         d.header.tsih = Tsih(5);
         let (status, fault) = refused(d.transit(OPS, FFP, &[INITIATOR, "SessionType=Discovery"]));
@@ -200,7 +200,7 @@ mod header {
     }
 
     #[test]
-    fn row_04_portal_group_tag_comes_with_the_first_answer() {
+    fn item_04_portal_group_tag_comes_with_the_first_answer() {
         //= RFC 7143 section 6.3.1
         //# During the Login Phase, the iSCSI target MUST return the
         //# TargetPortalGroupTag key with the first Login Response PDU with which
@@ -227,7 +227,7 @@ mod header {
     }
 
     #[test]
-    fn row_05_names_must_come_first() {
+    fn item_05_names_must_come_first() {
         //= RFC 7143 section 6.3
         //# The initial Login Request of any connection MUST include the
         //# InitiatorName key=value pair.
@@ -242,7 +242,7 @@ mod header {
     }
 
     #[test]
-    fn row_06_transit_only_when_both_want_it() {
+    fn item_06_transit_only_when_both_want_it() {
         //= RFC 7143 section 11.13.6
         //# If the Status-Class is 0, the T bit MUST NOT be set to 1 if the T bit
         //# in the request was set to 0.
@@ -256,7 +256,7 @@ mod header {
     }
 
     #[test]
-    fn row_06_no_stage_is_skipped_backwards_or_reserved() {
+    fn item_06_no_stage_is_skipped_backwards_or_reserved() {
         for nsg in [SEC, OPS, 2] {
             let (status, fault) = refused(Dialogue::new().transit(OPS, nsg, &[INITIATOR, TARGET]));
             assert_eq!((status, fault), (LoginStatus::INITIATOR_ERROR, LoginFault::NextStage { csg: OPS, nsg }));
@@ -274,13 +274,13 @@ mod header {
     }
 
     #[test]
-    fn row_06_security_may_lead_straight_to_full_feature_phase() {
+    fn item_06_security_may_lead_straight_to_full_feature_phase() {
         let done = done(Dialogue::new().transit(SEC, FFP, &[INITIATOR, TARGET, "AuthMethod=None"]));
         assert_eq!(done.params, Params::default(), "nothing was negotiated, nothing was declared");
     }
 
     #[test]
-    fn row_07_another_pdu_is_020b() {
+    fn item_07_another_pdu_is_020b() {
         let mut d = Dialogue::new();
         answer(d.say(SEC, &[INITIATOR, TARGET]));
         let mut bhs = [0; 48];
@@ -292,7 +292,7 @@ mod header {
     }
 
     #[test]
-    fn row_08_versions() {
+    fn item_08_versions() {
         //= RFC 7143 section 11.13.2
         //# If the target does not support a version within the
         //# range specified by the initiator, the target rejects the login and
@@ -308,7 +308,7 @@ mod header {
     }
 
     #[test]
-    fn row_09_what_the_directory_says_is_what_the_initiator_is_told() {
+    fn item_09_what_the_directory_says_is_what_the_initiator_is_told() {
         for (refusal, detail) in [(NoTarget::NotFound, 3), (NoTarget::Forbidden, 2), (NoTarget::Removed, 4)] {
             let mut d = Dialogue::new();
             d.house.refusal = Some(refusal);
@@ -325,7 +325,7 @@ mod header {
     }
 
     #[test]
-    fn row_09_a_redirection_names_the_address_without_tag() {
+    fn item_09_a_redirection_names_the_address_without_tag() {
         //= RFC 7143 section 13.8
         //# If the TargetAddress is returned as the result of a redirect status
         //# in a Login Response, the comma and portal-group-tag MUST be omitted.
@@ -339,7 +339,7 @@ mod header {
     }
 
     #[test]
-    fn row_10_cmd_sn_of_the_leading_login() {
+    fn item_10_cmd_sn_of_the_leading_login() {
         //= RFC 7143 section 11.12.8
         //# If the Login Request is a leading Login Request, the target MUST use
         //# the value presented in the CmdSN as the target value for the
@@ -358,7 +358,7 @@ mod header {
     }
 
     #[test]
-    fn row_12_a_pair_may_be_cut_anywhere() {
+    fn item_12_a_pair_may_be_cut_anywhere() {
         //= RFC 7143 section 6.2
         //# A target receiving a Text or Login Request with the C bit set to 1
         //# MUST answer with a Text or Login Response with no data segment
@@ -375,14 +375,14 @@ mod header {
     }
 
     #[test]
-    fn row_12_continue_and_transit_exclude_each_other() {
+    fn item_12_continue_and_transit_exclude_each_other() {
         let mut d = Dialogue::new();
         d.header.cont = true;
         assert_eq!(refused(d.quick(&[])).1, LoginFault::TransitAndContinue);
     }
 
     #[test]
-    fn row_12_a_long_answer_is_continued() {
+    fn item_12_a_long_answer_is_continued() {
         //= RFC 7143 section 11.13.7
         //# A Login Response with
         //# the C bit set to 1 MUST have the T bit set to 0.
@@ -401,7 +401,7 @@ mod header {
     }
 
     #[test]
-    fn row_13_at_least_8192_bytes_and_six_exchanges_and_a_bound() {
+    fn item_13_at_least_8192_bytes_and_six_exchanges_and_a_bound() {
         //= RFC 7143 section 6.2
         //# An iSCSI initiator or target MAY terminate a negotiation that does
         //# not terminate within an implementation-specific reasonable time or
@@ -455,7 +455,7 @@ mod text_rules {
     use super::*;
 
     #[test]
-    fn row_14_unknown_keys_are_not_understood_in_every_stage() {
+    fn item_14_unknown_keys_are_not_understood_in_every_stage() {
         //= RFC 7143 section 6.2
         //# However, the answer for a key
         //# that is not understood MUST be key=NotUnderstood.
@@ -467,7 +467,7 @@ mod text_rules {
     }
 
     #[test]
-    fn row_14_a_key_of_the_standard_is_never_not_understood() {
+    fn item_14_a_key_of_the_standard_is_never_not_understood() {
         //= RFC 7143 section 6.2
         //# If used as specified, these
         //# keys MUST NOT be answered with NotUnderstood.
@@ -487,7 +487,7 @@ mod text_rules {
     }
 
     #[test]
-    fn row_15_case_matters() {
+    fn item_15_case_matters() {
         //= RFC 7143 section 6.1
         //# All the text keys and text values specified in this
         //# document are case sensitive; they are to be presented and interpreted
@@ -500,7 +500,7 @@ mod text_rules {
     }
 
     #[test]
-    fn row_18_no_key_comes_twice() {
+    fn item_18_no_key_comes_twice() {
         //= RFC 7143 section 6.3
         //# If such an attempt is detected
         //# by the target, the target MUST respond with a Login reject (initiator
@@ -523,7 +523,7 @@ mod text_rules {
     }
 
     #[test]
-    fn row_18_nobody_becomes_somebody_else() {
+    fn item_18_nobody_becomes_somebody_else() {
         //= RFC 7143 section 13.5
         //# The InitiatorName MUST NOT be redeclared within the Login Phase.
         for other in [
@@ -568,7 +568,7 @@ mod text_rules {
     }
 
     #[test]
-    fn row_27_a_failed_negotiation_ends_the_login() {
+    fn item_27_a_failed_negotiation_ends_the_login() {
         //= RFC 7143 section 7.12
         //# During login, any failure in negotiation MUST be considered a
         //# login process failure; the Login Phase, along with the

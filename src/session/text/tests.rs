@@ -110,7 +110,7 @@ const DISK1: [&str; 3] =
     ["TargetName=iqn.2024-01.example:disk1", "TargetAddress=10.0.0.1:3260,1", "TargetAddress=[2001:db8::1]:3260,2"];
 
 #[test]
-fn row_28_final_is_answered_final_and_only_final_is() {
+fn item_28_final_is_answered_final_and_only_final_is() {
     //= RFC 7143 section 11.11.1
     //# A Text Response with the
     //# F bit set to 1 in response to a Text Request with the F bit set to 0
@@ -127,7 +127,7 @@ fn row_28_final_is_answered_final_and_only_final_is() {
 }
 
 #[test]
-fn row_28_a_new_request_resets_the_negotiation() {
+fn item_28_a_new_request_resets_the_negotiation() {
     //= RFC 7143 section 6.4
     //# An initiator MAY reset an operational parameter negotiation by
     //# issuing a Text Request with the Target Transfer Tag set to the value
@@ -146,7 +146,7 @@ fn row_28_a_new_request_resets_the_negotiation() {
 }
 
 #[test]
-fn row_28_only_keys_of_full_feature_phase() {
+fn item_28_only_keys_of_full_feature_phase() {
     //= RFC 7143 section 13
     //# Keys that can only be used during login have the "use: IO"
     //# (Initialize Only), while those that can be used in both the Login
@@ -162,7 +162,7 @@ fn row_28_only_keys_of_full_feature_phase() {
 }
 
 #[test]
-fn row_28_no_key_comes_twice() {
+fn item_28_no_key_comes_twice() {
     //= RFC 7143 section 6.4
     //# If such an attempt is
     //# detected by the target, the target MUST respond with a Reject PDU
@@ -174,14 +174,14 @@ fn row_28_no_key_comes_twice() {
 }
 
 #[test]
-fn row_28_continue_excludes_final() {
+fn item_28_continue_excludes_final() {
     let mut s = normal();
     s.header.cont = true;
     assert_eq!(s.send(b"A"), Err(RejectReason::PROTOCOL_ERROR));
 }
 
 #[test]
-fn row_29_all_is_for_discovery_sessions() {
+fn item_29_all_is_for_discovery_sessions() {
     //= RFC 7143 appendix C
     //# This value
     //# MUST be supported on a Discovery session and MUST NOT be
@@ -193,7 +193,7 @@ fn row_29_all_is_for_discovery_sessions() {
 }
 
 #[test]
-fn row_29_nothing_is_the_own_target() {
+fn item_29_nothing_is_the_own_target() {
     //= RFC 7143 appendix C
     //# This MUST be supported on
     //# operational sessions and MUST NOT return targets other than the
@@ -206,7 +206,7 @@ fn row_29_nothing_is_the_own_target() {
 }
 
 #[test]
-fn row_29_a_named_target() {
+fn item_29_a_named_target() {
     assert_eq!(discovery(3).ask(&["SendTargets=iqn.2024-01.example:disk1"]), DISK1);
     assert!(discovery(3).ask(&["SendTargets=iqn.2024-01.example:disk7"]).is_empty());
     assert_eq!(normal().ask(&["SendTargets=iqn.2024-01.example:disk1"]), DISK1);
@@ -215,7 +215,7 @@ fn row_29_a_named_target() {
 }
 
 #[test]
-fn row_30_no_targets_no_names() {
+fn item_30_no_targets_no_names() {
     //= RFC 7143 appendix C
     //# A SendTargets response MUST NOT contain target names if there are no
     //# targets for the requesting initiator to access.
@@ -223,7 +223,7 @@ fn row_30_no_targets_no_names() {
 }
 
 #[test]
-fn row_31_addresses_carry_their_portal_group_tag() {
+fn item_31_addresses_carry_their_portal_group_tag() {
     //= RFC 7143 section 13.8
     //# If the TargetAddress is returned within a SendTargets response, the
     //# portal-group-tag MUST be included.
@@ -238,7 +238,7 @@ fn row_31_addresses_carry_their_portal_group_tag() {
 }
 
 #[test]
-fn row_32_long_answers_come_in_parts() {
+fn item_32_long_answers_come_in_parts() {
     for max in [512, 8192, 262_144] {
         let mut s = discovery(500);
         s.params.initiator_max_recv_bytes = max;
@@ -256,7 +256,7 @@ fn row_32_long_answers_come_in_parts() {
 }
 
 #[test]
-fn row_32_a_long_answer_is_not_interrupted() {
+fn item_32_a_long_answer_is_not_interrupted() {
     //= RFC 7143 section 6.2
     //# An initiator receiving a Text or Login
     //# Response with the C bit set to 1 MUST answer with a Text or Login
@@ -269,7 +269,7 @@ fn row_32_a_long_answer_is_not_interrupted() {
 }
 
 #[test]
-fn row_32_without_the_final_bit_the_last_part_is_not_final() {
+fn item_32_without_the_final_bit_the_last_part_is_not_final() {
     let mut s = discovery(1);
     let (reply, text) = s.say(false, &["SendTargets=All"]).unwrap();
     assert!(!reply.is_final && !reply.cont && !text.is_empty());
@@ -280,7 +280,7 @@ fn row_32_without_the_final_bit_the_last_part_is_not_final() {
 }
 
 #[test]
-fn row_33_discovery_sessions_take_nothing_else() {
+fn item_33_discovery_sessions_take_nothing_else() {
     //= RFC 7143 section 4.3
     //# The target MUST ONLY accept Text Requests with the SendTargets
     //# key and a Logout Request with reason "close the session".  All

@@ -69,7 +69,7 @@ fn right((algorithm, id, challenge): &(ChapAlgorithm, u8, Vec<u8>)) -> String {
 }
 
 #[test]
-fn row_85_the_hashes_are_those_that_iana_lists() {
+fn item_85_the_hashes_are_those_that_iana_lists() {
     let challenge: Vec<u8> = (0..32).collect();
     for (number, expected) in [
         (5, "0xf5938bf35c78ea5369eba92b3dbf1140"),
@@ -85,7 +85,7 @@ fn row_85_the_hashes_are_those_that_iana_lists() {
 }
 
 #[test]
-fn row_85_the_first_algorithm_that_is_supported() {
+fn item_85_the_first_algorithm_that_is_supported() {
     for (list, chosen) in [("5", 5), ("8,7,6,5", 8), ("9,7,5", 7), ("0x05", 5)] {
         assert_eq!(challenged(&mut guarded(), false, list).0.number(), chosen);
     }
@@ -114,7 +114,7 @@ fn one_way_with_every_algorithm() {
 
 /// iPXE sets T in every request, and wants the target's proof in the answer that goes on.
 #[test]
-fn row_90_mutual_with_transit_in_every_request() {
+fn item_90_mutual_with_transit_in_every_request() {
     let mut d = guarded();
     let ours = challenged(&mut d, true, "5");
     let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=0x07", "CHAP_C=0bAAECAwQFBgc="]));
@@ -124,7 +124,7 @@ fn row_90_mutual_with_transit_in_every_request() {
 }
 
 #[test]
-fn row_90_nothing_is_proved_to_who_has_proved_nothing() {
+fn item_90_nothing_is_proved_to_who_has_proved_nothing() {
     //= RFC 7143 section 12.1.3
     //# If the initiator authentication fails, the target MUST answer with a
     //# Login reject with "Authentication Failure" status.
@@ -140,7 +140,7 @@ fn row_90_nothing_is_proved_to_who_has_proved_nothing() {
 }
 
 #[test]
-fn row_86_encodings() {
+fn item_86_encodings() {
     for encode in [
         |bytes: &[u8]| hex(bytes),
         |bytes: &[u8]| hex(bytes).to_uppercase(),
@@ -166,7 +166,7 @@ fn row_86_encodings() {
 }
 
 #[test]
-fn row_86_a_name_is_literal() {
+fn item_86_a_name_is_literal() {
     let mut d = guarded();
     let (algorithm, id, challenge) = challenged(&mut d, false, "5");
     let response = hex(&algorithm.response(id, &secret("another secret"), &challenge));
@@ -174,7 +174,7 @@ fn row_86_a_name_is_literal() {
 }
 
 #[test]
-fn row_86_binary_values_up_to_1024_bytes() {
+fn item_86_binary_values_up_to_1024_bytes() {
     //= RFC 7143 section 12.1.3
     //# Their binary length (not the length of the character
     //# string that represents them in encoded form) MUST NOT exceed
@@ -193,7 +193,7 @@ fn row_86_binary_values_up_to_1024_bytes() {
 }
 
 #[test]
-fn row_87_reflections() {
+fn item_87_reflections() {
     //= RFC 7143 section 9.2.1
     //# If the CHAP response received by one end of an
     //# iSCSI connection is the same as the CHAP response that the receiving
@@ -216,7 +216,7 @@ fn row_87_reflections() {
 }
 
 #[test]
-fn row_87_one_secret_in_both_directions_is_refused() {
+fn item_87_one_secret_in_both_directions_is_refused() {
     let mut d = guarded();
     d.house.policy = AuthPolicy::Chap(Arc::new(Credentials {
         initiators: vec![account("host", "the host's secret")],
@@ -229,7 +229,7 @@ fn row_87_one_secret_in_both_directions_is_refused() {
 }
 
 #[test]
-fn row_88_secrets() {
+fn item_88_secrets() {
     //= RFC 7143 section 9.2.1
     //# Implementations MUST support the
     //# use of up to 128-bit random CHAP secrets, including the means to
@@ -248,7 +248,7 @@ fn row_88_secrets() {
 }
 
 #[test]
-fn row_89_who_must_authenticate_cannot_skip_it() {
+fn item_89_who_must_authenticate_cannot_skip_it() {
     let step = guarded().transit(OPS, FFP, &NAMES);
     let required = (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::AuthenticationRequired);
     assert_eq!(refused(step), required);

@@ -30,7 +30,7 @@ fn fault(pair: &str) -> KeyFault {
 }
 
 #[test]
-fn row_16_the_first_value_that_is_supported() {
+fn item_16_the_first_value_that_is_supported() {
     //= RFC 7143 section 6.2.1
     //# The responding party MUST respond with the same key and the first
     //# value that it supports (and is allowed to use for the specific
@@ -52,7 +52,7 @@ fn row_16_the_first_value_that_is_supported() {
 }
 
 #[test]
-fn row_16_a_digest_can_be_demanded() {
+fn item_16_a_digest_can_be_demanded() {
     let offer = Offer { header_digest: Digests { none: false, crc32c: true }, ..Offer::default() };
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
     assert_eq!(turn(&mut n, &offer, &["HeaderDigest=None,CRC32C"]).unwrap(), ["HeaderDigest=CRC32C"]);
@@ -62,7 +62,7 @@ fn row_16_a_digest_can_be_demanded() {
 }
 
 #[test]
-fn row_17_booleans() {
+fn item_17_booleans() {
     let all = |value| {
         let keys = ["InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder"];
         let pairs: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
@@ -74,7 +74,7 @@ fn row_17_booleans() {
 }
 
 #[test]
-fn row_17_numbers() {
+fn item_17_numbers() {
     let (params, answers) = settle(&[
         "MaxConnections=8",
         "MaxBurstLength=16777215",
@@ -115,7 +115,7 @@ fn row_17_numbers() {
 }
 
 #[test]
-fn row_19_irrelevant_in_discovery() {
+fn item_19_irrelevant_in_discovery() {
     //= RFC 7143 section 6.2
     //# If a specific key is not relevant for the current negotiation, the
     //# acceptor may answer with the constant "Irrelevant" for all types of
@@ -132,7 +132,7 @@ fn row_19_irrelevant_in_discovery() {
 }
 
 #[test]
-fn row_19_irrelevant_without_unsolicited_data() {
+fn item_19_irrelevant_without_unsolicited_data() {
     //= RFC 7143 section 13.14
     //# Irrelevant when: ( InitialR2T=Yes and ImmediateData=No )
     let (params, answers) = settle(&["FirstBurstLength=4096", "InitialR2T=Yes", "ImmediateData=No"]);
@@ -141,7 +141,7 @@ fn row_19_irrelevant_without_unsolicited_data() {
 }
 
 #[test]
-fn row_19_a_joining_connection_changes_nothing_of_the_session() {
+fn item_19_a_joining_connection_changes_nothing_of_the_session() {
     //= RFC 7143 section 13
     //# Some session-specific parameters MUST only be carried on the leading
     //# connection and cannot be changed after the leading connection login
@@ -152,7 +152,7 @@ fn row_19_a_joining_connection_changes_nothing_of_the_session() {
 }
 
 #[test]
-fn row_20_markers() {
+fn item_20_markers() {
     //= RFC 7143 section 13.25
     //# When an IFMarkInt or OFMarkInt key is received, a compliant iSCSI
     //# implementation MUST respond with the constant "Reject" value.
@@ -161,7 +161,7 @@ fn row_20_markers() {
 }
 
 #[test]
-fn row_21_protocol_level() {
+fn item_21_protocol_level() {
     //= RFC 7143 section 13.24
     //# The iSCSIProtocolLevel associated with this document is "1".
     for (theirs, ours) in [(31, 2), (2, 2), (1, 1), (0, 0)] {
@@ -172,7 +172,7 @@ fn row_21_protocol_level() {
 }
 
 #[test]
-fn row_22_task_reporting() {
+fn item_22_task_reporting() {
     //= RFC 7143 section 13.23
     //# When TaskReporting is not negotiated to FastAbort, the standard
     //# multi-task abort semantics in Section 4.2.3.3 MUST be used.
@@ -189,7 +189,7 @@ fn row_22_task_reporting() {
 }
 
 #[test]
-fn row_23_node_architecture_is_not_answered() {
+fn item_23_node_architecture_is_not_answered() {
     //= RFC 7143 section 13.26.1
     //# The length of the key value (total length of the list-of-values) MUST
     //# NOT be greater than 255 bytes.
@@ -198,7 +198,7 @@ fn row_23_node_architecture_is_not_answered() {
 }
 
 #[test]
-fn row_24_segment_lengths_are_declared_per_direction() {
+fn item_24_segment_lengths_are_declared_per_direction() {
     //= RFC 7143 section 13.12
     //# The initiator or target declares the maximum data segment length in
     //# bytes it can receive in an iSCSI PDU.
@@ -215,7 +215,7 @@ fn row_24_segment_lengths_are_declared_per_direction() {
 }
 
 #[test]
-fn row_25_first_burst_does_not_exceed_max_burst() {
+fn item_25_first_burst_does_not_exceed_max_burst() {
     //= RFC 7143 section 13.14
     //# FirstBurstLength MUST NOT exceed MaxBurstLength.
     let (params, answers) = settle(&["FirstBurstLength=262144", "MaxBurstLength=8192"]);
@@ -224,7 +224,7 @@ fn row_25_first_burst_does_not_exceed_max_burst() {
 }
 
 #[test]
-fn row_25_a_default_that_does_not_fit_is_negotiated() {
+fn item_25_a_default_that_does_not_fit_is_negotiated() {
     //= RFC 7143 section 6.2
     //# The target may propose key=value pairs of its own.
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
@@ -249,7 +249,7 @@ fn row_25_a_default_that_does_not_fit_is_negotiated() {
 }
 
 #[test]
-fn row_26_recovery_with_sequences_in_order_allows_one_r2t() {
+fn item_26_recovery_with_sequences_in_order_allows_one_r2t() {
     //= RFC 7143 section 13.19
     //# For this reason, if ErrorRecoveryLevel is
     //# not 0 and DataSequenceInOrder is set to Yes, then MaxOutstandingR2T
@@ -264,7 +264,7 @@ fn row_26_recovery_with_sequences_in_order_allows_one_r2t() {
 }
 
 #[test]
-fn row_35_no_recovery_in_discovery() {
+fn item_35_no_recovery_in_discovery() {
     //= RFC 7143 section 7.4.1
     //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST
     //# be 0.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::chap::ChapFault;
-use super::keys::KeyFault;
+use super::keys::{self, KeyFault};
 use crate::model::names::NameError;
 use crate::session::directory::NoTarget;
 use crate::wire::LoginStatus;
@@ -152,6 +152,15 @@ impl LoginFault {
             //# in a Login Response, the comma and portal-group-tag MUST be omitted.
             LoginFault::NoTarget(NoTarget::Moved { to, .. }) => {
                 TextWriter::new(&mut text).pair("TargetAddress", SocketAddr::new(to.ip(), to.port()));
+            }
+            //= RFC 7143 section 6.2.2
+            //# Proposing a value not admissible (e.g., not within the specified
+            //# bounds) MAY be answered with the constant "Reject"; otherwise, the
+            //# acceptor MUST select an admissible value.
+            LoginFault::Key { key, fault: KeyFault::Range | KeyFault::NoChoice } => {
+                if keys::find(key).is_some_and(|spec| !spec.is_declared()) {
+                    TextWriter::new(&mut text).pair(key, word::REJECT);
+                }
             }
             LoginFault::AuthenticationRequired | LoginFault::AuthenticationUnavailable => {
                 let rejected = |&(key, value): &(&str, &str)| key == "AuthMethod" && value == word::REJECT;

@@ -227,7 +227,6 @@ fn windows() {
             "HeaderDigest=None,CRC32C",
             "DataDigest=None,CRC32C",
             "MaxConnections=32",
-            "TargetPortalGroupTag=NotUnderstood",
             "InitialR2T=No",
             "ImmediateData=Yes",
             "MaxRecvDataSegmentLength=65536",

@@ -96,7 +96,7 @@ fn declarations(text: &[u8]) -> impl Iterator<Item = Result<(&'static KeySpec, &
         let fault = |fault| Some(Err(LoginFault::Key { key: spec.name, fault }));
         match spec.senders {
             // An answer to one of our declarations: needless, and harmless.
-            Senders::Target if keys::is_answer_word(value) => None,
+            Senders::Target if keys::may_answer_declaration(value) => None,
             Senders::Target => fault(KeyFault::Sender),
             _ if keys::is_answer_word(value) => fault(KeyFault::ReservedWord),
             _ if value.len() > 255 => fault(KeyFault::TooLong),

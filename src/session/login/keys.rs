@@ -84,6 +84,13 @@ pub struct KeySpec {
     pub irrelevant_in_discovery: bool,
 }
 
+impl KeySpec {
+    /// Its value is declared, not negotiated.
+    pub fn is_declared(&self) -> bool {
+        matches!(self.rule, Rule::Text | Rule::Number(..))
+    }
+}
+
 const LO: Usage = Usage::LeadingOnly;
 const IO: Usage = Usage::InitializeOnly;
 const ALL: Usage = Usage::All;
@@ -230,6 +237,9 @@ pub enum KeyFault {
     /// No value of the list is acceptable.
     #[error("offers nothing that is supported")]
     NoChoice,
+    /// Answers what we proposed with something that was not among it.
+    #[error("chooses what was not proposed")]
+    NotProposed,
     /// Does not fit to the values of other keys.
     #[error("contradicts another key")]
     Integrity,
@@ -250,4 +260,12 @@ impl From<ValueError> for KeyFault {
 /// Whether a value is one of the constants that only answers may have.
 pub fn is_answer_word(value: &str) -> bool {
     matches!(value, answer::REJECT | answer::IRRELEVANT | answer::NOT_UNDERSTOOD)
+}
+
+/// Whether an initiator may answer one of our declarations with this value. It need not at all, but some do.
+pub fn may_answer_declaration(value: &str) -> bool {
+    //= RFC 7143 section 6.2
+    //# Returning a NotUnderstood response on any of these text keys therefore
+    //# MUST be considered a protocol error and handled accordingly.
+    is_answer_word(value) && value != answer::NOT_UNDERSTOOD
 }

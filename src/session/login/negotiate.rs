@@ -95,7 +95,7 @@ impl Negotiation {
         self.check_place(spec)?;
         if spec.senders == Senders::Target {
             // An initiator that answers one of our declarations so has not read RFC 7143; it does no harm.
-            return if keys::is_answer_word(value) { Ok(()) } else { Err(KeyFault::Sender) };
+            return if keys::may_answer_declaration(value) { Ok(()) } else { Err(KeyFault::Sender) };
         }
         if spec.key == Key::FirstBurstLength && std::mem::take(&mut self.proposed_first_burst) {
             return self.answered_first_burst(value);
@@ -117,8 +117,7 @@ impl Negotiation {
         //# If a specific key is not relevant for the current negotiation, the
         //# acceptor may answer with the constant "Irrelevant" for all types of
         //# negotiations.
-        let declared = matches!(spec.rule, Rule::Text | Rule::Number(..));
-        if !declared && self.is_irrelevant(spec) {
+        if !spec.is_declared() && self.is_irrelevant(spec) {
             TextWriter::new(answer).pair(spec.name, word::IRRELEVANT);
             return Ok(());
         }
@@ -327,7 +326,8 @@ impl Negotiation {
         //= RFC 7143 section 6.2.2
         //# The selection, by the acceptor, of a value not admissible under the
         //# selection rules is considered a protocol error.
-        self.params.first_burst_bytes = in_range(value, 512, self.params.max_burst_bytes)?;
+        let fault = |_| KeyFault::NotProposed;
+        self.params.first_burst_bytes = in_range(value, 512, self.params.max_burst_bytes).map_err(fault)?;
         Ok(())
     }
 }

@@ -173,6 +173,12 @@ impl Security {
             AuthPolicy::Chap(_) => (CHAP, LoginFault::AuthenticationRequired, State::Algorithm),
         };
         let answers_us = matches!(self.state, State::Proposed);
+        //= RFC 7143 section 6.2.1
+        //# The selection of a value not proposed MUST be handled by the
+        //# originator as a protocol error.
+        if answers_us && list != CHAP && !keys::is_answer_word(list) {
+            return Err(LoginFault::Key { key: "AuthMethod", fault: KeyFault::NotProposed });
+        }
         if !LoginValue(list).list().any(|method| method == ours) {
             if !answers_us {
                 TextWriter::new(answer).pair("AuthMethod", word::REJECT);

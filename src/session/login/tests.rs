@@ -568,6 +568,50 @@ mod text_rules {
     }
 
     #[test]
+    fn item_17_what_is_not_admissible_is_rejected_by_name() {
+        //= RFC 7143 section 6.2.2
+        //# Proposing a value not admissible (e.g., not within the specified
+        //# bounds) MAY be answered with the constant "Reject"; otherwise, the
+        //# acceptor MUST select an admissible value.
+        for (pair, text) in [
+            ("MaxBurstLength=511", &["MaxBurstLength=Reject"][..]),
+            ("DefaultTime2Wait=3601", &["DefaultTime2Wait=Reject"]),
+            ("HeaderDigest=MD5", &["HeaderDigest=Reject"]),
+            // Declared, not proposed; and no value of its type at all.
+            ("MaxRecvDataSegmentLength=511", &[]),
+            ("MaxBurstLength=many", &[]),
+        ] {
+            let Step::Refuse { answer, .. } = Dialogue::new().quick(&[pair]) else { panic!("{pair}") };
+            assert_eq!(answer.response.status, LoginStatus::INITIATOR_ERROR);
+            assert_eq!(said(&answer), text, "{pair}");
+        }
+    }
+
+    #[test]
+    fn item_14_not_understood_is_no_answer_to_a_key_of_the_standard() {
+        //= RFC 7143 section 6.2
+        //# Returning a NotUnderstood response on any of these text keys therefore
+        //# MUST be considered a protocol error and handled accordingly.
+        //
+        //= RFC 7143 section 6.2
+        //# A proposer of an iSCSI key, negotiated or declarative, in a text key
+        //# exchange MUST thus be able to properly handle a NotUnderstood response.
+        for declared in ["TargetPortalGroupTag", "TargetAlias", "MaxRecvDataSegmentLength"] {
+            let mut d = Dialogue::new();
+            answer(d.say(OPS, &[INITIATOR, TARGET]));
+            assert_eq!(key_refused(d.say(OPS, &[&format!("{declared}=NotUnderstood")])).0, declared);
+        }
+        let mut d = Dialogue::new();
+        let proposal = answer(d.quick(&["MaxBurstLength=8192"]));
+        assert!(said(&proposal).contains(&"FirstBurstLength=8192".into()));
+        assert_eq!(key_refused(d.say(OPS, &["FirstBurstLength=NotUnderstood"])).0, "FirstBurstLength");
+        // What is no answer but means no harm is passed over.
+        let mut d = Dialogue::new();
+        answer(d.say(OPS, &[INITIATOR, TARGET]));
+        answer(d.say(OPS, &["TargetPortalGroupTag=Irrelevant", "TargetAlias=Reject"]));
+    }
+
+    #[test]
     fn item_27_a_failed_negotiation_ends_the_login() {
         //= RFC 7143 section 7.12
         //# During login, any failure in negotiation MUST be considered a

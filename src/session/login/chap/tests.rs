@@ -274,10 +274,19 @@ fn the_target_proposes_to_an_initiator_that_does_not() {
     assert!(!said(&second).iter().any(|pair| pair.starts_with("AuthMethod")));
     let ours = challenge(&said(&second));
     assert!(answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)])).response.transit);
-    for no in ["AuthMethod=Reject", "AuthMethod=None", "X-a=1"] {
+    for no in ["AuthMethod=Reject", "AuthMethod=NotUnderstood", "X-a=1"] {
         let mut d = guarded();
         answer(d.transit(SEC, OPS, &NAMES));
         assert_eq!(refused(d.transit(SEC, OPS, &[no])).1, LoginFault::AuthenticationRequired);
+    }
+    //= RFC 7143 section 6.2.1
+    //# The selection of a value not proposed MUST be handled by the
+    //# originator as a protocol error.
+    for other in ["AuthMethod=None", "AuthMethod=KRB5", "AuthMethod=None,CHAP"] {
+        let mut d = guarded();
+        answer(d.transit(SEC, OPS, &NAMES));
+        let fault = LoginFault::Key { key: "AuthMethod", fault: KeyFault::NotProposed };
+        assert_eq!(refused(d.transit(SEC, OPS, &[other])), (LoginStatus::INITIATOR_ERROR, fault));
     }
 }
 

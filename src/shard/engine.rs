@@ -9,7 +9,6 @@ use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::fence;
 use super::job::{Cell1, Job};
-use super::registry::SessionName;
 use super::stats::Stats;
 use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
@@ -143,8 +142,6 @@ pub struct Seat {
     pub ended: bool,
     /// Unique in the process: seats are used again.
     pub serial: u64,
-    /// How the registry knows it; `None`: discovery.
-    pub name: Option<SessionName>,
 }
 
 /// Who waits for an operation on a medium.

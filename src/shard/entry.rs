@@ -3,7 +3,7 @@
 use super::doors::Ticket;
 use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
-use super::registry::{NoPlace, SessionName};
+use super::registry::{Counterpart, NoPlace, SessionName};
 use super::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
 use crate::scsi::{LuNexus, NexusId};
@@ -153,15 +153,12 @@ impl Engine {
 
     /// Finds the core of a completed login and takes the connection there.
     fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
-        if login.kind == SessionKind::Discovery {
-            return self.adopt(conn, login, Tsih(1), None);
-        }
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
         let peer = link.peer;
-        let Some(name) = session_name(&login) else {
+        let Some(name) = session_name(&login, link.local) else {
             return self.refuse(conn, &login.refuse(LoginStatus::TARGET_ERROR));
         };
-        let place = match self.world.registry.place(&name, login.tsih, self.core) {
+        let place = match self.world.registry.place(&name, login.tsih, login.kind, self.core) {
             Ok(place) => place,
             Err(NoPlace::NoSuchSession) => {
                 tracing::warn!(%peer, initiator = %name.initiator.name, "login refused: no session has this TSIH");
@@ -213,7 +210,7 @@ impl Engine {
     }
 
     fn find_seat(&self, tsih: Tsih) -> Option<usize> {
-        self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih && s.name.is_some() && !s.ended))
+        self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih && !s.ended))
     }
 
     /// Goes on with the logins whose old session is gone; refuses those that waited too long.
@@ -238,7 +235,7 @@ impl Engine {
 
     fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih) {
         let Some(Some(link)) = self.links.get(conn) else {
-            if login.kind == SessionKind::Normal && login.tsih == Tsih(0) {
+            if login.tsih == Tsih(0) {
                 self.world.registry.remove(tsih);
             }
             return;
@@ -328,7 +325,6 @@ impl Engine {
             held: 0,
             ended: false,
             serial: nexus_id.0,
-            name: session_name(login),
         });
         let mut route = [usize::MAX; CONNECTION_SLOTS];
         route[usize::from(ix.0)] = conn;
@@ -444,9 +440,7 @@ impl Engine {
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
-            if gone.name.is_some() {
-                self.world.registry.remove(gone.tsih);
-            }
+            self.world.registry.remove(gone.tsih);
         }
     }
 
@@ -535,9 +529,14 @@ impl Engine {
 
 const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-fn session_name(login: &LoginDone) -> Option<SessionName> {
-    let target = login.target.as_ref().filter(|_| login.kind == SessionKind::Normal)?;
-    Some(SessionName { initiator: login.initiator.clone(), target: target.index, portal_group: login.portal_group })
+/// `None` for what no login comes to: a normal session without a target.
+fn session_name(login: &LoginDone, local: SocketAddr) -> Option<SessionName> {
+    let with = match (&login.target, login.kind) {
+        (Some(target), _) => Counterpart::Port { target: target.index, portal_group: login.portal_group },
+        (None, SessionKind::Discovery) => Counterpart::Portal(local),
+        (None, SessionKind::Normal) => return None,
+    };
+    Some(SessionName { initiator: login.initiator.clone(), with })
 }
 
 fn log_end(peer: SocketAddr, reason: CloseReason) {

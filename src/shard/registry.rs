@@ -2,20 +2,40 @@
 //! taken at login and logout only.
 
 use crate::model::InitiatorPort;
+use crate::session::SessionKind;
 use crate::wire::Tsih;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 
-/// What identifies a session to a new login (RFC 7143 section 6.3.5): initiator name, ISID, target, portal group. A
-/// discovery session has no target and is not registered.
+/// What identifies a session to a new login: a login with the same name and no TSIH replaces the session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionName {
     /// Initiator name and ISID.
     pub initiator: InitiatorPort,
-    /// Index of the target.
-    pub target: usize,
-    /// Target portal group tag.
-    pub portal_group: u16,
+    /// What it is a session with.
+    pub with: Counterpart,
+}
+
+/// The target's end of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Counterpart {
+    /// A SCSI target port: of normal sessions, and of discovery sessions that name a target.
+    //= RFC 7143 section 7.4.2.2
+    //# Since all the four elements of the 4-tuple are known, the ISID RULE MUST
+    //# be enforced by targets with no changes from Section 4.4.3 semantics.
+    Port {
+        /// Index of the target.
+        target: usize,
+        /// Target portal group tag.
+        portal_group: u16,
+    },
+    /// A network portal: of discovery sessions that name no target.
+    //= RFC 7143 section 7.4.2.1
+    //# UNNAMED ISID RULE: Targets MUST enforce the uniqueness of the following
+    //# 4-tuple for Unnamed Discovery sessions: <InitiatorName, ISID, NULL,
+    //# TargetAddress>.
+    Portal(SocketAddr),
 }
 
 /// Where a login goes.
@@ -38,9 +58,16 @@ pub enum NoPlace {
     OutOfHandles,
 }
 
+/// A session.
+struct Known {
+    name: SessionName,
+    kind: SessionKind,
+    core: usize,
+}
+
 #[derive(Default)]
 struct Inner {
-    by_tsih: HashMap<Tsih, (SessionName, usize)>,
+    by_tsih: HashMap<Tsih, Known>,
     by_name: HashMap<SessionName, Tsih>,
     load: Vec<usize>,
     last: u16,
@@ -59,24 +86,31 @@ impl Registry {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Finds the place of a login that asked for `tsih`; `here` is the core that ran it, taken when it is among the least
-    /// loaded. A new session is registered at once, so that two logins at the same time see each other.
-    pub fn place(&self, name: &SessionName, tsih: Tsih, here: usize) -> Result<Place, NoPlace> {
+    /// Finds the place of a login that asked for `tsih`; `here` is the core that ran it, taken for discovery, and when it is
+    /// among the least loaded. A new session is registered at once, so that two logins at the same time see each other.
+    pub fn place(&self, name: &SessionName, tsih: Tsih, kind: SessionKind, here: usize) -> Result<Place, NoPlace> {
         let mut inner = self.lock();
         if tsih != Tsih(0) {
             return match inner.by_tsih.get(&tsih) {
-                Some((known, core)) if known == name => Ok(Place { core: *core, tsih, replaces: None }),
+                Some(known) if known.name == *name && known.kind == kind => {
+                    Ok(Place { core: known.core, tsih, replaces: None })
+                }
                 _ => Err(NoPlace::NoSuchSession),
             };
         }
+        //= RFC 7143 section 7.4.2.1
+        //# A new Unnamed Discovery session that has a matching <InitiatorName,
+        //# ISID, NULL, TargetAddress> to an existing Discovery session MUST
+        //# reinstate the existing Unnamed Discovery session.
         let replaces = inner.by_name.get(name).copied();
         let core = match replaces.and_then(|old| inner.by_tsih.get(&old)) {
             // The old session is ended where it lives, before the new one begins there.
-            Some((_, core)) => *core,
+            Some(old) => old.core,
+            None if kind == SessionKind::Discovery => here,
             None => inner.least_loaded(here),
         };
         let tsih = inner.next_handle()?;
-        inner.by_tsih.insert(tsih, (name.clone(), core));
+        inner.by_tsih.insert(tsih, Known { name: name.clone(), kind, core });
         inner.by_name.insert(name.clone(), tsih);
         inner.load[core] += 1;
         Ok(Place { core, tsih, replaces })
@@ -85,7 +119,7 @@ impl Registry {
     /// The session is gone.
     pub fn remove(&self, tsih: Tsih) {
         let mut inner = self.lock();
-        if let Some((name, core)) = inner.by_tsih.remove(&tsih) {
+        if let Some(Known { name, core, .. }) = inner.by_tsih.remove(&tsih) {
             inner.load[core] -= 1;
             if inner.by_name.get(&name) == Some(&tsih) {
                 inner.by_name.remove(&name);
@@ -129,13 +163,18 @@ mod tests {
     fn name(isid: u8) -> SessionName {
         let initiator =
             InitiatorPort { name: IscsiName::new("iqn.2026-11.test:i").unwrap(), isid: Isid([0, 0, 0, 0, 0, isid]) };
-        SessionName { initiator, target: 0, portal_group: 1 }
+        SessionName { initiator, with: Counterpart::Port { target: 0, portal_group: 1 } }
+    }
+
+    /// A login of a normal session on core 0.
+    fn place(registry: &Registry, name: &SessionName, tsih: Tsih) -> Result<Place, NoPlace> {
+        registry.place(name, tsih, SessionKind::Normal, 0)
     }
 
     #[test]
     fn sessions_spread_and_come_home() {
         let registry = Registry::new(2);
-        let places: Vec<Place> = (0..4).map(|i| registry.place(&name(i), Tsih(0), 0).unwrap()).collect();
+        let places: Vec<Place> = (0..4).map(|i| place(&registry, &name(i), Tsih(0)).unwrap()).collect();
         assert_eq!(registry.load(), [2, 2]);
         assert_eq!(places[0].core, 0, "the accepting core, when it is among the least loaded");
         for p in places {
@@ -151,24 +190,87 @@ mod tests {
     //# corresponds to the ISID and reinstating a new iSCSI session in its
     //# place (with the same ISID).
     #[test]
-    fn reinstatement_goes_to_the_core_of_the_old_session() {
+    fn item_02_reinstatement_goes_to_the_core_of_the_old_session() {
         let registry = Registry::new(2);
-        let _ = registry.place(&name(9), Tsih(0), 0).unwrap();
-        let old = registry.place(&name(1), Tsih(0), 0).unwrap();
-        let new = registry.place(&name(1), Tsih(0), 0).unwrap();
+        let _ = place(&registry, &name(9), Tsih(0)).unwrap();
+        let old = place(&registry, &name(1), Tsih(0)).unwrap();
+        let new = place(&registry, &name(1), Tsih(0)).unwrap();
         assert_eq!((new.core, new.replaces), (old.core, Some(old.tsih)));
         assert_ne!(new.tsih, old.tsih);
         registry.remove(old.tsih);
-        let third = registry.place(&name(1), Tsih(0), 0).unwrap();
+        let third = place(&registry, &name(1), Tsih(0)).unwrap();
         assert_eq!(third.replaces, Some(new.tsih));
     }
 
     #[test]
-    fn a_connection_joins_only_its_own_session() {
+    fn item_01_a_connection_joins_only_its_own_session() {
         let registry = Registry::new(1);
-        let place = registry.place(&name(1), Tsih(0), 0).unwrap();
-        assert_eq!(registry.place(&name(1), place.tsih, 0), Ok(Place { replaces: None, ..place }));
-        assert_eq!(registry.place(&name(2), place.tsih, 0), Err(NoPlace::NoSuchSession));
-        assert_eq!(registry.place(&name(1), Tsih(777), 0), Err(NoPlace::NoSuchSession));
+        let joined = place(&registry, &name(1), Tsih(0)).unwrap();
+        assert_eq!(place(&registry, &name(1), joined.tsih), Ok(Place { replaces: None, ..joined }));
+        assert_eq!(place(&registry, &name(2), joined.tsih), Err(NoPlace::NoSuchSession));
+        assert_eq!(place(&registry, &name(1), Tsih(777)), Err(NoPlace::NoSuchSession));
+    }
+
+    #[test]
+    fn item_02_a_session_is_initiator_isid_target_and_portal_group() {
+        let registry = Registry::new(1);
+        let with = |target, portal_group| SessionName { with: Counterpart::Port { target, portal_group }, ..name(1) };
+        let first = place(&registry, &with(0, 1), Tsih(0)).unwrap();
+        let mut other = with(0, 1);
+        other.initiator.name = IscsiName::new("iqn.2026-11.test:other").unwrap();
+        for different in [with(1, 1), with(0, 2), name(2), other] {
+            assert_eq!(place(&registry, &different, Tsih(0)).unwrap().replaces, None, "{different:?}");
+        }
+        assert_eq!(place(&registry, &with(0, 1), Tsih(0)).unwrap().replaces, Some(first.tsih));
+    }
+
+    #[test]
+    fn item_11_handles_are_never_zero_nor_in_use() {
+        let registry = Registry::new(1);
+        let first = place(&registry, &name(0), Tsih(0)).unwrap().tsih;
+        for _ in 0..=u16::MAX {
+            let next = place(&registry, &name(1), Tsih(0)).unwrap();
+            assert!(next.tsih != Tsih(0) && next.tsih != first && Some(next.tsih) != next.replaces);
+            next.replaces.into_iter().for_each(|old| registry.remove(old));
+        }
+    }
+
+    #[test]
+    fn item_34_unnamed_discovery_is_by_portal_and_named_by_target() {
+        let registry = Registry::new(2);
+        let find = |with: Counterpart, here| {
+            let name = SessionName { with, ..name(1) };
+            registry.place(&name, Tsih(0), SessionKind::Discovery, here).unwrap()
+        };
+        let at = |text: &str| Counterpart::Portal(text.parse().unwrap());
+        let target = Counterpart::Port { target: 0, portal_group: 1 };
+        let (one, two) = (find(at("10.0.0.1:3260"), 1), find(at("10.0.0.2:3260"), 1));
+        let named = find(target.clone(), 0);
+        assert_eq!((one.core, two.core), (1, 1), "discovery does not move");
+        //= RFC 7143 section 7.4.2.1
+        //# Each of the concurrent Discovery sessions, if established by the same
+        //# initiator port to other Network Portals, MUST be treated as independent
+        //# sessions -- i.e., one session MUST NOT reinstate the other.
+        assert_eq!((two.replaces, named.replaces), (None, None));
+        //= RFC 7143 section 7.4.2.1
+        //# UNNAMED ISID RULE: Targets MUST enforce the uniqueness of the following
+        //# 4-tuple for Unnamed Discovery sessions: <InitiatorName, ISID, NULL,
+        //# TargetAddress>.
+        //
+        //= RFC 7143 section 7.4.2.1
+        //# A new Unnamed Discovery session that has a matching <InitiatorName,
+        //# ISID, NULL, TargetAddress> to an existing Discovery session MUST
+        //# reinstate the existing Unnamed Discovery session.
+        let again = find(at("10.0.0.1:3260"), 0);
+        assert_eq!((again.replaces, again.core), (Some(one.tsih), 1), "where the old one is");
+        //= RFC 7143 section 7.4.2.2
+        //# Since all the four elements of the 4-tuple are known, the ISID RULE MUST
+        //# be enforced by targets with no changes from Section 4.4.3 semantics.
+        let normal = place(&registry, &SessionName { with: target.clone(), ..name(1) }, Tsih(0)).unwrap();
+        assert_eq!(normal.replaces, Some(named.tsih), "any session with the same names");
+        let discovery = find(target.clone(), 0);
+        let join = SessionName { with: target.clone(), ..name(1) };
+        assert_eq!(place(&registry, &join, discovery.tsih), Err(NoPlace::NoSuchSession), "it has one connection");
+        assert_eq!(discovery.replaces, Some(normal.tsih));
     }
 }

@@ -157,10 +157,10 @@ impl LoginFault {
             //# Proposing a value not admissible (e.g., not within the specified
             //# bounds) MAY be answered with the constant "Reject"; otherwise, the
             //# acceptor MUST select an admissible value.
-            LoginFault::Key { key, fault: KeyFault::Range | KeyFault::NoChoice } => {
-                if keys::find(key).is_some_and(|spec| !spec.is_declared()) {
-                    TextWriter::new(&mut text).pair(key, word::REJECT);
-                }
+            LoginFault::Key { key, fault: KeyFault::Range | KeyFault::NoChoice }
+                if keys::find(key).is_some_and(|spec| !spec.is_declared()) =>
+            {
+                TextWriter::new(&mut text).pair(key, word::REJECT);
             }
             LoginFault::AuthenticationRequired | LoginFault::AuthenticationUnavailable => {
                 let rejected = |&(key, value): &(&str, &str)| key == "AuthMethod" && value == word::REJECT;

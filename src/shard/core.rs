@@ -143,7 +143,7 @@ impl Core {
 
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        if !self.engine.runnable.is_empty() {
+        if !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
@@ -238,7 +238,7 @@ impl Core {
         self.engine.end_all();
         self.engine.flush();
         let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
-        let sending = self.engine.tx.iter().any(|t| t.is_sending());
+        let sending = !self.engine.dirty.is_empty() || self.engine.tx.iter().any(|t| t.is_sending());
         let working = sending || self.engine.operations.len() > 0 || self.engine.seats.iter().any(Option::is_some);
         !working || now >= hard
     }

@@ -51,7 +51,7 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
     let mut nexus = LuNexus::new(NexusId(1), &unit);
     let mut reply = Reply::default();
     let mut plan = move |cdb: &[u8]| {
-        let command = Command { cdb, lun: Lun::flat(0), initiator: &port, luns: &[0] };
+        let command = Command { cdb, lun: Lun::flat(0), initiator: &port, protocol_level: 1, luns: &[0] };
         unit.plan(&mut nexus, &command, &mut reply)
     };
     // The first command of a nexus reports a unit attention.

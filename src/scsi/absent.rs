@@ -37,7 +37,7 @@ fn answer(command: &Command, reply: &mut Reply) -> opcode::Planned {
             row.check(cdb)?;
             let peripheral = if well_known { inquiry::WELL_KNOWN } else { inquiry::NOTHING };
             match (cdb[1] & 0x01 != 0, cdb[2]) {
-                (false, 0) => inquiry::standard(reply, peripheral, false),
+                (false, 0) => inquiry::standard(reply, peripheral, false, command),
                 (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
                 (true, page) => vpd::page_of_nothing(reply, page, peripheral)?,
             }

@@ -2,7 +2,7 @@
 
 use super::cdb::be16;
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Reply};
+use super::plan::{Command, Outcome, Reply};
 use super::vpd;
 
 /// First byte of INQUIRY data: peripheral qualifier and device type of a direct access block device.
@@ -19,13 +19,16 @@ pub(super) const PRODUCT: &[u8; 16] = b"VIRTUAL-DISK    ";
 /// PRODUCT REVISION LEVEL: the version's first two numbers.
 const REVISION: &str = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
-/// Version descriptors (SPC-4 table 142): SAM-5, SPC-4, SBC-3, iSCSI.
-const VERSIONS: [u16; 4] = [0x00a0, 0x0460, 0x04c0, 0x0960];
+/// Version descriptors (SPC-4 table 142): SAM-5 and SPC-4, which the VERSION field says too, and SBC-3. "No version
+/// claimed": what is done here is not held to one revision of a standard.
+const VERSIONS: [u16; 3] = [0x00a0, 0x0460, 0x04c0];
+/// The version descriptor of iSCSI at iSCSIProtocolLevel 0.
+const ISCSI: u16 = 0x0960;
 
 pub(super) fn inquiry(call: &mut Call) -> Planned {
     let params = call.unit.params();
     match (call.cdb[1] & 0x01 != 0, call.cdb[2]) {
-        (false, 0) => standard(call.reply, DIRECT_ACCESS, params.removable),
+        (false, 0) => standard(call.reply, DIRECT_ACCESS, params.removable, call.command),
         (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
         (true, page) => vpd::page(call.reply, page, params)?,
     }
@@ -33,7 +36,7 @@ pub(super) fn inquiry(call: &mut Call) -> Planned {
 }
 
 /// Standard INQUIRY data: 96 bytes.
-pub(super) fn standard(reply: &mut Reply, peripheral: u8, removable: bool) {
+pub(super) fn standard(reply: &mut Reply, peripheral: u8, removable: bool, command: &Command) {
     const RMB: u8 = 0x80;
     const SPC_4: u8 = 0x06;
     const HISUP: u8 = 0x10;
@@ -49,7 +52,13 @@ pub(super) fn standard(reply: &mut Reply, peripheral: u8, removable: bool) {
     reply.put(PRODUCT);
     reply.put_padded(REVISION.as_bytes(), 4, b' ');
     reply.put(&[0; 22]);
-    for version in VERSIONS {
+    //= RFC 7144 section 4.2
+    //# If the SCSI device server returns an iSCSI version descriptor in the
+    //# standard INQUIRY data, then the value returned in that iSCSI version
+    //# descriptor MUST be set to the sum of the base value (0960h) plus the
+    //# negotiated value of the iSCSIProtocolLevel key.
+    let iscsi = ISCSI + u16::from(command.protocol_level & 0x1f);
+    for version in VERSIONS.into_iter().chain([iscsi]) {
         reply.put(&version.to_be_bytes());
     }
     reply.data.resize(TOTAL_BYTES, 0);

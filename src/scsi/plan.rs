@@ -13,6 +13,8 @@ pub struct Command<'a> {
     pub lun: Lun,
     /// The initiator port it comes from.
     pub initiator: &'a InitiatorPort,
+    /// iSCSIProtocolLevel of its session: a version descriptor tells it.
+    pub protocol_level: u8,
     /// All LUNs of the target that this nexus may see, ascending: for REPORT LUNS.
     pub luns: &'a [u16],
 }

@@ -4,12 +4,13 @@ use super::copy_vpd::third_party_copy;
 use super::inquiry;
 use super::plan::{Outcome, Reply};
 use super::rw::max_compare_and_write_blocks;
+use super::sense::MAX_SENSE_BYTES;
 use super::unit::LuParams;
 use super::write_same::{max_write_same_blocks, wsnz};
 use crate::limits;
 
 /// The pages there are, ascending: exactly what page 00h lists.
-const PAGES: [u8; 8] = [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2];
+const PAGES: [u8; 10] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2];
 
 /// Writes a page, or refuses a page code that does not exist.
 pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(), Outcome> {
@@ -19,6 +20,8 @@ pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(),
         0x80 => reply.put(params.serial.as_bytes()),
         0x83 => device_identification(reply, params),
         0x86 => extended_inquiry(reply, params),
+        0x87 => mode_page_policy(reply),
+        0x88 => scsi_ports(reply, params),
         0x8f => third_party_copy(reply, params),
         0xb0 => block_limits(reply, params),
         0xb1 => block_device_characteristics(reply, params),
@@ -51,25 +54,31 @@ mod association {
     pub const TARGET_DEVICE: u8 = 0x20;
 }
 
+const BINARY: u8 = 0x1;
+const ASCII: u8 = 0x2;
+const UTF_8: u8 = 0x3;
+const NAME_STRING: u8 = 0x8;
+
 /// Page 83h: what multipath software puts paths together by.
 fn device_identification(reply: &mut Reply, params: &LuParams) {
-    const BINARY: u8 = 0x1;
-    const ASCII: u8 = 0x2;
-    const UTF_8: u8 = 0x3;
     const T10_VENDOR: u8 = 0x1;
     const NAA: u8 = 0x3;
     const RELATIVE_PORT: u8 = 0x4;
     const PORT_GROUP: u8 = 0x5;
-    const NAME_STRING: u8 = 0x8;
     designator(reply, BINARY, association::LOGICAL_UNIT | NAA, &params.naa);
     let serial = params.serial.as_bytes();
     let vendor_id: Vec<u8> = inquiry::VENDOR.iter().chain(serial).copied().take(252).collect();
     designator(reply, ASCII, association::LOGICAL_UNIT | T10_VENDOR, &vendor_id);
-    let port = format!("{},t,0x{:04x}", params.target_name, params.portal_group);
-    designator(reply, UTF_8, association::TARGET_PORT | NAME_STRING, &name_string(&port));
+    port_name(reply, params);
     designator(reply, BINARY, association::TARGET_PORT | RELATIVE_PORT, &low_half(params.relative_port));
     designator(reply, BINARY, association::TARGET_PORT | PORT_GROUP, &low_half(params.portal_group));
     designator(reply, UTF_8, association::TARGET_DEVICE | NAME_STRING, &name_string(&params.target_name));
+}
+
+/// The designation descriptor of the target port by its name.
+fn port_name(reply: &mut Reply, params: &LuParams) {
+    let port = format!("{},t,0x{:04x}", params.target_name, params.portal_group);
+    designator(reply, UTF_8, association::TARGET_PORT | NAME_STRING, &name_string(&port));
 }
 
 /// One designation descriptor. PIV and the protocol (iSCSI) go with ports and devices.
@@ -96,12 +105,37 @@ fn low_half(value: u16) -> [u8; 4] {
     [0, 0, high, low]
 }
 
-/// Page 86h: simple task attributes, and whether there is a volatile cache.
+/// Page 86h (SPC-4 clause 7.8.7): simple task attributes, as the others are taken and carried out as SIMPLE; whether there
+/// is a volatile cache; and the longest sense data. All that is zero is not to be had: protection information, grouping,
+/// command priority, microcode, extended self-tests.
 fn extended_inquiry(reply: &mut Reply, params: &LuParams) {
     const SIMPSUP: u8 = 0x01;
     const V_SUP: u8 = 0x01;
     reply.put(&[0, SIMPSUP, if params.volatile_cache { V_SUP } else { 0 }]);
+    reply.put(&[0; 6]);
+    reply.put(&[MAX_SENSE_BYTES as u8]);
     reply.data.resize(64, 0);
+}
+
+/// Page 87h (SPC-4 clause 7.8.9): one descriptor for all pages and subpages. They are shared: there is one copy of each for
+/// all I_T nexuses, and each logical unit has its own.
+fn mode_page_policy(reply: &mut Reply) {
+    const ALL_PAGES: u8 = 0x3f;
+    const ALL_SUBPAGES: u8 = 0xff;
+    const SHARED: u8 = 0x00;
+    reply.put(&[ALL_PAGES, ALL_SUBPAGES, SHARED, 0]);
+}
+
+/// Page 88h (SPC-4 clause 7.8.15): the target port, by number and name.
+fn scsi_ports(reply: &mut Reply, params: &LuParams) {
+    reply.put(&[0, 0]);
+    reply.put(&params.relative_port.to_be_bytes());
+    // No initiator port, so no TransportID.
+    reply.put(&[0, 0, 0, 0]);
+    let lengths = reply.data.len();
+    reply.put(&[0; 4]);
+    port_name(reply, params);
+    reply.patch_u16(lengths + 2, lengths + 4);
 }
 
 /// Page B0h. UNMAP fields are zero where there is no UNMAP.

@@ -4,10 +4,11 @@ use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::resend::Source;
 use super::rw::copy;
+use super::world::LunMap;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
-use crate::session::{DataInEnd, Direction};
+use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::Bhs;
 
 /// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
@@ -203,7 +204,7 @@ impl Engine {
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
         let cmd = session.command(task);
-        let command = Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &map.numbers };
+        let command = command_of(session, task, map);
         self.reply.data.clear();
         self.reply.aborts.clear();
         let Some(position) = cmd.lun.number().and_then(|n| map.position(n)) else {
@@ -476,7 +477,7 @@ impl Engine {
         let Seat { session, nexus, map, .. } = holder;
         let cmd = session.command(task);
         let position = cmd.lun.number().and_then(|n| map.position(n))?;
-        let command = Command { cdb: &cmd.cdb, lun: cmd.lun, initiator: &session.init().initiator, luns: &map.numbers };
+        let command = command_of(session, task, map);
         self.reply.data.clear();
         self.reply.aborts.clear();
         let logical = &world.units[unit].logical;
@@ -498,6 +499,19 @@ impl Engine {
         {
             self.close(conn, reason);
         }
+    }
+}
+
+/// A command as the device server sees it.
+#[inline]
+fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Command<'a> {
+    let (command, init) = (session.command(task), session.init());
+    Command {
+        cdb: &command.cdb,
+        lun: command.lun,
+        initiator: &init.initiator,
+        protocol_level: init.params.protocol_level,
+        luns: &map.numbers,
     }
 }
 

@@ -51,7 +51,13 @@ impl Array {
 impl Fabric<'_> {
     fn plan(&mut self, lun: usize, cdb: &[u8], list: &[u8]) -> Plan {
         let cdb = padded(cdb);
-        let command = Command { cdb: &cdb, lun: Lun::flat(lun as u16), initiator: &self.port, luns: &[0, 1, 2] };
+        let command = Command {
+            cdb: &cdb,
+            lun: Lun::flat(lun as u16),
+            initiator: &self.port,
+            protocol_level: 1,
+            luns: &[0, 1, 2],
+        };
         let unit = &self.array.units[lun];
         match unit.plan(&mut self.nexuses[lun], &command, &mut self.reply) {
             Plan::Parameters { .. } => unit.parameters(&mut self.nexuses[lun], &command, list, &mut self.reply),

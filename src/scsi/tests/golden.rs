@@ -14,12 +14,35 @@ fn standard_inquiry() {
     // TPGS 01b and 3PC in byte 5.
     assert_eq!(data[..8], [0, 0, 6, 0x12, 91, 0x18, 0, 2]);
     assert_eq!(&data[8..36], b"RINGSAN VIRTUAL-DISK    0.1 ");
-    assert_eq!(data[58..66], [0, 0xa0, 4, 0x60, 4, 0xc0, 9, 0x60]);
+    assert_eq!(data[58..66], [0, 0xa0, 4, 0x60, 4, 0xc0, 9, 0x61]);
     assert!(data[36..58].iter().chain(&data[66..]).all(|byte| *byte == 0));
 }
 
 #[test]
-fn inquiry_allocation_length_truncates() {
+fn item_94_version_descriptors_say_what_was_negotiated() {
+    //= RFC 7144 section 4.2
+    //# If the SCSI device server returns an iSCSI version descriptor in the
+    //# standard INQUIRY data, then the value returned in that iSCSI version
+    //# descriptor MUST be set to the sum of the base value (0960h) plus the
+    //# negotiated value of the iSCSIProtocolLevel key.
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::new(&unit, 1);
+    let cdb = padded(&[0x12, 0, 0, 0, 96]);
+    for (level, expected) in [(0, 0x0960u16), (1, 0x0961), (2, 0x0962), (31, 0x097f)] {
+        let command =
+            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: level, luns: &[0] };
+        unit.plan(&mut host.nexus, &command, &mut host.reply);
+        let data = &host.reply.data;
+        let versions: Vec<_> = data[58..74].chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        assert_eq!(data[2], 6, "SPC-4, as its descriptor says");
+        assert_eq!(versions, [0x00a0, 0x0460, 0x04c0, expected, 0, 0, 0, 0]);
+        absent(&Command { lun: Lun::flat(7), ..command }, &mut host.reply);
+        assert_eq!(host.reply.data[64..66], expected.to_be_bytes(), "where there is no logical unit, too");
+    }
+}
+
+#[test]
+fn item_93_inquiry_allocation_length_truncates() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     let whole = host.data(&[0x12, 0, 0, 1, 4]);
@@ -31,7 +54,7 @@ fn inquiry_allocation_length_truncates() {
 }
 
 #[test]
-fn vpd_pages_are_sorted_and_exact() {
+fn item_93_vpd_pages_are_sorted_and_exact() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     let list = inquiry(&mut host, 0);
@@ -73,6 +96,21 @@ fn serial_and_designators() {
     let text = String::from_utf8_lossy(&data);
     assert!(text.contains("iqn.2026-01.org.example:disk,t,0x0001\0"));
     assert!(text.contains("RINGSAN 0123456789abcdef"));
+}
+
+#[test]
+fn mode_page_policy_and_ports() {
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::new(&unit, 1);
+    assert_eq!(inquiry(&mut host, 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0, 0], "all pages are shared");
+    let ports = inquiry(&mut host, 0x88);
+    assert_eq!(ports[4..12], [0, 0, 0, 1, 0, 0, 0, 0]);
+    let descriptors = usize::from(u16::from_be_bytes([ports[14], ports[15]]));
+    assert_eq!(ports.len(), 16 + descriptors);
+    assert_eq!(ports[16..18], [0x53, 0x98], "a name string of an iSCSI target port");
+    assert!(inquiry(&mut host, 0x83).windows(descriptors).any(|part| part == &ports[16..]), "as in page 83h");
+    let extended = inquiry(&mut host, 0x86);
+    assert_eq!(usize::from(extended[13]), sense::MAX_SENSE_BYTES);
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl<'a> Host<'a> {
 
     pub(super) fn send(&mut self, cdb: &[u8]) -> Plan {
         let cdb = padded(cdb);
-        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, luns: &[0, 1, 300] };
+        let command =
+            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
         self.unit.plan(&mut self.nexus, &command, &mut self.reply)
     }
 
@@ -74,7 +75,8 @@ impl<'a> Host<'a> {
         let Plan::Parameters { len_bytes } = plan else { return plan };
         assert_eq!(len_bytes as usize, list.len());
         let cdb = padded(cdb);
-        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, luns: &[0, 1, 300] };
+        let command =
+            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
         self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply)
     }
 

@@ -86,7 +86,7 @@ fn absent_logical_units() {
     let (port, mut reply) = (port(1), Reply::default());
     let mut send = |lun: Lun, cdb: &[u8]| {
         let cdb = padded(cdb);
-        let plan = absent(&Command { cdb: &cdb, lun, initiator: &port, luns: &[5] }, &mut reply);
+        let plan = absent(&Command { cdb: &cdb, lun, initiator: &port, protocol_level: 1, luns: &[5] }, &mut reply);
         (plan, reply.data.clone())
     };
     let good = Plan::Done(Outcome::GOOD);

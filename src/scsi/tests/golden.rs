@@ -189,7 +189,7 @@ fn report_luns() {
 }
 
 #[test]
-fn mode_pages() {
+fn item_99_mode_pages_tell_the_truth() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     let all = host.data(&[0x1a, 0, 0x3f, 0, 255]);
@@ -215,7 +215,7 @@ fn mode_pages() {
 }
 
 #[test]
-fn mode_select() {
+fn item_99_mode_select() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     let mut other = Host::new(&unit, 2);

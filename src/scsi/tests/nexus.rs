@@ -4,7 +4,7 @@ use super::*;
 use crate::model::MediumFault;
 
 #[test]
-fn a_new_nexus_reports_power_on_once() {
+fn item_91_a_new_nexus_reports_power_on_once() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::fresh(&unit, 1);
     host.data(&[0x12, 0, 0, 0, 36]);
@@ -14,7 +14,7 @@ fn a_new_nexus_reports_power_on_once() {
 }
 
 #[test]
-fn request_sense_reports_and_clears() {
+fn item_91_request_sense_reports_and_clears() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::fresh(&unit, 1);
     let data = host.data(&[0x03, 0, 0, 0, 252]);
@@ -25,7 +25,7 @@ fn request_sense_reports_and_clears() {
 }
 
 #[test]
-fn attentions_reach_everybody_concerned() {
+fn item_91_attentions_reach_everybody_concerned() {
     let unit = LogicalUnit::new(params());
     let (mut one, mut two) = (Host::new(&unit, 1), Host::new(&unit, 2));
     unit.reset();
@@ -82,7 +82,7 @@ fn medium_faults() {
 }
 
 #[test]
-fn absent_logical_units() {
+fn item_92_absent_logical_units_answer_what_a_scan_asks() {
     let (port, mut reply) = (port(1), Reply::default());
     let mut send = |lun: Lun, cdb: &[u8]| {
         let cdb = padded(cdb);

@@ -47,7 +47,7 @@ fn names_are_unique() {
 
 /// Every bit outside the usage mask is refused with a pointer to it.
 #[test]
-fn reserved_bits_are_refused() {
+fn item_97_bits_outside_the_usage_mask_are_refused() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     for row in TABLE {
@@ -80,7 +80,7 @@ fn unknown_commands() {
 }
 
 #[test]
-fn report_supported_operation_codes_mirrors_the_table() {
+fn item_97_report_supported_operation_codes_mirrors_the_table() {
     for thin in [true, false] {
         let unit = LogicalUnit::new(LuParams { thin, ..params() });
         let mut host = Host::new(&unit, 1);

@@ -43,7 +43,7 @@ fn reads_and_writes() {
 }
 
 #[test]
-fn beyond_the_end_and_nothing_at_all() {
+fn item_95_beyond_the_end_and_nothing_at_all() {
     let unit = unit();
     let mut host = Host::new(&unit, 1);
     for opcode in [0x28, 0x2a, 0x2e, 0x2f] {
@@ -84,7 +84,7 @@ fn verify_and_its_byte_check() {
 }
 
 #[test]
-fn write_same() {
+fn item_95_write_same_of_no_blocks_and_the_rest() {
     let unit = unit();
     let mut host = Host::new(&unit, 1);
     let same =

@@ -42,7 +42,7 @@ fn level(error_recovery_level: u8) -> Offer {
 }
 
 #[test]
-fn r63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
+fn item_63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
     //= RFC 7143 section 7.8
     //# a) Request retransmission with a recovery R2T.
     let trace = play(
@@ -90,7 +90,7 @@ fn data_that_does_not_come_is_asked_for_again() {
 }
 
 #[test]
-fn r67_snack_gets_data_and_status_again() {
+fn item_67_snack_gets_data_and_status_again() {
     //= RFC 7143 section 11.16
     //# If the implementation supports ErrorRecoveryLevel greater than zero,
     //# it MUST support all SNACK types.
@@ -185,7 +185,7 @@ fn a_session_without_connections_is_continued_or_times_out() {
 }
 
 #[test]
-fn r44_the_response_to_a_reset_waits_for_all_that_was_said_before() {
+fn item_44_the_response_to_a_reset_waits_for_all_that_was_said_before() {
     //= RFC 7143 section 4.2.2.3.3
     //# The SCSI Response PDU
     //# requiring the Response Fence behavior MUST NOT be sent to the
@@ -213,7 +213,7 @@ fn r44_the_response_to_a_reset_waits_for_all_that_was_said_before() {
 }
 
 #[test]
-fn r70_a_reset_waits_for_the_data_of_its_r2ts() {
+fn item_70_a_reset_waits_for_the_data_of_its_r2ts() {
     //= RFC 7143 section 4.2.3.3
     //# a) MUST wait for responses on currently valid Target Transfer Tags
     //# of the affected tasks from the issuing initiator.

@@ -7,7 +7,7 @@ use crate::session::*;
 use crate::wire::*;
 
 #[test]
-fn r76_a_ping_is_echoed() {
+fn item_76_a_ping_is_echoed() {
     //= RFC 7143 section 11.18.3
     //# Ping data is reflected in the NOP-In Response.  The length of the
     //# reflected data is limited to MaxRecvDataSegmentLength.
@@ -28,7 +28,7 @@ fn r76_a_ping_is_echoed() {
 }
 
 #[test]
-fn r77_a_nop_out_without_a_tag_is_not_answered() {
+fn item_77_a_nop_out_without_a_tag_is_not_answered() {
     //= RFC 7143 section 11.18.1
     //# If the Initiator Task Tag contains 0xffffffff, the I bit MUST be set
     //# to 1, and the CmdSN is not advanced after this PDU is sent.
@@ -40,7 +40,7 @@ fn r77_a_nop_out_without_a_tag_is_not_answered() {
 }
 
 #[test]
-fn r78_an_idle_connection_is_pinged_and_given_up() {
+fn item_78_an_idle_connection_is_pinged_and_given_up() {
     //= RFC 7143 section 11.19.2
     //# However, when
     //# the Initiator Task Tag is set to 0xffffffff, the StatSN for the
@@ -71,7 +71,7 @@ fn r78_an_idle_connection_is_pinged_and_given_up() {
 }
 
 #[test]
-fn r79_logout_closes_session_or_connection() {
+fn item_79_logout_closes_session_or_connection() {
     //= RFC 7143 section 11.14
     //# When receiving a Logout Request with the reason code "close the
     //# connection" or "close the session", the target MUST terminate all
@@ -86,7 +86,7 @@ fn r79_logout_closes_session_or_connection() {
         assert_eq!((p.response, p.itt, p.exp_cmd_sn), (LogoutResult::CLOSED, logout.itt, CmdSn(102)));
         let reason = CloseReason::Logout;
         assert_eq!(r.events(), [Event::Abort(task), Event::Close { conn: r.c, reason }, Event::Ended { reason }]);
-        // r80: after the response, nothing more.
+        // Item 80: after the response, nothing more.
         r.good(task);
         r.data_in(task, 0, 512, Some(512));
         let ping = r.nop();
@@ -98,7 +98,7 @@ fn r79_logout_closes_session_or_connection() {
 }
 
 #[test]
-fn r79_logout_that_fails() {
+fn item_79_logout_that_fails() {
     let mut r = Rig::new();
     for (reason, cid, result) in [
         (LogoutReason::CLOSE_CONNECTION, 99, LogoutResult::CID_NOT_FOUND),
@@ -113,7 +113,7 @@ fn r79_logout_that_fails() {
 }
 
 #[test]
-fn r82_a_logout_is_asked_for_and_then_enforced() {
+fn item_82_a_logout_is_asked_for_and_then_enforced() {
     let mut r = Rig::new();
     r.s.request_logout(&mut r.wire);
     let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
@@ -124,14 +124,14 @@ fn r82_a_logout_is_asked_for_and_then_enforced() {
     r.sent();
     r.tick(r.s.next_deadline_ms());
     let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
-    // r83
+    // item 83
     assert_eq!((p.event, p.parameter1, p.parameter2, p.parameter3), (AsyncEvent::CONNECTION_DROP, 3, 2, 0));
     let reason = CloseReason::Shutdown;
     assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Ended { reason }]);
 }
 
 #[test]
-fn r82_an_initiator_that_complies_logs_out() {
+fn item_82_an_initiator_that_complies_logs_out() {
     let mut r = Rig::new();
     r.s.request_logout(&mut r.wire);
     r.sent();

@@ -10,7 +10,7 @@ fn ended_by_protocol(r: &mut Rig) -> bool {
 }
 
 #[test]
-fn r63_data_digest_error_on_a_command_leaves_a_gap() {
+fn item_63_data_digest_error_on_a_command_leaves_a_gap() {
     //= RFC 7143 section 7.8
     //# When a target receives any iSCSI PDU with a payload digest error, it
     //# MUST answer with a Reject PDU with a reason code of Data-Digest-Error
@@ -31,7 +31,7 @@ fn r63_data_digest_error_on_a_command_leaves_a_gap() {
 }
 
 #[test]
-fn r63_data_digest_error_on_data_out_ends_the_task_after_all_data() {
+fn item_63_data_digest_error_on_data_out_ends_the_task_after_all_data() {
     let mut r = Rig::new();
     let command = r.draw_write(8192);
     let task = r.run(command, &[]);
@@ -49,7 +49,7 @@ fn r63_data_digest_error_on_data_out_ends_the_task_after_all_data() {
 }
 
 #[test]
-fn r64_a_format_error_ends_the_session() {
+fn item_64_a_format_error_ends_the_session() {
     //= RFC 7143 section 7.7
     //# When a target or an initiator receives an iSCSI PDU with a format
     //# error, it MUST immediately terminate all transport connections in the
@@ -93,7 +93,7 @@ fn r64_a_format_error_ends_the_session() {
 }
 
 #[test]
-fn r64_additional_header_segments_where_there_are_none() {
+fn item_64_additional_header_segments_where_there_are_none() {
     let mut r = Rig::new();
     let mut bhs = [0; 48];
     r.nop().emit(&mut bhs);
@@ -103,7 +103,7 @@ fn r64_additional_header_segments_where_there_are_none() {
 }
 
 #[test]
-fn r65_a_reject_carries_the_header_and_uses_up_a_stat_sn() {
+fn item_65_a_reject_carries_the_header_and_uses_up_a_stat_sn() {
     //= RFC 7143 section 11.17.4
     //# The target returns the header (not including the digest) of the PDU
     //# in error as the data of the response.
@@ -119,7 +119,7 @@ fn r65_a_reject_carries_the_header_and_uses_up_a_stat_sn() {
 }
 
 #[test]
-fn r66_the_cmd_sn_of_a_rejected_request_is_not_received() {
+fn item_66_the_cmd_sn_of_a_rejected_request_is_not_received() {
     //= RFC 7143 section 7.3
     //# The CmdSN of the rejected command PDU (if it is a non-immediate
     //# command) MUST NOT be considered received by the target (i.e., a
@@ -155,7 +155,7 @@ fn r66_the_cmd_sn_of_a_rejected_request_is_not_received() {
 }
 
 #[test]
-fn r67_snack_is_rejected_and_ends_the_command() {
+fn item_67_snack_is_rejected_and_ends_the_command() {
     //= RFC 7143 section 7.8
     //# a.1) If the status has not already been sent for the command,
     //# the target MUST terminate the command with a CHECK
@@ -186,7 +186,7 @@ fn r67_snack_is_rejected_and_ends_the_command() {
 }
 
 #[test]
-fn r68_unknown_opcodes_and_those_of_targets() {
+fn item_68_unknown_opcodes_and_those_of_targets() {
     let mut r = Rig::new();
     for opcode in [0x07, 0x1c, 0x20, 0x21, 0x25, 0x31, 0x3f] {
         let mut bhs = [0; 48];

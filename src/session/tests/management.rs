@@ -13,7 +13,7 @@ impl Rig {
 }
 
 #[test]
-fn r69_abort_task_is_answered_when_the_task_has_been_let_go() {
+fn item_69_abort_task_is_answered_when_the_task_has_been_let_go() {
     //= RFC 7143 section 11.6.1
     //# a) if the Referenced Task Tag identifies a valid task leading to a
     //# successful termination, then targets must return the "Function
@@ -33,7 +33,7 @@ fn r69_abort_task_is_answered_when_the_task_has_been_let_go() {
 }
 
 #[test]
-fn r69_abort_of_a_command_that_never_came_plugs_the_gap() {
+fn item_69_abort_of_a_command_that_never_came_plugs_the_gap() {
     //= RFC 7143 section 7.11
     //# If the abort request is received and the original command is missing,
     //# targets MUST consider the original command with that RefCmdSN as
@@ -55,7 +55,7 @@ fn r69_abort_of_a_command_that_never_came_plugs_the_gap() {
 }
 
 #[test]
-fn r69_abort_of_a_held_command() {
+fn item_69_abort_of_a_held_command() {
     let mut r = Rig::new();
     let (first, held, third) = (r.draw_read(512), r.draw_write(512), r.draw_read(512));
     let ping = NopOut { immediate_delivery: false, ..r.nop() };
@@ -81,7 +81,7 @@ fn r69_abort_of_a_held_command() {
 }
 
 #[test]
-fn r70_a_function_on_many_tasks_aborts_then_asks_the_shard() {
+fn item_70_a_function_on_many_tasks_aborts_then_asks_the_shard() {
     let mut r = Rig::new();
     let (a, b) = (r.read(512), r.write(8192, 0));
     let other = ScsiCommand { lun: Lun::flat(1), ..r.draw_read(512) };
@@ -104,7 +104,7 @@ fn r70_a_function_on_many_tasks_aborts_then_asks_the_shard() {
 }
 
 #[test]
-fn r70_a_function_waits_for_the_commands_before_it() {
+fn item_70_a_function_waits_for_the_commands_before_it() {
     //= RFC 7143 section 4.2.3.3
     //# b) MUST wait (concurrent with the wait in Step a) for all commands
     //# of the affected tasks to be received based on the CmdSN
@@ -127,7 +127,7 @@ fn r70_a_function_waits_for_the_commands_before_it() {
 }
 
 #[test]
-fn r70_a_target_reset_does_not_wait() {
+fn item_70_a_target_reset_does_not_wait() {
     //= RFC 7143 section 4.2.3.3
     //# the entire CmdSN space up to the CmdSN of the
     //# task management function can be "plugged".
@@ -141,7 +141,7 @@ fn r70_a_target_reset_does_not_wait() {
 }
 
 #[test]
-fn r71_nothing_is_heard_of_an_aborted_task() {
+fn item_71_nothing_is_heard_of_an_aborted_task() {
     //= RFC 7143 section 11.5.1
     //# The iSCSI target MUST ensure that no responses for the
     //# tasks covered by a task management function are delivered to the
@@ -169,7 +169,7 @@ fn r71_nothing_is_heard_of_an_aborted_task() {
 }
 
 #[test]
-fn r71_a_function_that_meets_a_failing_task_takes_its_answer() {
+fn item_71_a_function_that_meets_a_failing_task_takes_its_answer() {
     let mut r = Rig::new();
     let command = r.draw_write(8192);
     let task = r.run(command, &[]);
@@ -192,7 +192,7 @@ fn r71_a_function_that_meets_a_failing_task_takes_its_answer() {
 }
 
 #[test]
-fn r73_functions_that_cannot_be_carried_out() {
+fn item_73_functions_that_cannot_be_carried_out() {
     //= RFC 7143 section 7.2.2
     //# When a target does not support allegiance
     //# reassignment, it MUST respond with a task management response code of
@@ -225,7 +225,7 @@ fn r73_functions_that_cannot_be_carried_out() {
 }
 
 #[test]
-fn r74_a_cold_reset_ends_the_session_after_its_response() {
+fn item_74_a_cold_reset_ends_the_session_after_its_response() {
     let mut r = Rig::new();
     let task = r.read(512);
     let tm = r.tm(TmFunction::TARGET_COLD_RESET);
@@ -240,7 +240,7 @@ fn r74_a_cold_reset_ends_the_session_after_its_response() {
 }
 
 #[test]
-fn r75_a_medium_that_hangs_does_not_keep_the_answer() {
+fn item_75_a_medium_that_hangs_does_not_keep_the_answer() {
     let mut r = Rig::new();
     let command = r.draw_read(512);
     let task = r.run(command, &[]);
@@ -261,7 +261,7 @@ fn r75_a_medium_that_hangs_does_not_keep_the_answer() {
 }
 
 #[test]
-fn r70_another_sessions_reset_aborts_without_answers() {
+fn item_70_another_sessions_reset_aborts_without_answers() {
     let mut r = Rig::new();
     let (a, first) = (r.read(512), r.draw_read(512));
     let other = ScsiCommand { lun: Lun::flat(1), cmd_sn: first.cmd_sn, ..first };

@@ -7,7 +7,7 @@ use crate::session::*;
 use crate::wire::*;
 
 #[test]
-fn r36_a_command_outside_the_window_is_silently_ignored() {
+fn item_36_a_command_outside_the_window_is_silently_ignored() {
     //= RFC 7143 section 4.2.2.1
     //# The target
     //# MUST silently ignore any non-immediate command outside of this range
@@ -26,7 +26,7 @@ fn r36_a_command_outside_the_window_is_silently_ignored() {
 }
 
 #[test]
-fn r37_the_window_closes_and_opens_and_never_moves_back() {
+fn item_37_the_window_closes_and_opens_and_never_moves_back() {
     //= RFC 7143 section 4.2.2.1
     //# The target MUST NOT transmit a MaxCmdSN that is less than
     //# ExpCmdSN - 1.
@@ -48,7 +48,7 @@ fn r37_the_window_closes_and_opens_and_never_moves_back() {
 }
 
 #[test]
-fn r38_a_retry_of_a_live_task_is_no_new_task() {
+fn item_38_a_retry_of_a_live_task_is_no_new_task() {
     //= RFC 7143 section 4.2.2.1
     //# Testing for the execution state (represented by
     //# identifying the Initiator Task Tag) MUST precede any other action at
@@ -67,7 +67,7 @@ fn r38_a_retry_of_a_live_task_is_no_new_task() {
 }
 
 #[test]
-fn r39_commands_behind_a_gap_are_held_and_immediate_ones_are_not() {
+fn item_39_commands_behind_a_gap_are_held_and_immediate_ones_are_not() {
     //= RFC 7143 section 4.2.2.1
     //# With the exception of the
     //# commands marked for immediate delivery, the iSCSI target layer MUST
@@ -104,7 +104,7 @@ fn r39_commands_behind_a_gap_are_held_and_immediate_ones_are_not() {
 }
 
 #[test]
-fn r40_immediate_commands_are_bounded_and_leave_room_for_task_management() {
+fn item_40_immediate_commands_are_bounded_and_leave_room_for_task_management() {
     //= RFC 7143 section 4.2.2.1
     //# An iSCSI target MUST be able to handle at least one immediate task
     //# management command and one immediate non-task-management iSCSI
@@ -134,7 +134,7 @@ fn r40_immediate_commands_are_bounded_and_leave_room_for_task_management() {
 }
 
 #[test]
-fn r41_no_response_before_its_command_is_acknowledged() {
+fn item_41_no_response_before_its_command_is_acknowledged() {
     //= RFC 7143 section 4.2.2.1
     //# A target command response or Data-In PDU with status MUST NOT precede
     //# the command acknowledgment.  However, the acknowledgment MAY be
@@ -152,7 +152,7 @@ fn r41_no_response_before_its_command_is_acknowledged() {
 }
 
 #[test]
-fn r42_stat_sn_counts_status_only() {
+fn item_42_stat_sn_counts_status_only() {
     //= RFC 7143 section 11.8.3
     //# The StatSN field will contain the next StatSN.  The StatSN for this
     //# connection is not advanced after this PDU is sent.
@@ -175,7 +175,7 @@ fn r42_stat_sn_counts_status_only() {
 }
 
 #[test]
-fn r43_data_sn_and_r2t_sn_count_from_zero() {
+fn item_43_data_sn_and_r2t_sn_count_from_zero() {
     //= RFC 7143 section 4.2.2.4
     //# For
     //# input (read) data PDUs, the DataSN starts with 0 for the first data
@@ -195,7 +195,7 @@ fn r43_data_sn_and_r2t_sn_count_from_zero() {
 }
 
 #[test]
-fn r45_answers_go_to_the_connection_of_the_command() {
+fn item_45_answers_go_to_the_connection_of_the_command() {
     //= RFC 7143 section 4.2.5.1
     //# For any iSCSI request issued over a TCP connection, the corresponding
     //# response and/or other related PDU(s) MUST be sent over the same

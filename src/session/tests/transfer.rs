@@ -10,7 +10,7 @@ fn none() -> Ttt {
 }
 
 #[test]
-fn r46_immediate_data_that_was_not_agreed_on() {
+fn item_46_immediate_data_that_was_not_agreed_on() {
     let mut r = Rig::with(SessionKind::Normal, Params { immediate_data: false, ..params() }, 1);
     let command = r.draw_write(512);
     r.send(command, &[0; 512]);
@@ -20,7 +20,7 @@ fn r46_immediate_data_that_was_not_agreed_on() {
 }
 
 #[test]
-fn r46_unsolicited_data_where_initial_r2t_is_yes_fails_after_the_f_bit() {
+fn item_46_unsolicited_data_where_initial_r2t_is_yes_fails_after_the_f_bit() {
     let mut r = Rig::with(SessionKind::Normal, Params { initial_r2t: true, ..params() }, 1);
     let command = ScsiCommand { is_final: false, ..r.draw_write(4096) };
     r.send(command, &[0; 512]);
@@ -41,7 +41,7 @@ fn r46_unsolicited_data_where_initial_r2t_is_yes_fails_after_the_f_bit() {
 }
 
 #[test]
-fn r46_data_with_a_read() {
+fn item_46_data_with_a_read() {
     let mut r = Rig::new();
     let command = r.draw_read(512);
     r.send(command, &[0; 512]);
@@ -49,7 +49,7 @@ fn r46_data_with_a_read() {
 }
 
 #[test]
-fn r47_unsolicited_data_is_first_burst_or_all() {
+fn item_47_unsolicited_data_is_first_burst_or_all() {
     let mut r = Rig::new();
     // All of a short transfer, immediate and separate.
     let command = ScsiCommand { is_final: false, ..r.draw_write(4096) };
@@ -82,7 +82,7 @@ fn r47_unsolicited_data_is_first_burst_or_all() {
 }
 
 #[test]
-fn r47_immediate_data_beyond_first_burst_or_the_transfer() {
+fn item_47_immediate_data_beyond_first_burst_or_the_transfer() {
     let mut r = Rig::new();
     for edtl in [20000, 512] {
         let command = r.draw_write(edtl);
@@ -93,7 +93,7 @@ fn r47_immediate_data_beyond_first_burst_or_the_transfer() {
 }
 
 #[test]
-fn r47_the_answer_to_an_r2t_has_the_amount_asked_for() {
+fn item_47_the_answer_to_an_r2t_has_the_amount_asked_for() {
     //= RFC 7143 section 11.4.7.2
     //# The target reports the same error when the amount
     //# of data sent as a reply to an R2T does not match the amount
@@ -112,7 +112,7 @@ fn r47_the_answer_to_an_r2t_has_the_amount_asked_for() {
 }
 
 #[test]
-fn r48_an_error_response_waits_for_the_data_that_is_owed() {
+fn item_48_an_error_response_waits_for_the_data_that_is_owed() {
     //= RFC 7143 section 11.4.2
     //# If a SCSI device error is detected while data from the initiator is
     //# still expected (the command PDU did not contain all the data and the
@@ -139,7 +139,7 @@ fn r48_an_error_response_waits_for_the_data_that_is_owed() {
 }
 
 #[test]
-fn r49_r50_r2ts_keep_to_burst_number_and_order() {
+fn item_49_r2ts_keep_to_burst_number_and_order() {
     //= RFC 7143 section 11.8
     //# The number of outstanding R2T PDUs is
     //# limited by the value of the negotiated key MaxOutstandingR2T.
@@ -173,7 +173,7 @@ fn r49_r50_r2ts_keep_to_burst_number_and_order() {
 }
 
 #[test]
-fn r50_what_is_wanted_bit_by_bit_is_asked_for_bit_by_bit() {
+fn item_50_what_is_wanted_bit_by_bit_is_asked_for_bit_by_bit() {
     let mut r = Rig::new();
     let command = r.draw_write(12000);
     let task = r.run(command, &[]);
@@ -191,7 +191,7 @@ fn r50_what_is_wanted_bit_by_bit_is_asked_for_bit_by_bit() {
 }
 
 #[test]
-fn r51_data_out_that_nobody_asked_for_is_rejected() {
+fn item_51_data_out_that_nobody_asked_for_is_rejected() {
     //= RFC 7143 section 11.17.1
     //# Some examples are invalid TTT/ITT,
     //# buffer offset, LUN qualifying a TTT, and an invalid sequence
@@ -209,7 +209,7 @@ fn r51_data_out_that_nobody_asked_for_is_rejected() {
 }
 
 #[test]
-fn r51_wrong_offset_number_or_lun_ends_the_task() {
+fn item_51_wrong_offset_number_or_lun_ends_the_task() {
     for (offset, sn, lun, asc) in [(4, 0, 0, (0x0c, 0x0d)), (0, 1, 0, (0x47, 0x05)), (0, 0, 1, (0x0c, 0x0d))] {
         let mut r = Rig::new();
         let command = r.draw_write(8192);
@@ -228,7 +228,7 @@ fn r51_wrong_offset_number_or_lun_ends_the_task() {
 }
 
 #[test]
-fn r52_data_in_is_cut_to_segments_and_bursts() {
+fn item_52_data_in_is_cut_to_segments_and_bursts() {
     //= RFC 7143 section 11.7.1
     //# DataSegmentLength MUST NOT exceed MaxRecvDataSegmentLength for the
     //# direction it is sent, and the total of all the DataSegmentLength of
@@ -264,7 +264,7 @@ fn r52_data_in_is_cut_to_segments_and_bursts() {
 }
 
 #[test]
-fn r52_a_new_segment_length_holds_from_the_text_response_on() {
+fn item_52_a_new_segment_length_holds_from_the_text_response_on() {
     let mut r = Rig::new();
     r.text.set_max_recv = Some(512);
     let request = TextRequest {
@@ -288,7 +288,7 @@ fn r52_a_new_segment_length_holds_from_the_text_response_on() {
 }
 
 #[test]
-fn r53_status_is_collapsed_into_the_last_data_in() {
+fn item_53_status_is_collapsed_into_the_last_data_in() {
     //= RFC 7143 section 11.7.3
     //# If this bit is set to 1, the
     //# F bit MUST also be set to 1.
@@ -307,7 +307,7 @@ fn r53_status_is_collapsed_into_the_last_data_in() {
 }
 
 #[test]
-fn r53_a_bidirectional_command_has_a_response_of_its_own() {
+fn item_53_a_bidirectional_command_has_a_response_of_its_own() {
     //= RFC 7143 section 11.7.3
     //# For bidirectional commands, the status MUST be sent in
     //# a SCSI Response PDU.
@@ -327,7 +327,7 @@ fn r53_a_bidirectional_command_has_a_response_of_its_own() {
 }
 
 #[test]
-fn r54_exp_data_sn_is_the_number_of_data_in() {
+fn item_54_exp_data_sn_is_the_number_of_data_in() {
     //= RFC 7143 section 11.4.8
     //# This field indicates the number of Data-In (read) PDUs the target has
     //# sent for the command.
@@ -341,7 +341,7 @@ fn r54_exp_data_sn_is_the_number_of_data_in() {
 }
 
 #[test]
-fn r55_residuals_of_reads_and_writes() {
+fn item_55_residuals_of_reads_and_writes() {
     //= RFC 7143 section 11.4.5.2
     //# If SPDTL < EDTL for a task, iSCSI Underflow MUST be signaled in the
     //# SCSI Response PDU as specified in Section 11.4.5.1.  The Residual
@@ -364,7 +364,7 @@ fn r55_residuals_of_reads_and_writes() {
 }
 
 #[test]
-fn r56_truncation_by_the_allocation_length_is_no_overflow() {
+fn item_56_truncation_by_the_allocation_length_is_no_overflow() {
     //= RFC 7143 section 11.4.5.3
     //# an iSCSI Residual Overflow has not occurred and the iSCSI (O)
     //# bit MUST NOT be set in the SCSI Response or final SCSI Data-Out PDU.
@@ -379,7 +379,7 @@ fn r56_truncation_by_the_allocation_length_is_no_overflow() {
 }
 
 #[test]
-fn r57_check_condition_always_has_sense() {
+fn item_57_check_condition_always_has_sense() {
     //= RFC 7143 section 11.4.7
     //# If Status is CHECK
     //# CONDITION (0x02), then the data segment MUST contain sense data for
@@ -398,7 +398,7 @@ fn r57_check_condition_always_has_sense() {
 }
 
 #[test]
-fn r58_no_expected_length_is_all_overflow() {
+fn item_58_no_expected_length_is_all_overflow() {
     let mut r = Rig::new();
     let task = r.read(0);
     r.data_in(task, 0, 0, Some(4096));
@@ -407,7 +407,7 @@ fn r58_no_expected_length_is_all_overflow() {
 }
 
 #[test]
-fn r59_a_direction_that_was_not_announced() {
+fn item_59_a_direction_that_was_not_announced() {
     let mut r = Rig::new();
     // A CDB that reads, sent with W: nothing may be sent to the initiator.
     let task = r.write(512, 512);
@@ -426,7 +426,7 @@ fn r59_a_direction_that_was_not_announced() {
 }
 
 #[test]
-fn r60_additional_header_segments() {
+fn item_60_additional_header_segments() {
     let mut r = Rig::new();
     let command = ScsiCommand { cdb: std::array::from_fn(|i| i as u8), total_ahs_words: 2, ..r.draw() };
     let mut bhs = [0; 48];

@@ -141,7 +141,7 @@ impl Engine {
         let mut header = [0; bhs::BHS_LEN];
         answer.response.emit(&mut header);
         let Some(tx) = self.tx.get_mut(conn) else { return };
-        tx.pdu(&header, Payload::Bytes(&answer.text), &mut self.pool);
+        tx.pdu(&header, Payload::Bytes(&answer.text), None, &mut self.pool);
         self.dirty.push(conn);
     }
 

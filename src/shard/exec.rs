@@ -5,7 +5,7 @@ use super::buffers::Buf;
 use super::fence::Ticket;
 use crate::model::MediumFault;
 use crate::scsi::MediumOp;
-use crate::session::seam::TaskId;
+use crate::session::seam::{DataRef, TaskId};
 
 /// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
 pub const SLICES: usize = 4;
@@ -75,6 +75,8 @@ pub struct Slice {
     pub progress: Progress,
     /// Its count at the unit's fence, while it is written.
     pub ticket: Option<Ticket>,
+    /// Memory of a RAM unit that it is copied from when it is sent.
+    pub source: Option<DataRef>,
 }
 
 /// One task.

@@ -116,8 +116,16 @@ impl Engine {
         seat.session.complete(task, outcome.status, &bytes[..len], asked, direction, &mut out);
     }
 
+    /// Where those bytes of a unit lie in memory, if it is a RAM unit.
+    #[inline]
+    fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
+        let (memory, size) = self.handles.get(unit)?.memory()?;
+        let end = offset.checked_add(u64::from(len))?;
+        (end <= size).then_some(DataRef(memory as u64 + offset))
+    }
+
     /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
-    /// the bytes between the digest and the copy into the socket.
+    /// the bytes between the digest and the copy into the socket. Those are copied first (`Slice::source`).
     #[inline]
     pub fn read_in_place(
         &mut self,
@@ -128,17 +136,13 @@ impl Engine {
         total: u32,
         asked: u64,
     ) -> bool {
-        let Some((memory, len)) = self.handles.get(unit).and_then(|h| h.memory()) else { return false };
-        if offset.checked_add(u64::from(total)).is_none_or(|end| end > len) {
-            return false;
-        }
+        let Some(at) = self.memory_of(unit, offset, total) else { return false };
         let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
         let conn = seat.session.command(task).conn;
         let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
         if tx.data_digest() {
             return false;
         }
-        let at = DataRef(memory as u64 + offset);
         seat.session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
         true
     }
@@ -154,6 +158,7 @@ impl Engine {
         let conn = session.command(exec.task).conn;
         let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
         let at = DataRef(arena.ptr(&buf) as u64);
+        out.copies = slice.source.map(|source| (source, at));
         session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
         if let Some(&conn) = out.connections.get(usize::from(conn.0))
             && let Some(tx) = out.tx.get_mut(conn)
@@ -192,19 +197,25 @@ impl Engine {
             self.starved.push_back((seat, slot));
             return false;
         };
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
-        let exec = &mut holder.exec[slot];
+        let Some(exec) = self.exec(seat, slot) else { return false };
         let (offset, len) = (exec.started, len as u32);
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
-        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket: None });
         exec.started += len;
+        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
+        let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
+        let exec = &mut holder.exec[slot];
+        let progress = if source.is_some() { Progress::Ready } else { progress };
+        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket: None, source });
+        if source.is_some() {
+            return true;
+        }
         if progress == Progress::Filling {
             if exec.filled < exec.started {
                 holder.session.want_data_out(exec.task, exec.started, &mut out);
             }
             return true;
         }
-        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
         exec.in_flight += 1;
         let io_len = on_medium(len, self.world.units[unit].block_bytes);
         self.start_slice(seat, slot, offset, unit, |buffer| Op::Read { offset: at, buffer }, io_len);

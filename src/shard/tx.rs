@@ -6,8 +6,8 @@
 //! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep their capacity: steady state allocates nothing.
 
 use super::buffers::Buf;
-use crate::session::seam::{ConnIx, Outbox, Payload};
-use crate::wire::{BHS_LEN, Bhs, bhs};
+use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
+use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use io_uring::{opcode, squeue, types};
 
 /// The kernel takes at most this many pieces in one call (UIO_MAXIOV).
@@ -173,14 +173,14 @@ impl Tx {
         (self.dead, self.in_flight) = (true, false);
     }
 
-    /// Queues one PDU.
+    /// Queues one PDU. `sum`: the checksum of its LUN data, if that is known already.
     #[inline]
-    pub fn pdu(&mut self, header: &Bhs, payload: Payload<'_>, pool: &mut BatchPool) {
+    pub fn pdu(&mut self, header: &Bhs, payload: Payload<'_>, sum: Option<u32>, pool: &mut BatchPool) {
         let batch = self.filling.get_or_insert_with(|| pool.take());
         if self.header_digest {
             let mut with_digest = [0; BHS_LEN + 4];
             with_digest[..BHS_LEN].copy_from_slice(header);
-            with_digest[BHS_LEN..].copy_from_slice(&crc32c::crc32c(header).to_le_bytes());
+            with_digest[BHS_LEN..].copy_from_slice(&digest::header_digest(header, &[]));
             batch.own(&with_digest);
         } else {
             batch.own(header);
@@ -197,8 +197,7 @@ impl Tx {
                 batch.own(bytes);
                 batch.own(padding);
                 if self.data_digest {
-                    let crc = crc32c::crc32c_append(crc32c::crc32c(bytes), padding);
-                    batch.own(&crc.to_le_bytes());
+                    batch.own(&digest::data_digest(bytes));
                 }
             }
             Payload::Data { at, len } => {
@@ -209,9 +208,10 @@ impl Tx {
                 if self.data_digest {
                     // SAFETY: `at` is `len` bytes of an I/O buffer that the shard keeps until this batch is out.
                     #[allow(unsafe_code)]
-                    let bytes = unsafe { std::slice::from_raw_parts(at.0 as *const u8, len as usize) };
-                    let crc = crc32c::crc32c_append(crc32c::crc32c(bytes), padding);
-                    batch.own(&crc.to_le_bytes());
+                    let bytes = || unsafe { std::slice::from_raw_parts(at.0 as *const u8, len as usize) };
+                    let crc = sum.unwrap_or_else(|| digest::crc(bytes()));
+                    let crc = if padding.is_empty() { crc } else { crc::append(crc, padding) };
+                    batch.own(&digest::to_wire(crc));
                 }
             }
         }
@@ -288,6 +288,8 @@ pub struct Outlet<'a> {
     pub pool: &'a mut BatchPool,
     /// Connections that have something to send this turn; may name one twice.
     pub dirty: &'a mut Vec<usize>,
+    /// LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows of.
+    pub copies: Option<(DataRef, DataRef)>,
 }
 
 impl Outbox for Outlet<'_> {
@@ -298,6 +300,16 @@ impl Outbox for Outlet<'_> {
         if tx.filling.is_none() {
             self.dirty.push(number);
         }
-        tx.pdu(header, payload, self.pool);
+        let copied = match (self.copies, payload) {
+            (Some((from, to)), Payload::Data { at, len }) => {
+                let from = from.0 + (at.0 - to.0);
+                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and which `rw.rs` has
+                // checked the range of; `at` is `len` bytes of an I/O buffer of ours. They never overlap.
+                #[allow(unsafe_code)]
+                Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })
+            }
+            _ => None,
+        };
+        tx.pdu(header, payload, copied, self.pool);
     }
 }

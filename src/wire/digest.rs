@@ -12,7 +12,7 @@ pub const DIGEST_LEN: usize = 4;
 /// CRC32C of `bytes`.
 #[inline]
 pub fn crc(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    super::crc::append(0, bytes)
 }
 
 /// The four bytes of a digest as they are sent.
@@ -30,7 +30,7 @@ pub const fn from_wire(digest: [u8; DIGEST_LEN]) -> u32 {
 /// The header digest: it covers the BHS and all AHS (whose padding is part of `ahs`).
 #[inline]
 pub fn header_digest(bhs: &Bhs, ahs: &[u8]) -> [u8; DIGEST_LEN] {
-    to_wire(crc32c::crc32c_append(crc(bhs), ahs))
+    to_wire(super::crc::append(crc(bhs), ahs))
 }
 
 /// The data digest of a segment that is followed by zeroes as padding. `data` must not be empty: then no digest is sent.
@@ -66,7 +66,7 @@ impl Accumulator {
     /// Appends the next piece.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.crc = super::crc::append(self.crc, bytes);
         self.phase = (self.phase + (bytes.len() & 3) as u8) & 3;
     }
 
@@ -79,12 +79,8 @@ impl Accumulator {
     /// The checksum of what was appended and of the zeroes that complete its last word.
     #[inline]
     pub fn finish_padded(self) -> u32 {
-        match padding(self.phase as usize) {
-            1 => crc32c::crc32c_append(self.crc, &[0; 1]),
-            2 => crc32c::crc32c_append(self.crc, &[0; 2]),
-            3 => crc32c::crc32c_append(self.crc, &[0; 3]),
-            _ => self.crc,
-        }
+        let zeroes = &[0; DIGEST_LEN - 1][..padding(self.phase as usize)];
+        if zeroes.is_empty() { self.crc } else { super::crc::append(self.crc, zeroes) }
     }
 }
 

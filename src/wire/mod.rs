@@ -18,6 +18,7 @@
 
 pub mod ahs;
 pub mod bhs;
+pub mod crc;
 pub mod digest;
 pub mod framer;
 pub mod ids;

@@ -35,6 +35,7 @@ mod testing;
 pub use error::OpenError;
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
+pub use stream::prefetch;
 
 use crate::model::{LunKind, LunSpec, MediumFault};
 use std::io;

@@ -1,5 +1,5 @@
 //! Copying into memory that is far larger than the caches, past them: the lines written are not read first, push nothing
-//! else out, and later instructions do not queue behind their misses.
+//! else out, and later instructions do not queue behind their misses. And the other way: asking for such memory early.
 
 #![allow(unsafe_code)] // Pointers into a medium, to which no reference may be made; each block says why it holds.
 
@@ -41,6 +41,20 @@ unsafe fn copy_avx(from: *const u8, to: *mut u8, len: usize) {
     }
     // Streaming stores are not ordered with later ones: without this the answer could be seen before the data.
     _mm_sfence();
+}
+
+/// Asks the memory for bytes that will be read before long, so that they are in the cache by then. Any address will do.
+#[inline]
+pub fn prefetch(from: *const u8, len: usize) {
+    /// A longer run is noticed by the processor itself.
+    const MAX_BYTES: usize = 4096;
+    const LINE_BYTES: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..len.min(MAX_BYTES)).step_by(LINE_BYTES) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch is a hint; it neither reads nor faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at).cast()) };
+    }
 }
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ impl Core {
             self.update_framing(conn);
             self.arm_receive(conn);
         }
+        self.engine.copy_ready();
         self.engine.flush();
         self.buffers.publish();
     }

@@ -279,6 +279,8 @@ pub struct Engine {
     pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
     /// Tasks that wait for a buffer: seat and slot.
     pub starved: VecDeque<(usize, usize)>,
+    /// Slices of RAM units that are copied at the end of the turn: seat, slot, offset.
+    pub copying: VecDeque<(usize, usize, u32)>,
     /// Tasks that wait for a range that another command holds: seat and slot.
     pub fenced: VecDeque<(usize, usize)>,
     /// Jobs whose change of the medium a held range keeps out.
@@ -329,6 +331,7 @@ impl Engine {
             runnable: VecDeque::new(),
             waiting_jobs: VecDeque::new(),
             starved: VecDeque::new(),
+            copying: VecDeque::new(),
             fenced: VecDeque::new(),
             stalled: Vec::new(),
             locking: Vec::new(),

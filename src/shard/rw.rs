@@ -116,12 +116,18 @@ impl Engine {
         seat.session.complete(task, outcome.status, &bytes[..len], asked, direction, &mut out);
     }
 
-    /// Where those bytes of a unit lie in memory, if it is a RAM unit.
+    /// Where those bytes of a unit lie in memory, if it is a RAM unit. They are on their way into the cache: what reads them
+    /// comes at the end of the turn.
     #[inline]
     fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
         let (memory, size) = self.handles.get(unit)?.memory()?;
         let end = offset.checked_add(u64::from(len))?;
-        (end <= size).then_some(DataRef(memory as u64 + offset))
+        if end > size {
+            return None;
+        }
+        let at = memory.wrapping_add(offset as usize);
+        crate::backend::prefetch(at, len as usize);
+        Some(DataRef(at as u64))
     }
 
     /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
@@ -205,11 +211,7 @@ impl Engine {
         let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let exec = &mut holder.exec[slot];
-        let progress = if source.is_some() { Progress::Ready } else { progress };
         exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket: None, source });
-        if source.is_some() {
-            return true;
-        }
         if progress == Progress::Filling {
             if exec.filled < exec.started {
                 holder.session.want_data_out(exec.task, exec.started, &mut out);
@@ -217,6 +219,10 @@ impl Engine {
             return true;
         }
         exec.in_flight += 1;
+        if source.is_some() {
+            self.copying.push_back((seat, slot, offset));
+            return true;
+        }
         let io_len = on_medium(len, self.world.units[unit].block_bytes);
         self.start_slice(seat, slot, offset, unit, |buffer| Op::Read { offset: at, buffer }, io_len);
         true
@@ -283,6 +289,13 @@ impl Engine {
         }
         if let Some(ticket) = ticket {
             self.world.units[unit].fence.leave(self.core, ticket);
+        }
+    }
+
+    /// Copies what is sent from RAM units with a digest: at the end of the turn, when the memory has had time to answer.
+    pub fn copy_ready(&mut self) {
+        while let Some((seat, slot, offset)) = self.copying.pop_front() {
+            self.slice_done(seat, slot, offset, Ok(()));
         }
     }
 

@@ -122,6 +122,8 @@ pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
 pub const REGISTRATIONS: usize = 256;
 /// The echo buffer (WRITE BUFFER, READ BUFFER) of one I_T_L nexus, bytes.
 pub const ECHO_BUFFER_BYTES: usize = 4096;
+/// How often the room of thin units is measured.
+pub const SPACE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 /// OPTIMAL TRANSFER LENGTH, bytes.
 pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
 /// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.

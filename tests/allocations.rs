@@ -42,6 +42,7 @@ impl Server {
             readonly: false,
             thin: false,
             removable: false,
+            low_space_bytes: None,
             serial: None,
             limits: Default::default(),
         };

@@ -44,6 +44,7 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
         volatile_cache: false,
         rotational: false,
         removable: false,
+        low_space_bytes: None,
         atomic_blocks: 0,
     });
     let name = IscsiName::new("iqn.2026-01.example:host").expect("a name");

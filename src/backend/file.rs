@@ -14,12 +14,13 @@
 
 use super::errno::{Direction, fault_of};
 use super::{Buffer, Op, Properties, Queue, Started, Token, sys};
-use crate::model::MediumFault;
+use crate::model::{MediumFault, Space};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -80,6 +81,16 @@ impl FileMedium {
     pub(super) fn forget_fallocate(&self) {
         self.punches.store(false, Ordering::Relaxed);
         self.zeroes_ranges.store(false, Ordering::Relaxed);
+    }
+
+    /// See [`super::Medium::space`].
+    pub(super) fn space(&self) -> io::Result<Option<Space>> {
+        let metadata = self.file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let used_bytes = metadata.blocks().saturating_mul(512);
+        Ok(Some(Space { used_bytes, available_bytes: sys::available_bytes(&self.file)? }))
     }
 
     /// See [`super::Medium::allocated`]; the range is checked, `len` not zero.

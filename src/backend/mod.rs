@@ -37,7 +37,7 @@ pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
 pub use stream::prefetch;
 
-use crate::model::{LunKind, LunSpec, MediumFault};
+use crate::model::{LunKind, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -148,6 +148,19 @@ impl Medium {
             Kind::File(medium) if !self.readonly => medium.sync(),
             Kind::Fault { inner, .. } => inner.sync(),
             Kind::File(_) | Kind::Ram(_) | Kind::Null => Ok(()),
+        }
+    }
+
+    /// What a file takes up and what its file system has left; `None` where nobody can tell: devices, memory. Blocking, and
+    /// not for a core: a file system on a network may take its time.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn space(&self) -> io::Result<Option<Space>> {
+        match &self.kind {
+            Kind::File(medium) => medium.space(),
+            Kind::Ram(_) | Kind::Null => Ok(None),
+            Kind::Fault { inner, .. } => inner.space(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The few system calls that neither std nor the io-uring crate wraps, as safe functions on an open file.
 //!
-//! All of them block; they are for opening a medium and for GET LBA STATUS, never for the path of a READ or WRITE.
+//! All of them block; they are for opening a medium, for measuring it and for GET LBA STATUS, never for the path of a READ or WRITE.
 
 #![allow(unsafe_code)]
 
@@ -58,6 +58,15 @@ pub(super) fn device_block_bytes(file: &File) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     u32::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Bytes that unprivileged processes may still write to the file system of a file.
+pub(super) fn available_bytes(file: &File) -> io::Result<u64> {
+    // SAFETY: statvfs is plain old data; all zero is a valid value.
+    let mut stat: libc::statvfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is writable and lives through the call; the descriptor is open as long as `file` is borrowed.
+    let failed = unsafe { libc::fstatvfs64(file.as_raw_fd(), &raw mut stat) };
+    if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(stat.f_bavail.saturating_mul(stat.f_frsize)) }
 }
 
 /// fallocate(2).

@@ -114,6 +114,9 @@ fn logical_unit(lun: &LunSpec) -> String {
             let _ = write!(text, ", {word}");
         }
     }
+    if let Some(bytes) = lun.low_space_bytes {
+        let _ = write!(text, ", low space at {}", Bytes(bytes));
+    }
     if let Some(serial) = &lun.serial {
         let _ = write!(text, ", serial {serial}");
     }

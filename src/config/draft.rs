@@ -28,6 +28,7 @@ pub const LUN_KEYS: &[&str] = &[
     "readonly",
     "thin",
     "removable",
+    "low-space",
     "serial",
     "iops",
     "bandwidth",
@@ -237,6 +238,11 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
     let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
     let removable = section.read("removable", faults, Setting::boolean).unwrap_or(false);
+    let low_space = section.take("low-space");
+    if let Some(setting) = low_space.as_ref().filter(|_| !thin) {
+        faults.add(&setting.origin, "only what is thin takes space as it is written: add thin");
+    }
+    let low_space_bytes = low_space.and_then(|setting| faults.keep(setting.size()));
     let serial = section.read("serial", faults, serial);
     let limits = access::read_limits(section, faults);
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
@@ -257,6 +263,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         readonly,
         thin,
         removable,
+        low_space_bytes,
         serial,
         limits,
     };

@@ -1,13 +1,15 @@
-//! Plain data shared by the layers: names, what is exported to whom, faults of a medium. Immutable; no I/O.
+//! Plain data shared by the layers: names, what is exported to whom, faults and room of a medium. Immutable; no I/O.
 
 pub mod access;
 pub mod chap;
 pub mod fault;
 pub mod names;
 pub mod snapshot;
+pub mod space;
 
 pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
 pub use names::{InitiatorPort, IscsiName};
 pub use snapshot::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+pub use space::Space;

@@ -80,6 +80,8 @@ pub struct LunSpec {
     pub thin: bool,
     /// The medium can be ejected and loaded.
     pub removable: bool,
+    /// Thin: hosts are told when no more than this is available where the file is, in bytes.
+    pub low_space_bytes: Option<u64>,
     /// Unit serial number (VPD 80); derived from target and LUN when absent.
     pub serial: Option<String>,
     /// What all initiators together may use of it.

@@ -26,6 +26,8 @@ pub enum Attention {
     NexusLoss,
     /// 2A/01: MODE SELECT of another nexus.
     ModeParametersChanged,
+    /// 2A/02: LOG SELECT of another nexus.
+    LogParametersChanged,
     /// 2A/03: a reservation was preempted.
     ReservationsPreempted,
     /// 2A/04: a reservation was released.
@@ -55,6 +57,7 @@ impl Attention {
             Attention::BusDeviceReset => asc::BUS_DEVICE_RESET_FUNCTION_OCCURRED,
             Attention::NexusLoss => asc::I_T_NEXUS_LOSS_OCCURRED,
             Attention::ModeParametersChanged => asc::MODE_PARAMETERS_CHANGED,
+            Attention::LogParametersChanged => asc::LOG_PARAMETERS_CHANGED,
             Attention::ReservationsPreempted => asc::RESERVATIONS_PREEMPTED,
             Attention::ReservationsReleased => asc::RESERVATIONS_RELEASED,
             Attention::RegistrationsPreempted => asc::REGISTRATIONS_PREEMPTED,

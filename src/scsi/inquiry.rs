@@ -30,7 +30,7 @@ pub(super) fn inquiry(call: &mut Call) -> Planned {
     match (call.cdb[1] & 0x01 != 0, call.cdb[2]) {
         (false, 0) => standard(call.reply, DIRECT_ACCESS, params.removable, call.command),
         (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
-        (true, page) => vpd::page(call.reply, page, params)?,
+        (true, page) => vpd::page(call.reply, page, call.unit)?,
     }
     call.reply.finish(usize::from(be16(call.cdb, 3)))
 }

@@ -1,9 +1,8 @@
 //! MAINTENANCE IN and what else reports about the device: REPORT TARGET PORT GROUPS, REPORT SUPPORTED TASK MANAGEMENT
-//! FUNCTIONS, REPORT TIMESTAMP, LOG SENSE, READ DEFECT DATA.
+//! FUNCTIONS, REPORT TIMESTAMP, READ DEFECT DATA.
 
 use super::cdb::{be16, be32};
 use super::opcode::{Call, Planned};
-use super::plan::Outcome;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// REPORT TARGET PORT GROUPS (SPC-4 clause 6.36): one group, active/optimized, with one port. Both header formats.
@@ -45,33 +44,6 @@ pub(super) fn report_timestamp(call: &mut Call) -> Planned {
     call.reply.put(&now.to_be_bytes()[2..]);
     call.reply.put(&[0; 2]);
     call.reply.finish(be32(call.cdb, 6) as usize)
-}
-
-/// LOG SENSE (SPC-4 clause 6.8): the list of pages, and informational exceptions, of which there are none.
-pub(super) fn log_sense(call: &mut Call) -> Planned {
-    const SUPPORTED: u8 = 0x00;
-    const INFORMATIONAL_EXCEPTIONS: u8 = 0x2f;
-    const ALL_SUBPAGES: u8 = 0xff;
-    const SPF: u8 = 0x40;
-    let (page, subpage) = (call.cdb[2] & 0x3f, call.cdb[3]);
-    match (page, subpage) {
-        (SUPPORTED, 0) => call.reply.put(&[SUPPORTED, 0, 0, 0, SUPPORTED, INFORMATIONAL_EXCEPTIONS]),
-        (SUPPORTED, ALL_SUBPAGES) => {
-            call.reply.put(&[SPF | SUPPORTED, ALL_SUBPAGES, 0, 0]);
-            call.reply.put(&[SUPPORTED, 0, SUPPORTED, ALL_SUBPAGES, INFORMATIONAL_EXCEPTIONS, 0]);
-        }
-        (INFORMATIONAL_EXCEPTIONS, 0) => {
-            // Parameter 0000h, binary list: no additional sense code, temperature unknown.
-            call.reply.put(&[INFORMATIONAL_EXCEPTIONS, 0, 0, 0, 0, 0, 0x03, 4, 0, 0, 0xff, 0]);
-        }
-        (SUPPORTED | INFORMATIONAL_EXCEPTIONS, _) => return Err(Outcome::invalid_cdb_field(3, 7)),
-        _ => return Err(Outcome::invalid_cdb_field(2, 5)),
-    }
-    if be16(call.cdb, 5) != 0 && page == SUPPORTED {
-        return Err(Outcome::invalid_cdb_field(5, 7));
-    }
-    call.reply.patch_u16(2, 4);
-    call.reply.finish(usize::from(be16(call.cdb, 7)))
 }
 
 /// REQ_PLIST, REQ_GLIST and DEFECT LIST FORMAT come back as what was granted.

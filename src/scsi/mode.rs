@@ -1,14 +1,14 @@
-//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch.
+//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpage 02h of 1Ch.
 //!
 //! D_SENSE and SWP of the control page can be changed; the rest is as it is. Nothing is saved, so PC 11b and SP are
-//! refused. There are no subpages: subpage 00h is the page, FFh all there are of it.
+//! refused. Subpage 00h is the page itself, FFh the page with all its subpages.
 
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan};
 use super::sense::asc;
-use super::unit::{LogicalUnit, LuParams};
+use super::unit::LogicalUnit;
 
 /// What MODE SELECT has changed. The default is the default.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +19,14 @@ pub(super) struct Current {
     pub(super) swp: bool,
 }
 
-/// Page codes in the order in which they are returned.
-const PAGES: [u8; 4] = [0x01, 0x08, 0x0a, 0x1c];
-const CONTROL: u8 = 0x0a;
+/// Codes of pages and subpages in the order in which they are returned.
+const PAGES: [(u8, u8); 5] = [READ_WRITE_ERROR_RECOVERY, (0x08, 0), CONTROL, (0x1c, 0), LOGICAL_BLOCK_PROVISIONING];
+const READ_WRITE_ERROR_RECOVERY: (u8, u8) = (0x01, 0);
+const CONTROL: (u8, u8) = (0x0a, 0);
+/// SBC-3 clause 6.5.8; of thin units only.
+const LOGICAL_BLOCK_PROVISIONING: (u8, u8) = (0x1c, 2);
+/// SPF in byte 0: the header is that of a subpage, of 4 bytes.
+const SPF: u8 = 0x40;
 /// D_SENSE in byte 2 of the control page.
 const D_SENSE: u8 = 0x04;
 /// SWP in byte 4 of the control page.
@@ -36,24 +41,39 @@ enum Values {
 }
 
 /// The longest page, in bytes.
-const PAGE_BYTES: usize = 20;
+const PAGE_BYTES: usize = 24;
+
+/// The pages of a logical unit.
+fn pages(unit: &LogicalUnit) -> impl Iterator<Item = (u8, u8)> {
+    let thin = unit.params().thin;
+    PAGES.into_iter().filter(move |page| thin || *page != LOGICAL_BLOCK_PROVISIONING)
+}
 
 /// A mode page with its header, and its length; `None` if there is no such page.
-fn page(code: u8, values: Values, params: &LuParams, current: Current) -> Option<([u8; PAGE_BYTES], usize)> {
+fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, current: Current) -> Option<([u8; PAGE_BYTES], usize)> {
+    if !pages(unit).any(|page| page == code) {
+        return None;
+    }
     let mut page = [0; PAGE_BYTES];
-    let len = if code == 0x08 { 20 } else { 12 };
-    page[0] = code;
-    page[1] = (len - 2) as u8;
+    let len = match code {
+        LOGICAL_BLOCK_PROVISIONING => 24,
+        (0x08, _) => 20,
+        _ => 12,
+    };
+    (page[0], page[1]) = (code.0, (len - 2) as u8);
+    if code.1 != 0 {
+        page[..4].copy_from_slice(&[SPF | code.0, code.1, 0, (len - 4) as u8]);
+    }
     match (code, values) {
         (CONTROL, Values::Changeable) => {
             page[2] = D_SENSE;
             page[4] = SWP;
         }
-        (0x01 | 0x08 | 0x1c, Values::Changeable) => {}
-        // Read-write error recovery: nothing to set.
-        (0x01, _) => {}
+        (_, Values::Changeable) => {}
+        // LBPERE: a threshold that is reached is reported.
+        (READ_WRITE_ERROR_RECOVERY, _) => page[7] = if unit.threshold_count().is_some() { 0x80 } else { 0 },
         // Caching: WCE.
-        (0x08, _) => page[2] = if params.volatile_cache { 0x04 } else { 0 },
+        ((0x08, _), _) => page[2] = if unit.params().volatile_cache { 0x04 } else { 0 },
         // Control: GLTSD; unrestricted reordering, as SIMPLE tasks are carried out side by side.
         (CONTROL, _) => {
             page[2] = 0x02;
@@ -63,9 +83,17 @@ fn page(code: u8, values: Values, params: &LuParams, current: Current) -> Option
                 page[4] |= if current.swp { SWP } else { 0 };
             }
         }
+        // One threshold descriptor: a soft one, armed decreasing, on what is available. Every nexus is told (no SITUA).
+        (LOGICAL_BLOCK_PROVISIONING, _) => {
+            const ENABLED: u8 = 0x80;
+            const AVAILABLE: u8 = 0x01;
+            let count = unit.threshold_count();
+            page[16] = if count.is_some() { ENABLED } else { 0 };
+            page[17] = AVAILABLE;
+            page[20..24].copy_from_slice(&count.unwrap_or(0).to_be_bytes());
+        }
         // Informational exceptions control: DEXCPT, there are none.
-        (0x1c, _) => page[2] = 0x08,
-        _ => return None,
+        _ => page[2] = 0x08,
     }
     Some((page, len))
 }
@@ -82,6 +110,7 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     const DBD: u8 = 0x08;
     const LLBAA: u8 = 0x10;
     const ALL_PAGES: u8 = 0x3f;
+    const ALL_SUBPAGES: u8 = 0xff;
     let values = match call.cdb[2] >> 6 {
         0 => Values::Current,
         1 => Values::Changeable,
@@ -89,10 +118,16 @@ fn sense(call: &mut Call, long: bool) -> Planned {
         _ => return Err(Outcome::illegal(asc::SAVING_PARAMETERS_NOT_SUPPORTED)),
     };
     let (code, subpage) = (call.cdb[2] & 0x3f, call.cdb[3]);
-    if code != ALL_PAGES && !PAGES.contains(&code) {
+    let wanted =
+        |page: &(u8, u8)| (code == ALL_PAGES || code == page.0) && (subpage == ALL_SUBPAGES || subpage == page.1);
+    if code != ALL_PAGES && !pages(call.unit).any(|page| page.0 == code) {
         return Err(Outcome::invalid_cdb_field(2, 5));
     }
-    if subpage != 0x00 && subpage != 0xff {
+    let known = match code {
+        ALL_PAGES => matches!(subpage, 0 | ALL_SUBPAGES),
+        _ => pages(call.unit).any(|page| wanted(&page)),
+    };
+    if !known {
         return Err(Outcome::invalid_cdb_field(3, 7));
     }
     let current = call.unit.state().modes;
@@ -109,10 +144,8 @@ fn sense(call: &mut Call, long: bool) -> Planned {
         call.reply.put(&[0, 0, device_specific, descriptor_bytes]);
     }
     put_block_descriptor(call, descriptor_bytes);
-    for each in PAGES {
-        if (code == ALL_PAGES || code == each)
-            && let Some((bytes, len)) = page(each, values, call.unit.params(), current)
-        {
+    for each in pages(call.unit).filter(wanted) {
+        if let Some((bytes, len)) = page(each, values, call.unit, current) {
             call.reply.put(&bytes[..len]);
         }
     }
@@ -189,15 +222,16 @@ fn select_list(call: &mut Call, list: &[u8], header: Header) -> Planned {
         return Err(Outcome::invalid_list_field(header.medium_type_at, 7));
     }
     check_block_descriptor(call.unit, list, &header)?;
-    let mut state = call.unit.state();
-    let mut changed = state.modes;
+    let before = call.unit.state().modes;
+    let mut changed = before;
     let mut at = header.bytes + header.descriptor_bytes;
     while let Some(&first) = list.get(at) {
         let position = at as u16;
-        let code = first & 0x3f;
+        let has_subpage = first & SPF != 0;
+        let code = (first & 0x3f, if has_subpage { byte(list, at + 1) } else { 0 });
         let (Some((now, len)), Some((changeable, _))) = (
-            page(code, Values::Current, call.unit.params(), changed).filter(|_| first & 0x40 == 0),
-            page(code, Values::Changeable, call.unit.params(), changed),
+            page(code, Values::Current, call.unit, changed).filter(|(page, _)| page[0] & SPF == first & SPF),
+            page(code, Values::Changeable, call.unit, changed),
         ) else {
             return Err(Outcome::invalid_list_field(position, 5));
         };
@@ -205,8 +239,9 @@ fn select_list(call: &mut Call, list: &[u8], header: Header) -> Planned {
             return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
         };
         // PS is in the page's first byte and has no meaning here: only the bytes behind it are compared.
+        let header_bytes = if has_subpage { 4 } else { 2 };
         for offset in 1..len {
-            let unchangeable = if offset == 1 { 0xff } else { !changeable[offset] };
+            let unchangeable = if offset < header_bytes { 0xff } else { !changeable[offset] };
             let wrong = (now[offset] ^ wanted[offset]) & unchangeable;
             if wrong != 0 {
                 return Err(Outcome::invalid_list_field(position + offset as u16, wrong.ilog2() as u8));
@@ -217,7 +252,8 @@ fn select_list(call: &mut Call, list: &[u8], header: Header) -> Planned {
         }
         at += len;
     }
-    if changed != state.modes {
+    let mut state = call.unit.state();
+    if changed != before {
         state.modes = changed;
         let others = Recipients::Except(Some(call.nexus.id));
         call.unit.post(&mut state, Attention::ModeParametersChanged, others);

@@ -9,6 +9,7 @@
 
 use super::attention::{Attention, Log, Pending, Recipients};
 use super::copy_status::Operations;
+use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::Busy;
 use super::mode;
@@ -17,9 +18,10 @@ use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 use super::reservation::Reservations;
 use super::rod::{self, Tokens};
 use super::sense::{asc, key, status};
+use super::space::Pool;
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What a logical unit is, as configured.
@@ -55,6 +57,8 @@ pub struct LuParams {
     pub rotational: bool,
     /// The medium can be ejected and loaded (RMB).
     pub removable: bool,
+    /// Thin: hosts are told when no more than this is available where the blocks live, in bytes.
+    pub low_space_bytes: Option<u64>,
     /// MAXIMUM ATOMIC TRANSFER LENGTH in logical blocks; zero where WRITE ATOMIC is not to be had.
     pub atomic_blocks: u32,
 }
@@ -85,6 +89,8 @@ pub(super) struct State {
     pub(super) attentions: Log,
     pub(super) modes: mode::Current,
     pub(super) reservations: Reservations,
+    pub(super) counters: Counters,
+    pub(super) pool: Pool,
     /// The backend says that the medium is gone.
     not_ready: bool,
     /// SANITIZE or FORMAT UNIT is under way, or has failed.
@@ -106,6 +112,7 @@ pub struct LuNexus {
     /// Classes of commands that do not go through at the moment ([`class`]).
     blocked: u16,
     pub(super) pending: Pending,
+    tally: Arc<Tally>,
     /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
     pub(super) echo: Vec<u8>,
 }
@@ -115,7 +122,9 @@ impl LuNexus {
     /// device server does not know.
     pub fn new(id: NexusId, unit: &LogicalUnit) -> LuNexus {
         let pulled = unit.generation.load(Ordering::Acquire);
-        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending: Pending::with(Attention::PowerOn), echo: Vec::new() }
+        let pending = Pending::with(Attention::PowerOn);
+        let tally = unit.state().counters.enlist();
+        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new() }
     }
 
     /// The nexus that this is about.
@@ -200,6 +209,7 @@ impl LogicalUnit {
     fn settle(&self, nexus: &LuNexus, planned: Planned, reply: &mut Reply) -> Plan {
         match planned {
             Ok(plan) => {
+                nexus.tally.note(&plan);
                 if nexus.blocked & class::TOKENS != 0
                     && let Plan::Medium(op) = &plan
                 {

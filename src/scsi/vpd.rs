@@ -5,7 +5,7 @@ use super::inquiry;
 use super::plan::{Outcome, Reply};
 use super::rw::max_compare_and_write_blocks;
 use super::sense::MAX_SENSE_BYTES;
-use super::unit::LuParams;
+use super::unit::{LogicalUnit, LuParams};
 use super::write_same::{max_write_same_blocks, wsnz};
 use crate::limits;
 
@@ -13,7 +13,8 @@ use crate::limits;
 const PAGES: [u8; 10] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2];
 
 /// Writes a page, or refuses a page code that does not exist.
-pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(), Outcome> {
+pub(super) fn page(reply: &mut Reply, page: u8, unit: &LogicalUnit) -> Result<(), Outcome> {
+    let params = unit.params();
     begin(reply, inquiry::DIRECT_ACCESS, page);
     match page {
         0x00 => reply.put(&PAGES),
@@ -25,7 +26,7 @@ pub(super) fn page(reply: &mut Reply, page: u8, params: &LuParams) -> Result<(),
         0x8f => third_party_copy(reply, params),
         0xb0 => block_limits(reply, params),
         0xb1 => block_device_characteristics(reply, params),
-        0xb2 => logical_block_provisioning(reply, params),
+        0xb2 => logical_block_provisioning(reply, unit),
         _ => return Err(Outcome::invalid_cdb_field(2, 7)),
     }
     reply.patch_u16(2, 4);
@@ -183,15 +184,15 @@ fn block_device_characteristics(reply: &mut Reply, params: &LuParams) {
     reply.data.resize(64, 0);
 }
 
-/// Page B2h. LBPRZ: unmapped blocks read as zeroes.
-fn logical_block_provisioning(reply: &mut Reply, params: &LuParams) {
+/// Page B2h. LBPRZ: unmapped blocks read as zeroes. THRESHOLD EXPONENT where the space can be measured.
+fn logical_block_provisioning(reply: &mut Reply, unit: &LogicalUnit) {
     const LBPU: u8 = 0x80;
     const LBPWS: u8 = 0x40;
     const LBPWS10: u8 = 0x20;
     const LBPRZ: u8 = 0x04;
     const THIN: u8 = 0x02;
-    if params.thin {
-        reply.put(&[0, LBPU | LBPWS | LBPWS10 | LBPRZ, THIN, 0]);
+    if unit.params().thin {
+        reply.put(&[unit.threshold_exponent(), LBPU | LBPWS | LBPWS10 | LBPRZ, THIN, 0]);
     } else {
         reply.put(&[0; 4]);
     }

@@ -32,7 +32,7 @@ mod work;
 mod world;
 
 use crate::backend::OpenError;
-use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES};
+use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPACE_INTERVAL};
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use glommio::{LocalExecutorBuilder, Placement};
@@ -41,8 +41,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
-use world::World;
+use std::time::{Duration, Instant};
+use world::{Unit, World};
 
 /// Why the server could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,16 @@ pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Resul
     if started.is_ok() {
         ready(&addresses);
         // A core that ends by itself (its ring failed) hangs up; then the others are to end too.
-        signals.wait(|| threads_alive(&told)).map_err(ServeError::System)?;
+        let mut measured = Instant::now();
+        signals
+            .wait(|| {
+                if measured.elapsed() >= SPACE_INTERVAL {
+                    world.units.iter().for_each(Unit::measure);
+                    measured = Instant::now();
+                }
+                threads_alive(&told)
+            })
+            .map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
         world.post(core, Message::Shutdown);

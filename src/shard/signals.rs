@@ -30,8 +30,8 @@ impl Signals {
         }
     }
 
-    /// Returns when one of them comes, or when `alive` says no.
-    pub fn wait(&self, alive: impl Fn() -> bool) -> io::Result<()> {
+    /// Returns when one of them comes, or when `alive`, which is asked now and then, says no.
+    pub fn wait(&self, mut alive: impl FnMut() -> bool) -> io::Result<()> {
         /// How soon a signal is noticed; ten wake-ups a second of one thread are nothing to an idle machine.
         const LOOK: Duration = Duration::from_millis(100);
         let control = LocalExecutorBuilder::new(Placement::Unbound)

@@ -27,6 +27,15 @@ pub struct Unit {
     pub fence: Fence,
 }
 
+impl Unit {
+    /// Looks how much room there is for a thin unit. Blocking.
+    pub fn measure(&self) {
+        if self.logical.params().thin {
+            self.logical.note_space(self.medium.space().ok().flatten());
+        }
+    }
+}
+
 /// Which unit is found at which LUN: in a target itself, or by one of its initiator groups.
 #[derive(Debug, Default)]
 pub struct LunMap {
@@ -138,6 +147,7 @@ fn lu_params(target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
         volatile_cache: facts.volatile_cache,
         rotational: facts.rotational,
         removable: lun.removable,
+        low_space_bytes: lun.low_space_bytes,
         // A file may be torn by a loss of power; memory does not outlive one.
         atomic_blocks: match lun.kind {
             LunKind::Ram => SLICE_BYTES as u32 / lun.block_bytes,
@@ -158,7 +168,9 @@ impl World {
             for lun in &luns {
                 let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
                 let logical = Arc::new(LogicalUnit::new(lu_params(spec, lun, &medium)));
-                units.push(Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) });
+                let unit = Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) };
+                unit.measure();
+                units.push(unit);
             }
             let numbers = luns.iter().map(|l| l.number).collect();
             let own = Arc::new(LunMap { numbers, units: (first..units.len()).collect() });

@@ -197,7 +197,7 @@ fn item_99_mode_pages_tell_the_truth() {
     assert_eq!(all.len(), 12 + 12 + 20 + 12 + 12);
     assert_eq!(all[24..28], [0x08, 0x12, 0x04, 0], "WCE");
     assert_eq!(all[44..48], [0x0a, 0x0a, 0x02, 0x10]);
-    assert_eq!(host.data(&[0x1a, 0, 0x3f, 0xff, 255]), all);
+    assert_eq!(host.data(&[0x1a, 0, 0x3f, 0xff, 255])[24..68], all[24..68], "and the subpages");
     assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 255])[..6], [23, 0, 0x10, 0, 0x08, 0x12]);
     assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 4]), [23, 0, 0x10, 0]);
     let changeable = host.data(&[0x1a, 8, 0x4a, 0, 255]);

@@ -3,6 +3,7 @@
 mod copying;
 mod erase;
 mod golden;
+mod logs;
 mod nexus;
 mod properties;
 mod removable;
@@ -33,6 +34,7 @@ pub(super) fn params() -> LuParams {
         volatile_cache: true,
         rotational: false,
         removable: false,
+        low_space_bytes: None,
         atomic_blocks: 512,
     }
 }

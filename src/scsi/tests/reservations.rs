@@ -334,8 +334,8 @@ fn reports() {
     assert_eq!(host.data(&ask(0x0d)), [0xda, 0, 0, 0]);
     assert_eq!(host.data(&[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 255])[..4], [0xda, 0, 0, 0x0c]);
     assert_eq!(host.data(&ask(0x0f)).len(), 12);
-    assert_eq!(host.data(&[0x4d, 0, 0x40, 0, 0, 0, 0, 0, 255]), [0, 0, 0, 2, 0, 0x2f]);
-    assert_eq!(host.data(&[0x4d, 0, 0x40, 0xff, 0, 0, 0, 0, 255])[..4], [0x40, 0xff, 0, 6]);
+    assert_eq!(host.data(&[0x4d, 0, 0x40, 0, 0, 0, 0, 0, 255]), [0, 0, 0, 3, 0, 0x19, 0x2f]);
+    assert_eq!(host.data(&[0x4d, 0, 0x40, 0xff, 0, 0, 0, 0, 255])[..4], [0x40, 0xff, 0, 8]);
     assert_eq!(host.data(&[0x4d, 0, 0x6f, 0, 0, 0, 0, 0, 255]), [0x2f, 0, 0, 8, 0, 0, 3, 4, 0, 0, 0xff, 0]);
     assert_eq!(host.failure(&[0x4d, 0, 0x4d, 0, 0, 0, 0, 0, 255]), (5, 0x2400));
     assert_eq!(host.data(&[0x37, 0, 0x18, 0, 0, 0, 0, 0, 32]), [0, 0x18, 0, 0]);

@@ -1,0 +1,146 @@
+//! What a logical unit has done, for the general statistics and performance log page (SPC-4 clause 7.3.9).
+//!
+//! Each I_T_L nexus counts in a [`Tally`] of its own, which only the core of its session writes: a load, an add and a store
+//! to memory that is in that core's cache, no atomic read-modify-write. Whoever reads sums them up. The logical unit knows
+//! its tallies; those of nexuses that are gone are folded into a total when the next one is made.
+
+use super::plan::{MediumOp, Plan};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one nexus. Aligned so that no two share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Tally {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    blocks_written: AtomicU64,
+    blocks_read: AtomicU64,
+}
+
+/// Adds for the only writer of a counter.
+#[inline]
+fn add(counter: &AtomicU64, number: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
+}
+
+impl Tally {
+    /// Counts what was planned. Commands that move blocks between initiator and medium are read and write commands; what
+    /// WRITE SAME and UNMAP change without moving it is not counted in blocks.
+    #[inline]
+    pub(super) fn note(&self, plan: &Plan) {
+        let Plan::Medium(op) = plan else { return };
+        let (writes, blocks) = match op {
+            MediumOp::Read { blocks, .. } => (false, u64::from(*blocks)),
+            MediumOp::Write { blocks, .. }
+            | MediumOp::WriteAtomic { blocks, .. }
+            | MediumOp::WriteVerify { blocks, .. }
+            | MediumOp::OrWrite { blocks, .. } => (true, u64::from(*blocks)),
+            MediumOp::CompareAndWrite { blocks, .. } => (true, 2 * u64::from(*blocks)),
+            MediumOp::WriteSame { no_data, .. } => (true, u64::from(!*no_data)),
+            _ => return,
+        };
+        let (commands, moved) =
+            if writes { (&self.writes, &self.blocks_written) } else { (&self.reads, &self.blocks_read) };
+        add(commands, 1);
+        add(moved, blocks);
+    }
+
+    fn totals(&self) -> Totals {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Totals {
+            reads: value(&self.reads),
+            writes: value(&self.writes),
+            blocks_written: value(&self.blocks_written),
+            blocks_read: value(&self.blocks_read),
+        }
+    }
+}
+
+/// The counters of a logical unit at one moment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// NUMBER OF READ COMMANDS.
+    pub(super) reads: u64,
+    /// NUMBER OF WRITE COMMANDS.
+    pub(super) writes: u64,
+    /// NUMBER OF LOGICAL BLOCKS RECEIVED.
+    pub(super) blocks_written: u64,
+    /// NUMBER OF LOGICAL BLOCKS TRANSMITTED.
+    pub(super) blocks_read: u64,
+}
+
+impl Totals {
+    fn combined(self, other: Totals, with: fn(u64, u64) -> u64) -> Totals {
+        Totals {
+            reads: with(self.reads, other.reads),
+            writes: with(self.writes, other.writes),
+            blocks_written: with(self.blocks_written, other.blocks_written),
+            blocks_read: with(self.blocks_read, other.blocks_read),
+        }
+    }
+}
+
+/// All tallies of a logical unit; among its rare state.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    tallies: Vec<Arc<Tally>>,
+    /// Of nexuses that are gone.
+    gone: Totals,
+    /// What LOG SELECT has set to zero.
+    reset: Totals,
+}
+
+impl Counters {
+    /// A tally for a new nexus.
+    pub(super) fn enlist(&mut self) -> Arc<Tally> {
+        let gone = &mut self.gone;
+        self.tallies.retain(|tally| {
+            let lives = Arc::strong_count(tally) > 1;
+            if !lives {
+                *gone = gone.combined(tally.totals(), u64::wrapping_add);
+            }
+            lives
+        });
+        let tally = Arc::new(Tally::default());
+        self.tallies.push(Arc::clone(&tally));
+        tally
+    }
+
+    fn all(&self) -> Totals {
+        self.tallies.iter().fold(self.gone, |sum, tally| sum.combined(tally.totals(), u64::wrapping_add))
+    }
+
+    /// What was counted since the last reset.
+    pub(super) fn totals(&self) -> Totals {
+        self.all().combined(self.reset, u64::wrapping_sub)
+    }
+
+    /// Counts from zero again.
+    pub(super) fn reset(&mut self) {
+        self.reset = self.all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_nexus_has_done_outlives_it() {
+        let mut counters = Counters::default();
+        let (one, two) = (counters.enlist(), counters.enlist());
+        one.note(&Plan::Medium(MediumOp::Read { lba: 0, blocks: 8, fua: false }));
+        two.note(&Plan::Medium(MediumOp::Write { lba: 0, blocks: 3, fua: true }));
+        two.note(&Plan::Medium(MediumOp::Flush { immed: false }));
+        let expected = Totals { reads: 1, writes: 1, blocks_written: 3, blocks_read: 8 };
+        assert_eq!(counters.totals(), expected);
+        drop(one);
+        let three = counters.enlist();
+        assert_eq!((counters.totals(), counters.tallies.len()), (expected, 2));
+        counters.reset();
+        assert_eq!(counters.totals(), Totals::default());
+        three.note(&Plan::Medium(MediumOp::CompareAndWrite { lba: 0, blocks: 2, fua: false }));
+        assert_eq!(counters.totals(), Totals { writes: 1, blocks_written: 4, ..Totals::default() });
+    }
+}

@@ -79,8 +79,12 @@ impl Accumulator {
     /// The checksum of what was appended and of the zeroes that complete its last word.
     #[inline]
     pub fn finish_padded(self) -> u32 {
-        let zeroes = &[0; DIGEST_LEN - 1][..padding(self.phase as usize)];
-        if zeroes.is_empty() { self.crc } else { super::crc::append(self.crc, zeroes) }
+        match padding(self.phase as usize) {
+            1 => super::crc::append(self.crc, &[0; 1]),
+            2 => super::crc::append(self.crc, &[0; 2]),
+            3 => super::crc::append(self.crc, &[0; 3]),
+            _ => self.crc,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A batch is filled while the one before it is being sent: there is never more than one send in flight on a connection,
 //! so bytes leave in order. A send moves a bounded part of a batch, and the core takes turns between its connections
-//! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep their capacity: steady state allocates nothing.
+//! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep
+//! their capacity: steady state allocates nothing.
 
 use super::buffers::Buf;
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
@@ -119,7 +120,14 @@ pub struct BatchPool(Vec<Box<Batch>>);
 
 impl BatchPool {
     fn take(&mut self) -> Box<Batch> {
-        self.0.pop().unwrap_or_default()
+        /// Room that a batch begins with, so that one that was only used for little does not grow in the midst of work.
+        const FIRST_BYTES: usize = 8 << 10;
+        const FIRST_PIECES: usize = 128;
+        self.0.pop().unwrap_or_else(|| {
+            let bytes = Vec::with_capacity(FIRST_BYTES);
+            let (pieces, vectors) = (Vec::with_capacity(FIRST_PIECES), Vec::with_capacity(FIRST_PIECES));
+            Box::new(Batch { bytes, pieces, vectors, ..Batch::default() })
+        })
     }
 
     fn give_back(&mut self, mut batch: Box<Batch>) {

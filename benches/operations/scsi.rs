@@ -1,7 +1,7 @@
 //! From a CDB to a plan.
 
 use super::Operation;
-use ringsan::model::{InitiatorPort, IscsiName};
+use ringsan::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use ringsan::scsi::{Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Outcome, Plan, Reply, identity};
 use ringsan::wire::{Isid, Lun};
 use std::hint::black_box;
@@ -37,8 +37,7 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
         serial: "0123456789abcdef".into(),
         naa: identity::naa(TARGET, 0, None),
         target_name: TARGET.into(),
-        portal_group: 1,
-        relative_port: 1,
+        port_groups: vec![PortGroup { tag: 1, relative_port: 1, state: AccessState::ActiveOptimized }],
         unmap_granularity_blocks: 8,
         unmap_alignment_blocks: 0,
         volatile_cache: false,

@@ -282,6 +282,11 @@ pub(super) fn resolve(draft: &mut Draft, faults: &mut Faults) {
                 }
             }
         }
+        if let Some((states, origin)) = &target.access_states
+            && let Some((tag, _)) = states.iter().find(|(tag, _)| !draft.portals.iter().any(|p| p.group_tag == *tag))
+        {
+            faults.add(origin, format!("no portal is in group {tag}"));
+        }
         if let Some((tags, origin)) = &target.portal_groups
             && let Some(tag) = tags.iter().find(|tag| !draft.portals.iter().any(|p| usize::from(p.group_tag) == **tag))
         {

@@ -14,6 +14,9 @@ pub fn serves(snapshot: &Snapshot) -> String {
         if let Some(advertise) = portal.advertise {
             let _ = write!(text, " advertised as {advertise}");
         }
+        if let Some((_, state)) = snapshot.access_states.iter().find(|(tag, _)| *tag == portal.group_tag) {
+            let _ = write!(text, " {}", state.name());
+        }
         text.push('\n');
     }
     if let Some(credentials) = &snapshot.discovery {
@@ -36,6 +39,9 @@ fn target(target: &TargetSpec, text: &mut String) {
     }
     if let Some(credentials) = target.credentials.as_ref().filter(|_| !target.groups_only) {
         let _ = write!(text, ", {}", proof(credentials));
+    }
+    for (tag, state) in &target.access_states {
+        let _ = write!(text, ", group {tag} {}", state.name());
     }
     text.push('\n');
     for lun in &target.luns {

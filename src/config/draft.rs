@@ -5,7 +5,7 @@ use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, Fault, Faults, Origin, size};
 use crate::limits;
-use crate::model::{Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use std::sync::Arc;
 pub const TOP_KEYS: &[&str] =
     &["cores", "spin-us", "log", "chap-algorithms", "portal", "account", "discovery", "limits", "target"];
 /// The keys of `[[portal]]`.
-pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group"];
+pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group", "access-state"];
 /// The keys of `[[target]]`.
-pub const TARGET_KEYS: &[&str] = &["name", "alias", "portal-groups", "accounts", "mutual", "others", "group", "lun"];
+pub const TARGET_KEYS: &[&str] =
+    &["name", "alias", "portal-groups", "access-states", "accounts", "mutual", "others", "group", "lun"];
 /// The keys of `[[target.lun]]` and of `--lun`.
 pub const LUN_KEYS: &[&str] = &[
     "number",
@@ -49,6 +50,8 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) portals: Vec<Portal>,
+    /// Access states of portal groups, by tag.
+    access_states: Vec<(u16, AccessState)>,
     pub(super) targets: Vec<TargetDraft>,
     pub(super) cores: Option<(Vec<usize>, Origin)>,
     pub(super) spin_us: Option<u32>,
@@ -66,6 +69,8 @@ pub(super) struct TargetDraft {
     pub(super) alias: Option<String>,
     pub(super) luns: Vec<LunDraft>,
     pub(super) portal_groups: Option<(Vec<usize>, Origin)>,
+    /// Access states of portal groups, by tag.
+    pub(super) access_states: Option<(Vec<(u16, AccessState)>, Origin)>,
     pub(super) chap: ChapDraft,
     pub(super) groups: Vec<GroupDraft>,
     /// Whether initiators in no group have access; `None`: when there are no groups.
@@ -111,8 +116,12 @@ impl Draft {
         let listen = faults.keep(address(&setting));
         let advertise = section.read("advertise", faults, advertised);
         let group = section.read("group", faults, |s| s.integer(0, u64::from(u16::MAX)));
+        let state = section.take("access-state");
         let Some(listen) = listen else { return };
         let group_tag = group.and_then(|tag| u16::try_from(tag).ok()).unwrap_or(1);
+        if let Some(setting) = state {
+            faults.keep(note_state(&mut self.access_states, group_tag, &setting));
+        }
         // Port 0 is another free port each time.
         if listen.port() != 0 && self.portals.iter().any(|other| other.listen == listen) {
             faults.add(&setting.origin, format!("{listen} is listened on twice"));
@@ -150,6 +159,7 @@ impl Draft {
         let portal_groups = section.read("portal-groups", faults, |setting| {
             Ok((setting.numbers(usize::from(u16::MAX) + 1)?, setting.origin.clone()))
         });
+        let access_states = section.read("access-states", faults, |s| Ok((access_states(s)?, s.origin.clone())));
         let chap = ChapDraft::read(section, faults);
         let others = section.read("others", faults, |setting| match setting.text()?.as_str() {
             "allow" => Ok(true),
@@ -157,7 +167,17 @@ impl Draft {
             _ => Err(Fault::new(&setting.origin, "is neither \"allow\" nor \"deny\"")),
         });
         let (luns, groups, credentials) = (Vec::new(), Vec::new(), None);
-        self.targets.push(TargetDraft { name, alias, luns, portal_groups, chap, groups, others, credentials });
+        self.targets.push(TargetDraft {
+            name,
+            alias,
+            luns,
+            portal_groups,
+            access_states,
+            chap,
+            groups,
+            others,
+            credentials,
+        });
         self.targets.last_mut()
     }
 
@@ -184,6 +204,7 @@ impl Draft {
                 groups,
                 credentials: draft.credentials,
                 groups_only,
+                access_states: draft.access_states.map(|(states, _)| states).unwrap_or_default(),
                 ..TargetSpec::new(name, draft.alias, luns)
             })
         };
@@ -194,6 +215,7 @@ impl Draft {
             spin_us: self.spin_us,
             discovery: self.discovery,
             admission: self.access.admission,
+            access_states: self.access_states,
         };
         Config { snapshot, log: self.log, warnings: Vec::new() }
     }
@@ -321,6 +343,47 @@ fn serial(setting: &Setting) -> Result<String, Fault> {
         return Err(Fault::new(&setting.origin, message));
     }
     Ok(serial)
+}
+
+/// The access state that a setting names.
+fn access_state(word: &str, setting: &Setting) -> Result<AccessState, Fault> {
+    AccessState::named(word).ok_or_else(|| {
+        let known = AccessState::ALL.map(AccessState::name).join(", ");
+        Fault::new(&setting.origin, format!("unknown access state '{}': known are {known}", word.escape_debug()))
+    })
+}
+
+/// Notes the access state of a portal group, which all of its portals share.
+fn note_state(states: &mut Vec<(u16, AccessState)>, tag: u16, setting: &Setting) -> Result<(), Fault> {
+    let state = access_state(&setting.text()?, setting)?;
+    match states.iter().find(|(of, _)| *of == tag) {
+        Some((_, other)) if *other != state => {
+            Err(Fault::new(&setting.origin, format!("another portal of group {tag} is {}", other.name())))
+        }
+        Some(_) => Ok(()),
+        None => {
+            states.push((tag, state));
+            Ok(())
+        }
+    }
+}
+
+/// Access states of portal groups, each as in "2 standby".
+fn access_states(setting: &Setting) -> Result<Vec<(u16, AccessState)>, Fault> {
+    let mut states: Vec<(u16, AccessState)> = Vec::new();
+    for text in setting.texts()? {
+        let parts = text.split_once(' ').and_then(|(tag, word)| Some((tag.parse::<u16>().ok()?, word.trim())));
+        let Some((tag, word)) = parts else {
+            let message =
+                format!("'{}' is no portal group tag and access state, like \"2 standby\"", text.escape_debug());
+            return Err(Fault::new(&setting.origin, message));
+        };
+        if states.iter().any(|(other, _)| *other == tag) {
+            return Err(Fault::new(&setting.origin, format!("names group {tag} twice")));
+        }
+        states.push((tag, access_state(word, setting)?));
+    }
+    Ok(states)
 }
 
 /// A size must be whole blocks, at least one, and an offset must be able to reach all of them.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod chap;
 pub mod fault;
 pub mod names;
+pub mod ports;
 pub mod snapshot;
 pub mod space;
 
@@ -11,5 +12,6 @@ pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
 pub use names::{InitiatorPort, IscsiName};
+pub use ports::{AccessState, PortGroup};
 pub use snapshot::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 pub use space::Space;

@@ -3,6 +3,7 @@
 use super::access::{Admission, Group, Limits};
 use super::chap::Credentials;
 use super::names::IscsiName;
+use super::ports::AccessState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub discovery: Option<Arc<Credentials>>,
     /// How many connections are taken; `None`: the defaults of `limits`.
     pub admission: Option<Admission>,
+    /// Access states of portal groups, by tag, for the targets that say nothing else; active/optimized where there is none.
+    pub access_states: Vec<(u16, AccessState)>,
 }
 
 /// An address that initiators connect to.
@@ -52,12 +55,23 @@ pub struct TargetSpec {
     pub credentials: Option<Arc<Credentials>>,
     /// Those who are in no group have no access.
     pub groups_only: bool,
+    /// Access states of its portal groups, by tag.
+    pub access_states: Vec<(u16, AccessState)>,
 }
 
 impl TargetSpec {
     /// A target with logical units for everybody everywhere.
     pub fn new(name: IscsiName, alias: Option<String>, luns: Vec<LunSpec>) -> Self {
-        Self { name, alias, luns, portal_groups: Vec::new(), groups: Vec::new(), credentials: None, groups_only: false }
+        Self {
+            name,
+            alias,
+            luns,
+            portal_groups: Vec::new(),
+            groups: Vec::new(),
+            credentials: None,
+            groups_only: false,
+            access_states: Vec::new(),
+        }
     }
 }
 

@@ -185,7 +185,7 @@ fn step(extended: &Extended, number: usize, scene: &mut Scene) -> Result<CopySte
     let segment: Segment = *extended.segments.get(number).ok_or(Outcome::invalid_list_field(8, 7))?;
     let source = locate(extended, number, segment.source, SOURCE_AT, scene)?;
     let destination = locate(extended, number, segment.destination, DESTINATION_AT, scene)?;
-    admitted(number, source, class::ACCESS | class::READ | class::MEDIUM, scene)?;
+    admitted(number, source, class::READS_MEDIUM & !class::ATTENTION, scene)?;
     admitted(number, destination, class::WRITES_MEDIUM & !class::ATTENTION, scene)?;
     let lengths = |peer: usize| scene.peers.get(peer).map_or(1, |peer| u64::from(peer.unit.block_bytes().max(1)));
     let (source_bytes, destination_bytes) = (lengths(source), lengths(destination));

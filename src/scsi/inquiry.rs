@@ -7,6 +7,8 @@ use super::vpd;
 
 /// First byte of INQUIRY data: peripheral qualifier and device type of a direct access block device.
 pub(super) const DIRECT_ACCESS: u8 = 0x00;
+/// PERIPHERAL QUALIFIER 001b: by way of a port that is unavailable (SPC-4 clause 5.15.2.4.5).
+const NOT_REACHED: u8 = 0x20;
 /// Of the REPORT LUNS well-known logical unit.
 pub(super) const WELL_KNOWN: u8 = 0x1e;
 /// Of a LUN where no logical unit can be: qualifier 011b, unknown device type.
@@ -27,10 +29,11 @@ const ISCSI: u16 = 0x0960;
 
 pub(super) fn inquiry(call: &mut Call) -> Planned {
     let params = call.unit.params();
+    let peripheral = if call.nexus.port_is_unavailable() { DIRECT_ACCESS | NOT_REACHED } else { DIRECT_ACCESS };
     match (call.cdb[1] & 0x01 != 0, call.cdb[2]) {
-        (false, 0) => standard(call.reply, DIRECT_ACCESS, params.removable, call.command),
+        (false, 0) => standard(call.reply, peripheral, params.removable, call.command),
         (false, _) => return Err(Outcome::invalid_cdb_field(2, 7)),
-        (true, page) => vpd::page(call.reply, page, call.unit)?,
+        (true, page) => vpd::page(call, peripheral, page)?,
     }
     call.reply.finish(usize::from(be16(call.cdb, 3)))
 }
@@ -42,10 +45,11 @@ pub(super) fn standard(reply: &mut Reply, peripheral: u8, removable: bool, comma
     const HISUP: u8 = 0x10;
     const RESPONSE_DATA_FORMAT: u8 = 0x02;
     const CMDQUE: u8 = 0x02;
-    const TPGS_IMPLICIT: u8 = 0x10;
+    const TPGS_IMPLICIT_AND_EXPLICIT: u8 = 0x30;
     const TOTAL_BYTES: usize = 96;
     const THIRD_PARTY_COPY: u8 = 0x08;
-    let tpgs = if peripheral == DIRECT_ACCESS { TPGS_IMPLICIT | THIRD_PARTY_COPY } else { 0 };
+    let is_disk = peripheral & !NOT_REACHED == DIRECT_ACCESS;
+    let tpgs = if is_disk { TPGS_IMPLICIT_AND_EXPLICIT | THIRD_PARTY_COPY } else { 0 };
     let rmb = if removable { RMB } else { 0 };
     reply.put(&[peripheral, rmb, SPC_4, HISUP | RESPONSE_DATA_FORMAT, (TOTAL_BYTES - 5) as u8, tpgs, 0, CMDQUE]);
     reply.put(VENDOR);

@@ -1,27 +1,9 @@
-//! MAINTENANCE IN and what else reports about the device: REPORT TARGET PORT GROUPS, REPORT SUPPORTED TASK MANAGEMENT
-//! FUNCTIONS, REPORT TIMESTAMP, READ DEFECT DATA.
+//! MAINTENANCE IN and what else reports about the device: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, REPORT TIMESTAMP,
+//! READ DEFECT DATA.
 
 use super::cdb::{be16, be32};
 use super::opcode::{Call, Planned};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// REPORT TARGET PORT GROUPS (SPC-4 clause 6.36): one group, active/optimized, with one port. Both header formats.
-pub(super) fn report_target_port_groups(call: &mut Call) -> Planned {
-    const EXTENDED: u8 = 0x20;
-    const PREF_ACTIVE_OPTIMIZED: u8 = 0x80;
-    const AO_SUP: u8 = 0x01;
-    let params = call.unit.params();
-    call.reply.put(&[0; 4]);
-    if call.cdb[1] & EXTENDED != 0 {
-        // Format type 001b, and no IMPLICIT TRANSITION TIME: there are no transitions.
-        call.reply.put(&[0x10, 0, 0, 0]);
-    }
-    let [group_high, group_low] = params.portal_group.to_be_bytes();
-    call.reply.put(&[PREF_ACTIVE_OPTIMIZED, AO_SUP, group_high, group_low, 0, 0, 0, 1, 0, 0]);
-    call.reply.put(&params.relative_port.to_be_bytes());
-    call.reply.patch_u32(0, 4);
-    call.reply.finish(be32(call.cdb, 6) as usize)
-}
 
 /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 clause 6.37): abort task, abort task set, clear task set, logical unit
 /// reset, target reset. REPD asks for timeouts, of which none is specified.

@@ -11,10 +11,10 @@
 //!   the session.
 //! - [`Reply`]: scratch for parameter data, one per core, reused.
 //!
-//! Not here: saved mode pages, APTPL, asymmetric access states other than active/optimized, and the 32-byte CDBs. Each is
-//! a row of the table and a file of its own when it comes.
+//! Not here: saved mode pages, APTPL, and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
 
 mod absent;
+mod alua;
 mod attention;
 mod capacity;
 mod cdb;
@@ -23,6 +23,7 @@ pub mod copy_begin;
 mod copy_status;
 mod copy_vpd;
 mod counters;
+mod designation;
 mod diagnostic;
 mod erase;
 pub mod identity;

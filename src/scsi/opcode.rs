@@ -9,8 +9,8 @@ use super::plan::{Command, Outcome, Plan, Reply};
 use super::sense::asc;
 use super::unit::{LogicalUnit, LuNexus};
 use super::{
-    capacity, copy, copy_status, copy_vpd, diagnostic, erase, inquiry, log, management, mode, persistent, removable,
-    report_luns, rod, rw, supported, sync, unmap, write_same,
+    alua, capacity, copy, copy_status, copy_vpd, diagnostic, erase, inquiry, log, management, mode, persistent,
+    removable, report_luns, rod, rw, supported, sync, unmap, write_same,
 };
 
 /// Why a command may not go through: a row has the bits that apply to it, a nexus those that are in force.
@@ -33,13 +33,17 @@ pub(super) mod class {
     pub const BUSY: u16 = 0x80;
     /// Exists where the medium can write atomically only.
     pub const ATOMIC: u16 = 0x100;
+    /// Does not go through by a target port in standby (SPC-4 clause 5.15.2.4.4).
+    pub const STANDBY: u16 = 0x400;
+    /// Does not go through by a target port that is unavailable (SPC-4 clause 5.15.2.4.5).
+    pub const UNAVAILABLE: u16 = 0x800;
     /// In no row: there are ROD tokens that a change of the medium may revoke.
     pub const TOKENS: u16 = 0x200;
 
     /// INQUIRY, REPORT LUNS, REQUEST SENSE: always.
     pub const ALWAYS: u16 = 0;
     /// Allowed under every persistent reservation.
-    pub const ANY: u16 = ATTENTION | ACCESS | BUSY;
+    pub const ANY: u16 = ATTENTION | ACCESS | BUSY | STANDBY | UNAVAILABLE;
     /// Allowed under write exclusive reservations.
     pub const READS: u16 = ANY | READ;
     /// Not allowed under the reservation of another nexus.
@@ -100,6 +104,16 @@ impl Row {
     /// The row of a command with a parameter list.
     const fn list(self, parse: fn(&mut Call, &[u8]) -> Planned) -> Row {
         Row { list: Some(parse), ..self }
+    }
+
+    /// The row of a command that goes through by a target port in standby.
+    const fn in_standby(self) -> Row {
+        Row { class: self.class & !class::STANDBY, ..self }
+    }
+
+    /// The row of a command that goes through by any target port.
+    const fn in_any_state(self) -> Row {
+        Row { class: self.class & !(class::STANDBY | class::UNAVAILABLE), ..self }
     }
 
     /// The operation code.
@@ -182,22 +196,22 @@ static INDEX: [(u8, u8); 256] = {
 pub static TABLE: &[Row] = &COMMANDS;
 
 #[rustfmt::skip]
-const COMMANDS: [Row; 77] = [
+const COMMANDS: [Row; 78] = [
     row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
     row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
     row("FORMAT UNIT", &[0x04, 0x38, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::format_unit).list(erase::format_unit_list),
     row("READ(6)", &[0x08, 0x1f, 0xff, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_6),
     row("WRITE(6)", &[0x0a, 0x1f, 0xff, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_6),
     row("INQUIRY", &[0x12, 0x01, 0xff, 0xff, 0xff, 0], class::ALWAYS, inquiry::inquiry),
-    row("MODE SELECT(6)", &[0x15, 0x10, 0, 0, 0xff, 0], class::CHANGES, mode::select_6).list(mode::select_6_list),
+    row("MODE SELECT(6)", &[0x15, 0x10, 0, 0, 0xff, 0], class::CHANGES, mode::select_6).list(mode::select_6_list).in_standby(),
     row("RESERVE(6)", &[0x16, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
-    row("RELEASE(6)", &[0x17, 0, 0, 0, 0, 0], class::ATTENTION | class::BUSY, persistent::release_unit),
-    row("MODE SENSE(6)", &[0x1a, 0x08, 0xff, 0xff, 0xff, 0], class::READS, mode::sense_6),
+    row("RELEASE(6)", &[0x17, 0, 0, 0, 0, 0], class::ANY & !class::ACCESS, persistent::release_unit),
+    row("MODE SENSE(6)", &[0x1a, 0x08, 0xff, 0xff, 0xff, 0], class::READS, mode::sense_6).in_standby(),
     row("START STOP UNIT", &[0x1b, 0x01, 0, 0, 0xf7, 0], class::ANY, removable::start_stop_unit),
-    row("RECEIVE DIAGNOSTIC RESULTS", &[0x1c, 0x01, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::receive_diagnostic_results),
-    row("SEND DIAGNOSTIC", &[0x1d, 0x17, 0, 0, 0, 0], class::CHANGES, diagnostic::send_diagnostic),
+    row("RECEIVE DIAGNOSTIC RESULTS", &[0x1c, 0x01, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::receive_diagnostic_results).in_standby(),
+    row("SEND DIAGNOSTIC", &[0x1d, 0x17, 0, 0, 0, 0], class::CHANGES, diagnostic::send_diagnostic).in_standby(),
     row("PREVENT ALLOW MEDIUM REMOVAL", &[0x1e, 0, 0, 0, 0x01, 0], class::ANY, removable::prevent_allow),
-    row("READ CAPACITY(10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_10),
+    row("READ CAPACITY(10)", &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_10).in_standby(),
     row("READ(10)", &[0x28, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::read_10),
     row("WRITE(10)", &[0x2a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_10),
     row("WRITE AND VERIFY(10)", &[0x2e, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_verify_10),
@@ -205,31 +219,31 @@ const COMMANDS: [Row; 77] = [
     row("PRE-FETCH(10)", &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::prefetch_10),
     row("SYNCHRONIZE CACHE(10)", &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_10),
     row("READ DEFECT DATA(10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0], class::READS_MEDIUM, management::read_defect_data_10),
-    row("WRITE BUFFER", &[0x3b, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::CHANGES, diagnostic::write_buffer).list(diagnostic::write_buffer_list),
-    row("READ BUFFER", &[0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::read_buffer),
+    row("WRITE BUFFER", &[0x3b, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::CHANGES, diagnostic::write_buffer).list(diagnostic::write_buffer_list).in_any_state(),
+    row("READ BUFFER", &[0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::read_buffer).in_any_state(),
     row("WRITE SAME(10)", &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, write_same::write_same_10),
     row("UNMAP", &[0x42, 0x00, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM | class::THIN, unmap::unmap).list(unmap::unmap_list),
     row("SANITIZE OVERWRITE", &[0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ERASES_MEDIUM, erase::overwrite).list(erase::overwrite_list).action(),
     row("SANITIZE BLOCK ERASE", &[0x48, 0xa2, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM | class::THIN, erase::block_erase).action(),
     row("SANITIZE EXIT FAILURE MODE", &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::exit_failure_mode).action(),
-    row("LOG SELECT", &[0x4c, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, log::log_select),
-    row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, log::log_sense),
-    row("MODE SELECT(10)", &[0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_10_list),
+    row("LOG SELECT", &[0x4c, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, log::log_select).in_standby(),
+    row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, log::log_sense).in_standby(),
+    row("MODE SELECT(10)", &[0x55, 0x10, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_10_list).in_standby(),
     row("RESERVE(10)", &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
-    row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ATTENTION | class::BUSY, persistent::release_unit),
-    row("MODE SENSE(10)", &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::READS, mode::sense_10),
-    row("PERSISTENT RESERVE IN READ KEYS", &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_keys).action(),
-    row("PERSISTENT RESERVE IN READ RESERVATION", &[0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_reservation).action(),
-    row("PERSISTENT RESERVE IN REPORT CAPABILITIES", &[0x5e, 0x02, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::report_capabilities).action(),
-    row("PERSISTENT RESERVE IN READ FULL STATUS", &[0x5e, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_full_status).action(),
-    row("PERSISTENT RESERVE OUT REGISTER", &[0x5f, 0x00, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT RESERVE", &[0x5f, 0x01, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT RELEASE", &[0x5f, 0x02, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT CLEAR", &[0x5f, 0x03, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT PREEMPT", &[0x5f, 0x04, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT PREEMPT AND ABORT", &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
-    row("PERSISTENT RESERVE OUT REGISTER AND MOVE", &[0x5f, 0x07, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action(),
+    row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY & !class::ACCESS, persistent::release_unit),
+    row("MODE SENSE(10)", &[0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::READS, mode::sense_10).in_standby(),
+    row("PERSISTENT RESERVE IN READ KEYS", &[0x5e, 0x00, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_keys).action().in_standby(),
+    row("PERSISTENT RESERVE IN READ RESERVATION", &[0x5e, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_reservation).action().in_standby(),
+    row("PERSISTENT RESERVE IN REPORT CAPABILITIES", &[0x5e, 0x02, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::report_capabilities).action().in_standby(),
+    row("PERSISTENT RESERVE IN READ FULL STATUS", &[0x5e, 0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ANY, persistent::read_full_status).action().in_standby(),
+    row("PERSISTENT RESERVE OUT REGISTER", &[0x5f, 0x00, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT RESERVE", &[0x5f, 0x01, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT RELEASE", &[0x5f, 0x02, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT CLEAR", &[0x5f, 0x03, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT PREEMPT", &[0x5f, 0x04, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT PREEMPT AND ABORT", &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("PERSISTENT RESERVE OUT REGISTER AND MOVE", &[0x5f, 0x07, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
     row("EXTENDED COPY(LID1)", &[0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy::extended_copy).list(copy::extended_copy_list).action(),
     row("POPULATE TOKEN", &[0x83, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rod::populate_token).list(rod::populate_token_list).action(),
     row("WRITE USING TOKEN", &[0x83, 0x11, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rod::write_using_token).list(rod::write_using_token_list).action(),
@@ -248,13 +262,14 @@ const COMMANDS: [Row; 77] = [
     row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16),
     row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
     row("WRITE ATOMIC(16)", &[0x9c, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM | class::ATOMIC, rw::write_atomic),
-    row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action(),
+    row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action().in_standby(),
     row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action(),
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
-    row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_target_port_groups).action(),
-    row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action(),
-    row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action(),
-    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_timestamp).action(),
+    row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, alua::report).action().in_any_state(),
+    row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action().in_standby(),
+    row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action().in_standby(),
+    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_timestamp).action().in_standby(),
+    row("SET TARGET PORT GROUPS", &[0xa4, 0x0a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES & !class::BUSY, alua::set).list(alua::set_list).action().in_any_state(),
     row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
     row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
     row("WRITE AND VERIFY(12)", &[0xae, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_12),

@@ -69,7 +69,7 @@ fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations, u16)) -> P
     let state = call.unit.state();
     call.reply.put(&state.reservations.generation.to_be_bytes());
     call.reply.put(&[0; 4]);
-    body(call.reply, &state.reservations, call.unit.params().relative_port);
+    body(call.reply, &state.reservations, state.ports.relative_port(call.nexus.port_group));
     call.reply.patch_u32(4, 8);
     call.reply.finish(usize::from(be16(call.cdb, 7)))
 }
@@ -113,6 +113,7 @@ pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
     let (key, action_key) = (be64(list, 0), be64(list, 8));
     let kind = ReservationType::from_code(call.cdb[2] & 0x0f).filter(|_| call.cdb[2] >> 4 == 0);
     let mut state = call.unit.state();
+    let relative_port = state.ports.relative_port(call.nexus.port_group);
     let reservations = &mut state.reservations;
     let change = match (action, kind) {
         (action::REGISTER | action::REGISTER_AND_IGNORE_EXISTING_KEY, _) => register(reservations, port, action, list)?,
@@ -122,9 +123,7 @@ pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
         (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => {
             reservations.preempt(port, key, action_key, kind)?
         }
-        (action::REGISTER_AND_MOVE, _) => {
-            register_and_move(reservations, port, call.unit.params().relative_port, list)?
-        }
+        (action::REGISTER_AND_MOVE, _) => register_and_move(reservations, port, relative_port, list)?,
         _ => return Err(Outcome::invalid_cdb_field(2, 3)),
     };
     adopt(call, &mut state, change, action == action::PREEMPT_AND_ABORT);

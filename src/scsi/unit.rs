@@ -7,6 +7,7 @@
 //! Invariants: rare state changes under the mutex only, and whoever changes it moves the generation before it unlocks; so
 //! a command planned after a change was answered sees the change, on every core.
 
+use super::alua::Ports;
 use super::attention::{Attention, Log, Pending, Recipients};
 use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
@@ -19,7 +20,7 @@ use super::reservation::Reservations;
 use super::rod::{self, Tokens};
 use super::sense::{asc, key, status};
 use super::space::Pool;
-use crate::model::{InitiatorPort, MediumFault};
+use crate::model::{InitiatorPort, MediumFault, PortGroup};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -43,10 +44,8 @@ pub struct LuParams {
     pub naa: [u8; 16],
     /// iSCSI name of the target (the names of target device and target port in VPD page 83h).
     pub target_name: String,
-    /// Target port group, which is the portal group tag.
-    pub portal_group: u16,
-    /// Relative target port identifier.
-    pub relative_port: u16,
+    /// Target port groups that it is found through, with the access states to begin with; at least one.
+    pub port_groups: Vec<PortGroup>,
     /// OPTIMAL UNMAP GRANULARITY in logical blocks; at most 1 MiB is reported.
     pub unmap_granularity_blocks: u32,
     /// UNMAP GRANULARITY ALIGNMENT in logical blocks.
@@ -91,6 +90,7 @@ pub(super) struct State {
     pub(super) reservations: Reservations,
     pub(super) counters: Counters,
     pub(super) pool: Pool,
+    pub(super) ports: Ports,
     /// The backend says that the medium is gone.
     not_ready: bool,
     /// SANITIZE or FORMAT UNIT is under way, or has failed.
@@ -105,6 +105,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub struct LuNexus {
     pub(super) id: NexusId,
+    /// Tag of the portal group, which is the target port group, that it comes by.
+    pub(super) port_group: u16,
     /// The generation that `blocked` was made from.
     seen: u64,
     /// Attentions up to this generation were pulled.
@@ -122,14 +124,26 @@ impl LuNexus {
     /// device server does not know.
     pub fn new(id: NexusId, unit: &LogicalUnit) -> LuNexus {
         let pulled = unit.generation.load(Ordering::Acquire);
+        let port_group = unit.params.port_groups.first().map_or(1, |group| group.tag);
         let pending = Pending::with(Attention::PowerOn);
         let tally = unit.state().counters.enlist();
-        LuNexus { id, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new() }
+        LuNexus { id, port_group, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new() }
+    }
+
+    /// The same, by way of the portal group `tag`; else it is the first of the logical unit.
+    #[must_use]
+    pub fn by_port_group(self, tag: u16) -> LuNexus {
+        LuNexus { port_group: tag, ..self }
     }
 
     /// The nexus that this is about.
     pub fn id(&self) -> NexusId {
         self.id
+    }
+
+    /// Whether the port that it comes by was unavailable as of the last command.
+    pub(super) fn port_is_unavailable(&self) -> bool {
+        self.blocked & class::UNAVAILABLE != 0
     }
 
     /// Says whether unit attentions are pending as of the last command.
@@ -151,13 +165,14 @@ impl LuNexus {
 impl LogicalUnit {
     /// A logical unit with nothing reserved and default mode pages.
     pub fn new(params: LuParams) -> LogicalUnit {
+        let state = State { ports: Ports::new(&params.port_groups), ..State::default() };
         LogicalUnit {
             blocks: AtomicU64::new(params.blocks),
             params,
             generation: AtomicU64::new(1),
             descriptor_sense: AtomicBool::new(false),
             progress: AtomicU16::new(0),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             copies: Operations::default(),
             tokens: Tokens::default(),
         }
@@ -240,7 +255,7 @@ impl LogicalUnit {
         state.attentions.pull(nexus.pulled, nexus.id, port, &mut nexus.pending);
         nexus.pulled = generation;
         nexus.seen = generation;
-        nexus.blocked = state.reservations.keeps_from(nexus.id, port);
+        nexus.blocked = state.reservations.keeps_from(nexus.id, port) | state.ports.blocks(nexus.port_group);
         if self.params.readonly || state.modes.swp {
             nexus.blocked |= class::PROTECTED;
         }
@@ -300,6 +315,13 @@ impl LogicalUnit {
             && let Some(attention) = self.next_attention(nexus)
         {
             return Err(Outcome::check(attention.sense()));
+        }
+        if blocked & (class::STANDBY | class::UNAVAILABLE) != 0 {
+            let in_standby = nexus.blocked & class::STANDBY != 0;
+            return Err(Outcome::check(Sense::new(
+                key::NOT_READY,
+                if in_standby { asc::TARGET_PORT_IN_STANDBY_STATE } else { asc::TARGET_PORT_IN_UNAVAILABLE_STATE },
+            )));
         }
         if blocked & (class::ACCESS | class::READ | class::WRITE) != 0 {
             return Err(Outcome::RESERVATION_CONFLICT);

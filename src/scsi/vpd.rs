@@ -1,7 +1,8 @@
 //! Vital product data pages (SPC-4 clause 7.8, SBC-3 clause 6.6).
 
 use super::copy_vpd::third_party_copy;
-use super::inquiry;
+use super::designation::{device_identification, scsi_ports};
+use super::opcode::Call;
 use super::plan::{Outcome, Reply};
 use super::rw::max_compare_and_write_blocks;
 use super::sense::MAX_SENSE_BYTES;
@@ -12,24 +13,24 @@ use crate::limits;
 /// The pages there are, ascending: exactly what page 00h lists.
 const PAGES: [u8; 10] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2];
 
-/// Writes a page, or refuses a page code that does not exist.
-pub(super) fn page(reply: &mut Reply, page: u8, unit: &LogicalUnit) -> Result<(), Outcome> {
-    let params = unit.params();
-    begin(reply, inquiry::DIRECT_ACCESS, page);
+/// Writes a page that begins with `peripheral`, or refuses a page code that does not exist.
+pub(super) fn page(call: &mut Call, peripheral: u8, page: u8) -> Result<(), Outcome> {
+    begin(call.reply, peripheral, page);
+    let params = call.unit.params();
     match page {
-        0x00 => reply.put(&PAGES),
-        0x80 => reply.put(params.serial.as_bytes()),
-        0x83 => device_identification(reply, params),
-        0x86 => extended_inquiry(reply, params),
-        0x87 => mode_page_policy(reply),
-        0x88 => scsi_ports(reply, params),
-        0x8f => third_party_copy(reply, params),
-        0xb0 => block_limits(reply, params),
-        0xb1 => block_device_characteristics(reply, params),
-        0xb2 => logical_block_provisioning(reply, unit),
+        0x00 => call.reply.put(&PAGES),
+        0x80 => call.reply.put(params.serial.as_bytes()),
+        0x83 => device_identification(call),
+        0x86 => extended_inquiry(call.reply, params),
+        0x87 => mode_page_policy(call.reply),
+        0x88 => scsi_ports(call),
+        0x8f => third_party_copy(call.reply, params),
+        0xb0 => block_limits(call.reply, params),
+        0xb1 => block_device_characteristics(call.reply, params),
+        0xb2 => logical_block_provisioning(call.reply, call.unit),
         _ => return Err(Outcome::invalid_cdb_field(2, 7)),
     }
-    reply.patch_u16(2, 4);
+    call.reply.patch_u16(2, 4);
     Ok(())
 }
 
@@ -46,64 +47,6 @@ pub(super) fn page_of_nothing(reply: &mut Reply, page: u8, peripheral: u8) -> Re
 
 fn begin(reply: &mut Reply, peripheral: u8, page: u8) {
     reply.put(&[peripheral, page, 0, 0]);
-}
-
-/// Who a designator names (SPC-4 table 603).
-mod association {
-    pub const LOGICAL_UNIT: u8 = 0x00;
-    pub const TARGET_PORT: u8 = 0x10;
-    pub const TARGET_DEVICE: u8 = 0x20;
-}
-
-const BINARY: u8 = 0x1;
-const ASCII: u8 = 0x2;
-const UTF_8: u8 = 0x3;
-const NAME_STRING: u8 = 0x8;
-
-/// Page 83h: what multipath software puts paths together by.
-fn device_identification(reply: &mut Reply, params: &LuParams) {
-    const T10_VENDOR: u8 = 0x1;
-    const NAA: u8 = 0x3;
-    const RELATIVE_PORT: u8 = 0x4;
-    const PORT_GROUP: u8 = 0x5;
-    designator(reply, BINARY, association::LOGICAL_UNIT | NAA, &params.naa);
-    let serial = params.serial.as_bytes();
-    let vendor_id: Vec<u8> = inquiry::VENDOR.iter().chain(serial).copied().take(252).collect();
-    designator(reply, ASCII, association::LOGICAL_UNIT | T10_VENDOR, &vendor_id);
-    port_name(reply, params);
-    designator(reply, BINARY, association::TARGET_PORT | RELATIVE_PORT, &low_half(params.relative_port));
-    designator(reply, BINARY, association::TARGET_PORT | PORT_GROUP, &low_half(params.portal_group));
-    designator(reply, UTF_8, association::TARGET_DEVICE | NAME_STRING, &name_string(&params.target_name));
-}
-
-/// The designation descriptor of the target port by its name.
-fn port_name(reply: &mut Reply, params: &LuParams) {
-    let port = format!("{},t,0x{:04x}", params.target_name, params.portal_group);
-    designator(reply, UTF_8, association::TARGET_PORT | NAME_STRING, &name_string(&port));
-}
-
-/// One designation descriptor. PIV and the protocol (iSCSI) go with ports and devices.
-fn designator(reply: &mut Reply, code_set: u8, association_and_type: u8, bytes: &[u8]) {
-    const PIV: u8 = 0x80;
-    const ISCSI: u8 = 0x50;
-    let of_unit = association_and_type & 0x30 == association::LOGICAL_UNIT;
-    let (protocol, piv) = if of_unit { (0, 0) } else { (ISCSI, PIV) };
-    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-    reply.put(&[protocol | code_set, piv | association_and_type, 0, len]);
-    reply.put(bytes.get(..usize::from(len)).unwrap_or(bytes));
-}
-
-/// A SCSI name string: NUL at its end, and padded with NULs to a multiple of four (SPC-4 clause 7.8.6.11).
-fn name_string(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.truncate(251);
-    bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
-    bytes
-}
-
-fn low_half(value: u16) -> [u8; 4] {
-    let [high, low] = value.to_be_bytes();
-    [0, 0, high, low]
 }
 
 /// Page 86h (SPC-4 clause 7.8.7): simple task attributes, as the others are taken and carried out as SIMPLE; whether there
@@ -125,18 +68,6 @@ fn mode_page_policy(reply: &mut Reply) {
     const ALL_SUBPAGES: u8 = 0xff;
     const SHARED: u8 = 0x00;
     reply.put(&[ALL_PAGES, ALL_SUBPAGES, SHARED, 0]);
-}
-
-/// Page 88h (SPC-4 clause 7.8.15): the target port, by number and name.
-fn scsi_ports(reply: &mut Reply, params: &LuParams) {
-    reply.put(&[0, 0]);
-    reply.put(&params.relative_port.to_be_bytes());
-    // No initiator port, so no TransportID.
-    reply.put(&[0, 0, 0, 0]);
-    let lengths = reply.data.len();
-    reply.put(&[0; 4]);
-    port_name(reply, params);
-    reply.patch_u16(lengths + 2, lengths + 4);
 }
 
 /// Page B0h. UNMAP fields are zero where there is no UNMAP.

@@ -311,7 +311,9 @@ impl Engine {
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
         let group = self.group(login, peer);
         let map = self.world.targets.get(target).map(|t| t.map(group)).unwrap_or_default();
-        let nexus = map.units.iter().map(|&unit| LuNexus::new(nexus_id, &self.world.units[unit].logical)).collect();
+        let nexus =
+            |&unit: &usize| LuNexus::new(nexus_id, &self.world.units[unit].logical).by_port_group(login.portal_group);
+        let nexus = map.units.iter().map(nexus).collect();
         let seat = Box::new(Seat {
             session,
             text: SeatText::new(self.world.clone(), portal, peer),

@@ -127,7 +127,7 @@ pub struct World {
 }
 
 /// What the device server is told: the configuration, made true to what the medium really is.
-fn lu_params(target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
+fn lu_params(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
     let facts = medium.properties();
     let name = target.name.as_str();
     let granularity = u64::from(facts.discard_granularity_bytes).max(u64::from(lun.physical_block_bytes));
@@ -140,8 +140,7 @@ fn lu_params(target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
         serial: lun.serial.clone().unwrap_or_else(|| identity::default_serial(name, lun.number)),
         naa: identity::naa(name, lun.number, lun.serial.as_deref()),
         target_name: name.to_owned(),
-        portal_group: 1,
-        relative_port: 1,
+        port_groups: snapshot.port_groups(target),
         unmap_granularity_blocks: (granularity / u64::from(lun.block_bytes)) as u32,
         unmap_alignment_blocks: 0,
         volatile_cache: facts.volatile_cache,
@@ -167,7 +166,7 @@ impl World {
             let first = units.len();
             for lun in &luns {
                 let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
-                let logical = Arc::new(LogicalUnit::new(lu_params(spec, lun, &medium)));
+                let logical = Arc::new(LogicalUnit::new(lu_params(&snapshot, spec, lun, &medium)));
                 let unit = Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) };
                 unit.measure();
                 units.push(unit);

@@ -59,6 +59,23 @@ fn access_faults_name_their_place() {
         ("accounts = \"h\"", "", "target.accounts: 'h' is no list of texts"),
         ("mutual = \"t\"", "", "target.mutual: needs accounts beside it"),
         ("others = \"no\"", "", "target.others: is neither \"allow\" nor \"deny\""),
+        ("access-states = [\"1 standby\", \"3 standby\"]", "", "target.access-states: no portal is in group 3"),
+        (
+            "access-states = [\"1 stand-by\"]",
+            "",
+            "target.access-states: unknown access state 'stand-by': known are active",
+        ),
+        (
+            "access-states = [\"standby\"]",
+            "",
+            "target.access-states: 'standby' is no portal group tag and access state",
+        ),
+        ("access-states = [\"1 standby\", \"1 standby\"]", "", "target.access-states: names group 1 twice"),
+        (
+            "",
+            "[[portal]]\nlisten = \"127.0.0.1\"\naccess-state = \"offline\"",
+            "portal.access-state: unknown access state",
+        ),
         ("portal-groups = [3]", "", "target.portal-groups: no portal is in group 3"),
         ("", "[[target.group]]\nluns = [2]", "target.group.luns: this target has no LUN 2"),
         ("", "[[target.group]]\nluns = [\"0 as 1\", 1]", "target.group.luns: LUN 1 as 1: one of the two"),

@@ -11,8 +11,8 @@ fn standard_inquiry() {
     let unit = LogicalUnit::new(params());
     let data = Host::new(&unit, 1).data(&[0x12, 0, 0, 0, 255]);
     assert_eq!(data.len(), 96);
-    // TPGS 01b and 3PC in byte 5.
-    assert_eq!(data[..8], [0, 0, 6, 0x12, 91, 0x18, 0, 2]);
+    // TPGS 11b and 3PC in byte 5.
+    assert_eq!(data[..8], [0, 0, 6, 0x12, 91, 0x38, 0, 2]);
     assert_eq!(&data[8..36], b"RINGSAN VIRTUAL-DISK    0.1 ");
     assert_eq!(data[58..66], [0, 0xa0, 4, 0x60, 4, 0xc0, 9, 0x61]);
     assert!(data[36..58].iter().chain(&data[66..]).all(|byte| *byte == 0));

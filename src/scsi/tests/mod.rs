@@ -1,5 +1,6 @@
 //! The device server seen from outside: golden responses, what initiators do at scan, and properties over any CDB.
 
+mod alua;
 mod copying;
 mod erase;
 mod golden;
@@ -12,7 +13,7 @@ mod table;
 mod transfers;
 
 use super::*;
-use crate::model::{InitiatorPort, IscsiName};
+use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use crate::wire::{Isid, Lun};
 
 pub(super) const TARGET: &str = "iqn.2026-01.org.example:disk";
@@ -27,8 +28,7 @@ pub(super) fn params() -> LuParams {
         serial: "0123456789abcdef".into(),
         naa: identity::naa(TARGET, 0, None),
         target_name: TARGET.into(),
-        portal_group: 1,
-        relative_port: 1,
+        port_groups: vec![PortGroup { tag: 1, relative_port: 1, state: AccessState::ActiveOptimized }],
         unmap_granularity_blocks: 8,
         unmap_alignment_blocks: 0,
         volatile_cache: true,

@@ -329,8 +329,8 @@ fn reports() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     let ask = |action| [0xa3, action, 0, 0, 0, 0, 0, 0, 0, 255];
-    assert_eq!(host.data(&ask(0x0a)), [0, 0, 0, 12, 0x80, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
-    assert_eq!(host.data(&ask(0x2a))[..8], [0, 0, 0, 16, 0x10, 0, 0, 0]);
+    assert_eq!(host.data(&ask(0x0a)), [0, 0, 0, 12, 0x80, 0x0f, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    assert_eq!(host.data(&ask(0x2a))[..8], [0, 0, 0, 16, 0x10, 10, 0, 0]);
     assert_eq!(host.data(&ask(0x0d)), [0xda, 0, 0, 0]);
     assert_eq!(host.data(&[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 255])[..4], [0xda, 0, 0, 0x0c]);
     assert_eq!(host.data(&ask(0x0f)).len(), 12);

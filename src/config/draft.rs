@@ -144,6 +144,9 @@ impl Draft {
         let name = match section.take("name") {
             Some(setting) => faults.keep(self.target_name(&setting)),
             None => {
+                //= RFC 7143 section 4.2.7.1
+                //# Each iSCSI node, whether it is an initiator, a target, or both, MUST
+                //# have an iSCSI name.
                 faults.add(&section.origin, "a target needs a name, like iqn.2026-11.io.example:disks");
                 None
             }

@@ -50,6 +50,9 @@ impl IscsiName {
     /// # Errors
     /// What is wrong with it: length, a character, the type designator, or the structure that its type asks for.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        //= RFC 7143 section 4.2.7.1
+        //# Initiators and targets MUST support the receipt of iSCSI names of up to
+        //# the maximum length of 223 bytes.
         if text.is_empty() || text.len() > MAX_UNPREPARED_BYTES {
             return Err(NameError::Length);
         }
@@ -59,6 +62,9 @@ impl IscsiName {
         if name.len() > MAX_NAME_BYTES {
             return Err(NameError::Length);
         }
+        //= RFC 7143 section 4.2.7.2
+        //# An iSCSI name MUST be a UTF-8 (see [RFC3629]) encoding of a string of
+        //# Unicode characters with the following properties:
         match name.split_once('.') {
             Some(("iqn", rest)) => check_iqn(rest)?,
             Some(("eui", digits)) => check_digits(digits, &[16])?,

@@ -76,6 +76,16 @@ impl Session {
         //# Section 13.23 was negotiated to FastAbort on the session.
         let notice = Notice::Terminated(conn, lun);
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
+        //= RFC 7143 section 4.2.3.4
+        //# If there are multiple affected LUs (say, due to a target reset), then
+        //# one Async Message PDU MUST be sent for each such LU on each connection
+        //# that has at least one allegiant affected task.
+        //= RFC 7143 section 4.2.3.5
+        //# If the issuing session is a FastAbort session, the iSCSI target
+        //# implementation is FastAbort-capable, and the third-party affected
+        //# session is an RFC 3720 session, the iSCSI target layer MUST NOT send
+        //# Asynchronous Message PDUs on the third-party session to prompt the
+        //# FastAbort behavior.
         if fast && !self.notices.contains(&notice) && self.connections.get(usize::from(conn.0)).is_some() {
             self.notices.push(notice);
         }
@@ -107,6 +117,12 @@ impl Session {
                     }
                 }
                 Notice::Terminated(ix, lun) => {
+                    if let Some(c) = self.connections.get(usize::from(ix.0)) {
+                        self.tasks.tell_ghosts(ix, lun, c.stat_sn);
+                    }
+                    //= RFC 7143 section 4.2.3.5
+                    //# When sent, the LUN field in the Asynchronous Message PDU MUST be set to
+                    //# match the LUN for each such LU.
                     //= RFC 7143 section 4.2.3.4
                     //# The LUN field in the Asynchronous Message
                     //# PDU MUST be set to match the LUN for each such LU.

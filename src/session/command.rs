@@ -41,6 +41,9 @@ fn check(command: &ScsiCommand) -> Result<(), Fault> {
         //# not 0
         return Err(Fault::DropSession("SCSI Command with a data length and no direction"));
     }
+    //= RFC 7143 section 11
+    //# Receipt of reserved code values in defined fields MUST be reported as a
+    //# protocol error.
     if command.attr.0 > TaskAttr::ACA.0 {
         return Err(Fault::DropSession("SCSI Command with a reserved task attribute"));
     }
@@ -120,6 +123,10 @@ impl Session {
         let end = if command.write { command.edtl_bytes.min(params.first_burst_bytes) } else { 0 };
         // When the command has carried all that may come unsolicited, nothing can follow, whatever F says.
         let more = !command.is_final && data_len < end;
+        //= RFC 7143 section 11.8
+        //# In order to allow write operations without an explicit initial R2T, the
+        //# initiator and target MUST have negotiated the key InitialR2T to No
+        //# during login.
         let fault = if data_len > 0 && !(command.write && params.immediate_data) || more && params.initial_r2t {
             Some(TaskFault::UnexpectedUnsolicitedData)
         } else if data_len > end {
@@ -189,7 +196,10 @@ impl Session {
         to.read = command.read;
         to.write = command.write;
         to.attr = command.attr;
-        // RFC 7144 section 5.1.1: to be ignored unless iSCSIProtocolLevel is 2.
+        //= RFC 7144 section 5.1.1
+        //# This field MUST be ignored by iSCSI targets unless the
+        //# iSCSIProtocolLevel text key with a value of "2" as defined in Section
+        //# 7.1.1 was negotiated on the session.
         to.priority = if self.init.params.protocol_level >= 2 { command.priority } else { 0 };
         to.immediate_delivery = command.immediate_delivery;
         to.conn = rx.conn;
@@ -201,6 +211,9 @@ impl Session {
             }
             Turn::Next => {
                 task.charge = Charge::Window;
+                //= RFC 7143 section 4.2.2.1
+                //# A target command response or Data-In PDU with status MUST NOT precede
+                //# the command acknowledgment.
                 self.window.advance();
                 self.window.opened();
             }

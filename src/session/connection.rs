@@ -75,6 +75,9 @@ impl Connection {
         //# The data segments of Data-In and Data-Out PDUs SHOULD be filled to
         //# the integer number of 4-byte words (real payload), unless the F bit
         //# is set to 1.
+        //= RFC 7143 section 4.2.2.4
+        //# For any read or bidirectional command, a target MUST issue less than
+        //# 2**32 combined R2T and Data-In PDUs.
         self.data_in_bytes = (params.initiator_max_recv_bytes & !3).max(4);
         self.burst_bytes = (params.max_burst_bytes & !3).max(4);
         self.params = params;

@@ -40,6 +40,20 @@ fn compare(presented: u64, expected: u32) -> (bool, bool, u32) {
     //# Count MUST be set to the numerical value of (EDTL - SPDTL).
     let expected = u64::from(expected);
     let count = u32::try_from(presented.abs_diff(expected)).unwrap_or(u32::MAX);
+    //= RFC 7143 section 11.4.5.1
+    //# The Residual Count field MUST be valid in the case where either the U
+    //# bit or the O bit is set.
+    //= RFC 7143 section 11.4.5.1
+    //# If neither bit is set, the Residual Count field MUST be ignored on
+    //# reception and SHOULD be set to 0 when sending.
+    //= RFC 7143 section 11.4.5.3
+    //# However, if the iSCSI EDTL is larger than the ALLOCATION LENGTH in this
+    //# scenario, note that the iSCSI Underflow MUST be signaled in the SCSI
+    //# Response PDU.
+    //= RFC 7143 section 11.4.5.3
+    //# An iSCSI Underflow MUST also be signaled when the iSCSI EDTL is equal to
+    //# the ALLOCATION LENGTH but the LU inventory data presented to the iSCSI
+    //# layer is smaller than the ALLOCATION LENGTH.
     (presented > expected, presented < expected, count)
 }
 
@@ -54,6 +68,9 @@ impl Residual {
             Direction::Out => (0, presented),
         };
         if command.is_bidirectional() {
+            //= RFC 7143 section 11.4.6
+            //# The Bidirectional Read Residual Count field MUST be valid in the case
+            //# where either the u bit or the o bit is set.
             let (overflow, underflow, bytes) = compare(to_target, command.edtl_bytes);
             let (bidi_overflow, bidi_underflow, bidi_bytes) = compare(to_initiator, command.bidi_read_edtl_bytes);
             return Residual { overflow, underflow, bytes, bidi_overflow, bidi_underflow, bidi_bytes };
@@ -78,6 +95,12 @@ fn is_unit_attention(sense: &[u8]) -> bool {
     key.is_some_and(|key| key & 0x0f == 0x06)
 }
 
+/// PERSISTENT RESERVE OUT with the service action PREEMPT AND ABORT (SPC-4 clause 6.16): the one CDB that asks something of
+/// the transport.
+fn is_preempt_and_abort(cdb: &[u8]) -> bool {
+    matches!(cdb, [0x5f, action, ..] if action & 0x1f == 0x05)
+}
+
 /// What all Data-In PDUs of one call have in common.
 struct Run {
     conn: ConnIx,
@@ -90,6 +113,9 @@ impl Run {
     /// The header of `len` bytes `at` bytes into the run.
     #[inline]
     fn pdu(&mut self, at: u32, len: u32, is_final: bool) -> DataIn {
+        //= RFC 7143 section 4.2.2.4
+        //# Data and R2T PDUs transferred as part of some command execution MUST be
+        //# sequenced.
         let data_sn = DataSn(self.data_sn);
         self.data_sn = self.data_sn.wrapping_add(1);
         DataIn {
@@ -135,6 +161,10 @@ impl Session {
             return self.data_in_kept(task, offset, len, data, finish, out);
         }
         let Some(t) = self.tasks.get(task).filter(|t| t.state == State::Open) else { return };
+        //= RFC 7143 section 4.2.5.1
+        //# Thus, if an initiator issues a read command, the target MUST send the
+        //# requested data, if any, followed by the status, to the initiator over
+        //# the same TCP connection that was used to deliver the SCSI command.
         let conn = t.command.conn;
         let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
         let (pdu_bytes, max_burst) = (connection.data_in_bytes, connection.burst_bytes);
@@ -233,6 +263,10 @@ impl Session {
         out: &mut O,
     ) {
         let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
+        //= RFC 7143 section 11.7.3
+        //# If the command is completed with an error, then the response and sense
+        //# data MUST be sent in a SCSI Response PDU (i.e., MUST NOT be sent in a
+        //# SCSI data packet).
         let residual = Residual::of(&t.command, transfer_bytes, direction);
         //= RFC 7143 section 11.4.2
         //# If a SCSI device error is detected while data from the initiator is
@@ -241,7 +275,17 @@ impl Session {
         //# target MUST wait until it receives a data PDU with the F bit set in
         //# the last expected sequence before sending the Response PDU.
         let replaying = t.outgoing.as_deref().is_some_and(|o| o.replaying);
-        let fence = status == CHECK_CONDITION && self.connections.len() > 1 && is_unit_attention(sense);
+        //= RFC 7143 section 4.2.2.3.4
+        //# This section lists the situations in which fenced response behavior is
+        //# REQUIRED in iSCSI target implementations.
+        //= RFC 7143 section 4.2.2.3.4
+        //# Whenever the TaskReporting key (Section 13.23) is negotiated to
+        //# ResponseFence or FastAbort for an iSCSI session, the target iSCSI layer
+        //# MUST assume that the Response Fence is required for the following SCSI
+        //# completion messages:
+        // There is no ACA, and the task management functions are answered elsewhere.
+        let fence = self.connections.len() > 1
+            && (status == CHECK_CONDITION && is_unit_attention(sense) || is_preempt_and_abort(&t.command.cdb));
         if t.incoming.is_owed() || replaying || fence || self.fence.is_some() {
             t.state = State::Answering;
             t.answer = Some(Box::new(Answer { status, sense: sense.to_vec(), residual, fence }));
@@ -258,6 +302,17 @@ impl Session {
         if t.state != State::Answering || t.incoming.is_owed() || replaying || self.is_fenced(task, lun) {
             return;
         }
+        //= RFC 7143 section 4.2.3.3
+        //# MUST provide the Response Fence behavior on the first post-TMF Response
+        //# on third-party sessions as specified in Section 4.2.2.3.3.
+        //= RFC 7143 section 4.2.3.4
+        //# MUST address the Response Fence flag on the first post-TMF Response on
+        //# third-party sessions as defined in Section 4.2.2.3.3.
+        //= RFC 7143 section 4.2.3.6
+        //# The UA notification contained in the first SCSI Response PDU on each
+        //# affected third-party I_T_L nexus after the TMF action thus MUST NOT pass
+        //# the affected task responses on any of the iSCSI sessions accessing the
+        //# LU.
         //= RFC 7143 section 4.2.2.3.4
         //# a) The first completion message carrying the UA after the multi-
         //# task abort on issuing and third-party sessions.
@@ -279,8 +334,24 @@ impl Session {
 
     fn respond<O: Outbox>(&mut self, task: TaskId, status: u8, sense: &[u8], residual: Residual, out: &mut O) {
         let Some(t) = self.tasks.get_mut(task) else { return };
+        //= RFC 7143 section 4.2.5.1
+        //# For any iSCSI request issued over a TCP connection, the corresponding
+        //# response and/or other related PDU(s) MUST be sent over the same
+        //# connection.
         let (conn, itt, lun) = (t.command.conn, t.itt, t.command.lun);
         let outgoing = t.outgoing.take();
+        //= RFC 7143 section 10.2
+        //# "Autosense" refers to the automatic return of sense data to the
+        //# initiator in cases where a command did not complete successfully. iSCSI
+        //# initiators and targets MUST support and use Autosense.
+        //= RFC 7143 section 11.4.7
+        //# iSCSI targets MUST support and enable Autosense.
+        //= RFC 7144 section 5.2.2
+        //# Section 11.4.7 of [RFC7143] specifies that iSCSI targets MUST support
+        //# and enable Autosense.
+        //= RFC 7144 section 5.2.2
+        //# If Status is CHECK CONDITION (0x02), then the Data Segment MUST contain
+        //# sense data for the failed command.
         //= RFC 7143 section 11.4.7
         //# If Status is CHECK
         //# CONDITION (0x02), then the data segment MUST contain sense data for
@@ -293,8 +364,15 @@ impl Session {
             bidi_underflow: residual.bidi_underflow,
             overflow: residual.overflow,
             underflow: residual.underflow,
+            //= RFC 7143 section 11.4.1
+            //# For a response other than "Command Completed at Target", bits 3-6 MUST
+            //# be 0.
             response: ScsiResponse::COMMAND_COMPLETED,
             status,
+            //= RFC 7144 section 5.2.1
+            //# Compliant senders MUST NOT set this field to a value other than zero
+            //# unless the iSCSIProtocolLevel text key with a value of "2" as defined in
+            //# Section 7.1.1 was negotiated on the session.
             status_qualifier: 0,
             data_segment_len: len as u32,
             itt: t.itt,
@@ -305,7 +383,10 @@ impl Session {
             //= RFC 7143 section 11.4.8
             //# This field indicates the number of Data-In (read) PDUs the target has
             //# sent for the command.
-            exp_data_sn: if t.command.read { t.input_sn } else { 0 },
+            //= RFC 7143 section 11.4.8
+            //# This field MUST be 0 if the response code is not Command Completed at
+            //# Target or the target sent no Data-In PDUs for the command.
+            exp_data_sn: if t.command.read { t.input_sn.wrapping_sub(t.incoming.r2ts_sent) } else { 0 },
             bidi_residual_bytes: residual.bidi_bytes,
             residual_bytes: residual.bytes,
         };

@@ -59,12 +59,22 @@ impl Session {
             (true, unsolicited) => match incoming.r2t_end() {
                 None => return Judged::Unknown,
                 // Out of turn: the unsolicited data comes first.
+                //= RFC 7143 section 4.2.5.2
+                //# In addition, iSCSI initiators and targets MUST enforce some ordering
+                //# rules.
                 Some(_) if unsolicited => {
                     return bad(Some(RejectReason::INVALID_PDU_FIELD), TaskFault::IncorrectAmountOfData);
                 }
                 Some(end) => end,
             },
         };
+        //= RFC 7143 section 4.2.5.3
+        //# As the Initiator Task Tag is used to identify a task during its
+        //# execution, the iSCSI initiator and target MUST verify that all other
+        //# fields used in task-related PDUs have values that are consistent with
+        //# the values used at the task instantiation, based on the Initiator Task
+        //# Tag (e.g., the LUN used in an R2T PDU MUST be the same as the one used
+        //# in the SCSI Command PDU used to instantiate the task).
         //= RFC 7143 section 11.17.1
         //# Some examples are invalid TTT/ITT,
         //# buffer offset, LUN qualifying a TTT, and an invalid sequence
@@ -127,6 +137,10 @@ impl Session {
     /// A Data-Out whose data digest does not match; it has been rejected.
     pub(super) fn data_out_corrupt<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
         let Ok(pdu) = DataOut::parse(rx.bhs) else { return };
+        //= RFC 7143 section 7.8
+        //# If the discarded PDU is a solicited or unsolicited iSCSI data PDU (for
+        //# immediate data in a command PDU, the non-data PDU rule below applies),
+        //# the target MUST do one of the following:
         if self.keeps {
             //= RFC 7143 section 7.8
             //# a) Request retransmission with a recovery R2T.
@@ -155,6 +169,11 @@ impl Session {
     fn break_sequence<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
         let now_ms = self.now_ms;
         let Some(t) = self.tasks.get_mut(task) else { return };
+        // From here on only the F bit counts: no DataSN of this sequence is out of order any more.
+        //= RFC 7143 section 7.3
+        //# When a data PDU is rejected and its DataSN can be ascertained, a target
+        //# MUST advance the ExpDataSN for the current data burst if a recovery R2T
+        //# is being generated.
         (t.incoming.broken, t.incoming.since_ms) = (true, now_ms);
         if pdu.is_final {
             self.recover(task, !pdu.ttt.is_reserved(), out);
@@ -225,6 +244,17 @@ impl Session {
                 t.incoming.sequence_ended(!pdu.ttt.is_reserved());
             }
         }
+        //= RFC 7143 section 11.17.1
+        //# In all the cases in which a pre-instantiated SCSI task is terminated
+        //# because of the reject, the target MUST issue a proper SCSI command
+        //# response with CHECK CONDITION as described in Section 11.4.3.
+        //= RFC 7143 section 11.17.1
+        //# If the error is detected while data from the initiator is still expected
+        //# (i.e., the command PDU did not contain all the data and the target has
+        //# not received a Data-Out PDU with the Final bit set to 1 for the
+        //# unsolicited data, if any, and all outstanding R2Ts, if any), the target
+        //# MUST wait until it receives the last expected Data-Out PDUs with the F
+        //# bit set to 1 before sending the Response PDU.
         self.fail_task(task, fault, out);
     }
 
@@ -243,6 +273,9 @@ impl Session {
     fn take_data_out<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
         let Some(t) = self.tasks.get_mut(task) else { return };
         let solicited = !pdu.ttt.is_reserved();
+        //= RFC 7143 section 11.7.7
+        //# The sending of 0-length data segments should be avoided, but initiators
+        //# and targets MUST be able to properly receive 0-length data segments.
         t.command.received_bytes = t.command.received_bytes.saturating_add(pdu.data_segment_len);
         t.incoming.data_sn = t.incoming.data_sn.wrapping_add(1);
         t.incoming.since_ms = self.now_ms;
@@ -285,6 +318,9 @@ impl Session {
             if t.incoming.asked >= t.incoming.wanted || t.incoming.r2ts() >= most {
                 return;
             }
+            //= RFC 7143 section 11.8
+            //# If DataSequenceInOrder is Yes, then consecutive R2Ts MUST refer to
+            //# continuous non-overlapping ranges, except for Recovery-R2Ts.
             let from = t.incoming.asked;
             //= RFC 7143 section 11.8.4
             //# The Desired Data
@@ -303,6 +339,9 @@ impl Session {
         let r2t = R2t {
             lun: t.command.lun,
             itt: t.itt,
+            //= RFC 7143 section 11.8.5
+            //# There is no protocol rule about the Target Transfer Tag except that the
+            //# value 0xffffffff is reserved and MUST NOT be sent by a target in an R2T.
             ttt: Ttt(task.0),
             stat_sn: StatSn(0),
             exp_cmd_sn: CmdSn(0),
@@ -312,6 +351,10 @@ impl Session {
             desired_len_bytes: len,
         };
         t.input_sn = t.input_sn.wrapping_add(1);
+        t.incoming.r2ts_sent = t.incoming.r2ts_sent.wrapping_add(1);
+        //= RFC 7143 section 4.2.5.1
+        //# The target MUST return Ready To Transfer (R2T), if any, and the status
+        //# over the same TCP connection that was used to deliver the SCSI command.
         let conn = t.command.conn;
         let mut header = [0; 48];
         r2t.emit(&mut header);

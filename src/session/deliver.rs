@@ -112,6 +112,10 @@ impl Session {
 
     /// Delivers what was held and whose turn has come. Each turn may bring the next.
     pub(super) fn drain<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
+        //= RFC 7143 section 4.2.2.1
+        //# With the exception of the commands marked for immediate delivery, the
+        //# iSCSI target layer MUST deliver the commands for execution in the order
+        //# specified by the CmdSN.
         while let Some(head) = self.window.head() {
             let Head::Slot(slot) = head else {
                 self.window.advance();

@@ -67,6 +67,9 @@ impl Session {
 
     /// Sends a Reject.
     pub(super) fn reject<O: Outbox>(&mut self, conn: ConnIx, bhs: &Bhs, reason: RejectReason, out: &mut O) {
+        //= RFC 7143 section 7.3
+        //# Targets MUST NOT implicitly terminate an active task by sending a Reject
+        //# PDU for any PDU exchanged during the life of the task.
         let reject = Reject {
             reason,
             //= RFC 7143 section 11.17.4

@@ -26,6 +26,13 @@ impl Session {
     /// Whether an answer of `lun` has to wait for a fence that is not its own.
     #[inline]
     pub(super) fn is_fenced(&self, task: TaskId, lun: Lun) -> bool {
+        //= RFC 7143 section 4.2.2.3.2
+        //# A response with a Response Fence MUST be delivered chronologically prior
+        //# to all the "following" responses on the I_T_L nexus.
+        //= RFC 7143 section 4.2.2.3.3
+        //# If any new responses for the I_T_L nexus are received from the SCSI
+        //# layer before the fence is cleared, those Response PDUs MUST be held and
+        //# queued at the iSCSI layer until the fence is cleared.
         self.fence
             .as_ref()
             .is_some_and(|f| (f.owner != task || f.sent.is_some()) && f.lun.is_none_or(|fenced| same_lun(fenced, lun)))
@@ -33,6 +40,11 @@ impl Session {
 
     /// Whether the response of `owner`, which needs a fence, may go out now. The first call puts the fence up.
     pub(super) fn pass_fence<O: Outbox>(&mut self, owner: TaskId, lun: Option<Lun>, out: &mut O) -> bool {
+        //= RFC 7143 section 4.2.2.3.3
+        //# Whenever the TaskReporting key (Section 13.23) is negotiated to
+        //# ResponseFence or FastAbort for an iSCSI session and the Response Fence
+        //# behavior is required for a SCSI response message, the target iSCSI layer
+        //# MUST perform the actions described in this section for that session.
         match &self.fence {
             Some(fence) => {
                 return fence.owner == owner && fence.sent.is_none() && fence.marks.iter().all(Option::is_none);
@@ -43,6 +55,15 @@ impl Session {
             None if self.connections().nth(1).is_none() => return true,
             None => {}
         }
+        //= RFC 7143 section 4.2.2.3.2
+        //# Whenever the Response Fence behavior is required for a SCSI response
+        //# message, the target iSCSI layer MUST ensure that the following
+        //# conditions are met in delivering the response message to the initiator
+        //# iSCSI layer:
+        //= RFC 7143 section 4.2.2.3.2
+        //# A response with a Response Fence MUST be delivered chronologically after
+        //# all the "preceding" responses on the I_T_L nexus, if the preceding
+        //# responses are delivered at all, to the initiator iSCSI layer.
         //= RFC 7143 section 4.2.2.3.3
         //# The SCSI Response PDU
         //# requiring the Response Fence behavior MUST NOT be sent to the

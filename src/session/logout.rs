@@ -33,6 +33,10 @@ impl Session {
                     self.abort_connection(Some(ix));
                     self.step(ix, &[ConnStep::T9, ConnStep::T10]);
                     self.answer_logout(conn, request, LogoutResult::CLOSED, out);
+                    //= RFC 7143 section 11.15
+                    //# After Logout, the TCP connection referred by the CID MUST be closed at
+                    //# both ends (or all connections must be closed if the logout reason was
+                    //# session close).
                     self.close(ix, CloseReason::Logout);
                 }
             },
@@ -114,6 +118,9 @@ impl Session {
             }
             c.logout_by_ms = Some(c.logout_by_ms.map_or(by, |earlier| earlier.min(by)));
             self.step(ix, &[ConnStep::T11, ConnStep::T12]);
+            //= RFC 7143 section 11.9.1
+            //# This Async Message MUST be sent on the same connection as the one
+            //# requesting to be logged out.
             self.announce(ix, AsyncEvent::LOGOUT_REQUEST, out);
         }
     }
@@ -183,6 +190,9 @@ impl Session {
             c.state = ConnState::Free;
             (c.kept, c.replays) = Default::default();
         }
+        //= RFC 7143 section 7.15
+        //# A target MUST also be prepared to handle a session reinstatement request
+        //# from the initiator that may be addressing session errors.
         let clean = matches!(reason, CloseReason::Logout | CloseReason::Reinstated | CloseReason::Reset);
         // A session that fails below ErrorRecoveryLevel 2 has nothing to be continued: its state times out at once.
         self.state = if clean {

@@ -185,6 +185,13 @@ impl Session {
         //# If allegiance reassignment is supported by the target, the task
         //# management response to the reassignment request MUST be issued before
         //# the reassignment becomes effective.
+        //= RFC 7143 section 11.5.1
+        //# The task management response MUST be issued before the reassignment
+        //# becomes effective.
+        //= RFC 7143 section 11.6
+        //# For TASK REASSIGN, the new connection allegiance MUST ONLY become
+        //# effective at the target after the target issues the task management
+        //# response.
         self.settle(id, response, out);
         if response == TmResponse::FUNCTION_COMPLETE {
             match self.tasks.find(itt) {
@@ -214,6 +221,10 @@ impl Session {
         //# of the previously allegiant connection was not performed, the target
         //# MUST respond with a task management response code of "Task still
         //# allegiant".
+        //= RFC 7143 section 11.5.1
+        //# TASK REASSIGN MUST ONLY be received by the target after the connection
+        //# on which the command was previously executing has been successfully
+        //# logged out.
         match self.lost.iter().find(|l| l.id == t.command.conn) {
             _ if t.state == State::Aborting && t.answer.is_none() => TmResponse::TASK_DOES_NOT_EXIST,
             Some(lost) if lost.logged_out => TmResponse::FUNCTION_COMPLETE,
@@ -258,6 +269,9 @@ impl Session {
         outgoing.acknowledge(exp_data_sn);
         outgoing.snack_tag = 0;
         outgoing.recut(c.data_in_bytes, c.burst_bytes);
+        //= RFC 7143 section 7.2.2
+        //# This might possibly involve retransmission of data/R2T/status PDUs as
+        //# necessary but MUST involve the (re)transmission of the status PDU.
         outgoing.then_status = true;
         let task = outgoing.task;
         let stretches: Vec<_> = outgoing.runs.iter().map(|run| (run.offset, run.len)).collect();

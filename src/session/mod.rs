@@ -161,8 +161,14 @@ pub struct Session {
 impl Session {
     /// A session whose leading connection has finished its login.
     pub fn new(init: SessionInit, conn: ConnectionInit, now_ms: u64) -> (Session, ConnIx) {
+        //= RFC 7143 section 4.2.1
+        //# iSCSI targets and initiators MUST support at least one TCP connection
+        //# and MAY support several connections in a session.
         let window = Window::new(conn.exp_cmd_sn);
         let connections = vec![Connection::new(&conn, now_ms)];
+        //= RFC 7143 section 7.1.5
+        //# Implementations MUST support error recovery level "0", while the rest
+        //# are OPTIONAL to implement.
         let keeps = init.params.error_recovery_level > 0 && init.kind == SessionKind::Normal;
         let session = Session {
             keeps,
@@ -344,9 +350,6 @@ impl Session {
             self.refuse(&rx, too_long, out);
         } else {
             connection.acknowledge(exp_stat_sn(bhs));
-            if self.fence.is_some() {
-                self.look_at_fence(out);
-            }
             if bhs::opcode(bhs) == Opcode::SCSI_COMMAND && self.init.kind == SessionKind::Normal {
                 let task = self.scsi_command(&rx, out);
                 self.after(text, out);
@@ -358,9 +361,12 @@ impl Session {
         None
     }
 
-    /// What was held may now have its turn.
+    /// What was held may now have its turn, or what was acknowledged open a fence.
     #[inline]
     fn after<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
+        if self.fence.is_some() {
+            self.look_at_fence(out);
+        }
         if self.window.head().is_some() || self.managements > 0 {
             self.drain(text, out);
         }
@@ -417,6 +423,12 @@ impl Session {
             }
             Opcode::SNACK_REQUEST => return self.snack(rx, out),
             // The login of this connection is over.
+            //= RFC 7143 section 4.2.4
+            //# Login Requests and Responses MUST be used exclusively during login.
+            //= RFC 7143 section 4.2.4
+            //# On any connection, the Login Phase MUST immediately follow TCP
+            //# connection establishment, and a subsequent Login Phase MUST NOT occur
+            //# before tearing down the connection.
             Opcode::LOGIN_REQUEST => Fault::RejectPdu(RejectReason::PROTOCOL_ERROR),
             _ => Fault::RejectPdu(RejectReason::COMMAND_NOT_SUPPORTED),
         };

@@ -1,7 +1,7 @@
 //! NOP-Out and NOP-In: pings in both directions, and the timers of a connection.
 
 use super::connection::Ping;
-use super::params::SessionKind;
+use super::params::{SessionKind, TaskReporting};
 use super::seam::{CloseReason, ConnIx, Outbox, Payload};
 use super::{Received, Session};
 use crate::limits::{NOP_INTERVAL_MS, NOP_TIMEOUT_MS};
@@ -36,6 +36,16 @@ impl Session {
             return self.end(CloseReason::Protocol("NOP-Out with reserved Initiator Task Tag and no I bit"));
         }
         self.pong(rx.conn, pdu.ttt);
+        if self.init.params.task_reporting == TaskReporting::FastAbort
+            && let Some(c) = self.connections.get(usize::from(rx.conn.0))
+        {
+            //= RFC 7143 section 4.2.3.4
+            //# MUST free up the affected TTTs (and STags for iSER, if applicable) and
+            //# the corresponding buffers, if any, once it receives each associated
+            //# NOP-Out acknowledgment that the initiator generated in response to each
+            //# Async Message.
+            self.tasks.lay_ghosts(rx.conn, pdu.lun, c.exp_stat_sn);
+        }
     }
 
     fn pong(&mut self, conn: ConnIx, ttt: Ttt) {
@@ -50,13 +60,25 @@ impl Session {
     pub(super) fn echo<O: Outbox>(&mut self, conn: ConnIx, bhs: &Bhs, data: &[u8], out: &mut O) {
         let Ok(pdu) = NopOut::parse(bhs) else { return };
         self.pong(conn, pdu.ttt);
+        //= RFC 7143 section 11.18.1
+        //# When a target receives the NOP-Out with a valid Initiator Task Tag, it
+        //# MUST respond with a NOP-In Response (see Section 4.6.3.6).
+        //= RFC 7143 section 11.19
+        //# When a target receives the NOP-Out with a valid Initiator Task Tag (not
+        //# the reserved value 0xffffffff), it MUST respond with a NOP-In with the
+        //# same Initiator Task Tag that was provided in the NOP-Out request.
         let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
         //= RFC 7143 section 11.18.3
         //# Ping data is reflected in the NOP-In Response.  The length of the
         //# reflected data is limited to MaxRecvDataSegmentLength.
+        //= RFC 7143 section 11.19
+        //# It MUST also duplicate up to the first MaxRecvDataSegmentLength bytes of
+        //# the initiator-provided Ping Data.
         let most = connection.params.initiator_max_recv_bytes as usize;
         let data = data.get(..most).unwrap_or(data);
         let mut header = [0; 48];
+        //= RFC 7143 section 11.19
+        //# For such a response, the Target Transfer Tag MUST be 0xffffffff.
         nop_in(pdu.itt, Ttt::RESERVED, data.len()).emit(&mut header);
         let payload = if data.is_empty() { Payload::None } else { Payload::Bytes(data) };
         self.send_numbered(conn, &mut header, payload, out);
@@ -117,6 +139,11 @@ impl Session {
         //# the Initiator Task Tag is set to 0xffffffff, the StatSN for the
         //# connection is not advanced after this PDU is sent.
         let mut header = [0; 48];
+        //= RFC 7143 section 11.19
+        //# Otherwise, when a target sends a NOP-In that is not a response to a
+        //# NOP-Out received from the initiator, the Initiator Task Tag MUST be set
+        //# to 0xffffffff, and the data segment MUST NOT contain any data
+        //# (DataSegmentLength MUST be 0).
         nop_in(Itt::RESERVED, ttt, 0).emit(&mut header);
         self.send_unnumbered(ix, &mut header, out);
     }
@@ -136,6 +163,10 @@ impl Session {
         let first = self.connections().next();
         if let Some(ix) = first.filter(|_| self.window_news()) {
             let mut header = [0; 48];
+            //= RFC 7143 section 11.19.1
+            //# If the target is initiating a NOP-In without wanting to receive a
+            //# corresponding NOP-Out, this field MUST hold the reserved value
+            //# 0xffffffff.
             nop_in(Itt::RESERVED, Ttt::RESERVED, 0).emit(&mut header);
             self.send_unnumbered(ix, &mut header, out);
         }

@@ -32,6 +32,10 @@ fn data_in(piece: Piece, itt: Itt, lun: Lun, task: TaskId) -> DataIn {
         //= RFC 7143 section 11.7.4
         //# On incoming data, the Target Transfer Tag and LUN MUST be provided by
         //# the target if the A bit is set to 1; otherwise, they are reserved.
+        //= RFC 7143 section 11.7.4
+        //# If the Target Transfer Tag is provided, then the LUN field MUST hold a
+        //# valid value and be consistent with whatever was specified with the
+        //# command; otherwise, the LUN field is reserved.
         lun: if piece.acknowledge { lun } else { Lun([0; 8]) },
         itt,
         ttt: if piece.acknowledge { Ttt(task.0) } else { Ttt::RESERVED },
@@ -99,6 +103,9 @@ impl Session {
 
     /// A SNACK in a session that has something to send again.
     pub(super) fn snack_kept<O: Outbox>(&mut self, rx: &Received<'_>, snack: &SnackRequest, out: &mut O) {
+        //= RFC 7143 section 11.16
+        //# If the implementation supports ErrorRecoveryLevel greater than zero, it
+        //# MUST support all SNACK types.
         let served = match snack.kind {
             SnackType::DATA_R2T => self.resend_data(rx.conn, snack, out),
             SnackType::STATUS => self.resend_status(rx.conn, snack, out),
@@ -106,6 +113,10 @@ impl Session {
             SnackType::R_DATA => self.resegment(rx.conn, snack, out),
             _ => Err(RejectReason::PROTOCOL_ERROR),
         };
+        //= RFC 7143 section 7.8
+        //# In response to the SNACK, the target MUST either resend the data PDU or
+        //# reject the SNACK with a Reject PDU with a reason code of "SNACK reject",
+        //# in which case:
         let Err(reason) = served else { return };
         self.reject(rx.conn, rx.bhs, reason, out);
         //= RFC 7143 section 7.8
@@ -124,6 +135,9 @@ impl Session {
     fn holder(&mut self, conn: ConnIx, itt: Itt) -> Option<(Holder, Option<&mut Outgoing>)> {
         if let Some(id) = self.tasks.find(itt) {
             let t = self.tasks.get_mut(id)?;
+            //= RFC 7143 section 4.2.5.1
+            //# Retransmission requests (SNACK PDUs), and the data and status that they
+            //# generate, MUST also use the same connection.
             let ours = t.command.conn == conn && matches!(t.kind, Kind::Scsi);
             return if ours { Some((Holder::Task(id), t.outgoing.as_deref_mut())) } else { None };
         }
@@ -194,6 +208,9 @@ impl Session {
         };
         let mut header = [0; 48];
         r2t.emit(&mut header);
+        //= RFC 7143 section 11.16
+        //# R2T(s)requested by SNACK MUST also carry the current value of the
+        //# StatSN.
         self.send_unnumbered(conn, &mut header, out);
         Ok(())
     }
@@ -261,6 +278,10 @@ impl Session {
         //= RFC 7143 section 11.16.5
         //# This value MUST be copied by the iSCSI target
         //# in the last or only SCSI Response PDU it issues for the command.
+        //= RFC 7143 section 11.16.3
+        //# A target that has received a R-Data SNACK MUST return a SCSI Response
+        //# that contains a copy of the SNACK Tag field from the R-Data SNACK in the
+        //# SCSI Response SNACK Tag field as its last or only Response.
         outgoing.snack_tag = snack.ttt.0;
         outgoing.then_status = matches!(holder, Holder::Response);
         let (sn, burst) = outgoing.recut(pdu_bytes, max_burst);
@@ -305,6 +326,11 @@ impl Session {
             self.unreadable(task, out);
             return false;
         };
+        //= RFC 7143 section 11.16
+        //# The numbered Data-In PDUs requested by a Data SNACK MUST be delivered as
+        //# exact replicas of the ones that the target transmitted originally,
+        //# except for the fields ExpCmdSN and MaxCmdSN, which MUST carry the
+        //# current values; and except for resegmentation (see Section 11.16.3).
         for piece in &pieces {
             let mut header = [0; 48];
             data_in(*piece, itt, lun, task).emit(&mut header);

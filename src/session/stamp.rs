@@ -15,6 +15,8 @@ impl Session {
             return;
         };
         let stat_sn = connection.stat_sn;
+        //= RFC 7143 section 4.2.2.2
+        //# Initiators and targets MUST support the response-numbering scheme.
         //= RFC 7143 section 11.4.9
         //# The StatSN is incremented by 1 for every
         //# response/status sent on a connection
@@ -36,6 +38,10 @@ impl Session {
         out: &mut O,
     ) {
         if self.connections.get(usize::from(to.0)).is_some_and(|c| c.state.may_send()) {
+            //= RFC 7143 section 11.4.9
+            //# In the case of responses sent due to a retransmission request, the
+            //# StatSN MUST be the same as the first time the PDU was sent, unless the
+            //# connection has since been restarted.
             self.stamp(header, stat_sn);
             out.pdu(to, header, if bytes.is_empty() { Payload::None } else { Payload::Bytes(bytes) });
         }
@@ -67,6 +73,10 @@ impl Session {
 
     #[inline]
     fn stamp(&mut self, header: &mut Bhs, stat_sn: StatSn) {
+        //= RFC 7143 section 11.2.1.2
+        //# Initiators MUST NOT use target Opcodes, and targets MUST NOT use
+        //# initiator Opcodes.
+        debug_assert!(bhs::opcode(header).is_targets(), "{}", bhs::opcode(header));
         let max_cmd_sn = self.window.max_cmd_sn();
         self.max_cmd_sn_sent = max_cmd_sn;
         bhs::stamp(header, stat_sn, self.window.exp_cmd_sn(), max_cmd_sn);

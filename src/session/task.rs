@@ -6,9 +6,9 @@
 
 use super::recovery::Outgoing;
 use super::seam::{ConnIx, TaskId};
-use super::tmf::Management;
+use super::tmf::{Management, same_lun};
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
-use crate::wire::{Bhs, CmdSn, Itt, Lun, TaskAttr};
+use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn, TaskAttr};
 use std::ops::Deref;
 
 /// A CDB: 16 bytes in place, longer ones on the heap (those came with an AHS).
@@ -158,6 +158,8 @@ pub(super) struct Incoming {
     pub recoveries: u8,
     /// When data was last asked for or came in, at ErrorRecoveryLevel 1 and 2.
     pub since_ms: u64,
+    /// R2Ts that were sent: they share the numbers of a bidirectional command's Data-In.
+    pub r2ts_sent: u32,
     /// The last R2T: its number and where it begins.
     pub r2t_sn: u32,
     pub r2t_from: u32,
@@ -176,6 +178,7 @@ impl Incoming {
         broken: false,
         recoveries: 0,
         since_ms: 0,
+        r2ts_sent: 0,
         r2t_sn: 0,
         r2t_from: 0,
         r2t_ends: [0; MAX_OUTSTANDING_R2T as usize],
@@ -241,6 +244,10 @@ pub(super) struct Answer {
 pub(super) struct Ghost {
     pub task: TaskId,
     pub itt: Itt,
+    pub conn: ConnIx,
+    pub lun: Lun,
+    /// The StatSN of the Asynchronous Message that told the initiator so (FastAbort).
+    pub told: Option<StatSn>,
 }
 
 /// A slot of the slab.
@@ -411,6 +418,20 @@ impl Slab {
     pub fn is_ghost(&self, task: TaskId, itt: Itt) -> bool {
         let mut ghosts = self.slots.iter().filter_map(|t| t.ghost);
         ghosts.any(|g| g.itt == itt && (task.0 == u32::MAX || g.task == task))
+    }
+
+    /// The ghosts of a logical unit on a connection: their initiator is told so with this StatSN.
+    pub fn tell_ghosts(&mut self, conn: ConnIx, lun: Lun, stat_sn: StatSn) {
+        let ghosts = self.slots.iter_mut().filter_map(|t| t.ghost.as_mut());
+        ghosts.filter(|g| g.conn == conn && same_lun(g.lun, lun)).for_each(|g| _ = g.told.get_or_insert(stat_sn));
+    }
+
+    /// The initiator has acknowledged that it was told, and sends no more to these: it has seen all before `exp_stat_sn`.
+    pub fn lay_ghosts(&mut self, conn: ConnIx, lun: Lun, exp_stat_sn: StatSn) {
+        for t in &mut self.slots {
+            t.ghost
+                .take_if(|g| g.conn == conn && same_lun(g.lun, lun) && g.told.is_some_and(|told| told.lt(exp_stat_sn)));
+        }
     }
 }
 

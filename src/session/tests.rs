@@ -4,6 +4,7 @@
 mod driver;
 mod endings;
 mod errors;
+mod fences;
 mod management;
 mod numbering;
 mod pace;

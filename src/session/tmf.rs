@@ -58,13 +58,17 @@ impl Management {
         }
     }
 
-    fn is_target_reset(&self) -> bool {
-        matches!(self.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET)
+    /// It acts on all logical units.
+    fn is_of_all_units(&self) -> bool {
+        matches!(
+            self.function,
+            TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET | TmFunction::I_T_NEXUS_RESET
+        )
     }
 
     /// It acts on more than one task.
     fn is_many(&self) -> bool {
-        self.is_target_reset()
+        self.is_of_all_units()
             || matches!(
                 self.function,
                 TmFunction::ABORT_TASK_SET | TmFunction::CLEAR_TASK_SET | TmFunction::LOGICAL_UNIT_RESET
@@ -72,7 +76,7 @@ impl Management {
     }
 
     fn covers(&self, task: &Task) -> bool {
-        if !matches!(task.kind, Kind::Scsi) || !(self.is_target_reset() || same_lun(self.lun, task.command.lun)) {
+        if !matches!(task.kind, Kind::Scsi) || !(self.is_of_all_units() || same_lun(self.lun, task.command.lun)) {
             return false;
         }
         //= RFC 7143 section 11.5.1
@@ -82,7 +86,7 @@ impl Management {
         //# and TARGET COLD RESET may affect commands from other sessions or
         //# commands from the same session, regardless of their CmdSN value.
         let earlier = task.charge == Charge::Immediate || task.cmd_sn.lt(self.cmd_sn);
-        let reset = self.is_target_reset() || self.function == TmFunction::LOGICAL_UNIT_RESET;
+        let reset = self.is_of_all_units() || self.function == TmFunction::LOGICAL_UNIT_RESET;
         earlier || reset && task.state != State::Held
     }
 }
@@ -133,7 +137,14 @@ impl Session {
             Charge::Held | Charge::Nothing => {}
         }
         match request.function {
+            //= RFC 7143 section 4.2.2.1
+            //# The initiator and target MUST ensure that the SCSI task management
+            //# functions specified in [SAM2] act in accordance with the [SAM2]
+            //# specification.
             TmFunction::ABORT_TASK => self.abort_one(id, out),
+            //= RFC 7143 section 4.2.3.3
+            //# All iSCSI implementations MUST support the protocol behavior defined in
+            //# this section as the default behavior.
             TmFunction::ABORT_TASK_SET
             | TmFunction::CLEAR_TASK_SET
             | TmFunction::LOGICAL_UNIT_RESET
@@ -144,6 +155,20 @@ impl Session {
             | TmFunction::QUERY_TASK_SET
             | TmFunction::I_T_NEXUS_RESET
             | TmFunction::QUERY_ASYNCHRONOUS_EVENT
+                //= RFC 7144 section 4.1
+                //# The iSCSIProtocolLevel operational text key (see Section 7.1.1)
+                //# containing a value of "2" MUST be negotiated to enable the use of
+                //# features described in this RFC.
+                //= RFC 7144 section 4.1
+                //# In contrast, if the key is negotiated to "2", an iSCSI implementation
+                //# MUST NOT reject a Task Management Function Request PDU that requests one
+                //# of the new task management functions (as such a reject would report an
+                //# iSCSI protocol error).
+                //= RFC 7144 section 7.1.1
+                //# If the negotiation answer is ignored by the acceptor, or the answer from
+                //# the remote iSCSI end point is key=NotUnderstood, then the features
+                //# defined in this RFC, and the features defined in any RFC requiring a key
+                //# value greater than "2", MUST NOT be used.
                 if self.init.params.protocol_level >= 2 =>
             {
                 self.query(id, request, out);
@@ -175,13 +200,15 @@ impl Session {
                 };
                 self.settle(id, response, out);
             }
-            TmFunction::I_T_NEXUS_RESET => {
-                self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
-                //= RFC 7144 section 6.3
-                //# The target device MUST drop all connections
-                //# in the session over which this function is received.
-                self.end(CloseReason::Reset);
-            }
+            //= RFC 7144 section 6.3
+            //# For the I_T NEXUS RESET function, the target device MUST respond to the
+            //# function as defined in [SAM5].
+            //= RFC 7144 section 6.5
+            //# If an iSCSI implementation supports the I_T NEXUS RESET function, it
+            //# MUST also support the protocol behavior as defined in those sections and
+            //# follow the sequence of actions as described in those sections when
+            //# processing the I_T NEXUS RESET function.
+            TmFunction::I_T_NEXUS_RESET => self.begin_many(id),
             function => {
                 let found = (0..TASKS_PER_SESSION)
                     .filter_map(|slot| self.tasks.get(self.tasks.id(slot)?))
@@ -245,6 +272,11 @@ impl Session {
 
     /// ABORT TASK for a task that is not here.
     fn plug_for_abort(&mut self, ref_cmd_sn: CmdSn, cmd_sn: CmdSn) -> TmResponse {
+        //= RFC 7143 section 7.11
+        //# If the abort request is received and the original command is missing,
+        //# targets MUST consider the original command with that RefCmdSN as
+        //# received and issue a task management response with the response code
+        //# "Function complete".
         //= RFC 7143 section 11.6.1
         //# b) if the Referenced Task Tag does not identify an existing task
         //# but the CmdSN indicated by the RefCmdSN field in the Task
@@ -256,6 +288,11 @@ impl Session {
             self.window.plug(ref_cmd_sn);
             return TmResponse::FUNCTION_COMPLETE;
         }
+        //= RFC 7143 section 7.11
+        //# If the abort request is received and the target can determine (based on
+        //# the Referenced Task Tag) that the command was received and executed, and
+        //# also that the response was sent prior to the abort, then the target MUST
+        //# respond with the response code "Task Does Not Exist".
         //= RFC 7143 section 11.6.1
         //# c) if the Referenced Task Tag does not identify an existing task
         //# and the CmdSN indicated by the RefCmdSN field in the Task
@@ -267,7 +304,7 @@ impl Session {
     /// A function on many tasks: at once, or when the commands that it covers have all been received.
     fn begin_many(&mut self, id: TaskId) {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
-        let (cmd_sn, plugs) = (m.cmd_sn, m.is_target_reset());
+        let (cmd_sn, plugs) = (m.cmd_sn, m.is_of_all_units());
         let missing = self.window.exp_cmd_sn().lt(cmd_sn) && cmd_sn.le(self.window.max_cmd_sn().next());
         if missing && plugs {
             //= RFC 7143 section 4.2.3.3
@@ -281,6 +318,9 @@ impl Session {
                 at = at.next();
             }
         } else if missing {
+            //= RFC 7143 section 4.2.3.4
+            //# MUST wait for all commands of the affected tasks to be received based on
+            //# the CmdSN ordering on the issuing session.
             //= RFC 7143 section 4.2.3.3
             //# b) MUST wait (concurrent with the wait in Step a) for all commands
             //# of the affected tasks to be received based on the CmdSN
@@ -309,9 +349,13 @@ impl Session {
 
     fn run_many(&mut self, id: TaskId) {
         let issuing = self.tasks.get(id).map(|t| t.command.conn);
+        //= RFC 7143 section 4.2.3.4
+        //# However, protocol behavior defined in this section MUST be exhibited by
+        //# iSCSI implementations on an iSCSI session when they negotiate the
+        //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
-        let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_target_reset(), m.lun));
+        let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));
         for lost in &mut self.lost {
             let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || same_lun(ours, lun));
             lost.kept.queue.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
@@ -325,12 +369,19 @@ impl Session {
             let Some(t) = self.tasks.get_mut(victim) else { continue };
             let (conn, lun) = (t.command.conn, t.command.lun);
             if !fast && t.incoming.r2ts() > 0 {
+                //= RFC 7143 section 11.5.1
+                //# The target for its part MUST wait for responses on all affected Target
+                //# Transfer Tags before acting on either of these two task management
+                //# requests.
                 //= RFC 7143 section 4.2.3.3
                 //# a) MUST wait for responses on currently valid Target Transfer Tags
                 //# of the affected tasks from the issuing initiator.
                 t.drain_by_ms = drain_by_ms;
                 m_set(self.tasks.get_mut(id), |m| m.deadline_ms = drain_by_ms);
             }
+            //= RFC 7143 section 4.2.3.4
+            //# MUST send an Asynchronous Message PDU with AsyncEvent=5 (Section 11.9)
+            //# on:
             //= RFC 7143 section 4.2.3.4
             //# 2) each connection except the issuing connection of the issuing
             //# session that has at least one allegiant affected task.
@@ -341,6 +392,12 @@ impl Session {
                 m_set(self.tasks.get_mut(id), |m| m.wait_for(slot));
             }
         }
+        //= RFC 7143 section 4.2.3.3
+        //# MUST propagate the TMF Request to, and receive the response from, the
+        //# target SCSI layer.
+        //= RFC 7143 section 4.2.3.4
+        //# MUST propagate the TMF Request to, and receive the response from, the
+        //# target SCSI layer.
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         m.with_shard = true;
         let request = TmRequest { id: id.slot() as u8, function: m.function, lun: m.lun };
@@ -419,11 +476,33 @@ impl Session {
             return;
         }
         let (orphan, info) = (m.orphan, m.info);
+        let nexus_lost = m.function == TmFunction::I_T_NEXUS_RESET && response == TmResponse::FUNCTION_COMPLETE;
         let many = m.is_many();
-        let lun = if m.is_target_reset() { None } else { Some(m.lun) };
+        let lun = if m.is_of_all_units() { None } else { Some(m.lun) };
+        // Before the fence, whose other side they are on.
+        self.send_notices(out);
+        //= RFC 7143 section 4.2.3.3
+        //# The TMF Response MUST NOT be sent by the target iSCSI layer before the
+        //# end of Step d) and MAY be sent at the end of Step d) despite these
+        //# outstanding data transfers until after Step e).
+        //= RFC 7143 section 4.2.3.4
+        //# MUST address the Response Fence flag on the TMF Response on the issuing
+        //# session as defined in Section 4.2.2.3.3.
+        //= RFC 7143 section 4.2.3.4
+        //# A TMF Response MUST NOT be sent by the target iSCSI layer before the end
+        //# of Step e) and MAY be sent at the end of Step e) despite these
+        //# outstanding Data transfers until Step g).
         //= RFC 7143 section 4.2.3.3
         //# d) MUST provide the Response Fence behavior for the TMF Response
         //# on the issuing session as specified in Section 4.2.2.3.2.
+        //= RFC 7143 section 11.6.1
+        //# The response to ABORT TASK SET and CLEAR TASK SET MUST only be issued by
+        //# the target after all of the commands affected have been received by the
+        //# target, the corresponding task management functions have been executed
+        //# by the SCSI target, and the delivery of all responses delivered until
+        //# the task management function completion has been confirmed (acknowledged
+        //# through the ExpStatSN) by the initiator on all connections of this
+        //# session.
         if many && !orphan && response == TmResponse::FUNCTION_COMPLETE {
             if !self.pass_fence(id, lun, out) {
                 return;
@@ -434,6 +513,13 @@ impl Session {
         if orphan {
             return;
         }
+        //= RFC 7143 section 11.5.1
+        //# For all these functions, the Task Management Function Response MUST be
+        //# returned as detailed in Section 11.6.
+        //= RFC 7144 section 6.3
+        //# For all of the task management functions detailed in this section, the
+        //# Task Management Function Response MUST be returned as detailed in
+        //# Section 6.4.
         let pdu = TaskManagementResponse {
             response,
             additional_info: info,
@@ -445,7 +531,17 @@ impl Session {
         let mut header = [0; 48];
         pdu.emit(&mut header);
         self.send_numbered(conn, &mut header, Payload::None, out);
-        if many {
+        if nexus_lost {
+            //= RFC 7144 section 6.3
+            //# Independent of the DefaultTime2Wait and DefaultTime2Retain values
+            //# applicable to the session over which this function is received, the
+            //# target device MUST consider each participating connection in the session
+            //# to have immediately timed out, leading to FREE state.
+            //= RFC 7144 section 6.3
+            //# The target device MUST drop all connections
+            //# in the session over which this function is received.
+            self.end(CloseReason::Reset);
+        } else if many {
             self.solicit(conn, out);
         }
     }
@@ -453,7 +549,24 @@ impl Session {
     /// Ends a task from without. Returns whether the shard has to let go of it first; otherwise it is gone.
     pub(super) fn abort(&mut self, id: TaskId) -> bool {
         let Some(task) = self.tasks.get_mut(id) else { return false };
-        task.ghost = Some(Ghost { task: id, itt: task.itt });
+        //= RFC 7143 section 4.2.3.4
+        //# MUST leave all active "affected TTTs" (i.e., active TTTs associated with
+        //# affected tasks) valid.
+        //= RFC 7143 section 10.7
+        //# However, the data transfers logically MUST be silently discarded by the
+        //# target iSCSI layer in all cases.
+        task.ghost =
+            Some(Ghost { task: id, itt: task.itt, conn: task.command.conn, lun: task.command.lun, told: None });
+        //= RFC 7143 section 11.5.1
+        //# The iSCSI target MUST ensure that no responses for the tasks covered by
+        //# a task management function are delivered to the iSCSI initiator after
+        //# the task management response, except for a task covered by a TASK
+        //# REASSIGN.
+        //= RFC 7144 section 6.3
+        //# The iSCSI target MUST ensure that no responses for the commands covered
+        //# by a task management function are sent to the iSCSI initiator port after
+        //# the Task Management response except for commands covered by a TASK
+        //# REASSIGN, QUERY TASK, or QUERY TASK SET.
         task.answer = None;
         match task.state {
             State::Free => return false,

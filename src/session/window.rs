@@ -54,6 +54,8 @@ fn at(cmd_sn: CmdSn) -> usize {
 impl Window {
     /// A window whose first command carries `exp`.
     pub fn new(exp: CmdSn) -> Self {
+        //= RFC 7143 section 4.2.2.1
+        //# iSCSI initiators and targets MUST support the command numbering scheme.
         Window { exp, open: 0, held: 0, ring: [EMPTY; RING] }
     }
 
@@ -115,6 +117,8 @@ impl Window {
         if self.held > 0 {
             self.set(self.exp, EMPTY);
         }
+        //= RFC 7143 section 4.2.2.1
+        //# There MUST NOT be any holes in the acknowledged CmdSN sequence.
         self.exp = self.exp.next();
     }
 

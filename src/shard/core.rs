@@ -362,6 +362,10 @@ impl Core {
 
     fn broken(engine: &mut Engine, conn: usize, error: FrameError) {
         let reason = match error {
+            //= RFC 7143 section 7.8
+            //# When a target or an initiator receives any iSCSI PDU with a header
+            //# digest error, it MUST either discard the header and all data up to the
+            //# beginning of a later PDU or close the connection.
             FrameError::HeaderDigest => {
                 engine.stats.digest_errors += 1;
                 CloseReason::Digest

@@ -439,6 +439,10 @@ impl Engine {
             return;
         }
         if let Some(gone) = self.seats[seat].take() {
+            //= RFC 7144 section 6.3
+            //# Each logical unit accessible via the receiving I_T NEXUS MUST behave as
+            //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
+            //# which the task management function was received.
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }

@@ -92,8 +92,18 @@ impl Engine {
     pub fn manage(&mut self, seat: usize, request: TmRequest) {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
         let target = holder.target;
+        let all_units = matches!(request.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET);
+        let hidden = self.world.targets.get(target).is_some_and(|own| own.units.len() > holder.map.units.len());
+        if all_units && hidden {
+            // A reset of units that the initiator must not even see.
+            //= RFC 7143 section 11.5.1
+            //# When authorization fails at the target, the appropriate response as
+            //# described in Section 11.6.1 MUST be returned by the target.
+            return self.answer(seat, request.id, TmResponse::AUTHORIZATION_FAILED);
+        }
         let lun = match request.function {
-            TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET => None,
+            _ if all_units => None,
+            TmFunction::I_T_NEXUS_RESET => None,
             // From here on: the target's own LUN, which a group may find elsewhere.
             _ => match self.world.targets.get(target).and_then(|own| holder.map.translate(request.lun, own)) {
                 Some(own) => Some(own),
@@ -110,7 +120,10 @@ impl Engine {
             // The session knows of its tasks.
             return self.answer(seat, request.id, TmResponse::FUNCTION_COMPLETE);
         }
-        let own_only = matches!(request.function, TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET);
+        let own_only = matches!(
+            request.function,
+            TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET | TmFunction::I_T_NEXUS_RESET
+        );
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
         if matches!(
             request.function,
@@ -155,6 +168,9 @@ impl Engine {
     }
 
     fn reset_units(&mut self, target: usize, position: Option<usize>) {
+        //= RFC 7143 section 11.5.1
+        //# For the LOGICAL UNIT RESET function, the target MUST behave as dictated
+        //# by the Logical Unit Reset function in [SAM2].
         let world = self.world.clone();
         let Some(target) = world.targets.get(target) else { return };
         for (i, &unit) in target.units.iter().enumerate() {
@@ -316,6 +332,10 @@ impl Engine {
         }
     }
 
+    //= RFC 7143 section 11.5.1
+    //# Additionally, the target MUST treat the TARGET COLD RESET function as a
+    //# power-on event, thus terminating all of its TCP connections to all
+    //# initiators (all sessions are terminated).
     //= RFC 7143 section 11.6.1
     //# For the TARGET COLD RESET function, the target MUST then
     //# close all of its TCP connections to all initiators (terminates all

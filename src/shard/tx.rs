@@ -194,6 +194,8 @@ impl Tx {
             batch.own(header);
         }
         let len = payload.len();
+        //= RFC 7143 section 11.2.1.6
+        //# The DataSegmentLength MUST be 0 whenever the PDU has no data segment.
         debug_assert_eq!(bhs::data_segment_len(header), len);
         if len == 0 {
             return;

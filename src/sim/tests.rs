@@ -186,34 +186,85 @@ fn a_session_without_connections_is_continued_or_times_out() {
 
 #[test]
 fn item_44_the_response_to_a_reset_waits_for_all_that_was_said_before() {
+    //= RFC 7143 section 4.2.2.3.2
+    //# Whenever the Response Fence behavior is required for a SCSI response
+    //# message, the target iSCSI layer MUST ensure that the following
+    //# conditions are met in delivering the response message to the initiator
+    //# iSCSI layer:
+    //= RFC 7143 section 4.2.2.3.2
+    //# A response with a Response Fence MUST be delivered chronologically after
+    //# all the "preceding" responses on the I_T_L nexus, if the preceding
+    //# responses are delivered at all, to the initiator iSCSI layer.
+    //= RFC 7143 section 4.2.2.3.2
+    //# A response with a Response Fence MUST be delivered chronologically prior
+    //# to all the "following" responses on the I_T_L nexus.
+    //= RFC 7143 section 4.2.2.3.3
+    //# Whenever the TaskReporting key (Section 13.23) is negotiated to
+    //# ResponseFence or FastAbort for an iSCSI session and the Response Fence
+    //# behavior is required for a SCSI response message, the target iSCSI layer
+    //# MUST perform the actions described in this section for that session.
+    //= RFC 7143 section 4.2.2.3.3
+    //# The fence MUST be considered cleared only after receiving the
+    //# acknowledgment.
+    //= RFC 7143 section 4.2.2.3.3
+    //# If any new responses for the I_T_L nexus are received from the SCSI
+    //# layer before the fence is cleared, those Response PDUs MUST be held and
+    //# queued at the iSCSI layer until the fence is cleared.
+    //= RFC 7143 section 4.2.3.3
+    //# MUST provide the Response Fence behavior for the TMF Response on the
+    //# issuing session as specified in Section 4.2.2.3.2.
+    //= RFC 7143 section 4.2.3.3
+    //# The TMF Response MUST NOT be sent by the target iSCSI layer before the
+    //# end of Step d) and MAY be sent at the end of Step d) despite these
+    //# outstanding data transfers until after Step e).
+    //= RFC 7143 section 11.6.1
+    //# The response to ABORT TASK SET and CLEAR TASK SET MUST only be issued by
+    //# the target after all of the commands affected have been received by the
+    //# target, the corresponding task management functions have been executed
+    //# by the SCSI target, and the delivery of all responses delivered until
+    //# the task management function completion has been confirmed (acknowledged
+    //# through the ExpStatSN) by the initiator on all connections of this
+    //# session.
     //= RFC 7143 section 4.2.2.3.3
     //# The SCSI Response PDU
     //# requiring the Response Fence behavior MUST NOT be sent to the
     //# initiator before acknowledgments are received for each of the
     //# unacknowledged StatSNs.
-    play(
-        level(0),
-        "login 0 cid=0 MaxConnections=4 TaskReporting=ResponseFence
-         login 1 cid=1
-         hold
-         > 1 SCSI-Command F itt=1 cdb=00
-         < 1 SCSI-Response itt=1 statsn=2
-         > 0 Task-Management I function=5 itt=2
-         < 1 NOP-In itt=none ttt=$p
-         < nothing
-         > 0 SCSI-Command F itt=3 cdb=00
-         < nothing
-         > 1 NOP-Out I itt=none ttt=$p expstatsn=3
-         < 0 Task-Response itt=2 response=0 statsn=2
-         < 0 NOP-In itt=none ttt=$q
-         < nothing
-         > 0 NOP-Out I itt=none ttt=$q expstatsn=3
-         < 0 SCSI-Response itt=3",
-    );
+    // ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET WARM RESET.
+    for function in [2, 4, 5, 6] {
+        play(
+            level(0),
+            &format!(
+                "login 0 cid=0 MaxConnections=4 TaskReporting=ResponseFence
+                 login 1 cid=1
+                 hold
+                 > 1 SCSI-Command F itt=1 cdb=00
+                 < 1 SCSI-Response itt=1 statsn=2
+                 > 0 Task-Management I function={function} itt=2
+                 < 1 NOP-In itt=none ttt=$p
+                 < nothing
+                 > 0 SCSI-Command F itt=3 cdb=00
+                 < nothing
+                 > 1 NOP-Out I itt=none ttt=$p expstatsn=3
+                 < 0 Task-Response itt=2 response=0 statsn=2
+                 < 0 NOP-In itt=none ttt=$q
+                 < nothing
+                 > 0 NOP-Out I itt=none ttt=$q expstatsn=3
+                 < 0 SCSI-Response itt=3"
+            ),
+        );
+    }
 }
 
 #[test]
 fn item_70_a_reset_waits_for_the_data_of_its_r2ts() {
+    //= RFC 7143 section 4.2.3.3
+    //# All iSCSI implementations MUST support the protocol behavior defined in
+    //# this section as the default behavior.
+    //= RFC 7143 section 11.5.1
+    //# The target for its part MUST wait for responses on all affected Target
+    //# Transfer Tags before acting on either of these two task management
+    //# requests.
     //= RFC 7143 section 4.2.3.3
     //# a) MUST wait for responses on currently valid Target Transfer Tags
     //# of the affected tasks from the issuing initiator.
@@ -230,6 +281,28 @@ fn item_70_a_reset_waits_for_the_data_of_its_r2ts() {
 #[test]
 fn fast_abort_tells_the_other_connections() {
     //= RFC 7143 section 4.2.3.4
+    //# However, protocol behavior defined in this section MUST be exhibited by
+    //# iSCSI implementations on an iSCSI session when they negotiate the
+    //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
+    //= RFC 7143 section 4.2.3.4
+    //# MUST propagate the TMF Request to, and receive the response from, the
+    //# target SCSI layer.
+    //= RFC 7143 section 4.2.3.4
+    //# MUST leave all active "affected TTTs" (i.e., active TTTs associated with
+    //# affected tasks) valid.
+    //= RFC 7143 section 4.2.3.4
+    //# MUST address the Response Fence flag on the TMF Response on the issuing
+    //# session as defined in Section 4.2.2.3.3.
+    //= RFC 7143 section 4.2.3.4
+    //# MUST free up the affected TTTs (and STags for iSER, if applicable) and
+    //# the corresponding buffers, if any, once it receives each associated
+    //# NOP-Out acknowledgment that the initiator generated in response to each
+    //# Async Message.
+    //= RFC 7143 section 4.2.3.4
+    //# A TMF Response MUST NOT be sent by the target iSCSI layer before the end
+    //# of Step e) and MAY be sent at the end of Step e) despite these
+    //# outstanding Data transfers until Step g).
+    //= RFC 7143 section 4.2.3.4
     //# 2) each connection except the issuing connection of the issuing
     //# session that has at least one allegiant affected task.
     play(
@@ -239,18 +312,44 @@ fn fast_abort_tells_the_other_connections() {
          > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
          < 1 R2T itt=1 ttt=$t
          > 0 Task-Management I function=2 itt=2
-         wait 1
+         < 1 Async event=5 lun=0 statsn=$a
+         < 1 NOP-In itt=none ttt=$p
+         < nothing
+         > 1 Data-Out itt=1 ttt=$t data=256 expstatsn=$a
+         < nothing
+         > 1 NOP-Out I itt=none ttt=$p
          < 0 Task-Response itt=2 response=0
          < 0 NOP-In itt=none
-         < 1 Async event=5 lun=0
-         > 1 NOP-Out I itt=none
-         > 1 Data-Out F itt=1 ttt=$t data=512
-         < nothing",
+         > 1 Data-Out F itt=1 ttt=$t offset=256 data=256
+         < 1 Reject reason=9",
     );
 }
 
 #[test]
 fn the_functions_of_rfc_7144() {
+    //= RFC 7144 section 4.1
+    //# The iSCSIProtocolLevel operational text key (see Section 7.1.1)
+    //# containing a value of "2" MUST be negotiated to enable the use of
+    //# features described in this RFC.
+    //= RFC 7144 section 4.1
+    //# In contrast, if the key is negotiated to "2", an iSCSI implementation
+    //# MUST NOT reject a Task Management Function Request PDU that requests one
+    //# of the new task management functions (as such a reject would report an
+    //# iSCSI protocol error).
+    //= RFC 7144 section 6.3
+    //# For all of the task management functions detailed in this section, the
+    //# Task Management Function Response MUST be returned as detailed in
+    //# Section 6.4.
+    //= RFC 7144 section 6.5
+    //# If an iSCSI implementation supports the I_T NEXUS RESET function, it
+    //# MUST also support the protocol behavior as defined in those sections and
+    //# follow the sequence of actions as described in those sections when
+    //# processing the I_T NEXUS RESET function.
+    //= RFC 7144 section 7.1.1
+    //# If the negotiation answer is ignored by the acceptor, or the answer from
+    //# the remote iSCSI end point is key=NotUnderstood, then the features
+    //# defined in this RFC, and the features defined in any RFC requiring a key
+    //# value greater than "2", MUST NOT be used.
     //= RFC 7144 section 6.4.2
     //# For the QUERY TASK SET function, if there is any command present in
     //# the task set from the specified I_T_L nexus, then the logical unit
@@ -271,6 +370,8 @@ fn the_functions_of_rfc_7144() {
          > 0 Task-Management I function=12 itt=6
          < 0 Task-Response itt=6 response=0
          > 0 Task-Management I function=11 itt=7
+         < nothing
+         > 0 Data-Out F itt=2 ttt=$t data=512
          < 0 Task-Response itt=7 response=0
          closed 0",
     );

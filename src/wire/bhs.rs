@@ -74,6 +74,14 @@ open_enum! {
     }
 }
 
+impl Opcode {
+    /// Whether targets send it, not initiators (RFC 7143 section 11.2.1.2).
+    #[inline]
+    pub const fn is_targets(self) -> bool {
+        self.0 & 0x20 != 0
+    }
+}
+
 /// The opcode: the low six bits of byte 0.
 #[inline]
 pub const fn opcode(bhs: &Bhs) -> Opcode {
@@ -152,6 +160,9 @@ pub(super) fn expect(bhs: &Bhs, expected: Opcode) -> Result<(), WireError> {
 /// A zeroed header with opcode and byte 1 in place; `emit` fills in the rest.
 #[inline]
 pub(super) fn start(opcode: Opcode, flags: u8) -> Bhs {
+    //= RFC 7143 section 11
+    //# Any compliant sender MUST set all bits not defined and all reserved
+    //# fields to 0, unless specified otherwise.
     let mut bhs = [0; BHS_LEN];
     bhs[0] = opcode.0;
     bhs[1] = flags;

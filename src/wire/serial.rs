@@ -14,6 +14,9 @@ macro_rules! serial_number {
             /// Whether `self` comes before `other`, in the sense of RFC 1982 section 3.2.
             #[inline]
             pub const fn lt(self, other: Self) -> bool {
+                //= RFC 7143 section 4.2.2.1
+                //# Comparisons and arithmetic on the ExpCmdSN and MaxCmdSN MUST use Serial
+                //# Number Arithmetic as defined in [RFC1982] where SERIAL_BITS = 32.
                 let distance = other.0.wrapping_sub(self.0);
                 distance != 0 && distance < 1 << 31
             }

@@ -82,6 +82,13 @@ fn item_69_abort_of_a_held_command() {
 
 #[test]
 fn item_70_a_function_on_many_tasks_aborts_then_asks_the_shard() {
+    //= RFC 7143 section 4.2.2.1
+    //# The initiator and target MUST ensure that the SCSI task management
+    //# functions specified in [SAM2] act in accordance with the [SAM2]
+    //# specification.
+    //= RFC 7143 section 4.2.3.3
+    //# MUST propagate the TMF Request to, and receive the response from, the
+    //# target SCSI layer.
     let mut r = Rig::new();
     let (a, b) = (r.read(512), r.write(8192, 0));
     let other = ScsiCommand { lun: Lun::flat(1), ..r.draw_read(512) };
@@ -105,6 +112,9 @@ fn item_70_a_function_on_many_tasks_aborts_then_asks_the_shard() {
 
 #[test]
 fn item_70_a_function_waits_for_the_commands_before_it() {
+    //= RFC 7143 section 4.2.3.4
+    //# MUST wait for all commands of the affected tasks to be received based on
+    //# the CmdSN ordering on the issuing session.
     //= RFC 7143 section 4.2.3.3
     //# b) MUST wait (concurrent with the wait in Step a) for all commands
     //# of the affected tasks to be received based on the CmdSN

@@ -75,6 +75,8 @@ impl LogoutResponse {
     /// Writes all 48 bytes of the header.
     #[inline]
     pub fn emit(&self, bhs: &mut Bhs) {
+        //= RFC 7143 section 11.15.2
+        //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
         *bhs = bhs::start(Opcode::LOGOUT_RESPONSE, FINAL);
         bhs[2] = self.response.0;
         bhs::put_u32::<16>(bhs, self.itt.0);

@@ -64,6 +64,9 @@ macro_rules! pdus {
             /// # Errors
             /// [`WireError::UnknownOpcode`] if no PDU of RFC 7143 has it.
             pub fn parse(bhs: &Bhs) -> Result<Self, WireError> {
+                //= RFC 7143 section 11
+                //# Any compliant receiver MUST ignore any bit not defined and all reserved
+                //# fields unless specified otherwise.
                 match bhs::opcode(bhs) {
                     $(Opcode::$opcode => $name::parse(bhs).map(Self::$name),)*
                     unknown => Err(WireError::UnknownOpcode(unknown)),

@@ -67,6 +67,8 @@ impl R2t {
     /// Writes all 48 bytes of the header.
     #[inline]
     pub fn emit(&self, bhs: &mut Bhs) {
+        //= RFC 7143 section 11.8.1
+        //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
         *bhs = bhs::start(Opcode::R2T, FINAL);
         bhs::put::<8, 8>(bhs, self.lun.0);
         bhs::put_u32::<16>(bhs, self.itt.0);

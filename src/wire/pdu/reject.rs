@@ -21,7 +21,13 @@ use crate::wire::serial::{CmdSn, DataSn, StatSn};
 use crate::wire::{WireError, open_enum};
 
 open_enum! {
-    /// Why a PDU was rejected (RFC 7143 section 11.17.1). 0x0b is deprecated and must not be used.
+    //= RFC 7143 section 11.17.1
+    //# | 0x0b | Deprecated; MUST NOT be used | N/A (Note 3) |
+    //= RFC 7143 section 11.17.1
+    //# Note 3: Reason code 0x0b ("Negotiation Reset") as defined in Section
+    //# 10.17.1 of [RFC3720] is deprecated and MUST NOT be used by
+    //# implementations.
+    /// Why a PDU was rejected (RFC 7143 section 11.17.1).
     pub struct RejectReason(u8) {
         /// Data (payload) digest error.
         DATA_DIGEST_ERROR = 0x02, "Data (payload) digest error";

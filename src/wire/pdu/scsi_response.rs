@@ -56,7 +56,7 @@ pub struct ScsiResponse {
     pub exp_cmd_sn: CmdSn,
     /// MaxCmdSN.
     pub max_cmd_sn: CmdSn,
-    /// Number of Data-In PDUs (and, for a bidirectional command, R2Ts) that were sent for the command.
+    /// Number of Data-In PDUs that were sent for the command.
     pub exp_data_sn: u32,
     /// Residual of the read of a bidirectional command, in bytes.
     pub bidi_residual_bytes: u32,

@@ -80,6 +80,8 @@ impl TaskManagementResponse {
     /// Writes all 48 bytes of the header.
     #[inline]
     pub fn emit(&self, bhs: &mut Bhs) {
+        //= RFC 7143 section 11.6.2
+        //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
         *bhs = bhs::start(Opcode::TASK_MANAGEMENT_RESPONSE, FINAL);
         bhs[2] = self.response.0;
         bhs::put::<8, 3>(bhs, self.additional_info);

@@ -181,6 +181,22 @@ fn a_ram_discard_gives_pages_back() {
     assert!(!mapped);
 }
 
+/// With pages of either size: the kernel has a huge page of zeroes too.
+#[test]
+fn reading_ram_allocates_nothing() {
+    const HUGE_BYTES: u64 = 8 << 20;
+    for size_bytes in [SIZE_BYTES, HUGE_BYTES] {
+        let medium = Arc::new(Medium::open(&spec(LunKind::Ram, Some(size_bytes), 512)).expect("memory"));
+        let mut rig = Rig::new(&medium, false);
+        for offset in (0..size_bytes).step_by(SIZE_BYTES as usize) {
+            assert!(rig.read(offset, SIZE_BYTES as usize) == Ok(vec![0; SIZE_BYTES as usize]));
+        }
+        assert_eq!(medium.allocated(0, size_bytes).expect("an answer"), (false, size_bytes));
+        assert_eq!(rig.write(0, &pattern(512, 1), false), Ok(()));
+        assert!(medium.allocated(0, size_bytes).expect("an answer").0);
+    }
+}
+
 #[test]
 fn files_conform() {
     for block_bytes in [512, 4096] {

@@ -143,10 +143,7 @@ impl Memory {
     }
 
     /// Whether the page of `offset` is backed, and for how many bytes (at most `len`) that holds on.
-    ///
-    /// A page that was only ever read may count as backed: it maps the kernel's page of zeroes.
     pub(super) fn allocated(&self, offset: u64, len: u64) -> io::Result<(bool, u64)> {
-        const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
         let pagemap = File::open("/proc/self/pagemap")?;
         let first_page = offset as usize / self.page_bytes;
         let end_page = (offset + len).div_ceil(self.page_bytes as u64) as usize;
@@ -160,7 +157,7 @@ impl Memory {
             let window = &mut entries[..count * 8];
             pagemap.read_exact_at(window, (base + page) as u64 * 8)?;
             for entry in window.as_chunks::<8>().0 {
-                let now = u64::from_ne_bytes(*entry) & PRESENT_OR_SWAPPED != 0;
+                let now = is_backed(u64::from_ne_bytes(*entry));
                 if *backed.get_or_insert(now) != now {
                     break 'scan;
                 }
@@ -170,6 +167,15 @@ impl Memory {
         let run = ((page * self.page_bytes) as u64).saturating_sub(offset).min(len);
         Ok((backed.unwrap_or(true), run))
     }
+}
+
+/// What an entry of /proc/self/pagemap says of a page of ours. One that was only ever read maps the kernel's page of zeroes,
+/// which is never mapped by us alone.
+fn is_backed(entry: u64) -> bool {
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const OURS_ALONE: u64 = 1 << 56;
+    entry & SWAPPED != 0 || entry & (PRESENT | OURS_ALONE) == PRESENT | OURS_ALONE
 }
 
 /// A number that the system knows of itself; 0: it does not.

@@ -238,6 +238,11 @@ mod tests {
 
     #[test]
     fn a_run_is_cut_at_segments_and_bursts() {
+        //= RFC 7143 section 11.7.2
+        //# The target should use the A bit moderately; it MAY only set the A bit to
+        //# 1 once every MaxBurstLength bytes, or on the last Data-In PDU that
+        //# concludes the entire requested read data transfer for the task from the
+        //# target's perspective, and it MUST NOT do so more frequently.
         let pieces: Vec<_> = run(3, 1000, 20000, 8192, true).pieces().collect();
         let lens: Vec<_> = pieces.iter().map(|p| (p.sn, p.offset, p.len, p.is_final, p.acknowledge)).collect();
         assert_eq!(

@@ -15,6 +15,9 @@ pub fn play(offer: Offer, script: &str) -> Trace<Target> {
 
 #[test]
 fn a_session_reads_like_a_packet_trace() {
+    //= RFC 7143 section 7.1.5
+    //# Implementations MUST support error recovery level "0", while the rest
+    //# are OPTIONAL to implement.
     let trace = play(
         Offer::default(),
         "login 0 InitialR2T=Yes ImmediateData=No
@@ -43,6 +46,17 @@ fn level(error_recovery_level: u8) -> Offer {
 
 #[test]
 fn item_63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
+    //= RFC 7143 section 7.3
+    //# When a data PDU is rejected and its DataSN can be ascertained, a target
+    //# MUST advance the ExpDataSN for the current data burst if a recovery R2T
+    //# is being generated.
+    //= RFC 7143 section 7.8
+    //# If the discarded PDU is a solicited or unsolicited iSCSI data PDU (for
+    //# immediate data in a command PDU, the non-data PDU rule below applies),
+    //# the target MUST do one of the following:
+    //= RFC 7143 section 11.16
+    //# R2T(s)requested by SNACK MUST also carry the current value of the
+    //# StatSN.
     //= RFC 7143 section 7.8
     //# a) Request retransmission with a recovery R2T.
     let trace = play(
@@ -56,10 +70,12 @@ fn item_63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
          > 0 Data-Out itt=1 ttt=$t datasn=2 offset=1024 data=512
          < nothing
          > 0 Data-Out F itt=1 ttt=$t datasn=3 offset=1536 data=512
-         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536
-         # Lost on the way: asked for by SNACK, an exact replica.
+         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536 statsn=3
+         > 0 NOP-Out I itt=2
+         < 0 NOP-In itt=2 statsn=3
+         # Lost on the way: asked for by SNACK, a replica but for its StatSN.
          > 0 SNACK type=0 itt=1 begrun=1 runlength=1
-         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536
+         < 0 R2T itt=1 ttt=$t r2tsn=1 offset=512 len=1536 statsn=4
          > 0 Data-Out F itt=1 ttt=$t datasn=0 offset=512 data=1536
          < 0 SCSI-Response itt=1 status=0",
     );
@@ -91,6 +107,38 @@ fn data_that_does_not_come_is_asked_for_again() {
 
 #[test]
 fn item_67_snack_gets_data_and_status_again() {
+    //= RFC 7143 section 7.8
+    //# In response to the SNACK, the target MUST either resend the data PDU or
+    //# reject the SNACK with a Reject PDU with a reason code of "SNACK reject",
+    //# in which case:
+    //= RFC 7143 section 11.4.9
+    //# In the case of responses sent due to a retransmission request, the
+    //# StatSN MUST be the same as the first time the PDU was sent, unless the
+    //# connection has since been restarted.
+    //= RFC 7143 section 11.7.4
+    //# On incoming data, the Target Transfer Tag and LUN MUST be provided by
+    //# the target if the A bit is set to 1; otherwise, they are reserved.
+    //= RFC 7143 section 11.16
+    //# The numbered response(s) or R2T(s) requested by a SNACK MUST be
+    //# delivered as exact replicas of the ones that the target transmitted
+    //# originally, except for the fields ExpCmdSN, MaxCmdSN, and ExpDataSN,
+    //# which MUST carry the current values.
+    //= RFC 7143 section 11.16
+    //# The numbered Data-In PDUs requested by a Data SNACK MUST be delivered as
+    //# exact replicas of the ones that the target transmitted originally,
+    //# except for the fields ExpCmdSN and MaxCmdSN, which MUST carry the
+    //# current values; and except for resegmentation (see Section 11.16.3).
+    //= RFC 7143 section 11.16
+    //# Any SNACK that requests a numbered response, data, or R2T that was not
+    //# sent by the target or was already acknowledged by the initiator MUST be
+    //# rejected with a reason code of "Protocol Error".
+    //= RFC 7143 section 11.16.3
+    //# A target that has received a R-Data SNACK MUST return a SCSI Response
+    //# that contains a copy of the SNACK Tag field from the R-Data SNACK in the
+    //# SCSI Response SNACK Tag field as its last or only Response.
+    //= RFC 7143 section 11.16.5
+    //# This value MUST be copied by the iSCSI target in the last or only SCSI
+    //# Response PDU it issues for the command.
     //= RFC 7143 section 11.16
     //# If the implementation supports ErrorRecoveryLevel greater than zero,
     //# it MUST support all SNACK types.
@@ -132,6 +180,26 @@ fn item_67_snack_gets_data_and_status_again() {
 
 #[test]
 fn a_task_is_reassigned_after_its_connection_was_lost() {
+    //= RFC 7143 section 7.2.2
+    //# This might possibly involve retransmission of data/R2T/status PDUs as
+    //# necessary but MUST involve the (re)transmission of the status PDU.
+    //= RFC 7143 section 7.2.2
+    //# If allegiance reassignment is supported by the target but the task is
+    //# still allegiant to a different connection, or a successful recovery
+    //# Logout of the previously allegiant connection was not performed, the
+    //# target MUST respond with a task management response code of "Task still
+    //# allegiant".
+    //= RFC 7143 section 11.5.1
+    //# TASK REASSIGN MUST ONLY be received by the target after the connection
+    //# on which the command was previously executing has been successfully
+    //# logged out.
+    //= RFC 7143 section 11.5.1
+    //# The task management response MUST be issued before the reassignment
+    //# becomes effective.
+    //= RFC 7143 section 11.6
+    //# For TASK REASSIGN, the new connection allegiance MUST ONLY become
+    //# effective at the target after the target issues the task management
+    //# response.
     //= RFC 7143 section 7.2.2
     //# If allegiance reassignment is supported by the target, the task
     //# management response to the reassignment request MUST be issued before
@@ -420,4 +488,132 @@ fn seeds_at_level_1() {
 #[test]
 fn seeds_at_level_2() {
     seeds(2, ROUGH, 0..many());
+}
+
+#[test]
+fn read_data_is_continued_where_the_initiator_says() {
+    let script = |exp_data_sn: u32, offset: u32, rest: u32| {
+        format!(
+            "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 MaxRecvDataSegmentLength=512
+             login 1 cid=1 MaxRecvDataSegmentLength=8192
+             hold
+             > 0 SCSI-Command F R itt=1 edtl=2048 cdb=28000000000000000400
+             < 0 Data-In itt=1 datasn=0 data=512
+             < 0 Data-In itt=1 datasn=1 data=512
+             < 0 Data-In itt=1 datasn=2 data=512
+             < 0 Data-In F itt=1 datasn=3 data=512
+             < 0 SCSI-Response itt=1 status=0
+             # The status is to carry this tag, until there is a new connection.
+             > 0 SNACK type=3 itt=1 ttt=77
+             < 0 Data-In itt=1 datasn=0
+             < 0 Data-In itt=1 datasn=1
+             < 0 Data-In itt=1 datasn=2
+             < 0 Data-In F itt=1 datasn=3
+             < 0 SCSI-Response itt=1 snacktag=77
+             > 1 Logout I reason=2 itt=4 cid=0
+             < 1 Logout-Response itt=4 response=0
+             > 1 Task-Management I function=8 itt=5 ref=1 expdatasn={exp_data_sn}
+             < 1 Task-Response itt=5 response=0
+             < 1 Data-In F itt=1 datasn={} offset={offset} data={rest}
+             < 1 SCSI-Response itt=1 status=0 snacktag=0",
+            if offset > 0 { exp_data_sn } else { 0 }
+        )
+    };
+    //= RFC 7143 section 11.5.6
+    //# The initiator MUST discard any data PDUs from the previous execution
+    //# that it did not acknowledge, and the target MUST transmit all Data-In
+    //# PDUs (if any) starting with the data acknowledgment reference number.
+    //= RFC 7143 section 7.2.2
+    //# If a SCSI command that involves data input is reassigned, any SNACK Tag
+    //# it holds for a final response from the original connection is deleted,
+    //# and the default value of 0 MUST be used instead.
+    play(level(2), &script(0, 0, 2048));
+    play(level(2), &script(3, 1536, 512));
+    //= RFC 7143 section 11.5.6
+    //# Any other value MUST be ignored by the target.
+    play(level(2), &script(99, 0, 2048));
+}
+
+#[test]
+fn item_79_a_recovery_logout_discards_what_was_not_acknowledged() {
+    //= RFC 7143 section 11.14
+    //# When receiving a Logout Request with the reason code "remove the
+    //# connection for recovery", the target MUST discard all requests not yet
+    //# acknowledged via the ExpCmdSN that were issued on the specified
+    //# connection and suspend all data/status/R2T transfers on behalf of
+    //# pending commands on the specified connection.
+    let trace = play(
+        level(2),
+        "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 InitialR2T=Yes ImmediateData=No
+         login 1 cid=1
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100 cmdsn=1
+         < 0 R2T itt=1 ttt=$t
+         # Waits for number 2, which is lost.
+         > 0 SCSI-Command F itt=3 cdb=00 cmdsn=3
+         < nothing
+         > 1 Logout I reason=2 itt=4 cid=0 cmdsn=2
+         < 1 Logout-Response itt=4 response=0 expcmdsn=2
+         closed 0
+         > 0 Data-Out F itt=1 ttt=$t data=512
+         > 1 SCSI-Command F itt=2 cdb=00 cmdsn=2
+         < 1 SCSI-Response itt=2 expcmdsn=3
+         < nothing
+         > 1 SCSI-Command F itt=3 cdb=00 cmdsn=3
+         < 1 SCSI-Response itt=3 expcmdsn=4
+         < nothing",
+    );
+    assert!(trace.peer.writes.is_empty());
+}
+
+#[test]
+fn a_snack_is_for_the_connection_of_its_command() {
+    //= RFC 7143 section 4.2.5.1
+    //# Retransmission requests (SNACK PDUs), and the data and status that they
+    //# generate, MUST also use the same connection.
+    play(
+        level(1),
+        "login 0 cid=0 ErrorRecoveryLevel=1 MaxConnections=4
+         login 1 cid=1
+         hold
+         > 0 SCSI-Command F R itt=1 edtl=512 cdb=28000000000000000100
+         < 0 Data-In F itt=1 datasn=0 data=512
+         < 0 SCSI-Response itt=1 statsn=$s
+         > 1 SNACK type=0 itt=1 begrun=0 runlength=1
+         < 1 Reject reason=4
+         > 0 SNACK type=0 itt=1 begrun=0 runlength=1
+         < 0 Data-In F itt=1 datasn=0 data=512
+         > 0 SNACK type=1 itt=none begrun=$s runlength=1
+         < 0 SCSI-Response itt=1 statsn=$s
+         < nothing",
+    );
+}
+
+#[test]
+fn a_reset_of_the_nexus_ends_the_session_at_once() {
+    //= RFC 7144 section 6.3
+    //# For the I_T NEXUS RESET function, the target device MUST respond to the
+    //# function as defined in [SAM5].
+    //= RFC 7144 section 6.3
+    //# The target device MUST drop all connections in the session over which
+    //# this function is received.
+    //= RFC 7144 section 6.3
+    //# Independent of the DefaultTime2Wait and DefaultTime2Retain values
+    //# applicable to the session over which this function is received, the
+    //# target device MUST consider each participating connection in the session
+    //# to have immediately timed out, leading to FREE state.
+    let trace = play(
+        level(2),
+        "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 iSCSIProtocolLevel=2 InitialR2T=Yes
+         login 1 cid=1
+         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         < 1 R2T itt=1 ttt=$t
+         > 0 Task-Management I function=11 itt=2
+         wait 600
+         < 0 Task-Response itt=2 response=0
+         closed 0
+         closed 1
+         # No Time2Retain: there is nothing to come back to.
+         login 2 cid=0 status=0x020a",
+    );
+    assert!(trace.peer.writes.is_empty());
 }

@@ -73,6 +73,9 @@ mod tests {
 
     #[test]
     fn order_holds_across_the_wrap() {
+        //= RFC 7143 section 4.2.2.1
+        //# Comparisons and arithmetic on the ExpCmdSN and MaxCmdSN MUST use Serial
+        //# Number Arithmetic as defined in [RFC1982] where SERIAL_BITS = 32.
         let last = CmdSn(u32::MAX);
         assert!(last.lt(CmdSn(0)) && last.le(CmdSn(0)));
         assert!(!CmdSn(0).lt(last) && !CmdSn(0).le(last));

@@ -12,6 +12,9 @@ fn error(text: &str) -> NameError {
     }
 }
 
+//= RFC 7143 section 4.2.7.2
+//# An iSCSI name MUST be a UTF-8 (see [RFC3629]) encoding of a string of
+//# Unicode characters with the following properties:
 #[test]
 fn takes_the_names_of_the_rfc() {
     for text in [

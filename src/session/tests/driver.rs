@@ -27,10 +27,23 @@ pub struct Wire {
 
 impl Outbox for Wire {
     fn pdu(&mut self, conn: ConnIx, bhs: &Bhs, payload: Payload<'_>) {
+        //= RFC 7143 section 11.2.1.6
+        //# The DataSegmentLength MUST be 0 whenever the PDU has no data segment.
         assert_eq!(bhs::data_segment_len(bhs), payload.len(), "DataSegmentLength");
+        //= RFC 7143 section 11.2.1.2
+        //# Initiators MUST NOT use target Opcodes, and targets MUST NOT use
+        //# initiator Opcodes.
+        assert!(bhs::opcode(bhs).0 >= 0x20, "an opcode of initiators");
         let word = |at: usize| u32::from_be_bytes(bhs[at..at + 4].try_into().unwrap());
         let pdu = Pdu::parse(bhs).unwrap();
         let next = &mut self.stat_sn[usize::from(conn.0)];
+        if let Pdu::ScsiResponse(p) = &pdu {
+            //= RFC 7143 section 11.4.1
+            //# For a response other than "Command Completed at Target", bits 3-6 MUST
+            //# be 0.
+            let residuals = p.overflow || p.underflow || p.bidi_overflow || p.bidi_underflow;
+            assert!(p.response == ScsiResponse::COMMAND_COMPLETED || !residuals);
+        }
         let numbered = match &pdu {
             Pdu::DataIn(d) => d.has_status,
             Pdu::R2t(_) => false,

@@ -8,6 +8,18 @@ use crate::wire::*;
 
 #[test]
 fn item_76_a_ping_is_echoed() {
+    //= RFC 7143 section 11.18.1
+    //# When a target receives the NOP-Out with a valid Initiator Task Tag, it
+    //# MUST respond with a NOP-In Response (see Section 4.6.3.6).
+    //= RFC 7143 section 11.19
+    //# When a target receives the NOP-Out with a valid Initiator Task Tag (not
+    //# the reserved value 0xffffffff), it MUST respond with a NOP-In with the
+    //# same Initiator Task Tag that was provided in the NOP-Out request.
+    //= RFC 7143 section 11.19
+    //# It MUST also duplicate up to the first MaxRecvDataSegmentLength bytes of
+    //# the initiator-provided Ping Data.
+    //= RFC 7143 section 11.19
+    //# For such a response, the Target Transfer Tag MUST be 0xffffffff.
     //= RFC 7143 section 11.18.3
     //# Ping data is reflected in the NOP-In Response.  The length of the
     //# reflected data is limited to MaxRecvDataSegmentLength.
@@ -41,6 +53,14 @@ fn item_77_a_nop_out_without_a_tag_is_not_answered() {
 
 #[test]
 fn item_78_an_idle_connection_is_pinged_and_given_up() {
+    //= RFC 7143 section 11.19
+    //# Otherwise, when a target sends a NOP-In that is not a response to a
+    //# NOP-Out received from the initiator, the Initiator Task Tag MUST be set
+    //# to 0xffffffff, and the data segment MUST NOT contain any data
+    //# (DataSegmentLength MUST be 0).
+    //= RFC 7143 section 11.19.3
+    //# A LUN MUST be set to a correct value when the Target Transfer Tag is
+    //# valid (not the reserved value 0xffffffff).
     //= RFC 7143 section 11.19.2
     //# However, when
     //# the Initiator Task Tag is set to 0xffffffff, the StatSN for the
@@ -54,6 +74,7 @@ fn item_78_an_idle_connection_is_pinged_and_given_up() {
     let sent = r.one();
     let Pdu::NopIn(p) = sent.pdu else { panic!() };
     assert!(p.itt.is_reserved() && !p.ttt.is_reserved() && sent.bytes.is_empty());
+    assert_eq!((p.lun, p.data_segment_len), (Lun::flat(0), 0));
     // The answer restarts the clock.
     r.now_ms += 10;
     let pong = NopOut { itt: Itt::RESERVED, ttt: p.ttt, ..r.nop() };
@@ -72,6 +93,10 @@ fn item_78_an_idle_connection_is_pinged_and_given_up() {
 
 #[test]
 fn item_79_logout_closes_session_or_connection() {
+    //= RFC 7143 section 11.15
+    //# After Logout, the TCP connection referred by the CID MUST be closed at
+    //# both ends (or all connections must be closed if the logout reason was
+    //# session close).
     //= RFC 7143 section 11.14
     //# When receiving a Logout Request with the reason code "close the
     //# connection" or "close the session", the target MUST terminate all
@@ -86,12 +111,31 @@ fn item_79_logout_closes_session_or_connection() {
         assert_eq!((p.response, p.itt, p.exp_cmd_sn), (LogoutResult::CLOSED, logout.itt, CmdSn(102)));
         let reason = CloseReason::Logout;
         assert_eq!(r.events(), [Event::Abort(task), Event::Close { conn: r.c, reason }, Event::Ended { reason }]);
-        // Item 80: after the response, nothing more.
+        r.released(task);
+        assert_eq!((r.s.open_tasks(), r.sent().len()), (0, 0));
+    }
+}
+
+#[test]
+fn item_80_after_the_logout_response_comes_nothing_more() {
+    for reason in [LogoutReason::CLOSE_SESSION, LogoutReason::CLOSE_CONNECTION] {
+        let mut r = Rig::new();
+        let command = r.draw_write(8192);
+        let task = r.run(command, &[]);
+        r.s.want_data_out(task, 8192, &mut r.wire);
+        r.sent();
+        let logout = r.logout(reason, 3);
+        r.send(logout, &[]);
+        assert!(matches!(r.one().pdu, Pdu::LogoutResponse(p) if p.response == LogoutResult::CLOSED));
         r.good(task);
-        r.data_in(task, 0, 512, Some(512));
+        r.s.want_data_out(task, 8192, &mut r.wire);
+        // What was under way is read over.
+        r.send(r.data_out(command.itt, Ttt(task.0), 0, 0, true), &[0; 8192]);
+        assert_eq!(r.dest, Dest::Discard);
         let ping = r.nop();
         r.send(ping, b"ping");
-        assert_eq!((r.dest, r.sent().len()), (Dest::Discard, 0));
+        assert_eq!(r.dest, Dest::Discard);
+        r.tick(1_000_000);
         r.released(task);
         assert_eq!((r.s.open_tasks(), r.sent().len()), (0, 0));
     }
@@ -131,6 +175,48 @@ fn item_82_a_logout_is_asked_for_and_then_enforced() {
 }
 
 #[test]
+fn item_82_a_logout_is_asked_for_on_each_connection() {
+    //= RFC 7143 section 11.9.1
+    //# This Async Message MUST be sent on the same connection as the one
+    //# requesting to be logged out.
+    let mut r = Rig::with(SessionKind::Normal, Params { max_connections: 2, ..params() }, 1);
+    let second = r.s.add_connection(ConnectionInit { stat_sn: StatSn(u32::MAX - 2), ..init() }, r.now_ms).unwrap();
+    r.s.request_logout(&mut r.wire);
+    let asked = r.wire.sent.drain(..).map(|s| (s.conn, matches!(s.pdu, Pdu::AsyncMessage(p) if p.event.0 == 1)));
+    assert_eq!(asked.collect::<Vec<_>>(), [(r.c, true), (second, true)]);
+}
+
+#[test]
+fn item_83_times_of_a_dropped_session() {
+    let mut r = Rig::with(SessionKind::Normal, Params { time2wait_s: 5, ..params() }, 1);
+    r.s.drop_session(CloseReason::Shutdown, &mut r.wire);
+    let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
+    assert_eq!((p.event, p.parameter2, p.parameter3), (AsyncEvent::SESSION_DROP, 5, 0), "nothing is retained");
+    assert!(matches!(r.events().last(), Some(Event::Ended { .. })));
+    let mut r = Rig::new();
+    r.s.request_negotiation(r.c, &mut r.wire);
+    assert!(
+        matches!(r.one().pdu, Pdu::AsyncMessage(p) if p.event == AsyncEvent::NEGOTIATION_REQUEST && p.parameter3 > 0)
+    );
+}
+
+#[test]
+fn item_84_a_scsi_event_names_its_unit_and_is_not_for_discovery() {
+    //= RFC 7143 section 11.9.3
+    //# The LUN field MUST be valid if AsyncEvent is 0.
+    let sense = [0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x2a, 9, 0, 0, 0, 0];
+    let mut r = Rig::new();
+    r.s.async_scsi_event(Lun::flat(5), &sense, &mut r.wire);
+    let sent = r.one();
+    let Pdu::AsyncMessage(p) = sent.pdu else { panic!() };
+    assert_eq!((p.event, p.lun), (AsyncEvent::SCSI_ASYNC_EVENT, Lun::flat(5)));
+    assert_eq!((&sent.bytes[..2], &sent.bytes[2..]), (&[0, 18][..], &sense[..]));
+    let mut r = Rig::with(SessionKind::Discovery, params(), 1);
+    r.s.async_scsi_event(Lun::flat(5), &sense, &mut r.wire);
+    assert!(r.sent().is_empty());
+}
+
+#[test]
 fn item_82_an_initiator_that_complies_logs_out() {
     let mut r = Rig::new();
     r.s.request_logout(&mut r.wire);
@@ -144,6 +230,9 @@ fn item_82_an_initiator_that_complies_logs_out() {
 
 #[test]
 fn r2_reinstatement_ends_tasks_without_notice() {
+    //= RFC 7143 section 7.15
+    //# A target MUST also be prepared to handle a session reinstatement request
+    //# from the initiator that may be addressing session errors.
     let mut r = Rig::new();
     let (a, command) = (r.read(512), ScsiCommand { is_final: false, ..r.draw_write(8192) });
     let b = r.run(command, &[0; 512]);

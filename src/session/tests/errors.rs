@@ -32,6 +32,14 @@ fn item_63_data_digest_error_on_a_command_leaves_a_gap() {
 
 #[test]
 fn item_63_data_digest_error_on_data_out_ends_the_task_after_all_data() {
+    //= RFC 7143 section 7.8
+    //# If the discarded PDU is a solicited or unsolicited iSCSI data PDU (for
+    //# immediate data in a command PDU, the non-data PDU rule below applies),
+    //# the target MUST do one of the following:
+    //= RFC 7143 section 7.8
+    //# If the target chooses to implement this option, it MUST wait to receive
+    //# all the data (signaled by a data PDU with the Final bit set for all
+    //# outstanding R2Ts) before sending the SCSI Response PDU.
     let mut r = Rig::new();
     let command = r.draw_write(8192);
     let task = r.run(command, &[]);
@@ -50,6 +58,9 @@ fn item_63_data_digest_error_on_data_out_ends_the_task_after_all_data() {
 
 #[test]
 fn item_64_a_format_error_ends_the_session() {
+    //= RFC 7143 section 11
+    //# Receipt of reserved code values in defined fields MUST be reported as a
+    //# protocol error.
     //= RFC 7143 section 7.7
     //# When a target or an initiator receives an iSCSI PDU with a format
     //# error, it MUST immediately terminate all transport connections in the
@@ -94,6 +105,9 @@ fn item_64_a_format_error_ends_the_session() {
 
 #[test]
 fn item_64_additional_header_segments_where_there_are_none() {
+    //= RFC 7143 section 11.2.1.5
+    //# The TotalAHSLength is only used in PDUs that have an AHS and MUST be 0
+    //# in all other PDUs.
     let mut r = Rig::new();
     let mut bhs = [0; 48];
     r.nop().emit(&mut bhs);
@@ -187,6 +201,12 @@ fn item_67_snack_is_rejected_and_ends_the_command() {
 
 #[test]
 fn item_68_unknown_opcodes_and_those_of_targets() {
+    //= RFC 7143 section 4.2.4
+    //# Login Requests and Responses MUST be used exclusively during login.
+    //= RFC 7143 section 4.2.4
+    //# On any connection, the Login Phase MUST immediately follow TCP
+    //# connection establishment, and a subsequent Login Phase MUST NOT occur
+    //# before tearing down the connection.
     let mut r = Rig::new();
     for opcode in [0x07, 0x1c, 0x20, 0x21, 0x25, 0x31, 0x3f] {
         let mut bhs = [0; 48];

@@ -14,6 +14,11 @@ impl Rig {
 
 #[test]
 fn item_69_abort_task_is_answered_when_the_task_has_been_let_go() {
+    //= RFC 7143 section 7.11
+    //# If the abort request is received and the target can determine (based on
+    //# the Referenced Task Tag) that the command was received and executed, and
+    //# also that the response was sent prior to the abort, then the target MUST
+    //# respond with the response code "Task Does Not Exist".
     //= RFC 7143 section 11.6.1
     //# a) if the Referenced Task Tag identifies a valid task leading to a
     //# successful termination, then targets must return the "Function
@@ -152,6 +157,14 @@ fn item_70_a_target_reset_does_not_wait() {
 
 #[test]
 fn item_71_nothing_is_heard_of_an_aborted_task() {
+    //= RFC 7143 section 10.7
+    //# However, the data transfers logically MUST be silently discarded by the
+    //# target iSCSI layer in all cases.
+    //= RFC 7144 section 6.3
+    //# The iSCSI target MUST ensure that no responses for the commands covered
+    //# by a task management function are sent to the iSCSI initiator port after
+    //# the Task Management response except for commands covered by a TASK
+    //# REASSIGN, QUERY TASK, or QUERY TASK SET.
     //= RFC 7143 section 11.5.1
     //# The iSCSI target MUST ensure that no responses for the
     //# tasks covered by a task management function are delivered to the
@@ -203,6 +216,9 @@ fn item_71_a_function_that_meets_a_failing_task_takes_its_answer() {
 
 #[test]
 fn item_73_functions_that_cannot_be_carried_out() {
+    //= RFC 7143 section 11.5.1
+    //# For all these functions, the Task Management Function Response MUST be
+    //# returned as detailed in Section 11.6.
     //= RFC 7143 section 7.2.2
     //# When a target does not support allegiance
     //# reassignment, it MUST respond with a task management response code of
@@ -232,6 +248,40 @@ fn item_73_functions_that_cannot_be_carried_out() {
     r.s.tm_complete(request.id, TmResponse::LUN_DOES_NOT_EXIST, &mut r.wire);
     r.expect_tm(TmResponse::LUN_DOES_NOT_EXIST);
     assert_eq!(r.s.open_tasks(), 0);
+}
+
+#[test]
+fn item_73_functions_on_task_management_requests_are_rejected() {
+    //= RFC 7143 section 11.5.1
+    //# At the target, a TASK REASSIGN function request MUST NOT be executed to
+    //# reassign the connection allegiance of a Task Management Function
+    //# Request, an active text negotiation task, or a Logout task; such a
+    //# request MUST result in a task management response of "Function
+    //# rejected".
+    //= RFC 7144 section 6.3
+    //# At the target, a QUERY TASK function MUST NOT be executed on a Task
+    //# Management request; such a request MUST result in Task Management
+    //# response of "Function rejected".
+    let params = Params { error_recovery_level: 2, protocol_level: 2, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, params, 1);
+    let reset = r.tm(TmFunction::LOGICAL_UNIT_RESET);
+    r.send(reset, &[]);
+    let Event::TaskManagement(request) = r.events()[0] else { panic!() };
+    // A Logout and a Text Request that wait for a command before them.
+    let _missing = r.draw();
+    let logout = LogoutRequest { immediate_delivery: false, ..r.logout(LogoutReason::CLOSE_SESSION, 3) };
+    r.send(logout, &[]);
+    for (function, referenced_task_tag) in [
+        (TmFunction::TASK_REASSIGN, reset.itt),
+        (TmFunction::TASK_REASSIGN, logout.itt),
+        (TmFunction::QUERY_TASK, reset.itt),
+    ] {
+        let tm = r.tm(function);
+        r.send(TaskManagementRequest { referenced_task_tag, ..tm }, &[]);
+        r.expect_tm(TmResponse::FUNCTION_REJECTED);
+    }
+    r.s.tm_complete(request.id, TmResponse::FUNCTION_COMPLETE, &mut r.wire);
+    r.expect_tm(TmResponse::FUNCTION_COMPLETE);
 }
 
 #[test]
@@ -290,6 +340,10 @@ fn item_70_another_sessions_reset_aborts_without_answers() {
     //# NOP-In to carry the new MaxCmdSN.
     assert_eq!(r.s.next_deadline_ms(), r.now_ms);
     r.tick(r.now_ms);
+    //= RFC 7143 section 11.19.1
+    //# If the target is initiating a NOP-In without wanting to receive a
+    //# corresponding NOP-Out, this field MUST hold the reserved value
+    //# 0xffffffff.
     let Pdu::NopIn(p) = r.one().pdu else { panic!() };
     assert!(p.ttt.is_reserved() && p.itt.is_reserved());
     r.tick(r.now_ms);

@@ -28,6 +28,8 @@ fn item_36_a_command_outside_the_window_is_silently_ignored() {
 #[test]
 fn item_37_the_window_closes_and_opens_and_never_moves_back() {
     //= RFC 7143 section 4.2.2.1
+    //# iSCSI initiators and targets MUST support the command numbering scheme.
+    //= RFC 7143 section 4.2.2.1
     //# The target MUST NOT transmit a MaxCmdSN that is less than
     //# ExpCmdSN - 1.
     let mut r = Rig::with(SessionKind::Normal, params(), u32::MAX - 60);
@@ -86,6 +88,10 @@ fn item_39_commands_behind_a_gap_are_held_and_immediate_ones_are_not() {
     assert_eq!((r.events(), r.sent().len()), (vec![], 0));
     let now = ScsiCommand { immediate_delivery: true, itt: Itt(0x77), ..first };
     r.run(now, &[]);
+    //= RFC 7143 section 4.2.2.1
+    //# There MUST NOT be any holes in the acknowledged CmdSN sequence.
+    r.send(NopOut { itt: Itt(0x78), ..r.nop_copy() }, &[]);
+    assert!(matches!(r.one().pdu, Pdu::NopIn(p) if p.exp_cmd_sn == CmdSn(100)), "the first command is missing");
     r.send(first, &[]);
     let order: Vec<_> = r
         .events()
@@ -153,6 +159,8 @@ fn item_41_no_response_before_its_command_is_acknowledged() {
 
 #[test]
 fn item_42_stat_sn_counts_status_only() {
+    //= RFC 7143 section 4.2.2.2
+    //# Initiators and targets MUST support the response-numbering scheme.
     //= RFC 7143 section 11.8.3
     //# The StatSN field will contain the next StatSN.  The StatSN for this
     //# connection is not advanced after this PDU is sent.
@@ -177,6 +185,9 @@ fn item_42_stat_sn_counts_status_only() {
 #[test]
 fn item_43_data_sn_and_r2t_sn_count_from_zero() {
     //= RFC 7143 section 4.2.2.4
+    //# Data and R2T PDUs transferred as part of some command execution MUST be
+    //# sequenced.
+    //= RFC 7143 section 4.2.2.4
     //# For
     //# input (read) data PDUs, the DataSN starts with 0 for the first data
     //# PDU of an input command and advances by 1 for each subsequent data
@@ -195,7 +206,54 @@ fn item_43_data_sn_and_r2t_sn_count_from_zero() {
 }
 
 #[test]
+fn item_43_there_are_fewer_numbers_than_bytes() {
+    //= RFC 7143 section 4.2.2.4
+    //# For any read or bidirectional command, a target MUST issue less than
+    //# 2**32 combined R2T and Data-In PDUs.
+    let mut r = Rig::with(
+        SessionKind::Normal,
+        Params { initiator_max_recv_bytes: 512, max_burst_bytes: 512, first_burst_bytes: 512, ..params() },
+        1,
+    );
+    let command = ScsiCommand { read: true, total_ahs_words: 2, ..r.draw_write(4096) };
+    let mut bhs = [0; 48];
+    command.emit(&mut bhs);
+    r.raw(&bhs, &[0, 5, 2, 0, 0, 0, 0x10, 0], &[]);
+    let Event::Execute(task) = r.events()[0] else { panic!() };
+    r.s.want_data_out(task, 4096, &mut r.wire);
+    for offset in (0..4096).step_by(512) {
+        r.send(r.data_out(command.itt, Ttt(task.0), offset, 0, true), &[0; 512]);
+    }
+    r.data_in(task, 0, 4096, Some(4096));
+    let sent = r.sent();
+    let numbers: Vec<u32> = { sent.iter() }
+        .filter_map(|p| match p {
+            Pdu::R2t(p) => Some(p.r2t_sn.0),
+            Pdu::DataIn(p) => Some(p.data_sn.0),
+            _ => None,
+        })
+        .collect();
+    // The smallest segments and bursts that can be agreed upon: one number for each 512 bytes of less than 2^32 each way.
+    assert!(numbers.iter().copied().eq(0..2 * 4096 / 512));
+    assert!((2 * (u64::from(u32::MAX) / 512 + 1)) < 1 << 32);
+    //= RFC 7143 section 11.4.8
+    //# This field MUST be 0 if the response code is not Command Completed at
+    //# Target or the target sent no Data-In PDUs for the command.
+    assert!(matches!(sent.last(), Some(Pdu::ScsiResponse(p)) if p.exp_data_sn == 4096 / 512), "Data-In alone");
+}
+
+#[test]
 fn item_45_answers_go_to_the_connection_of_the_command() {
+    //= RFC 7143 section 4.2.1
+    //# iSCSI targets and initiators MUST support at least one TCP connection
+    //# and MAY support several connections in a session.
+    //= RFC 7143 section 4.2.5.1
+    //# Thus, if an initiator issues a read command, the target MUST send the
+    //# requested data, if any, followed by the status, to the initiator over
+    //# the same TCP connection that was used to deliver the SCSI command.
+    //= RFC 7143 section 4.2.5.1
+    //# The target MUST return Ready To Transfer (R2T), if any, and the status
+    //# over the same TCP connection that was used to deliver the SCSI command.
     //= RFC 7143 section 4.2.5.1
     //# For any iSCSI request issued over a TCP connection, the corresponding
     //# response and/or other related PDU(s) MUST be sent over the same
@@ -221,6 +279,16 @@ fn item_45_answers_go_to_the_connection_of_the_command() {
     bhs::set_data_segment_len(&mut bhs, 8192);
     r.raw_on(second, &bhs, &[], &[0; 8192]);
     assert_eq!(r.events(), [Event::DataOut { task, received_bytes: 8192 }]);
+    r.s.complete(task, 0, &[], 8192, Direction::Out, &mut r.wire);
+    assert_eq!(r.one().conn, second);
+    r.draw_read(16384).emit(&mut bhs);
+    r.raw_on(second, &bhs, &[], &[]);
+    let Event::Execute(task) = r.events()[0] else { panic!() };
+    r.data_in(task, 0, 16384, Some(16384));
+    assert_eq!(r.wire.sent.drain(..).map(|s| s.conn).collect::<Vec<_>>(), [second; 2]);
+    r.draw_read(512).emit(&mut bhs);
+    r.raw_on(second, &bhs, &[], &[]);
+    let Event::Execute(task) = r.events()[0] else { panic!() };
     r.s.connection_lost(second, seam::CloseReason::Disconnected);
     assert_eq!(r.events(), [Event::Abort(task)], "the session lives on with its other connection");
     r.released(task);

@@ -21,6 +21,10 @@ fn item_46_immediate_data_that_was_not_agreed_on() {
 
 #[test]
 fn item_46_unsolicited_data_where_initial_r2t_is_yes_fails_after_the_f_bit() {
+    //= RFC 7143 section 11.8
+    //# In order to allow write operations without an explicit initial R2T, the
+    //# initiator and target MUST have negotiated the key InitialR2T to No
+    //# during login.
     let mut r = Rig::with(SessionKind::Normal, Params { initial_r2t: true, ..params() }, 1);
     let command = ScsiCommand { is_final: false, ..r.draw_write(4096) };
     r.send(command, &[0; 512]);
@@ -141,6 +145,15 @@ fn item_48_an_error_response_waits_for_the_data_that_is_owed() {
 #[test]
 fn item_49_r2ts_keep_to_burst_number_and_order() {
     //= RFC 7143 section 11.8
+    //# If DataSequenceInOrder is Yes, then consecutive R2Ts MUST refer to
+    //# continuous non-overlapping ranges, except for Recovery-R2Ts.
+    //= RFC 7143 section 11.8.4
+    //# The Desired Data Transfer Length MUST NOT be 0 and MUST NOT exceed
+    //# MaxBurstLength.
+    //= RFC 7143 section 11.8.5
+    //# There is no protocol rule about the Target Transfer Tag except that the
+    //# value 0xffffffff is reserved and MUST NOT be sent by a target in an R2T.
+    //= RFC 7143 section 11.8
     //# The number of outstanding R2T PDUs is
     //# limited by the value of the negotiated key MaxOutstandingR2T.
     let mut r = Rig::new();
@@ -192,6 +205,9 @@ fn item_50_what_is_wanted_bit_by_bit_is_asked_for_bit_by_bit() {
 
 #[test]
 fn item_51_data_out_that_nobody_asked_for_is_rejected() {
+    //= RFC 7143 section 7.3
+    //# Targets MUST NOT implicitly terminate an active task by sending a Reject
+    //# PDU for any PDU exchanged during the life of the task.
     //= RFC 7143 section 11.17.1
     //# Some examples are invalid TTT/ITT,
     //# buffer offset, LUN qualifying a TTT, and an invalid sequence
@@ -210,6 +226,30 @@ fn item_51_data_out_that_nobody_asked_for_is_rejected() {
 
 #[test]
 fn item_51_wrong_offset_number_or_lun_ends_the_task() {
+    //= RFC 7143 section 4.2.5.2
+    //# In addition, iSCSI initiators and targets MUST enforce some ordering
+    //# rules.
+    //= RFC 7143 section 4.2.5.3
+    //# As the Initiator Task Tag is used to identify a task during its
+    //# execution, the iSCSI initiator and target MUST verify that all other
+    //# fields used in task-related PDUs have values that are consistent with
+    //# the values used at the task instantiation, based on the Initiator Task
+    //# Tag (e.g., the LUN used in an R2T PDU MUST be the same as the one used
+    //# in the SCSI Command PDU used to instantiate the task).
+    //= RFC 7143 section 7.9
+    //# The target MUST address these implied digest errors as described in
+    //# Section 7.8.
+    //= RFC 7143 section 11.17.1
+    //# In all the cases in which a pre-instantiated SCSI task is terminated
+    //# because of the reject, the target MUST issue a proper SCSI command
+    //# response with CHECK CONDITION as described in Section 11.4.3.
+    //= RFC 7143 section 11.17.1
+    //# If the error is detected while data from the initiator is still expected
+    //# (i.e., the command PDU did not contain all the data and the target has
+    //# not received a Data-Out PDU with the Final bit set to 1 for the
+    //# unsolicited data, if any, and all outstanding R2Ts, if any), the target
+    //# MUST wait until it receives the last expected Data-Out PDUs with the F
+    //# bit set to 1 before sending the Response PDU.
     for (offset, sn, lun, asc) in [(4, 0, 0, (0x0c, 0x0d)), (0, 1, 0, (0x47, 0x05)), (0, 0, 1, (0x0c, 0x0d))] {
         let mut r = Rig::new();
         let command = r.draw_write(8192);
@@ -229,6 +269,9 @@ fn item_51_wrong_offset_number_or_lun_ends_the_task() {
 
 #[test]
 fn item_52_data_in_is_cut_to_segments_and_bursts() {
+    //= RFC 7143 section 11.7.2
+    //# The target MUST NOT set to 1 the A bit for sessions with
+    //# ErrorRecoveryLevel=0.
     //= RFC 7143 section 11.7.1
     //# DataSegmentLength MUST NOT exceed MaxRecvDataSegmentLength for the
     //# direction it is sent, and the total of all the DataSegmentLength of
@@ -322,12 +365,19 @@ fn item_53_a_bidirectional_command_has_a_response_of_its_own() {
     let sent = r.sent();
     let (Pdu::DataIn(data), Pdu::ScsiResponse(response)) = (&sent[0], &sent[1]) else { panic!("{sent:?}") };
     assert!(data.is_final && !data.has_status);
+    //= RFC 7143 section 11.4.6
+    //# The Bidirectional Read Residual Count field MUST be valid in the case
+    //# where either the u bit or the o bit is set.
     assert_eq!((response.bidi_underflow, response.bidi_residual_bytes, response.exp_data_sn), (true, 24, 1));
     assert_eq!((response.underflow, response.residual_bytes), (true, 512));
 }
 
 #[test]
 fn item_54_exp_data_sn_is_the_number_of_data_in() {
+    //= RFC 7143 section 11.7.3
+    //# If the command is completed with an error, then the response and sense
+    //# data MUST be sent in a SCSI Response PDU (i.e., MUST NOT be sent in a
+    //# SCSI data packet).
     //= RFC 7143 section 11.4.8
     //# This field indicates the number of Data-In (read) PDUs the target has
     //# sent for the command.
@@ -338,10 +388,36 @@ fn item_54_exp_data_sn_is_the_number_of_data_in() {
     let sent = r.sent();
     let Pdu::ScsiResponse(response) = sent[2] else { panic!() };
     assert_eq!((response.exp_data_sn, response.status), (2, 2));
+    assert!(sent[..2].iter().all(|p| matches!(p, Pdu::DataIn(p) if !p.has_status)));
+    //= RFC 7143 section 11.4.8
+    //# This field MUST be 0 if the response code is not Command Completed at
+    //# Target or the target sent no Data-In PDUs for the command.
+    for write in [false, true] {
+        let task = if write { r.write(8192, 0) } else { r.read(512) };
+        if write {
+            r.s.want_data_out(task, 8192, &mut r.wire);
+            let Pdu::R2t(p) = r.one().pdu else { panic!() };
+            r.send(r.data_out(p.itt, p.ttt, 0, 0, true), &[0; 8192]);
+        }
+        r.good(task);
+        assert_eq!(r.response().0.exp_data_sn, 0);
+        r.events();
+    }
 }
 
 #[test]
 fn item_55_residuals_of_reads_and_writes() {
+    //= RFC 7143 section 11.4.5.1
+    //# The Residual Count field MUST be valid in the case where either the U
+    //# bit or the O bit is set.
+    //= RFC 7143 section 11.4.5.1
+    //# If neither bit is set, the Residual Count field MUST be ignored on
+    //# reception and SHOULD be set to 0 when sending.
+    //= RFC 7143 section 11.4.5.2
+    //# If SPDTL > EDTL for a task, iSCSI Overflow MUST be signaled in the SCSI
+    //# Response PDU as specified in Section 11.4.5.1.
+    //= RFC 7143 section 11.4.5.2
+    //# The Residual Count MUST be set to the numerical value of (SPDTL - EDTL).
     //= RFC 7143 section 11.4.5.2
     //# If SPDTL < EDTL for a task, iSCSI Underflow MUST be signaled in the
     //# SCSI Response PDU as specified in Section 11.4.5.1.  The Residual
@@ -366,6 +442,14 @@ fn item_55_residuals_of_reads_and_writes() {
 #[test]
 fn item_56_truncation_by_the_allocation_length_is_no_overflow() {
     //= RFC 7143 section 11.4.5.3
+    //# However, if the iSCSI EDTL is larger than the ALLOCATION LENGTH in this
+    //# scenario, note that the iSCSI Underflow MUST be signaled in the SCSI
+    //# Response PDU.
+    //= RFC 7143 section 11.4.5.3
+    //# An iSCSI Underflow MUST also be signaled when the iSCSI EDTL is equal to
+    //# the ALLOCATION LENGTH but the LU inventory data presented to the iSCSI
+    //# layer is smaller than the ALLOCATION LENGTH.
+    //= RFC 7143 section 11.4.5.3
     //# an iSCSI Residual Overflow has not occurred and the iSCSI (O)
     //# bit MUST NOT be set in the SCSI Response or final SCSI Data-Out PDU.
     // The device server presents what is left after the truncation: 36 of however many bytes.
@@ -380,6 +464,18 @@ fn item_56_truncation_by_the_allocation_length_is_no_overflow() {
 
 #[test]
 fn item_57_check_condition_always_has_sense() {
+    //= RFC 7143 section 10.2
+    //# "Autosense" refers to the automatic return of sense data to the
+    //# initiator in cases where a command did not complete successfully. iSCSI
+    //# initiators and targets MUST support and use Autosense.
+    //= RFC 7143 section 11.4.7
+    //# iSCSI targets MUST support and enable Autosense.
+    //= RFC 7144 section 5.2.2
+    //# Section 11.4.7 of [RFC7143] specifies that iSCSI targets MUST support
+    //# and enable Autosense.
+    //= RFC 7144 section 5.2.2
+    //# If Status is CHECK CONDITION (0x02), then the Data Segment MUST contain
+    //# sense data for the failed command.
     //= RFC 7143 section 11.4.7
     //# If Status is CHECK
     //# CONDITION (0x02), then the data segment MUST contain sense data for
@@ -445,4 +541,40 @@ fn item_60_additional_header_segments() {
     command.emit(&mut bhs);
     r.raw(&bhs, &[0, 9, 1, 0], &[]);
     assert!(matches!(r.events().last(), Some(Event::Ended { .. })));
+}
+
+#[test]
+fn a_data_out_may_be_empty() {
+    //= RFC 7143 section 11.7.7
+    //# The sending of 0-length data segments should be avoided, but initiators
+    //# and targets MUST be able to properly receive 0-length data segments.
+    let mut r = Rig::new();
+    let command = r.draw_write(8192);
+    let task = r.run(command, &[]);
+    r.s.want_data_out(task, 8192, &mut r.wire);
+    r.sent();
+    for (sn, offset, len, is_final) in [(0, 0, 0, false), (1, 0, 8192, false), (2, 8192, 0, true)] {
+        r.send(r.data_out(command.itt, Ttt(task.0), offset, sn, is_final), &vec![0; len]);
+    }
+    assert_eq!((r.events(), r.sent().len()), (vec![Event::DataOut { task, received_bytes: 8192 }], 0));
+}
+
+#[test]
+fn priority_and_status_qualifier_are_for_protocol_level_2() {
+    for protocol_level in [1, 2] {
+        let mut r = Rig::with(SessionKind::Normal, Params { protocol_level, ..params() }, 1);
+        let command = ScsiCommand { priority: 9, ..r.draw() };
+        let task = r.run(command, &[]);
+        //= RFC 7144 section 5.1.1
+        //# This field MUST be ignored by iSCSI targets unless the
+        //# iSCSIProtocolLevel text key with a value of "2" as defined in Section
+        //# 7.1.1 was negotiated on the session.
+        assert_eq!(r.s.command(task).priority, if protocol_level == 2 { 9 } else { 0 });
+        r.s.complete(task, 0x08, &[], 0, Direction::None, &mut r.wire);
+        //= RFC 7144 section 5.2.1
+        //# Compliant senders MUST NOT set this field to a value other than zero
+        //# unless the iSCSIProtocolLevel text key with a value of "2" as defined in
+        //# Section 7.1.1 was negotiated on the session.
+        assert_eq!(r.response().0.status_qualifier, 0);
+    }
 }

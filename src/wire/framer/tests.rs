@@ -117,7 +117,7 @@ fn any_stream() -> impl Strategy<Value = (Digests, Vec<Seen>)> {
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same_pdus(
+    fn item_61_any_split_gives_the_same_pdus(
         (digests, pdus) in any_stream(),
         cuts in prop::collection::vec(1usize..400, 1..60),
     ) {
@@ -194,7 +194,7 @@ fn byte_by_byte() {
 //= RFC 7143 section 11.2.3
 //# A zero-length Data Segment also implies a zero-length Data-Digest.
 #[test]
-fn no_data_has_no_digest() {
+fn item_61_no_data_has_no_digest() {
     let pdus = [Seen::new(0, 0, 1), Seen::new(0, 0, 2)];
     let bytes = stream(&pdus, ON);
     assert_eq!(bytes.len(), 2 * (BHS_LEN + DIGEST_LEN));
@@ -204,7 +204,11 @@ fn no_data_has_no_digest() {
 }
 
 #[test]
-fn a_flipped_header_bit_is_found() {
+fn item_62_a_flipped_header_bit_is_found() {
+    //= RFC 7143 section 7.8
+    //# When a target or an initiator receives any iSCSI PDU with a header
+    //# digest error, it MUST either discard the header and all data up to the
+    //# beginning of a later PDU or close the connection.
     for split in [1, 51, 52, 60] {
         let mut bytes = stream(&[Seen::new(1, 8, 9)], ON);
         bytes[20] ^= 1;

@@ -331,6 +331,12 @@ fn zip(a: Bhs, b: Bhs, f: impl Fn(u8, u8) -> u8) -> Bhs {
 }
 
 proptest! {
+    //= RFC 7143 section 11.6.2
+    //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
+    //= RFC 7143 section 11.8.1
+    //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
+    //= RFC 7143 section 11.15.2
+    //# For this PDU, TotalAHSLength and DataSegmentLength MUST be 0.
     //= RFC 7143 section 11
     //# Any compliant sender MUST set all bits not defined and all reserved
     //# fields to 0, unless specified otherwise.  Any compliant receiver MUST
@@ -359,4 +365,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn item_65_the_deprecated_reason_does_not_exist() {
+    //= RFC 7143 section 11.17.1
+    //# | 0x0b | Deprecated; MUST NOT be used | N/A (Note 3) |
+    //= RFC 7143 section 11.17.1
+    //# Note 3: Reason code 0x0b ("Negotiation Reset") as defined in Section
+    //# 10.17.1 of [RFC3720] is deprecated and MUST NOT be used by
+    //# implementations.
+    let named: Vec<u8> = (0..=255).filter(|&code| RejectReason(code).name().is_some()).collect();
+    assert_eq!(named, [2, 3, 4, 5, 6, 7, 8, 9, 10, 12]);
 }

@@ -125,6 +125,11 @@ impl Medium {
         !self.properties.volatile_cache
     }
 
+    /// Whether it may cease to answer while it is served: files and devices, not memory.
+    pub fn can_be_lost(&self) -> bool {
+        matches!(self.kind, Kind::File(_) | Kind::Fault { .. })
+    }
+
     /// A handle for one core.
     pub fn handle(self: &Arc<Self>) -> Handle {
         let kind = match &self.kind {

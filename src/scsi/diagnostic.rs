@@ -3,13 +3,14 @@
 
 use super::cdb::{be16, be24};
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan, Reply, Sense};
+use super::plan::{MediumOp, Outcome, Plan, Reply, Sense};
 use super::sense::{self, MAX_SENSE_BYTES, asc, key};
 use crate::limits;
 
-/// GOOD: what speaks against it was found before the handler was called.
-pub(super) fn test_unit_ready(_call: &mut Call) -> Planned {
-    Ok(Plan::Done(Outcome::GOOD))
+/// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called; whether
+/// the medium answers is known, or it is asked.
+pub(super) fn test_unit_ready(call: &mut Call) -> Planned {
+    Ok(if call.unit.health.is_known() { Plan::Done(Outcome::GOOD) } else { Plan::Medium(MediumOp::Probe) })
 }
 
 /// REQUEST SENSE (SPC-4 clause 6.39): reports and clears the oldest unit attention, else the readiness of the unit.

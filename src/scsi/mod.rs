@@ -26,6 +26,7 @@ mod counters;
 mod designation;
 mod diagnostic;
 mod erase;
+mod health;
 pub mod identity;
 mod inquiry;
 mod log;

@@ -69,6 +69,8 @@ pub enum MediumOp {
     OrWrite { lba: u64, blocks: u32, fua: bool },
     /// GET LBA STATUS: provisioning states from `lba` on; answered with at most `alloc_bytes`.
     LbaStatus { lba: u64, alloc_bytes: u32 },
+    /// TEST UNIT READY: does the medium answer? If it does, `LogicalUnit::answered` is called.
+    Probe,
     /// A third-party copy, its parameter list parsed: [`super::copy_begin::begin`] says what is to be done.
     Copy(Box<CopyRequest>),
 }

@@ -297,6 +297,7 @@ pub(super) fn changes(op: &MediumOp) -> Option<Vec<(u64, u64)>> {
         | MediumOp::Flush { .. }
         | MediumOp::Prefetch { .. }
         | MediumOp::LbaStatus { .. }
+        | MediumOp::Probe
         // A copy tells each slice by itself.
         | MediumOp::Copy(_) => None,
         MediumOp::Write { lba, blocks, .. }

@@ -13,6 +13,7 @@ use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::Busy;
+use super::health::Health;
 use super::mode;
 use super::opcode::{self, Call, Planned, class};
 use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
@@ -79,6 +80,7 @@ pub struct LogicalUnit {
     pub(super) progress: AtomicU16,
     state: Mutex<State>,
     pub(super) copies: Operations,
+    pub(super) health: Health,
     pub(super) tokens: Tokens,
 }
 
@@ -91,8 +93,6 @@ pub(super) struct State {
     pub(super) counters: Counters,
     pub(super) pool: Pool,
     pub(super) ports: Ports,
-    /// The backend says that the medium is gone.
-    not_ready: bool,
     /// SANITIZE or FORMAT UNIT is under way, or has failed.
     pub(super) busy: Option<Busy>,
     /// The removable medium is out.
@@ -174,6 +174,7 @@ impl LogicalUnit {
             progress: AtomicU16::new(0),
             state: Mutex::new(state),
             copies: Operations::default(),
+            health: Health::default(),
             tokens: Tokens::default(),
         }
     }
@@ -265,7 +266,7 @@ impl LogicalUnit {
         if self.params.atomic_blocks == 0 {
             nexus.blocked |= class::ATOMIC;
         }
-        if state.not_ready || state.ejected {
+        if state.ejected {
             nexus.blocked |= class::MEDIUM;
         }
         if self.tokens.are_watched() {
@@ -362,7 +363,6 @@ impl LogicalUnit {
         match state.busy {
             Some(busy) => self.busy_sense(busy),
             None if state.ejected => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
-            None if state.not_ready => not_ready(),
             None => diagnostic::NO_SENSE,
         }
     }
@@ -438,15 +438,6 @@ impl LogicalUnit {
         self.raise(Attention::CapacityDataHasChanged, None);
     }
 
-    /// Says whether the medium can be worked on; TEST UNIT READY repeats it, so path checkers see a backend that is gone.
-    pub fn set_ready(&self, ready: bool) {
-        let mut state = self.state();
-        if state.not_ready == ready {
-            state.not_ready = !ready;
-            self.changed(&state);
-        }
-    }
-
     /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where.
     pub fn fault(&self, fault: MediumFault, lba: u64) -> Outcome {
         let at = |key, asc_ascq| Sense { information: Some(lba), ..Sense::new(key, asc_ascq) };
@@ -454,7 +445,10 @@ impl LogicalUnit {
             MediumFault::OutOfSpace => Sense::new(key::DATA_PROTECT, asc::SPACE_ALLOCATION_FAILED_WRITE_PROTECT),
             MediumFault::Read => at(key::MEDIUM_ERROR, asc::UNRECOVERED_READ_ERROR),
             MediumFault::Write => at(key::MEDIUM_ERROR, asc::WRITE_ERROR),
-            MediumFault::NotReady => not_ready(),
+            MediumFault::NotReady => {
+                self.health.doubt();
+                not_ready()
+            }
             MediumFault::Protected => Sense::new(key::DATA_PROTECT, asc::WRITE_PROTECTED),
             MediumFault::Unsupported => Sense::new(key::ILLEGAL_REQUEST, asc::INVALID_FIELD_IN_CDB),
             MediumFault::Internal(_) => Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE),

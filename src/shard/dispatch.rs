@@ -305,9 +305,11 @@ impl Engine {
                 self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
             }
             MediumOp::Copy(request) => self.copy(seat, task, unit, &request),
-            MediumOp::Verify { .. } | MediumOp::Unmap { .. } | MediumOp::Flush { .. } | MediumOp::LbaStatus { .. } => {
-                self.spawn(seat, task, unit, op, None);
-            }
+            MediumOp::Verify { .. }
+            | MediumOp::Unmap { .. }
+            | MediumOp::Flush { .. }
+            | MediumOp::LbaStatus { .. }
+            | MediumOp::Probe => self.spawn(seat, task, unit, op, None),
         }
     }
 

@@ -37,6 +37,24 @@ impl Place {
     }
 }
 
+/// TEST UNIT READY: a block can be read, the last or (should that one be damaged) the first.
+pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
+    let buffer = cx.buffer(place.block_bytes as usize).await;
+    let read = |offset| Op::Read { offset, buffer: buffer.io(place.block_bytes as usize) };
+    let last = place.unit.blocks().saturating_sub(1) * place.block_bytes;
+    let mut answer = cx.op(read(last)).await;
+    if answer == Err(MediumFault::Read) {
+        answer = cx.op(read(0)).await;
+    }
+    match answer {
+        Ok(()) => {
+            place.unit.answered();
+            Outcome::GOOD.into()
+        }
+        Err(fault) => place.fault(fault, last),
+    }
+}
+
 /// VERIFY without data: every block can be read.
 pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
     let buffer = cx.buffer(place.step(len)).await;

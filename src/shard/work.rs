@@ -66,6 +66,7 @@ impl Engine {
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
             (MediumOp::LbaStatus { lba, alloc_bytes }, _) => Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes)),
+            (MediumOp::Probe, _) => Box::pin(jobs::probe(inner, place)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
             _ => Box::pin(async { WRONG_DATA_LENGTH.into() }),
         };

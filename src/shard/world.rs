@@ -169,6 +169,9 @@ impl World {
                 let logical = Arc::new(LogicalUnit::new(lu_params(&snapshot, spec, lun, &medium)));
                 let unit = Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) };
                 unit.measure();
+                if unit.medium.can_be_lost() {
+                    unit.logical.watch();
+                }
                 units.push(unit);
             }
             let numbers = luns.iter().map(|l| l.number).collect();

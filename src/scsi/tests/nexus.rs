@@ -55,12 +55,16 @@ fn a_nexus_that_sleeps_through_the_log_is_told_power_on() {
 fn test_unit_ready_tells_of_the_backend() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
-    unit.set_ready(false);
-    assert_eq!(host.failure(&[0x00]), (2, 0x0403));
-    assert_eq!(host.failure(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1]), (2, 0x0403));
-    assert_eq!(host.data(&[0x03, 0, 0, 0, 252])[2], 2);
-    unit.set_ready(true);
-    assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD));
+    assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD), "what cannot be lost is not asked");
+    unit.watch();
+    assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe));
+    assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "no answer yet");
+    unit.answered();
+    assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD), "asked a moment ago");
+    let outcome = unit.fault(MediumFault::NotReady, 0);
+    assert_eq!(sense_of(Plan::Done(outcome)), (2, 0x0403));
+    assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "what failed is asked at once");
+    assert!(matches!(host.send(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1]), Plan::Medium(_)), "and may work again");
 }
 
 #[test]

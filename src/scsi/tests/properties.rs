@@ -74,7 +74,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
                 MediumOp::WriteSame { lba, blocks, .. } => inside(*lba, *blocks),
                 MediumOp::Unmap { ranges } => ranges.iter().for_each(|(lba, blocks)| inside(*lba, *blocks)),
                 MediumOp::LbaStatus { lba, .. } => inside(*lba, 1),
-                MediumOp::Flush { .. } => {}
+                MediumOp::Flush { .. } | MediumOp::Probe => {}
                 // What comes of it is checked beside `copy_begin.rs`.
                 MediumOp::Copy(_) => {}
                 // It would go on for ever: nobody carries it out here.

@@ -1,0 +1,52 @@
+//! Whether the medium answers: what TEST UNIT READY tells path checkers (SPC-4 clause 6.47).
+//!
+//! A medium that can be lost (a file, a device) is asked by reading from it, at most once a [`VOUCHED`]; what is read or
+//! written all the time vouches for nothing, so that the data path has no part in this.
+
+use super::unit::LogicalUnit;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An answer of the medium is good for this long.
+const VOUCHED: Duration = Duration::from_secs(1);
+
+/// What times are counted from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// When the medium answered last.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    can_be_lost: AtomicBool,
+    /// Milliseconds until which the last answer is good; 0: it is to be asked.
+    good_until_ms: AtomicU64,
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Health {
+    /// The medium need not be asked now.
+    pub(super) fn is_known(&self) -> bool {
+        !self.can_be_lost.load(Ordering::Relaxed) || now_ms() < self.good_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// The medium is to be asked next time.
+    pub(super) fn doubt(&self) {
+        self.good_until_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+impl LogicalUnit {
+    /// From now on TEST UNIT READY asks the medium (`MediumOp::Probe`).
+    pub fn watch(&self) {
+        self.health.can_be_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// The medium has answered [`super::MediumOp::Probe`].
+    pub fn answered(&self) {
+        let until = now_ms().saturating_add(VOUCHED.as_millis() as u64);
+        self.health.good_until_ms.store(until, Ordering::Relaxed);
+    }
+}

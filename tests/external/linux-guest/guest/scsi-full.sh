@@ -177,11 +177,11 @@ group=$(sg_rtpg $thin | sed -n 's/.*target port group id : \(0x[0-9a-f]*\).*/\1/
 state() { sg_rtpg --decode $thin | sed -n 's/.*asymmetric access state : 0x[0-9a-f]* (\([^)]*\)).*/\1/p' | head -1; }
 case $(state) in *active/optimized*) pass "the group is active/optimized" ;; *) fail "the group is $(state)" ;; esac
 if has 0xa4,0xa; then
-    check "SET TARGET PORT GROUPS to active/non-optimized" sg_stpg --state=n --tp=$group $thin
+    check "SET TARGET PORT GROUPS to active/non-optimized" sg_stpg --state=1 --tp=$group $thin
     sg_turs $thin >/dev/null 2>&1
     case $(state) in *non*optimized*) pass "the group is active/non-optimized" ;; *) fail "the group is $(state), not active/non-optimized" ;; esac
     check "the disk is read all the same" dd if=$thin of=/dev/null bs=4096 count=1 iflag=direct
-    check "SET TARGET PORT GROUPS back to active/optimized" sg_stpg --state=o --tp=$group $thin
+    check "SET TARGET PORT GROUPS back to active/optimized" sg_stpg --state=0 --tp=$group $thin
     sg_turs $thin >/dev/null 2>&1
     case $(state) in *active/optimized*) pass "the group is active/optimized again" ;; *) fail "the group is $(state)" ;; esac
 else

@@ -1,56 +1,17 @@
 //! Recovery against a server that is running, over TCP: what `session` and `sim` prove without sockets goes through the
 //! shard, its ring and a file here.
 
-use ringsan::sim::tcp::Tcp;
-use ringsan::sim::trace::{Trace, pattern};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod server;
 
-/// Ended when dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A server with one file of 1 MiB that holds the pattern, and a peer for it.
-fn server() -> (Trace<Tcp>, Child, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = (0..1 << 20).map(|n| pattern(n % (64 << 10))).collect();
-    std::fs::write(dir.path().join("disk.img"), bytes).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ringsan"))
-        .current_dir(dir.path())
-        .args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--target", ringsan::sim::target::NAME])
-        .args(["--lun", "path=disk.img"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ringsan starts");
-    let mut address = None;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if let Some(at) = line.strip_prefix("ringsan: ready on ") {
-            address = at.split(',').next().unwrap().parse().ok();
-            break;
-        }
-    }
-    (Trace::new(Tcp::new(address.expect("ringsan says where it listens"))), child, dir)
-}
+use ringsan::sim::trace::Trace;
+use server::Server;
 
 fn play(script: &str) {
-    let (mut trace, child, _dir) = server();
-    let _server = Server(child);
-    trace.play(script);
+    let server = Server::start(&server::target("[0]"));
+    Trace::new(server.peer()).play(script);
 }
 
-// The first command of a nexus meets the unit attention of the power-on.
-const READY: &str = "
-    > 0 SCSI-Command F itt=100 cdb=00
-    < 0 SCSI-Response itt=100 status=2
-    ";
+const READY: &str = server::READY;
 
 #[test]
 fn read_data_is_sent_again() {

@@ -108,6 +108,16 @@ fn paths_are_relative_to_the_file() {
 }
 
 #[test]
+fn a_target_has_a_name() {
+    //= RFC 7143 section 4.2.7.1
+    //# Each iSCSI node, whether it is an initiator, a target, or both, MUST
+    //# have an iSCSI name.
+    let text = "[[target]]\nalias = \"disks\"\n[[target.lun]]\nnumber = 0\nkind = \"ram\"\nsize = 512\n";
+    let faults = from_text(text, Path::new("x.toml")).unwrap_err().to_string();
+    assert!(faults.starts_with("x.toml:1: target: a target needs a name"), "{faults}");
+}
+
+#[test]
 fn faults_name_file_line_and_key() {
     let cases = [
         (

@@ -47,6 +47,9 @@ fn compare(presented: u64, expected: u32) -> (bool, bool, u32) {
     //# If neither bit is set, the Residual Count field MUST be ignored on
     //# reception and SHOULD be set to 0 when sending.
     //= RFC 7143 section 11.4.5.3
+    //# an iSCSI Residual Overflow has not occurred and the iSCSI (O) bit MUST
+    //# NOT be set in the SCSI Response or final SCSI Data-Out PDU.
+    //= RFC 7143 section 11.4.5.3
     //# However, if the iSCSI EDTL is larger than the ALLOCATION LENGTH in this
     //# scenario, note that the iSCSI Underflow MUST be signaled in the SCSI
     //# Response PDU.

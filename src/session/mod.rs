@@ -340,6 +340,9 @@ impl Session {
         text: &mut dyn TextHandler,
     ) -> Option<TaskId> {
         self.now_ms = now_ms;
+        //= RFC 7143 section 7.1.4
+        //# The use of within-connection and within-command recovery classes MUST
+        //# NOT be attempted before the connection is in the Full Feature Phase.
         let connection = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.is_full_feature())?;
         connection.last_rx_ms = now_ms;
         let data_len = bhs::data_segment_len(bhs) as u32;

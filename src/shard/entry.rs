@@ -110,6 +110,17 @@ impl Engine {
         let peer = link.peer;
         let request = match LoginRequest::parse(header) {
             Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
+            //= RFC 7143 section 4.2.4
+            //# A target receiving any PDU except a Login Request before the Login Phase
+            //# is started MUST immediately terminate the connection on which the PDU
+            //# was received.
+            _ if !login.has_begun() => {
+                return self.disconnected(conn, CloseReason::Protocol("a PDU before the login (4.2.4)"));
+            }
+            //= RFC 7143 section 4.2.4
+            //# Once the Login Phase has started, if the target receives any PDU except
+            //# a Login Request, it MUST send a Login reject (with Status "invalid
+            //# during login") and then disconnect.
             _ => {
                 if let Step::Refuse { answer, reason } = login.not_a_login(header) {
                     if let Some(left_out) = self.noise.line(self.now_ms) {

@@ -12,9 +12,7 @@ use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
 use crate::session::params::Params;
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId, TmRequest};
 use crate::session::{ConnectionInit, DataInEnd, Direction, Session, SessionInit, SessionKind, TextHandler, TextStep};
-use crate::wire::{
-    BHS_LEN, Bhs, LoginRequest, LoginStatus, Opcode, TextRequest, TmFunction, TmResponse, Tsih, Ttt, bhs,
-};
+use crate::wire::{BHS_LEN, Bhs, LoginRequest, LoginStatus, TextRequest, TmFunction, TmResponse, Tsih, Ttt, bhs};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -169,10 +167,13 @@ impl Target {
 
     fn login(&mut self, packet: &Packet) {
         let Some(Phase::Login(login)) = self.connections.get_mut(packet.conn) else { return };
-        let Ok(request) = LoginRequest::parse(&packet.bhs) else { return self.close(packet.conn) };
-        if bhs::opcode(&packet.bhs) != Opcode::LOGIN_REQUEST {
+        let Ok(request) = LoginRequest::parse(&packet.bhs) else {
+            let refused = login.has_begun().then(|| login.not_a_login(&packet.bhs));
+            if let Some(Step::Refuse { answer, .. }) = refused {
+                self.answer_login(packet.conn, &answer);
+            }
             return self.close(packet.conn);
-        }
+        };
         let mut random = |bytes: &mut [u8]| bytes.fill(7);
         let mut env = LoginEnv {
             directory: &self.directory,

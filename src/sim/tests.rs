@@ -180,6 +180,10 @@ fn item_67_snack_gets_data_and_status_again() {
 
 #[test]
 fn a_task_is_reassigned_after_its_connection_was_lost() {
+    //= RFC 7143 section 7.1.4.3
+    //# TCP connection failure: The target MUST close the connection and, if
+    //# more than one connection is available, the target SHOULD send an
+    //# Asynchronous Message that indicates that it has dropped the connection.
     //= RFC 7143 section 7.2.2
     //# This might possibly involve retransmission of data/R2T/status PDUs as
     //# necessary but MUST involve the (re)transmission of the status PDU.
@@ -482,11 +486,19 @@ fn seeds_at_level_0() {
 
 #[test]
 fn seeds_at_level_1() {
+    //= RFC 7143 section 7.1.5
+    //# When a defined value of ErrorRecoveryLevel is returned by a responder in
+    //# a text negotiation, the responder MUST support the functionality
+    //# corresponding to the ErrorRecoveryLevel it is accepting.
     seeds(1, super::world::Faults { cut: 0, ..ROUGH }, 0..many());
 }
 
 #[test]
 fn seeds_at_level_2() {
+    //= RFC 7143 section 7.1.5
+    //# When a defined value of ErrorRecoveryLevel is returned by a responder in
+    //# a text negotiation, the responder MUST support the functionality
+    //# corresponding to the ErrorRecoveryLevel it is accepting.
     seeds(2, ROUGH, 0..many());
 }
 

@@ -15,7 +15,8 @@
 //! `0x`; `name=$word` takes a field's value from what arrives and puts it into what is sent. `data=n` is a data segment of n
 //! bytes: the pattern of its buffer offset (see [`pattern`]); `text=` is one of text; `corrupt` spoils the data digest.
 //! Fields that are not named: what is received is not looked at there; what is sent has CmdSN counted by itself (I: not
-//! counted), ExpStatSN as received, and 0 or 0xffffffff where that means "none". Other lines: `login`, `cut n`, `closed n`,
+//! counted), ExpStatSN as received, and 0 or 0xffffffff where that means "none". Other lines: `login` (a whole login),
+//! `open n` (connects only), `cut n`, `closed n`,
 //! `wait ms`, `sense k asc ascq` (of the PDU before), `cmdsn n` (sets the counter), `hold`/`ack` (stop and resume counting
 //! ExpStatSN), `#` comments.
 
@@ -80,6 +81,9 @@ fn field(opcode: Opcode, name: &str) -> Field {
         ("info", Opcode::TASK_MANAGEMENT_RESPONSE) => Bytes(8, 3),
         ("snacktag", Opcode::SCSI_RESPONSE) => Bytes(20, 4),
         ("lun", _) => Bytes(8, 8),
+        ("csg", Opcode::LOGIN_REQUEST | Opcode::LOGIN_RESPONSE) => Mask(1, 0x0c),
+        ("nsg", Opcode::LOGIN_REQUEST | Opcode::LOGIN_RESPONSE) => Mask(1, 0x03),
+        ("isid", Opcode::LOGIN_REQUEST) => Bytes(13, 1),
         ("tsih", _) => Bytes(14, 2),
         ("itt", _) => Bytes(16, 4),
         ("cid", _) => Bytes(20, 2),
@@ -167,6 +171,7 @@ impl<P: Peer> Trace<P> {
                 }
                 "<" => self.expect(line, &rest),
                 "login" => self.login(line, &rest),
+                "open" => self.peer.open(number(rest[0]) as usize),
                 "cut" => {
                     self.peer.cut(number(rest[0]) as usize);
                     self.arrived.retain(|p| p.conn != number(rest[0]) as usize);
@@ -322,19 +327,21 @@ impl<P: Peer> Trace<P> {
             format!("TargetName={}", super::target::NAME),
             "SessionType=Normal".into(),
         ];
-        let (mut cid, mut tsih, mut status) = (conn as u64, u64::from(self.tsih), 0);
+        let (mut cid, mut tsih, mut status, mut isid) = (conn as u64, u64::from(self.tsih), 0, 1);
         for word in &words[1..] {
             match word.split_once('=') {
                 Some(("cid", value)) => cid = number(value),
                 Some(("tsih", value)) => tsih = self.value(line, value),
                 Some(("status", value)) => status = number(value),
+                Some(("isid", value)) => isid = number(value),
                 _ => text.push((*word).into()),
             }
         }
         self.peer.open(conn);
         let mut header: Bhs = [0; BHS_LEN];
         (header[0], header[1]) = (0x43, 0x87);
-        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, 1]);
+        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, 0]);
+        write(&mut header, field(Opcode::LOGIN_REQUEST, "isid"), isid);
         write(&mut header, field(Opcode::LOGIN_REQUEST, "tsih"), tsih);
         write(&mut header, field(Opcode::LOGIN_REQUEST, "cid"), cid);
         write(&mut header, field(Opcode::LOGIN_REQUEST, "cmdsn"), u64::from(self.cmd_sn));

@@ -209,6 +209,11 @@ impl Login {
         }
     }
 
+    /// Whether the login phase has begun: a Login Request has come.
+    pub fn has_begun(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// The answer to a PDU that is no Login Request; the connection is then to be closed.
     pub fn not_a_login(&mut self, bhs: &crate::wire::Bhs) -> Step {
         //= RFC 7143 section 11.13.5

@@ -272,6 +272,10 @@ impl Negotiation {
                 //# such a negotiation attempt is made by the remote side, a compliant
                 //# iSCSI implementation MUST propose a value of 0 (zero) in response.
                 let zero = self.kind == SessionKind::Discovery || r2ts_settled;
+                //= RFC 7143 section 7.1.5
+                //# When a defined value of ErrorRecoveryLevel is returned by a responder in
+                //# a text negotiation, the responder MUST support the functionality
+                //# corresponding to the ErrorRecoveryLevel it is accepting.
                 let ours = if zero { 0 } else { offer.error_recovery_level };
                 params.error_recovery_level = ours.min(u8::try_from(theirs).unwrap_or(u8::MAX));
                 params.error_recovery_level.into()

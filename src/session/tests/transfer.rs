@@ -578,3 +578,24 @@ fn priority_and_status_qualifier_are_for_protocol_level_2() {
         assert_eq!(r.response().0.status_qualifier, 0);
     }
 }
+
+#[test]
+fn data_to_be_acknowledged_names_its_unit() {
+    //= RFC 7143 section 11.7.4
+    //# If the Target Transfer Tag is provided, then the LUN field MUST hold a
+    //# valid value and be consistent with whatever was specified with the
+    //# command; otherwise, the LUN field is reserved.
+    let mut r = Rig::with(SessionKind::Normal, Params { error_recovery_level: 1, ..params() }, 1);
+    let command = ScsiCommand { lun: Lun::flat(5), ..r.draw_read(32768) };
+    let task = r.run(command, &[]);
+    r.data_in(task, 0, 32768, Some(32768));
+    let sent = r.sent().into_iter();
+    let marked: Vec<_> = sent
+        .filter_map(|p| match p {
+            Pdu::DataIn(p) => Some((p.acknowledge, !p.ttt.is_reserved(), p.lun)),
+            _ => None,
+        })
+        .collect();
+    let (plain, asked) = ((false, false, Lun([0; 8])), (true, true, Lun::flat(5)));
+    assert_eq!(marked, [plain, asked, plain, plain]);
+}

@@ -229,7 +229,7 @@ fn item_82_an_initiator_that_complies_logs_out() {
 }
 
 #[test]
-fn r2_reinstatement_ends_tasks_without_notice() {
+fn item_02_reinstatement_ends_tasks_without_notice() {
     //= RFC 7143 section 7.15
     //# A target MUST also be prepared to handle a session reinstatement request
     //# from the initiator that may be addressing session errors.
@@ -272,7 +272,7 @@ fn control_data_beyond_what_is_gathered_is_refused() {
 }
 
 #[test]
-fn r3_a_connection_is_reinstated() {
+fn item_03_a_connection_is_reinstated() {
     let mut r = Rig::new();
     let task = r.read(512);
     let again = ConnectionInit { cid: Cid(3), stat_sn: StatSn(u32::MAX - 2), ..init() };

@@ -222,7 +222,7 @@ fn item_68_unknown_opcodes_and_those_of_targets() {
 }
 
 #[test]
-fn r33_a_discovery_session_takes_text_and_logout_only() {
+fn item_33_a_discovery_session_takes_text_and_logout_only() {
     //= RFC 7143 section 4.3
     //# The target MUST ONLY accept Text Requests with the SendTargets
     //# key and a Logout Request with reason "close the session".  All
@@ -265,7 +265,7 @@ fn r33_a_discovery_session_takes_text_and_logout_only() {
 }
 
 #[test]
-fn r33_a_discovery_session_is_not_pinged_but_closed() {
+fn item_33_a_discovery_session_is_not_pinged_but_closed() {
     let mut r = Rig::with(SessionKind::Discovery, params(), 1);
     r.tick(r.s.next_deadline_ms());
     assert!(r.sent().is_empty());

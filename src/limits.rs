@@ -84,6 +84,8 @@ pub const ARENA_BYTES: usize = 64 << 20;
 pub const MAX_TRANSFER_BYTES: u64 = 32 << 20;
 /// Portals of the process.
 pub const PORTALS: usize = 64;
+/// Files and devices of logical units that come while the server runs, which each core can still register with its ring.
+pub const SPARE_FILES: usize = 256;
 /// Targets of the process.
 pub const TARGETS: usize = 1024;
 /// Logical units of one target.

@@ -10,8 +10,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, ServeArgs};
 use ringsan::config::{self, Config, Options, Overrides, describe};
+use ringsan::model::Snapshot;
 use ringsan::session::login::chap::generate_secret;
-use ringsan::shard::ServeError;
+use ringsan::shard::{Reread, ServeError};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -137,12 +138,37 @@ fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
     }
     preflight::raise_memlock(&config.snapshot);
     let snapshot = config.snapshot.clone();
-    ringsan::shard::serve(config.snapshot, move |bound: &[SocketAddr]| {
+    let mut reread = || reread(args);
+    let reread: Option<&mut Reread<'_>> = if args.config.is_some() { Some(&mut reread) } else { None };
+    ringsan::shard::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         say(&format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")));
     })
     .map_err(Fault::from)
+}
+
+/// The configuration file once more, for a SIGHUP; what is wrong with it is said in the log.
+fn reread(args: &ServeArgs) -> Option<Snapshot> {
+    let config = match configuration(args) {
+        Ok(config) => config,
+        Err(error) => {
+            for fault in error.faults() {
+                tracing::error!("configuration read again, and everything stays as it was: {fault}");
+            }
+            return None;
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match config::create_directories(&config.snapshot) {
+        Ok(_) => Some(config.snapshot),
+        Err(fault) => {
+            tracing::error!("configuration read again, and everything stays as it was: {fault}");
+            None
+        }
+    }
 }
 
 fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {

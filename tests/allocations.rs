@@ -39,6 +39,7 @@ impl Server {
             size_bytes: Some(LUN_BYTES),
             block_bytes: 512,
             physical_block_bytes: 4096,
+            shrink: false,
             readonly: false,
             thin: false,
             removable: false,
@@ -60,7 +61,7 @@ impl Server {
         };
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            ringsan::shard::serve(snapshot, move |bound| tell.send(bound[0]).expect("a test that waits"))
+            ringsan::shard::serve(snapshot, None, move |bound| tell.send(bound[0]).expect("a test that waits"))
         });
         let Ok(address) = told.recv() else { panic!("no server: {:?}", thread.join()) };
         Server { address, thread }

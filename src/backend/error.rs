@@ -60,7 +60,7 @@ pub enum OpenError {
     },
     /// `size=` and the existing file or device disagree in a way that growing does not mend.
     #[error("{}: has {actual_bytes} bytes, but size= says {wanted_bytes}; {}", path.display(),
-        if *.wanted_bytes < *.actual_bytes { "it is never shortened: leave out size=, or give its real size" }
+        if *.wanted_bytes < *.actual_bytes { "it is never shortened: leave out size=, or give its real size, or serve less of it with shrink" }
         else { "it cannot be grown: leave out size=, or give its real size" })]
     SizeMismatch {
         /// The file.
@@ -102,6 +102,12 @@ pub enum OpenError {
     BlockLength {
         /// What was asked for.
         bytes: u32,
+    },
+    /// A medium that has the size that it was made with.
+    #[error("{what}: cannot grow while it is served; it is larger after a restart, when what is in it is gone")]
+    Fixed {
+        /// The kind of medium.
+        what: &'static str,
     },
     /// The kernel gave no memory.
     #[error("ram: {bytes} bytes of memory are not to be had ({source}); give a smaller size=")]

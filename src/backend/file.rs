@@ -71,6 +71,11 @@ impl FileMedium {
         }
     }
 
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// fdatasync, blocking.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()

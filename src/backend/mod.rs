@@ -41,6 +41,7 @@ use crate::model::{LunKind, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stores the blocks of one logical unit: opened once for the process, shared by all cores.
 ///
@@ -48,7 +49,10 @@ use std::sync::Arc;
 /// with has unregistered it: a ring keeps its files open, and the kernel tears rings down at its leisure.
 pub struct Medium {
     kind: Kind,
+    /// Those that it was opened with; its size may have changed since.
     properties: Properties,
+    /// Bytes, shared with the handles.
+    size_bytes: Arc<AtomicU64>,
     block_bytes: u32,
     readonly: bool,
 }
@@ -106,18 +110,46 @@ impl Medium {
                 (Kind::Null, properties)
             }
         };
-        Ok(Medium { kind, properties, block_bytes, readonly: spec.readonly })
+        let size_bytes = Arc::new(AtomicU64::new(properties.size_bytes));
+        Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly })
+    }
+
+    /// A medium of no bytes.
+    pub fn none() -> Medium {
+        let properties = Properties { discard_granularity_bytes: 512, ..Properties::of_memory(0) };
+        Medium { kind: Kind::Null, properties, size_bytes: Arc::default(), block_bytes: 512, readonly: true }
+    }
+
+    /// The size that `spec`, which names this medium, asks for now, in bytes. A regular file that is smaller grows to it;
+    /// what is served stays as it is until [`Medium::set_size`]. Blocking.
+    pub fn fit(&self, spec: &LunSpec) -> Result<u64, OpenError> {
+        match (&self.kind, &spec.kind) {
+            (Kind::File(file), LunKind::File(path)) => open::fit(file.file(), path, spec),
+            (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
+                bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
+                bytes => Ok(bytes),
+            },
+            (Kind::Null, _) => open::given_size(spec, "null"),
+            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
+            (Kind::File(_), _) => Ok(self.properties().size_bytes),
+        }
+    }
+
+    /// From now on it has this size, as [`Medium::fit`] has answered it: no operation begins beyond.
+    pub fn set_size(&self, bytes: u64) {
+        self.size_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The same medium, with faults as planned. For tests and drills.
     pub fn with_faults(inner: Arc<Medium>, plan: FaultPlan) -> Medium {
         let (properties, block_bytes, readonly) = (inner.properties, inner.block_bytes, inner.readonly);
-        Medium { kind: Kind::Fault { inner, plan: Arc::new(plan) }, properties, block_bytes, readonly }
+        let size_bytes = Arc::clone(&inner.size_bytes);
+        Medium { kind: Kind::Fault { inner, plan: Arc::new(plan) }, properties, size_bytes, block_bytes, readonly }
     }
 
     /// What is true of this medium.
     pub fn properties(&self) -> Properties {
-        self.properties
+        Properties { size_bytes: self.size_bytes.load(Ordering::Relaxed), ..self.properties }
     }
 
     /// Every completed write is durable already, or nothing ever is: flushes and FUA change nothing.
@@ -141,7 +173,7 @@ impl Medium {
             }
         };
         let align_mask = u64::from(self.block_bytes) - 1;
-        Handle { kind, size_bytes: self.properties.size_bytes, align_mask, readonly: self.readonly }
+        Handle { kind, size_bytes: Arc::clone(&self.size_bytes), align_mask, readonly: self.readonly }
     }
 
     /// Makes everything written durable. Blocking: for the end of the process.
@@ -176,7 +208,7 @@ impl Medium {
     /// `InvalidInput` for a range that is empty, misaligned or not inside the medium; what the kernel says otherwise.
     pub fn allocated(&self, offset: u64, len: u64) -> io::Result<(bool, u64)> {
         let misaligned = (offset | len) & (u64::from(self.block_bytes) - 1) != 0;
-        let inside = offset.checked_add(len).is_some_and(|end| end <= self.properties.size_bytes);
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.properties().size_bytes);
         if len == 0 || misaligned || !inside {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -209,7 +241,7 @@ impl Properties {
 /// One core's access to a [`Medium`]. Neither `Send` nor `Sync`: its operations in flight belong to the core's ring.
 pub struct Handle {
     kind: HandleKind,
-    size_bytes: u64,
+    size_bytes: Arc<AtomicU64>,
     /// Logical block length less one.
     align_mask: u64,
     readonly: bool,
@@ -264,7 +296,7 @@ impl Handle {
     pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
         let HandleKind::Ram(memory) = &self.kind else { return false };
         let end = offset.checked_add(bytes.len() as u64);
-        if self.readonly || end.is_none_or(|end| end > self.size_bytes) {
+        if self.readonly || end.is_none_or(|end| end > self.size_bytes.load(Ordering::Relaxed)) {
             return false;
         }
         // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
@@ -312,7 +344,7 @@ impl Handle {
             Op::Flush => return Ok(true),
             Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
         };
-        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes);
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes.load(Ordering::Relaxed));
         if !inside || (offset | len) & self.align_mask != 0 {
             // The caller's range check is broken: nothing is touched.
             return Err(MediumFault::Internal(libc::EINVAL));

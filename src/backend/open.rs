@@ -159,6 +159,12 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
     }
 }
 
+/// As [`settle_size`] for a file that has been open for long.
+pub(super) fn fit(file: &File, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
+    let metadata = file.metadata().map_err(|error| from_io(path, !spec.readonly, "look at it", error))?;
+    settle_size(file, path, spec, metadata.file_type().is_block_device())
+}
+
 /// The size in bytes; a regular file that is smaller than asked for grows. Called with the lock held.
 fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<u64, OpenError> {
     let failed = |action| move |source| OpenError::Io { path: path.to_owned(), action, source };
@@ -174,6 +180,7 @@ fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> 
             grown.map_err(failed("grow it to size="))?;
             wanted_bytes
         }
+        Some(wanted_bytes) if wanted_bytes < actual_bytes && spec.shrink => wanted_bytes,
         Some(wanted_bytes) => {
             return Err(OpenError::SizeMismatch { path: path.to_owned(), actual_bytes, wanted_bytes });
         }

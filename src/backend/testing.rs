@@ -225,6 +225,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         size_bytes,
         block_bytes,
         physical_block_bytes: 4096,
+        shrink: false,
         readonly: false,
         thin: true,
         removable: false,
@@ -238,7 +239,8 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
 pub(crate) fn buffered_file(path: &Path, size_bytes: u64, block_bytes: u32) -> Arc<Medium> {
     let spec = spec(LunKind::File(path.to_owned()), Some(size_bytes), block_bytes);
     let (file, properties) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
-    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, block_bytes, readonly: false })
+    let size_bytes = Arc::new(properties.size_bytes.into());
+    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, size_bytes, block_bytes, readonly: false })
 }
 
 /// A loop device on a file, where this machine and user can have one.

@@ -26,6 +26,7 @@ pub const LUN_KEYS: &[&str] = &[
     "size",
     "block",
     "physical-block",
+    "shrink",
     "readonly",
     "thin",
     "removable",
@@ -260,6 +261,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let had_size = size.is_some();
     let size_bytes = size.and_then(|setting| faults.keep(setting.size()));
     let (block_bytes, physical_block_bytes) = read_blocks(section, faults)?;
+    let shrink = section.read("shrink", faults, Setting::boolean).unwrap_or(false);
     let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
     let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
     let removable = section.read("removable", faults, Setting::boolean).unwrap_or(false);
@@ -285,6 +287,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         size_bytes,
         block_bytes,
         physical_block_bytes,
+        shrink,
         readonly,
         thin,
         removable,

@@ -125,9 +125,12 @@ fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Id
     let bytes = file.seek(SeekFrom::End(0)).map_err(|e| fault(reason(&e)))?;
     match lun.spec.size_bytes {
         Some(wanted) if wanted > bytes && write => {}
+        Some(wanted) if wanted < bytes && lun.spec.shrink => {}
         Some(wanted) if wanted != bytes => {
+            let part = if wanted < bytes { ", or set shrink to serve a part of it" } else { "" };
             let (has, wanted) = (Bytes(bytes), Bytes(wanted));
-            let message = format!("{} has {has}, not {wanted}: leave size out to serve it as it is", path.display());
+            let message =
+                format!("{} has {has}, not {wanted}: leave size out to serve it as it is{part}", path.display());
             return Err(Fault::new(&lun.size_at, message));
         }
         _ => check_size(bytes, lun.spec.block_bytes).map_err(fault)?,

@@ -88,6 +88,8 @@ pub struct LunSpec {
     pub block_bytes: u32,
     /// Physical block length in bytes: a power of two multiple of `block_bytes`.
     pub physical_block_bytes: u32,
+    /// May be smaller than its file or device, and become smaller while it is served. What is behind its end stays there.
+    pub shrink: bool,
     /// Refuse writes.
     pub readonly: bool,
     /// Thin provisioned: UNMAP gives space back.
@@ -100,6 +102,26 @@ pub struct LunSpec {
     pub serial: Option<String>,
     /// What all initiators together may use of it.
     pub limits: Limits,
+}
+
+impl LunSpec {
+    /// One of 512-byte blocks, nothing special about it.
+    pub fn new(number: u16, kind: LunKind) -> Self {
+        Self {
+            number,
+            kind,
+            size_bytes: None,
+            block_bytes: 512,
+            physical_block_bytes: 512,
+            shrink: false,
+            readonly: false,
+            thin: false,
+            removable: false,
+            low_space_bytes: None,
+            serial: None,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// What stores the blocks of a logical unit.

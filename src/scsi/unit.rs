@@ -141,6 +141,12 @@ impl LuNexus {
         self.id
     }
 
+    /// Establishes a unit attention for this nexus alone.
+    pub fn attend(&mut self, attention: Attention) {
+        self.pending.push(attention);
+        self.note_pending();
+    }
+
     /// Whether the port that it comes by was unavailable as of the last command.
     pub(super) fn port_is_unavailable(&self) -> bool {
         self.blocked & class::UNAVAILABLE != 0

@@ -108,12 +108,49 @@ impl fmt::Debug for AuthPolicy {
 #[derive(Debug, Clone)]
 pub struct SnapshotDirectory {
     snapshot: Arc<Snapshot>,
+    /// Indices of targets that are there no more.
+    removed: Arc<[usize]>,
 }
 
 impl SnapshotDirectory {
     /// Over this configuration.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot }
+        Self { snapshot, removed: Arc::default() }
+    }
+
+    /// The same, but those targets of the configuration (their indices) have been removed: nobody is shown them, and who
+    /// logs in to one is told so.
+    #[must_use]
+    pub fn without(self, removed: &[usize]) -> Self {
+        Self { removed: removed.into(), ..self }
+    }
+
+    /// The configuration.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// What an initiator that has logged in to target number `target`, and has proved to be `identity`, has of it as it is
+    /// configured now: that of one of its initiator groups, or what is there for those in none. `None`: it could not log in
+    /// any more with what it has proved, and has nothing.
+    pub fn access(
+        &self,
+        target: usize,
+        initiator: &IscsiName,
+        peer: SocketAddr,
+        identity: Option<&str>,
+    ) -> Option<Option<usize>> {
+        let spec = self.snapshot.targets.get(target).filter(|target| allowed(target, initiator, peer))?;
+        let group = self.group(target, initiator, peer, identity);
+        if group.is_some() {
+            return Some(group);
+        }
+        if groups(spec, initiator, peer).next().is_some() {
+            // Of a group that asks for what was not proved.
+            return None;
+        }
+        let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());
+        spec.credentials.as_ref().is_none_or(proved).then_some(None)
     }
 
     /// The portal that a connection to the local address `local` came in through: the one that listens on exactly this
@@ -236,6 +273,9 @@ impl Directory for SnapshotDirectory {
             .find(|(_, target)| target.name == *name)
             .filter(|(_, target)| serves(&target.portal_groups, portal_group));
         let (index, target) = found.ok_or(NoTarget::NotFound)?;
+        if self.removed.contains(&index) {
+            return Err(NoTarget::Removed);
+        }
         if !allowed(target, initiator, peer) {
             return Err(NoTarget::Forbidden);
         }
@@ -266,7 +306,10 @@ impl Directory for SnapshotDirectory {
         //# session, a target MUST return all path information (IP address-port
         //# pairs and Target Portal Group Tags) for the targets on the target
         //# Network Entity that the requesting initiator is authorized to access.
-        for target in self.snapshot.targets.iter().filter(|target| allowed(target, initiator, peer)) {
+        for (index, target) in self.snapshot.targets.iter().enumerate() {
+            if self.removed.contains(&index) || !allowed(target, initiator, peer) {
+                continue;
+            }
             if target.portal_groups.is_empty() {
                 each(&target.name, &all);
                 continue;

@@ -30,7 +30,7 @@ impl Engine {
     /// Begins a copy that was planned for `unit`.
     pub fn copy(&mut self, seat: usize, task: TaskId, unit: usize, request: &CopyRequest) {
         let asked = u64::from(request.list_bytes);
-        match self.begin_copy(seat, task, request) {
+        match self.begin_copy(seat, task, unit, request) {
             None => self.answer_copy(seat, task, TASK_SET_FULL, 0),
             Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
             Some((Begun::Run(work), units)) => {
@@ -58,11 +58,19 @@ impl Engine {
 
     /// Asks the device server. The copy may reach the LUNs that the session's commands can be addressed to, and no other;
     /// the second value is their units.
-    fn begin_copy(&mut self, seat: usize, task: TaskId, request: &CopyRequest) -> Option<(Begun, Vec<usize>)> {
+    fn begin_copy(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        request: &CopyRequest,
+    ) -> Option<(Begun, Vec<usize>)> {
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
         let here = session.command(task).lun.number().and_then(|number| map.position(number))?;
+        // Another unit may be there by now.
+        map.units.get(here).filter(|at| **at == unit)?;
         let peers = nexus.iter_mut().zip(&map.units);
         let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
         let scene = Scene {

@@ -214,6 +214,7 @@ impl Core {
                     self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &ports);
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
+                Message::Change(change) => self.engine.change(&change),
                 Message::Shutdown => self.shut_down(),
             }
         }

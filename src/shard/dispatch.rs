@@ -478,7 +478,8 @@ impl Engine {
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
         let cmd = session.command(task);
-        let position = cmd.lun.number().and_then(|n| map.position(n))?;
+        // Another unit may be there by now.
+        let position = cmd.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
         let command = command_of(session, task, map);
         self.reply.data.clear();
         self.reply.aborts.clear();

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lines about connections that were refused, each second and core. A flood must not turn into a flood of log lines.
@@ -32,26 +33,34 @@ struct Counts {
 /// Counts the connections of the process.
 #[derive(Debug)]
 pub struct Doors {
-    most: usize,
-    most_per_address: usize,
+    most: AtomicUsize,
+    most_per_address: AtomicUsize,
     counts: Mutex<Counts>,
 }
 
 impl Doors {
     /// For at most `most` connections, and `most_per_address` from one address.
     pub fn new(most: usize, most_per_address: usize) -> Arc<Doors> {
+        let (most, most_per_address) = (AtomicUsize::new(most), AtomicUsize::new(most_per_address));
         Arc::new(Doors { most, most_per_address, counts: Mutex::default() })
+    }
+
+    /// Other bounds from now on. Connections that are beyond them stay.
+    pub fn bound(&self, most: usize, most_per_address: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.most_per_address.store(most_per_address, Ordering::Relaxed);
     }
 
     /// Lets a connection from `address` in.
     pub fn enter(self: &Arc<Doors>, address: IpAddr) -> Result<Ticket, Full> {
         let address = address.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.all >= self.most {
-            return Err(Full::All(self.most));
+        let (most, per_address) = (self.most.load(Ordering::Relaxed), self.most_per_address.load(Ordering::Relaxed));
+        if counts.all >= most {
+            return Err(Full::All(most));
         }
-        if counts.by_address.get(&address).is_some_and(|count| *count >= self.most_per_address) {
-            return Err(Full::Address(self.most_per_address));
+        if counts.by_address.get(&address).is_some_and(|count| *count >= per_address) {
+            return Err(Full::Address(per_address));
         }
         counts.all += 1;
         *counts.by_address.entry(address).or_default() += 1;

@@ -127,6 +127,8 @@ pub struct Seat {
     pub text: SeatText,
     /// Index of its target; `usize::MAX` in a discovery session.
     pub target: usize,
+    /// The user that its initiator has proved to be.
+    pub identity: Option<Arc<str>>,
     /// Its initiator group there; `None`: none.
     pub group: Option<usize>,
     /// What its group finds where.
@@ -200,6 +202,11 @@ impl Operations {
         taken
     }
 
+    /// Whether there is one on a unit.
+    pub fn use_unit(&self, unit: usize) -> bool {
+        self.slots.iter().flatten().any(|(_, of)| *of == unit)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -269,6 +276,8 @@ pub struct Engine {
     pub routes: Vec<[usize; CONNECTION_SLOTS]>,
     /// This core's handle on each unit of the process.
     pub handles: Vec<Handle>,
+    /// Units that are served no more, but still in use here.
+    pub leaving: Vec<usize>,
     /// Operations in flight.
     pub operations: Operations,
     /// Running jobs, by number.
@@ -326,6 +335,7 @@ impl Engine {
             seats: Vec::new(),
             routes: Vec::new(),
             handles,
+            leaving: Vec::new(),
             operations: Operations::default(),
             jobs: Vec::new(),
             runnable: VecDeque::new(),

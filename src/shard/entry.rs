@@ -258,6 +258,12 @@ impl Engine {
             stat_sn: login.next_stat_sn,
             exp_cmd_sn: login.cmd_sn,
         };
+        if login.target.as_ref().is_some_and(|t| self.world.targets.get(t.index).is_none_or(|t| t.removed)) {
+            if login.tsih == Tsih(0) {
+                self.world.registry.remove(tsih);
+            }
+            return self.refuse(conn, &login.refuse(LoginStatus::TARGET_REMOVED));
+        }
         // A session has one view of its target: a connection that proved to be somebody else is not part of it.
         let group = self.group(&login, peer);
         let seat = self.find_seat(tsih).and_then(|seat| self.seats[seat].as_deref());
@@ -329,6 +335,7 @@ impl Engine {
             session,
             text: SeatText::new(self.world.clone(), portal, peer),
             target,
+            identity: login.identity.clone(),
             group,
             map,
             tsih,
@@ -511,6 +518,7 @@ impl Engine {
             }
             self.sweep(conn);
         }
+        self.leave_units();
         for seat in 0..self.seats.len() {
             let now_ms = self.now_ms;
             if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat)

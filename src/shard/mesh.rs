@@ -3,6 +3,7 @@
 //! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
 //! server are messages; the sender that needs an answer gets a message back.
 
+use super::change::Change;
 use super::doors::Ticket;
 use crate::model::InitiatorPort;
 use crate::session::login::LoginDone;
@@ -10,8 +11,8 @@ use crate::wire::{Lun, Tsih};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
@@ -55,6 +56,8 @@ pub enum Message {
         /// The ticket of the `Abort`.
         ticket: u32,
     },
+    /// The configuration has changed.
+    Change(Arc<Change>),
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }

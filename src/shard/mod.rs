@@ -9,6 +9,7 @@
 //! or allocates; other cores are told rare facts by message ([`mesh`]) and shared registries are locked at login only.
 
 mod buffers;
+mod change;
 mod copy;
 mod core;
 mod dispatch;
@@ -21,6 +22,7 @@ mod job;
 mod jobs;
 mod mesh;
 mod registry;
+mod reload;
 mod resend;
 mod rw;
 mod signals;
@@ -32,7 +34,7 @@ mod work;
 mod world;
 
 use crate::backend::OpenError;
-use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPACE_INTERVAL};
+use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPACE_INTERVAL, SPARE_FILES};
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use glommio::{LocalExecutorBuilder, Placement};
@@ -42,7 +44,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use world::{Unit, World};
+use world::World;
 
 /// Why the server could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -73,13 +75,20 @@ pub enum ServeError {
     System(io::Error),
 }
 
+/// Reads the configuration again; `None`: it is not valid, which has been said.
+pub type Reread<'r> = dyn FnMut() -> Option<Snapshot> + 'r;
+
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
-/// the addresses listened on, when every core accepts connections.
-pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Result<(), ServeError> {
+/// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on.
+pub fn serve(
+    mut snapshot: Snapshot,
+    reread: Option<&mut Reread<'_>>,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
     let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
     // Before any thread is made, so that all inherit the mask.
-    let signals = signals::Signals::block().map_err(ServeError::System)?;
+    let signals = signals::Signals::block(reread.is_some()).map_err(ServeError::System)?;
     let listeners = listen(&snapshot)?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ServeError::System)?;
@@ -105,6 +114,7 @@ pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Resul
         threads.push(thread);
     }
     drop((tell, listeners));
+    let mut reloader = reload::Reloader::new(Arc::clone(&world), cores.len());
     let mut started = Ok(());
     for _ in 0..cores.len() {
         match told.recv() {
@@ -116,16 +126,7 @@ pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Resul
     if started.is_ok() {
         ready(&addresses);
         // A core that ends by itself (its ring failed) hangs up; then the others are to end too.
-        let mut measured = Instant::now();
-        signals
-            .wait(|| {
-                if measured.elapsed() >= SPACE_INTERVAL {
-                    world.units.iter().for_each(Unit::measure);
-                    measured = Instant::now();
-                }
-                threads_alive(&told)
-            })
-            .map_err(ServeError::System)?;
+        control(&signals, &mut reloader, reread, || threads_alive(&told)).map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
         world.post(core, Message::Shutdown);
@@ -139,10 +140,31 @@ pub fn serve(mut snapshot: Snapshot, ready: impl FnOnce(&[SocketAddr])) -> Resul
         }
     }
     started?;
-    for unit in &world.units {
+    for unit in &reloader.world().units {
         unit.medium.sync().map_err(ServeError::System)?;
     }
     ended
+}
+
+/// What is done while the cores work: until a signal ends it, or `alive` says no.
+fn control(
+    signals: &signals::Signals,
+    reloader: &mut reload::Reloader,
+    mut reread: Option<&mut Reread<'_>>,
+    alive: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut measured = Instant::now();
+    signals.wait(|hangup| {
+        if hangup && let Some(snapshot) = reread.as_mut().and_then(|reread| reread()) {
+            reloader.reload(snapshot);
+        }
+        reloader.look();
+        if measured.elapsed() >= SPACE_INTERVAL {
+            reloader.world().units.iter().for_each(|unit| unit.measure());
+            measured = Instant::now();
+        }
+        alive()
+    })
 }
 
 /// Nothing is sent after the start: a message or a hang-up means that a core has ended.
@@ -187,16 +209,11 @@ fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: 
         Err(_) => {}
     }
     let buffers = ReceiveBuffers::new(&ring, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
-    let mut handles: Vec<_> = world.units.iter().map(|u| u.medium.handle()).collect();
-    if ring.register_files(handles.len().max(1) as u32).is_ok() {
-        for (slot, handle) in handles.iter_mut().enumerate() {
-            if let Some(fd) = handle.raw_fd()
-                && ring.set_file(slot as u32, fd).is_ok()
-            {
-                handle.set_registered(slot as u32);
-            }
-        }
+    // Those of units that come later are registered too, as long as there is room.
+    if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
+        tracing::debug!("files are not registered with the kernel: {e}");
     }
+    let handles = (0..).zip(&world.units).map(|(slot, unit)| change::handle(&ring, slot, unit)).collect();
     let engine = engine::Engine::new(core, world, ring, arena, handles);
     Ok(core::Core::new(engine, buffers, listeners, spin))
 }

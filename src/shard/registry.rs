@@ -116,6 +116,12 @@ impl Registry {
         Ok(Place { core, tsih, replaces })
     }
 
+    /// Whether there are sessions with a target.
+    pub fn has_target(&self, index: usize) -> bool {
+        let is_of = |known: &Known| matches!(known.name.with, Counterpart::Port { target, .. } if target == index);
+        self.lock().by_tsih.values().any(is_of)
+    }
+
     /// The session is gone.
     pub fn remove(&self, tsih: Tsih) {
         let mut inner = self.lock();

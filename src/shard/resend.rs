@@ -9,6 +9,7 @@ use super::rw::copy;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
+use crate::session::Session;
 use crate::session::seam::{DataRef, TaskId};
 use std::collections::VecDeque;
 
@@ -29,6 +30,14 @@ pub struct Sources {
     known: VecDeque<(TaskId, Source)>,
     asked: VecDeque<(TaskId, u32, u32)>,
     busy: bool,
+}
+
+impl Sources {
+    /// Whether data of a unit may have to be sent again.
+    pub fn use_unit(&mut self, unit: usize, session: &Session) -> bool {
+        self.known.retain(|(task, _)| session.may_resend(*task));
+        self.known.iter().any(|(_, source)| matches!(source, Source::Medium(of, _) if *of == unit))
+    }
 }
 
 /// A read that is under way.

@@ -1,23 +1,26 @@
-//! SIGTERM and SIGINT, blocked everywhere and read through a signalfd by a control executor.
+//! SIGTERM and SIGINT, and SIGHUP where it has a meaning, blocked everywhere and read through a signalfd by a control executor.
 
 use glommio::{LocalExecutorBuilder, Placement, timer::sleep};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// The signals that end the server.
+/// The signals that end the server, and the one that has it read its configuration again.
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Blocks them for this thread and all that it will start.
+    /// Blocks them for this thread and all that it will start. Without `hangup`, SIGHUP does what it does to other programs.
     #[allow(unsafe_code)]
-    pub fn block() -> io::Result<Signals> {
+    pub fn block(hangup: bool) -> io::Result<Signals> {
         // SAFETY: the set is a local that these calls initialise before it is used; the descriptor is ours alone.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
             libc::sigaddset(&raw mut set, libc::SIGTERM);
             libc::sigaddset(&raw mut set, libc::SIGINT);
+            if hangup {
+                libc::sigaddset(&raw mut set, libc::SIGHUP);
+            }
             let error = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             if error != 0 {
                 return Err(io::Error::from_raw_os_error(error));
@@ -30,8 +33,9 @@ impl Signals {
         }
     }
 
-    /// Returns when one of them comes, or when `alive`, which is asked now and then, says no.
-    pub fn wait(&self, mut alive: impl FnMut() -> bool) -> io::Result<()> {
+    /// Returns when one of them comes that ends the server, or when `look` says no, which is called now and then: with true
+    /// when there was a SIGHUP.
+    pub fn wait(&self, mut look: impl FnMut(bool) -> bool) -> io::Result<()> {
         /// How soon a signal is noticed; ten wake-ups a second of one thread are nothing to an idle machine.
         const LOOK: Duration = Duration::from_millis(100);
         let control = LocalExecutorBuilder::new(Placement::Unbound)
@@ -41,25 +45,29 @@ impl Signals {
             .make()
             .map_err(|e| io::Error::other(e.to_string()))?;
         control.run(async {
-            while !self.pending()? && alive() {
+            loop {
+                let signal = self.pending()?;
+                if !matches!(signal, None | Some(libc::SIGHUP)) || !look(signal.is_some()) {
+                    return Ok(());
+                }
                 sleep(LOOK).await;
             }
-            Ok(())
         })
     }
 
+    /// The signal that came, if one did.
     #[allow(unsafe_code)]
-    fn pending(&self) -> io::Result<bool> {
+    fn pending(&self) -> io::Result<Option<libc::c_int>> {
+        // SAFETY: a structure of plain numbers.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is as large as what the kernel writes for one signal.
-        let n = unsafe {
-            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
-            libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size_of::<libc::signalfd_siginfo>())
-        };
+        let n = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size) };
         if n >= 0 {
-            return Ok(n > 0);
+            return Ok((n > 0).then_some(info.ssi_signo as libc::c_int));
         }
         match io::Error::last_os_error() {
-            e if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            e if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             e => Err(e),
         }
     }

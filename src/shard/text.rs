@@ -23,6 +23,16 @@ impl SeatText {
         SeatText { conversations: Conversations::default(), world, portal, peer }
     }
 
+    /// The configuration has changed.
+    pub fn change(&mut self, world: Arc<World>) {
+        self.world = world;
+    }
+
+    /// Where the leading connection came from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// A connection has ended: its negotiation is over.
     pub fn forget(&mut self, conn: ConnIx) {
         self.conversations.forget(conn);

@@ -1,19 +1,21 @@
-//! What all cores share: the units, the targets, the directory, the registry and the mailboxes. Immutable after start, or
-//! behind its own lock off the data path.
+//! What all cores share: the units, the targets, the directory, the registry and the mailboxes. A [`World`] never changes:
+//! when the configuration does, the cores are given another one ([`super::change`]), with the same registries in it.
+//!
+//! Invariants: a target and a unit keep their index for as long as anybody may use it.
 
 use super::ServeError;
 use super::doors::Doors;
 use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
-use crate::backend::Medium;
+use crate::backend::{Medium, OpenError};
 use crate::limits::{self, SLICE_BYTES};
-use crate::model::{Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, Snapshot, TargetSpec};
+use crate::model::{Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, PortGroup, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
 use crate::wire::Lun;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A logical unit of the process.
 pub struct Unit {
@@ -25,9 +27,53 @@ pub struct Unit {
     pub block_bytes: u32,
     /// Ranges that a command has for itself.
     pub fence: Fence,
+    /// Cores that have a handle of it.
+    held: Box<[AtomicBool]>,
 }
 
 impl Unit {
+    /// Opens a medium and puts the device server over it. Blocking.
+    pub fn open(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, cores: usize) -> Result<Unit, OpenError> {
+        let medium = Arc::new(Medium::open(lun)?);
+        let logical = Arc::new(LogicalUnit::new(lu_params(snapshot, target, lun, &medium)));
+        let unit = Unit::new(medium, logical, lun.block_bytes, cores);
+        unit.measure();
+        if unit.medium.can_be_lost() {
+            unit.logical.watch();
+        }
+        Ok(unit)
+    }
+
+    /// What stands where there is no unit: of no bytes, and in no LUN map.
+    pub fn none(cores: usize) -> Unit {
+        let medium = Arc::new(Medium::none());
+        let lun = LunSpec::new(0, LunKind::Null);
+        let logical = Arc::new(LogicalUnit::new(lu_params_of("", Vec::new(), &lun, &medium)));
+        Unit::new(medium, logical, lun.block_bytes, cores)
+    }
+
+    fn new(medium: Arc<Medium>, logical: Arc<LogicalUnit>, block_bytes: u32, cores: usize) -> Unit {
+        let held = (0..cores).map(|_| AtomicBool::new(true)).collect();
+        Unit { medium, logical, block_bytes, fence: Fence::new(cores), held }
+    }
+
+    /// A core has no handle of it any more, and will never have.
+    pub fn let_go(&self, core: usize) {
+        if let Some(held) = self.held.get(core) {
+            held.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether a core has a handle of it.
+    pub fn is_held_by(&self, core: usize) -> bool {
+        self.held.get(core).is_some_and(|held| held.load(Ordering::Acquire))
+    }
+
+    /// Whether any core has a handle of it.
+    pub fn is_held(&self) -> bool {
+        (0..self.held.len()).any(|core| self.is_held_by(core))
+    }
+
     /// Looks how much room there is for a thin unit. Blocking.
     pub fn measure(&self) {
         if self.logical.params().thin {
@@ -37,7 +83,7 @@ impl Unit {
 }
 
 /// Which unit is found at which LUN: in a target itself, or by one of its initiator groups.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct LunMap {
     /// The LUNs, ascending.
     pub numbers: Vec<u16>,
@@ -74,6 +120,7 @@ impl LunMap {
 }
 
 /// A target as the data path needs it.
+#[derive(Clone)]
 pub struct Target {
     /// Its name.
     pub name: IscsiName,
@@ -83,9 +130,22 @@ pub struct Target {
     groups: Vec<Arc<LunMap>>,
     /// Who is in no group finds nothing.
     groups_only: bool,
+    /// It is there no more; its sessions are about to end.
+    pub removed: bool,
 }
 
 impl Target {
+    /// A target whose LUNs are these units.
+    pub fn new(spec: &TargetSpec, own: LunMap, removed: bool) -> Target {
+        let own = Arc::new(own);
+        let group = |group: &Group| match &group.luns {
+            Some(mappings) => Arc::new(own.mapped(mappings)),
+            None => Arc::clone(&own),
+        };
+        let groups = spec.groups.iter().map(group).collect();
+        Target { name: spec.name.clone(), own, groups, groups_only: spec.groups_only, removed }
+    }
+
     /// What initiators in a group find, or those that are in none.
     pub fn map(&self, group: Option<usize>) -> Arc<LunMap> {
         let map = match group {
@@ -107,29 +167,37 @@ impl std::ops::Deref for Target {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct World {
     /// Who may see which target where.
     pub directory: SnapshotDirectory,
-    /// The units of all targets.
-    pub units: Vec<Unit>,
-    /// The targets, in the order of the snapshot.
+    /// The units of all targets. Where there was one and is none: `nothing`.
+    pub units: Vec<Arc<Unit>>,
+    /// What stands where there is no unit.
+    pub nothing: Arc<Unit>,
+    /// Units that are served no more; each core lets go of them as soon as it can.
+    pub leaving: Vec<usize>,
+    /// The targets, in the order of the directory's snapshot.
     pub targets: Vec<Target>,
     /// Connections are counted here.
     pub doors: Arc<Doors>,
     /// How many there may be.
     pub admission: Admission,
     /// Sessions and their cores.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// One for each core.
-    pub mailboxes: Vec<Mailbox>,
+    pub mailboxes: Arc<[Mailbox]>,
     /// Numbers for `scsi::NexusId`, unique in the process.
-    pub next_nexus: AtomicU64,
+    pub next_nexus: Arc<AtomicU64>,
 }
 
 /// What the device server is told: the configuration, made true to what the medium really is.
 fn lu_params(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
+    lu_params_of(target.name.as_str(), snapshot.port_groups(target), lun, medium)
+}
+
+fn lu_params_of(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Medium) -> LuParams {
     let facts = medium.properties();
-    let name = target.name.as_str();
     let granularity = u64::from(facts.discard_granularity_bytes).max(u64::from(lun.physical_block_bytes));
     LuParams {
         block_bytes: lun.block_bytes,
@@ -140,7 +208,7 @@ fn lu_params(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, medium: &M
         serial: lun.serial.clone().unwrap_or_else(|| identity::default_serial(name, lun.number)),
         naa: identity::naa(name, lun.number, lun.serial.as_deref()),
         target_name: name.to_owned(),
-        port_groups: snapshot.port_groups(target),
+        port_groups,
         unmap_granularity_blocks: (granularity / u64::from(lun.block_bytes)) as u32,
         unmap_alignment_blocks: 0,
         volatile_cache: facts.volatile_cache,
@@ -155,50 +223,45 @@ fn lu_params(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, medium: &M
     }
 }
 
+/// How many connections a configuration lets in.
+pub fn admission(snapshot: &Snapshot) -> Admission {
+    snapshot.admission.unwrap_or(Admission {
+        connections: limits::CONNECTIONS,
+        per_address: limits::CONNECTIONS_PER_ADDRESS,
+        half_open_per_address: limits::HALF_OPEN_PER_ADDRESS,
+        login_timeout_ms: limits::LOGIN_TIMEOUT_MS,
+    })
+}
+
 impl World {
     /// Opens every medium and puts the device servers over them.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<World, ServeError> {
         let snapshot = Arc::new(snapshot);
         let (mut units, mut targets) = (Vec::new(), Vec::new());
         for spec in &snapshot.targets {
+            let mut own = LunMap::default();
             let mut luns: Vec<_> = spec.luns.iter().collect();
             luns.sort_by_key(|l| l.number);
-            let first = units.len();
-            for lun in &luns {
-                let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
-                let logical = Arc::new(LogicalUnit::new(lu_params(&snapshot, spec, lun, &medium)));
-                let unit = Unit { medium, logical, block_bytes: lun.block_bytes, fence: Fence::new(cores) };
-                unit.measure();
-                if unit.medium.can_be_lost() {
-                    unit.logical.watch();
-                }
-                units.push(unit);
+            for lun in luns {
+                own.numbers.push(lun.number);
+                own.units.push(units.len());
+                units.push(Arc::new(Unit::open(&snapshot, spec, lun, cores).map_err(ServeError::Open)?));
             }
-            let numbers = luns.iter().map(|l| l.number).collect();
-            let own = Arc::new(LunMap { numbers, units: (first..units.len()).collect() });
-            let group = |group: &Group| match &group.luns {
-                Some(mappings) => Arc::new(own.mapped(mappings)),
-                None => Arc::clone(&own),
-            };
-            let groups = spec.groups.iter().map(group).collect();
-            targets.push(Target { name: spec.name.clone(), own, groups, groups_only: spec.groups_only });
+            targets.push(Target::new(spec, own, false));
         }
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
-        let admission = snapshot.admission.unwrap_or(Admission {
-            connections: limits::CONNECTIONS,
-            per_address: limits::CONNECTIONS_PER_ADDRESS,
-            half_open_per_address: limits::HALF_OPEN_PER_ADDRESS,
-            login_timeout_ms: limits::LOGIN_TIMEOUT_MS,
-        });
+        let admission = admission(&snapshot);
         Ok(World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
             directory: SnapshotDirectory::new(snapshot),
             units,
+            nothing: Arc::new(Unit::none(cores)),
+            leaving: Vec::new(),
             targets,
-            registry: Registry::new(cores),
+            registry: Arc::new(Registry::new(cores)),
             mailboxes,
-            next_nexus: AtomicU64::new(1),
+            next_nexus: Arc::new(AtomicU64::new(1)),
         })
     }
 
@@ -231,7 +294,7 @@ mod tests {
     fn who_is_in_no_group_of_a_target_for_groups_finds_nothing() {
         let own = Arc::new(LunMap { numbers: vec![0], units: vec![0] });
         let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
-        let mut target = Target { name, groups: vec![Arc::clone(&own)], own, groups_only: true };
+        let mut target = Target { name, groups: vec![Arc::clone(&own)], own, groups_only: true, removed: false };
         assert_eq!((target.map(None).numbers.len(), target.map(Some(0)).numbers.len()), (0, 1));
         assert_eq!(target.map(Some(1)).numbers.len(), 0);
         target.groups_only = false;

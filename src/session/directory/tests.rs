@@ -182,3 +182,29 @@ fn targets_are_found_in_their_portal_groups() {
     let expected = vec![vec![(at("10.0.0.1:3260"), 1), (at("10.0.1.1:3260"), 3)], vec![(at("[2001:db8::1]:3260"), 2)]];
     assert_eq!(told, expected);
 }
+
+/// What is changed while somebody is logged in holds for it as if it had come now.
+#[test]
+fn access_is_that_of_a_login_with_the_same_proof() {
+    let web = || group(&["iqn.2024-01.example:web"], &[], &["web"], None);
+    let peer = "192.0.2.1:50000".parse().unwrap();
+    let access = |d: &SnapshotDirectory, initiator: &str, identity: Option<&str>| {
+        d.access(0, &name(&format!("iqn.2024-01.example:{initiator}")), peer, identity)
+    };
+    let closed = grouped(vec![web()], true);
+    assert_eq!(access(&closed, "web", Some("web")), Some(Some(0)));
+    assert_eq!(access(&closed, "web", Some("other")), None);
+    assert_eq!(access(&closed, "web", None), None);
+    assert_eq!(access(&closed, "db", Some("web")), None);
+    let open = grouped(vec![web()], false);
+    assert_eq!(access(&open, "db", None), Some(None));
+    assert_eq!(access(&open, "web", None), None, "of a group that asks for more, and not one of the others");
+    assert_eq!(open.access(7, &name("iqn.2024-01.example:db"), peer, None), None);
+}
+
+#[test]
+fn a_removed_target_is_said_to_be_removed() {
+    let d = grouped(Vec::new(), false).without(&[0]);
+    assert_eq!(found(&d, "iqn.2024-01.example:db", "192.0.2.1"), Err(NoTarget::Removed));
+    assert_eq!(found(&d.without(&[]), "iqn.2024-01.example:db", "192.0.2.1"), Ok(None));
+}

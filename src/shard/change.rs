@@ -1,0 +1,147 @@
+//! A core takes over another [`World`]: what its sessions find, whom it tells, and which media it lets go of.
+//!
+//! The session stays whatever happens to its target's LUNs. A unit that is not found any more goes on with the commands
+//! that it has; this core's handle is given up when nothing uses it. Who finds other LUNs than before is told 3F/0E, by a
+//! unit attention and an Asynchronous Message; who finds another capacity is told 2A/09 (the unit attention of that is
+//! raised where the capacity is changed).
+
+use super::engine::{Engine, Parts};
+use super::exec::Kind;
+use super::world::{LunMap, Unit, World};
+use crate::backend::Handle;
+use crate::ring::Ring;
+use crate::scsi::{Attention, LuNexus, NexusId, sense};
+use crate::wire::Lun;
+use std::sync::Arc;
+
+/// What the cores are told.
+pub struct Change {
+    /// What is served from now on.
+    pub world: Arc<World>,
+    /// Units with another capacity.
+    pub resized: Vec<usize>,
+}
+
+/// A core's handle of the unit with number `slot`, registered with its ring if there is room.
+pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
+    let mut handle = unit.medium.handle();
+    if ring.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
+        handle.set_registered(slot);
+    }
+    handle
+}
+
+impl Engine {
+    /// Takes a change over.
+    pub fn change(&mut self, change: &Change) {
+        let old = std::mem::replace(&mut self.world, Arc::clone(&change.world));
+        let world = Arc::clone(&self.world);
+        for (number, unit) in world.units.iter().enumerate() {
+            if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
+                continue;
+            }
+            let handle = handle(&self.ring, number as u32, unit);
+            match self.handles.get_mut(number) {
+                Some(place) => *place = handle,
+                None => self.handles.push(handle),
+            }
+        }
+        for seat in 0..self.seats.len() {
+            self.change_seat(seat, &old, &change.resized);
+        }
+        self.leaving = world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.core)).collect();
+        self.leave_units();
+    }
+
+    fn change_seat(&mut self, seat: usize, old: &World, resized: &[usize]) {
+        let world = Arc::clone(&self.world);
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        holder.text.change(Arc::clone(&world));
+        let Some(target) = world.targets.get(holder.target).filter(|_| !holder.ended) else { return };
+        if target.removed {
+            if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
+                holder.session.request_logout(&mut out);
+                self.pump(seat);
+            }
+            return;
+        }
+        let initiator = &holder.session.init().initiator.name;
+        let access = world.directory.access(holder.target, initiator, holder.text.peer(), holder.identity.as_deref());
+        holder.group = access.flatten();
+        let map = access.map(|group| target.map(group)).unwrap_or_default();
+        let inventory = *map != *holder.map;
+        if inventory {
+            self.change_map(seat, map);
+        }
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let LunMap { numbers, units } = &*holder.map;
+        let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
+        let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
+        if inventory {
+            events.extend(numbers.first().map(|lun| (*lun, Attention::ReportedLunsDataHasChanged)));
+        }
+        for (lun, attention) in events {
+            let mut bytes = [0; sense::MAX_SENSE_BYTES];
+            let len = sense::encode(&attention.sense(), &mut bytes);
+            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+                holder.session.async_scsi_event(Lun::flat(lun), bytes.get(..len).unwrap_or(&[]), &mut out);
+            }
+        }
+        self.pump(seat);
+    }
+
+    /// A session finds other LUNs from now on.
+    fn change_map(&mut self, seat: usize, map: Arc<LunMap>) {
+        let world = Arc::clone(&self.world);
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let old = std::mem::replace(&mut holder.map, map);
+        let mut left: Vec<Option<LuNexus>> = std::mem::take(&mut holder.nexus).into_iter().map(Some).collect();
+        let (id, port_group) = (NexusId(holder.serial), holder.session.init().target_portal_group);
+        for &unit in &holder.map.units {
+            let at = old.units.iter().zip(&left).position(|(old, nexus)| *old == unit && nexus.is_some());
+            holder.nexus.push(match at.and_then(|at| left.get_mut(at)?.take()) {
+                Some(mut nexus) => {
+                    nexus.attend(Attention::ReportedLunsDataHasChanged);
+                    nexus
+                }
+                None => LuNexus::new(id, &world.units[unit].logical).by_port_group(port_group),
+            });
+        }
+        for (unit, _) in old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()) {
+            if !holder.map.units.contains(unit) {
+                world.units[*unit].logical.nexus_lost(id);
+            }
+        }
+    }
+
+    /// Gives up the handles of units that are served no more, if nothing here uses them.
+    pub fn leave_units(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        for unit in std::mem::take(&mut self.leaving) {
+            if self.uses(unit) {
+                self.leaving.push(unit);
+                continue;
+            }
+            // The ring keeps its files open.
+            let _ = self.ring.set_file(unit as u32, -1);
+            if let Some(handle) = self.handles.get_mut(unit) {
+                *handle = self.world.nothing.medium.handle();
+            }
+            self.world.units[unit].let_go(self.core);
+        }
+    }
+
+    /// Whether a session finds a unit, or has something under way there.
+    fn uses(&mut self, unit: usize) -> bool {
+        let at_work = |exec: &super::exec::Exec| exec.unit == unit && (exec.kind != Kind::Idle || exec.in_flight > 0);
+        self.jobs.iter().flatten().any(|job| job.unit == unit)
+            || self.operations.use_unit(unit)
+            || self.seats.iter_mut().flatten().any(|seat| {
+                seat.map.units.contains(&unit)
+                    || seat.exec.iter().any(at_work)
+                    || seat.sources.use_unit(unit, &seat.session)
+            })
+    }
+}

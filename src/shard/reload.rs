@@ -1,0 +1,395 @@
+//! Another configuration is served without a restart: the control thread's part. It finds out what is different, opens and
+//! measures what has to be, and gives the cores another [`World`] (their part is in [`super::change`]).
+//!
+//! Either all that can change changes, or, when something cannot be opened, nothing. Portals and cores stay as they are
+//! until the next start. A logical unit is the same one if it has the same LUN and the same file; its size may change, the
+//! rest only when it is removed and added.
+//!
+//! A unit that is removed goes through two stages: leaving (in no LUN map; the cores let go of it when its last command has
+//! ended), and closing (in no world; its file is closed when the last core has the world without it). A file that is to be
+//! served elsewhere waits for that.
+
+use super::change::Change;
+use super::mesh::Message;
+use super::world::{LunMap, Target, Unit, World, admission};
+use crate::backend::{Medium, OpenError};
+use crate::limits;
+use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::session::directory::SnapshotDirectory;
+use std::cmp::Ordering;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// How long a file is waited for that is still open as another logical unit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A unit that is removed.
+struct Leaving {
+    /// Its index.
+    unit: usize,
+    path: Option<PathBuf>,
+}
+
+/// A unit that nobody is shown any more; both are gone when its file is closed.
+struct Closing {
+    of: Leaving,
+    held: (Weak<Unit>, Weak<Medium>),
+}
+
+/// A configuration of which a part waits for a file.
+struct Again {
+    wanted: Snapshot,
+    until: Instant,
+}
+
+/// Where a LUN's unit comes from.
+enum Place {
+    Kept(usize),
+    New(Box<Unit>),
+}
+
+/// What is to be done.
+struct Plan {
+    snapshot: Snapshot,
+    /// Indices of the targets that are no more.
+    removed: Vec<usize>,
+    /// The LUNs of each target.
+    places: Vec<Vec<(u16, Place)>>,
+    leaving: Vec<Leaving>,
+    /// Units and their new sizes, bytes.
+    resized: Vec<(usize, u64)>,
+    /// What is different, and what has to stay as it is, in words.
+    done: Vec<String>,
+    kept: Vec<String>,
+    /// Something waits for a file.
+    waits: bool,
+}
+
+/// See the module.
+pub struct Reloader {
+    world: Arc<World>,
+    cores: usize,
+    leaving: Vec<Leaving>,
+    closing: Vec<Closing>,
+    /// Indices of units to be used again.
+    free: Vec<usize>,
+    again: Option<Again>,
+}
+
+impl Reloader {
+    /// For what is served at the start.
+    pub fn new(world: Arc<World>, cores: usize) -> Reloader {
+        Reloader { world, cores, leaving: Vec::new(), closing: Vec::new(), free: Vec::new(), again: None }
+    }
+
+    /// What is served now.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// Serves `wanted` from now on. Blocking; says in the log what came of it.
+    pub fn reload(&mut self, wanted: Snapshot) {
+        self.again = None;
+        self.attempt(Again { wanted, until: Instant::now() + PATIENCE }, false);
+    }
+
+    /// Goes on with what is under way; to be called now and then.
+    pub fn look(&mut self) {
+        let is_held = |leaving: &Leaving| self.world.units.get(leaving.unit).is_some_and(|unit| unit.is_held());
+        let (held, gone) = mem::take(&mut self.leaving).into_iter().partition(is_held);
+        self.leaving = held;
+        self.close(gone);
+        let is_open = |closing: &mut Closing| {
+            let (unit, medium) = &closing.held;
+            unit.strong_count() + medium.strong_count() > 0
+        };
+        let closed = self.closing.extract_if(.., |closing| !is_open(closing));
+        self.free.extend(closed.map(|closing| closing.of.unit));
+        if self.leaving.is_empty()
+            && self.closing.is_empty()
+            && let Some(again) = self.again.take()
+        {
+            self.attempt(again, true);
+        }
+    }
+
+    /// Takes units out of the world that no core has a handle of.
+    fn close(&mut self, gone: Vec<Leaving>) {
+        if gone.is_empty() {
+            return;
+        }
+        let mut world = World::clone(&self.world);
+        for of in gone {
+            world.leaving.retain(|unit| *unit != of.unit);
+            let nothing = Arc::clone(&world.nothing);
+            let Some(unit) = world.units.get_mut(of.unit).map(|place| mem::replace(place, nothing)) else { continue };
+            if let Err(error) = unit.medium.sync() {
+                tracing::error!(path = ?of.path, "what was written last may be lost: {error}");
+            }
+            self.closing.push(Closing { of, held: (Arc::downgrade(&unit), Arc::downgrade(&unit.medium)) });
+        }
+        self.publish(world, Vec::new());
+    }
+
+    fn publish(&mut self, world: World, resized: Vec<usize>) {
+        self.world = Arc::new(world);
+        let change = Arc::new(Change { world: Arc::clone(&self.world), resized });
+        for core in 0..self.cores {
+            self.world.post(core, Message::Change(Arc::clone(&change)));
+        }
+    }
+
+    fn attempt(&mut self, again: Again, patient: bool) {
+        let patient = patient && Instant::now() < again.until;
+        match self.plan(again.wanted.clone(), patient) {
+            Ok(plan) => {
+                for line in &plan.kept {
+                    tracing::warn!("{line}");
+                }
+                let done = if plan.done.is_empty() { "nothing is different".to_owned() } else { plan.done.join("; ") };
+                tracing::info!("configuration read again: {done}");
+                if plan.waits {
+                    self.again = Some(again);
+                }
+                self.apply(plan);
+            }
+            Err(error) => tracing::error!("configuration read again, and everything stays as it was: {error}"),
+        }
+    }
+
+    /// Puts the targets where they have been, new ones behind; the second value is which are there no more.
+    fn align(&self, mut wanted: Snapshot) -> (Snapshot, Vec<usize>) {
+        let old = &self.world.directory.snapshot().targets;
+        let mut slots: Vec<Option<TargetSpec>> = old.iter().map(|_| None).collect();
+        let mut new = Vec::new();
+        for mut spec in mem::take(&mut wanted.targets) {
+            spec.luns.sort_by_key(|lun| lun.number);
+            match old.iter().position(|old| old.name == spec.name).and_then(|at| slots.get_mut(at)) {
+                Some(slot) => *slot = Some(spec),
+                None => new.push(spec),
+            }
+        }
+        for spec in new {
+            // Those that were removed are remembered, but not without end.
+            let forgotten = |&at: &usize| {
+                slots.get(at).is_some_and(Option::is_none)
+                    && self.world.targets.get(at).is_some_and(|target| target.removed)
+                    && !self.world.registry.has_target(at)
+            };
+            let full = slots.len() >= limits::TARGETS;
+            match (0..slots.len()).find(forgotten).filter(|_| full) {
+                Some(at) => slots[at] = Some(spec),
+                None => slots.push(Some(spec)),
+            }
+        }
+        let removed = (0..slots.len()).filter(|&at| slots[at].is_none()).collect();
+        let bare = |at: usize| TargetSpec {
+            portal_groups: old[at].portal_groups.clone(),
+            ..TargetSpec::new(old[at].name.clone(), None, Vec::new())
+        };
+        wanted.targets = slots.into_iter().enumerate().map(|(at, slot)| slot.unwrap_or_else(|| bare(at))).collect();
+        (wanted, removed)
+    }
+
+    /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for.
+    fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, OpenError> {
+        let (mut snapshot, removed) = self.align(wanted);
+        let (mut done, mut kept) = (Vec::new(), Vec::new());
+        keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
+        let targets = mem::take(&mut snapshot.targets);
+        let leaving = self.leaving_of(&targets, &mut done);
+        let busy = |path: &Path| {
+            let closing = self.closing.iter().map(|closing| &closing.of);
+            let all = leaving.iter().chain(&self.leaving).chain(closing);
+            all.into_iter().any(|unit| unit.path.as_deref() == Some(path))
+        };
+        let (mut places, mut resized, mut waits) = (Vec::new(), Vec::new(), false);
+        for (at, mut spec) in targets.into_iter().enumerate() {
+            if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
+                done.push(format!("target {} added", spec.name));
+            }
+            let mut found = Vec::new();
+            for mut lun in mem::take(&mut spec.luns) {
+                let what = format!("LUN {} of {}", lun.number, spec.name);
+                if let Some((unit, old)) = self.kept(at, &lun) {
+                    keep_options(&mut lun, old, &what, &mut kept);
+                    if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept)? {
+                        done.push(format!("{what} has {bytes} bytes"));
+                        resized.push((unit, bytes));
+                    }
+                    found.push((lun.number, Place::Kept(unit)));
+                    spec.luns.push(lun);
+                    continue;
+                }
+                if matches!(&lun.kind, LunKind::File(path) if busy(path)) {
+                    waits = true;
+                    continue;
+                }
+                match Unit::open(&snapshot, &spec, &lun, self.cores) {
+                    Ok(unit) => found.push((lun.number, Place::New(Box::new(unit)))),
+                    Err(OpenError::InUse { .. }) if patient => {
+                        waits = true;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                done.push(format!("{what} added"));
+                spec.luns.push(lun);
+            }
+            places.push(found);
+            snapshot.targets.push(spec);
+        }
+        Ok(Plan { snapshot, removed, places, leaving, resized, done, kept, waits })
+    }
+
+    /// The unit that is there already for a LUN of target number `at`, and what it was configured as.
+    fn kept(&self, at: usize, lun: &LunSpec) -> Option<(usize, &LunSpec)> {
+        let old = self.world.directory.snapshot().targets.get(at)?;
+        let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
+        let target = self.world.targets.get(at)?;
+        Some((*target.units.get(target.position(lun.number)?)?, spec))
+    }
+
+    /// The units that `targets` have no more.
+    fn leaving_of(&self, targets: &[TargetSpec], done: &mut Vec<String>) -> Vec<Leaving> {
+        let mut leaving = Vec::new();
+        for (at, old) in self.world.directory.snapshot().targets.iter().enumerate() {
+            let new = targets.get(at).map_or(&[][..], |spec| &spec.luns);
+            for lun in &old.luns {
+                let stays = new.iter().any(|new| new.number == lun.number && new.kind == lun.kind);
+                if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
+                    let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
+                    done.push(format!("LUN {} of {} removed", lun.number, old.name));
+                    leaving.push(Leaving { unit, path });
+                }
+            }
+        }
+        leaving
+    }
+
+    /// The size that a unit is to have from now on, bytes, if it is another one.
+    fn fit(&self, unit: usize, lun: &LunSpec, what: &str, kept: &mut Vec<String>) -> Result<Option<u64>, OpenError> {
+        let Some(unit) = self.world.units.get(unit) else { return Ok(None) };
+        let (now, wanted) = (unit.medium.properties().size_bytes, unit.medium.fit(lun)?);
+        Ok(match wanted.cmp(&now) {
+            Ordering::Greater => Some(wanted),
+            Ordering::Less if lun.shrink => Some(wanted),
+            Ordering::Less => {
+                kept.push(format!(
+                    "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
+                ));
+                None
+            }
+            Ordering::Equal => None,
+        })
+    }
+
+    fn apply(&mut self, plan: Plan) {
+        let mut world = World::clone(&self.world);
+        let mut targets = Vec::new();
+        for (at, (spec, places)) in plan.snapshot.targets.iter().zip(plan.places).enumerate() {
+            let mut own = LunMap::default();
+            for (number, place) in places {
+                own.numbers.push(number);
+                own.units.push(match place {
+                    Place::Kept(unit) => unit,
+                    Place::New(unit) => self.install(&mut world, *unit),
+                });
+            }
+            let groups = plan.snapshot.port_groups(spec);
+            for unit in own.units.iter().filter_map(|unit| world.units.get(*unit)) {
+                unit.logical.set_port_groups(&groups);
+            }
+            targets.push(Target::new(spec, own, plan.removed.contains(&at)));
+        }
+        world.targets = targets;
+        for &(unit, bytes) in &plan.resized {
+            if let Some(unit) = world.units.get(unit) {
+                resize(unit, bytes);
+            }
+        }
+        world.leaving.extend(plan.leaving.iter().map(|leaving| leaving.unit));
+        self.leaving.extend(plan.leaving);
+        world.admission = admission(&plan.snapshot);
+        world.doors.bound(world.admission.connections, world.admission.per_address);
+        world.directory = SnapshotDirectory::new(Arc::new(plan.snapshot)).without(&plan.removed);
+        self.publish(world, plan.resized.into_iter().map(|(unit, _)| unit).collect());
+    }
+
+    /// Gives a new unit its index.
+    fn install(&mut self, world: &mut World, unit: Unit) -> usize {
+        let unit = Arc::new(unit);
+        match self.free.pop() {
+            Some(at) if at < world.units.len() => {
+                world.units[at] = unit;
+                at
+            }
+            _ => {
+                world.units.push(unit);
+                world.units.len() - 1
+            }
+        }
+    }
+}
+
+/// A command never finds blocks that the medium does not have: what grows grows there first, what shrinks does so last.
+fn resize(unit: &Unit, bytes: u64) {
+    let blocks = bytes / u64::from(unit.block_bytes.max(1));
+    if bytes > unit.medium.properties().size_bytes {
+        unit.medium.set_size(bytes);
+        unit.logical.resize(blocks);
+    } else {
+        unit.logical.resize(blocks);
+        unit.medium.set_size(bytes);
+    }
+}
+
+/// What cannot change while the cores work stays as it was.
+fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
+    // Port 0 was another one then.
+    let listens = |old: &Portal, new: &Portal| {
+        old.listen == new.listen || new.listen.port() == 0 && old.listen.ip() == new.listen.ip()
+    };
+    let same = |(old, new): (&Portal, &Portal)| listens(old, new) && old.group_tag == new.group_tag;
+    let portals = old.portals.len() == snapshot.portals.len() && old.portals.iter().zip(&snapshot.portals).all(same);
+    let fixed =
+        [("portals", !portals), ("cores", old.cores != snapshot.cores), ("spin-us", old.spin_us != snapshot.spin_us)];
+    let differ: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+    if !differ.is_empty() {
+        kept.push(format!("another setting of {} takes a restart", differ.join(", ")));
+    }
+    if portals {
+        for (new, old) in snapshot.portals.iter_mut().zip(&old.portals) {
+            new.listen = old.listen;
+        }
+    } else {
+        snapshot.portals.clone_from(&old.portals);
+    }
+    snapshot.cores.clone_from(&old.cores);
+    snapshot.spin_us = old.spin_us;
+}
+
+/// What a host has seen of a logical unit stays as it was.
+fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<String>) {
+    let options = [
+        ("block", lun.block_bytes != old.block_bytes),
+        ("physical-block", lun.physical_block_bytes != old.physical_block_bytes),
+        ("readonly", lun.readonly != old.readonly),
+        ("thin", lun.thin != old.thin),
+        ("removable", lun.removable != old.removable),
+        ("serial", lun.serial != old.serial),
+        ("low-space", lun.low_space_bytes != old.low_space_bytes),
+    ];
+    let differ: Vec<&str> = options.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+    if !differ.is_empty() {
+        let differ = differ.join(", ");
+        kept.push(format!("{what}: another setting of {differ} takes a restart, or removing the LUN first"));
+    }
+    let LunSpec { size_bytes, shrink, limits, .. } = *lun;
+    *lun = LunSpec { size_bytes, shrink, limits, ..old.clone() };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Another configuration against a world without cores: what they are told is taken over here.
+
+use super::*;
+use crate::model::{AccessState, IscsiName};
+use std::fs::{self, File};
+
+const MIB: u64 = 1 << 20;
+
+/// A folder, what is served out of it, and the one core.
+struct Bench {
+    folder: tempfile::TempDir,
+    reloader: Reloader,
+    core: Arc<World>,
+}
+
+fn target(name: &str, luns: Vec<LunSpec>) -> TargetSpec {
+    TargetSpec::new(IscsiName::new(&format!("iqn.2026-11.io.ringsan:{name}")).unwrap(), None, luns)
+}
+
+fn snapshot(targets: Vec<TargetSpec>) -> Snapshot {
+    let portal = Portal { listen: ([127, 0, 0, 1], 3260).into(), advertise: None, group_tag: 1 };
+    Snapshot { portals: vec![portal], targets, ..Snapshot::default() }
+}
+
+impl Bench {
+    fn new(luns: impl FnOnce(&Path) -> Vec<LunSpec>) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(World::open(snapshot(vec![target("a", luns(folder.path()))]), 1).unwrap());
+        Bench { reloader: Reloader::new(Arc::clone(&world), 1), core: world, folder }
+    }
+
+    fn file(&self, number: u16, name: &str, bytes: u64) -> LunSpec {
+        file(self.folder.path(), number, name, bytes)
+    }
+
+    /// What the core does with its messages. The units that it was told to let go of.
+    fn turn(&mut self) -> Vec<usize> {
+        let mut leaving = Vec::new();
+        for message in self.reloader.world.mailboxes[0].take() {
+            let Message::Change(change) = message else { panic!("another message") };
+            self.core = Arc::clone(&change.world);
+            for unit in &change.world.leaving {
+                change.world.units[*unit].let_go(0);
+                leaving.push(*unit);
+            }
+        }
+        leaving
+    }
+
+    /// Everything that follows from a reload.
+    fn settle(&mut self) {
+        for _ in 0..10 {
+            self.turn();
+            self.reloader.look();
+        }
+        assert!(self.reloader.leaving.is_empty() && self.reloader.closing.is_empty());
+    }
+
+    fn luns(&self, target: usize) -> Vec<u16> {
+        self.core.targets[target].numbers.clone()
+    }
+
+    fn blocks(&self, target: usize, lun: u16) -> u64 {
+        let target = &self.core.targets[target];
+        self.core.units[target.units[target.position(lun).unwrap()]].logical.blocks()
+    }
+}
+
+fn file(folder: &Path, number: u16, name: &str, bytes: u64) -> LunSpec {
+    LunSpec { size_bytes: Some(bytes), ..LunSpec::new(number, LunKind::File(folder.join(name))) }
+}
+
+#[test]
+fn units_come_go_and_keep_their_place() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)]);
+    let kept = Arc::clone(&bench.core.units[1]);
+    let luns = vec![bench.file(1, "b", MIB), bench.file(7, "c", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    assert_eq!(bench.turn(), [0]);
+    assert_eq!(bench.luns(0), [1, 7]);
+    assert!(Arc::ptr_eq(&bench.core.units[1], &kept));
+    bench.settle();
+    assert_eq!(bench.core.units[0].medium.properties().size_bytes, 0, "nothing is there");
+    File::open(bench.folder.path().join("a")).unwrap().try_lock().expect("closed");
+    // The place is used again.
+    let luns = vec![bench.file(0, "d", MIB), bench.file(1, "b", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.settle();
+    assert_eq!((bench.luns(0), bench.core.units.len()), (vec![0, 1], 3));
+    assert_eq!(bench.core.targets[0].units, [0, 1]);
+}
+
+#[test]
+fn a_file_moves_when_it_is_closed() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)]);
+    let luns = vec![bench.file(0, "b", MIB), bench.file(1, "a", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.turn();
+    assert_eq!(bench.luns(0), [], "they are still in use as what they were");
+    bench.settle();
+    bench.settle();
+    assert_eq!(bench.luns(0), [0, 1]);
+    assert!(bench.reloader.again.is_none());
+}
+
+#[test]
+fn units_grow_and_shrink_only_when_that_is_wanted() {
+    let mut bench = Bench::new(|folder| {
+        fs::write(folder.join("b"), vec![0; MIB as usize]).unwrap();
+        let measured = LunSpec { size_bytes: None, ..file(folder, 1, "b", 0) };
+        let ram = LunSpec { size_bytes: Some(MIB), ..LunSpec::new(2, LunKind::Ram) };
+        vec![file(folder, 0, "a", MIB), measured, ram]
+    });
+    let luns = |a: LunSpec, bench: &Bench, ram: u64| {
+        let measured = LunSpec { size_bytes: None, ..bench.file(1, "b", 0) };
+        let ram = LunSpec { size_bytes: Some(ram), shrink: true, ..LunSpec::new(2, LunKind::Ram) };
+        vec![target("a", vec![a, measured, ram])]
+    };
+    let open = File::options().write(true).open(bench.folder.path().join("b")).unwrap();
+    open.set_len(3 * MIB).unwrap();
+    bench.reloader.reload(snapshot(luns(bench.file(0, "a", 2 * MIB), &bench, MIB)));
+    bench.settle();
+    assert_eq!((bench.blocks(0, 0), bench.blocks(0, 1)), (4096, 6144));
+    assert_eq!(fs::metadata(bench.folder.path().join("a")).unwrap().len(), 2 * MIB);
+    // Memory cannot grow, and then nothing does.
+    bench.reloader.reload(snapshot(luns(bench.file(0, "a", 3 * MIB), &bench, 2 * MIB)));
+    bench.settle();
+    assert_eq!((bench.blocks(0, 0), bench.blocks(0, 2)), (4096, 2048));
+    // The file became smaller under us: that is not taken for granted.
+    open.set_len(MIB).unwrap();
+    bench.reloader.reload(snapshot(luns(bench.file(0, "a", 3 * MIB), &bench, MIB / 2)));
+    bench.settle();
+    assert_eq!((bench.blocks(0, 0), bench.blocks(0, 1), bench.blocks(0, 2)), (6144, 6144, 1024));
+    let shrunk = LunSpec { shrink: true, ..bench.file(0, "a", MIB) };
+    bench.reloader.reload(snapshot(luns(shrunk, &bench, MIB)));
+    bench.settle();
+    assert_eq!((bench.blocks(0, 0), bench.blocks(0, 2)), (2048, 2048));
+    assert_eq!(fs::metadata(bench.folder.path().join("a")).unwrap().len(), 3 * MIB, "nothing is cut off");
+}
+
+#[test]
+fn what_cannot_be_opened_changes_nothing() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let missing = LunSpec { size_bytes: None, ..bench.file(1, "missing", 0) };
+    bench.reloader.reload(snapshot(vec![target("b", vec![missing]), target("a", vec![bench.file(3, "c", MIB)])]));
+    assert!(bench.reloader.world.mailboxes[0].take().is_empty());
+    assert_eq!(bench.luns(0), [0]);
+}
+
+#[test]
+fn targets_keep_their_number() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let (a, b) = (bench.file(0, "a", MIB), bench.file(0, "b", MIB));
+    bench.reloader.reload(snapshot(vec![target("b", vec![b.clone()]), target("a", vec![a])]));
+    bench.settle();
+    assert_eq!(bench.core.targets[1].name.as_str(), "iqn.2026-11.io.ringsan:b");
+    bench.reloader.reload(snapshot(vec![target("b", vec![b])]));
+    bench.settle();
+    assert!(bench.core.targets[0].removed && !bench.core.targets[1].removed);
+    assert_eq!(bench.luns(1), [0]);
+    // It comes back to where it was.
+    let a = bench.file(0, "a", MIB);
+    bench.reloader.reload(snapshot(vec![target("a", vec![a])]));
+    bench.settle();
+    assert!(!bench.core.targets[0].removed && bench.core.targets[1].removed);
+}
+
+#[test]
+fn portals_and_options_stay_and_access_states_change() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let mut wanted = snapshot(vec![target("a", vec![LunSpec { readonly: true, ..bench.file(0, "a", MIB) }])]);
+    wanted.portals[0].listen.set_port(3261);
+    wanted.cores = vec![1];
+    wanted.targets[0].access_states = vec![(1, AccessState::Standby)];
+    let plan = bench.reloader.plan(wanted.clone(), false).map_err(|e| e.to_string()).unwrap();
+    assert_eq!(plan.kept.len(), 2, "{:?}", plan.kept);
+    assert_eq!(plan.kept[0], "another setting of portals, cores takes a restart");
+    assert!(plan.kept[1].starts_with("LUN 0 of iqn.2026-11.io.ringsan:a: another setting of readonly"));
+    bench.reloader.reload(wanted);
+    bench.settle();
+    let now = bench.core.directory.snapshot();
+    assert_eq!((now.portals[0].listen.port(), now.targets[0].luns[0].readonly), (3260, false));
+    assert_eq!(now.port_groups(&now.targets[0])[0].state, AccessState::Standby);
+}

@@ -52,9 +52,28 @@ pub struct Medium {
     /// Those that it was opened with; its size may have changed since.
     properties: Properties,
     /// Bytes, shared with the handles.
-    size_bytes: Arc<AtomicU64>,
+    size_bytes: Arc<Size>,
     block_bytes: u32,
     readonly: bool,
+}
+
+/// A size that every operation is compared with, and that next to never changes: on a cache line of its own.
+#[repr(align(64))]
+struct Size(AtomicU64);
+
+impl Size {
+    fn new(bytes: u64) -> Size {
+        Size(AtomicU64::new(bytes))
+    }
+
+    #[inline]
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
 }
 
 enum Kind {
@@ -110,14 +129,14 @@ impl Medium {
                 (Kind::Null, properties)
             }
         };
-        let size_bytes = Arc::new(AtomicU64::new(properties.size_bytes));
+        let size_bytes = Arc::new(Size::new(properties.size_bytes));
         Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly })
     }
 
     /// A medium of no bytes.
     pub fn none() -> Medium {
         let properties = Properties { discard_granularity_bytes: 512, ..Properties::of_memory(0) };
-        Medium { kind: Kind::Null, properties, size_bytes: Arc::default(), block_bytes: 512, readonly: true }
+        Medium { kind: Kind::Null, properties, size_bytes: Arc::new(Size::new(0)), block_bytes: 512, readonly: true }
     }
 
     /// The size that `spec`, which names this medium, asks for now, in bytes. A regular file that is smaller grows to it;
@@ -137,7 +156,7 @@ impl Medium {
 
     /// From now on it has this size, as [`Medium::fit`] has answered it: no operation begins beyond.
     pub fn set_size(&self, bytes: u64) {
-        self.size_bytes.store(bytes, Ordering::Relaxed);
+        self.size_bytes.set(bytes);
     }
 
     /// The same medium, with faults as planned. For tests and drills.
@@ -149,7 +168,7 @@ impl Medium {
 
     /// What is true of this medium.
     pub fn properties(&self) -> Properties {
-        Properties { size_bytes: self.size_bytes.load(Ordering::Relaxed), ..self.properties }
+        Properties { size_bytes: self.size_bytes.bytes(), ..self.properties }
     }
 
     /// Every completed write is durable already, or nothing ever is: flushes and FUA change nothing.
@@ -241,7 +260,7 @@ impl Properties {
 /// One core's access to a [`Medium`]. Neither `Send` nor `Sync`: its operations in flight belong to the core's ring.
 pub struct Handle {
     kind: HandleKind,
-    size_bytes: Arc<AtomicU64>,
+    size_bytes: Arc<Size>,
     /// Logical block length less one.
     align_mask: u64,
     readonly: bool,
@@ -296,7 +315,7 @@ impl Handle {
     pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
         let HandleKind::Ram(memory) = &self.kind else { return false };
         let end = offset.checked_add(bytes.len() as u64);
-        if self.readonly || end.is_none_or(|end| end > self.size_bytes.load(Ordering::Relaxed)) {
+        if self.readonly || end.is_none_or(|end| end > self.size_bytes.bytes()) {
             return false;
         }
         // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
@@ -344,7 +363,7 @@ impl Handle {
             Op::Flush => return Ok(true),
             Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
         };
-        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes.load(Ordering::Relaxed));
+        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes.bytes());
         if !inside || (offset | len) & self.align_mask != 0 {
             // The caller's range check is broken: nothing is touched.
             return Err(MediumFault::Internal(libc::EINVAL));

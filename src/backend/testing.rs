@@ -239,7 +239,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
 pub(crate) fn buffered_file(path: &Path, size_bytes: u64, block_bytes: u32) -> Arc<Medium> {
     let spec = spec(LunKind::File(path.to_owned()), Some(size_bytes), block_bytes);
     let (file, properties) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
-    let size_bytes = Arc::new(properties.size_bytes.into());
+    let size_bytes = Arc::new(super::Size::new(properties.size_bytes));
     Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, size_bytes, block_bytes, readonly: false })
 }
 

@@ -24,8 +24,9 @@ pub(super) enum Notice {
 }
 
 impl Session {
-    /// Reports a SCSI event of a logical unit, with its sense data, on one connection (event 0). Only for a logical unit
-    /// that says in its INQUIRY data that it reports events. Nothing is sent in a discovery session.
+    /// Reports a SCSI event of a logical unit, with its sense data, on one connection (event 0). The bit of the INQUIRY data
+    /// that once announced such events (AERC) is obsolete since SPC-3 and has to be zero; initiators of today take
+    /// the events without it, and the unit attention says the same. Nothing is sent in a discovery session.
     pub fn async_scsi_event<O: Outbox>(&mut self, lun: Lun, sense: &[u8], out: &mut O) {
         let Some(ix) = self.connections().next().filter(|_| self.init.kind == SessionKind::Normal) else { return };
         let sense = sense.get(..MAX_SENSE_BYTES).unwrap_or(sense);

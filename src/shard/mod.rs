@@ -96,13 +96,13 @@ pub fn serve(
     for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
         portal.listen.set_port(bound.port());
     }
-    let world = Arc::new(World::open(snapshot, cores.len())?);
+    let mut reloader = reload::Reloader::new(World::open(snapshot, cores.len())?, cores.len());
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
         let own: Vec<TcpListener> =
             listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
-        let (world, tell) = (Arc::clone(&world), tell.clone());
+        let (world, tell) = (Arc::clone(reloader.world()), tell.clone());
         let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("ringsan-{core}"))
             // The executor's own I/O memory is not used for data: keep it, and the locked memory it costs, small.
@@ -114,7 +114,6 @@ pub fn serve(
         threads.push(thread);
     }
     drop((tell, listeners));
-    let mut reloader = reload::Reloader::new(Arc::clone(&world), cores.len());
     let mut started = Ok(());
     for _ in 0..cores.len() {
         match told.recv() {
@@ -129,7 +128,7 @@ pub fn serve(
         control(&signals, &mut reloader, reread, || threads_alive(&told)).map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
-        world.post(core, Message::Shutdown);
+        reloader.world().post(core, Message::Shutdown);
     }
     let mut ended = Ok(());
     for thread in threads {

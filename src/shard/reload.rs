@@ -80,8 +80,15 @@ pub struct Reloader {
 
 impl Reloader {
     /// For what is served at the start.
-    pub fn new(world: Arc<World>, cores: usize) -> Reloader {
-        Reloader { world, cores, leaving: Vec::new(), closing: Vec::new(), free: Vec::new(), again: None }
+    pub fn new(world: World, cores: usize) -> Reloader {
+        Reloader {
+            world: Arc::new(world),
+            cores,
+            leaving: Vec::new(),
+            closing: Vec::new(),
+            free: Vec::new(),
+            again: None,
+        }
     }
 
     /// What is served now.

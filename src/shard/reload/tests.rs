@@ -25,8 +25,9 @@ fn snapshot(targets: Vec<TargetSpec>) -> Snapshot {
 impl Bench {
     fn new(luns: impl FnOnce(&Path) -> Vec<LunSpec>) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let world = Arc::new(World::open(snapshot(vec![target("a", luns(folder.path()))]), 1).unwrap());
-        Bench { reloader: Reloader::new(Arc::clone(&world), 1), core: world, folder }
+        let world = World::open(snapshot(vec![target("a", luns(folder.path()))]), 1).unwrap();
+        let reloader = Reloader::new(world, 1);
+        Bench { core: Arc::clone(reloader.world()), reloader, folder }
     }
 
     fn file(&self, number: u16, name: &str, bytes: u64) -> LunSpec {

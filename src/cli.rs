@@ -19,7 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve. With nothing else: one 1GiB file, ringsan-data/lun0.img, on 127.0.0.1:3260
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Say what is wrong with a configuration file, or what it would serve
     Check {
         /// The configuration file
@@ -56,6 +56,9 @@ pub struct ServeArgs {
     /// Log in to initiators that ask for it (mutual CHAP) as USER with the secret in FILE
     #[arg(long, value_name = "USER:FILE", requires = "chap")]
     pub chap_mutual: Option<String>,
+    /// Keep what outlives the process (persistent reservations, saved mode pages) in this directory
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<String>,
     /// Run on these cores, like 0,2-5; all that are allowed when not given
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,

@@ -1,8 +1,9 @@
 //! ringsan: a user-space iSCSI target for Linux, thread-per-core.
 //!
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
-//! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`session`] (RFC 7143, sans-I/O),
-//! [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the file and the command line's options).
+//! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`state`] (what of it outlives the
+//! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
+//! file and the command line's options).
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod backend;
@@ -14,4 +15,5 @@ pub mod scsi;
 pub mod session;
 pub mod shard;
 pub mod sim;
+pub mod state;
 pub mod wire;

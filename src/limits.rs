@@ -120,6 +120,12 @@ pub const UNMAP_DESCRIPTORS: usize = 256;
 pub const MAX_WRITE_SAME_BYTES: u64 = 1 << 30;
 /// MAXIMUM COMPARE AND WRITE LENGTH, blocks; less when both halves would not fit one slice.
 pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
+/// The longest binary identifying information (SPC-4 clause 6.43), bytes.
+pub const IDENTIFYING_INFORMATION_BYTES: usize = 512;
+/// The longest text identifying information, bytes.
+pub const IDENTIFYING_TEXT_BYTES: usize = 256;
+/// The longest file with the saved state of a logical unit, bytes.
+pub const MAX_STATE_BYTES: u64 = 1 << 20;
 /// Initiator ports registered for persistent reservations with one logical unit.
 pub const REGISTRATIONS: usize = 256;
 /// The echo buffer (WRITE BUFFER, READ BUFFER) of one I_T_L nexus, bytes.

@@ -183,7 +183,7 @@ fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
             chap_mutual: args.chap_mutual.clone(),
         })?,
     };
-    let overrides = Overrides { cores: args.cores.clone(), spin_us: args.spin_us.clone() };
+    let overrides = Overrides { cores: args.cores.clone(), spin_us: args.spin_us.clone(), state: args.state.clone() };
     overrides.apply(&mut config)?;
     Ok(config)
 }

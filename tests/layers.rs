@@ -15,9 +15,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits"]),
     ("scsi", &["model", "wire", "limits"]),
+    ("state", &["model", "wire", "limits", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "session"]),
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];

@@ -85,7 +85,8 @@ impl Document<'_> {
 
     fn read(&self, table: &DeTable<'_>, draft: &mut Draft, faults: &mut Faults) {
         let mut top = self.section("", TOP_KEYS, self.origin(0, ""), table, faults);
-        draft.read_top(&mut top, faults);
+        let base = self.file.parent().unwrap_or(Path::new(""));
+        draft.read_top(&mut top, base, faults);
         for (origin, table) in self.tables(table, "portal", "portal", faults) {
             let mut section = self.section("portal.", PORTAL_KEYS, origin, table, faults);
             draft.read_portal(&mut section, faults);
@@ -96,7 +97,6 @@ impl Document<'_> {
             section.add(PORTAL_KEYS, "listen", listen, faults);
             draft.read_portal(&mut section, faults);
         }
-        let base = self.file.parent().unwrap_or(Path::new(""));
         for (origin, table) in self.tables(table, "account", "account", faults) {
             let mut section = self.section("account.", ACCOUNT_KEYS, origin, table, faults);
             draft.access.read_account(&mut section, base, faults);

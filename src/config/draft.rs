@@ -3,16 +3,16 @@
 
 use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
-use super::{Config, DEFAULT_PORT, Fault, Faults, Origin, size};
+use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, size};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The keys of the file outside of any table.
 pub const TOP_KEYS: &[&str] =
-    &["cores", "spin-us", "log", "chap-algorithms", "portal", "account", "discovery", "limits", "target"];
+    &["cores", "spin-us", "log", "state", "chap-algorithms", "portal", "account", "discovery", "limits", "target"];
 /// The keys of `[[portal]]`.
 pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group", "access-state"];
 /// The keys of `[[target]]`.
@@ -57,6 +57,10 @@ pub(super) struct Draft {
     pub(super) cores: Option<(Vec<usize>, Origin)>,
     pub(super) spin_us: Option<u32>,
     pub(super) log: Option<String>,
+    /// The directory that keeps what outlives the process.
+    pub(super) state: PathBuf,
+    /// Where `state` was written; `None`: it is the default.
+    pub(super) state_at: Option<Origin>,
     pub(super) access: AccessDraft,
     /// What discovery asks for: `access::resolve` fills it in.
     pub(super) discovery: Option<Arc<Credentials>>,
@@ -91,8 +95,8 @@ pub(super) struct LunDraft {
 }
 
 impl Draft {
-    /// Settings of the process as a whole.
-    pub(super) fn read_top(&mut self, top: &mut Section, faults: &mut Faults) {
+    /// Settings of the process as a whole. Paths are relative to `base`.
+    pub(super) fn read_top(&mut self, top: &mut Section, base: &Path, faults: &mut Faults) {
         self.cores = top.take("cores").and_then(|setting| {
             let cores = faults.keep(setting.numbers(MAX_CORES))?;
             Some((cores, setting.origin))
@@ -104,6 +108,10 @@ impl Draft {
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
             Ok(level)
         });
+        let state = top.read("state", faults, |setting| Ok((setting.text()?, setting.origin.clone())));
+        let (state, state_at) = state.unzip();
+        self.state = base.join(state.as_deref().unwrap_or(DEFAULT_STATE));
+        self.state_at = state_at;
         self.access.read_top(top, faults);
     }
 
@@ -214,6 +222,7 @@ impl Draft {
         };
         let snapshot = Snapshot {
             portals: self.portals,
+            state: self.state,
             targets: self.targets.into_iter().filter_map(target).collect(),
             cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
             spin_us: self.spin_us,

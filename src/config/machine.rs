@@ -61,6 +61,23 @@ pub(super) fn check(draft: &Draft, faults: &mut Faults) {
     if let Some((cores, origin)) = &draft.cores {
         check_cores(cores, origin, faults);
     }
+    if let Some(origin) = &draft.state_at {
+        faults.keep(check_state(&draft.state).map_err(|message| Fault::new(origin, message)));
+    }
+}
+
+/// A directory, or one that can be made with one step when there is something to save.
+fn check_state(directory: &Path) -> Result<(), String> {
+    let (shown, parent) = (directory.display(), directory_of(directory));
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(format!("{shown} is no directory")),
+        Err(e) if e.kind() == ErrorKind::NotFound && parent.is_dir() => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Err(format!("{shown}: its directory {} is not there: create it first", parent.display()))
+        }
+        Err(e) => Err(format!("{shown}: {}", reason(&e))),
+    }
 }
 
 fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {

@@ -37,6 +37,9 @@ pub const DEFAULT_TARGET: &str = "iqn.2026-11.io.ringsan:demo";
 /// The logical unit served when none is given.
 pub const DEFAULT_LUN: &str = "path=ringsan-data/lun0.img,size=1GiB,thin";
 
+/// The directory for what outlives the process, when none is named: beside the file, or in the working directory.
+pub const DEFAULT_STATE: &str = "ringsan-data";
+
 /// What a file or the options ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

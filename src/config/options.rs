@@ -3,7 +3,7 @@
 use super::access::{AccountDraft, ChapDraft, Source};
 use super::draft::{Draft, LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use super::value::{Raw, Section, Setting};
-use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_TARGET, Faults, Origin, machine};
+use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_STATE, DEFAULT_TARGET, Faults, Origin, machine};
 use std::path::Path;
 
 /// What is served, in the words of the command line. Empty means the embedded default.
@@ -30,6 +30,8 @@ pub struct Overrides {
     pub cores: Option<String>,
     /// `--spin-us`.
     pub spin_us: Option<String>,
+    /// `--state`.
+    pub state: Option<String>,
 }
 
 impl Overrides {
@@ -40,17 +42,20 @@ impl Overrides {
     pub fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         let mut faults = Faults::default();
         let mut top = Section::new(Origin::Option("options".to_owned()));
-        for (key, value) in [("cores", &self.cores), ("spin-us", &self.spin_us)] {
+        for (key, value) in [("cores", &self.cores), ("spin-us", &self.spin_us), ("state", &self.state)] {
             if let Some(value) = value {
                 let origin = Origin::Option(format!("--{key} {value}"));
                 top.add(TOP_KEYS, key, Setting { raw: Raw::Word(value.clone()), origin }, &mut faults);
             }
         }
         let mut draft = Draft::default();
-        draft.read_top(&mut top, &mut faults);
+        draft.read_top(&mut top, Path::new(""), &mut faults);
         machine::check(&draft, &mut faults);
         if let Some((cores, _)) = draft.cores {
             config.snapshot.cores = cores;
+        }
+        if draft.state_at.is_some() {
+            config.snapshot.state = draft.state;
         }
         config.snapshot.spin_us = draft.spin_us.or(config.snapshot.spin_us);
         faults.finish(())
@@ -61,6 +66,7 @@ impl Overrides {
 pub(super) fn read(options: &Options, faults: &mut Faults) -> Draft {
     let mut draft = Draft::default();
     read_portals(options, &mut draft, faults);
+    draft.state = DEFAULT_STATE.into();
 
     let name = options.target.as_deref().unwrap_or(DEFAULT_TARGET);
     let mut section = single("--target", TARGET_KEYS, "name", name, faults);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Snapshot {
     /// Where to listen. All portals are one portal group, tag 1, unless they say otherwise.
     pub portals: Vec<Portal>,
+    /// The directory that keeps what outlives the process. It need not be there.
+    pub state: PathBuf,
     /// The targets.
     pub targets: Vec<TargetSpec>,
     /// Cores to run on, one executor each; empty: all that this process may use.

@@ -42,6 +42,8 @@ pub enum Attention {
     CommandsCleared,
     /// 38/07: a thin provisioning threshold was crossed.
     ThinProvisioningSoftThreshold,
+    /// 3F/05: SET IDENTIFYING INFORMATION of another nexus.
+    DeviceIdentifierChanged,
     /// 3F/03: INQUIRY data changed.
     InquiryDataHasChanged,
     /// 3F/0E: the LUN inventory changed.
@@ -65,6 +67,7 @@ impl Attention {
             Attention::CapacityDataHasChanged => asc::CAPACITY_DATA_HAS_CHANGED,
             Attention::CommandsCleared => asc::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
             Attention::ThinProvisioningSoftThreshold => asc::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED,
+            Attention::DeviceIdentifierChanged => asc::DEVICE_IDENTIFIER_CHANGED,
             Attention::InquiryDataHasChanged => asc::INQUIRY_DATA_HAS_CHANGED,
             Attention::ReportedLunsDataHasChanged => asc::REPORTED_LUNS_DATA_HAS_CHANGED,
         }

@@ -11,7 +11,9 @@
 //!   the session.
 //! - [`Reply`]: scratch for parameter data, one per core, reused.
 //!
-//! Not here: saved mode pages, APTPL, and the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
+//! - [`Saved`]: what of a logical unit outlives the process; [`Saving`]: a command that changes it.
+//!
+//! Not here: the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
 
 mod absent;
 mod alua;
@@ -27,6 +29,7 @@ mod designation;
 mod diagnostic;
 mod erase;
 mod health;
+mod identifying;
 pub mod identity;
 mod inquiry;
 mod log;
@@ -40,6 +43,7 @@ mod report_luns;
 pub mod reservation;
 mod rod;
 mod rw;
+mod saving;
 pub mod sense;
 mod space;
 mod supported;
@@ -52,7 +56,10 @@ mod write_same;
 pub use absent::absent;
 pub use attention::Attention;
 pub use capacity::lba_status_data;
+pub use identifying::IdentifyingInformation;
+pub use mode::Modes;
 pub use plan::{Command, Erase, MediumOp, Outcome, Plan, Reply, Sense};
+pub use saving::{SaveEnd, Saved, Saving};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};
 
 #[cfg(test)]

@@ -1,43 +1,49 @@
 //! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpage 02h of 1Ch.
 //!
-//! D_SENSE and SWP of the control page can be changed; the rest is as it is. Nothing is saved, so PC 11b and SP are
-//! refused. Subpage 00h is the page itself, FFh the page with all its subpages.
+//! D_SENSE and SWP of the control page can be changed, and WCE of the caching page where there is a cache; the rest is as
+//! it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
 
-use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan};
+use super::saving::{Next, Part};
 use super::sense::asc;
-use super::unit::LogicalUnit;
+use super::unit::{LogicalUnit, State};
 
-/// What MODE SELECT has changed. The default is the default.
+/// Mode parameters that MODE SELECT can change. The default is the default.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Current {
+pub struct Modes {
     /// D_SENSE: sense data in descriptor format.
-    pub(super) descriptor_sense: bool,
+    pub descriptor_sense: bool,
     /// SWP: software write protect.
-    pub(super) swp: bool,
+    pub swp: bool,
+    /// WCE is zero on a medium with a volatile cache: every write is durable before its status.
+    pub write_through: bool,
 }
 
 /// Codes of pages and subpages in the order in which they are returned.
-const PAGES: [(u8, u8); 5] = [READ_WRITE_ERROR_RECOVERY, (0x08, 0), CONTROL, (0x1c, 0), LOGICAL_BLOCK_PROVISIONING];
+const PAGES: [(u8, u8); 5] = [READ_WRITE_ERROR_RECOVERY, CACHING, CONTROL, (0x1c, 0), LOGICAL_BLOCK_PROVISIONING];
 const READ_WRITE_ERROR_RECOVERY: (u8, u8) = (0x01, 0);
+const CACHING: (u8, u8) = (0x08, 0);
 const CONTROL: (u8, u8) = (0x0a, 0);
 /// SBC-3 clause 6.5.8; of thin units only.
 const LOGICAL_BLOCK_PROVISIONING: (u8, u8) = (0x1c, 2);
 /// SPF in byte 0: the header is that of a subpage, of 4 bytes.
 const SPF: u8 = 0x40;
+/// WCE in byte 2 of the caching page.
+const WCE: u8 = 0x04;
 /// D_SENSE in byte 2 of the control page.
 const D_SENSE: u8 = 0x04;
 /// SWP in byte 4 of the control page.
 const SWP: u8 = 0x08;
 
-/// PAGE CONTROL.
+/// What PAGE CONTROL asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
-    Current,
+    /// The bits that can be changed.
     Changeable,
-    Default,
+    /// Current, default or saved ones.
+    Are(Modes),
 }
 
 /// The longest page, in bytes.
@@ -49,15 +55,21 @@ fn pages(unit: &LogicalUnit) -> impl Iterator<Item = (u8, u8)> {
     PAGES.into_iter().filter(move |page| thin || *page != LOGICAL_BLOCK_PROVISIONING)
 }
 
-/// A mode page with its header, and its length; `None` if there is no such page.
-fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, current: Current) -> Option<([u8; PAGE_BYTES], usize)> {
+/// A mode page with its header, and its length; `None` if there is no such page. `threshold`: its THRESHOLD COUNT, if one
+/// is in force.
+fn page(
+    code: (u8, u8),
+    values: Values,
+    unit: &LogicalUnit,
+    threshold: Option<u32>,
+) -> Option<([u8; PAGE_BYTES], usize)> {
     if !pages(unit).any(|page| page == code) {
         return None;
     }
     let mut page = [0; PAGE_BYTES];
     let len = match code {
         LOGICAL_BLOCK_PROVISIONING => 24,
-        (0x08, _) => 20,
+        CACHING => 20,
         _ => 12,
     };
     (page[0], page[1]) = (code.0, (len - 2) as u8);
@@ -69,33 +81,41 @@ fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, current: Current) ->
             page[2] = D_SENSE;
             page[4] = SWP;
         }
+        (CACHING, Values::Changeable) => page[2] = if unit.params().volatile_cache { WCE } else { 0 },
         (_, Values::Changeable) => {}
         // LBPERE: a threshold that is reached is reported.
-        (READ_WRITE_ERROR_RECOVERY, _) => page[7] = if unit.threshold_count().is_some() { 0x80 } else { 0 },
-        // Caching: WCE.
-        ((0x08, _), _) => page[2] = if unit.params().volatile_cache { 0x04 } else { 0 },
+        (READ_WRITE_ERROR_RECOVERY, _) => page[7] = if threshold.is_some() { 0x80 } else { 0 },
+        (CACHING, Values::Are(modes)) => {
+            page[2] = if unit.params().volatile_cache && !modes.write_through { WCE } else { 0 };
+        }
         // Control: GLTSD; unrestricted reordering, as SIMPLE tasks are carried out side by side.
-        (CONTROL, _) => {
-            page[2] = 0x02;
+        (CONTROL, Values::Are(modes)) => {
+            page[2] = 0x02 | if modes.descriptor_sense { D_SENSE } else { 0 };
             page[3] = 0x10;
-            if values == Values::Current {
-                page[2] |= if current.descriptor_sense { D_SENSE } else { 0 };
-                page[4] |= if current.swp { SWP } else { 0 };
-            }
+            page[4] = if modes.swp { SWP } else { 0 };
         }
         // One threshold descriptor: a soft one, armed decreasing, on what is available. Every nexus is told (no SITUA).
         (LOGICAL_BLOCK_PROVISIONING, _) => {
             const ENABLED: u8 = 0x80;
             const AVAILABLE: u8 = 0x01;
-            let count = unit.threshold_count();
-            page[16] = if count.is_some() { ENABLED } else { 0 };
+            page[16] = if threshold.is_some() { ENABLED } else { 0 };
             page[17] = AVAILABLE;
-            page[20..24].copy_from_slice(&count.unwrap_or(0).to_be_bytes());
+            page[20..24].copy_from_slice(&threshold.unwrap_or(0).to_be_bytes());
         }
         // Informational exceptions control: DEXCPT, there are none.
         _ => page[2] = 0x08,
     }
     Some((page, len))
+}
+
+/// PS, in the first byte of a page that MODE SENSE returns: it can be saved.
+fn saveable(code: (u8, u8), unit: &LogicalUnit) -> u8 {
+    const PS: u8 = 0x80;
+    let changeable = page(code, Values::Changeable, unit, None);
+    // Behind the header, which is there in any case.
+    let any =
+        |(page, len): ([u8; PAGE_BYTES], usize)| page[if code.1 == 0 { 2 } else { 4 }..len].iter().any(|b| *b != 0);
+    if changeable.is_some_and(any) { PS } else { 0 }
 }
 
 pub(super) fn sense_6(call: &mut Call) -> Planned {
@@ -111,11 +131,15 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     const LLBAA: u8 = 0x10;
     const ALL_PAGES: u8 = 0x3f;
     const ALL_SUBPAGES: u8 = 0xff;
+    let (current, saved, threshold) = {
+        let state = call.unit.state();
+        (state.modes, state.saved_modes, call.unit.threshold_count(&state))
+    };
     let values = match call.cdb[2] >> 6 {
-        0 => Values::Current,
+        0 => Values::Are(current),
         1 => Values::Changeable,
-        2 => Values::Default,
-        _ => return Err(Outcome::illegal(asc::SAVING_PARAMETERS_NOT_SUPPORTED)),
+        2 => Values::Are(Modes::default()),
+        _ => Values::Are(saved),
     };
     let (code, subpage) = (call.cdb[2] & 0x3f, call.cdb[3]);
     let wanted =
@@ -130,7 +154,6 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     if !known {
         return Err(Outcome::invalid_cdb_field(3, 7));
     }
-    let current = call.unit.state().modes;
     let long_lba = long && call.cdb[1] & LLBAA != 0;
     let descriptor_bytes = match (call.cdb[1] & DBD != 0, long_lba) {
         (true, _) => 0,
@@ -145,7 +168,8 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     }
     put_block_descriptor(call, descriptor_bytes);
     for each in pages(call.unit).filter(wanted) {
-        if let Some((bytes, len)) = page(each, values, call.unit, current) {
+        if let Some((mut bytes, len)) = page(each, values, call.unit, threshold) {
+            bytes[0] |= saveable(each, call.unit);
             call.reply.put(&bytes[..len]);
         }
     }
@@ -159,7 +183,7 @@ fn sense(call: &mut Call, long: bool) -> Planned {
 }
 
 /// DEVICE-SPECIFIC PARAMETER (SBC-3 clause 6.5.1): WP and DPOFUA.
-fn device_specific(unit: &LogicalUnit, current: Current) -> u8 {
+fn device_specific(unit: &LogicalUnit, current: Modes) -> u8 {
     const WP: u8 = 0x80;
     const DPOFUA: u8 = 0x10;
     DPOFUA | if unit.params().readonly || current.swp { WP } else { 0 }
@@ -178,33 +202,31 @@ fn put_block_descriptor(call: &mut Call, len: u8) {
     }
 }
 
+/// SP in byte 1 of MODE SELECT: save what is then in force.
+const SP: u8 = 0x01;
+const MODE_SELECT_6: u8 = 0x15;
+
 pub(super) fn select_6(call: &mut Call) -> Planned {
-    select(u32::from(call.cdb[4]))
+    let len_bytes = u32::from(call.cdb[4]);
+    select(call, len_bytes)
 }
 
 pub(super) fn select_10(call: &mut Call) -> Planned {
-    select(u32::from(be16(call.cdb, 7)))
+    let len_bytes = u32::from(be16(call.cdb, 7));
+    select(call, len_bytes)
 }
 
-fn select(len_bytes: u32) -> Planned {
-    Ok(if len_bytes == 0 { Plan::Done(Outcome::GOOD) } else { Plan::Parameters { len_bytes } })
+fn select(call: &mut Call, len_bytes: u32) -> Planned {
+    if len_bytes == 0 { call.change(Part::Modes, &[]) } else { Ok(Plan::Parameters { len_bytes }) }
 }
 
-pub(super) fn select_6_list(call: &mut Call, list: &[u8]) -> Planned {
-    if list.len() < 4 {
+/// MODE SELECT with its list. Other nexuses are told when something has changed.
+pub(super) fn select_list(call: &mut Call, list: &[u8]) -> Planned {
+    // A list that came short may still end with a page; one that did not come at all is no empty one.
+    if list.is_empty() {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
     }
-    let descriptor_bytes = usize::from(byte(list, 3));
-    select_list(call, list, Header { bytes: 4, descriptor_bytes, descriptor_at: 3, medium_type_at: 1, long_lba: false })
-}
-
-pub(super) fn select_10_list(call: &mut Call, list: &[u8]) -> Planned {
-    if list.len() < 8 {
-        return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
-    }
-    let descriptor_bytes = usize::from(be16(list, 6));
-    let long_lba = byte(list, 4) & 0x01 != 0;
-    select_list(call, list, Header { bytes: 8, descriptor_bytes, descriptor_at: 6, medium_type_at: 2, long_lba })
+    call.change(Part::Modes, list)
 }
 
 /// The mode parameter header, in its two forms.
@@ -216,22 +238,44 @@ struct Header {
     long_lba: bool,
 }
 
-/// Checks the whole list, then adopts it. Other nexuses are told when something has changed.
-fn select_list(call: &mut Call, list: &[u8], header: Header) -> Planned {
+impl Header {
+    fn of(cdb: &[u8; 16], list: &[u8]) -> Result<Header, Outcome> {
+        let short = cdb[0] == MODE_SELECT_6;
+        if list.len() < if short { 4 } else { 8 } {
+            return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
+        }
+        Ok(if short {
+            let descriptor_bytes = usize::from(byte(list, 3));
+            Header { bytes: 4, descriptor_bytes, descriptor_at: 3, medium_type_at: 1, long_lba: false }
+        } else {
+            let descriptor_bytes = usize::from(be16(list, 6));
+            let long_lba = byte(list, 4) & 0x01 != 0;
+            Header { bytes: 8, descriptor_bytes, descriptor_at: 6, medium_type_at: 2, long_lba }
+        })
+    }
+}
+
+/// What the command makes of the mode parameters: the whole list is checked. With SP everything is saved, also what the
+/// list does not have (SPC-4 clause 6.9).
+pub(super) fn decide(unit: &LogicalUnit, state: &State, cdb: &[u8; 16], list: &[u8]) -> Result<Next, Outcome> {
+    let save = cdb[1] & SP != 0;
+    if list.is_empty() {
+        return Ok(Next::Modes { modes: state.modes, save });
+    }
+    let header = Header::of(cdb, list)?;
     if byte(list, usize::from(header.medium_type_at)) != 0 {
         return Err(Outcome::invalid_list_field(header.medium_type_at, 7));
     }
-    check_block_descriptor(call.unit, list, &header)?;
-    let before = call.unit.state().modes;
-    let mut changed = before;
+    check_block_descriptor(unit, list, &header)?;
+    let (mut modes, threshold) = (state.modes, unit.threshold_count(state));
     let mut at = header.bytes + header.descriptor_bytes;
     while let Some(&first) = list.get(at) {
         let position = at as u16;
         let has_subpage = first & SPF != 0;
         let code = (first & 0x3f, if has_subpage { byte(list, at + 1) } else { 0 });
         let (Some((now, len)), Some((changeable, _))) = (
-            page(code, Values::Current, call.unit, changed).filter(|(page, _)| page[0] & SPF == first & SPF),
-            page(code, Values::Changeable, call.unit, changed),
+            page(code, Values::Are(modes), unit, threshold).filter(|(page, _)| page[0] & SPF == first & SPF),
+            page(code, Values::Changeable, unit, None),
         ) else {
             return Err(Outcome::invalid_list_field(position, 5));
         };
@@ -247,18 +291,17 @@ fn select_list(call: &mut Call, list: &[u8], header: Header) -> Planned {
                 return Err(Outcome::invalid_list_field(position + offset as u16, wrong.ilog2() as u8));
             }
         }
-        if code == CONTROL {
-            changed = Current { descriptor_sense: wanted[2] & D_SENSE != 0, swp: wanted[4] & SWP != 0 };
+        match code {
+            CONTROL => {
+                modes.descriptor_sense = wanted[2] & D_SENSE != 0;
+                modes.swp = wanted[4] & SWP != 0;
+            }
+            CACHING if unit.params().volatile_cache => modes.write_through = wanted[2] & WCE == 0,
+            _ => {}
         }
         at += len;
     }
-    let mut state = call.unit.state();
-    if changed != before {
-        state.modes = changed;
-        let others = Recipients::Except(Some(call.nexus.id));
-        call.unit.post(&mut state, Attention::ModeParametersChanged, others);
-    }
-    Ok(Plan::Done(Outcome::GOOD))
+    Ok(Next::Modes { modes, save })
 }
 
 /// A block descriptor may repeat what is, but not change it.

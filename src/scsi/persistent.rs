@@ -1,13 +1,12 @@
 //! PERSISTENT RESERVE IN and OUT (SPC-4 clauses 6.15, 6.16), RESERVE and RELEASE: CDBs and parameter data. What they do is
 //! in [`super::reservation`].
 
-use super::attention::Recipients;
 use super::cdb::{be16, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan, Reply};
 use super::reservation::{Change, ReservationType, Reservations};
+use super::saving::{Next, Part};
 use super::sense::asc;
-use super::unit::State;
 use crate::limits;
 use crate::model::{InitiatorPort, IscsiName};
 use crate::wire::Isid;
@@ -28,7 +27,7 @@ pub(super) mod action {
 
 /// READ KEYS.
 pub(super) fn read_keys(call: &mut Call) -> Planned {
-    read(call, |reply, reservations, _| {
+    read(call, |reply, reservations| {
         for registration in &reservations.registrations {
             reply.put(&registration.key.to_be_bytes());
         }
@@ -37,7 +36,7 @@ pub(super) fn read_keys(call: &mut Call) -> Planned {
 
 /// READ RESERVATION.
 pub(super) fn read_reservation(call: &mut Call) -> Planned {
-    read(call, |reply, reservations, _| {
+    read(call, |reply, reservations| {
         if let Some(held) = &reservations.held {
             reply.put(&reservations.holders_key(held).to_be_bytes());
             reply.put(&[0, 0, 0, 0, 0, held.kind as u8, 0, 0]);
@@ -47,7 +46,7 @@ pub(super) fn read_reservation(call: &mut Call) -> Planned {
 
 /// READ FULL STATUS: one descriptor for each registration.
 pub(super) fn read_full_status(call: &mut Call) -> Planned {
-    read(call, |reply, reservations, relative_port| {
+    read(call, |reply, reservations| {
         const R_HOLDER: u8 = 0x01;
         const ALL_TG_PT: u8 = 0x02;
         for registration in &reservations.registrations {
@@ -56,7 +55,7 @@ pub(super) fn read_full_status(call: &mut Call) -> Planned {
             let (holder, kind) = held.map_or((0, 0), |held| (R_HOLDER, held.kind as u8));
             reply.put(&registration.key.to_be_bytes());
             reply.put(&[0, 0, 0, 0, holder | all, kind, 0, 0, 0, 0]);
-            reply.put(&relative_port.to_be_bytes());
+            reply.put(&registration.target_port.to_be_bytes());
             let id = transport_id(&registration.port);
             reply.put(&(id.len() as u32).to_be_bytes());
             reply.put(&id);
@@ -65,21 +64,24 @@ pub(super) fn read_full_status(call: &mut Call) -> Planned {
 }
 
 /// PRGENERATION and ADDITIONAL LENGTH, then what `body` writes.
-fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations, u16)) -> Planned {
+fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations)) -> Planned {
     let state = call.unit.state();
     call.reply.put(&state.reservations.generation.to_be_bytes());
     call.reply.put(&[0; 4]);
-    body(call.reply, &state.reservations, state.ports.relative_port(call.nexus.port_group));
+    body(call.reply, &state.reservations);
     call.reply.patch_u32(4, 8);
     call.reply.finish(usize::from(be16(call.cdb, 7)))
 }
 
-/// REPORT CAPABILITIES: SIP_C and ATP_C, no APTPL, all six types.
+/// REPORT CAPABILITIES: SIP_C, ATP_C, PTPL_C and whether that is activated, all six types.
 pub(super) fn report_capabilities(call: &mut Call) -> Planned {
     const SIP_C: u8 = 0x08;
     const ATP_C: u8 = 0x04;
+    const PTPL_C: u8 = 0x01;
     const TMV: u8 = 0x80;
-    call.reply.put(&[0, 8, SIP_C | ATP_C, TMV, 0xea, 0x01, 0, 0]);
+    const PTPL_A: u8 = 0x01;
+    let activated = if call.unit.state().reservations.aptpl { PTPL_A } else { 0 };
+    call.reply.put(&[0, 8, SIP_C | ATP_C | PTPL_C, TMV | activated, 0xea, 0x01, 0, 0]);
     call.reply.finish(usize::from(be16(call.cdb, 7)))
 }
 
@@ -103,60 +105,67 @@ pub(super) fn out(call: &mut Call) -> Planned {
     Ok(Plan::Parameters { len_bytes })
 }
 
-/// Carries PERSISTENT RESERVE OUT out, and tells whom it concerns.
+/// Carries PERSISTENT RESERVE OUT out.
 pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
     if list.len() < LIST_BYTES || list.len() < be32(call.cdb, 5) as usize {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
     }
-    let port = call.command.initiator;
-    let action = call.cdb[1] & 0x1f;
+    call.change(Part::Reservations, list)
+}
+
+/// What the command makes of the reservations; the list has its length.
+pub(super) fn decide(
+    now: &Reservations,
+    relative_port: u16,
+    port: &InitiatorPort,
+    cdb: &[u8; 16],
+    list: &[u8],
+) -> Result<Next, Outcome> {
+    let action = cdb[1] & 0x1f;
     let (key, action_key) = (be64(list, 0), be64(list, 8));
-    let kind = ReservationType::from_code(call.cdb[2] & 0x0f).filter(|_| call.cdb[2] >> 4 == 0);
-    let mut state = call.unit.state();
-    let relative_port = state.ports.relative_port(call.nexus.port_group);
-    let reservations = &mut state.reservations;
+    let kind = ReservationType::from_code(cdb[2] & 0x0f).filter(|_| cdb[2] >> 4 == 0);
+    let mut next = now.clone();
     let change = match (action, kind) {
-        (action::REGISTER | action::REGISTER_AND_IGNORE_EXISTING_KEY, _) => register(reservations, port, action, list)?,
-        (action::RESERVE, Some(kind)) => reservations.reserve(port, key, kind)?,
-        (action::RELEASE, kind) => reservations.release(port, key, kind)?,
-        (action::CLEAR, _) => reservations.clear(port, key)?,
-        (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => {
-            reservations.preempt(port, key, action_key, kind)?
+        (action::REGISTER | action::REGISTER_AND_IGNORE_EXISTING_KEY, _) => {
+            register(&mut next, port, action, relative_port, list)?
         }
-        (action::REGISTER_AND_MOVE, _) => register_and_move(reservations, port, relative_port, list)?,
+        (action::RESERVE, Some(kind)) => next.reserve(port, key, kind)?,
+        (action::RELEASE, kind) => next.release(port, key, kind)?,
+        (action::CLEAR, _) => next.clear(port, key)?,
+        (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => next.preempt(port, key, action_key, kind)?,
+        (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, port, relative_port, list)?,
         _ => return Err(Outcome::invalid_cdb_field(2, 3)),
     };
-    adopt(call, &mut state, change, action == action::PREEMPT_AND_ABORT);
-    Ok(Plan::Done(Outcome::GOOD))
+    Ok(Next::Reservations { next, change, abort: action == action::PREEMPT_AND_ABORT })
 }
 
-/// Posts the unit attentions, and moves the generation so that every nexus looks at the reservations again.
-fn adopt(call: &mut Call, state: &mut State, change: Change, abort: bool) {
-    if abort {
-        call.reply.aborts = change.preempted;
-    }
-    for (attention, ports) in change.attentions {
-        call.unit.post(state, attention, Recipients::Ports(ports, Some(call.nexus.id)));
-    }
-    call.unit.changed(state);
-}
-
-fn register(reservations: &mut Reservations, port: &InitiatorPort, action: u8, list: &[u8]) -> Result<Change, Outcome> {
+/// APTPL of the latest registration that was successful, from whatever nexus, says what a loss of power leaves (SPC-4
+/// clause 5.13.5): also that of one that unregisters, but not of one that has nothing to do.
+fn register(
+    reservations: &mut Reservations,
+    port: &InitiatorPort,
+    action: u8,
+    relative_port: u16,
+    list: &[u8],
+) -> Result<Change, Outcome> {
     const APTPL: u8 = 0x01;
     const ALL_TG_PT: u8 = 0x04;
     const SPEC_I_PT: u8 = 0x08;
     let flags = byte(list, 20);
     let ignore = action == action::REGISTER_AND_IGNORE_EXISTING_KEY;
-    if flags & APTPL != 0 {
-        return Err(Outcome::invalid_list_field(20, 0));
-    }
     let also = match (flags & SPEC_I_PT != 0, ignore) {
         (true, true) => return Err(Outcome::invalid_list_field(20, 3)),
         (true, false) => transport_ids(list)?,
         (false, _) if list.len() > LIST_BYTES => return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR)),
         (false, _) => Vec::new(),
     };
-    reservations.register(port, (be64(list, 0), be64(list, 8)), ignore, flags & ALL_TG_PT != 0, &also)
+    let keys = (be64(list, 0), be64(list, 8));
+    let registers = keys.1 != 0 || reservations.key_of(port).is_some();
+    let change = reservations.register(port, keys, ignore, (relative_port, flags & ALL_TG_PT != 0), &also)?;
+    if registers {
+        reservations.aptpl = flags & APTPL != 0;
+    }
+    Ok(change)
 }
 
 /// The TransportIDs of REGISTER with SPEC_I_PT: a length, then one after the other.
@@ -186,9 +195,6 @@ fn register_and_move(
 ) -> Result<Change, Outcome> {
     const APTPL: u8 = 0x01;
     const UNREG: u8 = 0x02;
-    if byte(list, 17) & APTPL != 0 {
-        return Err(Outcome::invalid_list_field(17, 0));
-    }
     if be32(list, 20) as usize != list.len() - LIST_BYTES {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
     }
@@ -197,7 +203,11 @@ fn register_and_move(
     }
     let id = list.get(LIST_BYTES..).and_then(parse_transport_id);
     let (to, _) = id.ok_or(Outcome::invalid_list_field(LIST_BYTES as u16, 7))?;
-    reservations.register_and_move(port, (be64(list, 0), be64(list, 8)), to, byte(list, 17) & UNREG != 0)
+    let unregister = byte(list, 17) & UNREG != 0;
+    let change =
+        reservations.register_and_move(port, (be64(list, 0), be64(list, 8)), (to, relative_port), unregister)?;
+    reservations.aptpl = byte(list, 17) & APTPL != 0;
+    Ok(change)
 }
 
 /// Protocol identifier of iSCSI, and the format with name and ISID (SPC-4 clause 7.6.4.6).
@@ -239,6 +249,10 @@ fn parse_transport_id(bytes: &[u8]) -> Option<(InitiatorPort, usize)> {
 /// RESERVE(6) and RESERVE(10) (SPC-2 clauses 7.21, 7.22).
 pub(super) fn reserve_unit(call: &mut Call) -> Planned {
     let mut state = call.unit.state();
+    // A registration that is being saved would conflict, and does not show yet.
+    if call.unit.is_saving() {
+        return Err(Outcome::BUSY);
+    }
     state.reservations.reserve_unit(call.nexus.id)?;
     call.unit.changed(&state);
     Ok(Plan::Done(Outcome::GOOD))

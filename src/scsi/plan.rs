@@ -1,6 +1,7 @@
 //! The seam between the device server and whoever carries its plans out.
 
 use super::copy::CopyRequest;
+use super::saving::Saving;
 use crate::model::InitiatorPort;
 use crate::wire::Lun;
 
@@ -31,6 +32,8 @@ pub enum Plan {
     },
     /// Work on the medium.
     Medium(MediumOp),
+    /// Its effect is to be stored first: `LogicalUnit::save` carries it out, which may block.
+    Save(Box<Saving>),
 }
 
 /// Work on the medium. Ranges are checked against the capacity already; `blocks` is not zero unless said. `lba` and

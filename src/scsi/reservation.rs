@@ -4,8 +4,7 @@
 //! registration stays. It decides; `persistent.rs` has the commands and their parameter data. What a change means to
 //! other nexuses it tells as a `Change`: who gets which unit attention, and whose tasks are to be aborted.
 //!
-//! Not here yet: registrations by target port (each logical unit has one), and APTPL: what `reservations()` of the logical
-//! unit answers is what a store has to keep, and `restore_reservations` takes it back.
+//! Not here yet: registrations by target port. An initiator port has one, through whichever port it comes.
 
 use super::attention::Attention;
 use super::opcode::class;
@@ -74,6 +73,8 @@ pub struct Registration {
     pub port: InitiatorPort,
     /// Its reservation key, never zero.
     pub key: u64,
+    /// Relative target port identifier of the port that it was registered through.
+    pub target_port: u16,
     /// Registered with ALL_TG_PT.
     pub all_target_ports: bool,
 }
@@ -96,6 +97,8 @@ pub struct Reservations {
     pub registrations: Vec<Registration>,
     /// The persistent reservation.
     pub held: Option<Held>,
+    /// APTPL of the latest registration: all of this outlives a loss of power, now and until one says otherwise.
+    pub aptpl: bool,
     /// Who has the logical unit by RESERVE(6) or RESERVE(10); gone with the nexus.
     pub(super) reserved_by: Option<NexusId>,
 }
@@ -117,7 +120,17 @@ const CONFLICT: Outcome = Outcome::RESERVATION_CONFLICT;
 const SERVICE_ACTION_KEY_AT: u16 = 8;
 
 impl Reservations {
-    fn key_of(&self, port: &InitiatorPort) -> Option<u64> {
+    /// Those that persist through power loss, as they were stored.
+    pub fn persistent(registrations: Vec<Registration>, held: Option<Held>) -> Reservations {
+        Reservations { registrations, held, aptpl: true, ..Reservations::default() }
+    }
+
+    /// What is to be stored: nothing, unless APTPL is in force. PRGENERATION is zero after a restart in any case.
+    pub(super) fn to_save(&self) -> Option<Reservations> {
+        self.aptpl.then(|| Reservations { generation: 0, reserved_by: None, ..self.clone() })
+    }
+
+    pub(super) fn key_of(&self, port: &InitiatorPort) -> Option<u64> {
         self.registrations.iter().find(|registration| registration.port == *port).map(|registration| registration.key)
     }
 
@@ -166,13 +179,14 @@ impl Reservations {
         Ok(())
     }
 
-    /// REGISTER, and with `ignore` REGISTER AND IGNORE EXISTING KEY (SPC-4 clause 5.13.7).
+    /// REGISTER, and with `ignore` REGISTER AND IGNORE EXISTING KEY (SPC-4 clause 5.13.7). `through`: the relative target
+    /// port identifier, and ALL_TG_PT.
     pub(super) fn register(
         &mut self,
         port: &InitiatorPort,
         keys: (u64, u64),
         ignore: bool,
-        all_target_ports: bool,
+        through: (u16, bool),
         also: &[InitiatorPort],
     ) -> Changed {
         let (key, new_key) = keys;
@@ -189,7 +203,7 @@ impl Reservations {
         let change = if new_key == 0 {
             self.unregister(port)
         } else {
-            self.put_keys(std::iter::once(port).chain(also), new_key, all_target_ports)?;
+            self.put_keys(std::iter::once(port).chain(also), new_key, through)?;
             Change::default()
         };
         self.generation = self.generation.wrapping_add(1);
@@ -200,7 +214,7 @@ impl Reservations {
         &mut self,
         ports: impl Iterator<Item = &'a InitiatorPort> + Clone,
         key: u64,
-        all_target_ports: bool,
+        (target_port, all_target_ports): (u16, bool),
     ) -> Result<(), Outcome> {
         let new = ports.clone().filter(|port| self.key_of(port).is_none()).count();
         if self.registrations.len() + new > limits::REGISTRATIONS {
@@ -210,9 +224,12 @@ impl Reservations {
             match self.registrations.iter_mut().find(|registration| registration.port == *port) {
                 Some(registration) => {
                     registration.key = key;
+                    registration.target_port = target_port;
                     registration.all_target_ports = all_target_ports;
                 }
-                None => self.registrations.push(Registration { port: port.clone(), key, all_target_ports }),
+                None => {
+                    self.registrations.push(Registration { port: port.clone(), key, target_port, all_target_ports });
+                }
             }
         }
         Ok(())
@@ -331,7 +348,7 @@ impl Reservations {
         &mut self,
         port: &InitiatorPort,
         keys: (u64, u64),
-        to: InitiatorPort,
+        (to, target_port): (InitiatorPort, u16),
         unregister: bool,
     ) -> Changed {
         let (key, new_key) = keys;
@@ -346,7 +363,7 @@ impl Reservations {
         if to == *port {
             return Err(Outcome::invalid_list_field(24, 7));
         }
-        self.put_keys(std::iter::once(&to), new_key, false)?;
+        self.put_keys(std::iter::once(&to), new_key, (target_port, false))?;
         self.held = Some(Held { holder: to, ..held });
         if unregister {
             self.registrations.retain(|registration| registration.port != *port);

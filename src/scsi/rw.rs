@@ -98,7 +98,7 @@ pub(super) fn read_16(call: &mut Call) -> Planned {
 /// With no volatile cache every write is durable before its status.
 #[inline]
 fn durable(call: &Call) -> bool {
-    !call.unit.params().volatile_cache
+    call.unit.is_write_through()
 }
 
 #[inline]

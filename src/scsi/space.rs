@@ -4,7 +4,7 @@
 //! falls to the threshold every nexus is told 38/07, once: again only after there has been more.
 
 use super::attention::{Attention, Recipients};
-use super::unit::LogicalUnit;
+use super::unit::{LogicalUnit, State};
 use crate::model::Space;
 
 /// Threshold sets are of 1 MiB: four billion of them, which is what the fields hold, are more than a file can have.
@@ -53,8 +53,8 @@ impl LogicalUnit {
     }
 
     /// THRESHOLD COUNT of the soft threshold, if there is one.
-    pub(super) fn threshold_count(&self) -> Option<u32> {
-        self.space()?;
+    pub(super) fn threshold_count(&self, state: &State) -> Option<u32> {
+        state.pool.space?;
         let sets = self.params().low_space_bytes?.div_ceil(self.threshold_set_bytes());
         Some(u32::try_from(sets).unwrap_or(u32::MAX))
     }

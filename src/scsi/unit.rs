@@ -14,7 +14,8 @@ use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::Busy;
 use super::health::Health;
-use super::mode;
+use super::identifying::IdentifyingInformation;
+use super::mode::Modes;
 use super::opcode::{self, Call, Planned, class};
 use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 use super::reservation::Reservations;
@@ -76,6 +77,10 @@ pub struct LogicalUnit {
     generation: AtomicU64,
     /// D_SENSE of the control mode page: read when a command fails.
     descriptor_sense: AtomicBool,
+    /// Every write is durable before its status: WCE of the caching mode page is zero.
+    write_through: AtomicBool,
+    /// Held by every command that waits to be saved, too.
+    pub(super) turn: Arc<()>,
     /// How far SANITIZE or FORMAT UNIT is, of 65536.
     pub(super) progress: AtomicU16,
     state: Mutex<State>,
@@ -88,7 +93,10 @@ pub struct LogicalUnit {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) attentions: Log,
-    pub(super) modes: mode::Current,
+    pub(super) modes: Modes,
+    /// What `modes` returns to with a reset, and starts with after a restart.
+    pub(super) saved_modes: Modes,
+    pub(super) identifying: IdentifyingInformation,
     pub(super) reservations: Reservations,
     pub(super) counters: Counters,
     pub(super) pool: Pool,
@@ -174,6 +182,8 @@ impl LogicalUnit {
         let state = State { ports: Ports::new(&params.port_groups), ..State::default() };
         LogicalUnit {
             blocks: AtomicU64::new(params.blocks),
+            write_through: AtomicBool::new(!params.volatile_cache),
+            turn: Arc::new(()),
             params,
             generation: AtomicU64::new(1),
             descriptor_sense: AtomicBool::new(false),
@@ -198,6 +208,13 @@ impl LogicalUnit {
     /// Capacity in logical blocks.
     pub fn blocks(&self) -> u64 {
         self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Whether every write is to be durable before its status (WCE is zero): there is no volatile cache, or MODE SELECT
+    /// has switched it off.
+    #[inline]
+    pub fn is_write_through(&self) -> bool {
+        self.write_through.load(Ordering::Relaxed)
     }
 
     /// Plans a command. Data-Out is not looked at here: see [`Plan::Parameters`].
@@ -387,6 +404,7 @@ impl LogicalUnit {
     /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock.
     pub(super) fn changed(&self, state: &State) -> u64 {
         self.descriptor_sense.store(state.modes.descriptor_sense, Ordering::Relaxed);
+        self.write_through.store(!self.params.volatile_cache || state.modes.write_through, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -408,7 +426,7 @@ impl LogicalUnit {
     pub fn reset(&self) {
         self.copies.reset();
         let mut state = self.state();
-        state.modes = mode::Current::default();
+        state.modes = state.saved_modes;
         state.reservations.reserved_by = None;
         state.removal_prevented_by.clear();
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
@@ -424,18 +442,6 @@ impl LogicalUnit {
             state.reservations.reserved_by = None;
             self.changed(&state);
         }
-    }
-
-    /// Registrations and the persistent reservation: what a store has to keep for APTPL.
-    pub fn reservations(&self) -> Reservations {
-        self.state().reservations.clone()
-    }
-
-    /// Takes back what [`LogicalUnit::reservations`] answered before a restart.
-    pub fn restore_reservations(&self, reservations: Reservations) {
-        let mut state = self.state();
-        state.reservations = Reservations { reserved_by: None, ..reservations };
-        self.changed(&state);
     }
 
     /// Sets another capacity and tells every nexus 2A/09.

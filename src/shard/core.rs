@@ -215,6 +215,7 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),
+                Message::Saved { ticket, end } => self.engine.saved(ticket, end),
                 Message::Shutdown => self.shut_down(),
             }
         }

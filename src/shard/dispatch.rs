@@ -195,6 +195,7 @@ impl Engine {
                 self.gather(seat, task, unit, (0, u64::from(len_bytes)), Then::Parameters, inline);
             }
             Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
+            Plan::Save(saving) => self.spawn_save(seat, task, unit, saving, 0),
         }
     }
 
@@ -437,7 +438,7 @@ impl Engine {
                 match plan {
                     Some(Plan::Done(outcome)) if !self.reply.aborts.is_empty() => {
                         let ports = std::mem::take(&mut self.reply.aborts);
-                        self.preempt(seat, task, outcome, &ports);
+                        self.preempt(seat, task, outcome, u64::from(total), &ports);
                     }
                     Some(Plan::Done(outcome)) => {
                         // What was moved is the list, not an answer.
@@ -450,6 +451,7 @@ impl Engine {
                             exec.asked = u64::from(total);
                         }
                     }
+                    Some(Plan::Save(saving)) => self.spawn_save(seat, task, unit, saving, u64::from(total)),
                     Some(Plan::Parameters { .. }) | None => {
                         self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
                     }

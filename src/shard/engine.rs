@@ -17,7 +17,7 @@ use crate::backend::{Handle, Op, Queue, Started, Token};
 use crate::limits::CONNECTION_SLOTS;
 use crate::model::MediumFault;
 use crate::ring::Ring;
-use crate::scsi::{LuNexus, Reply};
+use crate::scsi::{LuNexus, Reply, SaveEnd};
 use crate::session::Session;
 use crate::session::login::Login;
 use crate::session::seam::{CloseReason, ConnIx};
@@ -296,6 +296,8 @@ pub struct Engine {
     pub stalled: Vec<usize>,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Vec<super::work::Locking>,
+    /// Jobs that wait for the keeper, by ticket: job, and where the answer goes.
+    pub saves: Vec<Option<(usize, Cell1<SaveEnd>)>>,
     /// Task management functions under way.
     pub management: super::tm::Management,
     /// Logins that wait for the end of the session they replace.
@@ -345,6 +347,7 @@ impl Engine {
             fenced: VecDeque::new(),
             stalled: Vec::new(),
             locking: Vec::new(),
+            saves: Vec::new(),
             management: Default::default(),
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),

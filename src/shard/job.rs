@@ -8,8 +8,8 @@
 use super::buffers::{Arena, Buf};
 use super::fence::Lock;
 use crate::backend::{Buffer, Op};
-use crate::model::MediumFault;
-use crate::scsi::Outcome;
+use crate::model::{InitiatorPort, MediumFault};
+use crate::scsi::{Outcome, SaveEnd, Saving};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,11 +23,13 @@ pub struct JobEnd {
     pub outcome: Outcome,
     /// Parameter data, for the commands that answer with some.
     pub data: Vec<u8>,
+    /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
+    pub aborts: Vec<InitiatorPort>,
 }
 
 impl From<Outcome> for JobEnd {
     fn from(outcome: Outcome) -> JobEnd {
-        JobEnd { outcome, data: Vec::new() }
+        JobEnd { outcome, data: Vec::new(), aborts: Vec::new() }
     }
 }
 
@@ -42,6 +44,8 @@ pub enum Request {
     Buffer(usize, Cell1<Buf>),
     /// A range of the medium, for this job alone until it ends: offset and length, bytes.
     Lock(u64, u64, Cell1<()>),
+    /// Have the keeper carry out a command whose effect is to be stored first.
+    Save(Box<Saving>, Cell1<SaveEnd>),
     /// Poll again in the next turn.
     Pause,
 }
@@ -136,6 +140,11 @@ impl JobCx {
     /// Keeps a range of the medium from everybody else until the job ends; waits until it can be had.
     pub async fn lock(&self, offset: u64, len: u64) {
         self.ask(|cell| Request::Lock(offset, len, cell)).await;
+    }
+
+    /// Has the keeper carry out a command whose effect is to be stored first.
+    pub async fn save(&self, saving: Box<Saving>) -> SaveEnd {
+        self.ask(|cell| Request::Save(saving, cell)).await
     }
 
     /// Lets the core do a turn.

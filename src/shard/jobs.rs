@@ -5,7 +5,7 @@ use super::job::{JobBuffer, JobCx, JobEnd};
 use crate::backend::{Medium, Op};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
-use crate::scsi::{Erase, LogicalUnit, Outcome, Sense};
+use crate::scsi::{Erase, LogicalUnit, Outcome, Saving, Sense};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -194,7 +194,7 @@ pub async fn unmap(cx: JobCx, place: Place, ranges: Vec<(u64, u64)>) -> JobEnd {
 
 /// The end of a command that has no FUA bit: without a volatile cache to speak of (WCE 0) what it changed is durable.
 async fn settled(cx: &JobCx, place: &Place) -> JobEnd {
-    if place.unit.params().volatile_cache { Outcome::GOOD.into() } else { flush(cx.clone(), place.clone()).await }
+    if place.unit.is_write_through() { flush(cx.clone(), place.clone()).await } else { Outcome::GOOD.into() }
 }
 
 /// WRITE SAME: the range is filled with the block sent, or zeroes. `unmap`: may be given back if that reads the same.
@@ -299,6 +299,16 @@ async fn overwrite(
     Ok(())
 }
 
+/// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. When that
+/// has switched the cache off, nothing is to be left in it.
+pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>) -> JobEnd {
+    let end = cx.save(saving).await;
+    if end.flush {
+        return flush(cx, place).await;
+    }
+    JobEnd { aborts: end.aborts, ..end.outcome.into() }
+}
+
 /// SYNCHRONIZE CACHE.
 pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
     match cx.op(Op::Flush).await {
@@ -325,5 +335,5 @@ pub async fn lba_status(cx: JobCx, place: Place, lba: u64, alloc_bytes: u32) -> 
         at += run;
         cx.pause().await;
     }
-    JobEnd { outcome: Outcome::GOOD, data: crate::scsi::lba_status_data(&extents, alloc_bytes) }
+    JobEnd { data: crate::scsi::lba_status_data(&extents, alloc_bytes), ..Outcome::GOOD.into() }
 }

@@ -6,6 +6,7 @@
 use super::change::Change;
 use super::doors::Ticket;
 use crate::model::InitiatorPort;
+use crate::scsi::SaveEnd;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
 use std::io;
@@ -58,6 +59,13 @@ pub enum Message {
     },
     /// The configuration has changed.
     Change(Arc<Change>),
+    /// The keeper is done with a command.
+    Saved {
+        /// The ticket that it was given with.
+        ticket: usize,
+        /// What became of it.
+        end: SaveEnd,
+    },
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }

@@ -37,6 +37,7 @@ use crate::backend::OpenError;
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPACE_INTERVAL, SPARE_FILES};
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
+use crate::state::StateError;
 use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
 use std::io;
@@ -52,6 +53,9 @@ pub enum ServeError {
     /// A LUN's file or device.
     #[error(transparent)]
     Open(OpenError),
+    /// What was saved of a logical unit.
+    #[error(transparent)]
+    State(StateError),
     /// A portal's address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -96,7 +100,8 @@ pub fn serve(
     for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
         portal.listen.set_port(bound.port());
     }
-    let mut reloader = reload::Reloader::new(World::open(snapshot, cores.len())?, cores.len());
+    let (world, keeper) = World::open(snapshot, cores.len())?;
+    let mut reloader = reload::Reloader::new(world, cores.len());
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
@@ -142,6 +147,9 @@ pub fn serve(
     for unit in &reloader.world().units {
         unit.medium.sync().map_err(ServeError::System)?;
     }
+    // The last to have the world: what is on its way to the keeper is done before it ends.
+    drop(reloader);
+    keeper.join().map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))?;
     ended
 }
 

@@ -9,16 +9,19 @@
 //! ended), and closing (in no world; its file is closed when the last core has the world without it). A file that is to be
 //! served elsewhere waits for that.
 
+use super::ServeError;
 use super::change::Change;
 use super::mesh::Message;
 use super::world::{LunMap, Target, Unit, World, admission};
 use crate::backend::{Medium, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
+use crate::state::UnitFile;
 use std::cmp::Ordering;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,12 +33,14 @@ struct Leaving {
     /// Its index.
     unit: usize,
     path: Option<PathBuf>,
+    /// By which its saved state is found.
+    naa: [u8; 16],
 }
 
 /// A unit that nobody is shown any more; both are gone when its file is closed.
 struct Closing {
     of: Leaving,
-    held: (Weak<Unit>, Weak<Medium>),
+    held: (Weak<Unit>, Weak<Medium>, Weak<UnitFile>),
 }
 
 /// A configuration of which a part waits for a file.
@@ -109,8 +114,8 @@ impl Reloader {
         self.leaving = held;
         self.close(gone);
         let is_open = |closing: &mut Closing| {
-            let (unit, medium) = &closing.held;
-            unit.strong_count() + medium.strong_count() > 0
+            let (unit, medium, file) = &closing.held;
+            unit.strong_count() + medium.strong_count() + file.strong_count() > 0
         };
         let closed = self.closing.extract_if(.., |closing| !is_open(closing));
         self.free.extend(closed.map(|closing| closing.of.unit));
@@ -135,7 +140,8 @@ impl Reloader {
             if let Err(error) = unit.medium.sync() {
                 tracing::error!(path = ?of.path, "what was written last may be lost: {error}");
             }
-            self.closing.push(Closing { of, held: (Arc::downgrade(&unit), Arc::downgrade(&unit.medium)) });
+            let held = (Arc::downgrade(&unit), Arc::downgrade(&unit.medium), Arc::downgrade(&unit.file));
+            self.closing.push(Closing { of, held });
         }
         self.publish(world, Vec::new());
     }
@@ -201,16 +207,18 @@ impl Reloader {
     }
 
     /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for.
-    fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, OpenError> {
+    fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
         let (mut snapshot, removed) = self.align(wanted);
         let (mut done, mut kept) = (Vec::new(), Vec::new());
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
         let targets = mem::take(&mut snapshot.targets);
         let leaving = self.leaving_of(&targets, &mut done);
-        let busy = |path: &Path| {
+        let busy = |target: &TargetSpec, lun: &LunSpec| {
             let closing = self.closing.iter().map(|closing| &closing.of);
-            let all = leaving.iter().chain(&self.leaving).chain(closing);
-            all.into_iter().any(|unit| unit.path.as_deref() == Some(path))
+            let mut all = leaving.iter().chain(&self.leaving).chain(closing);
+            let path = if let LunKind::File(path) = &lun.kind { Some(path) } else { None };
+            let naa = identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
+            all.any(|unit| unit.naa == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
         };
         let (mut places, mut resized, mut waits) = (Vec::new(), Vec::new(), false);
         for (at, mut spec) in targets.into_iter().enumerate() {
@@ -222,7 +230,7 @@ impl Reloader {
                 let what = format!("LUN {} of {}", lun.number, spec.name);
                 if let Some((unit, old)) = self.kept(at, &lun) {
                     keep_options(&mut lun, old, &what, &mut kept);
-                    if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept)? {
+                    if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept).map_err(ServeError::Open)? {
                         done.push(format!("{what} has {bytes} bytes"));
                         resized.push((unit, bytes));
                     }
@@ -230,13 +238,13 @@ impl Reloader {
                     spec.luns.push(lun);
                     continue;
                 }
-                if matches!(&lun.kind, LunKind::File(path) if busy(path)) {
+                if busy(&spec, &lun) {
                     waits = true;
                     continue;
                 }
                 match Unit::open(&snapshot, &spec, &lun, self.cores) {
                     Ok(unit) => found.push((lun.number, Place::New(Box::new(unit)))),
-                    Err(OpenError::InUse { .. }) if patient => {
+                    Err(ServeError::Open(OpenError::InUse { .. })) if patient => {
                         waits = true;
                         continue;
                     }
@@ -269,7 +277,8 @@ impl Reloader {
                 if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
                     let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
                     done.push(format!("LUN {} of {} removed", lun.number, old.name));
-                    leaving.push(Leaving { unit, path });
+                    let naa = identity::naa(old.name.as_str(), lun.number, lun.serial.as_deref());
+                    leaving.push(Leaving { unit, path, naa });
                 }
             }
         }
@@ -361,8 +370,12 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
     };
     let same = |(old, new): (&Portal, &Portal)| listens(old, new) && old.group_tag == new.group_tag;
     let portals = old.portals.len() == snapshot.portals.len() && old.portals.iter().zip(&snapshot.portals).all(same);
-    let fixed =
-        [("portals", !portals), ("cores", old.cores != snapshot.cores), ("spin-us", old.spin_us != snapshot.spin_us)];
+    let fixed = [
+        ("portals", !portals),
+        ("cores", old.cores != snapshot.cores),
+        ("spin-us", old.spin_us != snapshot.spin_us),
+        ("state", old.state != snapshot.state),
+    ];
     let differ: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
     if !differ.is_empty() {
         kept.push(format!("another setting of {} takes a restart", differ.join(", ")));
@@ -376,6 +389,7 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
     }
     snapshot.cores.clone_from(&old.cores);
     snapshot.spin_us = old.spin_us;
+    snapshot.state.clone_from(&old.state);
 }
 
 /// What a host has seen of a logical unit stays as it was.

@@ -20,8 +20,8 @@ const LIMIT_MS: u64 = 900;
 enum Answer {
     /// The response of a task management function, to the session's request slot.
     Function(u8),
-    /// The outcome of a command that aborts tasks (PREEMPT AND ABORT).
-    Command(TaskId, Outcome),
+    /// The outcome of a command that aborts tasks (PREEMPT AND ABORT), and the bytes of its parameter list.
+    Command(TaskId, Outcome, u64),
 }
 
 /// A function that waits.
@@ -181,17 +181,18 @@ impl Engine {
     }
 
     /// PREEMPT AND ABORT: aborts the tasks of `ports` at the command's unit, on all cores, then answers the command.
-    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, ports: &[InitiatorPort]) {
+    /// `asked`: bytes of its parameter list.
+    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, ports: &[InitiatorPort]) {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
         let (target, seen) = (holder.target, holder.session.command(task).lun);
         let lun = self.world.targets.get(target).and_then(|own| holder.map.translate(seen, own));
-        let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, 0, Direction::Out) };
+        let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, asked, Direction::Out) };
         self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
         let ticket = self.management.last_ticket;
         let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
         let pending = Pending {
             seat,
-            answer: Answer::Command(task, outcome),
+            answer: Answer::Command(task, outcome, asked),
             target,
             lun,
             own_only: false,
@@ -202,6 +203,20 @@ impl Engine {
         };
         self.management.pending.push(pending);
         self.settle();
+    }
+
+    /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits.
+    pub fn preempt_for_nobody(&mut self, seat: usize, unit: usize, ports: &[InitiatorPort]) {
+        let Some(target) = self.seats.get(seat).and_then(Option::as_deref).map(|holder| holder.target) else { return };
+        let lun = self.world.targets.get(target).and_then(|own| {
+            let position = own.units.iter().position(|other| *other == unit)?;
+            own.numbers.get(position).map(|&number| Lun::flat(number))
+        });
+        if lun.is_some() {
+            self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
+            let ticket = self.management.last_ticket;
+            self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
+        }
     }
 
     /// Aborts here and has the other cores abort; how many of them will answer with `ticket`.
@@ -314,8 +329,8 @@ impl Engine {
             let response = if waits { TmResponse::FUNCTION_REJECTED } else { TmResponse::FUNCTION_COMPLETE };
             match p.answer {
                 Answer::Function(id) => self.answer(p.seat, id, response),
-                Answer::Command(task, outcome) => {
-                    self.complete(p.seat, task, outcome, 0, Direction::Out);
+                Answer::Command(task, outcome, asked) => {
+                    self.complete(p.seat, task, outcome, asked, Direction::Out);
                     self.pump(p.seat);
                 }
             }

@@ -1,17 +1,21 @@
 //! Jobs on a core: spawning, polling, and what becomes of their end.
 
 use super::buffers::Buf;
+use super::dispatch::slot_of;
 use super::engine::{Engine, Owner};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
 use super::job::{Cell1, Job, JobCx, JobEnd, Request};
 use super::jobs::{self, Place};
+use super::mesh::Message;
+use super::world::Unit;
 use crate::backend::Op;
-use crate::scsi::{Erase, MediumOp, Outcome};
+use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 /// A job that belongs to no task (a flush with IMMED).
@@ -142,6 +146,48 @@ impl Engine {
         self.enlist(job);
     }
 
+    /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
+    pub fn spawn_save(&mut self, seat: usize, task: TaskId, unit: usize, saving: Box<Saving>, asked: u64) {
+        let cx = JobCx::new(&self.arena);
+        let work = jobs::save(cx.clone(), self.place_of(unit), saving);
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let exec = slot_of(&mut holder.exec, task);
+        exec.begin(Kind::Job, task, unit, (0, 0, asked));
+        exec.in_flight += 1;
+        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+    }
+
+    /// The keeper is done with a command.
+    pub fn saved(&mut self, ticket: usize, end: SaveEnd) {
+        let Some((number, cell)) = self.saves.get_mut(ticket).and_then(Option::take) else { return };
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        job.in_flight -= 1;
+        if job.cancelled {
+            // The command was aborted, but not what it did: the rest of it is still to be done.
+            let (seat, unit) = (job.seat, job.unit);
+            if end.flush {
+                self.spawn_detached(unit);
+            }
+            if !end.aborts.is_empty() {
+                self.preempt_for_nobody(seat, unit, &end.aborts);
+            }
+        }
+        cell.set(Some(end));
+        self.runnable.push_back(number);
+    }
+
+    /// Gives a command of a job to the keeper.
+    fn submit_save(&mut self, number: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
+        let ticket = self.saves.iter().position(Option::is_none).unwrap_or(self.saves.len());
+        if ticket == self.saves.len() {
+            self.saves.push(None);
+        }
+        self.saves[ticket] = Some((number, cell));
+        let (world, core) = (Arc::clone(&self.world), self.core);
+        let Unit { logical, file, .. } = &*self.world.units[unit];
+        self.world.keeper.submit(logical, file, saving, move |end| world.post(core, Message::Saved { ticket, end }));
+    }
+
     fn enlist(&mut self, job: Job) {
         let number = match self.jobs.iter().position(Option::is_none) {
             Some(n) => n,
@@ -184,6 +230,11 @@ impl Engine {
             && let Some(request) = job.next_request()
         {
             match request {
+                Request::Save(saving, cell) => {
+                    let unit = job.unit;
+                    job.in_flight += 1;
+                    self.submit_save(number, unit, saving, cell);
+                }
                 Request::Pause => self.runnable.push_back(number),
                 Request::Op(unit, op, cell) => {
                     let unit = unit.unwrap_or(job.unit);
@@ -326,8 +377,11 @@ impl Engine {
             return self.advance(seat, slot);
         }
         let (task, asked) = (exec.task, exec.asked);
-        let data = end.map(|e| e.data).unwrap_or_default();
-        if data.is_empty() {
+        let (data, aborts) = end.map(|e| (e.data, e.aborts)).unwrap_or_default();
+        if !aborts.is_empty() {
+            self.clear(seat, slot);
+            self.preempt(seat, task, outcome, asked, &aborts);
+        } else if data.is_empty() {
             self.clear(seat, slot);
             let direction = if asked > 0 { Direction::Out } else { Direction::None };
             self.complete(seat, task, outcome, asked, direction);

@@ -8,14 +8,17 @@ use super::doors::Doors;
 use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
 use super::registry::Registry;
-use crate::backend::{Medium, OpenError};
+use crate::backend::Medium;
 use crate::limits::{self, SLICE_BYTES};
 use crate::model::{Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, PortGroup, Snapshot, TargetSpec};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
+use crate::state::{Keeper, UnitFile};
 use crate::wire::Lun;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 /// A logical unit of the process.
 pub struct Unit {
@@ -23,6 +26,8 @@ pub struct Unit {
     pub medium: Arc<Medium>,
     /// Its device server.
     pub logical: Arc<LogicalUnit>,
+    /// What of it outlives the process.
+    pub file: Arc<UnitFile>,
     /// Logical block length, bytes.
     pub block_bytes: u32,
     /// Ranges that a command has for itself.
@@ -32,11 +37,12 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Opens a medium and puts the device server over it. Blocking.
-    pub fn open(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, cores: usize) -> Result<Unit, OpenError> {
-        let medium = Arc::new(Medium::open(lun)?);
-        let logical = Arc::new(LogicalUnit::new(lu_params(snapshot, target, lun, &medium)));
-        let unit = Unit::new(medium, logical, lun.block_bytes, cores);
+    /// Opens a medium and puts the device server over it, as it was when it was last served. Blocking.
+    pub fn open(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, cores: usize) -> Result<Unit, ServeError> {
+        let medium = Medium::open(lun).map_err(ServeError::Open)?;
+        let params = lu_params(target.name.as_str(), snapshot.port_groups(target), lun, &medium);
+        let unit = Unit::new(medium, params, &snapshot.state, cores);
+        unit.logical.restore(unit.file.load().map_err(ServeError::State)?);
         unit.measure();
         if unit.medium.can_be_lost() {
             unit.logical.watch();
@@ -46,15 +52,20 @@ impl Unit {
 
     /// What stands where there is no unit: of no bytes, and in no LUN map.
     pub fn none(cores: usize) -> Unit {
-        let medium = Arc::new(Medium::none());
-        let lun = LunSpec::new(0, LunKind::Null);
-        let logical = Arc::new(LogicalUnit::new(lu_params_of("", Vec::new(), &lun, &medium)));
-        Unit::new(medium, logical, lun.block_bytes, cores)
+        let medium = Medium::none();
+        let params = lu_params("", Vec::new(), &LunSpec::new(0, LunKind::Null), &medium);
+        Unit::new(medium, params, Path::new(""), cores)
     }
 
-    fn new(medium: Arc<Medium>, logical: Arc<LogicalUnit>, block_bytes: u32, cores: usize) -> Unit {
-        let held = (0..cores).map(|_| AtomicBool::new(true)).collect();
-        Unit { medium, logical, block_bytes, fence: Fence::new(cores), held }
+    fn new(medium: Medium, params: LuParams, state: &Path, cores: usize) -> Unit {
+        Unit {
+            medium: Arc::new(medium),
+            block_bytes: params.block_bytes,
+            file: Arc::new(UnitFile::new(state, &params)),
+            logical: Arc::new(LogicalUnit::new(params)),
+            fence: Fence::new(cores),
+            held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
+        }
     }
 
     /// A core has no handle of it any more, and will never have.
@@ -185,6 +196,8 @@ pub struct World {
     pub admission: Admission,
     /// Sessions and their cores.
     pub registry: Arc<Registry>,
+    /// Stores what outlives the process.
+    pub keeper: Arc<Keeper>,
     /// One for each core.
     pub mailboxes: Arc<[Mailbox]>,
     /// Numbers for `scsi::NexusId`, unique in the process.
@@ -192,11 +205,7 @@ pub struct World {
 }
 
 /// What the device server is told: the configuration, made true to what the medium really is.
-fn lu_params(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, medium: &Medium) -> LuParams {
-    lu_params_of(target.name.as_str(), snapshot.port_groups(target), lun, medium)
-}
-
-fn lu_params_of(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Medium) -> LuParams {
+fn lu_params(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Medium) -> LuParams {
     let facts = medium.properties();
     let granularity = u64::from(facts.discard_granularity_bytes).max(u64::from(lun.physical_block_bytes));
     LuParams {
@@ -234,8 +243,9 @@ pub fn admission(snapshot: &Snapshot) -> Admission {
 }
 
 impl World {
-    /// Opens every medium and puts the device servers over them.
-    pub fn open(snapshot: Snapshot, cores: usize) -> Result<World, ServeError> {
+    /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread is
+    /// the keeper's: it ends with the world.
+    pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, JoinHandle<()>), ServeError> {
         let snapshot = Arc::new(snapshot);
         let (mut units, mut targets) = (Vec::new(), Vec::new());
         for spec in &snapshot.targets {
@@ -245,13 +255,14 @@ impl World {
             for lun in luns {
                 own.numbers.push(lun.number);
                 own.units.push(units.len());
-                units.push(Arc::new(Unit::open(&snapshot, spec, lun, cores).map_err(ServeError::Open)?));
+                units.push(Arc::new(Unit::open(&snapshot, spec, lun, cores)?));
             }
             targets.push(Target::new(spec, own, false));
         }
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
         let admission = admission(&snapshot);
-        Ok(World {
+        let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
+        let world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
             directory: SnapshotDirectory::new(snapshot),
@@ -260,9 +271,11 @@ impl World {
             leaving: Vec::new(),
             targets,
             registry: Arc::new(Registry::new(cores)),
+            keeper: Arc::new(keeper),
             mailboxes,
             next_nexus: Arc::new(AtomicU64::new(1)),
-        })
+        };
+        Ok((world, thread))
     }
 
     /// Tells a core something.

@@ -9,6 +9,7 @@ mod nexus;
 mod properties;
 mod removable;
 mod reservations;
+mod saving;
 mod table;
 mod transfers;
 
@@ -79,7 +80,16 @@ impl<'a> Host<'a> {
         let cdb = padded(cdb);
         let command =
             Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
-        self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply)
+        let plan = self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply);
+        self.stored(plan, true)
+    }
+
+    /// Carries out what is to be saved, with a store that works or does not.
+    pub(super) fn stored(&mut self, plan: Plan, works: bool) -> Plan {
+        let Plan::Save(saving) = plan else { return plan };
+        let end = self.unit.save(&saving, |_| works);
+        self.reply.aborts = end.aborts;
+        if end.flush { Plan::Medium(MediumOp::Flush { immed: false }) } else { Plan::Done(end.outcome) }
     }
 
     /// The Data-In of a command that ends GOOD.

@@ -59,6 +59,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
         Plan::Parameters { len_bytes } => {
             assert!(*len_bytes > 0 && *len_bytes as usize <= limits::MAX_PARAMETER_BYTES);
         }
+        Plan::Save(_) => unreachable!("carried out before"),
         Plan::Medium(op) => {
             match op {
                 MediumOp::CompareAndWrite { blocks: 0, .. } => {}
@@ -107,12 +108,14 @@ proptest! {
         for (cdb, list, host) in &sequence {
             let host = &mut hosts[usize::from(*host)];
             let plan = host.send(cdb);
+            let plan = host.stored(plan, list.len() % 4 != 0);
             check(&unit, cdb, &plan, &host.reply);
             if let Plan::Parameters { len_bytes } = plan {
                 let list = &list[..list.len().min(len_bytes as usize)];
                 let command = Command { cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0] };
                 let plan = unit.parameters(&mut host.nexus, &command, list, &mut host.reply);
                 prop_assert!(!matches!(plan, Plan::Parameters { .. }), "asked twice");
+                let plan = host.stored(plan, list.len() % 4 != 0);
                 check(&unit, cdb, &plan, &host.reply);
             }
         }

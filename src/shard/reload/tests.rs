@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::{AccessState, IscsiName};
+use crate::scsi::{IdentifyingInformation, Saved};
 use std::fs::{self, File};
+use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 
@@ -25,7 +27,8 @@ fn snapshot(targets: Vec<TargetSpec>) -> Snapshot {
 impl Bench {
     fn new(luns: impl FnOnce(&Path) -> Vec<LunSpec>) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let world = World::open(snapshot(vec![target("a", luns(folder.path()))]), 1).unwrap();
+        let first = Snapshot { state: folder.path().join("state"), ..snapshot(vec![target("a", luns(folder.path()))]) };
+        let (world, _keeper) = World::open(first, 1).unwrap();
         let reloader = Reloader::new(world, 1);
         Bench { core: Arc::clone(reloader.world()), reloader, folder }
     }
@@ -105,6 +108,23 @@ fn a_file_moves_when_it_is_closed() {
 }
 
 #[test]
+fn saved_state_goes_over_to_another_medium_of_the_unit() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let identifying = IdentifyingInformation { text: "archive".to_owned(), ..IdentifyingInformation::default() };
+    let saved = Saved { identifying, ..Saved::default() };
+    bench.core.units[0].file.save(&saved).unwrap();
+    let luns = vec![bench.file(0, "b", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.turn();
+    assert_eq!(bench.luns(0), [], "the one that leaves has the state still");
+    bench.settle();
+    bench.settle();
+    let unit = &bench.core.units[bench.core.targets[0].units[0]];
+    assert_eq!(unit.file.load().unwrap(), saved);
+    assert_eq!(unit.logical.saved(), saved);
+}
+
+#[test]
 fn units_grow_and_shrink_only_when_that_is_wanted() {
     let mut bench = Bench::new(|folder| {
         fs::write(folder.join("b"), vec![0; MIB as usize]).unwrap();
@@ -175,7 +195,7 @@ fn portals_and_options_stay_and_access_states_change() {
     wanted.targets[0].access_states = vec![(1, AccessState::Standby)];
     let plan = bench.reloader.plan(wanted.clone(), false).map_err(|e| e.to_string()).unwrap();
     assert_eq!(plan.kept.len(), 2, "{:?}", plan.kept);
-    assert_eq!(plan.kept[0], "another setting of portals, cores takes a restart");
+    assert_eq!(plan.kept[0], "another setting of portals, cores, state takes a restart");
     assert!(plan.kept[1].starts_with("LUN 0 of iqn.2026-11.io.ringsan:a: another setting of readonly"));
     bench.reloader.reload(wanted);
     bench.settle();

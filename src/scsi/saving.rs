@@ -1,0 +1,234 @@
+//! What of a logical unit outlives the process, and the commands that change it.
+//!
+//! A command whose effect must be on stable storage before it is answered is planned as [`Plan::Save`]. Somebody who may
+//! block then calls [`LogicalUnit::save`]: it decides what the command changes, has the result written, and adopts it.
+//! What could not be written is not adopted, and the command says so.
+//!
+//! Invariants: one [`Saving`] of a logical unit is carried out at a time, in the order in which they were planned. While
+//! one is on its way (planned and not dropped), every other command that changes the same state comes this way too.
+//!
+//! Not here: files and their format.
+
+use super::attention::{Attention, Recipients};
+use super::identifying::{self, IdentifyingInformation};
+use super::mode::{self, Modes};
+use super::opcode::{Call, Planned};
+use super::persistent;
+use super::plan::{Outcome, Plan, Sense};
+use super::reservation::{Change, Reservations};
+use super::sense::{asc, key};
+use super::unit::{LogicalUnit, NexusId, State};
+use crate::model::InitiatorPort;
+use std::sync::Arc;
+
+/// What a store keeps of a logical unit. The default is that of a unit of which nothing was ever saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Registrations and the persistent reservation; `None` unless they are to persist through power loss (APTPL).
+    pub reservations: Option<Reservations>,
+    /// Saved values of the mode pages.
+    pub modes: Modes,
+    /// What SET IDENTIFYING INFORMATION left.
+    pub identifying: IdentifyingInformation,
+}
+
+/// Which part of the state a command changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Reservations,
+    Modes,
+    IdentifyingInformation,
+}
+
+/// A command that waits for [`LogicalUnit::save`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saving {
+    part: Part,
+    pub(super) cdb: [u8; 16],
+    /// The parameter list.
+    pub(super) list: Vec<u8>,
+    nexus: NexusId,
+    pub(super) port: InitiatorPort,
+    /// Relative target port identifier of the port that it came through.
+    relative_port: u16,
+    /// Counts those that are on their way.
+    turn: Arc<()>,
+}
+
+/// What became of a [`Saving`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveEnd {
+    /// Status and sense of the command.
+    pub outcome: Outcome,
+    /// As [`super::Reply::aborts`].
+    pub aborts: Vec<InitiatorPort>,
+    /// The volatile cache has just been switched off: what is in it is to be flushed before the outcome is sent.
+    pub flush: bool,
+}
+
+/// What a command makes of the state.
+pub(super) enum Next {
+    Reservations { next: Reservations, change: Change, abort: bool },
+    Modes { modes: Modes, save: bool },
+    IdentifyingInformation(IdentifyingInformation),
+}
+
+/// The store failed. The reason is for its log: no additional sense code says more.
+const NOT_SAVED: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));
+
+impl Saved {
+    fn of(state: &State) -> Saved {
+        Saved {
+            reservations: state.reservations.to_save(),
+            modes: state.saved_modes,
+            identifying: state.identifying.clone(),
+        }
+    }
+}
+
+impl Next {
+    /// What is to be stored when this is adopted.
+    fn saved(&self, state: &State) -> Saved {
+        let saved = Saved::of(state);
+        match self {
+            Next::Reservations { next, .. } => Saved { reservations: next.to_save(), ..saved },
+            Next::Modes { modes, save: true } => Saved { modes: *modes, ..saved },
+            Next::Modes { save: false, .. } => saved,
+            Next::IdentifyingInformation(information) => Saved { identifying: information.clone(), ..saved },
+        }
+    }
+}
+
+impl SaveEnd {
+    fn of(outcome: Outcome) -> SaveEnd {
+        SaveEnd { outcome, aborts: Vec::new(), flush: false }
+    }
+}
+
+impl Call<'_> {
+    /// Has the command carried out by [`LogicalUnit::save`].
+    fn save(&self, part: Part, relative_port: u16, list: &[u8]) -> Planned {
+        Ok(Plan::Save(Box::new(Saving {
+            part,
+            cdb: *self.cdb,
+            list: list.to_vec(),
+            nexus: self.nexus.id(),
+            port: self.command.initiator.clone(),
+            relative_port,
+            turn: Arc::clone(&self.unit.turn),
+        })))
+    }
+
+    /// Carries a command out at once if its effect need not be stored, otherwise it is planned to be saved.
+    pub(super) fn change(&mut self, part: Part, list: &[u8]) -> Planned {
+        let mut state = self.unit.state();
+        let relative_port = state.ports.relative_port(self.nexus.port_group);
+        if self.unit.is_saving() {
+            return self.save(part, relative_port, list);
+        }
+        let next = self.unit.decide(&state, part, self.cdb, (self.command.initiator, relative_port), list)?;
+        if next.saved(&state) != Saved::of(&state) {
+            return self.save(part, relative_port, list);
+        }
+        let end = self.unit.adopt(&mut state, next, self.nexus.id());
+        self.reply.aborts = end.aborts;
+        Ok(if end.flush { Plan::Medium(super::MediumOp::Flush { immed: false }) } else { Plan::Done(end.outcome) })
+    }
+}
+
+impl LogicalUnit {
+    /// Whether a [`Saving`] is on its way. Asked with the state locked, as they are made: a no is then sure.
+    pub(super) fn is_saving(&self) -> bool {
+        Arc::strong_count(&self.turn) > 1
+    }
+
+    /// What a store has to keep at the moment.
+    pub fn saved(&self) -> Saved {
+        Saved::of(&self.state())
+    }
+
+    /// Takes back what [`LogicalUnit::save`] had stored before a restart. PRGENERATION starts at zero whatever APTPL said
+    /// (SPC-4 clause 6.15.2).
+    pub fn restore(&self, saved: Saved) {
+        let mut state = self.state();
+        state.reservations = saved.reservations.unwrap_or_default();
+        state.saved_modes = saved.modes;
+        state.modes = saved.modes;
+        state.identifying = saved.identifying;
+        self.changed(&state);
+    }
+
+    /// Carries out a command that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`].
+    /// `write` stores what it is given, durably, and says whether that worked; it may block: nothing is locked meanwhile.
+    ///
+    /// The caller takes care of the order: for one logical unit one at a time, first come, first served. When this
+    /// returns, every core sees the change with its next command.
+    pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
+        let decided = {
+            let state = self.state();
+            let next =
+                self.decide(&state, saving.part, &saving.cdb, (&saving.port, saving.relative_port), &saving.list);
+            next.map(|next| {
+                let saved = next.saved(&state);
+                (next, Some(saved).filter(|saved| *saved != Saved::of(&state)))
+            })
+        };
+        let (next, saved) = match decided {
+            Ok(decided) => decided,
+            Err(outcome) => return SaveEnd::of(self.formatted(outcome)),
+        };
+        if saved.is_some_and(|saved| !write(&saved)) {
+            return SaveEnd::of(self.formatted(NOT_SAVED));
+        }
+        self.adopt(&mut self.state(), next, saving.nexus)
+    }
+
+    fn decide(
+        &self,
+        state: &State,
+        part: Part,
+        cdb: &[u8; 16],
+        (port, relative_port): (&InitiatorPort, u16),
+        list: &[u8],
+    ) -> Result<Next, Outcome> {
+        match part {
+            Part::Reservations => persistent::decide(&state.reservations, relative_port, port, cdb, list),
+            Part::Modes => mode::decide(self, state, cdb, list),
+            Part::IdentifyingInformation => Ok(identifying::decide(&state.identifying, cdb, list)),
+        }
+    }
+
+    /// Puts what was decided into effect and tells whom it concerns. What other commands may have changed meanwhile stays.
+    fn adopt(&self, state: &mut State, next: Next, nexus: NexusId) -> SaveEnd {
+        let mut end = SaveEnd::of(Outcome::GOOD);
+        match next {
+            Next::Reservations { next, change, abort } => {
+                state.reservations = Reservations { reserved_by: state.reservations.reserved_by, ..next };
+                if abort {
+                    end.aborts = change.preempted;
+                }
+                for (attention, ports) in change.attentions {
+                    self.post(state, attention, Recipients::Ports(ports, Some(nexus)));
+                }
+                self.changed(state);
+            }
+            Next::Modes { modes, save } => {
+                let old = std::mem::replace(&mut state.modes, modes);
+                if save {
+                    state.saved_modes = modes;
+                }
+                if modes != old {
+                    self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
+                }
+                end.flush = self.params().volatile_cache && modes.write_through && !old.write_through;
+            }
+            Next::IdentifyingInformation(information) => {
+                if state.identifying != information {
+                    state.identifying = information;
+                    self.post(state, Attention::DeviceIdentifierChanged, Recipients::Except(Some(nexus)));
+                }
+            }
+        }
+        end
+    }
+}

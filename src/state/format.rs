@@ -1,0 +1,227 @@
+//! The format of a unit's file: TOML between a first line that names the format and a last one with the CRC32C of all
+//! before it. People may read it; only ringsan writes it.
+
+use super::{Identity, StateError};
+use crate::limits::{self, MAX_STATE_BYTES};
+use crate::model::{InitiatorPort, IscsiName};
+use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
+use crate::scsi::{IdentifyingInformation, Modes, Saved};
+use crate::wire::Isid;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The format that is written, and the only one that is read.
+pub(super) const VERSION: u32 = 1;
+
+const TITLE: &str = "# ringsan: saved state of a logical unit, format ";
+const HINT: &str = "# Do not change it: the last line has the checksum of all before it.\n";
+const CHECKSUM: &str = "# crc32c ";
+/// The checksum's digits and the line break.
+const CHECKSUM_BYTES: usize = 9;
+
+/// What is wrong with the bytes of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Damaged(String),
+    Version(String),
+    Foreign(String),
+}
+
+impl Flaw {
+    /// The same, with the file.
+    pub(super) fn at(self, path: &Path) -> StateError {
+        match self {
+            Flaw::Damaged(why) => StateError::Damaged(path.to_owned(), why),
+            Flaw::Version(found) => StateError::Version(path.to_owned(), found),
+            Flaw::Foreign(unit) => StateError::Foreign(path.to_owned(), unit),
+        }
+    }
+}
+
+fn damaged(why: impl Into<String>) -> Flaw {
+    Flaw::Damaged(why.into())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Document {
+    /// NAA designator.
+    unit: String,
+    target: String,
+    serial: String,
+    modes: ModesTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identifying_information: Option<IdentifyingTable>,
+    /// There when APTPL is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistent_reservations: Option<ReservationsTable>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ModesTable {
+    d_sense: bool,
+    swp: bool,
+    write_through: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct IdentifyingTable {
+    /// Hexadecimal digits.
+    binary: String,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ReservationsTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<HeldTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    registration: Vec<RegistrationTable>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct HeldTable {
+    r#type: u8,
+    initiator: String,
+    isid: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RegistrationTable {
+    initiator: String,
+    isid: String,
+    target_port: u16,
+    all_target_ports: bool,
+    key: String,
+}
+
+/// The text of a file.
+pub(super) fn encode(saved: &Saved, identity: &Identity) -> String {
+    let Modes { descriptor_sense, swp, write_through } = saved.modes;
+    let information = Some(&saved.identifying).filter(|information| **information != Default::default());
+    let document = Document {
+        unit: identity.naa.clone(),
+        target: identity.target.clone(),
+        serial: identity.serial.clone(),
+        modes: ModesTable { d_sense: descriptor_sense, swp, write_through },
+        identifying_information: information
+            .map(|information| IdentifyingTable { binary: hex(&information.binary), text: information.text.clone() }),
+        persistent_reservations: saved.reservations.as_ref().map(reservations_table),
+    };
+    // Strings, numbers and flags below struct names: there is nothing that TOML could not say.
+    let body = toml::to_string(&document).unwrap_or_default();
+    let mut text = format!("{TITLE}{VERSION}\n{HINT}\n{body}\n");
+    let checksum = crc32c::crc32c(text.as_bytes());
+    text.push_str(&format!("{CHECKSUM}{checksum:08x}\n"));
+    text
+}
+
+fn reservations_table(reservations: &Reservations) -> ReservationsTable {
+    let registration = |each: &Registration| RegistrationTable {
+        initiator: each.port.name.to_string(),
+        isid: hex(&each.port.isid.0),
+        target_port: each.target_port,
+        all_target_ports: each.all_target_ports,
+        key: hex(&each.key.to_be_bytes()),
+    };
+    ReservationsTable {
+        held: reservations.held.as_ref().map(|held| HeldTable {
+            r#type: held.kind as u8,
+            initiator: held.holder.name.to_string(),
+            isid: hex(&held.holder.isid.0),
+        }),
+        registration: reservations.registrations.iter().map(registration).collect(),
+    }
+}
+
+/// Reads the bytes of a file of the unit that `identity` says.
+pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
+    if bytes.len() as u64 > MAX_STATE_BYTES {
+        return Err(damaged("it is too long"));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return Err(damaged("it is no text")) };
+    let Some((version, _)) = text.strip_prefix(TITLE).and_then(|rest| rest.split_once('\n')) else {
+        return Err(damaged("it does not begin as such a file does"));
+    };
+    // Before the checksum, which a later format may have elsewhere. A flipped bit in here is told by its own words.
+    if version != VERSION.to_string() {
+        return Err(Flaw::Version(version.escape_default().to_string()));
+    }
+    let body = check_sum(text).ok_or_else(|| damaged("its checksum is wrong or missing"))?;
+    let document: Document = toml::from_str(body).map_err(|error| damaged(error.message().replace('\n', ", ")))?;
+    if document.unit != identity.naa {
+        return Err(Flaw::Foreign(format!("serial number {}, target {}", document.serial, document.target)));
+    }
+    let information = document.identifying_information.map(information).transpose()?.unwrap_or_default();
+    let ModesTable { d_sense, swp, write_through } = document.modes;
+    Ok(Saved {
+        reservations: document.persistent_reservations.map(reservations).transpose()?,
+        modes: Modes { descriptor_sense: d_sense, swp, write_through },
+        identifying: information,
+    })
+}
+
+/// What the checksum at the end is of, if it is right.
+fn check_sum(text: &str) -> Option<&str> {
+    let at = text.len().checked_sub(CHECKSUM.len() + CHECKSUM_BYTES)?;
+    let (body, last) = text.split_at_checked(at)?;
+    (last == format!("{CHECKSUM}{:08x}\n", crc32c::crc32c(body.as_bytes()))).then_some(body)
+}
+
+fn information(table: IdentifyingTable) -> Result<IdentifyingInformation, Flaw> {
+    let binary = unhex(&table.binary).ok_or_else(|| damaged("identifying information is wrong"))?;
+    let (most, most_text) = (limits::IDENTIFYING_INFORMATION_BYTES, limits::IDENTIFYING_TEXT_BYTES);
+    if binary.len() > most || table.text.len() > most_text {
+        return Err(damaged("identifying information is too long"));
+    }
+    Ok(IdentifyingInformation { binary, text: table.text })
+}
+
+fn reservations(table: ReservationsTable) -> Result<Reservations, Flaw> {
+    let mut registrations: Vec<Registration> = Vec::new();
+    for each in table.registration {
+        let port = initiator_port(&each.initiator, &each.isid)?;
+        let key = unhex(&each.key).and_then(|key| Some(u64::from_be_bytes(key.try_into().ok()?)));
+        let key = key.filter(|key| *key != 0).ok_or_else(|| damaged(format!("the key '{}' is wrong", each.key)))?;
+        if each.target_port == 0 {
+            return Err(damaged(format!("there is no target port {}", each.target_port)));
+        }
+        if registrations.iter().any(|other| other.port == port) {
+            return Err(damaged(format!("{} is registered twice", port.name)));
+        }
+        let RegistrationTable { target_port, all_target_ports, .. } = each;
+        registrations.push(Registration { port, key, target_port, all_target_ports });
+    }
+    if registrations.len() > limits::REGISTRATIONS {
+        return Err(damaged("there are too many registrations"));
+    }
+    let held = |held: HeldTable| {
+        let kind = ReservationType::from_code(held.r#type)
+            .ok_or_else(|| damaged(format!("there is no reservation of type {}", held.r#type)))?;
+        Ok(Held { kind, holder: initiator_port(&held.initiator, &held.isid)? })
+    };
+    Ok(Reservations::persistent(registrations, table.held.map(held).transpose()?))
+}
+
+fn initiator_port(name: &str, isid: &str) -> Result<InitiatorPort, Flaw> {
+    let wrong =
+        || damaged(format!("'{}' with ISID '{}' is no initiator port", name.escape_debug(), isid.escape_debug()));
+    let isid = unhex(isid).and_then(|isid| Some(Isid(isid.try_into().ok()?)));
+    Ok(InitiatorPort { name: IscsiName::new(name).map_err(|_| wrong())?, isid: isid.ok_or_else(wrong)? })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    rest.is_empty().then_some(())?;
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}

@@ -1,0 +1,63 @@
+//! The thread that carries out commands whose effect has to be stored first.
+//!
+//! One for the process: such commands are rare, and what they wait for is one file system. It takes them in the order in
+//! which the cores gave them, which is what [`LogicalUnit::save`] asks for.
+
+use super::UnitFile;
+use crate::scsi::{LogicalUnit, SaveEnd, Saving};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{Builder, JoinHandle};
+
+/// A command on its way. Each is a task of a session, so there are no more of them than those have tasks.
+struct Order {
+    unit: Arc<LogicalUnit>,
+    file: Arc<UnitFile>,
+    saving: Box<Saving>,
+    done: Box<dyn FnOnce(SaveEnd) + Send>,
+}
+
+/// The way to the thread. The thread ends when this is dropped and everything on its way is done.
+#[derive(Debug)]
+pub struct Keeper(Sender<Order>);
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn start() -> io::Result<(Keeper, JoinHandle<()>)> {
+        let (sender, orders) = mpsc::channel();
+        let thread = Builder::new().name("ringsan-keeper".to_owned()).spawn(move || run(&orders))?;
+        Ok((Keeper(sender), thread))
+    }
+
+    /// Has a command carried out; `done` is called when that is over, on the keeper's thread. Does not block.
+    pub fn submit(
+        &self,
+        unit: &Arc<LogicalUnit>,
+        file: &Arc<UnitFile>,
+        saving: Box<Saving>,
+        done: impl FnOnce(SaveEnd) + Send + 'static,
+    ) {
+        let order = Order { unit: Arc::clone(unit), file: Arc::clone(file), saving, done: Box::new(done) };
+        // The receiver lives as long as the thread, and that as long as this.
+        let _ = self.0.send(order);
+    }
+}
+
+fn run(orders: &Receiver<Order>) {
+    while let Ok(Order { unit, file, saving, done }) = orders.recv() {
+        let end = unit.save(&saving, |saved| match file.save(saved) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
+                false
+            }
+        });
+        // First, so that who is answered finds the unit with nothing on its way.
+        drop(saving);
+        done(end);
+    }
+}

@@ -1,0 +1,279 @@
+//! The files: what is written is read again, what is damaged is refused, and a failure leaves the old file.
+
+use super::*;
+use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
+use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
+use crate::scsi::{
+    Command, IdentifyingInformation, LogicalUnit, LuNexus, Modes, NexusId, Outcome, Plan, Reply, identity,
+};
+use crate::wire::{Isid, Lun};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::{Arc, mpsc};
+use tempfile::TempDir;
+
+const TARGET: &str = "iqn.2026-01.org.example:disk";
+
+/// The format, for ever: whoever changes it writes another version and reads this one, too.
+const GOLDEN: &str = include_str!("golden.state");
+
+fn params(lun: u16) -> LuParams {
+    LuParams {
+        block_bytes: 512,
+        physical_block_bytes: 4096,
+        blocks: 2048,
+        readonly: false,
+        thin: true,
+        serial: identity::default_serial(TARGET, lun),
+        naa: identity::naa(TARGET, lun, None),
+        target_name: TARGET.into(),
+        port_groups: vec![PortGroup { tag: 1, relative_port: 1, state: AccessState::default() }],
+        unmap_granularity_blocks: 8,
+        unmap_alignment_blocks: 0,
+        volatile_cache: true,
+        rotational: false,
+        removable: false,
+        low_space_bytes: None,
+        atomic_blocks: 0,
+    }
+}
+
+fn port(name: &str, isid: u8) -> InitiatorPort {
+    InitiatorPort { name: IscsiName::new(name).expect("a name"), isid: Isid([0, 2, 0x3d, 0, 0, isid]) }
+}
+
+fn example() -> Saved {
+    let (one, two) = (port("iqn.2026-01.org.example:host1", 1), port("iqn.2026-01.org.example:bücher", 2));
+    let registration = |port: &InitiatorPort, key, all_target_ports| Registration {
+        port: port.clone(),
+        key,
+        target_port: 1,
+        all_target_ports,
+    };
+    Saved {
+        reservations: Some(Reservations::persistent(
+            vec![registration(&one, 0x1234, false), registration(&two, u64::MAX, true)],
+            Some(Held { kind: ReservationType::WriteExclusiveRegistrantsOnly, holder: one }),
+        )),
+        modes: Modes { descriptor_sense: false, swp: true, write_through: true },
+        identifying: IdentifyingInformation { binary: vec![0, 0xff], text: "rack 7, \"upper\" shelf\0".into() },
+    }
+}
+
+fn file(directory: &TempDir) -> UnitFile {
+    UnitFile::new(&directory.path().join("state"), &params(0))
+}
+
+fn fault(file: &UnitFile) -> String {
+    let line = file.load().expect_err("refused").to_string();
+    assert!(line.starts_with(&file.path.display().to_string()) && !line.contains('\n'), "{line}");
+    line
+}
+
+#[test]
+fn the_format_is_the_golden_one() {
+    let identity = file(&TempDir::new().unwrap()).identity;
+    assert_eq!(format::encode(&example(), &identity), GOLDEN);
+    assert_eq!(format::decode(GOLDEN.as_bytes(), &identity), Ok(example()));
+}
+
+#[test]
+fn nothing_is_made_before_there_is_something_to_save() {
+    let directory = TempDir::new().unwrap();
+    let file = file(&directory);
+    assert_eq!(file.load().unwrap(), Saved::default());
+    assert!(!directory.path().join("state").exists());
+    file.save(&example()).unwrap();
+    assert_eq!(file.load().unwrap(), example());
+    let modes = Saved { modes: example().modes, ..Saved::default() };
+    file.save(&modes).unwrap();
+    assert_eq!(file.load().unwrap(), modes);
+    file.save(&Saved::default()).unwrap();
+    assert!(!file.path.exists(), "nothing is left to keep");
+    assert_eq!(file.load().unwrap(), Saved::default());
+}
+
+/// Each byte changed, the file cut anywhere, something added: it is refused, and never taken for another state.
+#[test]
+fn a_damaged_file_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let file = file(&directory);
+    file.save(&example()).unwrap();
+    let good = fs::read(&file.path).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(format::decode(&bad, &file.identity).is_err(), "byte {at}");
+        assert!(format::decode(&good[..at], &file.identity).is_err(), "cut at {at}");
+    }
+    fs::write(&file.path, &good[..good.len() / 2]).unwrap();
+    assert!(fault(&file).contains("is damaged (its checksum is wrong or missing)"));
+    fs::write(&file.path, b"").unwrap();
+    assert!(fault(&file).contains("is damaged (it does not begin as such a file does)"));
+    fs::write(&file.path, [&good[..], b"\n"].concat()).unwrap();
+    assert!(fault(&file).contains("checksum"));
+    fs::write(&file.path, vec![b'#'; MAX_STATE_BYTES as usize + 1]).unwrap();
+    assert!(fault(&file).contains("too long"));
+    fs::remove_file(&file.path).unwrap();
+    fs::create_dir(&file.path).unwrap();
+    assert!(fault(&file).contains("cannot be read"));
+}
+
+/// A text with the right checksum: what it says is checked all the same.
+fn sealed(text: &str) -> String {
+    let body = text.rsplit_once("# crc32c ").unwrap().0;
+    format!("{body}# crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()))
+}
+
+#[test]
+fn what_a_file_says_is_checked() {
+    let identity = file(&TempDir::new().unwrap()).identity;
+    let refused = |from: &str, to: &str| {
+        assert!(GOLDEN.contains(from), "{from}");
+        match format::decode(sealed(&GOLDEN.replacen(from, to, 1)).as_bytes(), &identity) {
+            Err(format::Flaw::Damaged(why) | format::Flaw::Version(why) | format::Flaw::Foreign(why)) => why,
+            Ok(saved) => panic!("{saved:?}"),
+        }
+    };
+    assert_eq!(refused("format 1", "format 2"), "2");
+    assert!(refused("swp = true", "swp = 1").contains("invalid type"));
+    assert!(refused("swp = true", "swp = true\ntst = 1").contains("unknown field `tst`"));
+    assert!(refused("0000000000001234", "0000000000000000").contains("key"));
+    assert!(refused("0000000000001234", "1234").contains("key"));
+    assert!(refused("00023d000001", "00023d00000x").contains("no initiator port"));
+    assert!(refused("host1", "host 1").contains("no initiator port"));
+    assert!(refused("type = 5", "type = 2").contains("type 2"));
+    assert!(refused("target-port = 1", "target-port = 0").contains("target port 0"));
+    assert!(refused("00ff", "00f").contains("identifying information"));
+    assert!(refused("unit = \"60", "unit = \"61").contains(TARGET));
+}
+
+#[test]
+fn the_state_of_another_unit_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let (zero, one) = (UnitFile::new(directory.path(), &params(0)), UnitFile::new(directory.path(), &params(1)));
+    assert_ne!(zero.path, one.path);
+    zero.save(&example()).unwrap();
+    fs::copy(&zero.path, &one.path).unwrap();
+    assert!(fault(&one).contains("of another logical unit"));
+}
+
+#[test]
+fn a_failure_leaves_the_old_file() {
+    let directory = TempDir::new().unwrap();
+    let file = file(&directory);
+    file.save(&example()).unwrap();
+    let obstacle = file.path.with_extension("state.new");
+    fs::create_dir(&obstacle).unwrap();
+    assert!(file.save(&Saved { modes: Modes::default(), ..example() }).is_err());
+    assert_eq!(file.load().unwrap(), example());
+    fs::remove_dir(&obstacle).unwrap();
+    // What a killed process left half written is in nobody's way.
+    fs::write(&obstacle, "# ringsan: saved").unwrap();
+    assert_eq!(file.load().unwrap(), example());
+    file.save(&Saved { modes: Modes::default(), ..example() }).unwrap();
+    assert!(!obstacle.exists());
+    let nowhere = UnitFile::new(&file.path, &params(0));
+    assert!(nowhere.save(&example()).is_err(), "its directory is a file");
+    assert_eq!(nowhere.load().unwrap(), Saved::default());
+}
+
+#[test]
+fn one_process_has_a_file() {
+    let directory = TempDir::new().unwrap();
+    let (file, other) = (file(&directory), file(&directory));
+    file.save(&example()).unwrap();
+    assert!(other.save(&Saved::default()).unwrap_err().to_string().contains("another ringsan"));
+    assert!(fault(&other).contains("another ringsan has the saved state"));
+    drop(file);
+    assert_eq!(other.load().unwrap(), example());
+}
+
+/// PERSISTENT RESERVE OUT with APTPL through the thread, then the restart.
+#[test]
+fn the_keeper_saves_before_it_answers() {
+    let directory = TempDir::new().unwrap();
+    let (file, unit) = (Arc::new(file(&directory)), Arc::new(LogicalUnit::new(params(0))));
+    let mut nexus = LuNexus::new(NexusId(1), &unit);
+    let (initiator, mut reply) = (port("iqn.2026-01.org.example:host1", 1), Reply::default());
+    let mut list = [0; 24];
+    list[15] = 7;
+    list[20] = 1;
+    let cdb = [0x5f, 6, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0];
+    let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &initiator, protocol_level: 1, luns: &[0] };
+    let test_unit_ready = Command { cdb: &[0; 16], ..command };
+    assert_ne!(unit.plan(&mut nexus, &test_unit_ready, &mut reply), Plan::Done(Outcome::GOOD));
+    let (keeper, thread) = Keeper::start().unwrap();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..2 {
+        let Plan::Save(saving) = unit.parameters(&mut nexus, &command, &list, &mut reply) else {
+            panic!("to be saved")
+        };
+        let (tell, file_then) = (tell.clone(), Arc::clone(&file));
+        keeper.submit(&unit, &file, saving, move |end| {
+            tell.send((end.outcome, file_then.load().unwrap())).unwrap();
+        });
+        let (outcome, saved) = told.recv().unwrap();
+        assert_eq!((outcome, &saved), (Outcome::GOOD, &unit.saved()));
+        let key = saved.reservations.unwrap().registrations[0].key;
+        assert_eq!(key, u64::from(list[15]));
+        list[15] += 1;
+    }
+    drop(keeper);
+    thread.join().unwrap();
+    let again = LogicalUnit::new(params(0));
+    again.restore(file.load().unwrap());
+    assert_eq!(again.saved(), unit.saved());
+}
+
+fn saved() -> impl Strategy<Value = Saved> {
+    let kinds = [1u8, 3, 5, 6, 7, 8];
+    let registrations = proptest::collection::btree_map(0u8..40, (1u64.., any::<bool>()), 0..12);
+    let held = proptest::option::of((0usize..6, 0u8..40));
+    let reservations = proptest::option::of((registrations, held)).prop_map(move |some| {
+        some.map(|(registrations, held)| {
+            let port = |number: u8| port(&format!("iqn.2026-01.org.example:host{number}"), number);
+            let registration = |(number, (key, all_target_ports))| Registration {
+                port: port(number),
+                key,
+                target_port: 1,
+                all_target_ports,
+            };
+            let held = held.map(|(kind, number)| Held {
+                kind: ReservationType::from_code(kinds[kind]).expect("a type"),
+                holder: port(number),
+            });
+            let registrations = registrations.into_iter().map(registration).collect();
+            Reservations::persistent(registrations, held)
+        })
+    });
+    let modes = any::<(bool, bool, bool)>().prop_map(|(descriptor_sense, swp, write_through)| Modes {
+        descriptor_sense,
+        swp,
+        write_through,
+    });
+    let identifying = (vec(any::<u8>(), 0..512), "\\PC{0,60}|[\0-\x1f\"\\\\]{0,60}")
+        .prop_map(|(binary, text)| IdentifyingInformation { binary, text });
+    (reservations, modes, identifying).prop_map(|(reservations, modes, identifying)| Saved {
+        reservations,
+        modes,
+        identifying,
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(saved in saved()) {
+        let identity = UnitFile::new(Path::new("state"), &params(3)).identity;
+        let text = format::encode(&saved, &identity);
+        prop_assert_eq!(format::decode(text.as_bytes(), &identity), Ok(saved));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_harm(bytes in vec(any::<u8>(), 0..200), keep in 0..2000usize) {
+        let identity = UnitFile::new(Path::new("state"), &params(0)).identity;
+        let text = sealed(&format!("{}{}# crc32c ", GOLDEN.chars().take(keep).collect::<String>(), String::from_utf8_lossy(&bytes)));
+        let _ = format::decode(&bytes, &identity);
+        let _ = format::decode(text.as_bytes(), &identity);
+    }
+}

@@ -202,9 +202,10 @@ impl Engine {
 
     /// Makes the connection part of its session, ending the session that it replaces first.
     fn adopt(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih, replaces: Option<Tsih>) {
-        let old = replaces.and_then(|old| self.find_seat(old));
+        // Also one that has ended with its connection: what it had in flight may not be over.
+        let old = replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == old)));
         let Some(old) = old else { return self.seat_login(conn, login, tsih) };
-        if let Some(seat) = self.seats[old].as_deref_mut() {
+        if let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| !seat.ended) {
             seat.session.end(CloseReason::Reinstated);
         }
         self.pump(old);

@@ -114,10 +114,28 @@ async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
         }
         work.steps_done(number + 1);
     }
+    if outcome == Outcome::GOOD
+        && let Err(why) = settle(&cx, &work, &route).await
+    {
+        outcome = why;
+    }
     match route.here() {
         Some(unit) => work.finish(unit, outcome).into(),
         None => outcome.into(),
     }
+}
+
+/// Where WCE is zero, what was copied is durable before the status.
+async fn settle(cx: &JobCx, work: &CopyWork, route: &Route) -> Result<(), Outcome> {
+    let mut settled = Vec::new();
+    for (number, step) in work.steps.iter().enumerate() {
+        let (to, unit) = route.unit(step.destination.0).ok_or(TASK_SET_FULL)?;
+        if unit.logical.is_write_through() && !settled.contains(&to) {
+            cx.op_on(to, Op::Flush).await.map_err(|fault| work.failed(number, true, fault, 0))?;
+            settled.push(to);
+        }
+    }
+    Ok(())
 }
 
 async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Result<(), Outcome> {

@@ -43,6 +43,14 @@ pub const SEQUENCE_TIMEOUT_MS: u64 = 2_000;
 pub const RECOVERY_R2TS: u8 = 32;
 /// A function on many tasks waits this long for the Data-Out of their outstanding R2Ts, milliseconds.
 pub const DRAIN_TIMEOUT_MS: u64 = 500;
+/// An aborted task waits this long for what it has on the medium before it is let go of without, milliseconds.
+pub const ABORT_GRACE_MS: u64 = 250;
+/// Operations that outlived their tasks, of one unit on one core: with so many, commands for its medium are answered BUSY.
+pub const STRAYS_PER_UNIT: usize = 32;
+/// A command waits this long for the blocks of such an operation, milliseconds.
+pub const STRAY_WAIT_MS: u64 = 5_000;
+/// A medium that leaves an operation unanswered for this long is not ready, milliseconds.
+pub const MEDIUM_HANG_MS: u64 = 5_000;
 /// Connections of one core, logged in or not.
 pub const CONNECTIONS_PER_CORE: usize = 4096;
 /// Connections of one core that have not finished their login.

@@ -264,7 +264,7 @@ impl LogicalUnit {
     }
 
     /// The outcome with its sense in the format that the control mode page asks for.
-    pub(super) fn formatted(&self, mut outcome: Outcome) -> Outcome {
+    pub fn formatted(&self, mut outcome: Outcome) -> Outcome {
         if let Some(sense) = &mut outcome.sense {
             sense.descriptor_format = self.descriptor_sense.load(Ordering::Relaxed);
         }

@@ -89,6 +89,7 @@ impl Core {
             }
             self.after_completions(now);
             if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
+                self.engine.mark_unfinished();
                 return Ok(());
             }
             if worked {
@@ -103,6 +104,9 @@ impl Core {
         self.engine.run_jobs();
         self.engine.feed_starved();
         self.engine.retry_held();
+        if self.engine.strays.are_awaited() {
+            self.engine.expire_aborts();
+        }
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.engine.tick();
@@ -151,9 +155,13 @@ impl Core {
             return Wait::No;
         }
         let until = if self.engine.waits_for_ranges() {
-            // Another core may give a range back without telling.
-            Duration::from_micros(50)
-        } else if self.engine.management.is_empty() && self.engine.adoptions.is_empty() {
+            // Another core may give a range back without telling: soon, or it is a medium that does not answer.
+            let fresh = self.engine.now_ms < self.engine.ranges_since_ms.saturating_add(20);
+            Duration::from_micros(if fresh { 50 } else { 2_000 })
+        } else if self.engine.management.is_empty()
+            && self.engine.adoptions.is_empty()
+            && !self.engine.strays.are_awaited()
+        {
             self.next_tick.saturating_duration_since(now)
         } else {
             Duration::from_millis(10)
@@ -244,6 +252,11 @@ impl Core {
         let sending = !self.engine.dirty.is_empty() || self.engine.tx.iter().any(|t| t.is_sending());
         let working = sending || self.engine.operations.len() > 0 || self.engine.seats.iter().any(Option::is_some);
         !working || now >= hard
+    }
+
+    /// The kernel or a medium still has operations on this core's memory: it must stay where it is until the process ends.
+    pub fn is_unfinished(&self) -> bool {
+        self.engine.operations.len() > 0
     }
 
     fn arm_receive(&mut self, conn: usize) {

@@ -4,16 +4,24 @@ use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::resend::Source;
 use super::rw::copy;
+use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::Bhs;
+use std::sync::atomic::Ordering;
 
 /// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
 /// flow control; this one is for an arena that others have emptied.
 pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
+
+const GOOD: Plan = Plan::Done(Outcome::GOOD);
+
+fn is_test_unit_ready(command: &Command) -> bool {
+    command.cdb.first() == Some(&0)
+}
 
 /// Data of a command that lies whole in the received chunk: valid until the events of its PDU are handled.
 #[derive(Clone, Copy)]
@@ -213,7 +221,11 @@ impl Engine {
         };
         let unit = map.units[position];
         let logical = &world.units[unit].logical;
-        Some((logical.plan(&mut nexus[position], &command, &mut self.reply), unit))
+        let plan = logical.plan(&mut nexus[position], &command, &mut self.reply);
+        if world.units[unit].hung.load(Ordering::Relaxed) > 0 && plan == GOOD && is_test_unit_ready(&command) {
+            return Some((Plan::Done(logical.formatted(DOES_NOT_ANSWER)), unit));
+        }
+        Some((plan, unit))
     }
 
     /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
@@ -251,6 +263,10 @@ impl Engine {
 
     /// Begins work on the medium.
     fn medium(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
+        if self.strays.are_too_many(unit) {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, Outcome::BUSY, 0, Direction::None);
+        }
         let block_bytes = u64::from(self.world.units[unit].block_bytes);
         let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
         if op.needs_exact_data_out() && self.announced(seat, task) != op.data_out_bytes(block_bytes as u32) {

@@ -1,15 +1,15 @@
 //! Everything of a core except the receive side: sessions, transmit queues, logical units, buffers, operations in flight.
 //!
 //! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
-//! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `entry.rs` (login and placement). None of them
-//! awaits or blocks.
+//! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `stray.rs` (what outlives its task), `entry.rs`
+//! (login and placement). None of them awaits or blocks.
 
 use super::buffers::{Arena, Buf};
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
-use super::fence;
 use super::job::{Cell1, Job};
 use super::stats::Stats;
+use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
@@ -168,43 +168,62 @@ pub enum Owner {
         job: usize,
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
-        /// Its count at the fence of the unit.
-        ticket: Option<(usize, fence::Ticket)>,
+        /// What it changes.
+        claim: Option<Claim>,
     },
+    /// Nobody: its task is gone.
+    Stray(Stray),
 }
 
 /// Operations in flight, by token.
 #[derive(Default)]
 pub struct Operations {
-    slots: Vec<Option<(Owner, usize)>>,
+    slots: Vec<Option<Operation>>,
     free: Vec<u32>,
 }
 
+struct Operation {
+    owner: Owner,
+    unit: usize,
+    since_ms: u64,
+}
+
 impl Operations {
-    fn insert(&mut self, owner: Owner, unit: usize) -> Token {
+    fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64) -> Token {
+        let operation = Some(Operation { owner, unit, since_ms });
         match self.free.pop() {
             Some(n) => {
-                self.slots[n as usize] = Some((owner, unit));
+                self.slots[n as usize] = operation;
                 Token(n)
             }
             None => {
-                self.slots.push(Some((owner, unit)));
+                self.slots.push(operation);
                 Token(self.slots.len() as u32 - 1)
             }
         }
     }
 
-    fn remove(&mut self, token: Token) -> Option<(Owner, usize)> {
+    fn remove(&mut self, token: Token) -> Option<Owner> {
         let taken = self.slots.get_mut(token.0 as usize)?.take();
         if taken.is_some() {
             self.free.push(token.0);
         }
-        taken
+        taken.map(|operation| operation.owner)
+    }
+
+    /// Everything under way: owner and unit.
+    pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
+        self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))
+    }
+
+    /// Everything under way: unit, and when it began.
+    pub fn ages(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.slots.iter().flatten().map(|operation| (operation.unit, operation.since_ms))
     }
 
     /// Whether there is one on a unit.
     pub fn use_unit(&self, unit: usize) -> bool {
-        self.slots.iter().flatten().any(|(_, of)| *of == unit)
+        self.slots.iter().flatten().any(|operation| operation.unit == unit)
     }
 
     /// How many there are.
@@ -298,6 +317,10 @@ pub struct Engine {
     pub locking: Vec<super::work::Locking>,
     /// Jobs that wait for the keeper, by ticket: job, and where the answer goes.
     pub saves: Vec<Option<(usize, Cell1<SaveEnd>)>>,
+    /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
+    pub ranges_since_ms: u64,
+    /// Operations whose tasks are gone.
+    pub strays: Strays,
     /// Task management functions under way.
     pub management: super::tm::Management,
     /// Logins that wait for the end of the session they replace.
@@ -325,6 +348,7 @@ pub struct Engine {
 impl Engine {
     /// A core with nothing on it. `handles`: one for each unit of `world`.
     pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
+        let strays = Strays::new(world.units.len());
         Engine {
             core,
             world,
@@ -348,6 +372,8 @@ impl Engine {
             stalled: Vec::new(),
             locking: Vec::new(),
             saves: Vec::new(),
+            ranges_since_ms: u64::MAX,
+            strays,
             management: Default::default(),
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),
@@ -392,23 +418,23 @@ impl Engine {
     /// Starts an operation on a unit. `Some`: it is done already.
     #[inline]
     pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
-        let token = self.operations.insert(owner, unit);
+        let token = self.operations.insert(owner, unit, self.now_ms);
         let started = match self.handles.get_mut(unit) {
             Some(handle) => handle.start(op, token, &mut MediumQueue(&mut self.ring)),
             None => Started::Done(Err(MediumFault::NotReady)),
         };
         match started {
             Started::Pending => None,
-            Started::Done(result) => self.operations.remove(token).map(|(owner, _)| (owner, result)),
+            Started::Done(result) => self.operations.remove(token).map(|owner| (owner, result)),
         }
     }
 
     /// A completion of the ring belongs to an operation.
     pub fn medium_completed(&mut self, token: Token, result: i32) {
-        let Some(Some((_, unit))) = self.operations.slots.get(token.0 as usize) else { return };
-        let Some(handle) = self.handles.get_mut(*unit) else { return };
+        let Some(Some(operation)) = self.operations.slots.get(token.0 as usize) else { return };
+        let Some(handle) = self.handles.get_mut(operation.unit) else { return };
         let Some(result) = handle.complete(token, result, &mut MediumQueue(&mut self.ring)) else { return };
-        let Some((owner, _)) = self.operations.remove(token) else { return };
+        let Some(owner) = self.operations.remove(token) else { return };
         self.finished(owner, result);
     }
 
@@ -417,13 +443,14 @@ impl Engine {
         match owner {
             Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
             Owner::Reread(reread) => self.reread(*reread, result),
-            Owner::Job { job, cell, ticket } => {
+            Owner::Stray(stray) => self.stray_over(stray),
+            Owner::Job { job, cell, claim } => {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {
                     job.in_flight -= 1;
                 }
-                if let Some((unit, ticket)) = ticket {
-                    self.world.units[unit].fence.leave(self.core, ticket);
+                if let Some(claim) = claim {
+                    self.release_claim(claim);
                 }
                 self.runnable.push_back(job);
             }

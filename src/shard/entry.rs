@@ -19,8 +19,10 @@ use std::sync::atomic::Ordering;
 
 /// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
-/// A login waits this long for the session that it replaces to let go of its tasks, milliseconds.
-const REINSTATEMENT_MS: u64 = 10_000;
+/// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. They do, whatever the
+/// medium does, within `limits::ABORT_GRACE_MS`.
+const REINSTATEMENT_MS: u64 = 900;
+const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
@@ -520,6 +522,7 @@ impl Engine {
             self.sweep(conn);
         }
         self.leave_units();
+        self.look_for_hung_media();
         for seat in 0..self.seats.len() {
             let now_ms = self.now_ms;
             if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat)

@@ -96,6 +96,8 @@ pub struct Exec {
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.
     pub fenced: bool,
+    /// Since when, milliseconds.
+    pub fenced_since_ms: Option<u64>,
     /// Where on the medium, bytes.
     pub base: u64,
     /// Bytes that move: what the CDB asks, cut to the initiator's Expected Data Transfer Length.
@@ -143,6 +145,7 @@ impl Default for Exec {
             aborted: false,
             starved: false,
             fenced: false,
+            fenced_since_ms: None,
             base: 0,
             total: 0,
             asked: 0,
@@ -187,6 +190,7 @@ impl Exec {
         self.aborted = false;
         self.starved = false;
         self.fenced = false;
+        self.fenced_since_ms = None;
         self.dropped = false;
         self.filled = 0;
         self.then = None;

@@ -7,6 +7,9 @@
 //!
 //! The two sides must each see what the other wrote before. The rare side pays for both: membarrier(2) makes every
 //! running core see the range before it counts the changes in flight.
+//!
+//! A change that outlives its task (`stray.rs`) is no longer counted but kept as a range, until it is over: what comes
+//! later to its blocks, reads too, must not overtake it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence, fence};
@@ -20,8 +23,22 @@ pub struct Ticket(u8);
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lock {
     number: u64,
-    /// The epoch whose changes must be over.
-    old: u8,
+    /// The epoch whose changes must be over; `None`: they are.
+    old: Option<u8>,
+}
+
+struct Range {
+    number: u64,
+    start: u64,
+    end: u64,
+    /// Of an operation that outlived its task.
+    stray: bool,
+}
+
+impl Range {
+    fn overlaps(&self, offset: u64, len: u64) -> bool {
+        self.start < offset.saturating_add(len) && offset < self.end
+    }
 }
 
 /// Changes in flight of one core, by epoch: on a cache line of its own.
@@ -31,7 +48,7 @@ struct Busy([AtomicU32; 2]);
 
 #[derive(Default)]
 struct Held {
-    ranges: Vec<(u64, u64, u64)>,
+    ranges: Vec<Range>,
     last: u64,
     /// The one lock that waits for changes of the old epoch.
     draining: Option<u64>,
@@ -84,7 +101,40 @@ impl Fence {
 
     #[cold]
     fn is_held(&self, offset: u64, len: u64) -> bool {
-        self.held().ranges.iter().any(|&(_, start, end)| start < offset.saturating_add(len) && offset < end)
+        self.held().ranges.iter().any(|range| range.overlaps(offset, len))
+    }
+
+    /// Whether a change that outlived its task is still under way in a range: a read has to wait for it.
+    #[inline]
+    pub fn has_stray(&self, offset: u64, len: u64) -> bool {
+        self.count.load(Ordering::Acquire) != 0 && self.is_astray(offset, len)
+    }
+
+    #[cold]
+    fn is_astray(&self, offset: u64, len: u64) -> bool {
+        self.held().ranges.iter().any(|range| range.stray && range.overlaps(offset, len))
+    }
+
+    /// Keeps a range for a change under way that was counted under `ticket` and is not to be waited for any more. Other
+    /// ranges may overlap it: their holders wait until it is given back.
+    pub fn keep(&self, core: usize, ticket: Ticket, offset: u64, len: u64) -> Lock {
+        let mut held = self.held();
+        held.last += 1;
+        let number = held.last;
+        held.ranges.push(Range { number, start: offset, end: offset.saturating_add(len), stray: true });
+        self.count.store(held.ranges.len(), Ordering::SeqCst);
+        drop(held);
+        self.barrier();
+        // Not before: a lock that drains must find the range once the change is no longer counted.
+        self.leave(core, ticket);
+        Lock { number, old: None }
+    }
+
+    /// The holder of a range goes on without its task: reads wait for it, too.
+    pub fn set_stray(&self, lock: &Lock) {
+        for range in self.held().ranges.iter_mut().filter(|range| range.number == lock.number) {
+            range.stray = true;
+        }
     }
 
     /// The change is done.
@@ -100,36 +150,43 @@ impl Fence {
     pub fn lock(&self, offset: u64, len: u64) -> Option<Lock> {
         let mut held = self.held();
         let end = offset.saturating_add(len);
-        if held.draining.is_some() || held.ranges.iter().any(|&(_, s, e)| s < end && offset < e) {
+        if held.draining.is_some() || held.ranges.iter().any(|range| range.overlaps(offset, len)) {
             return None;
         }
         held.last += 1;
         let number = held.last;
-        held.ranges.push((number, offset, end));
+        held.ranges.push(Range { number, start: offset, end, stray: false });
         held.draining = Some(number);
         self.count.store(held.ranges.len(), Ordering::SeqCst);
         let old = self.epoch.fetch_add(1, Ordering::SeqCst) & 1;
         drop(held);
         self.barrier();
-        Some(Lock { number, old: old as u8 })
+        Some(Lock { number, old: Some(old as u8) })
     }
 
     /// Whether all changes that began before the lock are done.
-    pub fn is_drained(&self, lock: &Lock) -> bool {
-        let drained = self.busy.iter().all(|b| b.0[usize::from(lock.old)].load(Ordering::Acquire) == 0);
-        if drained {
+    pub fn is_drained(&self, lock: &mut Lock) -> bool {
+        if let Some(old) = lock.old {
+            if self.busy.iter().any(|b| b.0[usize::from(old)].load(Ordering::Acquire) != 0) {
+                return false;
+            }
+            lock.old = None;
             let mut held = self.held();
             if held.draining == Some(lock.number) {
                 held.draining = None;
             }
         }
-        drained
+        // A change that was counted may have become a stray meanwhile.
+        let held = self.held();
+        let Some(own) = held.ranges.iter().find(|range| range.number == lock.number) else { return true };
+        let mut others = held.ranges.iter().filter(|range| range.stray && range.number != own.number);
+        !others.any(|range| range.overlaps(own.start, own.end - own.start))
     }
 
     /// Gives the range back, drained or not.
     pub fn unlock(&self, lock: Lock) {
         let mut held = self.held();
-        held.ranges.retain(|&(number, ..)| number != lock.number);
+        held.ranges.retain(|range| range.number != lock.number);
         if held.draining == Some(lock.number) {
             held.draining = None;
         }
@@ -163,8 +220,8 @@ mod tests {
     #[test]
     fn a_held_range_keeps_changes_out_and_others_go_on() {
         let fence = Fence::new(1);
-        let lock = fence.lock(4096, 4096).unwrap();
-        assert!(fence.is_drained(&lock));
+        let mut lock = fence.lock(4096, 4096).unwrap();
+        assert!(fence.is_drained(&mut lock));
         assert_eq!(fence.enter(0, 8191, 1), None);
         let beside = fence.enter(0, 8192, 4096).unwrap();
         assert!(fence.lock(0, 8192).is_none());
@@ -178,16 +235,39 @@ mod tests {
     fn a_lock_waits_for_what_has_begun() {
         let fence = Fence::new(2);
         let ticket = fence.enter(1, 0, 512).unwrap();
-        let lock = fence.lock(0, 512).unwrap();
-        assert!(!fence.is_drained(&lock));
+        let mut lock = fence.lock(0, 512).unwrap();
+        assert!(!fence.is_drained(&mut lock));
         // One waits at a time.
         assert!(fence.lock(1 << 20, 512).is_none());
         fence.leave(1, ticket);
-        assert!(fence.is_drained(&lock));
-        let second = fence.lock(1 << 20, 512).unwrap();
-        assert!(fence.is_drained(&second));
+        assert!(fence.is_drained(&mut lock));
+        let mut second = fence.lock(1 << 20, 512).unwrap();
+        assert!(fence.is_drained(&mut second));
         fence.unlock(lock);
         fence.unlock(second);
+    }
+
+    #[test]
+    fn a_stray_keeps_everybody_from_its_range() {
+        let fence = Fence::new(2);
+        let ticket = fence.enter(1, 4096, 4096).unwrap();
+        let mut inside = fence.lock(8000, 4096).unwrap();
+        assert!(!fence.is_drained(&mut inside));
+        let stray = fence.keep(1, ticket, 4096, 4096);
+        assert!(!fence.is_drained(&mut inside), "the change is not counted any more, and still not over");
+        assert!(fence.has_stray(8191, 1) && !fence.has_stray(8192, 4096) && !fence.has_stray(0, 4096));
+        assert_eq!((fence.enter(0, 4096, 1), fence.enter(1, 0, 4097)), (None, None));
+        // Elsewhere others come and go, locks too.
+        let mut beside = fence.lock(1 << 20, 512).unwrap();
+        assert!(fence.is_drained(&mut beside));
+        fence.unlock(beside);
+        let ticket = fence.enter(0, 0, 4096).unwrap();
+        fence.leave(0, ticket);
+        fence.unlock(stray);
+        assert!(fence.is_drained(&mut inside) && !fence.has_stray(0, u64::MAX));
+        fence.set_stray(&inside);
+        assert!(fence.has_stray(8000, 1));
+        fence.unlock(inside);
     }
 
     /// Threads add one to a counter, each under the lock or as a change; a plain, torn-prone read-modify-write shows when
@@ -213,12 +293,12 @@ mod tests {
             })
             .collect();
         for _ in 0..2_000 {
-            let lock = loop {
+            let mut lock = loop {
                 if let Some(lock) = fence.lock(0, 8) {
                     break lock;
                 }
             };
-            while !fence.is_drained(&lock) {
+            while !fence.is_drained(&mut lock) {
                 std::hint::spin_loop();
             }
             if inside.load(Ordering::SeqCst) != 0 {

@@ -192,6 +192,12 @@ pub struct Job {
     pub cancelled: bool,
     /// It goes on when its task is aborted, without it.
     pub survives: bool,
+    /// Its task is gone, and the medium does not answer.
+    pub stray: bool,
+    /// Since when a held range keeps its change out, milliseconds.
+    pub stalled_since_ms: Option<u64>,
+    /// Cancelled for this, not by its task.
+    pub given_up: Option<Outcome>,
 }
 
 impl Job {
@@ -213,6 +219,9 @@ impl Job {
             locks: Vec::new(),
             cancelled: false,
             survives: false,
+            stray: false,
+            stalled_since_ms: None,
+            given_up: None,
         }
     }
 

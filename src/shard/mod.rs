@@ -27,6 +27,7 @@ mod resend;
 mod rw;
 mod signals;
 mod stats;
+mod stray;
 mod text;
 mod tm;
 mod tx;
@@ -43,6 +44,7 @@ use mesh::Message;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use world::World;
@@ -144,13 +146,29 @@ pub fn serve(
         }
     }
     started?;
-    for unit in &reloader.world().units {
-        unit.medium.sync().map_err(ServeError::System)?;
-    }
-    // The last to have the world: what is on its way to the keeper is done before it ends.
-    drop(reloader);
+    let world = reloader.world();
+    ended = ended.and(sync_all(world));
+    // The cores give it nothing any more: what is on its way is done before it ends.
+    world.keeper.end();
     keeper.join().map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))?;
     ended
+}
+
+/// Makes everything durable. A medium that did not answer would not now either: that is an error, and not waited for.
+fn sync_all(world: &World) -> Result<(), ServeError> {
+    let mut all = Ok(());
+    for unit in &world.units {
+        let synced = if unit.unfinished.load(Ordering::Relaxed) {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost"))
+        } else {
+            unit.medium.sync()
+        };
+        if let Err(e) = synced {
+            tracing::error!(serial = unit.logical.params().serial, "not flushed: {e}");
+            all = all.and(Err(ServeError::System(e)));
+        }
+    }
+    all
 }
 
 /// What is done while the cores work: until a signal ends it, or `alive` says no.
@@ -193,6 +211,9 @@ fn run_core(
             let result = core.run();
             if let Err(e) = &result {
                 tracing::error!("a core stops: {e}");
+            }
+            if core.is_unfinished() {
+                std::mem::forget(core);
             }
             result
         }
@@ -259,3 +280,6 @@ fn allowed_cores() -> Vec<usize> {
     let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(|&c| unsafe { libc::CPU_ISSET(c, &set) }).collect();
     if cores.is_empty() { vec![0] } else { cores }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
+use super::stray::TIMED_OUT;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
@@ -64,7 +65,8 @@ impl Exec {
                 }
             }
         }
-        if self.started < self.total && self.slices.len() < SLICES && !self.starved {
+        let waits = self.starved || self.fenced && self.kind == Kind::Read;
+        if self.started < self.total && self.slices.len() < SLICES && !waits {
             return Step::Slice(((self.total - self.started) as usize).min(SLICE_BYTES));
         }
         Step::Nothing
@@ -87,7 +89,7 @@ impl Engine {
                 Step::Retire => self.retire_front(seat, slot),
                 Step::Run(offset) => self.run_slice(seat, slot, offset),
                 Step::Slice(len) => {
-                    if !self.make_slice(seat, slot, len) {
+                    if !self.overtakes_stray(seat, slot, len) && !self.make_slice(seat, slot, len) {
                         return;
                     }
                 }
@@ -252,13 +254,14 @@ impl Engine {
         let Some(len) = exec.slice_at(offset).map(|s| s.len as usize) else { return };
         let ticket = match action {
             Action::Write => match self.world.units[unit].fence.enter(self.core, at, len as u64) {
-                None => return self.wait_for_fence(seat, slot),
+                None => return self.wait_for_fence(seat, slot, (at, len as u64)),
                 some => some,
             },
             // These are jobs, which enter or lock by themselves.
             _ => None,
         };
         let Some(exec) = self.exec(seat, slot) else { return };
+        exec.fenced_since_ms = None;
         exec.in_flight += 1;
         if let Some(slice) = exec.slice_at(offset) {
             (slice.progress, slice.ticket) = (Progress::Busy, ticket);
@@ -299,12 +302,33 @@ impl Engine {
         }
     }
 
-    /// Another command holds the range: the task is tried again every turn.
-    fn wait_for_fence(&mut self, seat: usize, slot: usize) {
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.fenced = true;
-            self.fenced.push_back((seat, slot));
+    /// Whether the next slice of a read would overtake a write that outlived its task; then it waits.
+    #[inline]
+    fn overtakes_stray(&mut self, seat: usize, slot: usize, len: usize) -> bool {
+        let Some(exec) = self.exec(seat, slot) else { return false };
+        let (unit, at) = (exec.unit, exec.base + u64::from(exec.started));
+        if exec.kind != Kind::Read || !self.world.units[unit].fence.has_stray(at, len as u64) {
+            return false;
         }
+        self.wait_for_fence(seat, slot, (at, len as u64));
+        true
+    }
+
+    /// Another command holds the range: the task is tried again every turn.
+    #[cold]
+    fn wait_for_fence(&mut self, seat: usize, slot: usize, range: (u64, u64)) {
+        let now_ms = self.now_ms;
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (unit, since_ms) = (exec.unit, *exec.fenced_since_ms.get_or_insert(now_ms));
+        if self.is_given_up(unit, range, since_ms) {
+            let Some(exec) = self.exec(seat, slot) else { return };
+            let begun = exec.moved > 0 || exec.slices.iter().any(|s| s.progress != Progress::Filling);
+            exec.failed.get_or_insert(Failure::Outcome(if begun { TIMED_OUT } else { Outcome::BUSY }));
+            return;
+        }
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.fenced = true;
+        self.fenced.push_back((seat, slot));
     }
 
     /// Whether anything waits for a range that another command holds.
@@ -315,9 +339,14 @@ impl Engine {
     /// Tries everything again that waits for a range.
     pub fn retry_held(&mut self) {
         if self.waits_for_ranges() {
+            if self.ranges_since_ms == u64::MAX {
+                self.ranges_since_ms = self.now_ms;
+            }
             self.advance_locks();
             self.retry_stalled();
             self.retry_fenced();
+        } else {
+            self.ranges_since_ms = u64::MAX;
         }
     }
 
@@ -364,7 +393,7 @@ impl Engine {
                 self.stats.medium_faults += 1;
                 unit.logical.fault(fault, offset / u64::from(unit.block_bytes))
             }
-            Some(Failure::Outcome(outcome)) => outcome,
+            Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),
             Some(Failure::NoBuffer) | None => super::dispatch::TASK_SET_FULL,
         };
         self.complete(seat, task, outcome, u64::from(moved), direction);

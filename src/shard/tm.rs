@@ -2,7 +2,9 @@
 //!
 //! A function is answered when no task that it aborted is left: a write that is still on its way to the medium after the
 //! answer could overwrite what the initiator writes next (SAM-5 section 7.2: the abort is complete when the task can have
-//! no further effect). With a medium that hangs, the answer after `LIMIT_MS` is "function rejected", never a lie.
+//! no further effect). With a medium that does not answer, tasks are let go of all the same (`stray.rs`), and no later
+//! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
+//! rejected", never a lie.
 
 use super::engine::{Engine, Parts};
 use super::mesh::Message;
@@ -12,7 +14,7 @@ use crate::session::Direction;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::wire::{Lun, TmFunction, TmResponse};
 
-/// How long a function waits for the medium, milliseconds.
+/// How long a function waits at most, milliseconds.
 const LIMIT_MS: u64 = 900;
 
 /// What is sent when the waiting is over.
@@ -75,6 +77,7 @@ impl Engine {
         exec.task = task;
         exec.aborted = true;
         if exec.in_flight > 0 {
+            self.await_medium(seat, task);
             return self.cancel_jobs(seat, slot);
         }
         self.clear(seat, slot);

@@ -8,7 +8,8 @@ use super::fence::Lock;
 use super::job::{Cell1, Job, JobCx, JobEnd, Request};
 use super::jobs::{self, Place};
 use super::mesh::Message;
-use super::world::Unit;
+use super::stray::{Claim, Hold, TIMED_OUT};
+use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 /// A job that belongs to no task (a flush with IMMED).
-const NOBODY: usize = usize::MAX;
+pub const NOBODY: usize = usize::MAX;
 
 type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 
@@ -213,7 +214,8 @@ impl Engine {
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
-                self.job_over(number, None);
+                let end = job.given_up.take().map(JobEnd::from);
+                self.job_over(number, end);
             }
             return;
         }
@@ -238,20 +240,15 @@ impl Engine {
                 Request::Pause => self.runnable.push_back(number),
                 Request::Op(unit, op, cell) => {
                     let unit = unit.unwrap_or(job.unit);
-                    let fence = &self.world.units[unit].fence;
-                    let ticket = match changed_range(&op).filter(|_| job.locks.is_empty()) {
-                        Some((offset, len)) => match fence.enter(self.core, offset, len) {
-                            Some(ticket) => Some((unit, ticket)),
-                            None => {
-                                job.ask_again(Request::Op(Some(unit), op, cell));
-                                self.stalled.push(number);
-                                return;
-                            }
-                        },
-                        None => None,
+                    let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
+                        job.stalled_since_ms.get_or_insert(self.now_ms);
+                        job.ask_again(Request::Op(Some(unit), op, cell));
+                        self.stalled.push(number);
+                        return;
                     };
+                    job.stalled_since_ms = None;
                     job.in_flight += 1;
-                    let owner = Owner::Job { job: number, cell, ticket };
+                    let owner = Owner::Job { job: number, cell, claim };
                     if let Some((owner, result)) = self.start(unit, op, owner) {
                         self.finished(owner, result);
                     }
@@ -264,7 +261,8 @@ impl Engine {
                     None => self.waiting_jobs.push_back((number, len, cell)),
                 },
                 Request::Lock(offset, len, cell) => {
-                    self.locking.push(Locking { job: number, offset, len, cell, lock: None });
+                    let since_ms = self.now_ms;
+                    self.locking.push(Locking { job: number, offset, len, cell, lock: None, since_ms });
                     self.advance_locks();
                 }
             }
@@ -275,6 +273,7 @@ impl Engine {
     pub fn advance_locks(&mut self) {
         let mut i = 0;
         while i < self.locking.len() {
+            self.give_up_locking(i);
             let waiting = &mut self.locking[i];
             let (number, job) = (waiting.job, self.jobs.get_mut(waiting.job).and_then(Option::as_mut));
             let Some(job) = job.filter(|j| !j.cancelled) else {
@@ -288,7 +287,7 @@ impl Engine {
             if waiting.lock.is_none() {
                 waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
             }
-            if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
+            if !waiting.lock.as_mut().is_some_and(|(lock, _)| fence.is_drained(lock)) {
                 i += 1;
                 continue;
             }
@@ -299,9 +298,39 @@ impl Engine {
         }
     }
 
+    /// Ends a job that has waited long enough for a range: a stray is in its way.
+    fn give_up_locking(&mut self, i: usize) {
+        let Locking { job: number, offset, len, since_ms, .. } = self.locking[i];
+        if let Some(Some(job)) = self.jobs.get(number)
+            && self.is_given_up(job.unit, (offset, len), since_ms)
+        {
+            self.give_up(number, Outcome::BUSY);
+        }
+    }
+
+    /// Cancels a job that a stray keeps from going on, with an outcome for its task. One that nobody waits for has time.
+    fn give_up(&mut self, number: usize, outcome: Outcome) {
+        if let Some(Some(job)) = self.jobs.get_mut(number)
+            && !(job.cancelled || job.survives || job.seat == NOBODY)
+        {
+            job.cancelled = true;
+            job.given_up = Some(self.world.units[job.unit].logical.formatted(outcome));
+            self.runnable.push_back(number);
+        }
+    }
+
     /// Lets the jobs try again whose change a range kept out.
     pub fn retry_stalled(&mut self) {
         for number in std::mem::take(&mut self.stalled) {
+            let Some(Some(job)) = self.jobs.get(number).filter(|j| j.as_ref().is_some_and(|j| !j.cancelled)) else {
+                continue;
+            };
+            // A job has no more than one operation to ask for; where its blocks are is not known any more.
+            let whole = (0, u64::MAX);
+            if job.stalled_since_ms.is_some_and(|since_ms| self.is_given_up(job.unit, whole, since_ms)) {
+                self.give_up(number, TIMED_OUT);
+                continue;
+            }
             self.serve_job(number);
         }
     }
@@ -345,6 +374,9 @@ impl Engine {
     fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
         self.take_returned(number);
         let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
+        if job.stray {
+            self.strays.leave(job.unit, 0);
+        }
         for lock in job.locks.drain(..) {
             self.world.units[job.unit].fence.unlock(lock);
         }
@@ -428,6 +460,22 @@ pub struct Locking {
     cell: Cell1<()>,
     /// Held, but changes that began before are still under way; with the unit it is of.
     lock: Option<(Lock, usize)>,
+    since_ms: u64,
+}
+
+/// What an operation of a job is known by at its unit's fence, if it has to be. `None`: it has to wait. `locked`: the job
+/// holds the range already.
+fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
+    let fence = &world.units[unit].fence;
+    match (changed_range(op), op) {
+        _ if locked => Some(None),
+        (Some((offset, len)), _) => {
+            let hold = Hold::Counted(fence.enter(core, offset, len)?);
+            Some(Some(Claim { unit, offset, len, hold }))
+        }
+        (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len as u64) => None,
+        (None, _) => Some(None),
+    }
 }
 
 /// What an operation changes.

@@ -17,7 +17,7 @@ use crate::state::{Keeper, UnitFile};
 use crate::wire::Lun;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 /// A logical unit of the process.
@@ -34,6 +34,10 @@ pub struct Unit {
     pub fence: Fence,
     /// Cores that have a handle of it.
     held: Box<[AtomicBool]>,
+    /// Cores that find the medium not answering.
+    pub hung: AtomicU32,
+    /// A core has ended while the medium still owed it answers.
+    pub unfinished: AtomicBool,
 }
 
 impl Unit {
@@ -65,6 +69,8 @@ impl Unit {
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Fence::new(cores),
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
+            hung: AtomicU32::new(0),
+            unfinished: AtomicBool::new(false),
         }
     }
 
@@ -244,7 +250,7 @@ pub fn admission(snapshot: &Snapshot) -> Admission {
 
 impl World {
     /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread is
-    /// the keeper's: it ends with the world.
+    /// the keeper's.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, JoinHandle<()>), ServeError> {
         let snapshot = Arc::new(snapshot);
         let (mut units, mut targets) = (Vec::new(), Vec::new());

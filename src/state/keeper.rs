@@ -18,12 +18,12 @@ struct Order {
     done: Box<dyn FnOnce(SaveEnd) + Send>,
 }
 
-/// The way to the thread. The thread ends when this is dropped and everything on its way is done.
+/// The way to the thread. `None`: the end.
 #[derive(Debug)]
-pub struct Keeper(Sender<Order>);
+pub struct Keeper(Sender<Option<Order>>);
 
 impl Keeper {
-    /// Starts the thread.
+    /// Starts the thread. It ends after [`Keeper::end`], or when this is dropped.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -43,12 +43,17 @@ impl Keeper {
     ) {
         let order = Order { unit: Arc::clone(unit), file: Arc::clone(file), saving, done: Box::new(done) };
         // The receiver lives as long as the thread, and that as long as this.
-        let _ = self.0.send(order);
+        let _ = self.0.send(Some(order));
+    }
+
+    /// Lets the thread end when it has done what it was given. A core that could not let go of its memory keeps this alive.
+    pub fn end(&self) {
+        let _ = self.0.send(None);
     }
 }
 
-fn run(orders: &Receiver<Order>) {
-    while let Ok(Order { unit, file, saving, done }) = orders.recv() {
+fn run(orders: &Receiver<Option<Order>>) {
+    while let Ok(Some(Order { unit, file, saving, done })) = orders.recv() {
         let end = unit.save(&saving, |saved| match file.save(saved) {
             Ok(()) => true,
             Err(error) => {

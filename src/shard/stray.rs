@@ -1,0 +1,264 @@
+//! Operations that outlive their tasks: the medium does not answer, and the initiator wants the task aborted.
+//!
+//! An abort waits a moment (`limits::ABORT_GRACE_MS`) for what is on the medium, for mostly that is over at once and then
+//! nothing is left to care for. What is still under way after that becomes a stray: it keeps its buffer until the medium
+//! answers, its result is dropped, and the task is let go of, so that the function is answered. Data first: a write that
+//! may still reach the medium keeps its range at the unit's fence (`fence.rs`), so that no command begun after the
+//! answer, on any core, overtakes it. Who wants those blocks waits, and is answered BUSY or ABORTED COMMAND when that takes
+//! `limits::STRAY_WAIT_MS`.
+//!
+//! Bounded: with `limits::STRAYS_PER_UNIT` of a unit on a core, or half of its buffers in strays, commands that need the
+//! medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which TEST
+//! UNIT READY tells.
+
+use super::buffers::Buf;
+use super::engine::{Engine, Owner};
+use super::fence::{Lock, Ticket};
+use super::work::NOBODY;
+use crate::limits::{ABORT_GRACE_MS, ARENA_BYTES, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
+use crate::scsi::sense::{asc, key};
+use crate::scsi::{Outcome, Sense};
+use crate::session::seam::TaskId;
+use std::sync::atomic::Ordering;
+
+/// A part of the command was carried out, and the rest would have to wait for a write that does not end.
+pub const TIMED_OUT: Outcome =
+    Outcome::check(Sense::new(key::ABORTED_COMMAND, asc::LOGICAL_UNIT_COMMUNICATION_TIME_OUT));
+
+/// What TEST UNIT READY says of a unit whose medium does not answer.
+pub const DOES_NOT_ANSWER: Outcome =
+    Outcome::check(Sense::new(key::NOT_READY, asc::LOGICAL_UNIT_NOT_READY_CAUSE_NOT_REPORTABLE));
+
+/// One operation on a slice whose task is gone.
+pub struct Stray {
+    unit: usize,
+    buf: Buf,
+    /// The range that it keeps, if it is a write.
+    kept: Option<Lock>,
+}
+
+/// How an operation that changes the medium is known to its unit's fence.
+pub enum Hold {
+    /// Counted.
+    Counted(Ticket),
+    /// As a range.
+    Kept(Lock),
+}
+
+/// The range that an operation of a job changes.
+pub struct Claim {
+    /// The unit.
+    pub unit: usize,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// How the fence knows of it.
+    pub hold: Hold,
+}
+
+/// An aborted task that has something on the medium.
+struct Leaving {
+    seat: usize,
+    task: TaskId,
+    until_ms: u64,
+}
+
+/// The strays of one core.
+pub struct Strays {
+    /// How many, by unit.
+    units: Vec<usize>,
+    /// Bytes of buffers in them.
+    bytes: usize,
+    all: usize,
+    leaving: Vec<Leaving>,
+    /// Units that did not answer when this core last looked.
+    hung: Vec<bool>,
+}
+
+impl Strays {
+    /// None yet, of so many units.
+    pub fn new(units: usize) -> Strays {
+        Strays { units: vec![0; units], bytes: 0, all: 0, leaving: Vec::new(), hung: vec![false; units] }
+    }
+
+    fn enter(&mut self, unit: usize, bytes: usize) {
+        self.all += 1;
+        self.bytes += bytes;
+        if let Some(count) = self.units.get_mut(unit) {
+            *count += 1;
+        }
+    }
+
+    /// One is over.
+    pub fn leave(&mut self, unit: usize, bytes: usize) {
+        self.all = self.all.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(count) = self.units.get_mut(unit) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// No more commands for the medium of this unit: there are too many already.
+    #[inline]
+    pub fn are_too_many(&self, unit: usize) -> bool {
+        self.all > 0
+            && self.units.get(unit).is_some_and(|&n| n >= STRAYS_PER_UNIT || n > 0 && self.bytes >= ARENA_BYTES / 2)
+    }
+
+    /// Whether an aborted task waits for the medium.
+    pub fn are_awaited(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+}
+
+impl Engine {
+    /// An aborted task has something on the medium: gives it a moment.
+    pub fn await_medium(&mut self, seat: usize, task: TaskId) {
+        self.strays.leaving.push(Leaving { seat, task, until_ms: self.now_ms + ABORT_GRACE_MS });
+    }
+
+    /// Lets go of the aborted tasks whose moment is over.
+    pub fn expire_aborts(&mut self) {
+        let mut i = 0;
+        while let Some(leaving) = self.strays.leaving.get(i) {
+            let (seat, task, due) = (leaving.seat, leaving.task, leaving.until_ms <= self.now_ms);
+            let stays = self.exec(seat, task.slot()).is_some_and(|e| e.task == task && e.aborted && e.in_flight > 0);
+            if stays && !due {
+                i += 1;
+                continue;
+            }
+            self.strays.leaving.swap_remove(i);
+            if stays {
+                self.outlive(seat, task.slot());
+            }
+        }
+    }
+
+    /// Takes a task off what it has on the medium, and lets go of it.
+    #[cold]
+    fn outlive(&mut self, seat: usize, slot: usize) {
+        let left = self.outlive_jobs(seat, slot) + self.outlive_slices(seat, slot);
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.in_flight = exec.in_flight.saturating_sub(left);
+        tracing::warn!(
+            unit = exec.unit,
+            operations = left,
+            "a task was aborted while the medium does not answer: what it has there goes on without it"
+        );
+        self.advance(seat, slot);
+    }
+
+    fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
+        let mut left = 0;
+        for job in self.jobs.iter_mut().flatten() {
+            if (job.seat, job.slot) != (seat, slot) || job.in_flight == 0 {
+                continue;
+            }
+            left += 1;
+            job.seat = NOBODY;
+            job.stray = true;
+            self.strays.enter(job.unit, 0);
+            for lock in &job.locks {
+                self.world.units[job.unit].fence.set_stray(lock);
+            }
+        }
+        if left > 0 {
+            let jobs = &self.jobs;
+            for (owner, _) in self.operations.owners() {
+                if let Owner::Job { job, claim: Some(claim), .. } = owner
+                    && matches!(jobs.get(*job), Some(Some(job)) if job.stray)
+                    && let Hold::Counted(ticket) = claim.hold
+                {
+                    let fence = &self.world.units[claim.unit].fence;
+                    claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
+                }
+            }
+        }
+        left
+    }
+
+    fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return 0 };
+        let Some(exec) = holder.exec.get_mut(slot) else { return 0 };
+        let (unit, base) = (exec.unit, exec.base);
+        let mut left = 0;
+        for (owner, _) in self.operations.owners() {
+            let Owner::Slice { seat: s, slot: t, offset } = *owner else { continue };
+            if (s, t) != (seat, slot) {
+                continue;
+            }
+            let Some(slice) = exec.slice_at(offset) else { continue };
+            let (start, len, ticket) = (base + u64::from(slice.offset), u64::from(slice.len), slice.ticket.take());
+            let Some(buf) = slice.buf.take() else { continue };
+            let kept = ticket.map(|ticket| self.world.units[unit].fence.keep(self.core, ticket, start, len));
+            holder.held = holder.held.saturating_sub(buf.capacity());
+            self.strays.enter(unit, buf.capacity());
+            *owner = Owner::Stray(Stray { unit, buf, kept });
+            left += 1;
+        }
+        left
+    }
+
+    /// The medium has answered after all; nobody wants to know what.
+    pub fn stray_over(&mut self, stray: Stray) {
+        let Stray { unit, buf, kept } = stray;
+        self.strays.leave(unit, buf.capacity());
+        if let Some(lock) = kept {
+            self.world.units[unit].fence.unlock(lock);
+        }
+        self.arena.release(buf);
+    }
+
+    /// An operation of a job is over: what it changed is free for others.
+    pub fn release_claim(&self, claim: Claim) {
+        let fence = &self.world.units[claim.unit].fence;
+        match claim.hold {
+            Hold::Counted(ticket) => fence.leave(self.core, ticket),
+            Hold::Kept(lock) => fence.unlock(lock),
+        }
+    }
+
+    /// Whether a command that has waited for a range since `since_ms` has waited long enough: what is in its way is a
+    /// stray, of which nobody knows when it ends.
+    #[cold]
+    pub fn is_given_up(&self, unit: usize, (offset, len): (u64, u64), since_ms: u64) -> bool {
+        self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS) && self.world.units[unit].fence.has_stray(offset, len)
+    }
+
+    /// Marks the units whose operations are not over when the core ends.
+    pub fn mark_unfinished(&self) {
+        for (unit, _) in self.operations.ages() {
+            if let Some(unit) = self.world.units.get(unit) {
+                unit.unfinished.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Looks for media that do not answer.
+    pub fn look_for_hung_media(&mut self) {
+        let mut hung = vec![false; self.world.units.len()];
+        for (unit, since_ms) in self.operations.ages() {
+            if let Some(hung) = hung.get_mut(unit) {
+                *hung |= self.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
+            }
+        }
+        for ((unit, before), now) in self.world.units.iter().zip(&mut self.strays.hung).zip(hung) {
+            match (*before, now) {
+                (false, true) => {
+                    unit.hung.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        serial = unit.logical.params().serial,
+                        "the medium of a logical unit does not answer"
+                    );
+                }
+                (true, false) => {
+                    unit.hung.fetch_sub(1, Ordering::Relaxed);
+                    tracing::warn!(serial = unit.logical.params().serial, "the medium of a logical unit answers again");
+                }
+                _ => {}
+            }
+            *before = now;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! An initiator that speaks to a server of this process, one step at a time.
+
+use super::TARGET;
+use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A PDU that arrived.
+#[derive(Debug)]
+pub struct Pdu {
+    pub opcode: Opcode,
+    pub bhs: Bhs,
+    pub data: Vec<u8>,
+}
+
+impl Pdu {
+    pub fn itt(&self) -> u32 {
+        u32::from_be_bytes(self.bhs[16..20].try_into().unwrap())
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_be_bytes(self.bhs[at..at + 4].try_into().unwrap())
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct End {
+    pub status: u8,
+    /// Sense key, ASC and ASCQ.
+    pub sense: (u8, u16),
+    pub data: Vec<u8>,
+}
+
+/// GOOD, without data.
+pub fn good() -> End {
+    End { status: 0, sense: (0, 0), data: vec![] }
+}
+
+/// One connection of a session.
+pub struct Peer {
+    socket: TcpStream,
+    cmd_sn: u32,
+    itt: u32,
+    exp_stat_sn: u32,
+    pub tsih: u16,
+}
+
+fn put(header: &mut Bhs, at: usize, value: u32) {
+    header[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}
+
+impl Peer {
+    /// Logs in as `host`; `keys` are added to the usual ones.
+    pub fn login(at: SocketAddr, host: u8, keys: &[&str]) -> Peer {
+        let mut peer = Peer::connect(at);
+        assert_eq!(peer.try_login(host, 0, 0, keys), 0, "the login's status");
+        peer
+    }
+
+    pub fn connect(at: SocketAddr) -> Peer {
+        let socket = TcpStream::connect(at).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, tsih: 0 }
+    }
+
+    /// Another connection of this session.
+    pub fn join(&mut self, at: SocketAddr, host: u8, cid: u16, keys: &[&str]) -> Peer {
+        let mut peer = Peer { cmd_sn: self.cmd_sn, itt: self.itt + 1000, tsih: self.tsih, ..Peer::connect(at) };
+        assert_eq!(peer.try_login(host, self.tsih, cid, keys), 0, "the login's status");
+        peer
+    }
+
+    /// Sends a whole login; the status class and detail.
+    pub fn try_login(&mut self, host: u8, tsih: u16, cid: u16, keys: &[&str]) -> u16 {
+        let initiator = format!("InitiatorName=iqn.2001-04.com.example:host{host}");
+        let target = format!("TargetName={TARGET}");
+        let usual = [&initiator, &target, "SessionType=Normal", "ImmediateData=Yes", "InitialR2T=No"];
+        let text: String = usual.iter().chain(keys).map(|key| format!("{key}\0")).collect();
+        let mut header: Bhs = [0; BHS_LEN];
+        (header[0], header[1]) = (0x43, 0x87);
+        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, host]);
+        header[14..16].copy_from_slice(&tsih.to_be_bytes());
+        header[20..22].copy_from_slice(&cid.to_be_bytes());
+        put(&mut header, 24, self.cmd_sn);
+        self.send(header, text.as_bytes());
+        let answer = self.next(Duration::from_secs(2));
+        self.tsih = u16::from_be_bytes([answer.bhs[14], answer.bhs[15]]);
+        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+    }
+
+    fn send(&mut self, mut header: Bhs, data: &[u8]) {
+        bhs::set_data_segment_len(&mut header, data.len());
+        put(&mut header, 28, self.exp_stat_sn);
+        let mut bytes = [&header[..], data].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    /// A header with a fresh tag and the next CmdSN.
+    fn header(&mut self, opcode: u8, flags: u8, immediate: bool) -> Bhs {
+        let mut header: Bhs = [0; BHS_LEN];
+        header[0] = opcode | u8::from(immediate) << 6;
+        header[1] = flags;
+        self.itt += 1;
+        put(&mut header, 16, self.itt);
+        put(&mut header, 24, self.cmd_sn);
+        self.cmd_sn += u32::from(!immediate);
+        header
+    }
+
+    /// Sends a command without waiting; its tag. Data goes with it, all of it.
+    pub fn command(&mut self, lun: u8, cdb: &[u8], read_bytes: u32, data: &[u8]) -> u32 {
+        let flags = 0x80 | if read_bytes > 0 { 0x40 } else { 0 } | if data.is_empty() { 0 } else { 0x20 };
+        let mut header = self.header(0x01, flags, false);
+        header[9] = lun;
+        put(&mut header, 20, read_bytes.max(data.len() as u32));
+        header[32..32 + cdb.len()].copy_from_slice(cdb);
+        self.send(header, data);
+        self.itt
+    }
+
+    /// WRITE(10) of blocks that hold `byte`.
+    pub fn write(&mut self, lun: u8, lba: u8, blocks: u8, byte: u8) -> u32 {
+        let data = vec![byte; usize::from(blocks) * 512];
+        self.command(lun, &[0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0], 0, &data)
+    }
+
+    /// READ(10).
+    pub fn read(&mut self, lun: u8, lba: u8, blocks: u8) -> u32 {
+        self.command(lun, &[0x28, 0, 0, 0, 0, lba, 0, 0, blocks, 0], u32::from(blocks) * 512, &[])
+    }
+
+    pub fn test_unit_ready(&mut self, lun: u8) -> u32 {
+        self.command(lun, &[0; 6], 0, &[])
+    }
+
+    /// An immediate task management function; its tag.
+    pub fn manage(&mut self, function: TmFunction, lun: u8, referenced: u32) -> u32 {
+        let mut header = self.header(0x02, 0x80 | function.0, true);
+        header[9] = lun;
+        put(&mut header, 20, referenced);
+        self.send(header, &[]);
+        self.itt
+    }
+
+    /// A function, answered within a second: its response, and what arrived before it.
+    pub fn managed(&mut self, function: TmFunction, lun: u8, referenced: u32) -> (u8, Vec<Pdu>) {
+        let itt = self.manage(function, lun, referenced);
+        let (answer, before) = self.answer(itt, Duration::from_secs(1));
+        assert_eq!(answer.opcode, Opcode::TASK_MANAGEMENT_RESPONSE);
+        (answer.bhs[2], before)
+    }
+
+    /// A NOP-Out that wants an answer.
+    pub fn ping(&mut self) {
+        let mut header = self.header(0x00, 0x80, true);
+        put(&mut header, 20, u32::MAX);
+        self.send(header, &[]);
+        let itt = self.itt;
+        self.answer(itt, Duration::from_secs(1));
+    }
+
+    /// A logout: the response.
+    pub fn logout(&mut self, reason: u8, cid: u16) -> u8 {
+        let mut header = self.header(0x06, 0x80 | reason, true);
+        header[20..22].copy_from_slice(&cid.to_be_bytes());
+        self.send(header, &[]);
+        let itt = self.itt;
+        self.answer(itt, Duration::from_secs(1)).0.bhs[2]
+    }
+
+    /// The next PDU, or `None`: nothing came within that time.
+    pub fn try_next(&mut self, within: Duration) -> Option<Pdu> {
+        self.socket.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
+        let mut header: Bhs = [0; BHS_LEN];
+        self.socket.read_exact(&mut header).ok()?;
+        self.socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let len = bhs::data_segment_len(&header);
+        let mut data = vec![0; len.next_multiple_of(4)];
+        self.socket.read_exact(&mut data).unwrap();
+        data.truncate(len);
+        let pdu = Pdu { opcode: bhs::opcode(&header), bhs: header, data };
+        let numbered = match pdu.opcode {
+            Opcode::SCSI_DATA_IN => header[1] & 1 == 1,
+            Opcode::R2T => false,
+            Opcode::NOP_IN => pdu.itt() != u32::MAX,
+            _ => true,
+        };
+        if numbered {
+            self.exp_stat_sn = pdu.word(24).wrapping_add(1);
+        }
+        Some(pdu)
+    }
+
+    pub fn next(&mut self, within: Duration) -> Pdu {
+        self.try_next(within).unwrap_or_else(|| panic!("nothing came within {within:?}"))
+    }
+
+    /// The final answer to a tag, and what came before it.
+    pub fn answer(&mut self, itt: u32, within: Duration) -> (Pdu, Vec<Pdu>) {
+        let end = Instant::now() + within;
+        let mut before = vec![];
+        loop {
+            let pdu = self.next(end.saturating_duration_since(Instant::now()));
+            if pdu.itt() == itt && (pdu.opcode != Opcode::SCSI_DATA_IN || pdu.bhs[1] & 1 == 1) {
+                return (pdu, before);
+            }
+            before.push(pdu);
+        }
+    }
+
+    /// How a command ends.
+    pub fn end(&mut self, itt: u32, within: Duration) -> End {
+        let (last, before) = self.answer(itt, within);
+        let mut data: Vec<u8> = before
+            .into_iter()
+            .filter(|p| p.opcode == Opcode::SCSI_DATA_IN && p.itt() == itt)
+            .flat_map(|p| p.data)
+            .collect();
+        if last.opcode == Opcode::SCSI_DATA_IN {
+            data.extend(&last.data);
+            return End { status: last.bhs[3], sense: (0, 0), data };
+        }
+        let byte = |at: usize| last.data.get(at).copied().unwrap_or(0);
+        End { status: last.bhs[3], sense: (byte(4) & 15, u16::from_be_bytes([byte(14), byte(15)])), data }
+    }
+
+    /// Takes the unit attention of the power-on at both units.
+    pub fn ready(mut self) -> Peer {
+        for lun in 0..2 {
+            let itt = self.test_unit_ready(lun);
+            assert_eq!(self.end(itt, Duration::from_secs(1)).sense, (6, 0x2900));
+        }
+        self
+    }
+}

@@ -15,7 +15,7 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One completion, copied out of the queue.
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +140,26 @@ impl Ring {
     /// Whether looking at memory suffices to notice work ([`Ring::has_work`] is then reliable).
     pub fn can_spin(&self) -> bool {
         self.deferred
+    }
+
+    /// Looks at memory until the kernel has something for us, or until then. Returns at once if something is queued.
+    pub fn spin(&mut self, until: Instant) {
+        /// The clock costs as much as a few looks.
+        const LOOKS: u32 = 8;
+        if !self.uring.submission().is_empty() {
+            return;
+        }
+        loop {
+            for _ in 0..LOOKS {
+                if self.has_work() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
     }
 
     /// Moves all completions that are there into `into`.

@@ -152,6 +152,7 @@ impl Core {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
+            self.engine.ring.spin(last_work + self.spin);
             return Wait::No;
         }
         let until = if self.engine.waits_for_ranges() {

@@ -48,6 +48,8 @@ pub enum Attention {
     InquiryDataHasChanged,
     /// 3F/0E: the LUN inventory changed.
     ReportedLunsDataHasChanged,
+    /// 47/7F: commands of this nexus ended with the connection that they came by (RFC 7143 section 11.14.5).
+    CommandsClearedByProtocolEvent,
 }
 
 impl Attention {
@@ -70,12 +72,22 @@ impl Attention {
             Attention::DeviceIdentifierChanged => asc::DEVICE_IDENTIFIER_CHANGED,
             Attention::InquiryDataHasChanged => asc::INQUIRY_DATA_HAS_CHANGED,
             Attention::ReportedLunsDataHasChanged => asc::REPORTED_LUNS_DATA_HAS_CHANGED,
+            Attention::CommandsClearedByProtocolEvent => asc::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT,
         }
     }
 
     /// Sense data that reports it.
     pub const fn sense(self) -> Sense {
         Sense::new(key::UNIT_ATTENTION, self.asc_ascq())
+    }
+
+    /// Additional Response Information of QUERY ASYNCHRONOUS EVENT (SAM-5 clause 7.10) where this is the next of `number`
+    /// that are pending: UADE DEPTH and SENSE KEY, ADDITIONAL SENSE CODE, ADDITIONAL SENSE CODE QUALIFIER.
+    const fn response_information(self, number: usize) -> [u8; 3] {
+        const ONE: u8 = 1 << 4;
+        const MORE_THAN_ONE: u8 = 2 << 4;
+        let [asc, ascq] = self.asc_ascq().to_be_bytes();
+        [if number > 1 { MORE_THAN_ONE } else { ONE } | key::UNIT_ATTENTION, asc, ascq]
     }
 }
 
@@ -167,6 +179,12 @@ impl Pending {
     pub(super) fn collapse(&mut self) {
         self.len = 0;
         self.push(Attention::PowerOn);
+    }
+
+    /// What QUERY ASYNCHRONOUS EVENT tells of it; `None`: nothing is pending.
+    pub(super) fn response_information(&self) -> Option<[u8; 3]> {
+        let oldest = self.queue.first().filter(|_| self.len > 0)?;
+        Some(oldest.response_information(self.len))
     }
 
     /// Takes the oldest.

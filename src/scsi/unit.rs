@@ -380,6 +380,15 @@ impl LogicalUnit {
         attention
     }
 
+    /// Whether the nexus has a unit attention pending: then the Additional Response Information of QUERY ASYNCHRONOUS
+    /// EVENT (SAM-5 clause 7.10). Takes nothing away. Deferred errors are not used.
+    pub fn asynchronous_event(&self, nexus: &mut LuNexus, port: &InitiatorPort) -> Option<[u8; 3]> {
+        if self.generation.load(Ordering::Acquire) != nexus.seen {
+            self.refresh(nexus, port);
+        }
+        nexus.pending.response_information()
+    }
+
     /// What REQUEST SENSE says when no unit attention is pending.
     pub(super) fn readiness(&self) -> Sense {
         let state = self.state();

@@ -5,8 +5,9 @@ use super::announce::Notice;
 use super::params::SessionKind;
 use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload};
 use super::state::{ConnState, ConnStep, SessionState, SessionStep};
+use super::tmf::same_lun;
 use crate::limits::{SHUTDOWN_LOGOUT_MS, TASKS_PER_SESSION};
-use crate::wire::{AsyncEvent, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, StatSn};
+use crate::wire::{AsyncEvent, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, Lun, StatSn};
 
 impl Session {
     /// Carries out a Logout whose turn has come.
@@ -168,11 +169,26 @@ impl Session {
 
     /// Aborts the tasks of one connection, or all.
     pub(super) fn abort_connection(&mut self, conn: Option<ConnIx>) {
+        // With the session its nexus ends: there is nobody left to be told.
+        let goes_on = conn.is_some_and(|conn| self.outlives(conn));
         for slot in 0..TASKS_PER_SESSION {
             let Some(id) = self.tasks.id(slot) else { continue };
             if conn.is_none_or(|conn| self.tasks.get(id).is_some_and(|t| t.command.conn == conn)) {
-                self.abort_with_connection(id);
+                self.abort_with_connection(id, goes_on);
             }
+        }
+    }
+
+    /// Whether the session goes on without a connection, living or lost.
+    fn outlives(&self, conn: ConnIx) -> bool {
+        self.connections().any(|ix| ix != conn) || self.lost.iter().any(|lost| lost.id != conn)
+    }
+
+    /// The nexus of a command that ended with its connection is to be told, once.
+    pub(super) fn note_cleared(&mut self, lun: Lun) {
+        let known = |event: &Event| matches!(event, Event::Cleared { lun: other } if same_lun(*other, lun));
+        if !self.events.iter().any(known) {
+            self.events.push_back(Event::Cleared { lun });
         }
     }
 

@@ -86,7 +86,7 @@ impl Session {
                 //# yet acknowledged via the ExpCmdSN that were issued on the specified
                 //# connection and suspend all data/status/R2T transfers on behalf of
                 //# pending commands on the specified connection.
-                self.abort_with_connection(task);
+                self.abort_with_connection(task, true);
                 continue;
             }
             t.command.conn = id;

@@ -108,6 +108,12 @@ pub enum Event {
     /// The task was aborted or its session is ending: stop it, drop its buffers, then call `Session::released`. No
     /// response of it will be sent.
     Abort(TaskId),
+    /// Commands at this logical unit ended with the connection that they came by, and the session goes on: its nexus is to
+    /// be told (RFC 7143 section 11.14.5). Once for each unit, with the `Abort` of the tasks.
+    Cleared {
+        /// As the initiator addressed it.
+        lun: crate::wire::Lun,
+    },
     /// A task management function that reaches beyond this session, or has to wait for aborted tasks: carry it out, then
     /// call `Session::tm_complete`. The tasks of this session that it aborts come as `Abort` before it.
     TaskManagement(TmRequest),

@@ -353,6 +353,9 @@ impl Session {
         //# However, protocol behavior defined in this section MUST be exhibited by
         //# iSCSI implementations on an iSCSI session when they negotiate the
         //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
+        //= RFC 7143 section 13.23
+        //# | FastAbort | Updated fast multi-task abort semantics | | | defined in
+        //# Section 4.2.3.4 MUST be | | | supported.
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));
@@ -368,6 +371,9 @@ impl Session {
             }
             let Some(t) = self.tasks.get_mut(victim) else { continue };
             let (conn, lun) = (t.command.conn, t.command.lun);
+            //= RFC 7143 section 13.23
+            //# When TaskReporting is not negotiated to FastAbort, the standard
+            //# multi-task abort semantics in Section 4.2.3.3 MUST be used.
             if !fast && t.incoming.r2ts() > 0 {
                 //= RFC 7143 section 11.5.1
                 //# The target for its part MUST wait for responses on all affected Target
@@ -582,9 +588,12 @@ impl Session {
         false
     }
 
-    /// Ends a task because its connection or session ends.
-    pub(super) fn abort_with_connection(&mut self, id: TaskId) {
+    /// Ends a task because its connection or session ends; `goes_on`: the session does.
+    pub(super) fn abort_with_connection(&mut self, id: TaskId, goes_on: bool) {
         let Some(task) = self.tasks.get_mut(id) else { return };
+        // What was not delivered yet leaves a gap that the initiator fills: nothing is cleared.
+        let active = matches!(task.kind, Kind::Scsi) && matches!(task.state, State::Open | State::Answering);
+        let cleared = (goes_on && active).then_some(task.command.lun);
         if task.charge == Charge::Held {
             //= RFC 7143 section 11.14
             //# The
@@ -611,6 +620,16 @@ impl Session {
             None => {
                 self.abort(id);
             }
+        }
+        //= RFC 7143 section 11.14.5
+        //# After the
+        //# tasks are terminated, the target MUST report a Unit Attention
+        //# condition on the next command processed on any connection for each
+        //# affected I_T_L nexus with the status of CHECK CONDITION, the ASC/ASCQ
+        //# value of 47h/7Fh ("SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT"),
+        //# etc.; see [SPC3].
+        if let Some(lun) = cleared {
+            self.note_cleared(lun);
         }
     }
 

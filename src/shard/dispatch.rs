@@ -174,6 +174,7 @@ impl Engine {
                 }
                 Event::Resend { task, offset, len } => self.resend(seat, task, offset, len),
                 Event::Abort(task) => self.abort(seat, task),
+                Event::Cleared { lun } => self.cleared(seat, lun),
                 Event::TaskManagement(request) => self.manage(seat, request),
                 Event::Close { conn, reason } => self.close_slot(seat, conn, reason),
                 Event::Ended { reason } => self.ended(seat, reason),

@@ -1,5 +1,6 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
+mod events;
 mod hung;
 mod peer;
 
@@ -14,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Its target.
-const TARGET: &str = "iqn.2026-11.io.ringsan:test";
+const TARGET: &str = crate::sim::target::NAME;
 /// Bytes of a unit.
 const UNIT_BYTES: u64 = 16 << 20;
 

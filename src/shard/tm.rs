@@ -6,7 +6,7 @@
 //! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
 //! rejected", never a lie.
 
-use super::engine::{Engine, Parts};
+use super::engine::{Engine, Parts, Seat};
 use super::mesh::Message;
 use crate::model::InitiatorPort;
 use crate::scsi::{Attention, Outcome};
@@ -117,11 +117,11 @@ impl Engine {
         if unit == Some(None) {
             return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST);
         }
-        if let (TmFunction::QUERY_TASK_SET | TmFunction::QUERY_ASYNCHRONOUS_EVENT, Some(Some(_))) =
-            (request.function, unit)
-        {
+        match request.function {
             // The session knows of its tasks.
-            return self.answer(seat, request.id, TmResponse::FUNCTION_COMPLETE);
+            TmFunction::QUERY_TASK_SET => return self.answer(seat, request.id, TmResponse::FUNCTION_COMPLETE),
+            TmFunction::QUERY_ASYNCHRONOUS_EVENT => return self.query_asynchronous_event(seat, request),
+            _ => {}
         }
         let own_only = matches!(
             request.function,
@@ -157,6 +157,41 @@ impl Engine {
         };
         self.management.pending.push(pending);
         self.settle();
+    }
+
+    /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
+    fn query_asynchronous_event(&mut self, seat: usize, request: TmRequest) {
+        //= RFC 7144 section 6.4.2
+        //# For the QUERY ASYNCHRONOUS EVENT, if there is a unit attention
+        //# condition or deferred error pending for the specified I_T_L nexus,
+        //# then the logical unit returns a Response value of "Function
+        //# succeeded", and additional response information is returned as
+        //# specified in [SAM5].
+        let (response, info) = match self.asynchronous_event(seat, request.lun) {
+            Some(info) => (TmResponse::FUNCTION_SUCCEEDED, info),
+            None => (TmResponse::FUNCTION_COMPLETE, [0; 3]),
+        };
+        if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+            holder.session.tm_complete_with(request.id, response, info, &mut out);
+            self.pump(seat);
+        }
+    }
+
+    /// What is pending for a session at a LUN as it sees it.
+    fn asynchronous_event(&mut self, seat: usize, lun: Lun) -> Option<[u8; 3]> {
+        let Seat { session, nexus, map, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let position = map.position(lun.number()?)?;
+        let unit = self.world.units.get(*map.units.get(position)?)?;
+        unit.logical.asynchronous_event(nexus.get_mut(position)?, &session.init().initiator)
+    }
+
+    /// Commands of a session at a LUN as it sees it ended with their connection.
+    pub fn cleared(&mut self, seat: usize, lun: Lun) {
+        if let Some(Seat { nexus, map, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
+            && let Some(nexus) = lun.number().and_then(|n| nexus.get_mut(map.position(n)?))
+        {
+            nexus.attend(Attention::CommandsClearedByProtocolEvent);
+        }
     }
 
     /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).

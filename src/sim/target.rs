@@ -273,6 +273,8 @@ impl Target {
                     }
                 }
                 Event::Abort(task) => self.later(Job::Release(task)),
+                // The model disk has no unit attentions.
+                Event::Cleared { .. } => {}
                 Event::TaskManagement(request) => self.later(Job::Manage(request)),
                 Event::Close { conn, .. } => {
                     let conn = self.routes.get(usize::from(conn.0)).copied().unwrap_or(usize::MAX);

@@ -109,3 +109,23 @@ fn item_92_absent_logical_units_answer_what_a_scan_asks() {
     assert_eq!(send(Lun::REPORT_LUNS, &[0x00]).0, good);
     assert_eq!(sense_of(send(Lun::REPORT_LUNS, &[0x28]).0), (5, 0x2000));
 }
+
+#[test]
+fn query_asynchronous_event_tells_of_what_is_pending_and_takes_nothing() {
+    let unit = LogicalUnit::new(params());
+    let mut host = Host::fresh(&unit, 1);
+    let ask = |host: &mut Host| unit.asynchronous_event(&mut host.nexus, &host.port);
+    assert_eq!(ask(&mut host), Some([0x16, 0x29, 0]), "one is pending");
+    // Posted by another nexus, and not pulled by a command yet.
+    unit.raise(Attention::ModeParametersChanged, None);
+    assert_eq!(ask(&mut host), Some([0x26, 0x29, 0]), "more than one");
+    assert_eq!(ask(&mut host), Some([0x26, 0x29, 0]));
+    assert_eq!(host.failure(&[0x00]), (6, 0x2900));
+    assert_eq!(ask(&mut host), Some([0x16, 0x2a, 1]));
+    assert_eq!(host.failure(&[0x00]), (6, 0x2a01));
+    assert_eq!(ask(&mut host), None);
+    host.nexus.attend(Attention::CommandsClearedByProtocolEvent);
+    assert_eq!(ask(&mut host), Some([0x16, 0x47, 0x7f]));
+    assert_eq!(host.failure(&[0x00]), (6, 0x477f));
+    assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD));
+}

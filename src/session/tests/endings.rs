@@ -278,10 +278,126 @@ fn item_03_a_connection_is_reinstated() {
     let again = ConnectionInit { cid: Cid(3), stat_sn: StatSn(u32::MAX - 2), ..init() };
     let new = r.s.add_connection(again, r.now_ms).unwrap();
     let reason = CloseReason::Reinstated;
-    assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Abort(task)]);
+    let cleared = Event::Cleared { lun: Lun::flat(0) };
+    assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Abort(task), cleared]);
     r.released(task);
     r.c = new;
     let task = r.read(512);
     r.good(task);
     assert_eq!(r.one().conn, new);
+}
+
+/// A session with three connections, ErrorRecoveryLevel 0 or 2, whose second and third have CID 4 and 5.
+fn three(error_recovery_level: u8) -> (Rig, ConnIx, ConnIx) {
+    let params = Params { max_connections: 4, error_recovery_level, time2wait_s: 2, time2retain_s: 20, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, params, 1);
+    let mut join = |cid| {
+        let init = ConnectionInit { cid: Cid(cid), params, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(1) };
+        r.s.add_connection(init, r.now_ms).unwrap()
+    };
+    let (second, third) = (join(4), join(5));
+    (r, second, third)
+}
+
+impl Rig {
+    /// Begins a read at a LUN by a connection.
+    fn read_by(&mut self, conn: ConnIx, lun: u16) -> TaskId {
+        let first = std::mem::replace(&mut self.c, conn);
+        let command = ScsiCommand { lun: Lun::flat(lun), ..self.draw_read(512) };
+        let task = self.run(command, &[]);
+        self.c = first;
+        task
+    }
+
+    fn cleared(&mut self) -> Vec<Lun> {
+        let events = self.events().into_iter();
+        events.filter_map(|e| if let Event::Cleared { lun } = e { Some(lun) } else { None }).collect()
+    }
+}
+
+#[test]
+fn item_81_the_nexus_is_told_of_tasks_that_end_with_one_of_its_connections() {
+    //= RFC 7143 section 11.14.5
+    //# After the
+    //# tasks are terminated, the target MUST report a Unit Attention
+    //# condition on the next command processed on any connection for each
+    //# affected I_T_L nexus with the status of CHECK CONDITION, the ASC/ASCQ
+    //# value of 47h/7Fh ("SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT"),
+    //# etc.; see [SPC3].
+    type End = fn(&mut Rig, ConnIx);
+    let explicit: End = |r, _| {
+        let logout = r.logout(LogoutReason::CLOSE_CONNECTION, 4);
+        r.send(logout, &[]);
+    };
+    let implicit: End = |r, _| {
+        let again = ConnectionInit { cid: Cid(4), ..init() };
+        r.s.add_connection(again, r.now_ms).unwrap();
+    };
+    let failure: End = |r, conn| r.s.connection_lost(conn, CloseReason::Disconnected);
+    // Cases a and b.
+    for (name, end) in [("explicit", explicit), ("implicit", implicit), ("failure", failure)] {
+        let (mut r, second, third) = three(0);
+        let tasks = [(second, 0), (second, 3), (second, 3), (third, 7)].map(|(conn, lun)| r.read_by(conn, lun));
+        end(&mut r, second);
+        let events = r.events();
+        let of = |lun| Event::Cleared { lun: Lun::flat(lun) };
+        let told: Vec<_> = events.iter().filter(|e| matches!(e, Event::Cleared { .. })).collect();
+        assert_eq!(told, [&of(0), &of(3)], "{name}: each unit once, none but those");
+        assert!(tasks[..3].iter().all(|t| events.contains(&Event::Abort(*t))) && r.s.is_live(tasks[3]));
+        // What was answered before is nobody's loss.
+        r.good(tasks[3]);
+        r.s.connection_lost(third, CloseReason::Disconnected);
+        assert_eq!(r.cleared(), [], "{name}");
+    }
+}
+
+#[test]
+fn item_81_tasks_that_nobody_reassigns_in_time() {
+    for logged_out in [false, true] {
+        let (mut r, second, _) = three(2);
+        r.read_by(second, 3);
+        if logged_out {
+            let logout = r.logout(LogoutReason::REMOVE_FOR_RECOVERY, 4);
+            r.send(logout, &[]);
+        } else {
+            r.s.connection_lost(second, CloseReason::Disconnected);
+        }
+        assert_eq!(r.cleared(), [], "it waits");
+        r.tick(r.now_ms + 21_000);
+        assert_eq!(r.cleared(), []);
+        r.tick(r.now_ms + 1_000);
+        assert_eq!(r.cleared(), [Lun::flat(3)]);
+    }
+}
+
+#[test]
+fn item_81_immediate_commands_do_not_outlive_their_connection() {
+    let (mut r, second, _) = three(2);
+    let first = std::mem::replace(&mut r.c, second);
+    let command = ScsiCommand { immediate_delivery: true, lun: Lun::flat(3), ..r.draw_read(512) };
+    r.cmd_sn -= 1;
+    let task = r.run(command, &[]);
+    r.c = first;
+    r.s.connection_lost(second, CloseReason::Disconnected);
+    assert_eq!(r.events(), [Event::Abort(task), Event::Cleared { lun: Lun::flat(3) }]);
+}
+
+#[test]
+fn item_81_commands_that_were_not_delivered_are_not_cleared() {
+    let (mut r, second, _) = three(0);
+    let (_lost, held) = (r.draw_read(512), r.draw_read(512));
+    let first = std::mem::replace(&mut r.c, second);
+    r.send(held, &[]);
+    r.c = first;
+    r.s.connection_lost(second, CloseReason::Disconnected);
+    assert_eq!(r.cleared(), []);
+}
+
+#[test]
+fn item_81_with_the_session_the_nexus_ends() {
+    let (mut r, second, _) = three(0);
+    r.read_by(second, 3);
+    let logout = r.logout(LogoutReason::CLOSE_SESSION, 0);
+    r.send(logout, &[]);
+    assert_eq!(r.cleared(), []);
 }

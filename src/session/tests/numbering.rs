@@ -290,7 +290,8 @@ fn item_45_answers_go_to_the_connection_of_the_command() {
     r.raw_on(second, &bhs, &[], &[]);
     let Event::Execute(task) = r.events()[0] else { panic!() };
     r.s.connection_lost(second, seam::CloseReason::Disconnected);
-    assert_eq!(r.events(), [Event::Abort(task)], "the session lives on with its other connection");
+    let cleared = Event::Cleared { lun: Lun::flat(0) };
+    assert_eq!(r.events(), [Event::Abort(task), cleared], "the session lives on with its other connection");
     r.released(task);
     r.read(512);
 }

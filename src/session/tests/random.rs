@@ -136,7 +136,7 @@ impl Shard {
                     let data = (len % 3 != 0).then_some(DataRef(u64::from(offset)));
                     r.s.resend(task, offset, len, data, &mut r.wire);
                 }
-                Event::Close { .. } => {}
+                Event::Close { .. } | Event::Cleared { .. } => {}
                 Event::Ended { .. } => self.ended = true,
             }
         }

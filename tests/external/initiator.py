@@ -256,11 +256,13 @@ class Session(Connection):
         # "Irrelevant" where neither immediate nor unsolicited data is allowed (RFC 7143 section 13.14).
         first_burst = self.answers.get("FirstBurstLength", "65536")
         first_burst = 0 if first_burst == "Irrelevant" else int(first_burst)
+        # How much of a write goes with its command, and how much goes before the target asks for more.
+        self.unsolicited = first_burst if self.answers.get("InitialR2T", "Yes") == "No" else 0
         self.immediate = min(self.max_send, first_burst) if self.answers.get("ImmediateData", "Yes") == "Yes" else 0
 
-    def command_header(self, lun, cdb, itt, read, write, data_length, immediate=False):
-        """The header of a SCSI Command PDU with the next CmdSN."""
-        flags = FINAL | (0x40 if read else 0) | (0x20 if write else 0) | 0x01
+    def command_header(self, lun, cdb, itt, read, write, data_length, immediate=False, final=True):
+        """The header of a SCSI Command PDU with the next CmdSN; not `final`: unsolicited Data-Out PDUs follow."""
+        flags = (FINAL if final else 0) | (0x40 if read else 0) | (0x20 if write else 0) | 0x01
         header = bytearray(bhs(SCSI_COMMAND | (IMMEDIATE if immediate else 0), flags, lun, itt,
                                fields=((20, read or write), (24, self.cmd_sn), (28, self.exp_stat_sn)),
                                data_length=data_length))
@@ -283,7 +285,10 @@ class Session(Connection):
         task = Task(self.new_itt(), data_out, expected)
         first = data_out[:self.immediate]
         self.tasks[task.itt] = task
-        self.send(self.command_header(lun, cdb, task.itt, expected, len(data_out), len(first)), first)
+        more = min(self.unsolicited, len(data_out)) - len(first)
+        self.send(self.command_header(lun, cdb, task.itt, expected, len(data_out), len(first), final=more <= 0), first)
+        if more > 0:
+            self._data_out(task, bhs(DATA_OUT, lun=lun)[8:16], RESERVED_TAG, len(first), more)
         return task
 
     def reap(self):
@@ -321,16 +326,21 @@ class Session(Connection):
                 return task
 
     def _solicited(self, task, r2t):
-        offset, length, data_sn = r2t.word(40), r2t.word(44), 0
+        offset, length = r2t.word(40), r2t.word(44)
         if length == 0 or offset + length > len(task.data_out):
             raise ProtocolError(f"{r2t} asks for what is not there")
+        # The LUN is the R2T's own.
+        self._data_out(task, r2t.header[8:16], r2t.ttt, offset, length)
+
+    def _data_out(self, task, lun, ttt, offset, length):
+        """A sequence of Data-Out PDUs; `lun` is the field's 8 bytes."""
+        data_sn = 0
         while length:
             now = min(length, self.max_send)
             length -= now
-            header = bhs(DATA_OUT, 0 if length else FINAL, 0, task.itt, r2t.ttt,
+            header = bhs(DATA_OUT, 0 if length else FINAL, 0, task.itt, ttt,
                          ((28, self.exp_stat_sn), (36, data_sn), (40, offset)), now)
-            # The LUN is the R2T's own.
-            self.send(header[:8] + r2t.header[8:16] + header[16:], task.data_out[offset:offset + now])
+            self.send(header[:8] + lun + header[16:], task.data_out[offset:offset + now])
             offset += now
             data_sn += 1
 

@@ -3,7 +3,8 @@
 //! The session stays whatever happens to its target's LUNs. A unit that is not found any more goes on with the commands
 //! that it has; this core's handle is given up when nothing uses it. Who finds other LUNs than before is told 3F/0E, by a
 //! unit attention and an Asynchronous Message; who finds another capacity is told 2A/09 (the unit attention of that is
-//! raised where the capacity is changed).
+//! raised where the capacity is changed). Commands that wait at a unit that is not found any more wait for no limit
+//! (`throttle.rs`).
 
 use super::engine::{Engine, Parts};
 use super::exec::Kind;
@@ -49,6 +50,7 @@ impl Engine {
         for seat in 0..self.seats.len() {
             self.change_seat(seat, &old, &change.resized);
         }
+        self.change_flows();
         self.leaving = world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.core)).collect();
         self.leave_units();
     }
@@ -135,7 +137,9 @@ impl Engine {
 
     /// Whether a session finds a unit, or has something under way there.
     fn uses(&mut self, unit: usize) -> bool {
-        let at_work = |exec: &super::exec::Exec| exec.unit == unit && (exec.kind != Kind::Idle || exec.in_flight > 0);
+        let at_work = |exec: &super::exec::Exec| {
+            exec.unit == unit && (exec.kind != Kind::Idle || exec.in_flight > 0 || exec.held.is_some())
+        };
         self.jobs.iter().flatten().any(|job| job.unit == unit)
             || self.operations.use_unit(unit)
             || self.seats.iter_mut().flatten().any(|seat| {

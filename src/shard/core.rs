@@ -82,6 +82,7 @@ impl Core {
         loop {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
+            self.engine.now_ns = self.engine.world.now_ns(now);
             self.engine.now_ms = now.duration_since(self.started).as_millis() as u64;
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
@@ -107,6 +108,7 @@ impl Core {
         if self.engine.strays.are_awaited() {
             self.engine.expire_aborts();
         }
+        self.engine.release_paid();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.engine.tick();
@@ -167,6 +169,7 @@ impl Core {
         } else {
             Duration::from_millis(10)
         };
+        let until = until.min(Duration::from_nanos(self.engine.rates.wake_ns().saturating_sub(self.engine.now_ns)));
         Wait::AtMost(until.max(Duration::from_micros(1)))
     }
 
@@ -236,6 +239,7 @@ impl Core {
         }
         self.engine.shutdown = true;
         self.listeners.clear();
+        self.engine.change_flows();
         self.engine.ask_for_logout();
         self.shutdown_at = Some(Instant::now() + Duration::from_millis(SHUTDOWN_LOGOUT_MS));
         self.next_tick = Instant::now();

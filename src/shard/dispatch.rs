@@ -192,6 +192,7 @@ impl Engine {
         self.stats.commands += 1;
         let Some((plan, unit)) = self.plan(seat, task) else { return };
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let limited = !holder.flows.is_empty();
         let exec = slot_of(&mut holder.exec, task);
         exec.task = task;
         if exec.dropped {
@@ -202,6 +203,11 @@ impl Engine {
             Plan::Done(outcome) => self.reply(seat, task, outcome),
             Plan::Parameters { len_bytes } => {
                 self.gather(seat, task, unit, (0, u64::from(len_bytes)), Then::Parameters, inline);
+            }
+            Plan::Medium(op) if limited => {
+                if let Some(op) = self.pay_command(seat, task, unit, op) {
+                    self.medium(seat, task, unit, op, inline);
+                }
             }
             Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
             Plan::Save(saving) => self.spawn_save(seat, task, unit, saving, 0),
@@ -263,7 +269,7 @@ impl Engine {
     }
 
     /// Begins work on the medium.
-    fn medium(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
+    pub fn medium(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
         if self.strays.are_too_many(unit) {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::BUSY, 0, Direction::None);
@@ -342,6 +348,7 @@ impl Engine {
         let cmd = holder.session.command(task);
         let total = asked.min(u64::from(cmd.read_edtl_bytes())) as u32;
         let keeps = holder.session.keeps();
+        let paid = holder.exec.get(task.slot()).is_none_or(|exec| total <= exec.paid);
         self.stats.read_bytes += u64::from(total);
         if keeps {
             self.remember(seat, task, Source::Medium(unit, base));
@@ -350,7 +357,8 @@ impl Engine {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::GOOD, asked, Direction::In);
         }
-        if self.read_in_place(seat, task, unit, base, total, asked) {
+        // With a limit on bytes, what is more than a slice goes by slices.
+        if paid && self.read_in_place(seat, task, unit, base, total, asked) {
             return self.clear(seat, task.slot());
         }
         if let Some(exec) = self.exec(seat, task.slot()) {

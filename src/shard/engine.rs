@@ -8,9 +8,11 @@ use super::buffers::{Arena, Buf};
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::job::{Cell1, Job};
+use super::rate::Shaper;
 use super::stats::Stats;
 use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
+use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
@@ -145,6 +147,8 @@ pub struct Seat {
     pub held: usize,
     /// No more events will come; dropped when its tasks have let go.
     pub ended: bool,
+    /// Where its limited commands wait; empty: nothing is limited.
+    pub flows: Flows,
     /// Unique in the process: seats are used again.
     pub serial: u64,
 }
@@ -321,6 +325,10 @@ pub struct Engine {
     pub ranges_since_ms: u64,
     /// Operations whose tasks are gone.
     pub strays: Strays,
+    /// Limits on commands and bytes a second.
+    pub rates: Shaper,
+    /// Where jobs wait that belong to nobody.
+    pub unit_flows: Flows,
     /// Task management functions under way.
     pub management: super::tm::Management,
     /// Logins that wait for the end of the session they replace.
@@ -339,6 +347,8 @@ pub struct Engine {
     pub reply: Reply,
     /// The time, read once a turn.
     pub now_ms: u64,
+    /// The same by the clock of all cores.
+    pub now_ns: u64,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
@@ -349,6 +359,8 @@ impl Engine {
     /// A core with nothing on it. `handles`: one for each unit of `world`.
     pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
         let strays = Strays::new(world.units.len());
+        let mut rates = Shaper::new(Arc::clone(&world.rates));
+        let unit_flows = regated(&mut rates, Flows::new(), world.unit_gates(), &mut Vec::new());
         Engine {
             core,
             world,
@@ -374,6 +386,8 @@ impl Engine {
             saves: Vec::new(),
             ranges_since_ms: u64::MAX,
             strays,
+            rates,
+            unit_flows,
             management: Default::default(),
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),
@@ -383,6 +397,7 @@ impl Engine {
             ending: false,
             reply: Reply::default(),
             now_ms: 0,
+            now_ns: 0,
             stats: Stats::default(),
             shutdown: false,
         }

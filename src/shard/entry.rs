@@ -331,6 +331,7 @@ impl Engine {
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
         let group = self.group(login, peer);
         let map = self.world.targets.get(target).map(|t| t.map(group)).unwrap_or_default();
+        let flows = self.open_flows(&map, target, group);
         let nexus =
             |&unit: &usize| LuNexus::new(nexus_id, &self.world.units[unit].logical).by_port_group(login.portal_group);
         let nexus = map.units.iter().map(nexus).collect();
@@ -347,6 +348,7 @@ impl Engine {
             sources: Default::default(),
             held: 0,
             ended: false,
+            flows,
             serial: nexus_id.0,
         });
         let mut route = [usize::MAX; CONNECTION_SLOTS];
@@ -460,6 +462,7 @@ impl Engine {
             return;
         }
         if let Some(gone) = self.seats[seat].take() {
+            gone.flows.iter().for_each(|flow| drop(self.rates.close(flow.1)));
             //= RFC 7144 section 6.3
             //# Each logical unit accessible via the receiving I_T NEXUS MUST behave as
             //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on

@@ -3,6 +3,7 @@
 
 use super::buffers::Buf;
 use super::fence::Ticket;
+use super::rate::FlowId;
 use crate::model::MediumFault;
 use crate::scsi::MediumOp;
 use crate::session::seam::{DataRef, TaskId};
@@ -98,6 +99,10 @@ pub struct Exec {
     pub fenced: bool,
     /// Since when, milliseconds.
     pub fenced_since_ms: Option<u64>,
+    /// Waits for its session's turn at a limit, in this flow.
+    pub held: Option<FlowId>,
+    /// Bytes of its transfer that are paid for, where there is a limit.
+    pub paid: u32,
     /// Where on the medium, bytes.
     pub base: u64,
     /// Bytes that move: what the CDB asks, cut to the initiator's Expected Data Transfer Length.
@@ -146,6 +151,8 @@ impl Default for Exec {
             starved: false,
             fenced: false,
             fenced_since_ms: None,
+            held: None,
+            paid: u32::MAX,
             base: 0,
             total: 0,
             asked: 0,
@@ -192,6 +199,8 @@ impl Exec {
         self.fenced = false;
         self.fenced_since_ms = None;
         self.dropped = false;
+        self.held = None;
+        self.paid = u32::MAX;
         self.filled = 0;
         self.then = None;
         self.failed = None;

@@ -7,6 +7,7 @@
 
 use super::buffers::{Arena, Buf};
 use super::fence::Lock;
+use super::rate::FlowId;
 use crate::backend::{Buffer, Op};
 use crate::model::{InitiatorPort, MediumFault};
 use crate::scsi::{Outcome, SaveEnd, Saving};
@@ -190,6 +191,12 @@ pub struct Job {
     pub locks: Vec<Lock>,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
+    /// Its operations on the medium count for the limits of its unit.
+    pub charged: bool,
+    /// The next one is paid for.
+    pub paid: bool,
+    /// It waits in this flow until it can pay.
+    pub held: Option<FlowId>,
     /// It goes on when its task is aborted, without it.
     pub survives: bool,
     /// Its task is gone, and the medium does not answer.
@@ -218,6 +225,9 @@ impl Job {
             slice,
             locks: Vec::new(),
             cancelled: false,
+            charged: false,
+            paid: false,
+            held: None,
             survives: false,
             stray: false,
             stalled_since_ms: None,

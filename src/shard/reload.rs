@@ -225,10 +225,18 @@ impl Reloader {
             if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
                 done.push(format!("target {} added", spec.name));
             }
+            let before = self.world.directory.snapshot().targets.get(at);
+            let limits = |spec: &TargetSpec| spec.groups.iter().map(|group| group.limits).collect::<Vec<_>>();
+            if before.is_some_and(|old| old.groups.len() == spec.groups.len() && limits(old) != limits(&spec)) {
+                done.push(format!("groups of {} have other limits", spec.name));
+            }
             let mut found = Vec::new();
             for mut lun in mem::take(&mut spec.luns) {
                 let what = format!("LUN {} of {}", lun.number, spec.name);
                 if let Some((unit, old)) = self.kept(at, &lun) {
+                    if old.limits != lun.limits {
+                        done.push(format!("{what} has other limits"));
+                    }
                     keep_options(&mut lun, old, &what, &mut kept);
                     if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept).map_err(ServeError::Open)? {
                         done.push(format!("{what} has {bytes} bytes"));
@@ -321,6 +329,8 @@ impl Reloader {
             targets.push(Target::new(spec, own, plan.removed.contains(&at)));
         }
         world.targets = targets;
+        world.directory = SnapshotDirectory::new(Arc::new(plan.snapshot)).without(&plan.removed);
+        world.set_limits(Some(&self.world));
         for &(unit, bytes) in &plan.resized {
             if let Some(unit) = world.units.get(unit) {
                 resize(unit, bytes);
@@ -328,9 +338,8 @@ impl Reloader {
         }
         world.leaving.extend(plan.leaving.iter().map(|leaving| leaving.unit));
         self.leaving.extend(plan.leaving);
-        world.admission = admission(&plan.snapshot);
+        world.admission = admission(world.directory.snapshot());
         world.doors.bound(world.admission.connections, world.admission.per_address);
-        world.directory = SnapshotDirectory::new(Arc::new(plan.snapshot)).without(&plan.removed);
         self.publish(world, plan.resized.into_iter().map(|(unit, _)| unit).collect());
     }
 

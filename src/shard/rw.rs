@@ -65,7 +65,7 @@ impl Exec {
                 }
             }
         }
-        let waits = self.starved || self.fenced && self.kind == Kind::Read;
+        let waits = self.starved || self.held.is_some() || self.fenced && self.kind == Kind::Read;
         if self.started < self.total && self.slices.len() < SLICES && !waits {
             return Step::Slice(((self.total - self.started) as usize).min(SLICE_BYTES));
         }
@@ -196,6 +196,10 @@ impl Engine {
 
     /// Makes the next slice; false: no buffer is free, the task waits in the core's queue.
     pub fn make_slice(&mut self, seat: usize, slot: usize, len: usize) -> bool {
+        let Some(exec) = self.exec(seat, slot) else { return false };
+        if exec.started.saturating_add(len as u32) > exec.paid && !self.pay_slice(seat, slot, len) {
+            return false;
+        }
         let Some(exec) = self.exec(seat, slot) else { return false };
         let staged = if exec.started == 0 { exec.staging.take().map(|(buf, _)| buf) } else { None };
         let Some(buf) = staged.or_else(|| self.allocate(seat, len)) else {
@@ -364,6 +368,9 @@ impl Engine {
 
     /// Takes all buffers from a slot and makes it free.
     pub fn clear(&mut self, seat: usize, slot: usize) {
+        if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
+            self.forget_held(seat, slot, flow);
+        }
         while let Some(slice) = self.exec(seat, slot).and_then(|e| e.slices.pop_front()) {
             if let Some(buf) = slice.buf {
                 self.release(seat, buf);
@@ -403,6 +410,9 @@ impl Engine {
     #[inline]
     pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8]) {
         let slot = task.slot();
+        if self.exec(seat, slot).is_some_and(|e| e.held.is_some()) {
+            self.room_while_held(seat, task);
+        }
         let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
         // A task that has failed already still has its data coming (RFC 7143 section 11.4.2): nobody wants it any more, and
         // the slot's next command must not suffer for it.

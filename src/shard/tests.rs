@@ -2,6 +2,7 @@
 
 mod events;
 mod hung;
+mod limits;
 mod peer;
 
 use super::make_core;
@@ -35,14 +36,21 @@ fn lun(number: u16) -> LunSpec {
     }
 }
 
+fn snapshot(at: SocketAddr, luns: Vec<LunSpec>) -> Snapshot {
+    let target = TargetSpec::new(IscsiName::new(TARGET).unwrap(), None, luns);
+    let portals = vec![Portal { listen: at, advertise: None, group_tag: 1 }];
+    Snapshot { portals, targets: vec![target], ..Snapshot::default() }
+}
+
 impl Server {
     fn new(cores: usize, plan: FaultPlan) -> Server {
+        Server::with(cores, plan, vec![lun(0), lun(1)])
+    }
+
+    fn with(cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let target = TargetSpec::new(IscsiName::new(TARGET).unwrap(), None, vec![lun(0), lun(1)]);
-        let portals = vec![Portal { listen: at, advertise: None, group_tag: 1 }];
-        let snapshot = Snapshot { portals, targets: vec![target], ..Snapshot::default() };
-        let (mut world, _keeper) = World::open(snapshot, cores).unwrap();
+        let (mut world, _keeper) = World::open(snapshot(at, luns), cores).unwrap();
         let unit = Arc::get_mut(&mut world.units[0]).unwrap();
         unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
         let world = Arc::new(world);

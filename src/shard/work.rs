@@ -36,6 +36,7 @@ impl Engine {
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
         let needed = op.data_out_bytes(block_bytes as u32);
+        let charged = !matches!(op, MediumOp::Probe);
         let got = data.as_ref().map_or(0, |(_, len)| u64::from(*len));
         let data = data.map(|(buf, _)| {
             // From here on the job owns it; what it drops is given back without the seat's account.
@@ -83,7 +84,9 @@ impl Engine {
             exec.in_flight += 1;
             exec.asked = needed;
         }
-        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+        let mut job = Job::new(&cx, work, (unit, seat, task.slot(), None));
+        job.charged = charged;
+        self.enlist(job);
     }
 
     /// Begins the job of one slice of a write-like command.
@@ -122,12 +125,16 @@ impl Engine {
         work: impl Future<Output = JobEnd> + 'static,
         (unit, seat, slot): (usize, usize, usize),
     ) {
-        self.enlist(Job::new(cx, work, (unit, seat, slot, None)));
+        let mut job = Job::new(cx, work, (unit, seat, slot, None));
+        job.charged = true;
+        self.enlist(job);
     }
 
     /// Begins a job that nobody waits for.
     pub fn enlist_detached(&mut self, cx: &JobCx, work: impl Future<Output = JobEnd> + 'static, unit: usize) {
-        self.enlist(Job::new(cx, work, (unit, NOBODY, 0, None)));
+        let mut job = Job::new(cx, work, (unit, NOBODY, 0, None));
+        job.charged = true;
+        self.enlist(job);
     }
 
     /// Begins to erase a unit. The job outlives the task that waits for it, if one does.
@@ -227,7 +234,7 @@ impl Engine {
         }
     }
 
-    fn serve_job(&mut self, number: usize) {
+    pub fn serve_job(&mut self, number: usize) {
         while let Some(Some(job)) = self.jobs.get_mut(number)
             && let Some(request) = job.next_request()
         {
@@ -240,6 +247,10 @@ impl Engine {
                 Request::Pause => self.runnable.push_back(number),
                 Request::Op(unit, op, cell) => {
                     let unit = unit.unwrap_or(job.unit);
+                    if !self.pay_job(number, unit, &op) {
+                        return self.hold_job(number, Request::Op(Some(unit), op, cell));
+                    }
+                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
                         job.stalled_since_ms.get_or_insert(self.now_ms);
                         job.ask_again(Request::Op(Some(unit), op, cell));
@@ -248,6 +259,7 @@ impl Engine {
                     };
                     job.stalled_since_ms = None;
                     job.in_flight += 1;
+                    job.paid = false;
                     let owner = Owner::Job { job: number, cell, claim };
                     if let Some((owner, result)) = self.start(unit, op, owner) {
                         self.finished(owner, result);
@@ -266,6 +278,13 @@ impl Engine {
                     self.advance_locks();
                 }
             }
+        }
+    }
+
+    /// A job cannot go on with what it asked for.
+    fn hold_job(&mut self, number: usize, request: Request) {
+        if let Some(Some(job)) = self.jobs.get_mut(number) {
+            job.ask_again(request);
         }
     }
 
@@ -380,6 +399,7 @@ impl Engine {
         for lock in job.locks.drain(..) {
             self.world.units[job.unit].fence.unlock(lock);
         }
+        self.forget_held_job(number, &job);
         // The number will be used again: nothing may be left that was meant for this job.
         self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
         self.stalled.retain(|stalled| *stalled != number);

@@ -7,6 +7,7 @@ use super::ServeError;
 use super::doors::Doors;
 use super::fence::Fence;
 use super::mesh::{Mailbox, Message};
+use super::rate::Buckets;
 use super::registry::Registry;
 use crate::backend::Medium;
 use crate::limits::{self, SLICE_BYTES};
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// A logical unit of the process.
 pub struct Unit {
@@ -145,6 +147,8 @@ pub struct Target {
     own: Arc<LunMap>,
     /// What its initiator groups find, in the order of the configuration.
     groups: Vec<Arc<LunMap>>,
+    /// Their limits: places in `World::rates`.
+    pub group_rates: Vec<[u32; 2]>,
     /// Who is in no group finds nothing.
     groups_only: bool,
     /// It is there no more; its sessions are about to end.
@@ -160,7 +164,8 @@ impl Target {
             None => Arc::clone(&own),
         };
         let groups = spec.groups.iter().map(group).collect();
-        Target { name: spec.name.clone(), own, groups, groups_only: spec.groups_only, removed }
+        let group_rates = Vec::new();
+        Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
     }
 
     /// What initiators in a group find, or those that are in none.
@@ -206,6 +211,12 @@ pub struct World {
     pub keeper: Arc<Keeper>,
     /// One for each core.
     pub mailboxes: Arc<[Mailbox]>,
+    /// All limits on commands and bytes a second.
+    pub rates: Buckets,
+    /// Those of each unit: places in `rates`.
+    pub unit_rates: Vec<[u32; 2]>,
+    /// Where the clock of all cores begins.
+    epoch: Instant,
     /// Numbers for `scsi::NexusId`, unique in the process.
     pub next_nexus: Arc<AtomicU64>,
 }
@@ -268,7 +279,7 @@ impl World {
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
         let admission = admission(&snapshot);
         let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
-        let world = World {
+        let mut world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
             directory: SnapshotDirectory::new(snapshot),
@@ -279,9 +290,18 @@ impl World {
             registry: Arc::new(Registry::new(cores)),
             keeper: Arc::new(keeper),
             mailboxes,
+            rates: Arc::default(),
+            unit_rates: Vec::new(),
+            epoch: Instant::now(),
             next_nexus: Arc::new(AtomicU64::new(1)),
         };
+        world.set_limits(None);
         Ok((world, thread))
+    }
+
+    /// The time by the clock of all cores, nanoseconds.
+    pub fn now_ns(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     /// Tells a core something.
@@ -313,7 +333,8 @@ mod tests {
     fn who_is_in_no_group_of_a_target_for_groups_finds_nothing() {
         let own = Arc::new(LunMap { numbers: vec![0], units: vec![0] });
         let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
-        let mut target = Target { name, groups: vec![Arc::clone(&own)], own, groups_only: true, removed: false };
+        let (groups, group_rates) = (vec![Arc::clone(&own)], Vec::new());
+        let mut target = Target { name, groups, group_rates, own, groups_only: true, removed: false };
         assert_eq!((target.map(None).numbers.len(), target.map(Some(0)).numbers.len()), (0, 1));
         assert_eq!(target.map(Some(1)).numbers.len(), 0);
         target.groups_only = false;

@@ -44,6 +44,8 @@ pub struct Peer {
     cmd_sn: u32,
     itt: u32,
     exp_stat_sn: u32,
+    /// Arrived before anybody asked.
+    early: Vec<Pdu>,
     pub tsih: u16,
 }
 
@@ -62,7 +64,7 @@ impl Peer {
     pub fn connect(at: SocketAddr) -> Peer {
         let socket = TcpStream::connect(at).unwrap();
         socket.set_nodelay(true).unwrap();
-        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, tsih: 0 }
+        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, early: vec![], tsih: 0 }
     }
 
     /// Another connection of this session.
@@ -159,7 +161,8 @@ impl Peer {
         put(&mut header, 20, u32::MAX);
         self.send(header, &[]);
         let itt = self.itt;
-        self.answer(itt, Duration::from_secs(1));
+        let (_, before) = self.answer(itt, Duration::from_secs(1));
+        self.early.extend(before);
     }
 
     /// A logout: the response.
@@ -201,13 +204,41 @@ impl Peer {
     /// The final answer to a tag, and what came before it.
     pub fn answer(&mut self, itt: u32, within: Duration) -> (Pdu, Vec<Pdu>) {
         let end = Instant::now() + within;
+        let is_last = |pdu: &Pdu| pdu.itt() == itt && (pdu.opcode != Opcode::SCSI_DATA_IN || pdu.bhs[1] & 1 == 1);
+        if let Some(at) = self.early.iter().position(is_last) {
+            let pdu = self.early.remove(at);
+            return (pdu, self.early.extract_if(.., |early| early.itt() == itt).collect());
+        }
         let mut before = vec![];
         loop {
             let pdu = self.next(end.saturating_duration_since(Instant::now()));
-            if pdu.itt() == itt && (pdu.opcode != Opcode::SCSI_DATA_IN || pdu.bhs[1] & 1 == 1) {
+            if is_last(&pdu) {
                 return (pdu, before);
             }
             before.push(pdu);
+        }
+    }
+
+    /// Whether there is an answer to a tag within that time.
+    pub fn is_answered(&mut self, itt: u32, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        while let Some(pdu) = self.try_next(end.saturating_duration_since(Instant::now())) {
+            self.early.push(pdu);
+        }
+        self.early.iter().any(|pdu| pdu.itt() == itt)
+    }
+
+    /// Lets the core take over what it was told, and takes the unit attentions of that.
+    pub fn settle(&mut self, luns: &[u8]) {
+        std::thread::sleep(Duration::from_millis(50));
+        for &lun in luns {
+            for left in (0..8).rev() {
+                let itt = self.test_unit_ready(lun);
+                if self.end(itt, Duration::from_secs(1)).status == 0 {
+                    break;
+                }
+                assert!(left > 0, "LUN {lun} does not become ready");
+            }
         }
     }
 

@@ -37,10 +37,12 @@ impl Engine {
     pub fn change(&mut self, change: &Change) {
         let old = std::mem::replace(&mut self.world, Arc::clone(&change.world));
         let world = Arc::clone(&self.world);
+        self.strays.resize(world.units.len());
         for (number, unit) in world.units.iter().enumerate() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
                 continue;
             }
+            self.strays.forget(number);
             let handle = handle(&self.ring, number as u32, unit);
             match self.handles.get_mut(number) {
                 Some(place) => *place = handle,

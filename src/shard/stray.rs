@@ -74,12 +74,31 @@ pub struct Strays {
     leaving: Vec<Leaving>,
     /// Units that did not answer when this core last looked.
     hung: Vec<bool>,
+    /// The same, while it looks.
+    found: Vec<bool>,
 }
 
 impl Strays {
     /// None yet, of so many units.
     pub fn new(units: usize) -> Strays {
-        Strays { units: vec![0; units], bytes: 0, all: 0, leaving: Vec::new(), hung: vec![false; units] }
+        let mut strays =
+            Strays { units: Vec::new(), bytes: 0, all: 0, leaving: Vec::new(), hung: Vec::new(), found: Vec::new() };
+        strays.resize(units);
+        strays
+    }
+
+    /// There are more units, perhaps.
+    pub fn resize(&mut self, units: usize) {
+        self.units.resize(units.max(self.units.len()), 0);
+        self.hung.resize(self.units.len(), false);
+        self.found.resize(self.units.len(), false);
+    }
+
+    /// A unit is another one now: nothing is under way there.
+    pub fn forget(&mut self, unit: usize) {
+        if let Some(hung) = self.hung.get_mut(unit) {
+            *hung = false;
+        }
     }
 
     fn enter(&mut self, unit: usize, bytes: usize) {
@@ -237,13 +256,14 @@ impl Engine {
 
     /// Looks for media that do not answer.
     pub fn look_for_hung_media(&mut self) {
-        let mut hung = vec![false; self.world.units.len()];
+        let Strays { hung, found, .. } = &mut self.strays;
+        found.fill(false);
         for (unit, since_ms) in self.operations.ages() {
-            if let Some(hung) = hung.get_mut(unit) {
-                *hung |= self.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
+            if let Some(found) = found.get_mut(unit) {
+                *found |= self.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
             }
         }
-        for ((unit, before), now) in self.world.units.iter().zip(&mut self.strays.hung).zip(hung) {
+        for ((unit, before), &now) in self.world.units.iter().zip(hung).zip(&*found) {
             match (*before, now) {
                 (false, true) => {
                     unit.hung.fetch_add(1, Ordering::Relaxed);
@@ -260,5 +280,23 @@ impl Engine {
             }
             *before = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_come_later_are_bounded_too() {
+        let mut strays = Strays::new(1);
+        strays.resize(3);
+        for _ in 0..STRAYS_PER_UNIT {
+            assert!(!strays.are_too_many(2));
+            strays.enter(2, 0);
+        }
+        assert!(strays.are_too_many(2) && !strays.are_too_many(0));
+        strays.resize(2);
+        assert!(strays.are_too_many(2), "what is under way stays counted");
     }
 }

@@ -143,6 +143,9 @@ impl Session {
     /// A connection is gone: its tasks are aborted, and with the last connection the session ends.
     pub fn connection_lost(&mut self, conn: ConnIx, reason: CloseReason) {
         let Some(c) = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.may_send()) else { return };
+        //= RFC 7143 section 7.14
+        //# On connection failure, the initiator and target MUST do one of the
+        //# following:
         let failed = matches!(
             reason,
             CloseReason::Disconnected | CloseReason::NopTimeout | CloseReason::Digest | CloseReason::Reinstated
@@ -199,6 +202,11 @@ impl Session {
             return;
         }
         self.abort_connection(None);
+        //= RFC 7143 section 7.14
+        //# Either side may choose to escalate to session recovery (via the
+        //# initiator dropping all the connections or via an Async Message that
+        //# announces the similar intent from a target), and the other side MUST
+        //# give it precedence.
         self.lost.clear();
         (self.fence, self.fence_due) = (None, false);
         self.notices.clear();

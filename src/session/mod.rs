@@ -200,15 +200,17 @@ impl Session {
     /// that one is logged out, and comes as [`Event::Close`].
     ///
     /// # Errors
-    /// [`TooMany`] if MaxConnections or `limits::CONNECTIONS_PER_SESSION` is reached, or the session has ended.
+    /// [`TooMany`] if MaxConnections (at ErrorRecoveryLevel 2 at least two, so that one can clean up the other) or
+    /// `limits::CONNECTIONS_PER_SESSION` is reached, or the session has ended.
     pub fn add_connection(&mut self, conn: ConnectionInit, now_ms: u64) -> Result<ConnIx, TooMany> {
-        let most = CONNECTIONS_PER_SESSION.min(usize::from(self.init.params.max_connections));
+        let agreed = CONNECTIONS_PER_SESSION.min(usize::from(self.init.params.max_connections));
         //= RFC 7143 section 6.3.4
         //# Targets MUST support
         //# opening a second connection even when they do not support multiple
         //# connections in the Full Feature Phase if ErrorRecoveryLevel is 2 and
         //# SHOULD support opening a second connection if ErrorRecoveryLevel is
         //# less than 2.
+        let most = if self.init.params.error_recovery_level >= 2 { agreed.max(2) } else { agreed };
         let others = self.connections.iter().filter(|c| c.state.is_full_feature() && c.cid != conn.cid).count();
         if !matches!(self.state, SessionState::LoggedIn | SessionState::Failed) || others >= most {
             return Err(TooMany);

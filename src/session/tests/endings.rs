@@ -258,6 +258,93 @@ fn a_lost_connection_ends_a_session_of_one() {
     assert!(r.s.add_connection(init(), 0).is_err());
 }
 
+#[test]
+fn what_becomes_of_a_connection_that_fails() {
+    //= RFC 7143 section 7.14
+    //# On connection failure, the initiator and target MUST do one of the
+    //# following:
+    let lost = |error_recovery_level, max_connections| {
+        let agreed = Params { error_recovery_level, max_connections, ..params() };
+        let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+        if max_connections > 1 {
+            r.s.add_connection(init(), r.now_ms).unwrap();
+        }
+        let task = r.read(512);
+        r.s.connection_lost(r.c, CloseReason::Disconnected);
+        (r, task)
+    };
+    // a) What can be recovered waits for it.
+    let (mut r, task) = lost(2, 2);
+    assert_eq!((r.events(), r.s.is_live(task)), (vec![], true));
+    // b) The connection is given up with its tasks, and the others go on.
+    let (mut r, task) = lost(0, 2);
+    assert_eq!((r.events(), r.s.connections().count()), (vec![Event::Abort(task)], 1));
+    // c) There is nothing left but to begin another session.
+    let (mut r, task) = lost(0, 1);
+    assert_eq!(r.events(), [Event::Abort(task), Event::Ended { reason: CloseReason::Disconnected }]);
+}
+
+#[test]
+fn immediate_commands_end_with_their_connection() {
+    //= RFC 7143 section 7.14
+    //# On a connection failure, a target MUST terminate and/or discard all of
+    //# the active immediate commands, regardless of which of the above options
+    //# is used (i.e., immediate commands are not recoverable across connection
+    //# failures).
+    let mut r = Rig::with(SessionKind::Normal, Params { error_recovery_level: 2, ..params() }, 1);
+    let waiting = r.read(512);
+    let command = ScsiCommand { immediate_delivery: true, ..r.draw_read(512) };
+    let immediate = r.run(command, &[]);
+    r.s.connection_lost(r.c, CloseReason::Disconnected);
+    assert_eq!(r.events(), [Event::Abort(immediate)]);
+    assert!(r.s.is_live(waiting) && !r.s.is_live(immediate));
+}
+
+#[test]
+fn item_02_a_session_that_is_begun_anew_recovers_nothing() {
+    //= RFC 7143 section 7.14
+    //# Either side may choose to escalate to session recovery (via the
+    //# initiator dropping all the connections or via an Async Message that
+    //# announces the similar intent from a target), and the other side MUST
+    //# give it precedence.
+    let mut r = Rig::with(SessionKind::Normal, Params { error_recovery_level: 2, ..params() }, 1);
+    let waiting = r.read(512);
+    r.s.connection_lost(r.c, CloseReason::Disconnected);
+    assert_eq!((r.events(), r.s.is_live(waiting)), (vec![], true));
+    r.s.end(CloseReason::Reinstated);
+    assert_eq!(r.events(), [Event::Abort(waiting), Event::Ended { reason: CloseReason::Reinstated }]);
+    assert!(r.s.add_connection(init(), r.now_ms).is_err(), "there is nothing to come back to");
+}
+
+#[test]
+fn item_03_a_second_connection_cleans_up_the_only_one() {
+    //= RFC 7143 section 6.3.4
+    //# Targets MUST support opening a second connection even when they do not
+    //# support multiple connections in the Full Feature Phase if
+    //# ErrorRecoveryLevel is 2 and SHOULD support opening a second connection
+    //# if ErrorRecoveryLevel is less than 2.
+    // By taking its place.
+    let agreed = Params { error_recovery_level: 2, max_connections: 1, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let task = r.read(512);
+    let again = ConnectionInit { cid: Cid(3), stat_sn: StatSn(u32::MAX - 2), ..init() };
+    let new = r.s.add_connection(again, r.now_ms).unwrap();
+    assert_eq!(r.events(), [Event::Close { conn: r.c, reason: CloseReason::Reinstated }]);
+    assert!(r.s.is_live(task) && r.s.connections().eq([new]));
+    // Or by logging it out.
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let task = r.read(512);
+    let second = ConnectionInit { stat_sn: StatSn(u32::MAX - 2), ..init() };
+    let (first, second) = (r.c, r.s.add_connection(second, r.now_ms).unwrap());
+    assert!(r.s.add_connection(ConnectionInit { cid: Cid(9), ..init() }, r.now_ms).is_err(), "no third one");
+    r.c = second;
+    let logout = r.logout(LogoutReason::REMOVE_FOR_RECOVERY, 3);
+    r.send(logout, &[]);
+    assert!(matches!(r.one().pdu, Pdu::LogoutResponse(p) if p.response == LogoutResult::CLOSED));
+    assert_eq!(r.events(), [Event::Close { conn: first, reason: CloseReason::Logout }]);
+    assert!(r.s.is_live(task) && r.s.connections().eq([second]));
+}
+
 fn init() -> ConnectionInit {
     ConnectionInit { cid: Cid(1), params: params(), stat_sn: StatSn(1), exp_cmd_sn: CmdSn(1) }
 }

@@ -43,6 +43,17 @@ pub struct Portal {
 /// One iSCSI target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSpec {
+    //= RFC 7143 section 4.5
+    //# (a) Each instance of an iSCSI node class MUST contain one iSCSI target
+    //# node instance, one iSCSI initiator node instance, or both.
+    //
+    //= RFC 7143 section 4.5
+    //# (b) Each instance of an iSCSI node class MUST contain one iSCSI target
+    //# node instance, one iSCSI initiator node instance, or both.
+    //
+    //= RFC 7143 section 4.5
+    //# However, in all scenarios, note that an iSCSI node MUST only have a
+    //# single iSCSI name.
     /// Its name.
     pub name: IscsiName,
     /// Its alias (TargetAlias), if any.

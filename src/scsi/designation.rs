@@ -33,6 +33,9 @@ pub(super) fn device_identification(call: &mut Call) {
     port_name(call.reply, params, tag);
     designator(call.reply, BINARY, association::TARGET_PORT | RELATIVE_PORT, &low_half(relative_port));
     designator(call.reply, BINARY, association::TARGET_PORT | PORT_GROUP, &low_half(tag));
+    //= RFC 7143 section 4.4.2
+    //# The SCSI device name is defined to be the iSCSI name of the node and
+    //# MUST be used in the iSCSI protocol.
     designator(call.reply, UTF_8, association::TARGET_DEVICE | NAME_STRING, &name_string(&params.target_name));
 }
 
@@ -54,6 +57,11 @@ pub(super) fn scsi_ports(call: &mut Call) {
 /// The designation descriptor of a target port by its name (RFC 7143 section 4.2.7.1: the target's name, ",t,0x" and the
 /// portal group tag).
 fn port_name(reply: &mut Reply, params: &LuParams, tag: u16) {
+    //= RFC 7143 section 4.4.2
+    //# The SCSI port name MUST be used in iSCSI.
+    //
+    //= RFC 7143 section 4.4.2
+    //# When used in SCSI parameter data, the SCSI port name MUST be encoded as:
     let port = format!("{},t,0x{tag:04x}", params.target_name);
     designator(reply, UTF_8, association::TARGET_PORT | NAME_STRING, &name_string(&port));
 }

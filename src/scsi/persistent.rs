@@ -217,6 +217,11 @@ const ISCSI_PORT: u8 = 0x45;
 fn transport_id(port: &InitiatorPort) -> Vec<u8> {
     let mut id = vec![ISCSI_PORT, 0, 0, 0];
     id.extend_from_slice(port.name.as_str().as_bytes());
+    //= RFC 7143 section 4.4.2
+    //# The SCSI port name MUST be used in iSCSI.
+    //
+    //= RFC 7143 section 4.4.2
+    //# When used in SCSI parameter data, the SCSI port name MUST be encoded as:
     id.extend_from_slice(b",i,0x");
     for byte in port.isid.0 {
         id.extend_from_slice(format!("{byte:02x}").as_bytes());

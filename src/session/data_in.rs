@@ -359,6 +359,8 @@ impl Session {
         //# If Status is CHECK
         //# CONDITION (0x02), then the data segment MUST contain sense data for
         //# the failed command.
+        //= RFC 7143 section 4.6.1.2
+        //# The use of Autosense ([SAM2]) is REQUIRED by iSCSI.
         let sense = if status == CHECK_CONDITION && sense.is_empty() { &NO_ADDITIONAL_SENSE } else { sense };
         let sense = sense.get(..MAX_SENSE_BYTES).unwrap_or(sense);
         let len = if sense.is_empty() { 0 } else { 2 + sense.len() };

@@ -285,6 +285,9 @@ impl Engine {
         };
         let params = login.params;
         let mut answer = login.answer;
+        //= RFC 7143 section 6.3.2
+        //# If the next stage is FullFeaturePhase, the target MUST reply with a
+        //# Login Response with the TSIH value.
         answer.response.tsih = tsih;
         if login.tsih != Tsih(0)
             && let Some(holder) = self.seats[seat].as_deref_mut()

@@ -35,6 +35,10 @@ pub enum Counterpart {
     //# UNNAMED ISID RULE: Targets MUST enforce the uniqueness of the following
     //# 4-tuple for Unnamed Discovery sessions: <InitiatorName, ISID, NULL,
     //# TargetAddress>.
+    //= RFC 7143 section 7.4.2.1
+    //# Each of the concurrent Discovery sessions, if established by the same
+    //# initiator port to other Network Portals, MUST be treated as independent
+    //# sessions -- i.e., one session MUST NOT reinstate the other.
     Portal(SocketAddr),
 }
 
@@ -91,6 +95,9 @@ impl Registry {
     pub fn place(&self, name: &SessionName, tsih: Tsih, kind: SessionKind, here: usize) -> Result<Place, NoPlace> {
         let mut inner = self.lock();
         if tsih != Tsih(0) {
+            //= RFC 7143 section 4.4.3
+            //# After being selected, the same TSIH value MUST be used whenever the
+            //# initiator or target refers to the session and a TSIH is required.
             return match inner.by_tsih.get(&tsih) {
                 Some(known) if known.name == *name && known.kind == kind => {
                     Ok(Place { core: known.core, tsih, replaces: None })
@@ -210,6 +217,9 @@ mod tests {
 
     #[test]
     fn item_01_a_connection_joins_only_its_own_session() {
+        //= RFC 7143 section 4.4.3
+        //# After being selected, the same TSIH value MUST be used whenever the
+        //# initiator or target refers to the session and a TSIH is required.
         let registry = Registry::new(1);
         let joined = place(&registry, &name(1), Tsih(0)).unwrap();
         assert_eq!(place(&registry, &name(1), joined.tsih), Ok(Place { replaces: None, ..joined }));

@@ -1,6 +1,7 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
 mod events;
+mod handles;
 mod hung;
 mod limits;
 mod peer;

@@ -73,13 +73,22 @@ fn item_93_vpd_pages_are_sorted_and_exact() {
 
 #[test]
 fn serial_and_designators() {
+    //= RFC 7143 section 4.4.2
+    //# The SCSI device name is defined to be the iSCSI name of the node and
+    //# MUST be used in the iSCSI protocol.
+    //
+    //= RFC 7143 section 4.4.2
+    //# The SCSI port name MUST be used in iSCSI.
+    //
+    //= RFC 7143 section 4.4.2
+    //# When used in SCSI parameter data, the SCSI port name MUST be encoded as:
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
     assert_eq!(&inquiry(&mut host, 0x80)[4..], b"0123456789abcdef");
     let data = inquiry(&mut host, 0x83);
     assert_eq!(data[4..8], [0x01, 0x03, 0, 16]);
     assert_eq!(data[8..24], unit.params().naa);
-    let mut kinds = Vec::new();
+    let (mut kinds, mut names) = (Vec::new(), Vec::new());
     let mut rest = &data[4..];
     while let [code_set, kind, _, len, tail @ ..] = rest {
         kinds.push((code_set & 0x0f, kind & 0x3f));
@@ -88,13 +97,14 @@ fn serial_and_designators() {
         if *kind & 0x0f == 8 {
             assert_eq!(body.len() % 4, 0);
             assert_eq!(body.last(), Some(&0));
+            names.push(std::str::from_utf8(body).unwrap().trim_end_matches('\0'));
         }
         rest = after;
     }
     assert!(rest.is_empty());
     assert_eq!(kinds, [(1, 0x03), (2, 0x01), (3, 0x18), (1, 0x14), (1, 0x15), (3, 0x28)]);
     let text = String::from_utf8_lossy(&data);
-    assert!(text.contains("iqn.2026-01.org.example:disk,t,0x0001\0"));
+    assert_eq!(names, ["iqn.2026-01.org.example:disk,t,0x0001", "iqn.2026-01.org.example:disk"], "port, then device");
     assert!(text.contains("RINGSAN 0123456789abcdef"));
 }
 

@@ -277,6 +277,11 @@ fn register_others_and_move() {
     assert_eq!(keys(&mut one).1, [7, 7]);
     assert_eq!(sense_of(out(&mut one, REGISTER, 0, &with_id[..with_id.len() - 4])), (5, 0x1a00));
     let full = read_in(&mut one, 3);
+    //= RFC 7143 section 4.4.2
+    //# The SCSI port name MUST be used in iSCSI.
+    //
+    //= RFC 7143 section 4.4.2
+    //# When used in SCSI parameter data, the SCSI port name MUST be encoded as:
     assert_eq!(full[full.len() - id.len()..], id);
     assert_eq!(full[8..16], 7u64.to_be_bytes());
     assert_eq!(out(&mut one, RESERVE, 1, &list(7, 0, 0)), GOOD);

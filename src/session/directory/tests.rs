@@ -73,6 +73,28 @@ fn targets_are_found_by_their_normalised_name() {
     assert_eq!(d.auth(Some(&found), &host, at, at), AuthPolicy::Open);
 }
 
+#[test]
+fn a_node_is_one_target_with_one_name() {
+    //= RFC 7143 section 4.5
+    //# (a) Each instance of an iSCSI node class MUST contain one iSCSI target
+    //# node instance, one iSCSI initiator node instance, or both.
+    //
+    //= RFC 7143 section 4.5
+    //# (b) Each instance of an iSCSI node class MUST contain one iSCSI target
+    //# node instance, one iSCSI initiator node instance, or both.
+    //
+    //= RFC 7143 section 4.5
+    //# However, in all scenarios, note that an iSCSI node MUST only have a
+    //# single iSCSI name.
+    let d = directory(&[("10.0.0.1:3260", None, 5)]);
+    let (host, at) = (name("iqn.2024-01.example:host"), "10.0.0.1:3260".parse().unwrap());
+    let mut names = Vec::new();
+    d.targets(&host, at, at, &mut |name, _| names.push(name.clone()));
+    let found: Vec<_> = names.iter().map(|name| d.find(name, &host, at, at).unwrap()).collect();
+    assert_eq!(found.iter().map(|found| found.index).collect::<Vec<_>>(), [0, 1], "each node once");
+    assert!(found.iter().zip(&names).all(|(found, name)| found.name == *name), "by the name that it is shown with");
+}
+
 fn account(user: &str) -> Account {
     Account { name: user.into(), secret: Secret::new(user.as_bytes().to_vec()) }
 }

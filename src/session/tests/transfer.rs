@@ -464,6 +464,9 @@ fn item_56_truncation_by_the_allocation_length_is_no_overflow() {
 
 #[test]
 fn item_57_check_condition_always_has_sense() {
+    //= RFC 7143 section 4.6.1.2
+    //# The use of Autosense ([SAM2]) is REQUIRED by iSCSI.
+    //
     //= RFC 7143 section 10.2
     //# "Autosense" refers to the automatic return of sense data to the
     //# initiator in cases where a command did not complete successfully. iSCSI

@@ -213,6 +213,11 @@ impl Session {
                 if turn == Turn::Next {
                     self.window.advance();
                 }
+                //= RFC 7143 section 6.2
+                //# There MUST NOT be more than one outstanding Text Request, or Text
+                //# Response PDU on an iSCSI connection.
+                //
+                // Each request is answered once, and nothing is said unasked.
                 let pdu = TextResponse {
                     is_final,
                     cont,

@@ -95,6 +95,10 @@ impl Conversations {
         //= RFC 7143 section 11.10.2
         //# A Text Request with the C bit
         //# set to 1 MUST have the F bit set to 0.
+        //= RFC 7143 section 6.2
+        //# As negotiation text may span PDU boundaries, a Text or Login Request or
+        //# a Text or Login Response PDU that has the C bit set to 1 MUST NOT have
+        //# the F bit or T bit set to 1.
         if request.is_final && request.cont {
             self.forget(conn);
             return Err(RejectReason::PROTOCOL_ERROR);
@@ -184,6 +188,11 @@ impl Conversation {
             //# If such an attempt is
             //# detected by the target, the target MUST respond with a Reject PDU
             //# with a reason of "Protocol Error".
+            //= RFC 7143 section 6.4
+            //# Targets MUST NOT submit parameters that require an additional initiator
+            //# Text Request in a Text Response with the F bit set to 1.
+            //
+            // We answer, and submit nothing of our own.
             None => self
                 .negotiation
                 .turn(&text, &Offer::default(), &mut answer)
@@ -216,6 +225,14 @@ impl Conversation {
             //= RFC 7143 section 6.4
             //# Parameters negotiated by a text exchange negotiation sequence only
             //# become effective after the negotiation sequence is completed.
+            //= RFC 7143 section 6.2
+            //# Negotiations MUST be handled as atomic operations.
+            //
+            //= RFC 7143 section 7.12
+            //# The operational parameters of the session or the connection MUST
+            //# continue to be the values agreed upon during an earlier successful
+            //# negotiation (i.e., any partial results of this unsuccessful negotiation
+            //# MUST NOT take effect and MUST be discarded).
             *params = self.negotiation.params;
         }
         //= RFC 7143 section 6.4

@@ -163,6 +163,10 @@ impl<'a> TextWriter<'a> {
     /// `key=0x...`: a binary string, two hexadecimal digits per byte.
     pub fn binary(&mut self, key: &str, value: &[u8]) {
         self.begin(key);
+        //= RFC 7143 section 6.1
+        //# Decimal-constants MUST NOT be used for parameter values if the values
+        //# can be equal to or greater than 2**64 (numerical) or for binary strings
+        //# that can be longer than 64 bits.
         self.out.extend_from_slice(b"0x");
         for byte in value {
             let _infallible = write!(self, "{byte:02x}");

@@ -118,6 +118,9 @@ impl LoginFault {
             LoginFault::AuthenticationRequired | LoginFault::AuthenticationUnavailable => {
                 LoginStatus::AUTHENTICATION_FAILURE
             }
+            //= RFC 7143 section 6.3.2
+            //# If the security negotiation fails at the target, then the target MUST
+            //# send the appropriate Login Response PDU.
             LoginFault::Chap(fault) => fault.status(),
             LoginFault::TooMuchText | LoginFault::TooManyExchanges => LoginStatus::OUT_OF_RESOURCES,
             LoginFault::DataSegment

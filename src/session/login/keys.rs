@@ -133,6 +133,13 @@ macro_rules! keys {
     };
 }
 
+//= RFC 7143 section 6.2
+//# An iSCSI implementation MUST comprehend all text keys defined in this
+//# document.
+//
+//= RFC 7143 section 6.2
+//# All keys in this document MUST be supported by iSCSI initiators and
+//# targets when used as specified here.
 keys! {
     HeaderDigest             "HeaderDigest"             IO       OWN IT CO EVERY  Rule::List;
     DataDigest               "DataDigest"               IO       OWN IT CO EVERY  Rule::List;
@@ -267,5 +274,8 @@ pub fn may_answer_declaration(value: &str) -> bool {
     //= RFC 7143 section 6.2
     //# Returning a NotUnderstood response on any of these text keys therefore
     //# MUST be considered a protocol error and handled accordingly.
+    //= RFC 7143 section 6.2
+    //# A proposer of an iSCSI key, negotiated or declarative, in a text key
+    //# exchange MUST thus be able to properly handle a NotUnderstood response.
     is_answer_word(value) && value != answer::NOT_UNDERSTOOD
 }

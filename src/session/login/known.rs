@@ -75,6 +75,11 @@ impl Known {
             TextWriter::new(answer).pair("TargetAlias", alias);
         }
         let phase = if leading { Phase::LeadingLogin } else { Phase::JoiningLogin };
+        //= RFC 7143 section 6.2
+        //# All negotiations are explicit (i.e., the result MUST only be based on
+        //# newly exchanged or declared values).
+        //
+        // So it begins at the defaults of the standard, whatever was agreed upon before and whatever we would like.
         let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
         Ok(Self { identity, target, portal_group, security, negotiation })
     }

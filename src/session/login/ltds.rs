@@ -27,6 +27,10 @@ impl Inbound {
         //= RFC 7143 section 6.1
         //# Any iSCSI target or initiator MUST support receiving at least
         //# 8192 bytes of key=value data in a negotiation sequence.
+        //= RFC 7143 section 6.1
+        //# When proposing or accepting authentication methods that explicitly
+        //# require support for very long authentication items, the initiator and
+        //# target MUST support receiving at least 64 kilobytes of key=value data.
         self.total = self.total.saturating_add(data.len());
         if self.total > limits::MAX_TEXT_BYTES {
             return Err(TooMuchText);

@@ -198,9 +198,18 @@ impl Login {
     /// Takes one Login Request with its data segment.
     pub fn request(&mut self, request: &LoginRequest, data: &[u8], env: &mut LoginEnv<'_>) -> Step {
         let mut answer = Vec::new();
+        //= RFC 7143 section 6.3
+        //# There MUST NOT be more than one outstanding Login Request or Login
+        //# Response on an iSCSI connection.
+        //
+        // Each request is answered once, and nothing is said unasked.
         match self.advance(request, data, env, &mut answer) {
             Ok(step) => step,
             Err(reason) => {
+                //= RFC 7143 section 7.12
+                //# a) During login, any failure in negotiation MUST be considered a login
+                //# process failure; the Login Phase, along with the connection, MUST be
+                //# terminated.
                 self.over = true;
                 let text = reason.text(&answer);
                 let response = self.header(request, LoginStatus::SUCCESS);
@@ -320,6 +329,9 @@ impl Login {
         //# The Next
         //# Stage value is only valid when the T bit is 1; otherwise, it is
         //# reserved.
+        //= RFC 7143 section 6.3
+        //# If both stages are used, the SecurityNegotiation MUST precede the
+        //# LoginOperationalNegotiation.
         let onward = request.nsg > request.csg && request.nsg != 2;
         if request.transit && !onward {
             return Err(LoginFault::NextStage { csg: request.csg, nsg: request.nsg });
@@ -333,6 +345,10 @@ impl Login {
         if request.version_min > VERSION {
             return Err(LoginFault::Version { min: request.version_min, max: request.version_max });
         }
+        //= RFC 7143 section 6.3
+        //# The Login Phase MAY include a SecurityNegotiation stage and a
+        //# LoginOperationalNegotiation stage and MUST include at least one of them,
+        //# but the included stage MAY be empty except for the mandatory names.
         if !matches!(request.csg, SECURITY_NEGOTIATION | LOGIN_OPERATIONAL_NEGOTIATION) {
             return Err(LoginFault::CurrentStage { csg: request.csg });
         }
@@ -379,6 +395,9 @@ impl Login {
         //= RFC 7143 section 11.13.6
         //# If the Status-Class is 0, the T bit MUST NOT be set to 1 if the T bit
         //# in the request was set to 0.
+        //= RFC 7143 section 6.3
+        //# Targets MUST NOT submit parameters that require an additional initiator
+        //# Login Request in a Login Response with the T bit set to 1.
         response.transit = request.transit && self.ready && !response.cont;
         response.csg = self.stage;
         self.stat_sn = self.stat_sn.next();
@@ -390,6 +409,11 @@ impl Login {
             self.stage = request.nsg;
             self.ready = false;
         }
+        //= RFC 7143 section 6.3
+        //# The Login Final-Response that accepts a Login Request can only come as a
+        //# response to a Login Request with the T bit set to 1, and both the
+        //# request and response MUST indicate FullFeaturePhase as the next phase
+        //# via the NSG field.
         let answer = LoginAnswer { response, text };
         match (&self.known, self.first) {
             (Some(known), Some(first)) if self.stage == FULL_FEATURE_PHASE => {

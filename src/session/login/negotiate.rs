@@ -74,6 +74,9 @@ impl Negotiation {
             for pair in Pairs::new(text) {
                 let (name, value) = pair?;
                 match keys::find(name) {
+                    //= RFC 7143 section 6.2
+                    //# If used as specified, these keys MUST NOT be answered with
+                    //# NotUnderstood.
                     None if !dependent => not_understood(name, value, answer)?,
                     Some(spec) if dependent == depends_on_others(spec.key) && !self.is_elsewhere(spec) => self
                         .settle(spec, value, offer, answer)
@@ -104,6 +107,10 @@ impl Negotiation {
         //# An attempt to
         //# renegotiate/redeclare parameters not specifically allowed MUST be
         //# detected by the initiator and target.
+        //= RFC 7143 section 6.3
+        //# If such an attempt is detected by the target, the target MUST respond
+        //# with a Login reject (initiator error); if detected by the initiator, the
+        //# initiator MUST drop the connection.
         if !self.seen.insert(spec.key) {
             return Err(KeyFault::Twice);
         }
@@ -128,12 +135,24 @@ impl Negotiation {
                 self.choose(spec.key, value, offer).map(|chosen| TextWriter::new(answer).pair(spec.name, chosen))
             }
             Rule::And | Rule::Or => {
+                //= RFC 7143 section 6.2.2
+                //# For Boolean negotiations (i.e., keys taking the values "Yes" or "No"),
+                //# the accepting party MUST answer with the same key and the result of the
+                //# negotiation when the received value does not determine that result by
+                //# itself.
+                //
+                //= RFC 7143 section 6.2.2
+                //# Responses are REQUIRED in all other cases, and the value chosen and sent
+                //# by the acceptor becomes the outcome of the negotiation.
                 let theirs = LoginValue(value).boolean()?;
                 let result = self.settle_boolean(spec.key, theirs, offer);
                 TextWriter::new(answer).pair(spec.name, if result { "Yes" } else { "No" });
                 Ok(())
             }
             Rule::Minimum(min, max) | Rule::Maximum(min, max) => {
+                //= RFC 7143 section 6.2.2
+                //# For simple-value negotiations, the accepting party MUST answer with the
+                //# same key.
                 let theirs = in_range(value, min, max)?;
                 let result = self.settle_number(spec.key, theirs, offer);
                 TextWriter::new(answer).pair(spec.name, result);
@@ -153,6 +172,9 @@ impl Negotiation {
         //# Sending a key that is not allowed in the current stage is considered
         //# a protocol error.
         match (self.phase, spec.usage) {
+            //= RFC 7143 section 6.3
+            //# Authentication-related security keys (Section 12) MUST be completely
+            //# negotiated within the Login Phase.
             (_, Usage::Security) => Err(KeyFault::Stage),
             (_, Usage::All) => Ok(()),
             (Phase::FullFeature, Usage::LeadingOnly | Usage::InitializeOnly) => Err(KeyFault::Stage),
@@ -271,6 +293,9 @@ impl Negotiation {
                 //# When
                 //# such a negotiation attempt is made by the remote side, a compliant
                 //# iSCSI implementation MUST propose a value of 0 (zero) in response.
+                //= RFC 7143 section 7.4.1
+                //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST be
+                //# 0.
                 let zero = self.kind == SessionKind::Discovery || r2ts_settled;
                 //= RFC 7143 section 7.1.5
                 //# When a defined value of ErrorRecoveryLevel is returned by a responder in
@@ -360,6 +385,9 @@ fn obsolete(key: Key, value: &str) -> &'static str {
     //# implementation SHOULD respond with the constant "Reject" value.  The
     //# implementation MAY alternatively respond with a "No" value.
     //
+    //= RFC 7143 section 6.2.2
+    //# For a numerical range, the value selected MUST be an integer within the
+    //# proposed range or "Reject" (if the range is unacceptable).
     // Initiators of the older standard offer No and expect to hear it.
     match (key, value) {
         (Key::IfMarker | Key::OfMarker, "No") => "No",

@@ -78,6 +78,8 @@ impl Digests {
     /// Whether a value of the list may be chosen.
     pub(super) fn accepts(self, value: &str) -> bool {
         match value {
+            //= RFC 7143 section 6.2.1
+            //# The constant "None" MUST always be used to indicate a missing function.
             "None" => self.none,
             CRC32C => self.crc32c,
             _ => false,

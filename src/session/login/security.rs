@@ -169,6 +169,8 @@ impl Security {
         //# unless it does not support any, in which case it MUST answer
         //# with "Reject" (see Section 6.2).
         let (ours, refusal, chosen) = match self.policy {
+            //= RFC 7143 section 6.2.1
+            //# The constant "None" MUST always be used to indicate a missing function.
             AuthPolicy::Open => ("None", LoginFault::AuthenticationUnavailable, State::Done(None)),
             AuthPolicy::Chap(_) => (CHAP, LoginFault::AuthenticationRequired, State::Algorithm),
         };

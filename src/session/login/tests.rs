@@ -243,6 +243,15 @@ mod header {
 
     #[test]
     fn item_06_transit_only_when_both_want_it() {
+        //= RFC 7143 section 6.3
+        //# The selected NSG MUST NOT exceed the value stated by the initiator.
+        //
+        //= RFC 7143 section 6.3
+        //# The Login Final-Response that accepts a Login Request can only come as a
+        //# response to a Login Request with the T bit set to 1, and both the
+        //# request and response MUST indicate FullFeaturePhase as the next phase
+        //# via the NSG field.
+        //
         //= RFC 7143 section 11.13.6
         //# If the Status-Class is 0, the T bit MUST NOT be set to 1 if the T bit
         //# in the request was set to 0.
@@ -257,6 +266,14 @@ mod header {
 
     #[test]
     fn item_06_no_stage_is_skipped_backwards_or_reserved() {
+        //= RFC 7143 section 6.3
+        //# The Login Phase MAY include a SecurityNegotiation stage and a
+        //# LoginOperationalNegotiation stage and MUST include at least one of them,
+        //# but the included stage MAY be empty except for the mandatory names.
+        //
+        //= RFC 7143 section 6.3
+        //# If both stages are used, the SecurityNegotiation MUST precede the
+        //# LoginOperationalNegotiation.
         for nsg in [SEC, OPS, 2] {
             let (status, fault) = refused(Dialogue::new().transit(OPS, nsg, &[INITIATOR, TARGET]));
             assert_eq!((status, fault), (LoginStatus::INITIATOR_ERROR, LoginFault::NextStage { csg: OPS, nsg }));
@@ -376,6 +393,10 @@ mod header {
 
     #[test]
     fn item_12_continue_and_transit_exclude_each_other() {
+        //= RFC 7143 section 6.2
+        //# As negotiation text may span PDU boundaries, a Text or Login Request or
+        //# a Text or Login Response PDU that has the C bit set to 1 MUST NOT have
+        //# the F bit or T bit set to 1.
         let mut d = Dialogue::new();
         d.header.cont = true;
         assert_eq!(refused(d.quick(&[])).1, LoginFault::TransitAndContinue);
@@ -383,6 +404,10 @@ mod header {
 
     #[test]
     fn item_12_a_long_answer_is_continued() {
+        //= RFC 7143 section 6.3
+        //# There MUST NOT be more than one outstanding Login Request or Login
+        //# Response on an iSCSI connection.
+        //
         //= RFC 7143 section 11.13.7
         //# A Login Response with
         //# the C bit set to 1 MUST have the T bit set to 0.
@@ -402,6 +427,15 @@ mod header {
 
     #[test]
     fn item_13_at_least_8192_bytes_and_six_exchanges_and_a_bound() {
+        //= RFC 7143 section 6.1
+        //# Any iSCSI target or initiator MUST support receiving at least 8192 bytes
+        //# of key=value data in a negotiation sequence.
+        //
+        //= RFC 7143 section 6.1
+        //# When proposing or accepting authentication methods that explicitly
+        //# require support for very long authentication items, the initiator and
+        //# target MUST support receiving at least 64 kilobytes of key=value data.
+        //
         //= RFC 7143 section 6.2
         //# An iSCSI initiator or target MAY terminate a negotiation that does
         //# not terminate within an implementation-specific reasonable time or
@@ -502,6 +536,10 @@ mod text_rules {
     #[test]
     fn item_18_no_key_comes_twice() {
         //= RFC 7143 section 6.3
+        //# An attempt to renegotiate/redeclare parameters not specifically allowed
+        //# MUST be detected by the initiator and target.
+        //
+        //= RFC 7143 section 6.3
         //# If such an attempt is detected
         //# by the target, the target MUST respond with a Login reject (initiator
         //# error)
@@ -552,6 +590,10 @@ mod text_rules {
 
     #[test]
     fn reserved_words_are_no_proposals() {
+        //= RFC 7143 section 6.2
+        //# The constants "None", "Reject", "Irrelevant", and "NotUnderstood" are
+        //# reserved and MUST ONLY be used as described here.
+        //
         //= RFC 7143 section 6.2
         //# Violation of this
         //# rule is a protocol error (in particular, the use of "Reject",
@@ -612,6 +654,19 @@ mod text_rules {
     }
 
     #[test]
+    fn item_25_what_we_propose_waits_for_its_answer() {
+        //= RFC 7143 section 6.3
+        //# Targets MUST NOT submit parameters that require an additional initiator
+        //# Login Request in a Login Response with the T bit set to 1.
+        let mut d = Dialogue::new();
+        let proposal = answer(d.quick(&["MaxBurstLength=8192"]));
+        assert!(said(&proposal).contains(&"FirstBurstLength=8192".into()) && !proposal.response.transit);
+        let last = done(d.transit(OPS, FFP, &["FirstBurstLength=8192"]));
+        assert!(last.answer.response.transit && last.answer.text.is_empty());
+        assert_eq!(last.params.first_burst_bytes, 8192);
+    }
+
+    #[test]
     fn item_27_a_failed_negotiation_ends_the_login() {
         //= RFC 7143 section 7.12
         //# During login, any failure in negotiation MUST be considered a
@@ -628,6 +683,8 @@ mod authentication {
 
     #[test]
     fn none_is_chosen_where_nothing_is_demanded() {
+        //= RFC 7143 section 6.2.1
+        //# The constant "None" MUST always be used to indicate a missing function.
         let mut d = Dialogue::new();
         let first = answer(d.transit(SEC, OPS, &[INITIATOR, TARGET, "AuthMethod=KRB5,CHAP,None"]));
         assert_eq!(said(&first), ["TargetPortalGroupTag=7", "TargetAlias=The disk", "AuthMethod=None"]);

@@ -111,6 +111,10 @@ const DISK1: [&str; 3] =
 
 #[test]
 fn item_28_final_is_answered_final_and_only_final_is() {
+    //= RFC 7143 section 6.4
+    //# Whenever the target responds with the F bit set to 0, it MUST set the
+    //# Target Transfer Tag to a value other than the default 0xffffffff.
+    //
     //= RFC 7143 section 11.11.1
     //# A Text Response with the
     //# F bit set to 1 in response to a Text Request with the F bit set to 0
@@ -147,6 +151,19 @@ fn item_28_a_new_request_resets_the_negotiation() {
 
 #[test]
 fn item_28_only_keys_of_full_feature_phase() {
+    //= RFC 7143 section 6.3
+    //# Authentication-related security keys (Section 12) MUST be completely
+    //# negotiated within the Login Phase.
+    //
+    //= RFC 7143 section 6.2
+    //# Negotiations MUST be handled as atomic operations.
+    //
+    //= RFC 7143 section 7.12
+    //# The operational parameters of the session or the connection MUST
+    //# continue to be the values agreed upon during an earlier successful
+    //# negotiation (i.e., any partial results of this unsuccessful negotiation
+    //# MUST NOT take effect and MUST be discarded).
+    //
     //= RFC 7143 section 13
     //# Keys that can only be used during login have the "use: IO"
     //# (Initialize Only), while those that can be used in both the Login
@@ -174,7 +191,25 @@ fn item_28_no_key_comes_twice() {
 }
 
 #[test]
+fn item_28_answers_ask_for_nothing() {
+    //= RFC 7143 section 6.4
+    //# Targets MUST NOT submit parameters that require an additional initiator
+    //# Text Request in a Text Response with the F bit set to 1.
+    for (asked, answered) in [
+        (&[][..], &[][..]),
+        (&["MaxRecvDataSegmentLength=512"], &[]),
+        (&["InitiatorAlias=host", "X-a=1"], &["X-a=NotUnderstood"]),
+    ] {
+        assert_eq!(normal().ask(asked), answered, "nothing of our own");
+    }
+}
+
+#[test]
 fn item_28_continue_excludes_final() {
+    //= RFC 7143 section 6.2
+    //# As negotiation text may span PDU boundaries, a Text or Login Request or
+    //# a Text or Login Response PDU that has the C bit set to 1 MUST NOT have
+    //# the F bit or T bit set to 1.
     let mut s = normal();
     s.header.cont = true;
     assert_eq!(s.send(b"A"), Err(RejectReason::PROTOCOL_ERROR));
@@ -239,6 +274,9 @@ fn item_31_addresses_carry_their_portal_group_tag() {
 
 #[test]
 fn item_32_long_answers_come_in_parts() {
+    //= RFC 7143 section 6.2
+    //# There MUST NOT be more than one outstanding Text Request, or Text
+    //# Response PDU on an iSCSI connection.
     for max in [512, 8192, 262_144] {
         let mut s = discovery(500);
         s.params.initiator_max_recv_bytes = max;

@@ -67,6 +67,10 @@ fn an_error_ends_the_walk() {
 
 #[test]
 fn numbers() {
+    //= RFC 7143 section 6.1
+    //# Decimal-constants MUST NOT be used for parameter values if the values
+    //# can be equal to or greater than 2**64 (numerical) or for binary strings
+    //# that can be longer than 64 bits.
     let number = |value| LoginValue(value).number();
     assert_eq!(number("0"), Ok(0));
     assert_eq!(number("18446744073709551615"), Ok(u64::MAX));
@@ -110,11 +114,15 @@ fn binary(value: &str) -> Result<Vec<u8>, ValueError> {
 
 #[test]
 fn hexadecimal_binary() {
+    //= RFC 7143 section 6.1
+    //# Decimal-constants MUST NOT be used for parameter values if the values
+    //# can be equal to or greater than 2**64 (numerical) or for binary strings
+    //# that can be longer than 64 bits.
     assert_eq!(binary("0x00Ff10"), Ok(vec![0, 0xff, 0x10]));
     assert_eq!(binary("0X123"), Ok(vec![1, 0x23]));
     assert_eq!(binary("0x0011223344556677"), Ok(vec![0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77]));
     assert_eq!(binary("0x001122334455667788"), Err(ValueError::TooLong(8)));
-    for bad in ["", "0x", "12", "0x0g", "x12"] {
+    for bad in ["", "0x", "12", "18446744073709551615", "0x0g", "x12"] {
         assert_eq!(binary(bad), Err(ValueError::NotBinary), "{bad:?}");
     }
 }

@@ -59,6 +59,10 @@ impl<'a> LoginValue<'a> {
         if digits.is_empty() || leading_zero || !digits.chars().all(|c| c.is_digit(radix)) {
             return Err(ValueError::NotNumber);
         }
+        //= RFC 7143 section 6.1
+        //# Decimal-constants MUST NOT be used for parameter values if the values
+        //# can be equal to or greater than 2**64 (numerical) or for binary strings
+        //# that can be longer than 64 bits.
         u64::from_str_radix(digits, radix).map_err(|_| ValueError::OutOfRange)
     }
 

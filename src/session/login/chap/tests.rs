@@ -249,6 +249,13 @@ fn item_88_secrets() {
 
 #[test]
 fn item_89_who_must_authenticate_cannot_skip_it() {
+    //= RFC 7143 section 6.3
+    //# Authentication-related security keys (Section 12) MUST be completely
+    //# negotiated within the Login Phase.
+    //
+    //= RFC 7143 section 6.3.2
+    //# If the security negotiation fails at the target, then the target MUST
+    //# send the appropriate Login Response PDU.
     let step = guarded().transit(OPS, FFP, &NAMES);
     let required = (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::AuthenticationRequired);
     assert_eq!(refused(step), required);

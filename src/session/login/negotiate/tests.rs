@@ -32,6 +32,13 @@ fn fault(pair: &str) -> KeyFault {
 #[test]
 fn item_16_the_first_value_that_is_supported() {
     //= RFC 7143 section 6.2.1
+    //# If an acceptor does not understand any particular value in a list, it
+    //# MUST ignore it.
+    //
+    //= RFC 7143 section 6.2.1
+    //# The constant "None" MUST always be used to indicate a missing function.
+    //
+    //= RFC 7143 section 6.2.1
     //# The responding party MUST respond with the same key and the first
     //# value that it supports (and is allowed to use for the specific
     //# originator) selected from the originator list.
@@ -63,6 +70,15 @@ fn item_16_a_digest_can_be_demanded() {
 
 #[test]
 fn item_17_booleans() {
+    //= RFC 7143 section 6.2.2
+    //# For Boolean negotiations (i.e., keys taking the values "Yes" or "No"),
+    //# the accepting party MUST answer with the same key and the result of the
+    //# negotiation when the received value does not determine that result by
+    //# itself.
+    //
+    //= RFC 7143 section 6.2.2
+    //# Responses are REQUIRED in all other cases, and the value chosen and sent
+    //# by the acceptor becomes the outcome of the negotiation.
     let all = |value| {
         let keys = ["InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder"];
         let pairs: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
@@ -70,11 +86,23 @@ fn item_17_booleans() {
     };
     assert_eq!(all("No"), ["InitialR2T=No", "ImmediateData=No", "DataPDUInOrder=Yes", "DataSequenceInOrder=Yes"]);
     assert_eq!(all("Yes"), ["InitialR2T=Yes", "ImmediateData=Yes", "DataPDUInOrder=Yes", "DataSequenceInOrder=Yes"]);
+    for value in ["No", "Yes"] {
+        let keys = ["InitialR2T", "ImmediateData", "DataPDUInOrder", "DataSequenceInOrder"];
+        let pairs = keys.map(|key| format!("{key}={value}"));
+        let (params, answers) = settle(&pairs.each_ref().map(String::as_str));
+        let outcome =
+            [params.initial_r2t, params.immediate_data, params.data_pdu_in_order, params.data_sequence_in_order];
+        let spoken = keys.iter().zip(outcome).map(|(key, on)| format!("{key}={}", if on { "Yes" } else { "No" }));
+        assert!(spoken.eq(answers), "what is answered is what holds");
+    }
     assert_eq!(fault("InitialR2T=1"), KeyFault::Malformed);
 }
 
 #[test]
 fn item_17_numbers() {
+    //= RFC 7143 section 6.2.2
+    //# For simple-value negotiations, the accepting party MUST answer with the
+    //# same key.
     let (params, answers) = settle(&[
         "MaxConnections=8",
         "MaxBurstLength=16777215",
@@ -153,6 +181,10 @@ fn item_19_a_joining_connection_changes_nothing_of_the_session() {
 
 #[test]
 fn item_20_markers() {
+    //= RFC 7143 section 6.2.2
+    //# For a numerical range, the value selected MUST be an integer within the
+    //# proposed range or "Reject" (if the range is unacceptable).
+    //
     //= RFC 7143 section 13.25
     //# When an IFMarkInt or OFMarkInt key is received, a compliant iSCSI
     //# implementation MUST respond with the constant "Reject" value.
@@ -226,6 +258,10 @@ fn item_25_first_burst_does_not_exceed_max_burst() {
 #[test]
 fn item_25_a_default_that_does_not_fit_is_negotiated() {
     //= RFC 7143 section 6.2
+    //# An iSCSI target MUST perform integrity checking before the new
+    //# parameters take effect.
+    //
+    //= RFC 7143 section 6.2
     //# The target may propose key=value pairs of its own.
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
     let mut answer = Vec::new();
@@ -266,11 +302,91 @@ fn item_26_recovery_with_sequences_in_order_allows_one_r2t() {
 #[test]
 fn item_35_no_recovery_in_discovery() {
     //= RFC 7143 section 7.4.1
+    //# When such a negotiation attempt is made by the remote side, a compliant
+    //# iSCSI implementation MUST propose a value of 0 (zero) in response.
+    //
+    //= RFC 7143 section 7.4.1
     //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST
     //# be 0.
     let offer = Offer { error_recovery_level: 2, ..Offer::default() };
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
     assert_eq!(turn(&mut n, &offer, &["ErrorRecoveryLevel=2"]).unwrap(), ["ErrorRecoveryLevel=0"]);
+    assert_eq!(n.params.error_recovery_level, 0);
+}
+
+#[test]
+fn only_what_was_exchanged_is_settled() {
+    type Change = fn(&mut Params);
+    //= RFC 7143 section 6.2
+    //# All negotiations are explicit (i.e., the result MUST only be based on
+    //# newly exchanged or declared values).
+    // What we would like differs from most of the defaults, and is yet nobody's result.
+    assert_eq!(settle(&[]), (Params::default(), vec![]));
+    let cases: [(&str, Change); 14] = [
+        ("HeaderDigest=CRC32C", |p| p.header_digest = true),
+        ("DataDigest=CRC32C", |p| p.data_digest = true),
+        ("MaxConnections=4", |p| p.max_connections = 4),
+        ("InitialR2T=No", |p| p.initial_r2t = false),
+        ("ImmediateData=No", |p| p.immediate_data = false),
+        ("MaxRecvDataSegmentLength=4096", |p| p.initiator_max_recv_bytes = 4096),
+        ("MaxBurstLength=524288", |p| p.max_burst_bytes = 524_288),
+        ("FirstBurstLength=4096", |p| p.first_burst_bytes = 4096),
+        ("DefaultTime2Wait=7", |p| p.time2wait_s = 7),
+        ("DefaultTime2Retain=0", |p| p.time2retain_s = 0),
+        ("MaxOutstandingR2T=3", |p| p.max_outstanding_r2t = 3),
+        ("ErrorRecoveryLevel=1", |p| p.error_recovery_level = 1),
+        ("TaskReporting=FastAbort", |p| p.task_reporting = TaskReporting::FastAbort),
+        ("iSCSIProtocolLevel=2", |p| p.protocol_level = 2),
+    ];
+    for (pair, change) in cases {
+        let mut expected = Params::default();
+        change(&mut expected);
+        assert_eq!(settle(&[pair]).0, expected, "{pair}");
+    }
+}
+
+#[test]
+fn all_keys_are_known_and_taken_as_specified() {
+    //= RFC 7143 section 6.2
+    //# An iSCSI implementation MUST comprehend all text keys defined in this
+    //# document.
+    //
+    //= RFC 7143 section 6.2
+    //# All keys in this document MUST be supported by iSCSI initiators and
+    //# targets when used as specified here.
+    for name in [
+        "HeaderDigest DataDigest MaxConnections SendTargets TargetName InitiatorName TargetAlias InitiatorAlias",
+        "TargetAddress TargetPortalGroupTag InitialR2T ImmediateData MaxRecvDataSegmentLength MaxBurstLength",
+        "FirstBurstLength DefaultTime2Wait DefaultTime2Retain MaxOutstandingR2T DataPDUInOrder DataSequenceInOrder",
+        "ErrorRecoveryLevel SessionType TaskReporting iSCSIProtocolLevel IFMarker OFMarker IFMarkInt OFMarkInt",
+        "X#NodeArchitecture AuthMethod KRB_AP_REQ KRB_AP_REP SRP_U TargetAuth SRP_GROUP SRP_s SRP_A SRP_B SRP_M",
+        "SRP_HM CHAP_A CHAP_I CHAP_C CHAP_N CHAP_R",
+    ]
+    .iter()
+    .flat_map(|line| line.split(' '))
+    {
+        assert!(keys::find(name).is_some(), "{name}");
+    }
+    // Those of the operational stage; the others are in the dialogues.
+    let operational =
+        |spec: &&KeySpec| !spec.any_stage && spec.senders != Senders::Target && spec.usage != Usage::FullFeatureOnly;
+    for spec in keys::TABLE.iter().filter(operational) {
+        let value = match spec.rule {
+            Rule::Number(least, _) | Rule::Minimum(least, _) | Rule::Maximum(least, _) => least.to_string(),
+            Rule::List if spec.key == Key::TaskReporting => "RFC3720".into(),
+            Rule::List => "None".into(),
+            Rule::And | Rule::Or => "Yes".into(),
+            Rule::Text => "ExampleOS/1".into(),
+            Rule::Obsolete | Rule::Own => "No".into(),
+        };
+        let (_, answers) = settle(&[&format!("{}={value}", spec.name)]);
+        let expected = match spec.rule {
+            Rule::Number(..) | Rule::Text => vec![],
+            Rule::Obsolete => vec![format!("{}={}", spec.name, obsolete(spec.key, &value))],
+            _ => vec![format!("{}={value}", spec.name)],
+        };
+        assert_eq!(answers, expected);
+    }
 }
 
 #[test]

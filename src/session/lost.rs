@@ -237,6 +237,9 @@ impl Session {
         let Some(c) = self.connections.get(usize::from(conn.0)) else { return };
         let (pdu_bytes, max_burst) = (c.data_in_bytes, c.burst_bytes);
         let Some(t) = self.tasks.get_mut(task) else { return };
+        //= RFC 7143 section 7.2.2
+        //# In reassigning connection allegiance for a command, the target SHOULD
+        //# continue the command from its current state.
         t.command.conn = conn;
         let mut stretches = Vec::new();
         if let Some(outgoing) = t.outgoing.as_deref_mut() {
@@ -245,6 +248,12 @@ impl Session {
             //# last acknowledged Data-In PDU, but not larger than DataSN + 1 of the
             //# last Data-IN PDU sent by the target.  Any other value MUST be ignored
             //# by the target.
+            //= RFC 7143 section 7.2.2
+            //# For example, when reassigning read commands, the target SHOULD take
+            //# advantage of the ExpDataSN field provided by the Task Management
+            //# Function Request (which must be set to 0 if there was no data transfer)
+            //# and bring the read command to completion by sending the remaining data
+            //# and sending (or resending) the status.
             outgoing.acknowledge(exp_data_sn);
             //= RFC 7143 section 7.2.2
             //# If a SCSI command that involves data input is reassigned, any SNACK

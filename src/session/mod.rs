@@ -210,6 +210,10 @@ impl Session {
         //# connections in the Full Feature Phase if ErrorRecoveryLevel is 2 and
         //# SHOULD support opening a second connection if ErrorRecoveryLevel is
         //# less than 2.
+        //= RFC 7143 section 4.2.1
+        //# For error recovery purposes, targets and initiators that support a
+        //# single active connection in a session SHOULD support two connections
+        //# during recovery.
         let most = if self.init.params.error_recovery_level >= 2 { agreed.max(2) } else { agreed };
         let others = self.connections.iter().filter(|c| c.state.is_full_feature() && c.cid != conn.cid).count();
         if !matches!(self.state, SessionState::LoggedIn | SessionState::Failed) || others >= most {

@@ -220,6 +220,11 @@ impl Conversation {
         //# A Text Response with the
         //# F bit set to 1 in response to a Text Request with the F bit set to 0
         //# is a protocol error.
+        //= RFC 7143 section 6.4
+        //# Note that in the same case of a Text Request with the F bit set to 1,
+        //# the target SHOULD NOT respond with an empty (no key=value pairs) Text
+        //# Response with the F bit set to 0, because such a response may cause the
+        //# initiator to abandon the negotiation.
         let is_final = request.is_final && !cont;
         if is_final {
             //= RFC 7143 section 6.4

@@ -679,6 +679,10 @@ impl Session {
             //# SHOULD NOT wait for new commands on third-party
             //# affected sessions -- only the instantiated tasks have to be
             //# considered for the purpose of determining the affected tasks.
+            //= RFC 7143 section 4.2.3.4
+            //# SHOULD NOT wait for new commands on third-party affected sessions --
+            //# only the instantiated tasks have to be considered for the purpose of
+            //# determining the affected tasks.
             let affected = self.tasks.get(id).is_some_and(|t| {
                 matches!(t.kind, Kind::Scsi)
                     && t.state != State::Held

@@ -39,6 +39,10 @@ pub enum Counterpart {
     //# Each of the concurrent Discovery sessions, if established by the same
     //# initiator port to other Network Portals, MUST be treated as independent
     //# sessions -- i.e., one session MUST NOT reinstate the other.
+    //= RFC 7143 section 7.4.2.1
+    //# Targets SHOULD allow concurrent establishment of one Discovery session
+    //# with each of its Network Portals by the same initiator port with a given
+    //# iSCSI Node Name and an ISID.
     Portal(SocketAddr),
 }
 
@@ -267,6 +271,10 @@ mod tests {
         //# Each of the concurrent Discovery sessions, if established by the same
         //# initiator port to other Network Portals, MUST be treated as independent
         //# sessions -- i.e., one session MUST NOT reinstate the other.
+        //= RFC 7143 section 7.4.2.1
+        //# Targets SHOULD allow concurrent establishment of one Discovery session
+        //# with each of its Network Portals by the same initiator port with a given
+        //# iSCSI Node Name and an ISID.
         assert_eq!((two.replaces, named.replaces), (None, None));
         //= RFC 7143 section 7.4.2.1
         //# UNNAMED ISID RULE: Targets MUST enforce the uniqueness of the following

@@ -180,6 +180,10 @@ fn item_67_snack_gets_data_and_status_again() {
 
 #[test]
 fn a_task_is_reassigned_after_its_connection_was_lost() {
+    //= RFC 7143 section 7.2.2
+    //# In reassigning connection allegiance for a command, the target SHOULD
+    //# continue the command from its current state.
+    //
     //= RFC 7143 section 7.1.4.3
     //# TCP connection failure: The target MUST close the connection and, if
     //# more than one connection is available, the target SHOULD send an
@@ -539,6 +543,12 @@ fn read_data_is_continued_where_the_initiator_says() {
     //# If a SCSI command that involves data input is reassigned, any SNACK Tag
     //# it holds for a final response from the original connection is deleted,
     //# and the default value of 0 MUST be used instead.
+    //= RFC 7143 section 7.2.2
+    //# For example, when reassigning read commands, the target SHOULD take
+    //# advantage of the ExpDataSN field provided by the Task Management
+    //# Function Request (which must be set to 0 if there was no data transfer)
+    //# and bring the read command to completion by sending the remaining data
+    //# and sending (or resending) the status.
     play(level(2), &script(0, 0, 2048));
     play(level(2), &script(3, 1536, 512));
     //= RFC 7143 section 11.5.6

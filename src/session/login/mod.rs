@@ -297,6 +297,10 @@ impl Login {
         if data.len() > limits::MAX_CONTROL_DATA_BYTES {
             return Err(LoginFault::DataSegment);
         }
+        //= RFC 7143 section 6.2
+        //# An iSCSI initiator or target MAY terminate a negotiation that does not
+        //# terminate within an implementation-specific reasonable time or number of
+        //# exchanges but SHOULD allow at least six (6) exchanges.
         self.exchanges += 1;
         if self.exchanges > limits::MAX_TEXT_EXCHANGES {
             return Err(LoginFault::TooManyExchanges);

@@ -331,6 +331,10 @@ fn item_03_a_second_connection_cleans_up_the_only_one() {
     let new = r.s.add_connection(again, r.now_ms).unwrap();
     assert_eq!(r.events(), [Event::Close { conn: r.c, reason: CloseReason::Reinstated }]);
     assert!(r.s.is_live(task) && r.s.connections().eq([new]));
+    //= RFC 7143 section 4.2.1
+    //# For error recovery purposes, targets and initiators that support a
+    //# single active connection in a session SHOULD support two connections
+    //# during recovery.
     // Or by logging it out.
     let mut r = Rig::with(SessionKind::Normal, agreed, 1);
     let task = r.read(512);

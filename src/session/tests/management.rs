@@ -321,6 +321,26 @@ fn item_75_a_medium_that_hangs_does_not_keep_the_answer() {
 }
 
 #[test]
+fn item_70_another_sessions_function_waits_for_no_new_commands() {
+    //= RFC 7143 section 4.2.3.3
+    //# SHOULD NOT wait for new commands on third-party affected sessions --
+    //# only the instantiated tasks have to be considered for the purpose of
+    //# determining the affected tasks.
+    //
+    //= RFC 7143 section 4.2.3.4
+    //# SHOULD NOT wait for new commands on third-party affected sessions --
+    //# only the instantiated tasks have to be considered for the purpose of
+    //# determining the affected tasks.
+    let mut r = Rig::new();
+    let (begun, missing, held) = (r.read(512), r.draw_read(512), r.draw_read(512));
+    r.send(held, &[]);
+    r.s.abort_tasks(None);
+    assert_eq!(r.events(), [Event::Abort(begun)], "at once");
+    r.send(missing, &[]);
+    assert!(matches!(r.events()[..], [Event::Execute(_), Event::Execute(_)]), "what comes later is not affected");
+}
+
+#[test]
 fn item_70_another_sessions_reset_aborts_without_answers() {
     let mut r = Rig::new();
     let (a, first) = (r.read(512), r.draw_read(512));

@@ -193,6 +193,12 @@ fn item_28_no_key_comes_twice() {
 #[test]
 fn item_28_answers_ask_for_nothing() {
     //= RFC 7143 section 6.4
+    //# Note that in the same case of a Text Request with the F bit set to 1,
+    //# the target SHOULD NOT respond with an empty (no key=value pairs) Text
+    //# Response with the F bit set to 0, because such a response may cause the
+    //# initiator to abandon the negotiation.
+    //
+    //= RFC 7143 section 6.4
     //# Targets MUST NOT submit parameters that require an additional initiator
     //# Text Request in a Text Response with the F bit set to 1.
     for (asked, answered) in [

@@ -171,6 +171,9 @@ impl Engine {
         let Some(name) = session_name(&login, link.local) else {
             return self.refuse(conn, &login.refuse(LoginStatus::TARGET_ERROR));
         };
+        //= RFC 7143 section 11.12.6
+        //# The target MUST check the value presented with the first Login Request
+        //# and act as specified in Section 6.3.1.
         let place = match self.world.registry.place(&name, login.tsih, login.kind, self.core) {
             Ok(place) => place,
             Err(NoPlace::NoSuchSession) => {
@@ -288,6 +291,9 @@ impl Engine {
         //= RFC 7143 section 6.3.2
         //# If the next stage is FullFeaturePhase, the target MUST reply with a
         //# Login Response with the TSIH value.
+        //= RFC 7143 section 11.13.3
+        //# For a new session, the target MUST generate a non-zero TSIH and ONLY
+        //# return it in the Login Final-Response (see Section 6.3).
         answer.response.tsih = tsih;
         if login.tsih != Tsih(0)
             && let Some(holder) = self.seats[seat].as_deref_mut()
@@ -296,6 +302,9 @@ impl Engine {
         }
         self.send_login(conn, &answer);
         // The final Login Response still goes without digests (RFC 7143 section 6.1: in force from full feature phase on).
+        //= RFC 7143 section 13.1
+        //# When the initiator and target agree on a digest, this digest MUST be
+        //# used for every PDU in the Full Feature Phase.
         self.tx[conn].set_digests(params.header_digest, params.data_digest);
         if let Some(Some(link)) = self.links.get_mut(conn) {
             link.phase = Phase::Full { seat, ix };

@@ -225,6 +225,9 @@ mod tests {
         //# After being selected, the same TSIH value MUST be used whenever the
         //# initiator or target refers to the session and a TSIH is required.
         let registry = Registry::new(1);
+        //= RFC 7143 section 11.12.6
+        //# The target MUST check the value presented with the first Login Request
+        //# and act as specified in Section 6.3.1.
         let joined = place(&registry, &name(1), Tsih(0)).unwrap();
         assert_eq!(place(&registry, &name(1), joined.tsih), Ok(Place { replaces: None, ..joined }));
         assert_eq!(place(&registry, &name(2), joined.tsih), Err(NoPlace::NoSuchSession));

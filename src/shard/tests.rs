@@ -4,6 +4,7 @@ mod events;
 mod handles;
 mod hung;
 mod limits;
+mod login;
 mod peer;
 
 use super::make_core;
@@ -37,9 +38,10 @@ fn lun(number: u16) -> LunSpec {
     }
 }
 
-fn snapshot(at: SocketAddr, luns: Vec<LunSpec>) -> Snapshot {
+fn snapshot(places: &[SocketAddr], luns: Vec<LunSpec>) -> Snapshot {
     let target = TargetSpec::new(IscsiName::new(TARGET).unwrap(), None, luns);
-    let portals = vec![Portal { listen: at, advertise: None, group_tag: 1 }];
+    let portals = places.iter().zip(1..);
+    let portals = portals.map(|(at, group_tag)| Portal { listen: *at, advertise: None, group_tag }).collect();
     Snapshot { portals, targets: vec![target], ..Snapshot::default() }
 }
 
@@ -49,14 +51,20 @@ impl Server {
     }
 
     fn with(cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> Server {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let at = listener.local_addr().unwrap();
-        let (mut world, _keeper) = World::open(snapshot(at, luns), cores).unwrap();
+        Server::with_portals(1, cores, plan, luns).0
+    }
+
+    /// With several portals, each in a portal group of its own, from 1 on; and where they are.
+    fn with_portals(portals: u16, cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> (Server, Vec<SocketAddr>) {
+        let listeners: Vec<_> = (0..portals).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let places: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let (mut world, _keeper) = World::open(snapshot(&places, luns), cores).unwrap();
         let unit = Arc::get_mut(&mut world.units[0]).unwrap();
         unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
         let world = Arc::new(world);
         let cores = (0..cores).map(|core| {
-            let (world, listeners) = (Arc::clone(&world), vec![listener.try_clone().unwrap()]);
+            let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();
+            let world = Arc::clone(&world);
             std::thread::spawn(move || {
                 let mut core = make_core(core, world, listeners, Duration::ZERO).unwrap();
                 core.run().unwrap();
@@ -66,7 +74,7 @@ impl Server {
             })
         });
         let cores = cores.collect();
-        Server { at, world, cores }
+        (Server { at: places[0], world, cores }, places)
     }
 
     /// Ends it; how long that took.

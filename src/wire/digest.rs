@@ -11,6 +11,9 @@ pub const DIGEST_LEN: usize = 4;
 
 /// CRC32C of `bytes`.
 #[inline]
+//= RFC 7143 section 13.1
+//# The CRC MUST be calculated by a method that produces the same results as
+//# the following process:
 pub fn crc(bytes: &[u8]) -> u32 {
     super::crc::append(0, bytes)
 }
@@ -97,6 +100,9 @@ mod tests {
     //# 32 bytes of zeroes:
     #[test]
     fn vectors_of_appendix_a4() {
+        //= RFC 7143 section 13.1
+        //# The CRC MUST be calculated by a method that produces the same results as
+        //# the following process:
         let incrementing: [u8; 32] = std::array::from_fn(|i| i as u8);
         let decrementing: [u8; 32] = std::array::from_fn(|i| 31 - i as u8);
         assert_eq!(to_wire(crc(&[0; 32])), [0xaa, 0x36, 0x91, 0x8a]);

@@ -1,7 +1,7 @@
 //! An initiator that speaks to a server of this process, one step at a time.
 
 use super::TARGET;
-use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs};
+use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs, digest};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub struct Peer {
     /// Arrived before anybody asked.
     early: Vec<Pdu>,
     pub tsih: u16,
+    /// Header and data digests are sent, and demanded.
+    pub digests: (bool, bool),
 }
 
 fn put(header: &mut Bhs, at: usize, value: u32) {
@@ -64,7 +66,7 @@ impl Peer {
     pub fn connect(at: SocketAddr) -> Peer {
         let socket = TcpStream::connect(at).unwrap();
         socket.set_nodelay(true).unwrap();
-        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, early: vec![], tsih: 0 }
+        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, early: vec![], tsih: 0, digests: (false, false) }
     }
 
     /// Another connection of this session.
@@ -80,6 +82,24 @@ impl Peer {
         let target = format!("TargetName={TARGET}");
         let usual = [&initiator, &target, "SessionType=Normal", "ImmediateData=Yes", "InitialR2T=No"];
         let text: String = usual.iter().chain(keys).map(|key| format!("{key}\0")).collect();
+        self.ask_in(host, tsih, cid, &text)
+    }
+
+    /// What a discovery session at this portal is told, pair by pair.
+    pub fn discover(at: SocketAddr, host: u8, value: &str) -> Vec<String> {
+        let mut peer = Peer::connect(at);
+        let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0SessionType=Discovery\0");
+        assert_eq!(peer.ask_in(host, 0, 0, &names), 0, "the login's status");
+        let mut header = peer.header(0x04, 0x80, true);
+        put(&mut header, 20, u32::MAX);
+        peer.send(header, format!("SendTargets={value}\0").as_bytes());
+        let (answer, _) = peer.answer(peer.itt, Duration::from_secs(1));
+        assert_eq!((answer.opcode, answer.bhs[1]), (Opcode::TEXT_RESPONSE, 0x80));
+        let text = String::from_utf8(answer.data).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    fn ask_in(&mut self, host: u8, tsih: u16, cid: u16, text: &str) -> u16 {
         let mut header: Bhs = [0; BHS_LEN];
         (header[0], header[1]) = (0x43, 0x87);
         header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, host]);
@@ -95,8 +115,15 @@ impl Peer {
     fn send(&mut self, mut header: Bhs, data: &[u8]) {
         bhs::set_data_segment_len(&mut header, data.len());
         put(&mut header, 28, self.exp_stat_sn);
-        let mut bytes = [&header[..], data].concat();
+        let mut bytes = header.to_vec();
+        if self.digests.0 {
+            bytes.extend(digest::header_digest(&header, &[]));
+        }
+        bytes.extend(data);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
+        if self.digests.1 && !data.is_empty() {
+            bytes.extend(digest::data_digest(data));
+        }
         self.socket.write_all(&bytes).unwrap();
     }
 
@@ -180,10 +207,16 @@ impl Peer {
         let mut header: Bhs = [0; BHS_LEN];
         self.socket.read_exact(&mut header).ok()?;
         self.socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        if self.digests.0 {
+            assert_eq!(self.digest(), digest::header_digest(&header, &[]));
+        }
         let len = bhs::data_segment_len(&header);
         let mut data = vec![0; len.next_multiple_of(4)];
         self.socket.read_exact(&mut data).unwrap();
         data.truncate(len);
+        if self.digests.1 && len > 0 {
+            assert_eq!(self.digest(), digest::data_digest(&data));
+        }
         let pdu = Pdu { opcode: bhs::opcode(&header), bhs: header, data };
         let numbered = match pdu.opcode {
             Opcode::SCSI_DATA_IN => header[1] & 1 == 1,
@@ -195,6 +228,12 @@ impl Peer {
             self.exp_stat_sn = pdu.word(24).wrapping_add(1);
         }
         Some(pdu)
+    }
+
+    fn digest(&mut self) -> [u8; digest::DIGEST_LEN] {
+        let mut digest = [0; digest::DIGEST_LEN];
+        self.socket.read_exact(&mut digest).unwrap();
+        digest
     }
 
     pub fn next(&mut self, within: Duration) -> Pdu {

@@ -297,6 +297,11 @@ fn other_options_are_checked() {
     );
     let both =
         Options { listen: strings(&["127.0.0.1", "[::1]:0"]), advertise: strings(&["192.0.2.1:9"]), ..base.clone() };
+    //= RFC 7143 section 15
+    //# Implementations needing a system TCP port number may use port 860, the
+    //# port assigned by IANA as the iSCSI system port; however, in order to use
+    //# port 860, it MUST be explicitly specified -- implementations MUST NOT
+    //# default to the use of port 860, as 3260 is the only allowed default.
     let portals = from_options(&both).unwrap().snapshot.portals;
     assert_eq!(portals[0].advertise, Some("192.0.2.1:9".parse().unwrap()));
     assert_eq!((portals[0].listen.port(), portals[1].listen.port(), portals[1].advertise), (3260, 0, None));

@@ -128,6 +128,10 @@ impl Session {
         //# initiator and target MUST have negotiated the key InitialR2T to No
         //# during login.
         let fault = if data_len > 0 && !(command.write && params.immediate_data) || more && params.initial_r2t {
+            //= RFC 7143 section 13.11
+            //# If ImmediateData is set to No and InitialR2T is set to Yes, then the
+            //# initiator MUST NOT send unsolicited data and the target MUST reject
+            //# unsolicited data with the corresponding response code.
             Some(TaskFault::UnexpectedUnsolicitedData)
         } else if data_len > end {
             //= RFC 7143 section 4.2.5.2

@@ -321,6 +321,11 @@ impl Session {
             //= RFC 7143 section 11.8
             //# If DataSequenceInOrder is Yes, then consecutive R2Ts MUST refer to
             //# continuous non-overlapping ranges, except for Recovery-R2Ts.
+            //= RFC 7143 section 13.19
+            //# If DataSequenceInOrder is set to Yes, data sequences MUST be transferred
+            //# using continuously non-decreasing sequence offsets (R2T buffer offset
+            //# for writes, or the smallest SCSI Data-In buffer offset within a read
+            //# data sequence).
             let from = t.incoming.asked;
             //= RFC 7143 section 11.8.4
             //# The Desired Data

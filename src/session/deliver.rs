@@ -222,6 +222,9 @@ impl Session {
                     is_final,
                     cont,
                     data_segment_len: answer.len() as u32,
+                    //= RFC 7143 section 11.10.4
+                    //# If the Target Transfer Tag is not 0xffffffff, the LUN field MUST be sent
+                    //# by the target in the Text Response.
                     lun: request.lun,
                     itt: request.itt,
                     ttt,

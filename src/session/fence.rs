@@ -45,6 +45,11 @@ impl Session {
         //# ResponseFence or FastAbort for an iSCSI session and the Response Fence
         //# behavior is required for a SCSI response message, the target iSCSI layer
         //# MUST perform the actions described in this section for that session.
+        //= RFC 7143 section 13.23
+        //# semantics MUST be supported in reporting
+        //
+        //= RFC 7143 section 13.23
+        //# described in Section 4.2.2.3.3 MUST be
         match &self.fence {
             Some(fence) => {
                 return fence.owner == owner && fence.sent.is_none() && fence.marks.iter().all(Option::is_none);

@@ -174,6 +174,10 @@ impl Conversation {
         }
         let text = self.inbound.take();
         let mut answer = Vec::new();
+        //= RFC 7143 appendix C
+        //# A system that contains targets MUST support Discovery sessions on each
+        //# of its iSCSI IP address-port pairs and MUST support the SendTargets
+        //# command on the Discovery session.
         match send_targets(&text)? {
             Some(_) if std::mem::replace(&mut self.targets_sent, true) => return Err(RejectReason::PROTOCOL_ERROR),
             Some(value) => targets(directory, asker, value, &mut answer)?,
@@ -225,6 +229,11 @@ impl Conversation {
         //# the target SHOULD NOT respond with an empty (no key=value pairs) Text
         //# Response with the F bit set to 0, because such a response may cause the
         //# initiator to abandon the negotiation.
+        //= RFC 7143 section 11.11.1
+        //# A Text Response with the F bit set to 1 MUST NOT contain key=value pairs
+        //# that may require additional answers from the initiator.
+        //= RFC 7143 section 11.11.2
+        //# A Text Response with the C bit set to 1 MUST have the F bit set to 0.
         let is_final = request.is_final && !cont;
         if is_final {
             //= RFC 7143 section 6.4
@@ -243,6 +252,21 @@ impl Conversation {
         //= RFC 7143 section 6.4
         //# Whenever the target responds with the F bit set to 0, it MUST set the
         //# Target Transfer Tag to a value other than the default 0xffffffff.
+        //= RFC 7143 section 11.10.4
+        //# It MUST do so whenever it sets the F bit to 0 in the response.
+        //= RFC 7143 section 11.11.1
+        //# A Text Response with the F bit set to 1 MUST have a Target Transfer Tag
+        //# field set to the reserved value 0xffffffff.
+        //= RFC 7143 section 11.11.1
+        //# A Text Response with the F bit set to 0 MUST have a Target Transfer Tag
+        //# field set to a value other than the reserved value 0xffffffff.
+        //= RFC 7143 section 11.11.4
+        //# When a target has more work to do (e.g., cannot transfer all the
+        //# remaining text data in a single Text Response or has to continue the
+        //# negotiation) and has enough resources to proceed, it MUST set the Target
+        //# Transfer Tag to a value other than the reserved value 0xffffffff.
+        //= RFC 7143 section 11.11.4
+        //# Otherwise, the Target Transfer Tag MUST be set to 0xffffffff.
         Reply { is_final, cont, ttt: if is_final { Ttt::RESERVED } else { self.ttt } }
     }
 }
@@ -281,9 +305,17 @@ fn targets(
         //= RFC 7143 appendix C
         //# The session should only respond with addresses for the target
         //# to which the session is logged in.
+        //= RFC 7143 appendix C
+        //# This MUST be supported on operational sessions and MUST NOT return
+        //# targets other than the one to which the session is logged in.
         "" if asker.target.is_none() => return Ok(()),
         "" => asker.target,
         name => {
+            //= RFC 7143 appendix C
+            //# This value MUST be supported on Discovery sessions.
+            //= RFC 7143 appendix C
+            //# A Discovery session MUST be capable of returning addresses for those
+            //# targets that would have been returned had value=All been designated.
             named = IscsiName::new(name).map_err(|_| RejectReason::PROTOCOL_ERROR)?;
             Some(&named)
         }
@@ -291,10 +323,18 @@ fn targets(
     //= RFC 7143 appendix C
     //# these will only return path information about the target to
     //# which the session is connected
+    //= RFC 7143 appendix C
+    //# A target MUST support the SendTargets command on operational sessions;
+    //# these will only return path information about the target to which the
+    //# session is connected and do not need to return information about other
+    //# target names that may be defined in the responding system.
     let shown = |name: &IscsiName| {
         wanted.is_none_or(|wanted| wanted == name)
             && (asker.kind == SessionKind::Discovery || asker.target == Some(name))
     };
+    //= RFC 7143 appendix C
+    //# A SendTargets response MUST NOT contain target names if there are no
+    //# targets for the requesting initiator to access.
     directory.targets(asker.initiator, asker.portal, asker.peer, &mut |name, addresses| {
         // What is beyond the limit is refused by `Outbound::start`; there is no need to write it all first.
         if shown(name) && answer.len() <= limits::MAX_TEXT_ANSWER_BYTES {

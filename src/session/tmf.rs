@@ -354,8 +354,7 @@ impl Session {
         //# iSCSI implementations on an iSCSI session when they negotiate the
         //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
         //= RFC 7143 section 13.23
-        //# | FastAbort | Updated fast multi-task abort semantics | | | defined in
-        //# Section 4.2.3.4 MUST be | | | supported.
+        //# defined in Section 4.2.3.4 MUST be
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));

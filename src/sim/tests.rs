@@ -360,6 +360,8 @@ fn fast_abort_tells_the_other_connections() {
     //# However, protocol behavior defined in this section MUST be exhibited by
     //# iSCSI implementations on an iSCSI session when they negotiate the
     //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
+    //= RFC 7143 section 13.23
+    //# defined in Section 4.2.3.4 MUST be
     //= RFC 7143 section 4.2.3.4
     //# MUST propagate the TMF Request to, and receive the response from, the
     //# target SCSI layer.

@@ -79,6 +79,8 @@ impl Outbox for Wire {
 pub struct Echo {
     pub reject: Option<RejectReason>,
     pub set_max_recv: Option<u32>,
+    /// The negotiation goes on, with this tag.
+    pub goes_on: Option<Ttt>,
 }
 
 impl TextHandler for Echo {
@@ -98,7 +100,8 @@ impl TextHandler for Echo {
             params.initiator_max_recv_bytes = bytes;
         }
         answer.extend_from_slice(data);
-        TextStep::Answer { is_final: true, cont: false, ttt: Ttt::RESERVED }
+        let ttt = self.goes_on.unwrap_or(Ttt::RESERVED);
+        TextStep::Answer { is_final: ttt.is_reserved(), cont: false, ttt }
     }
 }
 

@@ -271,3 +271,26 @@ fn item_33_a_discovery_session_is_not_pinged_but_closed() {
     assert!(r.sent().is_empty());
     assert!(matches!(r.events()[..], [Event::Close { .. }, Event::Ended { reason: CloseReason::NopTimeout }]));
 }
+
+#[test]
+fn item_28_a_text_response_that_goes_on_names_its_unit() {
+    //= RFC 7143 section 11.10.4
+    //# If the Target Transfer Tag is not 0xffffffff, the LUN field
+    //# MUST be sent by the target in the Text Response.
+    let mut r = Rig::new();
+    r.text.goes_on = Some(Ttt(0x77));
+    let text = TextRequest {
+        immediate_delivery: true,
+        is_final: false,
+        cont: false,
+        data_segment_len: 0,
+        lun: Lun::flat(5),
+        itt: Itt(1),
+        ttt: Ttt::RESERVED,
+        cmd_sn: CmdSn(100),
+        exp_stat_sn: StatSn(0),
+    };
+    r.send(text, b"a=b\0");
+    let Pdu::TextResponse(p) = r.one().pdu else { panic!() };
+    assert_eq!((p.is_final, p.ttt, p.lun), (false, Ttt(0x77), Lun::flat(5)));
+}

@@ -76,8 +76,14 @@ fn item_44_responses_that_are_fenced() {
     //# affected third-party I_T_L nexus after the TMF action thus MUST NOT pass
     //# the affected task responses on any of the iSCSI sessions accessing the
     //# LU.
-    for preempts in [false, true] {
-        let (mut r, second) = two(TaskReporting::ResponseFence);
+    //= RFC 7143 section 13.23
+    //# semantics MUST be supported in reporting
+    //
+    //= RFC 7143 section 13.23
+    //# described in Section 4.2.2.3.3 MUST be
+    let ways = [TaskReporting::ResponseFence, TaskReporting::FastAbort].map(|way| [(way, false), (way, true)]);
+    for (task_reporting, preempts) in ways.into_iter().flatten() {
+        let (mut r, second) = two(task_reporting);
         let (aborted, before, fenced, after) = (r.draw_read(512), r.draw(), r.draw(), r.draw());
         let fenced = ScsiCommand { cdb: if preempts { PREEMPT_AND_ABORT } else { [0; 16] }, ..fenced };
         let gone = r.run_on(second, aborted);

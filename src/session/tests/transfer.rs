@@ -45,6 +45,24 @@ fn item_46_unsolicited_data_where_initial_r2t_is_yes_fails_after_the_f_bit() {
 }
 
 #[test]
+fn item_46_neither_immediate_nor_separate_where_both_are_excluded() {
+    //= RFC 7143 section 13.11
+    //# If ImmediateData is set to No and InitialR2T is set to Yes, then the
+    //# initiator MUST NOT send unsolicited data and the target MUST reject
+    //# unsolicited data with the corresponding response code.
+    let params = Params { initial_r2t: true, immediate_data: false, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, params, 1);
+    let command = r.draw_write(512);
+    r.send(command, &[0; 512]);
+    r.expect_fault(0x0c, 0x0c);
+    let command = ScsiCommand { is_final: false, ..r.draw_write(512) };
+    r.send(command, &[]);
+    r.send(r.data_out(command.itt, none(), 0, 0, true), &[0; 512]);
+    r.expect_fault(0x0c, 0x0c);
+    assert_eq!((r.events(), r.s.open_tasks()), (vec![], 0));
+}
+
+#[test]
 fn item_46_data_with_a_read() {
     let mut r = Rig::new();
     let command = r.draw_read(512);
@@ -172,6 +190,11 @@ fn item_49_r2ts_keep_to_burst_number_and_order() {
             asked.push((p.buffer_offset, p.desired_len_bytes));
             outstanding += 1;
         }
+        //= RFC 7143 section 13.19
+        //# If DataSequenceInOrder is set to Yes, data sequences MUST be transferred
+        //# using continuously non-decreasing sequence offsets (R2T buffer offset
+        //# for writes, or the smallest SCSI Data-In buffer offset within a read
+        //# data sequence).
         assert!(outstanding <= 2);
         let Some(&(from, len)) = asked.iter().find(|(from, _)| *from == offset) else { break };
         r.send(r.data_out(command.itt, Ttt(task.0), from, 0, false), &vec![0; len as usize - 50]);

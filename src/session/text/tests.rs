@@ -74,8 +74,24 @@ impl Session {
         );
         self.header.ttt = reply.map_or(Ttt::RESERVED, |reply| reply.ttt);
         let reply = reply?;
+        //= RFC 7143 section 11.10.4
+        //# It MUST do so whenever it sets the F bit to 0 in the response.
+        //= RFC 7143 section 11.11.1
+        //# A Text Response with the F bit set to 1 MUST have a Target Transfer Tag
+        //# field set to the reserved value 0xffffffff.
+        //= RFC 7143 section 11.11.1
+        //# A Text Response with the F bit set to 0 MUST have a Target Transfer Tag
+        //# field set to a value other than the reserved value 0xffffffff.
+        //= RFC 7143 section 11.11.4
+        //# Otherwise, the Target Transfer Tag MUST be set to 0xffffffff.
         assert_eq!(reply.is_final, reply.ttt.is_reserved());
+        //= RFC 7143 section 11.11.2
+        //# A Text Response with the C bit set to 1 MUST have the F bit set to 0.
         assert!(!(reply.is_final && reply.cont));
+        //= RFC 7143 section 11.11.6
+        //# The data lengths of a Text Response MUST NOT exceed the iSCSI initiator
+        //# MaxRecvDataSegmentLength (a parameter that is negotiated per connection
+        //# and per direction).
         assert!(answer.len() <= self.params.initiator_max_recv_bytes as usize && answer.len() <= 8192);
         Ok((reply, answer))
     }
@@ -179,6 +195,21 @@ fn item_28_only_keys_of_full_feature_phase() {
 }
 
 #[test]
+fn item_28_a_final_answer_asks_nothing() {
+    //= RFC 7143 section 11.11.1
+    //# A Text Response with the F bit set to 1
+    //# MUST NOT contain key=value pairs that may require additional answers
+    //# from the initiator.
+    for asked in ["MaxRecvDataSegmentLength=65536", "InitiatorAlias=host", "X-com.example.a=1", "X-b=Yes"] {
+        let key = |pair: &str| pair.split_once('=').unwrap().0.to_owned();
+        // What answers the initiator is not answered again.
+        assert!(normal().ask(&[asked]).iter().all(|said| key(said) == key(asked)));
+    }
+    let records = discovery(3).ask(&["SendTargets=All"]);
+    assert!(records.iter().all(|said| said.starts_with("TargetName=") || said.starts_with("TargetAddress=")));
+}
+
+#[test]
 fn item_28_no_key_comes_twice() {
     //= RFC 7143 section 6.4
     //# If such an attempt is
@@ -228,6 +259,11 @@ fn item_29_all_is_for_discovery_sessions() {
     //# MUST be supported on a Discovery session and MUST NOT be
     //# supported on an operational session.
     assert_eq!(normal().say(true, &["SendTargets=All"]), Err(RejectReason::PROTOCOL_ERROR));
+    //= RFC 7143 appendix C
+    //# In a Discovery session, a target MUST return all path information (IP
+    //# address-port pairs and Target Portal Group Tags) for the targets on the
+    //# target Network Entity that the requesting initiator is authorized to
+    //# access.
     let all = discovery(2).ask(&["SendTargets=All"]);
     assert_eq!(all[..3], DISK1.map(|line| line.replace("disk1", "disk0")));
     assert_eq!(all[3..], DISK1);
@@ -239,6 +275,11 @@ fn item_29_nothing_is_the_own_target() {
     //# This MUST be supported on
     //# operational sessions and MUST NOT return targets other than the
     //# one to which the session is logged in.
+    //= RFC 7143 appendix C
+    //# A target MUST support the SendTargets command on operational sessions;
+    //# these will only return path information about the target to which the
+    //# session is connected and do not need to return information about other
+    //# target names that may be defined in the responding system.
     assert_eq!(normal().ask(&["SendTargets="]), DISK1);
     assert!(discovery(2).ask(&["SendTargets="]).is_empty());
     let mut named = discovery(2);
@@ -248,8 +289,19 @@ fn item_29_nothing_is_the_own_target() {
 
 #[test]
 fn item_29_a_named_target() {
+    //= RFC 7143 appendix C
+    //# This value MUST be supported on Discovery sessions.
     assert_eq!(discovery(3).ask(&["SendTargets=iqn.2024-01.example:disk1"]), DISK1);
     assert!(discovery(3).ask(&["SendTargets=iqn.2024-01.example:disk7"]).is_empty());
+    //= RFC 7143 appendix C
+    //# A
+    //# Discovery session MUST be capable of returning addresses for
+    //# those targets that would have been returned had value=All been
+    //# designated.
+    for record in discovery(3).ask(&["SendTargets=All"]).chunks(3) {
+        let name = record[0].strip_prefix("TargetName=").unwrap();
+        assert_eq!(discovery(3).ask(&[&format!("SendTargets={name}")]), record);
+    }
     assert_eq!(normal().ask(&["SendTargets=iqn.2024-01.example:disk1"]), DISK1);
     assert!(normal().ask(&["SendTargets=iqn.2024-01.example:disk0"]).is_empty(), "not the session's target");
     assert_eq!(discovery(3).say(true, &["SendTargets=all"]), Err(RejectReason::PROTOCOL_ERROR));
@@ -283,6 +335,11 @@ fn item_32_long_answers_come_in_parts() {
     //= RFC 7143 section 6.2
     //# There MUST NOT be more than one outstanding Text Request, or Text
     //# Response PDU on an iSCSI connection.
+    //= RFC 7143 section 11.11.4
+    //# When a target has more work to do (e.g., cannot transfer all the
+    //# remaining text data in a single Text Response or has to continue the
+    //# negotiation) and has enough resources to proceed, it MUST set the Target
+    //# Transfer Tag to a value other than the reserved value 0xffffffff.
     for max in [512, 8192, 262_144] {
         let mut s = discovery(500);
         s.params.initiator_max_recv_bytes = max;

@@ -98,15 +98,15 @@ fn other_limits_are_in_force_from_the_reload_on() {
     let mut peers = [1, 2, 3].map(|host| Peer::login(server.at, host, &[]).ready());
     for round in [Limits::default(), Limits { iops: Some(100_000), bytes_per_s: None }] {
         let waiting = peers.each_mut().map(|peer| writes(peer, 20));
-        reloader.reload(snapshot(server.at, luns(round)));
+        reloader.reload(snapshot(&[server.at], luns(round)));
         for (peer, tags) in peers.iter_mut().zip(waiting) {
             all_end_well(peer, &tags, SOON);
         }
-        reloader.reload(snapshot(server.at, luns(ONE_A_SECOND)));
+        reloader.reload(snapshot(&[server.at], luns(ONE_A_SECOND)));
         peers.iter_mut().for_each(|peer| peer.settle(&[0, 1]));
     }
     // LUN 1 gets a limit in the place of LUN 0.
-    reloader.reload(snapshot(server.at, vec![lun(0), LunSpec { limits: ONE_A_SECOND, ..lun(1) }]));
+    reloader.reload(snapshot(&[server.at], vec![lun(0), LunSpec { limits: ONE_A_SECOND, ..lun(1) }]));
     peers[0].settle(&[0, 1]);
     let tags = writes(&mut peers[0], 100);
     all_end_well(&mut peers[0], &tags, SOON);
@@ -121,7 +121,7 @@ fn who_waits_at_a_unit_that_is_removed_goes_on() {
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     let tags = writes(&mut peer, 20);
     let same = peer.command(0, &[0x41, 0, 0, 0, 0, 0, 0, 64, 0, 0], 0, &[7; 512]);
-    reloader.reload(snapshot(server.at, vec![lun(1)]));
+    reloader.reload(snapshot(&[server.at], vec![lun(1)]));
     all_end_well(&mut peer, &tags, SOON);
     all_end_well(&mut peer, &[same], SOON);
     let begin = Instant::now();
@@ -130,7 +130,7 @@ fn who_waits_at_a_unit_that_is_removed_goes_on() {
         std::thread::sleep(Duration::from_millis(10));
     }
     // Another comes, with a limit.
-    reloader.reload(snapshot(server.at, vec![lun(1), LunSpec { limits: ONE_A_SECOND, ..lun(2) }]));
+    reloader.reload(snapshot(&[server.at], vec![lun(1), LunSpec { limits: ONE_A_SECOND, ..lun(2) }]));
     peer.settle(&[1, 2]);
     let tags: Vec<_> = (0..4).map(|lba| peer.write(2, lba, 1, 1)).collect();
     assert!(!peer.is_answered(tags[3], Duration::from_millis(500)), "over the limit");

@@ -2,7 +2,7 @@
 //! on.
 
 use super::peer::{Peer, good};
-use super::{Server, TARGET};
+use super::{Server, TARGET, lun};
 use crate::backend::FaultPlan;
 use crate::sim::tcp::Tcp;
 use crate::sim::trace::Trace;

@@ -141,6 +141,12 @@ macro_rules! keys {
 //# All keys in this document MUST be supported by iSCSI initiators and
 //# targets when used as specified here.
 keys! {
+    //= RFC 7143 section 11.12.10
+    //# All keys listed in Section 13, except for the X extension formats, MUST
+    //# be supported by iSCSI initiators and targets.
+    //= RFC 7143 section 11.13.8
+    //# All keys listed in Section 13, except for the X extension formats, MUST
+    //# be supported by iSCSI initiators and targets.
     HeaderDigest             "HeaderDigest"             IO       OWN IT CO EVERY  Rule::List;
     DataDigest               "DataDigest"               IO       OWN IT CO EVERY  Rule::List;
     MaxConnections           "MaxConnections"           LO       OWN IT SW NORMAL Rule::Minimum(1, 65_535);

@@ -65,6 +65,10 @@ impl Known {
             Some(target) => target.portal_group,
             None => env.directory.portal_group(env.portal),
         };
+        //= RFC 7143 section 11.13.8
+        //# The target MUST provide some basic parameters in order to enable the
+        //# initiator to determine if it is connected to the correct port and the
+        //# initial text parameters for the security exchange.
         TextWriter::new(answer).pair("TargetPortalGroupTag", portal_group);
         //= RFC 7143 section 13.6
         //# If a target has been configured with a human-readable name or

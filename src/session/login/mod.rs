@@ -346,6 +346,8 @@ impl Login {
     fn check_first(&mut self, request: &LoginRequest) -> Result<(), LoginFault> {
         //= RFC 7143 section 11.12.4.1
         //# The target MUST use the value presented with the first Login Request.
+        //= RFC 7143 section 11.12.4.2
+        //# The target MUST use the value presented with the first Login Request.
         if request.version_min > VERSION {
             return Err(LoginFault::Version { min: request.version_min, max: request.version_max });
         }
@@ -357,6 +359,8 @@ impl Login {
             return Err(LoginFault::CurrentStage { csg: request.csg });
         }
         self.stage = request.csg;
+        //= RFC 7143 section 11.12.7
+        //# The target MUST use the value presented with the first Login Request.
         self.first = Some(First { isid: request.isid, tsih: request.tsih, cid: request.cid, cmd_sn: request.cmd_sn });
         Ok(())
     }
@@ -380,6 +384,10 @@ impl Login {
             known.security.turn(text, request.transit, env.random, answer)?;
             known.security.is_satisfied()
         } else {
+            //= RFC 7143 section 11.13.6
+            //# A Login Response with the T bit set to 1 MUST NOT contain key=value
+            //# pairs that may require additional answers from the initiator within the
+            //# same stage.
             known.negotiation.turn(text, env.offer, answer)?;
             known.negotiation.declare(env.offer, answer);
             request.transit && known.negotiation.conclude(answer)?
@@ -430,6 +438,9 @@ impl Login {
 
     /// A response header without flags and text.
     fn header(&self, request: &LoginRequest, status: LoginStatus) -> LoginResponse {
+        //= RFC 7143 section 11.12.8
+        //# If the Login Request is a leading Login Request, the target MUST use the
+        //# value presented in the CmdSN as the target value for the ExpCmdSN.
         let cmd_sn = self.first.map_or(request.cmd_sn, |first| first.cmd_sn);
         //= RFC 7143 section 4.2.2.1
         //# If the PDU MaxCmdSN is less than the PDU ExpCmdSN - 1 (in a
@@ -442,6 +453,12 @@ impl Login {
             cont: false,
             csg: 0,
             nsg: 0,
+            //= RFC 7143 section 11.13.1
+            //# All Login Responses within the Login Phase MUST carry the same
+            //# Version-max.
+            //= RFC 7143 section 11.13.2
+            //# All Login Responses within the Login Phase MUST carry the same
+            //# Version-active.
             version_max: VERSION,
             version_active: VERSION,
             data_segment_len: 0,

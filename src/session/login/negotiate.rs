@@ -111,6 +111,8 @@ impl Negotiation {
         //# If such an attempt is detected by the target, the target MUST respond
         //# with a Login reject (initiator error); if detected by the initiator, the
         //# initiator MUST drop the connection.
+        //= RFC 7143 section 13.26.1
+        //# X#NodeArchitecture MUST NOT be redeclared during the Login Phase.
         if !self.seen.insert(spec.key) {
             return Err(KeyFault::Twice);
         }
@@ -129,6 +131,13 @@ impl Negotiation {
             return Ok(());
         }
         match spec.rule {
+            //= RFC 7143 section 13.26.2
+            //# Functional behavior of the iSCSI node (this includes the iSCSI protocol
+            //# logic -- the SCSI, iSCSI, and TCP/IP protocols) MUST NOT depend on the
+            //# presence, absence, or content of the X#NodeArchitecture key.
+            //= RFC 7143 section 13.26.2
+            //# The key MUST NOT be used by iSCSI nodes for interoperability or for
+            //# exclusion of other nodes.
             Rule::Text => check_text(value),
             Rule::Number(min, max) => self.declare_number(spec.key, in_range(value, min, max)?),
             Rule::List => {
@@ -296,6 +305,9 @@ impl Negotiation {
                 //= RFC 7143 section 7.4.1
                 //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST be
                 //# 0.
+                //= RFC 7143 section 13.21
+                //# As Section 7.4.1 states, ErrorRecoveryLevel MUST be 0 (zero) for
+                //# Discovery sessions.
                 let zero = self.kind == SessionKind::Discovery || r2ts_settled;
                 //= RFC 7143 section 7.1.5
                 //# When a defined value of ErrorRecoveryLevel is returned by a responder in
@@ -374,6 +386,8 @@ pub fn not_understood(name: &str, value: &str, answer: &mut Vec<u8>) -> Result<(
     //= RFC 7143 section 6.2
     //# However, the answer for a key
     //# that is not understood MUST be key=NotUnderstood.
+    //= RFC 7143 section 13.22
+    //# Vendor-specific keys MUST ONLY be used in Normal sessions.
     TextWriter::new(answer).pair(name, word::NOT_UNDERSTOOD);
     Ok(())
 }
@@ -389,6 +403,15 @@ fn obsolete(key: Key, value: &str) -> &'static str {
     //# For a numerical range, the value selected MUST be an integer within the
     //# proposed range or "Reject" (if the range is unacceptable).
     // Initiators of the older standard offer No and expect to hear it.
+    //= RFC 7143 section 13.25
+    //# However, the implementation MUST NOT respond with a "NotUnderstood"
+    //# value for either of these keys.
+    //= RFC 7143 section 13.25
+    //# When an IFMarkInt or OFMarkInt key is received, a compliant iSCSI
+    //# implementation MUST respond with the constant "Reject" value.
+    //= RFC 7143 section 13.25
+    //# The implementation MUST NOT respond with a "NotUnderstood" value for
+    //# either of these keys.
     match (key, value) {
         (Key::IfMarker | Key::OfMarker, "No") => "No",
         _ => word::REJECT,
@@ -404,5 +427,8 @@ fn check_text(value: &str) -> Result<(), KeyFault> {
     //= RFC 7143 section 6.1
     //# If not otherwise specified, the maximum length of a simple-value (not
     //# its encoded representation) is 255 bytes
+    //= RFC 7143 section 13.26.1
+    //# The length of the key value (total length of the list-of-values) MUST
+    //# NOT be greater than 255 bytes.
     if value.len() <= 255 { Ok(()) } else { Err(KeyFault::TooLong) }
 }

@@ -81,6 +81,10 @@ impl Digests {
             //= RFC 7143 section 6.2.1
             //# The constant "None" MUST always be used to indicate a missing function.
             "None" => self.none,
+            //= RFC 7143 section 13.1
+            //# The following table lists cyclic integrity checksums that can be
+            //# negotiated for the digests and MUST be implemented by every iSCSI
+            //# initiator and target.
             CRC32C => self.crc32c,
             _ => false,
         }
@@ -91,6 +95,9 @@ impl Offer {
     /// The value of TaskReporting that a text means, if we support it.
     pub(super) fn task_reporting(&self, value: &str) -> Option<TaskReporting> {
         match value {
+            //= RFC 7143 section 13.23
+            //# The following table describes the semantics that an iSCSI target MUST
+            //# support for respective negotiated key values.
             "RFC3720" => Some(TaskReporting::Rfc3720),
             "ResponseFence" => Some(TaskReporting::ResponseFence),
             "FastAbort" if self.fast_abort => Some(TaskReporting::FastAbort),

@@ -177,6 +177,8 @@ mod header {
         let mut d = Dialogue::new();
         (d.header.tsih, d.header.cid) = (Tsih(5), Cid(2));
         let done = done(d.quick(&["MaxBurstLength=4096", "MaxRecvDataSegmentLength=4096"]));
+        //= RFC 7143 section 11.12.7
+        //# The target MUST use the value presented with the first Login Request.
         assert_eq!((done.tsih, done.cid), (Tsih(5), Cid(2)));
         assert_eq!(done.answer.response.tsih, Tsih(5));
         let session = Params { max_burst_bytes: 1024, header_digest: true, ..Params::default() };
@@ -215,6 +217,10 @@ mod header {
                 assert!(empty.text.is_empty(), "not while the request goes on");
                 d.header.cont = false;
                 let first = answer(d.say(csg, &["", who]));
+                //= RFC 7143 section 11.13.8
+                //# The target MUST provide some basic parameters in order to enable the
+                //# initiator to determine if it is connected to the correct port and the
+                //# initial text parameters for the security exchange.
                 assert_eq!(said(&first)[0], "TargetPortalGroupTag=7");
                 let step = d.transit(csg, nsg, &[]);
                 let again = match step {
@@ -262,6 +268,19 @@ mod header {
         assert!(!answer(d.say(OPS, &[])).response.transit);
         let last = done(d.transit(OPS, FFP, &[])).answer.response;
         assert!(last.transit && (last.csg, last.nsg) == (OPS, FFP));
+    }
+
+    #[test]
+    fn item_06_what_wants_an_answer_comes_without_transit() {
+        //= RFC 7143 section 11.13.6
+        //# A Login Response with
+        //# the T bit set to 1 MUST NOT contain key=value pairs that may require
+        //# additional answers from the initiator within the same stage.
+        let mut d = Dialogue::new();
+        let proposal = answer(d.quick(&["MaxBurstLength=8192"]));
+        assert!(!proposal.response.transit && said(&proposal).contains(&"FirstBurstLength=8192".into()));
+        let last = done(d.transit(OPS, FFP, &["FirstBurstLength=8192"])).answer;
+        assert!(last.response.transit && last.text.is_empty());
     }
 
     #[test]
@@ -325,6 +344,33 @@ mod header {
     }
 
     #[test]
+    fn item_08_the_versions_of_the_first_request_count() {
+        //= RFC 7143 section 11.12.4.1
+        //# The target MUST use the value presented with the first Login Request.
+        //= RFC 7143 section 11.12.4.2
+        //# The target MUST use the value presented with the first Login Request.
+        //= RFC 7143 section 11.13.1
+        //# All Login Responses within the Login Phase MUST carry the same
+        //# Version-max.
+        //= RFC 7143 section 11.13.2
+        //# All Login Responses within the Login Phase MUST carry the same
+        //# Version-active.
+        let mut d = Dialogue::new();
+        d.header.version_max = 3;
+        let mut responses = vec![answer(d.transit(SEC, OPS, &[INITIATOR, TARGET])).response];
+        // In a first request this would be refused: there is no version from 1 on.
+        (d.header.version_min, d.header.version_max) = (1, 2);
+        responses.push(answer(d.say(OPS, &[])).response);
+        responses.push(done(d.transit(OPS, FFP, &[])).answer.response);
+        assert!(responses.iter().all(|r| (r.version_max, r.version_active) == (0, 0)));
+        let mut d = Dialogue::new();
+        (d.header.version_min, d.header.version_max) = (1, 2);
+        assert_eq!(refused(d.quick(&[])).0, LoginStatus::UNSUPPORTED_VERSION);
+        (d.header.version_min, d.header.version_max) = (0, 0);
+        assert_eq!(refused(d.quick(&[])).1, LoginFault::Over);
+    }
+
+    #[test]
     fn item_09_what_the_directory_says_is_what_the_initiator_is_told() {
         for (refusal, detail) in [(NoTarget::NotFound, 3), (NoTarget::Forbidden, 2), (NoTarget::Removed, 4)] {
             let mut d = Dialogue::new();
@@ -349,6 +395,10 @@ mod header {
         for (to, detail) in [("10.0.0.2:3260", 1), ("[2001:db8::2]:3261", 2)] {
             let mut d = Dialogue::new();
             d.house.refusal = Some(NoTarget::Moved { to: to.parse().unwrap(), permanently: detail == 2 });
+            //= RFC 7143 section 11.13.5
+            //# All of the redirection Status-Class responses MUST return one or more
+            //# text key parameters of the type "TargetAddress", which indicates the
+            //# target's new address.
             let Step::Refuse { answer, .. } = d.quick(&[]) else { panic!() };
             assert_eq!(answer.response.status, LoginStatus { class: 1, detail });
             assert_eq!(said(&answer), [format!("TargetAddress={to}")]);
@@ -521,6 +571,28 @@ mod text_rules {
     }
 
     #[test]
+    fn item_23_node_architecture_changes_nothing_and_is_not_sent() {
+        //= RFC 7143 section 13.26.2
+        //# Functional behavior of the iSCSI node (this includes the iSCSI
+        //# protocol logic -- the SCSI, iSCSI, and TCP/IP protocols) MUST NOT
+        //# depend on the presence, absence, or content of the X#NodeArchitecture
+        //# key.  The key MUST NOT be used by iSCSI nodes for interoperability or
+        //# for exclusion of other nodes.
+        for kind in [TARGET, "SessionType=Discovery"] {
+            let login = |more: &[&str]| {
+                let pairs = [&[INITIATOR, kind, "HeaderDigest=CRC32C,None", "DefaultTime2Wait=3"], more].concat();
+                let done = done(Dialogue::new().transit(OPS, FFP, &pairs));
+                (done.params, done.answer, done.kind, done.initiator)
+            };
+            let silent = login(&[]);
+            assert!(!said(&silent.1).iter().any(|pair| pair.starts_with("X#")));
+            for value in ["ExampleOS/v1234,ExampleInc_SW_Initiator/1.05a", "None", "", "Microsoft"] {
+                assert_eq!(login(&[&format!("X#NodeArchitecture={value}")]), silent);
+            }
+        }
+    }
+
+    #[test]
     fn item_15_case_matters() {
         //= RFC 7143 section 6.1
         //# All the text keys and text values specified in this
@@ -543,7 +615,16 @@ mod text_rules {
         //# If such an attempt is detected
         //# by the target, the target MUST respond with a Login reject (initiator
         //# error)
-        for pair in ["MaxBurstLength=512", "HeaderDigest=None", "MaxRecvDataSegmentLength=512", "IFMarker=No"] {
+        //
+        //= RFC 7143 section 13.26.1
+        //# X#NodeArchitecture MUST NOT be redeclared during the Login Phase.
+        for pair in [
+            "MaxBurstLength=512",
+            "HeaderDigest=None",
+            "MaxRecvDataSegmentLength=512",
+            "IFMarker=No",
+            "X#NodeArchitecture=ExampleOS/v1234",
+        ] {
             let key = pair.split_once('=').unwrap().0;
             assert_eq!(key_refused(Dialogue::new().quick(&[pair, pair])), (key, KeyFault::Twice));
             let mut d = Dialogue::new();
@@ -580,6 +661,8 @@ mod text_rules {
         //= RFC 7143 section 6.3
         //# Sending a key that is not allowed in the current stage is considered
         //# a protocol error.
+        //= RFC 7143 section 12
+        //# Other keys MUST NOT be used.
         let early = Dialogue::new().say(SEC, &[INITIATOR, TARGET, "MaxBurstLength=512"]);
         assert_eq!(key_refused(early), ("MaxBurstLength", KeyFault::Stage));
         assert_eq!(key_refused(Dialogue::new().quick(&["AuthMethod=None"])), ("AuthMethod", KeyFault::Stage));

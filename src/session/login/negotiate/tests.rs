@@ -48,6 +48,10 @@ fn item_16_the_first_value_that_is_supported() {
         ("CRC32C", "CRC32C", true),
         ("Y-com.example.sum,CRC32C,None", "CRC32C", true),
     ] {
+        //= RFC 7143 section 13.1
+        //# The following table lists cyclic integrity checksums that can be
+        //# negotiated for the digests and MUST be implemented by every iSCSI
+        //# initiator and target.
         let (params, answers) = settle(&[&format!("HeaderDigest={offered}"), &format!("DataDigest={offered}")]);
         assert_eq!(answers, [format!("HeaderDigest={chosen}"), format!("DataDigest={chosen}")]);
         assert_eq!((params.header_digest, params.data_digest), (on, on));
@@ -188,6 +192,12 @@ fn item_20_markers() {
     //= RFC 7143 section 13.25
     //# When an IFMarkInt or OFMarkInt key is received, a compliant iSCSI
     //# implementation MUST respond with the constant "Reject" value.
+    //= RFC 7143 section 13.25
+    //# However, the implementation MUST NOT respond with a "NotUnderstood"
+    //# value for either of these keys.
+    //= RFC 7143 section 13.25
+    //# The implementation MUST NOT respond with a "NotUnderstood" value for
+    //# either of these keys.
     let (_, answers) = settle(&["IFMarker=Yes", "OFMarker=No", "IFMarkInt=1~65535", "OFMarkInt=2048"]);
     assert_eq!(answers, ["IFMarker=Reject", "OFMarker=No", "IFMarkInt=Reject", "OFMarkInt=Reject"]);
 }
@@ -213,6 +223,9 @@ fn item_22_task_reporting() {
         ("FastAbort,ResponseFence,RFC3720", "FastAbort", TaskReporting::FastAbort),
         ("FutureFence,ResponseFence", "ResponseFence", TaskReporting::ResponseFence),
     ] {
+        //= RFC 7143 section 13.23
+        //# The following table describes the semantics that an iSCSI target MUST
+        //# support for respective negotiated key values.
         let (params, answers) = settle(&[&format!("TaskReporting={offered}")]);
         assert_eq!(answers, [format!("TaskReporting={chosen}")]);
         assert_eq!(params.task_reporting, result);
@@ -309,6 +322,9 @@ fn item_35_no_recovery_in_discovery() {
     //# The operational ErrorRecoveryLevel for Discovery sessions thus MUST
     //# be 0.
     let offer = Offer { error_recovery_level: 2, ..Offer::default() };
+    //= RFC 7143 section 13.21
+    //# As Section 7.4.1 states, ErrorRecoveryLevel MUST be 0 (zero) for
+    //# Discovery sessions.
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
     assert_eq!(turn(&mut n, &offer, &["ErrorRecoveryLevel=2"]).unwrap(), ["ErrorRecoveryLevel=0"]);
     assert_eq!(n.params.error_recovery_level, 0);
@@ -402,5 +418,62 @@ fn the_table_says_what_chapter_13_says() {
     assert_eq!(names.len(), keys::TABLE.len());
     for (index, spec) in keys::TABLE.iter().enumerate() {
         assert_eq!(spec.key as usize, index);
+    }
+}
+
+#[test]
+fn item_14_every_key_of_chapter_13_is_known() {
+    //= RFC 7143 section 11.12.10
+    //# All keys listed in Section 13, except for the X extension formats,
+    //# MUST be supported by iSCSI initiators and targets.
+    //= RFC 7143 section 11.13.8
+    //# All keys listed in Section 13, except for the X extension formats,
+    //# MUST be supported by iSCSI initiators and targets.
+    for name in [
+        "HeaderDigest",
+        "DataDigest",
+        "MaxConnections",
+        "SendTargets",
+        "TargetName",
+        "InitiatorName",
+        "TargetAlias",
+        "InitiatorAlias",
+        "TargetAddress",
+        "TargetPortalGroupTag",
+        "InitialR2T",
+        "ImmediateData",
+        "MaxRecvDataSegmentLength",
+        "MaxBurstLength",
+        "FirstBurstLength",
+        "DefaultTime2Wait",
+        "DefaultTime2Retain",
+        "MaxOutstandingR2T",
+        "DataPDUInOrder",
+        "DataSequenceInOrder",
+        "ErrorRecoveryLevel",
+        "SessionType",
+        "TaskReporting",
+        "iSCSIProtocolLevel",
+        "IFMarker",
+        "OFMarker",
+        "IFMarkInt",
+        "OFMarkInt",
+        "X#NodeArchitecture",
+    ] {
+        assert!(keys::find(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn item_14_no_vendor_specific_key_is_used() {
+    //= RFC 7143 section 13.22
+    //# Vendor-specific keys MUST ONLY be used in Normal sessions.
+    for kind in [SessionKind::Discovery, SessionKind::Normal] {
+        let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, kind);
+        let heard = turn(&mut n, &Offer::default(), &["X-com.example.a=1"]).unwrap();
+        assert_eq!(heard, ["X-com.example.a=NotUnderstood"]);
+        let mut ours = Vec::new();
+        n.declare(&Offer::default(), &mut ours);
+        assert!(n.conclude(&mut ours).unwrap() && !strings(&ours).iter().any(|pair| pair.starts_with("X-")));
     }
 }

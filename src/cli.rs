@@ -1,6 +1,6 @@
 //! The command line. Its values are read by `ringsan::config`, so that an option and the key of a file say the same.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A user-space iSCSI target: serves files, block devices and memory as SCSI logical units.
@@ -26,8 +26,21 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Print a new secret for CHAP: 96 random bits in 16 characters
-    Secret,
+    /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
+    Secret {
+        /// Random bits in it; Windows takes no more than 96
+        #[arg(long, value_name = "N", default_value = "96")]
+        bits: SecretBits,
+    },
+}
+
+/// Random bits of a secret.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SecretBits {
+    #[value(name = "96")]
+    B96,
+    #[value(name = "128")]
+    B128,
 }
 
 /// The options of `serve`.

@@ -8,10 +8,10 @@ mod preflight;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, ServeArgs};
+use cli::{Cli, Command, SecretBits, ServeArgs};
 use ringsan::config::{self, Config, Options, Overrides, describe};
 use ringsan::model::Snapshot;
-use ringsan::session::login::chap::generate_secret;
+use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use ringsan::shard::{Reread, ServeError};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve(&args, cli.log.as_deref()),
         Command::Check { config } => return check(&config),
-        Command::Secret => secret(),
+        Command::Secret { bits } => secret(bits),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,10 +115,14 @@ fn check(file: &Path) -> ExitCode {
 }
 
 /// `ringsan secret`.
-fn secret() -> Result<(), Fault> {
+fn secret(bits: SecretBits) -> Result<(), Fault> {
+    let characters = match bits {
+        SecretBits::B96 => SECRET_OF_96_BITS,
+        SecretBits::B128 => SECRET_OF_128_BITS,
+    };
     let mut done = Ok(());
     let mut random = |bytes: &mut [u8]| done = File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
-    let secret = generate_secret(&mut random);
+    let secret = generate_secret(characters, &mut random);
     done.map_err(|e| Fault { line: format!("/dev/urandom: {e}"), code: FAILURE })?;
     say(&secret);
     say("\n");

@@ -201,6 +201,13 @@ fn new_secrets_are_one_strong_word_each() {
     let (one, two) = (secret(), secret());
     assert!(one.ends_with('\n') && one.trim_end().len() == 16 && one.trim_end().is_ascii(), "{one}");
     assert_ne!(one, two);
+    //= RFC 7143 section 9.2.1
+    //# Implementations MUST support the
+    //# use of up to 128-bit random CHAP secrets, including the means to
+    //# generate such secrets and to accept them from an external generation
+    //# source.
+    let long = stdout(&ringsan(dir.path()).args(["secret", "--bits", "128"]).output().expect("ringsan runs"));
+    assert_eq!(long.trim_end().len(), 22, "six bits a character: {long}");
 }
 
 #[test]

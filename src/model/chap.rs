@@ -12,6 +12,8 @@ const STRONG_BYTES: usize = 12;
 
 /// A secret shared with one party, as bytes. Wiped when dropped.
 #[derive(Clone)]
+//= RFC 7143 section 9.2.1
+//# CHAP secrets MUST be an integral number of bytes (octets).
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {

@@ -24,8 +24,19 @@ mod tests;
 const MAX_BINARY_BYTES: usize = 1024;
 /// CHAP_N has at most this many bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// A new secret: 96 random bits in 16 characters, which is the longest that Windows takes.
-pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
+
+/// Characters of a secret of 96 random bits, which is the longest that Windows takes.
+pub const SECRET_OF_96_BITS: usize = 16;
+/// Characters of a secret of (at least) 128 random bits.
+pub const SECRET_OF_128_BITS: usize = 22;
+
+/// A new secret: six random bits in each of its characters.
+pub fn generate_secret(characters: usize, random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
+    //= RFC 7143 section 9.2.1
+    //# Implementations MUST support the
+    //# use of up to 128-bit random CHAP secrets, including the means to
+    //# generate such secrets and to accept them from an external generation
+    //# source.
     //= RFC 7143 section 9.2.1
     //# Implementations MUST NOT provide secret generation (or
     //# expansion) means other than random generation.
@@ -36,8 +47,8 @@ pub fn generate_secret(random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
         62 => b'-',
         _ => b'_',
     };
-    let mut bits = Zeroizing::new([0; 16]);
-    random(bits.as_mut());
+    let mut bits = Zeroizing::new(vec![0; characters]);
+    random(bits.as_mut_slice());
     Zeroizing::new(bits.iter().map(|bits| char::from(letter(bits))).collect())
 }
 
@@ -78,6 +89,10 @@ impl ChapFault {
         match self {
             ChapFault::Missing(_) => LoginStatus::MISSING_PARAMETER,
             ChapFault::Malformed(_) => LoginStatus::INITIATOR_ERROR,
+            //= RFC 7143 section 9.2
+            //# These statuses are not intended for cryptographically incorrect values
+            //# such as the CHAP response, for which the "Authentication Failure" status
+            //# MUST be specified.
             ChapFault::Algorithm
             | ChapFault::UnknownName
             | ChapFault::WrongResponse
@@ -155,6 +170,12 @@ impl fmt::Debug for Exchange {
     }
 }
 
+//= RFC 7143 section 9.2.1
+//# Compliant iSCSI initiators and targets MUST implement the CHAP
+//# authentication method [RFC1994] (according to Section 12.1.3, including
+//# the target authentication option).
+//= RFC 7143 section 12.1
+//# The initiator and target MUST implement CHAP.
 impl Exchange {
     /// Answers CHAP_A: appends the algorithm chosen, which is one of `allowed`, and a challenge.
     ///
@@ -174,6 +195,9 @@ impl Exchange {
             chosen =
                 chosen.or_else(|| allowed.iter().find(|algorithm| u64::from(algorithm.number()) == number).copied());
         }
+        //= RFC 7143 section 12.1.3
+        //# The target MUST answer with a Login reject with the "Authentication
+        //# Failure" status or reply with:
         let algorithm = chosen.ok_or(ChapFault::Algorithm)?;
         let mut id = [0];
         random(&mut id);
@@ -224,6 +248,9 @@ impl Exchange {
         }
         let right = self.algorithm.response(self.id, &account.secret, &self.challenge);
         if !bool::from(right.ct_eq(&theirs)) {
+            //= RFC 7143 section 12.1.3
+            //# If the initiator authentication fails, the target MUST answer with a
+            //# Login reject with "Authentication Failure" status.
             return Err(ChapFault::WrongResponse);
         }
         if let Some((id, challenge)) = mutual {

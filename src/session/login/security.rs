@@ -168,6 +168,13 @@ impl Security {
         //# supports and is allowed to use for the specific initiator,
         //# unless it does not support any, in which case it MUST answer
         //# with "Reject" (see Section 6.2).
+        //= RFC 7143 section 9.2
+        //# Therefore, a method using cleartext (or equivalent) passwords MUST NOT
+        //# be used; on the other hand, identity protection is not strictly
+        //# required.
+        //= RFC 7143 section 12.1
+        //# Authentication is OPTIONAL to use but MUST be supported by the target
+        //# and initiator.
         let (ours, refusal, chosen) = match self.policy {
             //= RFC 7143 section 6.2.1
             //# The constant "None" MUST always be used to indicate a missing function.

@@ -105,6 +105,9 @@ fn one_way_with_every_algorithm() {
     for number in ["5", "6", "7", "8"] {
         let mut d = guarded();
         let ours = challenged(&mut d, false, number);
+        //= RFC 7143 section 12.1
+        //# Authentication is OPTIONAL to use but MUST be supported by the target
+        //# and initiator.
         let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)]));
         assert!(third.response.transit && third.text.is_empty());
         let done = done(d.transit(OPS, FFP, &[]));
@@ -118,6 +121,16 @@ fn item_90_mutual_with_transit_in_every_request() {
     let mut d = guarded();
     let ours = challenged(&mut d, true, "5");
     let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=0x07", "CHAP_C=0bAAECAwQFBgc="]));
+    //= RFC 7143 section 9.2.1
+    //# Compliant iSCSI initiators and targets MUST implement the CHAP
+    //# authentication method [RFC1994] (according to Section 12.1.3, including
+    //# the target authentication option).
+    //= RFC 7143 section 12.1
+    //# The initiator and target MUST implement CHAP.
+    //= RFC 7143 section 12.1.3
+    //# Otherwise, if the initiator required target authentication, the target
+    //# MUST either answer with a Login reject with "Authentication Failure" or
+    //# reply with:
     let proof = ChapAlgorithm::Md5.response(7, &secret("the disk's secret"), &[0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(said(&third), ["CHAP_N=disk".to_owned(), format!("CHAP_R={}", hex(&proof))]);
     assert!(third.response.transit);
@@ -135,6 +148,10 @@ fn item_90_nothing_is_proved_to_who_has_proved_nothing() {
     else {
         panic!()
     };
+    //= RFC 7143 section 9.2
+    //# These statuses are not intended for cryptographically incorrect values
+    //# such as the CHAP response, for which the "Authentication Failure" status
+    //# MUST be specified.
     assert_eq!((answer.response.status, answer.text.len()), (LoginStatus::AUTHENTICATION_FAILURE, 0));
     assert_eq!(reason, LoginFault::Chap(ChapFault::WrongResponse));
 }
@@ -212,6 +229,9 @@ fn item_87_reflections() {
     let ours = challenged(&mut d, false, "5");
     let same = format!("CHAP_C={}", hex(&ours.2));
     let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=1", &same]);
+    //= RFC 7143 section 9.2.1
+    //# Responders MUST check for this condition and close the iSCSI TCP
+    //# connection if it occurs.
     assert_eq!(refused(step), (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::Chap(ChapFault::Reflection)));
 }
 
@@ -237,7 +257,7 @@ fn item_88_secrets() {
     //# source.
     assert!(secret("elevenbytes").is_weak() && !secret("twelve bytes").is_weak());
     let mut dice = 0u8;
-    let generated = generate_secret(&mut |bytes| {
+    let generated = generate_secret(SECRET_OF_96_BITS, &mut |bytes| {
         for byte in bytes {
             dice = dice.wrapping_add(37);
             *byte = dice;
@@ -276,6 +296,10 @@ fn the_target_proposes_to_an_initiator_that_does_not() {
     //# together with its authentication method selection.
     let mut d = guarded();
     let first = answer(d.transit(SEC, OPS, &NAMES));
+    //= RFC 7143 section 11.13.6
+    //# A Login Response with the T bit set to 1 MUST NOT contain key=value
+    //# pairs that may require additional answers from the initiator within the
+    //# same stage.
     assert!(said(&first).contains(&"AuthMethod=CHAP".into()) && !first.response.transit);
     let second = answer(d.transit(SEC, OPS, &["AuthMethod=CHAP", "CHAP_A=7"]));
     assert!(!said(&second).iter().any(|pair| pair.starts_with("AuthMethod")));
@@ -348,6 +372,10 @@ fn without_an_account_there_is_no_mutual_authentication() {
     }));
     let ours = challenged(&mut d, false, "5");
     let step = d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=1", "CHAP_C=0x0102"]);
+    //= RFC 7143 section 12.1.3
+    //# Otherwise, if the initiator required target authentication, the target
+    //# MUST either answer with a Login reject with "Authentication Failure" or
+    //# reply with:
     assert_eq!(refused(step), (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::Chap(ChapFault::NoTargetAccount)));
 }
 
@@ -384,5 +412,58 @@ proptest! {
                 Step::Done(_) => prop_assert!(false, "let in"),
             }
         }
+    }
+}
+
+#[test]
+fn item_88_a_secret_is_nothing_but_random_bits() {
+    //= RFC 7143 section 9.2.1
+    //# Implementations MUST NOT provide secret generation (or
+    //# expansion) means other than random generation.
+    for (characters, bits) in [(SECRET_OF_96_BITS, 96), (SECRET_OF_128_BITS, 128)] {
+        let made =
+            |drawn: &[u8]| generate_secret(characters, &mut |bytes| bytes.copy_from_slice(drawn)).as_bytes().to_vec();
+        let (drawn, plain) = (vec![0; characters], made(&vec![0; characters]));
+        assert!(characters * 6 >= bits);
+        // Each character has six bits of its own, and no other character knows of them.
+        for at in 0..characters {
+            let mut seen = vec![plain[at]];
+            for own in 1..64 {
+                let mut drawn = drawn.clone();
+                drawn[at] = own;
+                let secret = made(&drawn);
+                assert!((0..characters).all(|n| (secret[n] == plain[n]) == (n != at)));
+                assert!(!seen.contains(&secret[at]));
+                seen.push(secret[at]);
+            }
+        }
+    }
+}
+
+#[test]
+fn item_88_a_secret_is_whole_bytes() {
+    //= RFC 7143 section 9.2.1
+    //# CHAP secrets MUST be an integral number of bytes (octets).
+    let bytes: [u8; 16] = std::array::from_fn(|n| 0xf0 ^ n as u8);
+    let response = ChapAlgorithm::Md5.response(1, &Secret::new(bytes.to_vec()), &[2]);
+    let expected = md5::Md5::digest([&[1][..], &bytes, &[2]].concat());
+    assert_eq!(response[..], expected[..], "each counts, also what is no text");
+}
+
+#[test]
+fn item_89_no_password_is_taken_or_shown_in_the_clear() {
+    //= RFC 7143 section 9.2
+    //# Therefore, a method using cleartext (or equivalent)
+    //# passwords MUST NOT be used; on the other hand, identity protection is
+    //# not strictly required.
+    for method in ["PAP", "SPKM1", "SPKM2", "SRP", "KRB5", "Z-com.example.password"] {
+        let step = guarded().say(SEC, &[NAMES[0], NAMES[1], &format!("AuthMethod={method}")]);
+        assert_eq!(refused(step), (LoginStatus::AUTHENTICATION_FAILURE, LoginFault::AuthenticationRequired));
+    }
+    let mut d = guarded();
+    let ours = challenged(&mut d, false, "5");
+    let last = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=7", "CHAP_C=0x0001"]));
+    for secret in ["the host's secret", "the disk's secret"] {
+        assert!(!said(&last).iter().any(|pair| pair.contains(secret) || pair.contains(&hex(secret.as_bytes())[2..])));
     }
 }

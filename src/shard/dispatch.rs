@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Keeps the data of a command that was not executed at once (it waits for its CmdSN).
-    fn stage(&mut self, seat: usize, task: TaskId, data: &[u8]) {
+    pub fn stage(&mut self, seat: usize, task: TaskId, data: &[u8]) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         if !holder.session.is_live(task) {
             return;

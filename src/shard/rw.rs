@@ -410,8 +410,9 @@ impl Engine {
     #[inline]
     pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8]) {
         let slot = task.slot();
-        if self.exec(seat, slot).is_some_and(|e| e.held.is_some()) {
-            self.room_while_held(seat, task);
+        if self.exec(seat, slot).is_none_or(|e| e.kind == Kind::Idle && e.staging.is_none() && !e.dropped) {
+            // Unsolicited data of a command without immediate data that waits, for its CmdSN or at a limit.
+            self.stage(seat, task, &[]);
         }
         let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
         // A task that has failed already still has its data coming (RFC 7143 section 11.4.2): nobody wants it any more, and

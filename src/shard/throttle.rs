@@ -253,21 +253,6 @@ impl Engine {
         self.pump(seat);
     }
 
-    /// A waiting command's Data-Out comes: makes room for it, as for one that waits for its CmdSN.
-    pub fn room_while_held(&mut self, seat: usize, task: TaskId) {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
-        let Some(exec) = holder.exec.get(task.slot()) else { return };
-        if exec.kind != Kind::Idle || exec.staging.is_some() || exec.dropped {
-            return;
-        }
-        let len = (holder.session.command(task).write_edtl_bytes() as usize).min(SLICE_BYTES);
-        if let Some(buf) = self.allocate(seat, len)
-            && let Some(exec) = self.exec(seat, task.slot())
-        {
-            exec.staging = Some((buf, 0));
-        }
-    }
-
     /// A task that waits is not to go on.
     #[cold]
     pub fn forget_held(&mut self, seat: usize, slot: usize, flow: FlowId) {

@@ -118,10 +118,37 @@ fn a_session_is_reinstated_while_the_medium_hangs() {
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     occupy(&mut peer);
     let begin = Instant::now();
-    let mut again = Peer::login(server.at, 1, &[]).ready();
+    let mut again = Peer::login(server.at, 1, &[]);
+    // What was negotiated is in force at once, though the login had to wait: more data than a login may carry.
+    let write = again.write(1, 0, 32, 1);
+    assert_eq!(again.end(write, SOON).sense, (6, 0x2900));
+    let write = again.write(1, 0, 32, 1);
+    assert_eq!(again.end(write, SOON), good());
     assert!(begin.elapsed() < SOON);
     again.ping();
     assert!(peer.try_next(SOON).is_none());
+}
+
+#[test]
+fn unsolicited_data_of_a_command_that_waits_for_its_turn_is_kept() {
+    let server = Server::new(1, FaultPlan::new());
+    let keys = ["MaxConnections=2"];
+    let mut peer = Peer::login(server.at, 1, &keys).ready();
+    let mut second = peer.join(server.at, 1, 1, &keys);
+    // In the order of CmdSN, these come after a command that is not there yet.
+    second.skip_cmd_sn(1);
+    let writes: Vec<u32> = (0..4).map(|n| second.write_unsolicited(1, n * 8, 8, 0xa0 + n)).collect();
+    expect_nothing(&mut second);
+    let first = peer.write(1, 0, 32, 0xee);
+    assert_eq!(peer.end(first, SOON), good());
+    for write in writes {
+        assert_eq!(second.end(write, SOON), good());
+    }
+    peer.skip_cmd_sn(4);
+    for n in 0..4 {
+        let read = peer.read(1, n * 8, 8);
+        assert_eq!(peer.end(read, SOON).data, [0xa0 + n; 4096]);
+    }
 }
 
 #[test]

@@ -156,6 +156,27 @@ impl Peer {
         self.command(lun, &[0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0], 0, &data)
     }
 
+    /// WRITE(10) whose data follows in an unsolicited Data-Out.
+    pub fn write_unsolicited(&mut self, lun: u8, lba: u8, blocks: u8, byte: u8) -> u32 {
+        let data = vec![byte; usize::from(blocks) * 512];
+        let mut header = self.header(0x01, 0x20, false);
+        header[9] = lun;
+        put(&mut header, 20, data.len() as u32);
+        header[32..42].copy_from_slice(&[0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0]);
+        self.send(header, &[]);
+        let mut header: Bhs = [0; BHS_LEN];
+        (header[0], header[1], header[9]) = (0x05, 0x80, lun);
+        put(&mut header, 16, self.itt);
+        put(&mut header, 20, u32::MAX);
+        self.send(header, &data);
+        self.itt
+    }
+
+    /// Lets a CmdSN be used elsewhere.
+    pub fn skip_cmd_sn(&mut self, count: u32) {
+        self.cmd_sn = self.cmd_sn.wrapping_add(count);
+    }
+
     /// READ(10).
     pub fn read(&mut self, lun: u8, lba: u8, blocks: u8) -> u32 {
         self.command(lun, &[0x28, 0, 0, 0, 0, lba, 0, 0, blocks, 0], u32::from(blocks) * 512, &[])

@@ -326,11 +326,8 @@ fn bucket(itt: Itt) -> usize {
 
 impl Slab {
     pub fn new() -> Self {
-        Slab {
-            slots: Vec::with_capacity(TASKS_PER_SESSION),
-            free: Vec::with_capacity(TASKS_PER_SESSION),
-            buckets: [0; 256],
-        }
+        // They grow to what the initiator uses: most sessions never have more than a few tasks.
+        Slab { slots: Vec::new(), free: Vec::with_capacity(TASKS_PER_SESSION), buckets: [0; 256] }
     }
 
     /// Slots in use.

@@ -1,10 +1,10 @@
 """A minimal iSCSI initiator (RFC 7143) on plain sockets, for tests that need to see or to break single PDUs.
 
 `Connection` sends and receives PDUs and counts CmdSN and ExpStatSN; `Session` logs in over one connection and has SCSI
-commands, one at a time (`execute`) or many in flight (`submit`, `reap`). Header and data digests are optional. Nothing is
-hidden from a test: any PDU can be built with `bhs` and sent with `send`.
+commands, one at a time (`execute`) or many in flight (`submit`, `reap`); `Leg` is one more connection of a session. Header
+and data digests are optional. Nothing is hidden from a test: any PDU can be built with `bhs` and sent with `send`.
 
-Not done: security, several connections, recovery other than giving up, bidirectional commands.
+Not done: security, recovery other than giving up, bidirectional commands.
 """
 
 import random
@@ -102,15 +102,17 @@ def bhs(opcode, flags=FINAL, lun=0, itt=RESERVED_TAG, ttt=0, fields=(), data_len
 class Connection:
     """One TCP connection. Digests are off until `header_digest` and `data_digest` are set."""
 
+    # Of the session, not of the connection: see Leg.
+    cmd_sn = 1
+    max_cmd_sn = None
+
     def __init__(self, address, timeout=10.0):
         self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.header_digest = False
         self.data_digest = False
         self.received = bytearray()
-        self.cmd_sn = 1
         self.exp_stat_sn = 0
-        self.max_cmd_sn = None
 
     def raw(self, data):
         """Sends bytes as they are."""
@@ -183,6 +185,10 @@ class Connection:
             return True
         return False
 
+    def fileno(self):
+        """For select."""
+        return self.socket.fileno()
+
     def close(self):
         """Closes the socket."""
         self.socket.close()
@@ -208,6 +214,9 @@ class Task:
 
 class Session(Connection):
     """A normal (or, without a target name, a discovery) session on one connection."""
+
+    # What a Login Request says about which session and which of its connections this is.
+    tsih, cid = 0, 0
 
     def __init__(self, address, target, initiator="iqn.2026-11.io.ringsan:test-initiator", timeout=10.0, keys=None,
                  isid=None):
@@ -235,6 +244,7 @@ class Session(Connection):
         for _ in range(10):
             header = bytearray(bhs(LOGIN | IMMEDIATE, 0x87, itt=0, fields=fields, data_length=len(text)))
             header[8:14] = self.isid
+            header[14:16], header[20:22] = self.tsih.to_bytes(2, "big"), self.cid.to_bytes(2, "big")
             self.send(bytes(header), text)
             answer = self.receive()
             if answer.opcode != LOGIN_RESPONSE:
@@ -244,6 +254,7 @@ class Session(Connection):
                 raise LoginFailed(status)
             self.answers.update(answer.keys())
             if answer.flags & 0x83 == 0x83:
+                self.tsih = struct.unpack_from(">H", answer.header, 14)[0]
                 break
             text = b""
             fields = ((24, self.cmd_sn), (28, self.exp_stat_sn))
@@ -374,13 +385,47 @@ class Session(Connection):
                 raise ProtocolError(f"unexpected {pdu}")
         return pdu.data
 
-    def logout(self):
-        """Ends the session politely and closes the connection."""
-        self.send(bhs(LOGOUT | IMMEDIATE, FINAL, 0, self.new_itt(), 0, ((24, self.cmd_sn), (28, self.exp_stat_sn))))
+    def logout(self, reason=0):
+        """Ends the session politely (reason 1: only this connection) and closes the connection."""
+        self.send(bhs(LOGOUT | IMMEDIATE, FINAL | reason, 0, self.new_itt(), self.cid << 16,
+                      ((24, self.cmd_sn), (28, self.exp_stat_sn))))
         while (pdu := self.receive()).opcode != LOGOUT_RESPONSE:
             if pdu.opcode != NOP_IN:
                 raise ProtocolError(f"unexpected {pdu}")
         self.close()
+
+
+class Leg(Session):
+    """One more connection of the session of `leading`, with which it shares CmdSN and the command window."""
+
+    def __init__(self, address, leading, cid, timeout=10.0):
+        self.leading = leading
+        self.tsih, self.cid = leading.tsih, cid
+        names = {key: leading.keys[key] for key in ("InitiatorName", "MaxConnections", "HeaderDigest", "DataDigest")}
+        super().__init__(address, leading.keys["TargetName"], timeout=timeout, keys=names,
+                         isid=int.from_bytes(leading.isid[1:4], "big"))
+        # Tags are unique in the session.
+        self.next_itt = (cid & 0x7F) << 24
+
+    @property
+    def cmd_sn(self):
+        """CmdSN of the session's next command."""
+        return self.leading.cmd_sn
+
+    @cmd_sn.setter
+    def cmd_sn(self, value):
+        self.leading.cmd_sn = value
+
+    @property
+    def max_cmd_sn(self):
+        """The end of the session's window."""
+        return self.leading.max_cmd_sn
+
+    @max_cmd_sn.setter
+    def max_cmd_sn(self, value):
+        # What another connection brought may be newer (RFC 7143 section 4.2.2.1).
+        if (value - self.leading.max_cmd_sn) & 0xFFFFFFFF < 0x80000000:
+            self.leading.max_cmd_sn = value
 
 
 def read10(lba, blocks):

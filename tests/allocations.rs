@@ -43,6 +43,7 @@ impl Server {
             readonly: false,
             thin: false,
             removable: false,
+            cdrom: false,
             low_space_bytes: None,
             serial: None,
             limits: Default::default(),

@@ -43,6 +43,7 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
         volatile_cache: false,
         rotational: false,
         removable: false,
+        cdrom: false,
         low_space_bytes: None,
         atomic_blocks: 0,
     });

@@ -97,8 +97,8 @@ pub enum OpenError {
         /// The size.
         bytes: u64,
     },
-    /// Neither 512 nor 4096.
-    #[error("block length {bytes} is not possible; use 512 or 4096")]
+    /// None of 512, 2048 (of a CD-ROM) and 4096.
+    #[error("block length {bytes} is not possible; use 512 or 4096, and cdrom for 2048")]
     BlockLength {
         /// What was asked for.
         bytes: u32,

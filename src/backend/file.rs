@@ -13,7 +13,7 @@
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
 use super::errno::{Direction, fault_of};
-use super::{Buffer, Op, Properties, Queue, Started, Token, sys};
+use super::{Buffer, Op, Properties, Queue, Started, Token, null, sys};
 use crate::model::{MediumFault, Space};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// The most that one read or write entry moves: less than the kernel's own limit (2 GiB less a page).
@@ -34,6 +34,8 @@ const ZERO_PAGES: usize = 64;
 const MAX_RETRIES: u8 = 100;
 /// Slots made with a handle; more are made when larger tokens come, up to [`MAX_TOKENS`].
 const FIRST_SLOTS: usize = 128;
+/// No file ends here.
+const NO_PADDING: u64 = u64::MAX;
 /// Tokens are small dense numbers below this.
 const MAX_TOKENS: usize = 65_536;
 
@@ -57,6 +59,8 @@ pub(super) struct FileMedium {
     zeroes_ranges: AtomicBool,
     /// Counts failed flushes.
     sync_failures: AtomicU32,
+    /// Where the file ends, when the medium's last block reaches beyond: zeroes follow. Else no offset.
+    padding_at: AtomicU64,
 }
 
 impl FileMedium {
@@ -68,7 +72,13 @@ impl FileMedium {
             punches: AtomicBool::new(true),
             zeroes_ranges: AtomicBool::new(true),
             sync_failures: AtomicU32::new(0),
+            padding_at: AtomicU64::new(NO_PADDING),
         }
+    }
+
+    /// From now on zeroes are read from this offset on, in bytes; `None`: the file ends with the medium or later.
+    pub(super) fn set_padding_at(&self, offset: Option<u64>) {
+        self.padding_at.store(offset.unwrap_or(NO_PADDING), Ordering::Relaxed);
     }
 
     /// The open file.
@@ -206,6 +216,18 @@ macro_rules! on_file {
     };
 }
 
+/// Fills up with zeroes what a read has left behind the end of the file; `moved`: bytes that its last entry has read.
+fn pad(slot: &Slot, moved: u64) -> Result<(), MediumFault> {
+    let have = slot.done + moved;
+    // Wrapping, because it is only computed here: it is inside the caller's buffer, or its end.
+    let ptr = slot.ptr.wrapping_add(have as usize);
+    let buffer = Buffer { ptr, len: slot.len.saturating_sub(have) as usize, registered: None };
+    match null::start(Op::Read { offset: 0, buffer }) {
+        Started::Done(result) => result,
+        Started::Pending => Err(MediumFault::Internal(libc::EINVAL)),
+    }
+}
+
 /// One core's operations on a [`FileMedium`].
 pub(super) struct FileHandle {
     medium: Arc<FileMedium>,
@@ -341,6 +363,11 @@ impl FileHandle {
                     done / self.medium.io_align_bytes * self.medium.io_align_bytes
                 };
                 if done <= slot.done {
+                    if slot.work == Work::Read
+                        && slot.offset + slot.done + moved == self.medium.padding_at.load(Ordering::Relaxed)
+                    {
+                        return Some(pad(slot, moved));
+                    }
                     // The end of the file where there should be none: it was cut short under us.
                     let fault = if slot.work == Work::Read { MediumFault::NotReady } else { MediumFault::Write };
                     return Some(Err(fault));

@@ -10,6 +10,7 @@
 //! - a write is visible to every later read of any handle once it has completed; it is durable once it completed with
 //!   `durable`, or once a flush that was started after it completed has completed;
 //! - a completed discard reads as zeroes; so does a completed zeroing;
+//! - a CD-ROM's image is followed by zeroes up to a whole block;
 //! - short transfers are continued inside; interrupted ones (EINTR, EAGAIN) retried;
 //! - buffers belong to the caller, who keeps them alive until the operation's completion was handed back.
 //!
@@ -110,7 +111,8 @@ impl Medium {
     /// A missing file is created when the size is given (its directory is not); a smaller regular file grows to it.
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
         let block_bytes = spec.block_bytes;
-        if block_bytes != 512 && block_bytes != 4096 {
+        let possible: &[u32] = if spec.cdrom { &[2048] } else { &[512, 4096] };
+        if !possible.contains(&block_bytes) {
             return Err(OpenError::BlockLength { bytes: block_bytes });
         }
         let (kind, properties) = match &spec.kind {
@@ -143,7 +145,7 @@ impl Medium {
     /// what is served stays as it is until [`Medium::set_size`]. Blocking.
     pub fn fit(&self, spec: &LunSpec) -> Result<u64, OpenError> {
         match (&self.kind, &spec.kind) {
-            (Kind::File(file), LunKind::File(path)) => open::fit(file.file(), path, spec),
+            (Kind::File(file), LunKind::File(path)) => open::fit(file, path, spec),
             (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
                 bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
                 bytes => Ok(bytes),

@@ -76,9 +76,10 @@ fn settle(
     caching: Caching,
 ) -> Result<(FileMedium, Properties), OpenError> {
     lock(&file, path, spec.readonly)?;
-    let size_bytes = settle_size(&file, path, spec, block_device)?;
-    let properties = examine(&file, path, spec, size_bytes, block_device, caching)?;
+    let size = settle_size(&file, path, spec, block_device)?;
+    let properties = examine(&file, path, spec, size.bytes, block_device, caching)?;
     let medium = FileMedium::new(file, &properties);
+    medium.set_padding_at(size.padding_at);
     Ok((medium, properties))
 }
 
@@ -160,13 +161,24 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
 }
 
 /// As [`settle_size`] for a file that has been open for long.
-pub(super) fn fit(file: &File, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
+pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
+    let file = medium.file();
     let metadata = file.metadata().map_err(|error| from_io(path, !spec.readonly, "look at it", error))?;
-    settle_size(file, path, spec, metadata.file_type().is_block_device())
+    let size = settle_size(file, path, spec, metadata.file_type().is_block_device())?;
+    medium.set_padding_at(size.padding_at);
+    Ok(size.bytes)
 }
 
-/// The size in bytes; a regular file that is smaller than asked for grows. Called with the lock held.
-fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<u64, OpenError> {
+/// How large a medium is.
+struct Size {
+    /// All of it, in whole blocks.
+    bytes: u64,
+    /// Where its file ends, if that is in the last block: zeroes follow.
+    padding_at: Option<u64>,
+}
+
+/// The size; a regular file that is smaller than asked for grows. Called with the lock held.
+fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
     let failed = |action| move |source| OpenError::Io { path: path.to_owned(), action, source };
     let actual_bytes = if block_device {
         sys::block_device_bytes(file).map_err(failed("ask for its size"))?
@@ -186,8 +198,14 @@ fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> 
         }
         None => actual_bytes,
     };
-    check_size(path.display().to_string(), size_bytes, spec.block_bytes)?;
-    Ok(size_bytes)
+    // An image may end within a block (those for discs and disks alike end with a sector of 512 bytes): nothing of it is
+    // left out.
+    let whole_bytes = match size_bytes.checked_next_multiple_of(u64::from(spec.block_bytes)) {
+        Some(whole_bytes) if spec.cdrom => whole_bytes,
+        _ => size_bytes,
+    };
+    check_size(path.display().to_string(), whole_bytes, spec.block_bytes)?;
+    Ok(Size { bytes: whole_bytes, padding_at: (whole_bytes != size_bytes).then_some(size_bytes) })
 }
 
 /// What is true of the file, and whether it is read and written directly; sets O_DIRECT when it is.

@@ -229,6 +229,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         readonly: false,
         thin: true,
         removable: false,
+        cdrom: false,
         low_space_bytes: None,
         serial: None,
         limits: Default::default(),

@@ -113,9 +113,14 @@ fn logical_unit(lun: &LunSpec) -> String {
     if lun.physical_block_bytes != lun.block_bytes {
         let _ = write!(text, " ({} physical)", lun.physical_block_bytes);
     }
-    for (flag, word) in
-        [(lun.readonly, "readonly"), (lun.thin, "thin"), (lun.removable, "removable"), (missing, "created by serve")]
-    {
+    let flags = [
+        (lun.cdrom, "cdrom"),
+        (lun.readonly && !lun.cdrom, "readonly"),
+        (lun.thin, "thin"),
+        (lun.removable && !lun.cdrom, "removable"),
+        (missing, "created by serve"),
+    ];
+    for (flag, word) in flags {
         if flag {
             let _ = write!(text, ", {word}");
         }

@@ -3,7 +3,7 @@
 
 use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
-use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, size};
+use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom, size};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +30,7 @@ pub const LUN_KEYS: &[&str] = &[
     "readonly",
     "thin",
     "removable",
+    "cdrom",
     "low-space",
     "serial",
     "iops",
@@ -267,9 +268,12 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let path_at = place(path.as_ref().or(kind.as_ref()));
     let size_at = place(size.as_ref().or(path.as_ref()).or(kind.as_ref()));
 
-    let had_size = size.is_some();
-    let size_bytes = size.and_then(|setting| faults.keep(setting.size()));
-    let (block_bytes, physical_block_bytes) = read_blocks(section, faults)?;
+    let is_cdrom = section.read("cdrom", faults, Setting::boolean).unwrap_or(false);
+    if is_cdrom {
+        cdrom::check(section, size.as_ref(), kind.as_ref(), faults);
+    }
+    let (block_bytes, physical_block_bytes) =
+        if is_cdrom { (cdrom::BLOCK_BYTES, cdrom::BLOCK_BYTES) } else { read_blocks(section, faults)? };
     let shrink = section.read("shrink", faults, Setting::boolean).unwrap_or(false);
     let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
     let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
@@ -281,6 +285,8 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let low_space_bytes = low_space.and_then(|setting| faults.keep(setting.size()));
     let serial = section.read("serial", faults, serial);
     let limits = access::read_limits(section, faults);
+    let had_size = size.is_some();
+    let size_bytes = size.filter(|_| !is_cdrom).and_then(|setting| faults.keep(setting.size()));
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
 
     if !had_size && !matches!(kind, LunKind::File(_)) {
@@ -297,9 +303,10 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         block_bytes,
         physical_block_bytes,
         shrink,
-        readonly,
+        readonly: readonly || is_cdrom,
         thin,
-        removable,
+        removable: removable || is_cdrom,
+        cdrom: is_cdrom,
         low_space_bytes,
         serial,
         limits,

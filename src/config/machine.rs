@@ -84,6 +84,7 @@ fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {
     let fault = |message: String| Fault::new(&lun.path_at, format!("{}: {message}", path.display()));
     match fs::metadata(path) {
         Ok(metadata) => check_existing(path, &metadata, lun),
+        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.cdrom => Err(fault(reason(&e))),
         Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.size_bytes.is_none() => {
             Err(fault("no such file (with a size, like size=1GiB, it is created)".to_owned()))
         }
@@ -150,6 +151,8 @@ fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Id
                 format!("{} has {has}, not {wanted}: leave size out to serve it as it is{part}", path.display());
             return Err(Fault::new(&lun.size_at, message));
         }
+        // The last block is filled up.
+        _ if lun.spec.cdrom && bytes != 0 => {}
         _ => check_size(bytes, lun.spec.block_bytes).map_err(fault)?,
     }
     Ok(match kind.is_block_device() {

@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod access;
+mod cdrom;
 pub mod describe;
 mod document;
 mod draft;

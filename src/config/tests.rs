@@ -413,3 +413,43 @@ proptest! {
         let _ = options::read(&options(&[&text]), &mut faults);
     }
 }
+
+#[test]
+fn a_cdrom_is_what_its_image_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let iso = dir.path().join("odd.iso");
+    fs::write(&iso, [0; 5000]).unwrap();
+    let lun = |options: &str| format!("path={}{options}", iso.display());
+    for same in ["", ",block=2048", ",readonly,removable,thin=false,shrink=false", ",kind=file,serial=S1,iops=100"] {
+        let config = from_options(&options(&[&(lun(",cdrom") + same)])).unwrap();
+        let spec = &config.snapshot.targets[0].luns[0];
+        assert!(spec.cdrom && spec.readonly && spec.removable && !spec.thin, "{spec:?}");
+        assert_eq!((spec.size_bytes, spec.block_bytes, spec.physical_block_bytes), (None, 2048, 2048));
+    }
+    let config = from_options(&options(&[&lun(",cdrom")])).unwrap();
+    let text = describe::serves(&config.snapshot);
+    assert!(text.ends_with("odd.iso, blocks of 2048, cdrom\n"), "{text}");
+    for (with, expected) in [
+        ("readonly=false", "readonly: a cdrom is readonly in any case"),
+        ("removable=false", "removable: a cdrom is removable in any case"),
+        ("thin", "thin: a cdrom cannot be written to"),
+        ("shrink", "shrink: a cdrom cannot be written to"),
+        ("low-space=1GiB", "low-space: a cdrom cannot be written to"),
+        ("size=1GiB", "size: a cdrom has the size of its image"),
+        ("block=512", "block: a cdrom has blocks of 2048 bytes, not 512"),
+        ("block=x", "block: 'x' is no size"),
+        ("physical-block=4096", "physical-block: a cdrom cannot be written to, and has blocks of 2048 bytes"),
+    ] {
+        let line = option_fault(&options(&[&(lun(",cdrom,") + with)]));
+        assert!(line.contains(expected), "\n{with}\n  {line}\n  {expected}");
+    }
+    let line = option_fault(&options(&["kind=ram,cdrom"]));
+    assert!(line.contains("kind: a cdrom is an image: give its path"), "{line}");
+    let missing = format!("path={},cdrom", dir.path().join("missing.iso").display());
+    let line = option_fault(&options(&[&missing]));
+    assert!(line.ends_with("missing.iso: no such file or directory"), "{line}");
+    let empty = dir.path().join("empty.iso");
+    fs::write(&empty, []).unwrap();
+    let line = option_fault(&options(&[&format!("path={},cdrom", empty.display())]));
+    assert!(line.contains("a logical unit of 0 bytes cannot be served"), "{line}");
+}

@@ -97,7 +97,7 @@ pub struct LunSpec {
     pub kind: LunKind,
     /// Size in bytes; `None`: that of the existing file or device.
     pub size_bytes: Option<u64>,
-    /// Logical block length in bytes: 512 or 4096.
+    /// Logical block length in bytes: 512 or 4096, of a CD-ROM 2048.
     pub block_bytes: u32,
     /// Physical block length in bytes: a power of two multiple of `block_bytes`.
     pub physical_block_bytes: u32,
@@ -109,6 +109,8 @@ pub struct LunSpec {
     pub thin: bool,
     /// The medium can be ejected and loaded.
     pub removable: bool,
+    /// A CD-ROM or DVD-ROM: read only, removable, blocks of 2048 bytes, the last of them filled up with zeroes.
+    pub cdrom: bool,
     /// Thin: hosts are told when no more than this is available where the file is, in bytes.
     pub low_space_bytes: Option<u64>,
     /// Unit serial number (VPD 80); derived from target and LUN when absent.
@@ -130,6 +132,7 @@ impl LunSpec {
             readonly: false,
             thin: false,
             removable: false,
+            cdrom: false,
             low_space_bytes: None,
             serial: None,
             limits: Limits::default(),

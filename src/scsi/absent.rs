@@ -29,7 +29,7 @@ fn answer(command: &Command, reply: &mut Reply) -> opcode::Planned {
     let well_known = command.lun.is_report_luns_wlun();
     let unsupported =
         if well_known { Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE) } else { Outcome::check(UNSUPPORTED) };
-    let Ok((row, cdb)) = opcode::find(command.cdb) else {
+    let Ok((row, cdb)) = opcode::find(command.cdb, opcode::class::CDROM) else {
         return Err(unsupported);
     };
     match row.opcode() {

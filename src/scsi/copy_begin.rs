@@ -220,7 +220,7 @@ fn locate(extended: &Extended, number: usize, id: u16, at: u16, scene: &Scene) -
     let Some(found) = here.or_else(|| scene.peers.iter().position(is_it)) else {
         return Err(aborted_at(number, asc::UNREACHABLE_COPY_TARGET, cscd_at + DESIGNATOR_AT, true));
     };
-    if cscd.peripheral_type != 0 {
+    if cscd.peripheral_type != 0 || scene.peers.get(found).is_some_and(|peer| peer.unit.params().cdrom) {
         return Err(aborted_at(number, asc::INCORRECT_COPY_TARGET_DEVICE_TYPE, cscd_at + 1, true));
     }
     let block_bytes = scene.peers.get(found).map_or(0, |peer| peer.unit.block_bytes());

@@ -1,4 +1,4 @@
-//! The SCSI device server (SAM-5, SPC-4/5, SBC-3/4): turns a command of a nexus into a [`Plan`].
+//! The SCSI device server (SAM-5, SPC-4/5, SBC-3/4, MMC-6): turns a command of a nexus into a [`Plan`].
 //!
 //! Synchronous, does no I/O, sees no PDU. The shard carries out what a plan asks for and answers with its outcome.
 //! `opcode.rs` is the one table that knows the commands; dispatch, CDB validation and REPORT SUPPORTED OPERATION CODES
@@ -34,6 +34,7 @@ pub mod identity;
 mod inquiry;
 mod log;
 mod management;
+mod mmc;
 mod mode;
 pub mod opcode;
 mod persistent;

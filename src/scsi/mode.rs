@@ -1,6 +1,7 @@
-//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpage 02h of 1Ch.
+//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpage 02h of 1Ch; of a
+//! CD-ROM 01h, 0Ah, 1Ah, 1Ch and 2Ah (MMC-6).
 //!
-//! D_SENSE and SWP of the control page can be changed, and WCE of the caching page where there is a cache; the rest is as
+//! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the rest is as
 //! it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
 
 use super::cdb::{be16, be24, be32, be64, byte};
@@ -22,10 +23,23 @@ pub struct Modes {
 }
 
 /// Codes of pages and subpages in the order in which they are returned.
-const PAGES: [(u8, u8); 5] = [READ_WRITE_ERROR_RECOVERY, CACHING, CONTROL, (0x1c, 0), LOGICAL_BLOCK_PROVISIONING];
+const PAGES: [(u8, u8); 7] = [
+    READ_WRITE_ERROR_RECOVERY,
+    CACHING,
+    CONTROL,
+    POWER_CONDITION,
+    INFORMATIONAL_EXCEPTIONS,
+    LOGICAL_BLOCK_PROVISIONING,
+    CAPABILITIES,
+];
 const READ_WRITE_ERROR_RECOVERY: (u8, u8) = (0x01, 0);
 const CACHING: (u8, u8) = (0x08, 0);
 const CONTROL: (u8, u8) = (0x0a, 0);
+/// Of CD-ROMs only, whose timers are off.
+const POWER_CONDITION: (u8, u8) = (0x1a, 0);
+const INFORMATIONAL_EXCEPTIONS: (u8, u8) = (0x1c, 0);
+/// MM capabilities and mechanical status (MMC-3); of CD-ROMs only.
+const CAPABILITIES: (u8, u8) = (0x2a, 0);
 /// SBC-3 clause 6.5.8; of thin units only.
 const LOGICAL_BLOCK_PROVISIONING: (u8, u8) = (0x1c, 2);
 /// SPF in byte 0: the header is that of a subpage, of 4 bytes.
@@ -47,22 +61,36 @@ enum Values {
 }
 
 /// The longest page, in bytes.
-const PAGE_BYTES: usize = 24;
+const PAGE_BYTES: usize = 32;
 
 /// The pages of a logical unit.
 fn pages(unit: &LogicalUnit) -> impl Iterator<Item = (u8, u8)> {
-    let thin = unit.params().thin;
-    PAGES.into_iter().filter(move |page| thin || *page != LOGICAL_BLOCK_PROVISIONING)
+    let (thin, cdrom) = (unit.params().thin, unit.params().cdrom);
+    PAGES.into_iter().filter(move |page| match *page {
+        LOGICAL_BLOCK_PROVISIONING => thin,
+        CACHING => !cdrom,
+        POWER_CONDITION | CAPABILITIES => cdrom,
+        _ => true,
+    })
 }
 
-/// A mode page with its header, and its length; `None` if there is no such page. `threshold`: its THRESHOLD COUNT, if one
-/// is in force.
-fn page(
-    code: (u8, u8),
-    values: Values,
-    unit: &LogicalUnit,
+/// What pages say beside the mode parameters.
+#[derive(Clone, Copy, Default)]
+struct Status {
+    /// THRESHOLD COUNT of logical block provisioning, if one is in force.
     threshold: Option<u32>,
-) -> Option<([u8; PAGE_BYTES], usize)> {
+    /// Somebody prevents the medium from being removed.
+    locked: bool,
+}
+
+impl Status {
+    fn of(unit: &LogicalUnit, state: &State) -> Status {
+        Status { threshold: unit.threshold_count(state), locked: !state.removal_prevented_by.is_empty() }
+    }
+}
+
+/// A mode page with its header, and its length; `None` if there is no such page.
+fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, status: Status) -> Option<([u8; PAGE_BYTES], usize)> {
     if !pages(unit).any(|page| page == code) {
         return None;
     }
@@ -70,6 +98,7 @@ fn page(
     let len = match code {
         LOGICAL_BLOCK_PROVISIONING => 24,
         CACHING => 20,
+        CAPABILITIES => 32,
         _ => 12,
     };
     (page[0], page[1]) = (code.0, (len - 2) as u8);
@@ -79,12 +108,12 @@ fn page(
     match (code, values) {
         (CONTROL, Values::Changeable) => {
             page[2] = D_SENSE;
-            page[4] = SWP;
+            page[4] = if unit.params().cdrom { 0 } else { SWP };
         }
         (CACHING, Values::Changeable) => page[2] = if unit.params().volatile_cache { WCE } else { 0 },
         (_, Values::Changeable) => {}
         // LBPERE: a threshold that is reached is reported.
-        (READ_WRITE_ERROR_RECOVERY, _) => page[7] = if threshold.is_some() { 0x80 } else { 0 },
+        (READ_WRITE_ERROR_RECOVERY, _) => page[7] = if status.threshold.is_some() { 0x80 } else { 0 },
         (CACHING, Values::Are(modes)) => {
             page[2] = if unit.params().volatile_cache && !modes.write_through { WCE } else { 0 };
         }
@@ -98,20 +127,38 @@ fn page(
         (LOGICAL_BLOCK_PROVISIONING, _) => {
             const ENABLED: u8 = 0x80;
             const AVAILABLE: u8 = 0x01;
-            page[16] = if threshold.is_some() { ENABLED } else { 0 };
+            page[16] = if status.threshold.is_some() { ENABLED } else { 0 };
             page[17] = AVAILABLE;
-            page[20..24].copy_from_slice(&threshold.unwrap_or(0).to_be_bytes());
+            page[20..24].copy_from_slice(&status.threshold.unwrap_or(0).to_be_bytes());
         }
-        // Informational exceptions control: DEXCPT, there are none.
-        _ => page[2] = 0x08,
+        // DEXCPT: there are none.
+        (INFORMATIONAL_EXCEPTIONS, _) => page[2] = 0x08,
+        (CAPABILITIES, _) => capabilities(&mut page, status.locked),
+        _ => {}
     }
     Some((page, len))
+}
+
+/// Page 2Ah: reads CDs and DVDs and writes nothing, a tray that can be locked and ejected, 40 times the speed of a CD.
+fn capabilities(page: &mut [u8; PAGE_BYTES], locked: bool) {
+    const CD_R_CD_RW_DVD_ROM_DVD_R: u8 = 0x1b;
+    const MODE_2_AND_MULTI_SESSION: u8 = 0x70;
+    const LOCK: u8 = 0x01;
+    const LOCK_STATE: u8 = 0x02;
+    const EJECT: u8 = 0x08;
+    const TRAY: u8 = 0x20;
+    const SPEED_KB_PER_S: u16 = 7056;
+    page[2] = CD_R_CD_RW_DVD_ROM_DVD_R;
+    page[4] = MODE_2_AND_MULTI_SESSION;
+    page[6] = LOCK | EJECT | TRAY | if locked { LOCK_STATE } else { 0 };
+    page[8..10].copy_from_slice(&SPEED_KB_PER_S.to_be_bytes());
+    page[14..16].copy_from_slice(&SPEED_KB_PER_S.to_be_bytes());
 }
 
 /// PS, in the first byte of a page that MODE SENSE returns: it can be saved.
 fn saveable(code: (u8, u8), unit: &LogicalUnit) -> u8 {
     const PS: u8 = 0x80;
-    let changeable = page(code, Values::Changeable, unit, None);
+    let changeable = page(code, Values::Changeable, unit, Status::default());
     // Behind the header, which is there in any case.
     let any =
         |(page, len): ([u8; PAGE_BYTES], usize)| page[if code.1 == 0 { 2 } else { 4 }..len].iter().any(|b| *b != 0);
@@ -131,9 +178,9 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     const LLBAA: u8 = 0x10;
     const ALL_PAGES: u8 = 0x3f;
     const ALL_SUBPAGES: u8 = 0xff;
-    let (current, saved, threshold) = {
+    let (current, saved, status) = {
         let state = call.unit.state();
-        (state.modes, state.saved_modes, call.unit.threshold_count(&state))
+        (state.modes, state.saved_modes, Status::of(call.unit, &state))
     };
     let values = match call.cdb[2] >> 6 {
         0 => Values::Are(current),
@@ -155,7 +202,8 @@ fn sense(call: &mut Call, long: bool) -> Planned {
         return Err(Outcome::invalid_cdb_field(3, 7));
     }
     let long_lba = long && call.cdb[1] & LLBAA != 0;
-    let descriptor_bytes = match (call.cdb[1] & DBD != 0, long_lba) {
+    // MMC has no block descriptors.
+    let descriptor_bytes = match (call.cdb[1] & DBD != 0 || call.unit.params().cdrom, long_lba) {
         (true, _) => 0,
         (false, false) => 8,
         (false, true) => 16,
@@ -168,7 +216,7 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     }
     put_block_descriptor(call, descriptor_bytes);
     for each in pages(call.unit).filter(wanted) {
-        if let Some((mut bytes, len)) = page(each, values, call.unit, threshold) {
+        if let Some((mut bytes, len)) = page(each, values, call.unit, status) {
             bytes[0] |= saveable(each, call.unit);
             call.reply.put(&bytes[..len]);
         }
@@ -182,10 +230,13 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     }
 }
 
-/// DEVICE-SPECIFIC PARAMETER (SBC-3 clause 6.5.1): WP and DPOFUA.
+/// DEVICE-SPECIFIC PARAMETER (SBC-3 clause 6.5.1): WP and DPOFUA. MMC has none.
 fn device_specific(unit: &LogicalUnit, current: Modes) -> u8 {
     const WP: u8 = 0x80;
     const DPOFUA: u8 = 0x10;
+    if unit.params().cdrom {
+        return 0;
+    }
     DPOFUA | if unit.params().readonly || current.swp { WP } else { 0 }
 }
 
@@ -267,15 +318,15 @@ pub(super) fn decide(unit: &LogicalUnit, state: &State, cdb: &[u8; 16], list: &[
         return Err(Outcome::invalid_list_field(header.medium_type_at, 7));
     }
     check_block_descriptor(unit, list, &header)?;
-    let (mut modes, threshold) = (state.modes, unit.threshold_count(state));
+    let (mut modes, status) = (state.modes, Status::of(unit, state));
     let mut at = header.bytes + header.descriptor_bytes;
     while let Some(&first) = list.get(at) {
         let position = at as u16;
         let has_subpage = first & SPF != 0;
         let code = (first & 0x3f, if has_subpage { byte(list, at + 1) } else { 0 });
         let (Some((now, len)), Some((changeable, _))) = (
-            page(code, Values::Are(modes), unit, threshold).filter(|(page, _)| page[0] & SPF == first & SPF),
-            page(code, Values::Changeable, unit, None),
+            page(code, Values::Are(modes), unit, status).filter(|(page, _)| page[0] & SPF == first & SPF),
+            page(code, Values::Changeable, unit, Status::default()),
         ) else {
             return Err(Outcome::invalid_list_field(position, 5));
         };

@@ -9,7 +9,7 @@ use super::plan::{Command, Outcome, Plan, Reply};
 use super::sense::asc;
 use super::unit::{LogicalUnit, LuNexus};
 use super::{
-    alua, capacity, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mode,
+    alua, capacity, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc, mode,
     persistent, removable, report_luns, rod, rw, supported, sync, unmap, write_same,
 };
 
@@ -37,6 +37,10 @@ pub(super) mod class {
     pub const STANDBY: u16 = 0x400;
     /// Does not go through by a target port that is unavailable (SPC-4 clause 5.15.2.4.5).
     pub const UNAVAILABLE: u16 = 0x800;
+    /// Is one of disks only (device type 00h).
+    pub const DISK: u16 = 0x1000;
+    /// Is one of CD-ROMs only (device type 05h). What has neither bit is a command of both.
+    pub const CDROM: u16 = 0x2000;
     /// In no row: there are ROD tokens that a change of the medium may revoke.
     pub const TOKENS: u16 = 0x200;
 
@@ -50,8 +54,12 @@ pub(super) mod class {
     pub const CHANGES: u16 = READS | WRITE;
     /// Reads the medium.
     pub const READS_MEDIUM: u16 = READS | MEDIUM;
-    /// Changes the medium.
-    pub const WRITES_MEDIUM: u16 = CHANGES | PROTECTED | MEDIUM;
+    /// Changes the medium, which only disks let happen.
+    pub const WRITES_MEDIUM: u16 = CHANGES | PROTECTED | MEDIUM | DISK;
+    /// Reads the medium of a CD-ROM, or what it says of itself.
+    pub const READS_DISC: u16 = READS_MEDIUM | CDROM;
+    /// Tells about a CD-ROM under every reservation, and without a look at what is pending (MMC-6).
+    pub const TELLS_OF_CDROM: u16 = STANDBY | UNAVAILABLE | CDROM;
     /// Erases the medium; knows itself what goes on beside an erasing, or after one that failed.
     pub const ERASES_MEDIUM: u16 = WRITES_MEDIUM & !BUSY;
 }
@@ -106,6 +114,11 @@ impl Row {
         Row { list: Some(parse), ..self }
     }
 
+    /// The row of a command of disks only.
+    const fn on_disks(self) -> Row {
+        Row { class: self.class | class::DISK, ..self }
+    }
+
     /// The row of a command that goes through by a target port in standby.
     const fn in_standby(self) -> Row {
         Row { class: self.class & !class::STANDBY, ..self }
@@ -150,11 +163,12 @@ const fn forbidden(usage: &[u8], action: bool) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// The row of a CDB, and the CDB's first 16 bytes.
+/// The row of a CDB, and the CDB's first 16 bytes. `absent`: the class of commands that the type of device does not have;
+/// a row of it is found all the same where an operation code has no other.
 ///
 /// Fails with INVALID COMMAND OPERATION CODE, or with INVALID FIELD IN CDB for an unknown service action.
 #[inline]
-pub fn find(cdb: &[u8]) -> Result<(&'static Row, &[u8; 16]), Outcome> {
+pub fn find(cdb: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcome> {
     let Some(cdb) = cdb.first_chunk::<16>() else {
         return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
     };
@@ -162,14 +176,21 @@ pub fn find(cdb: &[u8]) -> Result<(&'static Row, &[u8; 16]), Outcome> {
     match rows {
         [row] if row.action.is_none() => Ok((row, cdb)),
         [] => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
-        rows => match rows.iter().find(|row| row.action == Some(cdb[1] & 0x1f)) {
-            Some(row) => Ok((row, cdb)),
-            None => Err(Outcome::invalid_cdb_field(1, 4)),
-        },
+        rows => {
+            let action = cdb[1] & 0x1f;
+            let mut present = rows.iter().filter(|row| row.class & absent == 0).peekable();
+            if present.peek().is_none() {
+                return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+            }
+            match present.find(|row| row.action.is_none_or(|own| own == action)) {
+                Some(row) => Ok((row, cdb)),
+                None => Err(Outcome::invalid_cdb_field(1, 4)),
+            }
+        }
     }
 }
 
-/// The rows of an operation code: none, one, or one for each service action.
+/// The rows of an operation code: none, one, or one for each service action or type of device.
 #[inline]
 pub fn rows_of(opcode: u8) -> &'static [Row] {
     let (first, count) = INDEX[opcode as usize];
@@ -192,11 +213,11 @@ static INDEX: [(u8, u8); 256] = {
     index
 };
 
-/// Every command, by operation code and service action.
+/// Every command, by operation code, service action and type of device.
 pub static TABLE: &[Row] = &COMMANDS;
 
 #[rustfmt::skip]
-const COMMANDS: [Row; 80] = [
+const COMMANDS: [Row; 91] = [
     row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
     row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
     row("FORMAT UNIT", &[0x04, 0x38, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::format_unit).list(erase::format_unit_list),
@@ -216,18 +237,24 @@ const COMMANDS: [Row; 80] = [
     row("WRITE(10)", &[0x2a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_10),
     row("WRITE AND VERIFY(10)", &[0x2e, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, rw::write_verify_10),
     row("VERIFY(10)", &[0x2f, 0x16, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::verify_10),
-    row("PRE-FETCH(10)", &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::prefetch_10),
-    row("SYNCHRONIZE CACHE(10)", &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_10),
-    row("READ DEFECT DATA(10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0], class::READS_MEDIUM, management::read_defect_data_10),
+    row("PRE-FETCH(10)", &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::READS_MEDIUM, rw::prefetch_10).on_disks(),
+    row("SYNCHRONIZE CACHE(10)", &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_10).on_disks(),
+    row("READ DEFECT DATA(10)", &[0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0], class::READS_MEDIUM, management::read_defect_data_10).on_disks(),
     row("WRITE BUFFER", &[0x3b, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::CHANGES, diagnostic::write_buffer).list(diagnostic::write_buffer_list).in_any_state(),
     row("READ BUFFER", &[0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS, diagnostic::read_buffer).in_any_state(),
     row("WRITE SAME(10)", &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM, write_same::write_same_10),
     row("UNMAP", &[0x42, 0x00, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0], class::WRITES_MEDIUM | class::THIN, unmap::unmap).list(unmap::unmap_list),
+    row("READ SUB-CHANNEL", &[0x42, 0x02, 0x40, 0xff, 0, 0, 0xff, 0xff, 0xff, 0], class::READS_DISC, mmc::toc::read_sub_channel),
+    row("READ TOC/PMA/ATIP", &[0x43, 0x02, 0x0f, 0, 0, 0, 0xff, 0xff, 0xff, 0xc0], class::READS_DISC, mmc::toc::read_toc),
+    row("GET CONFIGURATION", &[0x46, 0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::TELLS_OF_CDROM, mmc::features::get_configuration),
     row("SANITIZE OVERWRITE", &[0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::ERASES_MEDIUM, erase::overwrite).list(erase::overwrite_list).action(),
     row("SANITIZE BLOCK ERASE", &[0x48, 0xa2, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM | class::THIN, erase::block_erase).action(),
     row("SANITIZE EXIT FAILURE MODE", &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::exit_failure_mode).action(),
-    row("LOG SELECT", &[0x4c, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, log::log_select).in_standby(),
-    row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, log::log_sense).in_standby(),
+    row("GET EVENT STATUS NOTIFICATION", &[0x4a, 0x01, 0, 0, 0xff, 0, 0, 0xff, 0xff, 0], class::TELLS_OF_CDROM, mmc::events::get_event_status),
+    row("LOG SELECT", &[0x4c, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, log::log_select).in_standby().on_disks(),
+    row("LOG SENSE", &[0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, log::log_sense).in_standby().on_disks(),
+    row("READ DISC INFORMATION", &[0x51, 0x07, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::READS_DISC, mmc::disc::read_disc_information),
+    row("READ TRACK INFORMATION", &[0x52, 0x03, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0], class::READS_DISC, mmc::disc::read_track_information),
     row("MODE SELECT(10)", &[0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], class::CHANGES, mode::select_10).list(mode::select_list).in_standby(),
     row("RESERVE(10)", &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY, persistent::reserve_unit),
     row("RELEASE(10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::ANY & !class::ACCESS, persistent::release_unit),
@@ -244,26 +271,26 @@ const COMMANDS: [Row; 80] = [
     row("PERSISTENT RESERVE OUT PREEMPT AND ABORT", &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
     row("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
     row("PERSISTENT RESERVE OUT REGISTER AND MOVE", &[0x5f, 0x07, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
-    row("EXTENDED COPY(LID1)", &[0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy::extended_copy).list(copy::extended_copy_list).action(),
-    row("POPULATE TOKEN", &[0x83, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rod::populate_token).list(rod::populate_token_list).action(),
+    row("EXTENDED COPY(LID1)", &[0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy::extended_copy).list(copy::extended_copy_list).action().on_disks(),
+    row("POPULATE TOKEN", &[0x83, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rod::populate_token).list(rod::populate_token_list).action().on_disks(),
     row("WRITE USING TOKEN", &[0x83, 0x11, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rod::write_using_token).list(rod::write_using_token_list).action(),
-    row("COPY OPERATION ABORT", &[0x83, 0x1c, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::CHANGES, copy_status::abort).action(),
-    row("RECEIVE COPY STATUS(LID1)", &[0x84, 0x00, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_status::copy_status).action(),
-    row("RECEIVE COPY OPERATING PARAMETERS", &[0x84, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_vpd::operating_parameters).action(),
-    row("RECEIVE COPY FAILURE DETAILS(LID1)", &[0x84, 0x04, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_status::failure_details).action(),
-    row("RECEIVE ROD TOKEN INFORMATION", &[0x84, 0x07, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, copy_status::rod_token_information).action(),
+    row("COPY OPERATION ABORT", &[0x83, 0x1c, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], class::CHANGES, copy_status::abort).action().on_disks(),
+    row("RECEIVE COPY STATUS(LID1)", &[0x84, 0x00, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_status::copy_status).action().on_disks(),
+    row("RECEIVE COPY OPERATING PARAMETERS", &[0x84, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_vpd::operating_parameters).action().on_disks(),
+    row("RECEIVE COPY FAILURE DETAILS(LID1)", &[0x84, 0x04, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy_status::failure_details).action().on_disks(),
+    row("RECEIVE ROD TOKEN INFORMATION", &[0x84, 0x07, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, copy_status::rod_token_information).action().on_disks(),
     row("READ(16)", &[0x88, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_16),
     row("COMPARE AND WRITE", &[0x89, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::compare_and_write),
     row("WRITE(16)", &[0x8a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_16),
     row("ORWRITE(16)", &[0x8b, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::or_write),
     row("WRITE AND VERIFY(16)", &[0x8e, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_16),
-    row("VERIFY(16)", &[0x8f, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_16),
-    row("PRE-FETCH(16)", &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::prefetch_16),
-    row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16),
+    row("VERIFY(16)", &[0x8f, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_16).on_disks(),
+    row("PRE-FETCH(16)", &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::prefetch_16).on_disks(),
+    row("SYNCHRONIZE CACHE(16)", &[0x91, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::CHANGES | class::MEDIUM, sync::synchronize_cache_16).on_disks(),
     row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
     row("WRITE ATOMIC(16)", &[0x9c, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM | class::ATOMIC, rw::write_atomic),
     row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action().in_standby(),
-    row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action(),
+    row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action().on_disks(),
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
     row("REPORT IDENTIFYING INFORMATION", &[0xa3, 0x05, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::ANY, identifying::report).action(),
     row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, alua::report).action().in_any_state(),
@@ -274,7 +301,12 @@ const COMMANDS: [Row; 80] = [
     row("SET TARGET PORT GROUPS", &[0xa4, 0x0a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES & !class::BUSY, alua::set).list(alua::set_list).action().in_any_state(),
     row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
     row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
+    row("READ DISC STRUCTURE", &[0xad, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc0, 0], class::READS_DISC, mmc::disc::read_disc_structure),
     row("WRITE AND VERIFY(12)", &[0xae, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_12),
-    row("VERIFY(12)", &[0xaf, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_12),
-    row("READ DEFECT DATA(12)", &[0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, management::read_defect_data_12),
+    row("VERIFY(12)", &[0xaf, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_12).on_disks(),
+    row("READ DEFECT DATA(12)", &[0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, management::read_defect_data_12).on_disks(),
+    row("READ CD MSF", &[0xb9, 0x1c, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf8, 0, 0], class::READS_DISC, mmc::read_cd_msf),
+    row("SET CD SPEED", &[0xbb, 0x03, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0], class::CHANGES | class::CDROM, mmc::set_cd_speed),
+    row("MECHANISM STATUS", &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0], class::ANY | class::CDROM, mmc::mechanism_status),
+    row("READ CD", &[0xbe, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf8, 0, 0], class::READS_DISC, mmc::read_cd),
 ];

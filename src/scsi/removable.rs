@@ -1,4 +1,4 @@
-//! START STOP UNIT (SBC-3 clause 5.21) and PREVENT ALLOW MEDIUM REMOVAL (SPC-4 clause 6.20).
+//! START STOP UNIT (SBC-3 clause 5.21, MMC-6) and PREVENT ALLOW MEDIUM REMOVAL (SPC-4 clause 6.20).
 //!
 //! A virtual disk does not spin, and other initiators may be using it: it never stops. Of a removable medium the tray
 //! exists: LOEJ ejects and loads it, unless a nexus prevents that. What is ejected is kept in the rare state; it is loaded
@@ -17,6 +17,10 @@ pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
     const NO_FLUSH: u8 = 0x04;
     let flags = call.cdb[4];
     let (start, eject_or_load) = (flags & START != 0, flags & LOEJ != 0);
+    // Of a CD-ROM that bit is FL: there is one format layer.
+    if call.unit.params().cdrom && flags & NO_FLUSH != 0 {
+        return Err(Outcome::invalid_cdb_field(4, 2));
+    }
     if flags >> 4 != 0 {
         return Ok(Plan::Done(Outcome::GOOD));
     }
@@ -43,6 +47,7 @@ fn move_tray(call: &mut Call, load: bool) -> Result<(), Outcome> {
     }
     if state.ejected == load {
         state.ejected = !load;
+        state.medium_changes += 1;
         if load {
             let others = Recipients::Except(Some(call.nexus.id));
             call.unit.post(&mut state, Attention::MediumMayHaveChanged, others);

@@ -75,6 +75,11 @@ fn read(call: &mut Call, extent: Extent, fua: bool) -> Planned {
     unless_empty(blocks, MediumOp::Read { lba, blocks, fua })
 }
 
+/// Reads a range of another command; `length_at`: where its CDB has the number of blocks.
+pub(super) fn read_blocks(call: &mut Call, lba: u64, blocks: u32, length_at: u16) -> Planned {
+    read(call, Extent { lba, blocks, length_at }, false)
+}
+
 /// READ(6), SBC-3 clause 5.15 as in SBC-2.
 pub(super) fn read_6(call: &mut Call) -> Planned {
     read(call, Extent::of_6(call.cdb), false)

@@ -10,17 +10,17 @@ const NO_TIMEOUTS: [u8; 12] = [0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 pub(super) fn report_operation_codes(call: &mut Call) -> Planned {
     let timeouts = call.cdb[2] & 0x80 != 0;
     let (opcode, action) = (call.cdb[3], be16(call.cdb, 4));
-    let rows = opcode::rows_of(opcode);
-    let with_actions = rows.iter().any(|row| row.action.is_some());
-    let found = || rows.iter().find(|row| row.action.is_none_or(|own| u16::from(own) == action));
+    let rows = || opcode::rows_of(opcode).iter().filter(|row| row.class & call.unit.absent() == 0);
+    let with_actions = rows().any(|row| row.action.is_some());
+    let found = || rows().find(|row| row.action.is_none_or(|own| u16::from(own) == action));
     let row = match call.cdb[2] & 0x07 {
         0 => {
             all(call, timeouts);
             return call.reply.finish(be32(call.cdb, 6) as usize);
         }
         1 if with_actions => return Err(Outcome::invalid_cdb_field(2, 2)),
-        1 => rows.first(),
-        2 if !with_actions && !rows.is_empty() => return Err(Outcome::invalid_cdb_field(2, 2)),
+        1 => rows().next(),
+        2 if !with_actions && rows().next().is_some() => return Err(Outcome::invalid_cdb_field(2, 2)),
         2 => found(),
         3 => found().filter(|row| row.action.is_some() || action == 0),
         _ => return Err(Outcome::invalid_cdb_field(2, 2)),

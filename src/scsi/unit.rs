@@ -15,6 +15,7 @@ use super::diagnostic;
 use super::erase::Busy;
 use super::health::Health;
 use super::identifying::IdentifyingInformation;
+use super::mmc::events::Reported;
 use super::mode::Modes;
 use super::opcode::{self, Call, Planned, class};
 use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
@@ -58,6 +59,8 @@ pub struct LuParams {
     pub rotational: bool,
     /// The medium can be ejected and loaded (RMB).
     pub removable: bool,
+    /// A CD-ROM or DVD-ROM (device type 05h): read only and removable, blocks of 2048 bytes.
+    pub cdrom: bool,
     /// Thin: hosts are told when no more than this is available where the blocks live, in bytes.
     pub low_space_bytes: Option<u64>,
     /// MAXIMUM ATOMIC TRANSFER LENGTH in logical blocks; zero where WRITE ATOMIC is not to be had.
@@ -105,6 +108,8 @@ pub(super) struct State {
     pub(super) busy: Option<Busy>,
     /// The removable medium is out.
     pub(super) ejected: bool,
+    /// How often it was ejected or loaded.
+    pub(super) medium_changes: u64,
     /// PREVENT ALLOW MEDIUM REMOVAL: who wants it to stay.
     pub(super) removal_prevented_by: Vec<NexusId>,
 }
@@ -125,6 +130,8 @@ pub struct LuNexus {
     tally: Arc<Tally>,
     /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
     pub(super) echo: Vec<u8>,
+    /// What GET EVENT STATUS NOTIFICATION has told.
+    pub(super) events: Reported,
 }
 
 impl LuNexus {
@@ -134,8 +141,9 @@ impl LuNexus {
         let pulled = unit.generation.load(Ordering::Acquire);
         let port_group = unit.params.port_groups.first().map_or(1, |group| group.tag);
         let pending = Pending::with(Attention::PowerOn);
-        let tally = unit.state().counters.enlist();
-        LuNexus { id, port_group, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new() }
+        let mut state = unit.state();
+        let (tally, events) = (state.counters.enlist(), Reported::begin(&state));
+        LuNexus { id, port_group, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new(), events }
     }
 
     /// The same, by way of the portal group `tag`; else it is the first of the logical unit.
@@ -220,7 +228,7 @@ impl LogicalUnit {
     /// Plans a command. Data-Out is not looked at here: see [`Plan::Parameters`].
     pub fn plan(&self, nexus: &mut LuNexus, command: &Command, reply: &mut Reply) -> Plan {
         reply.clear();
-        let planned = opcode::find(command.cdb).and_then(|(row, cdb)| {
+        let planned = opcode::find(command.cdb, self.absent()).and_then(|(row, cdb)| {
             if self.generation.load(Ordering::Acquire) != nexus.seen {
                 self.refresh(nexus, command.initiator);
             }
@@ -237,7 +245,7 @@ impl LogicalUnit {
     /// sent, which may be less than it announced.
     pub fn parameters(&self, nexus: &mut LuNexus, command: &Command, list: &[u8], reply: &mut Reply) -> Plan {
         reply.clear();
-        let planned = opcode::find(command.cdb).and_then(|(row, cdb)| match row.list {
+        let planned = opcode::find(command.cdb, self.absent()).and_then(|(row, cdb)| match row.list {
             Some(parse) => parse(&mut Call { unit: self, nexus, command, cdb, reply }, list),
             None => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
         });
@@ -279,7 +287,8 @@ impl LogicalUnit {
         state.attentions.pull(nexus.pulled, nexus.id, port, &mut nexus.pending);
         nexus.pulled = generation;
         nexus.seen = generation;
-        nexus.blocked = state.reservations.keeps_from(nexus.id, port) | state.ports.blocks(nexus.port_group);
+        nexus.blocked =
+            state.reservations.keeps_from(nexus.id, port) | state.ports.blocks(nexus.port_group) | self.absent();
         if self.params.readonly || state.modes.swp {
             nexus.blocked |= class::PROTECTED;
         }
@@ -335,6 +344,9 @@ impl LogicalUnit {
     #[cold]
     fn refuse(&self, nexus: &mut LuNexus, class: u16, has_action: bool) -> Result<(), Outcome> {
         let blocked = nexus.blocked & class;
+        if blocked & (class::DISK | class::CDROM) != 0 {
+            return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+        }
         if blocked & class::ATTENTION != 0
             && let Some(attention) = self.next_attention(nexus)
         {
@@ -394,6 +406,7 @@ impl LogicalUnit {
         let state = self.state();
         match state.busy {
             Some(busy) => self.busy_sense(busy),
+            None if state.ejected && self.params.cdrom => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT_TRAY_OPEN),
             None if state.ejected => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
             None => diagnostic::NO_SENSE,
         }
@@ -403,6 +416,13 @@ impl LogicalUnit {
     pub(super) fn has(&self, row: &opcode::Row) -> bool {
         (row.class & class::THIN == 0 || self.params.thin)
             && (row.class & class::ATOMIC == 0 || self.params.atomic_blocks > 0)
+            && row.class & self.absent() == 0
+    }
+
+    /// The class of commands that this type of device does not have.
+    #[inline]
+    pub(super) fn absent(&self) -> u16 {
+        if self.params.cdrom { class::DISK } else { class::CDROM }
     }
 
     /// The rare state. A panic while it was locked cannot leave it half changed in a way that matters: go on.
@@ -453,10 +473,17 @@ impl LogicalUnit {
         }
     }
 
-    /// Sets another capacity and tells every nexus 2A/09.
+    /// Sets another capacity and tells every nexus 2A/09; of a CD-ROM 28/00: what has another capacity is another disc.
     pub fn resize(&self, blocks: u64) {
         self.blocks.store(blocks, Ordering::Relaxed);
-        self.raise(Attention::CapacityDataHasChanged, None);
+        let mut state = self.state();
+        let attention = if self.params.cdrom {
+            state.medium_changes += 1;
+            Attention::MediumMayHaveChanged
+        } else {
+            Attention::CapacityDataHasChanged
+        };
+        self.post(&mut state, attention, Recipients::Except(None));
     }
 
     /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where.

@@ -10,15 +10,22 @@ use super::unit::{LogicalUnit, LuParams};
 use super::write_same::{max_write_same_blocks, wsnz};
 use crate::limits;
 
-/// The pages there are, ascending: exactly what page 00h lists.
-const PAGES: [u8; 10] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2];
+/// The pages of every logical unit, ascending, and those that disks have behind them: exactly what page 00h lists.
+const PAGES: [u8; 6] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
+const PAGES_OF_DISKS: [u8; 4] = [0x8f, 0xb0, 0xb1, 0xb2];
 
 /// Writes a page that begins with `peripheral`, or refuses a page code that does not exist.
 pub(super) fn page(call: &mut Call, peripheral: u8, page: u8) -> Result<(), Outcome> {
     begin(call.reply, peripheral, page);
     let params = call.unit.params();
+    if params.cdrom && PAGES_OF_DISKS.contains(&page) {
+        return Err(Outcome::invalid_cdb_field(2, 7));
+    }
     match page {
-        0x00 => call.reply.put(&PAGES),
+        0x00 => {
+            call.reply.put(&PAGES);
+            call.reply.put(if params.cdrom { &[] } else { &PAGES_OF_DISKS });
+        }
         0x80 => call.reply.put(params.serial.as_bytes()),
         0x83 => device_identification(call),
         0x86 => extended_inquiry(call.reply, params),
@@ -34,7 +41,7 @@ pub(super) fn page(call: &mut Call, peripheral: u8, page: u8) -> Result<(), Outc
     Ok(())
 }
 
-/// The only page of a LUN without a direct access device: the list of pages.
+/// The only page of a LUN without a device: the list of pages.
 pub(super) fn page_of_nothing(reply: &mut Reply, page: u8, peripheral: u8) -> Result<(), Outcome> {
     if page != 0x00 {
         return Err(Outcome::invalid_cdb_field(2, 7));

@@ -299,7 +299,7 @@ impl Reloader {
         let (now, wanted) = (unit.medium.properties().size_bytes, unit.medium.fit(lun)?);
         Ok(match wanted.cmp(&now) {
             Ordering::Greater => Some(wanted),
-            Ordering::Less if lun.shrink => Some(wanted),
+            Ordering::Less if lun.shrink || lun.cdrom => Some(wanted),
             Ordering::Less => {
                 kept.push(format!(
                     "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
@@ -409,6 +409,7 @@ fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<Str
         ("readonly", lun.readonly != old.readonly),
         ("thin", lun.thin != old.thin),
         ("removable", lun.removable != old.removable),
+        ("cdrom", lun.cdrom != old.cdrom),
         ("serial", lun.serial != old.serial),
         ("low-space", lun.low_space_bytes != old.low_space_bytes),
     ];

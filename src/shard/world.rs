@@ -237,9 +237,10 @@ fn lu_params(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Me
         port_groups,
         unmap_granularity_blocks: (granularity / u64::from(lun.block_bytes)) as u32,
         unmap_alignment_blocks: 0,
-        volatile_cache: facts.volatile_cache,
+        volatile_cache: facts.volatile_cache && !lun.cdrom,
         rotational: facts.rotational,
         removable: lun.removable,
+        cdrom: lun.cdrom,
         low_space_bytes: lun.low_space_bytes,
         // A file may be torn by a loss of power; memory does not outlive one.
         atomic_blocks: match lun.kind {

@@ -33,6 +33,7 @@ fn params(lun: u16) -> LuParams {
         volatile_cache: true,
         rotational: false,
         removable: false,
+        cdrom: false,
         low_space_bytes: None,
         atomic_blocks: 0,
     }

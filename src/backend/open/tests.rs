@@ -1,11 +1,12 @@
 //! Each refusal, with its words; and what opening does to a file.
 
-use crate::backend::testing::{buffered_file, spec};
+use crate::backend::testing::{Rig, Tamper, buffered_file, spec};
 use crate::backend::{Medium, OpenError};
-use crate::model::{LunKind, LunSpec};
+use crate::model::{LunKind, LunSpec, MediumFault};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 struct Place {
@@ -161,4 +162,58 @@ fn properties_are_truthful() {
     assert!(properties.discard_granularity_bytes.is_multiple_of(512));
     let ram = Medium::open(&spec(LunKind::Ram, Some(4096), 512)).expect("memory");
     assert!(ram.is_durable_write() && ram.properties().discard);
+}
+
+#[test]
+fn an_image_of_a_disc_is_filled_up_to_a_whole_block() {
+    const BLOCK: usize = 2048;
+    for (bytes, tamper) in [1, 511, 512, 2047, 2048, 2049, 4 * BLOCK + 700, 40 * BLOCK - 512]
+        .into_iter()
+        .flat_map(|bytes| [(bytes, Tamper::Nothing), (bytes, Tamper::Interrupt)])
+    {
+        let place = Place::new();
+        let image: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8 + 1).collect();
+        fs::write(place.path(), &image).expect("a file");
+        let spec = LunSpec { cdrom: true, readonly: true, block_bytes: 2048, ..place.spec(None) };
+        let medium = Arc::new(Medium::open(&spec).expect("an image"));
+        let size = bytes.next_multiple_of(BLOCK);
+        assert_eq!(medium.properties().size_bytes, size as u64);
+        for registered in [false, true] {
+            let mut rig = Rig::new(&medium, registered).tampering(tamper);
+            let padded = |from: usize| {
+                let mut data = image[from..].to_vec();
+                data.resize(size - from, 0);
+                data
+            };
+            assert!(rig.read(0, size) == Ok(padded(0)), "{bytes} bytes");
+            assert!(
+                rig.read((size - BLOCK) as u64, BLOCK) == Ok(padded(size - BLOCK)),
+                "the last block of {bytes} bytes"
+            );
+        }
+        // The image grows while it is served: what was zeroes is data.
+        fs::write(place.path(), [&image[..], &[7; 3]].concat()).expect("a file");
+        let grown = medium.fit(&spec).expect("a size");
+        assert_eq!(grown, (bytes + 3).next_multiple_of(BLOCK) as u64);
+        medium.set_size(grown);
+        let last = Rig::new(&medium, false).read(grown - BLOCK as u64, BLOCK).expect("a block");
+        assert_eq!(last.iter().rposition(|byte| *byte != 0), Some((bytes + 2) % BLOCK));
+        // It is cut short under us: that is no padding.
+        fs::File::options()
+            .write(true)
+            .open(place.path())
+            .and_then(|file| file.set_len(bytes as u64 / 2))
+            .expect("a cut");
+        assert_eq!(Rig::new(&medium, false).read(0, grown as usize), Err(MediumFault::NotReady));
+    }
+}
+
+#[test]
+fn only_discs_have_blocks_of_2048() {
+    let place = Place::new().with_bytes(8192);
+    for (cdrom, block_bytes) in [(false, 2048), (true, 512), (true, 4096)] {
+        let spec = LunSpec { cdrom, readonly: true, block_bytes, ..place.spec(None) };
+        let refused = Medium::open(&spec).map(drop);
+        assert!(matches!(refused, Err(OpenError::BlockLength { bytes }) if bytes == block_bytes), "{refused:?}");
+    }
 }

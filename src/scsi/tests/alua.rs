@@ -5,9 +5,13 @@ use super::*;
 
 /// A unit that is found at two portal groups, and a host at each.
 fn two_ported() -> LogicalUnit {
+    two_ported_as(params())
+}
+
+fn two_ported_as(params: LuParams) -> LogicalUnit {
     let group = |tag, state| PortGroup { tag, relative_port: tag, state };
     let port_groups = vec![group(1, AccessState::ActiveOptimized), group(7, AccessState::ActiveNonOptimized)];
-    LogicalUnit::new(LuParams { port_groups, ..params() })
+    LogicalUnit::new(LuParams { port_groups, ..params })
 }
 
 fn host_at(unit: &LogicalUnit, number: u8, tag: u16) -> Host<'_> {
@@ -140,12 +144,13 @@ fn each_state_lets_through_what_the_table_says() {
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
         "REPORT TIMESTAMP",
     ];
-    for (state, code) in [(2u8, 0x040b), (3, 0x040c)] {
-        let unit = two_ported();
+    let states = [(2u8, 0x040b), (3, 0x040c)];
+    for ((state, code), disc) in states.into_iter().flat_map(|state| [(state, false), (state, true)]) {
+        let unit = two_ported_as(if disc { cdrom() } else { params() });
         let mut other = host_at(&unit, 1, 1);
         assert_eq!(set(&mut other, &[(state, 7)]), Plan::Done(Outcome::GOOD));
         let mut host = Host::fresh(&unit, 2);
-        for row in TABLE {
+        for row in TABLE.iter().filter(|row| unit.has(row)) {
             let goes = EVERYWHERE.contains(&row.name)
                 || state == 2 && (IN_STANDBY.contains(&row.name) || row.name.starts_with("PERSISTENT RESERVE"));
             host.nexus = LuNexus::new(NexusId(2), &unit).by_port_group(7);
@@ -156,8 +161,9 @@ fn each_state_lets_through_what_the_table_says() {
             assert_eq!(host.send(&cdb) != refused, goes, "{} in state {state}", row.name);
         }
         host.nexus = LuNexus::new(NexusId(3), &unit).by_port_group(7);
-        assert_eq!(host.data(&[0x12, 0, 0, 0, 96])[0], if state == 3 { 0x20 } else { 0 }, "peripheral qualifier");
-        assert_eq!(host.data(&[0x12, 1, 0x83, 0, 96])[0], if state == 3 { 0x20 } else { 0 });
+        let peripheral = if state == 3 { 0x20 } else { 0 } | if disc { 5 } else { 0 };
+        assert_eq!(host.data(&[0x12, 0, 0, 0, 96])[0], peripheral, "peripheral qualifier");
+        assert_eq!(host.data(&[0x12, 1, 0x83, 0, 96])[0], peripheral);
         // Back again, by way of the port that is not there.
         host.data(&[0x03, 0, 0, 0, 252]);
         assert_eq!(set(&mut host, &[(1, 7)]), Plan::Done(Outcome::GOOD));

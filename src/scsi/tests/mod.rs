@@ -17,9 +17,9 @@ use super::*;
 use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use crate::wire::{Isid, Lun};
 
-pub(super) const TARGET: &str = "iqn.2026-01.org.example:disk";
+pub(in crate::scsi) const TARGET: &str = "iqn.2026-01.org.example:disk";
 
-pub(super) fn params() -> LuParams {
+pub(in crate::scsi) fn params() -> LuParams {
     LuParams {
         block_bytes: 512,
         physical_block_bytes: 4096,
@@ -35,37 +35,54 @@ pub(super) fn params() -> LuParams {
         volatile_cache: true,
         rotational: false,
         removable: false,
+        cdrom: false,
         low_space_bytes: None,
         atomic_blocks: 512,
     }
 }
 
-pub(super) fn port(number: u8) -> InitiatorPort {
+/// A CD-ROM of 50000 blocks.
+pub(in crate::scsi) fn cdrom() -> LuParams {
+    LuParams {
+        block_bytes: 2048,
+        physical_block_bytes: 2048,
+        blocks: 50_000,
+        readonly: true,
+        thin: false,
+        volatile_cache: false,
+        removable: true,
+        cdrom: true,
+        atomic_blocks: 0,
+        ..params()
+    }
+}
+
+pub(in crate::scsi) fn port(number: u8) -> InitiatorPort {
     let name = IscsiName::new(&format!("iqn.2026-01.org.example:host{number}")).expect("a name");
     InitiatorPort { name, isid: Isid([0, 2, 0x3d, 0, 0, number]) }
 }
 
 /// A nexus with what it needs to send commands; its first unit attention is taken already.
-pub(super) struct Host<'a> {
-    pub(super) unit: &'a LogicalUnit,
-    pub(super) nexus: LuNexus,
-    pub(super) port: InitiatorPort,
-    pub(super) reply: Reply,
+pub(in crate::scsi) struct Host<'a> {
+    pub(in crate::scsi) unit: &'a LogicalUnit,
+    pub(in crate::scsi) nexus: LuNexus,
+    pub(in crate::scsi) port: InitiatorPort,
+    pub(in crate::scsi) reply: Reply,
 }
 
 impl<'a> Host<'a> {
-    pub(super) fn fresh(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
+    pub(in crate::scsi) fn fresh(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
         let nexus = LuNexus::new(NexusId(u64::from(number)), unit);
         Host { unit, nexus, port: port(number), reply: Reply::default() }
     }
 
-    pub(super) fn new(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
+    pub(in crate::scsi) fn new(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
         let mut host = Host::fresh(unit, number);
         assert_eq!(host.failure(&[0x00]), (0x6, 0x2900));
         host
     }
 
-    pub(super) fn send(&mut self, cdb: &[u8]) -> Plan {
+    pub(in crate::scsi) fn send(&mut self, cdb: &[u8]) -> Plan {
         let cdb = padded(cdb);
         let command =
             Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
@@ -73,7 +90,7 @@ impl<'a> Host<'a> {
     }
 
     /// Sends a command with its parameter list.
-    pub(super) fn send_list(&mut self, cdb: &[u8], list: &[u8]) -> Plan {
+    pub(in crate::scsi) fn send_list(&mut self, cdb: &[u8], list: &[u8]) -> Plan {
         let plan = self.send(cdb);
         let Plan::Parameters { len_bytes } = plan else { return plan };
         assert_eq!(len_bytes as usize, list.len());
@@ -85,7 +102,7 @@ impl<'a> Host<'a> {
     }
 
     /// Carries out what is to be saved, with a store that works or does not.
-    pub(super) fn stored(&mut self, plan: Plan, works: bool) -> Plan {
+    pub(in crate::scsi) fn stored(&mut self, plan: Plan, works: bool) -> Plan {
         let Plan::Save(saving) = plan else { return plan };
         let end = self.unit.save(&saving, |_| works);
         self.reply.aborts = end.aborts;
@@ -93,24 +110,24 @@ impl<'a> Host<'a> {
     }
 
     /// The Data-In of a command that ends GOOD.
-    pub(super) fn data(&mut self, cdb: &[u8]) -> Vec<u8> {
+    pub(in crate::scsi) fn data(&mut self, cdb: &[u8]) -> Vec<u8> {
         assert_eq!(self.send(cdb), Plan::Done(Outcome::GOOD), "{cdb:02x?}");
         self.reply.data.clone()
     }
 
     /// Sense key and additional sense code of a command that fails.
-    pub(super) fn failure(&mut self, cdb: &[u8]) -> (u8, u16) {
+    pub(in crate::scsi) fn failure(&mut self, cdb: &[u8]) -> (u8, u16) {
         sense_of(self.send(cdb))
     }
 }
 
-pub(super) fn padded(cdb: &[u8]) -> [u8; 16] {
+pub(in crate::scsi) fn padded(cdb: &[u8]) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..cdb.len()].copy_from_slice(cdb);
     bytes
 }
 
-pub(super) fn sense_of(plan: Plan) -> (u8, u16) {
+pub(in crate::scsi) fn sense_of(plan: Plan) -> (u8, u16) {
     match plan {
         Plan::Done(Outcome { status: 0x02, sense: Some(sense) }) => (sense.key, sense.asc_ascq),
         other => panic!("no CHECK CONDITION: {other:?}"),

@@ -32,7 +32,8 @@ fn allocation(cdb: &[u8; 16]) -> Option<usize> {
     match cdb[0] {
         0x03 | 0x1a => Some(be(4..5)),
         0x12 | 0x1c => Some(be(3..5)),
-        0x37 | 0x4d | 0x5a | 0x5e => Some(be(7..9)),
+        0x37 | 0x42 | 0x43 | 0x46 | 0x4a | 0x4d | 0x51 | 0x52 | 0x5a | 0x5e => Some(be(7..9)),
+        0xad | 0xbd => Some(be(8..10)),
         0x84 | 0x9e => Some(be(10..14)),
         0xa0 | 0xa3 | 0xb7 => Some(be(6..10)),
         0x3c => Some(be(6..9)),
@@ -90,9 +91,11 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
 }
 
 fn units() -> impl Strategy<Value = LuParams> {
-    (any::<bool>(), any::<bool>(), prop_oneof![Just(0u64), Just(1), 1..1_000_000u64, Just(u64::MAX / 4096)]).prop_map(
-        |(thin, wide, blocks)| LuParams { thin, blocks, block_bytes: if wide { 4096 } else { 512 }, ..params() },
-    )
+    let sizes = prop_oneof![Just(0u64), Just(1), 1..1_000_000u64, Just(u64::MAX / 4096)];
+    (any::<bool>(), any::<bool>(), any::<bool>(), sizes).prop_map(|(disc, thin, wide, blocks)| match disc {
+        true => LuParams { blocks, ..cdrom() },
+        false => LuParams { thin, blocks, block_bytes: if wide { 4096 } else { 512 }, ..params() },
+    })
 }
 
 proptest! {

@@ -13,7 +13,7 @@
 
 use super::dispatch::TASK_SET_FULL;
 use super::engine::{Engine, Seat};
-use super::exec::{Kind, Then};
+use super::exec::Then;
 use super::job::Job;
 use super::rate::{Bucket, Cost, FlowId, Gate, OPEN, Shaper, Waiter};
 use super::world::{LunMap, World};

@@ -18,7 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["model", "wire", "limits", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session"]),
+    // `sim` in its tests only, for the scripts.
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "sim"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];

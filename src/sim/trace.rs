@@ -24,6 +24,9 @@ use super::{Packet, Peer};
 use crate::wire::{BHS_LEN, Bhs, Opcode, bhs};
 use std::collections::{HashMap, VecDeque};
 
+/// How often a peer is asked for a PDU that is expected.
+const ATTEMPTS: usize = 10;
+
 /// Byte `offset` of the data that scripts send and expect.
 pub fn pattern(offset: usize) -> u8 {
     (offset % 251) as u8
@@ -260,8 +263,15 @@ impl<P: Peer> Trace<P> {
 
     /// The next PDU of a connection.
     fn next(&mut self, line: &str, conn: usize) -> Packet {
-        self.fill();
-        let place = self.arrived.iter().position(|p| p.conn == conn);
+        let mut place = None;
+        // A server may be busy: what is expected is waited for more patiently than "nothing".
+        for _ in 0..ATTEMPTS {
+            self.fill();
+            place = self.arrived.iter().position(|p| p.conn == conn);
+            if place.is_some() {
+                break;
+            }
+        }
         let packet = place.and_then(|n| self.arrived.remove(n));
         let packet = packet.unwrap_or_else(|| panic!("{line}: nothing has arrived; elsewhere:{}", self.rest()));
         if self.hold {

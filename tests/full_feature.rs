@@ -3,6 +3,7 @@
 
 mod server;
 
+use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
 use server::{READY, Server, target};
@@ -180,4 +181,128 @@ fn item_100_what_the_end_of_a_session_clears() {
              < 0 Data-In itt=3 data=512",
         );
     }
+}
+
+/// A session at ErrorRecoveryLevel 0 or 2 with the connections 0 and 1, their power-on unit attentions taken.
+fn two_connections(server: &Server, level: u8) -> Trace<Tcp> {
+    let mut trace = Trace::new(server.peer());
+    trace.play(&format!(
+        "login 0 ErrorRecoveryLevel={level} DefaultTime2Wait=0 DefaultTime2Retain=1 MaxConnections=4 InitialR2T=Yes \
+         ImmediateData=No iSCSIProtocolLevel=2
+         > 0 SCSI-Command F itt=101 cdb=00
+         < 0 SCSI-Response itt=101 status=2
+         > 0 SCSI-Command F itt=102 lun=0x0001000000000000 cdb=00
+         < 0 SCSI-Response itt=102 status=2
+         sense 6 0x29 0
+         login 1 cid=1",
+    ));
+    trace
+}
+
+/// A write on connection 1 that waits for its data.
+const OPEN: &str = "> 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100\n< 1 R2T itt=1";
+
+/// The session is told at LUN 0, once, and not at LUN 1.
+const TOLD: &str = "
+    > 0 Task-Management I function=12 itt=20
+    < 0 Task-Response itt=20 response=7 info=0x16477f
+    > 0 Task-Management I function=12 itt=21 lun=0x0001000000000000
+    < 0 Task-Response itt=21 response=0 info=0
+    > 0 SCSI-Command F itt=22 cdb=00
+    < 0 SCSI-Response itt=22 status=2
+    sense 6 0x47 0x7f
+    > 0 Task-Management I function=12 itt=23
+    < 0 Task-Response itt=23 response=0 info=0
+    > 0 SCSI-Command F itt=24 cdb=00
+    < 0 SCSI-Response itt=24 status=0
+    > 0 SCSI-Command F itt=25 lun=0x0001000000000000 cdb=00
+    < 0 SCSI-Response itt=25 status=0";
+
+#[test]
+fn item_81_a_connection_that_is_closed_clears_commands() {
+    //= RFC 7143 section 11.14.5
+    //# After the
+    //# tasks are terminated, the target MUST report a Unit Attention
+    //# condition on the next command processed on any connection for each
+    //# affected I_T_L nexus with the status of CHECK CONDITION, the ASC/ASCQ
+    //# value of 47h/7Fh ("SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT"),
+    //# etc.; see [SPC3].
+    //= RFC 7144 section 6.4.2
+    //# For the QUERY ASYNCHRONOUS EVENT, if there is a unit attention
+    //# condition or deferred error pending for the specified I_T_L nexus,
+    //# then the logical unit returns a Response value of "Function
+    //# succeeded", and additional response information is returned as
+    //# specified in [SAM5].
+    let server = Server::start(&target("[0, 1]"));
+    for end in [
+        "> 0 Logout I reason=1 itt=9 cid=1\n< 0 Logout-Response itt=9 response=0",
+        "cut 1\nwait 100\n< 0 Async event=2",
+    ] {
+        let mut trace = two_connections(&server, 0);
+        trace.play(OPEN);
+        trace.play(end);
+        trace.play(TOLD);
+        trace.play("> 0 Logout I reason=0 itt=30\n< 0 Logout-Response itt=30 response=0");
+    }
+}
+
+#[test]
+fn item_81_a_connection_that_nobody_recovers_clears_commands() {
+    let server = Server::start(&target("[0, 1]"));
+    for end in [
+        "> 0 Logout I reason=2 itt=9 cid=1\n< 0 Logout-Response itt=9 response=0",
+        "cut 1\nwait 100\n< 0 Async event=2",
+    ] {
+        let mut trace = two_connections(&server, 2);
+        trace.play(OPEN);
+        trace.play(end);
+        trace.play("> 0 SCSI-Command F itt=10 cdb=00\n< 0 SCSI-Response itt=10 status=0\nwait 1700\n< 0 NOP-In itt=none ttt=none");
+        trace.play(TOLD);
+        trace.play("> 0 Logout I reason=0 itt=30\n< 0 Logout-Response itt=30 response=0");
+    }
+}
+
+#[test]
+fn item_11_the_session_handle_comes_with_the_last_response() {
+    //= RFC 7143 section 11.13.3
+    //# For a new session, the target MUST
+    //# generate a non-zero TSIH and ONLY return it in the Login
+    //# Final-Response (see Section 6.3).
+    let server = Server::start(&target("[0]"));
+    Trace::new(server.peer()).play(&format!(
+        "open 0
+         > 0 Login I T=0 csg=0 isid=1 text=InitiatorName=iqn.2001-04.com.example:host,TargetName={NAME}
+         < 0 Login-Response status=0 !T tsih=0
+         > 0 Login I T csg=0 nsg=1 isid=1
+         < 0 Login-Response status=0 T tsih=0
+         > 0 Login I T=0 csg=1 isid=1
+         < 0 Login-Response status=0 !T tsih=0
+         > 0 Login I T csg=1 nsg=3 isid=1
+         < 0 Login-Response status=0 T tsih=1"
+    ));
+}
+
+#[test]
+fn item_09_a_login_that_fails_ends_the_connection() {
+    //= RFC 7143 section 11.13.5
+    //# If the Status-Class is not 0, the initiator and target MUST close the
+    //# TCP connection.
+    let server = Server::start(&target("[0]"));
+    let mut trace = Trace::new(server.peer());
+    let name = "InitiatorName=iqn.2001-04.com.example:host";
+    for (text, status) in [
+        (format!("{name},TargetName=iqn.2001-04.com.example:none"), "0x0203"),
+        (format!("{name},TargetName={NAME},MaxConnections=0"), "0x0200"),
+        (format!("TargetName={NAME}"), "0x0207"),
+    ] {
+        trace.play(&format!(
+            "open 0
+             > 0 Login I T csg=1 nsg=3 isid=1 text={text}
+             < 0 Login-Response status={status}
+             < nothing
+             closed 0"
+        ));
+    }
+    // Also one that is refused when it is to be placed.
+    trace.play("login 0 tsih=77 status=0x020a\n< nothing\nclosed 0");
 }

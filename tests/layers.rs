@@ -18,8 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["model", "wire", "limits", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    // `sim` in its tests only, for the scripts.
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "sim"]),
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];

@@ -1,6 +1,5 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
-mod events;
 mod handles;
 mod hung;
 mod limits;
@@ -18,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Its target.
-const TARGET: &str = crate::sim::target::NAME;
+const TARGET: &str = "iqn.2026-11.io.ringsan:test";
 /// Bytes of a unit.
 const UNIT_BYTES: u64 = 16 << 20;
 

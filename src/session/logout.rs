@@ -210,14 +210,19 @@ impl Session {
         self.lost.clear();
         (self.fence, self.fence_due) = (None, false);
         self.notices.clear();
-        for c in &mut self.connections {
-            c.state = ConnState::Free;
-            (c.kept, c.replays) = Default::default();
-        }
         //= RFC 7143 section 7.15
         //# A target MUST also be prepared to handle a session reinstatement request
         //# from the initiator that may be addressing session errors.
         let clean = matches!(reason, CloseReason::Logout | CloseReason::Reinstated | CloseReason::Reset);
+        for c in &mut self.connections {
+            c.state = if clean {
+                c.state.after(&[ConnStep::T8, ConnStep::T13, ConnStep::T18])
+            } else {
+                c.state.after(&[ConnStep::T15, ConnStep::T16, ConnStep::T17]).after(&[ConnStep::M1])
+            };
+            debug_assert_eq!(c.state, ConnState::Free);
+            (c.kept, c.replays) = Default::default();
+        }
         // A session that fails below ErrorRecoveryLevel 2 has nothing to be continued: its state times out at once.
         self.state = if clean {
             self.state.after(&[SessionStep::N3, SessionStep::N6])

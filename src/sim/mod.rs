@@ -87,4 +87,8 @@ impl Rng {
 }
 
 #[cfg(test)]
+mod appendix;
+#[cfg(test)]
+mod states;
+#[cfg(test)]
 mod tests;

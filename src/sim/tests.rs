@@ -39,7 +39,7 @@ fn a_session_reads_like_a_packet_trace() {
 }
 
 /// At this ErrorRecoveryLevel, with up to four connections and FastAbort.
-fn level(error_recovery_level: u8) -> Offer {
+pub fn level(error_recovery_level: u8) -> Offer {
     let base = Offer { max_connections: 4, protocol_level: 2, fast_abort: true, ..Offer::default() };
     Offer { error_recovery_level, time2retain_s: 20, ..base }
 }
@@ -472,9 +472,9 @@ fn seeds(level: u8, faults: super::world::Faults, seeds: std::ops::Range<u64>) {
     }
 }
 
-/// How many seeds: `RINGSAN_SEEDS` in the environment, or few.
+/// How many seeds at each level: `RINGSAN_SEEDS` in the environment, or a thousand for all three.
 fn many() -> u64 {
-    std::env::var("RINGSAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+    std::env::var("RINGSAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(334)
 }
 
 const CALM: super::world::Faults = super::world::Faults { damaged: 0, lost: 0, cut: 0 };

@@ -190,6 +190,11 @@ impl<P: Peer> Trace<P> {
         }
     }
 
+    /// What a script took as `$word`.
+    pub fn word(&self, word: &str) -> u64 {
+        self.value(word, &format!("${word}"))
+    }
+
     fn rest(&self) -> String {
         let pdus = self.arrived.iter().map(|p| format!("\n  {} {:?}", p.conn, crate::wire::Pdu::parse(&p.bhs)));
         pdus.collect()

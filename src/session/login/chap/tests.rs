@@ -467,3 +467,70 @@ fn item_89_no_password_is_taken_or_shown_in_the_clear() {
         assert!(!said(&last).iter().any(|pair| pair.contains(secret) || pair.contains(&hex(secret.as_bytes())[2..])));
     }
 }
+
+/// The operational stage of the examples in RFC 7143 appendix B, up to "login accept".
+fn operational(d: &mut Dialogue) {
+    let more = answer(d.say(OPS, &["MaxBurstLength=8192", "FirstBurstLength=4096"]));
+    assert_eq!((more.response.csg, more.response.transit), (OPS, false));
+    assert!(said(&more).contains(&"MaxBurstLength=8192".into()), "{:?}", said(&more));
+    let last = done(d.transit(OPS, FFP, &[]));
+    let response = last.answer.response;
+    assert_eq!((response.csg, response.nsg, response.transit), (OPS, FFP, true));
+}
+
+#[test]
+fn appendix_b_initiator_and_target_authenticate_each_other_via_chap() {
+    let mut d = guarded();
+    let first = answer(d.say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=KRB5,CHAP,None"]));
+    assert!(said(&first).contains(&"AuthMethod=CHAP".into()) && !first.response.transit);
+    let ours = challenge(&said(&answer(d.say(SEC, &["CHAP_A=7,5"]))));
+    let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours), "CHAP_I=7", "CHAP_C=0x0001020304050607"]));
+    let proof = ours.0.response(7, &secret("the disk's secret"), &[0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(said(&third), ["CHAP_N=disk".to_owned(), format!("CHAP_R={}", hex(&proof))]);
+    assert_eq!((third.response.csg, third.response.nsg, third.response.transit), (SEC, OPS, true));
+    operational(&mut d);
+}
+
+#[test]
+fn appendix_b_only_the_initiator_is_authenticated_via_chap() {
+    let mut d = guarded();
+    let first = answer(d.say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=KRB5,CHAP,None"]));
+    assert!(said(&first).contains(&"AuthMethod=CHAP".into()) && !first.response.transit);
+    let ours = challenge(&said(&answer(d.say(SEC, &["CHAP_A=8,6"]))));
+    let third = answer(d.transit(SEC, OPS, &["CHAP_N=host", &right(&ours)]));
+    assert!(third.response.transit && third.text.is_empty());
+    operational(&mut d);
+}
+
+#[test]
+fn appendix_b_an_initiator_that_is_not_authenticated_gets_a_login_reject() {
+    let mut d = guarded();
+    answer(d.say(SEC, &[NAMES[0], NAMES[1], "AuthMethod=KRB5,CHAP,None"]));
+    answer(d.say(SEC, &["CHAP_A=7,5"]));
+    let wrong = format!("CHAP_R={}", hex(&[7; 32]));
+    let (status, _) = refused(d.transit(SEC, OPS, &["CHAP_N=host", &wrong]));
+    assert_eq!(status, LoginStatus::AUTHENTICATION_FAILURE);
+}
+
+#[test]
+fn appendix_b_the_target_chooses_none_of_kerberos_and_srp() {
+    for methods in ["KRB5,SRP,None", "SRP,KRB5,None"] {
+        let offered = format!("AuthMethod={methods}");
+        let mut d = Dialogue::new();
+        let first = answer(d.transit(SEC, OPS, &[NAMES[0], NAMES[1], &offered]));
+        assert!(said(&first).contains(&"AuthMethod=None".into()));
+        assert_eq!((first.response.csg, first.response.nsg, first.response.transit), (SEC, OPS, true));
+        operational(&mut d);
+        // A target that wants CHAP takes nothing else.
+        refused(guarded().transit(SEC, OPS, &[NAMES[0], NAMES[1], &offered]));
+    }
+}
+
+#[test]
+fn appendix_b_an_initiator_that_offers_no_security_may_be_accepted_at_once() {
+    let parameters = ["MaxBurstLength=8192", "FirstBurstLength=4096"];
+    let last = done(Dialogue::new().transit(OPS, FFP, &[NAMES[0], NAMES[1], parameters[0], parameters[1]]));
+    let response = last.answer.response;
+    assert_eq!((response.csg, response.nsg, response.transit), (OPS, FFP, true));
+    assert!(said(&last.answer).contains(&"MaxBurstLength=8192".into()));
+}

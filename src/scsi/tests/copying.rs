@@ -263,6 +263,20 @@ fn no_other_logical_unit_is_reached() {
 }
 
 #[test]
+fn discs_take_no_part_in_copies() {
+    let mut array = Array::new();
+    array.units[2] = LogicalUnit::new(LuParams { naa: identity::naa(TARGET, 2, None), ..cdrom() });
+    let mut host = array.host(1);
+    let cscds = [cscd(&array.units[0]), cscd(&array.units[2])];
+    for (from, to) in [(0, 1), (1, 0)] {
+        let list = extended_list(1, &cscds, &[segment(from, to, 8, 0, 0)]);
+        assert_eq!(codes(host.extended_copy(0, &list)), (0xa, 0x0d03), "{from} to {to}");
+    }
+    let list = populate_list(0, &[(0, 8)]);
+    assert_eq!(codes(host.copy(2, &cdb(0x10, 1, &list), &list)), (5, 0x2000), "nor has one a copy manager");
+}
+
+#[test]
 fn wrong_lists_are_refused() {
     let array = Array::new();
     let mut host = array.host(1);

@@ -36,7 +36,10 @@ pub(super) fn check(draft: &Draft, faults: &mut Faults) {
         match &lun.spec.kind {
             LunKind::File(path) => {
                 let Some(identity) = faults.keep(check_file(path, lun)) else { continue };
-                if let Some(owner) = owners.insert(identity, path) {
+                // Discs can share an image: nobody writes to it.
+                if let Some((owner, disc)) = owners.insert(identity, (path, lun.spec.cdrom))
+                    && !(disc && lun.spec.cdrom)
+                {
                     let message = if owner == path {
                         format!("{} is served twice: logical units cannot share a file", path.display())
                     } else {

@@ -429,6 +429,10 @@ fn a_cdrom_is_what_its_image_is() {
     let config = from_options(&options(&[&lun(",cdrom")])).unwrap();
     let text = describe::serves(&config.snapshot);
     assert!(text.ends_with("odd.iso, blocks of 2048, cdrom\n"), "{text}");
+    let disc = lun(",cdrom");
+    assert!(from_options(&options(&[&disc, &disc])).is_ok(), "discs can share an image");
+    let line = option_fault(&options(&[&disc, &lun(",size=8KiB")]));
+    assert!(line.contains("is served twice"), "{line}");
     for (with, expected) in [
         ("readonly=false", "readonly: a cdrom is readonly in any case"),
         ("removable=false", "removable: a cdrom is removable in any case"),

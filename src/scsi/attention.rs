@@ -38,6 +38,8 @@ pub enum Attention {
     AsymmetricAccessStateChanged,
     /// 2A/09: the capacity changed.
     CapacityDataHasChanged,
+    /// 2A/10: SET TIMESTAMP of another nexus.
+    TimestampChanged,
     /// 2F/00: commands were cleared by another initiator.
     CommandsCleared,
     /// 38/07: a thin provisioning threshold was crossed.
@@ -67,6 +69,7 @@ impl Attention {
             Attention::RegistrationsPreempted => asc::REGISTRATIONS_PREEMPTED,
             Attention::AsymmetricAccessStateChanged => asc::ASYMMETRIC_ACCESS_STATE_CHANGED,
             Attention::CapacityDataHasChanged => asc::CAPACITY_DATA_HAS_CHANGED,
+            Attention::TimestampChanged => asc::TIMESTAMP_CHANGED,
             Attention::CommandsCleared => asc::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
             Attention::ThinProvisioningSoftThreshold => asc::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED,
             Attention::DeviceIdentifierChanged => asc::DEVICE_IDENTIFIER_CHANGED,

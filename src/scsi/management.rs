@@ -1,9 +1,8 @@
-//! MAINTENANCE IN and what else reports about the device: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, REPORT TIMESTAMP,
-//! READ DEFECT DATA.
+//! MAINTENANCE IN and what else reports about the device: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, READ
+//! DEFECT DATA.
 
 use super::cdb::{be16, be32};
 use super::opcode::{Call, Planned};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 clause 6.37): abort task, abort task set, clear task set, logical unit
 /// reset, target reset. REPD asks for timeouts, of which none is specified.
@@ -15,16 +14,6 @@ pub(super) fn report_task_management(call: &mut Call) -> Planned {
     if extended {
         call.reply.put(&[0; 12]);
     }
-    call.reply.finish(be32(call.cdb, 6) as usize)
-}
-
-/// REPORT TIMESTAMP (SPC-4 clause 6.38): milliseconds since 1970, set by other means than SCSI.
-pub(super) fn report_timestamp(call: &mut Call) -> Planned {
-    const BY_OTHER_MEANS: u8 = 0x03;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    call.reply.put(&[0, 0x0a, BY_OTHER_MEANS, 0]);
-    call.reply.put(&now.to_be_bytes()[2..]);
-    call.reply.put(&[0; 2]);
     call.reply.finish(be32(call.cdb, 6) as usize)
 }
 

@@ -13,13 +13,14 @@
 //!
 //! - [`Saved`]: what of a logical unit outlives the process; [`Saving`]: a command that changes it.
 //!
-//! Not here: the 32-byte CDBs. Each is a row of the table and a file of its own when it comes.
+//! Not here: protection information, and with it the 32-byte READ, WRITE, VERIFY and their kin.
 
 mod absent;
 mod alua;
 mod attention;
 mod capacity;
 mod cdb;
+mod clock;
 pub mod copy;
 pub mod copy_begin;
 mod copy_status;
@@ -37,6 +38,7 @@ mod management;
 mod mmc;
 mod mode;
 pub mod opcode;
+mod orwrite;
 mod persistent;
 pub mod plan;
 mod removable;
@@ -56,9 +58,10 @@ mod write_same;
 
 pub use absent::absent;
 pub use attention::Attention;
-pub use capacity::lba_status_data;
+pub use capacity::{LbaScan, LbaStatuses};
 pub use identifying::IdentifyingInformation;
 pub use mode::Modes;
+pub use orwrite::{Allowed, Generation};
 pub use plan::{Command, Erase, MediumOp, Outcome, Plan, Reply, Sense};
 pub use saving::{SaveEnd, Saved, Saving};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};

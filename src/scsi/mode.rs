@@ -1,5 +1,5 @@
-//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpage 02h of 1Ch; of a
-//! CD-ROM 01h, 0Ah, 1Ah, 1Ch and 2Ah (MMC-6).
+//! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpages 01h of 0Ah and 02h
+//! of 1Ch; of a CD-ROM 01h, 0Ah, 1Ah, 1Ch and 2Ah, and subpage 01h of 0Ah (MMC-6).
 //!
 //! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the rest is as
 //! it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
@@ -23,10 +23,11 @@ pub struct Modes {
 }
 
 /// Codes of pages and subpages in the order in which they are returned.
-const PAGES: [(u8, u8); 7] = [
+const PAGES: [(u8, u8); 8] = [
     READ_WRITE_ERROR_RECOVERY,
     CACHING,
     CONTROL,
+    CONTROL_EXTENSION,
     POWER_CONDITION,
     INFORMATIONAL_EXCEPTIONS,
     LOGICAL_BLOCK_PROVISIONING,
@@ -35,6 +36,8 @@ const PAGES: [(u8, u8); 7] = [
 const READ_WRITE_ERROR_RECOVERY: (u8, u8) = (0x01, 0);
 const CACHING: (u8, u8) = (0x08, 0);
 const CONTROL: (u8, u8) = (0x0a, 0);
+/// SPC-4 clause 7.5.9.
+const CONTROL_EXTENSION: (u8, u8) = (0x0a, 1);
 /// Of CD-ROMs only, whose timers are off.
 const POWER_CONDITION: (u8, u8) = (0x1a, 0);
 const INFORMATIONAL_EXCEPTIONS: (u8, u8) = (0x1c, 0);
@@ -96,6 +99,7 @@ fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, status: Status) -> O
     }
     let mut page = [0; PAGE_BYTES];
     let len = match code {
+        CONTROL_EXTENSION => 32,
         LOGICAL_BLOCK_PROVISIONING => 24,
         CACHING => 20,
         CAPABILITIES => 32,
@@ -123,6 +127,9 @@ fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, status: Status) -> O
             page[3] = 0x10;
             page[4] = if modes.swp { SWP } else { 0 };
         }
+        // TCMOS and SCSIP: this machine tells the time until SET TIMESTAMP does. IALUAE: a change of the configuration may
+        // change access states.
+        (CONTROL_EXTENSION, _) => page[4] = 0x07,
         // One threshold descriptor: a soft one, armed decreasing, on what is available. Every nexus is told (no SITUA).
         (LOGICAL_BLOCK_PROVISIONING, _) => {
             const ENABLED: u8 = 0x80;

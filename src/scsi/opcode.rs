@@ -4,13 +4,17 @@
 //! A row's usage mask is the CDB USAGE DATA of SPC-4 clause 6.35.3: the operation code, the service action, and a one for
 //! every bit that is evaluated. A zero is a bit that must not be set: reserved, obsolete, or a feature this device server
 //! does not have (protection information, NACA). GROUP NUMBER is accepted and collects nothing.
+//!
+//! The rows of operation code 7Fh are the commands of 32 bytes (SPC-4 clause 4.2.3), whose CDB goes on in an additional
+//! header segment. Those of them that belong to type 2 protection are no commands of a logical unit without it.
 
+use super::cdb::{be16, byte};
 use super::plan::{Command, Outcome, Plan, Reply};
 use super::sense::asc;
 use super::unit::{LogicalUnit, LuNexus};
 use super::{
-    alua, capacity, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc, mode,
-    persistent, removable, report_luns, rod, rw, supported, sync, unmap, write_same,
+    alua, capacity, clock, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc,
+    mode, orwrite, persistent, removable, report_luns, rod, rw, supported, sync, unmap, write_same,
 };
 
 /// Why a command may not go through: a row has the bits that apply to it, a nexus those that are in force.
@@ -69,6 +73,16 @@ pub(super) const TEST_UNIT_READY: u8 = 0x00;
 pub(super) const REQUEST_SENSE: u8 = 0x03;
 pub(super) const INQUIRY: u8 = 0x12;
 pub(super) const REPORT_LUNS: u8 = 0xa0;
+/// The operation code of all variable-length CDBs.
+pub(super) const VARIABLE_LENGTH: u8 = 0x7f;
+
+/// Bytes of the variable-length CDBs that there are.
+pub(super) const VARIABLE_BYTES: usize = 32;
+/// Their ADDITIONAL CDB LENGTH: what comes after the first 8 bytes.
+const ADDITIONAL_BYTES: u8 = (VARIABLE_BYTES - 8) as u8;
+/// READ(32), VERIFY(32), WRITE(32), WRITE AND VERIFY(32), WRITE SAME(32), WRITE ATOMIC(32), WRITE STREAM(32) and
+/// WRITE SCATTERED(32).
+const TYPE_2_PROTECTION: [u16; 8] = [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0f, 0x10, 0x11];
 
 /// What a handler answers: a plan, or the outcome of a command that fails.
 pub(super) type Planned = Result<Plan, Outcome>;
@@ -89,24 +103,39 @@ pub struct Row {
     /// CDB usage data, as long as the CDB.
     pub usage: &'static [u8],
     /// The service action, for operation codes that have them.
-    pub action: Option<u8>,
+    pub action: Option<u16>,
     pub(super) class: u16,
     pub(super) plan: fn(&mut Call) -> Planned,
     /// Goes on when the parameter list is there.
     pub(super) list: Option<fn(&mut Call, &[u8]) -> Planned>,
-    /// Bits of the CDB that must be zero, the first byte as the most significant.
+    /// Bits of the CDB's first 16 bytes that must be zero, the first byte as the most significant.
     forbidden: u128,
+    /// The same of the 16 bytes after them.
+    forbidden_rest: u128,
 }
 
 const fn row(name: &'static str, usage: &'static [u8], class: u16, plan: fn(&mut Call) -> Planned) -> Row {
-    let row = Row { name, usage, action: None, class, plan, list: None, forbidden: 0 };
-    Row { forbidden: forbidden(usage, false), ..row }
+    let row = Row { name, usage, action: None, class, plan, list: None, forbidden: 0, forbidden_rest: 0 };
+    Row { forbidden: forbidden(usage, 0, 0), ..row }
 }
 
 impl Row {
     /// The row of a service action: byte 1 of the usage data names it.
     const fn action(self) -> Row {
-        Row { action: Some(self.usage[1] & 0x1f), forbidden: forbidden(self.usage, true), ..self }
+        const IN_BYTE_1: u128 = 0x1f << 112;
+        Row { action: Some(self.usage[1] as u16 & 0x1f), forbidden: forbidden(self.usage, 0, IN_BYTE_1), ..self }
+    }
+
+    /// The row of a variable-length CDB: bytes 8 and 9 of the usage data name the service action.
+    const fn variable(self) -> Row {
+        const IN_BYTES_8_AND_9: u128 = 0xffff << 48;
+        let usage = self.usage;
+        Row {
+            action: Some(u16::from_be_bytes([usage[8], usage[9]])),
+            forbidden: forbidden(usage, 0, IN_BYTES_8_AND_9),
+            forbidden_rest: forbidden(usage, 16, 0),
+            ..self
+        }
     }
 
     /// The row of a command with a parameter list.
@@ -139,37 +168,52 @@ impl Row {
     pub(super) fn check(&self, cdb: &[u8; 16]) -> Result<(), Outcome> {
         match u128::from_be_bytes(*cdb) & self.forbidden {
             0 => Ok(()),
-            wrong => Err(wrong_bit(wrong)),
+            wrong => Err(wrong_bit(wrong, 0)),
+        }
+    }
+
+    /// The same for what is beyond the first 16 bytes of a CDB; `cdb` is all of it.
+    #[inline]
+    pub(super) fn check_rest(&self, cdb: &[u8]) -> Result<(), Outcome> {
+        if self.forbidden_rest == 0 { Ok(()) } else { self.check_variable(cdb) }
+    }
+
+    #[cold]
+    fn check_variable(&self, cdb: &[u8]) -> Result<(), Outcome> {
+        let rest = cdb.get(16..).and_then(<[u8]>::first_chunk).copied().map_or(0, u128::from_be_bytes);
+        match rest & self.forbidden_rest {
+            0 => Ok(()),
+            wrong => Err(wrong_bit(wrong, 16)),
         }
     }
 }
 
+/// `from`: where in the CDB the bits begin.
 #[cold]
-fn wrong_bit(wrong: u128) -> Outcome {
+fn wrong_bit(wrong: u128, from: u16) -> Outcome {
     let first = wrong.leading_zeros();
-    Outcome::invalid_cdb_field((first / 8) as u16, 7 - (first % 8) as u8)
+    Outcome::invalid_cdb_field(from + (first / 8) as u16, 7 - (first % 8) as u8)
 }
 
-const fn forbidden(usage: &[u8], action: bool) -> u128 {
+/// The bits that must be zero of the 16 bytes after `from`, those of `action` aside.
+const fn forbidden(usage: &[u8], from: usize, action: u128) -> u128 {
     let mut bytes = [0; 16];
-    let mut at = 1;
-    while at < usage.len() {
-        bytes[at] = !usage[at];
+    let mut at = if from == 0 { 1 } else { 0 };
+    while at < 16 && from + at < usage.len() {
+        bytes[at] = !usage[from + at];
         at += 1;
     }
-    if action {
-        bytes[1] &= !0x1f;
-    }
-    u128::from_be_bytes(bytes)
+    u128::from_be_bytes(bytes) & !action
 }
 
 /// The row of a CDB, and the CDB's first 16 bytes. `absent`: the class of commands that the type of device does not have;
 /// a row of it is found all the same where an operation code has no other.
 ///
-/// Fails with INVALID COMMAND OPERATION CODE, or with INVALID FIELD IN CDB for an unknown service action.
+/// Fails with INVALID COMMAND OPERATION CODE, or with INVALID FIELD IN CDB for an unknown service action, or a
+/// variable-length CDB that has not the length of its command.
 #[inline]
-pub fn find(cdb: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcome> {
-    let Some(cdb) = cdb.first_chunk::<16>() else {
+pub fn find(whole: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcome> {
+    let Some(cdb) = whole.first_chunk::<16>() else {
         return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
     };
     let rows = rows_of(cdb[0]);
@@ -177,10 +221,13 @@ pub fn find(cdb: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcom
         [row] if row.action.is_none() => Ok((row, cdb)),
         [] => Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE)),
         rows => {
-            let action = cdb[1] & 0x1f;
+            let action = u16::from(cdb[1] & 0x1f);
             let mut present = rows.iter().filter(|row| row.class & absent == 0).peekable();
             if present.peek().is_none() {
                 return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+            }
+            if cdb[0] == VARIABLE_LENGTH {
+                return Ok((find_variable(rows, whole)?, cdb));
             }
             match present.find(|row| row.action.is_none_or(|own| own == action)) {
                 Some(row) => Ok((row, cdb)),
@@ -188,6 +235,21 @@ pub fn find(cdb: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcom
             }
         }
     }
+}
+
+/// The row of a variable-length CDB. What came along beyond the end of the CDB is not part of it.
+#[cold]
+fn find_variable(rows: &'static [Row], cdb: &[u8]) -> Result<&'static Row, Outcome> {
+    let action = be16(cdb, 8);
+    // SBC-4 clause 4.21.2.2: with type 0 protection these are invalid, and terminated so.
+    if TYPE_2_PROTECTION.contains(&action) {
+        return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
+    }
+    let row = rows.iter().find(|row| row.action == Some(action)).ok_or(Outcome::invalid_cdb_field(8, 7))?;
+    if byte(cdb, 7) != ADDITIONAL_BYTES || cdb.len() < VARIABLE_BYTES {
+        return Err(Outcome::invalid_cdb_field(7, 7));
+    }
+    Ok(row)
 }
 
 /// The rows of an operation code: none, one, or one for each service action or type of device.
@@ -217,7 +279,7 @@ static INDEX: [(u8, u8); 256] = {
 pub static TABLE: &[Row] = &COMMANDS;
 
 #[rustfmt::skip]
-const COMMANDS: [Row; 91] = [
+const COMMANDS: [Row; 94] = [
     row("TEST UNIT READY", &[0x00, 0, 0, 0, 0, 0], class::ANY | class::MEDIUM, diagnostic::test_unit_ready),
     row("REQUEST SENSE", &[0x03, 0x01, 0, 0, 0xff, 0], class::ALWAYS, diagnostic::request_sense),
     row("FORMAT UNIT", &[0x04, 0x38, 0, 0, 0, 0], class::ERASES_MEDIUM, erase::format_unit).list(erase::format_unit_list),
@@ -271,6 +333,8 @@ const COMMANDS: [Row; 91] = [
     row("PERSISTENT RESERVE OUT PREEMPT AND ABORT", &[0x5f, 0x05, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
     row("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", &[0x5f, 0x06, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
     row("PERSISTENT RESERVE OUT REGISTER AND MOVE", &[0x5f, 0x07, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], class::ANY, persistent::out).list(persistent::out_list).action().in_standby(),
+    row("ORWRITE(32)", &[0x7f, 0, 0x07, 0x0f, 0, 0, 0x1f, 0xff, 0x00, 0x0e, 0x18, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], class::WRITES_MEDIUM, orwrite::or_write_32).variable(),
+    row("GET LBA STATUS(32)", &[0x7f, 0, 0, 0, 0, 0, 0, 0xff, 0x00, 0x12, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], class::READS_MEDIUM, capacity::lba_status_32).variable().on_disks(),
     row("EXTENDED COPY(LID1)", &[0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, copy::extended_copy).list(copy::extended_copy_list).action().on_disks(),
     row("POPULATE TOKEN", &[0x83, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rod::populate_token).list(rod::populate_token_list).action().on_disks(),
     row("WRITE USING TOKEN", &[0x83, 0x11, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rod::write_using_token).list(rod::write_using_token_list).action(),
@@ -282,7 +346,7 @@ const COMMANDS: [Row; 91] = [
     row("READ(16)", &[0x88, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_16),
     row("COMPARE AND WRITE", &[0x89, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::compare_and_write),
     row("WRITE(16)", &[0x8a, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_16),
-    row("ORWRITE(16)", &[0x8b, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::or_write),
+    row("ORWRITE(16)", &[0x8b, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, orwrite::or_write_16),
     row("WRITE AND VERIFY(16)", &[0x8e, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_verify_16),
     row("VERIFY(16)", &[0x8f, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::verify_16).on_disks(),
     row("PRE-FETCH(16)", &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::prefetch_16).on_disks(),
@@ -290,15 +354,16 @@ const COMMANDS: [Row; 91] = [
     row("WRITE SAME(16)", &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, write_same::write_same_16),
     row("WRITE ATOMIC(16)", &[0x9c, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM | class::ATOMIC, rw::write_atomic),
     row("READ CAPACITY(16)", &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY | class::MEDIUM, capacity::read_capacity_16).action().in_standby(),
-    row("GET LBA STATUS", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS_MEDIUM, capacity::lba_status).action().on_disks(),
+    row("GET LBA STATUS(16)", &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], class::READS_MEDIUM, capacity::lba_status_16).action().on_disks(),
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
     row("REPORT IDENTIFYING INFORMATION", &[0xa3, 0x05, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::ANY, identifying::report).action(),
     row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, alua::report).action().in_any_state(),
     row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action().in_standby(),
     row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action().in_standby(),
-    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, management::report_timestamp).action().in_standby(),
+    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, clock::report).action().in_standby(),
     row("SET IDENTIFYING INFORMATION", &[0xa4, 0x06, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::CHANGES, identifying::set).list(identifying::set_list).action(),
     row("SET TARGET PORT GROUPS", &[0xa4, 0x0a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES & !class::BUSY, alua::set).list(alua::set_list).action().in_any_state(),
+    row("SET TIMESTAMP", &[0xa4, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, clock::set).list(clock::set_list).action(),
     row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
     row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
     row("READ DISC STRUCTURE", &[0xad, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc0, 0], class::READS_DISC, mmc::disc::read_disc_structure),

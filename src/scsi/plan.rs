@@ -1,6 +1,8 @@
 //! The seam between the device server and whoever carries its plans out.
 
+use super::capacity::LbaScan;
 use super::copy::CopyRequest;
+use super::orwrite::Generation;
 use super::saving::Saving;
 use crate::model::InitiatorPort;
 use crate::wire::Lun;
@@ -68,10 +70,11 @@ pub enum MediumOp {
     /// COMPARE AND WRITE: 2 x `blocks` come from the initiator; the first half is compared, the second written. `blocks`
     /// may be zero: then there is nothing to do, unless the initiator sends data all the same.
     CompareAndWrite { lba: u64, blocks: u32, fua: bool },
-    /// ORWRITE(16): blocks from the initiator are OR-ed into the medium.
-    OrWrite { lba: u64, blocks: u32, fua: bool },
-    /// GET LBA STATUS: provisioning states from `lba` on; answered with at most `alloc_bytes`.
-    LbaStatus { lba: u64, alloc_bytes: u32 },
+    /// ORWRITE: blocks from the initiator are OR-ed into the medium; with a change of the generation AND-ed, in one slice
+    /// that has the whole medium for itself, and `blocks` may be zero.
+    OrWrite { lba: u64, blocks: u32, fua: bool, generation: Generation },
+    /// GET LBA STATUS: provisioning states, as [`super::LbaStatuses`] wants them.
+    LbaStatus(LbaScan),
     /// TEST UNIT READY: does the medium answer? If it does, `LogicalUnit::answered` is called.
     Probe,
     /// A third-party copy, its parameter list parsed: [`super::copy_begin::begin`] says what is to be done.
@@ -192,7 +195,7 @@ impl MediumOp {
     pub fn data_in_bytes(&self, block_bytes: u32) -> u64 {
         match self {
             MediumOp::Read { blocks, .. } => u64::from(*blocks) * u64::from(block_bytes),
-            MediumOp::LbaStatus { alloc_bytes, .. } => u64::from(*alloc_bytes),
+            MediumOp::LbaStatus(scan) => u64::from(scan.alloc_bytes),
             _ => 0,
         }
     }
@@ -215,6 +218,12 @@ impl MediumOp {
     /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or more,
     /// COMPARE AND WRITE and WRITE SAME are to fail with `Outcome::invalid_cdb_field` rather than work on what came.
     pub fn needs_exact_data_out(&self) -> bool {
-        matches!(self, MediumOp::CompareAndWrite { .. } | MediumOp::WriteSame { .. } | MediumOp::WriteAtomic { .. })
+        matches!(
+            self,
+            MediumOp::CompareAndWrite { .. }
+                | MediumOp::WriteSame { .. }
+                | MediumOp::WriteAtomic { .. }
+                | MediumOp::OrWrite { generation: Generation::Change { .. }, .. }
+        )
     }
 }

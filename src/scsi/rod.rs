@@ -296,7 +296,7 @@ pub(super) fn changes(op: &MediumOp) -> Option<Vec<(u64, u64)>> {
         | MediumOp::Compare { .. }
         | MediumOp::Flush { .. }
         | MediumOp::Prefetch { .. }
-        | MediumOp::LbaStatus { .. }
+        | MediumOp::LbaStatus(_)
         | MediumOp::Probe
         // A copy tells each slice by itself.
         | MediumOp::Copy(_) => None,

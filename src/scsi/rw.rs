@@ -1,4 +1,4 @@
-//! Commands that move blocks: READ, WRITE, WRITE AND VERIFY, VERIFY, PRE-FETCH, ORWRITE, COMPARE AND WRITE (SBC-3 clause 5).
+//! Commands that move blocks: READ, WRITE, WRITE AND VERIFY, VERIFY, PRE-FETCH, COMPARE AND WRITE (SBC-3 clause 5).
 //!
 //! Every range is checked here, once, against the capacity; what comes out as a [`MediumOp`] is inside the medium. A
 //! transfer of no blocks is done at once, but its LBA is checked all the same.
@@ -11,7 +11,7 @@ use super::unit::LogicalUnit;
 use crate::limits;
 
 /// FUA in byte 1 of the CDB. DPO (10h) and the obsolete FUA_NV (02h) are accepted and mean nothing here.
-const FUA: u8 = 0x08;
+pub(super) const FUA: u8 = 0x08;
 
 /// Checks that `blocks` blocks from `lba` on are inside the medium; no blocks may also start right at its end.
 #[inline]
@@ -25,10 +25,10 @@ pub(super) fn check_range(unit: &LogicalUnit, lba: u64, blocks: u64) -> Result<(
 }
 
 /// A range and where the CDB has its length.
-struct Extent {
-    lba: u64,
-    blocks: u32,
-    length_at: u16,
+pub(super) struct Extent {
+    pub(super) lba: u64,
+    pub(super) blocks: u32,
+    pub(super) length_at: u16,
 }
 
 impl Extent {
@@ -47,13 +47,13 @@ impl Extent {
         Extent { lba: u64::from(be32(cdb, 2)), blocks: be32(cdb, 6), length_at: 6 }
     }
     #[inline]
-    fn of_16(cdb: &[u8; 16]) -> Extent {
+    pub(super) fn of_16(cdb: &[u8; 16]) -> Extent {
         Extent { lba: be64(cdb, 2), blocks: be32(cdb, 10), length_at: 10 }
     }
 
     /// Checks the range, and MAXIMUM TRANSFER LENGTH (SBC-3 clause 6.6.4).
     #[inline]
-    fn check_transfer(&self, unit: &LogicalUnit) -> Result<(), Outcome> {
+    pub(super) fn check_transfer(&self, unit: &LogicalUnit) -> Result<(), Outcome> {
         check_range(unit, self.lba, u64::from(self.blocks))?;
         if u64::from(self.blocks) * u64::from(unit.block_bytes()) > limits::MAX_TRANSFER_BYTES {
             return Err(Outcome::invalid_cdb_field(self.length_at, 7));
@@ -64,7 +64,7 @@ impl Extent {
 
 /// The plan of an operation on the medium, or GOOD when there is nothing to do.
 #[inline]
-fn unless_empty(blocks: u32, op: MediumOp) -> Planned {
+pub(super) fn unless_empty(blocks: u32, op: MediumOp) -> Planned {
     Ok(if blocks == 0 { Plan::Done(Outcome::GOOD) } else { Plan::Medium(op) })
 }
 
@@ -102,7 +102,7 @@ pub(super) fn read_16(call: &mut Call) -> Planned {
 
 /// With no volatile cache every write is durable before its status.
 #[inline]
-fn durable(call: &Call) -> bool {
+pub(super) fn durable(call: &Call) -> bool {
     call.unit.is_write_through()
 }
 
@@ -213,14 +213,6 @@ pub(super) fn prefetch_10(call: &mut Call) -> Planned {
 /// PRE-FETCH(16), SBC-3 clause 5.13.
 pub(super) fn prefetch_16(call: &mut Call) -> Planned {
     prefetch(call, Extent::of_16(call.cdb))
-}
-
-/// ORWRITE(16), SBC-3 clause 5.10.
-pub(super) fn or_write(call: &mut Call) -> Planned {
-    let extent = Extent::of_16(call.cdb);
-    extent.check_transfer(call.unit)?;
-    let Extent { lba, blocks, .. } = extent;
-    unless_empty(blocks, MediumOp::OrWrite { lba, blocks, fua: call.cdb[1] & FUA != 0 || durable(call) })
 }
 
 /// WRITE ATOMIC(16), SBC-4 clause 5.49. With no alignment, granularity or boundaries (VPD page B0h) only the length counts;

@@ -12,7 +12,7 @@ pub(super) fn report_operation_codes(call: &mut Call) -> Planned {
     let (opcode, action) = (call.cdb[3], be16(call.cdb, 4));
     let rows = || opcode::rows_of(opcode).iter().filter(|row| row.class & call.unit.absent() == 0);
     let with_actions = rows().any(|row| row.action.is_some());
-    let found = || rows().find(|row| row.action.is_none_or(|own| u16::from(own) == action));
+    let found = || rows().find(|row| row.action.is_none_or(|own| own == action));
     let row = match call.cdb[2] & 0x07 {
         0 => {
             all(call, timeouts);
@@ -38,7 +38,8 @@ fn all(call: &mut Call, timeouts: bool) {
     for row in opcode::TABLE.iter().filter(|row| unit.has(row)) {
         let flags = if row.action.is_some() { SERVACTV } else { 0 } | if timeouts { CTDP } else { 0 };
         let len = row.usage.len() as u8;
-        call.reply.put(&[row.opcode(), 0, 0, row.action.unwrap_or(0), 0, flags, 0, len]);
+        let [high, low] = row.action.unwrap_or(0).to_be_bytes();
+        call.reply.put(&[row.opcode(), 0, high, low, 0, flags, 0, len]);
         if timeouts {
             call.reply.put(&NO_TIMEOUTS);
         }

@@ -9,6 +9,7 @@
 
 use super::alua::Ports;
 use super::attention::{Attention, Log, Pending, Recipients};
+use super::clock::Clock;
 use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
 use super::diagnostic;
@@ -18,6 +19,7 @@ use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
 use super::mode::Modes;
 use super::opcode::{self, Call, Planned, class};
+use super::orwrite::Generations;
 use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
 use super::reservation::Reservations;
 use super::rod::{self, Tokens};
@@ -104,6 +106,8 @@ pub(super) struct State {
     pub(super) counters: Counters,
     pub(super) pool: Pool,
     pub(super) ports: Ports,
+    pub(super) generations: Generations,
+    pub(super) clock: Clock,
     /// SANITIZE or FORMAT UNIT is under way, or has failed.
     pub(super) busy: Option<Busy>,
     /// The removable medium is out.
@@ -236,6 +240,7 @@ impl LogicalUnit {
                 self.refuse(nexus, row.class, row.action.is_some())?;
             }
             row.check(cdb)?;
+            row.check_rest(command.cdb)?;
             (row.plan)(&mut Call { unit: self, nexus, command, cdb, reply })
         });
         self.settle(nexus, planned, reply)
@@ -453,8 +458,22 @@ impl LogicalUnit {
     /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
     /// carries out the function aborts them.
     pub fn reset(&self) {
+        self.reset_as(false);
+    }
+
+    /// Hard reset (SAM-5 clause 6.3.2), by TARGET WARM or COLD RESET: as [`LogicalUnit::reset`], and ORWgeneration codes
+    /// and the timestamp begin anew.
+    pub fn hard_reset(&self) {
+        self.reset_as(true);
+    }
+
+    fn reset_as(&self, hard: bool) {
         self.copies.reset();
         let mut state = self.state();
+        if hard {
+            state.generations = Generations::default();
+            state.clock = Clock::default();
+        }
         state.modes = state.saved_modes;
         state.reservations.reserved_by = None;
         state.removal_prevented_by.clear();

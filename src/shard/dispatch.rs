@@ -7,7 +7,7 @@ use super::rw::copy;
 use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
 use crate::limits::SLICE_BYTES;
-use crate::scsi::{Command, MediumOp, Outcome, Plan};
+use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::Bhs;
@@ -290,8 +290,8 @@ impl Engine {
                 let action = Action::WriteVerify { compare };
                 self.write(seat, task, unit, at(lba, blocks), (action, true), inline);
             }
-            MediumOp::OrWrite { lba, blocks, fua } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite, fua), inline);
+            MediumOp::OrWrite { lba, blocks, fua, generation: generation @ Generation::Set { .. } } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), inline);
             }
             MediumOp::Compare { lba, blocks, one_block: false } => {
                 self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), inline);
@@ -304,7 +304,7 @@ impl Engine {
                 let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
                 self.gather(seat, task, unit, place, Then::Medium(op), inline);
             }
-            MediumOp::WriteAtomic { lba, blocks, .. } => {
+            MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
                 self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline);
             }
             MediumOp::Erase { how, immed: true } => {
@@ -332,7 +332,7 @@ impl Engine {
             MediumOp::Verify { .. }
             | MediumOp::Unmap { .. }
             | MediumOp::Flush { .. }
-            | MediumOp::LbaStatus { .. }
+            | MediumOp::LbaStatus(_)
             | MediumOp::Probe => self.spawn(seat, task, unit, op, None),
         }
     }

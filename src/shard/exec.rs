@@ -5,7 +5,7 @@ use super::buffers::Buf;
 use super::fence::Ticket;
 use super::rate::FlowId;
 use crate::model::MediumFault;
-use crate::scsi::MediumOp;
+use crate::scsi::{Generation, MediumOp};
 use crate::session::seam::{DataRef, TaskId};
 
 /// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
@@ -39,8 +39,8 @@ pub enum Action {
         /// BYTCHK 01b.
         compare: bool,
     },
-    /// ORWRITE.
-    OrWrite,
+    /// ORWRITE, a set operation.
+    OrWrite(Generation),
 }
 
 /// What comes after `Kind::Gather`.

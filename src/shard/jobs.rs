@@ -5,7 +5,7 @@ use super::job::{JobBuffer, JobCx, JobEnd};
 use crate::backend::{Medium, Op};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
-use crate::scsi::{Erase, LogicalUnit, Outcome, Saving, Sense};
+use crate::scsi::{Allowed, Erase, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -124,20 +124,65 @@ pub async fn write_verify(
     }
 }
 
-/// ORWRITE: one slice is read, or-ed with the data and written.
-pub async fn or_write(cx: JobCx, place: Place, mut data: JobBuffer, offset: u64, len: usize, durable: bool) -> JobEnd {
+/// ORWRITE: one slice is read, or-ed with the data and written, if its generation allows.
+pub async fn or_write(
+    cx: JobCx,
+    place: Place,
+    data: JobBuffer,
+    (offset, len, durable): (u64, usize, bool),
+    generation: Generation,
+) -> JobEnd {
     let medium = cx.buffer(len).await;
     cx.lock(offset, len as u64).await;
-    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
-        return place.fault(fault, offset);
+    match place.unit.or_allowed(generation) {
+        Ok(Allowed::Perform) => {}
+        Ok(Allowed::Discard) => return Outcome::GOOD.into(),
+        Err(outcome) => return outcome.into(),
     }
-    for (new, old) in data.bytes_mut(len).iter_mut().zip(medium.bytes(len)) {
-        *new |= old;
-    }
-    match cx.op(Op::Write { offset, buffer: data.io(len), durable }).await {
+    match combine(&cx, (data, medium), (offset, len, durable), |new, old| new | old).await {
         Ok(()) => Outcome::GOOD.into(),
         Err(fault) => place.fault(fault, offset),
     }
+}
+
+/// ORWRITE with a change of the generation: bits are cleared, and when that is done the new generation begins. Nothing else
+/// changes the medium meanwhile: set operations of the old generation are over, or will find the new one.
+pub async fn change_generation(
+    cx: JobCx,
+    place: Place,
+    data: Option<JobBuffer>,
+    (offset, len, durable): (u64, usize, bool),
+    generation: Generation,
+) -> JobEnd {
+    let data = match data {
+        Some(data) if len > 0 => Some((data, cx.buffer(len).await)),
+        _ => None,
+    };
+    cx.lock(0, place.unit.blocks() * place.block_bytes).await;
+    if let Err(outcome) = place.unit.or_allowed(generation) {
+        return outcome.into();
+    }
+    if let Some(buffers) = data
+        && let Err(fault) = combine(&cx, buffers, (offset, len, durable), |new, old| new & old).await
+    {
+        return place.fault(fault, offset);
+    }
+    place.unit.or_changed(generation);
+    Outcome::GOOD.into()
+}
+
+/// Reads a range that is locked, and writes what `with` makes of the data sent and of what was read.
+async fn combine(
+    cx: &JobCx,
+    (mut data, medium): (JobBuffer, JobBuffer),
+    (offset, len, durable): (u64, usize, bool),
+    with: fn(u8, u8) -> u8,
+) -> Result<(), MediumFault> {
+    cx.op(Op::Read { offset, buffer: medium.io(len) }).await?;
+    for (new, old) in data.bytes_mut(len).iter_mut().zip(medium.bytes(len)) {
+        *new = with(*new, *old);
+    }
+    cx.op(Op::Write { offset, buffer: data.io(len), durable }).await
 }
 
 /// COMPARE AND WRITE: the first `len` bytes of `data` are compared with the medium, the second `len` written.
@@ -317,23 +362,21 @@ pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
     }
 }
 
-/// GET LBA STATUS (SBC-3 section 5.4): descriptors of runs, from the medium's own map.
-pub async fn lba_status(cx: JobCx, place: Place, lba: u64, alloc_bytes: u32) -> JobEnd {
-    const MOST: usize = 256;
-    let room = (alloc_bytes as usize).saturating_sub(8) / 16;
-    let blocks = place.unit.blocks();
-    let mut extents = Vec::new();
-    let mut at = lba;
-    // At least one extent is found, so that the length tells the truth even when it is cut off.
-    while at < blocks && extents.len() < room.clamp(1, MOST) {
+/// GET LBA STATUS (SBC-4 clause 5.6): descriptors of runs, from the medium's own map.
+pub async fn lba_status(cx: JobCx, place: Place, scan: LbaScan) -> JobEnd {
+    let capacity = place.unit.blocks();
+    let end = scan.end(capacity);
+    let mut statuses = LbaStatuses::new(scan, &place.unit);
+    let mut at = scan.lba;
+    while at < end && !statuses.is_full() {
         let offset = at * place.block_bytes;
-        let Ok((mapped, run)) = place.medium.allocated(offset, (blocks - at) * place.block_bytes) else {
+        let Ok((mapped, run)) = place.medium.allocated(offset, (end - at) * place.block_bytes) else {
             return place.fault(MediumFault::Read, offset);
         };
-        let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(blocks - at);
-        extents.push((at, run as u32, mapped));
+        let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(end - at);
+        statuses.add(at, run as u32, mapped);
         at += run;
         cx.pause().await;
     }
-    JobEnd { data: crate::scsi::lba_status_data(&extents, alloc_bytes), ..Outcome::GOOD.into() }
+    JobEnd { data: statuses.finish(at, capacity), ..Outcome::GOOD.into() }
 }

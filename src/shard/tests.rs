@@ -5,6 +5,7 @@ mod hung;
 mod limits;
 mod login;
 mod peer;
+mod variable;
 
 use super::make_core;
 use super::mesh::Message;

@@ -132,7 +132,7 @@ impl Engine {
             request.function,
             TmFunction::LOGICAL_UNIT_RESET | TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET
         ) {
-            self.reset_units(target, unit.flatten());
+            self.reset_units(target, unit.flatten(), request.function != TmFunction::LOGICAL_UNIT_RESET);
         }
         if request.function == TmFunction::CLEAR_TASK_SET {
             self.tell_cleared(seat, target, unit.flatten());
@@ -205,7 +205,7 @@ impl Engine {
         }
     }
 
-    fn reset_units(&mut self, target: usize, position: Option<usize>) {
+    fn reset_units(&mut self, target: usize, position: Option<usize>, hard: bool) {
         //= RFC 7143 section 11.5.1
         //# For the LOGICAL UNIT RESET function, the target MUST behave as dictated
         //# by the Logical Unit Reset function in [SAM2].
@@ -213,7 +213,8 @@ impl Engine {
         let Some(target) = world.targets.get(target) else { return };
         for (i, &unit) in target.units.iter().enumerate() {
             if position.is_none_or(|p| p == i) {
-                world.units[unit].logical.reset();
+                let logical = &world.units[unit].logical;
+                if hard { logical.hard_reset() } else { logical.reset() }
             }
         }
     }

@@ -71,7 +71,11 @@ impl Engine {
                 Box::pin(jobs::write_atomic(inner, place, data, at(lba), len, fua))
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
-            (MediumOp::LbaStatus { lba, alloc_bytes }, _) => Box::pin(jobs::lba_status(inner, place, lba, alloc_bytes)),
+            (MediumOp::OrWrite { lba, blocks, fua, generation }, data) => {
+                let len = at(u64::from(blocks)) as usize;
+                Box::pin(jobs::change_generation(inner, place, data, (at(lba), len, fua), generation))
+            }
+            (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(inner, place, scan)),
             (MediumOp::Probe, _) => Box::pin(jobs::probe(inner, place)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
             _ => Box::pin(async { WRONG_DATA_LENGTH.into() }),
@@ -106,7 +110,12 @@ impl Engine {
             Action::WriteVerify { compare } => {
                 Box::pin(jobs::write_verify(inner, place, data, (at, len), base, compare))
             }
-            Action::OrWrite | Action::Write => Box::pin(jobs::or_write(inner, place, data, at, len, durable)),
+            Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, data, (at, len, durable), generation)),
+            // Goes to the medium without a job.
+            Action::Write => Box::pin(async move {
+                drop(data);
+                WRONG_DATA_LENGTH.into()
+            }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }

@@ -155,8 +155,7 @@ fn each_state_lets_through_what_the_table_says() {
                 || state == 2 && (IN_STANDBY.contains(&row.name) || row.name.starts_with("PERSISTENT RESERVE"));
             host.nexus = LuNexus::new(NexusId(2), &unit).by_port_group(7);
             host.data(&[0x03, 0, 0, 0, 252]);
-            let mut cdb = padded(&[row.opcode()]);
-            cdb[1] = row.action.unwrap_or(0);
+            let cdb = bare(row);
             let refused = Plan::Done(Outcome::check(Sense::new(sense::key::NOT_READY, code)));
             assert_eq!(host.send(&cdb) != refused, goes, "{} in state {state}", row.name);
         }

@@ -207,7 +207,9 @@ fn item_99_mode_pages_tell_the_truth() {
     assert_eq!(all.len(), 12 + 12 + 20 + 12 + 12);
     assert_eq!(all[24..28], [0x88, 0x12, 0x04, 0], "PS, WCE");
     assert_eq!(all[44..48], [0x8a, 0x0a, 0x02, 0x10]);
-    assert_eq!(host.data(&[0x1a, 0, 0x3f, 0xff, 255])[24..68], all[24..68], "and the subpages");
+    let subpages = host.data(&[0x1a, 0, 0x3f, 0xff, 255]);
+    assert_eq!((&subpages[12..56], &subpages[88..100]), (&all[12..56], &all[56..]), "and the subpages");
+    assert_eq!(subpages[56..61], [0x4a, 1, 0, 28, 7], "control extension");
     assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 255])[..6], [23, 0, 0x10, 0, 0x88, 0x12]);
     assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 4]), [23, 0, 0x10, 0]);
     let changeable = host.data(&[0x1a, 8, 0x4a, 0, 255]);

@@ -99,7 +99,7 @@ fn the_threshold_is_a_mode_page() {
     assert_eq!(host.data(&[0x1a, 8, 0x01, 0, 255])[4 + 7], 0x80, "LBPERE");
     let both = host.data(&[0x1a, 8, 0x1c, 0xff, 255]);
     assert_eq!((both[4], &both[16..]), (0x1c, &page[4..]));
-    assert_eq!(host.data(&[0x1a, 8, 0x3f, 0, 255]).len() + 24, host.data(&[0x1a, 8, 0x3f, 0xff, 255]).len());
+    assert_eq!(host.data(&[0x1a, 8, 0x3f, 0, 255]).len() + 24 + 32, host.data(&[0x1a, 8, 0x3f, 0xff, 255]).len());
     assert_eq!(host.failure(&[0x1a, 8, 0x3f, 2, 255]), (5, 0x2400));
     let select = [0x15, 0x10, 0, 0, page.len() as u8];
     let list = |change: u8| {

@@ -1,6 +1,7 @@
 //! The device server seen from outside: golden responses, what initiators do at scan, and properties over any CDB.
 
 mod alua;
+mod clock;
 mod copying;
 mod erase;
 mod golden;
@@ -12,6 +13,7 @@ mod reservations;
 mod saving;
 mod table;
 mod transfers;
+mod variable;
 
 use super::*;
 use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
@@ -83,7 +85,7 @@ impl<'a> Host<'a> {
     }
 
     pub(in crate::scsi) fn send(&mut self, cdb: &[u8]) -> Plan {
-        let cdb = padded(cdb);
+        let cdb = whole(cdb);
         let command =
             Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
         self.unit.plan(&mut self.nexus, &command, &mut self.reply)
@@ -94,7 +96,7 @@ impl<'a> Host<'a> {
         let plan = self.send(cdb);
         let Plan::Parameters { len_bytes } = plan else { return plan };
         assert_eq!(len_bytes as usize, list.len());
-        let cdb = padded(cdb);
+        let cdb = whole(cdb);
         let command =
             Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
         let plan = self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply);
@@ -125,6 +127,32 @@ pub(in crate::scsi) fn padded(cdb: &[u8]) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..cdb.len()].copy_from_slice(cdb);
     bytes
+}
+
+/// A CDB of 32 bytes as it is, a shorter one padded to 16.
+fn whole(cdb: &[u8]) -> Vec<u8> {
+    let mut bytes = cdb.to_vec();
+    bytes.resize(cdb.len().max(16), 0);
+    bytes
+}
+
+/// The CDB of a row with nothing in it but what names the command.
+pub(super) fn bare(row: &opcode::Row) -> Vec<u8> {
+    let mut cdb = vec![0; row.usage.len().max(16)];
+    cdb[0] = row.opcode();
+    name_action(row, &mut cdb);
+    cdb
+}
+
+/// Puts the service action of a row, and the length that belongs to it, into a CDB.
+pub(super) fn name_action(row: &opcode::Row, cdb: &mut [u8]) {
+    let Some(action) = row.action else { return };
+    if row.usage.len() == 32 {
+        cdb[7] = 0x18;
+        cdb[8..10].copy_from_slice(&action.to_be_bytes());
+    } else {
+        cdb[1] = cdb[1] & !0x1f | action as u8;
+    }
 }
 
 pub(in crate::scsi) fn sense_of(plan: Plan) -> (u8, u16) {

@@ -8,26 +8,24 @@ use proptest::prelude::*;
 
 /// CDBs that are mostly right: a row's operation code and service action, with the other bits cut to the usage mask or
 /// not, and fields that tend to be small or all ones.
-fn cdbs() -> impl Strategy<Value = [u8; 16]> {
-    let known = (0..TABLE.len(), vec(prop_oneof![Just(0u8), Just(0xff), 0..8u8, any::<u8>()], 16), any::<bool>());
+fn cdbs() -> impl Strategy<Value = Vec<u8>> {
+    let known = (0..TABLE.len(), vec(prop_oneof![Just(0u8), Just(0xff), 0..8u8, any::<u8>()], 32), any::<bool>());
     let known = known.prop_map(|(row, noise, masked)| {
         let row = &TABLE[row];
-        let mut cdb = [0; 16];
+        let mut cdb = vec![0; row.usage.len().max(16)];
         for (at, byte) in cdb.iter_mut().enumerate() {
             let mask = row.usage.get(at).copied().unwrap_or(0xff);
             *byte = if masked { noise[at] & mask } else { noise[at] };
         }
         cdb[0] = row.opcode();
-        if let Some(action) = row.action {
-            cdb[1] = cdb[1] & !0x1f | action;
-        }
+        name_action(row, &mut cdb);
         cdb
     });
-    prop_oneof![4 => known, 1 => any::<[u8; 16]>()]
+    prop_oneof![8 => known, 1 => vec(any::<u8>(), 16), 1 => vec(any::<u8>(), 16..260)]
 }
 
 /// ALLOCATION LENGTH of a CDB that has one and moves no blocks.
-fn allocation(cdb: &[u8; 16]) -> Option<usize> {
+fn allocation(cdb: &[u8]) -> Option<usize> {
     let be = |range: std::ops::Range<usize>| cdb[range].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     match cdb[0] {
         0x03 | 0x1a => Some(be(4..5)),
@@ -42,7 +40,7 @@ fn allocation(cdb: &[u8; 16]) -> Option<usize> {
     }
 }
 
-fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
+fn check(unit: &LogicalUnit, cdb: &[u8], plan: &Plan, reply: &Reply) {
     let inside = |lba: u64, blocks: u64| {
         let end = lba.checked_add(blocks).expect("no overflow");
         assert!(blocks > 0 && end <= unit.blocks(), "{plan:?}");
@@ -63,7 +61,8 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
         Plan::Save(_) => unreachable!("carried out before"),
         Plan::Medium(op) => {
             match op {
-                MediumOp::CompareAndWrite { blocks: 0, .. } => {}
+                MediumOp::CompareAndWrite { blocks: 0, .. }
+                | MediumOp::OrWrite { blocks: 0, generation: Generation::Change { .. }, .. } => {}
                 MediumOp::Read { lba, blocks, .. }
                 | MediumOp::Write { lba, blocks, .. }
                 | MediumOp::WriteAtomic { lba, blocks, .. }
@@ -75,7 +74,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
                 | MediumOp::OrWrite { lba, blocks, .. } => inside(*lba, u64::from(*blocks)),
                 MediumOp::WriteSame { lba, blocks, .. } => inside(*lba, *blocks),
                 MediumOp::Unmap { ranges } => ranges.iter().for_each(|(lba, blocks)| inside(*lba, *blocks)),
-                MediumOp::LbaStatus { lba, .. } => inside(*lba, 1),
+                MediumOp::LbaStatus(scan) => inside(scan.lba, 1),
                 MediumOp::Flush { .. } | MediumOp::Probe => {}
                 // What comes of it is checked beside `copy_begin.rs`.
                 MediumOp::Copy(_) => {}
@@ -83,7 +82,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8; 16], plan: &Plan, reply: &Reply) {
                 MediumOp::Erase { .. } => drop(unit.erase_done(true)),
             }
             assert!(op.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
-            if !matches!(op, MediumOp::LbaStatus { .. }) {
+            if !matches!(op, MediumOp::LbaStatus(_)) {
                 assert!(op.data_in_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
             }
         }

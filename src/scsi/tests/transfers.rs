@@ -222,5 +222,8 @@ fn the_rest() {
     let nothing = MediumOp::CompareAndWrite { lba: 1, blocks: 0, fua: true };
     assert!(nothing.needs_exact_data_out() && nothing.data_out_bytes(512) == 0);
     assert_eq!(host.send(&caw), Plan::Medium(nothing), "so that data sent with it is noticed");
-    assert_eq!(host.send(&cdb_16(0x8b, 0, 1, 2)), Plan::Medium(MediumOp::OrWrite { lba: 1, blocks: 2, fua: false }));
+    assert_eq!(
+        host.send(&cdb_16(0x8b, 0, 1, 2)),
+        Plan::Medium(MediumOp::OrWrite { lba: 1, blocks: 2, fua: false, generation: Generation::Set { expected: 0 } })
+    );
 }

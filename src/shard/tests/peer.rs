@@ -1,6 +1,7 @@
 //! An initiator that speaks to a server of this process, one step at a time.
 
 use super::TARGET;
+use crate::wire::ahs::Ahs;
 use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs, digest};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -112,12 +113,18 @@ impl Peer {
         u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
     }
 
-    fn send(&mut self, mut header: Bhs, data: &[u8]) {
+    fn send(&mut self, header: Bhs, data: &[u8]) {
+        self.send_with(header, &[], data);
+    }
+
+    /// `ahs`: additional header segments, padded.
+    fn send_with(&mut self, mut header: Bhs, ahs: &[u8], data: &[u8]) {
         bhs::set_data_segment_len(&mut header, data.len());
+        header[4] = (ahs.len() / 4) as u8;
         put(&mut header, 28, self.exp_stat_sn);
-        let mut bytes = header.to_vec();
+        let mut bytes = [&header[..], ahs].concat();
         if self.digests.0 {
-            bytes.extend(digest::header_digest(&header, &[]));
+            bytes.extend(digest::header_digest(&header, ahs));
         }
         bytes.extend(data);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -141,12 +148,22 @@ impl Peer {
 
     /// Sends a command without waiting; its tag. Data goes with it, all of it.
     pub fn command(&mut self, lun: u8, cdb: &[u8], read_bytes: u32, data: &[u8]) -> u32 {
+        let (head, rest) = cdb.split_at(cdb.len().min(16));
+        let mut ahs = Vec::new();
+        if !rest.is_empty() {
+            Ahs::ExtendedCdb(rest).emit(&mut ahs).unwrap();
+        }
+        self.command_with(lun, head, &ahs, read_bytes, data)
+    }
+
+    /// The same with additional header segments as they are.
+    pub fn command_with(&mut self, lun: u8, cdb: &[u8], ahs: &[u8], read_bytes: u32, data: &[u8]) -> u32 {
         let flags = 0x80 | if read_bytes > 0 { 0x40 } else { 0 } | if data.is_empty() { 0 } else { 0x20 };
         let mut header = self.header(0x01, flags, false);
         header[9] = lun;
         put(&mut header, 20, read_bytes.max(data.len() as u32));
         header[32..32 + cdb.len()].copy_from_slice(cdb);
-        self.send(header, data);
+        self.send_with(header, ahs, data);
         self.itt
     }
 
@@ -255,6 +272,19 @@ impl Peer {
         let mut digest = [0; digest::DIGEST_LEN];
         self.socket.read_exact(&mut digest).unwrap();
         digest
+    }
+
+    /// Whether the server closes the connection within that time, whatever it sends before.
+    pub fn is_closed(&mut self, within: Duration) -> bool {
+        self.socket.set_read_timeout(Some(within)).unwrap();
+        let mut rest = [0; 4096];
+        loop {
+            match self.socket.read(&mut rest) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
     }
 
     pub fn next(&mut self, within: Duration) -> Pdu {

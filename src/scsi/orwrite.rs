@@ -1,0 +1,144 @@
+//! ORWRITE(16) and (32) (SBC-4 clauses 4.27, 5.10 and 5.11): bits of a bitmap on the medium are set, or cleared together
+//! with a change of the generation, which keeps those who still work for the old one from setting any.
+//!
+//! The generation is looked at when a command has its range for itself ([`LogicalUnit::or_allowed`]): a change of it has
+//! the whole medium for itself, so nobody can pass the look with the old one and set bits after the new one has begun.
+//!
+//! Generations live as long as the process: nothing but a power on or hard reset sets them back, a logical unit reset does
+//! not (clause 4.27.3).
+
+use super::cdb::{be32, be64};
+use super::opcode::{Call, Planned};
+use super::plan::{MediumOp, Outcome, Plan};
+use super::rw::{Extent, FUA, durable, unless_empty};
+use super::sense::asc;
+use super::unit::LogicalUnit;
+use crate::limits;
+
+/// ORWgeneration codes and the ORWRITE processing policy; among the rare state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generations {
+    current: u32,
+    previous: u32,
+    policy: u8,
+}
+
+impl Default for Generations {
+    /// As after power on.
+    fn default() -> Generations {
+        Generations { current: 0, previous: 0, policy: policy::CURRENT_ONLY }
+    }
+}
+
+/// What becomes of set operations whose generation is not the current one (SBC-4 table 29).
+mod policy {
+    /// The previous one goes too; others fail.
+    pub(super) const AND_PREVIOUS: u8 = 0;
+    /// The previous one is discarded; others fail.
+    pub(super) const DISCARD_PREVIOUS: u8 = 2;
+    /// All go.
+    pub(super) const ALL: u8 = 3;
+    /// All are discarded.
+    pub(super) const DISCARD: u8 = 5;
+    /// All fail.
+    pub(super) const CURRENT_ONLY: u8 = 7;
+
+    pub(super) const KNOWN: [u8; 5] = [AND_PREVIOUS, DISCARD_PREVIOUS, ALL, DISCARD, CURRENT_ONLY];
+}
+
+/// What an ORWRITE says of generations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// A set operation of this generation.
+    Set {
+        /// EXPECTED ORWGENERATION.
+        expected: u32,
+    },
+    /// A change generation and clear operation.
+    Change {
+        /// EXPECTED ORWGENERATION: the one that ends.
+        expected: u32,
+        /// NEW ORWGENERATION.
+        new: u32,
+        /// PREVIOUS GENERATION PROCESSING.
+        policy: u8,
+    },
+}
+
+/// What is to be done with the data of an ORWRITE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// The operation.
+    Perform,
+    /// Nothing, and the command ends GOOD.
+    Discard,
+}
+
+impl Generations {
+    fn judge(&self, generation: Generation) -> Result<Allowed, Outcome> {
+        const REFUSED: Outcome = Outcome::illegal(asc::ORWRITE_GENERATION_DOES_NOT_MATCH);
+        match generation {
+            Generation::Set { expected } | Generation::Change { expected, .. } if expected == self.current => {
+                Ok(Allowed::Perform)
+            }
+            Generation::Change { .. } => Err(REFUSED),
+            Generation::Set { expected } => match (self.policy, expected == self.previous) {
+                (policy::AND_PREVIOUS, true) | (policy::ALL, _) => Ok(Allowed::Perform),
+                (policy::DISCARD_PREVIOUS, true) | (policy::DISCARD, _) => Ok(Allowed::Discard),
+                _ => Err(REFUSED),
+            },
+        }
+    }
+}
+
+impl LogicalUnit {
+    /// Whether an ORWRITE goes through. To be asked when its range is its own, of a change of the generation the medium.
+    ///
+    /// # Errors
+    /// ORWRITE GENERATION DOES NOT MATCH.
+    pub fn or_allowed(&self, generation: Generation) -> Result<Allowed, Outcome> {
+        self.state().generations.judge(generation).map_err(|outcome| self.formatted(outcome))
+    }
+
+    /// The data of a change generation and clear operation is on the medium: the new generation begins.
+    pub fn or_changed(&self, generation: Generation) {
+        if let Generation::Change { new, policy, .. } = generation {
+            let generations = &mut self.state().generations;
+            *generations = Generations { current: new, previous: generations.current, policy };
+        }
+    }
+}
+
+/// ORWRITE(16): of generation zero, as SBC-4 clause 4.27.2.2 wants it beside ORWRITE(32).
+pub(super) fn or_write_16(call: &mut Call) -> Planned {
+    set(call, Extent::of_16(call.cdb), call.cdb[1] & FUA != 0, 0)
+}
+
+fn set(call: &mut Call, extent: Extent, fua: bool, expected: u32) -> Planned {
+    extent.check_transfer(call.unit)?;
+    let Extent { lba, blocks, .. } = extent;
+    let fua = fua || durable(call);
+    unless_empty(blocks, MediumOp::OrWrite { lba, blocks, fua, generation: Generation::Set { expected } })
+}
+
+/// ORWRITE(32). A change of the generation is done in one slice, and also when it has no bits to clear.
+pub(super) fn or_write_32(call: &mut Call) -> Planned {
+    let cdb = call.command.cdb;
+    let (operation, policy) = (call.cdb[2], call.cdb[3]);
+    let extent = Extent { lba: be64(cdb, 12), blocks: be32(cdb, 28), length_at: 28 };
+    let (expected, new) = (be32(cdb, 20), be32(cdb, 24));
+    let fua = call.cdb[10] & FUA != 0;
+    match operation {
+        0 => return set(call, extent, fua, expected),
+        1 if policy::KNOWN.contains(&policy) => {}
+        1 => return Err(Outcome::invalid_cdb_field(3, 3)),
+        _ => return Err(Outcome::invalid_cdb_field(2, 2)),
+    }
+    extent.check_transfer(call.unit)?;
+    let Extent { lba, blocks, length_at } = extent;
+    if u64::from(blocks) * u64::from(call.unit.block_bytes()) > limits::SLICE_BYTES as u64 {
+        return Err(Outcome::invalid_cdb_field(length_at, 7));
+    }
+    let generation = Generation::Change { expected, new, policy };
+    Ok(Plan::Medium(MediumOp::OrWrite { lba, blocks, fua: fua || durable(call), generation }))
+}

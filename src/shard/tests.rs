@@ -4,6 +4,7 @@ mod handles;
 mod hung;
 mod limits;
 mod login;
+mod locks;
 mod peer;
 mod variable;
 

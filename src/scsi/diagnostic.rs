@@ -35,9 +35,12 @@ pub(super) fn put_sense(reply: &mut Reply, sense: Sense, cdb: &[u8; 16]) -> Plan
 /// Sense that says nothing.
 pub(super) const NO_SENSE: Sense = Sense::new(key::NO_SENSE, asc::NO_ADDITIONAL_SENSE_INFORMATION);
 
-/// SEND DIAGNOSTIC (SPC-4 clause 6.42): the default self-test passes; there are no diagnostic pages to send.
-pub(super) fn send_diagnostic(_call: &mut Call) -> Planned {
-    Ok(Plan::Done(Outcome::GOOD))
+/// SEND DIAGNOSTIC (SPC-4 clause 6.42): the default self-test asks the medium whether it answers; there are no diagnostic
+/// pages to send.
+pub(super) fn send_diagnostic(call: &mut Call) -> Planned {
+    const SELFTEST: u8 = 0x04;
+    let tests = call.cdb[1] & SELFTEST != 0;
+    Ok(if tests { Plan::Medium(MediumOp::Probe) } else { Plan::Done(Outcome::GOOD) })
 }
 
 /// RECEIVE DIAGNOSTIC RESULTS (SPC-4 clause 6.26): the list of pages, which names itself only.

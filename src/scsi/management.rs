@@ -5,12 +5,15 @@ use super::cdb::{be16, be32};
 use super::opcode::{Call, Planned};
 
 /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 clause 6.37): abort task, abort task set, clear task set, logical unit
-/// reset, target reset. REPD asks for timeouts, of which none is specified.
+/// reset, target reset; from iSCSIProtocolLevel 2 on, query task, query task set, I_T nexus reset and query asynchronous
+/// event too (RFC 7144 section 4.1). REPD asks for timeouts, of which none is specified.
 pub(super) fn report_task_management(call: &mut Call) -> Planned {
     const REPD: u8 = 0x80;
-    const FUNCTIONS: u8 = 0xda;
+    const FUNCTIONS: [u8; 2] = [0xda, 0];
+    const SAM_4_FUNCTIONS: [u8; 2] = [0xde, 0x07];
     let extended = call.cdb[2] & REPD != 0;
-    call.reply.put(&[FUNCTIONS, 0, 0, if extended { 0x0c } else { 0 }]);
+    let [first, second] = if call.command.protocol_level >= 2 { SAM_4_FUNCTIONS } else { FUNCTIONS };
+    call.reply.put(&[first, second, 0, if extended { 0x0c } else { 0 }]);
     if extended {
         call.reply.put(&[0; 12]);
     }

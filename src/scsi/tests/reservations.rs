@@ -356,5 +356,10 @@ fn reports() {
     assert_eq!(host.send_list(&[0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 3], b"abc"), GOOD);
     assert_eq!(host.data(&[0x3c, 0x0a, 0, 0, 0, 0, 0, 0, 4]), b"abc");
     assert_eq!(host.data(&[0x1c, 1, 0, 0, 255]), [0, 0, 0, 1, 0]);
-    assert_eq!(host.send(&[0x1d, 4, 0, 0, 0]), GOOD);
+    assert_eq!(host.send(&[0x1d, 4, 0, 0, 0]), Plan::Medium(MediumOp::Probe), "the self-test");
+    assert_eq!(host.send(&[0x1d, 0x10, 0, 0, 0]), GOOD);
+    let cdb = padded(&ask(0x0d));
+    let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 2, luns: &[0] };
+    assert_eq!(unit.plan(&mut host.nexus, &command, &mut host.reply), GOOD);
+    assert_eq!(host.reply.data, [0xde, 7, 0, 0], "at iSCSIProtocolLevel 2");
 }

@@ -120,6 +120,8 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.
 pub const MAX_PARAMETER_BYTES: usize = 65_536;
+/// Ranges that a unit remembers to have been changed by one command alone, for reads that go on in parts meanwhile.
+pub const FENCE_LOG: usize = 4096;
 /// MAXIMUM UNMAP LBA COUNT: blocks that one UNMAP may name, over all its descriptors.
 pub const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.

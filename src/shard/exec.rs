@@ -74,7 +74,7 @@ pub struct Slice {
     pub len: u32,
     /// How far it is.
     pub progress: Progress,
-    /// Its count at the unit's fence, while it is written.
+    /// Its count at the unit's fence, while it is written, or read beside atomic writes.
     pub ticket: Option<Ticket>,
     /// Memory of a RAM unit that it is copied from when it is sent.
     pub source: Option<DataRef>,
@@ -113,6 +113,8 @@ pub struct Exec {
     pub started: u32,
     /// Bytes that are behind: queued for sending, or on the medium.
     pub moved: u32,
+    /// Of a read in parts: what the unit's fence had given back before the first one.
+    pub given_back: u64,
     /// Contiguous Data-Out bytes that have arrived.
     pub filled: u32,
     /// Slices under way, oldest first.
@@ -158,6 +160,7 @@ impl Default for Exec {
             asked: 0,
             started: 0,
             moved: 0,
+            given_back: 0,
             filled: 0,
             slices: std::collections::VecDeque::new(),
             in_flight: 0,
@@ -177,7 +180,7 @@ impl Exec {
         self.task = task;
         self.unit = unit;
         (self.base, self.total, self.asked) = (base, total, asked);
-        (self.started, self.moved) = (0, 0);
+        (self.started, self.moved, self.given_back) = (0, 0, 0);
         self.durable = false;
         self.aborted = false;
         self.failed = None;

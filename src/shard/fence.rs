@@ -10,9 +10,14 @@
 //!
 //! A change that outlives its task (`stray.rs`) is no longer counted but kept as a range, until it is over: what comes
 //! later to its blocks, reads too, must not overtake it.
+//!
+//! Once an atomic write was asked for, reads enter like changes do, so that none sees a part of it; a read that is too long
+//! to enter as a whole asks afterwards whether a holder has changed it between its parts. Before, that costs them a load.
 
+use crate::limits::FENCE_LOG;
+use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence};
 
 /// The count that a change is under; given back when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,8 @@ struct Held {
     last: u64,
     /// The one lock that waits for changes of the old epoch.
     draining: Option<u64>,
+    /// Ranges that were given back since reads enter, by their number in that order: start, end.
+    log: VecDeque<(u64, u64, u64)>,
 }
 
 /// The fence of one unit.
@@ -59,6 +66,10 @@ pub struct Fence {
     count: AtomicUsize,
     epoch: AtomicUsize,
     held: Mutex<Held>,
+    /// Reads enter, too.
+    atomic: AtomicBool,
+    /// Ranges given back since then.
+    given_back: AtomicU64,
     busy: Box<[Busy]>,
     /// membarrier(2) works; else both sides pay for a full fence.
     asymmetric: bool,
@@ -71,6 +82,8 @@ impl Fence {
             count: AtomicUsize::new(0),
             epoch: AtomicUsize::new(0),
             held: Mutex::default(),
+            atomic: AtomicBool::new(false),
+            given_back: AtomicU64::new(0),
             busy: (0..cores).map(|_| Busy::default()).collect(),
             asymmetric: register_barrier(),
         }
@@ -97,6 +110,33 @@ impl Fence {
             return None;
         }
         Some(Ticket(epoch as u8))
+    }
+
+    /// Whether reads have to enter.
+    #[inline]
+    pub fn reads_enter(&self) -> bool {
+        self.atomic.load(Ordering::Relaxed)
+    }
+
+    /// An atomic write is about to ask for its range: from now on reads enter.
+    pub fn expect_atomic(&self) {
+        self.atomic.store(true, Ordering::SeqCst);
+    }
+
+    /// How many ranges were given back: to be asked before a read enters for its first part.
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Acquire)
+    }
+
+    /// Whether a holder has changed what lies on both sides of `middle` since `given_back` was asked. To be asked by a read
+    /// that has read up to `middle`, and has entered for what comes next.
+    #[cold]
+    pub fn is_torn(&self, given_back: u64, middle: u64) -> bool {
+        let held = self.held();
+        let latest = held.log.back().map_or(0, |(number, ..)| *number);
+        let forgotten = latest.saturating_sub(given_back) > held.log.len() as u64;
+        let since = held.log.iter().rev().take_while(|(number, ..)| *number > given_back);
+        forgotten || since.into_iter().any(|(_, start, end)| *start < middle && middle < *end)
     }
 
     #[cold]
@@ -186,6 +226,17 @@ impl Fence {
     /// Gives the range back, drained or not.
     pub fn unlock(&self, lock: Lock) {
         let mut held = self.held();
+        if self.reads_enter()
+            && let Some(range) = held.ranges.iter().find(|range| range.number == lock.number)
+        {
+            let (start, end) = (range.start, range.end);
+            let number = self.given_back.load(Ordering::Relaxed) + 1;
+            if held.log.len() == FENCE_LOG {
+                held.log.pop_front();
+            }
+            held.log.push_back((number, start, end));
+            self.given_back.store(number, Ordering::Release);
+        }
         held.ranges.retain(|range| range.number != lock.number);
         if held.draining == Some(lock.number) {
             held.draining = None;
@@ -215,7 +266,6 @@ fn membarrier(command: libc::c_int) -> libc::c_long {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU64};
 
     #[test]
     fn a_held_range_keeps_changes_out_and_others_go_on() {
@@ -268,6 +318,32 @@ mod tests {
         fence.set_stray(&inside);
         assert!(fence.has_stray(8000, 1));
         fence.unlock(inside);
+    }
+
+    #[test]
+    fn a_read_in_parts_learns_what_came_between() {
+        let change = |fence: &Fence, offset, len| {
+            let mut lock = fence.lock(offset, len).unwrap();
+            assert!(fence.is_drained(&mut lock));
+            fence.unlock(lock);
+        };
+        let fence = Fence::new(1);
+        change(&fence, 0, 1 << 20);
+        assert_eq!((fence.reads_enter(), fence.given_back()), (false, 0));
+        fence.expect_atomic();
+        let before = fence.given_back();
+        change(&fence, 0, 4096);
+        change(&fence, 4096, 4096);
+        assert!(fence.reads_enter() && !fence.is_torn(before, 4096), "one of each side");
+        let before = fence.given_back();
+        change(&fence, 4095, 2);
+        assert!(fence.is_torn(before, 4096) && !fence.is_torn(before, 4095) && !fence.is_torn(before, 4097));
+        assert!(!fence.is_torn(fence.given_back(), 4096), "a read that begins now");
+        let before = fence.given_back();
+        (0..FENCE_LOG).for_each(|_| change(&fence, 1 << 20, 512));
+        assert!(!fence.is_torn(before, 4096));
+        change(&fence, 1 << 20, 512);
+        assert!(fence.is_torn(before, 4096), "nobody knows any more");
     }
 
     /// Threads add one to a counter, each under the lock or as a change; a plain, torn-prone read-modify-write shows when

@@ -3,11 +3,13 @@
 
 use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
+use super::fence::Ticket;
 use super::stray::TIMED_OUT;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
-use crate::scsi::Outcome;
+use crate::scsi::sense::{asc, key};
+use crate::scsi::{Outcome, Sense};
 use crate::session::seam::{DataRef, TaskId};
 use crate::session::{DataInEnd, Direction};
 
@@ -144,6 +146,10 @@ impl Engine {
         total: u32,
         asked: u64,
     ) -> bool {
+        // A part may be sent late, with another command's data by then: an atomic write must not be seen so.
+        if self.world.units[unit].fence.reads_enter() {
+            return false;
+        }
         let Some(at) = self.memory_of(unit, offset, total) else { return false };
         let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
         let conn = seat.session.command(task).conn;
@@ -163,6 +169,7 @@ impl Engine {
         let Some(buf) = slice.buf else { return };
         exec.moved += slice.len;
         let last = exec.moved == exec.total;
+        let (unit, ticket) = (exec.unit, slice.ticket);
         let conn = session.command(exec.task).conn;
         let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
         let at = DataRef(arena.ptr(&buf) as u64);
@@ -178,6 +185,9 @@ impl Engine {
         }
         if last {
             exec.clear();
+        }
+        if let Some(ticket) = ticket {
+            self.world.units[unit].fence.leave(self.core, ticket);
         }
     }
 
@@ -209,6 +219,10 @@ impl Engine {
             self.starved.push_back((seat, slot));
             return false;
         };
+        let Ok(ticket) = self.enter_read(seat, slot, len) else {
+            self.release(seat, buf);
+            return true;
+        };
         let Some(exec) = self.exec(seat, slot) else { return false };
         let (offset, len) = (exec.started, len as u32);
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
@@ -217,7 +231,7 @@ impl Engine {
         let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let exec = &mut holder.exec[slot];
-        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket: None, source });
+        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket, source });
         if progress == Progress::Filling {
             if exec.filled < exec.started {
                 holder.session.want_data_out(exec.task, exec.started, &mut out);
@@ -232,6 +246,44 @@ impl Engine {
         let io_len = on_medium(len, self.world.units[unit].block_bytes);
         self.start_slice(seat, slot, offset, unit, |buffer| Op::Read { offset: at, buffer }, io_len);
         true
+    }
+
+    /// Has the next slice of a read enter the fence, once there are atomic writes. The error: it has to wait, or the read
+    /// fails.
+    #[inline]
+    fn enter_read(&mut self, seat: usize, slot: usize, len: usize) -> Result<Option<Ticket>, ()> {
+        let Some(exec) = self.exec(seat, slot) else { return Ok(None) };
+        let (unit, is_read) = (exec.unit, exec.kind == Kind::Read);
+        if !is_read || !self.world.units[unit].fence.reads_enter() {
+            return Ok(None);
+        }
+        self.enter_beside_atomic(seat, slot, len).map(Some)
+    }
+
+    #[cold]
+    fn enter_beside_atomic(&mut self, seat: usize, slot: usize, len: usize) -> Result<Ticket, ()> {
+        // SBC-4 table 32: a read that an atomic write has come between may be terminated so.
+        const OVERLAPPING: Outcome =
+            Outcome::check(Sense::new(key::ABORTED_COMMAND, asc::OVERLAPPING_ATOMIC_COMMAND_IN_PROGRESS));
+        let (world, core) = (self.world.clone(), self.core);
+        let exec = self.exec(seat, slot).ok_or(())?;
+        let fence = &world.units[exec.unit].fence;
+        let (at, is_first) = (exec.base + u64::from(exec.started), exec.started == 0);
+        if is_first {
+            exec.given_back = fence.given_back();
+        }
+        let given_back = exec.given_back;
+        let Some(ticket) = fence.enter(core, at, len as u64) else {
+            self.wait_for_fence(seat, slot, (at, len as u64));
+            return Err(());
+        };
+        exec.fenced_since_ms = None;
+        if !is_first && fence.is_torn(given_back, at) {
+            fence.leave(core, ticket);
+            exec.failed.get_or_insert(Failure::Outcome(OVERLAPPING));
+            return Err(());
+        }
+        Ok(ticket)
     }
 
     fn start_slice(
@@ -289,7 +341,8 @@ impl Engine {
         let unit = exec.unit;
         let ticket = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
-            slice.ticket.take()
+            // What is copied from memory is copied when it is sent.
+            if slice.source.is_some() { None } else { slice.ticket.take() }
         });
         if let Err(fault) = result {
             exec.failed.get_or_insert(Failure::Medium(fault, exec.base + u64::from(offset)));
@@ -371,9 +424,12 @@ impl Engine {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
         }
-        while let Some(slice) = self.exec(seat, slot).and_then(|e| e.slices.pop_front()) {
+        while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
             if let Some(buf) = slice.buf {
                 self.release(seat, buf);
+            }
+            if let Some(ticket) = slice.ticket {
+                self.world.units[unit].fence.leave(self.core, ticket);
             }
         }
         if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {

@@ -1,10 +1,11 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
+mod atomic;
 mod handles;
 mod hung;
 mod limits;
-mod login;
 mod locks;
+mod login;
 mod peer;
 mod variable;
 

@@ -68,6 +68,7 @@ impl Engine {
             }
             (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
                 let len = at(u64::from(blocks)) as usize;
+                self.world.units[unit].fence.expect_atomic();
                 Box::pin(jobs::write_atomic(inner, place, data, at(lba), len, fua))
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
@@ -503,6 +504,10 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
             Some(Some(Claim { unit, offset, len, hold }))
         }
         (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len as u64) => None,
+        (None, Op::Read { offset, buffer }) if fence.reads_enter() => {
+            let (offset, len) = (*offset, buffer.len as u64);
+            Some(Some(Claim { unit, offset, len, hold: Hold::Counted(fence.enter(core, offset, len)?) }))
+        }
         (None, _) => Some(None),
     }
 }

@@ -1,0 +1,107 @@
+//! WRITE ATOMIC beside reads of other sessions, on other cores: nobody sees a part of one.
+
+use super::peer::Peer;
+use super::*;
+use crate::backend::{FaultAction, FaultRule};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+const SECOND: Duration = Duration::from_secs(5);
+/// Blocks of an atomic write: they go along with the command.
+const BLOCKS: u16 = 120;
+/// The first one. A read from block 0 on that is too long to be under way as a whole goes on in block 2048.
+const LBA: u32 = 2000;
+const OVERLAPPING: (u8, u16) = (0xb, 0x0024);
+
+fn write_atomic(peer: &mut Peer, byte: u8) {
+    let mut cdb = [0; 16];
+    cdb[0] = 0x9c;
+    cdb[6..10].copy_from_slice(&LBA.to_be_bytes());
+    cdb[12..14].copy_from_slice(&BLOCKS.to_be_bytes());
+    let itt = peer.command(0, &cdb, 0, &vec![byte; usize::from(BLOCKS) * 512]);
+    assert_eq!(peer.end(itt, SECOND).status, 0);
+}
+
+/// READ(10): the data, or `None` if an atomic write came between.
+fn read(peer: &mut Peer, lba: u32, blocks: u16) -> Option<Vec<u8>> {
+    let mut cdb = [0; 10];
+    cdb[0] = 0x28;
+    cdb[2..6].copy_from_slice(&lba.to_be_bytes());
+    cdb[7..9].copy_from_slice(&blocks.to_be_bytes());
+    let itt = peer.command(0, &cdb, u32::from(blocks) * 512, &[]);
+    let end = peer.end(itt, SECOND);
+    if end.status == 2 && end.sense == OVERLAPPING {
+        return None;
+    }
+    assert_eq!((end.status, end.data.len()), (0, usize::from(blocks) * 512), "{:x?}", end.sense);
+    Some(end.data)
+}
+
+/// What the readers saw: reads that were whole, and those that an atomic write came between.
+#[derive(Default)]
+struct Seen {
+    whole: AtomicU32,
+    between: AtomicU32,
+}
+
+/// Reads what is written atomically, alone or within more, until told to stop.
+fn watch(mut peer: Peer, (lba, blocks): (u32, u16), stop: &AtomicBool, seen: &Seen) {
+    while !stop.load(Ordering::Relaxed) {
+        let Some(data) = read(&mut peer, lba, blocks) else {
+            seen.between.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let begin = (LBA - lba) as usize * 512;
+        let written = &data[begin..begin + usize::from(BLOCKS) * 512];
+        assert!(written.iter().all(|byte| *byte == written[0]), "a part of an atomic write");
+        seen.whole.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn contest(plan: FaultPlan, keys: &'static [&'static str]) {
+    let server = Server::new(2, plan);
+    let at = server.at;
+    let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+    let mut writers: Vec<_> = (1..3).map(|host| Peer::login(at, host, &[]).ready()).collect();
+    write_atomic(&mut writers[0], 0);
+    let readers: Vec<_> = [(LBA, BLOCKS), (LBA, BLOCKS), (LBA - 100, 300), (0, 2600)]
+        .into_iter()
+        .zip(3..)
+        .map(|(range, host)| {
+            let peer = Peer::login(at, host, keys).ready();
+            let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
+            std::thread::spawn(move || watch(peer, range, &stop, &seen))
+        })
+        .collect();
+    let writers = writers.into_iter().zip([1, 2]).map(|(mut peer, byte)| {
+        std::thread::spawn(move || (0..300).for_each(|round: u32| write_atomic(&mut peer, (2 * round + byte) as u8)))
+    });
+    let writers: Vec<_> = writers.collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert!(seen.whole.load(Ordering::Relaxed) > 50, "{:?} whole", seen.whole);
+    // Nothing is left at the fence: a range can be had at once.
+    let fence = &server.world.units[0].fence;
+    let mut lock = fence.lock(0, UNIT_BYTES).unwrap();
+    let end = Instant::now() + SECOND;
+    while !fence.is_drained(&mut lock) {
+        assert!(Instant::now() < end, "somebody never left");
+        std::thread::yield_now();
+    }
+    fence.unlock(lock);
+}
+
+#[test]
+fn no_read_sees_a_part_of_an_atomic_write() {
+    contest(FaultPlan::new(), &[]);
+}
+
+/// With a medium that is not read from memory, and takes its time.
+#[test]
+fn no_read_of_a_slow_medium_sees_a_part_of_an_atomic_write() {
+    contest(FaultPlan::new().rule(FaultRule::new(FaultAction::Delay(Duration::from_micros(100)))), &[]);
+}

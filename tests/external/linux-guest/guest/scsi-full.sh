@@ -71,6 +71,10 @@ same "the usage data of each command begins with its opcode" "" "$wrong"
 if [ $commands -gt 60 ]; then pass "it has $commands commands"; else fail "it has only $commands commands"; fi
 
 check "REPORT TIMESTAMP" sg_timestamp $thin
+same "its origin is other means" 3 "$(sg_timestamp -oo --no-timestamp $thin)"
+check "SET TIMESTAMP" sg_timestamp --milliseconds=1000000000000 $thin
+same "its origin is SET TIMESTAMP" 2 "$(sg_timestamp -oo --no-timestamp $thin)"
+same "it goes on from what was set" 1000000 "$(sg_timestamp --srep $thin | cut -c1-7)"
 if has 0xa3,5 && has 0xa4,6; then
     check "REPORT IDENTIFYING INFORMATION" sg_ident $thin
     check "SET IDENTIFYING INFORMATION" sh -c "printf ringsan-lun | sg_ident --set $thin"
@@ -144,8 +148,8 @@ same "the copy is the same" "$(dd if=$thin bs=1M count=8 iflag=direct 2>/dev/nul
 check "RECEIVE COPY RESULTS, operating parameters" sg_copy_results --params $thin
 check "UNMAP of 64 blocks" sg_unmap --lba=64 --num=64 $thin
 check "they read as zeroes" sh -c "[ \$(dd if=$thin bs=512 skip=64 count=64 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c) = 0 ]"
-# lba_status LBA: the first descriptor in words.
-lba_status() { sg_get_lba_status --lba=$1 $thin >/tmp/said 2>&1; grep -i 'LBA: ' /tmp/said | head -1 | tr -s ' \t' ' '; }
+# lba_status LBA [OPTIONS]: the first descriptor in words.
+lba_status() { sg_get_lba_status $2 --lba=$1 $thin >/tmp/said 2>&1; grep -i 'LBA: ' /tmp/said | head -1 | tr -s ' \t' ' '; }
 case $(lba_status 64) in
 *0x*40\ blocks:\ 64\ *deallocated*) pass "GET LBA STATUS of the blocks that were unmapped" ;;
 *) fail "GET LBA STATUS of the blocks that were unmapped: $(cat /tmp/said)" ;;
@@ -154,6 +158,27 @@ case $(lba_status 0) in
 *blocks:\ 64\ mapped*) pass "GET LBA STATUS of written blocks" ;;
 *) fail "GET LBA STATUS of written blocks: $(cat /tmp/said)" ;;
 esac
+# Commands of 32 bytes: the kernel puts their second half into an additional header segment.
+case $(lba_status 64 --32) in
+*0x*40\ blocks:\ 64\ *deallocated*) pass "GET LBA STATUS(32)" ;;
+*) fail "GET LBA STATUS(32): $(cat /tmp/said)" ;;
+esac
+case $(lba_status 64 "--32 --scan-len=16") in
+*0x*40\ blocks:\ 16\ *deallocated*) pass "GET LBA STATUS(32) with a scan length" ;;
+*) fail "GET LBA STATUS(32) with a scan length: $(cat /tmp/said)" ;;
+esac
+# or_write_32 GENERATION FILE [OPTIONS]: of one block.
+or_write_32() { sg_write_x --or --32 --lba=9 --num=1 --generation=$1 --in=$2 $3 $spare; }
+block_9() { dd if=$spare bs=512 skip=9 count=1 iflag=direct 2>/dev/null | md5sum; }
+dd if=/dev/zero of=/tmp/zero bs=512 count=1 2>/dev/null
+dd if=/tmp/zero of=$spare bs=512 seek=9 count=1 oflag=direct 2>/dev/null
+check "ORWRITE(32)" or_write_32 0,0 /tmp/new
+same "the bits are set" "$(dd if=/tmp/new bs=512 count=1 2>/dev/null | md5sum)" "$(block_9)"
+check "ORWRITE(32) that changes the generation and clears bits" or_write_32 0,1 /tmp/zero --bmop=1,7
+same "they are cleared" "$(md5sum </tmp/zero)" "$(block_9)"
+fails_with "the old generation sets no bits any more" 5 or_write_32 0,0 /tmp/new
+same "none is set" "$(md5sum </tmp/zero)" "$(block_9)"
+check "back to the first generation" or_write_32 1,0 /tmp/zero --bmop=1,7
 check "WRITE SAME(16) with UNMAP and NDOB" sg_write_same --unmap --ndob --16 --lba=256 --num=2048 $thin
 check "it reads as zeroes" sh -c "[ \$(dd if=$thin bs=512 skip=256 count=2048 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c) = 0 ]"
 check "WRITE SAME(10)" sg_write_same --10 --lba=256 --num=64 --xferlen=512 -i /tmp/new $thin

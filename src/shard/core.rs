@@ -316,15 +316,15 @@ impl Core {
     }
 
     fn update_framing(&mut self, conn: usize) {
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        if let (Some((header, data, longest)), Some(receive)) = (link.framing.take(), self.receive.get_mut(conn)) {
-            receive.framer.set_digests(header, data);
-            receive.framer.set_max_data_segment(longest);
+        if let Some(receive) = self.receive.get_mut(conn) {
+            Self::take_framing(&mut self.engine, receive, conn);
         }
     }
 
     /// Parses a received chunk and acts on every PDU in it.
     fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
+        // A login that waited for the session that it replaces was answered between two chunks.
+        Self::take_framing(engine, receive, conn);
         loop {
             if let Some((seat, ix)) = engine.seat_of(conn) {
                 match receive.framer.next(&mut chunk) {
@@ -371,12 +371,17 @@ impl Core {
                 }
                 Err(error) => return Self::broken(engine, conn, error),
             }
-            if let Some(Some(link)) = engine.links.get_mut(conn)
-                && let Some((header, data, longest)) = link.framing.take()
-            {
-                receive.framer.set_digests(header, data);
-                receive.framer.set_max_data_segment(longest);
-            }
+            Self::take_framing(engine, receive, conn);
+        }
+    }
+
+    /// Has the framer know what the login has agreed upon.
+    fn take_framing(engine: &mut Engine, receive: &mut Receive, conn: usize) {
+        if let Some(Some(link)) = engine.links.get_mut(conn)
+            && let Some((header, data, longest)) = link.framing.take()
+        {
+            receive.framer.set_digests(header, data);
+            receive.framer.set_max_data_segment(longest);
         }
     }
 

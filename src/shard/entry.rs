@@ -242,8 +242,6 @@ impl Engine {
             let Adoption { conn, login, tsih, .. } = self.adoptions.swap_remove(i);
             if gone {
                 self.seat_login(conn, login, tsih);
-                // No PDU is being parsed that would bring the framer what was negotiated.
-                self.fresh.push(conn);
             } else {
                 tracing::warn!("login refused: the session that it replaces does not let go of its tasks");
                 self.world.registry.remove(tsih);

@@ -79,6 +79,8 @@ def cases():
     sequential = ["--block", "128k", "--depth", "32", "--pattern", "seq"]
     blocked = ["--client-poll", "block"]
     targets = {"ringsan": ("ringsan", []), "tgt": ("tgt", [])}
+    crowd = ["--sessions", "4", "--block", "128k", "--depth", "32"]
+    probes = ["--nop-probe", "2", "--read-probe", "4k"]
     return [
         ram("4k-read-qd1", "4K read, QD 1", ["--depth", "1"]),
         ram("4k-read-1x32", "4K read, 1 x QD 32", one),
@@ -101,9 +103,17 @@ def cases():
              "ringsan", group="more", seconds=10, plot=False),
         Case("nop-load", "NOP round trip during 4K read, 4 x QD 32", [*four, "--nop-probe", "2"], targets, "ringsan",
              group="more", seconds=4, plot=False),
-        Case("nop-write-same", "NOP round trip during WRITE SAME of 1 GiB",
-             ["--sessions", "0", "--write-same", "1g", "--nop-probe", "2", *blocked],
+        Case("nop-load-128k", "NOP round trip and 4K read, QD 1, during 128K read, 4 x QD 32",
+             [*crowd, *probes], targets, "ringsan", group="more", seconds=4, plot=False),
+        Case("nop-load-128k-write", "NOP round trip and 4K read, QD 1, during 128K write, 4 x QD 32",
+             [*crowd, *write, *probes], targets, "ringsan", group="more", seconds=4, plot=False),
+        Case("nop-write-same", "NOP round trip and 4K read, QD 1, during WRITE SAME of 1 GiB",
+             ["--sessions", "0", "--write-same", "1g", *probes, *blocked],
              {"ringsan": ("ringsan-1g", []), "tgt": ("tgt-1g", [])}, "ringsan", group="more", seconds=4, plot=False),
+        Case("file-nop-write-same", "file, NOP round trip and 4K read, QD 1, during WRITE SAME of 1 GiB",
+             ["--sessions", "0", "--write-same", "1g", *probes, *blocked],
+             {"ringsan": ("ringsan-file", []), "tgt": ("tgt-file", [])}, "ringsan", group="file", seconds=4,
+             plot=False),
         Case("sessions-1000", "1,000 sessions of which 4 are busy (4K read, QD 32)", four,
              {"4 sessions": ("ringsan-spin0", []), "1000 sessions": ("ringsan-spin0", ["--idle-sessions", "996"]),
               "tgt, 4 sessions": ("tgt", []), "tgt, 1000 sessions": ("tgt", ["--idle-sessions", "996"])},
@@ -151,7 +161,8 @@ def goals():
     result += [
         Goal("idle", "CPU in percent of a core", "server_cpu_percent", "ringsan", None, 0.5),
         Goal("nop-load", "NOP round trip, p99.9, us", "nop_p999_us", "ringsan", None, 5000),
-        Goal("nop-write-same", "NOP round trip, p99.9, us", "nop_p999_us", "ringsan", None, 5000),
+        *(Goal(case, "NOP round trip, p99.9, us", "nop_p999_us", "ringsan", None, 5000)
+          for case in ("nop-load-128k", "nop-load-128k-write", "nop-write-same", "file-nop-write-same")),
         Goal("sessions-1000", "CPU per I/O over that of 4 sessions", CPU, "1000 sessions", "4 sessions", 1.1),
         Goal("two-cores", "CPU per I/O over one core's", CPU, "two cores", "one core", 1.1),
         Goal("two-cores", "share of the less busy core, percent", "lesser_core_percent", "two cores", None, 25, False),

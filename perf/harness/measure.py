@@ -50,6 +50,8 @@ def loadgen(options, server, arguments, seconds, warmup=None, syscalls=None):
     before = thread_cpu_ns(server.pid)
     report = json.loads(run(command + arguments, seconds + 120))
     report["lesser_core_percent"] = lesser_core_percent(before, thread_cpu_ns(server.pid))
+    if report.get("read_probe"):
+        report["read_probe_p99_us"] = report["read_probe"]["p99_us"]
     if report.get("nop"):
         report["nop_p999_us"] = report["nop"]["p999_us"]
     if not report["ios"]:

@@ -16,6 +16,8 @@ COLUMNS = [
     ("server_syscalls_per_io", "calls/IO", 2),
     ("server_cpu_percent", "CPU %", 1),
     ("nop_p999_us", "NOP p99.9", 0),
+    ("read_probe.p50_us", "probe p50", 0),
+    ("read_probe.p99_us", "probe p99", 0),
     ("write_same.p50_us", "WRITE SAME us", 0),
     ("lesser_core_percent", "2nd core %", 0),
 ]

@@ -258,7 +258,7 @@ impl<P: Protocol> Engine<P> {
             }
             self.workload.finish(&slot.io);
             session.free.push(done.slot);
-            if slot.io.operation != Operation::WriteSame {
+            if session.role == Role::Load {
                 self.total_ios += 1;
                 self.total_bytes += u64::from(slot.io.len);
             }
@@ -266,13 +266,15 @@ impl<P: Protocol> Engine<P> {
                 continue;
             }
             let latency = now.saturating_sub(slot.start_ns);
-            if slot.io.operation == Operation::WriteSame {
-                self.measured.write_same.record(latency);
-            } else {
-                self.measured.ios += 1;
-                self.measured.bytes += u64::from(slot.io.len);
-                self.measured.reads += u64::from(slot.io.operation == Operation::Read);
-                self.measured.latency.record(latency);
+            match session.role {
+                Role::WriteSame(_) => self.measured.write_same.record(latency),
+                Role::Reader(_) => self.measured.reader.record(latency),
+                _ => {
+                    self.measured.ios += 1;
+                    self.measured.bytes += u64::from(slot.io.len);
+                    self.measured.reads += u64::from(slot.io.operation == Operation::Read);
+                    self.measured.latency.record(latency);
+                }
             }
         }
         self.refill(index, now)
@@ -297,7 +299,7 @@ impl<P: Protocol> Engine<P> {
                     window -= 1;
                 }
             }
-            Role::WriteSame(_) if window > 0 => {
+            Role::WriteSame(_) | Role::Reader(_) if window > 0 => {
                 self.issue(index, now);
             }
             _ => {}
@@ -314,7 +316,10 @@ impl<P: Protocol> Engine<P> {
             (Role::WriteSame(len), Phase::WarmUp | Phase::Measure | Phase::Syscalls) => {
                 Some(Io { operation: Operation::WriteSame, offset: 0, len, generation: 0 })
             }
-            (Role::WriteSame(_), _) | (_, Phase::Drain) => return false,
+            (Role::Reader(len), Phase::WarmUp | Phase::Measure | Phase::Syscalls) => {
+                self.workload.next_io().map(|io| Io { operation: Operation::Read, len, ..io })
+            }
+            (Role::WriteSame(_) | Role::Reader(_), _) | (_, Phase::Drain) => return false,
             (_, Phase::Fill) if self.fill_block == self.workload.blocks() => return false,
             (_, Phase::Fill) => {
                 self.fill_block += 1;

@@ -68,6 +68,9 @@ pub struct Options {
     /// One more session that sends a NOP-Out each so many milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     pub nop_probe: Option<u32>,
+    /// One more session that has one read of this many bytes outstanding all the time; its latency is reported apart.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, conflicts_with = "verify")]
+    pub read_probe: Option<u64>,
     /// One more session that has one WRITE SAME(16) of this many bytes outstanding all the time.
     #[arg(long, value_name = "BYTES", value_parser = parse_size, conflicts_with = "verify")]
     pub write_same: Option<u64>,

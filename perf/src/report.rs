@@ -41,6 +41,8 @@ pub struct Report {
     pub retries: u64,
     /// Round trip of the NOP-Outs of the probe.
     pub nop: Option<Summary>,
+    /// Latency of the reads of the probe beside the load.
+    pub read_probe: Option<Summary>,
     /// Time of a WRITE SAME beside the load.
     pub write_same: Option<Summary>,
 }
@@ -68,6 +70,7 @@ impl Report {
             client_cpu_us_per_io: per(measured.client_cpu_ns as f64 / 1e3, ios),
             retries: measured.retries,
             nop: some(measured.pings.summary()),
+            read_probe: some(measured.reader.summary()),
             write_same: some(measured.write_same.summary()),
         }
     }
@@ -84,6 +87,9 @@ impl Report {
         let _ = writeln!(out, "latency        {}", quantiles(&self.latency));
         if let Some(nop) = &self.nop {
             let _ = writeln!(out, "NOP round trip {}", quantiles(nop));
+        }
+        if let Some(reads) = &self.read_probe {
+            let _ = writeln!(out, "read probe     {}", quantiles(reads));
         }
         if let Some(write_same) = &self.write_same {
             let _ = writeln!(out, "WRITE SAME     {}", quantiles(write_same));

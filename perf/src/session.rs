@@ -17,6 +17,8 @@ pub enum Role {
     Idle,
     /// Pings the server each so many nanoseconds.
     Probe(u64),
+    /// Has one read of so many bytes outstanding, beside the load.
+    Reader(u32),
     /// Has one WRITE SAME of so many bytes outstanding.
     WriteSame(u32),
 }
@@ -61,6 +63,8 @@ pub struct Measured {
     pub latency: Latency,
     /// Latency of the pings.
     pub pings: Latency,
+    /// Latency of the [`Role::Reader`]'s reads.
+    pub reader: Latency,
     /// Latency of the WRITE SAMEs.
     pub write_same: Latency,
     /// CPU time of this thread.
@@ -103,7 +107,7 @@ impl<P> Session<P> {
         socket.set_nonblocking(true)?;
         let depth = match role {
             Role::Load => depth,
-            Role::WriteSame(_) => 1,
+            Role::WriteSame(_) | Role::Reader(_) => 1,
             Role::Idle | Role::Probe(_) => 0,
         };
         Ok(Self {

@@ -56,6 +56,10 @@ fn roles(options: &Options) -> Result<Vec<Role>, Failure> {
     if let Some(ms) = options.nop_probe {
         roles.push(Role::Probe(u64::from(ms) * 1_000_000));
     }
+    if let Some(bytes) = options.read_probe {
+        let bytes = u32::try_from(bytes).map_err(|_| Failure("--read-probe: at most 4 GiB less one byte".into()))?;
+        roles.push(Role::Reader(bytes));
+    }
     if let Some(bytes) = options.write_same {
         let bytes = u32::try_from(bytes).map_err(|_| Failure("--write-same: at most 4 GiB less one byte".into()))?;
         roles.push(Role::WriteSame(bytes));
@@ -100,7 +104,7 @@ fn run_iscsi(options: &Options) -> Result<Measured, Failure> {
             socket_buffers: options.socket_buffers.map(|bytes| bytes as usize),
         };
         let mut opened = login::login(&wanted).map_err(|error| Failure(format!("session {index}: {error}")))?;
-        if matches!(role, Role::Load | Role::WriteSame(_)) {
+        if matches!(role, Role::Load | Role::Reader(_) | Role::WriteSame(_)) {
             let (blocks, len) = opened.capacity(lun).map_err(|error| Failure(format!("session {index}: {error}")))?;
             (lun_bytes, block_len) = (blocks.saturating_mul(len.into()), len);
         }

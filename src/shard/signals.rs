@@ -1,6 +1,5 @@
-//! SIGTERM and SIGINT, and SIGHUP where it has a meaning, blocked everywhere and read through a signalfd by a control executor.
+//! SIGTERM and SIGINT, and SIGHUP where it has a meaning, blocked everywhere and read through a signalfd by the first thread.
 
-use glommio::{LocalExecutorBuilder, Placement, timer::sleep};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -36,23 +35,25 @@ impl Signals {
     /// Returns when one of them comes that ends the server, or when `look` says no, which is called now and then: with true
     /// when there was a SIGHUP.
     pub fn wait(&self, mut look: impl FnMut(bool) -> bool) -> io::Result<()> {
-        /// How soon a signal is noticed; ten wake-ups a second of one thread are nothing to an idle machine.
+        /// How often it is called; ten wake-ups a second of one thread are nothing to an idle machine.
         const LOOK: Duration = Duration::from_millis(100);
-        let control = LocalExecutorBuilder::new(Placement::Unbound)
-            .name("ringsan-control")
-            .io_memory(64 << 10)
-            .ring_depth(16)
-            .make()
-            .map_err(|e| io::Error::other(e.to_string()))?;
-        control.run(async {
-            loop {
-                let signal = self.pending()?;
-                if !matches!(signal, None | Some(libc::SIGHUP)) || !look(signal.is_some()) {
-                    return Ok(());
-                }
-                sleep(LOOK).await;
+        loop {
+            let signal = self.pending()?;
+            if !matches!(signal, None | Some(libc::SIGHUP)) || !look(signal.is_some()) {
+                return Ok(());
             }
-        })
+            if signal.is_none() {
+                self.sleep(LOOK);
+            }
+        }
+    }
+
+    /// Until a signal comes, at most this long.
+    #[allow(unsafe_code)]
+    fn sleep(&self, at_most: Duration) {
+        let mut fd = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, a local. What went wrong shows with the next read.
+        unsafe { libc::poll(&raw mut fd, 1, at_most.as_millis() as libc::c_int) };
     }
 
     /// The signal that came, if one did.

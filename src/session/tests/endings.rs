@@ -278,7 +278,8 @@ fn what_becomes_of_a_connection_that_fails() {
     assert_eq!((r.events(), r.s.is_live(task)), (vec![], true));
     // b) The connection is given up with its tasks, and the others go on.
     let (mut r, task) = lost(0, 2);
-    assert_eq!((r.events(), r.s.connections().count()), (vec![Event::Abort(task)], 1));
+    let cleared = Event::Cleared { lun: Lun::flat(0) };
+    assert_eq!((r.events(), r.s.connections().count()), (vec![Event::Abort(task), cleared], 1));
     // c) There is nothing left but to begin another session.
     let (mut r, task) = lost(0, 1);
     assert_eq!(r.events(), [Event::Abort(task), Event::Ended { reason: CloseReason::Disconnected }]);
@@ -296,7 +297,7 @@ fn immediate_commands_end_with_their_connection() {
     let command = ScsiCommand { immediate_delivery: true, ..r.draw_read(512) };
     let immediate = r.run(command, &[]);
     r.s.connection_lost(r.c, CloseReason::Disconnected);
-    assert_eq!(r.events(), [Event::Abort(immediate)]);
+    assert_eq!(r.events(), [Event::Abort(immediate), Event::Cleared { lun: Lun::flat(0) }]);
     assert!(r.s.is_live(waiting) && !r.s.is_live(immediate));
 }
 

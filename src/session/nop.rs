@@ -88,6 +88,9 @@ impl Session {
     /// at [`next_deadline_ms`](Self::next_deadline_ms); cheap, and harmless at any other time.
     pub fn tick<O: Outbox>(&mut self, now_ms: u64, out: &mut O) {
         self.now_ms = now_ms;
+        if self.is_overdue() {
+            return self.drop_session(CloseReason::Shutdown, out);
+        }
         for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
             let kind = self.init.kind;
             let Some(c) = self.connections.get_mut(usize::from(ix.0)).filter(|c| c.state.is_full_feature()) else {
@@ -118,6 +121,13 @@ impl Session {
             self.look_at_fence(out);
         }
         self.announce_window(out);
+    }
+
+    /// Whether all of several connections were asked to log out, and none of them has.
+    fn is_overdue(&self) -> bool {
+        let mut open = self.connections.iter().filter(|c| c.state.is_full_feature());
+        let several = self.connections().nth(1).is_some();
+        several && open.all(|c| c.logout_by_ms.is_some_and(|by| self.now_ms >= by))
     }
 
     /// Asks a connection for an ExpStatSN.

@@ -187,6 +187,26 @@ fn item_82_a_logout_is_asked_for_on_each_connection() {
 }
 
 #[test]
+fn item_83_a_session_that_does_not_log_out_is_dropped_as_a_whole() {
+    let mut r = Rig::with(SessionKind::Normal, Params { max_connections: 2, ..params() }, 1);
+    let second = r.s.add_connection(ConnectionInit { stat_sn: StatSn(u32::MAX - 2), ..init() }, r.now_ms).unwrap();
+    r.s.request_logout(&mut r.wire);
+    r.wire.sent.clear();
+    r.tick(r.now_ms + SHUTDOWN_LOGOUT_MS - 1);
+    assert!(r.sent().is_empty() && r.s.connections().count() == 2, "its time is not over");
+    r.tick(r.now_ms + 1);
+    let said: Vec<_> = r.wire.sent.drain(..).map(|s| (s.conn, s.pdu)).collect();
+    let events = said.iter().map(|(conn, pdu)| match pdu {
+        Pdu::AsyncMessage(p) => (*conn, p.event),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(events.collect::<Vec<_>>(), [(r.c, AsyncEvent::SESSION_DROP), (second, AsyncEvent::SESSION_DROP)]);
+    let reason = CloseReason::Shutdown;
+    let closed = [r.c, second].map(|conn| Event::Close { conn, reason });
+    assert_eq!(r.events(), [closed[0], closed[1], Event::Ended { reason }]);
+}
+
+#[test]
 fn item_83_times_of_a_dropped_session() {
     let mut r = Rig::with(SessionKind::Normal, Params { time2wait_s: 5, ..params() }, 1);
     r.s.drop_session(CloseReason::Shutdown, &mut r.wire);

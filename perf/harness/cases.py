@@ -57,6 +57,11 @@ def ram(name, title, load, write=False):
     return Case(name, title, load, {n: (n, []) for n in names}, "floor", quick=True)
 
 
+def asleep(name, title, load):
+    contestants = {n: (n, []) for n in ["floor", "ringsan-spin0", "ringsan", "tgt"]}
+    return Case(name, title, [*load, "--client-poll", "block"], contestants, "floor", plot=False)
+
+
 def digests(name, title, load):
     on = ["--digests", "both"]
     contestants = {
@@ -89,6 +94,9 @@ def cases():
         ram("4k-write-4x32", "4K write, 4 x QD 32", four + write, write=True),
         ram("128k-read-qd8", "128K read, QD 8", big),
         ram("128k-write-qd8", "128K write, QD 8", big + write, write=True),
+        asleep("4k-read-qd1-asleep", "4K read, QD 1, client sleeps too", ["--depth", "1"]),
+        asleep("4k-read-1x32-asleep", "4K read, 1 x QD 32, client sleeps too", one),
+        asleep("4k-read-4x32-asleep", "4K read, 4 x QD 32, client sleeps too", four),
         digests("digests-4k-read", "digests, 4K read, QD 32", one),
         digests("digests-128k-read", "digests, 128K read, QD 8", big),
         on_file("file-4k-read-qd1", "file, 4K read, QD 1", ["--depth", "1"], ("randread", "4k", 1)),
@@ -151,7 +159,8 @@ def goals():
     for case, limit in [("4k-read-1x32", 7), ("4k-read-4x32", 10)]:
         result.append(Goal(case, "CPU per I/O of tgt over ringsan's", CPU, "tgt", "ringsan-spin0", limit, False))
     for case, limit in [("4k-read-qd1", 2.8), ("4k-read-1x32", 1.4), ("4k-read-4x32", 0.9)]:
-        result.append(Goal(case, "IOPS, polling, over the floor's", IOPS, "ringsan", "floor", limit, False))
+        for way in (case, f"{case}-asleep"):
+            result.append(Goal(way, "IOPS, polling, over the floor's", IOPS, "ringsan", "floor", limit, False))
     for case, limit in [("digests-4k-read", 1.12), ("digests-128k-read", 1.25)]:
         result.append(Goal(case, "CPU per I/O with digests over without", CPU, "ringsan-spin0 header+data",
                            "ringsan-spin0", limit))

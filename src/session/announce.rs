@@ -76,6 +76,12 @@ impl Session {
         //# iSCSI session unless the new TaskReporting text key defined in
         //# Section 13.23 was negotiated to FastAbort on the session.
         let notice = Notice::Terminated(conn, lun);
+        //= RFC 7143 section 4.2.3.5
+        //# If the issuing session is an RFC 3720 session, the iSCSI target
+        //# implementation is FastAbort-capable, and the third-party affected
+        //# session is a FastAbort session, the following behavior SHOULD be
+        //# exhibited by the iSCSI target layer:
+        // Whatever the issuing session agreed upon: it is not asked.
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         //= RFC 7143 section 4.2.3.4
         //# If there are multiple affected LUs (say, due to a target reset), then

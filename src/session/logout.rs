@@ -122,6 +122,9 @@ impl Session {
             //= RFC 7143 section 11.9.1
             //# This Async Message MUST be sent on the same connection as the one
             //# requesting to be logged out.
+            //= RFC 7143 section 4.2.6
+            //# A graceful transport connection shutdown SHOULD only be initiated by
+            //# either party when the connection is not in the iSCSI Full Feature Phase.
             self.announce(ix, AsyncEvent::LOGOUT_REQUEST, out);
         }
     }

@@ -35,6 +35,10 @@ impl Session {
             //# to 1, and the CmdSN is not advanced after this PDU is sent.
             return self.end(CloseReason::Protocol("NOP-Out with reserved Initiator Task Tag and no I bit"));
         }
+        //= RFC 7143 section 11.19
+        //# The target SHOULD NOT send a NOP-In in response to any other received
+        //# NOP-Out in order to avoid lengthy sequences of NOP-In and NOP-Out PDUs
+        //# sent in response to each other.
         self.pong(rx.conn, pdu.ttt);
         if self.init.params.task_reporting == TaskReporting::FastAbort
             && let Some(c) = self.connections.get(usize::from(rx.conn.0))
@@ -100,12 +104,19 @@ impl Session {
                 c.ping = None;
             }
             if c.logout_by_ms.is_some_and(|by| now_ms >= by) {
+                //= RFC 7143 section 4.2.6
+                //# A target MAY terminate a Full Feature Phase connection on internal
+                //# exception events, but it SHOULD announce the fact through an
+                //# Asynchronous Message PDU.
                 self.announce(ix, AsyncEvent::CONNECTION_DROP, out);
                 self.close(ix, CloseReason::Shutdown);
             } else if c.ping.is_some_and(|ping| now_ms >= ping.sent_ms + NOP_TIMEOUT_MS) {
                 self.close(ix, CloseReason::NopTimeout);
             } else if c.ping.is_none() && now_ms >= c.last_rx_ms + NOP_INTERVAL_MS {
                 if kind == SessionKind::Discovery {
+                    //= RFC 7143 section 7.4.3
+                    //# Targets SHOULD NOT send any responses other than a Text Response and
+                    //# Logout Response on a Discovery session, once in the Full Feature Phase.
                     // No ping may be sent, and a discovery session is not meant to idle.
                     self.close(ix, CloseReason::NopTimeout);
                 } else {

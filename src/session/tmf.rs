@@ -355,6 +355,10 @@ impl Session {
         //# TaskReporting (Section 13.23) key to "FastAbort" on that session.
         //= RFC 7143 section 13.23
         //# defined in Section 4.2.3.4 MUST be
+        //= RFC 7143 section 4.2.3.4
+        //# Protocol behavior defined in this section SHOULD be implemented by all
+        //# iSCSI implementations complying with this document, noting that some
+        //# steps below may not be compatible with [RFC3720] semantics.
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));

@@ -254,6 +254,10 @@ impl Exchange {
             return Err(ChapFault::WrongResponse);
         }
         if let Some((id, challenge)) = mutual {
+            //= RFC 7143 section 4.2.4
+            //# As part of the login process, the initiator and target SHOULD
+            //# authenticate each other and MAY set a security association protocol for
+            //# the session.
             self.prove(id, &challenge, credentials, answer)?;
         }
         Ok(account.name.clone())

@@ -100,6 +100,9 @@ impl Offer {
             //# support for respective negotiated key values.
             "RFC3720" => Some(TaskReporting::Rfc3720),
             "ResponseFence" => Some(TaskReporting::ResponseFence),
+            //= RFC 7143 section 10.7
+            //# Therefore, both iSCSI target and initiator implementations SHOULD
+            //# support FastAbort multi-task abort semantics (Section 4.2.3.4).
             "FastAbort" if self.fast_abort => Some(TaskReporting::FastAbort),
             _ => None,
         }

@@ -41,6 +41,10 @@ fn item_76_a_ping_is_echoed() {
 
 #[test]
 fn item_77_a_nop_out_without_a_tag_is_not_answered() {
+    //= RFC 7143 section 11.19
+    //# The target SHOULD NOT send a NOP-In in response to any other received
+    //# NOP-Out in order to avoid lengthy sequences of NOP-In and NOP-Out PDUs
+    //# sent in response to each other.
     //= RFC 7143 section 11.18.1
     //# If the Initiator Task Tag contains 0xffffffff, the I bit MUST be set
     //# to 1, and the CmdSN is not advanced after this PDU is sent.
@@ -158,6 +162,9 @@ fn item_79_logout_that_fails() {
 
 #[test]
 fn item_82_a_logout_is_asked_for_and_then_enforced() {
+    //= RFC 7143 section 4.2.6
+    //# A graceful transport connection shutdown SHOULD only be initiated by
+    //# either party when the connection is not in the iSCSI Full Feature Phase.
     let mut r = Rig::new();
     r.s.request_logout(&mut r.wire);
     let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
@@ -169,6 +176,10 @@ fn item_82_a_logout_is_asked_for_and_then_enforced() {
     r.tick(r.s.next_deadline_ms());
     let Pdu::AsyncMessage(p) = r.one().pdu else { panic!() };
     // item 83
+    //= RFC 7143 section 4.2.6
+    //# A target MAY terminate a Full Feature Phase connection on internal
+    //# exception events, but it SHOULD announce the fact through an
+    //# Asynchronous Message PDU.
     assert_eq!((p.event, p.parameter1, p.parameter2, p.parameter3), (AsyncEvent::CONNECTION_DROP, 3, 2, 0));
     let reason = CloseReason::Shutdown;
     assert_eq!(r.events(), [Event::Close { conn: r.c, reason }, Event::Ended { reason }]);

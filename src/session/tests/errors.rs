@@ -266,6 +266,9 @@ fn item_33_a_discovery_session_takes_text_and_logout_only() {
 
 #[test]
 fn item_33_a_discovery_session_is_not_pinged_but_closed() {
+    //= RFC 7143 section 7.4.3
+    //# Targets SHOULD NOT send any responses other than a Text Response and
+    //# Logout Response on a Discovery session, once in the Full Feature Phase.
     let mut r = Rig::with(SessionKind::Discovery, params(), 1);
     r.tick(r.s.next_deadline_ms());
     assert!(r.sent().is_empty());

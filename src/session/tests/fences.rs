@@ -161,6 +161,15 @@ fn item_83_the_end_of_tasks_is_told_in_fast_abort_sessions() {
     //= RFC 7143 section 4.2.3.5
     //# When sent, the LUN field in the Asynchronous Message PDU MUST be set to
     //# match the LUN for each such LU.
+    //= RFC 7143 section 4.2.3.4
+    //# Protocol behavior defined in this section SHOULD be implemented by all
+    //# iSCSI implementations complying with this document, noting that some
+    //# steps below may not be compatible with [RFC3720] semantics.
+    //= RFC 7143 section 4.2.3.5
+    //# If the issuing session is an RFC 3720 session, the iSCSI target
+    //# implementation is FastAbort-capable, and the third-party affected
+    //# session is a FastAbort session, the following behavior SHOULD be
+    //# exhibited by the iSCSI target layer:
     let (r, sent) = third_party(TaskReporting::FastAbort);
     let told: Vec<_> = sent.iter().map(|(conn, p)| (*conn, p.event, p.lun.number())).collect();
     let event = AsyncEvent::TASK_TERMINATION;

@@ -315,6 +315,10 @@ fn item_52_data_in_is_cut_to_segments_and_bursts() {
         let last = n + 1 == pdus.len();
         assert_eq!((p.buffer_offset, sent.data), (offset, Some((u64::from(offset), p.data_segment_len))));
         assert_eq!((p.data_sn.0, p.acknowledge, p.has_status), (n as u32, false, last));
+        //= RFC 7143 section 11.7.7
+        //# The data segments of Data-In and Data-Out PDUs SHOULD be filled to the
+        //# integer number of 4-byte words (real payload), unless the F bit is set
+        //# to 1.
         assert!(p.data_segment_len <= 6001 && (p.data_segment_len % 4 == 0 || last));
         burst += p.data_segment_len;
         assert!(burst <= 16383);

@@ -131,6 +131,10 @@ fn item_90_mutual_with_transit_in_every_request() {
     //# Otherwise, if the initiator required target authentication, the target
     //# MUST either answer with a Login reject with "Authentication Failure" or
     //# reply with:
+    //= RFC 7143 section 4.2.4
+    //# As part of the login process, the initiator and target SHOULD
+    //# authenticate each other and MAY set a security association protocol for
+    //# the session.
     let proof = ChapAlgorithm::Md5.response(7, &secret("the disk's secret"), &[0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(said(&third), ["CHAP_N=disk".to_owned(), format!("CHAP_R={}", hex(&proof))]);
     assert!(third.response.transit);

@@ -226,6 +226,9 @@ fn item_22_task_reporting() {
         //= RFC 7143 section 13.23
         //# The following table describes the semantics that an iSCSI target MUST
         //# support for respective negotiated key values.
+        //= RFC 7143 section 10.7
+        //# Therefore, both iSCSI target and initiator implementations SHOULD
+        //# support FastAbort multi-task abort semantics (Section 4.2.3.4).
         let (params, answers) = settle(&[&format!("TaskReporting={offered}")]);
         assert_eq!(answers, [format!("TaskReporting={chosen}")]);
         assert_eq!(params.task_reporting, result);

@@ -385,6 +385,12 @@ impl Book<'_> {
             //# secrets by different peers when this check is feasible and take
             //# appropriate measures to warn users and/or administrators when this is
             //# detected.
+            //= RFC 7143 section 9.2.1
+            //# The same CHAP secret SHOULD NOT be configured for authentication of
+            //# multiple initiators or multiple targets, as this enables any of them to
+            //# impersonate any other one of them, and compromising one of them enables
+            //# the attacker to impersonate any of them.
+            // By one who knows what they do: so it is a warning.
             if let Some(other) = (0..at).find(|&other| same(other)) {
                 let message =
                     format!("has the secret of '{}': each could pass for the other", self.accounts[other].name);

@@ -52,6 +52,10 @@ impl fmt::Debug for Secret {
 /// A name and the secret that proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    //= RFC 7143 section 9.2
+    //# The value associated with that key MAY be different from the iSCSI name
+    //# and SHOULD be configurable (CHAP_N: see Section 12.1.3; SRP_U: see
+    //# Section 12.1.2).
     /// CHAP_N.
     pub name: Arc<str>,
     /// What CHAP_R is computed from.
@@ -125,6 +129,12 @@ impl Credentials {
     pub fn find(&self, name: &str) -> Option<(&Account, &Credentials)> {
         let account = |set: &'_ Credentials| set.initiators.iter().position(|account| *account.name == *name);
         let set = std::iter::once(self).chain(self.others.iter().map(Arc::as_ref));
+        //= RFC 7143 section 9.2.1
+        //# Targets SHOULD use separate CHAP secrets for authentication to each
+        //# initiator when such risks are of concern; in this situation, it may be
+        //# useful to configure a separate logical iSCSI target with its own iSCSI
+        //# Node Name for each initiator or group of initiators among which such
+        //# separation is desired.
         { set }.find_map(|set| account(set).and_then(|at| Some((set.initiators.get(at)?, set))))
     }
 }
@@ -147,6 +157,12 @@ mod tests {
         let other = Credentials { initiators: vec![account("b")], target: Some(account("tb")), ..Default::default() };
         let set = Credentials { initiators: vec![account("a")], others: vec![Arc::new(other)], ..Default::default() };
         assert_eq!(set.find("a").map(|(_, set)| &set.target), Some(&None));
+        //= RFC 7143 section 9.2.1
+        //# Targets SHOULD use separate CHAP secrets for authentication to each
+        //# initiator when such risks are of concern; in this situation, it may be
+        //# useful to configure a separate logical iSCSI target with its own iSCSI
+        //# Node Name for each initiator or group of initiators among which such
+        //# separation is desired.
         assert_eq!(set.find("b").map(|(_, set)| &set.target), Some(&Some(account("tb"))));
         assert_eq!(set.find("c"), None);
     }

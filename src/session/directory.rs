@@ -195,6 +195,10 @@ impl SnapshotDirectory {
     /// to be told.
     fn addresses(&self, local: SocketAddr, groups: &[u16]) -> Vec<(SocketAddr, u16)> {
         let mut found: Vec<(SocketAddr, u16)> = Vec::with_capacity(self.snapshot.portals.len());
+        //= RFC 7143 appendix C
+        //# If a SendTargets response reports an iSCSI address for a target, it
+        //# SHOULD also report all other addresses in its portal group in the same
+        //# response.
         for portal in self.snapshot.portals.iter().filter(|portal| serves(groups, portal.group_tag)) {
             let address = portal.advertise.or_else(|| reachable(canonical(portal.listen), canonical(local)));
             let Some(address) = address.map(|address| (address, portal.group_tag)) else { continue };
@@ -224,6 +228,14 @@ fn groups<'t>(
 /// What an initiator must prove to get at a target: a user of any group that it may be in and that asks for one, unless the
 /// first of them asks for nothing.
 fn asked(target: &TargetSpec, initiator: &IscsiName, peer: SocketAddr) -> AuthPolicy {
+    //= RFC 7143 section 9.2
+    //# For this reason, iSCSI implementations SHOULD manage authentication in a
+    //# way that impersonation across iSCSI names via these authentication
+    //# identities is not possible.
+    //= RFC 7143 section 9.2
+    //# Specifically, implementations SHOULD allow configuration of an
+    //# authentication identity for a Name if different, and authentication
+    //# credentials for that identity.
     let mut groups = groups(target, initiator, peer).map(|(_, group)| &group.credentials);
     let Some(first) = groups.next() else { return policy(target.credentials.as_ref()) };
     let others: Vec<Arc<Credentials>> = groups.flatten().cloned().collect();

@@ -82,6 +82,9 @@ impl Accumulator {
     /// The checksum of what was appended and of the zeroes that complete its last word.
     #[inline]
     pub fn finish_padded(self) -> u32 {
+        //= RFC 7143 section 13.1
+        //# Padding bytes, when present in a segment covered by a CRC, SHOULD be set
+        //# to 0 and are included in the CRC.
         match padding(self.phase as usize) {
             1 => super::crc::append(self.crc, &[0; 1]),
             2 => super::crc::append(self.crc, &[0; 2]),
@@ -149,6 +152,9 @@ mod tests {
             let mut padded = data.clone();
             padded.resize(data.len().next_multiple_of(4), 0);
             prop_assert_eq!(sum.finish_padded(), crc(&padded));
+            //= RFC 7143 section 13.1
+            //# Padding bytes, when present in a segment covered by a CRC, SHOULD be set
+            //# to 0 and are included in the CRC.
             prop_assert_eq!(data_digest(&data), to_wire(crc(&padded)));
         }
     }

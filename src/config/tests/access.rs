@@ -30,6 +30,10 @@ fn groups_take_over_what_they_do_not_say() {
     let config = parse(&format!("chap-algorithms = [\"sha256\"]\n{text}")).unwrap();
     assert_eq!(config.warnings, []);
     let target = &config.snapshot.targets[0];
+    //= RFC 7143 section 9.2
+    //# The value associated with that key MAY be different from the iSCSI name
+    //# and SHOULD be configurable (CHAP_N: see Section 12.1.3; SRP_U: see
+    //# Section 12.1.2).
     assert_eq!(users(&target.credentials), Some((vec!["h", "i"], Some("t"))));
     assert_eq!(users(&target.groups[0].credentials), Some((vec!["h", "i"], Some("t"))));
     assert_eq!(users(&target.groups[1].credentials), Some((vec!["i"], Some("t"))));
@@ -128,9 +132,19 @@ fn weak_and_shared_secrets_are_warned_of() {
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].to_string().ends_with("it can be guessed from what is on the wire"));
     let line = fault(&with_target("accounts = [\"h\"]\nmutual = \"weak\"", weak));
+    //= RFC 7143 section 9.2.1
+    //# A compliant implementation SHOULD NOT continue with the login step in
+    //# which it should send a CHAP response (CHAP_R; see Section 12.1.3) unless
+    //# it can verify that the CHAP secret is at least 96 bits or that IPsec
+    //# encryption is being used to protect the connection.
     assert!(line.contains("the target's own secret needs 12 bytes"), "{line}");
     let same = format!("[[account]]\nuser = \"u\"\nsecret = \"{STRONG}-h\"");
     let config = parse(&with_target("accounts = [\"h\", \"i\", \"u\"]", &same)).unwrap();
+    //= RFC 7143 section 9.2.1
+    //# The same CHAP secret SHOULD NOT be configured for authentication of
+    //# multiple initiators or multiple targets, as this enables any of them to
+    //# impersonate any other one of them, and compromising one of them enables
+    //# the attacker to impersonate any of them.
     let warnings: Vec<String> = config.warnings.iter().map(|w| w.message.clone()).collect();
     assert_eq!(
         warnings,

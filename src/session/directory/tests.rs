@@ -140,6 +140,14 @@ fn found(d: &SnapshotDirectory, initiator: &str, peer: &str) -> Found {
 
 #[test]
 fn initiators_get_what_their_group_gets() {
+    //= RFC 7143 section 9.2
+    //# For this reason, iSCSI implementations SHOULD manage authentication in a
+    //# way that impersonation across iSCSI names via these authentication
+    //# identities is not possible.
+    //= RFC 7143 section 9.2
+    //# Specifically, implementations SHOULD allow configuration of an
+    //# authentication identity for a Name if different, and authentication
+    //# credentials for that identity.
     let d = grouped(
         vec![
             group(&["iqn.2024-01.example:db*"], &["192.0.2.0/24"], &["db", "db2"], Some("disks")),

@@ -233,6 +233,10 @@ impl Exchange {
             (None, None) => None,
             (id, challenge) => Some((identifier(id)?, binary("CHAP_C", challenge)?)),
         };
+        //= RFC 7143 section 9.2
+        //# During the login time, implementations SHOULD verify the
+        //# Name-to-identity relationship in addition to authenticating the identity
+        //# through the negotiated authentication method.
         let (account, credentials) = credentials.find(name).ok_or(ChapFault::UnknownName)?;
         //= RFC 7143 section 9.2.1
         //# If the CHAP response received by one end of an

@@ -22,6 +22,10 @@ fn linux_open_iscsi_normal_session() {
             "AuthMethod=None",
         ],
     ));
+    //= RFC 7143 section 13.6
+    //# If a target has been configured with a human-readable name or
+    //# description, this name SHOULD be communicated to the initiator during a
+    //# Login Response PDU if SessionType=Normal (see Section 13.21).
     assert_eq!(said(&first), ["TargetPortalGroupTag=7", "TargetAlias=The disk", "AuthMethod=None"]);
     assert!(first.response.transit);
     let last = done(d.transit(

@@ -301,6 +301,10 @@ impl Login {
         //# An iSCSI initiator or target MAY terminate a negotiation that does not
         //# terminate within an implementation-specific reasonable time or number of
         //# exchanges but SHOULD allow at least six (6) exchanges.
+        //= RFC 7143 section 10.3
+        //# Those limits SHOULD be generous enough to avoid affecting
+        //# interoperability (e.g., allowing each key to be negotiated on a separate
+        //# exchange).
         self.exchanges += 1;
         if self.exchanges > limits::MAX_TEXT_EXCHANGES {
             return Err(LoginFault::TooManyExchanges);

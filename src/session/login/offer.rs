@@ -67,6 +67,17 @@ impl Default for Offer {
             // Of use at ErrorRecoveryLevel 2 only: below, nothing survives the connection, and 0 is what is answered.
             time2retain_s: 20,
             max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
+            //= RFC 7143 section 10.6.1
+            //# A consideration of the above factors for SCSI tape devices as an example
+            //# suggests that implementations SHOULD use ErrorRecoveryLevel=1 when
+            //# transport connection failure is not a concern and SCSI-level recovery is
+            //# unavailable, and ErrorRecoveryLevel=2 when there is a high likelihood of
+            //# connection failure during a backup/retrieval.
+            //= RFC 7143 section 10.6.1
+            //# For extended copy operations, implementations SHOULD use
+            //# ErrorRecoveryLevel=2 whenever there is a relatively high likelihood of
+            //# connection failure.
+            // Both are to be had: which one is used, the initiator proposes.
             error_recovery_level: 2,
             fast_abort: true,
             protocol_level: 2,

@@ -492,6 +492,10 @@ mod header {
         //# number of exchanges but SHOULD allow at least six (6) exchanges.
         let mut d = Dialogue::new();
         answer(d.say(OPS, &[INITIATOR, TARGET]));
+        //= RFC 7143 section 10.3
+        //# Those limits SHOULD be generous enough to avoid affecting
+        //# interoperability (e.g., allowing each key to be negotiated on a separate
+        //# exchange).
         for _ in 1..limits::MAX_TEXT_EXCHANGES {
             answer(d.say(OPS, &[]));
         }

@@ -342,6 +342,10 @@ fn keys_that_are_not_of_the_step() {
             ChapFault::Malformed("CHAP_I"),
         ),
         (&["CHAP_N=host", "CHAP_R=0x00", "CHAP_C=0x00"], LoginStatus::MISSING_PARAMETER, ChapFault::Missing("CHAP_I")),
+        //= RFC 7143 section 9.2
+        //# During the login time, implementations SHOULD verify the
+        //# Name-to-identity relationship in addition to authenticating the identity
+        //# through the negotiated authentication method.
         (&["CHAP_N=nobody", "CHAP_R=0x00"], LoginStatus::AUTHENTICATION_FAILURE, ChapFault::UnknownName),
     ];
     for (pairs, status, fault) in third {

@@ -126,6 +126,10 @@ fn item_17_numbers() {
             "MaxOutstandingR2T=1",
         ]
     );
+    //= RFC 7143 section 10.6.1
+    //# For extended copy operations, implementations SHOULD use
+    //# ErrorRecoveryLevel=2 whenever there is a relatively high likelihood of
+    //# connection failure.
     assert_eq!((params.time2wait_s, params.max_outstanding_r2t, params.error_recovery_level), (5, 1, 2));
     for pair in [
         "MaxConnections=0",
@@ -198,6 +202,10 @@ fn item_20_markers() {
     //= RFC 7143 section 13.25
     //# The implementation MUST NOT respond with a "NotUnderstood" value for
     //# either of these keys.
+    //= RFC 7143 section 13.25
+    //# When an IFMarker or OFMarker key is received, a compliant iSCSI
+    //# implementation SHOULD respond with the constant "Reject" value.
+    // Or "No", to those that offer No themselves.
     let (_, answers) = settle(&["IFMarker=Yes", "OFMarker=No", "IFMarkInt=1~65535", "OFMarkInt=2048"]);
     assert_eq!(answers, ["IFMarker=Reject", "OFMarker=No", "IFMarkInt=Reject", "OFMarkInt=Reject"]);
 }
@@ -353,6 +361,12 @@ fn only_what_was_exchanged_is_settled() {
         ("DefaultTime2Wait=7", |p| p.time2wait_s = 7),
         ("DefaultTime2Retain=0", |p| p.time2retain_s = 0),
         ("MaxOutstandingR2T=3", |p| p.max_outstanding_r2t = 3),
+        //= RFC 7143 section 10.6.1
+        //# A consideration of the above factors for SCSI tape devices as an example
+        //# suggests that implementations SHOULD use ErrorRecoveryLevel=1 when
+        //# transport connection failure is not a concern and SCSI-level recovery is
+        //# unavailable, and ErrorRecoveryLevel=2 when there is a high likelihood of
+        //# connection failure during a backup/retrieval.
         ("ErrorRecoveryLevel=1", |p| p.error_recovery_level = 1),
         ("TaskReporting=FastAbort", |p| p.task_reporting = TaskReporting::FastAbort),
         ("iSCSIProtocolLevel=2", |p| p.protocol_level = 2),

@@ -277,6 +277,24 @@ impl Engine {
             tracing::warn!(%peer, "login refused: the session that it joins is that of another initiator group");
             return self.refuse(conn, &login.refuse(LoginStatus::AUTHORIZATION_FAILURE));
         }
+        //= RFC 7143 section 9.2
+        //# Therefore, all
+        //# connections in an iSCSI session SHOULD use the same authentication
+        //# method, iSCSI name, and authentication identity (for authentication
+        //# methods that use an authentication identity).
+        //= RFC 7143 section 9.2
+        //# Implementations SHOULD
+        //# check this and cause an authentication failure on a new connection
+        //# that uses a different authentication method, iSCSI name, or
+        //# authentication identity from those already used in the session.
+        //= RFC 7143 section 9.2
+        //# In addition, implementations SHOULD NOT support both authenticated and
+        //# unauthenticated TCP connections in the same iSCSI session, added
+        //# either concurrently or sequentially to the session.
+        if login.tsih != Tsih(0) && seat.is_some_and(|seat| seat.identity != login.identity) {
+            tracing::warn!(%peer, "login refused: the session that it joins is that of another user");
+            return self.refuse(conn, &login.refuse(LoginStatus::AUTHENTICATION_FAILURE));
+        }
         let seated = if login.tsih == Tsih(0) {
             Some(self.new_seat(conn, &login, tsih, init))
         } else {

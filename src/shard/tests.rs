@@ -13,7 +13,7 @@ use super::make_core;
 use super::mesh::Message;
 use super::world::World;
 use crate::backend::{FaultPlan, Medium};
-use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -56,11 +56,35 @@ impl Server {
         Server::with_portals(1, cores, plan, luns).0
     }
 
+    /// To be had by these users only: names and secrets.
+    fn guarded(users: &[(&str, &str)]) -> Server {
+        let account = |(name, secret): &(&str, &str)| Account {
+            name: (*name).into(),
+            secret: Secret::new(secret.as_bytes().to_vec()),
+        };
+        let credentials = Credentials { initiators: users.iter().map(account).collect(), ..Credentials::default() };
+        Server::of(1, 1, FaultPlan::new(), |places| {
+            let mut snapshot = snapshot(places, vec![lun(0)]);
+            snapshot.targets[0].credentials = Some(Arc::new(credentials));
+            snapshot
+        })
+        .0
+    }
+
     /// With several portals, each in a portal group of its own, from 1 on; and where they are.
     fn with_portals(portals: u16, cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> (Server, Vec<SocketAddr>) {
+        Server::of(portals, cores, plan, |places| snapshot(places, luns))
+    }
+
+    fn of(
+        portals: u16,
+        cores: usize,
+        plan: FaultPlan,
+        snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
+    ) -> (Server, Vec<SocketAddr>) {
         let listeners: Vec<_> = (0..portals).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let places: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let (mut world, _keeper) = World::open(snapshot(&places, luns), cores).unwrap();
+        let (mut world, _keeper) = World::open(snapshot(&places), cores).unwrap();
         let unit = Arc::get_mut(&mut world.units[0]).unwrap();
         unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
         let world = Arc::new(world);

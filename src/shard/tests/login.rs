@@ -54,3 +54,32 @@ fn an_agreed_digest_is_in_every_pdu() {
         assert!(answer.is_none_or(|pdu| !header && pdu.opcode == crate::wire::Opcode::REJECT));
     }
 }
+
+#[test]
+fn item_02_all_connections_of_a_session_are_those_of_one_user() {
+    //= RFC 7143 section 9.2
+    //# Therefore, all
+    //# connections in an iSCSI session SHOULD use the same authentication
+    //# method, iSCSI name, and authentication identity (for authentication
+    //# methods that use an authentication identity).
+    //= RFC 7143 section 9.2
+    //# Implementations SHOULD
+    //# check this and cause an authentication failure on a new connection
+    //# that uses a different authentication method, iSCSI name, or
+    //# authentication identity from those already used in the session.
+    //= RFC 7143 section 9.2
+    //# In addition, implementations SHOULD NOT support both authenticated and
+    //# unauthenticated TCP connections in the same iSCSI session, added
+    //# either concurrently or sequentially to the session.
+    const ONE: (&str, &str) = ("one", "the secret of one");
+    const TWO: (&str, &str) = ("two", "the secret of two");
+    let server = Server::guarded(&[ONE, TWO]);
+    let mut peer = Peer::connect(server.at);
+    assert_eq!(peer.try_chap(1, 0, 0, ONE), 0);
+    let joins = |login: &mut dyn FnMut(&mut Peer) -> u16| login(&mut Peer::connect(server.at));
+    assert_eq!(joins(&mut |new| new.try_chap(1, peer.tsih, 1, TWO)), 0x0201, "another user");
+    assert_ne!(joins(&mut |new| new.try_login(1, peer.tsih, 1, &[])), 0, "nobody");
+    assert_ne!(joins(&mut |new| new.try_chap(2, peer.tsih, 1, ONE)), 0, "another name");
+    assert_eq!(joins(&mut |new| new.try_chap(1, peer.tsih, 1, ONE)), 0, "the same");
+    peer.ping();
+}

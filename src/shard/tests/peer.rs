@@ -3,6 +3,7 @@
 use super::TARGET;
 use crate::wire::ahs::Ahs;
 use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs, digest};
+use md5::{Digest, Md5};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -100,17 +101,42 @@ impl Peer {
         text.split_terminator('\0').map(str::to_owned).collect()
     }
 
+    /// A login as `user`, by CHAP with MD5; the status class and detail.
+    pub fn try_chap(&mut self, host: u8, tsih: u16, cid: u16, (user, secret): (&str, &str)) -> u16 {
+        let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0TargetName={TARGET}\0AuthMethod=CHAP\0");
+        self.say(0, (host, tsih, cid), &names);
+        let challenge = self.say(0, (host, tsih, cid), "CHAP_A=5\0");
+        let text = String::from_utf8(challenge.data).unwrap();
+        let value = |key: &str| text.split('\0').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')).unwrap();
+        let digits = value("CHAP_C").strip_prefix("0x").unwrap();
+        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        let drawn: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+        let id: u8 = value("CHAP_I").parse().unwrap();
+        let proof = Md5::digest([&[id], secret.as_bytes(), &drawn].concat());
+        let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
+        let answer = self.say(0x81, (host, tsih, cid), &format!("CHAP_N={user}\0CHAP_R=0x{proof}\0"));
+        match u16::from_be_bytes([answer.bhs[36], answer.bhs[37]]) {
+            0 => self.ask_in(host, tsih, cid, "MaxConnections=4\0"),
+            status => status,
+        }
+    }
+
     fn ask_in(&mut self, host: u8, tsih: u16, cid: u16, text: &str) -> u16 {
+        let answer = self.say(0x87, (host, tsih, cid), text);
+        self.tsih = u16::from_be_bytes([answer.bhs[14], answer.bhs[15]]);
+        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+    }
+
+    /// One Login Request; its answer. `flags`: T, CSG and NSG.
+    fn say(&mut self, flags: u8, (host, tsih, cid): (u8, u16, u16), text: &str) -> Pdu {
         let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1]) = (0x43, 0x87);
+        (header[0], header[1]) = (0x43, flags);
         header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, host]);
         header[14..16].copy_from_slice(&tsih.to_be_bytes());
         header[20..22].copy_from_slice(&cid.to_be_bytes());
         put(&mut header, 24, self.cmd_sn);
         self.send(header, text.as_bytes());
-        let answer = self.next(Duration::from_secs(2));
-        self.tsih = u16::from_be_bytes([answer.bhs[14], answer.bhs[15]]);
-        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+        self.next(Duration::from_secs(2))
     }
 
     fn send(&mut self, header: Bhs, data: &[u8]) {

@@ -159,6 +159,7 @@ impl Engine {
     /// Handles what a session asks for.
     #[inline]
     fn events(&mut self, seat: usize, inline: Option<Inline<'_>>) {
+        self.stir(seat);
         while let Some(event) =
             self.seats.get_mut(seat).and_then(Option::as_deref_mut).and_then(|s| s.session.next_event())
         {

@@ -295,6 +295,9 @@ pub struct Engine {
     pub dirty: Vec<usize>,
     /// Sessions, by seat.
     pub seats: Vec<Option<Box<Seat>>>,
+    /// When the clock of each seat's session is to be looked at; zero: with the next tick. A thousand idle sessions are not
+    /// in the cache.
+    pub look_ms: Vec<u64>,
     /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
     pub routes: Vec<[usize; CONNECTION_SLOTS]>,
     /// This core's handle on each unit of the process.
@@ -371,6 +374,7 @@ impl Engine {
             links: Vec::new(),
             dirty: Vec::new(),
             seats: Vec::new(),
+            look_ms: Vec::new(),
             routes: Vec::new(),
             handles,
             leaving: Vec::new(),
@@ -410,6 +414,14 @@ impl Engine {
         let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
         let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty, copies: None };
         Some(Parts { seat, out, arena: &mut self.arena })
+    }
+
+    /// Something happened in a session: its clock may have to be looked at earlier.
+    #[inline]
+    pub fn stir(&mut self, seat: usize) {
+        if let Some(look_ms) = self.look_ms.get_mut(seat) {
+            *look_ms = 0;
+        }
     }
 
     /// Gives a piece back that `seat` held.

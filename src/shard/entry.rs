@@ -387,12 +387,14 @@ impl Engine {
             Some(n) => n,
             None => {
                 self.seats.push(None);
+                self.look_ms.push(0);
                 self.routes.push(route);
                 self.seats.len() - 1
             }
         };
         self.seats[number] = Some(seat);
         self.routes[number] = route;
+        self.stir(number);
         (number, ix)
     }
 
@@ -557,13 +559,24 @@ impl Engine {
         self.leave_units();
         self.look_for_hung_media();
         for seat in 0..self.seats.len() {
-            let now_ms = self.now_ms;
-            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat)
-                && holder.session.next_deadline_ms() <= now_ms
-            {
-                holder.session.tick(now_ms, &mut out);
-                self.pump(seat);
+            if self.look_ms.get(seat).is_some_and(|look_ms| *look_ms <= self.now_ms) {
+                self.look(seat);
             }
+        }
+    }
+
+    /// Looks at a session's clock.
+    fn look(&mut self, seat: usize) {
+        /// At least once in so many milliseconds.
+        const LOOK_MS: u64 = 5_000;
+        let now_ms = self.now_ms;
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let due_ms = holder.session.next_deadline_ms();
+        if due_ms <= now_ms {
+            holder.session.tick(now_ms, &mut out);
+            self.pump(seat);
+        } else if let Some(look_ms) = self.look_ms.get_mut(seat) {
+            *look_ms = due_ms.min(now_ms + LOOK_MS);
         }
     }
 

@@ -180,6 +180,10 @@ fn control(
     mut reread: Option<&mut Reread<'_>>,
     alive: impl Fn() -> bool,
 ) -> io::Result<()> {
+    /// How soon it is noticed that a core has ended.
+    const LOOK: Duration = Duration::from_millis(500);
+    /// How soon a reload goes on.
+    const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
     let mut measured = Instant::now();
     signals.wait(|hangup| {
         if hangup && let Some(snapshot) = reread.as_mut().and_then(|reread| reread()) {
@@ -190,7 +194,7 @@ fn control(
             reloader.world().units.iter().for_each(|unit| unit.measure());
             measured = Instant::now();
         }
-        alive()
+        alive().then_some(if reloader.is_under_way() { LOOK_AT_RELOAD } else { LOOK })
     })
 }
 

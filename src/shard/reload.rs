@@ -107,6 +107,11 @@ impl Reloader {
         self.attempt(Again { wanted, until: Instant::now() + PATIENCE }, false);
     }
 
+    /// Whether [`Reloader::look`] has something to do.
+    pub fn is_under_way(&self) -> bool {
+        !self.leaving.is_empty() || !self.closing.is_empty() || self.again.is_some()
+    }
+
     /// Goes on with what is under way; to be called now and then.
     pub fn look(&mut self) {
         let is_held = |leaving: &Leaving| self.world.units.get(leaving.unit).is_some_and(|unit| unit.is_held());

@@ -114,6 +114,7 @@ impl Engine {
 
     /// Answers a command. `asked`: bytes that its CDB asked to move.
     pub fn complete(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, direction: Direction) {
+        self.stir(seat);
         let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return };
         let mut bytes = [0; crate::scsi::sense::MAX_SENSE_BYTES];
         let len = outcome.sense.map_or(0, |sense| crate::scsi::sense::encode(&sense, &mut bytes));

@@ -32,19 +32,16 @@ impl Signals {
         }
     }
 
-    /// Returns when one of them comes that ends the server, or when `look` says no, which is called now and then: with true
-    /// when there was a SIGHUP.
-    pub fn wait(&self, mut look: impl FnMut(bool) -> bool) -> io::Result<()> {
-        /// How often it is called; ten wake-ups a second of one thread are nothing to an idle machine.
-        const LOOK: Duration = Duration::from_millis(100);
+    /// Returns when one of them comes that ends the server, or when `look` says `None`. It is called now and then, with true
+    /// when there was a SIGHUP, and says after how long it is to be called again at the latest.
+    pub fn wait(&self, mut look: impl FnMut(bool) -> Option<Duration>) -> io::Result<()> {
         loop {
             let signal = self.pending()?;
-            if !matches!(signal, None | Some(libc::SIGHUP)) || !look(signal.is_some()) {
+            if !matches!(signal, None | Some(libc::SIGHUP)) {
                 return Ok(());
             }
-            if signal.is_none() {
-                self.sleep(LOOK);
-            }
+            let Some(at_most) = look(signal.is_some()) else { return Ok(()) };
+            self.sleep(at_most);
         }
     }
 

@@ -212,12 +212,13 @@ fn an_aborted_write_overtakes_nothing() {
 
 #[test]
 fn an_aborted_job_overtakes_nothing() {
-    let server = Server::new(2, slow_once());
-    let mut peer = Peer::login(server.at, 1, &[]).ready();
-    let mut other = Peer::login(server.at, 2, &[]).ready();
     // WRITE SAME of eight blocks, and COMPARE AND WRITE, which holds its range.
     for cdb in [&[0x41, 0, 0, 0, 0, 0, 0, 0, 8, 0][..], &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0][..]] {
-        let data = if cdb[0] == 0x41 { vec![0xaa; 512] } else { [[0xbb; 512], [0xaa; 512]].concat() };
+        // Each is slow: one that had ended would not be there to abort.
+        let server = Server::new(2, slow_once());
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let mut other = Peer::login(server.at, 2, &[]).ready();
+        let data = if cdb[0] == 0x41 { vec![0xaa; 512] } else { [[0; 512], [0xaa; 512]].concat() };
         let task = peer.command(0, cdb, 0, &data);
         assert_eq!(peer.managed(TmFunction::ABORT_TASK, 0, task).0, 0);
         let later = other.write(0, 0, 8, 0xbb);

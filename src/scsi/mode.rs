@@ -1,8 +1,8 @@
 //! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpages 01h of 0Ah and 02h
 //! of 1Ch; of a CD-ROM 01h, 0Ah, 1Ah, 1Ch and 2Ah, and subpage 01h of 0Ah (MMC-6).
 //!
-//! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the rest is as
-//! it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
+//! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the
+//! rest is as it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
 
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};

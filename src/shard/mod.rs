@@ -1,9 +1,9 @@
 //! The cores: the only part that touches sockets, the ring and time.
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept, receive,
-//! send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads and runs the
-//! control executor, which waits for signals. (The measurements that the design started from: a ring inside the executor,
-//! woken through an eventfd, costs 0.4 us more for each command of a RAM disk than a loop of its own.)
+//! send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads. The first
+//! thread waits for signals. (The measurements that the design started from: a ring inside the executor, woken through an
+//! eventfd, costs 0.4 us more for each command of a RAM disk than a loop of its own.)
 //!
 //! Invariants: a connection, its session and all its tasks live on one core; nothing on the way of a command takes a lock
 //! or allocates; other cores are told rare facts by message ([`mesh`]) and shared registries are locked at login only.

@@ -36,7 +36,7 @@ mod testing;
 pub use error::OpenError;
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
-pub use stream::prefetch;
+pub use stream::{prefetch, settle};
 
 use crate::model::{LunKind, LunSpec, MediumFault, Space};
 use std::io;
@@ -311,8 +311,8 @@ impl Handle {
         }
     }
 
-    /// RAM only: writes `bytes` to `offset` at once. False: not done, the medium is another or the range not inside; use
-    /// [`Handle::start`], which says why.
+    /// RAM only: writes `bytes` to `offset` at once; [`settle`] is to be called before anybody is told so. False: not done, the
+    /// medium is another or the range not inside; use [`Handle::start`], which says why.
     #[inline]
     pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
         let HandleKind::Ram(memory) = &self.kind else { return false };

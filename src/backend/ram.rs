@@ -85,6 +85,7 @@ impl Memory {
             Op::Write { offset, buffer, durable: _ } => {
                 // SAFETY: as for a read, the other way round; an I/O buffer is never part of a medium.
                 unsafe { self.store(buffer.ptr, offset, buffer.len) };
+                super::stream::settle();
             }
             Op::Flush => {}
             Op::Discard { offset, len } => self.discard(offset, len),
@@ -93,7 +94,7 @@ impl Memory {
         Started::Done(Ok(()))
     }
 
-    /// Copies `len` bytes to `offset`.
+    /// Copies `len` bytes to `offset`. Nobody is to be told before [`super::settle`].
     ///
     /// # Safety
     /// The range is inside the mapping; `from` is valid for `len` bytes and not part of it.

@@ -284,6 +284,7 @@ impl Core {
                 let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
                 if let Some(receive) = self.receive.get_mut(conn) {
                     Self::chunk(&mut self.engine, receive, conn, chunk);
+                    self.engine.settle_stores();
                 }
             }
             self.buffers.give_back(id);

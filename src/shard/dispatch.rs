@@ -389,12 +389,10 @@ impl Engine {
             && total > 0
             && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            let done = self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize]));
-            self.world.units[unit].fence.leave(self.core, ticket);
-            if done {
-                self.clear(seat, task.slot());
-                return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
+            if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
+                return self.stored(seat, task, (unit, ticket), (base, total, asked));
             }
+            self.world.units[unit].fence.leave(self.core, ticket);
         }
         let Some(exec) = self.exec(seat, task.slot()) else { return };
         exec.begin(Kind::Write(action), task, unit, (base, total, asked));

@@ -314,6 +314,8 @@ pub struct Engine {
     pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
     /// Tasks that wait for a buffer: seat and slot.
     pub starved: VecDeque<(usize, usize)>,
+    /// Writes whose data is in a RAM unit's memory, but may not be seen by other cores yet: seat, slot, count at the fence.
+    pub stored: Vec<(usize, usize, super::fence::Ticket)>,
     /// Slices of RAM units that are copied at the end of the turn: seat, slot, offset.
     pub copying: VecDeque<(usize, usize, u32)>,
     /// Tasks that wait for a range that another command holds: seat and slot.
@@ -383,6 +385,7 @@ impl Engine {
             runnable: VecDeque::new(),
             waiting_jobs: VecDeque::new(),
             starved: VecDeque::new(),
+            stored: Vec::new(),
             copying: VecDeque::new(),
             fenced: VecDeque::new(),
             stalled: Vec::new(),

@@ -13,6 +13,10 @@ use crate::scsi::{Outcome, Sense};
 use crate::session::seam::{DataRef, TaskId};
 use crate::session::{DataInEnd, Direction};
 
+/// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
+/// it has begun. Measured: none costs 3 % more with 32 commands at a time, all of 4 KiB cost 3 % more with 128.
+const SOON_SENT: usize = 256;
+
 /// What `Engine::next_step` found to do for a task.
 enum Step {
     /// Send the oldest slice, a read that is full.
@@ -121,17 +125,52 @@ impl Engine {
         seat.session.complete(task, outcome.status, &bytes[..len], asked, direction, &mut out);
     }
 
-    /// Where those bytes of a unit lie in memory, if it is a RAM unit. They are on their way into the cache: what reads them
-    /// comes at the end of the turn.
+    /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
+    /// chunk: until then it is on the medium like any other.
     #[inline]
-    fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
+    pub fn stored(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        (unit, ticket): (usize, Ticket),
+        (base, total, asked): (u64, u32, u64),
+    ) {
+        let slot = task.slot();
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.begin(Kind::Write(Action::Write), task, unit, (base, total, asked));
+        (exec.started, exec.moved) = (total, total);
+        exec.in_flight += 1;
+        self.stored.push((seat, slot, ticket));
+    }
+
+    /// Has what was stored seen by all cores, then answers those writes.
+    pub fn settle_stores(&mut self) {
+        if self.stored.is_empty() {
+            return;
+        }
+        crate::backend::settle();
+        let mut stored = std::mem::take(&mut self.stored);
+        for (seat, slot, ticket) in stored.drain(..) {
+            let Some(exec) = self.exec(seat, slot) else { continue };
+            exec.in_flight -= 1;
+            let unit = exec.unit;
+            self.world.units[unit].fence.leave(self.core, ticket);
+            self.advance(seat, slot);
+        }
+        self.stored = stored;
+    }
+
+    /// Where those bytes of a unit lie in memory, if it is a RAM unit. The first `soon` of them are on their way into the
+    /// cache: what reads them comes at the end of the turn.
+    #[inline]
+    fn memory_of(&self, unit: usize, offset: u64, len: u32, soon: usize) -> Option<DataRef> {
         let (memory, size) = self.handles.get(unit)?.memory()?;
         let end = offset.checked_add(u64::from(len))?;
         if end > size {
             return None;
         }
         let at = memory.wrapping_add(offset as usize);
-        crate::backend::prefetch(at, len as usize);
+        crate::backend::prefetch(at, soon.min(len as usize));
         Some(DataRef(at as u64))
     }
 
@@ -151,13 +190,14 @@ impl Engine {
         if self.world.units[unit].fence.reads_enter() {
             return false;
         }
-        let Some(at) = self.memory_of(unit, offset, total) else { return false };
-        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
-        let conn = seat.session.command(task).conn;
+        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
+        let conn = holder.session.command(task).conn;
         let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
         if tx.data_digest() {
             return false;
         }
+        let Some(at) = self.memory_of(unit, offset, total, SOON_SENT) else { return false };
+        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
         seat.session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
         true
     }
@@ -229,7 +269,7 @@ impl Engine {
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
         exec.started += len;
         let (unit, at) = (exec.unit, exec.base + u64::from(offset));
-        let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
+        let source = if progress == Progress::Busy { self.memory_of(unit, at, len, len as usize) } else { None };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let exec = &mut holder.exec[slot];
         exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket, source });

@@ -16,7 +16,7 @@ use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
-use crate::limits::CONNECTION_SLOTS;
+use crate::limits::{CONNECTION_SLOTS, RECEIVE_BUFFER_BYTES};
 use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply, SaveEnd};
@@ -29,6 +29,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+
+/// Writes of one received chunk, at least a block each.
+const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
 
 /// Bytes that one turn hands to the sockets, unless one send is more: some 0.5 ms of copying.
 const TURN_SEND_BYTES: usize = 2 << 20;
@@ -385,7 +388,7 @@ impl Engine {
             runnable: VecDeque::new(),
             waiting_jobs: VecDeque::new(),
             starved: VecDeque::new(),
-            stored: Vec::new(),
+            stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
             fenced: VecDeque::new(),
             stalled: Vec::new(),

@@ -361,11 +361,11 @@ impl Peer {
     /// How a command ends.
     pub fn end(&mut self, itt: u32, within: Duration) -> End {
         let (last, before) = self.answer(itt, within);
-        let mut data: Vec<u8> = before
-            .into_iter()
-            .filter(|p| p.opcode == Opcode::SCSI_DATA_IN && p.itt() == itt)
-            .flat_map(|p| p.data)
-            .collect();
+        let (own, others): (Vec<Pdu>, _) = before.into_iter().partition(|p| p.itt() == itt);
+        // Simple tasks end in any order.
+        self.early.extend(others);
+        let own = own.into_iter().filter(|p| p.opcode == Opcode::SCSI_DATA_IN);
+        let mut data: Vec<u8> = own.flat_map(|p| p.data).collect();
         if last.opcode == Opcode::SCSI_DATA_IN {
             data.extend(&last.data);
             return End { status: last.bhs[3], sense: (0, 0), data };

@@ -255,22 +255,21 @@ fn find_variable(rows: &'static [Row], cdb: &[u8]) -> Result<&'static Row, Outco
 /// The rows of an operation code: none, one, or one for each service action or type of device.
 #[inline]
 pub fn rows_of(opcode: u8) -> &'static [Row] {
-    let (first, count) = INDEX[opcode as usize];
-    TABLE.get(first as usize..first as usize + count as usize).unwrap_or(&[])
+    INDEX[opcode as usize]
 }
 
-/// First row and number of rows of each operation code.
-static INDEX: [(u8, u8); 256] = {
-    let mut index = [(0, 0); 256];
-    let mut at = 0;
-    while at < TABLE.len() {
-        let opcode = TABLE[at].opcode() as usize;
-        if index[opcode].1 == 0 {
-            index[opcode].0 = at as u8;
+/// The rows of each operation code.
+static INDEX: [&[Row]; 256] = {
+    let mut index: [&[Row]; 256] = [&[]; 256];
+    let mut rest: &'static [Row] = TABLE;
+    while let [first, ..] = rest {
+        let mut count = 1;
+        while count < rest.len() && rest[count].opcode() == first.opcode() {
+            count += 1;
         }
-        index[opcode].1 += 1;
-        assert!(index[opcode].0 + index[opcode].1 == at as u8 + 1, "rows of one operation code stand together");
-        at += 1;
+        let opcode = first.opcode() as usize;
+        assert!(index[opcode].is_empty(), "rows of one operation code stand together");
+        (index[opcode], rest) = rest.split_at(count);
     }
     index
 };

@@ -41,6 +41,8 @@ pub enum Plan {
 /// Work on the medium. Ranges are checked against the capacity already; `blocks` is not zero unless said. `lba` and
 /// `blocks` count logical blocks; `fua`: durable before the status (of a read: from the medium).
 #[allow(missing_docs, reason = "the fields are the same everywhere, and told above")]
+// With a word that tells them apart: without, that is computed from a field of one of them, for every command.
+#[repr(u64)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediumOp {
     /// READ: blocks to the initiator. `fua`: from the medium, not from a volatile cache.

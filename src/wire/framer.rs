@@ -185,7 +185,8 @@ impl Framer {
     ///
     /// # Errors
     /// [`FrameError`]; from then on always the same one.
-    #[inline]
+    // What it returns is taken apart at once: inlined, it is never put together.
+    #[inline(always)]
     pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Result<Frame<'s>, FrameError> {
         match self.phase {
             Phase::Header { stashed: 0 } => match chunk.first_chunk::<BHS_LEN>() {
@@ -207,7 +208,7 @@ impl Framer {
     }
 
     /// The header begins in this chunk: the hot path.
-    #[inline]
+    #[inline(always)]
     fn header_in_chunk<'s, 'c: 's>(&'s mut self, bhs: &'c Bhs, chunk: &mut &'c [u8]) -> Result<Frame<'s>, FrameError> {
         let layout = self.layout(bhs)?;
         let Some((header, rest)) = chunk.split_at_checked(layout.header_end) else {

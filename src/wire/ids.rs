@@ -96,9 +96,12 @@ impl Lun {
     /// address (more levels, another bus, logical unit addressing, well-known logical units).
     #[inline]
     pub const fn number(self) -> Option<u16> {
-        match self.0 {
-            [0, low, 0, 0, 0, 0, 0, 0] => Some(low as u16),
-            [high @ 0x40..=0x7f, low, 0, 0, 0, 0, 0, 0] => Some(u16::from_be_bytes([high & 0x3f, low])),
+        let address = u64::from_be_bytes(self.0);
+        let (first_level, others) = ((address >> 48) as u16, address << 16);
+        match first_level {
+            _ if others != 0 => None,
+            number @ 0..=0xff => Some(number),
+            0x4000..=0x7fff => Some(first_level & Self::MAX_NUMBER),
             _ => None,
         }
     }

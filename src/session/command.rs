@@ -8,6 +8,7 @@ use super::{Received, Session};
 use crate::limits::IMMEDIATE_COMMANDS;
 use crate::wire::ahs::{self, Ahs, Segments};
 use crate::wire::{CmdSn, Itt, RejectReason, ScsiCommand, TaskAttr};
+use std::collections::VecDeque;
 
 /// When a request is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +52,15 @@ fn check(command: &ScsiCommand) -> Result<(), Fault> {
 }
 
 /// Reads the additional header segments: the whole CDB, and the length of a bidirectional read.
-fn additional(command: &ScsiCommand, bytes: &[u8]) -> Result<(Cdb, u32), Fault> {
+#[cold]
+fn additional(rx: &Received<'_>) -> Result<(Cdb, u32), Fault> {
     const BROKEN: Fault = Fault::DropSession("malformed additional header segment");
+    // Once more: the fields that it was parsed to are not to be kept in memory for this.
+    let command = ScsiCommand::parse(rx.bhs).map_err(|_| BROKEN)?;
     let mut cdb = [0; ahs::MAX_CDB];
-    let len = ahs::cdb(command, bytes, &mut cdb).map_err(|_| BROKEN)?;
+    let len = ahs::cdb(&command, rx.ahs, &mut cdb).map_err(|_| BROKEN)?;
     let mut bidi_read_edtl = 0;
-    for segment in Segments::new(bytes) {
+    for segment in Segments::new(rx.ahs) {
         match segment.map_err(|_| BROKEN)? {
             Ahs::ExtendedCdb(_) => {}
             Ahs::BidiReadEdtl(bytes) => bidi_read_edtl = bytes,
@@ -66,6 +70,18 @@ fn additional(command: &ScsiCommand, bytes: &[u8]) -> Result<(Cdb, u32), Fault> 
     }
     let cdb = if len <= 16 { Cdb::new(command.cdb) } else { Cdb::extended(cdb.get(..len).unwrap_or(&cdb)) };
     Ok((cdb, bidi_read_edtl))
+}
+
+/// Opens a task whose turn has come: it is run, or what is wrong with it comes back.
+#[inline(always)]
+fn deliver(task: &mut Task, id: TaskId, events: &mut VecDeque<Event>) -> Option<TaskFault> {
+    task.state = State::Open;
+    let fault = task.fault.take();
+    if fault.is_none() {
+        task.shared = true;
+        events.push_back(Event::Execute(id));
+    }
+    fault
 }
 
 impl Session {
@@ -97,7 +113,7 @@ impl Session {
     }
 
     /// Everything about a SCSI Command that does not depend on its data segment. Changes nothing.
-    #[inline]
+    #[inline(always)]
     fn judge_command(&self, command: &ScsiCommand) -> Result<Turn, Fault> {
         check(command)?;
         let turn = self.turn(command.itt, command.cmd_sn, command.immediate_delivery)?;
@@ -115,7 +131,7 @@ impl Session {
     }
 
     /// What is wrong with the unsolicited data that a command carries or announces, and whether more is to come.
-    #[inline]
+    #[inline(always)]
     fn unsolicited(&self, conn: ConnIx, command: &ScsiCommand, data_len: u32) -> (Option<TaskFault>, bool, u32) {
         let Some(params) = self.connections.get(usize::from(conn.0)).map(|c| &c.params) else {
             return (None, false, 0);
@@ -146,24 +162,24 @@ impl Session {
     }
 
     /// Where the immediate data of a command goes.
-    pub(super) fn begin_command(&self, conn: ConnIx, command: &ScsiCommand, ahs: &[u8], data_len: u32) -> Dest {
+    pub(super) fn begin_command(&self, command: &ScsiCommand, rx: &Received<'_>) -> Dest {
         let taken = self.judge_command(command).is_ok()
-            && (ahs.is_empty() || additional(command, ahs).is_ok())
-            && self.unsolicited(conn, command, data_len).0.is_none();
+            && (rx.ahs.is_empty() || additional(rx).is_ok())
+            && self.unsolicited(rx.conn, command, rx.data_len).0.is_none();
         if taken { Dest::Immediate { edtl_bytes: command.edtl_bytes } } else { Dest::Discard }
     }
 
     /// A complete SCSI Command PDU. Returns the task that its immediate data belongs to.
-    #[inline]
+    // Inlined with what it calls: the fields of the header go from there to the task without a stop in memory.
+    #[inline(always)]
     pub(super) fn scsi_command<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) -> Option<TaskId> {
         let command = ScsiCommand::parse(rx.bhs).ok()?;
         match self.instantiate(&command, rx) {
-            Ok((id, turn)) => {
-                let data = rx.data_len > 0 && self.tasks.get(id).is_some_and(|t| t.fault.is_none());
-                if turn != Turn::Later {
-                    self.deliver_command(id, out);
+            Ok((id, fault, taken)) => {
+                if let Some(fault) = fault {
+                    self.fail_task(id, fault, out);
                 }
-                data.then_some(id)
+                taken.then_some(id)
             }
             Err(fault) => {
                 self.apply(fault, rx.conn, rx.bhs, out);
@@ -172,11 +188,16 @@ impl Session {
         }
     }
 
-    #[inline]
-    fn instantiate(&mut self, command: &ScsiCommand, rx: &Received<'_>) -> Result<(TaskId, Turn), Fault> {
+    /// Makes a command a task, and has it run if its turn has come: its id, what is to fail it now, and whether data came
+    /// with it that it takes.
+    #[inline(always)]
+    fn instantiate(
+        &mut self,
+        command: &ScsiCommand,
+        rx: &Received<'_>,
+    ) -> Result<(TaskId, Option<TaskFault>, bool), Fault> {
         let turn = self.judge_command(command)?;
-        let (cdb, bidi_read_edtl_bytes) =
-            if rx.ahs.is_empty() { (Cdb::new(command.cdb), 0) } else { additional(command, rx.ahs)? };
+        let additional = if rx.ahs.is_empty() { None } else { Some(additional(rx)?) };
         let (fault, more, unsolicited_end) = self.unsolicited(rx.conn, command, rx.data_len);
         if rx.discarded && fault.is_none() {
             // The window has opened since the header came in, but the data is gone.
@@ -186,7 +207,8 @@ impl Session {
         task.state = State::Held;
         task.cmd_sn = command.cmd_sn;
         task.fault = fault;
-        task.shared = rx.data_len > 0 && fault.is_none();
+        let taken = rx.data_len > 0 && fault.is_none();
+        task.shared = taken;
         let received_bytes = if fault.is_none() { rx.data_len } else { 0 };
         task.incoming.since_ms = self.now_ms;
         task.incoming.unsolicited = more;
@@ -194,9 +216,12 @@ impl Session {
         task.incoming.asked = if more { unsolicited_end } else { received_bytes };
         let to = &mut task.command;
         to.lun = command.lun;
-        to.cdb = cdb;
+        to.cdb.set(command.cdb);
         to.edtl_bytes = command.edtl_bytes;
-        to.bidi_read_edtl_bytes = bidi_read_edtl_bytes;
+        to.bidi_read_edtl_bytes = 0;
+        if let Some((cdb, bytes)) = additional {
+            (to.cdb, to.bidi_read_edtl_bytes) = (cdb, bytes);
+        }
         to.read = command.read;
         to.write = command.write;
         to.attr = command.attr;
@@ -224,22 +249,17 @@ impl Session {
             Turn::Later => {
                 task.charge = Charge::Held;
                 self.window.hold(command.cmd_sn, id.slot());
+                return Ok((id, None, taken));
             }
         }
-        Ok((id, turn))
+        Ok((id, deliver(task, id, &mut self.events), taken))
     }
 
     /// The turn of a command has come: its CmdSN is counted, now it is run, or answered with what is wrong with it.
-    #[inline]
     pub(super) fn deliver_command<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        task.state = State::Open;
-        match task.fault.take() {
-            None => {
-                task.shared = true;
-                self.events.push_back(Event::Execute(id));
-            }
-            Some(fault) => self.fail_task(id, fault, out),
+        if let Some(fault) = deliver(task, id, &mut self.events) {
+            self.fail_task(id, fault, out);
         }
     }
 
@@ -247,15 +267,18 @@ impl Session {
     #[inline]
     pub(super) fn close_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        if task.outgoing.is_some() {
-            task.outgoing = None;
-        }
-        let management = task.management().is_some();
-        if let Kind::Request(held) = &task.kind {
-            self.held_bytes = self.held_bytes.saturating_sub(held.1.len());
-        }
+        let management = match &task.kind {
+            Kind::Scsi => false,
+            Kind::Management(_) => {
+                self.managements -= 1;
+                true
+            }
+            Kind::Request(held) => {
+                self.held_bytes = self.held_bytes.saturating_sub(held.1.len());
+                false
+            }
+        };
         let Task { charge, cmd_sn, .. } = *task;
-        self.managements -= usize::from(management);
         if self.fence.is_some() {
             self.drop_fence(id);
         }

@@ -177,9 +177,31 @@ impl Session {
         //# For bidirectional commands, the status MUST be sent in
         //# a SCSI Response PDU.
         let collapse = finish
-            .filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed() && self.fence.is_none());
-        let ends = finish.is_some() || offset.saturating_add(len) >= t.command.read_edtl_bytes();
-        let mut run = Run { conn, itt: t.itt, offset, data_sn: t.input_sn };
+            .filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed() && self.fence.is_none())
+            .map(|end| Residual::of(&t.command, end.transfer_bytes, Direction::In));
+        let run = Run { conn, itt: t.itt, offset, data_sn: t.input_sn };
+        let fits = len <= pdu_bytes.min(max_burst.saturating_sub(t.burst_bytes));
+        match collapse {
+            Some(residual) if fits => self.data_in_status(task, run, 0, len, data, residual, out),
+            _ => self.data_in_parts(task, run, len, data, (pdu_bytes, max_burst), (finish, collapse), out),
+        }
+    }
+
+    /// Data that is not all in one Data-In with the status.
+    #[allow(clippy::too_many_arguments, reason = "the rest of data_in, split off to be out of its way")]
+    #[inline(never)]
+    fn data_in_parts<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        mut run: Run,
+        len: u32,
+        data: DataRef,
+        (pdu_bytes, max_burst): (u32, u32),
+        (finish, collapse): (Option<DataInEnd>, Option<Residual>),
+        out: &mut O,
+    ) {
+        let Some(t) = self.tasks.get(task) else { return };
+        let ends = finish.is_some() || run.offset.saturating_add(len) >= t.command.read_edtl_bytes();
         let mut burst = t.burst_bytes;
         let mut at = 0;
         let mut status_at = None;
@@ -191,8 +213,8 @@ impl Session {
             //# FirstBurstLength for unsolicited data).
             let n = (len - at).min(pdu_bytes).min(max_burst.saturating_sub(burst).max(4));
             let last = at + n == len;
-            if last && collapse.is_some() {
-                status_at = Some((at, n));
+            if let Some(residual) = collapse.filter(|_| last) {
+                status_at = Some((at, n, residual));
                 break;
             }
             burst += n;
@@ -202,24 +224,22 @@ impl Session {
             }
             let mut header = [0; 48];
             run.pdu(at, n, is_final).emit(&mut header);
-            self.send_data(conn, &mut header, Payload::Data { at: data.advanced(at), len: n }, out);
+            self.send_data(run.conn, &mut header, Payload::Data { at: data.advanced(at), len: n }, out);
             at += n;
         }
-        match (status_at, finish) {
-            (Some((at, n)), Some(end)) => self.data_in_status(task, run, at, n, data.advanced(at), end, out),
-            (_, end) => {
-                if let Some(t) = self.tasks.get_mut(task) {
-                    (t.input_sn, t.burst_bytes) = (run.data_sn, burst);
-                }
-                if let Some(end) = end {
-                    self.complete(task, GOOD, &[], end.transfer_bytes, Direction::In, out);
-                }
-            }
+        if let Some((at, n, residual)) = status_at {
+            return self.data_in_status(task, run, at, n, data.advanced(at), residual, out);
+        }
+        if let Some(t) = self.tasks.get_mut(task) {
+            (t.input_sn, t.burst_bytes) = (run.data_sn, burst);
+        }
+        if let Some(end) = finish {
+            self.complete(task, GOOD, &[], end.transfer_bytes, Direction::In, out);
         }
     }
 
     /// The last Data-In, with GOOD status.
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "the tail of data_in, split off for its length")]
     fn data_in_status<O: Outbox>(
         &mut self,
@@ -228,11 +248,9 @@ impl Session {
         at: u32,
         len: u32,
         data: DataRef,
-        end: DataInEnd,
+        residual: Residual,
         out: &mut O,
     ) {
-        let Some(t) = self.tasks.get(task) else { return };
-        let residual = Residual::of(&t.command, end.transfer_bytes, Direction::In);
         let pdu = DataIn {
             has_status: true,
             status: GOOD,
@@ -335,6 +353,7 @@ impl Session {
         }
     }
 
+    #[inline(always)]
     fn respond<O: Outbox>(&mut self, task: TaskId, status: u8, sense: &[u8], residual: Residual, out: &mut O) {
         let Some(t) = self.tasks.get_mut(task) else { return };
         //= RFC 7143 section 4.2.5.1
@@ -398,10 +417,11 @@ impl Session {
         let mut header = [0; 48];
         pdu.emit(&mut header);
         self.close_task(task);
-        let mut segment = [0; 2 + MAX_SENSE_BYTES];
+        let mut segment;
         let payload = if len == 0 {
             Payload::None
         } else {
+            segment = [0; 2 + MAX_SENSE_BYTES];
             segment.iter_mut().zip((sense.len() as u16).to_be_bytes().iter().chain(sense)).for_each(|(to, b)| *to = *b);
             Payload::Bytes(segment.get(..len).unwrap_or(&[]))
         };

@@ -52,6 +52,7 @@ impl TaskFault {
 
 impl Session {
     /// Brings a fault to the wire.
+    #[cold]
     pub(super) fn apply<O: Outbox>(&mut self, fault: Fault, conn: ConnIx, bhs: &Bhs, out: &mut O) {
         match fault {
             Fault::Ignore => {}
@@ -90,6 +91,7 @@ impl Session {
 
     /// Ends a task with one of our own conditions: once it is delivered, once the shard has let go of it, and once the
     /// initiator has sent what it still owes. A task whose end is settled already keeps that end.
+    #[cold]
     pub(super) fn fail_task<O: Outbox>(&mut self, id: TaskId, fault: TaskFault, out: &mut O) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         match task.state {

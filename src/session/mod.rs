@@ -282,6 +282,14 @@ impl Session {
         self.tasks.get(task).map_or(NONE, |t| &t.command)
     }
 
+    /// The next thing that is asked of the shard, if it is to run a command: mostly it is.
+    #[inline]
+    pub fn next_command(&mut self) -> Option<TaskId> {
+        let Some(&Event::Execute(task)) = self.events.front() else { return None };
+        self.events.pop_front();
+        Some(task)
+    }
+
     /// The next thing that is asked of the shard.
     #[inline]
     pub fn next_event(&mut self) -> Option<Event> {
@@ -295,7 +303,7 @@ impl Session {
     }
 
     /// A header has arrived: where its data segment is to go. To be followed by one [`finish`](Self::finish), whatever the
-    /// answer. `ahs` are the additional header segments, `data_len` is DataSegmentLength; without a data segment the answer
+    /// answer. Not needed for a SCSI Command whose data has come with it: `finish` judges that by itself. `ahs` are the additional header segments, `data_len` is DataSegmentLength; without a data segment the answer
     /// means nothing.
     ///
     /// Decides, but changes nothing that a bad data digest would have to undo.
@@ -320,9 +328,7 @@ impl Session {
         }
         let rx = Received { conn, bhs, ahs, data_len: data_len as u32, data: &[], discarded: false };
         match opcode {
-            Opcode::SCSI_COMMAND => {
-                ScsiCommand::parse(bhs).map_or(Dest::Discard, |c| self.begin_command(conn, &c, ahs, rx.data_len))
-            }
+            Opcode::SCSI_COMMAND => ScsiCommand::parse(bhs).map_or(Dest::Discard, |c| self.begin_command(&c, &rx)),
             Opcode::SCSI_DATA_OUT => DataOut::parse(bhs).map_or(Dest::Discard, |p| self.begin_data_out(conn, &p)),
             Opcode::NOP_OUT | Opcode::TEXT_REQUEST if self.wants_request_data(opcode, &rx) => Dest::Gather,
             _ => Dest::Discard,
@@ -352,26 +358,26 @@ impl Session {
         let connection = self.connections.get_mut(usize::from(conn.0)).filter(|c| c.state.is_full_feature())?;
         connection.last_rx_ms = now_ms;
         let data_len = bhs::data_segment_len(bhs) as u32;
-        let discarded = data_len > 0 && connection.rx_discarded;
+        let discarded = std::mem::take(&mut connection.rx_discarded) && data_len > 0;
         let too_long = data_len > connection.params.target_max_recv_bytes;
-        let rx = Received { conn, bhs, ahs, data_len, data, discarded };
+        let rx = || Received { conn, bhs, ahs, data_len, data, discarded };
+        let mut task = None;
         if too_long || !data_digest_ok {
-            self.refuse(&rx, too_long, out);
+            self.refuse(&rx(), too_long, out);
         } else {
             connection.acknowledge(exp_stat_sn(bhs));
             if bhs::opcode(bhs) == Opcode::SCSI_COMMAND && self.init.kind == SessionKind::Normal {
-                let task = self.scsi_command(&rx, out);
-                self.after(text, out);
-                return task;
+                task = self.scsi_command(&rx(), out);
+            } else {
+                self.dispatch(&rx(), text, out);
             }
-            self.dispatch(&rx, text, out);
         }
         self.after(text, out);
-        None
+        task
     }
 
     /// What was held may now have its turn, or what was acknowledged open a fence.
-    #[inline]
+    #[inline(always)]
     fn after<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
         if self.fence.is_some() {
             self.look_at_fence(out);
@@ -382,6 +388,7 @@ impl Session {
     }
 
     /// A PDU of which not even the opcode matters.
+    #[cold]
     fn refuse<O: Outbox>(&mut self, rx: &Received<'_>, too_long: bool, out: &mut O) {
         if too_long {
             return self.apply(

@@ -25,6 +25,15 @@ impl Cdb {
         Cdb { inline, extended: None }
     }
 
+    /// Becomes the CDB of a command without AHS.
+    #[inline]
+    pub(super) fn set(&mut self, inline: [u8; 16]) {
+        self.inline = inline;
+        if self.extended.is_some() {
+            self.extended = None;
+        }
+    }
+
     /// A CDB of more than 16 bytes.
     pub fn extended(bytes: &[u8]) -> Self {
         let mut inline = [0; 16];
@@ -337,7 +346,7 @@ impl Slab {
 
     /// Takes a slot for the task `itt`; its id and the slot, which is in state `Free` and wants to be filled in. `None` if
     /// all are in use.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, itt: Itt) -> Option<(TaskId, &mut Task)> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -353,14 +362,12 @@ impl Slab {
         let task = self.slots.get_mut(usize::from(slot))?;
         task.generation = task.generation.wrapping_add(1);
         task.itt = itt;
-        task.kind = Kind::Scsi;
+        debug_assert!(matches!(task.kind, Kind::Scsi) && task.answer.is_none() && task.outgoing.is_none());
         task.incoming = Incoming::NONE;
         task.input_sn = 0;
         task.burst_bytes = 0;
         task.shared = false;
         task.fault = None;
-        task.answer = None;
-        task.outgoing = None;
         task.drain_by_ms = 0;
         Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))
     }
@@ -373,8 +380,12 @@ impl Slab {
             return;
         }
         task.state = State::Free;
+        // What has its own memory goes now; without it, nothing is to be dropped.
         if !matches!(task.kind, Kind::Scsi) {
             task.kind = Kind::Scsi;
+        }
+        if task.answer.is_some() || task.outgoing.is_some() {
+            (task.answer, task.outgoing) = (None, None);
         }
         if let Some(count) = self.buckets.get_mut(bucket(task.itt)) {
             *count = count.saturating_sub(1);

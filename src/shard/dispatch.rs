@@ -10,18 +10,12 @@ use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
-use crate::wire::Bhs;
+use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
 
 /// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
 /// flow control; this one is for an arena that others have emptied.
 pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
-
-const GOOD: Plan = Plan::Done(Outcome::GOOD);
-
-fn is_test_unit_ready(command: &Command) -> bool {
-    command.cdb.first() == Some(&0)
-}
 
 /// Data of a command that lies whole in the received chunk: valid until the events of its PDU are handled.
 #[derive(Clone, Copy)]
@@ -53,8 +47,12 @@ impl Engine {
     pub fn whole(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
         let now_ms = self.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
-        let dest = holder.session.begin(ix, bhs, ahs, data.len(), &mut out);
         let Seat { session, text, .. } = holder;
+        if bhs::opcode(bhs) == Opcode::SCSI_COMMAND {
+            let task = session.finish(now_ms, ix, bhs, ahs, &[], digest_ok, &mut out, text);
+            return self.events(seat, task.map(|task| Inline { task, data }));
+        }
+        let dest = session.begin(ix, bhs, ahs, data.len(), &mut out);
         let gathered = if dest == Dest::Gather { data } else { &[] };
         if let Dest::Task { task, offset } = dest
             && digest_ok
@@ -65,15 +63,8 @@ impl Engine {
             session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
             return self.events(seat, None);
         }
-        let task = session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
-        let inline = match (dest, task) {
-            (Dest::Immediate { .. }, Some(task)) if !data.is_empty() => Some(Inline { task, data }),
-            _ => None,
-        };
-        self.events(seat, inline);
-        if let Some(Inline { task, data }) = inline {
-            self.stage(seat, task, data);
-        }
+        session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
+        self.events(seat, None);
     }
 
     /// A PDU of full feature phase whose header is in.
@@ -156,30 +147,42 @@ impl Engine {
         }
     }
 
-    /// Handles what a session asks for.
+    /// Handles what a session asks for. Data that came with a command which is not executed now is kept.
     #[inline]
-    fn events(&mut self, seat: usize, inline: Option<Inline<'_>>) {
+    fn events(&mut self, seat: usize, mut inline: Option<Inline<'_>>) {
         self.stir(seat);
-        while let Some(event) =
-            self.seats.get_mut(seat).and_then(Option::as_deref_mut).and_then(|s| s.session.next_event())
-        {
-            match event {
-                Event::Execute(task) => {
-                    self.execute(seat, task, inline.filter(|i| i.task == task).map(|i| i.data));
-                }
-                Event::DataOut { task, received_bytes } => {
-                    if let Some(exec) = self.exec(seat, task.slot()) {
-                        exec.filled = received_bytes;
-                    }
-                    self.advance(seat, task.slot());
-                }
-                Event::Resend { task, offset, len } => self.resend(seat, task, offset, len),
-                Event::Abort(task) => self.abort(seat, task),
-                Event::Cleared { lun } => self.cleared(seat, lun),
-                Event::TaskManagement(request) => self.manage(seat, request),
-                Event::Close { conn, reason } => self.close_slot(seat, conn, reason),
-                Event::Ended { reason } => self.ended(seat, reason),
+        while let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+            if let Some(task) = holder.session.next_command() {
+                let own = inline.take_if(|i| i.task == task);
+                self.execute(seat, task, own.map(|i| i.data));
+            } else if let Some(event) = holder.session.next_event() {
+                self.event(seat, event);
+            } else {
+                break;
             }
+        }
+        if let Some(Inline { task, data }) = inline {
+            self.stage(seat, task, data);
+        }
+    }
+
+    /// Handles one event; commands to be run were mostly taken before.
+    #[inline(never)]
+    fn event(&mut self, seat: usize, event: Event) {
+        match event {
+            Event::Execute(task) => self.execute(seat, task, None),
+            Event::DataOut { task, received_bytes } => {
+                if let Some(exec) = self.exec(seat, task.slot()) {
+                    exec.filled = received_bytes;
+                }
+                self.advance(seat, task.slot());
+            }
+            Event::Resend { task, offset, len } => self.resend(seat, task, offset, len),
+            Event::Abort(task) => self.abort(seat, task),
+            Event::Cleared { lun } => self.cleared(seat, lun),
+            Event::TaskManagement(request) => self.manage(seat, request),
+            Event::Close { conn, reason } => self.close_slot(seat, conn, reason),
+            Event::Ended { reason } => self.ended(seat, reason),
         }
     }
 
@@ -191,23 +194,35 @@ impl Engine {
     /// Plans a command and begins it.
     fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
         self.stats.commands += 1;
-        let Some((plan, unit)) = self.plan(seat, task) else { return };
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let limited = !holder.flows.is_empty();
-        let exec = slot_of(&mut holder.exec, task);
+        let Seat { session, nexus, map, flows, exec, .. } = holder;
+        let command = command_of(session, task, map);
+        let position = command.lun.number().and_then(|n| map.position(n));
+        let unit = position.map_or(usize::MAX, |at| map.units[at]);
+        let plan = match position {
+            Some(at) => self.world.units[unit].logical.plan(&mut nexus[at], &command, &mut self.reply),
+            None => crate::scsi::absent(&command, &mut self.reply),
+        };
+        let limited = !flows.is_empty();
+        let exec = slot_of(exec, task);
         exec.task = task;
         if exec.dropped {
             self.clear(seat, task.slot());
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         }
         match plan {
-            Plan::Done(outcome) => self.reply(seat, task, outcome),
+            Plan::Done(outcome) => {
+                let outcome = self.unless_hung(seat, task, unit, outcome);
+                self.reply(seat, task, outcome);
+            }
             Plan::Parameters { len_bytes } => {
                 self.gather(seat, task, unit, (0, u64::from(len_bytes)), Then::Parameters, inline);
             }
             Plan::Medium(op) if limited => {
                 if let Some(op) = self.pay_command(seat, task, unit, op) {
                     self.medium(seat, task, unit, op, inline);
+                } else if let Some(data) = inline {
+                    self.stage(seat, task, data);
                 }
             }
             Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
@@ -215,25 +230,14 @@ impl Engine {
         }
     }
 
-    /// Asks the device server. The second value is the unit's index in the process.
-    fn plan(&mut self, seat: usize, task: TaskId) -> Option<(Plan, usize)> {
-        let world = &self.world;
-        let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let Seat { session, nexus, map, .. } = holder;
-        let cmd = session.command(task);
-        let command = command_of(session, task, map);
-        self.reply.data.clear();
-        self.reply.aborts.clear();
-        let Some(position) = cmd.lun.number().and_then(|n| map.position(n)) else {
-            return Some((crate::scsi::absent(&command, &mut self.reply), usize::MAX));
+    /// The outcome of a command that needs no medium: TEST UNIT READY tells of one that does not answer.
+    fn unless_hung(&self, seat: usize, task: TaskId, unit: usize, outcome: Outcome) -> Outcome {
+        let Some(unit) = self.world.units.get(unit).filter(|unit| unit.hung.load(Ordering::Relaxed) > 0) else {
+            return outcome;
         };
-        let unit = map.units[position];
-        let logical = &world.units[unit].logical;
-        let plan = logical.plan(&mut nexus[position], &command, &mut self.reply);
-        if world.units[unit].hung.load(Ordering::Relaxed) > 0 && plan == GOOD && is_test_unit_ready(&command) {
-            return Some((Plan::Done(logical.formatted(DOES_NOT_ANSWER)), unit));
-        }
-        Some((plan, unit))
+        let cdb = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
+        let is_test_unit_ready = cdb.is_some_and(|cdb| cdb.first() == Some(&0));
+        if outcome == Outcome::GOOD && is_test_unit_ready { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
     }
 
     /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
@@ -347,7 +351,7 @@ impl Engine {
     fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let total = asked.min(u64::from(cmd.read_edtl_bytes())) as u32;
+        let (total, conn) = (asked.min(u64::from(cmd.read_edtl_bytes())) as u32, cmd.conn);
         let keeps = holder.session.keeps();
         let paid = holder.exec.get(task.slot()).is_none_or(|exec| total <= exec.paid);
         self.stats.read_bytes += u64::from(total);
@@ -359,7 +363,7 @@ impl Engine {
             return self.complete(seat, task, Outcome::GOOD, asked, Direction::In);
         }
         // With a limit on bytes, what is more than a slice goes by slices.
-        if paid && self.read_in_place(seat, task, unit, base, total, asked) {
+        if paid && self.read_in_place(seat, (task, conn), unit, base, total, asked) {
             return self.clear(seat, task.slot());
         }
         if let Some(exec) = self.exec(seat, task.slot()) {
@@ -380,8 +384,8 @@ impl Engine {
         let block_bytes = self.world.units[unit].block_bytes;
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        // Only whole blocks are written: what is left of a length that is none is read over.
-        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32 / block_bytes * block_bytes;
+        // Only whole blocks, which are powers of two, are written: what is left of a length that is none is read over.
+        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32 & block_bytes.wrapping_neg();
         let received = cmd.received_bytes;
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)
@@ -503,12 +507,10 @@ impl Engine {
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
-        let cmd = session.command(task);
-        // Another unit may be there by now.
-        let position = cmd.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
         let command = command_of(session, task, map);
-        self.reply.data.clear();
-        self.reply.aborts.clear();
+        // Another unit may be there by now.
+        let position =
+            command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
     }

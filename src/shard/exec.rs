@@ -192,7 +192,14 @@ impl Exec {
         self.slices.iter_mut().find(|s| s.offset <= offset && offset - s.offset < s.len)
     }
 
+    /// It has no buffers, and does not wait for its turn at a limit.
+    #[inline]
+    pub fn holds_nothing(&self) -> bool {
+        self.slices.is_empty() && self.staging.is_none() && self.held.is_none()
+    }
+
     /// The slot is free again. Its slices and staging must be gone.
+    #[inline]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
         self.kind = Kind::Idle;
@@ -205,7 +212,9 @@ impl Exec {
         self.held = None;
         self.paid = u32::MAX;
         self.filled = 0;
-        self.then = None;
+        if self.then.is_some() {
+            self.then = None;
+        }
         self.failed = None;
     }
 }

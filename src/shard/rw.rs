@@ -10,7 +10,7 @@ use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
-use crate::session::seam::{DataRef, TaskId};
+use crate::session::seam::{ConnIx, DataRef, TaskId};
 use crate::session::{DataInEnd, Direction};
 
 /// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
@@ -120,9 +120,16 @@ impl Engine {
     pub fn complete(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, direction: Direction) {
         self.stir(seat);
         let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return };
-        let mut bytes = [0; crate::scsi::sense::MAX_SENSE_BYTES];
-        let len = outcome.sense.map_or(0, |sense| crate::scsi::sense::encode(&sense, &mut bytes));
-        seat.session.complete(task, outcome.status, &bytes[..len], asked, direction, &mut out);
+        let mut bytes;
+        let sense: &[u8] = match &outcome.sense {
+            None => &[],
+            Some(sense) => {
+                bytes = [0; crate::scsi::sense::MAX_SENSE_BYTES];
+                let len = crate::scsi::sense::encode(sense, &mut bytes);
+                &bytes[..len]
+            }
+        };
+        seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
     }
 
     /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
@@ -180,7 +187,7 @@ impl Engine {
     pub fn read_in_place(
         &mut self,
         seat: usize,
-        task: TaskId,
+        (task, conn): (TaskId, ConnIx),
         unit: usize,
         offset: u64,
         total: u32,
@@ -190,8 +197,7 @@ impl Engine {
         if self.world.units[unit].fence.reads_enter() {
             return false;
         }
-        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
-        let conn = holder.session.command(task).conn;
+        let Some(Parts { out, .. }) = self.parts(seat) else { return false };
         let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
         if tx.data_digest() {
             return false;
@@ -461,7 +467,15 @@ impl Engine {
     }
 
     /// Takes all buffers from a slot and makes it free.
+    #[inline(always)]
     pub fn clear(&mut self, seat: usize, slot: usize) {
+        match self.exec(seat, slot) {
+            Some(exec) if exec.holds_nothing() => exec.clear(),
+            _ => self.clear_holding(seat, slot),
+        }
+    }
+
+    fn clear_holding(&mut self, seat: usize, slot: usize) {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
         }

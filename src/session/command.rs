@@ -1,7 +1,8 @@
 //! SCSI Command PDUs: what is checked before one becomes a task, and its delivery.
 
 use super::fault::{Fault, TaskFault};
-use super::seam::{ConnIx, Dest, Event, Outbox, TaskId};
+use super::params::Params;
+use super::seam::{Dest, Event, Outbox, TaskId};
 use super::task::{Cdb, Charge, Kind, State, Task};
 use super::window::Admit;
 use super::{Received, Session};
@@ -56,7 +57,7 @@ fn check(command: &ScsiCommand) -> Result<(), Fault> {
 fn additional(rx: &Received<'_>) -> Result<(Cdb, u32), Fault> {
     const BROKEN: Fault = Fault::DropSession("malformed additional header segment");
     // Once more: the fields that it was parsed to are not to be kept in memory for this.
-    let command = ScsiCommand::parse(rx.bhs).map_err(|_| BROKEN)?;
+    let command = ScsiCommand::read(rx.bhs);
     let mut cdb = [0; ahs::MAX_CDB];
     let len = ahs::cdb(&command, rx.ahs, &mut cdb).map_err(|_| BROKEN)?;
     let mut bidi_read_edtl = 0;
@@ -70,6 +71,51 @@ fn additional(rx: &Received<'_>) -> Result<(Cdb, u32), Fault> {
     }
     let cdb = if len <= 16 { Cdb::new(command.cdb) } else { Cdb::extended(cdb.get(..len).unwrap_or(&cdb)) };
     Ok((cdb, bidi_read_edtl))
+}
+
+/// The data that comes without an R2T: what a command carries, and what it announces.
+struct Unsolicited {
+    write: bool,
+    /// Bytes that came with the command.
+    len: u32,
+    /// Where all of it ends at most.
+    end: u32,
+    /// More is to come.
+    more: bool,
+}
+
+impl Unsolicited {
+    #[inline]
+    fn of(command: &ScsiCommand, rx: &Received<'_>, params: &Params) -> Unsolicited {
+        let end = if command.write { command.edtl_bytes.min(params.first_burst_bytes) } else { 0 };
+        // When the command has carried all that may come unsolicited, nothing can follow, whatever F says.
+        let more = !command.is_final && rx.data_len < end;
+        Unsolicited { write: command.write, len: rx.data_len, end, more }
+    }
+
+    /// What is wrong with it.
+    #[inline]
+    fn fault(&self, params: &Params) -> Option<TaskFault> {
+        //= RFC 7143 section 11.8
+        //# In order to allow write operations without an explicit initial R2T, the
+        //# initiator and target MUST have negotiated the key InitialR2T to No
+        //# during login.
+        if self.len > 0 && !(self.write && params.immediate_data) || self.more && params.initial_r2t {
+            //= RFC 7143 section 13.11
+            //# If ImmediateData is set to No and InitialR2T is set to Yes, then the
+            //# initiator MUST NOT send unsolicited data and the target MUST reject
+            //# unsolicited data with the corresponding response code.
+            Some(TaskFault::UnexpectedUnsolicitedData)
+        } else if self.len > self.end {
+            //= RFC 7143 section 4.2.5.2
+            //# It is also an error for an initiator to send more
+            //# unsolicited data, whether immediate or as separate PDUs, than
+            //# FirstBurstLength.
+            Some(TaskFault::IncorrectAmountOfData)
+        } else {
+            None
+        }
+    }
 }
 
 /// Opens a task whose turn has come: it is run, or what is wrong with it comes back.
@@ -130,50 +176,19 @@ impl Session {
         Ok(turn)
     }
 
-    /// What is wrong with the unsolicited data that a command carries or announces, and whether more is to come.
-    #[inline(always)]
-    fn unsolicited(&self, conn: ConnIx, command: &ScsiCommand, data_len: u32) -> (Option<TaskFault>, bool, u32) {
-        let Some(params) = self.connections.get(usize::from(conn.0)).map(|c| &c.params) else {
-            return (None, false, 0);
-        };
-        let end = if command.write { command.edtl_bytes.min(params.first_burst_bytes) } else { 0 };
-        // When the command has carried all that may come unsolicited, nothing can follow, whatever F says.
-        let more = !command.is_final && data_len < end;
-        //= RFC 7143 section 11.8
-        //# In order to allow write operations without an explicit initial R2T, the
-        //# initiator and target MUST have negotiated the key InitialR2T to No
-        //# during login.
-        let fault = if data_len > 0 && !(command.write && params.immediate_data) || more && params.initial_r2t {
-            //= RFC 7143 section 13.11
-            //# If ImmediateData is set to No and InitialR2T is set to Yes, then the
-            //# initiator MUST NOT send unsolicited data and the target MUST reject
-            //# unsolicited data with the corresponding response code.
-            Some(TaskFault::UnexpectedUnsolicitedData)
-        } else if data_len > end {
-            //= RFC 7143 section 4.2.5.2
-            //# It is also an error for an initiator to send more
-            //# unsolicited data, whether immediate or as separate PDUs, than
-            //# FirstBurstLength.
-            Some(TaskFault::IncorrectAmountOfData)
-        } else {
-            None
-        };
-        (fault, more, end)
-    }
-
     /// Where the immediate data of a command goes.
     pub(super) fn begin_command(&self, command: &ScsiCommand, rx: &Received<'_>) -> Dest {
         let taken = self.judge_command(command).is_ok()
             && (rx.ahs.is_empty() || additional(rx).is_ok())
-            && self.unsolicited(rx.conn, command, rx.data_len).0.is_none();
+            && self.params(rx.conn).is_some_and(|params| Unsolicited::of(command, rx, params).fault(params).is_none());
         if taken { Dest::Immediate { edtl_bytes: command.edtl_bytes } } else { Dest::Discard }
     }
 
-    /// A complete SCSI Command PDU. Returns the task that its immediate data belongs to.
+    /// A complete PDU, which is a SCSI Command. Returns the task that its immediate data belongs to.
     // Inlined with what it calls: the fields of the header go from there to the task without a stop in memory.
     #[inline(always)]
     pub(super) fn scsi_command<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) -> Option<TaskId> {
-        let command = ScsiCommand::parse(rx.bhs).ok()?;
+        let command = ScsiCommand::read(rx.bhs);
         match self.instantiate(&command, rx) {
             Ok((id, fault, taken)) => {
                 if let Some(fault) = fault {
@@ -198,7 +213,9 @@ impl Session {
     ) -> Result<(TaskId, Option<TaskFault>, bool), Fault> {
         let turn = self.judge_command(command)?;
         let additional = if rx.ahs.is_empty() { None } else { Some(additional(rx)?) };
-        let (fault, more, unsolicited_end) = self.unsolicited(rx.conn, command, rx.data_len);
+        let params = self.params(rx.conn).ok_or(Fault::Ignore)?;
+        let unsolicited = Unsolicited::of(command, rx, params);
+        let fault = unsolicited.fault(params);
         if rx.discarded && fault.is_none() {
             // The window has opened since the header came in, but the data is gone.
             return Err(Fault::Ignore);
@@ -211,9 +228,9 @@ impl Session {
         task.shared = taken;
         let received_bytes = if fault.is_none() { rx.data_len } else { 0 };
         task.incoming.since_ms = self.now_ms;
-        task.incoming.unsolicited = more;
-        task.incoming.unsolicited_end = unsolicited_end;
-        task.incoming.asked = if more { unsolicited_end } else { received_bytes };
+        task.incoming.unsolicited = unsolicited.more;
+        task.incoming.unsolicited_end = unsolicited.end;
+        task.incoming.asked = if unsolicited.more { unsolicited.end } else { received_bytes };
         let to = &mut task.command;
         to.lun = command.lun;
         to.cdb.set(command.cdb);

@@ -260,6 +260,7 @@ impl Session {
     }
 
     /// The parameters in force on a connection.
+    #[inline]
     pub fn params(&self, conn: ConnIx) -> Option<&Params> {
         self.connections.get(usize::from(conn.0)).map(|c| &c.params)
     }

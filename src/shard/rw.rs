@@ -183,7 +183,7 @@ impl Engine {
 
     /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
     /// the bytes between the digest and the copy into the socket. Those are copied first (`Slice::source`).
-    #[inline]
+    #[inline(always)]
     pub fn read_in_place(
         &mut self,
         seat: usize,

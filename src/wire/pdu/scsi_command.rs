@@ -78,7 +78,13 @@ impl ScsiCommand {
     #[inline]
     pub fn parse(bhs: &Bhs) -> Result<Self, WireError> {
         bhs::expect(bhs, Opcode::SCSI_COMMAND)?;
-        Ok(Self {
+        Ok(Self::read(bhs))
+    }
+
+    /// Reads a header that is known to be one of these.
+    #[inline]
+    pub(crate) fn read(bhs: &Bhs) -> Self {
+        Self {
             immediate_delivery: bhs::immediate_delivery(bhs),
             is_final: bhs::is_final(bhs),
             read: bhs[1] & READ != 0,
@@ -93,7 +99,7 @@ impl ScsiCommand {
             cmd_sn: CmdSn(bhs::u32_at::<24>(bhs)),
             exp_stat_sn: StatSn(bhs::u32_at::<28>(bhs)),
             cdb: bhs::field::<32, 16>(bhs),
-        })
+        }
     }
 
     /// Writes all 48 bytes of the header.

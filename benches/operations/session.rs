@@ -7,7 +7,7 @@ use ringsan::session::params::{Params, SessionKind};
 use ringsan::session::seam::{ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId};
 use ringsan::session::{ConnectionInit, DataInEnd, Direction, Session, SessionInit, TextHandler, TextStep};
 use ringsan::wire::{
-    BHS_LEN, Bhs, Cid, CmdSn, DataOut, DataSn, Isid, Lun, RejectReason, ScsiCommand, StatSn, TextRequest, Tsih, bhs,
+    BHS_LEN, Bhs, Cid, CmdSn, DataOut, DataSn, Isid, Lun, RejectReason, ScsiCommand, StatSn, TextRequest, Tsih,
 };
 use std::hint::black_box;
 
@@ -81,7 +81,7 @@ impl Turn {
         Turn { session, conn, out: Headers { kept: [[0; BHS_LEN]; 16], sent: 0, bytes: 0 }, cmd_sn: 1, stat_sn: 1 }
     }
 
-    /// Hands in a command with the next CmdSN; as many bytes of data came with it as its header says.
+    /// Hands in a command with the next CmdSN, that has come whole: as many bytes of data came with it as its header says.
     fn command(&mut self, header: &Bhs) {
         let mut bhs = *header;
         bhs[24..28].copy_from_slice(&self.cmd_sn.to_be_bytes());
@@ -89,8 +89,6 @@ impl Turn {
         self.cmd_sn = self.cmd_sn.wrapping_add(1);
         // One status answers each command.
         self.stat_sn = self.stat_sn.wrapping_add(1);
-        let len = bhs::data_segment_len(&bhs);
-        black_box(self.session.begin(self.conn, &bhs, &[], len, &mut self.out));
         black_box(self.session.finish(1, self.conn, &bhs, &[], &[], true, &mut self.out, &mut NoText));
     }
 

@@ -46,6 +46,12 @@ impl Tally {
         add(moved, blocks);
     }
 
+    /// Commands and blocks, read or written.
+    pub(super) fn done(&self) -> (u64, u64) {
+        let Totals { reads, writes, blocks_written, blocks_read } = self.totals();
+        (reads.wrapping_add(writes), blocks_written.wrapping_add(blocks_read))
+    }
+
     fn totals(&self) -> Totals {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Totals {

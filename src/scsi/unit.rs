@@ -161,6 +161,11 @@ impl LuNexus {
         self.id
     }
 
+    /// Commands that read or write, and blocks that they moved, since it began.
+    pub fn done(&self) -> (u64, u64) {
+        self.tally.done()
+    }
+
     /// Establishes a unit attention for this nexus alone.
     pub fn attend(&mut self, attention: Attention) {
         self.pending.push(attention);

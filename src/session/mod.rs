@@ -270,6 +270,11 @@ impl Session {
         self.tasks.len()
     }
 
+    /// Whether an open task needs more from the initiator before it can end: data, or a command that comes before it.
+    pub fn awaits_initiator(&self) -> bool {
+        self.tasks.await_initiator()
+    }
+
     /// Whether the shard may still answer this task: not answered, not aborted.
     #[inline]
     pub fn is_live(&self, task: TaskId) -> bool {

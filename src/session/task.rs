@@ -422,6 +422,18 @@ impl Slab {
         self.id(slot)
     }
 
+    /// Whether one of them needs more from the initiator: data that it owes or that is still to be asked for, or a command
+    /// that comes before it.
+    pub fn await_initiator(&self) -> bool {
+        let lacks_data = |t: &Task| t.command.received_bytes < t.command.write_edtl_bytes();
+        self.slots.iter().any(|t| match t.state {
+            State::Free => false,
+            State::Held => true,
+            State::Open if matches!(t.kind, Kind::Scsi) => lacks_data(t) || t.incoming.is_owed(),
+            State::Open | State::Answering | State::Aborting => t.incoming.is_owed(),
+        })
+    }
+
     /// Whether `task`, or an aborted task with tag `itt`, was here: its data may still be on the way.
     pub fn is_ghost(&self, task: TaskId, itt: Itt) -> bool {
         let mut ghosts = self.slots.iter().filter_map(|t| t.ghost);

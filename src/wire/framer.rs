@@ -158,6 +158,26 @@ impl Framer {
         matches!(self.phase, Phase::Header { stashed: 0 })
     }
 
+    /// How many bytes at the front of `chunk` belong to the PDU that is due or under way, as far as its header is known: at
+    /// least one, unless the chunk is empty. Fed with just these, [`Self::next`] stops no later than at the PDU's end.
+    pub fn rest_of_pdu(&self, chunk: &[u8]) -> usize {
+        let whole = |head: &Bhs| {
+            let data_len = bhs::data_segment_len(head);
+            let header = if self.header_digest { DIGEST_LEN } else { 0 };
+            let data = if self.data_digest && data_len > 0 { DIGEST_LEN } else { 0 };
+            BHS_LEN + bhs::total_ahs_len_bytes(head) + header + data_len + padding(data_len) + data
+        };
+        let rest = match self.phase {
+            Phase::Header { stashed: 0 } => chunk.first_chunk::<BHS_LEN>().map_or(chunk.len(), whole),
+            Phase::Header { stashed } if stashed < BHS_LEN => BHS_LEN - stashed,
+            Phase::Header { stashed } => self.stash.first_chunk().map_or(0, whole).saturating_sub(stashed),
+            Phase::Data { left, trailer } => left + trailer,
+            Phase::Trailer { got, len } => len.saturating_sub(got),
+            Phase::Failed(_) => chunk.len(),
+        };
+        rest.max(1).min(chunk.len())
+    }
+
     /// Data bytes of the current PDU that are still to come, padding and digest excluded.
     #[inline]
     pub const fn payload_remaining(&self) -> usize {

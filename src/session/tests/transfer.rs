@@ -10,6 +10,29 @@ fn none() -> Ttt {
 }
 
 #[test]
+fn who_owes_what() {
+    let mut r = Rig::new();
+    assert!(!r.s.awaits_initiator());
+    let read = r.read(512);
+    assert!(!r.s.awaits_initiator(), "a read is ours to answer");
+    let whole = r.write(512, 512);
+    assert!(!r.s.awaits_initiator(), "and a write that has all its data");
+    let write = r.write(1024, 512);
+    assert!(r.s.awaits_initiator(), "data is still to come");
+    r.send(r.data_out(r.s.tasks.get(write).unwrap().itt, none(), 512, 0, true), &[0; 512]);
+    assert!(!r.s.awaits_initiator());
+    for task in [read, whole, write] {
+        r.good(task);
+    }
+    let gap = r.draw_read(512);
+    let held = r.draw_read(512);
+    r.send(held, &[]);
+    assert!(r.s.awaits_initiator(), "a command that comes before it");
+    r.send(gap, &[]);
+    assert!(!r.s.awaits_initiator());
+}
+
+#[test]
 fn item_46_immediate_data_that_was_not_agreed_on() {
     let mut r = Rig::with(SessionKind::Normal, Params { immediate_data: false, ..params() }, 1);
     let command = r.draw_write(512);

@@ -163,6 +163,30 @@ proptest! {
         prop_assert_eq!(receiver.done, pdus);
     }
 
+    /// Fed with the rest of a PDU at a time, a framer comes to stand behind each one, however the stream arrives.
+    #[test]
+    fn the_rest_of_a_pdu_ends_with_it(
+        (digests, pdus) in any_stream(),
+        cuts in prop::collection::vec(1usize..400, 1..60),
+    ) {
+        let bytes = stream(&pdus, digests);
+        let (mut framer, mut receiver, mut stops) = (framer(digests), Receiver::default(), 0);
+        let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (mut chunk, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            while !chunk.is_empty() {
+                let (piece, behind) = chunk.split_at(framer.rest_of_pdu(chunk));
+                prop_assert!(!piece.is_empty());
+                receiver.feed(&mut framer, piece).unwrap();
+                stops += usize::from(framer.is_between_pdus());
+                prop_assert_eq!(receiver.done.len(), stops, "no piece holds the end of one PDU and the start of another");
+                chunk = behind;
+            }
+            rest = tail;
+        }
+        prop_assert_eq!(receiver.done, pdus);
+    }
+
     #[test]
     fn any_bytes_do_no_harm(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
@@ -173,6 +197,7 @@ proptest! {
         let mut framer = framer(Digests { header, data });
         let mut receiver = Receiver::default();
         for chunk in bytes.chunks(cut) {
+            prop_assert!((1..=chunk.len()).contains(&framer.rest_of_pdu(chunk)));
             if let Err(error) = receiver.feed(&mut framer, chunk) {
                 prop_assert_eq!(framer.next(&mut &[0; 48][..]), Err(error), "an error stays");
                 break;

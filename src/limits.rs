@@ -82,6 +82,17 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const RECEIVE_BUFFERS: u16 = 16;
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes that one connection may have received while its session waits to move to another core.
+pub const PARKED_BYTES: usize = 4 << 20;
+/// A session that is to move waits this long for a moment at which the initiator owes it nothing, milliseconds. Nobody
+/// waits for that.
+pub const MOVE_SEEK_MS: u64 = 200;
+/// It receives nothing for this long at most, until its tasks have ended and it moves or goes on, milliseconds.
+pub const MOVE_QUIET_MS: u64 = 50;
+/// A session that could not be moved is left alone for this long, milliseconds.
+pub const MOVE_RETRY_MS: u64 = 5_000;
+/// A session that was moved stays for this long, milliseconds.
+pub const MOVE_STAY_MS: u64 = 30_000;
 /// Microseconds that an active core polls before it sleeps, unless configured.
 pub const DEFAULT_SPIN_US: u32 = 50;
 /// The largest piece of LUN data that is moved in one buffer and one disk operation, bytes.
@@ -171,6 +182,7 @@ const _: () = assert!(FIRST_BURST_BYTES as usize <= SLICE_BYTES);
 const _: () = assert!(FIRST_BURST_BYTES <= MAX_BURST_BYTES);
 const _: () = assert!(MAX_BURST_BYTES < 1 << 24);
 const _: () = assert!(TASKS_PER_SESSION < 0xffff);
+const _: () = assert!(PARKED_BYTES > 2 * RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(2 * 4096 <= SLICE_BYTES);

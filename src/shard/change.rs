@@ -33,8 +33,12 @@ pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
 }
 
 impl Engine {
-    /// Takes a change over.
-    pub fn change(&mut self, change: &Change) {
+    /// Takes a change over, unless a session that moved in has brought it along already.
+    pub fn change(&mut self, change: &Arc<Change>) {
+        if change.world.generation <= self.world.generation {
+            return;
+        }
+        self.latest = Arc::clone(change);
         let old = std::mem::replace(&mut self.world, Arc::clone(&change.world));
         let world = Arc::clone(&self.world);
         self.strays.resize(world.units.len());
@@ -57,7 +61,8 @@ impl Engine {
         self.leave_units();
     }
 
-    fn change_seat(&mut self, seat: usize, old: &World, resized: &[usize]) {
+    /// A session takes over this core's world; `old` is the one it was in before.
+    pub(super) fn change_seat(&mut self, seat: usize, old: &World, resized: &[usize]) {
         let world = Arc::clone(&self.world);
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));

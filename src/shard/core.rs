@@ -6,7 +6,9 @@
 
 use super::dispatch::Partial;
 use super::engine::{Engine, Phase, Source};
+use super::load::{Balance, Meter};
 use super::mesh::Message;
+use super::relocate::{Halt, Relocation};
 use crate::backend::Token;
 use crate::limits::{MAX_CONTROL_DATA_BYTES, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
@@ -23,51 +25,60 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(250);
 
 /// The receive side of a connection.
-struct Receive {
-    framer: Framer,
-    partial: Option<Partial>,
+pub(super) struct Receive {
+    pub(super) framer: Framer,
+    pub(super) partial: Option<Partial>,
     login: Vec<u8>,
     login_bhs: Bhs,
+    /// Bytes that arrived after its session had stopped to move to another core.
+    pub(super) parked: Vec<u8>,
 }
 
 impl Receive {
-    fn new() -> Receive {
+    pub(super) fn new() -> Receive {
         Receive {
             framer: Framer::new(MAX_CONTROL_DATA_BYTES),
             partial: None,
             login: Vec::new(),
             login_bhs: [0; BHS_LEN],
+            parked: Vec::new(),
         }
     }
 }
 
 /// One core.
 pub struct Core {
-    engine: Engine,
-    receive: Vec<Receive>,
+    pub(super) engine: Engine,
+    pub(super) receive: Vec<Receive>,
     buffers: ReceiveBuffers,
     listeners: Vec<TcpListener>,
     bell: Box<u64>,
-    started: Instant,
     spin: Duration,
     next_tick: Instant,
     shutdown_at: Option<Instant>,
+    pub(super) meter: Meter,
+    pub(super) balance: Balance,
+    /// A session that is about to move to another core.
+    pub(super) relocation: Option<Relocation>,
 }
 
 impl Core {
     /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
     pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
         let now = Instant::now();
+        let meter = Meter::new(now, engine.world.mailboxes.len() > 1);
         Core {
             engine,
             receive: Vec::new(),
             buffers,
             listeners,
             bell: Box::new(0),
-            started: now,
             spin,
             next_tick: now + TICK,
             shutdown_at: None,
+            meter,
+            balance: Balance::default(),
+            relocation: None,
         }
     }
 
@@ -83,7 +94,8 @@ impl Core {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
             self.engine.now_ns = self.engine.world.now_ns(now);
-            self.engine.now_ms = now.duration_since(self.started).as_millis() as u64;
+            self.engine.now_ms = self.engine.now_ns / 1_000_000;
+            self.meter.wakes(now);
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
                 self.completed(completion);
@@ -97,6 +109,8 @@ impl Core {
                 last_work = now;
             }
             let wait = self.how_long(now, last_work);
+            let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty();
+            self.meter.rests(now, worked, wait, queued);
             self.engine.ring.enter(wait)?;
         }
     }
@@ -112,6 +126,7 @@ impl Core {
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.engine.tick();
+            self.balance(now);
         }
         if !self.engine.management.is_empty() {
             self.engine.settle();
@@ -125,6 +140,9 @@ impl Core {
         }
         if !self.engine.adoptions.is_empty() {
             self.engine.resume_adoptions();
+        }
+        if self.relocation.is_some() {
+            self.relocate();
         }
         for conn in std::mem::take(&mut self.engine.gone) {
             self.reset(conn);
@@ -164,6 +182,7 @@ impl Core {
         } else if self.engine.management.is_empty()
             && self.engine.adoptions.is_empty()
             && !self.engine.strays.are_awaited()
+            && self.relocation.is_none()
         {
             self.next_tick.saturating_duration_since(now)
         } else {
@@ -222,6 +241,9 @@ impl Core {
         for message in self.engine.world.clone().mailboxes[self.engine.core].take() {
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
+                Message::Relocate(relocated) => self.arrive(*relocated),
+                #[cfg(test)]
+                Message::Demand { tsih, to } => self.demand(tsih, to),
                 Message::Abort { target, lun, end_sessions, from, ticket, ports } => {
                     self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &ports);
                 }
@@ -238,6 +260,7 @@ impl Core {
             return;
         }
         self.engine.shutdown = true;
+        self.engine.world.registry.close();
         self.listeners.clear();
         self.engine.change_flows();
         self.engine.ask_for_logout();
@@ -248,7 +271,8 @@ impl Core {
     /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
     fn is_over(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        if self.engine.seats.iter().flatten().next().is_some() && now < at {
+        let due = !self.engine.world.mailboxes[self.engine.core].is_empty();
+        if (due || self.engine.seats.iter().flatten().next().is_some()) && now < at {
             return false;
         }
         self.engine.end_all();
@@ -266,7 +290,7 @@ impl Core {
 
     fn arm_receive(&mut self, conn: usize) {
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        if link.receiving {
+        if link.receiving || link.halt == Halt::Stopped {
             return;
         }
         link.receiving = true;
@@ -282,7 +306,8 @@ impl Core {
                 // SAFETY: the kernel has filled these bytes of the pool and gave the buffer to us until `give_back`.
                 #[allow(unsafe_code)]
                 let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
-                if let Some(receive) = self.receive.get_mut(conn) {
+                let leaves = self.relocation.is_some() && self.chunk_of_leaving(conn, chunk);
+                if let Some(receive) = self.receive.get_mut(conn).filter(|_| !leaves) {
                     Self::chunk(&mut self.engine, receive, conn, chunk);
                     self.engine.settle_stores();
                 }
@@ -294,6 +319,10 @@ impl Core {
         }
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
         link.receiving = false;
+        if link.halt != Halt::No && self.halted(conn, bytes) {
+            return;
+        }
+        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
         let again = bytes > 0 || matches!(-bytes, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if bytes == -libc::ENOBUFS {
             self.engine.stats.out_of_receive_buffers += 1;
@@ -323,7 +352,7 @@ impl Core {
     }
 
     /// Parses a received chunk and acts on every PDU in it.
-    fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
+    pub(super) fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
         loop {

@@ -2,13 +2,15 @@
 //!
 //! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
 //! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `stray.rs` (what outlives its task), `entry.rs`
-//! (login and placement). None of them awaits or blocks.
+//! (login and placement), `relocate.rs` (moving to another core). None of them awaits or blocks.
 
 use super::buffers::{Arena, Buf};
+use super::change::Change;
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::job::{Cell1, Job};
 use super::rate::Shaper;
+use super::relocate::Halt;
 use super::stats::Stats;
 use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
@@ -82,6 +84,8 @@ pub struct Link {
     pub closing: bool,
     /// The receive was cancelled and its end is awaited before the connection moves to another core.
     pub moving: Option<Box<Moving>>,
+    /// Its session is about to move to another core.
+    pub halt: Halt,
     /// When bytes last left, for noticing a peer that does not read.
     pub sent_ms: u64,
     /// When our half was closed.
@@ -154,6 +158,8 @@ pub struct Seat {
     pub flows: Flows,
     /// Unique in the process: seats are used again.
     pub serial: u64,
+    /// Until then it is not to be moved to another core.
+    pub stays_until_ms: u64,
 }
 
 /// Who waits for an operation on a medium.
@@ -284,6 +290,8 @@ pub struct Engine {
     pub core: usize,
     /// What all cores share.
     pub world: Arc<World>,
+    /// The change that `world` came with.
+    pub latest: Arc<Change>,
     /// The core's ring.
     pub ring: Ring,
     /// I/O buffers.
@@ -369,9 +377,11 @@ impl Engine {
         let strays = Strays::new(world.units.len());
         let mut rates = Shaper::new(Arc::clone(&world.rates));
         let unit_flows = regated(&mut rates, Flows::new(), world.unit_gates(), &mut Vec::new());
+        let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Engine {
             core,
             world,
+            latest,
             ring,
             arena,
             pool: BatchPool::default(),

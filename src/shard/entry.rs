@@ -4,6 +4,7 @@ use super::doors::Ticket;
 use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use super::registry::{Counterpart, NoPlace, SessionName};
+use super::relocate::Halt;
 use super::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
 use crate::scsi::{LuNexus, NexusId};
@@ -72,22 +73,14 @@ impl Engine {
         ticket: Ticket,
         phase: Phase,
     ) -> Option<usize> {
-        let conn = match self.links.iter().position(Option::is_none) {
-            Some(n) => n,
-            None if self.links.len() < CONNECTIONS_PER_CORE => {
-                self.links.push(None);
-                self.tx.push(Default::default());
-                self.links.len() - 1
+        if self.links.len() >= CONNECTIONS_PER_CORE && self.links.iter().all(Option::is_some) {
+            self.stats.refused += 1;
+            if let Some(left_out) = self.noise.line(self.now_ms) {
+                tracing::warn!(%peer, left_out, "connection refused: a core has {CONNECTIONS_PER_CORE} connections");
             }
-            None => {
-                self.stats.refused += 1;
-                if let Some(left_out) = self.noise.line(self.now_ms) {
-                    tracing::warn!(%peer, left_out, "connection refused: a core has {CONNECTIONS_PER_CORE} connections");
-                }
-                return None;
-            }
-        };
-        self.links[conn] = Some(Link {
+            return None;
+        }
+        let link = Link {
             socket,
             peer,
             local,
@@ -97,12 +90,24 @@ impl Engine {
             receiving: false,
             closing: false,
             moving: None,
+            halt: Halt::No,
             sent_ms: self.now_ms,
             shut_ms: None,
             account: (usize::MAX, 0),
-        });
+        };
+        Some(self.enter_link(link))
+    }
+
+    /// Gives a connection a number.
+    pub(super) fn enter_link(&mut self, link: Link) -> usize {
+        let conn = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
+        if conn == self.links.len() {
+            self.links.push(None);
+            self.tx.push(Default::default());
+        }
+        self.links[conn] = Some(link);
         self.fresh.push(conn);
-        Some(conn)
+        conn
     }
 
     /// A PDU of the login phase.
@@ -188,10 +193,26 @@ impl Engine {
         if place.core == self.core {
             return self.adopt(conn, login, place.tsih, place.replaces);
         }
+        self.send_on(conn, Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces });
+    }
+
+    /// Takes a connection to another core, or once more through this core's mailbox.
+    fn send_on(&mut self, conn: usize, moving: Moving) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
         link.phase = Phase::Leaving;
-        link.moving = Some(Box::new(Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces }));
+        link.moving = Some(Box::new(moving));
         self.cancel_receive(conn);
         self.sweep(conn);
+    }
+
+    /// Where the session is that a login joins or replaces, if it has moved since the login was sent here: `relocate.rs`.
+    fn elsewhere(&self, joins: bool, tsih: Tsih, replaces: Option<Tsih>) -> Option<usize> {
+        let sought = if joins { tsih } else { replaces? };
+        if self.seats.iter().flatten().any(|seat| seat.tsih == sought) {
+            return None;
+        }
+        let (core, in_transit) = self.world.registry.whereabouts(sought)?;
+        (in_transit || core != self.core).then_some(core)
     }
 
     /// A connection moves in from another core.
@@ -207,6 +228,13 @@ impl Engine {
 
     /// Makes the connection part of its session, ending the session that it replaces first.
     fn adopt(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih, replaces: Option<Tsih>) {
+        let joins = login.tsih != Tsih(0);
+        if let Some(core) = self.elsewhere(joins, tsih, replaces) {
+            if !joins {
+                self.world.registry.follow(tsih, core);
+            }
+            return self.send_on(conn, Moving { core, login, tsih, replaces });
+        }
         // Also one that has ended with its connection: what it had in flight may not be over.
         let old = replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == old)));
         let Some(old) = old else { return self.seat_login(conn, login, tsih) };
@@ -380,9 +408,15 @@ impl Engine {
             ended: false,
             flows,
             serial: nexus_id.0,
+            stays_until_ms: 0,
         });
         let mut route = [usize::MAX; CONNECTION_SLOTS];
         route[usize::from(ix.0)] = conn;
+        (self.enter_seat(seat, route), ix)
+    }
+
+    /// Gives a session a seat.
+    pub(super) fn enter_seat(&mut self, seat: Box<Seat>, route: [usize; CONNECTION_SLOTS]) -> usize {
         let number = match self.seats.iter().position(Option::is_none) {
             Some(n) => n,
             None => {
@@ -395,7 +429,7 @@ impl Engine {
         self.seats[number] = Some(seat);
         self.routes[number] = route;
         self.stir(number);
-        (number, ix)
+        number
     }
 
     /// The initiator group that a login belongs to.

@@ -5,6 +5,7 @@
 
 use super::change::Change;
 use super::doors::Ticket;
+use super::relocate::Relocated;
 use crate::model::InitiatorPort;
 use crate::scsi::SaveEnd;
 use crate::session::login::LoginDone;
@@ -37,6 +38,16 @@ pub struct Handover {
 pub enum Message {
     /// A connection moves in.
     Adopt(Box<Handover>),
+    /// A session moves in, with all its connections.
+    Relocate(Box<Relocated>),
+    /// A test wants a session to move, if it can.
+    #[cfg(test)]
+    Demand {
+        /// The session.
+        tsih: Tsih,
+        /// The core it is to go to.
+        to: usize,
+    },
     /// Abort the tasks of all sessions at this logical unit, answer with `Aborted`.
     Abort {
         /// Index of the target.
@@ -107,6 +118,11 @@ impl Mailbox {
                 libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len())
             };
         }
+    }
+
+    /// Nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
     }
 
     /// Takes everything that is there.

@@ -5,9 +5,11 @@
 //! thread waits for signals. (The measurements that the design started from: a ring inside the executor, woken through an
 //! eventfd, costs 0.4 us more for each command of a RAM disk than a loop of its own.)
 //!
-//! Invariants: a connection, its session and all its tasks live on one core; nothing on the way of a command takes a lock
-//! or allocates; other cores are told rare facts by message ([`mesh`]) and shared registries are locked at login only.
+//! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login, or
+//! later when its core has too much to do ([`relocate`]); nothing on the way of a command takes a lock or allocates; other
+//! cores are told rare facts by message ([`mesh`]), and shared registries are locked at login and for those only.
 
+mod balance;
 mod buffers;
 mod change;
 mod copy;
@@ -20,10 +22,12 @@ mod exec;
 mod fence;
 mod job;
 mod jobs;
+mod load;
 mod mesh;
 mod rate;
 mod registry;
 mod reload;
+mod relocate;
 mod resend;
 mod rw;
 mod signals;

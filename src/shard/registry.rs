@@ -1,5 +1,5 @@
 //! Which sessions exist and on which core: TSIHs, placement, reinstatement. One for the process, behind a mutex that is
-//! taken at login and logout only.
+//! taken at login and logout, and when a session moves or tasks are aborted on all cores.
 
 use crate::model::InitiatorPort;
 use crate::session::SessionKind;
@@ -71,6 +71,8 @@ struct Known {
     name: SessionName,
     kind: SessionKind,
     core: usize,
+    /// It has left the core where it was, and is not at `core` yet.
+    in_transit: bool,
 }
 
 #[derive(Default)]
@@ -79,6 +81,8 @@ struct Inner {
     by_name: HashMap<SessionName, Tsih>,
     load: Vec<usize>,
     last: u16,
+    /// Cores are ending: sessions stay where they are.
+    closed: bool,
 }
 
 /// The registry of sessions.
@@ -121,7 +125,7 @@ impl Registry {
             None => inner.least_loaded(here),
         };
         let tsih = inner.next_handle()?;
-        inner.by_tsih.insert(tsih, Known { name: name.clone(), kind, core });
+        inner.by_tsih.insert(tsih, Known { name: name.clone(), kind, core, in_transit: false });
         inner.by_name.insert(name.clone(), tsih);
         inner.load[core] += 1;
         Ok(Place { core, tsih, replaces })
@@ -131,6 +135,46 @@ impl Registry {
     pub fn has_target(&self, index: usize) -> bool {
         let is_of = |known: &Known| matches!(known.name.with, Counterpart::Port { target, .. } if target == index);
         self.lock().by_tsih.values().any(is_of)
+    }
+
+    /// The core of a session, and whether it is still on its way there.
+    pub fn whereabouts(&self, tsih: Tsih) -> Option<(usize, bool)> {
+        self.lock().by_tsih.get(&tsih).map(|known| (known.core, known.in_transit))
+    }
+
+    /// A session leaves for core `to`. `leave` posts the message that it is; if it says no, nothing has changed. Who learns
+    /// here that the session is at `to` posts behind that message.
+    pub fn depart(&self, tsih: Tsih, to: usize, leave: impl FnOnce() -> bool) -> bool {
+        let mut inner = self.lock();
+        let gone = !inner.closed && inner.by_tsih.contains_key(&tsih) && leave();
+        if gone {
+            inner.rehome(tsih, to, true);
+        }
+        gone
+    }
+
+    /// A session is where it was going to.
+    pub fn arrived(&self, tsih: Tsih) {
+        if let Some(known) = self.lock().by_tsih.get_mut(&tsih) {
+            known.in_transit = false;
+        }
+    }
+
+    /// A new session goes to another core than it was placed on, after the one that it replaces.
+    pub fn follow(&self, tsih: Tsih, to: usize) {
+        self.lock().rehome(tsih, to, false);
+    }
+
+    /// Does something while no session departs: messages posted to several cores are so all before a departure, or all
+    /// behind it.
+    pub fn while_all_stay<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _held = self.lock();
+        what()
+    }
+
+    /// From now on no session departs.
+    pub fn close(&self) {
+        self.lock().closed = true;
     }
 
     /// The session is gone.
@@ -158,6 +202,15 @@ impl Inner {
             return here;
         }
         self.load.iter().position(|&l| l == least).unwrap_or(here)
+    }
+
+    fn rehome(&mut self, tsih: Tsih, to: usize, in_transit: bool) {
+        if let Some(known) = self.by_tsih.get_mut(&tsih) {
+            let from = std::mem::replace(&mut known.core, to);
+            known.in_transit = in_transit;
+            self.load[from] -= 1;
+            self.load[to] += 1;
+        }
     }
 
     fn next_handle(&mut self) -> Result<Tsih, NoPlace> {
@@ -198,6 +251,28 @@ mod tests {
             registry.remove(p.tsih);
         }
         assert_eq!(registry.load(), [0, 0]);
+    }
+
+    #[test]
+    fn a_session_that_moves_is_found_where_it_goes() {
+        let registry = Registry::new(2);
+        let old = place(&registry, &name(1), Tsih(0)).unwrap();
+        assert!(!registry.depart(old.tsih, 1, || false), "it could not leave");
+        assert_eq!(registry.whereabouts(old.tsih), Some((0, false)));
+        assert!(registry.depart(old.tsih, 1, || true));
+        assert_eq!((registry.whereabouts(old.tsih), registry.load()), (Some((1, true)), vec![0, 1]));
+        assert_eq!(place(&registry, &name(1), old.tsih).map(|place| place.core), Ok(1));
+        let new = place(&registry, &name(1), Tsih(0)).unwrap();
+        assert_eq!((new.core, new.replaces), (1, Some(old.tsih)));
+        registry.arrived(old.tsih);
+        assert_eq!(registry.whereabouts(old.tsih), Some((1, false)));
+        registry.follow(new.tsih, 0);
+        assert_eq!((registry.whereabouts(new.tsih), registry.load()), (Some((0, false)), vec![1, 1]));
+        registry.remove(old.tsih);
+        assert!(!registry.depart(old.tsih, 0, || true), "it is gone");
+        registry.close();
+        assert!(!registry.depart(new.tsih, 1, || true), "nobody departs any more");
+        assert_eq!((registry.whereabouts(old.tsih), registry.load()), (None, vec![1, 0]));
     }
 
     //= RFC 7143 section 6.3.5

@@ -151,7 +151,8 @@ impl Reloader {
         self.publish(world, Vec::new());
     }
 
-    fn publish(&mut self, world: World, resized: Vec<usize>) {
+    fn publish(&mut self, mut world: World, resized: Vec<usize>) {
+        world.generation = self.world.generation + 1;
         self.world = Arc::new(world);
         let change = Arc::new(Change { world: Arc::clone(&self.world), resized });
         for core in 0..self.cores {

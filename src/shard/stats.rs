@@ -21,6 +21,8 @@ pub struct Stats {
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.
     pub digest_errors: u64,
+    /// Sessions that moved here from another core.
+    pub moved_in: u64,
     /// Receives that found no free buffer and were armed again.
     pub out_of_receive_buffers: u64,
 }

@@ -6,6 +6,7 @@ mod hung;
 mod limits;
 mod locks;
 mod login;
+mod moves;
 mod peer;
 mod variable;
 

@@ -270,12 +270,11 @@ impl Engine {
     ) -> usize {
         self.abort_others(target, lun, but, ports);
         let others = (0..self.world.mailboxes.len()).filter(|&c| c != self.core);
-        others
-            .map(|core| {
-                let (from, ports) = (self.core, ports.to_vec());
-                self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, ports });
-            })
-            .count()
+        let post = |core| {
+            let (from, ports) = (self.core, ports.to_vec());
+            self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, ports });
+        };
+        self.world.registry.while_all_stay(|| others.map(post).count())
     }
 
     /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `ports`, only of theirs.

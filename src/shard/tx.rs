@@ -162,6 +162,11 @@ impl Tx {
         self.data_digest = data;
     }
 
+    /// Whether PDUs carry digests: header, data.
+    pub fn digests(&self) -> (bool, bool) {
+        (self.header_digest, self.data_digest)
+    }
+
     /// Whether data segments carry a digest: then the data must not change between now and the send.
     #[inline]
     pub fn data_digest(&self) -> bool {

@@ -6,6 +6,7 @@
 use super::ServeError;
 use super::doors::Doors;
 use super::fence::Fence;
+use super::load::Load;
 use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
 use super::registry::Registry;
@@ -205,6 +206,10 @@ pub struct World {
     pub doors: Arc<Doors>,
     /// How many there may be.
     pub admission: Admission,
+    /// Which configuration this is: each has a higher number than the one before.
+    pub generation: u64,
+    /// How busy each core is.
+    pub loads: Arc<[Load]>,
     /// Sessions and their cores.
     pub registry: Arc<Registry>,
     /// Stores what outlives the process.
@@ -288,6 +293,8 @@ impl World {
             nothing: Arc::new(Unit::none(cores)),
             leaving: Vec::new(),
             targets,
+            generation: 0,
+            loads: (0..cores).map(|_| Load::default()).collect(),
             registry: Arc::new(Registry::new(cores)),
             keeper: Arc::new(keeper),
             mailboxes,

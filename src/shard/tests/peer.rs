@@ -202,17 +202,33 @@ impl Peer {
     /// WRITE(10) whose data follows in an unsolicited Data-Out.
     pub fn write_unsolicited(&mut self, lun: u8, lba: u8, blocks: u8, byte: u8) -> u32 {
         let data = vec![byte; usize::from(blocks) * 512];
+        self.unsolicited(lun, &[0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0], &data)
+    }
+
+    /// A write whose data follows in an unsolicited Data-Out.
+    pub fn unsolicited(&mut self, lun: u8, cdb: &[u8; 10], data: &[u8]) -> u32 {
+        let itt = self.unsolicited_command(lun, cdb, data.len() as u32);
+        self.unsolicited_data(lun, itt, data);
+        itt
+    }
+
+    /// A write without the unsolicited data that it announces.
+    pub fn unsolicited_command(&mut self, lun: u8, cdb: &[u8; 10], bytes: u32) -> u32 {
         let mut header = self.header(0x01, 0x20, false);
         header[9] = lun;
-        put(&mut header, 20, data.len() as u32);
-        header[32..42].copy_from_slice(&[0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0]);
+        put(&mut header, 20, bytes);
+        header[32..42].copy_from_slice(cdb);
         self.send(header, &[]);
+        self.itt
+    }
+
+    /// All unsolicited data of a write.
+    pub fn unsolicited_data(&mut self, lun: u8, itt: u32, data: &[u8]) {
         let mut header: Bhs = [0; BHS_LEN];
         (header[0], header[1], header[9]) = (0x05, 0x80, lun);
-        put(&mut header, 16, self.itt);
+        put(&mut header, 16, itt);
         put(&mut header, 20, u32::MAX);
-        self.send(header, &data);
-        self.itt
+        self.send(header, data);
     }
 
     /// Lets a CmdSN be used elsewhere.

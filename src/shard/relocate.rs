@@ -1,0 +1,349 @@
+//! A session in full feature phase moves to another core, whole, with its connections. Which one, and when, is said by
+//! [`super::balance`].
+//!
+//! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing: no
+//! Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still bring is
+//! kept as it came ([`Receive::parked`]). Its tasks end, what is queued is sent. (3) It is quiet: no task, job or I/O buffer,
+//! nothing to be sent, no receive. It goes in one [`Message::Relocate`], and acts on the parked bytes at its new core before
+//! it receives again. Should (1) or (2) take too long (`limits::MOVE_SEEK_MS`, `MOVE_QUIET_MS`), it acts on them where it
+//! is, and goes on. So no PDU is lost, repeated or overtaken, and all counters of the session go with it.
+//!
+//! Not moved: discovery sessions; sessions with ErrorRecoveryLevel above 0, whose data may be read again after the response;
+//! nothing at all while functions that abort tasks are under way here, or once the server goes down.
+//!
+//! Who looks for it finds it: the registry is told of the new core and the message is posted under one lock, so who learns
+//! of the new core posts behind that message. Kinds of messages, for a session on its way from A to B:
+//! - `Adopt` (a connection joins it, or a login replaces it): A sends it on to where the registry says; B, where the session
+//!   is not yet, once more through its own mailbox, behind the session (`Engine::elsewhere`).
+//! - `Abort` is posted to all cores under the same lock, and A departs only with an empty mailbox. So either both cores have
+//!   it before the session leaves, and A has acted on it; or both have it behind, and B finds the session. An abort that A
+//!   itself asked for, or has not answered, keeps the session there. (What B alone has done before, another session on B
+//!   would have escaped, too.) Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
+//! - `Aborted`, `Saved`: to functions and jobs, of which the session has none.
+//! - `Change`: the session brings the configuration of A along. If B has an older one it takes that over first, if it has a
+//!   newer one the session takes it over on arrival ([`Core::arrive`]).
+//! - `Shutdown`: no core departs sessions once any has it, and none ends with a message unread.
+//!
+//! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
+
+use super::change::Change;
+use super::core::{Core, Receive};
+use super::engine::{Engine, Link, Parts, Phase, Seat};
+use super::exec::{Exec, Kind};
+use super::mesh::Message;
+use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS, PARKED_BYTES};
+use crate::session::SessionKind;
+use crate::session::seam::ConnIx;
+use std::sync::Arc;
+
+/// What a connection receives while its session is about to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// Everything, as always.
+    No,
+    /// Nothing more: the receive is cancelled and not armed again.
+    Stopped,
+    /// Everything again, once the cancelled receive has ended.
+    Resuming,
+}
+
+/// A session that is about to move.
+#[derive(Debug, Clone, Copy)]
+pub struct Relocation {
+    seat: usize,
+    serial: u64,
+    to: usize,
+    stopped: bool,
+    until_ms: u64,
+}
+
+/// A connection on its way.
+struct Leg {
+    ix: usize,
+    link: Link,
+    receive: Receive,
+    digests: (bool, bool),
+}
+
+/// A session on its way.
+pub struct Relocated {
+    seat: Box<Seat>,
+    legs: Vec<Leg>,
+    /// The configuration that it was served with.
+    change: Arc<Change>,
+    from: usize,
+}
+
+impl Engine {
+    /// The connections of a session: slot and number.
+    fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let route = self.routes.get(seat).copied().unwrap_or([usize::MAX; CONNECTION_SLOTS]);
+        route.into_iter().enumerate().filter(|(_, conn)| *conn != usize::MAX)
+    }
+
+    /// Whether a session could be moved at all: each of its connections must be at its service.
+    pub(super) fn is_movable(&self, seat: usize) -> bool {
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let serves = |(_, conn)| self.seat_of(conn).is_some_and(|(of, _)| of == seat);
+        let is_normal = holder.session.init().kind == SessionKind::Normal && !holder.session.keeps();
+        is_normal && !holder.ended && !self.shutdown && self.legs(seat).next().is_some() && self.legs(seat).all(serves)
+    }
+
+    /// Whether a session holds nothing of this core, and nobody here waits for it.
+    fn is_quiet(&self, seat: usize) -> bool {
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let rests = |(_, conn): (usize, usize)| {
+            let link = self.links.get(conn).and_then(Option::as_ref);
+            link.is_some_and(|link| link.halt == Halt::Stopped && !link.receiving && link.framing.is_none())
+                && self.tx.get(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
+        };
+        let is_idle = |exec: &Exec| {
+            exec.kind == Kind::Idle
+                && (exec.in_flight, exec.slices.len()) == (0, 0)
+                && exec.staging.is_none()
+                && exec.held.is_none()
+                && !(exec.starved || exec.fenced || exec.aborted || exec.dropped)
+        };
+        (holder.session.open_tasks(), holder.held) == (0, 0)
+            && self.legs(seat).all(rests)
+            && holder.exec.iter().all(is_idle)
+            && self.management.is_empty()
+            && !self.strays.are_awaited()
+            && self.jobs.iter().flatten().all(|job| job.seat != seat)
+    }
+}
+
+impl Core {
+    /// Begins to move a session. False: it cannot be moved.
+    pub(super) fn begin_move(&mut self, seat: usize, to: usize) -> bool {
+        let elsewhere = to != self.engine.core && to < self.engine.world.mailboxes.len();
+        if self.relocation.is_some() || !elsewhere || !self.engine.is_movable(seat) {
+            return false;
+        }
+        let Some(serial) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.serial) else {
+            return false;
+        };
+        let until_ms = self.engine.now_ms + MOVE_SEEK_MS;
+        self.relocation = Some(Relocation { seat, serial, to, stopped: false, until_ms });
+        true
+    }
+
+    /// A test wants a session to move, however busy anybody is.
+    #[cfg(test)]
+    pub(super) fn demand(&mut self, tsih: crate::wire::Tsih, to: usize) {
+        let seat = self.engine.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih));
+        if let Some(seat) = seat {
+            self.begin_move(seat, to);
+        }
+    }
+
+    /// Takes the session that is about to move one step further.
+    #[cold]
+    pub(super) fn relocate(&mut self) {
+        self.try_stop();
+        let Some(Relocation { seat, serial, stopped, until_ms, .. }) = self.relocation else { return };
+        let same = matches!(self.engine.seats.get(seat), Some(Some(holder)) if holder.serial == serial);
+        let known = |(_, conn): (usize, usize)| {
+            !stopped || matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped)
+        };
+        // A connection that joined it since then is not stopped.
+        if !same || !self.engine.is_movable(seat) || !self.engine.legs(seat).all(known) {
+            return self.resume();
+        }
+        if stopped && self.engine.is_quiet(seat) && self.depart() {
+            return;
+        }
+        if self.engine.now_ms >= until_ms {
+            self.resume();
+        }
+    }
+
+    /// Stops the session if its initiator owes it nothing.
+    fn try_stop(&mut self) {
+        let Some(Relocation { seat, serial, stopped: false, .. }) = self.relocation else { return };
+        let between = |(_, conn): (usize, usize)| matches!(self.receive.get(conn), Some(receive) if receive.framer.is_between_pdus() && receive.partial.is_none());
+        let Some(Some(holder)) = self.engine.seats.get(seat) else { return };
+        if holder.serial != serial
+            || holder.session.awaits_initiator()
+            || !self.engine.is_movable(seat)
+            || !self.engine.legs(seat).all(between)
+        {
+            return;
+        }
+        for (_, conn) in self.engine.legs(seat) {
+            self.engine.cancel_receive(conn);
+            if let Some(Some(link)) = self.engine.links.get_mut(conn) {
+                link.halt = Halt::Stopped;
+            }
+        }
+        if let Some(relocation) = &mut self.relocation {
+            relocation.stopped = true;
+            relocation.until_ms = self.engine.now_ms + MOVE_QUIET_MS;
+        }
+    }
+
+    /// A chunk of a connection whose session is about to move: true if it is taken care of.
+    #[cold]
+    pub(super) fn chunk_of_leaving(&mut self, conn: usize, mut chunk: &[u8]) -> bool {
+        let Some(Relocation { seat, .. }) = self.relocation else { return false };
+        if self.engine.seat_of(conn).is_none_or(|(of, _)| of != seat) {
+            return false;
+        }
+        while !chunk.is_empty() {
+            let Some(receive) = self.receive.get_mut(conn) else { return true };
+            if matches!(&self.engine.links[conn], Some(link) if link.halt == Halt::Stopped && !link.closing) {
+                if receive.parked.len() + chunk.len() > PARKED_BYTES {
+                    self.resume();
+                    continue;
+                }
+                receive.parked.extend_from_slice(chunk);
+                return true;
+            }
+            let (piece, rest) = chunk.split_at(receive.framer.rest_of_pdu(chunk));
+            Self::chunk(&mut self.engine, receive, conn, piece);
+            chunk = rest;
+            self.try_stop();
+        }
+        true
+    }
+
+    /// The receive of a connection that was stopped has ended: true if that is taken care of.
+    #[cold]
+    pub(super) fn halted(&mut self, conn: usize, result: i32) -> bool {
+        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return true };
+        if link.closing {
+            link.halt = Halt::No;
+            self.engine.sweep(conn);
+            return true;
+        }
+        if link.halt == Halt::Stopped {
+            // Should the peer be gone, the next receive says so again, wherever that is.
+            return true;
+        }
+        link.halt = Halt::No;
+        let cancelled = result == -libc::ECANCELED;
+        if cancelled {
+            self.engine.fresh.push(conn);
+        }
+        cancelled
+    }
+
+    /// The session goes on where it is.
+    fn resume(&mut self) {
+        let Some(Relocation { seat, serial, .. }) = self.relocation.take() else { return };
+        if let Some(Some(holder)) = self.engine.seats.get_mut(seat)
+            && holder.serial == serial
+        {
+            holder.stays_until_ms = self.engine.now_ms + MOVE_RETRY_MS;
+        }
+        for conn in 0..self.engine.links.len() {
+            let Some(Some(link)) = self.engine.links.get_mut(conn) else { continue };
+            if link.halt == Halt::Stopped {
+                link.halt = if link.receiving { Halt::Resuming } else { Halt::No };
+                if !link.receiving {
+                    self.engine.fresh.push(conn);
+                }
+                self.act_on_parked(conn);
+            }
+        }
+    }
+
+    fn act_on_parked(&mut self, conn: usize) {
+        if let Some(receive) = self.receive.get_mut(conn) {
+            let parked = std::mem::take(&mut receive.parked);
+            Self::chunk(&mut self.engine, receive, conn, &parked);
+        }
+    }
+
+    /// The session is quiet, and leaves, if nothing was posted to this core meanwhile.
+    fn depart(&mut self) -> bool {
+        let Some(Relocation { seat, to, .. }) = self.relocation else { return false };
+        let world = Arc::clone(&self.engine.world);
+        let Some(tsih) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih) else { return false };
+        let left = world.registry.depart(tsih, to, || {
+            let heard = world.mailboxes.get(self.engine.core).is_some_and(|mailbox| mailbox.is_empty());
+            let relocated = if heard { self.take_out(seat) } else { None };
+            relocated.map(|relocated| world.post(to, Message::Relocate(Box::new(relocated)))).is_some()
+        });
+        if left {
+            self.relocation = None;
+        }
+        left
+    }
+
+    fn take_out(&mut self, seat: usize) -> Option<Relocated> {
+        let engine = &mut self.engine;
+        let legs: Vec<_> = engine.legs(seat).collect();
+        let mut holder = engine.seats.get_mut(seat)?.take()?;
+        holder.flows.drain(..).for_each(|flow| drop(engine.rates.close(flow.1)));
+        if let Some(route) = engine.routes.get_mut(seat) {
+            *route = [usize::MAX; CONNECTION_SLOTS];
+        }
+        let take = |(ix, conn): (usize, usize)| {
+            let link = engine.links.get_mut(conn)?.take()?;
+            let receive = std::mem::replace(self.receive.get_mut(conn)?, Receive::new());
+            let tx = engine.tx.get_mut(conn)?;
+            let digests = tx.digests();
+            tx.set_digests(false, false);
+            Some(Leg { ix, link, receive, digests })
+        };
+        let legs = legs.into_iter().filter_map(take).collect();
+        Some(Relocated { seat: holder, legs, change: Arc::clone(&engine.latest), from: engine.core })
+    }
+
+    /// A session moves in.
+    pub(super) fn arrive(&mut self, relocated: Relocated) {
+        let Relocated { mut seat, legs, change, from } = relocated;
+        let engine = &mut self.engine;
+        engine.change(&change);
+        let (serial, tsih) = (seat.serial, seat.tsih);
+        seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
+        let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
+        let mut arrived = Vec::with_capacity(legs.len());
+        for Leg { ix, mut link, receive, digests } in legs {
+            link.phase = Phase::Full { seat: number, ix: ConnIx(ix as u8) };
+            (link.halt, link.account) = (Halt::No, (number, serial));
+            // The bound on the connections of a core is for those that come from outside.
+            let conn = engine.enter_link(link);
+            engine.tx[conn].set_digests(digests.0, digests.1);
+            engine.routes[number][ix] = conn;
+            if self.receive.len() <= conn {
+                self.receive.resize_with(conn + 1, Receive::new);
+            }
+            self.receive[conn] = receive;
+            arrived.push(conn);
+        }
+        engine.world.registry.arrived(tsih);
+        engine.stats.moved_in += 1;
+        self.settle_in(number, &change);
+        if let Some(Some(holder)) = self.engine.seats.get(number) {
+            let init = holder.session.init();
+            tracing::info!(
+                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.engine.core,
+                connections = arrived.len(), "session moved to the less busy core"
+            );
+        }
+        arrived.into_iter().for_each(|conn| self.act_on_parked(conn));
+    }
+
+    /// A session that has moved in is served as the others here are.
+    fn settle_in(&mut self, number: usize, change: &Change) {
+        let engine = &mut self.engine;
+        let latest = Arc::clone(&engine.latest);
+        if change.world.generation < latest.world.generation {
+            engine.change_seat(number, &change.world, &latest.resized);
+        }
+        let Some(Some(holder)) = engine.seats.get_mut(number) else { return };
+        holder.text.change(Arc::clone(&engine.world));
+        let (map, target, group) = (Arc::clone(&holder.map), holder.target, holder.group);
+        let flows = if engine.shutdown { Vec::new() } else { engine.open_flows(&map, target, group) };
+        let ends = engine.shutdown;
+        if let Some(Parts { seat: holder, mut out, .. }) = engine.parts(number) {
+            holder.flows = flows;
+            if ends {
+                holder.session.request_logout(&mut out);
+                engine.pump(number);
+            }
+        }
+    }
+}

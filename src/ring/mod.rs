@@ -54,6 +54,8 @@ pub struct Ring {
     uring: IoUring,
     /// The deferred-work flags of the kernel could be had (6.1 and later).
     deferred: bool,
+    /// Time spent in [`Ring::spin`].
+    spun: Duration,
 }
 
 impl Ring {
@@ -78,7 +80,7 @@ impl Ring {
         };
         // Saves the descriptor look-up of every enter; older kernels do without.
         let _ = uring.submitter().register_ring_fd();
-        Ok(Ring { uring, deferred })
+        Ok(Ring { uring, deferred, spun: Duration::ZERO })
     }
 
     /// Queues an entry. Submits when the queue is full, so it never fails.
@@ -149,6 +151,7 @@ impl Ring {
         if !self.uring.submission().is_empty() {
             return;
         }
+        let mut last: Option<Instant> = None;
         loop {
             for _ in 0..LOOKS {
                 if self.has_work() {
@@ -156,10 +159,19 @@ impl Ring {
                 }
                 std::hint::spin_loop();
             }
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if let Some(last) = last.replace(now) {
+                self.spun += now.saturating_duration_since(last);
+            }
+            if now >= until {
                 return;
             }
         }
+    }
+
+    /// How long it has looked at memory in vain since this was last asked; the first and last few looks do not count.
+    pub fn take_spun(&mut self) -> Duration {
+        std::mem::take(&mut self.spun)
     }
 
     /// Moves all completions that are there into `into`.

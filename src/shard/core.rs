@@ -66,7 +66,7 @@ impl Core {
     /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
     pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
         let now = Instant::now();
-        let meter = Meter::new(now, engine.world.mailboxes.len() > 1);
+        let meter = Meter::new(now, engine.world.mailboxes.len() > 1, engine.ring.can_spin() && !spin.is_zero());
         Core {
             engine,
             receive: Vec::new(),

@@ -1,11 +1,12 @@
 //! How busy a core is: the share of the time in which it neither slept nor looked for work in vain; and once a period the
 //! question whether a session is to move because of it.
 //!
-//! [`Meter`] is the core's own. It knows from the clock that is read once a turn anyway when a turn began that found nothing
-//! to do; only a core that sleeps after it has worked reads it once more. [`Load`] is what the others see, without a lock.
+//! [`Meter`] is the core's own. A spin is measured with the clock that it looks at anyway, a sleep from the time of the
+//! turn; only a core that sleeps after it has worked reads the clock once more. [`Load`] is what the others see, without a
+//! lock. Time in which another thread has the processor counts as work, for this one cannot have it.
 //!
-//! A core without a spin submits what it has and sleeps in one call: that submission counts as sleep. Time in which another
-//! thread has the processor counts as work, for this one cannot have it.
+//! A core without a spin submits what it has and sleeps in one call. What it does in that call is not seen by that clock, so
+//! the processor time of its thread is asked, too.
 
 use super::balance::{self, Use};
 use super::core::Core;
@@ -57,12 +58,17 @@ pub struct Meter {
     began: Instant,
     idle: Duration,
     resting: Option<Instant>,
+    /// The turn before has left something to do.
+    queued: bool,
+    /// Of the thread, when the period began; `None`: that is not asked.
+    processor: Option<Duration>,
 }
 
 impl Meter {
-    /// From now on.
-    pub fn new(now: Instant, on: bool) -> Meter {
-        Meter { on, began: now, idle: Duration::ZERO, resting: None }
+    /// From now on; `spins`: the core spins before it sleeps.
+    pub fn new(now: Instant, on: bool, spins: bool) -> Meter {
+        let processor = (on && !spins).then(thread_time);
+        Meter { on, began: now, idle: Duration::ZERO, resting: None, queued: false, processor }
     }
 
     /// A turn begins.
@@ -77,26 +83,34 @@ impl Meter {
     #[inline]
     pub fn rests(&mut self, now: Instant, worked: bool, wait: Wait, queued: bool) {
         if self.on {
-            self.resting = match (worked, wait) {
-                (false, Wait::No) => (!queued).then_some(now),
-                (false, Wait::AtMost(_)) => Some(now),
-                (true, Wait::No) => None,
-                (true, Wait::AtMost(_)) => Some(Instant::now()),
-            };
+            let worked = std::mem::replace(&mut self.queued, queued) || worked;
+            self.resting = matches!(wait, Wait::AtMost(_)).then(|| if worked { Instant::now() } else { now });
         }
     }
 
-    /// When a period is over: how busy the core was in it, parts of a thousand.
-    pub fn measure(&mut self, now: Instant) -> Option<u32> {
+    /// When a period is over: how busy the core was in it, parts of a thousand. `spun`: how long it has spun since the last.
+    pub fn measure(&mut self, now: Instant, spun: impl FnOnce() -> Duration) -> Option<u32> {
         let period = now.saturating_duration_since(self.began);
         if !self.on || period < PERIOD {
             return None;
         }
-        let idle = std::mem::take(&mut self.idle);
+        let mut busy = period.saturating_sub(std::mem::take(&mut self.idle)).saturating_sub(spun());
+        if let Some(before) = &mut self.processor {
+            let now = thread_time();
+            busy = busy.max(now.saturating_sub(std::mem::replace(before, now)));
+        }
         self.began = now;
-        let busy = period.saturating_sub(idle).as_micros() * 1000 / period.as_micros().max(1);
-        Some(busy.min(1000) as u32)
+        Some((busy.as_micros() * 1000 / period.as_micros().max(1)).min(1000) as u32)
     }
+}
+
+/// The processor time of this thread.
+#[allow(unsafe_code)]
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills a local; where it fails, the zeroes stay.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What a core remembers from one period to the next.
@@ -124,7 +138,7 @@ impl Engine {
 impl Core {
     /// A period may be over: says how busy this core was, and has a session move if that pays.
     pub(super) fn balance(&mut self, now: Instant) {
-        let Some(busy) = self.meter.measure(now) else { return };
+        let Some(busy) = self.meter.measure(now, || self.engine.ring.take_spun()) else { return };
         let (world, core) = (Arc::clone(&self.engine.world), self.engine.core);
         if let Some(load) = world.loads.get(core) {
             load.publish(self.engine.now_ms, busy);
@@ -172,29 +186,41 @@ mod tests {
     #[test]
     fn neither_sleep_nor_spin_is_work() {
         let mut now = Instant::now();
-        let mut meter = Meter::new(now, true);
+        let mut meter = Meter::new(now, true, true);
         let mut turn = |worked, wait, queued, ms| {
             meter.wakes(now);
             meter.rests(now, worked, wait, queued);
             now += Duration::from_millis(ms);
         };
-        turn(true, Wait::No, true, 100);
+        turn(true, Wait::No, false, 100);
         turn(false, Wait::No, true, 100);
         turn(false, Wait::No, false, 200);
         turn(false, Wait::AtMost(PERIOD), false, 600);
         meter.wakes(now);
-        assert_eq!(meter.measure(now), Some(200));
-        assert_eq!(meter.measure(now), None, "a new period");
-        assert_eq!(meter.measure(now + PERIOD), Some(1000));
+        assert_eq!(meter.measure(now, || Duration::from_millis(150)), Some(250));
+        assert_eq!(meter.measure(now, || panic!("a new period")), None);
+        assert_eq!(meter.measure(now + PERIOD, Duration::default), Some(1000));
+    }
+
+    #[test]
+    fn without_a_spin_the_processor_is_asked() {
+        let now = Instant::now();
+        let mut meter = Meter::new(now, true, false);
+        meter.rests(now, false, Wait::AtMost(PERIOD), false);
+        while thread_time() < meter.processor.unwrap() + PERIOD / 50 {
+            std::hint::spin_loop();
+        }
+        meter.wakes(now + PERIOD);
+        assert!(meter.measure(now + PERIOD, Duration::default).is_some_and(|busy| busy >= 20));
     }
 
     #[test]
     fn alone_nothing_is_measured() {
         let now = Instant::now();
-        let mut meter = Meter::new(now, false);
-        meter.rests(now, false, Wait::No, false);
+        let mut meter = Meter::new(now, false, false);
+        meter.rests(now, false, Wait::AtMost(PERIOD), false);
         meter.wakes(now + PERIOD);
-        assert_eq!((meter.idle, meter.measure(now + PERIOD)), (Duration::ZERO, None));
+        assert_eq!((meter.idle, meter.measure(now + PERIOD, Duration::default)), (Duration::ZERO, None));
     }
 
     #[test]

@@ -321,6 +321,39 @@ fn a_connection_joins_while_its_session_moves() {
 }
 
 #[test]
+fn both_connections_of_a_session_move_under_load() {
+    let keys = ["MaxConnections=4"];
+    let server = Server::new(2, FaultPlan::new());
+    let first = Peer::login(server.at, 1, &keys).ready();
+    let mover = Mover::of(&server, &first);
+    let mut legs = [first, Peer::connect(server.at)];
+    legs[1] = legs[0].join(server.at, 1, 1, &keys);
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut round = 0u8;
+    while (round < 200 || mover.moves() < 30) && Instant::now() < end {
+        round = round.wrapping_add(1);
+        let mut tags = vec![];
+        for at in 0..16u8 {
+            // Now one, now the other; writes first, then what reads them back.
+            let leg = usize::from((at ^ at >> 2 ^ round) & 1);
+            let lba = at % 8 * 8;
+            let itt = if at < 8 { legs[leg].write(1, lba, 8, round ^ at) } else { legs[leg].read(1, lba, 8) };
+            legs[1 - leg].skip_cmd_sn(1);
+            tags.push((leg, itt));
+            if at == 7 {
+                for (leg, itt) in tags.drain(..) {
+                    assert_eq!(legs[leg].end(itt, SOON), good());
+                }
+            }
+        }
+        for ((leg, itt), at) in tags.into_iter().zip(0..) {
+            assert_eq!(legs[leg].end(itt, SOON).data, vec![round ^ at; 8 * BLOCK], "round {round}");
+        }
+    }
+    assert!(mover.moves() > 10, "{} moves", mover.moves());
+}
+
+#[test]
 fn a_session_is_reinstated_while_it_moves() {
     let server = Server::new(2, FaultPlan::new());
     let mut peer = Peer::login(server.at, 1, &[]).ready();

@@ -17,8 +17,9 @@
 //!   is not yet, once more through its own mailbox, behind the session (`Engine::elsewhere`).
 //! - `Abort` is posted to all cores under the same lock, and A departs only with an empty mailbox. So either both cores have
 //!   it before the session leaves, and A has acted on it; or both have it behind, and B finds the session. An abort that A
-//!   itself asked for, or has not answered, keeps the session there. (What B alone has done before, another session on B
-//!   would have escaped, too.) Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
+//!   itself asked for, or has not answered, keeps the session there. When B asks for one while the session is in its
+//!   mailbox, there is no task to be aborted, and sessions are ended (COLD RESET) only when A has answered: then it is there.
+//!   Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
 //! - `Aborted`, `Saved`: to functions and jobs, of which the session has none.
 //! - `Change`: the session brings the configuration of A along. If B has an older one it takes that over first, if it has a
 //!   newer one the session takes it over on arrival ([`Core::arrive`]).
@@ -230,11 +231,12 @@ impl Core {
 
     /// The session goes on where it is.
     fn resume(&mut self) {
-        let Some(Relocation { seat, serial, .. }) = self.relocation.take() else { return };
+        let Some(Relocation { seat, serial, stopped, .. }) = self.relocation.take() else { return };
         if let Some(Some(holder)) = self.engine.seats.get_mut(seat)
             && holder.serial == serial
         {
             holder.stays_until_ms = self.engine.now_ms + MOVE_RETRY_MS;
+            tracing::debug!(tsih = holder.tsih.0, stopped, "a session was to move, and did not become quiet in time");
         }
         for conn in 0..self.engine.links.len() {
             let Some(Some(link)) = self.engine.links.get_mut(conn) else { continue };

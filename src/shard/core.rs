@@ -309,8 +309,8 @@ impl Core {
                 let leaves = self.relocation.is_some() && self.chunk_of_leaving(conn, chunk);
                 if let Some(receive) = self.receive.get_mut(conn).filter(|_| !leaves) {
                     Self::chunk(&mut self.engine, receive, conn, chunk);
-                    self.engine.settle_stores();
                 }
+                self.engine.settle_stores();
             }
             self.buffers.give_back(id);
         }

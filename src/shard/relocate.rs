@@ -254,6 +254,7 @@ impl Core {
         if let Some(receive) = self.receive.get_mut(conn) {
             let parked = std::mem::take(&mut receive.parked);
             Self::chunk(&mut self.engine, receive, conn, &parked);
+            self.engine.settle_stores();
         }
     }
 

@@ -265,8 +265,8 @@ fn who_cannot_become_quiet_goes_on_soon() {
         server.world.post(core, Message::Demand { tsih: Tsih(peer.tsih), to: 1 - core });
         std::thread::sleep(Duration::from_millis(5));
         let write = peer.write(1, 0, 100, round);
-        let read = peer.read(1, 99, 1);
         assert_eq!(peer.end(write, SOON), good());
+        let read = peer.read(1, 99, 1);
         assert_eq!(peer.end(read, SOON).data, [round; BLOCK]);
         assert!(begin.elapsed() < Duration::from_millis(300), "{:?}", begin.elapsed());
     }

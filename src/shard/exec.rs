@@ -12,6 +12,8 @@ use crate::session::seam::{DataRef, TaskId};
 pub const SLICES: usize = 4;
 
 /// What is done with a task's bytes.
+// With a tag of its own: it is asked at every step, and would be computed from what an action holds.
+#[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing: the slot is free, or its command waits for its turn.

@@ -91,7 +91,11 @@ impl Engine {
             let Some(exec) = self.exec(seat, slot) else { return };
             match exec.next_step() {
                 Step::Nothing => return,
-                Step::Send => self.send_front(seat, slot),
+                Step::Send => {
+                    if self.send_front(seat, slot) {
+                        return;
+                    }
+                }
                 Step::Retire => self.retire_front(seat, slot),
                 Step::Run(offset) => self.run_slice(seat, slot, offset),
                 Step::Slice(len) => {
@@ -208,12 +212,13 @@ impl Engine {
         true
     }
 
-    fn send_front(&mut self, seat: usize, slot: usize) {
-        let Some(Parts { seat, mut out, arena }) = self.parts(seat) else { return };
+    /// True: that was all, and the slot is free.
+    fn send_front(&mut self, seat: usize, slot: usize) -> bool {
+        let Some(Parts { seat, mut out, arena }) = self.parts(seat) else { return true };
         let Seat { session, exec, .. } = seat;
         let exec = &mut exec[slot];
-        let Some(slice) = exec.slices.pop_front() else { return };
-        let Some(buf) = slice.buf else { return };
+        let Some(slice) = exec.slices.pop_front() else { return false };
+        let Some(buf) = slice.buf else { return false };
         exec.moved += slice.len;
         let last = exec.moved == exec.total;
         let (unit, ticket) = (exec.unit, slice.ticket);
@@ -236,6 +241,7 @@ impl Engine {
         if let Some(ticket) = ticket {
             self.world.units[unit].fence.leave(self.core, ticket);
         }
+        last
     }
 
     fn retire_front(&mut self, seat: usize, slot: usize) {

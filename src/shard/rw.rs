@@ -533,8 +533,10 @@ impl Engine {
         }
         let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
         // A task that has failed already still has its data coming (RFC 7143 section 11.4.2): nobody wants it any more, and
-        // the slot's next command must not suffer for it.
-        let live = holder.session.is_live(task);
+        // the slot's next command, which may be there by now, must not suffer for it.
+        if !holder.session.is_live(task) {
+            return;
+        }
         let Some(exec) = holder.exec.get_mut(slot) else { return };
         while !bytes.is_empty() {
             let (ptr, room) = if let Some(slice) = exec.slice_at(offset) {
@@ -550,7 +552,7 @@ impl Engine {
             if room == 0 {
                 // Either beyond what the CDB moves (read over), or unsolicited data that found no buffer.
                 match exec.kind {
-                    Kind::Idle => exec.dropped |= live,
+                    Kind::Idle => exec.dropped = true,
                     _ if offset < exec.total => {
                         exec.failed.get_or_insert(Failure::NoBuffer);
                     }

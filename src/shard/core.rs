@@ -288,6 +288,12 @@ impl Core {
         self.engine.operations.len() > 0
     }
 
+    /// Bytes of I/O buffers that nobody holds.
+    #[cfg(test)]
+    pub fn free_bytes(&self) -> usize {
+        self.engine.arena.free_bytes()
+    }
+
     fn arm_receive(&mut self, conn: usize) {
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
         if link.receiving || link.halt == Halt::Stopped {

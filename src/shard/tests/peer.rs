@@ -144,7 +144,12 @@ impl Peer {
     }
 
     /// `ahs`: additional header segments, padded.
-    fn send_with(&mut self, mut header: Bhs, ahs: &[u8], data: &[u8]) {
+    fn send_with(&mut self, header: Bhs, ahs: &[u8], data: &[u8]) {
+        let bytes = self.encoded(header, ahs, data);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    fn encoded(&self, mut header: Bhs, ahs: &[u8], data: &[u8]) -> Vec<u8> {
         bhs::set_data_segment_len(&mut header, data.len());
         header[4] = (ahs.len() / 4) as u8;
         put(&mut header, 28, self.exp_stat_sn);
@@ -157,7 +162,7 @@ impl Peer {
         if self.digests.1 && !data.is_empty() {
             bytes.extend(digest::data_digest(data));
         }
-        self.socket.write_all(&bytes).unwrap();
+        bytes
     }
 
     /// A header with a fresh tag and the next CmdSN.
@@ -229,6 +234,55 @@ impl Peer {
         put(&mut header, 16, itt);
         put(&mut header, 20, u32::MAX);
         self.send(header, data);
+    }
+
+    /// WRITE(10) whose data is asked for; its tag.
+    pub fn write_solicited(&mut self, lun: u8, lba: u32, bytes: usize) -> u32 {
+        let mut header = self.header(0x01, 0xa0, false);
+        header[9] = lun;
+        put(&mut header, 20, bytes as u32);
+        header[32] = 0x2a;
+        put(&mut header, 34, lba);
+        header[39..41].copy_from_slice(&((bytes / 512) as u16).to_be_bytes());
+        self.send(header, &[]);
+        self.itt
+    }
+
+    /// The next R2T of a task: what it asks for, by offset and length, and its tag.
+    pub fn r2t(&mut self, itt: u32) -> (u32, u32, u32) {
+        let pdu = self.next(Duration::from_secs(2));
+        assert_eq!((pdu.opcode, pdu.itt()), (Opcode::R2T, itt), "{pdu:?}");
+        (pdu.word(40), pdu.word(44), pdu.word(20))
+    }
+
+    /// A Data-Out as it is on the wire. `sn`: its place in the sequence.
+    pub fn data_out(&self, (itt, ttt, lun): (u32, u32, u8), sn: u32, offset: u32, last: bool, data: &[u8]) -> Vec<u8> {
+        let mut header: Bhs = [0; BHS_LEN];
+        (header[0], header[1], header[9]) = (0x05, u8::from(last) << 7, lun);
+        for (at, value) in [(16, itt), (20, ttt), (36, sn), (40, offset)] {
+            put(&mut header, at, value);
+        }
+        self.encoded(header, &[], data)
+    }
+
+    /// The first bytes of a command with its data.
+    pub fn command_in_part(&mut self, lun: u8, cdb: &[u8], data: &[u8], upto: usize) {
+        let mut header = self.header(0x01, 0xa0, false);
+        header[9] = lun;
+        put(&mut header, 20, data.len() as u32);
+        header[32..32 + cdb.len()].copy_from_slice(cdb);
+        let bytes = self.encoded(header, &[], data);
+        self.raw(&bytes[..upto]);
+    }
+
+    /// Bytes as they are, if the connection still takes them.
+    pub fn try_raw(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
+    }
+
+    /// Bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
     }
 
     /// Lets a CmdSN be used elsewhere.

@@ -111,6 +111,8 @@ fn a_command_in_steady_state_allocates_nothing() {
                 (Kind::Read, 65_536, 2_000),
                 (Kind::WriteImmediate, 65_536, 1_000),
                 (Kind::WriteSolicited, 65_536, 1_000),
+                (Kind::WriteImmediate, 131_072, 1_000),
+                (Kind::WriteSolicited, 131_072, 1_000),
             ] {
                 let load = Load { kind, lun, bytes, depth: 32, lun_bytes: LUN_BYTES };
                 initiator.run(load, 500);

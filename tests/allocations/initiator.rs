@@ -9,8 +9,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Bytes of one solicited Data-Out.
+/// Bytes of one solicited Data-Out, unless the command is a large one: then one is as long as the burst.
 const DATA_OUT_BYTES: u32 = 16 << 10;
+const LARGE_BYTES: u32 = 128 << 10;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +139,9 @@ impl Initiator {
                     let end = r2t.buffer_offset + r2t.desired_len_bytes;
                     let mut at = r2t.buffer_offset;
                     let mut sn = 0;
+                    let most = if load.bytes >= LARGE_BYTES { load.bytes } else { DATA_OUT_BYTES };
                     while at < end {
-                        let len = DATA_OUT_BYTES.min(end - at);
+                        let len = most.min(end - at);
                         let pdu = DataOut {
                             is_final: at + len == end,
                             data_segment_len: len,

@@ -6,7 +6,7 @@ use super::resend::Source;
 use super::rw::copy;
 use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
-use crate::limits::SLICE_BYTES;
+use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
@@ -551,7 +551,10 @@ fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Comman
 pub fn slot_of(exec: &mut Vec<Exec>, task: TaskId) -> &mut Exec {
     let slot = task.slot();
     if exec.len() <= slot {
-        exec.resize_with(slot + 1, Exec::default);
+        // Some more than is asked for: which slots a session uses varies a little in steady state, too.
+        let enough = (2 * slot + 1).next_power_of_two().clamp(slot + 1, TASKS_PER_SESSION.max(slot + 1));
+        exec.reserve_exact(enough - exec.len());
+        exec.resize_with(enough, Exec::default);
     }
     &mut exec[slot]
 }

@@ -164,7 +164,7 @@ impl Default for Exec {
             moved: 0,
             given_back: 0,
             filled: 0,
-            slices: std::collections::VecDeque::new(),
+            slices: std::collections::VecDeque::with_capacity(SLICES),
             in_flight: 0,
             failed: None,
             then: None,

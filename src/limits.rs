@@ -123,6 +123,16 @@ pub const MAX_LUN_BYTES: u64 = i64::MAX as u64 & !((16 << 20) - 1);
 pub const MAX_ALIAS_BYTES: usize = 255;
 /// The longest unit serial number, bytes: what fits a designator beside vendor and product, and a UUID.
 pub const MAX_SERIAL_BYTES: usize = 64;
+/// The TCP window that a connection is given at most: what its peer may send before we have received what it sent before.
+/// Enough for 80 Gb/s at a round trip of 0.1 ms; more would only wait in the kernel, outside of the caches. Measured: 4 x 32
+/// writes of 128 KiB cost a tenth more CPU with windows of 32 MiB.
+pub const RECEIVE_WINDOW_BYTES: libc::c_int = 1 << 20;
+/// The TCP congestion control of connections, unless configured. Others are made for the internet: BBR, the default of some
+/// systems, paces what it sends by timers, and probes the path by sending next to nothing for 200 ms. Measured over loopback:
+/// with it 128 KiB reads with digests cost half as much CPU again.
+pub const DEFAULT_CONGESTION: &str = "cubic";
+/// The longest name of a TCP congestion control, bytes (the kernel's TCP_CA_NAME_MAX less one).
+pub const MAX_CONGESTION_BYTES: usize = 15;
 /// The longest time that an active core polls before it sleeps, microseconds.
 pub const MAX_SPIN_US: u32 = 1_000_000;
 /// The longest configuration file, bytes.

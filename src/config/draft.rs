@@ -11,8 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The keys of the file outside of any table.
-pub const TOP_KEYS: &[&str] =
-    &["cores", "spin-us", "log", "state", "chap-algorithms", "portal", "account", "discovery", "limits", "target"];
+pub const TOP_KEYS: &[&str] = &[
+    "cores",
+    "spin-us",
+    "congestion",
+    "log",
+    "state",
+    "chap-algorithms",
+    "portal",
+    "account",
+    "discovery",
+    "limits",
+    "target",
+];
 /// The keys of `[[portal]]`.
 pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group", "access-state"];
 /// The keys of `[[target]]`.
@@ -57,6 +68,7 @@ pub(super) struct Draft {
     pub(super) targets: Vec<TargetDraft>,
     pub(super) cores: Option<(Vec<usize>, Origin)>,
     pub(super) spin_us: Option<u32>,
+    pub(super) congestion: Option<String>,
     pub(super) log: Option<String>,
     /// The directory that keeps what outlives the process.
     pub(super) state: PathBuf,
@@ -104,6 +116,15 @@ impl Draft {
         });
         let spin = top.read("spin-us", faults, |s| s.integer(0, u64::from(limits::MAX_SPIN_US)));
         self.spin_us = spin.and_then(|us| u32::try_from(us).ok());
+        self.congestion = top.read("congestion", faults, |setting| {
+            let name = setting.text()?;
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            if name.is_empty() || name.len() > limits::MAX_CONGESTION_BYTES || !name.bytes().all(is_name) {
+                let message = format!("'{name}' is no name of a TCP congestion control, and not 'system'");
+                return Err(Fault::new(&setting.origin, message));
+            }
+            Ok(name)
+        });
         self.log = top.read("log", faults, |setting| {
             let level = setting.text()?;
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
@@ -227,6 +248,7 @@ impl Draft {
             targets: self.targets.into_iter().filter_map(target).collect(),
             cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
             spin_us: self.spin_us,
+            congestion: self.congestion,
             discovery: self.discovery,
             admission: self.access.admission,
             access_states: self.access_states,

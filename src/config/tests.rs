@@ -50,6 +50,7 @@ fn the_examples_are_valid() {
     assert_eq!(full.log.as_deref(), Some("info"));
     assert_eq!(full.snapshot.cores, [0]);
     assert_eq!(full.snapshot.spin_us, Some(50));
+    assert_eq!(full.snapshot.congestion.as_deref(), Some("cubic"));
     assert_eq!(full.snapshot.access_states, [(1, AccessState::ActiveOptimized)]);
     assert_eq!(full.snapshot.targets[0].access_states, [(2, AccessState::ActiveNonOptimized)]);
     assert_eq!(full.snapshot.portals[0].advertise, Some("192.0.2.10:3260".parse().unwrap()));
@@ -205,6 +206,14 @@ fn faults_outside_of_tables_are_named() {
         ("cores = \"3-1\"", "x.toml:1: cores: '3-1' is no list of numbers"),
         ("cores = [1.5]", "x.toml:1: cores: [a fraction] is no list of numbers"),
         ("spin-us = 2000000", "x.toml:1: spin-us: 2000000 is no whole number from 0 to 1000000"),
+        (
+            "congestion = \"fast!\"",
+            "x.toml:1: congestion: 'fast!' is no name of a TCP congestion control, and not 'system'",
+        ),
+        (
+            "congestion = \"a-name-too-long-\"",
+            "x.toml:1: congestion: 'a-name-too-long-' is no name of a TCP congestion control",
+        ),
         ("log = \"loud\"", "x.toml:1: log: unknown log level 'loud'"),
         ("target_ = 1", "x.toml:1: target_: unknown key 'target_': did you mean 'target'?"),
     ] {

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub cores: Vec<usize>,
     /// Microseconds that an active core polls before it sleeps; `None`: the default.
     pub spin_us: Option<u32>,
+    /// The TCP congestion control of initiators' connections by its kernel name, "system" for the system's; `None`: the default.
+    pub congestion: Option<String>,
     /// What initiators must prove before discovery tells them anything; `None`: nothing.
     pub discovery: Option<Arc<Credentials>>,
     /// How many connections are taken; `None`: the defaults of `limits`.

@@ -30,6 +30,8 @@ pub(super) struct Receive {
     pub(super) partial: Option<Partial>,
     login: Vec<u8>,
     login_bhs: Bhs,
+    /// The turn in which it got a buffer last.
+    turn: u64,
     /// Bytes that arrived after its session had stopped to move to another core.
     pub(super) parked: Vec<u8>,
 }
@@ -41,6 +43,7 @@ impl Receive {
             partial: None,
             login: Vec::new(),
             login_bhs: [0; BHS_LEN],
+            turn: 0,
             parked: Vec::new(),
         }
     }
@@ -53,6 +56,8 @@ pub struct Core {
     buffers: ReceiveBuffers,
     listeners: Vec<TcpListener>,
     bell: Box<u64>,
+    /// Counts turns.
+    turn: u64,
     spin: Duration,
     next_tick: Instant,
     shutdown_at: Option<Instant>,
@@ -73,6 +78,7 @@ impl Core {
             buffers,
             listeners,
             bell: Box::new(0),
+            turn: 1,
             spin,
             next_tick: now + TICK,
             shutdown_at: None,
@@ -126,6 +132,7 @@ impl Core {
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.engine.tick();
+            self.buffers.shrink();
             self.balance(now);
         }
         if !self.engine.management.is_empty() {
@@ -147,6 +154,7 @@ impl Core {
         for conn in std::mem::take(&mut self.engine.gone) {
             self.reset(conn);
         }
+        self.turn = self.turn.wrapping_add(1);
         while let Some(conn) = self.engine.fresh.pop() {
             if self.receive.len() <= conn {
                 self.receive.resize_with(conn + 1, Receive::new);
@@ -314,6 +322,7 @@ impl Core {
                 let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
                 let leaves = self.relocation.is_some() && self.chunk_of_leaving(conn, chunk);
                 if let Some(receive) = self.receive.get_mut(conn).filter(|_| !leaves) {
+                    receive.turn = self.turn;
                     Self::chunk(&mut self.engine, receive, conn, chunk);
                 }
                 self.engine.settle_stores();
@@ -332,8 +341,12 @@ impl Core {
         let again = bytes > 0 || matches!(-bytes, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if bytes == -libc::ENOBUFS {
             self.engine.stats.out_of_receive_buffers += 1;
+            self.buffers.ran_out();
         }
-        if again && link.moving.is_none() {
+        let got_none = self.receive.get(conn).is_some_and(|receive| receive.turn != self.turn);
+        if again && link.moving.is_none() && got_none {
+            self.engine.fresh.push_hungry(conn);
+        } else if again && link.moving.is_none() {
             self.engine.fresh.push(conn);
         } else {
             if link.moving.is_none() {

@@ -354,7 +354,7 @@ pub struct Engine {
     /// Bounds the lines about refused logins.
     pub noise: Noise,
     /// Connections that were made or moved in: their receive is to be armed.
-    pub fresh: Vec<usize>,
+    pub fresh: super::arming::Arming,
     /// Connections that are no more: their receive side is to be reset.
     pub gone: Vec<usize>,
     /// Sessions have ended and may be ready to be dropped.
@@ -412,7 +412,7 @@ impl Engine {
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),
             noise: Noise::default(),
-            fresh: Vec::new(),
+            fresh: super::arming::Arming::default(),
             gone: Vec::new(),
             ending: false,
             reply: Reply::default(),

@@ -9,6 +9,7 @@
 //! later when its core has too much to do ([`relocate`]); nothing on the way of a command takes a lock or allocates; other
 //! cores are told rare facts by message ([`mesh`]), and shared registries are locked at login and for those only.
 
+mod arming;
 mod balance;
 mod buffers;
 mod change;
@@ -41,7 +42,10 @@ mod work;
 mod world;
 
 use crate::backend::OpenError;
-use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPACE_INTERVAL, SPARE_FILES};
+use crate::limits::{
+    DEFAULT_CONGESTION, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPACE_INTERVAL,
+    SPARE_FILES,
+};
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::StateError;
@@ -67,6 +71,9 @@ pub enum ServeError {
     /// A portal's address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// The kernel does not take the TCP congestion control that the configuration names.
+    #[error("congestion: cannot use '{0}': {1}")]
+    Congestion(String, io::Error),
     /// `--cores`, or `cores` in the file.
     #[error("cannot run on core {0}: this process may use cores {1}")]
     Core(usize, String),
@@ -263,9 +270,36 @@ fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
         .map(|portal| {
             let address = portal.listen;
             let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
+            // Failing to bound it costs no more than speed.
+            let _ = set_option(&listener, libc::TCP_WINDOW_CLAMP, &RECEIVE_WINDOW_BYTES.to_ne_bytes());
+            match snapshot.congestion.as_deref() {
+                // A kernel without it, or one that keeps it from this user: the system's does, too.
+                None => drop(set_congestion(&listener, DEFAULT_CONGESTION)),
+                Some("system") => {}
+                Some(name) => {
+                    set_congestion(&listener, name).map_err(|e| ServeError::Congestion(name.to_owned(), e))?;
+                }
+            }
             Ok(listener)
         })
         .collect()
+}
+
+/// Sets the TCP congestion control of a listener; connections inherit it.
+fn set_congestion(listener: &TcpListener, name: &str) -> io::Result<()> {
+    set_option(listener, libc::TCP_CONGESTION, name.as_bytes())
+}
+
+/// Sets a TCP option of a listener, which connections inherit.
+fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the value is valid for the length that is passed, and only read.
+    #[allow(unsafe_code)]
+    let failed = unsafe {
+        let (start, len) = (value.as_ptr().cast(), value.len() as libc::socklen_t);
+        libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, option, start, len)
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The cores asked for, or all that this process may run on.

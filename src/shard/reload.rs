@@ -389,6 +389,7 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
         ("portals", !portals),
         ("cores", old.cores != snapshot.cores),
         ("spin-us", old.spin_us != snapshot.spin_us),
+        ("congestion", old.congestion != snapshot.congestion),
         ("state", old.state != snapshot.state),
     ];
     let differ: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
@@ -404,6 +405,7 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
     }
     snapshot.cores.clone_from(&old.cores);
     snapshot.spin_us = old.spin_us;
+    snapshot.congestion.clone_from(&old.congestion);
     snapshot.state.clone_from(&old.state);
 }
 

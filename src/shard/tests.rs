@@ -131,3 +131,24 @@ impl Drop for Server {
         }
     }
 }
+
+#[test]
+fn connections_inherit_the_congestion_control_of_the_configuration() {
+    // Every kernel has reno.
+    let snapshot =
+        |name: &str| Snapshot { congestion: Some(name.into()), ..snapshot(&["127.0.0.1:0".parse().unwrap()], vec![]) };
+    let listeners = super::listen(&snapshot("reno")).unwrap();
+    let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+    let (socket, _) = listeners[0].accept().unwrap();
+    let mut name = [0u8; 16];
+    let mut len = name.len() as libc::socklen_t;
+    // SAFETY: the buffer has as many bytes as the call is told, and outlives it.
+    #[allow(unsafe_code)]
+    let failed = unsafe {
+        let (fd, value) = (std::os::fd::AsRawFd::as_raw_fd(&socket), name.as_mut_ptr().cast());
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, value, &raw mut len)
+    };
+    assert_eq!((failed, name.strip_prefix(b"reno\0").is_some()), (0, true), "{name:?}");
+    let refused = super::listen(&snapshot("nonesuch")).unwrap_err().to_string();
+    assert!(refused.starts_with("congestion: cannot use 'nonesuch': No such file"), "{refused}");
+}

@@ -85,7 +85,7 @@ def cases():
     blocked = ["--client-poll", "block"]
     targets = {"ringsan": ("ringsan", []), "tgt": ("tgt", [])}
     crowd = ["--sessions", "4", "--block", "128k", "--depth", "32"]
-    probes = ["--nop-probe", "2", "--read-probe", "4k"]
+    probes = ["--nop-probe", "5", "--read-probe", "4k"]
     return [
         ram("4k-read-qd1", "4K read, QD 1", ["--depth", "1"]),
         ram("4k-read-1x32", "4K read, 1 x QD 32", one),
@@ -109,7 +109,7 @@ def cases():
                 ("write", "128k", 32)),
         Case("idle", "100 sessions, nothing to do", ["--sessions", "0", "--idle-sessions", "100", *blocked], targets,
              "ringsan", group="more", seconds=10, plot=False),
-        Case("nop-load", "NOP round trip during 4K read, 4 x QD 32", [*four, "--nop-probe", "2"], targets, "ringsan",
+        Case("nop-load", "NOP round trip during 4K read, 4 x QD 32", [*four, "--nop-probe", "5"], targets, "ringsan",
              group="more", seconds=4, plot=False),
         Case("nop-load-128k", "NOP round trip and 4K read, QD 1, during 128K read, 4 x QD 32",
              [*crowd, *probes], targets, "ringsan", group="more", seconds=4, plot=False),

@@ -75,6 +75,8 @@ pub struct Engine<P> {
 
 /// Bytes per receive: small enough to stay in the second-level cache together with what the kernel touches.
 const RECEIVE_BYTES: usize = 256 << 10;
+/// Bytes that one session sends before the next one has its turn: a probe must not wait until megabytes are in the socket.
+const SEND_BYTES: usize = 512 << 10;
 /// How long to wait at the end for what is outstanding.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long to wait for the answers to all logouts together.
@@ -343,7 +345,7 @@ impl<P: Protocol> Engine<P> {
 
     fn flush(&mut self, index: usize) -> Result<(), Failure> {
         let session = &mut self.sessions[index];
-        let waits = !session.tx.is_empty() && !session.tx.flush(&session.socket, &self.area)?;
+        let waits = !session.tx.is_empty() && !session.tx.flush_some(&session.socket, &self.area, SEND_BYTES)?;
         if waits != session.waits_for_room {
             session.waits_for_room = waits;
             let events = if waits { sys::IN | sys::OUT } else { sys::IN };

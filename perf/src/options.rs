@@ -86,6 +86,9 @@ pub struct Options {
     /// SO_SNDBUF and SO_RCVBUF; default: the kernel's automatic sizes.
     #[arg(long, value_parser = parse_size)]
     pub socket_buffers: Option<u64>,
+    /// TCP congestion control, or `system` for the system's.
+    #[arg(long, default_value = "cubic")]
+    pub congestion: String,
     /// Start value of the random addresses.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -4,8 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Readable.
@@ -155,6 +155,25 @@ fn copy_streaming_avx2(target: &mut [u8], source: &[u8]) {
     let tail = head + lines * LINE;
     target[tail..].copy_from_slice(&source[tail..]);
     _mm_sfence();
+}
+
+/// Connects with this TCP congestion control; "system" leaves the system's.
+pub fn connect(to: SocketAddr, congestion: &str) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    set_congestion(&socket, congestion)?;
+    socket.connect(&to.into())?;
+    let socket = TcpStream::from(socket);
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Sets the TCP congestion control of a socket that is not connected, or of a listener and all its connections. "system"
+/// leaves the system's. One that paces by timers, as BBR does, measures those.
+pub fn set_congestion(socket: &impl AsFd, congestion: &str) -> io::Result<()> {
+    if congestion == "system" {
+        return Ok(());
+    }
+    socket2::SockRef::from(socket).set_tcp_congestion(congestion.as_bytes())
 }
 
 /// Sets SO_SNDBUF and SO_RCVBUF to `bytes` each.

@@ -51,20 +51,36 @@ impl TxQueue {
     }
 
     /// Sends what it can and says whether that was all. `area` is what the payload offsets refer to.
-    pub fn flush(&mut self, mut socket: impl Write, area: &[u8]) -> io::Result<bool> {
+    pub fn flush(&mut self, socket: impl Write, area: &[u8]) -> io::Result<bool> {
+        self.flush_some(socket, area, usize::MAX)
+    }
+
+    /// As [`TxQueue::flush`], but stops when at least `enough` bytes are sent: others want their turn.
+    pub fn flush_some(&mut self, mut socket: impl Write, area: &[u8], enough: usize) -> io::Result<bool> {
+        let mut all = 0;
         while !self.is_empty() {
+            if all >= enough {
+                self.compact();
+                return Ok(false);
+            }
             let mut slices = [IoSlice::new(&[]); MAX_PIECES];
             let pieces = &self.pieces[self.first..];
-            let count = pieces.len().min(MAX_PIECES);
-            let mut total = 0;
-            for (slice, piece) in slices.iter_mut().zip(&pieces[..count]) {
+            let (mut count, mut total) = (0, 0);
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                if all + total >= enough {
+                    break;
+                }
+                count += 1;
                 let source = if piece.payload { area } else { &self.headers };
                 *slice = IoSlice::new(&source[piece.at..piece.at + piece.len]);
                 total += piece.len;
             }
             match socket.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(sent) if sent == total => self.first += count,
+                Ok(sent) if sent == total => {
+                    self.first += count;
+                    all += sent;
+                }
                 Ok(sent) => {
                     self.advance(sent);
                     self.compact();

@@ -29,6 +29,9 @@ struct Options {
     /// SO_SNDBUF and SO_RCVBUF; default: the kernel's automatic sizes.
     #[arg(long, value_parser = parse_size)]
     socket_buffers: Option<u64>,
+    /// TCP congestion control, or `system` for the system's.
+    #[arg(long, default_value = "cubic")]
+    congestion: String,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn run(options: &Options) -> std::io::Result<()> {
     }
     sys::raise_file_limit();
     let listener = TcpListener::bind(options.listen)?;
+    sys::set_congestion(&listener, &options.congestion)?;
     let size = |bytes: u64| usize::try_from(bytes).map_err(|_| std::io::ErrorKind::InvalidInput);
     let mut server = FloorServer::new(listener, size(options.memory)?, size(options.buffer)?, options.writes)?;
     if let Some(bytes) = options.socket_buffers {

@@ -13,7 +13,6 @@ use ringsan_perf::session::{Measured, Plan, Role, Session};
 use ringsan_perf::sys;
 use ringsan_perf::workload::Workload;
 use std::io::IsTerminal;
-use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -75,8 +74,7 @@ fn run_floor(options: &Options) -> Result<Measured, Failure> {
     let depth = usize::from(options.depth);
     let mut sessions = Vec::new();
     for role in roles(options)? {
-        let socket = TcpStream::connect(options.portal)?;
-        socket.set_nodelay(true)?;
+        let socket = sys::connect(options.portal, &options.congestion)?;
         if let Some(bytes) = options.socket_buffers {
             sys::set_socket_buffers(&socket, bytes as usize)?;
         }
@@ -102,6 +100,7 @@ fn run_iscsi(options: &Options) -> Result<Measured, Failure> {
             header_digest: options.digests.header(),
             data_digest: options.digests.data(),
             socket_buffers: options.socket_buffers.map(|bytes| bytes as usize),
+            congestion: &options.congestion,
         };
         let mut opened = login::login(&wanted).map_err(|error| Failure(format!("session {index}: {error}")))?;
         if matches!(role, Role::Load | Role::Reader(_) | Role::WriteSame(_)) {

@@ -40,6 +40,8 @@ pub struct Wanted<'a> {
     pub data_digest: bool,
     /// SO_SNDBUF and SO_RCVBUF in bytes.
     pub socket_buffers: Option<usize>,
+    /// TCP congestion control, or "system".
+    pub congestion: &'a str,
 }
 
 /// A session in full feature phase.
@@ -57,8 +59,7 @@ pub struct Opened {
 /// # Errors
 /// The socket's, a refusal, or a target that does not grant the digests that were asked for.
 pub fn login(wanted: &Wanted<'_>) -> Result<Opened, Failure> {
-    let socket = TcpStream::connect(wanted.portal)?;
-    socket.set_nodelay(true)?;
+    let socket = crate::sys::connect(wanted.portal, wanted.congestion)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     if let Some(bytes) = wanted.socket_buffers {
         crate::sys::set_socket_buffers(&socket, bytes)?;

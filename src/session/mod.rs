@@ -309,8 +309,8 @@ impl Session {
     }
 
     /// A header has arrived: where its data segment is to go. To be followed by one [`finish`](Self::finish), whatever the
-    /// answer. Not needed for a SCSI Command whose data has come with it: `finish` judges that by itself. `ahs` are the additional header segments, `data_len` is DataSegmentLength; without a data segment the answer
-    /// means nothing.
+    /// answer. `ahs` are the additional header segments, `data_len` is DataSegmentLength; without a data segment the answer
+    /// means nothing. Not needed for a SCSI Command whose data has come with it: `finish` judges that by itself.
     ///
     /// Decides, but changes nothing that a bad data digest would have to undo.
     #[inline]

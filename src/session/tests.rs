@@ -7,6 +7,5 @@ mod errors;
 mod fences;
 mod management;
 mod numbering;
-mod pace;
 mod random;
 mod transfer;

@@ -162,7 +162,10 @@ impl Core {
     /// Stops the session if its initiator owes it nothing.
     fn try_stop(&mut self) {
         let Some(Relocation { seat, serial, stopped: false, .. }) = self.relocation else { return };
-        let between = |(_, conn): (usize, usize)| matches!(self.receive.get(conn), Some(receive) if receive.framer.is_between_pdus() && receive.partial.is_none());
+        let between = |(_, conn): (usize, usize)| {
+            let receive = self.receive.get(conn);
+            receive.is_some_and(|receive| receive.framer.is_between_pdus() && receive.partial.is_none())
+        };
         let Some(Some(holder)) = self.engine.seats.get(seat) else { return };
         if holder.serial != serial
             || holder.session.awaits_initiator()

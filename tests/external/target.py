@@ -38,16 +38,25 @@ class TargetError(Exception):
     """ringsan did not do what its command line promises: become ready, stay alive, end in time."""
 
 
+_reserved = []
+
+
 def free_port():
-    """A port of 127.0.0.1 below the range that outgoing connections get theirs from, free a moment ago."""
+    """A port of 127.0.0.1 below the range that outgoing connections get theirs from, free a moment ago. Nobody else gets it
+    here while this process lives, which holds an abstract Unix socket named after it: the port itself is free for all until
+    ringsan listens, and two that started at once have once taken the same."""
     for port in random.sample(range(13000, 30000), 200):
+        name = socket.socket(socket.AF_UNIX)
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                name.bind(f"\0ringsan-test-port-{port}")
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
+                name.close()
                 continue
+        _reserved.append(name)
+        return port
     raise TargetError("no free port")
 
 

@@ -2,10 +2,11 @@
 //!
 //! One turn: take all completions, parse what was received, let sessions and jobs act, push one send for each connection
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
-//! do. A core that has commands in flight spins a bounded time before it sleeps (`spin`).
+//! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
 
 use super::dispatch::Partial;
 use super::engine::{Engine, Phase, Source};
+use super::entry::TICK_MS;
 use super::load::{Balance, Meter};
 use super::mesh::Message;
 use super::relocate::{Halt, Relocation};
@@ -21,8 +22,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How often sessions' clocks are looked at when nothing else happens.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(TICK_MS);
+
+/// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
+const COMMANDED: Duration = Duration::from_millis(10);
 
 /// The receive side of a connection.
 pub(super) struct Receive {
@@ -96,6 +99,7 @@ impl Core {
         self.arm_bell();
         let mut completions = Vec::with_capacity(4096);
         let mut last_work = Instant::now();
+        let (mut commands, mut last_command) = (0, last_work);
         loop {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
@@ -112,6 +116,12 @@ impl Core {
                 return Ok(());
             }
             if worked {
+                self.next_tick = self.next_tick.min(now + TICK);
+            }
+            if commands != self.engine.stats.commands {
+                (commands, last_command) = (self.engine.stats.commands, now);
+            }
+            if worked && now.duration_since(last_command) < COMMANDED {
                 last_work = now;
             }
             let wait = self.how_long(now, last_work);
@@ -130,8 +140,8 @@ impl Core {
         }
         self.engine.release_paid();
         if now >= self.next_tick {
-            self.next_tick = now + TICK;
             self.engine.tick();
+            self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
             self.buffers.shrink();
             self.balance(now);
         }
@@ -176,7 +186,7 @@ impl Core {
 
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        if !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() {
+        if !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.next_tick <= now {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {

@@ -309,6 +309,10 @@ pub struct Engine {
     /// When the clock of each seat's session is to be looked at; zero: with the next tick. A thousand idle sessions are not
     /// in the cache.
     pub look_ms: Vec<u64>,
+    /// The seat that `tick` goes on with; 0: it was through.
+    pub look_from: usize,
+    /// Connections that `tick` looks at, by number: those that log in, send or close. The others cost it one byte each.
+    pub watched: Vec<bool>,
     /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
     pub routes: Vec<[usize; CONNECTION_SLOTS]>,
     /// This core's handle on each unit of the process.
@@ -390,6 +394,8 @@ impl Engine {
             dirty: Vec::new(),
             seats: Vec::new(),
             look_ms: Vec::new(),
+            look_from: 0,
+            watched: Vec::new(),
             routes: Vec::new(),
             handles,
             leaving: Vec::new(),
@@ -520,6 +526,7 @@ impl Engine {
             let file = types::Fd(link.socket.as_raw_fd());
             if let Some((entry, len)) = self.tx[conn].next_send(file) {
                 self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));
+                self.watched[conn] = true;
                 bytes += len;
             }
         }

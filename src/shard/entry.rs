@@ -20,6 +20,12 @@ use std::sync::atomic::Ordering;
 
 /// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
+/// How often clocks are looked at while something happens, milliseconds.
+pub const TICK_MS: u64 = 250;
+/// How long a core that has nothing to do sleeps at most: what else `tick` does is done that often, milliseconds.
+const REST_MS: u64 = 1_000;
+/// How many sessions' clocks are looked at before others have their turn.
+const LOOKS_PER_TURN: usize = 32;
 /// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. They do, whatever the
 /// medium does, within `limits::ABORT_GRACE_MS`.
 const REINSTATEMENT_MS: u64 = 900;
@@ -104,7 +110,9 @@ impl Engine {
         if conn == self.links.len() {
             self.links.push(None);
             self.tx.push(Default::default());
+            self.watched.push(true);
         }
+        self.watched[conn] = true;
         self.links[conn] = Some(link);
         self.fresh.push(conn);
         conn
@@ -201,6 +209,7 @@ impl Engine {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
         link.phase = Phase::Leaving;
         link.moving = Some(Box::new(moving));
+        self.watched[conn] = true;
         self.cancel_receive(conn);
         self.sweep(conn);
     }
@@ -455,6 +464,7 @@ impl Engine {
             return;
         }
         link.closing = true;
+        self.watched[conn] = true;
         let peer = link.peer;
         match std::mem::replace(&mut link.phase, Phase::Leaving) {
             Phase::Full { seat, ix } => {
@@ -493,6 +503,7 @@ impl Engine {
             return;
         }
         link.closing = true;
+        self.watched[conn] = true;
         let peer = link.peer;
         if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
             log_end(peer, reason);
@@ -573,8 +584,16 @@ impl Engine {
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
     pub fn tick(&mut self) {
         for conn in 0..self.links.len() {
-            let Some(link) = self.links[conn].as_ref() else { continue };
+            if !self.watched[conn] {
+                continue;
+            }
+            let Some(link) = self.links[conn].as_ref() else {
+                self.watched[conn] = false;
+                continue;
+            };
             let sending = self.tx[conn].is_sending();
+            let rests = matches!(link.phase, Phase::Full { .. } | Phase::Waiting) && !link.closing && !sending;
+            self.watched[conn] = !rests;
             let late = match link.phase {
                 Phase::Login { deadline_ms, .. } if self.now_ms >= deadline_ms => Some(CloseReason::LoginTimeout),
                 _ if sending && self.now_ms >= link.sent_ms + crate::limits::SEND_TIMEOUT_MS => {
@@ -592,25 +611,51 @@ impl Engine {
         }
         self.leave_units();
         self.look_for_hung_media();
-        for seat in 0..self.seats.len() {
-            if self.look_ms.get(seat).is_some_and(|look_ms| *look_ms <= self.now_ms) {
-                self.look(seat);
-            }
+        // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
+        let now_ms = self.now_ms;
+        let due = |look_ms: &u64| *look_ms <= now_ms;
+        let mut next = self.look_from;
+        for _ in 0..LOOKS_PER_TURN {
+            let Some(ahead) = self.look_ms.get(next..).and_then(|rest| rest.iter().position(due)) else {
+                next = 0;
+                break;
+            };
+            next += ahead + 1;
+            self.look(next - 1);
         }
+        self.look_from = next;
     }
 
     /// Looks at a session's clock.
     fn look(&mut self, seat: usize) {
-        /// At least once in so many milliseconds.
-        const LOOK_MS: u64 = 5_000;
+        /// At least once in so many milliseconds. What a session has to do earlier, it knows when it is stirred.
+        const LOOK_MS: u64 = 15_000;
         let now_ms = self.now_ms;
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
-        let due_ms = holder.session.next_deadline_ms();
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else {
+            // Until somebody takes the seat.
+            self.look_ms[seat] = u64::MAX;
+            return;
+        };
+        let mut due_ms = holder.session.next_deadline_ms();
         if due_ms <= now_ms {
             holder.session.tick(now_ms, &mut out);
             self.pump(seat);
-        } else if let Some(look_ms) = self.look_ms.get_mut(seat) {
+            let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
+            due_ms = holder.session.next_deadline_ms();
+        }
+        if let Some(look_ms) = self.look_ms.get_mut(seat) {
             *look_ms = due_ms.min(now_ms + LOOK_MS);
+        }
+    }
+
+    /// After how many milliseconds `tick` is to be called again, if nothing happens.
+    pub fn rest_ms(&self) -> u64 {
+        let busy = !self.leaving.is_empty() || self.operations.len() > 0 || self.watched.contains(&true);
+        let due_ms = self.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.now_ms));
+        match self.look_from {
+            0 if busy => TICK_MS,
+            0 => due_ms.clamp(TICK_MS, REST_MS),
+            _ => 0,
         }
     }
 

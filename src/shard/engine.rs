@@ -11,6 +11,7 @@ use super::exec::Exec;
 use super::job::{Cell1, Job};
 use super::rate::Shaper;
 use super::relocate::Halt;
+use super::rw::Copying;
 use super::stats::Stats;
 use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
@@ -331,8 +332,10 @@ pub struct Engine {
     pub starved: VecDeque<(usize, usize)>,
     /// Writes whose data is in a RAM unit's memory, but may not be seen by other cores yet: seat, slot, count at the fence.
     pub stored: Vec<(usize, usize, super::fence::Ticket)>,
-    /// Slices of RAM units that are copied at the end of the turn: seat, slot, offset.
-    pub copying: VecDeque<(usize, usize, u32)>,
+    /// Slices of RAM units that are copied at the end of the turn.
+    pub copying: VecDeque<Copying>,
+    /// Reads of this turn that the kernel will copy from a RAM unit's memory.
+    pub read_soon: usize,
     /// Tasks that wait for a range that another command holds: seat and slot.
     pub fenced: VecDeque<(usize, usize)>,
     /// Jobs whose change of the medium a held range keeps out.
@@ -406,6 +409,7 @@ impl Engine {
             starved: VecDeque::new(),
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
+            read_soon: 0,
             fenced: VecDeque::new(),
             stalled: Vec::new(),
             locking: Vec::new(),
@@ -531,6 +535,7 @@ impl Engine {
             }
         }
         self.dirty.drain(..served);
+        self.read_soon = 0;
     }
 
     /// A send completed.

@@ -366,6 +366,9 @@ impl Engine {
         if paid && self.read_in_place(seat, (task, conn), unit, base, total, asked) {
             return self.clear(seat, task.slot());
         }
+        if paid && self.read_copied(seat, task, unit, (base, total, asked)) {
+            return;
+        }
         if let Some(exec) = self.exec(seat, task.slot()) {
             exec.begin(Kind::Read, task, unit, (base, total, asked));
         }

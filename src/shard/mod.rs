@@ -25,6 +25,7 @@ mod job;
 mod jobs;
 mod load;
 mod mesh;
+mod ram;
 mod rate;
 mod registry;
 mod reload;

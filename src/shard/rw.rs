@@ -1,10 +1,13 @@
 //! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
 //! way at a time.
 
+use super::buffers::{Arena, Buf};
 use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
 use super::fence::Ticket;
+use super::ram::Copying;
 use super::stray::TIMED_OUT;
+use super::tx::Outlet;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
@@ -12,34 +15,6 @@ use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
 use crate::session::seam::{ConnIx, DataRef, TaskId};
 use crate::session::{DataInEnd, Direction};
-
-/// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
-/// it has begun. Measured: none costs 6 % more with 32 commands at a time, all of 4 KiB cost 4 %.
-const SOON_SENT: usize = 256;
-/// Only of so many reads of a turn. Beyond those the memory has enough to do, and asking takes as long as waiting: with 128
-/// commands at a time, asking for all of them costs 4 % more.
-const SOON_SENT_READS: usize = 16;
-/// Of a read that is copied by us, so much of each page at its beginning is asked for while the one before it is copied.
-/// Measured: this costs up to a tenth less than to ask for all of it when it is planned.
-const SOON_COPIED: usize = 1024;
-const SOON_COPIED_WITHIN: usize = 16 << 10;
-/// Beyond these the processor does not read ahead by itself.
-const PAGE_BYTES: usize = 4096;
-
-/// A slice of a RAM unit that is copied at the end of the turn.
-pub struct Copying {
-    seat: usize,
-    slot: usize,
-    offset: u32,
-    from: DataRef,
-    len: usize,
-}
-
-/// Asks for the first `len` bytes, which will be read before long.
-#[inline]
-fn prefetch(from: DataRef, len: usize) {
-    crate::backend::prefetch(from.0 as *const u8, len);
-}
 
 /// What `Engine::next_step` found to do for a task.
 enum Step {
@@ -108,6 +83,19 @@ fn on_medium(len: u32, block_bytes: u32) -> usize {
     len.next_multiple_of(block_bytes) as usize
 }
 
+/// Has a piece given back when all is out that was queued for a connection so far; at once if that is gone.
+#[inline]
+pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, held: &mut usize, arena: &mut Arena, buf: Buf) {
+    if let Some(&conn) = out.connections.get(usize::from(conn.0))
+        && let Some(tx) = out.tx.get_mut(conn)
+    {
+        tx.release_after(buf, out.pool);
+    } else {
+        *held = held.saturating_sub(buf.capacity());
+        arena.release(buf);
+    }
+}
+
 impl Engine {
     /// Takes a task as far as it goes without waiting.
     pub fn advance(&mut self, seat: usize, slot: usize) {
@@ -160,83 +148,6 @@ impl Engine {
         seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
     }
 
-    /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
-    /// chunk: until then it is on the medium like any other.
-    #[inline]
-    pub fn stored(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        (unit, ticket): (usize, Ticket),
-        (base, total, asked): (u64, u32, u64),
-    ) {
-        let slot = task.slot();
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.begin(Kind::Write(Action::Write), task, unit, (base, total, asked));
-        (exec.started, exec.moved) = (total, total);
-        exec.in_flight += 1;
-        self.stored.push((seat, slot, ticket));
-    }
-
-    /// Has what was stored seen by all cores, then answers those writes.
-    pub fn settle_stores(&mut self) {
-        if self.stored.is_empty() {
-            return;
-        }
-        crate::backend::settle();
-        let mut stored = std::mem::take(&mut self.stored);
-        for (seat, slot, ticket) in stored.drain(..) {
-            let Some(exec) = self.exec(seat, slot) else { continue };
-            exec.in_flight -= 1;
-            let unit = exec.unit;
-            self.world.units[unit].fence.leave(self.core, ticket);
-            self.advance(seat, slot);
-        }
-        self.stored = stored;
-    }
-
-    /// Where those bytes of a unit lie in memory, if it is a RAM unit.
-    #[inline]
-    fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
-        let (memory, size) = self.handles.get(unit)?.memory()?;
-        let end = offset.checked_add(u64::from(len))?;
-        if end > size {
-            return None;
-        }
-        Some(DataRef(memory.wrapping_add(offset as usize) as u64))
-    }
-
-    /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
-    /// the bytes between the digest and the copy into the socket. Those are copied first (`Slice::source`).
-    #[inline(always)]
-    pub fn read_in_place(
-        &mut self,
-        seat: usize,
-        (task, conn): (TaskId, ConnIx),
-        unit: usize,
-        offset: u64,
-        total: u32,
-        asked: u64,
-    ) -> bool {
-        // A part may be sent late, with another command's data by then: an atomic write must not be seen so.
-        if self.world.units[unit].fence.reads_enter() {
-            return false;
-        }
-        let Some(Parts { out, .. }) = self.parts(seat) else { return false };
-        let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
-        if tx.data_digest() {
-            return false;
-        }
-        let Some(at) = self.memory_of(unit, offset, total) else { return false };
-        self.read_soon += 1;
-        if self.read_soon <= SOON_SENT_READS {
-            prefetch(at, SOON_SENT.min(total as usize));
-        }
-        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
-        seat.session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
-        true
-    }
-
     /// True: that was all, and the slot is free.
     fn send_front(&mut self, seat: usize, slot: usize) -> bool {
         let Some(Parts { seat, mut out, arena }) = self.parts(seat) else { return true };
@@ -252,14 +163,7 @@ impl Engine {
         let at = DataRef(arena.ptr(&buf) as u64);
         out.copies = slice.source.map(|source| (source, at));
         session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
-        if let Some(&conn) = out.connections.get(usize::from(conn.0))
-            && let Some(tx) = out.tx.get_mut(conn)
-        {
-            tx.release_after(buf, out.pool);
-        } else {
-            seat.held = seat.held.saturating_sub(buf.capacity());
-            arena.release(buf);
-        }
+        give_after(&mut out, conn, &mut seat.held, arena, buf);
         if last {
             exec.clear();
         }
@@ -318,7 +222,7 @@ impl Engine {
         }
         exec.in_flight += 1;
         if let Some(from) = source {
-            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize });
+            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, buf: None });
             return true;
         }
         let io_len = on_medium(len, self.world.units[unit].block_bytes);
@@ -427,18 +331,6 @@ impl Engine {
         }
         if let Some(ticket) = ticket {
             self.world.units[unit].fence.leave(self.core, ticket);
-        }
-    }
-
-    /// Copies what is sent from RAM units with a digest: at the end of the turn, all of it together, so that the memory
-    /// looks for the next while one is copied.
-    pub fn copy_ready(&mut self) {
-        while let Some(Copying { seat, slot, offset, .. }) = self.copying.pop_front() {
-            if let Some(&Copying { from, len, .. }) = self.copying.front() {
-                let pages = (0..len.min(SOON_COPIED_WITHIN)).step_by(PAGE_BYTES);
-                pages.for_each(|page| prefetch(DataRef(from.0 + page as u64), SOON_COPIED));
-            }
-            self.slice_done(seat, slot, offset, Ok(()));
         }
     }
 

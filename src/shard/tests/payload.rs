@@ -387,3 +387,41 @@ fn everybody_is_answered_while_provided_buffers_are_short() {
     drop(idle);
     expect_all_back(&mut server);
 }
+
+/// A read over whose data a digest is computed is copied at the end of the turn; what comes in the same turn finds it
+/// under way.
+#[test]
+fn what_comes_between_a_read_and_its_copy_harms_nobody() {
+    let mut server = Server::new(1, FaultPlan::new());
+    let keys = &[&KEYS[..], &["DataDigest=CRC32C"]].concat();
+    let login = |host| {
+        let mut peer = Peer::login(server.at, host, keys);
+        peer.digests = (false, true);
+        peer.ready()
+    };
+    let mut peer = login(1);
+    let itt = peer.write(1, 8, 8, 0x11);
+    assert_eq!(peer.end(itt, SOON), good());
+    for round in 0..20u8 {
+        // Aborted: either it was answered before, or never is.
+        let (first, function, second) = peer.together(|peer| {
+            let first = peer.read(1, 8, 8);
+            (first, peer.manage(TmFunction::ABORT_TASK, 1, first), peer.read(1, 8, 8))
+        });
+        let (response, before) = peer.answer(function, SOON);
+        let answered = before.iter().any(|pdu| pdu.itt() == first);
+        let expected = if answered { TmResponse::TASK_DOES_NOT_EXIST } else { TmResponse::FUNCTION_COMPLETE };
+        assert_eq!(response.bhs[2], expected.0, "round {round}");
+        assert_eq!(peer.end(second, SOON).data, [0x11; 4096]);
+        // Its session ends, and another one takes its place.
+        let mut brief = login(2 + round);
+        brief.together(|brief| (0..8).map(|_| brief.read(1, 8, 8)).count());
+        drop(brief);
+        // A write behind it: the digest fits what is sent, whichever of the two it is.
+        let (read, write) = peer.together(|peer| (peer.read(1, 8, 8), peer.write(1, 8, 8, 0x11)));
+        assert_eq!(peer.end(read, SOON).data, [0x11; 4096]);
+        assert_eq!(peer.end(write, SOON), good());
+    }
+    drop(peer);
+    expect_all_back(&mut server);
+}

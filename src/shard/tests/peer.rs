@@ -51,6 +51,8 @@ pub struct Peer {
     pub tsih: u16,
     /// Header and data digests are sent, and demanded.
     pub digests: (bool, bool),
+    /// What is sent waits here, to go together.
+    held: Option<Vec<u8>>,
 }
 
 fn put(header: &mut Bhs, at: usize, value: u32) {
@@ -68,7 +70,16 @@ impl Peer {
     pub fn connect(at: SocketAddr) -> Peer {
         let socket = TcpStream::connect(at).unwrap();
         socket.set_nodelay(true).unwrap();
-        Peer { socket, cmd_sn: 1, itt: 100, exp_stat_sn: 0, early: vec![], tsih: 0, digests: (false, false) }
+        Peer {
+            socket,
+            cmd_sn: 1,
+            itt: 100,
+            exp_stat_sn: 0,
+            early: vec![],
+            tsih: 0,
+            digests: (false, false),
+            held: None,
+        }
     }
 
     /// Another connection of this session.
@@ -146,7 +157,20 @@ impl Peer {
     /// `ahs`: additional header segments, padded.
     fn send_with(&mut self, header: Bhs, ahs: &[u8], data: &[u8]) {
         let bytes = self.encoded(header, ahs, data);
-        self.socket.write_all(&bytes).unwrap();
+        match &mut self.held {
+            Some(held) => held.extend(bytes),
+            None => self.socket.write_all(&bytes).unwrap(),
+        }
+    }
+
+    /// Sends all that `say` says at once: the server has it in one turn.
+    pub fn together<T>(&mut self, say: impl FnOnce(&mut Peer) -> T) -> T {
+        self.held = Some(Vec::new());
+        let said = say(self);
+        if let Some(held) = self.held.take() {
+            self.raw(&held);
+        }
+        said
     }
 
     fn encoded(&self, mut header: Bhs, ahs: &[u8], data: &[u8]) -> Vec<u8> {

@@ -117,6 +117,11 @@ def goals_text(checked):
     return table(rows) + "\n"
 
 
+def machine_text(facts):
+    return (f"\nthe machine alone: a ping that needs both cores waits {facts['wait_p999_us'] / 1e3:.1f} ms for them at p99.9; "
+            f"one of them was away for {facts['longest_gap_us'] / 1e3:.1f} ms at most, in {facts['seconds']} s")
+
+
 def write_files(folder, cases, results, goals, environment):
     content = {
         "environment": environment,

@@ -1,9 +1,10 @@
 """Tests of the parts that compute: `python3 -m unittest harness.tests` in perf/."""
 
+import os
 import unittest
 import xml.etree.ElementTree as xml
 
-from harness import cases, measure, report
+from harness import cases, machine, measure, report
 
 
 def results(**contestants):
@@ -56,6 +57,22 @@ class Measures(unittest.TestCase):
         found = measure.from_fio({"jobs": [job]})
         self.assertEqual((found["iops"], found["server_cpu_us_per_io"]), (1000.0, 50.0))
         self.assertEqual(found["latency"]["p50_us"], 4.0)
+
+
+class Machine(unittest.TestCase):
+    def test_waits_for_a_core(self):
+        ms = 1_000_000
+        # Ten gaps of 10 ms in 10 s: in 1 % of all cases one waits, in 0.1 % for more than 9 ms.
+        self.assertAlmostEqual(machine.wait_us([[10 * ms] * 10, []], 10, 0.001), 9_000)
+        self.assertAlmostEqual(machine.wait_us([[10 * ms] * 5, [10 * ms] * 5 + [ms] * 3], 10, 0.001), 9_000)
+        self.assertAlmostEqual(machine.wait_us([[ms] * 5, [ms] * 15], 10, 0.001), 500)
+        self.assertEqual(machine.wait_us([[ms] * 9, []], 10, 0.001), 0)
+        self.assertEqual(machine.wait_us([[], []], 10, 0.001), 0)
+
+    def test_a_gap_is_seen(self):
+        found = machine.gaps([min(os.sched_getaffinity(0))], 0.2)
+        self.assertEqual(len(found), 1)
+        self.assertTrue(all(gap > machine.LEAST_NS for gap in found[0]))
 
 
 class Cases(unittest.TestCase):

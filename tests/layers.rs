@@ -46,6 +46,7 @@ const UNSAFE: &[&str] = &[
     "shard/entry.rs",
     "shard/fence.rs",
     "shard/job.rs",
+    "shard/leave.rs",
     "shard/load.rs",
     "shard/mesh.rs",
     "shard/mod.rs",

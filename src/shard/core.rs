@@ -4,9 +4,9 @@
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
 //! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
 
+use super::clock::TICK_MS;
 use super::dispatch::Partial;
 use super::engine::{Engine, Phase, Source};
-use super::entry::TICK_MS;
 use super::load::{Balance, Meter};
 use super::mesh::Message;
 use super::relocate::{Halt, Relocation};

@@ -2,7 +2,8 @@
 //!
 //! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
 //! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `stray.rs` (what outlives its task), `entry.rs`
-//! (login and placement), `relocate.rs` (moving to another core). None of them awaits or blocks.
+//! (login and placement), `leave.rs` (the end of connections and sessions), `clock.rs` (time), `relocate.rs` (moving to
+//! another core), `ram.rs` (what is special about RAM units). None of them awaits or blocks.
 
 use super::buffers::{Arena, Buf};
 use super::change::Change;

@@ -1,8 +1,8 @@
-//! Connections come and go: login, placement on a core, adoption into a session, closing.
+//! Connections come: login, placement on a core, adoption into a session. How they leave: `leave.rs`.
 
 use super::doors::Ticket;
-use super::engine::{Account, Engine, Link, Moving, Parts, Phase, Seat};
-use super::mesh::{Handover, Message};
+use super::engine::{Engine, Link, Moving, Phase, Seat};
+use super::mesh::Handover;
 use super::registry::{Counterpart, NoPlace, SessionName};
 use super::relocate::Halt;
 use super::text::SeatText;
@@ -15,17 +15,9 @@ use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::wire::{Bhs, LoginRequest, LoginStatus, Opcode, Tsih, bhs};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-/// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
-const LINGER_MS: u64 = 1_000;
-/// How often clocks are looked at while something happens, milliseconds.
-pub const TICK_MS: u64 = 250;
-/// How long a core that has nothing to do sleeps at most: what else `tick` does is done that often, milliseconds.
-const REST_MS: u64 = 1_000;
-/// How many sessions' clocks are looked at before others have their turn.
-const LOOKS_PER_TURN: usize = 32;
 /// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. They do, whatever the
 /// medium does, within `limits::ABORT_GRACE_MS`.
 const REINSTATEMENT_MS: u64 = 900;
@@ -33,9 +25,9 @@ const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
-    conn: usize,
+    pub(super) conn: usize,
     login: Box<LoginDone>,
-    tsih: Tsih,
+    pub(super) tsih: Tsih,
     old: usize,
     deadline_ms: u64,
 }
@@ -453,232 +445,6 @@ impl Engine {
         *self.routes[seat].get_mut(usize::from(ix.0))? = conn;
         Some((seat, ix))
     }
-
-    /// The peer is gone, or will be treated so: nothing more is sent.
-    pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
-        // Also of a connection that was being closed politely: what is still queued will not leave any more.
-        link.shut_ms.get_or_insert(self.now_ms);
-        if link.closing {
-            return;
-        }
-        link.closing = true;
-        self.watched[conn] = true;
-        let peer = link.peer;
-        match std::mem::replace(&mut link.phase, Phase::Leaving) {
-            Phase::Full { seat, ix } => {
-                log_end(peer, reason);
-                if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-                    holder.session.connection_lost(ix, reason);
-                    holder.text.forget(ix);
-                }
-                if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
-                    *route = usize::MAX;
-                }
-                self.pump(seat);
-                self.sweep_seat(seat);
-            }
-            Phase::Login { login, .. } => {
-                self.stats.failed_logins += 1;
-                if let Some(left_out) = self.noise.line(self.now_ms) {
-                    let initiator = login.peer_named().unwrap_or("?");
-                    tracing::warn!(%peer, initiator, ?reason, left_out, "login given up");
-                }
-            }
-            Phase::Waiting => {
-                if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
-                    let adoption = self.adoptions.swap_remove(i);
-                    self.world.registry.remove(adoption.tsih);
-                }
-            }
-            Phase::Leaving => {}
-        }
-    }
-
-    /// Sends what is queued, then closes the connection.
-    pub fn close(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        if link.closing {
-            return;
-        }
-        link.closing = true;
-        self.watched[conn] = true;
-        let peer = link.peer;
-        if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
-            log_end(peer, reason);
-            if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
-                *route = usize::MAX;
-            }
-        }
-        self.dirty.push(conn);
-        self.sweep(conn);
-    }
-
-    /// A session will ask for nothing more: closes its connections.
-    pub fn ended(&mut self, seat: usize, reason: CloseReason) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        holder.ended = true;
-        let route = self.routes[seat];
-        for conn in route.into_iter().filter(|&c| c != usize::MAX) {
-            match reason {
-                CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
-                // Nobody reads there any more.
-                _ => self.disconnected(conn, reason),
-            }
-        }
-        self.forget_management(seat);
-        self.ending = true;
-    }
-
-    /// Drops a session that has ended when its tasks have let go.
-    pub fn sweep_seat(&mut self, seat: usize) {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
-        let idle = |e: &super::exec::Exec| e.in_flight == 0 && e.slices.is_empty() && e.staging.is_none();
-        if !holder.ended || !holder.exec.iter().all(idle) {
-            return;
-        }
-        if let Some(gone) = self.seats[seat].take() {
-            gone.flows.iter().for_each(|flow| drop(self.rates.close(flow.1)));
-            //= RFC 7144 section 6.3
-            //# Each logical unit accessible via the receiving I_T NEXUS MUST behave as
-            //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
-            //# which the task management function was received.
-            for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
-                self.world.units[unit].logical.nexus_lost(nexus.id());
-            }
-            self.world.registry.remove(gone.tsih);
-        }
-    }
-
-    /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
-    pub fn sweep(&mut self, conn: usize) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        let tx = &mut self.tx[conn];
-        if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
-            let Some(link) = self.links[conn].take() else { return };
-            let Moving { core, login, tsih, replaces } = *moving;
-            let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
-            let handover = Handover { socket, peer, local, ticket, login, tsih, replaces };
-            self.gone.push(conn);
-            return self.world.post(core, Message::Adopt(Box::new(handover)));
-        }
-        if !link.closing {
-            return;
-        }
-        if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
-            let (arena, pool) = (&mut self.arena, &mut self.pool);
-            let mut account = Account::of(&mut self.seats, link.account);
-            tx.abandon(pool, |buf| account.release(arena, buf));
-            tx.set_digests(false, false);
-            self.links[conn] = None;
-            self.gone.push(conn);
-            return;
-        }
-        if tx.is_idle() && link.shut_ms.is_none() {
-            link.shut_ms = Some(self.now_ms);
-            shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
-        }
-    }
-
-    /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
-    pub fn tick(&mut self) {
-        for conn in 0..self.links.len() {
-            if !self.watched[conn] {
-                continue;
-            }
-            let Some(link) = self.links[conn].as_ref() else {
-                self.watched[conn] = false;
-                continue;
-            };
-            let sending = self.tx[conn].is_sending();
-            let rests = matches!(link.phase, Phase::Full { .. } | Phase::Waiting) && !link.closing && !sending;
-            self.watched[conn] = !rests;
-            let late = match link.phase {
-                Phase::Login { deadline_ms, .. } if self.now_ms >= deadline_ms => Some(CloseReason::LoginTimeout),
-                _ if sending && self.now_ms >= link.sent_ms + crate::limits::SEND_TIMEOUT_MS => {
-                    Some(CloseReason::NopTimeout)
-                }
-                _ => None,
-            };
-            if let Some(reason) = late {
-                self.disconnected(conn, reason);
-            } else if link.closing && link.shut_ms.is_some_and(|t| self.now_ms >= t + LINGER_MS) {
-                shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
-                self.cancel_receive(conn);
-            }
-            self.sweep(conn);
-        }
-        self.leave_units();
-        self.look_for_hung_media();
-        // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
-        let now_ms = self.now_ms;
-        let due = |look_ms: &u64| *look_ms <= now_ms;
-        let mut next = self.look_from;
-        for _ in 0..LOOKS_PER_TURN {
-            let Some(ahead) = self.look_ms.get(next..).and_then(|rest| rest.iter().position(due)) else {
-                next = 0;
-                break;
-            };
-            next += ahead + 1;
-            self.look(next - 1);
-        }
-        self.look_from = next;
-    }
-
-    /// Looks at a session's clock.
-    fn look(&mut self, seat: usize) {
-        /// At least once in so many milliseconds. What a session has to do earlier, it knows when it is stirred.
-        const LOOK_MS: u64 = 15_000;
-        let now_ms = self.now_ms;
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else {
-            // Until somebody takes the seat.
-            self.look_ms[seat] = u64::MAX;
-            return;
-        };
-        let mut due_ms = holder.session.next_deadline_ms();
-        if due_ms <= now_ms {
-            holder.session.tick(now_ms, &mut out);
-            self.pump(seat);
-            let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
-            due_ms = holder.session.next_deadline_ms();
-        }
-        if let Some(look_ms) = self.look_ms.get_mut(seat) {
-            *look_ms = due_ms.min(now_ms + LOOK_MS);
-        }
-    }
-
-    /// After how many milliseconds `tick` is to be called again, if nothing happens.
-    pub fn rest_ms(&self) -> u64 {
-        let busy = !self.leaving.is_empty() || self.operations.len() > 0 || self.watched.contains(&true);
-        let due_ms = self.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.now_ms));
-        match self.look_from {
-            0 if busy => TICK_MS,
-            0 => due_ms.clamp(TICK_MS, REST_MS),
-            _ => 0,
-        }
-    }
-
-    /// Asks all initiators to log out (RFC 7143 section 11.9.1, event 1).
-    pub fn ask_for_logout(&mut self) {
-        for seat in 0..self.seats.len() {
-            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
-                holder.session.request_logout(&mut out);
-                self.pump(seat);
-            }
-        }
-    }
-
-    /// Ends all sessions.
-    pub fn end_all(&mut self) {
-        for seat in 0..self.seats.len() {
-            if let Some(holder) = self.seats[seat].as_deref_mut() {
-                holder.session.end(CloseReason::Shutdown);
-                self.pump(seat);
-                self.sweep_seat(seat);
-            }
-        }
-    }
 }
 
 const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
@@ -691,21 +457,6 @@ fn session_name(login: &LoginDone, local: SocketAddr) -> Option<SessionName> {
         (None, SessionKind::Normal) => return None,
     };
     Some(SessionName { initiator: login.initiator.clone(), with })
-}
-
-fn log_end(peer: SocketAddr, reason: CloseReason) {
-    match reason {
-        CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
-            tracing::info!(%peer, ?reason, "connection closed");
-        }
-        _ => tracing::warn!(%peer, ?reason, "connection closed"),
-    }
-}
-
-#[allow(unsafe_code)]
-fn shutdown(fd: i32, how: i32) {
-    // SAFETY: a system call on a descriptor that the caller owns.
-    unsafe { libc::shutdown(fd, how) };
 }
 
 #[allow(unsafe_code)]

@@ -1,0 +1,95 @@
+//! The clocks of a core: what is looked at when time has passed, and how long a core may sleep.
+
+use super::engine::{Engine, Parts, Phase};
+use super::leave::shutdown;
+use crate::session::seam::CloseReason;
+use std::os::fd::AsRawFd;
+
+/// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
+const LINGER_MS: u64 = 1_000;
+/// How often clocks are looked at while something happens, milliseconds.
+pub const TICK_MS: u64 = 250;
+/// How long a core that has nothing to do sleeps at most: what else `tick` does is done that often, milliseconds.
+const REST_MS: u64 = 1_000;
+/// How many sessions' clocks are looked at before others have their turn.
+const LOOKS_PER_TURN: usize = 32;
+
+impl Engine {
+    /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
+    pub fn tick(&mut self) {
+        for conn in 0..self.links.len() {
+            if !self.watched[conn] {
+                continue;
+            }
+            let Some(link) = self.links[conn].as_ref() else {
+                self.watched[conn] = false;
+                continue;
+            };
+            let sending = self.tx[conn].is_sending();
+            let rests = matches!(link.phase, Phase::Full { .. } | Phase::Waiting) && !link.closing && !sending;
+            self.watched[conn] = !rests;
+            let late = match link.phase {
+                Phase::Login { deadline_ms, .. } if self.now_ms >= deadline_ms => Some(CloseReason::LoginTimeout),
+                _ if sending && self.now_ms >= link.sent_ms + crate::limits::SEND_TIMEOUT_MS => {
+                    Some(CloseReason::NopTimeout)
+                }
+                _ => None,
+            };
+            if let Some(reason) = late {
+                self.disconnected(conn, reason);
+            } else if link.closing && link.shut_ms.is_some_and(|t| self.now_ms >= t + LINGER_MS) {
+                shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+                self.cancel_receive(conn);
+            }
+            self.sweep(conn);
+        }
+        self.leave_units();
+        self.look_for_hung_media();
+        // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
+        let now_ms = self.now_ms;
+        let due = |look_ms: &u64| *look_ms <= now_ms;
+        let mut next = self.look_from;
+        for _ in 0..LOOKS_PER_TURN {
+            let Some(ahead) = self.look_ms.get(next..).and_then(|rest| rest.iter().position(due)) else {
+                next = 0;
+                break;
+            };
+            next += ahead + 1;
+            self.look(next - 1);
+        }
+        self.look_from = next;
+    }
+
+    /// Looks at a session's clock.
+    fn look(&mut self, seat: usize) {
+        /// At least once in so many milliseconds. What a session has to do earlier, it knows when it is stirred.
+        const LOOK_MS: u64 = 15_000;
+        let now_ms = self.now_ms;
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else {
+            // Until somebody takes the seat.
+            self.look_ms[seat] = u64::MAX;
+            return;
+        };
+        let mut due_ms = holder.session.next_deadline_ms();
+        if due_ms <= now_ms {
+            holder.session.tick(now_ms, &mut out);
+            self.pump(seat);
+            let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
+            due_ms = holder.session.next_deadline_ms();
+        }
+        if let Some(look_ms) = self.look_ms.get_mut(seat) {
+            *look_ms = due_ms.min(now_ms + LOOK_MS);
+        }
+    }
+
+    /// After how many milliseconds `tick` is to be called again, if nothing happens.
+    pub fn rest_ms(&self) -> u64 {
+        let busy = !self.leaving.is_empty() || self.operations.len() > 0 || self.watched.contains(&true);
+        let due_ms = self.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.now_ms));
+        match self.look_from {
+            0 if busy => TICK_MS,
+            0 => due_ms.clamp(TICK_MS, REST_MS),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
+
+use super::engine::{Account, Engine, Moving, Parts, Phase};
+use super::mesh::{Handover, Message};
+use crate::session::seam::CloseReason;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+impl Engine {
+    /// The peer is gone, or will be treated so: nothing more is sent.
+    pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+        // Also of a connection that was being closed politely: what is still queued will not leave any more.
+        link.shut_ms.get_or_insert(self.now_ms);
+        if link.closing {
+            return;
+        }
+        link.closing = true;
+        self.watched[conn] = true;
+        let peer = link.peer;
+        match std::mem::replace(&mut link.phase, Phase::Leaving) {
+            Phase::Full { seat, ix } => {
+                log_end(peer, reason);
+                if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                    holder.session.connection_lost(ix, reason);
+                    holder.text.forget(ix);
+                }
+                if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+                    *route = usize::MAX;
+                }
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+            Phase::Login { login, .. } => {
+                self.stats.failed_logins += 1;
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    let initiator = login.peer_named().unwrap_or("?");
+                    tracing::warn!(%peer, initiator, ?reason, left_out, "login given up");
+                }
+            }
+            Phase::Waiting => {
+                if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
+                    let adoption = self.adoptions.swap_remove(i);
+                    self.world.registry.remove(adoption.tsih);
+                }
+            }
+            Phase::Leaving => {}
+        }
+    }
+
+    /// Sends what is queued, then closes the connection.
+    pub fn close(&mut self, conn: usize, reason: CloseReason) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        if link.closing {
+            return;
+        }
+        link.closing = true;
+        self.watched[conn] = true;
+        let peer = link.peer;
+        if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
+            log_end(peer, reason);
+            if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+                *route = usize::MAX;
+            }
+        }
+        self.dirty.push(conn);
+        self.sweep(conn);
+    }
+
+    /// A session will ask for nothing more: closes its connections.
+    pub fn ended(&mut self, seat: usize, reason: CloseReason) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        holder.ended = true;
+        let route = self.routes[seat];
+        for conn in route.into_iter().filter(|&c| c != usize::MAX) {
+            match reason {
+                CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
+                // Nobody reads there any more.
+                _ => self.disconnected(conn, reason),
+            }
+        }
+        self.forget_management(seat);
+        self.ending = true;
+    }
+
+    /// Drops a session that has ended when its tasks have let go.
+    pub fn sweep_seat(&mut self, seat: usize) {
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let idle = |e: &super::exec::Exec| e.in_flight == 0 && e.slices.is_empty() && e.staging.is_none();
+        if !holder.ended || !holder.exec.iter().all(idle) {
+            return;
+        }
+        if let Some(gone) = self.seats[seat].take() {
+            gone.flows.iter().for_each(|flow| drop(self.rates.close(flow.1)));
+            //= RFC 7144 section 6.3
+            //# Each logical unit accessible via the receiving I_T NEXUS MUST behave as
+            //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
+            //# which the task management function was received.
+            for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
+                self.world.units[unit].logical.nexus_lost(nexus.id());
+            }
+            self.world.registry.remove(gone.tsih);
+        }
+    }
+
+    /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
+    pub fn sweep(&mut self, conn: usize) {
+        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let tx = &mut self.tx[conn];
+        if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
+            let Some(link) = self.links[conn].take() else { return };
+            let Moving { core, login, tsih, replaces } = *moving;
+            let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
+            let handover = Handover { socket, peer, local, ticket, login, tsih, replaces };
+            self.gone.push(conn);
+            return self.world.post(core, Message::Adopt(Box::new(handover)));
+        }
+        if !link.closing {
+            return;
+        }
+        if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
+            let (arena, pool) = (&mut self.arena, &mut self.pool);
+            let mut account = Account::of(&mut self.seats, link.account);
+            tx.abandon(pool, |buf| account.release(arena, buf));
+            tx.set_digests(false, false);
+            self.links[conn] = None;
+            self.gone.push(conn);
+            return;
+        }
+        if tx.is_idle() && link.shut_ms.is_none() {
+            link.shut_ms = Some(self.now_ms);
+            shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
+        }
+    }
+
+    /// Asks all initiators to log out (RFC 7143 section 11.9.1, event 1).
+    pub fn ask_for_logout(&mut self) {
+        for seat in 0..self.seats.len() {
+            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+                holder.session.request_logout(&mut out);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&mut self) {
+        for seat in 0..self.seats.len() {
+            if let Some(holder) = self.seats[seat].as_deref_mut() {
+                holder.session.end(CloseReason::Shutdown);
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+        }
+    }
+}
+
+fn log_end(peer: SocketAddr, reason: CloseReason) {
+    match reason {
+        CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
+            tracing::info!(%peer, ?reason, "connection closed");
+        }
+        _ => tracing::warn!(%peer, ?reason, "connection closed"),
+    }
+}
+
+#[allow(unsafe_code)]
+pub(super) fn shutdown(fd: i32, how: i32) {
+    // SAFETY: a system call on a descriptor that the caller owns.
+    unsafe { libc::shutdown(fd, how) };
+}

@@ -13,7 +13,8 @@
 //! | `task` | the slab of tasks |
 //! | `command`, `deliver` | requests: checks, order, delivery |
 //! | `data_in`, `data_out` | Data-In, residuals, responses; R2T, Data-Out |
-//! | `tmf`, `nop`, `logout` | task management; pings and timers; the ends of connections |
+//! | `tmf`, `abort` | task management; how tasks end before their time |
+//! | `nop`, `logout` | pings and timers; the ends of connections |
 //! | `recovery`, `resend`, `lost` | what is kept to be sent again; SNACK; tasks without a connection |
 //! | `fence`, `announce` | response order across connections; Asynchronous Messages |
 //! | `state`, `connection`, `fault` | chapter 8 as tables; per connection; what a fault comes to |
@@ -23,6 +24,7 @@
 //! way of sessions without them.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod abort;
 mod announce;
 mod command;
 mod connection;

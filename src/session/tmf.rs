@@ -1,4 +1,4 @@
-//! Task management functions (RFC 7143 sections 4.2.3, 11.5, 11.6), and how tasks are aborted.
+//! Task management functions (RFC 7143 sections 4.2.3, 11.5, 11.6). What they abort: `abort`.
 //!
 //! ABORT TASK ends here: its response goes out when the shard has let go of the task. The functions that reach beyond one
 //! task are handed to the shard as an event, after an `Abort` for each task of this session that they cover; the response
@@ -13,7 +13,7 @@
 use super::Session;
 use super::params::TaskReporting;
 use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload, TaskId, TmRequest};
-use super::task::{Charge, Ghost, Kind, State, Task};
+use super::task::{Charge, Kind, State, Task};
 use crate::limits::{DRAIN_TIMEOUT_MS, TASKS_PER_SESSION};
 use crate::wire::{
     CmdSn, Itt, Lun, Opcode, StatSn, TaskManagementRequest, TaskManagementResponse, TmFunction, TmResponse, bhs,
@@ -29,14 +29,14 @@ pub(super) struct Management {
     /// It begins when all commands before it have been received.
     waits_for_commands: bool,
     /// Slots that the shard must let go of before the response.
-    waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
-    with_shard: bool,
+    pub(super) waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
+    pub(super) with_shard: bool,
     response: Option<TmResponse>,
     /// The answer to a query: there are tasks.
     found: bool,
     info: [u8; 3],
     /// Its connection is gone: nobody is to be answered.
-    orphan: bool,
+    pub(super) orphan: bool,
     /// An ABORT TASK whose task is not let go of until then is answered with "Function rejected".
     deadline_ms: u64,
 }
@@ -52,7 +52,7 @@ impl Management {
         }
     }
 
-    fn gone(&mut self, slot: usize) {
+    pub(super) fn gone(&mut self, slot: usize) {
         if let Some(word) = self.waits_for.get_mut(slot / 64) {
             *word &= !(1 << (slot % 64));
         }
@@ -554,154 +554,9 @@ impl Session {
             self.solicit(conn, out);
         }
     }
-
-    /// Ends a task from without. Returns whether the shard has to let go of it first; otherwise it is gone.
-    pub(super) fn abort(&mut self, id: TaskId) -> bool {
-        let Some(task) = self.tasks.get_mut(id) else { return false };
-        //= RFC 7143 section 4.2.3.4
-        //# MUST leave all active "affected TTTs" (i.e., active TTTs associated with
-        //# affected tasks) valid.
-        //= RFC 7143 section 10.7
-        //# However, the data transfers logically MUST be silently discarded by the
-        //# target iSCSI layer in all cases.
-        task.ghost =
-            Some(Ghost { task: id, itt: task.itt, conn: task.command.conn, lun: task.command.lun, told: None });
-        //= RFC 7143 section 11.5.1
-        //# The iSCSI target MUST ensure that no responses for the tasks covered by
-        //# a task management function are delivered to the iSCSI initiator after
-        //# the task management response, except for a task covered by a TASK
-        //# REASSIGN.
-        //= RFC 7144 section 6.3
-        //# The iSCSI target MUST ensure that no responses for the commands covered
-        //# by a task management function are sent to the iSCSI initiator port after
-        //# the Task Management response except for commands covered by a TASK
-        //# REASSIGN, QUERY TASK, or QUERY TASK SET.
-        task.answer = None;
-        match task.state {
-            State::Free => return false,
-            State::Aborting => return true,
-            State::Held | State::Open if task.shared => {
-                task.state = State::Aborting;
-                self.events.push_back(Event::Abort(id));
-                return true;
-            }
-            State::Held | State::Open | State::Answering => {}
-        }
-        self.close_task(id);
-        false
-    }
-
-    /// Ends a task because its connection or session ends; `goes_on`: the session does.
-    pub(super) fn abort_with_connection(&mut self, id: TaskId, goes_on: bool) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        // What was not delivered yet leaves a gap that the initiator fills: nothing is cleared.
-        let active = matches!(task.kind, Kind::Scsi) && matches!(task.state, State::Open | State::Answering);
-        let cleared = (goes_on && active).then_some(task.command.lun);
-        if task.charge == Charge::Held {
-            //= RFC 7143 section 11.14
-            //# The
-            //# resulting holes in the command sequence numbers will have to be
-            //# handled by appropriate recovery (see Section 7), unless the session
-            //# is also closed.
-            task.charge = Charge::Nothing;
-            let cmd_sn = task.cmd_sn;
-            self.window.unhold(cmd_sn);
-        }
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        // Nothing will come on that connection any more.
-        task.drain_by_ms = 0;
-        if task.state == State::Aborting && !task.shared {
-            return self.close_task(id);
-        }
-        match task.management() {
-            // The shard will still call `tm_complete` with this slot.
-            Some(m) if m.with_shard => {
-                m.orphan = true;
-                m.waits_for = [0; _];
-            }
-            Some(_) => self.close_task(id),
-            None => {
-                self.abort(id);
-            }
-        }
-        //= RFC 7143 section 11.14.5
-        //# After the
-        //# tasks are terminated, the target MUST report a Unit Attention
-        //# condition on the next command processed on any connection for each
-        //# affected I_T_L nexus with the status of CHECK CONDITION, the ASC/ASCQ
-        //# value of 47h/7Fh ("SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT"),
-        //# etc.; see [SPC3].
-        if let Some(lun) = cleared {
-            self.note_cleared(lun);
-        }
-    }
-
-    /// The shard has let go of a task that an [`Event::Abort`] named: its buffers are no longer in use. What waited for
-    /// that is sent now: the response to the function that aborted it, or the CHECK CONDITION of a task that broke a rule.
-    pub fn released<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
-        let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Aborting) else { return };
-        if t.answer.is_some() {
-            t.state = State::Answering;
-            t.shared = false;
-            return self.answer_if_due(task, out);
-        }
-        t.shared = false;
-        if t.drain_by_ms > 0 && t.incoming.r2ts() > 0 {
-            return;
-        }
-        self.let_go(task, out);
-    }
-
-    /// A task that was aborted and has no business with the shard any more: is it done with its data, too?
-    pub(super) fn drained<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
-        let Some(t) = self.tasks.get(task) else { return };
-        let over = t.drain_by_ms > 0 && (t.incoming.r2ts() == 0 || t.drain_by_ms <= self.now_ms);
-        if over && t.state == State::Aborting && !t.shared {
-            self.let_go(task, out);
-        }
-    }
-
-    fn let_go<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
-        self.close_task(task);
-        if self.managements == 0 {
-            return;
-        }
-        for slot in 0..TASKS_PER_SESSION {
-            let Some(id) = self.tasks.id(slot) else { continue };
-            m_set(self.tasks.get_mut(id), |m| m.gone(task.slot()));
-            self.respond_if_due(id, out);
-        }
-    }
-
-    /// Aborts all tasks that were delivered, or those of one logical unit, for a cause outside this session: CLEAR TASK
-    /// SET, a reset or PREEMPT AND ABORT of another initiator. Each comes as [`Event::Abort`]; none is answered.
-    pub fn abort_tasks(&mut self, lun: Option<Lun>) {
-        for slot in 0..TASKS_PER_SESSION {
-            let Some(id) = self.tasks.id(slot) else { continue };
-            //= RFC 7143 section 4.2.3.3
-            //# SHOULD NOT wait for new commands on third-party
-            //# affected sessions -- only the instantiated tasks have to be
-            //# considered for the purpose of determining the affected tasks.
-            //= RFC 7143 section 4.2.3.4
-            //# SHOULD NOT wait for new commands on third-party affected sessions --
-            //# only the instantiated tasks have to be considered for the purpose of
-            //# determining the affected tasks.
-            let affected = self.tasks.get(id).is_some_and(|t| {
-                matches!(t.kind, Kind::Scsi)
-                    && t.state != State::Held
-                    && lun.is_none_or(|lun| same_lun(lun, t.command.lun))
-            });
-            if affected {
-                if let Some((conn, lun)) = self.tasks.get(id).map(|t| (t.command.conn, t.command.lun)) {
-                    self.note_termination(conn, lun);
-                }
-                self.abort(id);
-            }
-        }
-    }
 }
 
-fn m_set(task: Option<&mut Task>, change: impl FnOnce(&mut Management)) {
+pub(super) fn m_set(task: Option<&mut Task>, change: impl FnOnce(&mut Management)) {
     if let Some(m) = task.and_then(Task::management) {
         change(m);
     }

@@ -50,6 +50,7 @@ const UNSAFE: &[&str] = &[
     "shard/load.rs",
     "shard/mesh.rs",
     "shard/mod.rs",
+    "shard/receive.rs",
     "shard/rw.rs",
     "shard/signals.rs",
     "shard/tests.rs",

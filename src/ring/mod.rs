@@ -33,6 +33,11 @@ impl Completion {
     pub fn buffer(&self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
     }
+    /// The socket had more than the receive took.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        cqueue::sock_nonempty(self.flags)
+    }
     /// The multishot request behind it stays armed.
     #[inline]
     pub fn more(&self) -> bool {

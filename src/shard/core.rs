@@ -5,17 +5,14 @@
 //! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
 
 use super::clock::TICK_MS;
-use super::dispatch::Partial;
-use super::engine::{Engine, Phase, Source};
+use super::engine::{Engine, Source};
 use super::load::{Balance, Meter};
 use super::mesh::Message;
-use super::relocate::{Halt, Relocation};
+use super::receive::{Direct, Receive};
+use super::relocate::Relocation;
 use crate::backend::Token;
-use crate::limits::{MAX_CONTROL_DATA_BYTES, SHUTDOWN_LOGOUT_MS};
+use crate::limits::SHUTDOWN_LOGOUT_MS;
 use crate::ring::{Completion, ReceiveBuffers, Wait};
-use crate::session::seam::CloseReason;
-use crate::wire::framer::{Frame, FrameError, Framer};
-use crate::wire::{BHS_LEN, Bhs};
 use io_uring::{opcode, types};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,40 +24,17 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 /// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
 const COMMANDED: Duration = Duration::from_millis(10);
 
-/// The receive side of a connection.
-pub(super) struct Receive {
-    pub(super) framer: Framer,
-    pub(super) partial: Option<Partial>,
-    login: Vec<u8>,
-    login_bhs: Bhs,
-    /// The turn in which it got a buffer last.
-    turn: u64,
-    /// Bytes that arrived after its session had stopped to move to another core.
-    pub(super) parked: Vec<u8>,
-}
-
-impl Receive {
-    pub(super) fn new() -> Receive {
-        Receive {
-            framer: Framer::new(MAX_CONTROL_DATA_BYTES),
-            partial: None,
-            login: Vec::new(),
-            login_bhs: [0; BHS_LEN],
-            turn: 0,
-            parked: Vec::new(),
-        }
-    }
-}
-
 /// One core.
 pub struct Core {
     pub(super) engine: Engine,
     pub(super) receive: Vec<Receive>,
-    buffers: ReceiveBuffers,
+    /// Receives of known size, by connection number: made when first needed, and kept.
+    pub(super) directs: Vec<Option<Box<Direct>>>,
+    pub(super) buffers: ReceiveBuffers,
     listeners: Vec<TcpListener>,
     bell: Box<u64>,
     /// Counts turns.
-    turn: u64,
+    pub(super) turn: u64,
     spin: Duration,
     next_tick: Instant,
     shutdown_at: Option<Instant>,
@@ -78,6 +52,7 @@ impl Core {
         Core {
             engine,
             receive: Vec::new(),
+            directs: Vec::new(),
             buffers,
             listeners,
             bell: Box::new(0),
@@ -306,158 +281,10 @@ impl Core {
         self.engine.operations.len() > 0
     }
 
-    /// Bytes of I/O buffers that nobody holds.
+    /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
-    pub fn free_bytes(&self) -> usize {
-        self.engine.arena.free_bytes()
-    }
-
-    fn arm_receive(&mut self, conn: usize) {
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        if link.receiving || link.halt == Halt::Stopped {
-            return;
-        }
-        link.receiving = true;
-        let entry = opcode::RecvMulti::new(types::Fd(link.socket.as_raw_fd()), crate::ring::RECEIVE_GROUP).build();
-        self.engine.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
-    }
-
-    fn received(&mut self, conn: usize, completion: Completion) {
-        let bytes = completion.result;
-        if let Some(id) = completion.buffer() {
-            if bytes > 0 {
-                let (ptr, len) = self.buffers.bytes(id, bytes as usize);
-                // SAFETY: the kernel has filled these bytes of the pool and gave the buffer to us until `give_back`.
-                #[allow(unsafe_code)]
-                let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
-                let leaves = self.relocation.is_some() && self.chunk_of_leaving(conn, chunk);
-                if let Some(receive) = self.receive.get_mut(conn).filter(|_| !leaves) {
-                    receive.turn = self.turn;
-                    Self::chunk(&mut self.engine, receive, conn, chunk);
-                }
-                self.engine.settle_stores();
-            }
-            self.buffers.give_back(id);
-        }
-        if completion.more() {
-            return;
-        }
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        link.receiving = false;
-        if link.halt != Halt::No && self.halted(conn, bytes) {
-            return;
-        }
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        let again = bytes > 0 || matches!(-bytes, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
-        if bytes == -libc::ENOBUFS {
-            self.engine.stats.out_of_receive_buffers += 1;
-            self.buffers.ran_out();
-        }
-        let got_none = self.receive.get(conn).is_some_and(|receive| receive.turn != self.turn);
-        if again && link.moving.is_none() && got_none {
-            self.engine.fresh.push_hungry(conn);
-        } else if again && link.moving.is_none() {
-            self.engine.fresh.push(conn);
-        } else {
-            if link.moving.is_none() {
-                self.forget_partial(conn);
-                self.engine.disconnected(conn, CloseReason::Disconnected);
-            }
-            self.engine.sweep(conn);
-        }
-    }
-
-    fn forget_partial(&mut self, conn: usize) {
-        if let Some(partial) = self.receive.get_mut(conn).and_then(|r| r.partial.take()) {
-            let account = self.engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0);
-            self.engine.forget(account, partial);
-        }
-    }
-
-    fn update_framing(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
-            Self::take_framing(&mut self.engine, receive, conn);
-        }
-    }
-
-    /// Parses a received chunk and acts on every PDU in it.
-    pub(super) fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
-        // A login that waited for the session that it replaces was answered between two chunks.
-        Self::take_framing(engine, receive, conn);
-        loop {
-            if let Some((seat, ix)) = engine.seat_of(conn) {
-                match receive.framer.next(&mut chunk) {
-                    Ok(Frame::NeedMore) => return,
-                    Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
-                        engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
-                    }
-                    Ok(Frame::Begin { bhs, ahs, data_len }) => {
-                        receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
-                    }
-                    Ok(Frame::Data(bytes)) => {
-                        if let Some(partial) = &mut receive.partial {
-                            engine.data(seat, partial, bytes);
-                        }
-                    }
-                    Ok(Frame::End { data_digest_ok }) => {
-                        if let Some(partial) = receive.partial.take() {
-                            engine.end(seat, ix, partial, data_digest_ok);
-                        }
-                    }
-                    Err(error) => return Self::broken(engine, conn, error),
-                }
-                continue;
-            }
-            if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
-            {
-                // Closing, or not ours any more: read over.
-                if let Some(partial) = receive.partial.take() {
-                    engine.forget(engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0), partial);
-                }
-                return;
-            }
-            match receive.framer.next(&mut chunk) {
-                Ok(Frame::NeedMore) => return,
-                Ok(Frame::Whole { bhs, data, .. }) => engine.login_pdu(conn, bhs, data),
-                Ok(Frame::Begin { bhs, .. }) => {
-                    receive.login_bhs = *bhs;
-                    receive.login.clear();
-                }
-                Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
-                Ok(Frame::End { .. }) => {
-                    let data = std::mem::take(&mut receive.login);
-                    engine.login_pdu(conn, &receive.login_bhs, &data);
-                }
-                Err(error) => return Self::broken(engine, conn, error),
-            }
-            Self::take_framing(engine, receive, conn);
-        }
-    }
-
-    /// Has the framer know what the login has agreed upon.
-    fn take_framing(engine: &mut Engine, receive: &mut Receive, conn: usize) {
-        if let Some(Some(link)) = engine.links.get_mut(conn)
-            && let Some((header, data, longest)) = link.framing.take()
-        {
-            receive.framer.set_digests(header, data);
-            receive.framer.set_max_data_segment(longest);
-        }
-    }
-
-    fn broken(engine: &mut Engine, conn: usize, error: FrameError) {
-        let reason = match error {
-            //= RFC 7143 section 7.8
-            //# When a target or an initiator receives any iSCSI PDU with a header
-            //# digest error, it MUST either discard the header and all data up to the
-            //# beginning of a later PDU or close the connection.
-            FrameError::HeaderDigest => {
-                engine.stats.digest_errors += 1;
-                CloseReason::Digest
-            }
-            FrameError::DataSegmentTooLong { .. } => CloseReason::Protocol("DataSegmentLength beyond the limit (7.7)"),
-            FrameError::AhsTooLong { .. } => CloseReason::Protocol("additional header segments too long (7.7)"),
-        };
-        engine.disconnected(conn, reason);
+    pub fn account(&self) -> (super::stats::Stats, usize) {
+        (self.engine.stats, self.engine.arena.free_bytes())
     }
 }
 

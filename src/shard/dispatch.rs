@@ -30,14 +30,21 @@ pub struct Partial {
     pub bhs: Bhs,
     /// Its additional header segments.
     pub ahs: Vec<u8>,
-    dest: PartialDest,
-    received: u32,
+    /// Where its data goes.
+    pub dest: PartialDest,
+    /// Bytes of it that have been received.
+    pub received: u32,
 }
 
-enum PartialDest {
+/// Where the data segment of a [`Partial`] goes.
+pub enum PartialDest {
+    /// Collected for the session.
     Gather(Vec<u8>),
+    /// Immediate data: a buffer of its own until there is a task. `None`: none was free, or a receive has it (`loan.rs`).
     Staging(Option<super::buffers::Buf>),
+    /// A task's transfer, from this offset on.
     Task(TaskId, u32),
+    /// Read over.
     Discard,
 }
 

@@ -82,6 +82,10 @@ pub struct Link {
     pub framing: Option<(bool, bool, usize)>,
     /// A receive is armed.
     pub receiving: bool,
+    /// It was cancelled only to be armed in another way: its end is not the end of the connection.
+    pub rearming: bool,
+    /// More PDUs are here already: what there is to be sent waits a turn for what they will have sent.
+    pub corked: bool,
     /// No more PDUs are taken; the socket is closed when nothing is in flight.
     pub closing: bool,
     /// The receive was cancelled and its end is awaited before the connection moves to another core.
@@ -519,15 +523,31 @@ impl Engine {
         }
     }
 
+    /// Has a connection's receive end and be armed again, as it then should be.
+    pub fn rearm_receive(&mut self, conn: usize) {
+        if let Some(Some(link)) = self.links.get_mut(conn)
+            && link.receiving
+            && !link.rearming
+        {
+            link.rearming = true;
+            self.cancel_receive(conn);
+        }
+    }
+
     /// Pushes the sends of connections that have something queued, in the order they asked. What is beyond a turn's worth
     /// waits for the next one, so that a turn is short however many connections want much.
     pub fn flush(&mut self) {
-        let (mut bytes, mut served) = (0, 0);
+        let (mut bytes, mut served, queued) = (0, 0, self.dirty.len());
         while bytes < TURN_SEND_BYTES
+            && served < queued
             && let Some(&conn) = self.dirty.get(served)
         {
             served += 1;
-            let Some(Some(link)) = self.links.get(conn) else { continue };
+            let Some(Some(link)) = self.links.get_mut(conn) else { continue };
+            if std::mem::take(&mut link.corked) {
+                self.dirty.push(conn);
+                continue;
+            }
             let file = types::Fd(link.socket.as_raw_fd());
             if let Some((entry, len)) = self.tx[conn].next_send(file) {
                 self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));

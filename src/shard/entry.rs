@@ -86,6 +86,8 @@ impl Engine {
             phase,
             framing: None,
             receiving: false,
+            rearming: false,
+            corked: false,
             closing: false,
             moving: None,
             halt: Halt::No,

@@ -59,6 +59,11 @@ pub enum Then {
 pub enum Progress {
     /// Data-Out is coming in.
     Filling,
+    /// It is received straight into its buffer, which this connection's receive has meanwhile (`loan.rs`).
+    Lent {
+        /// Number of the connection.
+        conn: usize,
+    },
     /// On the medium (or a job has it).
     Busy,
     /// Read: full. Write: done.
@@ -68,7 +73,7 @@ pub enum Progress {
 /// One piece of a task's transfer.
 #[derive(Debug)]
 pub struct Slice {
-    /// Its buffer; `None` while a job has it.
+    /// Its buffer; `None` while a job or a receive has it.
     pub buf: Option<Buf>,
     /// Offset in the task's transfer, bytes.
     pub offset: u32,

@@ -28,10 +28,11 @@
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
 use super::change::Change;
-use super::core::{Core, Receive};
+use super::core::Core;
 use super::engine::{Engine, Link, Parts, Phase, Seat};
 use super::exec::{Exec, Kind};
 use super::mesh::Message;
+use super::receive::Receive;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS, PARKED_BYTES};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
@@ -217,6 +218,7 @@ impl Core {
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return true };
         if link.closing {
             link.halt = Halt::No;
+            self.forget_partial(conn);
             self.engine.sweep(conn);
             return true;
         }

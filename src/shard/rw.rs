@@ -65,7 +65,8 @@ impl Exec {
                 }
             }
             Kind::Gather => {
-                if self.started == self.total && self.filled >= self.total {
+                let lent = |s: &Slice| matches!(s.progress, Progress::Lent { .. });
+                if self.started == self.total && self.filled >= self.total && !self.slices.iter().any(lent) {
                     return Step::Gathered;
                 }
             }
@@ -354,7 +355,8 @@ impl Engine {
         let (unit, since_ms) = (exec.unit, *exec.fenced_since_ms.get_or_insert(now_ms));
         if self.is_given_up(unit, range, since_ms) {
             let Some(exec) = self.exec(seat, slot) else { return };
-            let begun = exec.moved > 0 || exec.slices.iter().any(|s| s.progress != Progress::Filling);
+            let comes_in = |s: &Slice| matches!(s.progress, Progress::Filling | Progress::Lent { .. });
+            let begun = exec.moved > 0 || !exec.slices.iter().all(comes_in);
             exec.failed.get_or_insert(Failure::Outcome(if begun { TIMED_OUT } else { Outcome::BUSY }));
             return;
         }
@@ -413,6 +415,10 @@ impl Engine {
             }
             if let Some(ticket) = slice.ticket {
                 self.world.units[unit].fence.leave(self.core, ticket);
+            }
+            if let Progress::Lent { conn } = slice.progress {
+                // The receive releases it when it is over: soon, also if the peer stalls.
+                self.rearm_receive(conn);
             }
         }
         if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {

@@ -17,6 +17,8 @@ pub struct Stats {
     pub read_bytes: u64,
     /// Bytes announced by writes.
     pub written_bytes: u64,
+    /// Bytes of Data-Out that were received straight into I/O buffers.
+    pub placed_bytes: u64,
     /// Operations that a medium failed.
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.

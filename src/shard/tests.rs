@@ -13,6 +13,7 @@ mod variable;
 
 use super::make_core;
 use super::mesh::Message;
+use super::stats::Stats;
 use super::world::World;
 use crate::backend::{FaultPlan, Medium};
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
@@ -30,7 +31,7 @@ const UNIT_BYTES: u64 = 16 << 20;
 struct Server {
     at: SocketAddr,
     world: Arc<World>,
-    cores: Vec<JoinHandle<usize>>,
+    cores: Vec<JoinHandle<(Stats, usize)>>,
 }
 
 fn lun(number: u16) -> LunSpec {
@@ -54,6 +55,12 @@ impl Server {
         Server::with(cores, plan, vec![lun(0), lun(1)])
     }
 
+    /// With units that are not known to be RAM: payload goes to a medium from I/O buffers.
+    fn with_media(cores: usize, plan: FaultPlan) -> Server {
+        let plans = [plan, FaultPlan::new()];
+        Server::of(1, cores, plans, |places| snapshot(places, vec![lun(0), lun(1)])).0
+    }
+
     fn with(cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> Server {
         Server::with_portals(1, cores, plan, luns).0
     }
@@ -65,7 +72,7 @@ impl Server {
             secret: Secret::new(secret.as_bytes().to_vec()),
         };
         let credentials = Credentials { initiators: users.iter().map(account).collect(), ..Credentials::default() };
-        Server::of(1, 1, FaultPlan::new(), |places| {
+        Server::of(1, 1, [FaultPlan::new()], |places| {
             let mut snapshot = snapshot(places, vec![lun(0)]);
             snapshot.targets[0].credentials = Some(Arc::new(credentials));
             snapshot
@@ -75,20 +82,22 @@ impl Server {
 
     /// With several portals, each in a portal group of its own, from 1 on; and where they are.
     fn with_portals(portals: u16, cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> (Server, Vec<SocketAddr>) {
-        Server::of(portals, cores, plan, |places| snapshot(places, luns))
+        Server::of(portals, cores, [plan], |places| snapshot(places, luns))
     }
 
     fn of(
         portals: u16,
         cores: usize,
-        plan: FaultPlan,
+        plans: impl IntoIterator<Item = FaultPlan>,
         snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
     ) -> (Server, Vec<SocketAddr>) {
         let listeners: Vec<_> = (0..portals).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let places: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let (mut world, _keeper) = World::open(snapshot(&places), cores).unwrap();
-        let unit = Arc::get_mut(&mut world.units[0]).unwrap();
-        unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+        for (unit, plan) in world.units.iter_mut().zip(plans) {
+            let unit = Arc::get_mut(unit).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+        }
         let world = Arc::new(world);
         let cores = (0..cores).map(|core| {
             let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();
@@ -96,11 +105,11 @@ impl Server {
             std::thread::spawn(move || {
                 let mut core = make_core(core, world, listeners, Duration::ZERO).unwrap();
                 core.run().unwrap();
-                let free_bytes = core.free_bytes();
+                let account = core.account();
                 if core.is_unfinished() {
                     std::mem::forget(core);
                 }
-                free_bytes
+                account
             })
         });
         let cores = cores.collect();
@@ -114,8 +123,8 @@ impl Server {
         begin.elapsed()
     }
 
-    /// Ends it; the bytes of I/O buffers that are free in the end, core by core.
-    fn end(&mut self) -> Vec<usize> {
+    /// Ends it; what each core has counted, and the bytes of I/O buffers that are free in the end.
+    fn end(&mut self) -> Vec<(Stats, usize)> {
         for core in 0..self.cores.len() {
             self.world.post(core, Message::Shutdown);
         }

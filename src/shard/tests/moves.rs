@@ -1,6 +1,7 @@
 //! Sessions that move from core to core while they are used.
 
 use super::Server;
+use super::payload::all_back;
 use super::peer::{Pdu, Peer, good};
 use crate::backend::{FaultAction, FaultPlan, FaultRule};
 use crate::shard::change::Change;
@@ -194,8 +195,8 @@ impl Load {
     }
 }
 
-fn loaded(keys: &[&str], digests: (bool, bool)) {
-    let mut server = Server::new(2, FaultPlan::new());
+/// The bytes of payload that were received straight into I/O buffers.
+fn loaded(mut server: Server, keys: &[&str], digests: (bool, bool)) -> u64 {
     let mut peer = Peer::login(server.at, 1, keys);
     peer.digests = digests;
     let mut load = Load::new(peer.ready());
@@ -205,17 +206,23 @@ fn loaded(keys: &[&str], digests: (bool, bool)) {
     assert!(mover.moves() >= 20, "{} moves during {} commands", mover.moves(), load.done);
     drop(mover);
     assert_eq!(load.peer.logout(0, 0), 0);
-    server.stop();
+    all_back(&mut server)
 }
 
 #[test]
 fn nothing_is_lost_when_a_session_moves_under_load() {
-    loaded(&[], (false, false));
+    loaded(Server::new(2, FaultPlan::new()), &[], (false, false));
+}
+
+#[test]
+fn payload_is_received_into_its_place_while_a_session_moves() {
+    assert!(loaded(Server::with_media(2, FaultPlan::new()), &[], (false, false)) > 0);
 }
 
 #[test]
 fn digests_move_along() {
-    loaded(&["HeaderDigest=CRC32C", "DataDigest=CRC32C"], (true, true));
+    let keys = &["HeaderDigest=CRC32C", "DataDigest=CRC32C"];
+    assert!(loaded(Server::with_media(2, FaultPlan::new()), keys, (true, true)) > 0);
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! I/O buffers that are lent to a connection's receive: large payload arrives where it belongs, without a copy.
+//!
+//! The kernel may write into such a buffer until the receive's completion has been taken from the ring, whatever becomes
+//! of the task, its session or the connection meanwhile. So the buffer is not pinned where it was: it moves into the
+//! [`Loan`], which the receive keeps until it is over, and nobody else can release it, read it or use it for the medium,
+//! because nobody else has it. What is left behind says so (`Progress::Lent`, `PartialDest::Staging(None)`). For every
+//! place that gives buffers back:
+//!
+//! * `Engine::clear` (abort, LUN reset, failed tasks, what `stray.rs` lets go of, the end of a session) drops a lent slice
+//!   without a buffer, and has the receive cancelled, so that a peer that stalls does not keep the buffer.
+//! * `Engine::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by seat
+//!   and serial number of the session, task and offset. Only there does the buffer go back; else it is released, to the
+//!   account of the session if that one still lives. What has been written into it was nobody's then.
+//! * A slice that is lent is not run on the medium and not handed to a job (`Exec::next_step`): only a whole PDU counts as
+//!   received, and the one that is being received ends after the receive.
+//! * A `Partial` is dropped, and a connection torn down or moved, only when its receive is over (`Link::receiving`).
+//! * A core that ends closes its ring before it frees the arena (`Engine`'s fields, in that order): a closed ring's
+//!   receives are cancelled, none can reach the memory any more.
+//!
+//! A task has one connection, and a connection one receive: a slice is never lent twice.
+
+use super::buffers::Buf;
+use super::dispatch::{Partial, PartialDest};
+use super::engine::{Account, Engine, Seat};
+use super::exec::Progress;
+use crate::session::seam::TaskId;
+use crate::wire::bhs;
+
+/// A buffer that a receive writes into.
+#[must_use = "the buffer would be lost"]
+pub struct Loan {
+    buf: Buf,
+    /// Where in it the next byte of payload goes.
+    within: usize,
+    len: usize,
+    account: (usize, u64),
+    conn: usize,
+    home: Home,
+}
+
+/// Whom it was borrowed from.
+enum Home {
+    /// A command's data that is coming in with it.
+    Staging,
+    /// The slice at this offset of a task.
+    Slice(TaskId, u32),
+}
+
+impl Loan {
+    /// Bytes that may be written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Engine {
+    /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of
+    /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
+    pub fn lend(&mut self, conn: usize, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
+        let Seat { session, exec, serial, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let account = (seat, *serial);
+        let (place, within, room, home) = match &mut partial.dest {
+            PartialDest::Staging(place) => {
+                let within = partial.received as usize;
+                let room = place.as_ref()?.capacity().saturating_sub(within);
+                (place, within, room, Home::Staging)
+            }
+            PartialDest::Task(task, offset) => {
+                let offset = offset.checked_add(partial.received)?;
+                let exec = exec.get_mut(task.slot()).filter(|e| e.task == *task && session.is_live(*task))?;
+                let slice = exec.slice_at(offset).filter(|s| s.progress == Progress::Filling && s.buf.is_some())?;
+                let within = offset - slice.offset;
+                let room = (slice.len - within) as usize;
+                // There is room: the slice holds the offset.
+                slice.progress = Progress::Lent { conn };
+                (&mut slice.buf, within as usize, room, Home::Slice(*task, slice.offset))
+            }
+            PartialDest::Gather(_) | PartialDest::Discard => return None,
+        };
+        if room == 0 {
+            return None;
+        }
+        let buf = place.take()?;
+        debug_assert!(within + room <= buf.capacity());
+        Some(Loan { buf, within, len: room.min(remaining), account, conn, home })
+    }
+
+    /// Whether a PDU's data is bound for a RAM unit, as far as that is known before its command is looked at.
+    pub fn is_for_memory(&self, seat: usize, partial: &Partial) -> bool {
+        let Some(Seat { exec, map, .. }) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let unit = match partial.dest {
+            PartialDest::Task(task, _) => exec.get(task.slot()).map(|exec| exec.unit),
+            _ => bhs::lun(&partial.bhs).number().and_then(|n| map.position(n)).map(|at| map.units[at]),
+        };
+        unit.and_then(|unit| self.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
+    }
+
+    /// First byte of what is lent.
+    pub fn lent_bytes(&self, loan: &Loan) -> *mut u8 {
+        self.arena.ptr(&loan.buf).wrapping_add(loan.within)
+    }
+
+    /// The receive is over; `received` bytes of payload were written.
+    pub fn give_back(&mut self, loan: Loan, partial: Option<&mut Partial>, received: usize) {
+        let Loan { buf, account: (seat, serial), conn, home, .. } = loan;
+        self.stats.placed_bytes += received as u64;
+        let holder = self.seats.get_mut(seat).and_then(Option::as_deref_mut).filter(|s| s.serial == serial);
+        let slice = match &home {
+            Home::Staging => None,
+            Home::Slice(task, offset) => holder
+                .and_then(|s| s.exec.get_mut(task.slot()))
+                .filter(|e| e.task == *task)
+                .and_then(|e| e.slices.iter_mut().find(|s| s.offset == *offset))
+                .filter(|s| s.progress == Progress::Lent { conn }),
+        };
+        let mut homeless = Some(buf);
+        if let Some(slice) = slice {
+            (slice.buf, slice.progress) = (homeless.take(), Progress::Filling);
+        }
+        if let Some(partial) = partial {
+            partial.received = partial.received.saturating_add(received as u32);
+            if let (Home::Staging, PartialDest::Staging(place @ None)) = (&home, &mut partial.dest) {
+                *place = homeless.take();
+            }
+        }
+        if let Some(buf) = homeless {
+            Account::of(&mut self.seats, (seat, serial)).release(&mut self.arena, buf);
+        }
+    }
+}

@@ -68,8 +68,9 @@ pub const HALF_OPEN_PER_ADDRESS: usize = HALF_OPEN_PER_CORE / 4 * 3;
 pub const LOGIN_TIMEOUT_MS: u64 = 15_000;
 /// The longest time for a login that can be configured, seconds.
 pub const MAX_LOGIN_TIMEOUT_S: usize = 600;
-/// A connection silent for this long is asked with a NOP-In, milliseconds.
-pub const NOP_INTERVAL_MS: u64 = 15_000;
+/// A connection silent for this long is asked with a NOP-In, milliseconds. Initiators ping more often themselves; this is
+/// for those that are gone, and each ping of an idle session finds nothing in the caches.
+pub const NOP_INTERVAL_MS: u64 = 30_000;
 /// A NOP-In unanswered for this long ends its connection, milliseconds.
 pub const NOP_TIMEOUT_MS: u64 = 15_000;
 /// A connection whose peer takes no bytes for this long is closed, milliseconds.

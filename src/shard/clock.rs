@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Parts, Phase};
 use super::leave::shutdown;
+use crate::limits::NOP_INTERVAL_MS;
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
 
@@ -63,7 +64,7 @@ impl Engine {
     /// Looks at a session's clock.
     fn look(&mut self, seat: usize) {
         /// At least once in so many milliseconds. What a session has to do earlier, it knows when it is stirred.
-        const LOOK_MS: u64 = 15_000;
+        const LOOK_MS: u64 = NOP_INTERVAL_MS;
         let now_ms = self.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else {
             // Until somebody takes the seat.

@@ -197,7 +197,7 @@ fn control(
     alive: impl Fn() -> bool,
 ) -> io::Result<()> {
     /// How soon it is noticed that a core has ended.
-    const LOOK: Duration = Duration::from_secs(1);
+    const LOOK: Duration = SPACE_INTERVAL;
     /// How soon a reload goes on.
     const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
     let mut measured = Instant::now();

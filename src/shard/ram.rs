@@ -130,6 +130,10 @@ impl Engine {
             return false;
         }
         let Some(from) = self.memory_of(unit, base, total) else { return false };
+        // Data that came with the command, of a bidirectional one: slices know what to do with its buffer.
+        if self.exec(seat, task.slot()).is_none_or(|exec| !exec.holds_nothing()) {
+            return false;
+        }
         let Some(buf) = self.allocate(seat, total as usize) else { return false };
         let slot = task.slot();
         let Some(exec) = self.exec(seat, slot) else { return false };

@@ -440,3 +440,20 @@ fn what_comes_between_a_read_and_its_copy_harms_nobody() {
     drop(peer);
     all_back(&mut server);
 }
+
+/// A read's CDB in a command that brings data, more than one receive has of it: the buffer that it waits in comes back.
+#[test]
+fn data_that_comes_with_a_read_is_given_back() {
+    // AHSLength 5, type 2: Bidirectional Read Expected Data Transfer Length (RFC 7143 section 11.2.2.4), 4096.
+    const READ_LENGTH: [u8; 8] = [0, 5, 2, 0, 0, 0, 0x10, 0];
+    let mut server = Server::new(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 1, &[&KEYS[..], &["DataDigest=CRC32C"]].concat());
+    peer.digests = (false, true);
+    let mut peer = peer.ready();
+    for _ in 0..8 {
+        let itt = peer.command_with(1, &[0x28, 0, 0, 0, 0, 8, 0, 0, 8, 0], &READ_LENGTH, 4096, &pattern(LARGE, 1));
+        assert!(peer.is_answered(itt, SOON));
+    }
+    drop(peer);
+    all_back(&mut server);
+}

@@ -20,6 +20,7 @@ IMMEDIATE = 0x40
 FINAL = 0x80
 
 GOOD, CHECK_CONDITION = 0x00, 0x02
+ABORT_TASK, LOGICAL_UNIT_RESET = 1, 5
 
 
 def _crc32c_table():
@@ -205,6 +206,18 @@ class Task:
         self.sense = b""
         self.tag = None
 
+    def sense_code(self):
+        """(sense key, ASC, ASCQ); None with GOOD, ("status", status) if there is no sense data."""
+        if self.status == GOOD:
+            return None
+        if self.status != CHECK_CONDITION or len(self.sense) < 14:
+            return ("status", self.status)
+        return (self.sense[2] & 15, self.sense[12], self.sense[13])
+
+    def information(self):
+        """INFORMATION of its sense data of fixed format, if that is valid."""
+        return struct.unpack_from(">I", self.sense, 3)[0] if self.sense[:1] == b"\xf0" else None
+
     def good(self):
         """Raises unless its status is GOOD."""
         if self.status != GOOD:
@@ -305,36 +318,53 @@ class Session(Connection):
     def reap(self):
         """Receives until some task ends, and returns that task."""
         while True:
-            pdu = self.receive()
-            if pdu.opcode == NOP_IN:
-                if pdu.ttt != RESERVED_TAG:
-                    self.send(bhs(NOP_OUT | IMMEDIATE, FINAL, 0, RESERVED_TAG, pdu.ttt,
-                                  ((24, self.cmd_sn), (28, self.exp_stat_sn))))
-                continue
-            if pdu.opcode in (ASYNC, REJECT):
-                raise ProtocolError(f"unexpected {pdu}")
-            task = self.tasks.get(pdu.itt)
-            if task is None:
-                raise ProtocolError(f"{pdu} is for no task")
-            if pdu.opcode == R2T:
-                self._solicited(task, pdu)
-            elif pdu.opcode == DATA_IN:
-                offset = pdu.word(40)
-                if offset + len(pdu.data) > len(task.data_in):
-                    raise ProtocolError(f"{pdu} is past the end")
-                task.data_in[offset:offset + len(pdu.data)] = pdu.data
-                if pdu.flags & 1:
-                    task.status = pdu.header[3]
-            elif pdu.opcode == SCSI_RESPONSE:
-                if pdu.header[2]:
-                    raise ProtocolError(f"iSCSI response 0x{pdu.header[2]:02x}")
-                task.status = pdu.header[3]
-                task.sense = pdu.data[2:]
-            else:
-                raise ProtocolError(f"unexpected {pdu}")
-            if task.status is not None:
-                del self.tasks[task.itt]
+            task = self.handle(self.receive())
+            if task is not None:
                 return task
+
+    def handle(self, pdu):
+        """Does what a PDU of a task or a ping asks for; returns the task that it ended."""
+        if pdu.opcode == NOP_IN:
+            if pdu.ttt != RESERVED_TAG:
+                self.send(bhs(NOP_OUT | IMMEDIATE, FINAL, 0, RESERVED_TAG, pdu.ttt,
+                              ((24, self.cmd_sn), (28, self.exp_stat_sn))))
+            return None
+        if pdu.opcode in (ASYNC, REJECT):
+            raise ProtocolError(f"unexpected {pdu}")
+        task = self.tasks.get(pdu.itt)
+        if task is None:
+            raise ProtocolError(f"{pdu} is for no task")
+        if pdu.opcode == R2T:
+            self._solicited(task, pdu)
+        elif pdu.opcode == DATA_IN:
+            offset = pdu.word(40)
+            if offset + len(pdu.data) > len(task.data_in):
+                raise ProtocolError(f"{pdu} is past the end")
+            task.data_in[offset:offset + len(pdu.data)] = pdu.data
+            if pdu.flags & 1:
+                task.status = pdu.header[3]
+        elif pdu.opcode == SCSI_RESPONSE:
+            if pdu.header[2]:
+                raise ProtocolError(f"iSCSI response 0x{pdu.header[2]:02x}")
+            task.status = pdu.header[3]
+            task.sense = pdu.data[2:]
+        else:
+            raise ProtocolError(f"unexpected {pdu}")
+        if task.status is None:
+            return None
+        del self.tasks[task.itt]
+        return task
+
+    def manage(self, function, lun=0, task=None):
+        """Task management, immediate; returns the response. Tasks that end meanwhile keep their outcome."""
+        itt = self.new_itt()
+        self.send(bhs(TASK_MANAGEMENT | IMMEDIATE, FINAL | function, lun, itt, task.itt if task else RESERVED_TAG,
+                      ((24, self.cmd_sn), (28, self.exp_stat_sn))))
+        while (pdu := self.receive()).opcode != TASK_RESPONSE:
+            self.handle(pdu)
+        if task is not None:
+            self.tasks.pop(task.itt, None)
+        return pdu.header[2]
 
     def _solicited(self, task, r2t):
         offset, length = r2t.word(40), r2t.word(44)
@@ -438,6 +468,6 @@ def write10(lba, blocks, fua=False):
     return struct.pack(">BBIBHB", 0x2A, 0x08 if fua else 0, lba, 0, blocks, 0)
 
 
-def synchronize_cache10(lba=0, blocks=0):
+def synchronize_cache10(lba=0, blocks=0, immed=False):
     """SYNCHRONIZE CACHE(10); 0 blocks mean all."""
-    return struct.pack(">BBIBHB", 0x35, 0, lba, 0, blocks, 0)
+    return struct.pack(">BBIBHB", 0x35, 0x02 if immed else 0, lba, 0, blocks, 0)

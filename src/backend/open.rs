@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Alignment that the shard's buffers have (contract of `Buffer`).
 const BUFFER_ALIGN_BYTES: u32 = 4096;
+/// Offsets of probes are multiples of this: more than a page of any machine.
+const PROBE_ALIGN_BYTES: u64 = 1 << 20;
 /// The largest offset that the kernel can address is `i64::MAX`.
 const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
@@ -236,7 +238,7 @@ fn examine(
         let granularity = disk.discard_granularity_bytes();
         (granularity.is_some() && !spec.readonly, granularity.unwrap_or(spec.block_bytes))
     } else {
-        (!spec.readonly && punches_holes(file, size_bytes), u32::try_from(metadata.blksize()).unwrap_or(4096))
+        (!spec.readonly && punches_holes(file, metadata.len()), u32::try_from(metadata.blksize()).unwrap_or(4096))
     };
     Ok(Properties {
         size_bytes,
@@ -289,10 +291,12 @@ fn direct_alignment(file: &File, block_bytes: u32, size_bytes: u64, block_device
     }
 }
 
-/// Whether the file system can punch holes: asked behind the end of the file, where there is nothing to lose.
-fn punches_holes(file: &File, size_bytes: u64) -> bool {
+/// Whether the file system can punch holes: asked behind the end of the file, where there is nothing to lose. (The end of
+/// the unit may be before that, with data behind it.) A page or more behind, as a file may end within one.
+fn punches_holes(file: &File, file_bytes: u64) -> bool {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    sys::fallocate(file, mode, size_bytes, 4096).is_ok()
+    let Some(behind) = file_bytes.checked_next_multiple_of(PROBE_ALIGN_BYTES) else { return false };
+    sys::fallocate(file, mode, behind, 4096).is_ok()
 }
 
 #[cfg(test)]

@@ -99,6 +99,20 @@ fn a_larger_file_is_never_shortened() {
     assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
 }
 
+/// To find out what a file system can do touches nothing of a file, whether the unit is all of it or a part.
+#[test]
+fn what_is_behind_the_end_of_a_unit_stays_there() {
+    for unit_bytes in [None, Some(4096), Some(1 << 20)] {
+        let place = Place::new();
+        let content: Vec<u8> = (0..2u32 << 20).map(|at| (at % 251) as u8 + 1).collect();
+        fs::write(place.path(), &content).expect("a file");
+        let medium = Medium::open(&LunSpec { shrink: true, ..place.spec(unit_bytes) }).expect("a part of a file");
+        assert!(medium.properties().discard, "this file system punches holes");
+        drop(medium);
+        assert!(fs::read(place.path()).expect("a file") == content, "a unit of {unit_bytes:?} bytes");
+    }
+}
+
 #[test]
 fn a_readonly_file_does_not_grow() {
     let place = Place::new().with_bytes(4096);

@@ -59,7 +59,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IQN")]
     pub target: Option<String>,
     /// A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: path=FILE or kind=ram or
-    /// kind=null; size=1GiB (a missing file is created); block=512|4096; physical-block=4096; shrink; readonly; thin;
+    /// kind=null; size=1GiB (a missing file is created; not with create=false); block=512|4096; physical-block=4096; shrink; readonly; thin;
     /// removable; cdrom (path=FILE.iso); serial=TEXT; iops=N; bandwidth=100MiB
     #[arg(long, value_name = "OPTIONS")]
     pub lun: Vec<String>,

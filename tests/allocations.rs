@@ -34,19 +34,9 @@ struct Server {
 impl Server {
     fn start(folder: &Path) -> Server {
         let lun = |number, kind| LunSpec {
-            number,
-            kind,
             size_bytes: Some(LUN_BYTES),
-            block_bytes: 512,
             physical_block_bytes: 4096,
-            shrink: false,
-            readonly: false,
-            thin: false,
-            removable: false,
-            cdrom: false,
-            low_space_bytes: None,
-            serial: None,
-            limits: Default::default(),
+            ..LunSpec::new(number, kind)
         };
         let disk = folder.join("disk.img");
         // Written, not sparse: the first write to a hole is not steady state.

@@ -16,6 +16,7 @@
 //!
 //! It does not cut large operations for fairness (the shard does), nor order or lock overlapping ones.
 
+mod create;
 mod errno;
 mod error;
 mod fault;
@@ -41,6 +42,7 @@ pub use stream::{prefetch, settle};
 use crate::model::{LunKind, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,6 +95,8 @@ pub struct Properties {
     pub discard: bool,
     /// The unit that is given back, in bytes, a multiple of the logical block length; of no meaning without `discard`.
     pub discard_granularity_bytes: u32,
+    /// A file that does not have all of its space yet: a write can find no room.
+    pub sparse: bool,
     /// Completed writes may be lost with the power until a flush: WCE.
     pub volatile_cache: bool,
     /// A disk that turns.
@@ -108,7 +112,8 @@ pub struct Properties {
 impl Medium {
     /// Opens what a configuration names, and locks it. Blocking.
     ///
-    /// A missing file is created when the size is given (its directory is not); a smaller regular file grows to it.
+    /// A missing file is created when the size is given and `create` says so (its directory is not); a smaller regular file
+    /// grows to its size.
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
         let block_bytes = spec.block_bytes;
         let possible: &[u32] = if spec.cdrom { &[2048] } else { &[512, 4096] };
@@ -153,6 +158,16 @@ impl Medium {
             (Kind::Null, _) => open::given_size(spec, "null"),
             (Kind::Fault { inner, .. }, _) => inner.fit(spec),
             (Kind::File(_), _) => Ok(self.properties().size_bytes),
+        }
+    }
+
+    /// Whether `path` names what is open here. No file is one that has no name any more, or whose name another file has now:
+    /// what is written to it is gone when it is closed. Blocking.
+    pub fn is_at(&self, path: &Path) -> bool {
+        match &self.kind {
+            Kind::File(medium) => open::is_at(medium.file(), path),
+            Kind::Ram(_) | Kind::Null => true,
+            Kind::Fault { inner, .. } => inner.is_at(path),
         }
     }
 
@@ -249,6 +264,7 @@ impl Properties {
         Properties {
             size_bytes,
             discard: true,
+            sparse: false,
             discard_granularity_bytes: 4096,
             volatile_cache: false,
             rotational: false,

@@ -2,6 +2,7 @@
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
+use super::create::{create, fill};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
@@ -19,6 +20,11 @@ const BUFFER_ALIGN_BYTES: u32 = 4096;
 const PROBE_ALIGN_BYTES: u64 = 1 << 20;
 /// The largest offset that the kernel can address is `i64::MAX`.
 const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+
+/// How long a file or device is waited for that is claimed by no process that lives.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How often it is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Whether to go around the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,29 +53,51 @@ fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenErro
     Ok(())
 }
 
-/// Opens, locks, sizes and examines a file or block device.
+/// Opens, locks, sizes and examines a file or block device; makes a file that is not there and may be made.
 pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(FileMedium, Properties), OpenError> {
+    /// How often the name may turn out to have become that of another file.
+    const TRIES: usize = 8;
     if let Some(bytes) = spec.size_bytes {
         check_size(path.display().to_string(), bytes, spec.block_bytes)?;
     }
-    // The type first: to open a FIFO would wait for its other end.
-    let kind = match fs::metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = create(path, spec)?;
-            // An empty file is not left behind by a failed start.
-            return settle(file, path, spec, false, caching).inspect_err(|_| drop(fs::remove_file(path)));
+    for _ in 0..TRIES {
+        // The type first: to open a FIFO would wait for its other end.
+        let kind = match fs::metadata(path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+                create(path, spec)?;
+                continue;
+            }
+            Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
+        };
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(OpenError::NotStorage { path: path.to_owned(), found: type_name(kind) });
         }
-        Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
-    };
-    if !kind.is_file() && !kind.is_block_device() {
-        return Err(OpenError::NotStorage { path: path.to_owned(), found: type_name(kind) });
+        let file = open_existing(path, spec.readonly, kind.is_block_device())?;
+        lock(&file, path, spec.readonly)?;
+        // A path is not a file: until the lock was had, the name could be given to another one.
+        if is_at(&file, path) {
+            return settle(file, path, spec, kind.is_block_device(), caching);
+        }
     }
-    let file = open_existing(path, spec.readonly, kind.is_block_device())?;
-    settle(file, path, spec, kind.is_block_device(), caching)
+    Err(OpenError::Io {
+        path: path.to_owned(),
+        action: "open it",
+        source: io::ErrorKind::StaleNetworkFileHandle.into(),
+    })
 }
 
-/// Everything after the open(2) itself.
+/// Whether this open file is what `path` names now.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
+    if open.file_type().is_block_device() {
+        named.file_type().is_block_device() && open.rdev() == named.rdev()
+    } else {
+        (open.dev(), open.ino()) == (named.dev(), named.ino())
+    }
+}
+
+/// Everything after the open(2) itself; the lock is held.
 fn settle(
     file: File,
     path: &Path,
@@ -77,7 +105,6 @@ fn settle(
     block_device: bool,
     caching: Caching,
 ) -> Result<(FileMedium, Properties), OpenError> {
-    lock(&file, path, spec.readonly)?;
     let size = settle_size(&file, path, spec, block_device)?;
     let properties = examine(&file, path, spec, size.bytes, block_device, caching)?;
     let medium = FileMedium::new(file, &properties);
@@ -99,36 +126,39 @@ fn type_name(kind: fs::FileType) -> &'static str {
     }
 }
 
+/// Opens what is there. A block device that nobody has any more is waited for: the kernel takes a ring of a killed
+/// process apart some time after the process is gone, and the devices registered with it are claimed until then.
 fn open_existing(path: &Path, readonly: bool, block_device: bool) -> Result<File, OpenError> {
     // O_EXCL without O_CREAT claims a block device: no mount, no other claim. (O_CLOEXEC is std's default.)
     let flags = if block_device { libc::O_EXCL } else { 0 };
-    let opened = OpenOptions::new().read(true).write(!readonly).custom_flags(flags).open(path);
-    opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::EBUSY) if block_device => {
-            let number = fs::metadata(path).ok().map(|metadata| DeviceNumber::new(metadata.rdev()));
-            let holder = number.and_then(DeviceNumber::mounted_on).map(|place| format!("mounted on {place}"));
-            OpenError::DeviceBusy { path: path.to_owned(), holder }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match OpenOptions::new().read(true).write(!readonly).custom_flags(flags).open(path) {
+            Err(error) if block_device && error.raw_os_error() == Some(libc::EBUSY) => {
+                let holder = device_holder(path);
+                if holder.is_some() || Instant::now() >= deadline {
+                    return Err(OpenError::DeviceBusy { path: path.to_owned(), holder });
+                }
+                std::thread::sleep(RETRY);
+            }
+            opened => return opened.map_err(|error| from_io(path, !readonly, "open it", error)),
         }
-        _ => from_io(path, !readonly, "open it", error),
-    })
+    }
 }
 
-fn create(path: &Path, spec: &LunSpec) -> Result<File, OpenError> {
-    if spec.size_bytes.is_none() {
-        return Err(OpenError::Missing { path: path.to_owned() });
-    }
-    if spec.readonly {
-        return Err(OpenError::MissingReadonly { path: path.to_owned() });
-    }
-    // For its owner alone: a disk image holds all that its guests' permissions protect.
-    let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-    created.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
-        _ => from_io(path, true, "create it", error),
-    })
+/// Who has claimed a block device and will not let go of it by itself, as far as can be told.
+fn device_holder(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let device = DeviceNumber::new(metadata.rdev());
+    let mounted = device.mounted_on().map(|place| format!("mounted on {place}"));
+    let part = || device.part_of().map(|other| format!("part of {other}"));
+    // One that is served has a lock, too.
+    let locked =
+        || DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()).filter(|pid| sysfs::process_lives(*pid));
+    mounted.or_else(part).or_else(|| locked().map(|pid| format!("by {}", sysfs::process_name(pid))))
 }
 
-fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
+pub(super) fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path, write },
@@ -141,7 +171,6 @@ fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) ->
 /// The kernel takes a ring of a killed process apart some time after the process is gone, and the files registered with it
 /// stay locked until then: a lock whose owner no longer exists is waited for.
 fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
-    const PATIENCE: Duration = Duration::from_secs(8);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let locked = if readonly { file.try_lock_shared() } else { file.try_lock() };
@@ -153,7 +182,7 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
                 if owner.is_some_and(sysfs::process_lives) || Instant::now() >= deadline {
                     return Err(OpenError::InUse { path: path.to_owned(), owner: owner.map(sysfs::process_name) });
                 }
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(RETRY);
             }
             Err(TryLockError::Error(source)) => {
                 return Err(OpenError::Io { path: path.to_owned(), action: "lock it", source });
@@ -190,8 +219,7 @@ fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> 
     let size_bytes = match spec.size_bytes {
         Some(wanted_bytes) if wanted_bytes == actual_bytes => wanted_bytes,
         Some(wanted_bytes) if wanted_bytes > actual_bytes && !block_device && !spec.readonly => {
-            let grown = file.set_len(wanted_bytes).and_then(|()| file.sync_all());
-            grown.map_err(failed("grow it to size="))?;
+            fill(file, path, actual_bytes, wanted_bytes, spec.thin)?;
             wanted_bytes
         }
         Some(wanted_bytes) if wanted_bytes < actual_bytes && spec.shrink => wanted_bytes,
@@ -240,9 +268,19 @@ fn examine(
     } else {
         (!spec.readonly && punches_holes(file, metadata.len()), u32::try_from(metadata.blksize()).unwrap_or(4096))
     };
+    let sparse = !block_device && !spec.readonly && metadata.blocks().saturating_mul(512) < metadata.len();
+    if sparse && !spec.thin {
+        tracing::warn!(
+            file = %path.display(),
+            "the file is sparse: writes can find no room, so hosts are told that it is thin (`fallocate -l {} FILE` gives \
+             it its space, once there is room)",
+            metadata.len()
+        );
+    }
     Ok(Properties {
         size_bytes,
         discard,
+        sparse,
         discard_granularity_bytes: granularity.max(spec.block_bytes).next_multiple_of(spec.block_bytes),
         // Only a device that is written directly and says that it writes through has none: a file's metadata waits for
         // fdatasync even where its data does not.

@@ -57,6 +57,12 @@ impl DeviceNumber {
         })
     }
 
+    /// Name of a device that this one is a part of (LVM, RAID, encryption).
+    pub(super) fn part_of(self) -> Option<String> {
+        let holders = fs::read_dir(format!("/sys/dev/block/{}:{}/holders", self.major, self.minor)).ok()?;
+        holders.flatten().next().map(|holder| holder.file_name().to_string_lossy().into_owned())
+    }
+
     /// Pid of a process that holds a flock on the inode.
     pub(super) fn lock_owner(self, inode: u64) -> Option<u32> {
         find_lock_owner(&fs::read_to_string("/proc/locks").ok()?, self, inode)

@@ -223,6 +223,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         number: 0,
         kind,
         size_bytes,
+        create: true,
         block_bytes,
         physical_block_bytes: 4096,
         shrink: false,

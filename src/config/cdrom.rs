@@ -30,7 +30,8 @@ pub(super) fn check(section: &mut Section, size: Option<&Setting>, kind: Option<
             _ => {}
         }
     }
-    for (key, only) in [("thin", false), ("shrink", false), ("readonly", true), ("removable", true)] {
+    for (key, only) in [("create", false), ("thin", false), ("shrink", false), ("readonly", true), ("removable", true)]
+    {
         let Some(setting) = section.take(key) else { continue };
         if faults.keep(setting.boolean()).is_some_and(|value| value != only) {
             let message = if only {

@@ -35,6 +35,7 @@ pub const LUN_KEYS: &[&str] = &[
     "path",
     "kind",
     "size",
+    "create",
     "block",
     "physical-block",
     "shrink",
@@ -318,10 +319,12 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     if let Some(bytes) = size_bytes {
         faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
     }
+    let create = may_create(section, &kind, had_size, base, faults);
     let spec = LunSpec {
         number,
         kind,
         size_bytes,
+        create: create && !is_cdrom,
         block_bytes,
         physical_block_bytes,
         shrink,
@@ -334,6 +337,30 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         limits,
     };
     Some(LunDraft { spec, path_at, size_at })
+}
+
+/// Whether a file that is not there may be made. A file's directory that is empty for want of a mount looks like any other
+/// directory, and an empty disk in the place of a full one is a loss: a configuration that is read at each start says so in
+/// a word, except where the file system is there for sure, beside the configuration file. On the command line, which
+/// somebody has just typed, the size is the word.
+fn may_create(section: &mut Section, kind: &LunKind, had_size: bool, base: &Path, faults: &mut Faults) -> bool {
+    let setting = section.take("create");
+    let wanted = setting.as_ref().and_then(|setting| faults.keep(setting.boolean()));
+    if let Some(setting) = setting.filter(|_| wanted == Some(true)) {
+        match kind {
+            LunKind::File(_) if had_size => {}
+            LunKind::File(_) => faults.add(&setting.origin, "needs a size beside it, like size=1GiB"),
+            LunKind::Ram | LunKind::Null => faults.add(&setting.origin, "ram and null are made at each start"),
+        }
+    }
+    let beside = |path: &Path| {
+        let (Ok(path), Ok(base)) = (std::path::absolute(path), std::path::absolute(base.join("."))) else {
+            return false;
+        };
+        path.parent().is_some_and(|directory| base.components().eq(directory.components()))
+    };
+    let LunKind::File(path) = kind else { return false };
+    wanted.unwrap_or(had_size && (matches!(section.origin, Origin::Option(_)) || beside(path)))
 }
 
 /// Logical and physical block length.

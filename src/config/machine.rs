@@ -11,10 +11,10 @@ use crate::limits;
 use crate::model::{LunKind, Secret, Snapshot};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What makes a file the same file, whatever it is called.
@@ -89,7 +89,11 @@ fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {
         Ok(metadata) => check_existing(path, &metadata, lun),
         Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.cdrom => Err(fault(reason(&e))),
         Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.size_bytes.is_none() => {
-            Err(fault("no such file (with a size, like size=1GiB, it is created)".to_owned()))
+            let word = if matches!(lun.path_at, Origin::Option(_)) { "" } else { "create = true and " };
+            Err(fault(format!("no such file (with {word}a size, like size=1GiB, it is created)")))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound && !lun.spec.create => {
+            Err(fault("no such file (is its file system mounted? With create = true it is created)".to_owned()))
         }
         Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.readonly => {
             Err(fault("no such file, and readonly files are not created".to_owned()))
@@ -238,10 +242,15 @@ fn proc_line(file: &str, label: &str) -> Option<String> {
 pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
     let mut created = Vec::new();
     for lun in snapshot.targets.iter().flat_map(|target| &target.luns) {
-        let (LunKind::File(path), Some(_)) = (&lun.kind, lun.size_bytes) else { continue };
+        let (LunKind::File(path), true) = (&lun.kind, lun.create) else { continue };
         let directory = directory_of(path);
-        match fs::create_dir(directory) {
-            Ok(()) => created.push(directory.to_owned()),
+        // For its owner alone, as what will be in it; and its name is to last as long as that.
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Ok(()) => {
+                let synced = File::open(directory_of(directory)).and_then(|parent| parent.sync_all());
+                synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?;
+                created.push(directory.to_owned());
+            }
             Err(_) if directory.is_dir() => {}
             Err(e) => return Err(format!("{}: cannot be created: {}", directory.display(), reason(&e))),
         }

@@ -144,7 +144,7 @@ fn lun_section(text: &str, faults: &mut Faults) -> Section {
             faults.add(&origin(key), "LUNs count from 0 in the order of the options; only a file gives numbers");
         } else if raw == Raw::Boolean(true)
             && LUN_KEYS.contains(&key)
-            && !matches!(key, "shrink" | "readonly" | "thin" | "removable" | "cdrom")
+            && !matches!(key, "create" | "shrink" | "readonly" | "thin" | "removable" | "cdrom")
         {
             faults.add(&origin(key), format!("needs a value: {key}=..."));
         } else {

@@ -368,6 +368,33 @@ fn files_are_compared_with_what_is_said() {
     assert_eq!(fs::metadata(&disk).unwrap().len(), 8192, "checking changes nothing");
 }
 
+/// A file in the place of a mount that is missing would be an empty disk.
+#[test]
+fn creating_takes_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, other) = (dir.path().join("x.toml"), dir.path().join("disks"));
+    fs::create_dir(&other).unwrap();
+    let read = |keys: &str| {
+        fs::write(&file, with_lun(keys)).unwrap();
+        from_file(&file).map(|config| config.snapshot.targets[0].luns[0].create).map_err(|error| error.to_string())
+    };
+    let elsewhere = read("path = \"disks/a\"\nsize = \"1MiB\"").unwrap_err();
+    assert!(
+        elsewhere.ends_with("disks/a: no such file (is its file system mounted? With create = true it is created)")
+    );
+    assert_eq!(read("path = \"disks/a\"\nsize = \"1MiB\"\ncreate = true"), Ok(true));
+    assert_eq!(read("path = \"a\"\nsize = \"1MiB\""), Ok(true), "beside the file, which is there");
+    assert_eq!(read(&format!("path = {:?}\nsize = \"1MiB\"", dir.path().join("a"))), Ok(true));
+    assert!(read("path = \"a\"\nsize = \"1MiB\"\ncreate = false").unwrap_err().contains("no such file"));
+    assert!(fault(&with_lun("path = \"a\"\ncreate = true")).contains("lun.create: needs a size beside it"));
+    assert!(fault(&with_lun("kind = \"ram\"\nsize = 512\ncreate = true")).contains("are made at each start"));
+    fs::write(other.join("a"), [0; 4096]).unwrap();
+    assert_eq!(read("path = \"disks/a\"\nsize = \"1MiB\""), Ok(false), "one that is there needs none");
+    let typed = format!("path={},size=1MiB", other.join("b").display());
+    assert!(from_options(&options(&[&typed])).unwrap().snapshot.targets[0].luns[0].create);
+    assert!(from_options(&options(&[&format!("{typed},create=false")])).is_err());
+}
+
 #[test]
 fn one_missing_directory_is_created() {
     let dir = tempfile::tempdir().unwrap();

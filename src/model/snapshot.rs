@@ -99,6 +99,8 @@ pub struct LunSpec {
     pub kind: LunKind,
     /// Size in bytes; `None`: that of the existing file or device.
     pub size_bytes: Option<u64>,
+    /// A file that is not there may be made, if its size is known.
+    pub create: bool,
     /// Logical block length in bytes: 512 or 4096, of a CD-ROM 2048.
     pub block_bytes: u32,
     /// Physical block length in bytes: a power of two multiple of `block_bytes`.
@@ -128,6 +130,7 @@ impl LunSpec {
             number,
             kind,
             size_bytes: None,
+            create: false,
             block_bytes: 512,
             physical_block_bytes: 512,
             shrink: false,

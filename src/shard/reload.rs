@@ -244,6 +244,7 @@ impl Reloader {
                         done.push(format!("{what} has other limits"));
                     }
                     keep_options(&mut lun, old, &what, &mut kept);
+                    self.note_replaced(unit, &lun, &what, &mut kept);
                     if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept).map_err(ServeError::Open)? {
                         done.push(format!("{what} has {bytes} bytes"));
                         resized.push((unit, bytes));
@@ -279,6 +280,19 @@ impl Reloader {
         let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
         let target = self.world.targets.get(at)?;
         Some((*target.units.get(target.position(lun.number)?)?, spec))
+    }
+
+    /// A path is not a file: says so if it names another one than the unit has.
+    fn note_replaced(&self, unit: usize, lun: &LunSpec, what: &str, kept: &mut Vec<String>) {
+        if let (Some(unit), LunKind::File(path)) = (self.world.units.get(unit), &lun.kind)
+            && !unit.medium.is_at(path)
+        {
+            let path = path.display();
+            kept.push(format!(
+                "{what}: {path} is not the file any more that is served: it was replaced or removed, and what hosts write \
+                 goes to the old one, which is gone when it is closed; put it back, or remove the LUN and add it again"
+            ));
+        }
     }
 
     /// The units that `targets` have no more.
@@ -426,8 +440,8 @@ fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<Str
         let differ = differ.join(", ");
         kept.push(format!("{what}: another setting of {differ} takes a restart, or removing the LUN first"));
     }
-    let LunSpec { size_bytes, shrink, limits, .. } = *lun;
-    *lun = LunSpec { size_bytes, shrink, limits, ..old.clone() };
+    let LunSpec { size_bytes, create, shrink, limits, .. } = *lun;
+    *lun = LunSpec { size_bytes, create, shrink, limits, ..old.clone() };
 }
 
 #[cfg(test)]

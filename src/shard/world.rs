@@ -235,7 +235,8 @@ fn lu_params(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Me
         physical_block_bytes: lun.physical_block_bytes,
         blocks: facts.size_bytes / u64::from(lun.block_bytes),
         readonly: lun.readonly,
-        thin: lun.thin && facts.discard,
+        // What can run out of space says so, whatever was asked for.
+        thin: (lun.thin || facts.sparse) && facts.discard,
         serial: lun.serial.clone().unwrap_or_else(|| identity::default_serial(name, lun.number)),
         naa: identity::naa(name, lun.number, lun.serial.as_deref()),
         target_name: name.to_owned(),

@@ -1,12 +1,16 @@
 //! Each refusal, with its words; and what opening does to a file.
 
+use crate::backend::create::create_in_place;
 use crate::backend::testing::{Rig, Tamper, buffered_file, spec};
 use crate::backend::{Medium, OpenError};
 use crate::model::{LunKind, LunSpec, MediumFault};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 struct Place {
@@ -77,6 +81,97 @@ fn a_file_that_could_not_be_made_so_large_is_not_left_behind() {
     let error = place.refusal(Some(i64::MAX as u64 & !4095));
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(!place.path().exists());
+}
+
+#[test]
+fn creating_takes_a_word() {
+    let place = Place::new();
+    let spec = LunSpec { create: false, ..place.spec(Some(1 << 20)) };
+    assert!(matches!(Medium::open(&spec), Err(OpenError::Missing { .. })));
+    assert!(!place.path().exists());
+}
+
+/// Nobody removes what another one serves.
+#[test]
+fn of_two_that_make_a_file_one_has_it() {
+    for _ in 0..200 {
+        let place = Place::new();
+        let (begin, spec) = (Barrier::new(2), place.spec(Some(4096)));
+        let (one, two) = thread::scope(|scope| {
+            let open = || {
+                begin.wait();
+                Medium::open(&spec)
+            };
+            let (one, two) = (scope.spawn(open), scope.spawn(open));
+            (one.join().expect("no panic"), two.join().expect("no panic"))
+        });
+        let (served, refused) = if one.is_ok() { (one, two) } else { (two, one) };
+        assert!(
+            served.expect("one of them has it").is_at(&place.path()),
+            "the name is that of the file that is served"
+        );
+        assert!(matches!(refused, Err(OpenError::InUse { .. })));
+    }
+}
+
+/// Without files that have no name (as on NFS), the file is made in its place.
+#[test]
+fn a_file_that_is_made_in_its_place_is_whole_or_not_there() {
+    let place = Place::new();
+    create_in_place(&place.path(), 8192, true).expect("a file");
+    assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
+    create_in_place(&place.path(), 4096, true).expect("somebody was first");
+    assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
+    fs::remove_file(place.path()).expect("a file");
+    assert!(create_in_place(&place.path(), i64::MAX as u64 & !4095, true).is_err());
+    assert!(!place.path().exists());
+}
+
+#[test]
+fn what_is_not_thin_gets_its_space_or_says_that_it_is_sparse() {
+    let sparse = |spec: &LunSpec| Medium::open(spec).expect("a file").properties().sparse;
+    let (thin, thick) = (Place::new(), Place::new());
+    assert!(sparse(&thin.spec(Some(1 << 20))));
+    let mut spec = LunSpec { thin: false, ..thick.spec(Some(1 << 20)) };
+    assert!(!sparse(&spec), "made");
+    spec.size_bytes = Some(2 << 20);
+    assert!(!sparse(&spec), "grown");
+    assert_eq!(fs::metadata(thick.path()).expect("a file").blocks(), (2 << 20) / 512);
+    let given = Place::new().with_bytes(1 << 20);
+    assert!(sparse(&LunSpec { thin: false, ..given.spec(None) }), "somebody else's");
+    assert!(!sparse(&LunSpec { readonly: true, ..given.spec(None) }), "nothing is written");
+    // More than there is room for.
+    let large = Place::new();
+    assert!(sparse(&LunSpec { thin: false, ..large.spec(Some(8 << 40)) }));
+    assert_eq!(fs::metadata(large.path()).expect("a file").len(), 8 << 40);
+}
+
+/// As after a restart: the kernel lets go of what a ring had registered some time after its process has ended. Needs root
+/// and a loop device.
+#[test]
+fn a_device_that_nobody_has_any_more_is_waited_for() {
+    let place = Place::new().with_bytes(1 << 20);
+    let Ok(made) = Command::new("losetup").args(["-f", "--show"]).arg(place.path()).output() else { return };
+    if !made.status.success() {
+        return;
+    }
+    let device = PathBuf::from(String::from_utf8(made.stdout).expect("a path").trim());
+    let claim = || fs::File::options().read(true).custom_flags(libc::O_EXCL).open(&device);
+    let claimed = claim().expect("nobody else has it");
+    let spec = spec(LunKind::File(device.clone()), None, 512);
+    let opened = thread::scope(|scope| {
+        let opened = scope.spawn(|| Medium::open(&spec));
+        // Long enough to be found taken; not a moment later could it be told from a device that was free.
+        thread::sleep(Duration::from_millis(100));
+        drop(claimed);
+        opened.join().expect("no panic")
+    });
+    let served = opened.as_ref().map(|_| Medium::open(&spec).map(drop));
+    let refused = matches!(served, Ok(Err(OpenError::DeviceBusy { holder: Some(_), .. })));
+    let opened = opened.map(drop);
+    let _ = Command::new("losetup").arg("-d").arg(&device).status();
+    opened.expect("it was let go");
+    assert!(refused, "one that lives is named");
 }
 
 #[test]

@@ -71,7 +71,12 @@ impl Bench {
 }
 
 fn file(folder: &Path, number: u16, name: &str, bytes: u64) -> LunSpec {
-    LunSpec { size_bytes: Some(bytes), ..LunSpec::new(number, LunKind::File(folder.join(name))) }
+    LunSpec {
+        size_bytes: Some(bytes),
+        create: true,
+        thin: true,
+        ..LunSpec::new(number, LunKind::File(folder.join(name)))
+    }
 }
 
 #[test]
@@ -166,6 +171,24 @@ fn what_cannot_be_opened_changes_nothing() {
     bench.reloader.reload(snapshot(vec![target("b", vec![missing]), target("a", vec![bench.file(3, "c", MIB)])]));
     assert!(bench.reloader.world.mailboxes[0].take().is_empty());
     assert_eq!(bench.luns(0), [0]);
+}
+
+/// An image that was renamed over the one that is served: hosts go on writing to what has no name any more.
+#[test]
+fn a_file_that_was_replaced_is_told_of() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let (a, b) = (bench.folder.path().join("a"), bench.folder.path().join("b"));
+    let told = |bench: &mut Bench| {
+        let plan = bench.reloader.plan(snapshot(vec![target("a", vec![bench.file(0, "a", MIB)])]), false);
+        plan.map_err(|error| error.to_string()).unwrap().kept.join("\n")
+    };
+    assert!(!told(&mut bench).contains("is not the file any more"));
+    File::create(&b).and_then(|file| file.set_len(MIB)).unwrap();
+    fs::rename(&b, &a).unwrap();
+    let line = told(&mut bench);
+    assert!(line.contains("LUN 0 of") && line.contains("a is not the file any more that is served"), "{line}");
+    fs::remove_file(&a).unwrap();
+    assert!(told(&mut bench).contains("is not the file any more"));
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Making the file of a logical unit that is not there yet, and giving a file its space.
+//!
+//! A new file has no name until it is as large as it is to be and on stable storage: it appears whole or not at all, and a
+//! failure leaves nothing that would have to be removed. Whoever serves it then takes its lock as that of any other file;
+//! of two that make one at the same time, one has the name, and the other finds that file. Only where a file system has no
+//! files without a name is it made in its place, and removed after a failure by who holds its lock.
+
+use super::OpenError;
+use super::open::{from_io, is_at};
+use super::sys;
+use crate::model::LunSpec;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// For its owner alone: a disk image holds all that its guests' permissions protect.
+const MODE: u32 = 0o600;
+
+/// Makes the file at `path`, unless somebody else does so first.
+pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<(), OpenError> {
+    let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    };
+    if spec.readonly {
+        return Err(OpenError::MissingReadonly { path: path.to_owned() });
+    }
+    let directory = directory_of(path);
+    let made = match nameless(directory) {
+        Ok(Some(file)) => {
+            fill(&file, path, 0, size_bytes, spec.thin)?;
+            name(&file, path)
+        }
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    };
+    let made = made.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
+        _ => from_io(path, true, "create it", error),
+    })?;
+    if !made {
+        create_in_place(path, size_bytes, spec.thin)?;
+    }
+    sync_directory(directory).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        action: "make its name last",
+        source,
+    })
+}
+
+/// The directory that `path` is in, as a path that can be opened.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// A file without a name; `None` where there are none.
+fn nameless(directory: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a file its name, unless another has it already. False: it could not be done.
+fn name(file: &File, path: &Path) -> io::Result<bool> {
+    // The way without a capability; it needs /proc.
+    let here = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match rustix::fs::linkat(CWD, here, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(true),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs.
+pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<(), OpenError> {
+    let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::NoDirectory { path: path.to_owned() });
+        }
+        opened => opened.map_err(|error| from_io(path, true, "create it", error))?,
+    };
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
+    fill(&file, path, 0, size_bytes, thin).inspect_err(|_| {
+        // An empty file is not left behind by a failed start. It is ours: we hold its lock.
+        if is_at(&file, path) {
+            drop(fs::remove_file(path));
+        }
+    })
+}
+
+/// Makes a file larger, durably. If it is not thin it gets the space, too, as far as there is room; where there is not, it
+/// is sparse, which its unit says of itself.
+pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Io { path: path.to_owned(), action: "grow it to size=", source };
+    let room = || sys::available_bytes(file).is_ok_and(|available| available >= to - from);
+    if thin || !room() || allocate(file, from, to - from).is_err() {
+        // What a failure has allocated is given back.
+        file.set_len(from).and_then(|()| file.set_len(to)).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)
+}
+
+fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
+    loop {
+        match sys::fallocate(file, 0, from, len) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

@@ -119,8 +119,8 @@ impl FaultRule {
 
     fn is_due(&self, op: &Op) -> bool {
         let (class, offset, len) = match *op {
-            Op::Read { offset, buffer } => (OpClass::Read, offset, buffer.len as u64),
-            Op::Write { offset, buffer, .. } => (OpClass::Write, offset, buffer.len as u64),
+            Op::Read { offset, buffer } => (OpClass::Read, offset, buffer.len() as u64),
+            Op::Write { offset, buffer, .. } => (OpClass::Write, offset, buffer.len() as u64),
             Op::Flush => (OpClass::Flush, 0, 0),
             Op::Discard { offset, len } | Op::Zero { offset, len } => (OpClass::Clear, offset, len),
         };

@@ -169,8 +169,7 @@ struct Slot {
     work: Work,
     /// Interruptions since the last progress.
     retries: u8,
-    registered: Option<u16>,
-    ptr: *mut u8,
+    buffer: Buffer,
     offset: u64,
     len: u64,
     /// Bytes that are finished.
@@ -180,19 +179,11 @@ struct Slot {
 }
 
 impl Slot {
-    const IDLE: Slot = Slot {
-        work: Work::Idle,
-        retries: 0,
-        registered: None,
-        ptr: std::ptr::null_mut(),
-        offset: 0,
-        len: 0,
-        done: 0,
-        asked: 0,
-    };
+    const IDLE: Slot =
+        Slot { work: Work::Idle, retries: 0, buffer: Buffer::NONE, offset: 0, len: 0, done: 0, asked: 0 };
 
     fn transfer(work: Work, offset: u64, buffer: Buffer) -> Slot {
-        Slot { work, registered: buffer.registered, ptr: buffer.ptr, offset, len: buffer.len as u64, ..Slot::IDLE }
+        Slot { work, buffer, offset, len: buffer.len() as u64, ..Slot::IDLE }
     }
 
     fn direction(&self) -> Direction {
@@ -219,9 +210,7 @@ macro_rules! on_file {
 /// Fills up with zeroes what a read has left behind the end of the file; `moved`: bytes that its last entry has read.
 fn pad(slot: &Slot, moved: u64) -> Result<(), MediumFault> {
     let have = slot.done + moved;
-    // Wrapping, because it is only computed here: it is inside the caller's buffer, or its end.
-    let ptr = slot.ptr.wrapping_add(have as usize);
-    let buffer = Buffer { ptr, len: slot.len.saturating_sub(have) as usize, registered: None };
+    let buffer = slot.buffer.after(have as usize);
     match null::start(Op::Read { offset: 0, buffer }) {
         Started::Done(result) => result,
         Started::Pending => Err(MediumFault::Internal(libc::EINVAL)),
@@ -394,10 +383,9 @@ impl FileHandle {
     /// The entry for `slot.asked` bytes from where the operation stands.
     fn entry(&self, slot: &Slot) -> Entry {
         let offset = slot.offset + slot.done;
-        // Wrapping, because it is only computed here; the kernel uses it, inside the caller's buffer (`done` < `len`).
-        let ptr = slot.ptr.wrapping_add(slot.done as usize);
-        let len = slot.asked as u32;
-        match (slot.work, slot.registered) {
+        // What is asked for is not more than what is left of the buffer: `advance`.
+        let (ptr, len) = (slot.buffer.after(slot.done as usize).ptr(), slot.asked as u32);
+        match (slot.work, slot.buffer.registered()) {
             (Work::Read, None) => on_file!(self, file => opcode::Read::new(file, ptr, len).offset(offset).build()),
             (Work::Read, Some(index)) => {
                 on_file!(self, file => opcode::ReadFixed::new(file, ptr, len, index).offset(offset).build())

@@ -376,8 +376,8 @@ impl Handle {
     /// Whether there is anything to do, and all of it is inside the medium.
     fn check(&self, op: &Op) -> Result<bool, MediumFault> {
         let (offset, len, modifies) = match *op {
-            Op::Read { offset, buffer } => (offset, buffer.len as u64, false),
-            Op::Write { offset, buffer, .. } => (offset, buffer.len as u64, true),
+            Op::Read { offset, buffer } => (offset, buffer.len() as u64, false),
+            Op::Write { offset, buffer, .. } => (offset, buffer.len() as u64, true),
             Op::Flush => return Ok(true),
             Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
         };

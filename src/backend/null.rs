@@ -9,7 +9,7 @@ pub(super) fn start(op: Op) -> Started {
     if let Op::Read { buffer, .. } = op {
         // SAFETY: the contract of `Buffer`: `ptr` is valid for writes of `len` bytes, and nobody else holds it until the
         // operation is done. A read that left the buffer alone would send another host's data.
-        unsafe { buffer.ptr.write_bytes(0, buffer.len) };
+        unsafe { buffer.ptr().write_bytes(0, buffer.len()) };
     }
     Started::Done(Ok(()))
 }

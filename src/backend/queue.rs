@@ -6,18 +6,64 @@ use crate::model::MediumFault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u32);
 
-/// Memory of the caller: where a read puts its bytes, where a write takes them from.
-///
-/// Who makes one vouches that `ptr` is valid for reads and writes of `len` bytes, and that nobody else uses them, from
-/// [`Handle::start`](super::Handle::start) until the operation's result was given.
+/// Memory of the caller: where a read puts its bytes, where a write takes them from. Pointer and length belong together:
+/// once made, it can become shorter, but not longer.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffer {
-    /// First byte. Aligned to 4096 for files.
-    pub ptr: *mut u8,
+    ptr: *mut u8,
+    len: usize,
+    registered: Option<u16>,
+}
+
+impl Buffer {
+    /// No memory at all.
+    pub const NONE: Buffer = Buffer { ptr: std::ptr::null_mut(), len: 0, registered: None };
+
+    /// A piece of memory, aligned to 4096 for files. `registered`: index of the registered buffer that contains it, if the
+    /// memory is registered with the ring.
+    ///
+    /// # Safety
+    /// `ptr` is valid for reads and writes of `len` bytes, and nobody else uses them, from
+    /// [`Handle::start`](super::Handle::start) until the operation's result was given.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub const unsafe fn new(ptr: *mut u8, len: usize, registered: Option<u16>) -> Buffer {
+        Buffer { ptr, len, registered }
+    }
+
+    /// First byte.
+    #[inline]
+    pub fn ptr(&self) -> *mut u8 {
+        self.ptr
+    }
+
     /// Bytes.
-    pub len: usize,
-    /// Index of the registered buffer that contains it, if the arena is registered with the ring.
-    pub registered: Option<u16>,
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "an operation on no bytes is done without looking")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Index of the registered buffer that contains it.
+    #[inline]
+    pub fn registered(&self) -> Option<u16> {
+        self.registered
+    }
+
+    /// `len` bytes of it from `at` on, if it has them.
+    #[inline]
+    #[must_use]
+    pub fn part(self, at: usize, len: usize) -> Option<Buffer> {
+        let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
+        inside.then(|| Buffer { ptr: self.ptr.wrapping_add(at), len, registered: self.registered })
+    }
+
+    /// What is behind its first `bytes`, for who goes on himself: not registered.
+    #[must_use]
+    pub fn after(self, bytes: usize) -> Buffer {
+        let bytes = bytes.min(self.len);
+        Buffer { ptr: self.ptr.wrapping_add(bytes), len: self.len - bytes, registered: None }
+    }
 }
 
 /// One operation on a medium. Offsets and lengths in bytes, multiples of the logical block length.

@@ -80,11 +80,11 @@ impl Memory {
                 let from = self.at(offset);
                 // SAFETY: the range is inside the mapping (checked by the caller), the buffer is valid for `len` bytes
                 // (contract of `Buffer`). `copy` allows the two to overlap.
-                unsafe { std::ptr::copy(from, buffer.ptr, buffer.len) };
+                unsafe { std::ptr::copy(from, buffer.ptr(), buffer.len()) };
             }
             Op::Write { offset, buffer, durable: _ } => {
                 // SAFETY: as for a read, the other way round; an I/O buffer is never part of a medium.
-                unsafe { self.store(buffer.ptr, offset, buffer.len) };
+                unsafe { self.store(buffer.ptr(), offset, buffer.len()) };
                 super::stream::settle();
             }
             Op::Flush => {}

@@ -117,7 +117,8 @@ impl Rig {
 
     fn buffer(&mut self, at: usize, len: usize) -> Buffer {
         assert!(at + len <= self.pages.bytes().len());
-        Buffer { ptr: self.pages.ptr().wrapping_add(at), len, registered: self.registered }
+        // SAFETY: inside the pages, as just checked, which outlive the operation.
+        unsafe { Buffer::new(self.pages.ptr().wrapping_add(at), len, self.registered) }
     }
 
     /// Runs one operation to its end.

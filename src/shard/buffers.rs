@@ -5,8 +5,10 @@
 //! keeps a lightly loaded core inside its cache. A session may hold no more than what would be left free
 //! ([`Arena::allocate`]), so one that does not read its answers cannot starve the others.
 
+use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
 use crate::ring::Mapping;
+use crate::session::seam::DataRef;
 use std::io;
 
 /// Bytes of a piece, by class.
@@ -140,26 +142,64 @@ impl Arena {
         }
     }
 
-    /// First byte of a piece.
+    /// `len` bytes of a piece from `at` on, if it has them. All that reads, writes, sends or receives in the arena has its
+    /// pointers from here: lengths that peers have chosen are compared with the piece that they are used on.
     #[inline]
-    pub fn ptr(&self, buf: &Buf) -> *mut u8 {
-        self.memory.as_ptr().wrapping_add(buf.offset())
+    fn stretch(&self, buf: &Buf, at: usize, len: usize) -> Option<*mut u8> {
+        let inside = at.checked_add(len).is_some_and(|end| end <= buf.capacity());
+        inside.then(|| self.memory.as_ptr().wrapping_add(buf.offset() + at))
     }
 
     /// The first `len` bytes of a piece, as a backend wants them.
     #[inline]
-    pub fn buffer(&self, buf: &Buf, len: usize) -> crate::backend::Buffer {
-        debug_assert!(len <= buf.capacity());
-        crate::backend::Buffer { ptr: self.ptr(buf), len, registered: self.registered.then_some(0) }
+    #[allow(unsafe_code)]
+    pub fn buffer(&self, buf: &Buf, len: usize) -> Option<Buffer> {
+        let start = self.stretch(buf, 0, len)?;
+        // SAFETY: inside a piece of the arena, which outlives the ring's operations. Whoever has `buf` owns the piece, and
+        // gives it to nobody else before the operation is over.
+        Some(unsafe { Buffer::new(start, len, self.registered.then_some(0)) })
     }
 
-    /// The start of the arena, and how it is registered: for those who do their own arithmetic.
-    pub fn base_buffer(&self) -> crate::backend::Buffer {
-        crate::backend::Buffer {
-            ptr: self.memory.as_ptr(),
-            len: self.memory.len(),
-            registered: self.registered.then_some(0),
+    /// All of it, of which jobs take their pieces.
+    #[allow(unsafe_code)]
+    pub fn whole(&self) -> Buffer {
+        // SAFETY: exactly the mapping. Jobs make pieces of it only for a `Buf` that they own (`JobCx::adopt`).
+        unsafe { Buffer::new(self.memory.as_ptr(), self.memory.len(), self.registered.then_some(0)) }
+    }
+
+    /// The first `len` bytes of a piece, to be sent.
+    #[inline]
+    pub fn data(&self, buf: &Buf, len: usize) -> Option<DataRef> {
+        self.stretch(buf, 0, len).map(|start| DataRef(start as u64))
+    }
+
+    /// Room in a piece from `at` on for the kernel to receive into: first byte and length.
+    pub fn room(&self, buf: &Buf, at: usize, len: usize) -> Option<(*mut u8, usize)> {
+        self.stretch(buf, at, len).map(|start| (start, len))
+    }
+
+    /// Bytes of a piece, on which nothing is in flight.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn bytes<'a>(&'a self, buf: &'a Buf, at: usize, len: usize) -> Option<&'a [u8]> {
+        let start = self.stretch(buf, at, len)?;
+        // SAFETY: inside a piece of the arena, which is initialised memory; `buf` and the arena are borrowed, so it is not
+        // given back or written to by us meanwhile, and the kernel does not write to a piece without an operation on it.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// Copies what there is room for into a piece from `at` on; how many bytes that is.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn put(&mut self, buf: &Buf, at: usize, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(buf.capacity().saturating_sub(at));
+        if len > 0
+            && let Some(to) = self.stretch(buf, at, len)
+        {
+            // SAFETY: inside a piece of the arena, to which there are no references: `bytes` is elsewhere.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) }
         }
+        len
     }
 
     /// Bytes that nobody holds.
@@ -185,7 +225,7 @@ mod tests {
                 let (buf, _) = held.swap_remove(roll % held.len());
                 arena.release(buf);
             } else if let Some(buf) = arena.allocate(1 + roll % SLICE_BYTES, 0) {
-                let start = arena.ptr(&buf) as usize;
+                let start = buf.offset();
                 let end = start + buf.capacity();
                 for (other, other_start) in &held {
                     assert!(end <= *other_start || *other_start + other.capacity() <= start);

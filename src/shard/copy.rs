@@ -144,7 +144,7 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
     let block_bytes = u64::from(to_unit.block_bytes);
     let failed =
         |of_destination, fault, done: u64| work.failed(number, of_destination, fault, (bytes - done) / block_bytes);
-    let (most, buffer) = match source {
+    let (most, mut buffer) = match source {
         Some(_) if bytes > 0 => (SLICE_BYTES as u64, Some(cx.buffer(bytes.min(SLICE_BYTES as u64) as usize).await)),
         _ => (ZERO_BYTES, None),
     };
@@ -157,14 +157,14 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             false => Op::Zero { offset: to_offset + at, len },
         };
         stop(work)?;
-        if let (Some((from, from_offset)), Some(buffer)) = (source, &buffer) {
+        if let (Some((from, from_offset)), Some(buffer)) = (source, &mut buffer) {
             let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
-            let buffer = || buffer.io(len as usize);
-            let read = Op::Read { offset: from_offset + at, buffer: buffer() };
+            let buffer = buffer.first(len as usize).map_err(|fault| failed(false, fault, done))?;
+            let read = Op::Read { offset: from_offset + at, buffer };
             cx.op_on(from, read).await.map_err(|fault| failed(false, fault, done))?;
             // What was read counts only if it was not being overwritten meanwhile.
             stop(work)?;
-            write = Op::Write { offset: to_offset + at, buffer: buffer(), durable: false };
+            write = Op::Write { offset: to_offset + at, buffer, durable: false };
         }
         to_unit.logical.overwritten(&[((to_offset + at) / block_bytes, len / block_bytes)]);
         cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;

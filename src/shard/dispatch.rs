@@ -3,12 +3,11 @@
 use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::resend::Source;
-use super::rw::copy;
 use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
-use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, TaskId};
+use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
@@ -93,8 +92,7 @@ impl Engine {
         match &mut partial.dest {
             PartialDest::Gather(gathered) => gathered.extend_from_slice(bytes),
             PartialDest::Staging(Some(buf)) => {
-                let room = buf.capacity().saturating_sub(partial.received as usize);
-                copy(bytes, self.arena.ptr(buf).wrapping_add(partial.received as usize), bytes.len().min(room));
+                self.arena.put(buf, partial.received as usize, bytes);
             }
             PartialDest::Task(task, offset) => self.place(seat, *task, *offset + partial.received, bytes),
             PartialDest::Staging(None) | PartialDest::Discard => {}
@@ -141,7 +139,7 @@ impl Engine {
         }
         match self.allocate(seat, edtl.clamp(data.len(), SLICE_BYTES)) {
             Some(buf) => {
-                copy(data, self.arena.ptr(&buf), data.len());
+                self.arena.put(&buf, 0, data);
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.staging = Some((buf, data.len() as u32));
                 }
@@ -268,8 +266,11 @@ impl Engine {
         let Some(buf) = self.allocate(seat, total) else {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };
-        copy(&self.reply.data, self.arena.ptr(&buf), total);
-        let at = DataRef(self.arena.ptr(&buf) as u64);
+        self.arena.put(&buf, 0, &self.reply.data);
+        let Some(at) = self.arena.data(&buf, total) else {
+            self.release(seat, buf);
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         let conn = holder.session.command(task).conn;
         let end = Some(DataInEnd { transfer_bytes: len as u64 });
@@ -364,6 +365,11 @@ impl Engine {
         self.stats.read_bytes += u64::from(total);
         if keeps {
             self.remember(seat, task, Source::Medium(unit, base));
+        }
+        // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
+        // the length of what was sent, not of what is read.
+        if let Some((buf, _)) = self.exec(seat, task.slot()).and_then(|exec| exec.staging.take()) {
+            self.release(seat, buf);
         }
         if total == 0 {
             self.clear(seat, task.slot());
@@ -507,13 +513,7 @@ impl Engine {
         buf: Option<&super::buffers::Buf>,
         len: usize,
     ) -> Option<Plan> {
-        let list: &[u8] = match buf {
-            // SAFETY: a piece of the arena that this task holds; nothing is in flight on it, and it is given back only
-            // after the device server has read it.
-            #[allow(unsafe_code)]
-            Some(buf) => unsafe { std::slice::from_raw_parts(self.arena.ptr(buf), len.min(buf.capacity())) },
-            None => &[],
-        };
+        let list = buf.and_then(|buf| self.arena.bytes(buf, 0, len)).unwrap_or(&[]);
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;

@@ -61,8 +61,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct JobCx {
     shared: Rc<Shared>,
-    base: *mut u8,
-    registered: bool,
+    arena: Buffer,
 }
 
 /// An I/O buffer of a job; goes back to the arena when dropped.
@@ -73,27 +72,27 @@ pub struct JobBuffer {
 }
 
 impl JobBuffer {
-    /// As an operation wants it: the first `len` bytes.
-    pub fn io(&self, len: usize) -> Buffer {
-        assert!(len <= self.buffer.len);
-        Buffer { len, ..self.buffer }
+    /// The first `len` bytes, for an operation that its job awaits before it looks at the buffer again. The error: there are
+    /// not as many.
+    pub fn first(&mut self, len: usize) -> Result<Buffer, MediumFault> {
+        self.buffer.part(0, len).ok_or(MediumFault::Internal(libc::ERANGE))
     }
 
     /// The first `len` bytes. Only between operations on this buffer.
     #[allow(unsafe_code)]
     pub fn bytes(&self, len: usize) -> &[u8] {
-        assert!(len <= self.buffer.len);
         // SAFETY: the piece is ours until dropped, initialised (anonymous memory), and a job does not look at a buffer
         // while an operation on it is in flight: it awaits them.
-        unsafe { std::slice::from_raw_parts(self.buffer.ptr, len) }
+        let all = unsafe { std::slice::from_raw_parts(self.buffer.ptr(), self.buffer.len()) };
+        &all[..len]
     }
 
     /// The first `len` bytes, to be written. Only between operations on this buffer.
     #[allow(unsafe_code)]
     pub fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
-        assert!(len <= self.buffer.len);
         // SAFETY: as in `bytes`, and `&mut self` makes it exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.buffer.ptr, len) }
+        let all = unsafe { std::slice::from_raw_parts_mut(self.buffer.ptr(), self.buffer.len()) };
+        &mut all[..len]
     }
 }
 
@@ -108,13 +107,28 @@ impl Drop for JobBuffer {
 impl JobCx {
     /// For a new job on a core with this arena.
     pub fn new(arena: &Arena) -> JobCx {
-        let probe = arena.base_buffer();
-        JobCx { shared: Rc::default(), base: probe.ptr, registered: probe.registered.is_some() }
+        JobCx { shared: Rc::default(), arena: arena.whole() }
     }
 
     /// Runs one operation on the medium.
     pub async fn op(&self, op: Op) -> Result<(), MediumFault> {
         self.ask(|cell| Request::Op(None, op, cell)).await
+    }
+
+    /// Reads the first `len` bytes of a buffer.
+    pub async fn read(&self, offset: u64, buffer: &mut JobBuffer, len: usize) -> Result<(), MediumFault> {
+        self.op(Op::Read { offset, buffer: buffer.first(len)? }).await
+    }
+
+    /// Writes the first `len` bytes of a buffer.
+    pub async fn write(
+        &self,
+        offset: u64,
+        buffer: &mut JobBuffer,
+        len: usize,
+        durable: bool,
+    ) -> Result<(), MediumFault> {
+        self.op(Op::Write { offset, buffer: buffer.first(len)?, durable }).await
     }
 
     /// Runs one operation on the medium of another unit.
@@ -130,11 +144,7 @@ impl JobCx {
 
     /// Wraps a piece that was filled with the command's Data-Out.
     pub fn adopt(&self, buf: Buf) -> JobBuffer {
-        let buffer = Buffer {
-            ptr: self.base.wrapping_add(buf.offset()),
-            len: buf.capacity(),
-            registered: self.registered.then_some(0),
-        };
+        let buffer = self.arena.part(buf.offset(), buf.capacity()).unwrap_or(Buffer::NONE);
         JobBuffer { buf: Some(buf), buffer, shared: Rc::clone(&self.shared) }
     }
 

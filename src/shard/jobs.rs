@@ -39,12 +39,12 @@ impl Place {
 
 /// TEST UNIT READY: a block can be read, the last or (should that one be damaged) the first.
 pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
-    let buffer = cx.buffer(place.block_bytes as usize).await;
-    let read = |offset| Op::Read { offset, buffer: buffer.io(place.block_bytes as usize) };
+    let block = place.block_bytes as usize;
+    let mut buffer = cx.buffer(block).await;
     let last = place.unit.blocks().saturating_sub(1) * place.block_bytes;
-    let mut answer = cx.op(read(last)).await;
+    let mut answer = cx.read(last, &mut buffer, block).await;
     if answer == Err(MediumFault::Read) {
-        answer = cx.op(read(0)).await;
+        answer = cx.read(0, &mut buffer, block).await;
     }
     match answer {
         Ok(()) => {
@@ -57,11 +57,11 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
 
 /// VERIFY without data: every block can be read.
 pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
-    let buffer = cx.buffer(place.step(len)).await;
+    let mut buffer = cx.buffer(place.step(len)).await;
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
-        if let Err(fault) = cx.op(Op::Read { offset: at, buffer: buffer.io(step) }).await {
+        if let Err(fault) = cx.read(at, &mut buffer, step).await {
             return place.fault(fault, at);
         }
         at += step as u64;
@@ -73,8 +73,8 @@ pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
 /// VERIFY with data: `data` (the slice of the command's Data-Out for `offset`) equals the medium. `base` is the offset of
 /// the whole command, for the information field.
 pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, base: u64) -> JobEnd {
-    let medium = cx.buffer(len).await;
-    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
+    let mut medium = cx.buffer(len).await;
+    if let Err(fault) = cx.read(offset, &mut medium, len).await {
         return place.fault(fault, offset);
     }
     match first_difference(data.bytes(len), medium.bytes(len)) {
@@ -86,11 +86,11 @@ pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len:
 /// VERIFY with BYTCHK 11b: each block of the range equals the one block sent.
 pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u64, len: u64) -> JobEnd {
     let block = place.block_bytes as usize;
-    let medium = cx.buffer(place.step(len)).await;
+    let mut medium = cx.buffer(place.step(len)).await;
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
-        if let Err(fault) = cx.op(Op::Read { offset: at, buffer: medium.io(step) }).await {
+        if let Err(fault) = cx.read(at, &mut medium, step).await {
             return place.fault(fault, at);
         }
         for (i, chunk) in medium.bytes(step).chunks(block).enumerate() {
@@ -108,12 +108,12 @@ pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u6
 pub async fn write_verify(
     cx: JobCx,
     place: Place,
-    data: JobBuffer,
+    mut data: JobBuffer,
     (offset, len): (u64, usize),
     base: u64,
     bytes: bool,
 ) -> JobEnd {
-    if let Err(fault) = cx.op(Op::Write { offset, buffer: data.io(len), durable: true }).await {
+    if let Err(fault) = cx.write(offset, &mut data, len, true).await {
         return place.fault(fault, offset);
     }
     let end = compare(cx.clone(), place, data, offset, len, base).await;
@@ -174,15 +174,15 @@ pub async fn change_generation(
 /// Reads a range that is locked, and writes what `with` makes of the data sent and of what was read.
 async fn combine(
     cx: &JobCx,
-    (mut data, medium): (JobBuffer, JobBuffer),
+    (mut data, mut medium): (JobBuffer, JobBuffer),
     (offset, len, durable): (u64, usize, bool),
     with: fn(u8, u8) -> u8,
 ) -> Result<(), MediumFault> {
-    cx.op(Op::Read { offset, buffer: medium.io(len) }).await?;
+    cx.read(offset, &mut medium, len).await?;
     for (new, old) in data.bytes_mut(len).iter_mut().zip(medium.bytes(len)) {
         *new = with(*new, *old);
     }
-    cx.op(Op::Write { offset, buffer: data.io(len), durable }).await
+    cx.write(offset, &mut data, len, durable).await
 }
 
 /// COMPARE AND WRITE: the first `len` bytes of `data` are compared with the medium, the second `len` written.
@@ -197,7 +197,7 @@ pub async fn compare_and_write(
     let mut medium = cx.buffer(len).await;
     // From here to the end of the job nobody else changes the range, on any core.
     cx.lock(offset, len as u64).await;
-    if let Err(fault) = cx.op(Op::Read { offset, buffer: medium.io(len) }).await {
+    if let Err(fault) = cx.read(offset, &mut medium, len).await {
         return place.fault(fault, offset);
     }
     let (expected, new) = data.bytes(2 * len).split_at(len);
@@ -206,7 +206,7 @@ pub async fn compare_and_write(
     }
     // The second half of `data` need not be aligned for O_DIRECT; this buffer is.
     medium.bytes_mut(len).copy_from_slice(new);
-    match cx.op(Op::Write { offset, buffer: medium.io(len), durable }).await {
+    match cx.write(offset, &mut medium, len, durable).await {
         Ok(()) => Outcome::GOOD.into(),
         Err(fault) => place.fault(fault, offset),
     }
@@ -267,7 +267,7 @@ pub async fn write_same(
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
-        if let Err(fault) = cx.op(Op::Write { offset: at, buffer: filled.io(step), durable: false }).await {
+        if let Err(fault) = cx.write(at, &mut filled, step, false).await {
             return place.fault(fault, at);
         }
         at += step as u64;
@@ -277,9 +277,16 @@ pub async fn write_same(
 }
 
 /// WRITE ATOMIC: one operation, with no other change of the range beside it.
-pub async fn write_atomic(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, durable: bool) -> JobEnd {
+pub async fn write_atomic(
+    cx: JobCx,
+    place: Place,
+    mut data: JobBuffer,
+    offset: u64,
+    len: usize,
+    durable: bool,
+) -> JobEnd {
     cx.lock(offset, len as u64).await;
-    match cx.op(Op::Write { offset, buffer: data.io(len), durable }).await {
+    match cx.write(offset, &mut data, len, durable).await {
         Ok(()) => Outcome::GOOD.into(),
         Err(fault) => place.fault(fault, offset),
     }
@@ -335,7 +342,7 @@ async fn overwrite(
         let mut at = 0;
         while at < size {
             let len = place.step(size - at);
-            cx.op(Op::Write { offset: at, buffer: buffer.io(len), durable: false }).await?;
+            cx.write(at, &mut buffer, len, false).await?;
             at += len as u64;
             place.unit.erase_progress(pass * size + at, u64::from(passes) * size);
             cx.pause().await;

@@ -68,10 +68,13 @@ impl Engine {
             PartialDest::Task(task, offset) => {
                 let offset = offset.checked_add(partial.received)?;
                 let exec = exec.get_mut(task.slot()).filter(|e| e.task == *task && session.is_live(*task))?;
-                let slice = exec.slice_at(offset).filter(|s| s.progress == Progress::Filling && s.buf.is_some())?;
+                let slice = exec.slice_at(offset).filter(|s| s.progress == Progress::Filling)?;
                 let within = offset - slice.offset;
-                let room = (slice.len - within) as usize;
-                // There is room: the slice holds the offset.
+                let has = slice.buf.as_ref()?.capacity().saturating_sub(within as usize);
+                let room = has.min((slice.len - within) as usize);
+                if room == 0 {
+                    return None;
+                }
                 slice.progress = Progress::Lent { conn };
                 (&mut slice.buf, within as usize, room, Home::Slice(*task, slice.offset))
             }
@@ -81,7 +84,6 @@ impl Engine {
             return None;
         }
         let buf = place.take()?;
-        debug_assert!(within + room <= buf.capacity());
         Some(Loan { buf, within, len: room.min(remaining), account, conn, home })
     }
 
@@ -95,9 +97,14 @@ impl Engine {
         unit.and_then(|unit| self.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
     }
 
-    /// First byte of what is lent.
-    pub fn lent_bytes(&self, loan: &Loan) -> *mut u8 {
-        self.arena.ptr(&loan.buf).wrapping_add(loan.within)
+    /// What is lent, to be received into: first byte and length.
+    pub fn lent_room(&self, loan: &Loan) -> Option<(*mut u8, usize)> {
+        self.arena.room(&loan.buf, loan.within, loan.len)
+    }
+
+    /// The first bytes of what was lent, once the receive is over.
+    pub fn lent_bytes<'a>(&'a self, loan: &'a Loan, received: usize) -> &'a [u8] {
+        self.arena.bytes(&loan.buf, loan.within, received.min(loan.len)).unwrap_or(&[])
     }
 
     /// The receive is over; `received` bytes of payload were written.

@@ -2,10 +2,11 @@
 
 use super::buffers::Buf;
 use super::engine::{Engine, Parts, Seat};
-use super::exec::{Action, Kind};
+use super::exec::{Action, Failure, Kind};
 use super::fence::Ticket;
 use super::rw::give_after;
 use crate::limits::SLICE_BYTES;
+use crate::model::MediumFault;
 use crate::session::DataInEnd;
 use crate::session::seam::{ConnIx, DataRef, TaskId};
 
@@ -130,10 +131,6 @@ impl Engine {
             return false;
         }
         let Some(from) = self.memory_of(unit, base, total) else { return false };
-        // Data that came with the command, of a bidirectional one: slices know what to do with its buffer.
-        if self.exec(seat, task.slot()).is_none_or(|exec| !exec.holds_nothing()) {
-            return false;
-        }
         let Some(buf) = self.allocate(seat, total as usize) else { return false };
         let slot = task.slot();
         let Some(exec) = self.exec(seat, slot) else { return false };
@@ -154,7 +151,11 @@ impl Engine {
         }
         let (task, total, asked) = (exec.task, exec.total, exec.asked);
         let conn = session.command(task).conn;
-        let at = DataRef(arena.ptr(&buf) as u64);
+        let Some(at) = arena.data(&buf, total as usize) else {
+            exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE), exec.base));
+            self.release(number, buf);
+            return self.advance(number, slot);
+        };
         out.copies = Some((from, at));
         session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
         give_after(&mut out, conn, held, arena, buf);

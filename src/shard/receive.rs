@@ -64,10 +64,9 @@ impl Direct {
     /// A receive into what is lent, if something is, and behind it.
     fn entry(&mut self, file: types::Fd, engine: &Engine, loan: Option<Loan>) -> squeue::Entry {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
-        let count = match &loan {
-            Some(loan) => {
-                let payload = libc::iovec { iov_base: engine.lent_bytes(loan).cast(), iov_len: loan.len() };
-                self.vectors = [payload, behind];
+        let count = match loan.as_ref().and_then(|loan| engine.lent_room(loan)) {
+            Some((start, len)) => {
+                self.vectors = [libc::iovec { iov_base: start.cast(), iov_len: len }, behind];
                 2
             }
             None => {
@@ -217,10 +216,7 @@ impl Core {
             let receive = self.receive.get_mut(conn);
             let Some(receive) = receive else { return self.engine.give_back(loan, None, 0) };
             if payload > 0 {
-                // SAFETY: the kernel has filled these bytes of an I/O buffer, and is done with it; the loan owns it still.
-                #[allow(unsafe_code)]
-                let bytes = unsafe { std::slice::from_raw_parts(self.engine.lent_bytes(&loan).cast_const(), payload) };
-                receive.framer.payload_received(bytes);
+                receive.framer.payload_received(self.engine.lent_bytes(&loan, payload));
             }
             self.engine.give_back(loan, receive.partial.as_mut(), payload);
             if payload > 0 {

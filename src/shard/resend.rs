@@ -5,12 +5,11 @@
 
 use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts};
-use super::rw::copy;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::Session;
-use crate::session::seam::{DataRef, TaskId};
+use crate::session::seam::TaskId;
 use std::collections::VecDeque;
 
 /// Sources remembered before those that are of no use any more are looked for.
@@ -101,13 +100,13 @@ impl Engine {
             };
             let reread = Reread { seat, serial, task, offset, len, lead, buf };
             if let Some(bytes) = bytes {
-                copy(&bytes, self.arena.ptr(&reread.buf), bytes.len());
+                self.arena.put(&reread.buf, 0, &bytes);
                 self.reread_done(reread, Ok(()));
                 continue;
             }
             let Some((unit, base)) = medium else { return };
-            let op =
-                Op::Read { offset: base + u64::from(offset - lead), buffer: self.arena.buffer(&reread.buf, io_len) };
+            let Some(buffer) = self.arena.buffer(&reread.buf, io_len) else { return self.release(seat, reread.buf) };
+            let op = Op::Read { offset: base + u64::from(offset - lead), buffer };
             if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                 holder.sources.busy = true;
             }
@@ -128,13 +127,13 @@ impl Engine {
 
     fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
         let Reread { seat, serial, task, offset, len, lead, buf } = reread;
-        let at = DataRef(self.arena.ptr(&buf) as u64).advanced(lead);
+        let at = self.arena.data(&buf, lead as usize + len as usize).map(|at| at.advanced(lead));
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
             return self.arena.release(buf);
         };
         holder.sources.busy = false;
         let conn = holder.session.resend_connection(task);
-        let sent = holder.session.resend(task, offset, len, result.is_ok().then_some(at), &mut out);
+        let sent = holder.session.resend(task, offset, len, result.ok().and(at), &mut out);
         let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
         match tx {
             Some(tx) if sent => tx.release_after(buf, out.pool),

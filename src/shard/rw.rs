@@ -13,7 +13,7 @@ use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
-use crate::session::seam::{ConnIx, DataRef, TaskId};
+use crate::session::seam::{ConnIx, TaskId};
 use crate::session::{DataInEnd, Direction};
 
 /// What `Engine::next_step` found to do for a task.
@@ -78,6 +78,9 @@ impl Exec {
         Step::Nothing
     }
 }
+
+/// A slice that is longer than its buffer: the medium is not asked.
+const TOO_LONG: MediumFault = MediumFault::Internal(libc::ERANGE);
 
 /// The length that is moved on the medium for `len` bytes of a transfer: whole blocks.
 fn on_medium(len: u32, block_bytes: u32) -> usize {
@@ -156,12 +159,16 @@ impl Engine {
         let exec = &mut exec[slot];
         let Some(slice) = exec.slices.pop_front() else { return false };
         let Some(buf) = slice.buf else { return false };
+        let (unit, ticket) = (exec.unit, slice.ticket);
+        let Some(at) = arena.data(&buf, slice.len as usize) else {
+            exec.failed.get_or_insert(Failure::Medium(TOO_LONG, exec.base + u64::from(slice.offset)));
+            exec.slices.push_front(Slice { buf: Some(buf), ..slice });
+            return false;
+        };
         exec.moved += slice.len;
         let last = exec.moved == exec.total;
-        let (unit, ticket) = (exec.unit, slice.ticket);
         let conn = session.command(exec.task).conn;
         let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
-        let at = DataRef(arena.ptr(&buf) as u64);
         out.copies = slice.source.map(|source| (source, at));
         session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
         give_after(&mut out, conn, &mut seat.held, arena, buf);
@@ -194,7 +201,14 @@ impl Engine {
             return false;
         }
         let Some(exec) = self.exec(seat, slot) else { return false };
-        let staged = if exec.started == 0 { exec.staging.take().map(|(buf, _)| buf) } else { None };
+        // Data that came with a read (a bidirectional command) is nothing that the medium is to overwrite: it has been
+        // let go of when the read began.
+        let fits = |staged: &mut (Buf, u32)| staged.0.capacity() >= len;
+        let staged = if exec.started == 0 { exec.staging.take_if(fits).map(|(buf, _)| buf) } else { None };
+        if exec.started == 0 && exec.staging.is_some() {
+            exec.failed.get_or_insert(Failure::NoBuffer);
+            return true;
+        }
         let Some(buf) = staged.or_else(|| self.allocate(seat, len)) else {
             if let Some(exec) = self.exec(seat, slot) {
                 exec.starved = true;
@@ -280,7 +294,10 @@ impl Engine {
     ) {
         let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
         let Some(buf) = holder.exec[slot].slice_at(offset).and_then(|s| s.buf.as_ref()) else { return };
-        let op = op(arena.buffer(buf, io_len));
+        let Some(buffer) = arena.buffer(buf, io_len) else {
+            return self.note_slice(seat, slot, offset, Err(TOO_LONG));
+        };
+        let op = op(buffer);
         if let Some((_, result)) = self.start(unit, op, Owner::Slice { seat, slot, offset }) {
             self.note_slice(seat, slot, offset, result);
         }
@@ -467,17 +484,18 @@ impl Engine {
         }
         let Some(exec) = holder.exec.get_mut(slot) else { return };
         while !bytes.is_empty() {
-            let (ptr, room) = if let Some(slice) = exec.slice_at(offset) {
-                let Some(buf) = slice.buf.as_ref() else { return };
+            let n = if let Some(slice) = exec.slice_at(offset) {
+                // A read's slice is not for data that comes with the read, nor one that is on the medium already.
+                let Some(buf) = slice.buf.as_ref().filter(|_| slice.progress == Progress::Filling) else { return };
                 let within = offset - slice.offset;
-                (arena.ptr(buf).wrapping_add(within as usize), (slice.len - within) as usize)
+                let room = (slice.len - within) as usize;
+                arena.put(buf, within as usize, &bytes[..bytes.len().min(room)])
             } else if let Some((buf, _)) = exec.staging.as_ref().filter(|_| exec.kind == Kind::Idle) {
-                let room = buf.capacity().saturating_sub(offset as usize);
-                (arena.ptr(buf).wrapping_add(offset as usize), room)
+                arena.put(buf, offset as usize, bytes)
             } else {
-                (std::ptr::null_mut(), 0)
+                0
             };
-            if room == 0 {
+            if n == 0 {
                 // Either beyond what the CDB moves (read over), or unsolicited data that found no buffer.
                 match exec.kind {
                     Kind::Idle => exec.dropped = true,
@@ -488,20 +506,8 @@ impl Engine {
                 }
                 return;
             }
-            let n = room.min(bytes.len());
-            copy(bytes, ptr, n);
             bytes = &bytes[n..];
             offset += n as u32;
         }
     }
-}
-
-/// Copies the first `n` bytes into an I/O buffer.
-#[inline]
-#[allow(unsafe_code)]
-pub fn copy(bytes: &[u8], to: *mut u8, n: usize) {
-    assert!(n <= bytes.len());
-    // SAFETY: callers pass a piece of the arena (or a RAM unit's memory) with at least `n` bytes of room, which no
-    // reference points into and which cannot overlap a received chunk.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n) }
 }

@@ -193,7 +193,7 @@ impl Engine {
     pub fn pay_job(&mut self, number: usize, unit: usize, op: &Op) -> bool {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return true };
         let bytes = match op {
-            Op::Read { buffer, .. } | Op::Write { buffer, .. } => buffer.len as u64,
+            Op::Read { buffer, .. } | Op::Write { buffer, .. } => buffer.len() as u64,
             Op::Zero { len, .. } => *len,
             Op::Discard { .. } | Op::Flush => return true,
         };

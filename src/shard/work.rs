@@ -503,9 +503,9 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
             let hold = Hold::Counted(fence.enter(core, offset, len)?);
             Some(Some(Claim { unit, offset, len, hold }))
         }
-        (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len as u64) => None,
+        (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len() as u64) => None,
         (None, Op::Read { offset, buffer }) if fence.reads_enter() => {
-            let (offset, len) = (*offset, buffer.len as u64);
+            let (offset, len) = (*offset, buffer.len() as u64);
             Some(Some(Claim { unit, offset, len, hold: Hold::Counted(fence.enter(core, offset, len)?) }))
         }
         (None, _) => Some(None),
@@ -515,7 +515,7 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
 /// What an operation changes.
 fn changed_range(op: &Op) -> Option<(u64, u64)> {
     match *op {
-        Op::Write { offset, buffer, .. } => Some((offset, buffer.len as u64)),
+        Op::Write { offset, buffer, .. } => Some((offset, buffer.len() as u64)),
         Op::Discard { offset, len } | Op::Zero { offset, len } => Some((offset, len)),
         Op::Read { .. } | Op::Flush => None,
     }

@@ -457,3 +457,47 @@ fn data_that_comes_with_a_read_is_given_back() {
     drop(peer);
     all_back(&mut server);
 }
+
+/// A command that waits for the one before it, which `say` sends; then that one.
+fn out_of_order(peer: &mut Peer, say: impl FnOnce(&mut Peer) -> u32) -> u32 {
+    peer.skip_cmd_sn(1);
+    let itt = say(peer);
+    peer.skip_cmd_sn(2u32.wrapping_neg());
+    peer.ping();
+    itt
+}
+
+/// A read that is longer than the data that came with it: the buffer of that data is not what it is read into.
+#[test]
+fn a_read_with_little_data_overwrites_nobody() {
+    // AHSLength 5, type 2: Bidirectional Read Expected Data Transfer Length (RFC 7143 section 11.2.2.4), 262,144.
+    const READ_LENGTH: [u8; 8] = [0, 5, 2, 0, 0, 4, 0, 0];
+    for (mut server, choice) in [
+        (Server::with_media(1, FaultPlan::new()), "DataDigest=None"),
+        (Server::new(1, FaultPlan::new()), "DataDigest=CRC32C"),
+    ] {
+        let login = |host| {
+            let mut peer = Peer::login(server.at, host, &[&KEYS[..], &[choice]].concat());
+            peer.digests = (false, choice != "DataDigest=None");
+            peer.ready()
+        };
+        let (mut peer, mut victim) = (login(1), login(2));
+        let data = pattern(SLICE_BYTES, 1);
+        assert_eq!(write(&mut peer, 0, 0, &data, (SLICE_BYTES, SLICE_BYTES)), good());
+        // Both wait with their data in buffers, one beside the other.
+        let little = out_of_order(&mut peer, |peer| {
+            peer.command_with(0, &[0x28, 0, 0, 0, 0, 0, 0, 2, 0, 0], &READ_LENGTH, 512, &[0xee; 512])
+        });
+        let kept = out_of_order(&mut victim, |victim| write_immediate(victim, 1, 64, &pattern(4096, 2)));
+        let first = peer.test_unit_ready(0);
+        assert_eq!(peer.end(first, SOON), good());
+        assert!(peer.end(little, SOON).data == data, "{choice}");
+        let first = victim.test_unit_ready(1);
+        assert_eq!(victim.end(first, SOON), good());
+        victim.skip_cmd_sn(1);
+        assert_eq!(victim.end(kept, SOON), good());
+        assert!(read(&mut victim, 1, 64, 4096) == pattern(4096, 2), "{choice}");
+        drop((peer, victim));
+        all_back(&mut server);
+    }
+}

@@ -160,6 +160,10 @@ pub const IDENTIFYING_TEXT_BYTES: usize = 256;
 pub const MAX_STATE_BYTES: u64 = 1 << 20;
 /// Initiator ports registered for persistent reservations with one logical unit.
 pub const REGISTRATIONS: usize = 256;
+/// Initiator ports that are gone and of which a unit remembers what failures they were told of.
+pub const ABSENT_HEARERS: usize = 256;
+/// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.
+pub const SYNC_DRAIN_MS: u64 = 5_000;
 /// The echo buffer (WRITE BUFFER, READ BUFFER) of one I_T_L nexus, bytes.
 pub const ECHO_BUFFER_BYTES: usize = 4096;
 /// How often the room of thin units is measured.

@@ -24,6 +24,8 @@ pub struct FaultPlan {
 pub enum FaultAction {
     /// It fails; the medium is not asked.
     Fail(MediumFault),
+    /// It fails that much later; the medium is not asked.
+    FailLate(MediumFault, Duration),
     /// It starts that much later.
     Delay(Duration),
     /// It never completes.
@@ -82,7 +84,7 @@ impl FaultRule {
     /// Does `action` to every operation.
     pub fn new(action: FaultAction) -> Self {
         let timespec = match action {
-            FaultAction::Delay(time) => types::Timespec::from(time),
+            FaultAction::Delay(time) | FaultAction::FailLate(_, time) => types::Timespec::from(time),
             _ => types::Timespec::new(),
         };
         let matched = AtomicU64::new(0);
@@ -137,6 +139,7 @@ impl FaultRule {
 #[derive(Clone, Copy)]
 enum Held {
     Delayed(Op),
+    Failing(MediumFault),
     Hung,
 }
 
@@ -165,11 +168,12 @@ impl FaultHandle {
         let held = match rule.action {
             FaultAction::Fail(fault) => return Started::Done(Err(fault)),
             FaultAction::Hang => Held::Hung,
-            FaultAction::Delay(_) => {
-                queue.push(opcode::Timeout::new(&raw const rule.timespec).build(), token);
-                Held::Delayed(op)
-            }
+            FaultAction::Delay(_) => Held::Delayed(op),
+            FaultAction::FailLate(fault, _) => Held::Failing(fault),
         };
+        if !matches!(held, Held::Hung) {
+            queue.push(opcode::Timeout::new(&raw const rule.timespec).build(), token);
+        }
         let index = token.0 as usize;
         if index >= self.held.len() {
             self.held.resize(index + 1, None);
@@ -187,6 +191,7 @@ impl FaultHandle {
         match self.held.get_mut(token.0 as usize).and_then(Option::take) {
             None => self.inner.complete(token, result, queue),
             Some(Held::Hung) => Some(Err(MediumFault::Internal(libc::EINVAL))),
+            Some(Held::Failing(fault)) => Some(Err(fault)),
             // The timeout has expired (ETIME), or was refused: go on in either case.
             Some(Held::Delayed(op)) => match self.inner.start(op, token, queue) {
                 Started::Done(result) => Some(result),

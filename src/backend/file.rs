@@ -8,7 +8,7 @@
 //! - A discard tries, in this order, to punch a hole, to zero the range, to write zeroes: each leaves zeroes behind, so a
 //!   discard reads as zero on every file system and device. (On a block device the hole is REQ_OP_WRITE_ZEROES with
 //!   unmap; BLKDISCARD itself promises nothing about what is read afterwards.) Zeroing starts at the second step.
-//! - The kernel reports a failed write-back once per open file, and all cores share one: every handle reports it too.
+//! - The kernel reports a failed write-back once per open file, and all cores share one: who is told says so to all others.
 //!
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// The most that one read or write entry moves: less than the kernel's own limit (2 GiB less a page).
@@ -57,8 +57,6 @@ pub(super) struct FileMedium {
     punches: AtomicBool,
     /// Whether fallocate can zero ranges here.
     zeroes_ranges: AtomicBool,
-    /// Counts failed flushes.
-    sync_failures: AtomicU32,
     /// Where the file ends, when the medium's last block reaches beyond: zeroes follow. Else no offset.
     padding_at: AtomicU64,
 }
@@ -71,7 +69,6 @@ impl FileMedium {
             io_align_bytes: u64::from(properties.io_align_bytes.max(1)),
             punches: AtomicBool::new(true),
             zeroes_ranges: AtomicBool::new(true),
-            sync_failures: AtomicU32::new(0),
             padding_at: AtomicU64::new(NO_PADDING),
         }
     }
@@ -225,14 +222,11 @@ pub(super) struct FileHandle {
     registered: Option<u32>,
     /// By token.
     slots: Vec<Slot>,
-    /// The medium's count of failed flushes that this handle has reported.
-    sync_failures_seen: u32,
 }
 
 impl FileHandle {
     pub(super) fn new(medium: Arc<FileMedium>, readonly: bool) -> Self {
-        let sync_failures_seen = medium.sync_failures.load(Ordering::Relaxed);
-        FileHandle { medium, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS], sync_failures_seen }
+        FileHandle { medium, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS] }
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
@@ -315,11 +309,6 @@ impl FileHandle {
                 slot.work = Work::Clear(next);
                 return None;
             }
-            (Work::Flush, _) => {
-                // Others will be told by `succeeded`; this handle is told now.
-                let before = self.medium.sync_failures.fetch_add(1, Ordering::Relaxed);
-                self.sync_failures_seen = before.wrapping_add(1);
-            }
             _ => {}
         }
         Some(Err(fault_of(errno, slot.direction())))
@@ -329,14 +318,7 @@ impl FileHandle {
     fn succeeded(&mut self, slot: &mut Slot, result: i32) -> Option<Result<(), MediumFault>> {
         match slot.work {
             Work::Idle => return Some(Err(MediumFault::Internal(libc::EINVAL))),
-            Work::Flush => {
-                // What an earlier flush of another core failed to write may have been completed to this core's hosts;
-                // the kernel says so to one of us only.
-                let failures = self.medium.sync_failures.load(Ordering::Relaxed);
-                let missed = failures != self.sync_failures_seen;
-                self.sync_failures_seen = failures;
-                return Some(if missed { Err(MediumFault::Write) } else { Ok(()) });
-            }
+            Work::Flush => return Some(Ok(())),
             // fallocate does all or nothing, and says 0.
             Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
             Work::Read | Work::Write { .. } | Work::Clear(Way::Write) => {

@@ -9,6 +9,8 @@
 //!   has checked them; a backend asserts it all the same and answers `MediumFault::Internal` rather than touch other bytes;
 //! - a write is visible to every later read of any handle once it has completed; it is durable once it completed with
 //!   `durable`, or once a flush that was started after it completed has completed;
+//! - what could not be made durable is told once, to whichever flush or durable write asks next: it may have been written
+//!   by anybody, and whoever asked passes it on;
 //! - a completed discard reads as zeroes; so does a completed zeroing;
 //! - a CD-ROM's image is followed by zeroes up to a whole block;
 //! - short transfers are continued inside; interrupted ones (EINTR, EAGAIN) retried;

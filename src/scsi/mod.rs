@@ -30,6 +30,7 @@ mod designation;
 mod diagnostic;
 mod erase;
 mod health;
+mod hearing;
 mod identifying;
 pub mod identity;
 mod inquiry;

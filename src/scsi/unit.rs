@@ -15,6 +15,7 @@ use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::Busy;
 use super::health::Health;
+use super::hearing::Hearers;
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
 use super::mode::Modes;
@@ -104,6 +105,7 @@ pub(super) struct State {
     pub(super) identifying: IdentifyingInformation,
     pub(super) reservations: Reservations,
     pub(super) counters: Counters,
+    pub(super) hearers: Hearers,
     pub(super) pool: Pool,
     pub(super) ports: Ports,
     pub(super) generations: Generations,
@@ -132,6 +134,8 @@ pub struct LuNexus {
     blocked: u16,
     pub(super) pending: Pending,
     tally: Arc<Tally>,
+    /// Failures to make writes durable that it was told of.
+    pub(super) heard: Arc<AtomicU64>,
     /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
     pub(super) echo: Vec<u8>,
     /// What GET EVENT STATUS NOTIFICATION has told.
@@ -147,7 +151,18 @@ impl LuNexus {
         let pending = Pending::with(Attention::PowerOn);
         let mut state = unit.state();
         let (tally, events) = (state.counters.enlist(), Reported::begin(&state));
-        LuNexus { id, port_group, seen: u64::MAX, pulled, blocked: 0, pending, tally, echo: Vec::new(), events }
+        LuNexus {
+            id,
+            port_group,
+            seen: u64::MAX,
+            pulled,
+            blocked: 0,
+            pending,
+            tally,
+            heard: Arc::default(),
+            echo: Vec::new(),
+            events,
+        }
     }
 
     /// The same, by way of the portal group `tag`; else it is the first of the logical unit.
@@ -510,9 +525,9 @@ impl LogicalUnit {
         self.post(&mut state, attention, Recipients::Except(None));
     }
 
-    /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where.
-    pub fn fault(&self, fault: MediumFault, lba: u64) -> Outcome {
-        let at = |key, asc_ascq| Sense { information: Some(lba), ..Sense::new(key, asc_ascq) };
+    /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where, if that is known.
+    pub fn fault(&self, fault: MediumFault, lba: Option<u64>) -> Outcome {
+        let at = |key, asc_ascq| Sense { information: lba, ..Sense::new(key, asc_ascq) };
         let sense = match fault {
             MediumFault::OutOfSpace => Sense::new(key::DATA_PROTECT, asc::SPACE_ALLOCATION_FAILED_WRITE_PROTECT),
             MediumFault::Read => at(key::MEDIUM_ERROR, asc::UNRECOVERED_READ_ERROR),

@@ -10,6 +10,7 @@ use super::engine::{Engine, Parts};
 use super::exec::Kind;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
+use crate::model::InitiatorPort;
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::wire::Lun;
@@ -30,6 +31,11 @@ pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
         handle.set_registered(slot);
     }
     handle
+}
+
+/// What an initiator port has pending at a unit that it has not found before.
+pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort) -> LuNexus {
+    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures())
 }
 
 impl Engine {
@@ -113,7 +119,7 @@ impl Engine {
                     nexus.attend(Attention::ReportedLunsDataHasChanged);
                     nexus
                 }
-                None => LuNexus::new(id, &world.units[unit].logical).by_port_group(port_group),
+                None => new_nexus(id, &world.units[unit], &holder.session.init().initiator).by_port_group(port_group),
             });
         }
         for (unit, _) in old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()) {
@@ -149,6 +155,7 @@ impl Engine {
         };
         self.jobs.iter().flatten().any(|job| job.unit == unit)
             || self.operations.use_unit(unit)
+            || self.flushes.use_unit(unit)
             || self.seats.iter_mut().flatten().any(|seat| {
                 seat.map.units.contains(&unit)
                     || seat.exec.iter().any(at_work)

@@ -99,6 +99,10 @@ impl Route {
         Some((unit, self.world.units.get(unit)?))
     }
 
+    fn failures(&self, peer: usize) -> u64 {
+        self.unit(peer).map_or(0, |(_, unit)| unit.syncs.failures())
+    }
+
     fn here(&self) -> Option<&LogicalUnit> {
         Some(&self.world.units.get(self.here)?.logical)
     }
@@ -107,6 +111,7 @@ impl Route {
 /// The job.
 async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
     let mut outcome = Outcome::GOOD;
+    let before: Vec<u64> = work.steps.iter().map(|step| route.failures(step.destination.0)).collect();
     for number in 0..work.steps.len() {
         if let Err(why) = step(&cx, &work, &route, number).await {
             outcome = why;
@@ -115,7 +120,7 @@ async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
         work.steps_done(number + 1);
     }
     if outcome == Outcome::GOOD
-        && let Err(why) = settle(&cx, &work, &route).await
+        && let Err(why) = settle(&cx, &work, &route, &before).await
     {
         outcome = why;
     }
@@ -126,12 +131,17 @@ async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
 }
 
 /// Where WCE is zero, what was copied is durable before the status.
-async fn settle(cx: &JobCx, work: &CopyWork, route: &Route) -> Result<(), Outcome> {
+/// `before`: for each step, the failures that its destination had when the copy began.
+async fn settle(cx: &JobCx, work: &CopyWork, route: &Route, before: &[u64]) -> Result<(), Outcome> {
     let mut settled = Vec::new();
-    for (number, step) in work.steps.iter().enumerate() {
+    for ((number, step), before) in work.steps.iter().enumerate().zip(before) {
         let (to, unit) = route.unit(step.destination.0).ok_or(TASK_SET_FULL)?;
         if unit.logical.is_write_through() && !settled.contains(&to) {
-            cx.op_on(to, Op::Flush).await.map_err(|fault| work.failed(number, true, fault, 0))?;
+            let mut flushed = cx.op_on(to, Op::Flush).await;
+            if unit.syncs.failures() != *before {
+                flushed = Err(unit.syncs.last_failure());
+            }
+            flushed.map_err(|fault| work.failed(number, true, fault, 0))?;
             settled.push(to);
         }
     }

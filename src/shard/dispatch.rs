@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
+use super::flush::Waiter;
 use super::resend::Source;
 use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
@@ -329,7 +330,7 @@ impl Engine {
             MediumOp::Erase { how, immed: false } => self.spawn_erase(Some((seat, task)), unit, how),
             MediumOp::Flush { immed: true } => {
                 // The flush goes on by itself; its failure is the next one's to report.
-                self.spawn_detached(unit);
+                self.flush_for(Waiter::Nobody, unit);
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
             }

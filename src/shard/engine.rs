@@ -3,12 +3,13 @@
 //! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
 //! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `stray.rs` (what outlives its task), `entry.rs`
 //! (login and placement), `leave.rs` (the end of connections and sessions), `clock.rs` (time), `relocate.rs` (moving to
-//! another core), `ram.rs` (what is special about RAM units). None of them awaits or blocks.
+//! another core), `flush.rs` (durability), `ram.rs` (what is special about RAM units). None of them awaits or blocks.
 
 use super::buffers::{Arena, Buf};
 use super::change::Change;
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
+use super::flush::{Flushes, Sync};
 use super::job::{Cell1, Job};
 use super::ram::Copying;
 use super::rate::Shaper;
@@ -192,6 +193,8 @@ pub enum Owner {
     },
     /// Nobody: its task is gone.
     Stray(Stray),
+    /// All who wait for a flush of this unit.
+    Flush(usize),
 }
 
 /// Operations in flight, by token.
@@ -205,11 +208,12 @@ struct Operation {
     owner: Owner,
     unit: usize,
     since_ms: u64,
+    sync: Sync,
 }
 
 impl Operations {
-    fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64) -> Token {
-        let operation = Some(Operation { owner, unit, since_ms });
+    fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
+        let operation = Some(Operation { owner, unit, since_ms, sync });
         match self.free.pop() {
             Some(n) => {
                 self.slots[n as usize] = operation;
@@ -222,12 +226,12 @@ impl Operations {
         }
     }
 
-    fn remove(&mut self, token: Token) -> Option<Owner> {
+    fn remove(&mut self, token: Token) -> Option<Operation> {
         let taken = self.slots.get_mut(token.0 as usize)?.take();
         if taken.is_some() {
             self.free.push(token.0);
         }
-        taken.map(|operation| operation.owner)
+        taken
     }
 
     /// Everything under way: owner and unit.
@@ -347,6 +351,8 @@ pub struct Engine {
     pub stalled: Vec<usize>,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Vec<super::work::Locking>,
+    /// Flushes that are waited for, or not over.
+    pub flushes: Flushes,
     /// Jobs that wait for the keeper, by ticket: job, and where the answer goes.
     pub saves: Vec<Option<(usize, Cell1<SaveEnd>)>>,
     /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
@@ -418,6 +424,7 @@ impl Engine {
             fenced: VecDeque::new(),
             stalled: Vec::new(),
             locking: Vec::new(),
+            flushes: Flushes::default(),
             saves: Vec::new(),
             ranges_since_ms: u64::MAX,
             strays,
@@ -476,15 +483,39 @@ impl Engine {
     /// Starts an operation on a unit. `Some`: it is done already.
     #[inline]
     pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
-        let token = self.operations.insert(owner, unit, self.now_ms);
+        let sync = self.sync_of(unit, &op);
+        let token = self.operations.insert(owner, unit, self.now_ms, sync);
         let started = match self.handles.get_mut(unit) {
             Some(handle) => handle.start(op, token, &mut MediumQueue(&mut self.ring)),
             None => Started::Done(Err(MediumFault::NotReady)),
         };
         match started {
             Started::Pending => None,
-            Started::Done(result) => self.operations.remove(token).map(|owner| (owner, result)),
+            Started::Done(result) => self.operation_over(token, result).map(|owner| (owner, result)),
         }
+    }
+
+    /// What an operation has to do with durability, on a medium where that is something to be done.
+    #[inline]
+    fn sync_of(&self, unit: usize, op: &Op) -> Sync {
+        match op {
+            Op::Flush => Sync::Flush,
+            Op::Write { durable: true, .. } => match self.world.units.get(unit) {
+                Some(unit) if unit.volatile => Sync::Write(unit.syncs.durable(self.core)),
+                _ => Sync::None,
+            },
+            _ => Sync::None,
+        }
+    }
+
+    /// An operation is not under way any more; who waits for it.
+    #[inline]
+    fn operation_over(&mut self, token: Token, result: Result<(), MediumFault>) -> Option<Owner> {
+        let Operation { owner, unit, sync, .. } = self.operations.remove(token)?;
+        if sync != Sync::None {
+            self.sync_over(unit, sync, result);
+        }
+        Some(owner)
     }
 
     /// A completion of the ring belongs to an operation.
@@ -492,7 +523,7 @@ impl Engine {
         let Some(Some(operation)) = self.operations.slots.get(token.0 as usize) else { return };
         let Some(handle) = self.handles.get_mut(operation.unit) else { return };
         let Some(result) = handle.complete(token, result, &mut MediumQueue(&mut self.ring)) else { return };
-        let Some(owner) = self.operations.remove(token) else { return };
+        let Some(owner) = self.operation_over(token, result) else { return };
         self.finished(owner, result);
     }
 
@@ -502,6 +533,7 @@ impl Engine {
             Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
             Owner::Reread(reread) => self.reread(*reread, result),
             Owner::Stray(stray) => self.stray_over(stray),
+            Owner::Flush(unit) => self.flush_answered(unit),
             Owner::Job { job, cell, claim } => {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {

@@ -1,5 +1,6 @@
 //! Connections come: login, placement on a core, adoption into a session. How they leave: `leave.rs`.
 
+use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Link, Moving, Phase, Seat};
 use super::mesh::Handover;
@@ -7,7 +8,7 @@ use super::registry::{Counterpart, NoPlace, SessionName};
 use super::relocate::Halt;
 use super::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
-use crate::scsi::{LuNexus, NexusId};
+use crate::scsi::NexusId;
 use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
 use crate::session::params::SessionKind;
@@ -393,8 +394,9 @@ impl Engine {
         let group = self.group(login, peer);
         let map = self.world.targets.get(target).map(|t| t.map(group)).unwrap_or_default();
         let flows = self.open_flows(&map, target, group);
-        let nexus =
-            |&unit: &usize| LuNexus::new(nexus_id, &self.world.units[unit].logical).by_port_group(login.portal_group);
+        let nexus = |&unit: &usize| {
+            new_nexus(nexus_id, &self.world.units[unit], &login.initiator).by_port_group(login.portal_group)
+        };
         let nexus = map.units.iter().map(nexus).collect();
         let seat = Box::new(Seat {
             session,

@@ -98,6 +98,10 @@ pub struct Exec {
     pub unit: usize,
     /// Durable before the status.
     pub durable: bool,
+    /// All is written, and a flush is waited for.
+    pub flushing: bool,
+    /// A flush has come behind what was written.
+    pub flushed: bool,
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
     pub aborted: bool,
     /// Waits in the core's queue for buffers.
@@ -143,6 +147,8 @@ pub struct Exec {
 pub enum Failure {
     /// The medium failed at this offset.
     Medium(MediumFault, u64),
+    /// It could not be made durable.
+    Lost(MediumFault),
     /// A job found the outcome (MISCOMPARE, ...).
     Outcome(crate::scsi::Outcome),
     /// TASK SET FULL: no buffer for data that could not wait.
@@ -156,6 +162,8 @@ impl Default for Exec {
             task: TaskId(u32::MAX),
             unit: 0,
             durable: false,
+            flushing: false,
+            flushed: false,
             aborted: false,
             starved: false,
             fenced: false,
@@ -188,7 +196,7 @@ impl Exec {
         self.unit = unit;
         (self.base, self.total, self.asked) = (base, total, asked);
         (self.started, self.moved, self.given_back) = (0, 0, 0);
-        self.durable = false;
+        (self.durable, self.flushing, self.flushed) = (false, false, false);
         self.aborted = false;
         self.failed = None;
         self.then = None;
@@ -216,6 +224,7 @@ impl Exec {
         self.fenced = false;
         self.fenced_since_ms = None;
         self.dropped = false;
+        self.flushing = false;
         self.held = None;
         self.paid = u32::MAX;
         self.filled = 0;

@@ -26,11 +26,13 @@ pub struct JobEnd {
     pub data: Vec<u8>,
     /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
     pub aborts: Vec<InitiatorPort>,
+    /// With GOOD, what hosts have written is durable. Else that is what has failed.
+    pub durable: bool,
 }
 
 impl From<Outcome> for JobEnd {
     fn from(outcome: Outcome) -> JobEnd {
-        JobEnd { outcome, data: Vec::new(), aborts: Vec::new() }
+        JobEnd { outcome, data: Vec::new(), aborts: Vec::new(), durable: false }
     }
 }
 

@@ -2,6 +2,7 @@
 //! of the medium, so that other commands, NOPs and task management come in between.
 
 use super::job::{JobBuffer, JobCx, JobEnd};
+use super::world::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
@@ -17,6 +18,8 @@ pub struct Place {
     pub medium: Arc<Medium>,
     /// Logical block length, bytes.
     pub block_bytes: u64,
+    /// Both, and what they have in common with all cores.
+    pub home: Arc<Unit>,
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
@@ -28,7 +31,12 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
 
 impl Place {
     fn fault(&self, fault: MediumFault, offset: u64) -> JobEnd {
-        self.unit.fault(fault, offset / self.block_bytes).into()
+        self.unit.fault(fault, Some(offset / self.block_bytes)).into()
+    }
+
+    /// A write has failed; `durable`: that was to be durable by itself.
+    fn unwritten(&self, fault: MediumFault, offset: u64, durable: bool) -> JobEnd {
+        JobEnd { durable, ..self.fault(fault, offset) }
     }
 
     /// A slice that is a whole number of blocks.
@@ -113,8 +121,15 @@ pub async fn write_verify(
     base: u64,
     bytes: bool,
 ) -> JobEnd {
-    if let Err(fault) = cx.write(offset, &mut data, len, true).await {
+    let durable = place.home.direct;
+    if let Err(fault) = cx.write(offset, &mut data, len, durable).await {
         return place.fault(fault, offset);
+    }
+    if place.home.volatile && !durable {
+        let flushed = flush(cx.clone(), place.clone()).await;
+        if flushed.outcome != Outcome::GOOD {
+            return flushed;
+        }
     }
     let end = compare(cx.clone(), place, data, offset, len, base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
@@ -162,13 +177,14 @@ pub async fn change_generation(
     if let Err(outcome) = place.unit.or_allowed(generation) {
         return outcome.into();
     }
+    let written = durable && place.home.direct;
     if let Some(buffers) = data
-        && let Err(fault) = combine(&cx, buffers, (offset, len, durable), |new, old| new & old).await
+        && let Err(fault) = combine(&cx, buffers, (offset, len, written), |new, old| new & old).await
     {
-        return place.fault(fault, offset);
+        return place.unwritten(fault, offset, written);
     }
     place.unit.or_changed(generation);
-    Outcome::GOOD.into()
+    settled(&cx, &place, durable, written).await
 }
 
 /// Reads a range that is locked, and writes what `with` makes of the data sent and of what was read.
@@ -206,9 +222,10 @@ pub async fn compare_and_write(
     }
     // The second half of `data` need not be aligned for O_DIRECT; this buffer is.
     medium.bytes_mut(len).copy_from_slice(new);
-    match cx.write(offset, &mut medium, len, durable).await {
-        Ok(()) => Outcome::GOOD.into(),
-        Err(fault) => place.fault(fault, offset),
+    let written = durable && place.home.direct;
+    match cx.write(offset, &mut medium, len, written).await {
+        Ok(()) => settled(&cx, &place, durable, written).await,
+        Err(fault) => place.unwritten(fault, offset, written),
     }
 }
 
@@ -234,12 +251,16 @@ pub async fn unmap(cx: JobCx, place: Place, ranges: Vec<(u64, u64)>) -> JobEnd {
             return end;
         }
     }
-    settled(&cx, &place).await
+    settled(&cx, &place, false, false).await
 }
 
-/// The end of a command that has no FUA bit: without a volatile cache to speak of (WCE 0) what it changed is durable.
-async fn settled(cx: &JobCx, place: &Place) -> JobEnd {
-    if place.unit.is_write_through() { flush(cx.clone(), place.clone()).await } else { Outcome::GOOD.into() }
+/// The end of a command that has changed the medium: durable, if it was asked to be (`fua`), or without a volatile cache to
+/// speak of (WCE 0) at this moment. `written`: what it wrote is durable already.
+async fn settled(cx: &JobCx, place: &Place, fua: bool, written: bool) -> JobEnd {
+    if !place.home.volatile || !(fua || place.unit.is_write_through()) {
+        return Outcome::GOOD.into();
+    }
+    if written { JobEnd { durable: true, ..Outcome::GOOD.into() } } else { flush(cx.clone(), place.clone()).await }
 }
 
 /// WRITE SAME: the range is filled with the block sent, or zeroes. `unmap`: may be given back if that reads the same.
@@ -255,7 +276,7 @@ pub async fn write_same(
     let pattern = pattern.filter(|p| p.bytes(block).iter().any(|&b| b != 0));
     let Some(pattern) = pattern else {
         return match clear(&cx, &place, offset, len, unmap).await {
-            Ok(()) => settled(&cx, &place).await,
+            Ok(()) => settled(&cx, &place, false, false).await,
             Err(end) => end,
         };
     };
@@ -273,7 +294,7 @@ pub async fn write_same(
         at += step as u64;
         cx.pause().await;
     }
-    settled(&cx, &place).await
+    settled(&cx, &place, false, false).await
 }
 
 /// WRITE ATOMIC: one operation, with no other change of the range beside it.
@@ -286,9 +307,10 @@ pub async fn write_atomic(
     durable: bool,
 ) -> JobEnd {
     cx.lock(offset, len as u64).await;
-    match cx.write(offset, &mut data, len, durable).await {
-        Ok(()) => Outcome::GOOD.into(),
-        Err(fault) => place.fault(fault, offset),
+    let written = durable && place.home.direct;
+    match cx.write(offset, &mut data, len, written).await {
+        Ok(()) => settled(&cx, &place, durable, written).await,
+        Err(fault) => place.unwritten(fault, offset, written),
     }
 }
 
@@ -297,6 +319,7 @@ pub async fn write_atomic(
 pub async fn erase(cx: JobCx, place: Place, how: Erase) -> JobEnd {
     let size = place.unit.blocks() * place.block_bytes;
     cx.lock(0, size).await;
+    let before = place.home.syncs.failures();
     let erased = match how {
         Erase::Overwrite { pattern, passes, invert } => overwrite(&cx, &place, size, (&pattern, passes, invert)).await,
         Erase::Discard => erase_once(&cx, &place, size, true).await,
@@ -306,7 +329,8 @@ pub async fn erase(cx: JobCx, place: Place, how: Erase) -> JobEnd {
         Ok(()) => cx.op(Op::Flush).await,
         Err(fault) => Err(fault),
     };
-    place.unit.erase_done(done.is_ok()).into()
+    // One that somebody else was told of has perhaps lost what was erased.
+    place.unit.erase_done(done.is_ok() && place.home.syncs.failures() == before).into()
 }
 
 /// As [`clear`], with progress.
@@ -361,12 +385,13 @@ pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>) -> JobEnd {
     JobEnd { aborts: end.aborts, ..end.outcome.into() }
 }
 
-/// SYNCHRONIZE CACHE.
+/// SYNCHRONIZE CACHE. Nobody knows which blocks a failed flush has lost.
 pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
-    match cx.op(Op::Flush).await {
-        Ok(()) => Outcome::GOOD.into(),
-        Err(fault) => place.fault(fault, 0),
-    }
+    let outcome = match cx.op(Op::Flush).await {
+        Ok(()) => Outcome::GOOD,
+        Err(fault) => place.unit.fault(fault, None),
+    };
+    JobEnd { durable: true, ..outcome.into() }
 }
 
 /// GET LBA STATUS (SBC-4 clause 5.6): descriptors of runs, from the medium's own map.

@@ -77,6 +77,8 @@ pub enum Message {
         /// What became of it.
         end: SaveEnd,
     },
+    /// A flush has ended that somebody here waited for.
+    Flushed,
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }

@@ -316,7 +316,7 @@ impl Reloader {
     /// The size that a unit is to have from now on, bytes, if it is another one.
     fn fit(&self, unit: usize, lun: &LunSpec, what: &str, kept: &mut Vec<String>) -> Result<Option<u64>, OpenError> {
         let Some(unit) = self.world.units.get(unit) else { return Ok(None) };
-        let (now, wanted) = (unit.medium.properties().size_bytes, unit.medium.fit(lun)?);
+        let (now, wanted) = (unit.medium.properties().size_bytes, unit.fit(lun)?);
         Ok(match wanted.cmp(&now) {
             Ordering::Greater => Some(wanted),
             Ordering::Less if lun.shrink || lun.cdrom => Some(wanted),

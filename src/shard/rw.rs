@@ -5,9 +5,11 @@ use super::buffers::{Arena, Buf};
 use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
 use super::fence::Ticket;
+use super::flush::Waiter;
 use super::ram::Copying;
 use super::stray::TIMED_OUT;
 use super::tx::Outlet;
+use super::world::Unit;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
@@ -61,7 +63,7 @@ impl Exec {
                     return Step::Run(slice.offset);
                 }
                 if self.moved == self.total {
-                    return Step::Complete;
+                    return if self.flushing { Step::Nothing } else { Step::Complete };
                 }
             }
             Kind::Gather => {
@@ -120,11 +122,7 @@ impl Engine {
                     }
                 }
                 Step::Gathered => return self.gathered(seat, slot),
-                Step::Complete => {
-                    let (task, asked) = (exec.task, exec.asked);
-                    self.clear(seat, slot);
-                    return self.complete(seat, task, Outcome::GOOD, asked, Direction::Out);
-                }
+                Step::Complete => return self.written(seat, slot),
                 Step::WindUp => return self.wind_up(seat, slot),
             }
         }
@@ -179,6 +177,29 @@ impl Engine {
             self.world.units[unit].fence.leave(self.core, ticket);
         }
         last
+    }
+
+    /// All of a write is done: it is answered, once it is durable if it has to be.
+    fn written(&mut self, seat: usize, slot: usize) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (task, asked, unit, durable, flushed) = (exec.task, exec.asked, exec.unit, exec.durable, exec.flushed);
+        let changed = exec.kind != Kind::Write(Action::Compare);
+        let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
+        let Unit { volatile, direct, logical, .. } = &*self.world.units[unit];
+        let mut outcome = Outcome::GOOD;
+        // As it is now, not when the command came: a host that has switched the cache off trusts every GOOD after that.
+        if *volatile && changed && (durable || logical.is_write_through()) {
+            let is_durable = flushed || durable && (*direct || verified);
+            if !is_durable {
+                if let Some(exec) = self.exec(seat, slot) {
+                    exec.flushing = true;
+                }
+                return self.flush_for(Waiter::Task(seat, task), unit);
+            }
+            outcome = self.vouch(seat, unit);
+        }
+        self.clear(seat, slot);
+        self.complete(seat, task, outcome, asked, Direction::Out);
     }
 
     fn retire_front(&mut self, seat: usize, slot: usize) {
@@ -305,7 +326,9 @@ impl Engine {
 
     fn run_slice(&mut self, seat: usize, slot: usize, offset: u32) {
         let Some(exec) = self.exec(seat, slot) else { return };
-        let (unit, durable, at) = (exec.unit, exec.durable, exec.base + u64::from(offset));
+        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
+        let durable = exec.durable && self.world.units[unit].direct;
+        let Some(exec) = self.exec(seat, slot) else { return };
         let Kind::Write(action) = exec.kind else { return };
         let Some(len) = exec.slice_at(offset).map(|s| s.len as usize) else { return };
         let ticket = match action {
@@ -382,9 +405,10 @@ impl Engine {
         self.fenced.push_back((seat, slot));
     }
 
-    /// Whether anything waits for a range that another command holds.
+    /// Whether anything waits for a range that another command holds, or for durable writes of another core.
     pub fn waits_for_ranges(&self) -> bool {
-        !(self.fenced.is_empty() && self.stalled.is_empty() && self.locking.is_empty())
+        let held = !(self.fenced.is_empty() && self.stalled.is_empty() && self.locking.is_empty());
+        held || self.flushes.are_draining()
     }
 
     /// Tries everything again that waits for a range.
@@ -392,6 +416,10 @@ impl Engine {
         if self.waits_for_ranges() {
             if self.ranges_since_ms == u64::MAX {
                 self.ranges_since_ms = self.now_ms;
+            }
+            if self.flushes.are_draining() {
+                self.advance_drains();
+                self.advance_flushes();
             }
             self.advance_locks();
             self.retry_stalled();
@@ -448,6 +476,7 @@ impl Engine {
 
     fn wind_up(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
+        let durable = exec.durable;
         let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
         let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
         self.clear(seat, slot);
@@ -458,9 +487,17 @@ impl Engine {
         }
         let outcome = match failed {
             Some(Failure::Medium(fault, offset)) => {
+                if durable && direction == Direction::Out {
+                    self.hear(seat, unit);
+                }
                 let unit = &self.world.units[unit];
                 self.stats.medium_faults += 1;
-                unit.logical.fault(fault, offset / u64::from(unit.block_bytes))
+                unit.logical.fault(fault, Some(offset / u64::from(unit.block_bytes)))
+            }
+            Some(Failure::Lost(fault)) => {
+                self.stats.medium_faults += 1;
+                self.hear(seat, unit);
+                self.world.units[unit].logical.fault(fault, None)
             }
             Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),
             Some(Failure::NoBuffer) | None => super::dispatch::TASK_SET_FULL,

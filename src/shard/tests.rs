@@ -1,6 +1,7 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
 mod atomic;
+mod flush;
 mod handles;
 mod hung;
 mod limits;
@@ -91,13 +92,33 @@ impl Server {
         plans: impl IntoIterator<Item = FaultPlan>,
         snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
     ) -> (Server, Vec<SocketAddr>) {
+        Server::make(portals, cores, snapshot, |world| {
+            for (unit, plan) in world.units.iter_mut().zip(plans) {
+                let unit = Arc::get_mut(unit).unwrap();
+                unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+            }
+        })
+    }
+
+    /// With one portal, and units that are `changed` before anybody uses them.
+    fn changed(
+        cores: usize,
+        snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
+        changed: impl FnOnce(&mut World),
+    ) -> Server {
+        Server::make(1, cores, snapshot, changed).0
+    }
+
+    fn make(
+        portals: u16,
+        cores: usize,
+        snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
+        changed: impl FnOnce(&mut World),
+    ) -> (Server, Vec<SocketAddr>) {
         let listeners: Vec<_> = (0..portals).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let places: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let (mut world, _keeper) = World::open(snapshot(&places), cores).unwrap();
-        for (unit, plan) in world.units.iter_mut().zip(plans) {
-            let unit = Arc::get_mut(unit).unwrap();
-            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
-        }
+        changed(&mut world);
         let world = Arc::new(world);
         let cores = (0..cores).map(|core| {
             let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();

@@ -5,6 +5,7 @@ use super::dispatch::slot_of;
 use super::engine::{Engine, Owner};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
+use super::flush::Waiter;
 use super::job::{Cell1, Job, JobCx, JobEnd, Request};
 use super::jobs::{self, Place};
 use super::mesh::Message;
@@ -27,7 +28,12 @@ type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 impl Engine {
     fn place_of(&self, unit: usize) -> Place {
         let unit = &self.world.units[unit];
-        Place { unit: unit.logical.clone(), medium: unit.medium.clone(), block_bytes: u64::from(unit.block_bytes) }
+        Place {
+            unit: unit.logical.clone(),
+            medium: unit.medium.clone(),
+            block_bytes: u64::from(unit.block_bytes),
+            home: Arc::clone(unit),
+        }
     }
 
     /// Begins the job of a whole command. `data`: what was gathered for it, and how much.
@@ -99,6 +105,8 @@ impl Engine {
         let cx = JobCx::new(&self.arena);
         let Some(exec) = self.exec(seat, slot) else { return };
         let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
+        let durable = durable && self.world.units[unit].direct;
+        let Some(exec) = self.exec(seat, slot) else { return };
         let Some(slice) = exec.slice_at(offset) else { return };
         let (len, Some(buf)) = (slice.len as usize, slice.buf.take()) else { return };
         if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
@@ -119,13 +127,6 @@ impl Engine {
             }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
-    }
-
-    /// A flush that nobody waits for.
-    pub fn spawn_detached(&mut self, unit: usize) {
-        let cx = JobCx::new(&self.arena);
-        let work: Work = Box::pin(jobs::flush(cx.clone(), self.place_of(unit)));
-        self.enlist(Job::new(&cx, work, (unit, NOBODY, 0, None)));
     }
 
     /// Begins a job of a whole command that was made elsewhere: unit, seat and task slot.
@@ -184,7 +185,7 @@ impl Engine {
             // The command was aborted, but not what it did: the rest of it is still to be done.
             let (seat, unit) = (job.seat, job.unit);
             if end.flush {
-                self.spawn_detached(unit);
+                self.flush_for(Waiter::Nobody, unit);
             }
             if !end.aborts.is_empty() {
                 self.preempt_for_nobody(seat, unit, &end.aborts);
@@ -261,6 +262,11 @@ impl Engine {
                         return self.hold_job(number, Request::Op(Some(unit), op, cell));
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+                    if matches!(op, Op::Flush) {
+                        job.paid = false;
+                        self.flush_for(Waiter::Job(number, cell), unit);
+                        continue;
+                    }
                     let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
                         job.stalled_since_ms.get_or_insert(self.now_ms);
                         job.ask_again(Request::Op(Some(unit), op, cell));
@@ -413,6 +419,7 @@ impl Engine {
         // The number will be used again: nothing may be left that was meant for this job.
         self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
         self.stalled.retain(|stalled| *stalled != number);
+        self.flushes.forget_job(number);
         for gone in self.locking.extract_if(.., |l| l.job == number) {
             if let Some((lock, unit)) = gone.lock {
                 self.world.units[unit].fence.unlock(lock);
@@ -421,11 +428,18 @@ impl Engine {
         if job.seat == NOBODY {
             return;
         }
-        let (seat, slot, slice) = (job.seat, job.slot, job.slice);
+        let (seat, slot, slice, unit) = (job.seat, job.slot, job.slice, job.unit);
         drop(job);
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
-        let outcome = end.as_ref().map_or(Outcome::GOOD, |e| e.outcome);
+        let (mut outcome, durable) = end.as_ref().map_or((Outcome::GOOD, false), |e| (e.outcome, e.durable));
+        if durable && slice.is_none() {
+            match outcome == Outcome::GOOD {
+                true => outcome = self.vouch(seat, unit),
+                false => _ = self.hear(seat, unit),
+            }
+        }
+        let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(offset) = slice {
             if let Some(slice) = exec.slice_at(offset) {
                 slice.progress = Progress::Ready;

@@ -10,9 +10,12 @@ use super::load::Load;
 use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
 use super::registry::Registry;
-use crate::backend::Medium;
+use super::syncs::Syncs;
+use crate::backend::{Medium, OpenError};
 use crate::limits::{self, SLICE_BYTES};
-use crate::model::{Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, PortGroup, Snapshot, TargetSpec};
+use crate::model::{
+    Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
+};
 use crate::scsi::{LogicalUnit, LuParams, identity};
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, UnitFile};
@@ -35,6 +38,12 @@ pub struct Unit {
     pub block_bytes: u32,
     /// Ranges that a command has for itself.
     pub fence: Fence,
+    /// What makes its writes durable.
+    pub syncs: Syncs,
+    /// Completed writes may be lost unless they are made durable.
+    pub volatile: bool,
+    /// A write can be made durable by itself; else a flush behind it does so.
+    pub direct: bool,
     /// Cores that have a handle of it.
     held: Box<[AtomicBool]>,
     /// Cores that find the medium not answering.
@@ -65,16 +74,29 @@ impl Unit {
     }
 
     fn new(medium: Medium, params: LuParams, state: &Path, cores: usize) -> Unit {
+        let facts = medium.properties();
         Unit {
             medium: Arc::new(medium),
             block_bytes: params.block_bytes,
             file: Arc::new(UnitFile::new(state, &params)),
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Fence::new(cores),
+            syncs: Syncs::new(cores),
+            volatile: facts.volatile_cache,
+            direct: facts.direct,
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
             hung: AtomicU32::new(0),
             unfinished: AtomicBool::new(false),
         }
+    }
+
+    /// As [`Medium::fit`]. What is made larger is made durable, too: what the kernel then says, it says to nobody else.
+    pub fn fit(&self, lun: &LunSpec) -> Result<u64, OpenError> {
+        self.medium.fit(lun).inspect_err(|error| {
+            if let OpenError::Io { .. } = error {
+                self.syncs.fail(MediumFault::Write);
+            }
+        })
     }
 
     /// A core has no handle of it any more, and will never have.

@@ -124,20 +124,6 @@ fn a_large_range_goes_in_slices() {
 }
 
 #[test]
-fn every_handle_hears_of_a_failed_flush_once() {
-    let (_directory, medium) = medium();
-    let (mut one, mut queue) = started(&medium, Op::Flush);
-    let (mut two, _) = started(&medium, Op::Flush);
-    assert_eq!(one.complete(TOKEN, -libc::EIO, &mut queue), Some(Err(MediumFault::Write)));
-    // The kernel has told the first; the second's hosts wrote to the same cache.
-    assert_eq!(two.complete(TOKEN, 0, &mut queue), Some(Err(MediumFault::Write)));
-    for handle in [&mut one, &mut two] {
-        assert_eq!(handle.start(Op::Flush, TOKEN, &mut queue), Started::Pending);
-        assert_eq!(handle.complete(TOKEN, 0, &mut queue), Some(Ok(())));
-    }
-}
-
-#[test]
 fn a_token_is_used_once_at_a_time() {
     let (_directory, medium) = medium();
     let (mut handle, mut queue) = started(&medium, READ);

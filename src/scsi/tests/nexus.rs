@@ -61,7 +61,7 @@ fn test_unit_ready_tells_of_the_backend() {
     assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "no answer yet");
     unit.answered();
     assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD), "asked a moment ago");
-    let outcome = unit.fault(MediumFault::NotReady, 0);
+    let outcome = unit.fault(MediumFault::NotReady, Some(0));
     assert_eq!(sense_of(Plan::Done(outcome)), (2, 0x0403));
     assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "what failed is asked at once");
     assert!(matches!(host.send(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1]), Plan::Medium(_)), "and may work again");
@@ -79,7 +79,7 @@ fn medium_faults() {
         (MediumFault::Unsupported, (5, 0x2400), None),
         (MediumFault::Internal(12), (4, 0x4400), None),
     ] {
-        let outcome = unit.fault(fault, 9);
+        let outcome = unit.fault(fault, Some(9));
         assert_eq!(outcome.sense.and_then(|sense| sense.information), information);
         assert_eq!(sense_of(Plan::Done(outcome)), expected);
     }

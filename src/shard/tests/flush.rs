@@ -1,0 +1,178 @@
+//! What could not be made durable is told to everybody whom it may concern, once.
+
+use super::peer::{End, Peer, good};
+use super::{Server, UNIT_BYTES, lun, snapshot};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::model::{LunKind, LunSpec, MediumFault};
+use crate::shard::world::World;
+use crate::wire::{TmFunction, TmResponse};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(2);
+/// How long an operation takes during which something else is to happen.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// WRITE ERROR.
+fn lost() -> End {
+    End { status: 2, sense: (3, 0x0c00), data: vec![] }
+}
+
+fn flush(peer: &mut Peer) -> u32 {
+    peer.command(0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[])
+}
+
+fn flushed(peer: &mut Peer) -> End {
+    let itt = flush(peer);
+    peer.end(itt, SOON)
+}
+
+/// WRITE(10) of a block, with FUA.
+fn write_through(peer: &mut Peer, lba: u8) -> End {
+    let itt = peer.command(0, &[0x2a, 8, 0, 0, 0, lba, 0, 0, 1, 0], 0, &[1; 512]);
+    peer.end(itt, SOON)
+}
+
+/// One flush fails, the first after `passed` others.
+fn one_fails(action: FaultAction, passed: u64) -> FaultPlan {
+    FaultPlan::new().rule(FaultRule::new(action).on(OpClass::Flush).after(passed).times(1))
+}
+
+const FAILS: FaultAction = FaultAction::Fail(MediumFault::Write);
+
+/// A server with a file, which has a volatile cache; `direct`: as if a write could be made durable by itself, or not.
+fn with_file(cores: usize, plan: FaultPlan, direct: bool) -> (Server, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("disk");
+    std::fs::File::create(&path).unwrap().set_len(UNIT_BYTES).unwrap();
+    let kind = LunKind::File(path);
+    let file = LunSpec { kind, ..lun(0) };
+    let server = Server::changed(
+        cores,
+        |places| snapshot(places, vec![file, lun(1)]),
+        |world: &mut World| {
+            let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+            assert!(unit.volatile);
+            unit.direct = direct;
+        },
+    );
+    (server, directory)
+}
+
+#[test]
+fn every_host_hears_of_a_failed_flush_once_on_every_core() {
+    for cores in 1..=2 {
+        let server = Server::new(cores, one_fails(FAILS, 0));
+        let mut hosts: Vec<Peer> = (1..4).map(|host| Peer::login(server.at, host, &[]).ready()).collect();
+        assert!(hosts.iter_mut().all(|host| flushed(host) == lost()));
+        assert!(hosts.iter_mut().all(|host| flushed(host) == good()));
+        // Who was never here before has lost nothing.
+        let mut late = Peer::login(server.at, 9, &[]).ready();
+        assert_eq!(flushed(&mut late), good());
+    }
+}
+
+#[test]
+fn the_failure_of_a_flush_that_nobody_waits_for_is_the_next_ones() {
+    let server = Server::new(1, one_fails(FAILS, 0));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let immediate = peer.command(0, &[0x35, 2, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
+    assert_eq!(peer.end(immediate, SOON), good());
+    assert_eq!((flushed(&mut peer), flushed(&mut peer)), (lost(), good()));
+}
+
+#[test]
+fn the_failure_of_an_aborted_flush_is_not_forgotten() {
+    let server = Server::new(1, one_fails(FaultAction::FailLate(MediumFault::Write, SLOW), 0));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let task = flush(&mut peer);
+    let (response, _) = peer.managed(TmFunction::ABORT_TASK, 0, task);
+    assert_eq!(TmResponse(response), TmResponse::FUNCTION_COMPLETE);
+    // It is still under way, and this one begins behind it.
+    assert_eq!((flushed(&mut peer), flushed(&mut peer)), (lost(), good()));
+}
+
+#[test]
+fn flushes_of_one_medium_come_one_after_the_other_and_one_serves_all_who_wait() {
+    for cores in 1..=2 {
+        // The first is slow and fails; the second goes well; the third fails.
+        let plan = one_fails(FaultAction::FailLate(MediumFault::Write, SLOW), 0)
+            .rule(FaultRule::new(FAILS).on(OpClass::Flush).after(1).times(1));
+        let server = Server::new(cores, plan);
+        let mut one = Peer::login(server.at, 1, &[]).ready();
+        let mut two = Peer::login(server.at, 2, &[]).ready();
+        let first = flush(&mut one);
+        one.ping();
+        let beside: Vec<u32> = (0..4).map(|_| flush(&mut two)).collect();
+        assert_eq!(one.end(first, SOON), lost());
+        // All of them came while the failure was on its way.
+        assert!(beside.into_iter().all(|itt| two.end(itt, SOON) == lost()));
+        // That was the second.
+        assert_eq!((flushed(&mut two), flushed(&mut two)), (lost(), good()));
+    }
+}
+
+#[test]
+fn a_host_that_logs_in_again_is_told_of_what_it_missed() {
+    let server = Server::new(1, one_fails(FAILS, 0));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(peer.logout(0, 0), 0);
+    let mut other = Peer::login(server.at, 2, &[]).ready();
+    assert_eq!(flushed(&mut other), lost());
+    let mut again = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!((flushed(&mut again), flushed(&mut again)), (lost(), good()));
+}
+
+#[test]
+fn a_durable_write_that_fails_is_everybodys_failure() {
+    let plan = FaultPlan::new().rule(FaultRule::new(FAILS).on(OpClass::Write).within(0..512).times(1));
+    let (server, _directory) = with_file(2, plan, true);
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    let mut three = Peer::login(server.at, 3, &[]).ready();
+    assert_eq!(write_through(&mut one, 0), lost());
+    // Another's durable write or flush, of whatever; and the one who knows is not told again.
+    assert_eq!((write_through(&mut two, 8), flushed(&mut three)), (lost(), lost()));
+    for host in [&mut one, &mut two, &mut three] {
+        assert_eq!((flushed(host), write_through(host, 0)), (good(), good()));
+    }
+}
+
+#[test]
+fn without_direct_io_a_flush_stands_behind_a_durable_write() {
+    let (server, _directory) = with_file(1, one_fails(FAILS, 1), false);
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(write_through(&mut one, 0), good());
+    assert_eq!((write_through(&mut one, 0), write_through(&mut one, 0)), (lost(), good()));
+    let plain = one.write(0, 0, 1, 1);
+    assert_eq!(one.end(plain, SOON), good());
+}
+
+#[test]
+fn what_ends_after_the_cache_was_switched_off_is_durable() {
+    // The flush of MODE SELECT goes well, those of the writes that end after it do not.
+    for cdb in [
+        // WRITE, WRITE SAME, COMPARE AND WRITE.
+        &[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0][..],
+        &[0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+        &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+    ] {
+        let slow = FaultRule::new(FaultAction::Delay(SLOW)).on(OpClass::Write).times(1);
+        let (server, _directory) = with_file(1, one_fails(FAILS, 1).rule(slow), true);
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let sense = peer.command(0, &[0x1a, 8, 8, 0, 64, 0], 64, &[]);
+        let mut list = peer.end(sense, SOON).data;
+        (list[0], list[2]) = (0, 0);
+        assert_eq!(list[6] & 4, 4, "WCE");
+        list[4] &= 0x3f;
+        list[6] &= !4;
+        // A block to be compared with what is there, and one to be written.
+        let data = if cdb[0] == 0x89 { [[0; 512], [7; 512]].concat() } else { vec![7; 512] };
+        let write = peer.command(0, cdb, 0, &data);
+        let select = peer.command(0, &[0x15, 0x10, 0, 0, list.len() as u8, 0], 0, &list);
+        assert_eq!(peer.end(select, SOON), good());
+        assert_eq!(peer.end(write, SOON), lost(), "{cdb:02x?}");
+    }
+}

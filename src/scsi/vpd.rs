@@ -56,13 +56,14 @@ fn begin(reply: &mut Reply, peripheral: u8, page: u8) {
     reply.put(&[peripheral, page, 0, 0]);
 }
 
-/// Page 86h (SPC-4 clause 7.8.7): simple task attributes, as the others are taken and carried out as SIMPLE; whether there
-/// is a volatile cache; and the longest sense data. All that is zero is not to be had: protection information, grouping,
+/// Page 86h (SPC-4 clause 7.8.7): task attributes but ACA; whether there is a volatile cache; and the longest sense data. All that is zero is not to be had: protection information, grouping,
 /// command priority, microcode, extended self-tests.
 fn extended_inquiry(reply: &mut Reply, params: &LuParams) {
     const SIMPSUP: u8 = 0x01;
+    const ORDSUP: u8 = 0x02;
+    const HEADSUP: u8 = 0x04;
     const V_SUP: u8 = 0x01;
-    reply.put(&[0, SIMPSUP, if params.volatile_cache { V_SUP } else { 0 }]);
+    reply.put(&[0, HEADSUP | ORDSUP | SIMPSUP, if params.volatile_cache { V_SUP } else { 0 }]);
     reply.put(&[0; 6]);
     reply.put(&[MAX_SENSE_BYTES as u8]);
     reply.data.resize(64, 0);

@@ -1,6 +1,7 @@
 //! SCSI Command PDUs: what is checked before one becomes a task, and its delivery.
 
 use super::fault::{Fault, TaskFault};
+use super::ordering::Ordering;
 use super::params::Params;
 use super::seam::{Dest, Event, Outbox, TaskId};
 use super::task::{Cdb, Charge, Kind, State, Task};
@@ -118,16 +119,24 @@ impl Unsolicited {
     }
 }
 
-/// Opens a task whose turn has come: it is run, or what is wrong with it comes back.
+/// Opens a task whose turn has come: it is run, or what is wrong with it comes back, or that its attribute has it wait.
 #[inline(always)]
-fn deliver(task: &mut Task, id: TaskId, events: &mut VecDeque<Event>) -> Option<TaskFault> {
+fn deliver(
+    task: &mut Task,
+    id: TaskId,
+    ordering: &Ordering,
+    events: &mut VecDeque<Event>,
+) -> (Option<TaskFault>, bool) {
     task.state = State::Open;
     let fault = task.fault.take();
+    let free = ordering.is_free(task.command.attr);
     if fault.is_none() {
         task.shared = true;
-        events.push_back(Event::Execute(id));
+        if free {
+            events.push_back(Event::Execute(id));
+        }
     }
-    fault
+    (fault, !free && fault.is_none())
 }
 
 impl Session {
@@ -215,10 +224,14 @@ impl Session {
         let additional = if rx.ahs.is_empty() { None } else { Some(additional(rx)?) };
         let params = self.params(rx.conn).ok_or(Fault::Ignore)?;
         let unsolicited = Unsolicited::of(command, rx, params);
-        let fault = unsolicited.fault(params);
+        let mut fault = unsolicited.fault(params);
         if rx.discarded && fault.is_none() {
             // The window has opened since the header came in, but the data is gone.
             return Err(Fault::Ignore);
+        }
+        if command.attr == TaskAttr::ACA {
+            // There never is an auto contingent allegiance (NACA is not supported).
+            fault = fault.or(Some(TaskFault::NoContingentAllegiance));
         }
         let (id, task) = self.tasks.take(command.itt).ok_or(Fault::Ignore)?;
         task.state = State::Held;
@@ -269,14 +282,21 @@ impl Session {
                 return Ok((id, None, taken));
             }
         }
-        Ok((id, deliver(task, id, &mut self.events), taken))
+        let (fault, waits) = deliver(task, id, &self.ordering, &mut self.events);
+        if waits {
+            self.enqueue(id);
+        }
+        Ok((id, fault, taken))
     }
 
     /// The turn of a command has come: its CmdSN is counted, now it is run, or answered with what is wrong with it.
     pub(super) fn deliver_command<O: Outbox>(&mut self, id: TaskId, out: &mut O) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        if let Some(fault) = deliver(task, id, &mut self.events) {
+        let (fault, waits) = deliver(task, id, &self.ordering, &mut self.events);
+        if let Some(fault) = fault {
             self.fail_task(id, fault, out);
+        } else if waits {
+            self.enqueue(id);
         }
     }
 
@@ -295,7 +315,7 @@ impl Session {
                 false
             }
         };
-        let Task { charge, cmd_sn, .. } = *task;
+        let Task { charge, cmd_sn, ordered, .. } = *task;
         if self.fence.is_some() {
             self.drop_fence(id);
         }
@@ -307,5 +327,8 @@ impl Session {
             Charge::Nothing => {}
         }
         self.tasks.release(id.slot());
+        if self.ordering.is_kept() {
+            self.dequeue(id, ordered);
+        }
     }
 }

@@ -38,6 +38,7 @@ pub mod login;
 mod logout;
 mod lost;
 mod nop;
+mod ordering;
 pub mod params;
 mod recovery;
 mod resend;
@@ -63,6 +64,7 @@ use connection::Connection;
 use fault::{Fault, TaskFault};
 use fence::Fence;
 use lost::Lost;
+use ordering::Ordering;
 use params::Params;
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
@@ -158,6 +160,7 @@ pub struct Session {
     /// `tick` is to look at the fence.
     fence_due: bool,
     notices: Vec<Notice>,
+    ordering: Ordering,
 }
 
 impl Session {
@@ -180,6 +183,7 @@ impl Session {
             fence: None,
             fence_due: false,
             notices: Vec::new(),
+            ordering: Ordering::default(),
             init,
             state: SessionState::LoggedIn,
             max_cmd_sn_sent: window.max_cmd_sn(),

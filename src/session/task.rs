@@ -274,6 +274,8 @@ pub(super) struct Task {
     pub burst_bytes: u32,
     /// The shard has been told of this task: it has to let go of it before the slot is free.
     pub shared: bool,
+    /// It counts as ORDERED among those that are delivered.
+    pub ordered: bool,
     /// A held command that will end with an error of ours when its turn comes.
     pub fault: Option<super::fault::TaskFault>,
     /// The status to be sent when data and shard are done with.
@@ -299,6 +301,7 @@ impl Task {
             input_sn: 0,
             burst_bytes: 0,
             shared: false,
+            ordered: false,
             fault: None,
             answer: None,
             ghost: None,
@@ -339,6 +342,11 @@ impl Slab {
         Slab { slots: Vec::new(), free: Vec::with_capacity(TASKS_PER_SESSION), buckets: [0; 256] }
     }
 
+    /// Slots that there are.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Slots in use.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -367,6 +375,7 @@ impl Slab {
         task.input_sn = 0;
         task.burst_bytes = 0;
         task.shared = false;
+        task.ordered = false;
         task.fault = None;
         task.drain_by_ms = 0;
         Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))

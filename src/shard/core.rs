@@ -114,6 +114,9 @@ impl Core {
             self.engine.expire_aborts();
         }
         self.engine.release_paid();
+        if !self.engine.ordering.is_empty() {
+            self.engine.keep_order();
+        }
         if now >= self.next_tick {
             self.engine.tick();
             self.next_tick = now + Duration::from_millis(self.engine.rest_ms());

@@ -5,6 +5,7 @@ use super::exec::{Action, Exec, Kind, Then};
 use super::flush::Waiter;
 use super::resend::Source;
 use super::stray::DOES_NOT_ANSWER;
+use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
@@ -169,6 +170,24 @@ impl Engine {
         }
         if let Some(Inline { task, data }) = inline {
             self.stage(seat, task, data);
+        }
+        if let Some(holder) = self.seats.get(seat).and_then(Option::as_deref)
+            && holder.session.keeps_order()
+            && !self.ordering.contains(&seat)
+        {
+            self.ordering.push(seat);
+        }
+    }
+
+    /// Goes on with the sessions that keep the order of commands: the end of one may have let others begin.
+    pub fn keep_order(&mut self) {
+        for seat in std::mem::take(&mut self.ordering) {
+            self.pump(seat);
+            // What has ended just now has perhaps let the next ones begin.
+            while !self.stored.is_empty() {
+                self.settle_stores();
+                self.pump(seat);
+            }
         }
     }
 
@@ -401,8 +420,13 @@ impl Engine {
         let block_bytes = self.world.units[unit].block_bytes;
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        // Only whole blocks, which are powers of two, are written: what is left of a length that is none is read over.
-        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32 & block_bytes.wrapping_neg();
+        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32;
+        if !total.is_multiple_of(block_bytes) {
+            // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
+            self.clear(seat, task.slot());
+            let outcome = self.world.units[unit].logical.formatted(WRONG_DATA_LENGTH);
+            return self.complete(seat, task, outcome, asked, Direction::Out);
+        }
         let received = cmd.received_bytes;
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)

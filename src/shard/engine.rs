@@ -351,6 +351,8 @@ pub struct Engine {
     pub stalled: Vec<usize>,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Vec<super::work::Locking>,
+    /// Sessions with ORDERED commands: seats.
+    pub ordering: Vec<usize>,
     /// Flushes that are waited for, or not over.
     pub flushes: Flushes,
     /// Jobs that wait for the keeper, by ticket: job, and where the answer goes.
@@ -424,6 +426,7 @@ impl Engine {
             fenced: VecDeque::new(),
             stalled: Vec::new(),
             locking: Vec::new(),
+            ordering: Vec::new(),
             flushes: Flushes::default(),
             saves: Vec::new(),
             ranges_since_ms: u64::MAX,

@@ -160,7 +160,7 @@ fn provisioning_pages() {
     let mut host = Host::new(&unit, 1);
     assert_eq!(inquiry(&mut host, 0xb1)[..8], [0, 0xb1, 0, 60, 0, 1, 0, 0x40]);
     assert_eq!(inquiry(&mut host, 0xb2), [0, 0xb2, 0, 4, 0, 0xe4, 2, 0]);
-    assert_eq!(inquiry(&mut host, 0x86)[..7], [0, 0x86, 0, 60, 0, 1, 1]);
+    assert_eq!(inquiry(&mut host, 0x86)[..7], [0, 0x86, 0, 60, 0, 7, 1]);
 }
 
 #[test]

@@ -124,6 +124,8 @@ impl FaultRule {
             Op::Read { offset, buffer } => (OpClass::Read, offset, buffer.len() as u64),
             Op::Write { offset, buffer, .. } => (OpClass::Write, offset, buffer.len() as u64),
             Op::Flush => (OpClass::Flush, 0, 0),
+            // To lose what is cached harms nobody.
+            Op::Evict { .. } => return false,
             Op::Discard { offset, len } | Op::Zero { offset, len } => (OpClass::Clear, offset, len),
         };
         let touches = |range: &Range<u64>| offset < range.end && range.start < offset.saturating_add(len);

@@ -13,7 +13,7 @@
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
 use super::errno::{Direction, fault_of};
-use super::{Buffer, Op, Properties, Queue, Started, Token, null, sys};
+use super::{Buffer, Op, Properties, Queue, Size, Started, Token, null, sys};
 use crate::model::{MediumFault, Space};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
@@ -81,6 +81,12 @@ impl FileMedium {
     /// The open file.
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether a regular file has fewer bytes; where it ends in its last block is known. Blocking.
+    pub(super) fn is_shorter_than(&self, bytes: u64) -> bool {
+        let whole = bytes.min(self.padding_at.load(Ordering::Relaxed));
+        self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() < whole)
     }
 
     /// fdatasync, blocking.
@@ -157,6 +163,7 @@ enum Work {
     Read,
     Write { durable: bool },
     Flush,
+    Evict,
     Clear(Way),
 }
 
@@ -217,6 +224,7 @@ fn pad(slot: &Slot, moved: u64) -> Result<(), MediumFault> {
 /// One core's operations on a [`FileMedium`].
 pub(super) struct FileHandle {
     medium: Arc<FileMedium>,
+    size: Arc<Size>,
     readonly: bool,
     /// Index of the file among those registered with the core's ring.
     registered: Option<u32>,
@@ -225,8 +233,8 @@ pub(super) struct FileHandle {
 }
 
 impl FileHandle {
-    pub(super) fn new(medium: Arc<FileMedium>, readonly: bool) -> Self {
-        FileHandle { medium, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS] }
+    pub(super) fn new(medium: Arc<FileMedium>, size: Arc<Size>, readonly: bool) -> Self {
+        FileHandle { medium, size, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS] }
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
@@ -245,6 +253,7 @@ impl FileHandle {
             // Nothing was written through this descriptor.
             Op::Flush if self.readonly => return Started::Done(Ok(())),
             Op::Flush => Slot { work: Work::Flush, ..Slot::IDLE },
+            Op::Evict { offset, len } => Slot { work: Work::Evict, offset, len, ..Slot::IDLE },
             Op::Discard { offset, len } => {
                 Slot { work: Work::Clear(self.medium.way_to_zero(true)), offset, len, ..Slot::IDLE }
             }
@@ -318,7 +327,7 @@ impl FileHandle {
     fn succeeded(&mut self, slot: &mut Slot, result: i32) -> Option<Result<(), MediumFault>> {
         match slot.work {
             Work::Idle => return Some(Err(MediumFault::Internal(libc::EINVAL))),
-            Work::Flush => return Some(Ok(())),
+            Work::Flush | Work::Evict => return Some(Ok(())),
             // fallocate does all or nothing, and says 0.
             Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
             Work::Read | Work::Write { .. } | Work::Clear(Way::Write) => {
@@ -339,9 +348,12 @@ impl FileHandle {
                     {
                         return Some(pad(slot, moved));
                     }
-                    // The end of the file where there should be none: it was cut short under us.
-                    let fault = if slot.work == Work::Read { MediumFault::NotReady } else { MediumFault::Write };
-                    return Some(Err(fault));
+                    if slot.work == Work::Read {
+                        // The end of the file where there should be none: it was cut short under us.
+                        self.size.cut();
+                        return Some(Err(MediumFault::Read));
+                    }
+                    return Some(Err(MediumFault::Write));
                 }
                 slot.done = done;
             }
@@ -390,6 +402,13 @@ impl FileHandle {
                 let what = if way == Way::Punch { libc::FALLOC_FL_PUNCH_HOLE } else { libc::FALLOC_FL_ZERO_RANGE };
                 let mode = what | libc::FALLOC_FL_KEEP_SIZE;
                 on_file!(self, file => opcode::Fallocate::new(file, slot.asked).offset(offset).mode(mode).build())
+            }
+            // All of it at once, however long it is.
+            (Work::Evict, _) => {
+                let len = slot.len as i64;
+                on_file!(self, file => {
+                    opcode::Fadvise::new(file, len, libc::POSIX_FADV_DONTNEED).offset(offset).build()
+                })
             }
             (Work::Flush, _) => {
                 on_file!(self, file => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build())

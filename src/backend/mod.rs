@@ -46,7 +46,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What stores the blocks of one logical unit: opened once for the process, shared by all cores.
 ///
@@ -63,21 +63,75 @@ pub struct Medium {
 }
 
 /// A size that every operation is compared with, and that next to never changes: on a cache line of its own.
+///
+/// A file that somebody cuts short while it is served ends before its blocks do. A write behind its new end would make it
+/// longer again, and what is gone read as zeroes: so nothing more is written once that is noticed, by a read that finds the
+/// end or by [`Medium::look`]. What was written between the cut and that look has perhaps made such holes already; then
+/// nothing is read any more either.
 #[repr(align(64))]
-struct Size(AtomicU64);
+struct Size {
+    bytes: AtomicU64,
+    /// [`Size::WHOLE`], [`Size::CUT`] or [`Size::LOST`].
+    state: AtomicU8,
+    /// Something was written since the last look.
+    written: AtomicBool,
+    /// And before it, since the one before that.
+    written_before: AtomicBool,
+}
 
 impl Size {
+    const WHOLE: u8 = 0;
+    /// Nothing is written; reads find the end themselves.
+    const CUT: u8 = 1;
+    /// Nothing is certain.
+    const LOST: u8 = 2;
+
     fn new(bytes: u64) -> Size {
-        Size(AtomicU64::new(bytes))
+        Size {
+            bytes: AtomicU64::new(bytes),
+            state: AtomicU8::new(Size::WHOLE),
+            written: AtomicBool::new(false),
+            written_before: AtomicBool::new(false),
+        }
     }
 
     #[inline]
     fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     fn set(&self, bytes: u64) {
-        self.0.store(bytes, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    /// The file ends where it should not.
+    fn cut(&self) {
+        self.state.fetch_max(Size::CUT, Ordering::Relaxed);
+    }
+
+    /// What an operation finds; notes that something is written.
+    #[inline]
+    fn admit(&self, modifies: bool) -> Result<(), MediumFault> {
+        if self.state() != Size::WHOLE {
+            return self.refuse(modifies);
+        }
+        if modifies && !self.written.load(Ordering::Relaxed) {
+            self.written.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, modifies: bool) -> Result<(), MediumFault> {
+        match modifies {
+            true => Err(MediumFault::Write),
+            false if self.state() == Size::LOST => Err(MediumFault::Read),
+            false => Ok(()),
+        }
     }
 }
 
@@ -152,6 +206,8 @@ impl Medium {
     /// what is served stays as it is until [`Medium::set_size`]. Blocking.
     pub fn fit(&self, spec: &LunSpec) -> Result<u64, OpenError> {
         match (&self.kind, &spec.kind) {
+            // It would be made longer, and what is gone read as zeroes.
+            (Kind::File(_), _) if self.size_bytes.state() != Size::WHOLE => Ok(self.properties().size_bytes),
             (Kind::File(file), LunKind::File(path)) => open::fit(file, path, spec),
             (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
                 bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
@@ -203,7 +259,9 @@ impl Medium {
     /// A handle for one core.
     pub fn handle(self: &Arc<Self>) -> Handle {
         let kind = match &self.kind {
-            Kind::File(medium) => HandleKind::File(file::FileHandle::new(Arc::clone(medium), self.readonly)),
+            Kind::File(medium) => {
+                HandleKind::File(file::FileHandle::new(Arc::clone(medium), Arc::clone(&self.size_bytes), self.readonly))
+            }
             Kind::Ram(memory) => HandleKind::Ram(Arc::clone(memory)),
             Kind::Null => HandleKind::Null,
             Kind::Fault { inner, plan } => {
@@ -224,6 +282,24 @@ impl Medium {
             Kind::Fault { inner, .. } => inner.sync(),
             Kind::File(_) | Kind::Ram(_) | Kind::Null => Ok(()),
         }
+    }
+
+    /// Looks whether the file is as long as it should be; false: it was cut short under us. Blocking, and not for a core.
+    pub fn look(&self) -> bool {
+        let size = &self.size_bytes;
+        match &self.kind {
+            Kind::File(medium) => {
+                // A write that had begun before the last look may have ended after it.
+                let written = size.written.swap(false, Ordering::Relaxed);
+                let written = size.written_before.swap(written, Ordering::Relaxed) || written;
+                if size.state() == Size::WHOLE && medium.is_shorter_than(size.bytes()) {
+                    size.state.fetch_max(if written { Size::LOST } else { Size::CUT }, Ordering::Relaxed);
+                }
+            }
+            Kind::Ram(_) | Kind::Null => {}
+            Kind::Fault { inner, .. } => return inner.look(),
+        }
+        size.state() == Size::WHOLE
     }
 
     /// What a file takes up and what its file system has left; `None` where nobody can tell: devices, memory. Blocking, and
@@ -381,6 +457,7 @@ impl Handle {
             Op::Read { offset, buffer } => (offset, buffer.len() as u64, false),
             Op::Write { offset, buffer, .. } => (offset, buffer.len() as u64, true),
             Op::Flush => return Ok(true),
+            Op::Evict { offset, len } => (offset, len, false),
             Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
         };
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes.bytes());
@@ -391,6 +468,7 @@ impl Handle {
         if modifies && self.readonly {
             return Err(MediumFault::Protected);
         }
+        self.size_bytes.admit(modifies)?;
         Ok(len != 0)
     }
 }

@@ -87,6 +87,14 @@ pub enum Op {
     },
     /// All writes that completed before this was started become durable.
     Flush,
+    /// What is cached of the range is dropped, so that the next read comes from the medium: as far as it is clean, and nobody
+    /// else holds it. Nothing to do where there is no page cache.
+    Evict {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
     /// Give the range back; it reads as zeroes afterwards. Parts that cannot be given back are zeroed.
     Discard {
         /// First byte.

@@ -87,7 +87,7 @@ impl Memory {
                 unsafe { self.store(buffer.ptr(), offset, buffer.len()) };
                 super::stream::settle();
             }
-            Op::Flush => {}
+            Op::Flush | Op::Evict { .. } => {}
             Op::Discard { offset, len } => self.discard(offset, len),
             Op::Zero { offset, len } => self.zero(offset, len),
         }

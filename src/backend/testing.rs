@@ -7,7 +7,7 @@ use super::file::Page;
 use super::{Buffer, Handle, Kind, Medium, Op, Queue, Started, Token, open};
 use crate::model::{LunKind, LunSpec, MediumFault};
 use io_uring::IoUring;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -204,6 +204,10 @@ impl Rig {
         self.run(Op::Zero { offset, len })
     }
 
+    pub(crate) fn evict(&mut self, offset: u64, len: u64) -> Result<(), MediumFault> {
+        self.run(Op::Evict { offset, len })
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), MediumFault> {
         self.run(Op::Flush)
     }
@@ -216,6 +220,14 @@ impl Drop for Rig {
             self.ring.0.submitter().unregister_files().expect("files to unregister");
         }
     }
+}
+
+/// Whether a file's block at `offset` is in the page cache.
+pub(crate) fn is_cached(file: &std::fs::File, offset: i64) -> bool {
+    let mut block = [0u8; 512];
+    let iovec = libc::iovec { iov_base: block.as_mut_ptr().cast(), iov_len: block.len() };
+    // SAFETY: one vector, of a local that outlives the call.
+    unsafe { libc::preadv2(file.as_raw_fd(), &raw const iovec, 1, offset, libc::RWF_NOWAIT) > 0 }
 }
 
 /// A logical unit as a configuration would have it.

@@ -132,8 +132,12 @@ pub struct Exec {
     pub slices: std::collections::VecDeque<Slice>,
     /// Operations of this task on the medium, and jobs.
     pub in_flight: u32,
-    /// The first thing that went wrong, with the offset in the medium.
+    /// What went wrong, at the lowest offset of the transfer of all that did.
     pub failed: Option<Failure>,
+    /// That offset.
+    pub failed_at: u32,
+    /// The first bad block of a read is looked for, or was.
+    pub located: bool,
     /// After `Gather`.
     pub then: Option<Then>,
     /// Data that came with the command, before its turn: buffer and bytes in it.
@@ -180,6 +184,8 @@ impl Default for Exec {
             slices: std::collections::VecDeque::with_capacity(SLICES),
             in_flight: 0,
             failed: None,
+            failed_at: 0,
+            located: false,
             then: None,
             staging: None,
             dropped: false,
@@ -198,8 +204,15 @@ impl Exec {
         (self.started, self.moved, self.given_back) = (0, 0, 0);
         (self.durable, self.flushing, self.flushed) = (false, false, false);
         self.aborted = false;
-        self.failed = None;
+        (self.failed, self.failed_at, self.located) = (None, 0, false);
         self.then = None;
+    }
+
+    /// A piece of its transfer has failed, from `offset` on. What counts is the first in the order of the blocks.
+    pub fn fail(&mut self, offset: u32, failure: Failure) {
+        if self.failed.is_none() || offset < self.failed_at {
+            (self.failed, self.failed_at) = (Some(failure), offset);
+        }
     }
 
     /// The slice that holds `offset` of the transfer.

@@ -30,13 +30,34 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
 }
 
 impl Place {
-    fn fault(&self, fault: MediumFault, offset: u64) -> JobEnd {
-        self.unit.fault(fault, Some(offset / self.block_bytes)).into()
+    /// What a fault in a range is answered. Which of several blocks it was, nobody has said.
+    fn fault(&self, fault: MediumFault, offset: u64, len: u64) -> JobEnd {
+        self.unit.fault(fault, (len == self.block_bytes).then_some(offset / self.block_bytes)).into()
+    }
+
+    /// The same after a read: which block it was is found by reading them one by one.
+    async fn unread(
+        &self,
+        cx: &JobCx,
+        buffer: &mut JobBuffer,
+        fault: MediumFault,
+        (offset, len): (u64, u64),
+    ) -> JobEnd {
+        if fault != MediumFault::Read || len == self.block_bytes {
+            return self.fault(fault, offset, len);
+        }
+        for at in (offset..offset + len).step_by(self.block_bytes as usize) {
+            if let Err(fault) = cx.read(at, buffer, self.block_bytes as usize).await {
+                return self.fault(fault, at, self.block_bytes);
+            }
+            cx.pause().await;
+        }
+        self.fault(fault, offset, len)
     }
 
     /// A write has failed; `durable`: that was to be durable by itself.
-    fn unwritten(&self, fault: MediumFault, offset: u64, durable: bool) -> JobEnd {
-        JobEnd { durable, ..self.fault(fault, offset) }
+    fn unwritten(&self, fault: MediumFault, (offset, len): (u64, usize), durable: bool) -> JobEnd {
+        JobEnd { durable, ..self.fault(fault, offset, len as u64) }
     }
 
     /// A slice that is a whole number of blocks.
@@ -59,18 +80,40 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
             place.unit.answered();
             Outcome::GOOD.into()
         }
-        Err(fault) => place.fault(fault, last),
+        Err(fault) => place.fault(fault, last, place.block_bytes),
     }
+}
+
+/// What becomes of a read that has failed in a range: the sense data names the first block that cannot be read.
+pub async fn locate(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
+    let mut buffer = cx.buffer(place.block_bytes as usize).await;
+    place.unread(&cx, &mut buffer, MediumFault::Read, (offset, len)).await
+}
+
+/// Has what is read next come from the medium, not from the page cache: what is not there yet is written, and forgotten here.
+/// With direct I/O it does anyway.
+async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Result<(), JobEnd> {
+    if !place.home.volatile || place.home.direct {
+        return Ok(());
+    }
+    let flushed = flush(cx.clone(), place.clone()).await;
+    if flushed.outcome != Outcome::GOOD {
+        return Err(flushed);
+    }
+    cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault, offset, len))
 }
 
 /// VERIFY without data: every block can be read.
 pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
+    if let Err(end) = uncached(&cx, &place, (offset, len)).await {
+        return end;
+    }
     let mut buffer = cx.buffer(place.step(len)).await;
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
         if let Err(fault) = cx.read(at, &mut buffer, step).await {
-            return place.fault(fault, at);
+            return place.unread(&cx, &mut buffer, fault, (at, step as u64)).await;
         }
         at += step as u64;
         cx.pause().await;
@@ -81,9 +124,12 @@ pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
 /// VERIFY with data: `data` (the slice of the command's Data-Out for `offset`) equals the medium. `base` is the offset of
 /// the whole command, for the information field.
 pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, base: u64) -> JobEnd {
+    if let Err(end) = uncached(&cx, &place, (offset, len as u64)).await {
+        return end;
+    }
     let mut medium = cx.buffer(len).await;
     if let Err(fault) = cx.read(offset, &mut medium, len).await {
-        return place.fault(fault, offset);
+        return place.unread(&cx, &mut medium, fault, (offset, len as u64)).await;
     }
     match first_difference(data.bytes(len), medium.bytes(len)) {
         Some(at) => place.unit.miscompare(offset - base + at).into(),
@@ -93,13 +139,16 @@ pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len:
 
 /// VERIFY with BYTCHK 11b: each block of the range equals the one block sent.
 pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u64, len: u64) -> JobEnd {
+    if let Err(end) = uncached(&cx, &place, (offset, len)).await {
+        return end;
+    }
     let block = place.block_bytes as usize;
     let mut medium = cx.buffer(place.step(len)).await;
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
         if let Err(fault) = cx.read(at, &mut medium, step).await {
-            return place.fault(fault, at);
+            return place.unread(&cx, &mut medium, fault, (at, step as u64)).await;
         }
         for (i, chunk) in medium.bytes(step).chunks(block).enumerate() {
             if let Some(d) = first_difference(pattern.bytes(block), chunk) {
@@ -123,14 +172,9 @@ pub async fn write_verify(
 ) -> JobEnd {
     let durable = place.home.direct;
     if let Err(fault) = cx.write(offset, &mut data, len, durable).await {
-        return place.fault(fault, offset);
+        return place.fault(fault, offset, len as u64);
     }
-    if place.home.volatile && !durable {
-        let flushed = flush(cx.clone(), place.clone()).await;
-        if flushed.outcome != Outcome::GOOD {
-            return flushed;
-        }
-    }
+    // Where that was not durable by itself, it is before it is read.
     let end = compare(cx.clone(), place, data, offset, len, base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
     match end.outcome.sense {
@@ -156,7 +200,7 @@ pub async fn or_write(
     }
     match combine(&cx, (data, medium), (offset, len, durable), |new, old| new | old).await {
         Ok(()) => Outcome::GOOD.into(),
-        Err(fault) => place.fault(fault, offset),
+        Err(fault) => place.fault(fault, offset, len as u64),
     }
 }
 
@@ -181,7 +225,7 @@ pub async fn change_generation(
     if let Some(buffers) = data
         && let Err(fault) = combine(&cx, buffers, (offset, len, written), |new, old| new & old).await
     {
-        return place.unwritten(fault, offset, written);
+        return place.unwritten(fault, (offset, len), written);
     }
     place.unit.or_changed(generation);
     settled(&cx, &place, durable, written).await
@@ -214,7 +258,7 @@ pub async fn compare_and_write(
     // From here to the end of the job nobody else changes the range, on any core.
     cx.lock(offset, len as u64).await;
     if let Err(fault) = cx.read(offset, &mut medium, len).await {
-        return place.fault(fault, offset);
+        return place.unread(&cx, &mut medium, fault, (offset, len as u64)).await;
     }
     let (expected, new) = data.bytes(2 * len).split_at(len);
     if let Some(at) = first_difference(expected, medium.bytes(len)) {
@@ -225,7 +269,7 @@ pub async fn compare_and_write(
     let written = durable && place.home.direct;
     match cx.write(offset, &mut medium, len, written).await {
         Ok(()) => settled(&cx, &place, durable, written).await,
-        Err(fault) => place.unwritten(fault, offset, written),
+        Err(fault) => place.unwritten(fault, (offset, len), written),
     }
 }
 
@@ -237,7 +281,7 @@ async fn clear(cx: &JobCx, place: &Place, offset: u64, len: u64, discard: bool) 
     while at < end {
         let step = (end - at).min(STRETCH - at % STRETCH);
         let op = if discard { Op::Discard { offset: at, len: step } } else { Op::Zero { offset: at, len: step } };
-        cx.op(op).await.map_err(|fault| place.fault(fault, at))?;
+        cx.op(op).await.map_err(|fault| place.fault(fault, at, step))?;
         at += step;
         cx.pause().await;
     }
@@ -289,7 +333,7 @@ pub async fn write_same(
     while at < end {
         let step = place.step(end - at);
         if let Err(fault) = cx.write(at, &mut filled, step, false).await {
-            return place.fault(fault, at);
+            return place.fault(fault, at, step as u64);
         }
         at += step as u64;
         cx.pause().await;
@@ -310,7 +354,7 @@ pub async fn write_atomic(
     let written = durable && place.home.direct;
     match cx.write(offset, &mut data, len, written).await {
         Ok(()) => settled(&cx, &place, durable, written).await,
-        Err(fault) => place.unwritten(fault, offset, written),
+        Err(fault) => place.unwritten(fault, (offset, len), written),
     }
 }
 
@@ -403,7 +447,7 @@ pub async fn lba_status(cx: JobCx, place: Place, scan: LbaScan) -> JobEnd {
     while at < end && !statuses.is_full() {
         let offset = at * place.block_bytes;
         let Ok((mapped, run)) = place.medium.allocated(offset, (end - at) * place.block_bytes) else {
-            return place.fault(MediumFault::Read, offset);
+            return place.fault(MediumFault::Read, offset, 0);
         };
         let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(end - at);
         statuses.add(at, run as u32, mapped);

@@ -368,7 +368,7 @@ impl Engine {
             if slice.source.is_some() { None } else { slice.ticket.take() }
         });
         if let Err(fault) = result {
-            exec.failed.get_or_insert(Failure::Medium(fault, exec.base + u64::from(offset)));
+            exec.fail(offset, Failure::Medium(fault, exec.base + u64::from(offset)));
         }
         if let Some(ticket) = ticket {
             self.world.units[unit].fence.leave(self.core, ticket);
@@ -454,6 +454,17 @@ impl Engine {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
         }
+        self.drop_slices(seat, slot);
+        if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {
+            self.release(seat, buf);
+        }
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.clear();
+        }
+    }
+
+    /// Gives all slices of a task back.
+    fn drop_slices(&mut self, seat: usize, slot: usize) {
         while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
             if let Some(buf) = slice.buf {
                 self.release(seat, buf);
@@ -466,17 +477,29 @@ impl Engine {
                 self.rearm_receive(conn);
             }
         }
-        if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {
-            self.release(seat, buf);
-        }
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.clear();
-        }
+    }
+
+    /// Looks for the first bad block of a read that has failed. What it holds it gives back first: the job needs a buffer.
+    #[cold]
+    fn locate(&mut self, seat: usize, slot: usize) {
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.located = true;
+        let (unit, offset, base) = (exec.unit, exec.failed_at, exec.base);
+        let Some(len) = exec.slice_at(offset).map(|slice| slice.len) else { return self.wind_up(seat, slot) };
+        self.drop_slices(seat, slot);
+        self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), u64::from(len)));
     }
 
     fn wind_up(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
-        let durable = exec.durable;
+        if let Some(Failure::Medium(MediumFault::Read, _)) = exec.failed
+            && !(exec.aborted || exec.located)
+        {
+            return self.locate(seat, slot);
+        }
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (durable, failed_at) = (exec.durable, exec.failed_at);
+        let one_block = exec.slice_at(failed_at).map(|slice| slice.len);
         let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
         let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
         self.clear(seat, slot);
@@ -492,7 +515,9 @@ impl Engine {
                 }
                 let unit = &self.world.units[unit];
                 self.stats.medium_faults += 1;
-                unit.logical.fault(fault, Some(offset / u64::from(unit.block_bytes)))
+                // Which of several blocks could not be written, nobody has said.
+                let lba = (one_block == Some(unit.block_bytes)).then_some(offset / u64::from(unit.block_bytes));
+                unit.logical.fault(fault, lba)
             }
             Some(Failure::Lost(fault)) => {
                 self.stats.medium_faults += 1;

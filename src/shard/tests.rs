@@ -8,6 +8,7 @@ mod limits;
 mod locks;
 mod login;
 mod moves;
+mod order;
 mod payload;
 mod peer;
 mod variable;

@@ -195,7 +195,7 @@ impl Engine {
         let bytes = match op {
             Op::Read { buffer, .. } | Op::Write { buffer, .. } => buffer.len() as u64,
             Op::Zero { len, .. } => *len,
-            Op::Discard { .. } | Op::Flush => return true,
+            Op::Discard { .. } | Op::Flush | Op::Evict { .. } => return true,
         };
         if !job.charged || job.paid {
             return true;

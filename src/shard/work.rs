@@ -129,6 +129,16 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
 
+    /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
+    pub fn spawn_locate(&mut self, seat: usize, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
+        let cx = JobCx::new(&self.arena);
+        let work: Work = Box::pin(jobs::locate(cx.clone(), self.place_of(unit), at, len));
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.in_flight += 1;
+        }
+        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
+    }
+
     /// Begins a job of a whole command that was made elsewhere: unit, seat and task slot.
     pub fn enlist_for(
         &mut self,
@@ -433,11 +443,10 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
         let (mut outcome, durable) = end.as_ref().map_or((Outcome::GOOD, false), |e| (e.outcome, e.durable));
-        if durable && slice.is_none() {
-            match outcome == Outcome::GOOD {
-                true => outcome = self.vouch(seat, unit),
-                false => _ = self.hear(seat, unit),
-            }
+        if durable && outcome != Outcome::GOOD {
+            self.hear(seat, unit);
+        } else if durable && slice.is_none() {
+            outcome = self.vouch(seat, unit);
         }
         let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(offset) = slice {
@@ -445,7 +454,10 @@ impl Engine {
                 slice.progress = Progress::Ready;
             }
             if outcome != Outcome::GOOD {
-                exec.failed.get_or_insert(Failure::Outcome(outcome));
+                match exec.located {
+                    true => exec.failed = Some(Failure::Outcome(outcome)),
+                    false => exec.fail(offset, Failure::Outcome(outcome)),
+                }
             }
             return self.advance(seat, slot);
         }
@@ -531,7 +543,7 @@ fn changed_range(op: &Op) -> Option<(u64, u64)> {
     match *op {
         Op::Write { offset, buffer, .. } => Some((offset, buffer.len() as u64)),
         Op::Discard { offset, len } | Op::Zero { offset, len } => Some((offset, len)),
-        Op::Read { .. } | Op::Flush => None,
+        Op::Read { .. } | Op::Flush | Op::Evict { .. } => None,
     }
 }
 

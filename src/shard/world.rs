@@ -48,6 +48,8 @@ pub struct Unit {
     held: Box<[AtomicBool]>,
     /// Cores that find the medium not answering.
     pub hung: AtomicU32,
+    /// The log has been told that its file was cut short.
+    cut: AtomicBool,
     /// A core has ended while the medium still owed it answers.
     pub unfinished: AtomicBool,
 }
@@ -86,6 +88,7 @@ impl Unit {
             direct: facts.direct,
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
             hung: AtomicU32::new(0),
+            cut: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
         }
     }
@@ -116,8 +119,12 @@ impl Unit {
         (0..self.held.len()).any(|core| self.is_held_by(core))
     }
 
-    /// Looks how much room there is for a thin unit. Blocking.
+    /// Looks whether its file is whole, and how much room there is for a thin unit. Blocking.
     pub fn measure(&self) {
+        if !self.medium.look() && !self.cut.swap(true, Ordering::Relaxed) {
+            let serial = &self.logical.params().serial;
+            tracing::error!(serial, "the file of a logical unit was cut short under it: nothing more is written to it");
+        }
         if self.logical.params().thin {
             self.logical.note_space(self.medium.space().ok().flatten());
         }

@@ -1,7 +1,7 @@
 //! The state machine against answers that no healthy kernel gives; what it does with real ones is in `conformance.rs`.
 
 use super::*;
-use crate::backend::testing::buffered_file;
+use crate::backend::testing::{Rig, buffered_file, is_cached};
 use crate::backend::{Handle, Medium};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ fn short_transfers_are_continued() {
 
 #[test]
 fn nothing_where_something_should_be_is_a_fault() {
-    assert_eq!(answered(READ, &[4096, 0]).0, Some(Err(MediumFault::NotReady)));
+    assert_eq!(answered(READ, &[4096, 0]).0, Some(Err(MediumFault::Read)));
     assert_eq!(answered(WRITE, &[0]).0, Some(Err(MediumFault::Write)));
 }
 
@@ -114,8 +114,9 @@ fn what_is_not_supported_is_not_tried_again() {
 #[test]
 fn a_large_range_goes_in_slices() {
     let (_directory, file) = medium();
+    let size = Arc::clone(&file.size_bytes);
     let super::super::Kind::File(file) = &file.kind else { unreachable!("a file") };
-    let (mut handle, mut queue) = (FileHandle::new(Arc::clone(file), false), Recorder::default());
+    let (mut handle, mut queue) = (FileHandle::new(Arc::clone(file), size, false), Recorder::default());
     let len = 2 * MAX_RANGE_BYTES + 512;
     assert_eq!(handle.start(Op::Discard { offset: 0, len }, TOKEN, &mut queue), Started::Pending);
     assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
@@ -150,4 +151,58 @@ proptest! {
         let ended = answers.iter().any(|answer| handle.complete(TOKEN, *answer, &mut queue).is_some());
         prop_assert!(ended);
     }
+}
+
+/// What was cut short, at half its length: the medium, the file and the rig.
+fn cut_short() -> (TempDir, Arc<Medium>, Rig) {
+    let (directory, medium) = medium();
+    let mut rig = Rig::new(&medium, false);
+    assert!(rig.write(0, &[7; 4096], false).is_ok() && medium.look() && medium.look());
+    std::fs::File::options().write(true).open(directory.path().join("disk")).unwrap().set_len(1 << 19).unwrap();
+    (directory, medium, rig)
+}
+
+#[test]
+fn what_a_cut_file_has_lost_is_an_error_also_after_writes_behind_it() {
+    let (_directory, medium, mut rig) = cut_short();
+    // The read that meets the end tells everybody.
+    assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+    for (offset, len) in [((1 << 20) - 4096, 4096), (0, 4096)] {
+        assert_eq!(Rig::new(&medium, false).write(offset, &vec![1; len], false), Err(MediumFault::Write));
+    }
+    assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+    assert_eq!(rig.read(0, 4096), Ok(vec![7; 4096]), "what is there is there");
+    assert!(!medium.look());
+}
+
+#[test]
+fn a_look_finds_what_nobody_has_read() {
+    let (_directory, medium, mut rig) = cut_short();
+    assert!(!medium.look());
+    assert_eq!(rig.write((1 << 20) - 512, &[1; 512], false), Err(MediumFault::Write));
+    assert_eq!(rig.read(0, 4096), Ok(vec![7; 4096]));
+}
+
+#[test]
+fn where_a_write_may_have_hidden_a_cut_nothing_is_certain() {
+    let (_directory, medium, mut rig) = cut_short();
+    // Between the two there are zeroes now, which nobody has written.
+    assert_eq!(rig.write((1 << 20) - 8192, &[1; 4096], false), Ok(()));
+    assert!(!medium.look());
+    assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+    assert_eq!(rig.read(0, 4096), Err(MediumFault::Read));
+}
+
+#[test]
+fn what_is_evicted_is_read_from_the_medium() {
+    let (directory, medium) = medium();
+    let mut rig = Rig::new(&medium, false);
+    let file = std::fs::File::open(directory.path().join("disk")).unwrap();
+    assert_eq!((rig.write(8192, &[7; 4096], false), rig.flush()), (Ok(()), Ok(())));
+    assert!(is_cached(&file, 8192));
+    assert_eq!(rig.evict(8192, 4096), Ok(()));
+    // A file system that lives in the page cache has no other medium.
+    let lives_in_memory = crate::backend::sys::direct_align(&file).is_err();
+    assert!(!is_cached(&file, 8192) || lives_in_memory);
+    assert_eq!(rig.read(8192, 4096), Ok(vec![7; 4096]));
 }

@@ -313,7 +313,7 @@ fn an_image_of_a_disc_is_filled_up_to_a_whole_block() {
             .open(place.path())
             .and_then(|file| file.set_len(bytes as u64 / 2))
             .expect("a cut");
-        assert_eq!(Rig::new(&medium, false).read(0, grown as usize), Err(MediumFault::NotReady));
+        assert_eq!(Rig::new(&medium, false).read(0, grown as usize), Err(MediumFault::Read));
     }
 }
 

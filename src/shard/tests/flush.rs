@@ -176,3 +176,20 @@ fn what_ends_after_the_cache_was_switched_off_is_durable() {
         assert_eq!(peer.end(write, SOON), lost(), "{cdb:02x?}");
     }
 }
+
+#[test]
+fn without_direct_io_what_is_verified_is_on_the_medium_first() {
+    // VERIFY without and with data, and WRITE AND VERIFY.
+    for (cdb, data) in [
+        ([0x2f, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[][..]),
+        ([0x2f, 2, 0, 0, 0, 0, 0, 0, 1, 0], &[0; 512]),
+        ([0x2e, 2, 0, 0, 0, 0, 0, 0, 1, 0], &[7; 512]),
+    ] {
+        let (server, _directory) = with_file(1, one_fails(FAILS, 0), false);
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        for end in [lost(), good()] {
+            let verify = peer.command(0, &cdb, 0, data);
+            assert_eq!(peer.end(verify, SOON), end, "{cdb:02x?}");
+        }
+    }
+}

@@ -46,6 +46,8 @@ pub struct Peer {
     cmd_sn: u32,
     itt: u32,
     exp_stat_sn: u32,
+    /// Task attribute of commands.
+    pub attr: u8,
     /// Arrived before anybody asked.
     early: Vec<Pdu>,
     pub tsih: u16,
@@ -75,6 +77,7 @@ impl Peer {
             cmd_sn: 1,
             itt: 100,
             exp_stat_sn: 0,
+            attr: 0,
             early: vec![],
             tsih: 0,
             digests: (false, false),
@@ -213,7 +216,7 @@ impl Peer {
 
     /// The same with additional header segments as they are.
     pub fn command_with(&mut self, lun: u8, cdb: &[u8], ahs: &[u8], read_bytes: u32, data: &[u8]) -> u32 {
-        let flags = 0x80 | if read_bytes > 0 { 0x40 } else { 0 } | if data.is_empty() { 0 } else { 0x20 };
+        let flags = 0x80 | self.attr | if read_bytes > 0 { 0x40 } else { 0 } | if data.is_empty() { 0 } else { 0x20 };
         let mut header = self.header(0x01, flags, false);
         header[9] = lun;
         put(&mut header, 20, read_bytes.max(data.len() as u32));

@@ -160,7 +160,7 @@ impl Host {
 
     fn command(&mut self, input: &mut Input<'_>, conn: usize) {
         let flags = input.one_of(&[0xc0, 0xa0, 0xe0, 0x20, 0x80, 0xa1, 0xc2]);
-        let mut header = self.header(0x01, flags, input.byte() % 8 == 0);
+        let mut header = self.header(0x01, flags, input.byte().is_multiple_of(8));
         header[9] = input.byte() % 3;
         let edtl = input.one_of(&[0, 24, 200, 512, 700, 4096, 65536, 262_144, 1 << 20]);
         put(&mut header, 20, edtl);
@@ -193,10 +193,10 @@ impl Host {
         let opcode = input.one_of(&[0x00, 0x02, 0x04, 0x06, 0x10]);
         let flags = match opcode {
             0x02 => 0x80 | input.one_of(&[1, 2, 3, 4, 5, 6, 7, 8, 9]),
-            0x06 | 0x10 => 0x80 | input.byte() % 4,
+            0x06 | 0x10 => 0x80 | (input.byte() % 4),
             _ => 0x80,
         };
-        let mut header = self.header(opcode, flags, input.byte() % 4 != 0);
+        let mut header = self.header(opcode, flags, !input.byte().is_multiple_of(4));
         put(
             &mut header,
             20,

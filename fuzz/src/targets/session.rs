@@ -49,17 +49,17 @@ fn log_in(target: &mut Target, numbers: &mut Numbers, conn: usize, level: u8) {
 fn pdu(input: &mut Input<'_>, numbers: &mut Numbers, conn: usize) -> Packet {
     let mut header: Bhs = [0; BHS_LEN];
     let opcode = input.one_of(&[0x01, 0x01, 0x01, 0x05, 0x05, 0x00, 0x02, 0x04, 0x06, 0x10]);
-    let immediate = input.byte() % 4 == 0 || opcode == 0x05;
+    let immediate = input.byte().is_multiple_of(4) || opcode == 0x05;
     header[0] = opcode | u8::from(immediate) << 6;
     header[1] = match opcode {
         0x01 => input.one_of(&[0xc0, 0xa0, 0xa1, 0x20, 0xc2, 0xe0, 0x80]),
         0x02 => 0x80 | input.one_of(&[1, 2, 3, 4, 5, 6, 7, 8, 9]),
         0x05 => input.one_of(&[0x80, 0]),
-        0x06 | 0x10 => 0x80 | input.byte() % 4,
+        0x06 | 0x10 => 0x80 | (input.byte() % 4),
         _ => 0x80,
     };
     let fresh = input.byte();
-    numbers.itt = numbers.itt.wrapping_add(u32::from(fresh % 4 != 0));
+    numbers.itt = numbers.itt.wrapping_add(u32::from(!fresh.is_multiple_of(4)));
     let itt = if fresh == 255 { u32::MAX } else { numbers.itt.wrapping_sub(u32::from(fresh % 4 == 1)) };
     put(&mut header, 16, itt);
     let blocks = u32::from(input.byte() % 24);

@@ -60,7 +60,7 @@ pub struct ServeArgs {
     pub target: Option<String>,
     /// A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: path=FILE or kind=ram or
     /// kind=null; size=1GiB (a missing file is created; not with create=false); block=512|4096; physical-block=4096; shrink; readonly; thin;
-    /// removable; cdrom (path=FILE.iso); serial=TEXT; iops=N; bandwidth=100MiB
+    /// removable; cdrom (path=FILE.iso); serial=TEXT; naa=6...; iops=N; bandwidth=100MiB
     #[arg(long, value_name = "OPTIONS")]
     pub lun: Vec<String>,
     /// Initiators must log in as USER with the secret in FILE (CHAP); repeat for more

@@ -158,6 +158,8 @@ pub const IDENTIFYING_INFORMATION_BYTES: usize = 512;
 pub const IDENTIFYING_TEXT_BYTES: usize = 256;
 /// The longest file with the saved state of a logical unit, bytes.
 pub const MAX_STATE_BYTES: u64 = 1 << 20;
+/// Files with the saved state of logical units in one directory.
+pub const STATE_FILES: usize = 1 << 20;
 /// Initiator ports registered for persistent reservations with one logical unit.
 pub const REGISTRATIONS: usize = 256;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.

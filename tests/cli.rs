@@ -119,6 +119,25 @@ fn a_port_in_use_is_named() {
     assert!(!dir.path().join("ringsan-data").exists(), "a start that fails creates nothing");
 }
 
+/// A container runtime that forbids io_uring answers EPERM; so does kernel.io_uring_disabled.
+#[test]
+fn a_forbidden_io_uring_is_named() {
+    // The filter: io_uring_setup (425 on every architecture) is EPERM, all else is allowed.
+    const SOURCE: &str = "import ctypes, os, struct, sys\n\
+        code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]\n\
+        filter = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *each) for each in code))\n\
+        program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(code), ctypes.addressof(filter)))\n\
+        libc = ctypes.CDLL(None)\n\
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
+        os.execv(sys.argv[1], sys.argv[1:])\n";
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("python3");
+    command.current_dir(dir.path()).env("RINGSAN_LOG", "error").stdin(Stdio::null()).args(["-c", SOURCE]);
+    command.args([env!("CARGO_BIN_EXE_ringsan"), "serve", "--listen", "127.0.0.1:0", RAM[0], RAM[1]]);
+    let line = one_line(&mut command);
+    assert!(line.starts_with("io_uring is not usable here (Operation not permitted (os error 1)): "), "{line}");
+}
+
 #[test]
 fn nothing_to_do_shows_the_help() {
     let output = ringsan(Path::new(".")).output().unwrap();

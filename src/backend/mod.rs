@@ -23,6 +23,7 @@ mod errno;
 mod error;
 mod fault;
 mod file;
+mod mark;
 mod null;
 mod open;
 pub mod queue;
@@ -41,7 +42,7 @@ pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
 pub use stream::{prefetch, settle};
 
-use crate::model::{LunKind, LunSpec, MediumFault, Space};
+use crate::model::{Backing, LunKind, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -60,6 +61,12 @@ pub struct Medium {
     size_bytes: Arc<Size>,
     block_bytes: u32,
     readonly: bool,
+}
+
+/// A path as a store is recognised by it: of a device it is the name that it was given, not the one that it has for the
+/// moment.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
 /// A size that every operation is compared with, and that next to never changes: on a cache line of its own.
@@ -226,6 +233,29 @@ impl Medium {
             Kind::File(medium) => open::is_at(medium.file(), path),
             Kind::Ram(_) | Kind::Null => true,
             Kind::Fault { inner, .. } => inner.is_at(path),
+        }
+    }
+
+    /// What is in it outlives the process.
+    pub fn lasts(&self) -> bool {
+        match &self.kind {
+            Kind::File(_) => true,
+            Kind::Ram(_) | Kind::Null => false,
+            Kind::Fault { inner, .. } => inner.lasts(),
+        }
+    }
+
+    /// What this store of the unit `spec` of a target is recognised by. A drive for discs is recognised as a drive: its
+    /// image is nothing of its own. Blocking.
+    pub fn backing(&self, spec: &LunSpec, target: &str) -> Backing {
+        let place = |what| Backing { path: format!("({what} {} of {target})", spec.number), mark: None, lasts: false };
+        match (&self.kind, &spec.kind) {
+            _ if spec.cdrom => place("drive"),
+            (Kind::File(medium), LunKind::File(path)) => {
+                Backing { path: absolute(path), mark: mark::of(medium.file()), lasts: true }
+            }
+            (Kind::Fault { inner, .. }, _) => inner.backing(spec, target),
+            _ => place("memory"),
         }
     }
 

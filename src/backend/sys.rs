@@ -69,6 +69,34 @@ pub(super) fn available_bytes(file: &File) -> io::Result<u64> {
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(stat.f_bavail.saturating_mul(stat.f_frsize)) }
 }
 
+/// The file system's own, lasting name of a file, and its type: name_to_handle_at(2).
+pub(super) fn file_handle(file: &File) -> io::Result<(i32, Vec<u8>)> {
+    const MOST: usize = 128;
+    #[repr(C)]
+    struct Handle {
+        bytes: libc::c_uint,
+        kind: libc::c_int,
+        handle: [u8; MOST],
+    }
+    let (mut handle, mut mount) = (Handle { bytes: MOST as u32, kind: 0, handle: [0; MOST] }, 0 as libc::c_int);
+    // SAFETY: the path is a NUL-terminated literal; `handle` has the room that it says it has, and like `mount` it is
+    // writable and lives through the call.
+    let failed = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            &raw mut handle,
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((handle.kind, handle.handle.iter().copied().take(handle.bytes as usize).collect()))
+}
+
 /// fallocate(2).
 pub(super) fn fallocate(file: &File, mode: i32, offset: u64, len: u64) -> io::Result<()> {
     let (Ok(offset), Ok(len)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else {

@@ -246,6 +246,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         cdrom: false,
         low_space_bytes: None,
         serial: None,
+        naa: None,
         limits: Default::default(),
     }
 }

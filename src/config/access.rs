@@ -294,6 +294,7 @@ pub(super) fn resolve(draft: &mut Draft, faults: &mut Faults) {
         }
     }
     book.check(faults);
+    draft.check_identities(faults);
 }
 
 /// The accounts, and what they are used for.

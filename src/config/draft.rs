@@ -6,6 +6,7 @@ use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom, size};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub const LUN_KEYS: &[&str] = &[
     "cdrom",
     "low-space",
     "serial",
+    "naa",
     "iops",
     "bandwidth",
 ];
@@ -106,6 +108,9 @@ pub(super) struct LunDraft {
     pub(super) path_at: Origin,
     /// Where its `size` was written; as above when it was not.
     pub(super) size_at: Origin,
+    /// Where its `serial` and `naa` were written, if they were.
+    serial_at: Option<Origin>,
+    naa_at: Option<Origin>,
 }
 
 impl Draft {
@@ -216,6 +221,23 @@ impl Draft {
         self.targets.last_mut()
     }
 
+    /// Notes units with one identity: hosts take them for paths to one disk, and data goes to the wrong one.
+    pub(super) fn check_identities(&self, faults: &mut Faults) {
+        let (mut serials, mut designators) = (HashSet::new(), HashSet::new());
+        for lun in self.targets.iter().flat_map(|target| &target.luns) {
+            if let (Some(serial), Some(origin)) = (&lun.spec.serial, &lun.serial_at)
+                && !serials.insert(serial)
+            {
+                faults.add(origin, format!("'{serial}' is the serial number of two logical units"));
+            }
+            if let (Some(naa), Some(origin)) = (lun.spec.naa, &lun.naa_at)
+                && !designators.insert(naa)
+            {
+                faults.add(origin, "this is the designator of two logical units");
+            }
+        }
+    }
+
     fn target_name(&self, setting: &Setting) -> Result<IscsiName, Fault> {
         let text = setting.text()?;
         let name = IscsiName::new(&text)
@@ -306,7 +328,9 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         faults.add(&setting.origin, "only what is thin takes space as it is written: add thin");
     }
     let low_space_bytes = low_space.and_then(|setting| faults.keep(setting.size()));
+    let (serial_at, naa_at) = (section.origin_of("serial"), section.origin_of("naa"));
     let serial = section.read("serial", faults, serial);
+    let naa = section.read("naa", faults, naa);
     let limits = access::read_limits(section, faults);
     let had_size = size.is_some();
     let size_bytes = size.filter(|_| !is_cdrom).and_then(|setting| faults.keep(setting.size()));
@@ -334,9 +358,10 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         cdrom: is_cdrom,
         low_space_bytes,
         serial,
+        naa,
         limits,
     };
-    Some(LunDraft { spec, path_at, size_at })
+    Some(LunDraft { spec, path_at, size_at, serial_at, naa_at })
 }
 
 /// Whether a file that is not there may be made. A file's directory that is empty for want of a mount looks like any other
@@ -404,6 +429,17 @@ fn lun_kind(path: Option<Setting>, kind: Option<Setting>, origin: &Origin, base:
             Err(Fault::new(origin, format!("unknown kind '{}': known are file, ram and null", word.escape_debug())))
         }
         (None, None) => Err(Fault::new(origin, "a logical unit needs path=FILE, or kind=ram or kind=null with a size")),
+    }
+}
+
+/// An NAA type 6 designator: 32 hexadecimal digits that begin with 6.
+fn naa(setting: &Setting) -> Result<[u8; 16], Fault> {
+    let text = setting.text()?;
+    let digits = text.strip_prefix("naa.").unwrap_or(&text);
+    let is_one = digits.len() == 32 && digits.starts_with('6') && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    match u128::from_str_radix(digits, 16).ok().filter(|_| is_one) {
+        Some(bits) => Ok(bits.to_be_bytes()),
+        None => Err(Fault::new(&setting.origin, "a designator has 32 hexadecimal digits and begins with 6")),
     }
 }
 

@@ -187,6 +187,17 @@ fn memory_bytes() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Warns of secrets that stand in a configuration file which others can read. Called before they are all known.
+pub(super) fn check_secrecy(draft: &Draft, file: &Path, faults: &mut Faults) {
+    let Some(account) = draft.access.accounts.iter().find(|account| matches!(account.source, Source::Known(_))) else {
+        return;
+    };
+    if fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+        let message = format!("{}: others than its owner can read this file: chmod 600", file.display());
+        faults.warn(&account.secret_at, message);
+    }
+}
+
 /// Replaces files and variables that hold secrets by what they hold.
 pub(super) fn read_secrets(draft: &mut Draft, faults: &mut Faults) {
     for account in &mut draft.access.accounts {

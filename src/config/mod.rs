@@ -199,6 +199,7 @@ pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
     let text = document::load(file)?;
     let mut faults = Faults::default();
     let mut draft = document::read(&text, file, &mut faults);
+    machine::check_secrecy(&draft, file, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
     access::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);

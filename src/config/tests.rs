@@ -368,6 +368,42 @@ fn files_are_compared_with_what_is_said() {
     assert_eq!(fs::metadata(&disk).unwrap().len(), 8192, "checking changes nothing");
 }
 
+#[test]
+fn two_units_of_one_identity_are_refused() {
+    let two = |first: &str, second: &str| {
+        let ram = "kind = \"ram\"\nsize = 512\n";
+        with_lun(&format!(
+            "{ram}{first}\n[[target]]\nname = \"iqn.2026-11.io.ringsan:u\"\n[[target.lun]]\nnumber = 0\n{ram}{second}"
+        ))
+    };
+    let line = fault(&two("serial = \"S\"", "serial = \"S\""));
+    assert!(line.starts_with("x.toml:14: target.lun.serial: 'S' is the serial number of two"), "{line}");
+    let naa = |digits: &str| format!("naa = \"{digits}\"");
+    let digits = "6025253f0af9b5f75da01330fefb709e";
+    assert!(fault(&two(&naa(digits), &naa(&format!("naa.{digits}")))).contains("designator of two logical units"));
+    assert!(parse(&two(&naa(digits), "serial = \"S\"")).is_ok());
+    assert!(fault(&two(&naa("5025253f0af9b5f75da01330fefb709e"), "")).contains("32 hexadecimal digits"));
+}
+
+#[test]
+fn a_file_with_secrets_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.toml");
+    let account = "[[account]]\nuser = \"u\"\nsecret = \"0123456789abcdef\"\n";
+    let target = with_lun("kind = \"ram\"\nsize = 512").replacen("[[target]]\n", "[[target]]\naccounts = [\"u\"]\n", 1);
+    fs::write(&file, format!("{account}{target}")).unwrap();
+    for (mode, warned) in [(0o644, true), (0o640, true), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = from_file(&file).unwrap().warnings;
+        assert_eq!(
+            warnings.iter().any(|fault| fault.message.contains("others than its owner can read")),
+            warned,
+            "{mode:o}"
+        );
+    }
+}
+
 /// A file in the place of a mount that is missing would be an empty disk.
 #[test]
 fn creating_takes_a_word() {

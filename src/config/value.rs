@@ -167,6 +167,11 @@ impl Section {
         self.settings.remove(key)
     }
 
+    /// Where a key was written.
+    pub(super) fn origin_of(&self, key: &str) -> Option<Origin> {
+        self.settings.get(key).map(|setting| setting.origin.clone())
+    }
+
     /// Takes a setting out and reads it; a fault is noted.
     pub(super) fn read<T>(
         &mut self,

@@ -1,6 +1,7 @@
 //! Plain data shared by the layers: names, what is exported to whom, faults and room of a medium. Immutable; no I/O.
 
 pub mod access;
+pub mod backing;
 pub mod chap;
 pub mod fault;
 pub mod names;
@@ -9,6 +10,7 @@ pub mod snapshot;
 pub mod space;
 
 pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
+pub use backing::Backing;
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
 pub use names::{InitiatorPort, IscsiName};

@@ -117,8 +117,10 @@ pub struct LunSpec {
     pub cdrom: bool,
     /// Thin: hosts are told when no more than this is available where the file is, in bytes.
     pub low_space_bytes: Option<u64>,
-    /// Unit serial number (VPD 80); derived from target and LUN when absent.
+    /// Unit serial number (VPD 80); that of the store, at first derived from target and LUN, when absent.
     pub serial: Option<String>,
+    /// NAA type 6 designator (VPD 83); as the serial number when absent.
+    pub naa: Option<[u8; 16]>,
     /// What all initiators together may use of it.
     pub limits: Limits,
 }
@@ -140,6 +142,7 @@ impl LunSpec {
             cdrom: false,
             low_space_bytes: None,
             serial: None,
+            naa: None,
             limits: Limits::default(),
         }
     }

@@ -3,13 +3,15 @@
 //! The logical unit is busy from the moment that the command is planned until [`LogicalUnit::erase_done`]: it refuses
 //! everything but INQUIRY, REPORT LUNS and REQUEST SENSE, and tells how far it is. Whoever carries the plan out goes on
 //! with it whatever becomes of the command: neither an abort, nor a reset, nor the loss of the nexus ends it. A restart of
-//! the process does: it comes back as a normal unit, erased in part.
+//! the process does: what is erased in part comes back as a unit whose erasing has failed. For that, who carries the plan out
+//! has [`LogicalUnit::unfinished`] saved before anything is erased, and taken back when all is.
 //!
 //! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
 
 use super::cdb::{be16, be32, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Erase, MediumOp, Outcome, Plan, Sense};
+use super::saving::Part;
 use super::sense::{asc, key};
 use super::unit::LogicalUnit;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,28 @@ pub(super) enum Busy {
     FormatFailed,
     /// SANITIZE failed. `unrestricted`: EXIT FAILURE MODE may end this.
     SanitizeFailed { unrestricted: bool },
+}
+
+/// What was to be erased, of which all that is stored is that it has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// FORMAT UNIT.
+    Format,
+    /// SANITIZE.
+    Sanitize {
+        /// AUSE was set: EXIT FAILURE MODE may end a failure.
+        unrestricted: bool,
+    },
+}
+
+impl Erasure {
+    /// What a logical unit is that was left in the middle of it.
+    pub(super) fn failed(self) -> Busy {
+        match self {
+            Erasure::Format => Busy::FormatFailed,
+            Erasure::Sanitize { unrestricted } => Busy::SanitizeFailed { unrestricted },
+        }
+    }
 }
 
 /// IMMED and AUSE in byte 1 of SANITIZE.
@@ -48,6 +72,22 @@ impl LogicalUnit {
     pub fn erase_progress(&self, done: u64, all: u64) {
         let part = u128::from(done) * 65536 / u128::from(all.max(1));
         self.progress.store(u16::try_from(part).unwrap_or(u16::MAX), Ordering::Relaxed);
+    }
+
+    /// What is under way.
+    pub fn erasure(&self) -> Option<Erasure> {
+        match self.state().busy {
+            Some(Busy::Formatting) => Some(Erasure::Format),
+            Some(Busy::Sanitizing { unrestricted }) => Some(Erasure::Sanitize { unrestricted }),
+            Some(Busy::FormatFailed | Busy::SanitizeFailed { .. }) | None => None,
+        }
+    }
+
+    /// What [`MediumOp::Erase`] asked for is not begun, and nothing is erased: all is as it was before.
+    pub fn erase_not_begun(&self) {
+        let mut state = self.state();
+        state.busy = state.unfinished.map(Erasure::failed);
+        self.changed(&state);
     }
 
     /// The erasing that [`MediumOp::Erase`] asked for is over. A failure stays until the next one succeeds.
@@ -131,16 +171,12 @@ pub(super) fn block_erase(call: &mut Call) -> Planned {
 
 /// SANITIZE, EXIT FAILURE MODE.
 pub(super) fn exit_failure_mode(call: &mut Call) -> Planned {
-    let mut state = call.unit.state();
-    match state.busy {
-        Some(Busy::SanitizeFailed { unrestricted: true }) => {
-            state.busy = None;
-            call.unit.changed(&state);
-        }
-        Some(busy) => return Err(Outcome::check(call.unit.busy_sense(busy))),
-        None => {}
+    let busy = call.unit.state().busy;
+    match busy {
+        Some(Busy::SanitizeFailed { unrestricted: true }) => call.change(Part::Unfinished(None), &[]),
+        Some(busy) => Err(Outcome::check(call.unit.busy_sense(busy))),
+        None => Ok(Plan::Done(Outcome::GOOD)),
     }
-    Ok(Plan::Done(Outcome::GOOD))
 }
 
 const FMTDATA: u8 = 0x10;

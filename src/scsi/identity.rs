@@ -10,7 +10,12 @@ const COMPANY_ID: [u8; 3] = [0x02, 0x52, 0x53];
 /// With a configured serial number it follows the target's name and that serial, so that the unit may move to another
 /// LUN; without one it follows the target's name and the LUN.
 pub fn naa(target_name: &str, lun: u16, serial: Option<&str>) -> [u8; 16] {
-    let hash = digest(target_name, lun, serial).to_be_bytes();
+    naa_of(digest(target_name, lun, serial))
+}
+
+/// The NAA type 6 designator that has these bits, as far as there is room for them.
+pub fn naa_of(bits: u128) -> [u8; 16] {
+    let hash = bits.to_be_bytes();
     let mut naa = hash;
     let [first, second, third] = COMPANY_ID;
     naa[0] = 0x60 | first >> 4;
@@ -24,6 +29,17 @@ pub fn naa(target_name: &str, lun: u16, serial: Option<&str>) -> [u8; 16] {
 pub fn default_serial(target_name: &str, lun: u16) -> String {
     let hash = digest(target_name, lun, None);
     format!("{:016x}", (hash ^ (hash >> 64)) as u64)
+}
+
+/// The unit serial number of a logical unit whose designator is not derived from its place: 16 hexadecimal digits.
+pub fn serial_of(naa: &[u8; 16]) -> String {
+    let bits = u128::from_be_bytes(*naa);
+    format!("{:016x}", (bits ^ (bits >> 64)) as u64)
+}
+
+/// Of any text.
+pub fn digest_of(text: &str) -> u128 {
+    digest(text, 0, None)
 }
 
 /// FNV-1a with 128 bits: stable for ever, unlike the hashes of the standard library. Not against malice: whoever names

@@ -60,6 +60,7 @@ mod write_same;
 pub use absent::absent;
 pub use attention::Attention;
 pub use capacity::{LbaScan, LbaStatuses};
+pub use erase::Erasure;
 pub use identifying::IdentifyingInformation;
 pub use mode::Modes;
 pub use orwrite::{Allowed, Generation};

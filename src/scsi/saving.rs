@@ -10,6 +10,7 @@
 //! Not here: files and their format.
 
 use super::attention::{Attention, Recipients};
+use super::erase::{Busy, Erasure};
 use super::identifying::{self, IdentifyingInformation};
 use super::mode::{self, Modes};
 use super::opcode::{Call, Planned};
@@ -30,6 +31,8 @@ pub struct Saved {
     pub modes: Modes,
     /// What SET IDENTIFYING INFORMATION left.
     pub identifying: IdentifyingInformation,
+    /// What was to be erased and is not known to be.
+    pub unfinished: Option<Erasure>,
 }
 
 /// Which part of the state a command changes.
@@ -38,6 +41,8 @@ pub(super) enum Part {
     Reservations,
     Modes,
     IdentifyingInformation,
+    /// An erasure begins, or there is none any more.
+    Unfinished(Option<Erasure>),
 }
 
 /// A command that waits for [`LogicalUnit::save`].
@@ -48,7 +53,8 @@ pub struct Saving {
     /// The parameter list.
     pub(super) list: Vec<u8>,
     nexus: NexusId,
-    pub(super) port: InitiatorPort,
+    /// `None`: what changes is nobody's.
+    pub(super) port: Option<InitiatorPort>,
     /// Relative target port identifier of the port that it came through.
     relative_port: u16,
     /// Counts those that are on their way.
@@ -71,6 +77,7 @@ pub(super) enum Next {
     Reservations { next: Reservations, change: Change, abort: bool },
     Modes { modes: Modes, save: bool },
     IdentifyingInformation(IdentifyingInformation),
+    Unfinished(Option<Erasure>),
 }
 
 /// The store failed. The reason is for its log: no additional sense code says more.
@@ -82,6 +89,7 @@ impl Saved {
             reservations: state.reservations.to_save(),
             modes: state.saved_modes,
             identifying: state.identifying.clone(),
+            unfinished: state.unfinished,
         }
     }
 }
@@ -95,6 +103,7 @@ impl Next {
             Next::Modes { modes, save: true } => Saved { modes: *modes, ..saved },
             Next::Modes { save: false, .. } => saved,
             Next::IdentifyingInformation(information) => Saved { identifying: information.clone(), ..saved },
+            Next::Unfinished(unfinished) => Saved { unfinished: *unfinished, ..saved },
         }
     }
 }
@@ -113,7 +122,7 @@ impl Call<'_> {
             cdb: *self.cdb,
             list: list.to_vec(),
             nexus: self.nexus.id(),
-            port: self.command.initiator.clone(),
+            port: Some(self.command.initiator.clone()),
             relative_port,
             turn: Arc::clone(&self.unit.turn),
         })))
@@ -126,7 +135,8 @@ impl Call<'_> {
         if self.unit.is_saving() {
             return self.save(part, relative_port, list);
         }
-        let next = self.unit.decide(&state, part, self.cdb, (self.command.initiator, relative_port), list)?;
+        let port = Some(self.command.initiator);
+        let next = self.unit.decide(&state, part, self.cdb, (port, relative_port), list)?;
         if next.saved(&state) != Saved::of(&state) {
             return self.save(part, relative_port, list);
         }
@@ -155,7 +165,24 @@ impl LogicalUnit {
         state.saved_modes = saved.modes;
         state.modes = saved.modes;
         state.identifying = saved.identifying;
+        state.unfinished = saved.unfinished;
+        state.busy = saved.unfinished.map(Erasure::failed);
         self.changed(&state);
+    }
+
+    /// That an erasure has begun, or that there is none any more, to be carried out by [`LogicalUnit::save`].
+    pub fn unfinished(&self, erasure: Option<Erasure>) -> Box<Saving> {
+        // Made with the state locked, as all are.
+        let _state = self.state();
+        Box::new(Saving {
+            part: Part::Unfinished(erasure),
+            cdb: [0; 16],
+            list: Vec::new(),
+            nexus: NexusId(0),
+            port: None,
+            relative_port: 0,
+            turn: Arc::clone(&self.turn),
+        })
     }
 
     /// Carries out a command that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`].
@@ -166,8 +193,13 @@ impl LogicalUnit {
     pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
         let decided = {
             let state = self.state();
-            let next =
-                self.decide(&state, saving.part, &saving.cdb, (&saving.port, saving.relative_port), &saving.list);
+            let next = self.decide(
+                &state,
+                saving.part,
+                &saving.cdb,
+                (saving.port.as_ref(), saving.relative_port),
+                &saving.list,
+            );
             next.map(|next| {
                 let saved = next.saved(&state);
                 (next, Some(saved).filter(|saved| *saved != Saved::of(&state)))
@@ -188,11 +220,15 @@ impl LogicalUnit {
         state: &State,
         part: Part,
         cdb: &[u8; 16],
-        (port, relative_port): (&InitiatorPort, u16),
+        (port, relative_port): (Option<&InitiatorPort>, u16),
         list: &[u8],
     ) -> Result<Next, Outcome> {
         match part {
-            Part::Reservations => persistent::decide(&state.reservations, relative_port, port, cdb, list),
+            Part::Reservations => {
+                let port = port.ok_or(NOT_SAVED)?;
+                persistent::decide(&state.reservations, relative_port, port, cdb, list)
+            }
+            Part::Unfinished(unfinished) => Ok(Next::Unfinished(unfinished)),
             Part::Modes => mode::decide(self, state, cdb, list),
             Part::IdentifyingInformation => Ok(identifying::decide(&state.identifying, cdb, list)),
         }
@@ -221,6 +257,14 @@ impl LogicalUnit {
                     self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
                 }
                 end.flush = self.params().volatile_cache && modes.write_through && !old.write_through;
+            }
+            Next::Unfinished(unfinished) => {
+                state.unfinished = unfinished;
+                // EXIT FAILURE MODE.
+                if unfinished.is_none() && matches!(state.busy, Some(Busy::SanitizeFailed { .. })) {
+                    state.busy = None;
+                    self.changed(state);
+                }
             }
             Next::IdentifyingInformation(information) => {
                 if state.identifying != information {

@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
 use super::diagnostic;
-use super::erase::Busy;
+use super::erase::{Busy, Erasure};
 use super::health::Health;
 use super::hearing::Hearers;
 use super::identifying::IdentifyingInformation;
@@ -112,6 +112,8 @@ pub(super) struct State {
     pub(super) clock: Clock,
     /// SANITIZE or FORMAT UNIT is under way, or has failed.
     pub(super) busy: Option<Busy>,
+    /// What is stored of an erasure that is not complete.
+    pub(super) unfinished: Option<Erasure>,
     /// The removable medium is out.
     pub(super) ejected: bool,
     /// How often it was ejected or loaded.

@@ -340,13 +340,9 @@ impl Engine {
             MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
                 self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline);
             }
-            MediumOp::Erase { how, immed: true } => {
-                self.spawn_erase(None, unit, how);
-                let sent = self.announced(seat, task);
-                self.clear(seat, task.slot());
-                self.complete(seat, task, Outcome::GOOD, sent, Direction::Out);
+            MediumOp::Erase { how, immed } => {
+                self.spawn_erase((seat, task), unit, how, immed);
             }
-            MediumOp::Erase { how, immed: false } => self.spawn_erase(Some((seat, task)), unit, how),
             MediumOp::Flush { immed: true } => {
                 // The flush goes on by itself; its failure is the next one's to report.
                 self.flush_for(Waiter::Nobody, unit);

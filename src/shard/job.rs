@@ -49,9 +49,14 @@ pub enum Request {
     Lock(u64, u64, Cell1<()>),
     /// Have the keeper carry out a command whose effect is to be stored first.
     Save(Box<Saving>, Cell1<SaveEnd>),
+    /// Begin a job on the same unit that nobody waits for, and that no abort ends.
+    Spawn(JobCx, Work, Cell1<()>),
     /// Poll again in the next turn.
     Pause,
 }
+
+/// What a job does.
+pub type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 
 #[derive(Default)]
 struct Shared {
@@ -110,6 +115,16 @@ impl JobCx {
     /// For a new job on a core with this arena.
     pub fn new(arena: &Arena) -> JobCx {
         JobCx { shared: Rc::default(), arena: arena.whole() }
+    }
+
+    /// For another job of this core.
+    pub fn sibling(&self) -> JobCx {
+        JobCx { shared: Rc::default(), ..*self }
+    }
+
+    /// Begins a job that was made with `cx`, on the same unit. Nobody waits for it, and no abort ends it.
+    pub async fn spawn(&self, cx: JobCx, work: Work) {
+        self.ask(|cell| Request::Spawn(cx, work, cell)).await;
     }
 
     /// Runs one operation on the medium.
@@ -187,7 +202,7 @@ impl JobCx {
 
 /// A running job.
 pub struct Job {
-    future: Option<Pin<Box<dyn Future<Output = JobEnd>>>>,
+    future: Option<Work>,
     shared: Rc<Shared>,
     /// Operations that the core has begun for it.
     pub in_flight: usize,

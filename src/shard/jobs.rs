@@ -358,9 +358,27 @@ pub async fn write_atomic(
     }
 }
 
-/// SANITIZE and FORMAT UNIT: erases everything once the changes that were under way are done, and makes that durable. The
-/// logical unit refuses new commands meanwhile.
-pub async fn erase(cx: JobCx, place: Place, how: Erase) -> JobEnd {
+/// SANITIZE and FORMAT UNIT. That it has begun is on stable storage before anything is erased, and before anybody is told so:
+/// a restart that comes in between finds it. With `immed` the rest goes on by itself.
+pub async fn erase(cx: JobCx, place: Place, how: Erase, immed: bool) -> JobEnd {
+    if place.medium.lasts() {
+        let begun = cx.save(place.unit.unfinished(place.unit.erasure())).await.outcome;
+        if begun != Outcome::GOOD {
+            place.unit.erase_not_begun();
+            return begun.into();
+        }
+    }
+    if !immed {
+        return erase_all(cx, place, how).await;
+    }
+    let other = cx.sibling();
+    cx.spawn(other.clone(), Box::pin(erase_all(other, place, how))).await;
+    Outcome::GOOD.into()
+}
+
+/// Erases everything once the changes that were under way are done, and makes that durable. The logical unit refuses new
+/// commands meanwhile.
+async fn erase_all(cx: JobCx, place: Place, how: Erase) -> JobEnd {
     let size = place.unit.blocks() * place.block_bytes;
     cx.lock(0, size).await;
     let before = place.home.syncs.failures();
@@ -369,12 +387,16 @@ pub async fn erase(cx: JobCx, place: Place, how: Erase) -> JobEnd {
         Erase::Discard => erase_once(&cx, &place, size, true).await,
         Erase::Zero => erase_once(&cx, &place, size, false).await,
     };
-    let done = match erased {
-        Ok(()) => cx.op(Op::Flush).await,
-        Err(fault) => Err(fault),
+    let mut done = match erased {
+        Ok(()) => cx.op(Op::Flush).await.is_ok(),
+        Err(_) => false,
     };
     // One that somebody else was told of has perhaps lost what was erased.
-    place.unit.erase_done(done.is_ok() && place.home.syncs.failures() == before).into()
+    done &= place.home.syncs.failures() == before;
+    if done && place.medium.lasts() {
+        done = cx.save(place.unit.unfinished(None)).await.outcome == Outcome::GOOD;
+    }
+    place.unit.erase_done(done).into()
 }
 
 /// As [`clear`], with progress.

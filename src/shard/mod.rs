@@ -60,6 +60,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -75,6 +76,26 @@ pub enum ServeError {
     /// What was saved of a logical unit.
     #[error(transparent)]
     State(StateError),
+    /// A file that was served before is not there.
+    #[error(
+        "{path}: it was served before, and is not there: is its file system mounted? (To begin with an empty disk that hosts \
+         take for the same, move {record} away; for another disk choose another path)",
+        path = .path.display(), record = .record.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// The record of it.
+        record: PathBuf,
+    },
+    /// Two units of one identity.
+    #[error("{what} would have the designator {naa:032x} of another logical unit: hosts would take both for one disk")]
+    Identity {
+        /// The second of the two.
+        what: String,
+        /// The designator.
+        naa: u128,
+    },
     /// A portal's address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -101,6 +122,9 @@ pub enum ServeError {
     System(io::Error),
 }
 
+/// Entries of a ring that is only made to see whether that is allowed.
+const PROBE_ENTRIES: u32 = 8;
+
 /// Reads the configuration again; `None`: it is not valid, which has been said.
 pub type Reread<'r> = dyn FnMut() -> Option<Snapshot> + 'r;
 
@@ -112,6 +136,12 @@ pub fn serve(
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
+    // Here, where it is still known what failed: the executors make rings, too.
+    if let Err(error) = Ring::new(PROBE_ENTRIES)
+        && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
+    {
+        return Err(ServeError::Ring(error));
+    }
     let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
     // Before any thread is made, so that all inherit the mask.
     let signals = signals::Signals::block(reread.is_some()).map_err(ServeError::System)?;

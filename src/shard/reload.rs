@@ -22,7 +22,7 @@ use crate::state::UnitFile;
 use std::cmp::Ordering;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a file is waited for that is still open as another logical unit.
@@ -223,10 +223,14 @@ impl Reloader {
             let closing = self.closing.iter().map(|closing| &closing.of);
             let mut all = leaving.iter().chain(&self.leaving).chain(closing);
             let path = if let LunKind::File(path) = &lun.kind { Some(path) } else { None };
-            let naa = identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
-            all.any(|unit| unit.naa == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
+            let derived = || identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
+            // Any other identity follows the file.
+            let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
+            all.any(|unit| Some(unit.naa) == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
         };
         let (mut places, mut resized, mut waits) = (Vec::new(), Vec::new(), false);
+        let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.logical.params().naa).collect();
+        self.refresh_register(&snapshot);
         for (at, mut spec) in targets.into_iter().enumerate() {
             if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
                 done.push(format!("target {} added", spec.name));
@@ -257,8 +261,11 @@ impl Reloader {
                     waits = true;
                     continue;
                 }
-                match Unit::open(&snapshot, &spec, &lun, self.cores) {
-                    Ok(unit) => found.push((lun.number, Place::New(Box::new(unit)))),
+                match Unit::open((&snapshot, &spec, &lun), &self.world.register, &taken, self.cores) {
+                    Ok(unit) => {
+                        taken.push(unit.logical.params().naa);
+                        found.push((lun.number, Place::New(Box::new(unit))));
+                    }
                     Err(ServeError::Open(OpenError::InUse { .. })) if patient => {
                         waits = true;
                         continue;
@@ -280,6 +287,14 @@ impl Reloader {
         let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
         let target = self.world.targets.get(at)?;
         Some((*target.units.get(target.position(lun.number)?)?, spec))
+    }
+
+    /// Reads again which store has which identity: another ringsan may have served one.
+    fn refresh_register(&self, snapshot: &Snapshot) {
+        let mut register = self.world.register.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = register.refresh(&snapshot.state) {
+            tracing::warn!("{error}");
+        }
     }
 
     /// A path is not a file: says so if it names another one than the unit has.
@@ -305,7 +320,7 @@ impl Reloader {
                 if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
                     let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
                     done.push(format!("LUN {} of {} removed", lun.number, old.name));
-                    let naa = identity::naa(old.name.as_str(), lun.number, lun.serial.as_deref());
+                    let naa = self.world.units.get(unit).map_or([0; 16], |unit| unit.logical.params().naa);
                     leaving.push(Leaving { unit, path, naa });
                 }
             }
@@ -433,6 +448,7 @@ fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<Str
         ("removable", lun.removable != old.removable),
         ("cdrom", lun.cdrom != old.cdrom),
         ("serial", lun.serial != old.serial),
+        ("naa", lun.naa != old.naa),
         ("low-space", lun.low_space_bytes != old.low_space_bytes),
     ];
     let differ: Vec<&str> = options.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();

@@ -6,7 +6,7 @@ use super::engine::{Engine, Owner};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
 use super::flush::Waiter;
-use super::job::{Cell1, Job, JobCx, JobEnd, Request};
+use super::job::{Cell1, Job, JobCx, JobEnd, Request, Work};
 use super::jobs::{self, Place};
 use super::mesh::Message;
 use super::stray::{Claim, Hold, TIMED_OUT};
@@ -16,14 +16,11 @@ use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 /// A job that belongs to no task (a flush with IMMED).
 pub const NOBODY: usize = usize::MAX;
-
-type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 
 impl Engine {
     fn place_of(&self, unit: usize) -> Place {
@@ -158,14 +155,12 @@ impl Engine {
         self.enlist(job);
     }
 
-    /// Begins to erase a unit. The job outlives the task that waits for it, if one does.
-    pub fn spawn_erase(&mut self, waiting: Option<(usize, TaskId)>, unit: usize, how: Erase) {
+    /// Begins to erase a unit. The job outlives its task.
+    pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, how: Erase, immed: bool) {
         let cx = JobCx::new(&self.arena);
-        let work: Work = Box::pin(jobs::erase(cx.clone(), self.place_of(unit), how));
+        let work = jobs::erase(cx.clone(), self.place_of(unit), how, immed);
         let mut of = (unit, NOBODY, 0, None);
-        if let Some((seat, task)) = waiting
-            && let Some(exec) = self.exec(seat, task.slot())
-        {
+        if let Some(exec) = self.exec(seat, task.slot()) {
             exec.begin(Kind::Job, task, unit, (0, 0, 0));
             exec.in_flight += 1;
             of = (unit, seat, task.slot(), None);
@@ -264,6 +259,13 @@ impl Engine {
                     let unit = job.unit;
                     job.in_flight += 1;
                     self.submit_save(number, unit, saving, cell);
+                }
+                Request::Spawn(cx, work, cell) => {
+                    let mut other = Job::new(&cx, work, (job.unit, NOBODY, 0, None));
+                    other.survives = true;
+                    self.enlist(other);
+                    cell.set(Some(()));
+                    self.runnable.push_back(number);
                 }
                 Request::Pause => self.runnable.push_back(number),
                 Request::Op(unit, op, cell) => {

@@ -11,20 +11,21 @@ use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
 use super::registry::Registry;
 use super::syncs::Syncs;
-use crate::backend::{Medium, OpenError};
+use crate::backend::{Medium, OpenError, absolute};
 use crate::limits::{self, SLICE_BYTES};
 use crate::model::{
-    Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
+    Admission, Backing, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
 };
-use crate::scsi::{LogicalUnit, LuParams, identity};
+use crate::scsi::{LogicalUnit, LuParams};
 use crate::session::directory::SnapshotDirectory;
-use crate::state::{Keeper, UnitFile};
+use crate::state::{self, Keeper, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use std::{fs, io};
 
 /// A logical unit of the process.
 pub struct Unit {
@@ -55,12 +56,49 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Opens a medium and puts the device server over it, as it was when it was last served. Blocking.
-    pub fn open(snapshot: &Snapshot, target: &TargetSpec, lun: &LunSpec, cores: usize) -> Result<Unit, ServeError> {
+    /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators of
+    /// others. Blocking.
+    pub fn open(
+        (snapshot, target, lun): (&Snapshot, &TargetSpec, &LunSpec),
+        register: &Mutex<Register>,
+        taken: &[[u8; 16]],
+        cores: usize,
+    ) -> Result<Unit, ServeError> {
+        let mut register = register.lock().unwrap_or_else(PoisonError::into_inner);
+        if let LunKind::File(path) = &lun.kind
+            && lun.create
+            && fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && let Some(record) = register.of_path(&absolute(path)).map(|record| snapshot.state.join(record))
+            && record.exists()
+        {
+            return Err(ServeError::Gone { path: path.clone(), record });
+        }
         let medium = Medium::open(lun).map_err(ServeError::Open)?;
-        let params = lu_params(target.name.as_str(), snapshot.port_groups(target), lun, &medium);
-        let unit = Unit::new(medium, params, &snapshot.state, cores);
-        unit.logical.restore(unit.file.load().map_err(ServeError::State)?);
+        let backing = medium.backing(lun, target.name.as_str());
+        let wanted =
+            Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
+        let (name, is_new) = register.name(wanted, &backing, taken).map_err(ServeError::System)?;
+        if taken.contains(&name.naa) {
+            let what = format!("LUN {} of {}", lun.number, target.name);
+            return Err(ServeError::Identity { what, naa: u128::from_be_bytes(name.naa) });
+        }
+        if is_new {
+            tracing::warn!(
+                naa = format!("{:032x}", u128::from_be_bytes(name.naa)),
+                "LUN {} of {} is another disk than it was, and hosts are told so (serial and naa set what it is called)",
+                lun.number,
+                target.name
+            );
+        }
+        let params = lu_params(name, target.name.as_str(), snapshot.port_groups(target), lun, &medium);
+        let recorded = Some(&backing).filter(|_| !snapshot.state.as_os_str().is_empty());
+        let unit = Unit::new(medium, params, (&snapshot.state, recorded), cores);
+        let saved = unit.file.load().map_err(ServeError::State)?;
+        if let Err(error) = unit.file.record(&saved) {
+            let file = unit.file.path().display();
+            tracing::warn!("{file}: which disk LUN {} of {} is cannot be recorded: {error}", lun.number, target.name);
+        }
+        unit.logical.restore(saved);
         unit.measure();
         if unit.medium.can_be_lost() {
             unit.logical.watch();
@@ -71,16 +109,17 @@ impl Unit {
     /// What stands where there is no unit: of no bytes, and in no LUN map.
     pub fn none(cores: usize) -> Unit {
         let medium = Medium::none();
-        let params = lu_params("", Vec::new(), &LunSpec::new(0, LunKind::Null), &medium);
-        Unit::new(medium, params, Path::new(""), cores)
+        let name = Name { naa: [0; 16], serial: String::new() };
+        let params = lu_params(name, "", Vec::new(), &LunSpec::new(0, LunKind::Null), &medium);
+        Unit::new(medium, params, (Path::new(""), None), cores)
     }
 
-    fn new(medium: Medium, params: LuParams, state: &Path, cores: usize) -> Unit {
+    fn new(medium: Medium, params: LuParams, (state, backing): (&Path, Option<&Backing>), cores: usize) -> Unit {
         let facts = medium.properties();
         Unit {
             medium: Arc::new(medium),
             block_bytes: params.block_bytes,
-            file: Arc::new(UnitFile::new(state, &params)),
+            file: Arc::new(UnitFile::new(state, &params, backing)),
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Fence::new(cores),
             syncs: Syncs::new(cores),
@@ -241,6 +280,8 @@ pub struct World {
     pub loads: Arc<[Load]>,
     /// Sessions and their cores.
     pub registry: Arc<Registry>,
+    /// Which unit has which identity.
+    pub register: Arc<Mutex<Register>>,
     /// Stores what outlives the process.
     pub keeper: Arc<Keeper>,
     /// One for each core.
@@ -256,7 +297,13 @@ pub struct World {
 }
 
 /// What the device server is told: the configuration, made true to what the medium really is.
-fn lu_params(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Medium) -> LuParams {
+fn lu_params(
+    Name { naa, serial }: Name,
+    target: &str,
+    port_groups: Vec<PortGroup>,
+    lun: &LunSpec,
+    medium: &Medium,
+) -> LuParams {
     let facts = medium.properties();
     let granularity = u64::from(facts.discard_granularity_bytes).max(u64::from(lun.physical_block_bytes));
     LuParams {
@@ -266,9 +313,9 @@ fn lu_params(name: &str, port_groups: Vec<PortGroup>, lun: &LunSpec, medium: &Me
         readonly: lun.readonly,
         // What can run out of space says so, whatever was asked for.
         thin: (lun.thin || facts.sparse) && facts.discard,
-        serial: lun.serial.clone().unwrap_or_else(|| identity::default_serial(name, lun.number)),
-        naa: identity::naa(name, lun.number, lun.serial.as_deref()),
-        target_name: name.to_owned(),
+        serial,
+        naa,
+        target_name: target.to_owned(),
         port_groups,
         unmap_granularity_blocks: (granularity / u64::from(lun.block_bytes)) as u32,
         unmap_alignment_blocks: 0,
@@ -300,7 +347,9 @@ impl World {
     /// the keeper's.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, JoinHandle<()>), ServeError> {
         let snapshot = Arc::new(snapshot);
-        let (mut units, mut targets) = (Vec::new(), Vec::new());
+        let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
+        state::warn_of_others(&snapshot.state);
+        let (mut units, mut targets, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for spec in &snapshot.targets {
             let mut own = LunMap::default();
             let mut luns: Vec<_> = spec.luns.iter().collect();
@@ -308,7 +357,9 @@ impl World {
             for lun in luns {
                 own.numbers.push(lun.number);
                 own.units.push(units.len());
-                units.push(Arc::new(Unit::open(&snapshot, spec, lun, cores)?));
+                let unit = Unit::open((&snapshot, spec, lun), &register, &taken, cores)?;
+                taken.push(unit.logical.params().naa);
+                units.push(Arc::new(unit));
             }
             targets.push(Target::new(spec, own, false));
         }
@@ -326,6 +377,7 @@ impl World {
             generation: 0,
             loads: (0..cores).map(|_| Load::default()).collect(),
             registry: Arc::new(Registry::new(cores)),
+            register: Arc::new(register),
             keeper: Arc::new(keeper),
             mailboxes,
             rates: Arc::default(),

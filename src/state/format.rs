@@ -1,17 +1,19 @@
 //! The format of a unit's file: TOML between a first line that names the format and a last one with the CRC32C of all
 //! before it. People may read it; only ringsan writes it.
 
+use super::register::{Name, Owner, Record};
 use super::{Identity, StateError};
 use crate::limits::{self, MAX_STATE_BYTES};
 use crate::model::{InitiatorPort, IscsiName};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
-use crate::scsi::{IdentifyingInformation, Modes, Saved};
+use crate::scsi::{Erasure, IdentifyingInformation, Modes, Saved};
 use crate::wire::Isid;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The format that is written, and the only one that is read.
-pub(super) const VERSION: u32 = 1;
+/// The format that is written. The one before it had neither stores nor erasures, and is read, too.
+pub(super) const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 const TITLE: &str = "# ringsan: saved state of a logical unit, format ";
 const HINT: &str = "# Do not change it: the last line has the checksum of all before it.\n";
@@ -50,6 +52,12 @@ struct Document {
     target: String,
     serial: String,
     modes: ModesTable,
+    /// The store that the designator belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreTable>,
+    /// There while an erasure is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfinished: Option<UnfinishedTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identifying_information: Option<IdentifyingTable>,
     /// There when APTPL is in force.
@@ -63,6 +71,30 @@ struct ModesTable {
     d_sense: bool,
     swp: bool,
     write_through: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct StoreTable {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
+    machine: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct UnfinishedTable {
+    command: UnfinishedCommand,
+    /// AUSE of SANITIZE.
+    unrestricted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum UnfinishedCommand {
+    FormatUnit,
+    Sanitize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +141,17 @@ pub(super) fn encode(saved: &Saved, identity: &Identity) -> String {
         target: identity.target.clone(),
         serial: identity.serial.clone(),
         modes: ModesTable { d_sense: descriptor_sense, swp, write_through },
+        store: identity.owner.as_ref().map(|owner| StoreTable {
+            path: owner.path.clone(),
+            mark: owner.mark.clone(),
+            machine: owner.machine.clone(),
+        }),
+        unfinished: saved.unfinished.map(|erasure| match erasure {
+            Erasure::Format => UnfinishedTable { command: UnfinishedCommand::FormatUnit, unrestricted: false },
+            Erasure::Sanitize { unrestricted } => {
+                UnfinishedTable { command: UnfinishedCommand::Sanitize, unrestricted }
+            }
+        }),
         identifying_information: information
             .map(|information| IdentifyingTable { binary: hex(&information.binary), text: information.text.clone() }),
         persistent_reservations: saved.reservations.as_ref().map(reservations_table),
@@ -139,8 +182,8 @@ fn reservations_table(reservations: &Reservations) -> ReservationsTable {
     }
 }
 
-/// Reads the bytes of a file of the unit that `identity` says.
-pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
+/// Reads the bytes of a file, up to what they mean.
+fn document(bytes: &[u8]) -> Result<Document, Flaw> {
     if bytes.len() as u64 > MAX_STATE_BYTES {
         return Err(damaged("it is too long"));
     }
@@ -149,11 +192,29 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
         return Err(damaged("it does not begin as such a file does"));
     };
     // Before the checksum, which a later format may have elsewhere. A flipped bit in here is told by its own words.
-    if version != VERSION.to_string() {
+    if !(OLDEST..=VERSION).any(|known| version == known.to_string()) {
         return Err(Flaw::Version(version.escape_default().to_string()));
     }
     let body = check_sum(text).ok_or_else(|| damaged("its checksum is wrong or missing"))?;
-    let document: Document = toml::from_str(body).map_err(|error| damaged(error.message().replace('\n', ", ")))?;
+    toml::from_str(body).map_err(|error| damaged(error.message().replace('\n', ", ")))
+}
+
+/// Whose the bytes of a file are.
+pub(super) fn record(bytes: &[u8]) -> Result<Record, Flaw> {
+    let Document { unit, serial, store, .. } = document(bytes)?;
+    let naa = naa_of(&unit).ok_or_else(|| damaged(format!("'{}' is no designator", unit.escape_debug())))?;
+    let owner = store.map(|StoreTable { path, mark, machine }| Owner { path, mark, machine });
+    Ok(Record { name: Name { naa, serial }, owner })
+}
+
+/// The designator that 32 digits are.
+pub(super) fn naa_of(digits: &str) -> Option<[u8; 16]> {
+    unhex(digits)?.try_into().ok()
+}
+
+/// Reads the bytes of a file of the unit that `identity` says.
+pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
+    let document = document(bytes)?;
     if document.unit != identity.naa {
         return Err(Flaw::Foreign(format!("serial number {}, target {}", document.serial, document.target)));
     }
@@ -163,6 +224,10 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
         reservations: document.persistent_reservations.map(reservations).transpose()?,
         modes: Modes { descriptor_sense: d_sense, swp, write_through },
         identifying: information,
+        unfinished: document.unfinished.map(|UnfinishedTable { command, unrestricted }| match command {
+            UnfinishedCommand::FormatUnit => Erasure::Format,
+            UnfinishedCommand::Sanitize => Erasure::Sanitize { unrestricted },
+        }),
     })
 }
 
@@ -215,7 +280,7 @@ fn initiator_port(name: &str, isid: &str) -> Result<InitiatorPort, Flaw> {
     Ok(InitiatorPort { name: IscsiName::new(name).map_err(|_| wrong())?, isid: isid.ok_or_else(wrong)? })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -5,21 +5,26 @@
 //! - [`Keeper`]: the one thread that writes them, so that no core waits for a disk.
 //!
 //! Invariants: a file is named by the NAA designator of its unit, by which hosts know it, so it follows the unit and not
-//! its place. The directory is made, and a file is made, when there is something to save for the first time. A file that
-//! is not understood to the last bit is an error, and is never replaced. One process at a time has a file: who does holds
-//! the lock beside it.
+//! its place. It is made when there is something to save for the first time, which of a file or device is when it is
+//! served: which store has the designator ([`Register`]). A file that is not understood to the last bit is an error, and is
+//! never replaced. One process at a time has a file: who does holds the lock beside it.
 //!
 //! Not here: what is saved and when it has to be ([`crate::scsi::Saved`]).
 
+mod directory;
 mod format;
 mod keeper;
+mod register;
 
 pub use keeper::Keeper;
+pub use register::{Name, Register, Wanted};
 
-use crate::limits::MAX_STATE_BYTES;
+use crate::model::Backing;
 use crate::scsi::{LuParams, Saved};
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use directory::Directory;
+use register::Owner;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,9 +73,13 @@ pub enum StateError {
 pub(crate) struct Identity {
     /// NAA designator, in hexadecimal digits.
     naa: String,
-    /// For people: the target's name and the unit's serial number.
+    /// For people: the target's name.
     target: String,
     serial: String,
+    /// The store that it is of.
+    owner: Option<Owner>,
+    /// It is kept even if there is nothing else to say.
+    lasts: bool,
 }
 
 /// The file with the saved state of one logical unit.
@@ -78,20 +87,30 @@ pub(crate) struct Identity {
 pub struct UnitFile {
     directory: PathBuf,
     path: PathBuf,
+    /// Its name in the directory.
+    name: PathBuf,
     identity: Identity,
     /// Locked while held.
     lock: Mutex<Option<File>>,
 }
 
 impl UnitFile {
-    /// The file of a unit, in `directory`. Touches nothing.
-    pub fn new(directory: &Path, params: &LuParams) -> UnitFile {
-        let naa: String = params.naa.iter().map(|byte| format!("{byte:02x}")).collect();
+    /// The file of a unit, in `directory`. Touches nothing. `backing`: where its blocks live, if that is to be recorded.
+    pub fn new(directory: &Path, params: &LuParams, backing: Option<&Backing>) -> UnitFile {
+        let naa = format::hex(&params.naa);
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let name = PathBuf::from(format!("{naa}.state"));
         UnitFile {
             directory: directory.to_owned(),
-            path: directory.join(format!("{naa}.state")),
-            identity: Identity { naa, target: params.target_name.clone(), serial: params.serial.clone() },
+            path: directory.join(&name),
+            name,
+            identity: Identity {
+                naa,
+                target: params.target_name.clone(),
+                serial: params.serial.clone(),
+                owner: backing.map(Owner::of),
+                lasts: backing.is_some_and(|backing| backing.lasts),
+            },
             lock: Mutex::default(),
         }
     }
@@ -107,22 +126,29 @@ impl UnitFile {
     /// The file cannot be read, or is not to be trusted.
     pub fn load(&self) -> Result<Saved, StateError> {
         let failed = |error| StateError::Read(self.path.clone(), error);
-        match fs::symlink_metadata(&self.path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Saved::default());
-            }
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if !metadata.is_file() => return Err(failed(ErrorKind::InvalidInput.into())),
-            Ok(_) => {}
+        let Some(directory) = Directory::open(&self.directory).map_err(failed)? else { return Ok(Saved::default()) };
+        if directory.read(&self.name).map_err(failed)?.is_none() {
+            return Ok(Saved::default());
         }
         // First, so that it does not change while it is read.
-        if !self.lock(PATIENCE).map_err(failed)? {
+        if !self.lock(&directory, PATIENCE).map_err(failed)? {
             return Err(StateError::InUse(self.path.clone()));
         }
-        let mut bytes = Vec::new();
-        let file = File::open(&self.path).map_err(failed)?;
-        file.take(MAX_STATE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = directory.read(&self.name).map_err(failed)?.unwrap_or_default();
         format::decode(&bytes, &self.identity).map_err(|flaw| flaw.at(&self.path))
+    }
+
+    /// Writes down whose state this is, before it is served. What was saved stays. Blocking.
+    ///
+    /// # Errors
+    /// As [`UnitFile::save`].
+    pub fn record(&self, saved: &Saved) -> io::Result<()> {
+        if !self.identity.lasts {
+            return Ok(());
+        }
+        let text = format::encode(saved, &self.identity);
+        let old = Directory::open(&self.directory)?.map(|directory| directory.read(&self.name)).transpose()?.flatten();
+        if old.is_some_and(|old| old == text.as_bytes()) { Ok(()) } else { self.save(saved) }
     }
 
     /// Makes `saved` what a later [`UnitFile::load`] answers, also after a loss of power. Blocking.
@@ -131,51 +157,24 @@ impl UnitFile {
     /// What the system says. The file then is as it was; when the last step failed, the directory's own sync, that is not
     /// known before the next success.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
-        self.make_directory()?;
-        if !self.lock(Duration::ZERO)? {
+        let directory = Directory::make(&self.directory)?;
+        if !self.lock(&directory, Duration::ZERO)? {
             return Err(io::Error::other("another ringsan has the saved state of this logical unit"));
         }
-        if *saved == Saved::default() {
-            match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => return sync_directory(&self.directory),
-            }
+        if *saved == Saved::default() && !self.identity.lasts {
+            return directory.remove(&self.name);
         }
-        let new = self.path.with_extension("state.new");
         let text = format::encode(saved, &self.identity);
-        self.replace(&new, text.as_bytes()).inspect_err(|_| {
-            // It would only take space: nobody reads it.
-            let _ = fs::remove_file(&new);
-        })
-    }
-
-    fn replace(&self, new: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(new, &self.path)?;
-        sync_directory(&self.directory)
-    }
-
-    fn make_directory(&self) -> io::Result<()> {
-        match fs::create_dir(&self.directory) {
-            // Its own name must last, too.
-            Ok(()) => sync_directory(match self.directory.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            }),
-            Err(_) if self.directory.is_dir() => Ok(()),
-            Err(error) => Err(error),
-        }
+        directory.replace(&self.name, &self.name.with_extension("state.new"), text.as_bytes())
     }
 
     /// Takes the lock, if it is not held yet; false: somebody else has had it for all of `patience`.
-    fn lock(&self, patience: Duration) -> io::Result<bool> {
+    fn lock(&self, directory: &Directory, patience: Duration) -> io::Result<bool> {
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_some() {
             return Ok(true);
         }
-        let file = File::options().create(true).append(true).open(self.path.with_extension("lock"))?;
+        let file = directory.lock_file(&self.name.with_extension("lock"))?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
@@ -193,8 +192,13 @@ impl UnitFile {
     }
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+/// Says once what should not stay as it is.
+pub fn warn_of_others(directory: &Path) {
+    if let Ok(Some(open)) = Directory::open(directory)
+        && open.is_open_to_others()
+    {
+        tracing::warn!(directory = %directory.display(), "others than its owner can write to the saved state: chmod 700");
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,25 @@
 //! The files: what is written is read again, what is damaged is refused, and a failure leaves the old file.
 
 use super::*;
+use crate::limits::MAX_STATE_BYTES;
 use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
-    Command, IdentifyingInformation, LogicalUnit, LuNexus, Modes, NexusId, Outcome, Plan, Reply, identity,
+    Command, Erasure, IdentifyingInformation, LogicalUnit, LuNexus, Modes, NexusId, Outcome, Plan, Reply, identity,
 };
 use crate::wire::{Isid, Lun};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::{Arc, mpsc};
 use tempfile::TempDir;
 
 const TARGET: &str = "iqn.2026-01.org.example:disk";
 
-/// The format, for ever: whoever changes it writes another version and reads this one, too.
+/// The formats, for ever: whoever changes the last writes another version and reads these, too.
 const GOLDEN: &str = include_str!("golden.state");
+const GOLDEN_1: &str = include_str!("golden-1.state");
 
 fn params(lun: u16) -> LuParams {
     LuParams {
@@ -58,11 +62,12 @@ fn example() -> Saved {
         )),
         modes: Modes { descriptor_sense: false, swp: true, write_through: true },
         identifying: IdentifyingInformation { binary: vec![0, 0xff], text: "rack 7, \"upper\" shelf\0".into() },
+        unfinished: Some(Erasure::Sanitize { unrestricted: true }),
     }
 }
 
 fn file(directory: &TempDir) -> UnitFile {
-    UnitFile::new(&directory.path().join("state"), &params(0))
+    UnitFile::new(&directory.path().join("state"), &params(0), None)
 }
 
 fn fault(file: &UnitFile) -> String {
@@ -73,9 +78,13 @@ fn fault(file: &UnitFile) -> String {
 
 #[test]
 fn the_format_is_the_golden_one() {
-    let identity = file(&TempDir::new().unwrap()).identity;
+    let owner = Owner { path: "/srv/disk.img".into(), mark: Some("file 1 0a0b".into()), machine: "00".into() };
+    let identity = Identity { owner: Some(owner.clone()), ..file(&TempDir::new().unwrap()).identity };
     assert_eq!(format::encode(&example(), &identity), GOLDEN);
     assert_eq!(format::decode(GOLDEN.as_bytes(), &identity), Ok(example()));
+    assert_eq!(format::record(GOLDEN.as_bytes()).unwrap().owner, Some(owner));
+    assert_eq!(format::decode(GOLDEN_1.as_bytes(), &identity), Ok(Saved { unfinished: None, ..example() }));
+    assert_eq!(format::record(GOLDEN_1.as_bytes()).unwrap().owner, None);
 }
 
 #[test]
@@ -136,7 +145,7 @@ fn what_a_file_says_is_checked() {
             Ok(saved) => panic!("{saved:?}"),
         }
     };
-    assert_eq!(refused("format 1", "format 2"), "2");
+    assert_eq!(refused("format 2", "format 3"), "3");
     assert!(refused("swp = true", "swp = 1").contains("invalid type"));
     assert!(refused("swp = true", "swp = true\ntst = 1").contains("unknown field `tst`"));
     assert!(refused("0000000000001234", "0000000000000000").contains("key"));
@@ -152,7 +161,8 @@ fn what_a_file_says_is_checked() {
 #[test]
 fn the_state_of_another_unit_is_refused() {
     let directory = TempDir::new().unwrap();
-    let (zero, one) = (UnitFile::new(directory.path(), &params(0)), UnitFile::new(directory.path(), &params(1)));
+    let (zero, one) =
+        (UnitFile::new(directory.path(), &params(0), None), UnitFile::new(directory.path(), &params(1), None));
     assert_ne!(zero.path, one.path);
     zero.save(&example()).unwrap();
     fs::copy(&zero.path, &one.path).unwrap();
@@ -174,7 +184,7 @@ fn a_failure_leaves_the_old_file() {
     assert_eq!(file.load().unwrap(), example());
     file.save(&Saved { modes: Modes::default(), ..example() }).unwrap();
     assert!(!obstacle.exists());
-    let nowhere = UnitFile::new(&file.path, &params(0));
+    let nowhere = UnitFile::new(&file.path, &params(0), None);
     assert!(nowhere.save(&example()).is_err(), "its directory is a file");
     assert_eq!(nowhere.load().unwrap(), Saved::default());
 }
@@ -188,6 +198,90 @@ fn one_process_has_a_file() {
     assert!(fault(&other).contains("another ringsan has the saved state"));
     drop(file);
     assert_eq!(other.load().unwrap(), example());
+}
+
+#[test]
+fn nobody_else_reads_or_redirects_the_files() {
+    let directory = TempDir::new().unwrap();
+    let file = file(&directory);
+    file.save(&example()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (state, lock) = (directory.path().join("state"), file.path.with_extension("lock"));
+    assert_eq!((mode(&state), mode(&file.path), mode(&lock)), (0o700, 0o600, 0o600));
+    // Links that somebody else has put there.
+    let other = directory.path().join("other");
+    fs::write(&other, "theirs").unwrap();
+    symlink(&other, file.path.with_extension("state.new")).unwrap();
+    file.save(&Saved { modes: Modes::default(), ..example() }).unwrap();
+    assert_eq!(fs::read(&other).unwrap(), b"theirs");
+    fs::rename(&file.path, directory.path().join("good")).unwrap();
+    symlink("../good", &file.path).unwrap();
+    assert!(fault(&file).contains("cannot be read"));
+}
+
+fn backing(path: &str, mark: Option<&str>) -> Backing {
+    Backing { path: path.into(), mark: mark.map(str::to_owned), lasts: true }
+}
+
+fn at(lun: u16) -> Wanted<'static> {
+    Wanted { target: TARGET, lun, naa: None, serial: None }
+}
+
+/// What hosts know of a disk is the disk's, wherever it is shown.
+#[test]
+fn an_identity_follows_its_store() {
+    let mut register = Register::default();
+    let (old, _) = register.name(at(1), &backing("/a", Some("1")), &[]).unwrap();
+    assert_eq!((old.naa, &*old.serial), (identity::naa(TARGET, 1, None), &*identity::default_serial(TARGET, 1)));
+    let moved = Wanted { target: "iqn.2026-01.org.example:other", ..at(7) };
+    let machine = fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty());
+    if machine {
+        assert_eq!(
+            register.name(moved, &backing("/b", Some("1")), &[]).unwrap().0,
+            old,
+            "renamed, and shown elsewhere"
+        );
+        assert_ne!(register.name(at(1), &backing("/b", Some("2")), &[]).unwrap().0, old, "another one in its place");
+    }
+    let (new, is_new) = register.name(at(1), &backing("/c", None), &[]).unwrap();
+    assert!(is_new && new.naa != old.naa && new.serial != old.serial, "another one at its LUN");
+    assert_eq!(register.name(at(5), &backing("/c", None), &[]).unwrap().0, new, "no mark: the path");
+    let (copy, _) = register.name(at(1), &backing("/c", None), &[new.naa]).unwrap();
+    assert!(copy.naa != new.naa && copy.naa != old.naa, "a copy of what is served");
+    let memory = Backing { lasts: false, ..backing("(memory)", None) };
+    let (first, second) =
+        (register.name(at(1), &memory, &[]).unwrap().0, register.name(at(1), &memory, &[]).unwrap().0);
+    assert!(first == second && first.naa != old.naa, "the same each time, and not that of the file");
+    let set = Wanted { naa: Some([0x60; 16]), serial: Some("S"), ..at(1) };
+    let name = register.name(set, &backing("/c", None), &[]).unwrap().0;
+    assert_eq!((name.naa, &*name.serial), ([0x60; 16], "S"));
+}
+
+#[test]
+fn records_outlive_the_process_and_old_ones_are_adopted() {
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    // As the version before has left it.
+    let mut naa = format::naa_of(&format::hex(&params(0).naa)).unwrap();
+    fs::write(state.join(format!("{}.state", format::hex(&naa))), GOLDEN_1).unwrap();
+    let store = backing("/srv/a", None);
+    for _ in 0..2 {
+        let mut register = Register::read(&state).unwrap();
+        let (name, is_new) = register.name(at(0), &store, &[]).unwrap();
+        assert_eq!((name.naa, is_new), (naa, false));
+        let file = UnitFile::new(&state, &params(0), Some(&store));
+        let saved = file.load().unwrap();
+        assert!(saved.reservations.is_some());
+        file.record(&saved).unwrap();
+        assert!(register.of_path("/srv/a").is_some_and(|name| state.join(name).exists()));
+    }
+    let mut register = Register::read(&state).unwrap();
+    assert!(register.name(at(0), &backing("/srv/b", None), &[]).unwrap().1);
+    // Whose a damaged one is cannot be told.
+    naa[15] ^= 1;
+    fs::write(state.join(format!("{}.state", format::hex(&naa))), "half").unwrap();
+    assert!(Register::read(&state).is_err());
 }
 
 /// PERSISTENT RESERVE OUT with APTPL through the thread, then the restart.
@@ -259,20 +353,21 @@ fn saved() -> impl Strategy<Value = Saved> {
         reservations,
         modes,
         identifying,
+        unfinished: None,
     })
 }
 
 proptest! {
     #[test]
     fn what_is_written_is_read(saved in saved()) {
-        let identity = UnitFile::new(Path::new("state"), &params(3)).identity;
+        let identity = UnitFile::new(Path::new("state"), &params(3), None).identity;
         let text = format::encode(&saved, &identity);
         prop_assert_eq!(format::decode(text.as_bytes(), &identity), Ok(saved));
     }
 
     #[test]
     fn any_bytes_are_read_without_harm(bytes in vec(any::<u8>(), 0..200), keep in 0..2000usize) {
-        let identity = UnitFile::new(Path::new("state"), &params(0)).identity;
+        let identity = UnitFile::new(Path::new("state"), &params(0), None).identity;
         let text = sealed(&format!("{}{}# crc32c ", GOLDEN.chars().take(keep).collect::<String>(), String::from_utf8_lossy(&bytes)));
         let _ = format::decode(&bytes, &identity);
         let _ = format::decode(text.as_bytes(), &identity);

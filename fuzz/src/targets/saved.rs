@@ -13,7 +13,7 @@ thread_local! {
 pub fn run(data: &[u8]) {
     FOLDER.with(|folder| {
         let folder = folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path();
-        let file = UnitFile::new(folder, &disk());
+        let file = UnitFile::new(folder, &disk(), None);
         let naa: String = disk().naa.iter().map(|byte| format!("{byte:02x}")).collect();
         let data = String::from_utf8_lossy(data).replace("@NAA@", &naa);
         let checksum = format!("# crc32c {:08x}\n", crc32c::crc32c(data.as_bytes()));

@@ -159,6 +159,7 @@ fn secrets_come_from_files_and_the_environment() {
         let account = format!("[[account]]\nuser = \"u\"\n{keys}\n");
         let file = dir.path().join("x.toml");
         fs::write(&file, with_target("accounts = [\"u\"]", &account)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         from_file(&file).map(|c| {
             let secret = c.snapshot.targets[0].credentials.as_ref().unwrap().initiators[0].secret.bytes().to_vec();
             (secret, c.warnings.iter().filter(|w| w.message.contains("chmod")).count())

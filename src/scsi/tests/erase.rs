@@ -105,3 +105,40 @@ fn format_unit() {
     let thick = LogicalUnit::new(LuParams { thin: false, ..params() });
     assert_eq!(Host::new(&thick, 1).send(&[0x04]), erase(Erase::Zero, false));
 }
+
+/// What a restart finds in the middle of an erasure is no unit that was erased, and not an ordinary one.
+#[test]
+fn an_erasure_is_not_forgotten() {
+    for (cdb, exits, sense) in
+        [([0x48, 0x82], false, (3, 0x3103)), ([0x48, 0xa2], true, (3, 0x3103)), ([0x04, 0], false, (3, 0x3101))]
+    {
+        let unit = LogicalUnit::new(params());
+        let mut host = Host::new(&unit, 1);
+        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
+        let (begun, mut stored) = (unit.unfinished(unit.erasure()), None);
+        unit.save(&begun, |saved| stored.replace(saved.clone()).is_none());
+        drop(begun);
+        let again = LogicalUnit::new(params());
+        again.restore(stored.expect("stored before anything is erased"));
+        let mut host = Host::new(&again, 1);
+        assert_eq!(host.failure(&[0x00]), sense);
+        assert_eq!(host.failure(&[0x28]), sense);
+        let exit = host.send(&[0x48, 0x1f]);
+        assert_eq!(matches!(exit, Plan::Save(_)), exits);
+        if let Plan::Save(saving) = exit {
+            assert_eq!(again.save(&saving, |_| false).outcome.sense.map(|sense| sense.key), Some(4), "not stored");
+            assert_eq!(host.failure(&[0x00]), sense);
+            assert_eq!(again.save(&saving, |saved| *saved == Saved::default()).outcome, Outcome::GOOD);
+            assert_eq!(host.send(&[0x00]), GOOD);
+            continue;
+        }
+        // Only another one ends it.
+        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
+        again.erase_not_begun();
+        assert_eq!(host.failure(&[0x00]), sense, "it could not be stored that it begins");
+        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
+        assert_eq!(again.save(&again.unfinished(None), |saved| *saved == Saved::default()).outcome, Outcome::GOOD);
+        assert_eq!(again.erase_done(true), Outcome::GOOD);
+        assert_eq!(host.send(&[0x00]), GOOD);
+    }
+}

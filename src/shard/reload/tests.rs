@@ -112,21 +112,57 @@ fn a_file_moves_when_it_is_closed() {
     assert!(bench.reloader.again.is_none());
 }
 
+/// Whatever is at its LUN.
 #[test]
-fn saved_state_goes_over_to_another_medium_of_the_unit() {
+fn what_is_saved_stays_with_the_file() {
     let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
     let identifying = IdentifyingInformation { text: "archive".to_owned(), ..IdentifyingInformation::default() };
     let saved = Saved { identifying, ..Saved::default() };
     bench.core.units[0].file.save(&saved).unwrap();
+    let old = bench.core.units[0].logical.params().clone();
     let luns = vec![bench.file(0, "b", MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
-    bench.turn();
-    assert_eq!(bench.luns(0), [], "the one that leaves has the state still");
-    bench.settle();
     bench.settle();
     let unit = &bench.core.units[bench.core.targets[0].units[0]];
-    assert_eq!(unit.file.load().unwrap(), saved);
-    assert_eq!(unit.logical.saved(), saved);
+    assert_eq!((unit.file.load().unwrap(), unit.logical.saved()), (Saved::default(), Saved::default()));
+    let new = unit.logical.params().clone();
+    assert!(new.naa != old.naa && new.serial != old.serial);
+    // The file comes back at another LUN.
+    let luns = vec![bench.file(0, "b", MIB), bench.file(5, "a", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.settle();
+    let [b, a] = bench.core.targets[0].units[..] else { panic!("{:?}", bench.core.targets[0].units) };
+    let params = |unit: usize| bench.core.units[unit].logical.params();
+    assert_eq!((params(b).naa, params(a).naa, &params(a).serial), (new.naa, old.naa, &old.serial));
+    assert_eq!(bench.core.units[a].logical.saved(), saved);
+}
+
+/// Nothing is made in the place of a file that was there.
+#[test]
+fn a_file_that_is_gone_is_not_made_again() {
+    let bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let first = Snapshot { state: bench.folder.path().join("state"), ..snapshot(vec![]) };
+    let spec = target("a", vec![bench.file(0, "a", MIB)]);
+    let Bench { folder, reloader, core } = bench;
+    drop((reloader, core));
+    fs::rename(folder.path().join("a"), folder.path().join("elsewhere")).unwrap();
+    let refused = World::open(Snapshot { targets: vec![spec.clone()], ..first.clone() }, 1).map(drop);
+    assert!(matches!(&refused, Err(ServeError::Gone { path, record }) if path.ends_with("a") && record.exists()));
+    assert!(!folder.path().join("a").exists());
+    fs::rename(folder.path().join("elsewhere"), folder.path().join("a")).unwrap();
+    assert!(World::open(Snapshot { targets: vec![spec], ..first }, 1).is_ok());
+}
+
+#[test]
+fn two_units_of_one_identity_are_refused() {
+    let serial = |number, target: &str| {
+        let ram = LunSpec { size_bytes: Some(MIB), ..LunSpec::new(number, LunKind::Ram) };
+        LunSpec { naa: Some(identity::naa(target, 0, None)), ..ram }
+    };
+    let name = "iqn.2026-11.io.ringsan:a";
+    let derived = LunSpec { naa: None, ..serial(0, name) };
+    let wanted = snapshot(vec![target("a", vec![derived, serial(1, name)])]);
+    assert!(matches!(World::open(wanted, 1).map(drop), Err(ServeError::Identity { .. })));
 }
 
 #[test]

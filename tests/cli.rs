@@ -176,7 +176,7 @@ fn check_lists_every_fault() {
     assert_eq!(
         stderr,
         "ringsan: x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'?\nringsan: x.toml:6: target.lun.path: none.img: \
-         no such file (with a size, like size=1GiB, it is created)\n"
+         no such file (with create = true and a size, like size=1GiB, it is created)\n"
     );
     let line = one_line(ringsan(dir.path()).args(["serve", "--config", "x.toml"]));
     assert_eq!(line, "x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'? (and 1 more: see `ringsan check`)");

@@ -64,7 +64,8 @@ pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(Fil
         // The type first: to open a FIFO would wait for its other end.
         let kind = match fs::metadata(path) {
             Ok(metadata) => metadata.file_type(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            // A link to nothing stays one. What is there by now, somebody else has just made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
                 create(path, spec)?;
                 continue;
             }

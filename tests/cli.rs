@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -235,6 +236,7 @@ fn weak_secrets_are_warned_of_and_not_shown() {
     let file = "[[account]]\nuser = \"u\"\nsecret = \"w7q\"\n[[target]]\nname = \"iqn.2026-11.io.ringsan:t\"\n\
                 accounts = [\"u\"]\n[[target.lun]]\nnumber = 0\nkind = \"null\"\nsize = \"1GiB\"\n";
     fs::write(dir.path().join("x.toml"), file).unwrap();
+    fs::set_permissions(dir.path().join("x.toml"), fs::Permissions::from_mode(0o600)).unwrap();
     let output = ringsan(dir.path()).args(["check", "--config", "x.toml"]).output().expect("ringsan runs");
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");

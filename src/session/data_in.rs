@@ -427,7 +427,8 @@ impl Session {
         };
         if self.keeps {
             let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
-            let kept = Kept { stat_sn: StatSn(0), header, bytes, command: Some((itt, lun)), data: outgoing };
+            let command = Some((itt, lun));
+            let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, charged: 0 };
             return match self.connections.get(usize::from(conn.0)) {
                 Some(_) => self.send_kept(conn, kept, out),
                 None => self.keep_lost(conn, kept),

@@ -182,6 +182,15 @@ pub(super) struct Kept {
     /// Of a SCSI command.
     pub command: Option<(Itt, Lun)>,
     pub data: Option<Box<Outgoing>>,
+    /// What it counts for among the others that are kept.
+    pub charged: usize,
+}
+
+impl Kept {
+    /// Bytes that it takes, apart from itself.
+    fn cost(&self) -> usize {
+        self.bytes.len() + self.data.as_deref().map_or(0, |data| data.runs.len() * size_of::<Run>())
+    }
 }
 
 /// The responses of a connection, oldest first.
@@ -193,9 +202,24 @@ pub(super) struct Responses {
 
 impl Responses {
     /// Keeps one; the oldest make room.
-    pub fn push(&mut self, kept: Kept) {
-        self.bytes += kept.bytes.len();
+    pub fn push(&mut self, mut kept: Kept) {
+        kept.charged = kept.cost();
+        self.bytes += kept.charged;
         self.queue.push_back(kept);
+        self.make_room();
+    }
+
+    /// The last one is the answer to a command, with its read data.
+    pub fn attach(&mut self, command: Option<(Itt, Lun)>, data: Option<Box<Outgoing>>) {
+        let Some(kept) = self.queue.back_mut() else { return };
+        (kept.command, kept.data) = (command, data);
+        let cost = kept.cost();
+        self.bytes = self.bytes.saturating_sub(kept.charged) + cost;
+        kept.charged = cost;
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         while self.queue.len() > KEPT_RESPONSES || self.bytes > KEPT_RESPONSE_BYTES && self.queue.len() > 1 {
             self.pop();
         }
@@ -203,7 +227,7 @@ impl Responses {
 
     fn pop(&mut self) {
         if let Some(gone) = self.queue.pop_front() {
-            self.bytes = self.bytes.saturating_sub(gone.bytes.len());
+            self.bytes = self.bytes.saturating_sub(gone.charged);
         }
     }
 
@@ -223,7 +247,7 @@ impl Responses {
     pub fn take(&mut self, itt: Itt) -> Option<Kept> {
         let at = self.queue.iter().rposition(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))?;
         let kept = self.queue.remove(at)?;
-        self.bytes = self.bytes.saturating_sub(kept.bytes.len());
+        self.bytes = self.bytes.saturating_sub(kept.charged);
         Some(kept)
     }
 }
@@ -256,6 +280,30 @@ mod tests {
             ]
         );
         assert_eq!(run(3, 1000, 20000, 8192, false).end(), (8, 11808));
+    }
+
+    #[test]
+    fn what_is_remembered_of_read_data_is_bounded() {
+        let mut kept = Responses::default();
+        for sn in 0..200 {
+            let mut data = Outgoing::new(TaskId(sn));
+            data.runs = (0..128).map(|n| run(4 * n, 16384 * n, 16384, 0, false)).collect();
+            let bare = Kept {
+                stat_sn: StatSn(sn),
+                header: [0; 48],
+                bytes: Box::default(),
+                command: None,
+                data: None,
+                charged: 0,
+            };
+            kept.push(bare);
+            kept.attach(Some((Itt(sn), Lun([0; 8]))), Some(Box::new(data)));
+        }
+        let runs: usize = kept.queue.iter().filter_map(|k| k.data.as_deref()).map(|data| data.runs.len()).sum();
+        assert!(runs * size_of::<Run>() <= KEPT_RESPONSE_BYTES && kept.queue.len() > 50, "{runs}");
+        assert!(kept.find(Itt(199)).is_some() && kept.find(Itt(0)).is_none(), "the oldest make room");
+        kept.acknowledge(StatSn(200));
+        assert_eq!(kept.bytes, 0);
     }
 
     #[test]

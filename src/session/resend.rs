@@ -97,7 +97,7 @@ impl Session {
     pub(super) fn keep(&mut self, to: ConnIx, stat_sn: StatSn, header: &Bhs, payload: Payload<'_>) {
         let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
         if let Some(c) = self.connections.get_mut(usize::from(to.0)) {
-            c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None });
+            c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None, charged: 0 });
         }
     }
 
@@ -415,10 +415,8 @@ impl Session {
         let Kept { mut header, bytes, command, data, .. } = kept;
         let payload = if bytes.is_empty() { Payload::None } else { Payload::Bytes(&bytes) };
         self.send_numbered(conn, &mut header, payload, out);
-        if let Some(c) = self.connections.get_mut(usize::from(conn.0))
-            && let Some(kept) = c.kept.queue.back_mut()
-        {
-            (kept.command, kept.data) = (command, data);
+        if let Some(c) = self.connections.get_mut(usize::from(conn.0)) {
+            c.kept.attach(command, data);
         }
     }
 

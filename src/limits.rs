@@ -33,8 +33,8 @@ pub const CONNECTION_SLOTS: usize = CONNECTIONS_PER_SESSION + 1;
 pub const LOST_CONNECTIONS: usize = 16;
 /// Responses of one connection that are kept until they are acknowledged (ErrorRecoveryLevel 1 and 2).
 pub const KEPT_RESPONSES: usize = 512;
-/// Bytes in the data segments of those.
-pub const KEPT_RESPONSE_BYTES: usize = 128 << 10;
+/// Bytes in the data segments of those, and of what is remembered of how their read data was cut.
+pub const KEPT_RESPONSE_BYTES: usize = 256 << 10;
 /// Pieces of read data that one session may have asked to be read again at a time.
 pub const RESENDS: usize = 256;
 /// Data-Out that does not come for this long is asked for again (ErrorRecoveryLevel 1 and 2), milliseconds.
@@ -75,6 +75,29 @@ pub const NOP_INTERVAL_MS: u64 = 30_000;
 pub const NOP_TIMEOUT_MS: u64 = 15_000;
 /// A connection whose peer takes no bytes for this long is closed, milliseconds.
 pub const SEND_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of answers that are queued for one connection: headers, texts, and the vectors of a send. LUN data lies elsewhere.
+/// With so many, nothing more is received or made for it, until some have left. What one PDU asks for may still come
+/// on top: the longest is a text (`MAX_TEXT_ANSWER_BYTES`).
+pub const QUEUED_BYTES: usize = 256 << 10;
+/// Data-In PDUs of one command that are queued at a time; the rest follows when the peer has taken some.
+pub const QUEUED_DATA_IN: u32 = 512;
+/// Bytes of empty transmit batches that one core keeps for the next burst.
+pub const SPARE_BATCH_BYTES: usize = 16 << 20;
+/// PDUs of one connection that are acted on in one turn as they come; what is beyond takes turns with that of others.
+pub const TURN_PDUS: u32 = 256;
+/// The same as a time, microseconds.
+pub const TURN_US: u64 = 250;
+/// PDUs of one connection that are acted on before others with as many have their turn.
+pub const SHARE_PDUS: u32 = 32;
+/// Time of one turn that those connections have together, microseconds.
+pub const SHARE_US: u64 = 50;
+/// Bytes of parameter data that one session may be asked for again (ErrorRecoveryLevel 1 and 2).
+pub const KEPT_PARAMETER_BYTES: usize = 256 << 10;
+/// Nobody heard of any core for this long: the process was stopped, or the machine. That time does not count for
+/// anybody, milliseconds.
+pub const PAUSE_MS: u64 = 2_500;
+/// After a pause of a core so much time at most goes to what has arrived before clocks are looked at, milliseconds.
+pub const CATCH_UP_MS: u64 = 1_000;
 /// Time that a clean shutdown gives initiators to log out, milliseconds.
 pub const SHUTDOWN_LOGOUT_MS: u64 = 2_000;
 /// Entries of a core's submission queue; the completion queue has four times as many.
@@ -83,7 +106,8 @@ pub const RING_ENTRIES: u32 = 1024;
 pub const RECEIVE_BUFFERS: u16 = 16;
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
-/// Bytes that one connection may have received while its session waits to move to another core.
+/// Bytes that one connection may have received and not yet acted on: while its session waits to move to another core, while
+/// there is no room for its answers, and while others have their turn.
 pub const PARKED_BYTES: usize = 4 << 20;
 /// A session that is to move waits this long for a moment at which the initiator owes it nothing, milliseconds. Nobody
 /// waits for that.

@@ -40,6 +40,7 @@ mod testing;
 pub use error::OpenError;
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use queue::{Buffer, Op, Queue, Started, Token};
+pub use ram::MemoryHold;
 pub use stream::{prefetch, settle};
 
 use crate::model::{Backing, LunKind, LunSpec, MediumFault, Space};
@@ -292,7 +293,7 @@ impl Medium {
             Kind::File(medium) => {
                 HandleKind::File(file::FileHandle::new(Arc::clone(medium), Arc::clone(&self.size_bytes), self.readonly))
             }
-            Kind::Ram(memory) => HandleKind::Ram(Arc::clone(memory)),
+            Kind::Ram(memory) => HandleKind::Ram(MemoryHold::new(memory)),
             Kind::Null => HandleKind::Null,
             Kind::Fault { inner, plan } => {
                 HandleKind::Fault(Box::new(fault::FaultHandle::new(inner.handle(), Arc::clone(plan))))
@@ -394,7 +395,7 @@ pub struct Handle {
 
 enum HandleKind {
     File(file::FileHandle),
-    Ram(Arc<ram::Memory>),
+    Ram(MemoryHold),
     Null,
     Fault(Box<fault::FaultHandle>),
 }
@@ -413,7 +414,7 @@ impl Handle {
         }
         match &mut self.kind {
             HandleKind::File(file) => file.start(op, token, queue),
-            HandleKind::Ram(memory) => memory.start(op),
+            HandleKind::Ram(hold) => hold.memory().start(op),
             HandleKind::Null => null::start(op),
             HandleKind::Fault(fault) => fault.start(op, token, queue),
         }
@@ -439,7 +440,7 @@ impl Handle {
     /// medium is another or the range not inside; use [`Handle::start`], which says why.
     #[inline]
     pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
-        let HandleKind::Ram(memory) = &self.kind else { return false };
+        let HandleKind::Ram(hold) = &self.kind else { return false };
         let end = offset.checked_add(bytes.len() as u64);
         if self.readonly || end.is_none_or(|end| end > self.size_bytes.bytes()) {
             return false;
@@ -447,18 +448,31 @@ impl Handle {
         // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
         #[allow(unsafe_code)]
         unsafe {
-            memory.store(bytes.as_ptr(), offset, bytes.len());
+            hold.memory().store(bytes.as_ptr(), offset, bytes.len());
         }
         true
     }
 
-    /// RAM only: the first byte and the length in bytes, to copy or send from directly. Valid while the handle lives.
+    /// RAM only: the first byte and the length in bytes, to copy from directly. Valid while the handle lives; who has it looked
+    /// at later takes a [`Handle::hold`] besides.
     ///
     /// Bytes behind it change under the reader when another core writes: never make a Rust reference to them.
     pub fn memory(&self) -> Option<(*mut u8, u64)> {
         match &self.kind {
-            HandleKind::Ram(memory) => Some(memory.pointer()),
+            HandleKind::Ram(hold) => {
+                let (start, mapped) = hold.memory().pointer();
+                Some((start, mapped.min(self.size_bytes.bytes())))
+            }
             // A planned fault must not be bypassed.
+            HandleKind::File(_) | HandleKind::Null | HandleKind::Fault(_) => None,
+        }
+    }
+
+    /// RAM only: what keeps the memory of [`Handle::memory`] where it is.
+    #[inline]
+    pub fn hold(&self) -> Option<&MemoryHold> {
+        match &self.kind {
+            HandleKind::Ram(hold) => Some(hold),
             HandleKind::File(_) | HandleKind::Null | HandleKind::Fault(_) => None,
         }
     }

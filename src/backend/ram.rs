@@ -15,6 +15,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// Pages that one question for allocated blocks looks at, at most: the answer may stop early.
 const PAGEMAP_SCAN_PAGES: usize = 65_536;
@@ -33,6 +35,29 @@ pub(super) struct Memory {
 unsafe impl Send for Memory {}
 // SAFETY: shared access is by pointer copies without references, see the module's word on soundness.
 unsafe impl Sync for Memory {}
+
+/// Keeps the memory of a RAM unit mapped, whatever becomes of the unit: whoever has the kernel look at it later holds one.
+/// Of one core, so that taking and dropping one is no matter of the caches between them.
+#[derive(Clone)]
+#[allow(clippy::redundant_allocation, reason = "shared by cores, and counted by each of them for itself")]
+pub struct MemoryHold(Rc<Arc<Memory>>);
+
+impl MemoryHold {
+    pub(super) fn new(memory: &Arc<Memory>) -> MemoryHold {
+        MemoryHold(Rc::new(Arc::clone(memory)))
+    }
+
+    #[inline]
+    pub(super) fn memory(&self) -> &Memory {
+        &self.0
+    }
+
+    /// Whether both hold the same, for the same handle.
+    #[inline]
+    pub fn is(&self, other: &MemoryHold) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 impl Memory {
     /// Maps `size_bytes` of zeroes.

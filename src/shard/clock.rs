@@ -1,10 +1,14 @@
-//! The clocks of a core: what is looked at when time has passed, and how long a core may sleep.
+//! The clocks of a core: what is looked at when time has passed, and how long a core may sleep. And the one clock that all
+//! of them go by.
 
 use super::engine::{Engine, Parts, Phase};
 use super::leave::shutdown;
-use crate::limits::NOP_INTERVAL_MS;
+use crate::limits::{NOP_INTERVAL_MS, PAUSE_MS};
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
@@ -14,6 +18,44 @@ pub const TICK_MS: u64 = 250;
 const REST_MS: u64 = 1_000;
 /// How many sessions' clocks are looked at before others have their turn.
 const LOOKS_PER_TURN: usize = 32;
+
+/// How often a core that is awake says so.
+pub const BEAT: Duration = Duration::from_millis(500);
+const _: () = assert!(PAUSE_MS > REST_MS + 2 * BEAT.as_millis() as u64);
+
+/// The clock of all cores. It stands still while the process or its machine does: nobody was silent meanwhile, since nobody
+/// listened.
+pub struct Clock {
+    epoch: Instant,
+    /// When a core was last awake.
+    heard: Mutex<Instant>,
+    stood_ns: AtomicU64,
+}
+
+impl Clock {
+    /// It begins.
+    pub fn new(now: Instant) -> Clock {
+        Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0) }
+    }
+
+    /// The time, nanoseconds.
+    #[inline]
+    pub fn now_ns(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch).as_nanos() as u64;
+        since.saturating_sub(self.stood_ns.load(Ordering::Relaxed))
+    }
+
+    /// A core is awake: to be said every [`BEAT`], unless it sleeps.
+    pub fn beat(&self, now: Instant) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = now.saturating_duration_since(*heard);
+        if silence >= Duration::from_millis(PAUSE_MS) {
+            self.stood_ns.fetch_add(silence.as_nanos() as u64, Ordering::Relaxed);
+            tracing::warn!("nothing ran here for {} ms: that time does not count for anybody", silence.as_millis());
+        }
+        *heard = (*heard).max(now);
+    }
+}
 
 impl Engine {
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
@@ -92,5 +134,27 @@ impl Engine {
             0 => due_ms.clamp(TICK_MS, REST_MS),
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_all_cores_does_not_count() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let clock = Clock::new(begin);
+        let now_ms = |ms| clock.now_ns(at(ms)) / 1_000_000;
+        // One core sleeps for long, another does not.
+        (0..20).for_each(|beat| clock.beat(at(beat * 500)));
+        assert_eq!(now_ms(9_600), 9_600);
+        // Both were stopped, and both come late.
+        clock.beat(at(60_000));
+        clock.beat(at(60_001));
+        assert_eq!(now_ms(60_001), 9_501);
+        clock.beat(at(60_500));
+        assert_eq!(now_ms(60_500), 10_000);
     }
 }

@@ -4,16 +4,17 @@
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
 //! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
 
-use super::clock::TICK_MS;
+use super::clock::{BEAT, TICK_MS};
 use super::engine::{Engine, Source};
 use super::load::{Balance, Meter};
 use super::mesh::Message;
 use super::receive::{Direct, Receive};
 use super::relocate::Relocation;
 use crate::backend::Token;
-use crate::limits::SHUTDOWN_LOGOUT_MS;
+use crate::limits::{CATCH_UP_MS, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -31,12 +32,16 @@ pub struct Core {
     /// Receives of known size, by connection number: made when first needed, and kept.
     pub(super) directs: Vec<Option<Box<Direct>>>,
     pub(super) buffers: ReceiveBuffers,
+    /// Connections that have more than a turn's worth parked: they take turns.
+    pub(super) sharing: VecDeque<usize>,
     listeners: Vec<TcpListener>,
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
     spin: Duration,
     next_tick: Instant,
+    /// Since when what has arrived is looked at first, after a pause.
+    behind: Option<Instant>,
     shutdown_at: Option<Instant>,
     pub(super) meter: Meter,
     pub(super) balance: Balance,
@@ -54,11 +59,13 @@ impl Core {
             receive: Vec::new(),
             directs: Vec::new(),
             buffers,
+            sharing: VecDeque::new(),
             listeners,
             bell: Box::new(0),
             turn: 1,
             spin,
             next_tick: now + TICK,
+            behind: None,
             shutdown_at: None,
             meter,
             balance: Balance::default(),
@@ -74,18 +81,22 @@ impl Core {
         self.arm_bell();
         let mut completions = Vec::with_capacity(4096);
         let mut last_work = Instant::now();
-        let (mut commands, mut last_command) = (0, last_work);
+        let (mut commands, mut last_command, mut next_beat) = (0, last_work, last_work);
         loop {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
-            self.engine.now_ns = self.engine.world.now_ns(now);
+            if now >= next_beat {
+                self.engine.world.clock.beat(now);
+                next_beat = now + BEAT;
+            }
+            self.engine.now_ns = self.engine.world.clock.now_ns(now);
             self.engine.now_ms = self.engine.now_ns / 1_000_000;
             self.meter.wakes(now);
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
                 self.completed(completion);
             }
-            self.after_completions(now);
+            self.after_completions(now, worked);
             if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
                 self.engine.mark_unfinished();
                 return Ok(());
@@ -100,13 +111,14 @@ impl Core {
                 last_work = now;
             }
             let wait = self.how_long(now, last_work);
-            let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty();
+            let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
             self.meter.rests(now, worked, wait, queued);
             self.engine.ring.enter(wait)?;
         }
     }
 
-    fn after_completions(&mut self, now: Instant) {
+    fn after_completions(&mut self, now: Instant, worked: bool) {
+        self.share_turn();
         self.engine.run_jobs();
         self.engine.feed_starved();
         self.engine.retry_held();
@@ -117,7 +129,8 @@ impl Core {
         if !self.engine.ordering.is_empty() {
             self.engine.keep_order();
         }
-        if now >= self.next_tick {
+        if now >= self.next_tick && !self.is_behind(now, worked) {
+            self.behind = None;
             self.engine.tick();
             self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
             self.buffers.shrink();
@@ -155,6 +168,23 @@ impl Core {
         self.buffers.publish();
     }
 
+    /// Whether clocks have to wait: this core comes late, or its machine was stopped, and what has arrived meanwhile is to be
+    /// looked at before anybody is found to be silent. A turn in which nothing came says that all was.
+    fn is_behind(&mut self, now: Instant, worked: bool) -> bool {
+        if self.behind.is_none() && now < self.next_tick + TICK {
+            return false;
+        }
+        let first = self.behind.is_none();
+        let since = *self.behind.get_or_insert(now);
+        let more = first || worked || self.has_parked();
+        more && now.saturating_duration_since(since) < Duration::from_millis(CATCH_UP_MS)
+    }
+
+    /// Whether there is something to be acted on that has been received.
+    fn has_parked(&self) -> bool {
+        !self.sharing.is_empty() || !self.engine.roomy.is_empty()
+    }
+
     fn reset(&mut self, conn: usize) {
         if let Some(receive) = self.receive.get_mut(conn) {
             let old = std::mem::replace(receive, Receive::new());
@@ -164,7 +194,8 @@ impl Core {
 
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        if !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.next_tick <= now {
+        let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
+        if queued || self.next_tick <= now {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
@@ -282,7 +313,7 @@ impl Core {
 
     /// The kernel or a medium still has operations on this core's memory: it must stay where it is until the process ends.
     pub fn is_unfinished(&self) -> bool {
-        self.engine.operations.len() > 0
+        self.engine.operations.len() > 0 || self.engine.tx.iter().any(|tx| tx.is_sending())
     }
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.

@@ -393,7 +393,7 @@ impl Engine {
         }
         // With a limit on bytes, what is more than a slice goes by slices.
         if paid && self.read_in_place(seat, (task, conn), unit, base, total, asked) {
-            return self.clear(seat, task.slot());
+            return;
         }
         if paid && self.read_copied(seat, task, unit, (base, total, asked)) {
             return;

@@ -314,6 +314,8 @@ pub struct Engine {
     pub links: Vec<Option<Link>>,
     /// Connections that have something to send.
     pub dirty: Vec<usize>,
+    /// Connections that have room again for what waits for that.
+    pub roomy: Vec<usize>,
     /// Sessions, by seat.
     pub seats: Vec<Option<Box<Seat>>>,
     /// When the clock of each seat's session is to be looked at; zero: with the next tick. A thousand idle sessions are not
@@ -408,6 +410,7 @@ impl Engine {
             tx: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),
+            roomy: Vec::new(),
             seats: Vec::new(),
             look_ms: Vec::new(),
             look_from: 0,
@@ -453,7 +456,14 @@ impl Engine {
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
         let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty, copies: None };
+        let out = Outlet {
+            tx: &mut self.tx,
+            connections,
+            pool: &mut self.pool,
+            dirty: &mut self.dirty,
+            memory: None,
+            copies: None,
+        };
         Some(Parts { seat, out, arena: &mut self.arena })
     }
 
@@ -608,10 +618,29 @@ impl Engine {
         let arena = &mut self.arena;
         let mut account = Account::of(&mut self.seats, link.account);
         let sent = result.max(0) as usize;
-        if self.tx[conn].sent(sent, &mut self.pool, |buf| account.release(arena, buf)) {
+        let largest = &mut self.stats.largest_batch_bytes;
+        *largest = (*largest).max(self.tx[conn].sending_bytes() as u64);
+        let more = self.tx[conn].sent(sent, &mut self.pool, |buf| account.release(arena, buf));
+        if self.tx[conn].takes_more() {
+            self.roomy.push(conn);
+        }
+        if more {
             self.dirty.push(conn);
         } else {
             self.sweep(conn);
+        }
+    }
+
+    /// Has those go on that waited for room on a connection, or for nothing any more since it is gone.
+    #[cold]
+    pub fn fill_room(&mut self, conn: usize) {
+        for (seat, slot) in self.tx.get_mut(conn).map(Tx::waiting).unwrap_or_default() {
+            if slot == super::tx::REREADS {
+                self.reread_on(seat);
+            } else if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.crowded) {
+                exec.crowded = false;
+                self.advance(seat, slot);
+            }
         }
     }
 }

@@ -108,6 +108,10 @@ pub struct Exec {
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.
     pub fenced: bool,
+    /// Waits until the connection has room for its data: see [`super::tx::Tx::wait`].
+    pub crowded: bool,
+    /// A read of a RAM unit whose data is sent from where it lies, a piece at a time.
+    pub in_place: bool,
     /// Since when, milliseconds.
     pub fenced_since_ms: Option<u64>,
     /// Waits for its session's turn at a limit, in this flow.
@@ -171,6 +175,8 @@ impl Default for Exec {
             aborted: false,
             starved: false,
             fenced: false,
+            crowded: false,
+            in_place: false,
             fenced_since_ms: None,
             held: None,
             paid: u32::MAX,
@@ -235,6 +241,8 @@ impl Exec {
         self.aborted = false;
         self.starved = false;
         self.fenced = false;
+        self.crowded = false;
+        self.in_place = false;
         self.fenced_since_ms = None;
         self.dropped = false;
         self.flushing = false;

@@ -124,6 +124,9 @@ impl Engine {
             let mut account = Account::of(&mut self.seats, link.account);
             tx.abandon(pool, |buf| account.release(arena, buf));
             tx.set_digests(false, false);
+            if tx.takes_more() {
+                self.roomy.push(conn);
+            }
             self.links[conn] = None;
             self.gone.push(conn);
             return;

@@ -44,6 +44,7 @@ mod syncs;
 mod text;
 mod throttle;
 mod tm;
+mod turns;
 mod tx;
 mod work;
 mod world;

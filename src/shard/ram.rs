@@ -5,9 +5,11 @@ use super::engine::{Engine, Parts, Seat};
 use super::exec::{Action, Failure, Kind};
 use super::fence::Ticket;
 use super::rw::give_after;
-use crate::limits::SLICE_BYTES;
+use super::tx::Outlet;
+use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::session::DataInEnd;
+use crate::session::Session;
 use crate::session::seam::{ConnIx, DataRef, TaskId};
 
 /// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
@@ -20,6 +22,8 @@ const SOON_SENT_READS: usize = 16;
 /// Measured: this costs up to a tenth less than to ask for all of it when it is planned.
 const SOON_COPIED: usize = 1024;
 const SOON_COPIED_WITHIN: usize = 16 << 10;
+/// A read that is copied in one piece has at most so many Data-In PDUs: it is queued whether there is room or not.
+const COPIED_DATA_IN: u32 = 32;
 /// Beyond these the processor does not read ahead by itself.
 const PAGE_BYTES: usize = 4096;
 
@@ -32,6 +36,14 @@ pub struct Copying {
     pub len: usize,
     /// Where it goes, if it is all of its task; else the task has it as a slice.
     pub buf: Option<Buf>,
+}
+
+/// The most data of a command that is queued at once. What may have to be sent again is read again in pieces that fit an
+/// I/O buffer, and is never asked for across two of them.
+#[inline]
+fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
+    let most = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3).saturating_mul(pdus);
+    if session.keeps() { most.min(SLICE_BYTES as u32) } else { most }
 }
 
 /// Asks for the first `len` bytes, which will be read before long.
@@ -108,14 +120,66 @@ impl Engine {
         if tx.data_digest() {
             return false;
         }
+        let has_room = tx.has_room();
         let Some(at) = self.memory_of(unit, offset, total) else { return false };
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return false };
+        if !has_room || total > piece_bytes(&holder.session, conn, QUEUED_DATA_IN) {
+            let Some(exec) = self.exec(seat, task.slot()).filter(|exec| exec.holds_nothing()) else { return false };
+            exec.begin(Kind::Read, task, unit, (offset, total, asked));
+            exec.in_place = true;
+            self.advance(seat, task.slot());
+            return true;
+        }
         self.read_soon += 1;
         if self.read_soon <= SOON_SENT_READS {
             prefetch(at, SOON_SENT.min(total as usize));
         }
-        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return false };
-        seat.session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
+        self.send_from(seat, (task, unit), (0, total, at), Some(DataInEnd { transfer_bytes: asked }));
+        self.clear(seat, task.slot());
         true
+    }
+
+    /// Queues data of a RAM unit, whose memory is held until it is out.
+    #[inline(always)]
+    fn send_from(
+        &mut self,
+        seat: usize,
+        (task, unit): (TaskId, usize),
+        (offset, len, at): (u32, u32, DataRef),
+        end: Option<DataInEnd>,
+    ) {
+        let memory = self.handles.get(unit).and_then(|handle| handle.hold());
+        let Some(connections) = self.routes.get(seat) else { return };
+        let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let (tx, pool, dirty) = (&mut self.tx, &mut self.pool, &mut self.dirty);
+        let mut out = Outlet { tx, connections, pool, dirty, memory, copies: None };
+        seat.session.data_in(task, offset, len, at, end, &mut out);
+    }
+
+    /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free.
+    #[cold]
+    pub fn send_piece(&mut self, seat: usize, slot: usize) -> bool {
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return true };
+        let Some(exec) = holder.exec.get(slot) else { return true };
+        let (task, unit, base, moved, asked) = (exec.task, exec.unit, exec.base, exec.moved, exec.asked);
+        let left = exec.total - moved;
+        let conn = holder.session.command(task).conn;
+        let len = left.min(piece_bytes(&holder.session, conn, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
+        let fenced = self.world.units[unit].fence.reads_enter();
+        let at = self.memory_of(unit, base + u64::from(moved), len).filter(|_| !fenced);
+        let Some(exec) = self.exec(seat, slot) else { return true };
+        let Some(at) = at else {
+            // Slices know what to do about atomic writes, and about a unit that has become smaller.
+            (exec.in_place, exec.started) = (false, moved);
+            return false;
+        };
+        exec.moved += len;
+        let end = (len == left).then_some(DataInEnd { transfer_bytes: asked });
+        self.send_from(seat, (task, unit), (moved, len, at), end);
+        if len == left {
+            self.clear(seat, slot);
+        }
+        len == left
     }
 
     /// A read that is copied, for the digest over it: all of it at once at the end of the turn. False: it goes by slices.
@@ -127,7 +191,10 @@ impl Engine {
         unit: usize,
         (base, total, asked): (u64, u32, u64),
     ) -> bool {
-        if total as usize > SLICE_BYTES || self.world.units[unit].fence.reads_enter() {
+        if total as usize > SLICE_BYTES
+            || total > self.piece_bytes_of(seat, task)
+            || self.world.units[unit].fence.reads_enter()
+        {
             return false;
         }
         let Some(from) = self.memory_of(unit, base, total) else { return false };
@@ -138,6 +205,11 @@ impl Engine {
         (exec.started, exec.in_flight) = (total, 1);
         self.copying.push_back(Copying { seat, slot, offset: 0, from, len: total as usize, buf: Some(buf) });
         true
+    }
+
+    fn piece_bytes_of(&self, seat: usize, task: TaskId) -> u32 {
+        let session = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session);
+        session.map_or(0, |session| piece_bytes(session, session.command(task).conn, COPIED_DATA_IN))
     }
 
     fn send_copied(&mut self, number: usize, slot: usize, from: DataRef, buf: Buf) {

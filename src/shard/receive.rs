@@ -26,6 +26,7 @@ use super::dispatch::{Partial, PartialDest};
 use super::engine::{Engine, Phase, Source};
 use super::loan::Loan;
 use super::relocate::Halt;
+use super::turns::{Budget, Parked};
 use crate::limits::MAX_CONTROL_DATA_BYTES;
 use crate::ring::Completion;
 use crate::session::seam::CloseReason;
@@ -88,9 +89,11 @@ pub(super) struct Receive {
     login: Vec<u8>,
     login_bhs: Bhs,
     /// The turn in which it got something last.
-    turn: u64,
-    /// Bytes that arrived after its session had stopped to move to another core.
-    pub(super) parked: Vec<u8>,
+    pub(super) turn: u64,
+    /// What of that may still be acted on.
+    pub(super) budget: Budget,
+    /// Bytes that wait for their turn, or for their session to have moved to another core.
+    pub(super) parked: Parked,
     /// Payload is large: receives are to be of known size.
     large: bool,
     /// Receives of known size in a row without a large payload.
@@ -107,7 +110,8 @@ impl Receive {
             login: Vec::new(),
             login_bhs: [0; BHS_LEN],
             turn: 0,
-            parked: Vec::new(),
+            budget: Budget::of_turn(),
+            parked: Parked::default(),
             large: false,
             small: 0,
             held_back_bytes: 0,
@@ -147,7 +151,7 @@ impl Core {
     pub(super) fn arm_receive(&mut self, conn: usize) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
-        if link.receiving || link.halt == Halt::Stopped {
+        if link.receiving || link.halt == Halt::Stopped || !receive.parked.is_empty() || receive.parked.ended {
             return;
         }
         link.receiving = true;
@@ -190,12 +194,36 @@ impl Core {
 
     /// Acts on a chunk, or keeps it for where the session goes.
     fn take(&mut self, conn: usize, chunk: &[u8]) {
-        let leaves = self.relocation.is_some() && self.chunk_of_leaving(conn, chunk);
-        if let Some(receive) = self.receive.get_mut(conn).filter(|_| !leaves) {
-            receive.turn = self.turn;
-            Self::chunk(&mut self.engine, receive, conn, chunk);
+        let Some(receive) = self.receive.get_mut(conn) else { return };
+        receive.budget_of(self.turn);
+        let mut rest = chunk;
+        if !receive.parked.takes_turns && receive.parked.is_empty() {
+            if self.relocation.is_some() && self.chunk_of_leaving(conn, chunk) {
+                return self.engine.settle_stores();
+            }
+            let Some(receive) = self.receive.get_mut(conn) else { return };
+            rest = Self::chunk_of_turn(&mut self.engine, receive, conn, chunk);
+            receive.parked.takes_turns = receive.budget.is_spent();
+            self.engine.settle_stores();
         }
-        self.engine.settle_stores();
+        if !rest.is_empty() && !self.park(conn, rest) {
+            // Cancelled receives do not bring so much.
+            self.forget_partial(conn);
+            self.engine.disconnected(conn, CloseReason::Protocol("more than its receive windows at once"));
+        }
+    }
+
+    /// Acts on a chunk as far as this turn goes; the rest of it.
+    pub(super) fn chunk_of_turn<'c>(
+        engine: &mut Engine,
+        receive: &mut Receive,
+        conn: usize,
+        chunk: &'c [u8],
+    ) -> &'c [u8] {
+        let mut budget = std::mem::replace(&mut receive.budget, Budget::of_turn());
+        let rest = Self::chunk(engine, receive, conn, chunk, &mut budget);
+        receive.budget = budget;
+        rest
     }
 
     /// A receive of known size is over; it has brought `received` bytes.
@@ -204,7 +232,7 @@ impl Core {
         let loan = direct.loan.take();
         let mut behind = received;
         if let Some(receive) = self.receive.get_mut(conn) {
-            receive.turn = self.turn;
+            receive.budget_of(self.turn);
             receive.hold_back(&mut self.engine, conn, received, more);
             if receive.partial.as_ref().is_none_or(|partial| bhs::data_segment_len(&partial.bhs) < LARGE_BYTES) {
                 receive.small = receive.small.saturating_add(1);
@@ -221,7 +249,7 @@ impl Core {
             self.engine.give_back(loan, receive.partial.as_mut(), payload);
             if payload > 0 {
                 // A PDU without trailer ends with its payload.
-                Self::chunk(&mut self.engine, receive, conn, &[]);
+                Self::chunk_of_turn(&mut self.engine, receive, conn, &[]);
                 self.engine.settle_stores();
             }
         }
@@ -242,6 +270,14 @@ impl Core {
             return;
         }
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        if result == 0
+            && !link.closing
+            && link.moving.is_none()
+            && let Some(receive) = self.receive.get_mut(conn).filter(|receive| !receive.parked.is_empty())
+        {
+            receive.parked.ended = true;
+            return;
+        }
         let again = result > 0 || rearming || matches!(-result, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if result == -libc::ENOBUFS {
             self.engine.stats.out_of_receive_buffers += 1;
@@ -274,18 +310,32 @@ impl Core {
         }
     }
 
-    /// Parses a received chunk and acts on every PDU in it.
-    pub(super) fn chunk(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &[u8]) {
+    /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and `budget` goes; the
+    /// rest of it.
+    pub(super) fn chunk<'c>(
+        engine: &mut Engine,
+        receive: &mut Receive,
+        conn: usize,
+        mut chunk: &'c [u8],
+        budget: &mut Budget,
+    ) -> &'c [u8] {
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
         loop {
+            // With nothing left there may be the end of a PDU to be told.
+            let stops = |engine: &Engine| !chunk.is_empty() && (budget.is_spent() || !engine.may_answer(conn));
             if let Some((seat, ix)) = engine.seat_of(conn) {
+                if stops(engine) {
+                    return chunk;
+                }
                 match receive.framer.next(&mut chunk) {
-                    Ok(Frame::NeedMore) => return,
+                    Ok(Frame::NeedMore) => return &[],
                     Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                         engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
+                        budget.spend(bhs);
                     }
                     Ok(Frame::Begin { bhs, ahs, data_len }) => {
+                        budget.spend(bhs);
                         receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                         if data_len >= LARGE_BYTES
                             && let Some(partial) = &receive.partial
@@ -304,7 +354,10 @@ impl Core {
                             engine.end(seat, ix, partial, data_digest_ok);
                         }
                     }
-                    Err(error) => return Self::broken(engine, conn, error),
+                    Err(error) => {
+                        Self::broken(engine, conn, error);
+                        return &[];
+                    }
                 }
                 continue;
             }
@@ -314,12 +367,19 @@ impl Core {
                 if let Some(partial) = receive.partial.take() {
                     engine.forget(engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0), partial);
                 }
-                return;
+                return &[];
+            }
+            if stops(engine) {
+                return chunk;
             }
             match receive.framer.next(&mut chunk) {
-                Ok(Frame::NeedMore) => return,
-                Ok(Frame::Whole { bhs, data, .. }) => engine.login_pdu(conn, bhs, data),
+                Ok(Frame::NeedMore) => return &[],
+                Ok(Frame::Whole { bhs, data, .. }) => {
+                    engine.login_pdu(conn, bhs, data);
+                    budget.spend(bhs);
+                }
                 Ok(Frame::Begin { bhs, .. }) => {
+                    budget.spend(bhs);
                     receive.login_bhs = *bhs;
                     receive.login.clear();
                 }
@@ -328,7 +388,10 @@ impl Core {
                     let data = std::mem::take(&mut receive.login);
                     engine.login_pdu(conn, &receive.login_bhs, &data);
                 }
-                Err(error) => return Self::broken(engine, conn, error),
+                Err(error) => {
+                    Self::broken(engine, conn, error);
+                    return &[];
+                }
             }
             Self::take_framing(engine, receive, conn);
         }

@@ -33,7 +33,7 @@ use super::engine::{Engine, Link, Parts, Phase, Seat};
 use super::exec::{Exec, Kind};
 use super::mesh::Message;
 use super::receive::Receive;
-use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS, PARKED_BYTES};
+use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use std::sync::Arc;
@@ -197,15 +197,18 @@ impl Core {
         while !chunk.is_empty() {
             let Some(receive) = self.receive.get_mut(conn) else { return true };
             if matches!(&self.engine.links[conn], Some(link) if link.halt == Halt::Stopped && !link.closing) {
-                if receive.parked.len() + chunk.len() > PARKED_BYTES {
+                if !self.park(conn, chunk) {
                     self.resume();
                     continue;
                 }
-                receive.parked.extend_from_slice(chunk);
                 return true;
             }
             let (piece, rest) = chunk.split_at(receive.framer.rest_of_pdu(chunk));
-            Self::chunk(&mut self.engine, receive, conn, piece);
+            let left = Self::chunk_of_turn(&mut self.engine, receive, conn, piece).len();
+            if left > 0 {
+                // Its turn is over, or there is no room for what it would be answered.
+                return self.park(conn, &chunk[piece.len() - left..]);
+            }
             chunk = rest;
             self.try_stop();
         }
@@ -250,16 +253,8 @@ impl Core {
                 if !link.receiving {
                     self.engine.fresh.push(conn);
                 }
-                self.act_on_parked(conn);
+                self.take_turns(conn);
             }
-        }
-    }
-
-    fn act_on_parked(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
-            let parked = std::mem::take(&mut receive.parked);
-            Self::chunk(&mut self.engine, receive, conn, &parked);
-            self.engine.settle_stores();
         }
     }
 
@@ -331,7 +326,7 @@ impl Core {
                 connections = arrived.len(), "session moved to the less busy core"
             );
         }
-        arrived.into_iter().for_each(|conn| self.act_on_parked(conn));
+        arrived.into_iter().for_each(|conn| self.settle_parked(conn));
     }
 
     /// A session that has moved in is served as the others here are.

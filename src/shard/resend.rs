@@ -5,8 +5,9 @@
 
 use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts};
+use super::tx::REREADS;
 use crate::backend::Op;
-use crate::limits::SLICE_BYTES;
+use crate::limits::{KEPT_PARAMETER_BYTES, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::session::Session;
 use crate::session::seam::TaskId;
@@ -27,15 +28,50 @@ pub enum Source {
 #[derive(Default)]
 pub struct Sources {
     known: VecDeque<(TaskId, Source)>,
+    /// With so many of them, those that are of no use any more are looked for. To look costs as much as there are.
+    look_at: usize,
+    /// In the parameter data among them.
+    bytes: usize,
     asked: VecDeque<(TaskId, u32, u32)>,
     busy: bool,
+    /// The next one waits until the connection has room.
+    crowded: bool,
 }
 
 impl Sources {
     /// Whether data of a unit may have to be sent again.
     pub fn use_unit(&mut self, unit: usize, session: &Session) -> bool {
-        self.known.retain(|(task, _)| session.may_resend(*task));
+        self.forget(session);
         self.known.iter().any(|(_, source)| matches!(source, Source::Medium(of, _) if *of == unit))
+    }
+
+    /// Drops what is of no use any more.
+    fn forget(&mut self, session: &Session) {
+        self.known.retain(|(task, source)| {
+            let stays = session.may_resend(*task);
+            if !stays && let Source::Bytes(bytes) = source {
+                self.bytes -= bytes.len();
+            }
+            stays
+        });
+    }
+
+    /// Remembers one. Parameter data beyond the bound makes room, the oldest first: it cannot be asked for again.
+    fn remember(&mut self, task: TaskId, source: Source, session: &Session) {
+        if self.known.len() >= self.look_at.max(SOURCES) {
+            self.forget(session);
+            self.look_at = 2 * self.known.len();
+        }
+        if let Source::Bytes(bytes) = &source {
+            self.bytes += bytes.len();
+        }
+        self.known.push_back((task, source));
+        while self.bytes > KEPT_PARAMETER_BYTES
+            && let Some(at) = self.known.iter().position(|(_, source)| matches!(source, Source::Bytes(_)))
+            && let Some((_, Source::Bytes(bytes))) = self.known.remove(at)
+        {
+            self.bytes -= bytes.len();
+        }
     }
 }
 
@@ -56,11 +92,7 @@ impl Engine {
     #[cold]
     pub fn remember(&mut self, seat: usize, task: TaskId, source: Source) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        if holder.sources.known.len() >= SOURCES {
-            let session = &holder.session;
-            holder.sources.known.retain(|(task, _)| session.may_resend(*task));
-        }
-        holder.sources.known.push_back((task, source));
+        holder.sources.remember(task, source, &holder.session);
     }
 
     /// A session wants data once more.
@@ -70,12 +102,34 @@ impl Engine {
         self.next_reread(seat);
     }
 
+    /// The connection has room again.
+    pub fn reread_on(&mut self, seat: usize) {
+        if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
+            && std::mem::take(&mut holder.sources.crowded)
+        {
+            self.next_reread(seat);
+        }
+    }
+
+    /// Whether there is room for what a session is to send again next. If not, it goes on when there is.
+    fn has_room_to_resend(&mut self, seat: usize) -> bool {
+        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
+        let Some((task, ..)) = holder.sources.asked.front() else { return true };
+        let conn = holder.session.resend_connection(*task);
+        let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
+        let Some(tx) = tx.filter(|tx| !tx.has_room()) else { return true };
+        holder.sources.crowded = true;
+        tx.wait(Some((seat, REREADS)));
+        false
+    }
+
     fn next_reread(&mut self, seat: usize) {
         loop {
             let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-            if holder.sources.busy {
+            if holder.sources.busy || holder.sources.crowded || !self.has_room_to_resend(seat) {
                 return;
             }
+            let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
             let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
             let serial = holder.serial;
             let source = holder.sources.known.iter().rev().find(|(known, _)| *known == task);

@@ -22,6 +22,8 @@ use crate::session::{DataInEnd, Direction};
 enum Step {
     /// Send the oldest slice, a read that is full.
     Send,
+    /// Send the next piece from where it lies.
+    SendInPlace,
     /// Run the slice at this offset on the medium.
     Run(u32),
     /// Let go of the oldest slice, a write that is done.
@@ -49,6 +51,7 @@ impl Exec {
         }
         match self.kind {
             Kind::Idle | Kind::Job => return Step::Nothing,
+            Kind::Read if self.in_place => return Step::SendInPlace,
             Kind::Read => {
                 if self.slices.front().is_some_and(|s| s.progress == Progress::Ready) {
                     return Step::Send;
@@ -110,7 +113,12 @@ impl Engine {
             match exec.next_step() {
                 Step::Nothing => return,
                 Step::Send => {
-                    if self.send_front(seat, slot) {
+                    if !self.has_room(seat, slot) || self.send_front(seat, slot) {
+                        return;
+                    }
+                }
+                Step::SendInPlace => {
+                    if !self.has_room(seat, slot) || self.send_piece(seat, slot) {
                         return;
                     }
                 }
@@ -148,6 +156,20 @@ impl Engine {
             }
         };
         seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
+    }
+
+    /// Whether the connection of a read has room for data. If not, the task goes on when it has.
+    fn has_room(&mut self, seat: usize, slot: usize) -> bool {
+        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
+        let Seat { session, exec, .. } = holder;
+        let Some(exec) = exec.get_mut(slot).filter(|exec| !exec.crowded) else { return false };
+        let conn = session.command(exec.task).conn;
+        // What is sent to a connection that is gone takes no room.
+        let tx = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn));
+        let Some(tx) = tx.filter(|tx| !tx.has_room()) else { return true };
+        exec.crowded = true;
+        tx.wait(Some((seat, slot)));
+        false
     }
 
     /// True: that was all, and the slot is free.

@@ -27,4 +27,6 @@ pub struct Stats {
     pub moved_in: u64,
     /// Receives that found no free buffer and were armed again.
     pub out_of_receive_buffers: u64,
+    /// Bytes of memory of the largest batch of answers that was sent.
+    pub largest_batch_bytes: u64,
 }

@@ -11,6 +11,7 @@ mod moves;
 mod order;
 mod payload;
 mod peer;
+mod unread;
 mod variable;
 
 use super::make_core;

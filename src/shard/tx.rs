@@ -7,9 +7,12 @@
 //! their capacity: steady state allocates nothing.
 
 use super::buffers::Buf;
+use crate::backend::MemoryHold;
+use crate::limits::{QUEUED_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use io_uring::{opcode, squeue, types};
+use std::collections::VecDeque;
 
 /// The kernel takes at most this many vectors in one call (UIO_MAXIOV).
 const MAX_VECTORS: usize = 1024;
@@ -20,7 +23,8 @@ const SEND_BYTES: usize = 512 << 10;
 /// No vector is longer than this, so that a send ends near `SEND_BYTES`.
 const VECTOR_BYTES: usize = 128 << 10;
 
-/// PDUs on their way, and the I/O buffers to give back when they are out.
+/// PDUs on their way, the I/O buffers to give back when they are out, and what keeps other memory where it is until then.
+/// Raw pointers in it point into itself, into buffers of its core, and into what it holds: it never leaves its core.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -28,17 +32,14 @@ pub struct Batch {
     /// still move.
     vectors: Vec<libc::iovec>,
     releases: Vec<Buf>,
+    /// Of the RAM units that it sends from.
+    holds: Vec<MemoryHold>,
     /// First vector that is not sent completely.
     first: usize,
     /// Bytes of the vectors from there on.
     left: usize,
     header: Option<Box<libc::msghdr>>,
 }
-
-// SAFETY: the raw pointers in `vectors` and `header` point into this batch and into buffers of the core that owns it; a
-// batch never leaves its core.
-#[allow(unsafe_code)]
-unsafe impl Send for Batch {}
 
 impl Batch {
     #[inline]
@@ -61,6 +62,22 @@ impl Batch {
             left -= VECTOR_BYTES;
         }
         self.vectors.push(libc::iovec { iov_base, iov_len: left });
+    }
+
+    /// Bytes of memory that it takes.
+    #[inline]
+    fn cost(&self) -> usize {
+        self.bytes.len() + self.vectors.len() * size_of::<libc::iovec>()
+    }
+
+    /// What it sends from that memory may be looked at until it is out.
+    #[inline]
+    fn hold(&mut self, memory: &MemoryHold) {
+        /// Of sessions with many units in use some are held twice, which is no harm.
+        const LOOKED_AT: usize = 8;
+        if !self.holds.iter().rev().take(LOOKED_AT).any(|held| held.is(memory)) {
+            self.holds.push(memory.clone());
+        }
     }
 
     /// Nothing more comes in: its own bytes stay where they are.
@@ -109,9 +126,15 @@ impl Batch {
         true
     }
 
+    /// Bytes of memory that it has taken.
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.vectors.capacity() * size_of::<libc::iovec>()
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.vectors.clear();
+        self.holds.clear();
         (self.first, self.left) = (0, 0);
     }
 }
@@ -119,25 +142,33 @@ impl Batch {
 /// Empty batches of one core.
 #[derive(Default)]
 #[allow(clippy::vec_box, reason = "a batch changes hands several times; only its pointer is to move")]
-pub struct BatchPool(Vec<Box<Batch>>);
+pub struct BatchPool {
+    spare: Vec<Box<Batch>>,
+    /// Bytes that those take.
+    spare_bytes: usize,
+}
 
 impl BatchPool {
     fn take(&mut self) -> Box<Batch> {
         /// Room that a batch begins with, so that one that was only used for little does not grow in the midst of work.
         const FIRST_BYTES: usize = 8 << 10;
         const FIRST_VECTORS: usize = 128;
-        self.0.pop().unwrap_or_else(|| {
-            let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
-            Box::new(Batch { bytes, vectors, ..Batch::default() })
-        })
+        if let Some(batch) = self.spare.pop() {
+            self.spare_bytes -= batch.capacity();
+            return batch;
+        }
+        let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
+        Box::new(Batch { bytes, vectors, ..Batch::default() })
     }
 
     fn give_back(&mut self, mut batch: Box<Batch>) {
-        /// A batch that grew beyond this is not kept: one burst must not pin memory for ever.
-        const KEPT_BYTES: usize = 256 << 10;
+        /// A batch that grew beyond this is not kept, nor are too many: one burst must not pin memory for ever.
+        const KEPT_BYTES: usize = 512 << 10;
         batch.clear();
-        if batch.bytes.capacity() <= KEPT_BYTES && self.0.len() < 1024 {
-            self.0.push(batch);
+        let bytes = batch.capacity();
+        if bytes <= KEPT_BYTES && self.spare_bytes + bytes <= SPARE_BATCH_BYTES {
+            self.spare_bytes += bytes;
+            self.spare.push(batch);
         }
     }
 }
@@ -153,7 +184,14 @@ pub struct Tx {
     data_digest: bool,
     /// A send failed: nothing more goes out.
     dead: bool,
+    /// Somebody waits for room: a received PDU, or one of `waiting`.
+    wanted: bool,
+    /// Who has more for it when there is room: seat, and task slot (`REREADS`: what is to be sent again).
+    waiting: VecDeque<(usize, usize)>,
 }
+
+/// In place of a task slot: what a session has to send again.
+pub const REREADS: usize = usize::MAX;
 
 impl Tx {
     /// Digests from the next PDU on.
@@ -171,6 +209,42 @@ impl Tx {
     #[inline]
     pub fn data_digest(&self) -> bool {
         self.data_digest
+    }
+
+    /// Bytes of memory that what is queued takes, I/O buffers apart.
+    #[inline]
+    fn queued(&self) -> usize {
+        self.filling.as_ref().map_or(0, |batch| batch.cost()) + self.sending.as_ref().map_or(0, |batch| batch.cost())
+    }
+
+    /// Bytes of memory that the batch takes which is being sent.
+    #[inline]
+    pub fn sending_bytes(&self) -> usize {
+        self.sending.as_ref().map_or(0, |batch| batch.cost())
+    }
+
+    /// Whether more may be queued. What is not queued because of this is to say so: [`Tx::wait`].
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.queued() < QUEUED_BYTES
+    }
+
+    /// Wants to be told when there is room again.
+    #[cold]
+    pub fn wait(&mut self, who: Option<(usize, usize)>) {
+        self.wanted = true;
+        self.waiting.extend(who);
+    }
+
+    /// Whether there is room again, and somebody waits for that. Not before half has left: it would be little at a time.
+    #[inline]
+    pub fn takes_more(&mut self) -> bool {
+        self.wanted && self.queued() < QUEUED_BYTES / 2 && std::mem::take(&mut self.wanted)
+    }
+
+    /// Those who waited for room.
+    pub fn waiting(&mut self) -> VecDeque<(usize, usize)> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Nothing queued, nothing in flight.
@@ -292,6 +366,8 @@ impl Tx {
             pool.give_back(batch);
         }
         self.dead = false;
+        // Whoever waited finds the connection gone.
+        self.wanted = true;
     }
 }
 
@@ -305,6 +381,8 @@ pub struct Outlet<'a> {
     pub pool: &'a mut BatchPool,
     /// Connections that have something to send this turn; may name one twice.
     pub dirty: &'a mut Vec<usize>,
+    /// LUN data is sent from where it lies: in this memory. Else it is in an I/O buffer, which [`Tx::release_after`] is told.
+    pub memory: Option<&'a MemoryHold>,
     /// LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows of.
     pub copies: Option<(DataRef, DataRef)>,
 }
@@ -328,6 +406,9 @@ impl Outbox for Outlet<'_> {
             _ => None,
         };
         tx.pdu(header, payload, copied, self.pool);
+        if let (Some(memory), Some(batch)) = (self.memory, &mut tx.filling) {
+            batch.hold(memory);
+        }
     }
 }
 

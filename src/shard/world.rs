@@ -4,6 +4,7 @@
 //! Invariants: a target and a unit keep their index for as long as anybody may use it.
 
 use super::ServeError;
+use super::clock::Clock;
 use super::doors::Doors;
 use super::fence::Fence;
 use super::load::Load;
@@ -290,8 +291,8 @@ pub struct World {
     pub rates: Buckets,
     /// Those of each unit: places in `rates`.
     pub unit_rates: Vec<[u32; 2]>,
-    /// Where the clock of all cores begins.
-    epoch: Instant,
+    /// The clock of all cores.
+    pub clock: Arc<Clock>,
     /// Numbers for `scsi::NexusId`, unique in the process.
     pub next_nexus: Arc<AtomicU64>,
 }
@@ -382,16 +383,11 @@ impl World {
             mailboxes,
             rates: Arc::default(),
             unit_rates: Vec::new(),
-            epoch: Instant::now(),
+            clock: Arc::new(Clock::new(Instant::now())),
             next_nexus: Arc::new(AtomicU64::new(1)),
         };
         world.set_limits(None);
         Ok((world, thread))
-    }
-
-    /// The time by the clock of all cores, nanoseconds.
-    pub fn now_ns(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     /// Tells a core something.

@@ -21,6 +21,10 @@ impl Pdu {
         u32::from_be_bytes(self.bhs[16..20].try_into().unwrap())
     }
 
+    pub fn stat_sn(&self) -> u32 {
+        self.word(24)
+    }
+
     fn word(&self, at: usize) -> u32 {
         u32::from_be_bytes(self.bhs[at..at + 4].try_into().unwrap())
     }
@@ -343,6 +347,61 @@ impl Peer {
         (answer.bhs[2], before)
     }
 
+    /// Pings of so many bytes, until no more are taken or so many bytes were sent. How many were sent whole: the rest of the
+    /// last one is to be sent with [`Peer::finish_ping`].
+    pub fn pings_until_full(&mut self, data_bytes: usize, most: usize) -> usize {
+        let mut header = self.header(0x00, 0x80, true);
+        put(&mut header, 20, u32::MAX);
+        let ping = self.encoded(header, &[], &vec![0x77; data_bytes]);
+        self.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let (mut whole, mut at) = (0, 0);
+        while whole * ping.len() < most {
+            match self.socket.write(&ping[at..]) {
+                Ok(bytes) => at += bytes,
+                Err(_) => break,
+            }
+            if at == ping.len() {
+                (whole, at) = (whole + 1, 0);
+            }
+        }
+        self.socket.set_write_timeout(None).unwrap();
+        self.held = Some(ping[at..].to_vec());
+        whole
+    }
+
+    /// The rest of the last one.
+    pub fn finish_ping(&mut self) {
+        if let Some(rest) = self.held.take() {
+            self.raw(&rest);
+        }
+    }
+
+    /// Pings, sent together and answered; the StatSN of the first answer. None of them is acknowledged by what
+    /// [`Peer::status_snack`] sends.
+    pub fn pings(&mut self, count: u32) -> u32 {
+        let first = self.exp_stat_sn;
+        self.together(|peer| {
+            for _ in 0..count {
+                let mut header = peer.header(0x00, 0x80, true);
+                put(&mut header, 20, u32::MAX);
+                peer.send(header, &[]);
+            }
+        });
+        (0..count).for_each(|_| drop(self.next(Duration::from_secs(1))));
+        self.exp_stat_sn = first;
+        first
+    }
+
+    /// Asks for all status from there on once more.
+    pub fn status_snack(&mut self, from: u32) {
+        let mut header: Bhs = [0; BHS_LEN];
+        (header[0], header[1]) = (0x10, 0x81);
+        for (at, value) in [(16, u32::MAX), (20, u32::MAX), (40, from)] {
+            put(&mut header, at, value);
+        }
+        self.send(header, &[]);
+    }
+
     /// A NOP-Out that wants an answer.
     pub fn ping(&mut self) {
         let mut header = self.header(0x00, 0x80, true);
@@ -395,6 +454,14 @@ impl Peer {
         let mut digest = [0; digest::DIGEST_LEN];
         self.socket.read_exact(&mut digest).unwrap();
         digest
+    }
+
+    /// Whether something has come that was not read.
+    pub fn has_more(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let some = self.socket.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        self.socket.set_nonblocking(false).unwrap();
+        some
     }
 
     /// Whether the server closes the connection within that time, whatever it sends before.

@@ -1,0 +1,132 @@
+//! Peers that do not read what they are sent, or not at once.
+
+use super::peer::Peer;
+use super::{Server, UNIT_BYTES, lun, snapshot};
+use crate::backend::FaultPlan;
+use crate::limits::{MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
+use crate::shard::reload::Reloader;
+use crate::shard::world::World;
+use crate::wire::Opcode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// Waits until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn server() -> Server {
+    Server::of(1, 1, [] as [FaultPlan; 0], |places| snapshot(places, vec![lun(0), lun(1)])).0
+}
+
+/// Ends it. Never more was queued for a connection than there was room for, and then the answer to one PDU.
+fn ends_with_little_queued(mut server: Server, answer_bytes: usize) {
+    let largest = server.end()[0].0.largest_batch_bytes;
+    assert!(largest <= (QUEUED_BYTES + answer_bytes) as u64, "{largest} bytes");
+}
+
+#[test]
+fn data_is_cut_as_the_peer_takes_it() {
+    const SEGMENT: usize = 512;
+    for keys in [
+        &["MaxRecvDataSegmentLength=512", "MaxBurstLength=16776192"][..],
+        &["MaxRecvDataSegmentLength=512", "ErrorRecoveryLevel=1"],
+        // Copied, slice by slice.
+        &["MaxRecvDataSegmentLength=512", "DataDigest=CRC32C"],
+    ] {
+        let server = server();
+        let unit = server.world.units[0].medium.handle();
+        (0..UNIT_BYTES / 512).for_each(|lba| assert!(unit.write_in_place(lba * 512, &[(lba % 251) as u8; 512])));
+        drop(unit);
+        let mut peer = Peer::connect(server.at);
+        assert_eq!(peer.try_login(1, 0, 0, keys), 0);
+        peer.digests.1 = keys[1].starts_with("DataDigest");
+        let mut peer = peer.ready();
+        let blocks = 4 * SEGMENT as u16 * 8 - 3;
+        let [high, low] = blocks.to_be_bytes();
+        let cdb = [0x28, 0, 0, 0, 0, 3, 0, high, low, 0];
+        let reads = peer.together(|peer| [0; 2].map(|_| peer.command(0, &cdb, u32::from(blocks) * 512, &[])));
+        until("the first data comes", || peer.has_more());
+        // It is answered meanwhile, as far as there is room for that.
+        let others = peer.together(|peer| [0; 8].map(|_| peer.read(1, 0, 255)));
+        for itt in reads {
+            let end = peer.end(itt, 20 * SOON);
+            assert_eq!((end.status, end.data.len()), (0, usize::from(blocks) * 512));
+            let wrong = (3..).zip(end.data.chunks(512)).find(|(lba, data)| *data != [(lba % 251) as u8; 512]);
+            assert_eq!(wrong.map(|(lba, data): (u64, _)| (lba, data[0], data[511])), None, "{keys:?}");
+        }
+        assert!(others.into_iter().all(|itt| peer.end(itt, SOON).status == 0));
+        ends_with_little_queued(server, 64 << 10);
+    }
+}
+
+#[test]
+fn who_does_not_read_is_answered_no_more() {
+    const MOST: usize = 96 << 20;
+    let server = server();
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let sent = peer.pings_until_full(MAX_CONTROL_DATA_BYTES, MOST);
+    assert!(sent * MAX_CONTROL_DATA_BYTES < MOST, "{sent} pings were taken");
+    // Nothing is lost, and all goes on.
+    for _ in 0..sent {
+        let pdu = peer.next(SOON);
+        assert_eq!((pdu.opcode, pdu.data.len()), (Opcode::NOP_IN, MAX_CONTROL_DATA_BYTES));
+    }
+    peer.finish_ping();
+    assert_eq!(peer.next(SOON).opcode, Opcode::NOP_IN);
+    let itt = peer.test_unit_ready(0);
+    assert_eq!(peer.end(itt, SOON).status, 0);
+    ends_with_little_queued(server, 16 << 10);
+}
+
+#[test]
+fn what_is_asked_for_again_waits_for_room() {
+    const ANSWERS: u32 = 400;
+    const SNACKS: u32 = 200;
+    let server = server();
+    let mut peer = Peer::login(server.at, 1, &["ErrorRecoveryLevel=1"]).ready();
+    let first = peer.pings(ANSWERS);
+    peer.together(|peer| (0..SNACKS).for_each(|_| peer.status_snack(first)));
+    until("the first answers come", || peer.has_more());
+    for n in 0..SNACKS * ANSWERS {
+        let pdu = peer.next(SOON);
+        assert_eq!((pdu.opcode, pdu.stat_sn()), (Opcode::NOP_IN, first + n % ANSWERS));
+    }
+    ends_with_little_queued(server, ANSWERS as usize * 64);
+}
+
+#[test]
+fn what_is_queued_of_a_unit_outlives_it() {
+    const CHUNK: usize = 1 << 20;
+    let mut server = server();
+    let unit = server.world.units[0].medium.handle();
+    for at in (0..UNIT_BYTES).step_by(CHUNK) {
+        assert!(unit.write_in_place(at, &[0xa5; CHUNK]));
+    }
+    drop(unit);
+    let mut peer = Peer::login(server.at, 1, &["MaxRecvDataSegmentLength=262144"]).ready();
+    let blocks = (UNIT_BYTES / 512) as u16;
+    let [high, low] = blocks.to_be_bytes();
+    // More than the sockets between hold.
+    let cdb = [0x28, 0, 0, 0, 0, 0, 0, high, low, 0];
+    let reads = peer.together(|peer| [0; 2].map(|_| peer.command(0, &cdb, UNIT_BYTES as u32, &[])));
+    until("the reads are planned", || peer.has_more());
+    let mut reloader = Reloader::new(World::clone(&server.world), 1);
+    reloader.reload(snapshot(&[server.at], vec![lun(1)]));
+    until("the unit is closed", || {
+        server.world = Arc::clone(reloader.world());
+        reloader.look();
+        !reloader.is_under_way()
+    });
+    for itt in reads {
+        let end = peer.end(itt, SOON);
+        assert_eq!((end.status, end.data.len() as u64), (0, UNIT_BYTES));
+        assert!(end.data.iter().all(|byte| *byte == 0xa5), "another's bytes");
+    }
+}

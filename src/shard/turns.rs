@@ -1,0 +1,212 @@
+//! Peers take turns: how much of what one of them has sent is acted on before others are looked after, and what becomes of
+//! the rest.
+//!
+//! What comes is acted on as it comes, up to `limits::TURN_PDUS` and `TURN_US` of a connection and turn: no initiator that
+//! waits for its answers has more. What is beyond is parked, and nothing more is received until it is done with. All
+//! connections that have something parked share `limits::SHARE_US` of each turn, `SHARE_PDUS` of one after the other, so
+//! that a turn is as short with many of them as with one. A connection stays among those until a share of it was all that
+//! it had.
+//!
+//! Nor is anything acted on while what is queued for a connection has no room (`Tx::has_room`): who does not read is
+//! answered no more, and its own window is what fills. The end of a connection whose bytes are parked comes when they are
+//! done with.
+
+use super::core::Core;
+use super::engine::Engine;
+use super::receive::Receive;
+use super::relocate::Halt;
+use crate::limits::{PARKED_BYTES, SHARE_PDUS, SHARE_US, TURN_PDUS, TURN_US};
+use crate::session::seam::CloseReason;
+use crate::wire::{Bhs, Opcode, bhs};
+use std::time::{Duration, Instant};
+
+/// So many PDUs between two looks at the clock.
+const LOOK_AFTER: u32 = 32;
+
+/// What may be acted on before others have their turn.
+pub(super) struct Budget {
+    pdus: u32,
+    /// PDUs until the clock is looked at.
+    look: u32,
+    time: Duration,
+    until: Option<Instant>,
+}
+
+impl Budget {
+    /// Of what comes in one turn.
+    pub(super) const fn of_turn() -> Budget {
+        Budget { pdus: TURN_PDUS, look: LOOK_AFTER, time: Duration::from_micros(TURN_US), until: None }
+    }
+
+    /// Of what is parked.
+    fn of_share(until: Instant) -> Budget {
+        Budget { pdus: SHARE_PDUS, look: LOOK_AFTER, time: Duration::ZERO, until: Some(until) }
+    }
+
+    /// A PDU was acted on.
+    #[inline]
+    pub(super) fn spend(&mut self, header: &Bhs) {
+        self.pdus = self.pdus.saturating_sub(1);
+        self.look -= 1;
+        let light = matches!(bhs::opcode(header), Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT | Opcode::NOP_OUT);
+        if self.look == 0 || !light {
+            self.look_at_clock();
+        }
+    }
+
+    /// Few know how long a text or a SNACK takes.
+    #[cold]
+    fn look_at_clock(&mut self) {
+        self.look = LOOK_AFTER;
+        let now = Instant::now();
+        if now >= *self.until.get_or_insert(now + self.time) {
+            self.pdus = 0;
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_spent(&self) -> bool {
+        self.pdus == 0
+    }
+}
+
+/// Bytes that have been received and not acted on.
+#[derive(Default)]
+pub(super) struct Parked {
+    bytes: Vec<u8>,
+    /// Those before are done with.
+    from: usize,
+    /// Among those that take turns.
+    queued: bool,
+    /// What comes is parked too, behind them.
+    pub(super) takes_turns: bool,
+    /// The peer has closed its half: there will be no more.
+    pub(super) ended: bool,
+}
+
+impl Parked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// False: that would be too many.
+    fn add(&mut self, bytes: &[u8]) -> bool {
+        if self.bytes.len() - self.from + bytes.len() > PARKED_BYTES {
+            return false;
+        }
+        self.bytes.drain(..std::mem::take(&mut self.from));
+        self.bytes.extend_from_slice(bytes);
+        true
+    }
+}
+
+impl Core {
+    /// Keeps bytes until it is their turn. Nothing more is received meanwhile. False: there are too many already.
+    #[cold]
+    pub(super) fn park(&mut self, conn: usize, bytes: &[u8]) -> bool {
+        let Some(receive) = self.receive.get_mut(conn) else { return false };
+        if !receive.parked.add(bytes) {
+            return false;
+        }
+        self.engine.rearm_receive(conn);
+        self.take_turns(conn);
+        true
+    }
+
+    /// A connection has something parked: it has its turn with the others, or when there is room for what it is answered.
+    #[cold]
+    pub(super) fn take_turns(&mut self, conn: usize) {
+        let Some(receive) = self.receive.get_mut(conn) else { return };
+        let parked = &mut receive.parked;
+        if parked.is_empty() || parked.queued {
+            return;
+        }
+        match self.engine.tx.get_mut(conn) {
+            Some(tx) if !tx.has_room() => tx.wait(None),
+            _ => {
+                parked.queued = true;
+                self.sharing.push_back(conn);
+            }
+        }
+    }
+
+    /// A connection has moved in, and what it had parked with it.
+    pub(super) fn settle_parked(&mut self, conn: usize) {
+        if let Some(receive) = self.receive.get_mut(conn) {
+            receive.parked.queued = false;
+        }
+        self.take_turns(conn);
+    }
+
+    /// Acts on what is parked, and has those go on that waited for room.
+    pub(super) fn share_turn(&mut self) {
+        for conn in std::mem::take(&mut self.engine.roomy) {
+            self.engine.fill_room(conn);
+            self.take_turns(conn);
+        }
+        if self.sharing.is_empty() {
+            return;
+        }
+        let until = Instant::now() + Duration::from_micros(SHARE_US);
+        for _ in 0..self.sharing.len() {
+            let Some(conn) = self.sharing.pop_front() else { return };
+            self.act_on_share(conn, Budget::of_share(until));
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    fn act_on_share(&mut self, conn: usize, mut budget: Budget) {
+        let Some(receive) = self.receive.get_mut(conn) else { return };
+        receive.parked.queued = false;
+        if receive.parked.is_empty() {
+            return;
+        }
+        if matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing) {
+            // Its session is about to leave, and acts on it where it goes.
+            return;
+        }
+        let (bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
+        let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..], &mut budget).len();
+        receive.parked.takes_turns = budget.is_spent();
+        self.engine.settle_stores();
+        if left == 0 {
+            receive.parked.from = 0;
+            return self.act_on_end(conn);
+        }
+        (receive.parked.from, receive.parked.bytes) = (bytes.len() - left, bytes);
+        self.take_turns(conn);
+    }
+
+    /// Everything is done with: receives go on, if there is anything to come.
+    fn act_on_end(&mut self, conn: usize) {
+        let ended = self.receive.get_mut(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
+        if ended {
+            self.forget_partial(conn);
+            self.engine.disconnected(conn, CloseReason::Disconnected);
+            self.engine.sweep(conn);
+        } else if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none()) {
+            self.engine.fresh.push(conn);
+        }
+    }
+}
+
+impl Engine {
+    /// Whether there is room for the answer to one more PDU.
+    #[inline]
+    pub(super) fn may_answer(&self, conn: usize) -> bool {
+        self.tx.get(conn).is_none_or(super::tx::Tx::has_room)
+    }
+}
+
+impl Receive {
+    /// What this connection may still have acted on in this turn.
+    #[inline]
+    pub(super) fn budget_of(&mut self, turn: u64) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.budget = Budget::of_turn();
+        }
+    }
+}

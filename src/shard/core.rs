@@ -181,7 +181,7 @@ impl Core {
     }
 
     /// Whether there is something to be acted on that has been received.
-    fn has_parked(&self) -> bool {
+    pub(super) fn has_parked(&self) -> bool {
         !self.sharing.is_empty() || !self.engine.roomy.is_empty()
     }
 

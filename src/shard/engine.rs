@@ -34,6 +34,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Writes of one received chunk, at least a block each.
 const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
@@ -631,16 +632,33 @@ impl Engine {
         }
     }
 
-    /// Has those go on that waited for room on a connection, or for nothing any more since it is gone.
+    /// Has those go on that waited for room on a connection, or for nothing any more since it is gone: each for a piece, until
+    /// then. False: some are left, and there is room.
     #[cold]
-    pub fn fill_room(&mut self, conn: usize) {
-        for (seat, slot) in self.tx.get_mut(conn).map(Tx::waiting).unwrap_or_default() {
+    pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
+        let Some(mut left) = self.tx.get(conn).map(Tx::waiting) else { return true };
+        while left > 0
+            && self.tx[conn].has_room()
+            && let Some((seat, slot)) = self.tx[conn].next_waiting()
+        {
+            left -= 1;
             if slot == super::tx::REREADS {
                 self.reread_on(seat);
             } else if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.crowded) {
                 exec.crowded = false;
                 self.advance(seat, slot);
             }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        match self.tx.get_mut(conn) {
+            Some(tx) if tx.waiting() > 0 && tx.has_room() => false,
+            Some(tx) if tx.waiting() > 0 => {
+                tx.wait(None);
+                true
+            }
+            _ => true,
         }
     }
 }

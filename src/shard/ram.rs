@@ -178,8 +178,16 @@ impl Engine {
         self.send_from(seat, (task, unit), (moved, len, at), end);
         if len == left {
             self.clear(seat, slot);
+            return true;
         }
-        len == left
+        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return true };
+        // Others have their turn before the next piece, if this one was much.
+        let many = len > piece_bytes(&holder.session, conn, QUEUED_DATA_IN / 2);
+        if many && let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn)) {
+            tx.wait(Some((seat, slot)));
+            holder.exec[slot].crowded = true;
+        }
+        false
     }
 
     /// A read that is copied, for the digest over it: all of it at once at the end of the turn. False: it goes by slices.

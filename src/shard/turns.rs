@@ -140,14 +140,17 @@ impl Core {
 
     /// Acts on what is parked, and has those go on that waited for room.
     pub(super) fn share_turn(&mut self) {
-        for conn in std::mem::take(&mut self.engine.roomy) {
-            self.engine.fill_room(conn);
-            self.take_turns(conn);
-        }
-        if self.sharing.is_empty() {
+        if !self.has_parked() {
             return;
         }
         let until = Instant::now() + Duration::from_micros(SHARE_US);
+        for conn in std::mem::take(&mut self.engine.roomy) {
+            if Instant::now() >= until || !self.engine.fill_room(conn, until) {
+                self.engine.roomy.push(conn);
+            } else {
+                self.take_turns(conn);
+            }
+        }
         for _ in 0..self.sharing.len() {
             let Some(conn) = self.sharing.pop_front() else { return };
             self.act_on_share(conn, Budget::of_share(until));

@@ -242,9 +242,14 @@ impl Tx {
         self.wanted && self.queued() < QUEUED_BYTES / 2 && std::mem::take(&mut self.wanted)
     }
 
-    /// Those who waited for room.
-    pub fn waiting(&mut self) -> VecDeque<(usize, usize)> {
-        std::mem::take(&mut self.waiting)
+    /// How many wait for room.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The next of those who waited for room.
+    pub fn next_waiting(&mut self) -> Option<(usize, usize)> {
+        self.waiting.pop_front()
     }
 
     /// Nothing queued, nothing in flight.

@@ -489,7 +489,7 @@ impl Peer {
             let pdu = self.early.remove(at);
             return (pdu, self.early.extract_if(.., |early| early.itt() == itt).collect());
         }
-        let mut before = vec![];
+        let mut before: Vec<Pdu> = self.early.extract_if(.., |early| early.itt() == itt).collect();
         loop {
             let pdu = self.next(end.saturating_duration_since(Instant::now()));
             if is_last(&pdu) {

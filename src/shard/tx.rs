@@ -153,12 +153,15 @@ impl BatchPool {
         /// Room that a batch begins with, so that one that was only used for little does not grow in the midst of work.
         const FIRST_BYTES: usize = 8 << 10;
         const FIRST_VECTORS: usize = 128;
+        /// As many commands as a session has open, nearly: each answer of a file's data gives one buffer back.
+        const FIRST_RELEASES: usize = 128;
         if let Some(batch) = self.spare.pop() {
             self.spare_bytes -= batch.capacity();
             return batch;
         }
         let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
-        Box::new(Batch { bytes, vectors, ..Batch::default() })
+        let releases = Vec::with_capacity(FIRST_RELEASES);
+        Box::new(Batch { bytes, vectors, releases, ..Batch::default() })
     }
 
     fn give_back(&mut self, mut batch: Box<Batch>) {

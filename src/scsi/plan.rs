@@ -217,6 +217,17 @@ impl MediumOp {
         blocks * u64::from(block_bytes)
     }
 
+    /// Whether what comes from the initiator is compared or joined with as much from the medium: that has to be somewhere, too.
+    pub fn needs_scratch(&self) -> bool {
+        matches!(
+            self,
+            MediumOp::CompareAndWrite { .. }
+                | MediumOp::OrWrite { .. }
+                | MediumOp::WriteVerify { .. }
+                | MediumOp::Compare { one_block: false, .. }
+        )
+    }
+
     /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or more,
     /// COMPARE AND WRITE and WRITE SAME are to fail with `Outcome::invalid_cdb_field` rather than work on what came.
     pub fn needs_exact_data_out(&self) -> bool {

@@ -291,6 +291,12 @@ impl Session {
         }
     }
 
+    /// Since when the initiator owes a task data of which nothing has come, milliseconds; `None`: it owes none.
+    pub fn owes_since_ms(&self, task: TaskId) -> Option<u64> {
+        let incoming = &self.tasks.get(task)?.incoming;
+        incoming.is_owed().then_some(incoming.since_ms)
+    }
+
     /// The shard has room for the task's data up to `upto_bytes`: what neither was sent nor is on its way is asked for, as
     /// far as MaxBurstLength and MaxOutstandingR2T allow, the rest when earlier R2Ts have been answered.
     #[inline]

@@ -2,25 +2,46 @@
 //! `limits::SLICE_BYTES` that are split into pieces of one class each (4, 16, 64 or 256 KiB).
 //!
 //! Allocation and return are a few instructions and never touch the system. Pieces are reused last in, first out, which
-//! keeps a lightly loaded core inside its cache. A session may hold no more than what would be left free
-//! ([`Arena::allocate`]), so one that does not read its answers cannot starve the others.
+//! keeps a lightly loaded core inside its cache.
+//!
+//! A piece ([`Buf`]) is charged to the [`Account`] that it was taken from, and gives itself back when it is dropped, whoever
+//! does that: a task, a job that is aborted, a send that is out, a receive that is over. Accounts stand at a session, which
+//! shares its initiator's, which shares its address's; each may hold so much of what is left free ([`Ledger::has_room`]) that
+//! whatever one of them does with its pieces, others find some. An account outlives its session as long as there are pieces
+//! of it.
 
 use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
 use crate::ring::Mapping;
 use crate::session::seam::DataRef;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::rc::{Rc, Weak};
 
 /// Bytes of a piece, by class.
 const CLASS_BYTES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, SLICE_BYTES];
 const _: () = assert!(SLICE_BYTES / CLASS_BYTES[0] <= 64, "a superblock's pieces fit a 64-bit mask");
 
-/// A piece of the arena. Not `Copy`: whoever holds it gives it back exactly once.
-#[derive(Debug, PartialEq, Eq)]
+/// A piece of the arena; goes back when dropped.
+#[derive(Debug)]
 pub struct Buf {
+    ledger: Rc<Ledger>,
     superblock: u16,
     piece: u8,
     class: u8,
+}
+
+impl Drop for Buf {
+    #[inline]
+    fn drop(&mut self) {
+        let bytes = self.capacity();
+        for held in self.ledger.levels() {
+            held.set(held.get() - bytes);
+        }
+        self.ledger.arena.pieces.borrow_mut().release(self.superblock, self.piece, self.class);
+    }
 }
 
 impl Buf {
@@ -30,13 +51,146 @@ impl Buf {
         CLASS_BYTES[usize::from(self.class)]
     }
 
-    /// Where in the arena it begins, bytes.
+    /// `len` bytes of it from `at` on, if it has them. All that reads, writes, sends or receives in the arena has its
+    /// pointers from here: lengths that peers have chosen are compared with the piece that they are used on.
     #[inline]
-    pub fn offset(&self) -> usize {
-        usize::from(self.superblock) * SLICE_BYTES + usize::from(self.piece) * self.capacity()
+    fn stretch(&self, at: usize, len: usize) -> Option<*mut u8> {
+        let inside = at.checked_add(len).is_some_and(|end| end <= self.capacity());
+        let offset = usize::from(self.superblock) * SLICE_BYTES + usize::from(self.piece) * self.capacity();
+        inside.then(|| self.ledger.arena.memory.as_ptr().wrapping_add(offset + at))
+    }
+
+    /// The first `len` bytes, as a backend wants them.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn buffer(&self, len: usize) -> Option<Buffer> {
+        let start = self.stretch(0, len)?;
+        // SAFETY: inside a piece of the arena, which this value owns and keeps alive. It is not dropped, nor used in another
+        // way, before the operation is over: a task, job or stray with something in flight stays.
+        Some(unsafe { Buffer::new(start, len, self.ledger.arena.registered.get().then_some(0)) })
+    }
+
+    /// The first `len` bytes, to be sent.
+    #[inline]
+    pub fn data(&self, len: usize) -> Option<DataRef> {
+        self.stretch(0, len).map(|start| DataRef(start as u64))
+    }
+
+    /// Room from `at` on for the kernel to receive into: first byte and length.
+    pub fn room(&self, at: usize, len: usize) -> Option<(*mut u8, usize)> {
+        self.stretch(at, len).map(|start| (start, len))
+    }
+
+    /// `len` bytes from `at` on. Nothing may be in flight on them.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
+        let start = self.stretch(at, len)?;
+        // SAFETY: inside a piece of the arena, which is initialised memory and ours; who writes to it has `&mut self`, and the
+        // kernel writes only while there is an operation on it.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// The same, to be written.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn bytes_mut(&mut self, at: usize, len: usize) -> Option<&mut [u8]> {
+        let start = self.stretch(at, len)?;
+        // SAFETY: as in `bytes`, and `&mut self` makes it exclusive.
+        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
+    }
+
+    /// Copies what there is room for from `at` on; how many bytes that is.
+    #[inline]
+    pub fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(self.capacity().saturating_sub(at));
+        match self.bytes_mut(at, len) {
+            Some(to) => to.copy_from_slice(&bytes[..len]),
+            None => return 0,
+        }
+        len
     }
 }
 
+/// What sessions of one initiator, or of one address, hold together, bytes.
+#[derive(Debug, Default)]
+struct Tally(Cell<usize>);
+
+/// What one session holds, and with whom it shares.
+#[derive(Debug)]
+struct Ledger {
+    arena: Rc<Shared>,
+    held: Cell<usize>,
+    initiator: Rc<Tally>,
+    address: Rc<Tally>,
+    /// The round of [`Arena::next_round`] in which it was refused last.
+    refused: Cell<u64>,
+}
+
+impl Ledger {
+    #[inline]
+    fn levels(&self) -> [&Cell<usize>; 3] {
+        [&self.held, &self.initiator.0, &self.address.0]
+    }
+
+    /// Whether so many bytes more are its to take: a session holds as much as is left free at most, so half of the arena if
+    /// nobody else wants any; an initiator twice that (two thirds), an address three times (three quarters).
+    #[inline]
+    fn has_room(&self, bytes: usize, free_bytes: usize) -> bool {
+        let [session, initiator, address] = self.levels().map(|held| held.get() + bytes);
+        session <= free_bytes && initiator <= 2 * free_bytes && address <= 3 * free_bytes
+    }
+}
+
+/// Whom pieces are charged to. The default has none.
+#[derive(Debug, Clone, Default)]
+pub struct Account(Option<Rc<Ledger>>);
+
+impl Account {
+    /// A piece of at least `len` bytes (at most `SLICE_BYTES`). `None`: wait until some come back.
+    #[inline]
+    pub fn take(&self, len: usize) -> Option<Buf> {
+        debug_assert!(len <= SLICE_BYTES);
+        let ledger = self.0.as_ref()?;
+        let class = CLASS_BYTES.iter().position(|&c| len <= c)?;
+        let mut pieces = ledger.arena.pieces.borrow_mut();
+        if !ledger.has_room(CLASS_BYTES[class], pieces.free_bytes) {
+            return None;
+        }
+        let (superblock, piece) = pieces.take(class)?;
+        for held in ledger.levels() {
+            held.set(held.get() + CLASS_BYTES[class]);
+        }
+        Some(Buf { ledger: Rc::clone(ledger), superblock, piece, class: class as u8 })
+    }
+
+    /// It holds a quarter of its share already (a fifth of the arena if it is alone): more is for what goes on, and not for
+    /// what waits for its turn at a limit.
+    pub fn is_crowded(&self) -> bool {
+        let free_bytes = |ledger: &Ledger| ledger.arena.pieces.borrow().free_bytes;
+        self.0.as_ref().is_some_and(|ledger| 4 * ledger.held.get() > free_bytes(ledger))
+    }
+
+    /// Bytes that it holds.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |ledger| ledger.held.get())
+    }
+
+    /// It was refused in this round of giving: nobody else of it needs to ask.
+    pub fn refuse(&self, round: u64) {
+        if let Some(ledger) = &self.0 {
+            ledger.refused.set(round);
+        }
+    }
+
+    /// Whether it was refused in this round already.
+    pub fn is_refused(&self, round: u64) -> bool {
+        self.0.as_ref().is_some_and(|ledger| ledger.refused.get() == round)
+    }
+}
+
+#[derive(Debug)]
 struct Superblock {
     class: u8,
     /// One bit for each free piece.
@@ -45,16 +199,39 @@ struct Superblock {
     position: u16,
 }
 
-/// The arena of one core.
-pub struct Arena {
-    memory: Mapping,
+#[derive(Debug)]
+struct Pieces {
     superblocks: Vec<Superblock>,
     /// Superblocks that belong to no class.
     whole: Vec<u16>,
     /// Superblocks of each class that have both free and used pieces, or were just split.
     partial: [Vec<u16>; 4],
     free_bytes: usize,
-    registered: bool,
+    /// Some have come back since who waits was asked last.
+    came_back: bool,
+}
+
+struct Shared {
+    memory: Mapping,
+    registered: Cell<bool>,
+    pieces: RefCell<Pieces>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Arena")
+    }
+}
+
+/// Initiators by address and name (the empty one: all of the address).
+type Tallies = HashMap<(IpAddr, Box<str>), Weak<Tally>>;
+
+/// The arena of one core.
+pub struct Arena {
+    shared: Rc<Shared>,
+    tallies: Tallies,
+    /// Counts the rounds in which those were served who wait.
+    round: u64,
 }
 
 fn all_free(class: u8) -> u64 {
@@ -62,40 +239,9 @@ fn all_free(class: u8) -> u64 {
     if pieces == 64 { u64::MAX } else { (1 << pieces) - 1 }
 }
 
-impl Arena {
-    /// Maps the arena; its pages are taken when first used.
-    pub fn new() -> io::Result<Arena> {
-        let count = ARENA_BYTES / SLICE_BYTES;
-        Ok(Arena {
-            memory: Mapping::new(ARENA_BYTES)?,
-            superblocks: (0..count).map(|_| Superblock { class: 0, free: 0, position: 0 }).collect(),
-            whole: (0..count as u16).rev().collect(),
-            partial: std::array::from_fn(|_| Vec::with_capacity(count)),
-            free_bytes: ARENA_BYTES,
-            registered: false,
-        })
-    }
-
-    /// The memory, to be registered with the ring.
-    pub fn memory(&self) -> &Mapping {
-        &self.memory
-    }
-
-    /// Says that the memory is fixed buffer 0 of the core's ring.
-    pub fn set_registered(&mut self) {
-        self.registered = true;
-    }
-
-    /// A piece of at least `len` bytes (at most `SLICE_BYTES`) for a session that holds `held` bytes already, or `None`:
-    /// wait until some come back.
+impl Pieces {
     #[inline]
-    pub fn allocate(&mut self, len: usize, held: usize) -> Option<Buf> {
-        debug_assert!(len <= SLICE_BYTES);
-        let class = CLASS_BYTES.iter().position(|&c| len <= c)?;
-        let bytes = CLASS_BYTES[class];
-        if held + bytes > self.free_bytes {
-            return None;
-        }
+    fn take(&mut self, class: usize) -> Option<(u16, u8)> {
         let index = match self.partial[class].last() {
             Some(&index) => index,
             None => self.split(class as u8)?,
@@ -106,8 +252,8 @@ impl Arena {
         if superblock.free == 0 {
             self.partial[class].pop();
         }
-        self.free_bytes -= bytes;
-        Some(Buf { superblock: index, piece, class: class as u8 })
+        self.free_bytes -= CLASS_BYTES[class];
+        Some((index, piece))
     }
 
     fn split(&mut self, class: u8) -> Option<u16> {
@@ -118,94 +264,98 @@ impl Arena {
         Some(index)
     }
 
-    /// Takes a piece back.
     #[inline]
-    pub fn release(&mut self, buf: Buf) {
-        let class = usize::from(buf.class);
+    fn release(&mut self, index: u16, piece: u8, of: u8) {
+        let class = usize::from(of);
         self.free_bytes += CLASS_BYTES[class];
-        let superblock = &mut self.superblocks[usize::from(buf.superblock)];
-        debug_assert_eq!(superblock.class, buf.class);
-        debug_assert_eq!(superblock.free & (1 << buf.piece), 0, "released twice");
+        self.came_back = true;
+        let superblock = &mut self.superblocks[usize::from(index)];
+        debug_assert_eq!(superblock.class, of);
+        debug_assert_eq!(superblock.free & (1 << piece), 0, "released twice");
         if superblock.free == 0 {
             superblock.position = self.partial[class].len() as u16;
-            self.partial[class].push(buf.superblock);
+            self.partial[class].push(index);
         }
-        superblock.free |= 1 << buf.piece;
+        superblock.free |= 1 << piece;
         // Keep one superblock of a class split: a single command at a time would split and join for each.
-        if superblock.free == all_free(buf.class) && self.partial[class].len() > 1 {
+        if superblock.free == all_free(of) && self.partial[class].len() > 1 {
             let position = usize::from(superblock.position);
             self.partial[class].swap_remove(position);
             if let Some(&moved) = self.partial[class].get(position) {
                 self.superblocks[usize::from(moved)].position = position as u16;
             }
-            self.whole.push(buf.superblock);
+            self.whole.push(index);
         }
     }
+}
 
-    /// `len` bytes of a piece from `at` on, if it has them. All that reads, writes, sends or receives in the arena has its
-    /// pointers from here: lengths that peers have chosen are compared with the piece that they are used on.
-    #[inline]
-    fn stretch(&self, buf: &Buf, at: usize, len: usize) -> Option<*mut u8> {
-        let inside = at.checked_add(len).is_some_and(|end| end <= buf.capacity());
-        inside.then(|| self.memory.as_ptr().wrapping_add(buf.offset() + at))
+impl Arena {
+    /// Maps the arena; its pages are taken when first used.
+    pub fn new() -> io::Result<Arena> {
+        let count = ARENA_BYTES / SLICE_BYTES;
+        let pieces = Pieces {
+            superblocks: (0..count).map(|_| Superblock { class: 0, free: 0, position: 0 }).collect(),
+            whole: (0..count as u16).rev().collect(),
+            partial: std::array::from_fn(|_| Vec::with_capacity(count)),
+            free_bytes: ARENA_BYTES,
+            came_back: false,
+        };
+        let memory = Mapping::new(ARENA_BYTES)?;
+        let shared = Shared { memory, registered: Cell::new(false), pieces: RefCell::new(pieces) };
+        Ok(Arena { shared: Rc::new(shared), tallies: HashMap::new(), round: 0 })
     }
 
-    /// The first `len` bytes of a piece, as a backend wants them.
-    #[inline]
-    #[allow(unsafe_code)]
-    pub fn buffer(&self, buf: &Buf, len: usize) -> Option<Buffer> {
-        let start = self.stretch(buf, 0, len)?;
-        // SAFETY: inside a piece of the arena, which outlives the ring's operations. Whoever has `buf` owns the piece, and
-        // gives it to nobody else before the operation is over.
-        Some(unsafe { Buffer::new(start, len, self.registered.then_some(0)) })
+    /// The memory, to be registered with the ring.
+    pub fn memory(&self) -> &Mapping {
+        &self.shared.memory
     }
 
-    /// All of it, of which jobs take their pieces.
-    #[allow(unsafe_code)]
-    pub fn whole(&self) -> Buffer {
-        // SAFETY: exactly the mapping. Jobs make pieces of it only for a `Buf` that they own (`JobCx::adopt`).
-        unsafe { Buffer::new(self.memory.as_ptr(), self.memory.len(), self.registered.then_some(0)) }
+    /// Says that the memory is fixed buffer 0 of the core's ring.
+    pub fn set_registered(&mut self) {
+        self.shared.registered.set(true);
     }
 
-    /// The first `len` bytes of a piece, to be sent.
-    #[inline]
-    pub fn data(&self, buf: &Buf, len: usize) -> Option<DataRef> {
-        self.stretch(buf, 0, len).map(|start| DataRef(start as u64))
-    }
-
-    /// Room in a piece from `at` on for the kernel to receive into: first byte and length.
-    pub fn room(&self, buf: &Buf, at: usize, len: usize) -> Option<(*mut u8, usize)> {
-        self.stretch(buf, at, len).map(|start| (start, len))
-    }
-
-    /// Bytes of a piece, on which nothing is in flight.
-    #[inline]
-    #[allow(unsafe_code)]
-    pub fn bytes<'a>(&'a self, buf: &'a Buf, at: usize, len: usize) -> Option<&'a [u8]> {
-        let start = self.stretch(buf, at, len)?;
-        // SAFETY: inside a piece of the arena, which is initialised memory; `buf` and the arena are borrowed, so it is not
-        // given back or written to by us meanwhile, and the kernel does not write to a piece without an operation on it.
-        Some(unsafe { std::slice::from_raw_parts(start, len) })
-    }
-
-    /// Copies what there is room for into a piece from `at` on; how many bytes that is.
-    #[inline]
-    #[allow(unsafe_code)]
-    pub fn put(&mut self, buf: &Buf, at: usize, bytes: &[u8]) -> usize {
-        let len = bytes.len().min(buf.capacity().saturating_sub(at));
-        if len > 0
-            && let Some(to) = self.stretch(buf, at, len)
-        {
-            // SAFETY: inside a piece of the arena, to which there are no references: `bytes` is elsewhere.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) }
+    /// An account for a session of this initiator at that address.
+    pub fn open(&mut self, address: IpAddr, initiator: &str) -> Account {
+        let address = host(address);
+        if self.tallies.len() >= 2 * self.tallies.values().filter(|tally| tally.strong_count() > 0).count() + 16 {
+            self.tallies.retain(|_, tally| tally.strong_count() > 0);
         }
-        len
+        let mut tally = |name: &str| {
+            let place = self.tallies.entry((address, name.into())).or_default();
+            place.upgrade().unwrap_or_else(|| {
+                let tally = Rc::new(Tally::default());
+                *place = Rc::downgrade(&tally);
+                tally
+            })
+        };
+        let (initiator, address) = (tally(initiator), tally(""));
+        let arena = Rc::clone(&self.shared);
+        Account(Some(Rc::new(Ledger { arena, held: Cell::new(0), initiator, address, refused: Cell::new(0) })))
+    }
+
+    /// If some pieces have come back since this was asked last: the number of a new round in which those are served who wait.
+    #[inline]
+    pub fn next_round(&mut self) -> Option<u64> {
+        if !std::mem::take(&mut self.shared.pieces.borrow_mut().came_back) {
+            return None;
+        }
+        self.round += 1;
+        Some(self.round)
     }
 
     /// Bytes that nobody holds.
     #[cfg(test)]
     pub fn free_bytes(&self) -> usize {
-        self.free_bytes
+        self.shared.pieces.borrow().free_bytes
+    }
+}
+
+/// Whose an address is: one host has a whole /64 of IPv6.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
@@ -213,43 +363,104 @@ impl Arena {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn start(buf: &Buf) -> usize {
+        buf.stretch(0, 0).unwrap() as usize
+    }
+
+    fn all_of(account: &Account) -> Vec<Buf> {
+        std::iter::from_fn(|| account.take(SLICE_BYTES)).collect()
+    }
+
     #[test]
     fn pieces_do_not_overlap_and_all_come_back() {
         let mut arena = Arena::new().unwrap();
+        let account = arena.open(HERE, "a");
         let mut seed = 7u64;
-        let mut held: Vec<(Buf, usize)> = Vec::new();
+        let mut held: Vec<Buf> = Vec::new();
         for _ in 0..20_000 {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let roll = (seed >> 33) as usize;
             if roll.is_multiple_of(3) && !held.is_empty() {
-                let (buf, _) = held.swap_remove(roll % held.len());
-                arena.release(buf);
-            } else if let Some(buf) = arena.allocate(1 + roll % SLICE_BYTES, 0) {
-                let start = buf.offset();
-                let end = start + buf.capacity();
-                for (other, other_start) in &held {
-                    assert!(end <= *other_start || *other_start + other.capacity() <= start);
+                held.swap_remove(roll % held.len());
+            } else if let Some(buf) = account.take(1 + roll % SLICE_BYTES) {
+                let end = start(&buf) + buf.capacity();
+                for other in &held {
+                    assert!(end <= start(other) || start(other) + other.capacity() <= start(&buf));
                 }
-                held.push((buf, start));
+                held.push(buf);
             }
         }
-        for (buf, _) in held {
-            arena.release(buf);
-        }
-        assert_eq!(arena.free_bytes(), ARENA_BYTES);
-        let whole: Vec<Buf> = std::iter::from_fn(|| arena.allocate(SLICE_BYTES, 0)).collect();
+        assert!(arena.next_round().is_some() && arena.next_round().is_none());
+        assert_eq!(arena.free_bytes(), ARENA_BYTES - held.iter().map(Buf::capacity).sum::<usize>());
+        drop(held);
+        assert_eq!((arena.free_bytes(), account.held()), (ARENA_BYTES, 0));
         // At most one superblock of each smaller class may have stayed split.
-        assert!(whole.len() >= ARENA_BYTES / SLICE_BYTES - 3, "{}", whole.len());
+        assert!(all_of(&account).len() >= ARENA_BYTES / SLICE_BYTES / 2 - 3);
     }
 
     #[test]
-    fn one_holder_cannot_take_everything() {
+    fn a_length_is_held_to_its_piece() {
         let mut arena = Arena::new().unwrap();
-        let mut held = 0;
-        while let Some(buf) = arena.allocate(SLICE_BYTES, held) {
-            held += buf.capacity();
+        let mut buf = arena.open(HERE, "a").take(512).unwrap();
+        assert!(buf.buffer(4096).is_some_and(|buffer| buffer.len() == 4096) && buf.data(4096).is_some());
+        assert!(buf.buffer(4097).is_none() && buf.data(4097).is_none());
+        assert!(buf.room(4000, 96).is_some() && buf.room(4000, 97).is_none() && buf.room(1, usize::MAX).is_none());
+        assert!(buf.bytes(4096, 0).is_some() && buf.bytes(4097, 0).is_none());
+        assert_eq!((buf.put(4090, &[7; 20]), buf.put(4096, &[7]), buf.put(9999, &[7])), (6, 0, 0));
+        let buffer = buf.buffer(4096).unwrap();
+        assert!(
+            buffer.part(0, 4097).is_none() && buffer.part(96, 4000).is_some_and(|part| part.part(0, 4001).is_none())
+        );
+    }
+
+    #[test]
+    fn nobody_takes_everything() {
+        let mut arena = Arena::new().unwrap();
+        let one = arena.open(HERE, "a");
+        let held = all_of(&one);
+        assert_eq!(one.held(), ARENA_BYTES / 2);
+        // More sessions of the same initiator, and more initiators at the same address.
+        let others = |arena: &mut Arena, name: &dyn Fn(usize) -> String| {
+            let accounts: Vec<_> = (0..40).map(|n| arena.open(HERE, &name(n))).collect();
+            accounts.iter().flat_map(all_of).collect::<Vec<_>>()
+        };
+        let initiator = others(&mut arena, &|_| "a".into());
+        let third = ARENA_BYTES / 3;
+        assert!(arena.free_bytes().abs_diff(third) < SLICE_BYTES, "{}", arena.free_bytes());
+        assert!(arena.open(HERE, "b").take(SLICE_BYTES).is_some(), "another initiator");
+        let address = others(&mut arena, &|n| format!("c{n}"));
+        assert!(arena.free_bytes().abs_diff(ARENA_BYTES / 4) < SLICE_BYTES, "{}", arena.free_bytes());
+        let other = arena.open(IpAddr::from([192, 0, 2, 1]), "a");
+        assert!(all_of(&other).len() >= ARENA_BYTES / SLICE_BYTES / 8 - 1, "another address");
+        drop((held, initiator, address));
+        assert_eq!(arena.free_bytes(), ARENA_BYTES);
+    }
+
+    #[test]
+    fn a_fifth_is_for_what_waits() {
+        let mut arena = Arena::new().unwrap();
+        let account = arena.open(HERE, "a");
+        let waiting: Vec<_> =
+            std::iter::from_fn(|| account.take(SLICE_BYTES).filter(|_| !account.is_crowded())).collect();
+        assert_eq!(waiting.len(), ARENA_BYTES / 5 / SLICE_BYTES);
+    }
+
+    #[test]
+    fn addresses_are_hosts() {
+        let ip = |text: &str| host(text.parse().unwrap());
+        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
+        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
+        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn sessions_that_are_gone_are_forgotten() {
+        let mut arena = Arena::new().unwrap();
+        for n in 0..1000 {
+            arena.open(HERE, &format!("host{n}"));
         }
-        assert_eq!(held, ARENA_BYTES / 2);
-        assert!(arena.allocate(SLICE_BYTES, 0).is_some());
+        assert!(arena.tallies.len() < 100);
     }
 }

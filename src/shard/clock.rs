@@ -3,7 +3,8 @@
 
 use super::engine::{Engine, Parts, Phase};
 use super::leave::shutdown;
-use crate::limits::{NOP_INTERVAL_MS, PAUSE_MS};
+use super::starve::Waiting;
+use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, PAUSE_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +61,10 @@ impl Clock {
 impl Engine {
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
     pub fn tick(&mut self) {
+        let waiting = self.waiting();
+        if waiting != Waiting::default() {
+            self.expire_owed(waiting);
+        }
         for conn in 0..self.links.len() {
             if !self.watched[conn] {
                 continue;
@@ -73,7 +78,13 @@ impl Engine {
             self.watched[conn] = !rests;
             let late = match link.phase {
                 Phase::Login { deadline_ms, .. } if self.now_ms >= deadline_ms => Some(CloseReason::LoginTimeout),
-                _ if sending && self.now_ms >= link.sent_ms + crate::limits::SEND_TIMEOUT_MS => {
+                _ if sending && self.now_ms >= link.sent_ms + SEND_TIMEOUT_MS => Some(CloseReason::NopTimeout),
+                Phase::Full { seat, .. }
+                    if sending
+                        && self.now_ms >= link.sent_ms + OWED_WHILE_OTHERS_WAIT_MS
+                        && waiting.besides(seat)
+                        && self.tx[conn].holds_buffers() =>
+                {
                     Some(CloseReason::NopTimeout)
                 }
                 _ => None,
@@ -127,7 +138,10 @@ impl Engine {
 
     /// After how many milliseconds `tick` is to be called again, if nothing happens.
     pub fn rest_ms(&self) -> u64 {
-        let busy = !self.leaving.is_empty() || self.operations.len() > 0 || self.watched.contains(&true);
+        let busy = self.starved_since_ms.is_some()
+            || !self.leaving.is_empty()
+            || self.operations.len() > 0
+            || self.watched.contains(&true);
         let due_ms = self.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.now_ms));
         match self.look_from {
             0 if busy => TICK_MS,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
-const ZERO_BYTES: u64 = 4 << 20;
+const ZERO_BYTES: u64 = 1 << 20;
 
 impl Engine {
     /// Begins a copy that was planned for `unit`.
@@ -35,7 +35,7 @@ impl Engine {
             Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
             Some((Begun::Run(work), units)) => {
                 let immediate = work.is_immediate();
-                let cx = JobCx::new(&self.arena);
+                let cx = JobCx::new(self.account(seat));
                 let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
                 if immediate {
                     self.enlist_detached(&cx, job, unit);
@@ -154,10 +154,7 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
     let block_bytes = u64::from(to_unit.block_bytes);
     let failed =
         |of_destination, fault, done: u64| work.failed(number, of_destination, fault, (bytes - done) / block_bytes);
-    let (most, mut buffer) = match source {
-        Some(_) if bytes > 0 => (SLICE_BYTES as u64, Some(cx.buffer(bytes.min(SLICE_BYTES as u64) as usize).await)),
-        _ => (ZERO_BYTES, None),
-    };
+    let most = if source.is_some() { SLICE_BYTES as u64 } else { ZERO_BYTES };
     let mut done = 0;
     while done < bytes {
         let len = most.min(bytes - done);
@@ -167,9 +164,17 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             false => Op::Zero { offset: to_offset + at, len },
         };
         stop(work)?;
-        if let (Some((from, from_offset)), Some(buffer)) = (source, &mut buffer) {
+        let mut held = None;
+        if let Some((from, from_offset)) = source {
             let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
-            let buffer = buffer.first(len as usize).map_err(|fault| failed(false, fault, done))?;
+            // For the read and the write, before a buffer is taken.
+            cx.pay(Some(from), len).await;
+            cx.pay(Some(to), len).await;
+            stop(work)?;
+            let buffer = held
+                .insert(cx.buffer(len as usize).await)
+                .first(len as usize)
+                .map_err(|fault| failed(false, fault, done))?;
             let read = Op::Read { offset: from_offset + at, buffer };
             cx.op_on(from, read).await.map_err(|fault| failed(false, fault, done))?;
             // What was read counts only if it was not being overwritten meanwhile.
@@ -178,6 +183,7 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
         }
         to_unit.logical.overwritten(&[((to_offset + at) / block_bytes, len / block_bytes)]);
         cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;
+        drop(held);
         work.advance(len);
         done += len;
         cx.pause().await;

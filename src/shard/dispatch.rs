@@ -4,6 +4,7 @@ use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::flush::Waiter;
 use super::resend::Source;
+use super::rw::give_after;
 use super::stray::DOES_NOT_ANSWER;
 use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
@@ -94,7 +95,7 @@ impl Engine {
         match &mut partial.dest {
             PartialDest::Gather(gathered) => gathered.extend_from_slice(bytes),
             PartialDest::Staging(Some(buf)) => {
-                self.arena.put(buf, partial.received as usize, bytes);
+                buf.put(partial.received as usize, bytes);
             }
             PartialDest::Task(task, offset) => self.place(seat, *task, *offset + partial.received, bytes),
             PartialDest::Staging(None) | PartialDest::Discard => {}
@@ -114,18 +115,10 @@ impl Engine {
             match (task, buf) {
                 (Some(task), Some(buf)) => slot_of(exec, task).staging = Some((buf, received)),
                 (Some(task), None) => slot_of(exec, task).dropped = true,
-                (None, Some(buf)) => self.release(seat, buf),
-                (None, None) => {}
+                (None, _) => {}
             }
         }
         self.events(seat, None);
-    }
-
-    /// The connection went away in the middle of a PDU.
-    pub fn forget(&mut self, seat: usize, partial: Partial) {
-        if let PartialDest::Staging(Some(buf)) = partial.dest {
-            self.release(seat, buf);
-        }
     }
 
     /// Keeps the data of a command that was not executed at once (it waits for its CmdSN).
@@ -140,8 +133,8 @@ impl Engine {
             return;
         }
         match self.allocate(seat, edtl.clamp(data.len(), SLICE_BYTES)) {
-            Some(buf) => {
-                self.arena.put(&buf, 0, data);
+            Some(mut buf) => {
+                buf.put(0, data);
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.staging = Some((buf, data.len() as u32));
                 }
@@ -246,8 +239,11 @@ impl Engine {
             Plan::Medium(op) if limited => {
                 if let Some(op) = self.pay_command(seat, task, unit, op) {
                     self.medium(seat, task, unit, op, inline);
-                } else if let Some(data) = inline {
-                    self.stage(seat, task, data);
+                } else {
+                    if let Some(data) = inline {
+                        self.stage(seat, task, data);
+                    }
+                    self.bound_waiting(seat, task);
                 }
             }
             Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
@@ -283,22 +279,18 @@ impl Engine {
         if total > SLICE_BYTES {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         }
-        let Some(buf) = self.allocate(seat, total) else {
+        let Some(mut buf) = self.allocate(seat, total) else {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };
-        self.arena.put(&buf, 0, &self.reply.data);
-        let Some(at) = self.arena.data(&buf, total) else {
-            self.release(seat, buf);
+        buf.put(0, &self.reply.data);
+        let Some(at) = buf.data(total) else {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         let conn = holder.session.command(task).conn;
         let end = Some(DataInEnd { transfer_bytes: len as u64 });
         holder.session.data_in(task, 0, total as u32, at, end, &mut out);
-        match out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get_mut(c)) {
-            Some(tx) => tx.release_after(buf, out.pool),
-            None => self.release(seat, buf),
-        }
+        give_after(&mut out, conn, buf);
     }
 
     /// Begins work on the medium.
@@ -384,8 +376,8 @@ impl Engine {
         }
         // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
         // the length of what was sent, not of what is read.
-        if let Some((buf, _)) = self.exec(seat, task.slot()).and_then(|exec| exec.staging.take()) {
-            self.release(seat, buf);
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            exec.staging = None;
         }
         if total == 0 {
             self.clear(seat, task.slot());
@@ -491,14 +483,13 @@ impl Engine {
     pub fn gathered(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
         let (task, unit, total) = (exec.task, exec.unit, exec.total);
-        let (then, buf) = (exec.then.take(), exec.slices.pop_front().and_then(|s| s.buf));
+        let slice = exec.slices.pop_front();
+        let (then, (buf, scratch)) = (exec.then.take(), slice.map_or((None, None), |slice| (slice.buf, slice.scratch)));
         match then {
-            Some(Then::Medium(op)) => self.spawn(seat, task, unit, op, buf.map(|b| (b, total))),
+            Some(Then::Medium(op)) => self.spawn(seat, task, unit, op, buf.map(|buf| (buf, total, scratch))),
             Some(Then::Parameters) => {
                 let plan = self.parameters(seat, task, unit, buf.as_ref(), total as usize);
-                if let Some(buf) = buf {
-                    self.release(seat, buf);
-                }
+                drop(buf);
                 self.clear(seat, slot);
                 match plan {
                     Some(Plan::Done(outcome)) if !self.reply.aborts.is_empty() => {
@@ -534,7 +525,7 @@ impl Engine {
         buf: Option<&super::buffers::Buf>,
         len: usize,
     ) -> Option<Plan> {
-        let list = buf.and_then(|buf| self.arena.bytes(buf, 0, len)).unwrap_or(&[]);
+        let list = buf.and_then(|buf| buf.bytes(0, len)).unwrap_or(&[]);
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;

@@ -5,12 +5,12 @@
 //! (login and placement), `leave.rs` (the end of connections and sessions), `clock.rs` (time), `relocate.rs` (moving to
 //! another core), `flush.rs` (durability), `ram.rs` (what is special about RAM units). None of them awaits or blocks.
 
-use super::buffers::{Arena, Buf};
+use super::buffers::{Account, Arena, Buf};
 use super::change::Change;
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
-use super::job::{Cell1, Job};
+use super::job::{Cell1, Job, Runnable};
 use super::ram::Copying;
 use super::rate::Shaper;
 use super::relocate::Halt;
@@ -98,8 +98,6 @@ pub struct Link {
     pub sent_ms: u64,
     /// When our half was closed.
     pub shut_ms: Option<u64>,
-    /// Whose buffers its transmit side holds: seat and serial number of the session.
-    pub account: (usize, u64),
 }
 
 /// A connection that is about to move to another core: everything but the socket, which `Link` still owns.
@@ -158,8 +156,8 @@ pub struct Seat {
     pub exec: Vec<Exec>,
     /// Where the data came from that may have to be sent again.
     pub sources: super::resend::Sources,
-    /// Bytes of I/O buffers that it holds.
-    pub held: usize,
+    /// Whom its I/O buffers are charged to.
+    pub account: Account,
     /// No more events will come; dropped when its tasks have let go.
     pub ended: bool,
     /// Where its limited commands wait; empty: nothing is limited.
@@ -266,33 +264,12 @@ impl Queue for MediumQueue<'_> {
     }
 }
 
-/// The buffer account of a session, if it still lives.
-pub struct Account<'a>(Option<&'a mut Seat>);
-
-impl<'a> Account<'a> {
-    /// Of the session that has `serial` and sits at `seat`.
-    pub fn of(seats: &'a mut [Option<Box<Seat>>], (seat, serial): (usize, u64)) -> Account<'a> {
-        Account(seats.get_mut(seat).and_then(Option::as_deref_mut).filter(|s| s.serial == serial))
-    }
-
-    /// Takes a piece back.
-    #[inline]
-    pub fn release(&mut self, arena: &mut Arena, buf: Buf) {
-        if let Some(seat) = self.0.as_deref_mut() {
-            seat.held = seat.held.saturating_sub(buf.capacity());
-        }
-        arena.release(buf);
-    }
-}
-
 /// What [`Engine::parts`] lends.
 pub struct Parts<'a> {
     /// The seat.
     pub seat: &'a mut Seat,
     /// Where its session's PDUs go.
     pub out: Outlet<'a>,
-    /// The core's I/O buffers.
-    pub arena: &'a mut Arena,
 }
 
 /// See the module.
@@ -336,12 +313,16 @@ pub struct Engine {
     pub operations: Operations,
     /// Running jobs, by number.
     pub jobs: Vec<Option<Job>>,
-    /// Jobs to be polled this turn.
-    pub runnable: VecDeque<usize>,
+    /// Numbers of jobs that are free.
+    pub free_jobs: Vec<usize>,
+    /// Jobs to be polled.
+    pub runnable: Runnable,
     /// Jobs that wait for a buffer.
     pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
     /// Tasks that wait for a buffer: seat and slot.
     pub starved: VecDeque<(usize, usize)>,
+    /// Since when somebody has waited for a buffer, milliseconds.
+    pub starved_since_ms: Option<u64>,
     /// Writes whose data is in a RAM unit's memory, but may not be seen by other cores yet: seat, slot, count at the fence.
     pub stored: Vec<(usize, usize, super::fence::Ticket)>,
     /// Slices of RAM units that are copied at the end of the turn.
@@ -421,9 +402,11 @@ impl Engine {
             leaving: Vec::new(),
             operations: Operations::default(),
             jobs: Vec::new(),
-            runnable: VecDeque::new(),
+            free_jobs: Vec::new(),
+            runnable: Runnable::default(),
             waiting_jobs: VecDeque::new(),
             starved: VecDeque::new(),
+            starved_since_ms: None,
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
             read_soon: 0,
@@ -452,7 +435,7 @@ impl Engine {
         }
     }
 
-    /// A seat, the outbox of its session, and the arena: what nearly every step needs at once.
+    /// A seat and the outbox of its session: what nearly every step needs at once.
     #[inline]
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
@@ -465,7 +448,7 @@ impl Engine {
             memory: None,
             copies: None,
         };
-        Some(Parts { seat, out, arena: &mut self.arena })
+        Some(Parts { seat, out })
     }
 
     /// Something happened in a session: its clock may have to be looked at earlier.
@@ -476,22 +459,15 @@ impl Engine {
         }
     }
 
-    /// Gives a piece back that `seat` held.
-    #[inline]
-    pub fn release(&mut self, seat: usize, buf: Buf) {
-        if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-            seat.held = seat.held.saturating_sub(buf.capacity());
-        }
-        self.arena.release(buf);
-    }
-
     /// A piece for `seat`.
     #[inline]
-    pub fn allocate(&mut self, seat: usize, len: usize) -> Option<Buf> {
-        let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let buf = self.arena.allocate(len, seat.held)?;
-        seat.held += buf.capacity();
-        Some(buf)
+    pub fn allocate(&self, seat: usize, len: usize) -> Option<Buf> {
+        self.seats.get(seat)?.as_deref()?.account.take(len)
+    }
+
+    /// Whom a session's I/O buffers are charged to.
+    pub fn account(&self, seat: usize) -> Account {
+        self.seats.get(seat).and_then(Option::as_deref).map(|seat| seat.account.clone()).unwrap_or_default()
     }
 
     /// Starts an operation on a unit. `Some`: it is done already.
@@ -556,7 +532,7 @@ impl Engine {
                 if let Some(claim) = claim {
                     self.release_claim(claim);
                 }
-                self.runnable.push_back(job);
+                self.run_soon(job);
             }
         }
     }
@@ -616,12 +592,10 @@ impl Engine {
             return;
         }
         link.sent_ms = self.now_ms;
-        let arena = &mut self.arena;
-        let mut account = Account::of(&mut self.seats, link.account);
         let sent = result.max(0) as usize;
         let largest = &mut self.stats.largest_batch_bytes;
         *largest = (*largest).max(self.tx[conn].sending_bytes() as u64);
-        let more = self.tx[conn].sent(sent, &mut self.pool, |buf| account.release(arena, buf));
+        let more = self.tx[conn].sent(sent, &mut self.pool);
         if self.tx[conn].takes_more() {
             self.roomy.push(conn);
         }

@@ -94,7 +94,6 @@ impl Engine {
             halt: Halt::No,
             sent_ms: self.now_ms,
             shut_ms: None,
-            account: (usize::MAX, 0),
         };
         Some(self.enter_link(link))
     }
@@ -358,7 +357,6 @@ impl Engine {
         self.tx[conn].set_digests(params.header_digest, params.data_digest);
         if let Some(Some(link)) = self.links.get_mut(conn) {
             link.phase = Phase::Full { seat, ix };
-            link.account = (seat, self.seats[seat].as_deref().map_or(0, |s| s.serial));
             let longest = match login.kind {
                 SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
                 SessionKind::Normal => params.target_max_recv_bytes as usize,
@@ -398,6 +396,7 @@ impl Engine {
             new_nexus(nexus_id, &self.world.units[unit], &login.initiator).by_port_group(login.portal_group)
         };
         let nexus = map.units.iter().map(nexus).collect();
+        let account = self.arena.open(peer.ip(), &login.initiator.name.to_string());
         let seat = Box::new(Seat {
             session,
             text: SeatText::new(self.world.clone(), portal, peer),
@@ -409,7 +408,7 @@ impl Engine {
             nexus,
             exec: Vec::new(),
             sources: Default::default(),
-            held: 0,
+            account,
             ended: false,
             flows,
             serial: nexus_id.0,

@@ -75,6 +75,9 @@ pub enum Progress {
 pub struct Slice {
     /// Its buffer; `None` while a job or a receive has it.
     pub buf: Option<Buf>,
+    /// Another one, as large, for what comes back from the medium; taken together with the first, so that nobody who has one
+    /// waits for the other.
+    pub scratch: Option<Buf>,
     /// Offset in the task's transfer, bytes.
     pub offset: u32,
     /// Bytes.

@@ -172,7 +172,7 @@ impl Engine {
             Waiter::Nobody => {}
             Waiter::Job(number, cell) => {
                 cell.set(Some(result));
-                self.runnable.push_back(number);
+                self.run_soon(number);
             }
             Waiter::Task(seat, task) => {
                 let Some(exec) = self.exec(seat, task.slot()).filter(|e| e.task == task && e.flushing) else { return };

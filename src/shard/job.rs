@@ -5,7 +5,7 @@
 //! the job again when an answer is there. Work is cut into slices by the jobs themselves (`jobs.rs`), so that the core
 //! serves everything else between two of them.
 
-use super::buffers::{Arena, Buf};
+use super::buffers::{Account, Buf};
 use super::fence::Lock;
 use super::rate::FlowId;
 use crate::backend::{Buffer, Op};
@@ -45,6 +45,8 @@ pub enum Request {
     Op(Option<usize>, Op, Cell1<Result<(), MediumFault>>),
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
+    /// An operation of so many bytes on a unit, paid for before anything is taken for it; `None`: the job's own unit.
+    Pay(Option<usize>, u64, Cell1<()>),
     /// A range of the medium, for this job alone until it ends: offset and length, bytes.
     Lock(u64, u64, Cell1<()>),
     /// Have the keeper carry out a command whose effect is to be stored first.
@@ -61,65 +63,46 @@ pub type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 #[derive(Default)]
 struct Shared {
     requests: RefCell<VecDeque<Request>>,
-    returned: RefCell<Vec<Buf>>,
 }
 
 /// A job's connection to its core.
 #[derive(Clone)]
 pub struct JobCx {
     shared: Rc<Shared>,
-    arena: Buffer,
+    account: Account,
 }
 
 /// An I/O buffer of a job; goes back to the arena when dropped.
-pub struct JobBuffer {
-    buf: Option<Buf>,
-    buffer: Buffer,
-    shared: Rc<Shared>,
-}
+pub struct JobBuffer(Buf);
 
 impl JobBuffer {
     /// The first `len` bytes, for an operation that its job awaits before it looks at the buffer again. The error: there are
     /// not as many.
     pub fn first(&mut self, len: usize) -> Result<Buffer, MediumFault> {
-        self.buffer.part(0, len).ok_or(MediumFault::Internal(libc::ERANGE))
+        self.0.buffer(len).ok_or(MediumFault::Internal(libc::ERANGE))
     }
 
-    /// The first `len` bytes. Only between operations on this buffer.
-    #[allow(unsafe_code)]
+    /// The first `len` bytes; fewer if there are not as many. Only between operations on this buffer: a job awaits those.
     pub fn bytes(&self, len: usize) -> &[u8] {
-        // SAFETY: the piece is ours until dropped, initialised (anonymous memory), and a job does not look at a buffer
-        // while an operation on it is in flight: it awaits them.
-        let all = unsafe { std::slice::from_raw_parts(self.buffer.ptr(), self.buffer.len()) };
-        &all[..len]
+        self.0.bytes(0, len.min(self.0.capacity())).unwrap_or(&[])
     }
 
-    /// The first `len` bytes, to be written. Only between operations on this buffer.
-    #[allow(unsafe_code)]
+    /// The same, to be written.
     pub fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and `&mut self` makes it exclusive.
-        let all = unsafe { std::slice::from_raw_parts_mut(self.buffer.ptr(), self.buffer.len()) };
-        &mut all[..len]
-    }
-}
-
-impl Drop for JobBuffer {
-    fn drop(&mut self) {
-        if let Some(buf) = self.buf.take() {
-            self.shared.returned.borrow_mut().push(buf);
-        }
+        let len = len.min(self.0.capacity());
+        self.0.bytes_mut(0, len).unwrap_or(&mut [])
     }
 }
 
 impl JobCx {
-    /// For a new job on a core with this arena.
-    pub fn new(arena: &Arena) -> JobCx {
-        JobCx { shared: Rc::default(), arena: arena.whole() }
+    /// For a new job whose buffers are charged to that account.
+    pub fn new(account: Account) -> JobCx {
+        JobCx { shared: Rc::default(), account }
     }
 
     /// For another job of this core.
     pub fn sibling(&self) -> JobCx {
-        JobCx { shared: Rc::default(), ..*self }
+        JobCx { shared: Rc::default(), account: self.account.clone() }
     }
 
     /// Begins a job that was made with `cx`, on the same unit. Nobody waits for it, and no abort ends it.
@@ -153,16 +136,19 @@ impl JobCx {
         self.ask(|cell| Request::Op(Some(unit), op, cell)).await
     }
 
-    /// A buffer of at least `len` bytes; waits until one is free.
+    /// A buffer of at least `len` bytes; waits until one is free. A job that has a buffer or a range already does not ask for
+    /// one: it would keep others from having theirs, and they it.
     pub async fn buffer(&self, len: usize) -> JobBuffer {
-        let buf = self.ask(|cell| Request::Buffer(len, cell)).await;
-        self.adopt(buf)
+        if let Some(buf) = self.account.take(len) {
+            return JobBuffer(buf);
+        }
+        JobBuffer(self.ask(|cell| Request::Buffer(len, cell)).await)
     }
 
-    /// Wraps a piece that was filled with the command's Data-Out.
-    pub fn adopt(&self, buf: Buf) -> JobBuffer {
-        let buffer = self.arena.part(buf.offset(), buf.capacity()).unwrap_or(Buffer::NONE);
-        JobBuffer { buf: Some(buf), buffer, shared: Rc::clone(&self.shared) }
+    /// Waits until the next operation of `bytes` on a unit is paid for (`None`: its own), if that is limited. Before a buffer
+    /// is taken for it: what waits for a limit holds nothing.
+    pub async fn pay(&self, unit: Option<usize>, bytes: u64) {
+        self.ask(|cell| Request::Pay(unit, bytes, cell)).await;
     }
 
     /// Keeps a range of the medium from everybody else until the job ends; waits until it can be had.
@@ -200,6 +186,58 @@ impl JobCx {
     }
 }
 
+impl From<Buf> for JobBuffer {
+    fn from(buf: Buf) -> JobBuffer {
+        JobBuffer(buf)
+    }
+}
+
+/// Jobs to be polled, by session (the first place: of nobody). Sessions take turns.
+#[derive(Default)]
+pub struct Runnable {
+    of: Vec<VecDeque<usize>>,
+    /// Places that have some, in the order of their turns.
+    turns: VecDeque<usize>,
+    len: usize,
+}
+
+impl Runnable {
+    /// A job of the session at `seat` is to be polled.
+    pub fn push(&mut self, seat: Option<usize>, job: usize) {
+        let place = seat.map_or(0, |seat| seat + 1);
+        if self.of.len() <= place {
+            self.of.resize_with(place + 1, VecDeque::new);
+        }
+        if self.of[place].is_empty() {
+            self.turns.push_back(place);
+        }
+        self.of[place].push_back(job);
+        self.len += 1;
+    }
+
+    /// The next one of the session whose turn it is.
+    pub fn pop(&mut self) -> Option<usize> {
+        let place = self.turns.pop_front()?;
+        let jobs = self.of.get_mut(place)?;
+        let job = jobs.pop_front()?;
+        if !jobs.is_empty() {
+            self.turns.push_back(place);
+        }
+        self.len -= 1;
+        Some(job)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 /// A running job.
 pub struct Job {
     future: Option<Work>,
@@ -222,6 +260,12 @@ pub struct Job {
     pub charged: bool,
     /// The next one is paid for.
     pub paid: bool,
+    /// So many behind that are paid for, too.
+    pub prepaid: u32,
+    /// Whom its buffers are charged to.
+    pub account: Account,
+    /// It waits for a buffer.
+    pub starved: bool,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
     /// It goes on when its task is aborted, without it.
@@ -254,6 +298,9 @@ impl Job {
             cancelled: false,
             charged: false,
             paid: false,
+            prepaid: 0,
+            account: cx.account.clone(),
+            starved: false,
             held: None,
             survives: false,
             stray: false,
@@ -288,9 +335,20 @@ impl Job {
     pub fn ask_again(&self, request: Request) {
         self.shared.requests.borrow_mut().push_front(request);
     }
+}
 
-    /// Takes a buffer that it dropped.
-    pub fn next_returned(&self) -> Option<Buf> {
-        self.shared.returned.borrow_mut().pop()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_take_turns() {
+        let mut runnable = Runnable::default();
+        (0..4).for_each(|job| runnable.push(Some(7), job));
+        runnable.push(None, 10);
+        runnable.push(Some(2), 20);
+        let all: Vec<_> = std::iter::from_fn(|| runnable.pop()).collect();
+        assert_eq!(all, [0, 10, 20, 1, 2, 3]);
+        assert!(runnable.is_empty());
     }
 }

@@ -60,10 +60,21 @@ impl Place {
         JobEnd { durable, ..self.fault(fault, offset, len as u64) }
     }
 
+    /// What is zeroed or given back between two turns of the core, bytes. Memory does that at some 10 GB/s, or one page fault
+    /// after the other, and at once; files and devices do it beside the core.
+    fn stretch(&self) -> u64 {
+        if self.medium.can_be_lost() { 4 << 20 } else { 1 << 20 }
+    }
+
     /// A slice that is a whole number of blocks.
     fn step(&self, left: u64) -> usize {
         left.min(SLICE_BYTES as u64) as usize
     }
+}
+
+/// The block that a command brought, elsewhere than in an I/O buffer: who has one does not wait for another.
+fn kept(pattern: JobBuffer, block: usize) -> Box<[u8]> {
+    pattern.bytes(block).into()
 }
 
 /// TEST UNIT READY: a block can be read, the last or (should that one be damaged) the first.
@@ -108,13 +119,15 @@ pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
     if let Err(end) = uncached(&cx, &place, (offset, len)).await {
         return end;
     }
-    let mut buffer = cx.buffer(place.step(len)).await;
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
+        cx.pay(None, step as u64).await;
+        let mut buffer = cx.buffer(step).await;
         if let Err(fault) = cx.read(at, &mut buffer, step).await {
             return place.unread(&cx, &mut buffer, fault, (at, step as u64)).await;
         }
+        drop(buffer);
         at += step as u64;
         cx.pause().await;
     }
@@ -123,11 +136,16 @@ pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
 
 /// VERIFY with data: `data` (the slice of the command's Data-Out for `offset`) equals the medium. `base` is the offset of
 /// the whole command, for the information field.
-pub async fn compare(cx: JobCx, place: Place, data: JobBuffer, offset: u64, len: usize, base: u64) -> JobEnd {
+pub async fn compare(
+    cx: JobCx,
+    place: Place,
+    (data, mut medium): (JobBuffer, JobBuffer),
+    (offset, len): (u64, usize),
+    base: u64,
+) -> JobEnd {
     if let Err(end) = uncached(&cx, &place, (offset, len as u64)).await {
         return end;
     }
-    let mut medium = cx.buffer(len).await;
     if let Err(fault) = cx.read(offset, &mut medium, len).await {
         return place.unread(&cx, &mut medium, fault, (offset, len as u64)).await;
     }
@@ -143,18 +161,21 @@ pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u6
         return end;
     }
     let block = place.block_bytes as usize;
-    let mut medium = cx.buffer(place.step(len)).await;
+    let pattern = kept(pattern, block);
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
+        cx.pay(None, step as u64).await;
+        let mut medium = cx.buffer(step).await;
         if let Err(fault) = cx.read(at, &mut medium, step).await {
             return place.unread(&cx, &mut medium, fault, (at, step as u64)).await;
         }
         for (i, chunk) in medium.bytes(step).chunks(block).enumerate() {
-            if let Some(d) = first_difference(pattern.bytes(block), chunk) {
+            if let Some(d) = first_difference(&pattern, chunk) {
                 return place.unit.miscompare(at - offset + (i * block) as u64 + d).into();
             }
         }
+        drop(medium);
         at += step as u64;
         cx.pause().await;
     }
@@ -165,7 +186,7 @@ pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u6
 pub async fn write_verify(
     cx: JobCx,
     place: Place,
-    mut data: JobBuffer,
+    (mut data, medium): (JobBuffer, JobBuffer),
     (offset, len): (u64, usize),
     base: u64,
     bytes: bool,
@@ -175,7 +196,7 @@ pub async fn write_verify(
         return place.fault(fault, offset, len as u64);
     }
     // Where that was not durable by itself, it is before it is read.
-    let end = compare(cx.clone(), place, data, offset, len, base).await;
+    let end = compare(cx.clone(), place, (data, medium), (offset, len), base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
     match end.outcome.sense {
         Some(Sense { key: 0x0e, .. }) if !bytes => Outcome::GOOD.into(),
@@ -187,18 +208,17 @@ pub async fn write_verify(
 pub async fn or_write(
     cx: JobCx,
     place: Place,
-    data: JobBuffer,
+    buffers: (JobBuffer, JobBuffer),
     (offset, len, durable): (u64, usize, bool),
     generation: Generation,
 ) -> JobEnd {
-    let medium = cx.buffer(len).await;
     cx.lock(offset, len as u64).await;
     match place.unit.or_allowed(generation) {
         Ok(Allowed::Perform) => {}
         Ok(Allowed::Discard) => return Outcome::GOOD.into(),
         Err(outcome) => return outcome.into(),
     }
-    match combine(&cx, (data, medium), (offset, len, durable), |new, old| new | old).await {
+    match combine(&cx, buffers, (offset, len, durable), |new, old| new | old).await {
         Ok(()) => Outcome::GOOD.into(),
         Err(fault) => place.fault(fault, offset, len as u64),
     }
@@ -209,20 +229,16 @@ pub async fn or_write(
 pub async fn change_generation(
     cx: JobCx,
     place: Place,
-    data: Option<JobBuffer>,
+    buffers: Option<(JobBuffer, JobBuffer)>,
     (offset, len, durable): (u64, usize, bool),
     generation: Generation,
 ) -> JobEnd {
-    let data = match data {
-        Some(data) if len > 0 => Some((data, cx.buffer(len).await)),
-        _ => None,
-    };
     cx.lock(0, place.unit.blocks() * place.block_bytes).await;
     if let Err(outcome) = place.unit.or_allowed(generation) {
         return outcome.into();
     }
     let written = durable && place.home.direct;
-    if let Some(buffers) = data
+    if let Some(buffers) = buffers
         && let Err(fault) = combine(&cx, buffers, (offset, len, written), |new, old| new & old).await
     {
         return place.unwritten(fault, (offset, len), written);
@@ -249,12 +265,9 @@ async fn combine(
 pub async fn compare_and_write(
     cx: JobCx,
     place: Place,
-    data: JobBuffer,
-    offset: u64,
-    len: usize,
-    durable: bool,
+    (data, mut medium): (JobBuffer, JobBuffer),
+    (offset, len, durable): (u64, usize, bool),
 ) -> JobEnd {
-    let mut medium = cx.buffer(len).await;
     // From here to the end of the job nobody else changes the range, on any core.
     cx.lock(offset, len as u64).await;
     if let Err(fault) = cx.read(offset, &mut medium, len).await {
@@ -275,11 +288,10 @@ pub async fn compare_and_write(
 
 /// Gives a range back, or zeroes it, in stretches that let others in between.
 async fn clear(cx: &JobCx, place: &Place, offset: u64, len: u64, discard: bool) -> Result<(), JobEnd> {
-    /// A stretch: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
-    const STRETCH: u64 = 4 << 20;
+    let stretch = place.stretch();
     let (mut at, end) = (offset, offset + len);
     while at < end {
-        let step = (end - at).min(STRETCH - at % STRETCH);
+        let step = (end - at).min(stretch - at % stretch);
         let op = if discard { Op::Discard { offset: at, len: step } } else { Op::Zero { offset: at, len: step } };
         cx.op(op).await.map_err(|fault| place.fault(fault, at, step))?;
         at += step;
@@ -317,24 +329,25 @@ pub async fn write_same(
     unmap: bool,
 ) -> JobEnd {
     let block = place.block_bytes as usize;
-    let pattern = pattern.filter(|p| p.bytes(block).iter().any(|&b| b != 0));
+    let pattern = pattern.map(|pattern| kept(pattern, block)).filter(|pattern| pattern.iter().any(|&b| b != 0));
     let Some(pattern) = pattern else {
         return match clear(&cx, &place, offset, len, unmap).await {
             Ok(()) => settled(&cx, &place, false, false).await,
             Err(end) => end,
         };
     };
-    let mut filled = cx.buffer(place.step(len)).await;
-    let first = place.step(len);
-    for chunk in filled.bytes_mut(first).chunks_mut(block) {
-        chunk.copy_from_slice(pattern.bytes(block));
-    }
     let (mut at, end) = (offset, offset + len);
     while at < end {
         let step = place.step(end - at);
+        cx.pay(None, step as u64).await;
+        let mut filled = cx.buffer(step).await;
+        for chunk in filled.bytes_mut(step).chunks_mut(block) {
+            chunk.copy_from_slice(&pattern);
+        }
         if let Err(fault) = cx.write(at, &mut filled, step, false).await {
             return place.fault(fault, at, step as u64);
         }
+        drop(filled);
         at += step as u64;
         cx.pause().await;
     }
@@ -380,12 +393,19 @@ pub async fn erase(cx: JobCx, place: Place, how: Erase, immed: bool) -> JobEnd {
 /// commands meanwhile.
 async fn erase_all(cx: JobCx, place: Place, how: Erase) -> JobEnd {
     let size = place.unit.blocks() * place.block_bytes;
+    // First the buffer, then the range: those who have buffers may be waiting for blocks of it.
+    let buffer = match &how {
+        Erase::Overwrite { .. } => Some(cx.buffer(place.step(size)).await),
+        Erase::Discard | Erase::Zero => None,
+    };
     cx.lock(0, size).await;
     let before = place.home.syncs.failures();
-    let erased = match how {
-        Erase::Overwrite { pattern, passes, invert } => overwrite(&cx, &place, size, (&pattern, passes, invert)).await,
-        Erase::Discard => erase_once(&cx, &place, size, true).await,
-        Erase::Zero => erase_once(&cx, &place, size, false).await,
+    let erased = match (how, buffer) {
+        (Erase::Overwrite { pattern, passes, invert }, Some(buffer)) => {
+            overwrite(&cx, &place, (size, buffer), (&pattern, passes, invert)).await
+        }
+        (Erase::Discard, _) => erase_once(&cx, &place, size, true).await,
+        (Erase::Zero | Erase::Overwrite { .. }, _) => erase_once(&cx, &place, size, false).await,
     };
     let mut done = match erased {
         Ok(()) => cx.op(Op::Flush).await.is_ok(),
@@ -401,11 +421,9 @@ async fn erase_all(cx: JobCx, place: Place, how: Erase) -> JobEnd {
 
 /// As [`clear`], with progress.
 async fn erase_once(cx: &JobCx, place: &Place, size: u64, discard: bool) -> Result<(), MediumFault> {
-    /// Of files and memory a few milliseconds at most.
-    const STRETCH: u64 = 4 << 20;
     let mut at = 0;
     while at < size {
-        let len = (size - at).min(STRETCH);
+        let len = (size - at).min(place.stretch());
         cx.op(if discard { Op::Discard { offset: at, len } } else { Op::Zero { offset: at, len } }).await?;
         at += len;
         place.unit.erase_progress(at, size);
@@ -417,11 +435,10 @@ async fn erase_once(cx: &JobCx, place: &Place, size: u64, discard: bool) -> Resu
 async fn overwrite(
     cx: &JobCx,
     place: &Place,
-    size: u64,
+    (size, mut buffer): (u64, JobBuffer),
     (pattern, passes, invert): (&[u8], u8, bool),
 ) -> Result<(), MediumFault> {
     let whole = place.step(size);
-    let mut buffer = cx.buffer(whole).await;
     for pass in 0..u64::from(passes) {
         let flip = if invert && pass % 2 == 1 { 0xff } else { 0 };
         for block in buffer.bytes_mut(whole).chunks_mut(place.block_bytes as usize) {

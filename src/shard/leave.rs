@@ -1,6 +1,6 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::{Account, Engine, Moving, Parts, Phase};
+use super::engine::{Engine, Moving, Parts, Phase};
 use super::mesh::{Handover, Message};
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
@@ -120,9 +120,7 @@ impl Engine {
             return;
         }
         if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
-            let (arena, pool) = (&mut self.arena, &mut self.pool);
-            let mut account = Account::of(&mut self.seats, link.account);
-            tx.abandon(pool, |buf| account.release(arena, buf));
+            tx.abandon(&mut self.pool);
             tx.set_digests(false, false);
             if tx.takes_more() {
                 self.roomy.push(conn);

@@ -9,19 +9,19 @@
 //! * `Engine::clear` (abort, LUN reset, failed tasks, what `stray.rs` lets go of, the end of a session) drops a lent slice
 //!   without a buffer, and has the receive cancelled, so that a peer that stalls does not keep the buffer.
 //! * `Engine::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by seat
-//!   and serial number of the session, task and offset. Only there does the buffer go back; else it is released, to the
-//!   account of the session if that one still lives. What has been written into it was nobody's then.
+//!   and serial number of the session, task and offset. Only there does the buffer go back; else it is dropped. What has
+//!   been written into it was nobody's then.
 //! * A slice that is lent is not run on the medium and not handed to a job (`Exec::next_step`): only a whole PDU counts as
 //!   received, and the one that is being received ends after the receive.
 //! * A `Partial` is dropped, and a connection torn down or moved, only when its receive is over (`Link::receiving`).
-//! * A core that ends closes its ring before it frees the arena (`Engine`'s fields, in that order): a closed ring's
-//!   receives are cancelled, none can reach the memory any more.
+//! * A core that ends closes its ring before it frees the arena (`Engine`'s fields, in that order; a loan keeps the arena
+//!   alive): a closed ring's receives are cancelled, none can reach the memory any more.
 //!
 //! A task has one connection, and a connection one receive: a slice is never lent twice.
 
 use super::buffers::Buf;
 use super::dispatch::{Partial, PartialDest};
-use super::engine::{Account, Engine, Seat};
+use super::engine::{Engine, Seat};
 use super::exec::Progress;
 use crate::session::seam::TaskId;
 use crate::wire::bhs;
@@ -33,7 +33,7 @@ pub struct Loan {
     /// Where in it the next byte of payload goes.
     within: usize,
     len: usize,
-    account: (usize, u64),
+    holder: (usize, u64),
     conn: usize,
     home: Home,
 }
@@ -51,6 +51,16 @@ impl Loan {
     pub fn len(&self) -> usize {
         self.len
     }
+
+    /// What is lent, to be received into: first byte and length.
+    pub fn room(&self) -> Option<(*mut u8, usize)> {
+        self.buf.room(self.within, self.len)
+    }
+
+    /// The first bytes of what was lent, once the receive is over.
+    pub fn bytes(&self, received: usize) -> &[u8] {
+        self.buf.bytes(self.within, received.min(self.len)).unwrap_or(&[])
+    }
 }
 
 impl Engine {
@@ -58,7 +68,7 @@ impl Engine {
     /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
     pub fn lend(&mut self, conn: usize, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
         let Seat { session, exec, serial, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let account = (seat, *serial);
+        let holder = (seat, *serial);
         let (place, within, room, home) = match &mut partial.dest {
             PartialDest::Staging(place) => {
                 let within = partial.received as usize;
@@ -84,7 +94,7 @@ impl Engine {
             return None;
         }
         let buf = place.take()?;
-        Some(Loan { buf, within, len: room.min(remaining), account, conn, home })
+        Some(Loan { buf, within, len: room.min(remaining), holder, conn, home })
     }
 
     /// Whether a PDU's data is bound for a RAM unit, as far as that is known before its command is looked at.
@@ -97,19 +107,9 @@ impl Engine {
         unit.and_then(|unit| self.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
     }
 
-    /// What is lent, to be received into: first byte and length.
-    pub fn lent_room(&self, loan: &Loan) -> Option<(*mut u8, usize)> {
-        self.arena.room(&loan.buf, loan.within, loan.len)
-    }
-
-    /// The first bytes of what was lent, once the receive is over.
-    pub fn lent_bytes<'a>(&'a self, loan: &'a Loan, received: usize) -> &'a [u8] {
-        self.arena.bytes(&loan.buf, loan.within, received.min(loan.len)).unwrap_or(&[])
-    }
-
     /// The receive is over; `received` bytes of payload were written.
     pub fn give_back(&mut self, loan: Loan, partial: Option<&mut Partial>, received: usize) {
-        let Loan { buf, account: (seat, serial), conn, home, .. } = loan;
+        let Loan { buf, holder: (seat, serial), conn, home, .. } = loan;
         self.stats.placed_bytes += received as u64;
         let holder = self.seats.get_mut(seat).and_then(Option::as_deref_mut).filter(|s| s.serial == serial);
         let slice = match &home {
@@ -129,9 +129,6 @@ impl Engine {
             if let (Home::Staging, PartialDest::Staging(place @ None)) = (&home, &mut partial.dest) {
                 *place = homeless.take();
             }
-        }
-        if let Some(buf) = homeless {
-            Account::of(&mut self.seats, (seat, serial)).release(&mut self.arena, buf);
         }
     }
 }

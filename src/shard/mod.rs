@@ -38,6 +38,7 @@ mod relocate;
 mod resend;
 mod rw;
 mod signals;
+mod starve;
 mod stats;
 mod stray;
 mod syncs;

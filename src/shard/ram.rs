@@ -221,24 +221,24 @@ impl Engine {
     }
 
     fn send_copied(&mut self, number: usize, slot: usize, from: DataRef, buf: Buf) {
-        let Some(Parts { seat, mut out, arena }) = self.parts(number) else { return };
-        let Seat { session, exec, held, .. } = seat;
+        let Some(Parts { seat, mut out }) = self.parts(number) else { return };
+        let Seat { session, exec, .. } = seat;
         let exec = &mut exec[slot];
         exec.in_flight = 0;
         if exec.aborted {
-            self.release(number, buf);
+            drop(buf);
             return self.advance(number, slot);
         }
         let (task, total, asked) = (exec.task, exec.total, exec.asked);
         let conn = session.command(task).conn;
-        let Some(at) = arena.data(&buf, total as usize) else {
+        let Some(at) = buf.data(total as usize) else {
             exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE), exec.base));
-            self.release(number, buf);
+            drop(buf);
             return self.advance(number, slot);
         };
         out.copies = Some((from, at));
         session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
-        give_after(&mut out, conn, held, arena, buf);
+        give_after(&mut out, conn, buf);
         exec.clear();
     }
 

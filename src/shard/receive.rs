@@ -63,9 +63,9 @@ impl Direct {
     }
 
     /// A receive into what is lent, if something is, and behind it.
-    fn entry(&mut self, file: types::Fd, engine: &Engine, loan: Option<Loan>) -> squeue::Entry {
+    fn entry(&mut self, file: types::Fd, loan: Option<Loan>) -> squeue::Entry {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
-        let count = match loan.as_ref().and_then(|loan| engine.lent_room(loan)) {
+        let count = match loan.as_ref().and_then(Loan::room) {
             Some((start, len)) => {
                 self.vectors = [libc::iovec { iov_base: start.cast(), iov_len: len }, behind];
                 2
@@ -161,7 +161,7 @@ impl Core {
                 if self.directs.len() <= conn {
                     self.directs.resize_with(conn + 1, || None);
                 }
-                self.directs[conn].get_or_insert_with(Direct::new).entry(file, &self.engine, loan)
+                self.directs[conn].get_or_insert_with(Direct::new).entry(file, loan)
             }
             None => opcode::RecvMulti::new(file, crate::ring::RECEIVE_GROUP).build(),
         };
@@ -244,7 +244,7 @@ impl Core {
             let receive = self.receive.get_mut(conn);
             let Some(receive) = receive else { return self.engine.give_back(loan, None, 0) };
             if payload > 0 {
-                receive.framer.payload_received(self.engine.lent_bytes(&loan, payload));
+                receive.framer.payload_received(loan.bytes(payload));
             }
             self.engine.give_back(loan, receive.partial.as_mut(), payload);
             if payload > 0 {
@@ -298,9 +298,8 @@ impl Core {
     }
 
     pub(super) fn forget_partial(&mut self, conn: usize) {
-        if let Some(partial) = self.receive.get_mut(conn).and_then(|r| r.partial.take()) {
-            let account = self.engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0);
-            self.engine.forget(account, partial);
+        if let Some(receive) = self.receive.get_mut(conn) {
+            receive.partial = None;
         }
     }
 
@@ -364,9 +363,7 @@ impl Core {
             if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
             {
                 // Closing, or not ours any more: read over.
-                if let Some(partial) = receive.partial.take() {
-                    engine.forget(engine.links[conn].as_ref().map_or(usize::MAX, |l| l.account.0), partial);
-                }
+                receive.partial = None;
                 return &[];
             }
             if stops(engine) {

@@ -27,6 +27,7 @@
 //!
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
+use super::buffers::Account;
 use super::change::Change;
 use super::core::Core;
 use super::engine::{Engine, Link, Parts, Phase, Seat};
@@ -76,6 +77,11 @@ pub struct Relocated {
     from: usize,
 }
 
+// SAFETY: what of it belongs to one core and its arena (the account, tasks with their buffers, a PDU half received) is left
+// behind where it is made, in `Core::take_out`, and made anew in `Core::arrive`.
+#[allow(unsafe_code)]
+unsafe impl Send for Relocated {}
+
 impl Engine {
     /// The connections of a session: slot and number.
     fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
@@ -106,7 +112,8 @@ impl Engine {
                 && exec.held.is_none()
                 && !(exec.starved || exec.fenced || exec.aborted || exec.dropped)
         };
-        (holder.session.open_tasks(), holder.held) == (0, 0)
+        // What outlived its task (`stray.rs`) stays here, with its buffer and the account that it is charged to.
+        holder.session.open_tasks() == 0
             && self.legs(seat).all(rests)
             && holder.exec.iter().all(is_idle)
             && self.management.is_empty()
@@ -279,12 +286,15 @@ impl Core {
         let legs: Vec<_> = engine.legs(seat).collect();
         let mut holder = engine.seats.get_mut(seat)?.take()?;
         holder.flows.drain(..).for_each(|flow| drop(engine.rates.close(flow.1)));
+        // They are of this core: what is left of them stays here.
+        (holder.account, holder.exec) = (Account::default(), Vec::new());
         if let Some(route) = engine.routes.get_mut(seat) {
             *route = [usize::MAX; CONNECTION_SLOTS];
         }
         let take = |(ix, conn): (usize, usize)| {
             let link = engine.links.get_mut(conn)?.take()?;
-            let receive = std::mem::replace(self.receive.get_mut(conn)?, Receive::new());
+            let mut receive = std::mem::replace(self.receive.get_mut(conn)?, Receive::new());
+            receive.partial = None;
             let tx = engine.tx.get_mut(conn)?;
             let digests = tx.digests();
             tx.set_digests(false, false);
@@ -299,13 +309,14 @@ impl Core {
         let Relocated { mut seat, legs, change, from } = relocated;
         let engine = &mut self.engine;
         engine.change(&change);
-        let (serial, tsih) = (seat.serial, seat.tsih);
+        let tsih = seat.tsih;
+        seat.account = engine.arena.open(seat.text.peer().ip(), &seat.session.init().initiator.name.to_string());
         seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
         let mut arrived = Vec::with_capacity(legs.len());
         for Leg { ix, mut link, receive, digests } in legs {
             link.phase = Phase::Full { seat: number, ix: ConnIx(ix as u8) };
-            (link.halt, link.account) = (Halt::No, (number, serial));
+            link.halt = Halt::No;
             // The bound on the connections of a core is for those that come from outside.
             let conn = engine.enter_link(link);
             engine.tx[conn].set_digests(digests.0, digests.1);

@@ -152,14 +152,14 @@ impl Engine {
                 }
                 continue;
             };
-            let reread = Reread { seat, serial, task, offset, len, lead, buf };
+            let mut reread = Reread { seat, serial, task, offset, len, lead, buf };
             if let Some(bytes) = bytes {
-                self.arena.put(&reread.buf, 0, &bytes);
+                reread.buf.put(0, &bytes);
                 self.reread_done(reread, Ok(()));
                 continue;
             }
             let Some((unit, base)) = medium else { return };
-            let Some(buffer) = self.arena.buffer(&reread.buf, io_len) else { return self.release(seat, reread.buf) };
+            let Some(buffer) = reread.buf.buffer(io_len) else { return };
             let op = Op::Read { offset: base + u64::from(offset - lead), buffer };
             if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                 holder.sources.busy = true;
@@ -181,17 +181,16 @@ impl Engine {
 
     fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
         let Reread { seat, serial, task, offset, len, lead, buf } = reread;
-        let at = self.arena.data(&buf, lead as usize + len as usize).map(|at| at.advanced(lead));
+        let at = buf.data(lead as usize + len as usize).map(|at| at.advanced(lead));
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
-            return self.arena.release(buf);
+            return;
         };
         holder.sources.busy = false;
         let conn = holder.session.resend_connection(task);
         let sent = holder.session.resend(task, offset, len, result.ok().and(at), &mut out);
         let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
-        match tx {
-            Some(tx) if sent => tx.release_after(buf, out.pool),
-            _ => self.release(seat, buf),
+        if let Some(tx) = tx.filter(|_| sent) {
+            tx.release_after(buf, out.pool);
         }
     }
 }

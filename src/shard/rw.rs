@@ -1,9 +1,9 @@
 //! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
 //! way at a time.
 
-use super::buffers::{Arena, Buf};
+use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts, Seat};
-use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice};
+use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use super::fence::Ticket;
 use super::flush::Waiter;
 use super::ram::Copying;
@@ -94,14 +94,11 @@ fn on_medium(len: u32, block_bytes: u32) -> usize {
 
 /// Has a piece given back when all is out that was queued for a connection so far; at once if that is gone.
 #[inline]
-pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, held: &mut usize, arena: &mut Arena, buf: Buf) {
+pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
     if let Some(&conn) = out.connections.get(usize::from(conn.0))
         && let Some(tx) = out.tx.get_mut(conn)
     {
         tx.release_after(buf, out.pool);
-    } else {
-        *held = held.saturating_sub(buf.capacity());
-        arena.release(buf);
     }
 }
 
@@ -174,13 +171,13 @@ impl Engine {
 
     /// True: that was all, and the slot is free.
     fn send_front(&mut self, seat: usize, slot: usize) -> bool {
-        let Some(Parts { seat, mut out, arena }) = self.parts(seat) else { return true };
+        let Some(Parts { seat, mut out }) = self.parts(seat) else { return true };
         let Seat { session, exec, .. } = seat;
         let exec = &mut exec[slot];
         let Some(slice) = exec.slices.pop_front() else { return false };
         let Some(buf) = slice.buf else { return false };
         let (unit, ticket) = (exec.unit, slice.ticket);
-        let Some(at) = arena.data(&buf, slice.len as usize) else {
+        let Some(at) = buf.data(slice.len as usize) else {
             exec.failed.get_or_insert(Failure::Medium(TOO_LONG, exec.base + u64::from(slice.offset)));
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return false;
@@ -191,7 +188,7 @@ impl Engine {
         let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
         out.copies = slice.source.map(|source| (source, at));
         session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
-        give_after(&mut out, conn, &mut seat.held, arena, buf);
+        give_after(&mut out, conn, buf);
         if last {
             exec.clear();
         }
@@ -225,15 +222,10 @@ impl Engine {
     }
 
     fn retire_front(&mut self, seat: usize, slot: usize) {
-        let Some(slice) = self.exec(seat, slot).and_then(|e| {
-            let slice = e.slices.pop_front()?;
-            e.moved += slice.len;
-            Some(slice)
-        }) else {
-            return;
-        };
-        if let Some(buf) = slice.buf {
-            self.release(seat, buf);
+        if let Some(exec) = self.exec(seat, slot)
+            && let Some(slice) = exec.slices.pop_front()
+        {
+            exec.moved += slice.len;
         }
     }
 
@@ -243,7 +235,8 @@ impl Engine {
         if exec.started.saturating_add(len as u32) > exec.paid && !self.pay_slice(seat, slot, len) {
             return false;
         }
-        let Some(exec) = self.exec(seat, slot) else { return false };
+        let Some(Some(holder)) = self.seats.get_mut(seat) else { return false };
+        let Some(exec) = holder.exec.get_mut(slot) else { return false };
         // Data that came with a read (a bidirectional command) is nothing that the medium is to overwrite: it has been
         // let go of when the read began.
         let fits = |staged: &mut (Buf, u32)| staged.0.capacity() >= len;
@@ -252,17 +245,22 @@ impl Engine {
             exec.failed.get_or_insert(Failure::NoBuffer);
             return true;
         }
-        let Some(buf) = staged.or_else(|| self.allocate(seat, len)) else {
-            if let Some(exec) = self.exec(seat, slot) {
-                exec.starved = true;
+        let was_staged = staged.is_some();
+        let buf = staged.or_else(|| holder.account.take(len));
+        let needs_two = matches!(exec.kind, Kind::Write(action) if action != Action::Write)
+            || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.needs_scratch());
+        let scratch = if needs_two && buf.is_some() { holder.account.take(len) } else { None };
+        let Some(buf) = buf.filter(|_| scratch.is_some() == needs_two) else {
+            if was_staged {
+                // To wait with the data for a second buffer would keep others from having theirs.
+                exec.failed.get_or_insert(Failure::NoBuffer);
+                return true;
             }
+            exec.starved = true;
             self.starved.push_back((seat, slot));
             return false;
         };
-        let Ok(ticket) = self.enter_read(seat, slot, len) else {
-            self.release(seat, buf);
-            return true;
-        };
+        let Ok(ticket) = self.enter_read(seat, slot, len) else { return true };
         let Some(exec) = self.exec(seat, slot) else { return false };
         let (offset, len) = (exec.started, len as u32);
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
@@ -271,7 +269,7 @@ impl Engine {
         let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let exec = &mut holder.exec[slot];
-        exec.slices.push_back(Slice { buf: Some(buf), offset, len, progress, ticket, source });
+        exec.slices.push_back(Slice { buf: Some(buf), scratch, offset, len, progress, ticket, source });
         if progress == Progress::Filling {
             if exec.filled < exec.started {
                 holder.session.want_data_out(exec.task, exec.started, &mut out);
@@ -335,9 +333,9 @@ impl Engine {
         op: impl FnOnce(crate::backend::Buffer) -> Op,
         io_len: usize,
     ) {
-        let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
         let Some(buf) = holder.exec[slot].slice_at(offset).and_then(|s| s.buf.as_ref()) else { return };
-        let Some(buffer) = arena.buffer(buf, io_len) else {
+        let Some(buffer) = buf.buffer(io_len) else {
             return self.note_slice(seat, slot, offset, Err(TOO_LONG));
         };
         let op = op(buffer);
@@ -477,10 +475,8 @@ impl Engine {
             self.forget_held(seat, slot, flow);
         }
         self.drop_slices(seat, slot);
-        if let Some((buf, _)) = self.exec(seat, slot).and_then(|e| e.staging.take()) {
-            self.release(seat, buf);
-        }
         if let Some(exec) = self.exec(seat, slot) {
+            exec.staging = None;
             exec.clear();
         }
     }
@@ -488,9 +484,6 @@ impl Engine {
     /// Gives all slices of a task back.
     fn drop_slices(&mut self, seat: usize, slot: usize) {
         while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
-            if let Some(buf) = slice.buf {
-                self.release(seat, buf);
-            }
             if let Some(ticket) = slice.ticket {
                 self.world.units[unit].fence.leave(self.core, ticket);
             }
@@ -560,7 +553,7 @@ impl Engine {
             // Unsolicited data of a command without immediate data that waits, for its CmdSN or at a limit.
             self.stage(seat, task, &[]);
         }
-        let Some(Parts { seat: holder, arena, .. }) = self.parts(seat) else { return };
+        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
         // A task that has failed already still has its data coming (RFC 7143 section 11.4.2): nobody wants it any more, and
         // the slot's next command, which may be there by now, must not suffer for it.
         if !holder.session.is_live(task) {
@@ -570,12 +563,12 @@ impl Engine {
         while !bytes.is_empty() {
             let n = if let Some(slice) = exec.slice_at(offset) {
                 // A read's slice is not for data that comes with the read, nor one that is on the medium already.
-                let Some(buf) = slice.buf.as_ref().filter(|_| slice.progress == Progress::Filling) else { return };
+                let Some(buf) = slice.buf.as_mut().filter(|_| slice.progress == Progress::Filling) else { return };
                 let within = offset - slice.offset;
                 let room = (slice.len - within) as usize;
-                arena.put(buf, within as usize, &bytes[..bytes.len().min(room)])
-            } else if let Some((buf, _)) = exec.staging.as_ref().filter(|_| exec.kind == Kind::Idle) {
-                arena.put(buf, offset as usize, bytes)
+                buf.put(within as usize, &bytes[..bytes.len().min(room)])
+            } else if let Some((buf, _)) = exec.staging.as_mut().filter(|_| exec.kind == Kind::Idle) {
+                buf.put(offset as usize, bytes)
             } else {
                 0
             };

@@ -19,6 +19,8 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Bytes of Data-Out that were received straight into I/O buffers.
     pub placed_bytes: u64,
+    /// Commands that ended because their data did not come while others waited for buffers.
+    pub overdue: u64,
     /// Operations that a medium failed.
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.

@@ -211,7 +211,6 @@ impl Engine {
             let (start, len, ticket) = (base + u64::from(slice.offset), u64::from(slice.len), slice.ticket.take());
             let Some(buf) = slice.buf.take() else { continue };
             let kept = ticket.map(|ticket| self.world.units[unit].fence.keep(self.core, ticket, start, len));
-            holder.held = holder.held.saturating_sub(buf.capacity());
             self.strays.enter(unit, buf.capacity());
             *owner = Owner::Stray(Stray { unit, buf, kept });
             left += 1;
@@ -226,7 +225,6 @@ impl Engine {
         if let Some(lock) = kept {
             self.world.units[unit].fence.unlock(lock);
         }
-        self.arena.release(buf);
     }
 
     /// An operation of a job is over: what it changed is free for others.

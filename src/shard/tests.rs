@@ -11,6 +11,7 @@ mod moves;
 mod order;
 mod payload;
 mod peer;
+mod shares;
 mod unread;
 mod variable;
 

@@ -1,8 +1,9 @@
 //! Where the limits on commands and bytes a second meet the tasks: what a command costs, who waits, who goes on.
 //!
 //! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken for
-//! it. Jobs of whole commands (WRITE SAME, VERIFY, COMPARE AND WRITE, copies, ...) pay for each operation on the medium
-//! that reads or writes. What waits keeps its place among the commands of its session at its unit; other units, other
+//! it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands (WRITE
+//! SAME, VERIFY, copies, ...) for each operation on the medium that reads or writes, before they take a buffer for it. What
+//! waits keeps its place among the commands of its session at its unit; other units, other
 //! sessions, NOPs and task management do not notice. An aborted task waits no longer.
 //!
 //! Free of charge: everything that moves no data of the medium, UNMAP (and WRITE SAME that unmaps), flushes, and the
@@ -148,11 +149,9 @@ impl Engine {
             | MediumOp::Compare { blocks, one_block: false, .. } => {
                 u64::from(command.write_edtl_bytes()).min(u64::from(blocks) * block_bytes)
             }
-            MediumOp::Compare { .. }
-            | MediumOp::Verify { .. }
-            | MediumOp::WriteSame { .. }
-            | MediumOp::WriteAtomic { .. }
-            | MediumOp::CompareAndWrite { .. } => 0,
+            // Their buffers are taken when the data is asked for, and they have paid for all by then.
+            MediumOp::WriteAtomic { .. } | MediumOp::CompareAndWrite { .. } => op.data_out_bytes(block_bytes as u32),
+            MediumOp::Compare { .. } | MediumOp::Verify { .. } | MediumOp::WriteSame { .. } => 0,
             MediumOp::Erase { .. }
             | MediumOp::Unmap { .. }
             | MediumOp::Flush { .. }
@@ -172,6 +171,17 @@ impl Engine {
         }
         (exec.task, exec.unit, exec.then, exec.held) = (task, unit, Some(Then::Medium(op)), Some(flow));
         None
+    }
+
+    /// A command waits at a limit, perhaps with data that came with it. Buffers with such data are no more than a part of the
+    /// session's share, so that its commands at other units go on.
+    pub fn bound_waiting(&mut self, seat: usize, task: TaskId) {
+        let Some(Some(holder)) = self.seats.get(seat) else { return };
+        let holds = holder.exec.get(task.slot()).is_some_and(|exec| exec.held.is_some() && exec.staging.is_some());
+        if holds && holder.account.is_crowded() {
+            self.clear(seat, task.slot());
+            self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        }
     }
 
     /// Has the next slice of a transfer pay. False: it waits.
@@ -197,6 +207,19 @@ impl Engine {
             Op::Zero { len, .. } => *len,
             Op::Discard { .. } | Op::Flush | Op::Evict { .. } => return true,
         };
+        if !job.charged || job.paid {
+            return true;
+        }
+        if job.prepaid > 0 {
+            (job.prepaid, job.paid) = (job.prepaid - 1, true);
+            return true;
+        }
+        self.pay_bytes(number, unit, bytes)
+    }
+
+    /// Has a job pay for an operation of so many bytes. False: it waits.
+    pub fn pay_bytes(&mut self, number: usize, unit: usize, bytes: u64) -> bool {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return true };
         if !job.charged || job.paid {
             return true;
         }

@@ -135,6 +135,7 @@ impl Batch {
         self.bytes.clear();
         self.vectors.clear();
         self.holds.clear();
+        self.releases.clear();
         (self.first, self.left) = (0, 0);
     }
 }
@@ -265,6 +266,11 @@ impl Tx {
         self.in_flight && !self.dead
     }
 
+    /// I/O buffers wait until what is queued is out.
+    pub fn holds_buffers(&self) -> bool {
+        [&self.sending, &self.filling].into_iter().flatten().any(|batch| !batch.releases.is_empty())
+    }
+
     /// The send in flight has ended with an error. What it held stays until [`Tx::abandon`].
     pub fn fail(&mut self) {
         (self.dead, self.in_flight) = (true, false);
@@ -351,26 +357,24 @@ impl Tx {
         Some((opcode::SendMsg::new(file, &raw const **header).flags(FLAGS as u32).build(), bytes))
     }
 
-    /// A send completed with `sent` bytes. True: there is more to be sent. The I/O buffers of a batch that is out are handed
-    /// to `release`.
+    /// A send completed with `sent` bytes. True: there is more to be sent. The I/O buffers of a batch that is out are given
+    /// back.
     #[inline]
-    pub fn sent(&mut self, sent: usize, pool: &mut BatchPool, release: impl FnMut(Buf)) -> bool {
+    pub fn sent(&mut self, sent: usize, pool: &mut BatchPool) -> bool {
         self.in_flight = false;
         let Some(batch) = self.sending.as_mut() else { return self.filling.is_some() };
         if !batch.advance(sent) {
             return true;
         }
-        if let Some(mut batch) = self.sending.take() {
-            batch.releases.drain(..).for_each(release);
+        if let Some(batch) = self.sending.take() {
             pool.give_back(batch);
         }
         self.filling.is_some()
     }
 
-    /// The connection is gone and no send is in flight: drops everything, handing the I/O buffers to `release`.
-    pub fn abandon(&mut self, pool: &mut BatchPool, mut release: impl FnMut(Buf)) {
-        for mut batch in [self.sending.take(), self.filling.take()].into_iter().flatten() {
-            batch.releases.drain(..).for_each(&mut release);
+    /// The connection is gone and no send is in flight: drops everything.
+    pub fn abandon(&mut self, pool: &mut BatchPool) {
+        for batch in [self.sending.take(), self.filling.take()].into_iter().flatten() {
             pool.give_back(batch);
         }
         self.dead = false;

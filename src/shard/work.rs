@@ -6,18 +6,20 @@ use super::engine::{Engine, Owner};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
 use super::flush::Waiter;
-use super::job::{Cell1, Job, JobCx, JobEnd, Request, Work};
+use super::job::{Cell1, Job, JobBuffer, JobCx, JobEnd, Request, Work};
 use super::jobs::{self, Place};
 use super::mesh::Message;
 use super::stray::{Claim, Hold, TIMED_OUT};
 use super::world::{Unit, World};
 use crate::backend::Op;
+use crate::limits::JOBS_PER_TURN;
 use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 /// A job that belongs to no task (a flush with IMMED).
 pub const NOBODY: usize = usize::MAX;
@@ -33,29 +35,37 @@ impl Engine {
         }
     }
 
-    /// Begins the job of a whole command. `data`: what was gathered for it, and how much.
-    pub fn spawn(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, data: Option<(Buf, u32)>) {
-        let cx = JobCx::new(&self.arena);
+    /// Begins the job of a whole command. `data`: what was gathered for it, how much, and another buffer if it needs one.
+    pub fn spawn(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        op: MediumOp,
+        data: Option<(Buf, u32, Option<Buf>)>,
+    ) {
+        let cx = JobCx::new(self.account(seat));
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
         let needed = op.data_out_bytes(block_bytes as u32);
-        let charged = !matches!(op, MediumOp::Probe);
-        let got = data.as_ref().map_or(0, |(_, len)| u64::from(*len));
-        let data = data.map(|(buf, _)| {
-            // From here on the job owns it; what it drops is given back without the seat's account.
-            if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-                seat.held = seat.held.saturating_sub(buf.capacity());
-            }
-            cx.adopt(buf)
-        });
+        // Those that hold buffers from the beginning have paid before that.
+        let charged = !matches!(
+            op,
+            MediumOp::Probe
+                | MediumOp::CompareAndWrite { .. }
+                | MediumOp::WriteAtomic { .. }
+                | MediumOp::OrWrite { .. }
+        );
+        let got = data.as_ref().map_or(0, |(_, len, _)| u64::from(*len));
+        let (data, scratch) = match data {
+            Some((data, _, scratch)) => (Some(JobBuffer::from(data)), scratch.map(JobBuffer::from)),
+            None => (None, None),
+        };
         let at = |lba: u64| lba * block_bytes;
         let inner = cx.clone();
         let work: Work = match (op, data) {
             // The initiator announced less data than the CDB needs.
-            (_, data) if got < needed => Box::pin(async move {
-                drop(data);
-                WRONG_DATA_LENGTH.into()
-            }),
+            _ if got < needed => Box::pin(async { WRONG_DATA_LENGTH.into() }),
             (MediumOp::Verify { lba, blocks }, _) => {
                 Box::pin(jobs::verify(inner, place, at(lba), at(u64::from(blocks))))
             }
@@ -65,9 +75,12 @@ impl Engine {
             (MediumOp::WriteSame { lba, blocks, unmap, .. }, data) => {
                 Box::pin(jobs::write_same(inner, place, data, at(lba), at(blocks), unmap))
             }
-            (MediumOp::CompareAndWrite { lba, blocks, fua }, Some(data)) => {
+            (MediumOp::CompareAndWrite { lba, blocks, fua }, data) => {
                 let len = at(u64::from(blocks)) as usize;
-                Box::pin(jobs::compare_and_write(inner, place, data, at(lba), len, fua))
+                match data.zip(scratch) {
+                    Some(both) => Box::pin(jobs::compare_and_write(inner, place, both, (at(lba), len, fua))),
+                    None => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+                }
             }
             (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
                 let len = at(u64::from(blocks)) as usize;
@@ -77,7 +90,7 @@ impl Engine {
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
             (MediumOp::OrWrite { lba, blocks, fua, generation }, data) => {
                 let len = at(u64::from(blocks)) as usize;
-                Box::pin(jobs::change_generation(inner, place, data, (at(lba), len, fua), generation))
+                Box::pin(jobs::change_generation(inner, place, data.zip(scratch), (at(lba), len, fua), generation))
             }
             (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(inner, place, scan)),
             (MediumOp::Probe, _) => Box::pin(jobs::probe(inner, place)),
@@ -99,36 +112,32 @@ impl Engine {
 
     /// Begins the job of one slice of a write-like command.
     pub fn spawn_slice(&mut self, seat: usize, slot: usize, offset: u32, action: Action) {
-        let cx = JobCx::new(&self.arena);
+        let cx = JobCx::new(self.account(seat));
         let Some(exec) = self.exec(seat, slot) else { return };
         let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
         let durable = durable && self.world.units[unit].direct;
         let Some(exec) = self.exec(seat, slot) else { return };
         let Some(slice) = exec.slice_at(offset) else { return };
-        let (len, Some(buf)) = (slice.len as usize, slice.buf.take()) else { return };
-        if let Some(seat) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-            seat.held = seat.held.saturating_sub(buf.capacity());
-        }
-        let (place, data, inner) = (self.place_of(unit), cx.adopt(buf), cx.clone());
+        let len = slice.len as usize;
+        // Both are there: `make_slice` makes none without.
+        let Some((buf, scratch)) = slice.buf.take().zip(slice.scratch.take()) else { return };
+        let (place, both, inner) = (self.place_of(unit), (buf.into(), scratch.into()), cx.clone());
         let at = base + u64::from(offset);
         let work: Work = match action {
-            Action::Compare => Box::pin(jobs::compare(inner, place, data, at, len, base)),
+            Action::Compare => Box::pin(jobs::compare(inner, place, both, (at, len), base)),
             Action::WriteVerify { compare } => {
-                Box::pin(jobs::write_verify(inner, place, data, (at, len), base, compare))
+                Box::pin(jobs::write_verify(inner, place, both, (at, len), base, compare))
             }
-            Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, data, (at, len, durable), generation)),
+            Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
             // Goes to the medium without a job.
-            Action::Write => Box::pin(async move {
-                drop(data);
-                WRONG_DATA_LENGTH.into()
-            }),
+            Action::Write => Box::pin(async { WRONG_DATA_LENGTH.into() }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
 
     /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
     pub fn spawn_locate(&mut self, seat: usize, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
-        let cx = JobCx::new(&self.arena);
+        let cx = JobCx::new(self.account(seat));
         let work: Work = Box::pin(jobs::locate(cx.clone(), self.place_of(unit), at, len));
         if let Some(exec) = self.exec(seat, slot) {
             exec.in_flight += 1;
@@ -157,7 +166,7 @@ impl Engine {
 
     /// Begins to erase a unit. The job outlives its task.
     pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, how: Erase, immed: bool) {
-        let cx = JobCx::new(&self.arena);
+        let cx = JobCx::new(self.account(seat));
         let work = jobs::erase(cx.clone(), self.place_of(unit), how, immed);
         let mut of = (unit, NOBODY, 0, None);
         if let Some(exec) = self.exec(seat, task.slot()) {
@@ -172,7 +181,7 @@ impl Engine {
 
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
     pub fn spawn_save(&mut self, seat: usize, task: TaskId, unit: usize, saving: Box<Saving>, asked: u64) {
-        let cx = JobCx::new(&self.arena);
+        let cx = JobCx::new(self.account(seat));
         let work = jobs::save(cx.clone(), self.place_of(unit), saving);
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let exec = slot_of(&mut holder.exec, task);
@@ -197,7 +206,7 @@ impl Engine {
             }
         }
         cell.set(Some(end));
-        self.runnable.push_back(number);
+        self.run_soon(number);
     }
 
     /// Gives a command of a job to the keeper.
@@ -213,22 +222,33 @@ impl Engine {
     }
 
     fn enlist(&mut self, job: Job) {
-        let number = match self.jobs.iter().position(Option::is_none) {
-            Some(n) => n,
-            None => {
-                self.jobs.push(None);
-                self.jobs.len() - 1
-            }
-        };
+        let number = self.free_jobs.pop().unwrap_or_else(|| {
+            self.jobs.push(None);
+            self.jobs.len() - 1
+        });
         self.jobs[number] = Some(job);
-        self.runnable.push_back(number);
+        self.run_soon(number);
     }
 
-    /// Polls the jobs that were runnable when the turn began: those that pause come again in the next one.
+    /// A job is to be polled: its session's turn comes.
+    pub fn run_soon(&mut self, number: usize) {
+        let seat = self.jobs.get(number).and_then(Option::as_ref).map(|job| job.seat);
+        self.runnable.push(seat.filter(|&seat| seat != NOBODY), number);
+    }
+
+    /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
+    /// does not keep everything else waiting. Sessions take turns.
     pub fn run_jobs(&mut self) {
+        if self.runnable.is_empty() {
+            return;
+        }
+        let begin = Instant::now();
         for _ in 0..self.runnable.len() {
-            let Some(number) = self.runnable.pop_front() else { return };
+            let Some(number) = self.runnable.pop() else { return };
             self.run_job(number);
+            if begin.elapsed() >= JOBS_PER_TURN {
+                return;
+            }
         }
     }
 
@@ -242,9 +262,7 @@ impl Engine {
             }
             return;
         }
-        let poll = job.poll();
-        self.take_returned(number);
-        match poll {
+        match job.poll() {
             Poll::Ready(end) => self.job_over(number, Some(end)),
             Poll::Pending => self.serve_job(number),
         }
@@ -265,9 +283,20 @@ impl Engine {
                     other.survives = true;
                     self.enlist(other);
                     cell.set(Some(()));
-                    self.runnable.push_back(number);
+                    self.run_soon(number);
                 }
-                Request::Pause => self.runnable.push_back(number),
+                Request::Pause => self.run_soon(number),
+                Request::Pay(unit, bytes, cell) => {
+                    let unit = unit.unwrap_or(job.unit);
+                    if !self.pay_bytes(number, unit, bytes) {
+                        return self.hold_job(number, Request::Pay(Some(unit), bytes, cell));
+                    }
+                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+                    // Only what is limited is paid for.
+                    job.prepaid += u32::from(std::mem::take(&mut job.paid));
+                    cell.set(Some(()));
+                    self.run_soon(number);
+                }
                 Request::Op(unit, op, cell) => {
                     let unit = unit.unwrap_or(job.unit);
                     if !self.pay_job(number, unit, &op) {
@@ -293,13 +322,10 @@ impl Engine {
                         self.finished(owner, result);
                     }
                 }
-                Request::Buffer(len, cell) => match self.arena.allocate(len, 0) {
-                    Some(buf) => {
-                        cell.set(Some(buf));
-                        self.runnable.push_back(number);
-                    }
-                    None => self.waiting_jobs.push_back((number, len, cell)),
-                },
+                Request::Buffer(len, cell) => {
+                    job.starved = true;
+                    self.waiting_jobs.push_back((number, len, cell));
+                }
                 Request::Lock(offset, len, cell) => {
                     let since_ms = self.now_ms;
                     self.locking.push(Locking { job: number, offset, len, cell, lock: None, since_ms });
@@ -341,7 +367,7 @@ impl Engine {
             let done = self.locking.swap_remove(i);
             job.locks.extend(done.lock.map(|(lock, _)| lock));
             done.cell.set(Some(()));
-            self.runnable.push_back(number);
+            self.run_soon(number);
         }
     }
 
@@ -362,7 +388,7 @@ impl Engine {
         {
             job.cancelled = true;
             job.given_up = Some(self.world.units[job.unit].logical.formatted(outcome));
-            self.runnable.push_back(number);
+            self.run_soon(number);
         }
     }
 
@@ -382,45 +408,9 @@ impl Engine {
         }
     }
 
-    fn take_returned(&mut self, number: usize) {
-        while let Some(Some(job)) = self.jobs.get(number)
-            && let Some(buf) = job.next_returned()
-        {
-            self.arena.release(buf);
-        }
-    }
-
-    /// Serves those who wait for buffers, oldest first.
-    pub fn feed_starved(&mut self) {
-        while let Some((number, len, _)) = self.waiting_jobs.front() {
-            let (number, len) = (*number, *len);
-            let stopped = !matches!(self.jobs.get(number), Some(Some(job)) if !job.cancelled);
-            let Some(buf) = (if stopped { None } else { self.arena.allocate(len, 0) }) else {
-                if stopped {
-                    self.waiting_jobs.pop_front();
-                    continue;
-                }
-                return;
-            };
-            if let Some((number, _, cell)) = self.waiting_jobs.pop_front() {
-                cell.set(Some(buf));
-                self.runnable.push_back(number);
-            }
-        }
-        for _ in 0..self.starved.len() {
-            let Some((seat, slot)) = self.starved.pop_front() else { return };
-            if let Some(exec) = self.exec(seat, slot)
-                && exec.starved
-            {
-                exec.starved = false;
-                self.advance(seat, slot);
-            }
-        }
-    }
-
     fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
-        self.take_returned(number);
         let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
+        self.free_jobs.push(number);
         if job.stray {
             self.strays.leave(job.unit, 0);
         }
@@ -429,7 +419,9 @@ impl Engine {
         }
         self.forget_held_job(number, &job);
         // The number will be used again: nothing may be left that was meant for this job.
-        self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
+        if job.starved {
+            self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
+        }
         self.stalled.retain(|stalled| *stalled != number);
         self.flushes.forget_job(number);
         for gone in self.locking.extract_if(.., |l| l.job == number) {
@@ -498,7 +490,7 @@ impl Engine {
                     continue;
                 }
                 job.cancelled = true;
-                self.runnable.push_back(number);
+                self.run_soon(number);
             }
         }
         if left > 0

@@ -25,7 +25,7 @@ impl Pdu {
         self.word(24)
     }
 
-    fn word(&self, at: usize) -> u32 {
+    pub fn word(&self, at: usize) -> u32 {
         u32::from_be_bytes(self.bhs[at..at + 4].try_into().unwrap())
     }
 }
@@ -269,10 +269,15 @@ impl Peer {
 
     /// WRITE(10) whose data is asked for; its tag.
     pub fn write_solicited(&mut self, lun: u8, lba: u32, bytes: usize) -> u32 {
+        self.solicited(lun, [0x2a, 0], lba, bytes)
+    }
+
+    /// A command with a 10-byte CDB, of which these are the first two bytes, whose data is asked for; its tag.
+    pub fn solicited(&mut self, lun: u8, head: [u8; 2], lba: u32, bytes: usize) -> u32 {
         let mut header = self.header(0x01, 0xa0, false);
         header[9] = lun;
         put(&mut header, 20, bytes as u32);
-        header[32] = 0x2a;
+        header[32..34].copy_from_slice(&head);
         put(&mut header, 34, lba);
         header[39..41].copy_from_slice(&((bytes / 512) as u16).to_be_bytes());
         self.send(header, &[]);
@@ -402,12 +407,17 @@ impl Peer {
         self.send(header, &[]);
     }
 
-    /// A NOP-Out that wants an answer.
-    pub fn ping(&mut self) {
+    /// A NOP-Out that wants an answer; its tag.
+    pub fn ping_only(&mut self) -> u32 {
         let mut header = self.header(0x00, 0x80, true);
         put(&mut header, 20, u32::MAX);
         self.send(header, &[]);
-        let itt = self.itt;
+        self.itt
+    }
+
+    /// A NOP-Out, and its answer.
+    pub fn ping(&mut self) {
+        let itt = self.ping_only();
         let (_, before) = self.answer(itt, Duration::from_secs(1));
         self.early.extend(before);
     }

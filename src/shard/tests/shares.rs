@@ -1,0 +1,129 @@
+//! Who holds I/O buffers, and who gets some all the same.
+
+use super::peer::{Pdu, Peer, good};
+use super::{Server, lun, snapshot};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::limits::{ARENA_BYTES, OWED_WHILE_OTHERS_WAIT_MS, SLICE_BYTES};
+use crate::model::{Limits, LunSpec};
+use crate::wire::{Opcode, TmFunction};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(2);
+const KEYS: [&str; 2] = ["MaxBurstLength=262144", "FirstBurstLength=262144"];
+const BLOCKS: u16 = (SLICE_BYTES / 512) as u16;
+
+fn cdb(code: [u8; 2], blocks: u16) -> [u8; 10] {
+    let [high, low] = blocks.to_be_bytes();
+    [code[0], code[1], 0, 0, 0, 0, 0, high, low, 0]
+}
+
+/// A READ of a slice: its status.
+fn read(peer: &mut Peer, lun: u8, within: Duration) -> u8 {
+    let itt = peer.command(lun, &cdb([0x28, 0], BLOCKS), SLICE_BYTES as u32, &[]);
+    peer.end(itt, within).status
+}
+
+fn all_back(server: &mut Server) {
+    super::payload::all_back(server);
+}
+
+#[test]
+fn what_a_job_has_comes_back_when_its_task_is_aborted() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 1, &KEYS).ready();
+    for _ in 0..50 {
+        // VERIFY(10), and the abort in the same turn or the next.
+        peer.together(|peer| (0..60).map(|_| peer.command(1, &cdb([0x2f, 0], BLOCKS), 0, &[])).count());
+        assert_eq!(peer.managed(TmFunction::ABORT_TASK_SET, 1, u32::MAX).0, 0);
+    }
+    assert_eq!(read(&mut peer, 1, SOON), 0);
+    drop(peer);
+    all_back(&mut server);
+}
+
+/// Sends what is asked for until all of these have ended.
+fn play(peer: &mut Peer, lun: u8, mut left: usize, mut early: Vec<Pdu>) {
+    let data = vec![0; SLICE_BYTES];
+    while left > 0 {
+        let pdu = early.pop().unwrap_or_else(|| peer.next(Duration::from_secs(20)));
+        if pdu.opcode == Opcode::R2T {
+            let (at, len) = (pdu.word(40), pdu.word(44) as usize);
+            let bytes = peer.data_out((pdu.itt(), pdu.word(20), lun), 0, at, true, &data[..len]);
+            peer.raw(&bytes);
+        } else {
+            assert_eq!((pdu.opcode, pdu.bhs[3]), (Opcode::SCSI_RESPONSE, 0), "{pdu:?}");
+            left -= 1;
+        }
+    }
+}
+
+/// The R2Ts that come until a ping is answered.
+fn asked(peer: &mut Peer) -> Vec<Pdu> {
+    let ping = peer.ping_only();
+    peer.answer(ping, SOON).1
+}
+
+#[test]
+fn jobs_that_need_two_buffers_do_not_wait_for_one_another() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    // Together they want more than there is, and all that is given is given before the first one sends.
+    let hosts = (0..10u8).map(|host| {
+        let mut peer = Peer::login(server.at, host, &KEYS).ready();
+        let count = 120 >> host.min(7);
+        // VERIFY(10) with BYTCHK 01b.
+        peer.together(|peer| (0..count).map(|_| peer.solicited(1, [0x2f, 2], 0, SLICE_BYTES)).count());
+        let early = asked(&mut peer);
+        (peer, count, early)
+    });
+    let hosts: Vec<_> = hosts.collect();
+    std::thread::scope(|scope| {
+        for (mut peer, count, early) in hosts {
+            scope.spawn(move || play(&mut peer, 1, count, early));
+        }
+    });
+    all_back(&mut server);
+}
+
+#[test]
+fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    // As many names as it takes to have all that one address is given.
+    let mut hogs: Vec<_> = (1..40).map(|host| Peer::login(server.at, host, &KEYS)).collect();
+    for (n, hog) in hogs.iter_mut().enumerate() {
+        hog.together(|hog| (0..100u32 >> (n / 8)).map(|_| hog.write_solicited(0, 0, SLICE_BYTES)).count());
+        hog.ping();
+    }
+    let mut other = Peer::login(server.at, 200, &KEYS).ready();
+    assert_eq!(read(&mut other, 1, Duration::from_millis(2 * OWED_WHILE_OTHERS_WAIT_MS + 2_000)), 0);
+    drop((hogs, other));
+    let accounts = server.end();
+    assert!(accounts.iter().all(|(stats, free_bytes)| stats.overdue > 0 && *free_bytes == ARENA_BYTES));
+}
+
+#[test]
+fn what_waits_at_a_limit_leaves_buffers_to_other_units() {
+    let plans = [FaultPlan::new(), FaultPlan::new()];
+    let one_a_second = Limits { iops: Some(1), bytes_per_s: None };
+    let luns = vec![LunSpec { limits: one_a_second, ..lun(0) }, lun(1)];
+    let server = Server::of(1, 1, plans, |places| snapshot(places, luns)).0;
+    let mut peer = Peer::login(server.at, 1, &KEYS).ready();
+    for _ in 0..120 {
+        peer.command(0, &cdb([0x2a, 0], BLOCKS), 0, &vec![7; SLICE_BYTES]);
+    }
+    assert_eq!(read(&mut peer, 1, SOON), 0);
+}
+
+#[test]
+fn flushes_that_nobody_waits_for_are_done_as_one() {
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_secs(1))).on(OpClass::Flush);
+    let mut server = Server::new(1, FaultPlan::new().rule(slow));
+    let mut peer = Peer::login(server.at, 1, &KEYS).ready();
+    // SYNCHRONIZE CACHE(10) with IMMED.
+    let tags: Vec<_> = (0..100).map(|_| peer.command(0, &cdb([0x35, 2], 0), 0, &[])).collect();
+    tags.iter().for_each(|&tag| assert_eq!(peer.end(tag, SOON), good()));
+    // The first was begun, and one more stands for all that came behind it.
+    assert!((1..=2).contains(&server.world.units[0].syncs.begun()));
+    drop(peer);
+    server.end();
+    assert!(server.world.units[0].syncs.begun() <= 3);
+}

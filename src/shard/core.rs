@@ -10,6 +10,7 @@ use super::load::{Balance, Meter};
 use super::mesh::Message;
 use super::receive::{Direct, Receive};
 use super::relocate::Relocation;
+use super::turns::SpareParked;
 use crate::backend::Token;
 use crate::limits::{CATCH_UP_MS, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
@@ -34,6 +35,8 @@ pub struct Core {
     pub(super) buffers: ReceiveBuffers,
     /// Connections that have more than a turn's worth parked: they take turns.
     pub(super) sharing: VecDeque<usize>,
+    /// Memory for what they have parked.
+    pub(super) spare_parked: SpareParked,
     listeners: Vec<TcpListener>,
     bell: Box<u64>,
     /// Counts turns.
@@ -59,7 +62,8 @@ impl Core {
             receive: Vec::new(),
             directs: Vec::new(),
             buffers,
-            sharing: VecDeque::new(),
+            sharing: VecDeque::with_capacity(64),
+            spare_parked: SpareParked::new(),
             listeners,
             bell: Box::new(0),
             turn: 1,

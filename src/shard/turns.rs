@@ -15,7 +15,7 @@ use super::core::Core;
 use super::engine::Engine;
 use super::receive::Receive;
 use super::relocate::Halt;
-use crate::limits::{PARKED_BYTES, SHARE_PDUS, SHARE_US, TURN_PDUS, TURN_US};
+use crate::limits::{PARKED_BYTES, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS, TURN_US};
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, Opcode, bhs};
 use std::time::{Duration, Instant};
@@ -100,11 +100,38 @@ impl Parked {
     }
 }
 
+/// Memory of a core for parked bytes, so that a turn that came late allocates nothing.
+pub(super) struct SpareParked(Vec<Vec<u8>>);
+
+impl SpareParked {
+    /// So many are kept, each for all that the receive buffers hold. Their pages are taken when first used.
+    const KEPT: usize = 4;
+    const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
+
+    pub(super) fn new() -> SpareParked {
+        SpareParked((0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect())
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// `bytes` is empty.
+    fn give_back(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() == Self::BYTES && self.0.len() < Self::KEPT {
+            self.0.push(bytes);
+        }
+    }
+}
+
 impl Core {
     /// Keeps bytes until it is their turn. Nothing more is received meanwhile. False: there are too many already.
     #[cold]
     pub(super) fn park(&mut self, conn: usize, bytes: &[u8]) -> bool {
         let Some(receive) = self.receive.get_mut(conn) else { return false };
+        if receive.parked.bytes.capacity() == 0 {
+            receive.parked.bytes = self.spare_parked.take();
+        }
         if !receive.parked.add(bytes) {
             return false;
         }
@@ -170,12 +197,14 @@ impl Core {
             // Its session is about to leave, and acts on it where it goes.
             return;
         }
-        let (bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
+        let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
         let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..], &mut budget).len();
         receive.parked.takes_turns = budget.is_spent();
         self.engine.settle_stores();
         if left == 0 {
             receive.parked.from = 0;
+            bytes.clear();
+            self.spare_parked.give_back(bytes);
             return self.act_on_end(conn);
         }
         (receive.parked.from, receive.parked.bytes) = (bytes.len() - left, bytes);

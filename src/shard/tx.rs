@@ -160,9 +160,13 @@ impl BatchPool {
             self.spare_bytes -= batch.capacity();
             return batch;
         }
-        let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
-        let releases = Vec::with_capacity(FIRST_RELEASES);
-        Box::new(Batch { bytes, vectors, releases, ..Batch::default() })
+        // Two: while one is sent, the next is filled.
+        let fresh = || {
+            let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
+            Box::new(Batch { bytes, vectors, releases: Vec::with_capacity(FIRST_RELEASES), ..Batch::default() })
+        };
+        self.give_back(fresh());
+        fresh()
     }
 
     fn give_back(&mut self, mut batch: Box<Batch>) {

@@ -57,8 +57,28 @@ pub const CONNECTIONS_PER_CORE: usize = 4096;
 pub const HALF_OPEN_PER_CORE: usize = 256;
 /// Connections of the process, logged in or not, unless configured.
 pub const CONNECTIONS: usize = 16_384;
-/// Connections from one address, unless configured: all that a hypervisor with many sessions needs.
-pub const CONNECTIONS_PER_ADDRESS: usize = 4096;
+/// Connections from one address, unless configured: all that a hypervisor with many sessions needs, and no more than half
+/// of what a single core takes.
+pub const CONNECTIONS_PER_ADDRESS: usize = CONNECTIONS_PER_CORE / 2;
+/// Connections of one core that are left to other addresses when one has been configured to more than a core takes.
+pub const CONNECTIONS_FOR_OTHERS: usize = CONNECTIONS_PER_CORE / 4;
+/// Sessions of one core without a connection whose tasks may be reassigned (ErrorRecoveryLevel 2).
+pub const LOST_SESSIONS: usize = 256;
+/// Those of one initiator, by its name.
+pub const LOST_SESSIONS_PER_INITIATOR: usize = 8;
+/// Those from one address.
+pub const LOST_SESSIONS_PER_ADDRESS: usize = 64;
+/// The first authentication that fails is answered after this long, milliseconds; each further one from the same address
+/// after twice as long.
+pub const FAILED_LOGIN_DELAY_MS: u64 = 250;
+/// The longest that a failed authentication waits for its answer, milliseconds.
+pub const FAILED_LOGIN_MOST_MS: u64 = 4_000;
+/// Failed authentications of an address are forgotten when there has been none for this long, milliseconds.
+pub const FAILED_LOGIN_MEMORY_MS: u64 = 60_000;
+/// Addresses whose failed authentications are remembered.
+pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
+/// Log lines that peers can cause, each second and core, of each level. A flood must not turn into a flood of log lines.
+pub const PEER_LINES_PER_SECOND: u32 = 20;
 /// The most that either can be configured to.
 pub const MAX_CONNECTIONS: usize = 1 << 20;
 /// Connections from one address to one core that have not finished their login, unless configured: one
@@ -190,8 +210,12 @@ pub const IDENTIFYING_TEXT_BYTES: usize = 256;
 pub const MAX_STATE_BYTES: u64 = 1 << 20;
 /// Files with the saved state of logical units in one directory.
 pub const STATE_FILES: usize = 1 << 20;
-/// Initiator ports registered for persistent reservations with one logical unit.
-pub const REGISTRATIONS: usize = 256;
+/// I_T nexuses registered for persistent reservations with one logical unit.
+pub const REGISTRATIONS: usize = 1024;
+/// Those that one initiator, by its name, has asked for: some ISIDs at some portal groups.
+pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
+/// Those that belong to one user or initiator group, by whatever names its initiators go.
+pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;
 /// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.
@@ -238,3 +262,5 @@ const _: () = assert!(536 + ROD_RANGES * 16 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(16 + COPY_CSCD_DESCRIPTORS * 32 + COPY_SEGMENT_DESCRIPTORS * 28 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(OPTIMAL_ROD_BYTES <= MAX_ROD_BYTES);
 const _: () = assert!(COPY_OPERATIONS <= u8::MAX as usize);
+const _: () = assert!(CONNECTIONS_PER_ADDRESS + CONNECTIONS_FOR_OTHERS <= CONNECTIONS_PER_CORE);
+const _: () = assert!(FAILED_LOGIN_MOST_MS < LOGIN_TIMEOUT_MS);

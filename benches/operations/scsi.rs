@@ -48,7 +48,7 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
         atomic_blocks: 0,
     });
     let name = IscsiName::new("iqn.2026-01.example:host").expect("a name");
-    let port = InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) };
+    let port = InitiatorPort::new(name, Isid([0x80, 0, 0, 0, 0, 1]));
     let mut nexus = LuNexus::new(NexusId(1), &unit);
     let mut reply = Reply::default();
     let mut plan = move |cdb: &[u8]| {

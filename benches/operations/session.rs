@@ -69,7 +69,7 @@ impl Turn {
         };
         let name = IscsiName::new("iqn.2026-01.example:bench").expect("a name");
         let init = SessionInit {
-            initiator: InitiatorPort { name, isid: Isid([0x80, 0, 0, 0, 0, 1]) },
+            initiator: InitiatorPort::new(name, Isid([0x80, 0, 0, 0, 0, 1])),
             target_name: None,
             target_portal_group: 1,
             tsih: Tsih(1),

@@ -13,7 +13,7 @@ pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
 pub use backing::Backing;
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
-pub use names::{InitiatorPort, IscsiName};
+pub use names::{InitiatorPort, IscsiName, ItNexus};
 pub use ports::{AccessState, PortGroup};
 pub use snapshot::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 pub use space::Space;

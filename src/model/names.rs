@@ -164,11 +164,44 @@ impl fmt::Debug for IscsiName {
     }
 }
 
-/// A SCSI initiator port: initiator name and ISID (RFC 7143 section 4.4.1). What persistent reservations are keyed by.
+/// A SCSI initiator port: initiator name and ISID (RFC 7143 section 4.4.1), and whose it is. A name is only said: with the
+/// same one, somebody who has proved to be somebody else is another initiator port, with sessions and registrations of its
+/// own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InitiatorPort {
     /// The initiator node.
     pub name: IscsiName,
     /// Its session identifier.
     pub isid: Isid,
+    /// What it has proved: its user, else its initiator group. `None`: nothing was asked for, or, of a port that is only
+    /// spoken of (a TransportID), it is not known.
+    pub proof: Option<Arc<str>>,
+}
+
+impl InitiatorPort {
+    /// One that has proved nothing.
+    pub fn new(name: IscsiName, isid: Isid) -> Self {
+        Self { name, isid, proof: None }
+    }
+
+    /// Whether what was said of this port holds for `other`: it is the same, or proof was not spoken of.
+    pub fn covers(&self, other: &InitiatorPort) -> bool {
+        (&self.name, self.isid) == (&other.name, other.isid) && (self.proof.is_none() || self.proof == other.proof)
+    }
+}
+
+/// The two ends of an I_T nexus, as reservations know it: sessions come and go, it stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItNexus {
+    /// The initiator port.
+    pub initiator: InitiatorPort,
+    /// Relative target port identifier.
+    pub target_port: u16,
+}
+
+impl ItNexus {
+    /// As [`InitiatorPort::covers`], at the same target port.
+    pub fn covers(&self, other: &ItNexus) -> bool {
+        self.target_port == other.target_port && self.initiator.covers(&other.initiator)
+    }
 }

@@ -63,6 +63,11 @@ impl Ports {
         self.group(tag).map_or(tag.max(1), |group| group.configured.relative_port)
     }
 
+    /// RELATIVE TARGET PORT IDENTIFIERs of all ports.
+    pub(super) fn relative_ports(&self) -> Vec<u16> {
+        self.0.iter().map(|group| group.configured.relative_port).collect()
+    }
+
     /// Every port with the group that it is in.
     pub(super) fn all(&self) -> impl Iterator<Item = PortGroup> {
         self.0.iter().map(|group| group.configured)

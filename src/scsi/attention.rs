@@ -10,7 +10,7 @@ use super::plan::Sense;
 use super::sense::{asc, key};
 use super::unit::NexusId;
 use crate::limits;
-use crate::model::InitiatorPort;
+use crate::model::ItNexus;
 use std::collections::VecDeque;
 
 /// A unit attention condition, as its additional sense code.
@@ -99,15 +99,17 @@ impl Attention {
 pub(super) enum Recipients {
     /// Every nexus but this one.
     Except(Option<NexusId>),
-    /// The nexuses of these initiator ports, but not this nexus.
-    Ports(Vec<InitiatorPort>, Option<NexusId>),
+    /// The sessions of these I_T nexuses, but not this one.
+    Nexuses(Vec<ItNexus>, Option<NexusId>),
 }
 
 impl Recipients {
-    fn contain(&self, nexus: NexusId, port: &InitiatorPort) -> bool {
+    fn contain(&self, id: NexusId, nexus: &ItNexus) -> bool {
         match self {
-            Recipients::Except(except) => *except != Some(nexus),
-            Recipients::Ports(ports, except) => *except != Some(nexus) && ports.contains(port),
+            Recipients::Except(except) => *except != Some(id),
+            Recipients::Nexuses(nexuses, except) => {
+                *except != Some(id) && nexuses.iter().any(|each| each.covers(nexus))
+            }
         }
     }
 }
@@ -134,12 +136,12 @@ impl Log {
     }
 
     /// Moves what was posted after generation `since` and is meant for this nexus into its queue.
-    pub(super) fn pull(&self, since: u64, nexus: NexusId, port: &InitiatorPort, pending: &mut Pending) {
+    pub(super) fn pull(&self, since: u64, id: NexusId, nexus: &ItNexus, pending: &mut Pending) {
         if since < self.dropped {
             pending.collapse();
         }
         for (generation, attention, to) in &self.entries {
-            if *generation > since && to.contain(nexus, port) {
+            if *generation > since && to.contain(id, nexus) {
                 pending.push(*attention);
             }
         }

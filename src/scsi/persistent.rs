@@ -8,7 +8,7 @@ use super::reservation::{Change, ReservationType, Reservations};
 use super::saving::{Next, Part};
 use super::sense::asc;
 use crate::limits;
-use crate::model::{InitiatorPort, IscsiName};
+use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::wire::Isid;
 
 /// Bytes of the parameter list of all service actions but REGISTER with SPEC_I_PT and REGISTER AND MOVE.
@@ -44,19 +44,20 @@ pub(super) fn read_reservation(call: &mut Call) -> Planned {
     })
 }
 
-/// READ FULL STATUS: one descriptor for each registration.
+/// READ FULL STATUS: one descriptor for each registration, or for those of one initiator port at all target ports.
 pub(super) fn read_full_status(call: &mut Call) -> Planned {
+    let ports = call.unit.state().ports.relative_ports();
     read(call, |reply, reservations| {
         const R_HOLDER: u8 = 0x01;
         const ALL_TG_PT: u8 = 0x02;
-        for registration in &reservations.registrations {
-            let held = reservations.held.as_ref().filter(|_| reservations.is_holder(&registration.port));
-            let all = if registration.all_target_ports { ALL_TG_PT } else { 0 };
+        for (registration, of_all_ports) in reservations.described(&ports) {
+            let held = reservations.held.as_ref().filter(|_| reservations.is_holder(&registration.nexus));
+            let all = if of_all_ports { ALL_TG_PT } else { 0 };
             let (holder, kind) = held.map_or((0, 0), |held| (R_HOLDER, held.kind as u8));
             reply.put(&registration.key.to_be_bytes());
             reply.put(&[0, 0, 0, 0, holder | all, kind, 0, 0, 0, 0]);
-            reply.put(&registration.target_port.to_be_bytes());
-            let id = transport_id(&registration.port);
+            reply.put(&registration.nexus.target_port.to_be_bytes());
+            let id = transport_id(&registration.nexus.initiator);
             reply.put(&(id.len() as u32).to_be_bytes());
             reply.put(&id);
         }
@@ -116,8 +117,8 @@ pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
 /// What the command makes of the reservations; the list has its length.
 pub(super) fn decide(
     now: &Reservations,
-    relative_port: u16,
-    port: &InitiatorPort,
+    ports: &[u16],
+    nexus: &ItNexus,
     cdb: &[u8; 16],
     list: &[u8],
 ) -> Result<Next, Outcome> {
@@ -127,13 +128,13 @@ pub(super) fn decide(
     let mut next = now.clone();
     let change = match (action, kind) {
         (action::REGISTER | action::REGISTER_AND_IGNORE_EXISTING_KEY, _) => {
-            register(&mut next, port, action, relative_port, list)?
+            register(&mut next, nexus, action, ports, list)?
         }
-        (action::RESERVE, Some(kind)) => next.reserve(port, key, kind)?,
-        (action::RELEASE, kind) => next.release(port, key, kind)?,
-        (action::CLEAR, _) => next.clear(port, key)?,
-        (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => next.preempt(port, key, action_key, kind)?,
-        (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, port, relative_port, list)?,
+        (action::RESERVE, Some(kind)) => next.reserve(nexus, key, kind)?,
+        (action::RELEASE, kind) => next.release(nexus, key, kind)?,
+        (action::CLEAR, _) => next.clear(nexus, key)?,
+        (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => next.preempt(nexus, key, action_key, kind)?,
+        (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, nexus, ports, list)?,
         _ => return Err(Outcome::invalid_cdb_field(2, 3)),
     };
     Ok(Next::Reservations { next, change, abort: action == action::PREEMPT_AND_ABORT })
@@ -143,9 +144,9 @@ pub(super) fn decide(
 /// clause 5.13.5): also that of one that unregisters, but not of one that has nothing to do.
 fn register(
     reservations: &mut Reservations,
-    port: &InitiatorPort,
+    nexus: &ItNexus,
     action: u8,
-    relative_port: u16,
+    ports: &[u16],
     list: &[u8],
 ) -> Result<Change, Outcome> {
     const APTPL: u8 = 0x01;
@@ -160,8 +161,9 @@ fn register(
         (false, _) => Vec::new(),
     };
     let keys = (be64(list, 0), be64(list, 8));
-    let registers = keys.1 != 0 || reservations.key_of(port).is_some();
-    let change = reservations.register(port, keys, ignore, (relative_port, flags & ALL_TG_PT != 0), &also)?;
+    let registers = keys.1 != 0 || reservations.key_of(nexus).is_some();
+    let all_ports = if flags & ALL_TG_PT != 0 { ports } else { &[] };
+    let change = reservations.register(nexus, keys, ignore, all_ports, &also)?;
     if registers {
         reservations.aptpl = flags & APTPL != 0;
     }
@@ -189,8 +191,8 @@ fn transport_ids(list: &[u8]) -> Result<Vec<InitiatorPort>, Outcome> {
 
 fn register_and_move(
     reservations: &mut Reservations,
-    port: &InitiatorPort,
-    relative_port: u16,
+    nexus: &ItNexus,
+    ports: &[u16],
     list: &[u8],
 ) -> Result<Change, Outcome> {
     const APTPL: u8 = 0x01;
@@ -198,14 +200,15 @@ fn register_and_move(
     if be32(list, 20) as usize != list.len() - LIST_BYTES {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
     }
-    if be16(list, 18) != relative_port {
+    let target_port = be16(list, 18);
+    if !ports.contains(&target_port) {
         return Err(Outcome::invalid_list_field(18, 7));
     }
     let id = list.get(LIST_BYTES..).and_then(parse_transport_id);
-    let (to, _) = id.ok_or(Outcome::invalid_list_field(LIST_BYTES as u16, 7))?;
+    let (initiator, _) = id.ok_or(Outcome::invalid_list_field(LIST_BYTES as u16, 7))?;
     let unregister = byte(list, 17) & UNREG != 0;
-    let change =
-        reservations.register_and_move(port, (be64(list, 0), be64(list, 8)), (to, relative_port), unregister)?;
+    let to = ItNexus { initiator, target_port };
+    let change = reservations.register_and_move(nexus, (be64(list, 0), be64(list, 8)), to, unregister)?;
     reservations.aptpl = byte(list, 17) & APTPL != 0;
     Ok(change)
 }
@@ -248,7 +251,7 @@ fn parse_transport_id(bytes: &[u8]) -> Option<(InitiatorPort, usize)> {
     }
     let value = u64::from_str_radix(digits, 16).ok()?;
     let isid = *value.to_be_bytes().last_chunk::<6>()?;
-    Some((InitiatorPort { name: IscsiName::new(name).ok()?, isid: Isid(isid) }, len))
+    Some((InitiatorPort::new(IscsiName::new(name).ok()?, Isid(isid)), len))
 }
 
 /// RESERVE(6) and RESERVE(10) (SPC-2 clauses 7.21, 7.22).

@@ -4,7 +4,7 @@ use super::capacity::LbaScan;
 use super::copy::CopyRequest;
 use super::orwrite::Generation;
 use super::saving::Saving;
-use crate::model::InitiatorPort;
+use crate::model::{InitiatorPort, ItNexus};
 use crate::wire::Lun;
 
 /// One command as the device server sees it.
@@ -137,9 +137,9 @@ impl Outcome {
 pub struct Reply {
     /// Data-In of a `Plan::Done` with GOOD.
     pub data: Vec<u8>,
-    /// PREEMPT AND ABORT: initiator ports whose tasks on this logical unit are to be aborted, on all their nexuses, before
-    /// the outcome is sent. Empty for every other command.
-    pub aborts: Vec<InitiatorPort>,
+    /// PREEMPT AND ABORT: I_T nexuses whose tasks on this logical unit are to be aborted before the outcome is sent. Empty
+    /// for every other command.
+    pub aborts: Vec<ItNexus>,
 }
 
 impl Reply {

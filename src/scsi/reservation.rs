@@ -1,10 +1,12 @@
 //! Reservations of a logical unit: persistent (SPC-4 clause 5.13) and the older RESERVE/RELEASE (SPC-2 clause 5.5.1).
 //!
-//! [`Reservations`] is the whole state as plain data, keyed by initiator port: connections and sessions come and go, a
-//! registration stays. It decides; `persistent.rs` has the commands and their parameter data. What a change means to
-//! other nexuses it tells as a `Change`: who gets which unit attention, and whose tasks are to be aborted.
+//! [`Reservations`] is the whole state as plain data, keyed by I_T nexus, which is an initiator port and a target port:
+//! connections and sessions come and go, a registration stays. It decides; `persistent.rs` has the commands and their
+//! parameter data. What a change means to other nexuses it tells as a `Change`: who gets which unit attention, and whose
+//! tasks are to be aborted.
 //!
-//! Not here yet: registrations by target port. An initiator port has one, through whichever port it comes.
+//! Invariants: an I_T nexus has one registration; the holder of a reservation is registered; ALL_TG_PT of a registration
+//! says that its initiator port was registered with the same key at every target port there was, and still is.
 
 use super::attention::Attention;
 use super::opcode::class;
@@ -12,7 +14,7 @@ use super::plan::Outcome;
 use super::sense::asc;
 use super::unit::NexusId;
 use crate::limits;
-use crate::model::InitiatorPort;
+use crate::model::{InitiatorPort, IscsiName, ItNexus};
 
 /// TYPE of a persistent reservation (SPC-4 table 64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,17 +68,24 @@ impl ReservationType {
     }
 }
 
-/// A registered initiator port.
+/// A registered I_T nexus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// Who.
-    pub port: InitiatorPort,
+    /// Who, through which port.
+    pub nexus: ItNexus,
     /// Its reservation key, never zero.
     pub key: u64,
-    /// Relative target port identifier of the port that it was registered through.
-    pub target_port: u16,
-    /// Registered with ALL_TG_PT.
+    /// It is one of those that ALL_TG_PT made, and none of them has changed.
     pub all_target_ports: bool,
+    /// Who asked for it, and has one less to ask for: with SPEC_I_PT and REGISTER AND MOVE somebody else.
+    pub(super) charged_to: IscsiName,
+}
+
+impl Registration {
+    /// One that its own initiator asked for.
+    pub fn new(nexus: ItNexus, key: u64, all_target_ports: bool) -> Registration {
+        Registration { charged_to: nexus.initiator.name.clone(), nexus, key, all_target_ports }
+    }
 }
 
 /// The persistent reservation there is.
@@ -84,8 +93,8 @@ pub struct Registration {
 pub struct Held {
     /// Its type.
     pub kind: ReservationType,
-    /// Who made it. With an all registrants type every registered port holds it.
-    pub holder: InitiatorPort,
+    /// Who made it. With an all registrants type every registered nexus holds it.
+    pub holder: ItNexus,
 }
 
 /// All reservations of a logical unit.
@@ -93,7 +102,7 @@ pub struct Held {
 pub struct Reservations {
     /// PRGENERATION.
     pub generation: u32,
-    /// Registered initiator ports, at most `limits::REGISTRATIONS`.
+    /// Registered I_T nexuses, at most `limits::REGISTRATIONS`.
     pub registrations: Vec<Registration>,
     /// The persistent reservation.
     pub held: Option<Held>,
@@ -106,10 +115,10 @@ pub struct Reservations {
 /// What a change means to others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Unit attentions for the nexuses of initiator ports.
-    pub(super) attentions: Vec<(Attention, Vec<InitiatorPort>)>,
+    /// Unit attentions for nexuses.
+    pub(super) attentions: Vec<(Attention, Vec<ItNexus>)>,
     /// PREEMPT AND ABORT: whose tasks are to be aborted.
-    pub(super) preempted: Vec<InitiatorPort>,
+    pub(super) preempted: Vec<ItNexus>,
 }
 
 type Changed = Result<Change, Outcome>;
@@ -130,14 +139,26 @@ impl Reservations {
         self.aptpl.then(|| Reservations { generation: 0, reserved_by: None, ..self.clone() })
     }
 
-    pub(super) fn key_of(&self, port: &InitiatorPort) -> Option<u64> {
-        self.registrations.iter().find(|registration| registration.port == *port).map(|registration| registration.key)
+    /// Where the registration of a nexus is: one that was made by itself before one that somebody else made for whoever has
+    /// this initiator port.
+    fn position(&self, nexus: &ItNexus) -> Option<usize> {
+        let exact = self.registrations.iter().position(|registration| registration.nexus == *nexus);
+        exact.or_else(|| self.registrations.iter().position(|registration| registration.nexus.covers(nexus)))
     }
 
-    pub(super) fn is_holder(&self, port: &InitiatorPort) -> bool {
-        self.held.as_ref().is_some_and(|held| {
-            if held.kind.of_all_registrants() { self.key_of(port).is_some() } else { held.holder == *port }
-        })
+    fn find(&self, nexus: &ItNexus) -> Option<&Registration> {
+        self.registrations.get(self.position(nexus)?)
+    }
+
+    pub(super) fn key_of(&self, nexus: &ItNexus) -> Option<u64> {
+        self.find(nexus).map(|registration| registration.key)
+    }
+
+    pub(super) fn is_holder(&self, nexus: &ItNexus) -> bool {
+        match (&self.held, self.find(nexus)) {
+            (Some(held), Some(own)) => held.kind.of_all_registrants() || held.holder == own.nexus,
+            _ => false,
+        }
     }
 
     /// The key that READ RESERVATION shows: the holder's, or zero when all registrants hold it.
@@ -145,14 +166,32 @@ impl Reservations {
         if held.kind.of_all_registrants() { 0 } else { self.key_of(&held.holder).unwrap_or(0) }
     }
 
+    /// The registrations as READ FULL STATUS shows them, and whether one stands for all target ports: then those of its
+    /// initiator port are the same at each of `ports`, and the others of them are not shown.
+    pub(super) fn described<'a>(&'a self, ports: &'a [u16]) -> impl Iterator<Item = (&'a Registration, bool)> {
+        self.registrations.iter().enumerate().filter_map(move |(number, each)| {
+            let same = |other: &&Registration| {
+                other.all_target_ports
+                    && (&other.nexus.initiator, other.key) == (&each.nexus.initiator, each.key)
+                    && self.is_holder(&other.nexus) == self.is_holder(&each.nexus)
+            };
+            let of_all = each.all_target_ports
+                && ports
+                    .iter()
+                    .all(|port| self.registrations.iter().filter(same).any(|other| other.nexus.target_port == *port));
+            let told = of_all && self.registrations.iter().take(number).any(|before| same(&before));
+            (!told).then_some((each, of_all))
+        })
+    }
+
     /// Classes of commands that are kept from a nexus (the tables of SPC-4 clause 5.13.1).
-    pub(super) fn keeps_from(&self, nexus: NexusId, port: &InitiatorPort) -> u16 {
-        if self.reserved_by.is_some_and(|holder| holder != nexus) {
+    pub(super) fn keeps_from(&self, id: NexusId, nexus: &ItNexus) -> u16 {
+        if self.reserved_by.is_some_and(|holder| holder != id) {
             return class::ACCESS;
         }
         match &self.held {
-            Some(held) if !self.is_holder(port) => {
-                let admitted = held.kind.of_registrants() && self.key_of(port).is_some();
+            Some(held) if !self.is_holder(nexus) => {
+                let admitted = held.kind.of_registrants() && self.find(nexus).is_some();
                 if admitted { 0 } else { held.kind.keeps() }
             }
             _ => 0,
@@ -179,18 +218,18 @@ impl Reservations {
         Ok(())
     }
 
-    /// REGISTER, and with `ignore` REGISTER AND IGNORE EXISTING KEY (SPC-4 clause 5.13.7). `through`: the relative target
-    /// port identifier, and ALL_TG_PT.
+    /// REGISTER, and with `ignore` REGISTER AND IGNORE EXISTING KEY (SPC-4 clause 5.13.7). `all_ports`: with ALL_TG_PT every
+    /// target port of the logical unit, otherwise none. `also`: whom SPEC_I_PT names.
     pub(super) fn register(
         &mut self,
-        port: &InitiatorPort,
+        nexus: &ItNexus,
         keys: (u64, u64),
         ignore: bool,
-        through: (u16, bool),
+        all_ports: &[u16],
         also: &[InitiatorPort],
     ) -> Changed {
         let (key, new_key) = keys;
-        let known = self.key_of(port);
+        let known = self.key_of(nexus);
         if !ignore && known.unwrap_or(0) != key {
             return Err(CONFLICT);
         }
@@ -200,89 +239,133 @@ impl Reservations {
         if known.is_some() && !also.is_empty() {
             return Err(Outcome::invalid_list_field(20, 3));
         }
-        let change = if new_key == 0 {
-            self.unregister(port)
+        // With ALL_TG_PT it is as if the same had come through each of the ports; where it would have been refused, all is.
+        let elsewhere = all_ports.iter().filter(|port| **port != nexus.target_port);
+        let own: Vec<ItNexus> = std::iter::once(nexus.target_port)
+            .chain(elsewhere.copied())
+            .map(|target_port| ItNexus { initiator: nexus.initiator.clone(), target_port })
+            .collect();
+        if !ignore && own.iter().any(|each| self.key_of(each).is_some_and(|other| other != key)) {
+            return Err(CONFLICT);
+        }
+        let mut change = Change::default();
+        if new_key == 0 {
+            for each in &own {
+                change.join(self.unregister(each));
+            }
         } else {
-            self.put_keys(std::iter::once(port).chain(also), new_key, through)?;
-            Change::default()
-        };
+            // Who is registered already has a key of its own, which is not somebody else's to change.
+            let named = also.iter().flat_map(|port| {
+                own.iter().map(|each| ItNexus { initiator: port.clone(), target_port: each.target_port })
+            });
+            let named: Vec<ItNexus> = named.filter(|each| self.find(each).is_none()).collect();
+            self.put_keys(&nexus.initiator.name, &[own, named].concat(), new_key, !all_ports.is_empty())?;
+        }
         self.generation = self.generation.wrapping_add(1);
         Ok(change)
     }
 
-    fn put_keys<'a>(
-        &mut self,
-        ports: impl Iterator<Item = &'a InitiatorPort> + Clone,
-        key: u64,
-        (target_port, all_target_ports): (u16, bool),
-    ) -> Result<(), Outcome> {
-        let new = ports.clone().filter(|port| self.key_of(port).is_none()).count();
-        if self.registrations.len() + new > limits::REGISTRATIONS {
-            return Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES));
-        }
-        for port in ports {
-            match self.registrations.iter_mut().find(|registration| registration.port == *port) {
-                Some(registration) => {
-                    registration.key = key;
-                    registration.target_port = target_port;
-                    registration.all_target_ports = all_target_ports;
-                }
-                None => {
-                    self.registrations.push(Registration { port: port.clone(), key, target_port, all_target_ports });
+    /// Registers these with a key, at the charge of `asker`, or gives them another one.
+    fn put_keys(&mut self, asker: &IscsiName, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
+        self.check_room(asker, nexuses)?;
+        nexuses.iter().for_each(|nexus| self.part(nexus));
+        for nexus in nexuses {
+            let Some(at) = self.position(nexus) else {
+                let new = Registration::new(nexus.clone(), key, all);
+                self.registrations.push(Registration { charged_to: asker.clone(), ..new });
+                continue;
+            };
+            let Some(registration) = self.registrations.get_mut(at) else { continue };
+            // Whoever registers itself has shown whose the initiator port is, and pays for it.
+            if nexus.initiator.name == *asker {
+                let old = std::mem::replace(&mut registration.nexus, nexus.clone());
+                registration.charged_to = asker.clone();
+                if let Some(held) = self.held.as_mut().filter(|held| held.holder == old) {
+                    held.holder = nexus.clone();
                 }
             }
+            (registration.key, registration.all_target_ports) = (key, all);
         }
         Ok(())
     }
 
+    /// Whether there is room for those of `nexuses` that are not registered: in the table, and for what one initiator,
+    /// by whatever names it has, may have of it.
+    fn check_room(&self, asker: &IscsiName, nexuses: &[ItNexus]) -> Result<(), Outcome> {
+        let new = nexuses.iter().filter(|nexus| self.find(nexus).is_none()).count();
+        let proof = nexuses.first().and_then(|nexus| nexus.initiator.proof.as_ref());
+        let charged = self.registrations.iter().filter(|each| each.charged_to == *asker).count();
+        let proved = self.registrations.iter().filter(|each| each.nexus.initiator.proof.as_ref() == proof).count();
+        let fits = self.registrations.len() + new <= limits::REGISTRATIONS
+            && (new == 0 || charged + new <= limits::REGISTRATIONS_PER_INITIATOR)
+            && (new == 0 || proof.is_none() || proved + new <= limits::REGISTRATIONS_PER_PROOF);
+        if fits { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
+    }
+
+    /// The registration of a nexus changes by itself: what ALL_TG_PT made of it is no longer one for all ports.
+    fn part(&mut self, nexus: &ItNexus) {
+        let Some(initiator) = self.find(nexus).map(|own| own.nexus.initiator.clone()) else { return };
+        for each in self.registrations.iter_mut().filter(|each| each.nexus.initiator == initiator) {
+            each.all_target_ports = false;
+        }
+    }
+
     /// Takes a registration away, and the reservation with its last holder (SPC-4 clause 5.13.11.2).
-    fn unregister(&mut self, port: &InitiatorPort) -> Change {
-        let held_it = self.is_holder(port);
-        self.registrations.retain(|registration| registration.port != *port);
+    fn unregister(&mut self, nexus: &ItNexus) -> Change {
         let mut change = Change::default();
+        let held_it = self.is_holder(nexus);
+        self.part(nexus);
+        let Some(at) = self.position(nexus) else { return change };
+        let own = self.registrations.remove(at).nexus;
         if let Some(held) = &self.held
             && held_it
             && (!held.kind.of_all_registrants() || self.registrations.is_empty())
         {
             if held.kind.of_registrants() {
-                change.tell(Attention::ReservationsReleased, self.others(port));
+                change.tell(Attention::ReservationsReleased, self.others(&own));
             }
             self.held = None;
         }
         change
     }
 
-    fn others(&self, port: &InitiatorPort) -> Vec<InitiatorPort> {
-        self.registrations.iter().map(|each| &each.port).filter(|each| *each != port).cloned().collect()
+    /// Every registered nexus that does not cover `nexus`.
+    fn others(&self, nexus: &ItNexus) -> Vec<ItNexus> {
+        self.registrations.iter().map(|each| &each.nexus).filter(|each| !each.covers(nexus)).cloned().collect()
     }
 
-    fn check_key(&self, port: &InitiatorPort, key: u64) -> Result<(), Outcome> {
-        if self.key_of(port) == Some(key) { Ok(()) } else { Err(CONFLICT) }
+    fn check_key(&self, nexus: &ItNexus, key: u64) -> Result<(), Outcome> {
+        if self.key_of(nexus) == Some(key) { Ok(()) } else { Err(CONFLICT) }
+    }
+
+    /// A reservation of `kind` by a nexus that is registered.
+    fn hold(&mut self, nexus: &ItNexus, kind: ReservationType) {
+        self.held = self.find(nexus).map(|own| Held { kind, holder: own.nexus.clone() });
     }
 
     /// RESERVE (SPC-4 clause 5.13.9).
-    pub(super) fn reserve(&mut self, port: &InitiatorPort, key: u64, kind: ReservationType) -> Changed {
-        self.check_key(port, key)?;
+    pub(super) fn reserve(&mut self, nexus: &ItNexus, key: u64, kind: ReservationType) -> Changed {
+        self.check_key(nexus, key)?;
         match &self.held {
-            Some(held) if held.kind == kind && self.is_holder(port) => {}
+            Some(held) if held.kind == kind && self.is_holder(nexus) => {}
             Some(_) => return Err(CONFLICT),
-            None => self.held = Some(Held { kind, holder: port.clone() }),
+            None => self.hold(nexus, kind),
         }
         Ok(Change::default())
     }
 
     /// RELEASE (SPC-4 clause 5.13.11.1).
-    pub(super) fn release(&mut self, port: &InitiatorPort, key: u64, kind: Option<ReservationType>) -> Changed {
-        self.check_key(port, key)?;
+    pub(super) fn release(&mut self, nexus: &ItNexus, key: u64, kind: Option<ReservationType>) -> Changed {
+        self.check_key(nexus, key)?;
         let mut change = Change::default();
         if let Some(held) = &self.held
-            && self.is_holder(port)
+            && self.is_holder(nexus)
         {
             if kind != Some(held.kind) {
                 return Err(Outcome::illegal(asc::INVALID_RELEASE_OF_PERSISTENT_RESERVATION));
             }
             if held.kind.of_registrants() {
-                change.tell(Attention::ReservationsReleased, self.others(port));
+                change.tell(Attention::ReservationsReleased, self.others(nexus));
             }
             self.held = None;
         }
@@ -290,10 +373,10 @@ impl Reservations {
     }
 
     /// CLEAR (SPC-4 clause 5.13.11.5).
-    pub(super) fn clear(&mut self, port: &InitiatorPort, key: u64) -> Changed {
-        self.check_key(port, key)?;
+    pub(super) fn clear(&mut self, nexus: &ItNexus, key: u64) -> Changed {
+        self.check_key(nexus, key)?;
         let mut change = Change::default();
-        change.tell(Attention::ReservationsPreempted, self.others(port));
+        change.tell(Attention::ReservationsPreempted, self.others(nexus));
         self.registrations.clear();
         self.held = None;
         self.generation = self.generation.wrapping_add(1);
@@ -302,14 +385,8 @@ impl Reservations {
 
     /// PREEMPT and PREEMPT AND ABORT (SPC-4 clauses 5.13.11.3 and 5.13.11.4): takes over the reservation when `victims_key`
     /// is that of its holder, or zero and all registrants hold it; otherwise it only removes registrations.
-    pub(super) fn preempt(
-        &mut self,
-        port: &InitiatorPort,
-        key: u64,
-        victims_key: u64,
-        kind: ReservationType,
-    ) -> Changed {
-        self.check_key(port, key)?;
+    pub(super) fn preempt(&mut self, nexus: &ItNexus, key: u64, victims_key: u64, kind: ReservationType) -> Changed {
+        self.check_key(nexus, key)?;
         let all = self.held.as_ref().is_some_and(|held| held.kind.of_all_registrants());
         if victims_key == 0 && !all {
             return Err(Outcome::invalid_list_field(SERVICE_ACTION_KEY_AT, 7));
@@ -323,19 +400,24 @@ impl Reservations {
         if victims_key != 0 && !self.registrations.iter().any(is_victim) {
             return Err(CONFLICT);
         }
-        let spared = |each: &Registration| takes_over && each.port == *port;
+        let Some(own) = self.find(nexus).map(|own| own.nexus.clone()) else { return Err(CONFLICT) };
+        let spared = |each: &Registration| takes_over && each.nexus == own;
         let removed: Vec<_> =
             self.registrations.iter().filter(|each| is_victim(each) && !spared(each)).cloned().collect();
-        self.registrations.retain(|each| !removed.contains(each));
-        let mut removed: Vec<_> = removed.into_iter().map(|each| each.port).collect();
-        removed.retain(|each| each != port);
+        for each in &removed {
+            self.part(&each.nexus);
+        }
+        let victim = |each: &Registration| removed.iter().any(|gone| gone.nexus == each.nexus);
+        self.registrations.retain(|each| !victim(each));
+        let mut removed: Vec<_> = removed.into_iter().map(|each| each.nexus).collect();
+        removed.retain(|each| *each != own);
         let mut change = Change { preempted: removed.clone(), ..Change::default() };
         change.tell(Attention::RegistrationsPreempted, removed);
         if takes_over {
             if self.held.as_ref().is_some_and(|held| held.kind != kind) {
-                change.tell(Attention::ReservationsReleased, self.others(port));
+                change.tell(Attention::ReservationsReleased, self.others(nexus));
             }
-            self.held = Some(Held { kind, holder: port.clone() });
+            self.hold(nexus, kind);
         } else if all && self.registrations.is_empty() {
             self.held = None;
         }
@@ -346,37 +428,58 @@ impl Reservations {
     /// REGISTER AND MOVE (SPC-4 clause 5.13.8): hands the reservation to `to`, registered with `new_key`.
     pub(super) fn register_and_move(
         &mut self,
-        port: &InitiatorPort,
+        nexus: &ItNexus,
         keys: (u64, u64),
-        (to, target_port): (InitiatorPort, u16),
+        to: ItNexus,
         unregister: bool,
     ) -> Changed {
         let (key, new_key) = keys;
-        self.check_key(port, key)?;
-        let Some(held) = self.held.clone().filter(|held| held.holder == *port && !held.kind.of_all_registrants())
-        else {
+        self.check_key(nexus, key)?;
+        let holds = self.is_holder(nexus);
+        let Some(held) = self.held.clone().filter(|held| holds && !held.kind.of_all_registrants()) else {
             return Err(CONFLICT);
         };
         if new_key == 0 {
             return Err(Outcome::invalid_list_field(SERVICE_ACTION_KEY_AT, 7));
         }
-        if to == *port {
+        if to.covers(nexus) {
             return Err(Outcome::invalid_list_field(24, 7));
         }
-        self.put_keys(std::iter::once(&to), new_key, (target_port, false))?;
-        self.held = Some(Held { holder: to, ..held });
+        self.put_keys(&nexus.initiator.name, std::slice::from_ref(&to), new_key, false)?;
+        self.hold(&to, held.kind);
         if unregister {
-            self.registrations.retain(|registration| registration.port != *port);
+            self.part(nexus);
+            if let Some(at) = self.position(nexus) {
+                self.registrations.remove(at);
+            }
         }
         self.generation = self.generation.wrapping_add(1);
         Ok(Change::default())
     }
+
+    /// Registrations for all target ports are so at each of `ports`, also where one was added since they were saved.
+    pub(super) fn spread(&mut self, ports: &[u16]) {
+        let all: Vec<_> = self.registrations.iter().filter(|each| each.all_target_ports).cloned().collect();
+        for each in all {
+            for &target_port in ports {
+                let nexus = ItNexus { initiator: each.nexus.initiator.clone(), target_port };
+                if self.registrations.len() < limits::REGISTRATIONS && self.find(&nexus).is_none() {
+                    self.registrations.push(Registration { nexus, ..each.clone() });
+                }
+            }
+        }
+    }
 }
 
 impl Change {
-    fn tell(&mut self, attention: Attention, ports: Vec<InitiatorPort>) {
-        if !ports.is_empty() {
-            self.attentions.push((attention, ports));
+    fn tell(&mut self, attention: Attention, nexuses: Vec<ItNexus>) {
+        if !nexuses.is_empty() {
+            self.attentions.push((attention, nexuses));
         }
+    }
+
+    fn join(&mut self, other: Change) {
+        self.attentions.extend(other.attentions);
+        self.preempted.extend(other.preempted);
     }
 }

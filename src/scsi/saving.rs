@@ -19,7 +19,7 @@ use super::plan::{Outcome, Plan, Sense};
 use super::reservation::{Change, Reservations};
 use super::sense::{asc, key};
 use super::unit::{LogicalUnit, NexusId, State};
-use crate::model::InitiatorPort;
+use crate::model::ItNexus;
 use std::sync::Arc;
 
 /// What a store keeps of a logical unit. The default is that of a unit of which nothing was ever saved.
@@ -54,9 +54,7 @@ pub struct Saving {
     pub(super) list: Vec<u8>,
     nexus: NexusId,
     /// `None`: what changes is nobody's.
-    pub(super) port: Option<InitiatorPort>,
-    /// Relative target port identifier of the port that it came through.
-    relative_port: u16,
+    pub(super) it_nexus: Option<ItNexus>,
     /// Counts those that are on their way.
     turn: Arc<()>,
 }
@@ -67,7 +65,7 @@ pub struct SaveEnd {
     /// Status and sense of the command.
     pub outcome: Outcome,
     /// As [`super::Reply::aborts`].
-    pub aborts: Vec<InitiatorPort>,
+    pub aborts: Vec<ItNexus>,
     /// The volatile cache has just been switched off: what is in it is to be flushed before the outcome is sent.
     pub flush: bool,
 }
@@ -116,14 +114,13 @@ impl SaveEnd {
 
 impl Call<'_> {
     /// Has the command carried out by [`LogicalUnit::save`].
-    fn save(&self, part: Part, relative_port: u16, list: &[u8]) -> Planned {
+    fn save(&self, part: Part, it_nexus: ItNexus, list: &[u8]) -> Planned {
         Ok(Plan::Save(Box::new(Saving {
             part,
             cdb: *self.cdb,
             list: list.to_vec(),
             nexus: self.nexus.id(),
-            port: Some(self.command.initiator.clone()),
-            relative_port,
+            it_nexus: Some(it_nexus),
             turn: Arc::clone(&self.unit.turn),
         })))
     }
@@ -131,14 +128,14 @@ impl Call<'_> {
     /// Carries a command out at once if its effect need not be stored, otherwise it is planned to be saved.
     pub(super) fn change(&mut self, part: Part, list: &[u8]) -> Planned {
         let mut state = self.unit.state();
-        let relative_port = state.ports.relative_port(self.nexus.port_group);
+        let target_port = state.ports.relative_port(self.nexus.port_group);
+        let it_nexus = ItNexus { initiator: self.command.initiator.clone(), target_port };
         if self.unit.is_saving() {
-            return self.save(part, relative_port, list);
+            return self.save(part, it_nexus, list);
         }
-        let port = Some(self.command.initiator);
-        let next = self.unit.decide(&state, part, self.cdb, (port, relative_port), list)?;
+        let next = self.unit.decide(&state, part, self.cdb, Some(&it_nexus), list)?;
         if next.saved(&state) != Saved::of(&state) {
-            return self.save(part, relative_port, list);
+            return self.save(part, it_nexus, list);
         }
         let end = self.unit.adopt(&mut state, next, self.nexus.id());
         self.reply.aborts = end.aborts;
@@ -162,6 +159,8 @@ impl LogicalUnit {
     pub fn restore(&self, saved: Saved) {
         let mut state = self.state();
         state.reservations = saved.reservations.unwrap_or_default();
+        let ports = state.ports.relative_ports();
+        state.reservations.spread(&ports);
         state.saved_modes = saved.modes;
         state.modes = saved.modes;
         state.identifying = saved.identifying;
@@ -179,8 +178,7 @@ impl LogicalUnit {
             cdb: [0; 16],
             list: Vec::new(),
             nexus: NexusId(0),
-            port: None,
-            relative_port: 0,
+            it_nexus: None,
             turn: Arc::clone(&self.turn),
         })
     }
@@ -193,13 +191,7 @@ impl LogicalUnit {
     pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
         let decided = {
             let state = self.state();
-            let next = self.decide(
-                &state,
-                saving.part,
-                &saving.cdb,
-                (saving.port.as_ref(), saving.relative_port),
-                &saving.list,
-            );
+            let next = self.decide(&state, saving.part, &saving.cdb, saving.it_nexus.as_ref(), &saving.list);
             next.map(|next| {
                 let saved = next.saved(&state);
                 (next, Some(saved).filter(|saved| *saved != Saved::of(&state)))
@@ -220,13 +212,13 @@ impl LogicalUnit {
         state: &State,
         part: Part,
         cdb: &[u8; 16],
-        (port, relative_port): (Option<&InitiatorPort>, u16),
+        it_nexus: Option<&ItNexus>,
         list: &[u8],
     ) -> Result<Next, Outcome> {
         match part {
             Part::Reservations => {
-                let port = port.ok_or(NOT_SAVED)?;
-                persistent::decide(&state.reservations, relative_port, port, cdb, list)
+                let it_nexus = it_nexus.ok_or(NOT_SAVED)?;
+                persistent::decide(&state.reservations, &state.ports.relative_ports(), it_nexus, cdb, list)
             }
             Part::Unfinished(unfinished) => Ok(Next::Unfinished(unfinished)),
             Part::Modes => mode::decide(self, state, cdb, list),
@@ -243,8 +235,8 @@ impl LogicalUnit {
                 if abort {
                     end.aborts = change.preempted;
                 }
-                for (attention, ports) in change.attentions {
-                    self.post(state, attention, Recipients::Ports(ports, Some(nexus)));
+                for (attention, nexuses) in change.attentions {
+                    self.post(state, attention, Recipients::Nexuses(nexuses, Some(nexus)));
                 }
                 self.changed(state);
             }

@@ -26,7 +26,7 @@ use super::reservation::Reservations;
 use super::rod::{self, Tokens};
 use super::sense::{asc, key, status};
 use super::space::Pool;
-use crate::model::{InitiatorPort, MediumFault, PortGroup};
+use crate::model::{InitiatorPort, ItNexus, MediumFault, PortGroup};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -311,11 +311,13 @@ impl LogicalUnit {
     fn refresh(&self, nexus: &mut LuNexus, port: &InitiatorPort) {
         let state = self.state();
         let generation = self.generation.load(Ordering::Acquire);
-        state.attentions.pull(nexus.pulled, nexus.id, port, &mut nexus.pending);
+        let target_port = state.ports.relative_port(nexus.port_group);
+        let it_nexus = ItNexus { initiator: port.clone(), target_port };
+        state.attentions.pull(nexus.pulled, nexus.id, &it_nexus, &mut nexus.pending);
         nexus.pulled = generation;
         nexus.seen = generation;
         nexus.blocked =
-            state.reservations.keeps_from(nexus.id, port) | state.ports.blocks(nexus.port_group) | self.absent();
+            state.reservations.keeps_from(nexus.id, &it_nexus) | state.ports.blocks(nexus.port_group) | self.absent();
         if self.params.readonly || state.modes.swp {
             nexus.blocked |= class::PROTECTED;
         }
@@ -335,6 +337,11 @@ impl LogicalUnit {
             nexus.blocked |= class::BUSY;
         }
         nexus.note_pending();
+    }
+
+    /// The I_T nexus of an initiator port that comes by portal group `tag`.
+    pub fn it_nexus(&self, initiator: &InitiatorPort, tag: u16) -> ItNexus {
+        ItNexus { initiator: initiator.clone(), target_port: self.state().ports.relative_port(tag) }
     }
 
     /// Whether commands of `class` of this nexus go through now, pending unit attentions aside: for a copy that another

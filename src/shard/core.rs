@@ -275,8 +275,8 @@ impl Core {
                 Message::Relocate(relocated) => self.arrive(*relocated),
                 #[cfg(test)]
                 Message::Demand { tsih, to } => self.demand(tsih, to),
-                Message::Abort { target, lun, end_sessions, from, ticket, ports } => {
-                    self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &ports);
+                Message::Abort { target, lun, end_sessions, from, ticket, nexuses } => {
+                    self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &nexuses);
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),

@@ -493,8 +493,8 @@ impl Engine {
                 self.clear(seat, slot);
                 match plan {
                     Some(Plan::Done(outcome)) if !self.reply.aborts.is_empty() => {
-                        let ports = std::mem::take(&mut self.reply.aborts);
-                        self.preempt(seat, task, outcome, u64::from(total), &ports);
+                        let nexuses = std::mem::take(&mut self.reply.aborts);
+                        self.preempt(seat, task, outcome, u64::from(total), &nexuses);
                     }
                     Some(Plan::Done(outcome)) => {
                         // What was moved is the list, not an answer.

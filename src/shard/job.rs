@@ -9,7 +9,7 @@ use super::buffers::{Account, Buf};
 use super::fence::Lock;
 use super::rate::FlowId;
 use crate::backend::{Buffer, Op};
-use crate::model::{InitiatorPort, MediumFault};
+use crate::model::{ItNexus, MediumFault};
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub struct JobEnd {
     /// Parameter data, for the commands that answer with some.
     pub data: Vec<u8>,
     /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
-    pub aborts: Vec<InitiatorPort>,
+    pub aborts: Vec<ItNexus>,
     /// With GOOD, what hosts have written is durable. Else that is what has failed.
     pub durable: bool,
 }

@@ -5,8 +5,9 @@
 
 use super::change::Change;
 use super::doors::Ticket;
+use super::registry::Membership;
 use super::relocate::Relocated;
-use crate::model::InitiatorPort;
+use crate::model::ItNexus;
 use crate::scsi::SaveEnd;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
@@ -28,8 +29,8 @@ pub struct Handover {
     pub ticket: Ticket,
     /// What was negotiated, with the final login response still to be sent.
     pub login: Box<LoginDone>,
-    /// The handle that the registry gave to the session.
-    pub tsih: Tsih,
+    /// The session.
+    pub session: Membership,
     /// The session that this one replaces (RFC 7143 section 6.3.5), on the core that the message goes to.
     pub replaces: Option<Tsih>,
 }
@@ -60,8 +61,8 @@ pub enum Message {
         from: usize,
         /// Handed back.
         ticket: u32,
-        /// Only the tasks of these initiator ports; none given: of all.
-        ports: Vec<InitiatorPort>,
+        /// Only the tasks of these I_T nexuses; none given: of all.
+        nexuses: Vec<ItNexus>,
     },
     /// The answer to `Abort`: no aborted task is left on the sending core.
     Aborted {

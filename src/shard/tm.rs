@@ -8,10 +8,10 @@
 
 use super::engine::{Engine, Parts, Seat};
 use super::mesh::Message;
-use crate::model::InitiatorPort;
+use crate::model::ItNexus;
 use crate::scsi::{Attention, Outcome};
-use crate::session::Direction;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
+use crate::session::{Direction, SessionInit};
 use crate::wire::{Lun, TmFunction, TmResponse};
 
 /// How long a function waits at most, milliseconds.
@@ -219,16 +219,16 @@ impl Engine {
         }
     }
 
-    /// PREEMPT AND ABORT: aborts the tasks of `ports` at the command's unit, on all cores, then answers the command.
+    /// PREEMPT AND ABORT: aborts the tasks of `nexuses` at the command's unit, on all cores, then answers the command.
     /// `asked`: bytes of its parameter list.
-    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, ports: &[InitiatorPort]) {
+    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, nexuses: &[ItNexus]) {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
         let (target, seen) = (holder.target, holder.session.command(task).lun);
         let lun = self.world.targets.get(target).and_then(|own| holder.map.translate(seen, own));
         let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, asked, Direction::Out) };
         self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
         let ticket = self.management.last_ticket;
-        let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
+        let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, nexuses);
         let pending = Pending {
             seat,
             answer: Answer::Command(task, outcome, asked),
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits.
-    pub fn preempt_for_nobody(&mut self, seat: usize, unit: usize, ports: &[InitiatorPort]) {
+    pub fn preempt_for_nobody(&mut self, seat: usize, unit: usize, nexuses: &[ItNexus]) {
         let Some(target) = self.seats.get(seat).and_then(Option::as_deref).map(|holder| holder.target) else { return };
         let lun = self.world.targets.get(target).and_then(|own| {
             let position = own.units.iter().position(|other| *other == unit)?;
@@ -254,7 +254,7 @@ impl Engine {
         if lun.is_some() {
             self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
             let ticket = self.management.last_ticket;
-            self.abort_everywhere(target, lun, Some(seat), false, ticket, ports);
+            self.abort_everywhere(target, lun, Some(seat), false, ticket, nexuses);
         }
     }
 
@@ -266,26 +266,31 @@ impl Engine {
         but: Option<usize>,
         end_sessions: bool,
         ticket: u32,
-        ports: &[InitiatorPort],
+        nexuses: &[ItNexus],
     ) -> usize {
-        self.abort_others(target, lun, but, ports);
+        self.abort_others(target, lun, but, nexuses);
         let others = (0..self.world.mailboxes.len()).filter(|&c| c != self.core);
         let post = |core| {
-            let (from, ports) = (self.core, ports.to_vec());
-            self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, ports });
+            let (from, nexuses) = (self.core, nexuses.to_vec());
+            self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, nexuses });
         };
         self.world.registry.while_all_stay(|| others.map(post).count())
     }
 
-    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `ports`, only of theirs.
-    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>, ports: &[InitiatorPort]) {
+    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `nexuses`, only of theirs.
+    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>, nexuses: &[ItNexus]) {
+        let unit = lun.and_then(|lun| self.unit_of(target, lun)).and_then(|unit| self.world.units.get(unit).cloned());
+        let is_meant = |init: &SessionInit| {
+            let nexus = unit.as_ref().map(|u| u.logical.it_nexus(&init.initiator, init.target_portal_group));
+            nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
+        };
         for seat in 0..self.seats.len() {
             if Some(seat) == but {
                 continue;
             }
             if let Some(holder) = self.seats[seat].as_deref_mut()
                 && holder.target == target
-                && (ports.is_empty() || ports.contains(&holder.session.init().initiator))
+                && (nexuses.is_empty() || is_meant(holder.session.init()))
             {
                 let seen = |lun| self.world.targets.get(target)?.translate(lun, &holder.map);
                 match lun.map(seen) {
@@ -297,15 +302,21 @@ impl Engine {
         }
     }
 
+    /// The unit at a LUN of a target.
+    fn unit_of(&self, target: usize, lun: Lun) -> Option<usize> {
+        let target = self.world.targets.get(target)?;
+        target.units.get(target.position(lun.number()?)?).copied()
+    }
+
     /// Another core's abort.
     pub fn abort_foreign(
         &mut self,
         (target, lun): (usize, Option<Lun>),
         end_sessions: bool,
         (core, ticket): (usize, u32),
-        ports: &[InitiatorPort],
+        nexuses: &[ItNexus],
     ) {
-        self.abort_others(target, lun, None, ports);
+        self.abort_others(target, lun, None, nexuses);
         self.management.foreign.push(Foreign { target, lun, core, ticket, end_sessions });
         self.settle();
     }
@@ -328,10 +339,7 @@ impl Engine {
 
     /// Whether an aborted task is left at a unit, in one session or all of this core.
     fn aborted_left(&self, target: usize, lun: Option<Lun>, only: Option<usize>) -> bool {
-        let unit = lun
-            .and_then(|l| l.number())
-            .and_then(|n| self.world.targets.get(target)?.position(n))
-            .and_then(|p| self.world.targets.get(target)?.units.get(p).copied());
+        let unit = lun.and_then(|lun| self.unit_of(target, lun));
         self.seats.iter().enumerate().filter(|(n, _)| only.is_none_or(|o| o == *n)).any(|(_, seat)| {
             seat.as_deref().is_some_and(|seat| {
                 seat.target == target && seat.exec.iter().any(|e| e.aborted && unit.is_none_or(|u| u == e.unit))

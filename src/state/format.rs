@@ -4,15 +4,18 @@
 use super::register::{Name, Owner, Record};
 use super::{Identity, StateError};
 use crate::limits::{self, MAX_STATE_BYTES};
-use crate::model::{InitiatorPort, IscsiName};
+use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{Erasure, IdentifyingInformation, Modes, Saved};
 use crate::wire::Isid;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
-/// The format that is written. The one before it had neither stores nor erasures, and is read, too.
+/// The format that is written.
 pub(super) const VERSION: u32 = 2;
+/// The format before, which is read, too: it had neither stores nor erasures, and a registration was that of an initiator
+/// port, at whatever target port.
 const OLDEST: u32 = 1;
 
 const TITLE: &str = "# ringsan: saved state of a logical unit, format ";
@@ -120,6 +123,10 @@ struct HeldTable {
     r#type: u8,
     initiator: String,
     isid: String,
+    /// Not there in the format before.
+    target_port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,6 +137,9 @@ struct RegistrationTable {
     target_port: u16,
     all_target_ports: bool,
     key: String,
+    /// What the initiator port has proved; not there: nothing, or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
 }
 
 /// The text of a file.
@@ -166,24 +176,27 @@ pub(super) fn encode(saved: &Saved, identity: &Identity) -> String {
 
 fn reservations_table(reservations: &Reservations) -> ReservationsTable {
     let registration = |each: &Registration| RegistrationTable {
-        initiator: each.port.name.to_string(),
-        isid: hex(&each.port.isid.0),
-        target_port: each.target_port,
+        initiator: each.nexus.initiator.name.to_string(),
+        isid: hex(&each.nexus.initiator.isid.0),
+        target_port: each.nexus.target_port,
         all_target_ports: each.all_target_ports,
         key: hex(&each.key.to_be_bytes()),
+        proof: each.nexus.initiator.proof.as_deref().map(str::to_owned),
     };
     ReservationsTable {
         held: reservations.held.as_ref().map(|held| HeldTable {
             r#type: held.kind as u8,
-            initiator: held.holder.name.to_string(),
-            isid: hex(&held.holder.isid.0),
+            initiator: held.holder.initiator.name.to_string(),
+            isid: hex(&held.holder.initiator.isid.0),
+            target_port: Some(held.holder.target_port),
+            proof: held.holder.initiator.proof.as_deref().map(str::to_owned),
         }),
         registration: reservations.registrations.iter().map(registration).collect(),
     }
 }
 
-/// Reads the bytes of a file, up to what they mean.
-fn document(bytes: &[u8]) -> Result<Document, Flaw> {
+/// Reads the bytes of a file, up to what they mean, and their format.
+fn document(bytes: &[u8]) -> Result<(Document, u32), Flaw> {
     if bytes.len() as u64 > MAX_STATE_BYTES {
         return Err(damaged("it is too long"));
     }
@@ -192,16 +205,17 @@ fn document(bytes: &[u8]) -> Result<Document, Flaw> {
         return Err(damaged("it does not begin as such a file does"));
     };
     // Before the checksum, which a later format may have elsewhere. A flipped bit in here is told by its own words.
-    if !(OLDEST..=VERSION).any(|known| version == known.to_string()) {
+    let Some(format) = (OLDEST..=VERSION).find(|known| version == known.to_string()) else {
         return Err(Flaw::Version(version.escape_default().to_string()));
-    }
+    };
     let body = check_sum(text).ok_or_else(|| damaged("its checksum is wrong or missing"))?;
-    toml::from_str(body).map_err(|error| damaged(error.message().replace('\n', ", ")))
+    let document = toml::from_str(body).map_err(|error| damaged(error.message().replace('\n', ", ")))?;
+    Ok((document, format))
 }
 
 /// Whose the bytes of a file are.
 pub(super) fn record(bytes: &[u8]) -> Result<Record, Flaw> {
-    let Document { unit, serial, store, .. } = document(bytes)?;
+    let (Document { unit, serial, store, .. }, _) = document(bytes)?;
     let naa = naa_of(&unit).ok_or_else(|| damaged(format!("'{}' is no designator", unit.escape_debug())))?;
     let owner = store.map(|StoreTable { path, mark, machine }| Owner { path, mark, machine });
     Ok(Record { name: Name { naa, serial }, owner })
@@ -214,14 +228,17 @@ pub(super) fn naa_of(digits: &str) -> Option<[u8; 16]> {
 
 /// Reads the bytes of a file of the unit that `identity` says.
 pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
-    let document = document(bytes)?;
+    let (document, format) = document(bytes)?;
+    let of_all_ports = format == OLDEST;
     if document.unit != identity.naa {
         return Err(Flaw::Foreign(format!("serial number {}, target {}", document.serial, document.target)));
     }
     let information = document.identifying_information.map(information).transpose()?.unwrap_or_default();
     let ModesTable { d_sense, swp, write_through } = document.modes;
     Ok(Saved {
-        reservations: document.persistent_reservations.map(reservations).transpose()?,
+        reservations: { document.persistent_reservations }
+            .map(|table| reservations(table, of_all_ports))
+            .transpose()?,
         modes: Modes { descriptor_sense: d_sense, swp, write_through },
         identifying: information,
         unfinished: document.unfinished.map(|UnfinishedTable { command, unrestricted }| match command {
@@ -247,20 +264,21 @@ fn information(table: IdentifyingTable) -> Result<IdentifyingInformation, Flaw> 
     Ok(IdentifyingInformation { binary, text: table.text })
 }
 
-fn reservations(table: ReservationsTable) -> Result<Reservations, Flaw> {
+/// `of_all_ports`: each registration is good at all target ports, as it was when it was saved.
+fn reservations(table: ReservationsTable, of_all_ports: bool) -> Result<Reservations, Flaw> {
     let mut registrations: Vec<Registration> = Vec::new();
     for each in table.registration {
-        let port = initiator_port(&each.initiator, &each.isid)?;
+        let initiator = initiator_port(&each.initiator, &each.isid, each.proof.as_deref())?;
         let key = unhex(&each.key).and_then(|key| Some(u64::from_be_bytes(key.try_into().ok()?)));
         let key = key.filter(|key| *key != 0).ok_or_else(|| damaged(format!("the key '{}' is wrong", each.key)))?;
         if each.target_port == 0 {
             return Err(damaged(format!("there is no target port {}", each.target_port)));
         }
-        if registrations.iter().any(|other| other.port == port) {
-            return Err(damaged(format!("{} is registered twice", port.name)));
+        let nexus = ItNexus { initiator, target_port: each.target_port };
+        if registrations.iter().any(|other| other.nexus == nexus) {
+            return Err(damaged(format!("{} is registered twice", nexus.initiator.name)));
         }
-        let RegistrationTable { target_port, all_target_ports, .. } = each;
-        registrations.push(Registration { port, key, target_port, all_target_ports });
+        registrations.push(Registration::new(nexus, key, each.all_target_ports || of_all_ports));
     }
     if registrations.len() > limits::REGISTRATIONS {
         return Err(damaged("there are too many registrations"));
@@ -268,16 +286,21 @@ fn reservations(table: ReservationsTable) -> Result<Reservations, Flaw> {
     let held = |held: HeldTable| {
         let kind = ReservationType::from_code(held.r#type)
             .ok_or_else(|| damaged(format!("there is no reservation of type {}", held.r#type)))?;
-        Ok(Held { kind, holder: initiator_port(&held.initiator, &held.isid)? })
+        let initiator = initiator_port(&held.initiator, &held.isid, held.proof.as_deref())?;
+        let registered = registrations.iter().find(|each| each.nexus.initiator == initiator);
+        let target_port = held.target_port.or(registered.map(|each| each.nexus.target_port)).unwrap_or(1);
+        Ok(Held { kind, holder: ItNexus { initiator, target_port } })
     };
-    Ok(Reservations::persistent(registrations, table.held.map(held).transpose()?))
+    let held = table.held.map(held).transpose()?;
+    Ok(Reservations::persistent(registrations, held))
 }
 
-fn initiator_port(name: &str, isid: &str) -> Result<InitiatorPort, Flaw> {
+fn initiator_port(name: &str, isid: &str, proof: Option<&str>) -> Result<InitiatorPort, Flaw> {
     let wrong =
         || damaged(format!("'{}' with ISID '{}' is no initiator port", name.escape_debug(), isid.escape_debug()));
     let isid = unhex(isid).and_then(|isid| Some(Isid(isid.try_into().ok()?)));
-    Ok(InitiatorPort { name: IscsiName::new(name).map_err(|_| wrong())?, isid: isid.ok_or_else(wrong)? })
+    let port = InitiatorPort::new(IscsiName::new(name).map_err(|_| wrong())?, isid.ok_or_else(wrong)?);
+    Ok(InitiatorPort { proof: proof.map(Arc::from), ..port })
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

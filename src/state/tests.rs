@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::MAX_STATE_BYTES;
-use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
+use crate::model::{AccessState, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
     Command, Erasure, IdentifyingInformation, LogicalUnit, LuNexus, Modes, NexusId, Outcome, Plan, Reply, identity,
@@ -44,20 +44,26 @@ fn params(lun: u16) -> LuParams {
 }
 
 fn port(name: &str, isid: u8) -> InitiatorPort {
-    InitiatorPort { name: IscsiName::new(name).expect("a name"), isid: Isid([0, 2, 0x3d, 0, 0, isid]) }
+    InitiatorPort::new(IscsiName::new(name).expect("a name"), Isid([0, 2, 0x3d, 0, 0, isid]))
+}
+
+fn nexus(initiator: InitiatorPort, target_port: u16) -> ItNexus {
+    ItNexus { initiator, target_port }
 }
 
 fn example() -> Saved {
-    let (one, two) = (port("iqn.2026-01.org.example:host1", 1), port("iqn.2026-01.org.example:bücher", 2));
-    let registration = |port: &InitiatorPort, key, all_target_ports| Registration {
-        port: port.clone(),
-        key,
-        target_port: 1,
-        all_target_ports,
-    };
+    let mut one = port("iqn.2026-01.org.example:host1", 1);
+    one.proof = Some("user host1".into());
+    let one = nexus(one, 7);
+    let two = nexus(port("iqn.2026-01.org.example:bücher", 2), 1);
+    let registrations = vec![
+        Registration::new(one.clone(), 0x1234, false),
+        Registration::new(nexus(one.initiator.clone(), 1), 0x1235, false),
+        Registration::new(two, u64::MAX, true),
+    ];
     Saved {
         reservations: Some(Reservations::persistent(
-            vec![registration(&one, 0x1234, false), registration(&two, u64::MAX, true)],
+            registrations,
             Some(Held { kind: ReservationType::WriteExclusiveRegistrantsOnly, holder: one }),
         )),
         modes: Modes { descriptor_sense: false, swp: true, write_through: true },
@@ -83,8 +89,31 @@ fn the_format_is_the_golden_one() {
     assert_eq!(format::encode(&example(), &identity), GOLDEN);
     assert_eq!(format::decode(GOLDEN.as_bytes(), &identity), Ok(example()));
     assert_eq!(format::record(GOLDEN.as_bytes()).unwrap().owner, Some(owner));
-    assert_eq!(format::decode(GOLDEN_1.as_bytes(), &identity), Ok(Saved { unfinished: None, ..example() }));
     assert_eq!(format::record(GOLDEN_1.as_bytes()).unwrap().owner, None);
+}
+
+/// There a registration was good at all target ports: so it stays, and the unit makes one of each.
+#[test]
+fn the_format_before_is_read() {
+    let identity = file(&TempDir::new().unwrap()).identity;
+    let (one, two) = (port("iqn.2026-01.org.example:host1", 1), port("iqn.2026-01.org.example:bücher", 2));
+    let registration =
+        |port: &InitiatorPort, target_port, key| Registration::new(nexus(port.clone(), target_port), key, true);
+    let held = Held { kind: ReservationType::WriteExclusiveRegistrantsOnly, holder: nexus(one.clone(), 1) };
+    let read = |registrations| Saved {
+        reservations: Some(Reservations::persistent(registrations, Some(held.clone()))),
+        unfinished: None,
+        ..example()
+    };
+    let saved = read(vec![registration(&one, 1, 0x1234), registration(&two, 1, u64::MAX)]);
+    assert_eq!(format::decode(GOLDEN_1.as_bytes(), &identity), Ok(saved.clone()));
+    let mut params = params(0);
+    params.port_groups.push(PortGroup { tag: 2, relative_port: 2, state: AccessState::default() });
+    let unit = LogicalUnit::new(params);
+    unit.restore(saved);
+    let each = [(&one, 1, 0x1234), (&two, 1, u64::MAX), (&one, 2, 0x1234), (&two, 2, u64::MAX)];
+    let each = each.map(|(port, at, key)| registration(port, at, key)).to_vec();
+    assert_eq!(unit.saved(), read(each));
 }
 
 #[test]
@@ -328,15 +357,11 @@ fn saved() -> impl Strategy<Value = Saved> {
     let reservations = proptest::option::of((registrations, held)).prop_map(move |some| {
         some.map(|(registrations, held)| {
             let port = |number: u8| port(&format!("iqn.2026-01.org.example:host{number}"), number);
-            let registration = |(number, (key, all_target_ports))| Registration {
-                port: port(number),
-                key,
-                target_port: 1,
-                all_target_ports,
-            };
+            let registration =
+                |(number, (key, all_target_ports))| Registration::new(nexus(port(number), 1), key, all_target_ports);
             let held = held.map(|(kind, number)| Held {
                 kind: ReservationType::from_code(kinds[kind]).expect("a type"),
-                holder: port(number),
+                holder: nexus(port(number), 1),
             });
             let registrations = registrations.into_iter().map(registration).collect();
             Reservations::persistent(registrations, held)

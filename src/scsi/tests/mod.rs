@@ -7,6 +7,7 @@ mod erase;
 mod golden;
 mod logs;
 mod nexus;
+mod paths;
 mod properties;
 mod removable;
 mod reservations;
@@ -16,7 +17,7 @@ mod transfers;
 mod variable;
 
 use super::*;
-use crate::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
+use crate::model::{AccessState, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::wire::{Isid, Lun};
 
 pub(in crate::scsi) const TARGET: &str = "iqn.2026-01.org.example:disk";
@@ -61,7 +62,12 @@ pub(in crate::scsi) fn cdrom() -> LuParams {
 
 pub(in crate::scsi) fn port(number: u8) -> InitiatorPort {
     let name = IscsiName::new(&format!("iqn.2026-01.org.example:host{number}")).expect("a name");
-    InitiatorPort { name, isid: Isid([0, 2, 0x3d, 0, 0, number]) }
+    InitiatorPort::new(name, Isid([0, 2, 0x3d, 0, 0, number]))
+}
+
+/// The I_T nexus of host `number` by way of a target port.
+pub(in crate::scsi) fn it_nexus(number: u8, target_port: u16) -> ItNexus {
+    ItNexus { initiator: port(number), target_port }
 }
 
 /// A nexus with what it needs to send commands; its first unit attention is taken already.

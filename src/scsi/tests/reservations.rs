@@ -247,7 +247,7 @@ fn preempt_and_abort_takes_over() {
     }
     assert_eq!(out(&mut one, RESERVE, 5, &list(1, 0, 0)), GOOD);
     assert_eq!(out(&mut two, PREEMPT_AND_ABORT, 6, &list(2, 1, 0)), GOOD);
-    assert_eq!(two.reply.aborts, [port(1)]);
+    assert_eq!(two.reply.aborts, [it_nexus(1, 1)]);
     assert_eq!(two.send(&[0x00]), GOOD);
     assert!(two.reply.aborts.is_empty());
     assert_eq!(one.failure(&[0x00]), (6, 0x2a05));

@@ -54,7 +54,7 @@ fn reservations_persist_while_the_latest_registration_says_so() {
     assert_eq!(read_in(&mut one, 2)[2..4], [0x0d, 0x81], "PTPL_C, PTPL_A");
     assert_eq!(out(&mut one, RESERVE, 5, &list(1, 0, 0)), GOOD);
     assert_eq!(out(&mut two, PREEMPT_AND_ABORT, 6, &list(2, 1, 0)), GOOD);
-    assert_eq!(two.reply.aborts, [port(1)]);
+    assert_eq!(two.reply.aborts, [it_nexus(1, 1)]);
 
     let again = restarted(&unit);
     let (mut one, mut two) = (Host::new(&again, 1), Host::new(&again, 2));
@@ -89,7 +89,7 @@ fn register_and_move_decides_about_persistence_too() {
     assert_eq!(out(&mut one, REGISTER_AND_MOVE, 0, &movement), GOOD);
     let saved = unit.saved().reservations.expect("saved");
     assert_eq!(saved.registrations.len(), 1);
-    assert_eq!(saved.held.map(|held| held.holder), Some(port(2)));
+    assert_eq!(saved.held.map(|held| held.holder), Some(it_nexus(2, 1)));
 }
 
 /// What is not on stable storage has not happened, and the command says that it failed.

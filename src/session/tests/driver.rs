@@ -135,10 +135,10 @@ pub fn params() -> Params {
 
 pub fn session_init(kind: SessionKind, params: Params) -> SessionInit {
     SessionInit {
-        initiator: InitiatorPort {
-            name: IscsiName::new("iqn.2001-04.com.example:host").unwrap(),
-            isid: Isid([0, 2, 0x3d, 0, 0, 1]),
-        },
+        initiator: InitiatorPort::new(
+            IscsiName::new("iqn.2001-04.com.example:host").unwrap(),
+            Isid([0, 2, 0x3d, 0, 0, 1]),
+        ),
         target_name: None,
         target_portal_group: 1,
         tsih: Tsih(1),

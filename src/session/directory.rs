@@ -5,7 +5,7 @@
 //! configuration says otherwise.
 //!
 //! Invariants: what `targets` shows an initiator is what `find` lets it log in to; who has proved a user of one initiator
-//! group gets what that group gets.
+//! group gets what that group gets; all discovery sessions have one policy.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -30,14 +30,8 @@ pub trait Directory {
         peer: SocketAddr,
     ) -> Result<TargetRef, NoTarget>;
 
-    /// What the initiator must prove before it gets at `target`, or, with `None`, at discovery.
-    fn auth(
-        &self,
-        target: Option<&TargetRef>,
-        initiator: &IscsiName,
-        portal: SocketAddr,
-        peer: SocketAddr,
-    ) -> AuthPolicy;
+    /// What the initiator must prove before it gets at what it wants.
+    fn auth(&self, wanted: Wanted<'_>, initiator: &IscsiName, portal: SocketAddr, peer: SocketAddr) -> AuthPolicy;
 
     /// Calls `each` for every target that the initiator may log in to, with all its addresses and their portal group
     /// tags (RFC 7143 appendix C).
@@ -61,6 +55,15 @@ pub struct TargetRef {
     pub portal_group: u16,
     /// TargetAlias (RFC 7143 section 13.6).
     pub alias: Option<Arc<str>>,
+}
+
+/// What a login is for, as far as it has to be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// A discovery session. It may ask for all targets, so what it names itself makes no difference.
+    Discovery,
+    /// A normal session with this target.
+    Target(&'a TargetRef),
 }
 
 /// Why an initiator gets no target (RFC 7143 section 11.13.5).
@@ -151,6 +154,12 @@ impl SnapshotDirectory {
         }
         let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());
         spec.credentials.as_ref().is_none_or(proved).then_some(None)
+    }
+
+    /// Whether a discovery session that has proved to be `identity` would be let in as it is configured now.
+    pub fn may_discover(&self, identity: Option<&str>) -> bool {
+        let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());
+        self.snapshot.discovery.as_ref().is_none_or(proved)
     }
 
     /// The portal that a connection to the local address `local` came in through: the one that listens on exactly this
@@ -294,16 +303,10 @@ impl Directory for SnapshotDirectory {
         Ok(TargetRef { index, name: target.name.clone(), portal_group, alias: target.alias.as_deref().map(Arc::from) })
     }
 
-    fn auth(
-        &self,
-        target: Option<&TargetRef>,
-        initiator: &IscsiName,
-        _portal: SocketAddr,
-        peer: SocketAddr,
-    ) -> AuthPolicy {
-        match target {
-            None => policy(self.snapshot.discovery.as_ref()),
-            Some(target) => match self.snapshot.targets.get(target.index) {
+    fn auth(&self, wanted: Wanted<'_>, initiator: &IscsiName, _portal: SocketAddr, peer: SocketAddr) -> AuthPolicy {
+        match wanted {
+            Wanted::Discovery => policy(self.snapshot.discovery.as_ref()),
+            Wanted::Target(target) => match self.snapshot.targets.get(target.index) {
                 Some(target) => asked(target, initiator, peer),
                 // Nobody can prove that.
                 None => AuthPolicy::Chap(Arc::new(Credentials::default())),

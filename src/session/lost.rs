@@ -143,6 +143,11 @@ impl Session {
         }
     }
 
+    /// Whether the last connection is gone, and tasks wait for another one.
+    pub fn is_failed(&self) -> bool {
+        self.state == SessionState::Failed
+    }
+
     /// The last connection is gone but its tasks wait.
     pub(super) fn fail(&mut self) {
         self.state = self.state.after(&[SessionStep::N5]);

@@ -70,7 +70,7 @@ fn targets_are_found_by_their_normalised_name() {
     let found = d.find(&name("iqn.2024-01.EXAMPLE:B"), &host, at, at).unwrap();
     assert_eq!((found.index, found.portal_group), (1, 5));
     assert_eq!(d.find(&name("iqn.2024-01.example:c"), &host, at, at), Err(NoTarget::NotFound));
-    assert_eq!(d.auth(Some(&found), &host, at, at), AuthPolicy::Open);
+    assert_eq!(d.auth(Wanted::Target(&found), &host, at, at), AuthPolicy::Open);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn found(d: &SnapshotDirectory, initiator: &str, peer: &str) -> Found {
     d.targets(&initiator, at, peer, &mut |_, _| listed = true);
     let target = d.find(&name("iqn.2024-01.example:a"), &initiator, at, peer);
     assert_eq!(target.is_ok(), listed, "what is listed is what can be had");
-    let AuthPolicy::Chap(credentials) = d.auth(Some(&target?), &initiator, at, peer) else { return Ok(None) };
+    let AuthPolicy::Chap(credentials) = d.auth(Wanted::Target(&target?), &initiator, at, peer) else { return Ok(None) };
     let sets = std::iter::once(&*credentials).chain(credentials.others.iter().map(|set| &**set));
     let users = sets.flat_map(|set| set.initiators.iter().map(|user| user.name.to_string()));
     Ok(Some(users.map(|user| (user.clone(), d.group(0, &initiator, peer, Some(&user)))).collect()))
@@ -184,10 +184,12 @@ fn others_get_what_the_target_asks_for() {
 fn discovery_has_its_own_credentials() {
     let d = grouped(vec![], false);
     let (host, at) = (name("iqn.2024-01.example:host"), "10.0.0.1:3260".parse().unwrap());
-    assert_eq!(d.auth(None, &host, at, at), AuthPolicy::Open);
+    assert_eq!(d.auth(Wanted::Discovery, &host, at, at), AuthPolicy::Open);
     let credentials = Arc::new(Credentials { initiators: vec![account("finder")], ..Credentials::default() });
     let snapshot = Snapshot { discovery: Some(credentials.clone()), ..Snapshot::default() };
-    assert_eq!(SnapshotDirectory::new(Arc::new(snapshot)).auth(None, &host, at, at), AuthPolicy::Chap(credentials));
+    let d = SnapshotDirectory::new(Arc::new(snapshot));
+    assert_eq!(d.auth(Wanted::Discovery, &host, at, at), AuthPolicy::Chap(credentials));
+    assert!(d.may_discover(Some("finder")) && !d.may_discover(Some("other")) && !d.may_discover(None));
 }
 
 #[test]

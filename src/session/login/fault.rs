@@ -103,6 +103,11 @@ pub enum LoginFault {
 }
 
 impl LoginFault {
+    /// Whether the initiator may have guessed at a secret.
+    pub fn is_failed_proof(&self) -> bool {
+        matches!(self, LoginFault::Chap(_))
+    }
+
     /// What the initiator is told (RFC 7143 section 11.13.5). The one place where a reason becomes a status.
     pub fn status(&self) -> LoginStatus {
         match self {

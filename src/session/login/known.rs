@@ -6,7 +6,7 @@ use super::negotiate::{Negotiation, Phase};
 use super::security::Security;
 use super::{First, LoginAnswer, LoginDone, LoginEnv};
 use crate::model::{InitiatorPort, IscsiName};
-use crate::session::directory::TargetRef;
+use crate::session::directory::{NoTarget, TargetRef, Wanted};
 use crate::session::params::{Params, SessionKind};
 use crate::wire::stage::SECURITY_NEGOTIATION;
 use crate::wire::text::TextWriter;
@@ -17,6 +17,9 @@ use crate::wire::{LoginRequest, StatSn, Tsih};
 pub(super) struct Known {
     pub(super) identity: Identity,
     pub(super) target: Option<TargetRef>,
+    /// A discovery session named a target that it cannot have. Which there are is told to nobody before it has proved what
+    /// discovery asks for, be it name by name.
+    missing: Option<NoTarget>,
     pub(super) portal_group: u16,
     pub(super) security: Security,
     pub(super) negotiation: Negotiation,
@@ -37,13 +40,17 @@ impl Known {
             return Err(LoginFault::DiscoveryJoin);
         }
         let initiator: &IscsiName = &identity.initiator;
-        let target = match &identity.target {
-            Some(name) => {
-                Some({ env.directory.find(name, initiator, env.portal, env.peer) }.map_err(LoginFault::NoTarget)?)
-            }
-            None => None,
+        let found = identity.target.as_ref().map(|name| env.directory.find(name, initiator, env.portal, env.peer));
+        let (target, missing) = match found.transpose() {
+            Ok(target) => (target, None),
+            Err(fault) if identity.kind == SessionKind::Discovery => (None, Some(fault)),
+            Err(fault) => return Err(LoginFault::NoTarget(fault)),
         };
-        let policy = env.directory.auth(target.as_ref(), initiator, env.portal, env.peer);
+        let wanted = match &target {
+            Some(target) if identity.kind == SessionKind::Normal => Wanted::Target(target),
+            _ => Wanted::Discovery,
+        };
+        let policy = env.directory.auth(wanted, initiator, env.portal, env.peer);
         let security = Security::new(policy);
         //= RFC 7143 section 6.3.1
         //# If the initiator decides to forego the SecurityNegotiation stage, it
@@ -85,14 +92,22 @@ impl Known {
         //
         // So it begins at the defaults of the standard, whatever was agreed upon before and whatever we would like.
         let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
-        Ok(Self { identity, target, portal_group, security, negotiation })
+        Ok(Self { identity, target, missing, portal_group, security, negotiation })
+    }
+
+    /// Whether what was asked for can be had, once that may be told.
+    pub(super) fn check_target(&self) -> Result<(), LoginFault> {
+        match self.missing {
+            Some(fault) if self.security.is_satisfied() => Err(LoginFault::NoTarget(fault)),
+            _ => Ok(()),
+        }
     }
 
     /// What the login comes to with its final `answer`.
     pub(super) fn done(&self, first: First, answer: LoginAnswer, next_stat_sn: StatSn) -> LoginDone {
         LoginDone {
             kind: self.identity.kind,
-            initiator: InitiatorPort { name: self.identity.initiator.clone(), isid: first.isid },
+            initiator: InitiatorPort::new(self.identity.initiator.clone(), first.isid),
             initiator_alias: self.identity.alias.clone(),
             target: self.target.clone(),
             portal_group: self.portal_group,

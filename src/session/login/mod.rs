@@ -396,7 +396,7 @@ impl Login {
             known.negotiation.declare(env.offer, answer);
             request.transit && known.negotiation.conclude(answer)?
         };
-        Ok(())
+        known.check_target()
     }
 
     /// The response to a request that was in order, with the next part of our text.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::keys::KeyFault;
 use super::*;
 use crate::model::{IscsiName, Portal, Snapshot, TargetSpec};
-use crate::session::directory::{AuthPolicy, NoTarget, SnapshotDirectory, TargetVisitor};
+use crate::session::directory::{AuthPolicy, NoTarget, SnapshotDirectory, TargetVisitor, Wanted};
 use crate::wire::Itt;
 use crate::wire::text::Pairs;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ impl Directory for House {
     fn find(&self, n: &IscsiName, i: &IscsiName, a: SocketAddr, b: SocketAddr) -> Result<TargetRef, NoTarget> {
         self.refusal.map_or_else(|| self.inner.find(n, i, a, b), Err)
     }
-    fn auth(&self, _: Option<&TargetRef>, _: &IscsiName, _: SocketAddr, _: SocketAddr) -> AuthPolicy {
+    fn auth(&self, _: Wanted<'_>, _: &IscsiName, _: SocketAddr, _: SocketAddr) -> AuthPolicy {
         self.policy.clone()
     }
     fn targets(&self, i: &IscsiName, a: SocketAddr, b: SocketAddr, each: &mut TargetVisitor<'_>) {

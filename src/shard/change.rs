@@ -13,6 +13,8 @@ use crate::backend::Handle;
 use crate::model::InitiatorPort;
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
+use crate::session::SessionKind;
+use crate::session::seam::CloseReason;
 use crate::wire::Lun;
 use std::sync::Arc;
 
@@ -72,6 +74,14 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));
+        if holder.session.init().kind == SessionKind::Discovery {
+            if !holder.ended && !world.directory.may_discover(holder.identity.as_deref()) {
+                holder.session.end(CloseReason::Reset);
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+            return;
+        }
         let Some(target) = world.targets.get(holder.target).filter(|_| !holder.ended) else { return };
         if target.removed {
             if old.targets.get(holder.target).is_some_and(|old| !old.removed) {

@@ -73,6 +73,11 @@ impl Engine {
                 self.watched[conn] = false;
                 continue;
             };
+            if matches!(link.phase, Phase::Failed { .. }) {
+                self.answer_failed(conn);
+                self.sweep(conn);
+                continue;
+            }
             let sending = self.tx[conn].is_sending();
             let rests = matches!(link.phase, Phase::Full { .. } | Phase::Waiting) && !link.closing && !sending;
             self.watched[conn] = !rests;

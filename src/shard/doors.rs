@@ -1,17 +1,18 @@
-//! Who is let in: bounds on connections in all and from one address, on logins under way, and on log lines about them.
+//! Who is let in: bounds on connections in all and from one address, on logins under way, on guesses at secrets, and on log
+//! lines that peers cause.
 //!
 //! [`Doors`] counts for the process, [`HalfOpen`] and [`Noise`] for one core.
 //!
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
 
+use crate::limits::{
+    FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, PEER_LINES_PER_SECOND,
+};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Lines about connections that were refused, each second and core. A flood must not turn into a flood of log lines.
-const LINES_PER_SECOND: u32 = 20;
 
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum Full {
 struct Counts {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
+    failures: HashMap<IpAddr, Failures>,
+}
+
+/// Authentications of one address that failed.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    last_ms: u64,
 }
 
 /// Counts the connections of the process.
@@ -65,6 +74,29 @@ impl Doors {
         counts.all += 1;
         *counts.by_address.entry(address).or_default() += 1;
         Ok(Ticket { doors: Arc::clone(self), address })
+    }
+
+    /// An authentication from `address` has failed: how many there were lately, and how many milliseconds the answer is to
+    /// wait. `now_ms` may be that of any core.
+    pub fn failed(&self, address: IpAddr, now_ms: u64) -> (u32, u64) {
+        let address = address.to_canonical();
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = &mut counts.failures;
+        if !failures.contains_key(&address) && failures.len() >= FAILED_LOGIN_ADDRESSES {
+            failures.retain(|_, known| known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) > now_ms);
+            // So many addresses guess at the same time: the one that has been quiet for longest begins anew.
+            let quiet = failures.iter().min_by_key(|(_, known)| known.last_ms).map(|(address, _)| *address);
+            if let Some(quiet) = quiet.filter(|_| failures.len() >= FAILED_LOGIN_ADDRESSES) {
+                failures.remove(&quiet);
+            }
+        }
+        let known = failures.entry(address).or_insert(Failures { count: 0, last_ms: now_ms });
+        if known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) <= now_ms {
+            known.count = 0;
+        }
+        *known = Failures { count: known.count.saturating_add(1), last_ms: known.last_ms.max(now_ms) };
+        let doublings = (known.count - 1).min(u64::BITS / 2);
+        (known.count, (FAILED_LOGIN_DELAY_MS << doublings).min(FAILED_LOGIN_MOST_MS))
     }
 }
 
@@ -114,24 +146,39 @@ impl HalfOpen {
     }
 }
 
-/// Keeps a core from writing too many lines.
+/// Keeps a core from writing too many lines because of what peers do: each line that a peer can cause asks here first. What
+/// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts.
 #[derive(Debug, Default)]
 pub struct Noise {
     second: u64,
-    lines: u32,
+    lines: [u32; 2],
+    /// Left out and not told yet.
+    owed: [u32; 2],
 }
 
 impl Noise {
-    /// Whether there may be another line now; `None`: no. After a silence: how many were left out.
+    /// Whether there may be another warning now; `None`: no. After a silence: how many were left out.
     pub fn line(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(0, now_ms)
+    }
+
+    /// As [`Noise::line`], for what happens every day.
+    pub fn notice(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(1, now_ms)
+    }
+
+    fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
         let second = now_ms / 1000;
-        let mut left_out = 0;
         if second != self.second {
-            left_out = self.lines.saturating_sub(LINES_PER_SECOND);
-            *self = Noise { second, lines: 0 };
+            (self.second, self.lines) = (second, [0; 2]);
         }
-        self.lines = self.lines.saturating_add(1);
-        (self.lines <= LINES_PER_SECOND).then_some(left_out)
+        let (lines, owed) = (&mut self.lines[which], &mut self.owed[which]);
+        if *lines >= PEER_LINES_PER_SECOND {
+            *owed = owed.saturating_add(1);
+            return None;
+        }
+        *lines += 1;
+        Some(std::mem::take(owed))
     }
 }
 
@@ -175,8 +222,23 @@ mod tests {
     fn a_flood_is_a_few_lines() {
         let mut noise = Noise::default();
         let lines = (0..1000).filter(|_| noise.line(5_500).is_some()).count();
-        assert_eq!(lines, LINES_PER_SECOND as usize);
-        assert_eq!(noise.line(6_000), Some(1000 - LINES_PER_SECOND));
+        assert_eq!(lines, PEER_LINES_PER_SECOND as usize);
+        assert_eq!(noise.notice(5_999), Some(0), "what happens every day has its own share");
+        assert_eq!(noise.line(6_000), Some(1000 - PEER_LINES_PER_SECOND));
         assert_eq!(noise.line(6_001), Some(0));
+    }
+
+    #[test]
+    fn guesses_take_longer_and_longer() {
+        let doors = Doors::new(1, 1);
+        let delays: Vec<_> = (0..6).map(|_| doors.failed(ip("192.0.2.1"), 1_000)).collect();
+        assert_eq!(delays, [(1, 250), (2, 500), (3, 1000), (4, 2000), (5, 4000), (6, 4000)]);
+        assert_eq!(doors.failed(ip("192.0.2.2"), 1_000), (1, 250), "another address");
+        assert_eq!(doors.failed(ip("::ffff:192.0.2.1"), 60_999).0, 7);
+        assert_eq!(doors.failed(ip("192.0.2.1"), 120_999).0, 1, "it is forgotten");
+        for host in 0..2 * FAILED_LOGIN_ADDRESSES as u32 {
+            doors.failed(IpAddr::from((0x0a00_0000 + host).to_be_bytes()), 121_000);
+        }
+        assert_eq!(doors.counts.lock().unwrap().failures.len(), FAILED_LOGIN_ADDRESSES);
     }
 }

@@ -13,6 +13,7 @@ use super::flush::{Flushes, Sync};
 use super::job::{Cell1, Job, Runnable};
 use super::ram::Copying;
 use super::rate::Shaper;
+use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
 use super::stats::Stats;
 use super::stray::{Claim, Stray, Strays};
@@ -26,7 +27,7 @@ use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply, SaveEnd};
 use crate::session::Session;
-use crate::session::login::Login;
+use crate::session::login::{Login, LoginAnswer};
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
@@ -106,8 +107,8 @@ pub struct Moving {
     pub core: usize,
     /// The rest of the message.
     pub login: Box<crate::session::login::LoginDone>,
-    /// Its session's handle.
-    pub tsih: Tsih,
+    /// Its session.
+    pub session: Membership,
     /// The session that it replaces.
     pub replaces: Option<Tsih>,
 }
@@ -128,10 +129,24 @@ pub enum Phase {
         /// Its slot there.
         ix: ConnIx,
     },
+    /// Its authentication has failed: the answer waits, and nothing else is taken from it.
+    Failed {
+        /// The answer.
+        answer: Box<LoginAnswer>,
+        /// When it is sent.
+        until_ms: u64,
+    },
     /// Logged in; waits until the session that it replaces has let go of its tasks.
     Waiting,
     /// Neither: being closed or moved.
     Leaving,
+}
+
+impl Phase {
+    /// Whether it is not logged in, and has not been told that it will not be.
+    pub fn is_half_open(&self) -> bool {
+        matches!(self, Phase::Login { .. } | Phase::Failed { .. })
+    }
 }
 
 /// A session on this core.
@@ -149,7 +164,7 @@ pub struct Seat {
     /// What its group finds where.
     pub map: Arc<LunMap>,
     /// Its handle.
-    pub tsih: Tsih,
+    pub handle: SessionHandle,
     /// What its nexus has pending at each unit of `map`, in that order.
     pub nexus: Vec<LuNexus>,
     /// Its tasks, by slot.
@@ -166,6 +181,15 @@ pub struct Seat {
     pub serial: u64,
     /// Until then it is not to be moved to another core.
     pub stays_until_ms: u64,
+    /// Since when it has had no connection, if it waits for one (`leave.rs`).
+    pub lost_ms: u64,
+}
+
+impl Seat {
+    /// Its TSIH.
+    pub fn tsih(&self) -> Tsih {
+        self.handle.tsih()
+    }
 }
 
 /// Who waits for an operation on a medium.

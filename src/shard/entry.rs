@@ -4,10 +4,12 @@ use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Link, Moving, Phase, Seat};
 use super::mesh::Handover;
-use super::registry::{Counterpart, NoPlace, SessionName};
+use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
 use super::relocate::Halt;
 use super::text::SeatText;
-use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES};
+use crate::limits::{
+    CONNECTION_SLOTS, CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES,
+};
 use crate::scsi::NexusId;
 use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
@@ -17,6 +19,7 @@ use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::wire::{Bhs, LoginRequest, LoginStatus, Opcode, Tsih, bhs};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. They do, whatever the
@@ -28,7 +31,7 @@ const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 pub struct Adoption {
     pub(super) conn: usize,
     login: Box<LoginDone>,
-    pub(super) tsih: Tsih,
+    session: Membership,
     old: usize,
     deadline_ms: u64,
 }
@@ -55,7 +58,7 @@ impl Engine {
         let links = &self.links;
         let waits = |conn: usize, peer| {
             { links.get(conn).and_then(Option::as_ref) }
-                .is_some_and(|link| link.peer == peer && !link.closing && matches!(link.phase, Phase::Login { .. }))
+                .is_some_and(|link| link.peer == peer && !link.closing && link.phase.is_half_open())
         };
         if let Some(oldest) = self.half_open.enter(conn, peer, most, waits) {
             self.stats.refused += 1;
@@ -72,10 +75,10 @@ impl Engine {
         ticket: Ticket,
         phase: Phase,
     ) -> Option<usize> {
-        if self.links.len() >= CONNECTIONS_PER_CORE && self.links.iter().all(Option::is_some) {
+        if let Some(full) = self.full(peer) {
             self.stats.refused += 1;
             if let Some(left_out) = self.noise.line(self.now_ms) {
-                tracing::warn!(%peer, left_out, "connection refused: a core has {CONNECTIONS_PER_CORE} connections");
+                tracing::warn!(%peer, left_out, "connection refused: {full}");
             }
             return None;
         }
@@ -96,6 +99,22 @@ impl Engine {
             shut_ms: None,
         };
         Some(self.enter_link(link))
+    }
+
+    /// Why this core takes no connection from an address.
+    fn full(&self, peer: SocketAddr) -> Option<&'static str> {
+        const OWN: usize = CONNECTIONS_PER_CORE - CONNECTIONS_FOR_OTHERS;
+        let open = self.links.iter().flatten().count();
+        let address = peer.ip().to_canonical();
+        let same = |link: &&Link| link.peer.ip().to_canonical() == address;
+        match open {
+            ..OWN => None,
+            CONNECTIONS_PER_CORE.. => Some("the core has as many as it takes"),
+            _ if self.links.iter().flatten().filter(same).count() >= OWN => {
+                Some("the places that are left on the core are for other addresses")
+            }
+            _ => None,
+        }
     }
 
     /// Gives a connection a number.
@@ -147,11 +166,18 @@ impl Engine {
         match login.request(&request, data, &mut env) {
             Step::Answer(answer) => self.send_login(conn, &answer),
             Step::Refuse { answer, reason } => {
+                let guess = reason.is_failed_proof().then(|| self.world.doors.failed(peer.ip(), self.now_ms));
                 if let Some(left_out) = self.noise.line(self.now_ms) {
                     let initiator = login.peer_named().unwrap_or("?");
-                    tracing::warn!(%peer, initiator, %reason, left_out, "login refused");
+                    let failures = guess.map(|(count, _)| count);
+                    tracing::warn!(%peer, initiator, %reason, failures, left_out, "login refused");
                 }
-                self.refuse(conn, &answer);
+                match guess {
+                    Some((_, delay_ms)) => {
+                        link.phase = Phase::Failed { answer: Box::new(answer), until_ms: self.now_ms + delay_ms };
+                    }
+                    None => self.refuse(conn, &answer),
+                }
             }
             Step::Done(done) => self.place_login(conn, done),
         }
@@ -171,11 +197,23 @@ impl Engine {
         self.close(conn, CloseReason::LoginRefused);
     }
 
-    /// Finds the core of a completed login and takes the connection there.
-    fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
+    /// Answers an authentication that failed, if it is time.
+    pub(super) fn answer_failed(&mut self, conn: usize) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        let peer = link.peer;
-        let Some(name) = session_name(&login, link.local) else {
+        if let Phase::Failed { until_ms, .. } = link.phase
+            && self.now_ms >= until_ms
+            && let Phase::Failed { answer, .. } = std::mem::replace(&mut link.phase, Phase::Leaving)
+        {
+            self.refuse(conn, &answer);
+        }
+    }
+
+    /// Finds the core of a completed login and takes the connection there.
+    fn place_login(&mut self, conn: usize, mut login: Box<LoginDone>) {
+        let Some(Some(link)) = self.links.get(conn) else { return };
+        let (peer, local) = (link.peer, link.local);
+        login.initiator.proof = self.proof(&login, peer);
+        let Some(name) = session_name(&login, local) else {
             return self.refuse(conn, &login.refuse(LoginStatus::TARGET_ERROR));
         };
         //= RFC 7143 section 11.12.6
@@ -184,18 +222,46 @@ impl Engine {
         let place = match self.world.registry.place(&name, login.tsih, login.kind, self.core) {
             Ok(place) => place,
             Err(NoPlace::NoSuchSession) => {
-                tracing::warn!(%peer, initiator = %name.initiator.name, "login refused: no session has this TSIH");
-                return self.refuse(conn, &login.refuse(LoginStatus::SESSION_DOES_NOT_EXIST));
+                let status = LoginStatus::SESSION_DOES_NOT_EXIST;
+                return self.turn_away(conn, login, status, "no session has this TSIH");
+            }
+            Err(NoPlace::Anothers) => {
+                let status = LoginStatus::AUTHENTICATION_FAILURE;
+                return self.turn_away(conn, login, status, "the session that it joins is that of another user");
             }
             Err(NoPlace::OutOfHandles) => {
-                tracing::warn!(%peer, "login refused: 65535 sessions are open");
-                return self.refuse(conn, &login.refuse(LoginStatus::OUT_OF_RESOURCES));
+                return self.turn_away(conn, login, LoginStatus::OUT_OF_RESOURCES, "65535 sessions are open");
             }
         };
-        if place.core == self.core {
-            return self.adopt(conn, login, place.tsih, place.replaces);
+        let Place { core, session, replaces } = place;
+        if core == self.core {
+            return self.adopt(conn, login, session, replaces);
         }
-        self.send_on(conn, Moving { core: place.core, login, tsih: place.tsih, replaces: place.replaces });
+        self.send_on(conn, Moving { core, login, session, replaces });
+    }
+
+    /// Refuses a login that was complete, and says why.
+    fn turn_away(&mut self, conn: usize, login: Box<LoginDone>, status: LoginStatus, why: &str) {
+        if let Some(left_out) = self.noise.line(self.now_ms) {
+            let peer = self.links.get(conn).and_then(Option::as_ref).map(|link| link.peer);
+            tracing::warn!(?peer, initiator = %login.initiator.name, left_out, "login refused: {why}");
+        }
+        self.refuse(conn, &login.refuse(status));
+    }
+
+    /// Whose its initiator port is: that of the user that it has proved to be, else of the initiator group that its name
+    /// and address put it in.
+    fn proof(&self, login: &LoginDone, peer: SocketAddr) -> Option<Arc<str>> {
+        //= RFC 7143 section 9.2
+        //# For this reason, iSCSI implementations SHOULD manage authentication in a
+        //# way that impersonation across iSCSI names via these authentication
+        //# identities is not possible.
+        if let Some(user) = &login.identity {
+            return Some(format!("user {user}").into());
+        }
+        let group = self.group(login, peer)?;
+        let target = self.world.directory.snapshot().targets.get(login.target.as_ref()?.index)?;
+        target.groups.get(group).map(|group| format!("group {}", group.name).into())
     }
 
     /// Takes a connection to another core, or once more through this core's mailbox.
@@ -209,9 +275,12 @@ impl Engine {
     }
 
     /// Where the session is that a login joins or replaces, if it has moved since the login was sent here: `relocate.rs`.
-    fn elsewhere(&self, joins: bool, tsih: Tsih, replaces: Option<Tsih>) -> Option<usize> {
-        let sought = if joins { tsih } else { replaces? };
-        if self.seats.iter().flatten().any(|seat| seat.tsih == sought) {
+    fn elsewhere(&self, session: &Membership, replaces: Option<Tsih>) -> Option<usize> {
+        let sought = match session {
+            Membership::Joins(tsih) => *tsih,
+            Membership::Leads(_) => replaces?,
+        };
+        if self.seats.iter().flatten().any(|seat| seat.tsih() == sought) {
             return None;
         }
         let (core, in_transit) = self.world.registry.whereabouts(sought)?;
@@ -220,45 +289,42 @@ impl Engine {
 
     /// A connection moves in from another core.
     pub fn moved_in(&mut self, handover: Handover) {
-        let Handover { socket, peer, local, ticket, login, tsih, replaces } = handover;
-        let joins = login.tsih != Tsih(0);
-        match self.link(socket, (peer, local), ticket, Phase::Leaving) {
-            Some(conn) => self.adopt(conn, login, tsih, replaces),
-            None if !joins => self.world.registry.remove(tsih),
-            None => {}
+        let Handover { socket, peer, local, ticket, login, session, replaces } = handover;
+        if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving) {
+            self.adopt(conn, login, session, replaces);
         }
     }
 
     /// Makes the connection part of its session, ending the session that it replaces first.
-    fn adopt(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih, replaces: Option<Tsih>) {
-        let joins = login.tsih != Tsih(0);
-        if let Some(core) = self.elsewhere(joins, tsih, replaces) {
-            if !joins {
-                self.world.registry.follow(tsih, core);
+    fn adopt(&mut self, conn: usize, login: Box<LoginDone>, session: Membership, replaces: Option<Tsih>) {
+        if let Some(core) = self.elsewhere(&session, replaces) {
+            if let Membership::Leads(handle) = &session {
+                self.world.registry.follow(handle.tsih(), core);
             }
-            return self.send_on(conn, Moving { core, login, tsih, replaces });
+            return self.send_on(conn, Moving { core, login, session, replaces });
         }
         // Also one that has ended with its connection: what it had in flight may not be over.
-        let old = replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == old)));
-        let Some(old) = old else { return self.seat_login(conn, login, tsih) };
+        let old =
+            replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == old)));
+        let Some(old) = old else { return self.seat_login(conn, login, session) };
         if let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| !seat.ended) {
             seat.session.end(CloseReason::Reinstated);
         }
         self.pump(old);
         self.sweep_seat(old);
         if self.seats[old].is_none() {
-            return self.seat_login(conn, login, tsih);
+            return self.seat_login(conn, login, session);
         }
         // The old session's writes must be over before the new one's begin.
         let deadline_ms = self.now_ms + REINSTATEMENT_MS;
         if let Some(Some(link)) = self.links.get_mut(conn) {
             link.phase = Phase::Waiting;
         }
-        self.adoptions.push(Adoption { conn, login, tsih, old, deadline_ms });
+        self.adoptions.push(Adoption { conn, login, session, old, deadline_ms });
     }
 
     fn find_seat(&self, tsih: Tsih) -> Option<usize> {
-        self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih && !s.ended))
+        self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih && !s.ended))
     }
 
     /// Goes on with the logins whose old session is gone; refuses those that waited too long.
@@ -270,24 +336,18 @@ impl Engine {
                 i += 1;
                 continue;
             }
-            let Adoption { conn, login, tsih, .. } = self.adoptions.swap_remove(i);
+            let Adoption { conn, login, session, .. } = self.adoptions.swap_remove(i);
             if gone {
-                self.seat_login(conn, login, tsih);
+                self.seat_login(conn, login, session);
             } else {
-                tracing::warn!("login refused: the session that it replaces does not let go of its tasks");
-                self.world.registry.remove(tsih);
-                self.refuse(conn, &login.refuse(LoginStatus::SERVICE_UNAVAILABLE));
+                let why = "the session that it replaces does not let go of its tasks";
+                self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, why);
             }
         }
     }
 
-    fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, tsih: Tsih) {
-        let Some(Some(link)) = self.links.get(conn) else {
-            if login.tsih == Tsih(0) {
-                self.world.registry.remove(tsih);
-            }
-            return;
-        };
+    fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, session: Membership) {
+        let Some(Some(link)) = self.links.get(conn) else { return };
         let peer = link.peer;
         let init = ConnectionInit {
             cid: login.cid,
@@ -296,44 +356,20 @@ impl Engine {
             exp_cmd_sn: login.cmd_sn,
         };
         if login.target.as_ref().is_some_and(|t| self.world.targets.get(t.index).is_none_or(|t| t.removed)) {
-            if login.tsih == Tsih(0) {
-                self.world.registry.remove(tsih);
-            }
             return self.refuse(conn, &login.refuse(LoginStatus::TARGET_REMOVED));
         }
-        // A session has one view of its target: a connection that proved to be somebody else is not part of it.
-        let group = self.group(&login, peer);
-        let seat = self.find_seat(tsih).and_then(|seat| self.seats[seat].as_deref());
-        if login.tsih != Tsih(0) && seat.is_some_and(|seat| seat.group != group) {
-            tracing::warn!(%peer, "login refused: the session that it joins is that of another initiator group");
-            return self.refuse(conn, &login.refuse(LoginStatus::AUTHORIZATION_FAILURE));
-        }
-        //= RFC 7143 section 9.2
-        //# Therefore, all
-        //# connections in an iSCSI session SHOULD use the same authentication
-        //# method, iSCSI name, and authentication identity (for authentication
-        //# methods that use an authentication identity).
-        //= RFC 7143 section 9.2
-        //# Implementations SHOULD
-        //# check this and cause an authentication failure on a new connection
-        //# that uses a different authentication method, iSCSI name, or
-        //# authentication identity from those already used in the session.
-        //= RFC 7143 section 9.2
-        //# In addition, implementations SHOULD NOT support both authenticated and
-        //# unauthenticated TCP connections in the same iSCSI session, added
-        //# either concurrently or sequentially to the session.
-        if login.tsih != Tsih(0) && seat.is_some_and(|seat| seat.identity != login.identity) {
-            tracing::warn!(%peer, "login refused: the session that it joins is that of another user");
-            return self.refuse(conn, &login.refuse(LoginStatus::AUTHENTICATION_FAILURE));
-        }
-        let seated = if login.tsih == Tsih(0) {
-            Some(self.new_seat(conn, &login, tsih, init))
-        } else {
-            self.join_seat(conn, tsih, init)
+        let tsih = session.tsih();
+        let seated = match session {
+            Membership::Leads(handle) => Some(self.new_seat(conn, &login, handle, init)),
+            Membership::Joins(_) => {
+                if let Some((status, why)) = self.is_not_of(tsih, &login, peer) {
+                    return self.turn_away(conn, login, status, why);
+                }
+                self.join_seat(conn, tsih, init)
+            }
         };
         let Some((seat, ix)) = seated else {
-            tracing::warn!(%peer, "login refused: too many connections");
-            return self.refuse(conn, &login.refuse(LoginStatus::TOO_MANY_CONNECTIONS));
+            return self.turn_away(conn, login, LoginStatus::TOO_MANY_CONNECTIONS, "too many connections");
         };
         let params = login.params;
         let mut answer = login.answer;
@@ -364,15 +400,49 @@ impl Engine {
             link.framing = Some((params.header_digest, params.data_digest, longest));
         }
         self.stats.logins += 1;
-        tracing::info!(
-            %peer, core = self.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
-            header_digest = params.header_digest, data_digest = params.data_digest, "logged in"
-        );
+        if let Some(left_out) = self.noise.notice(self.now_ms) {
+            tracing::info!(
+                %peer, core = self.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
+                header_digest = params.header_digest, data_digest = params.data_digest, left_out, "logged in"
+            );
+        }
         // A connection that was reinstated is to be closed.
         self.pump(seat);
     }
 
-    fn new_seat(&mut self, conn: usize, login: &LoginDone, tsih: Tsih, init: ConnectionInit) -> (usize, ConnIx) {
+    /// Why a connection is not to be one of the session that it wants to join.
+    fn is_not_of(&self, tsih: Tsih, login: &LoginDone, peer: SocketAddr) -> Option<(LoginStatus, &'static str)> {
+        let seat = self.find_seat(tsih).and_then(|seat| self.seats[seat].as_deref())?;
+        // A session has one view of its target: a connection that proved to be somebody else is not part of it.
+        if seat.group != self.group(login, peer) {
+            let why = "the session that it joins is that of another initiator group";
+            return Some((LoginStatus::AUTHORIZATION_FAILURE, why));
+        }
+        //= RFC 7143 section 9.2
+        //# Therefore, all
+        //# connections in an iSCSI session SHOULD use the same authentication
+        //# method, iSCSI name, and authentication identity (for authentication
+        //# methods that use an authentication identity).
+        //= RFC 7143 section 9.2
+        //# Implementations SHOULD
+        //# check this and cause an authentication failure on a new connection
+        //# that uses a different authentication method, iSCSI name, or
+        //# authentication identity from those already used in the session.
+        //= RFC 7143 section 9.2
+        //# In addition, implementations SHOULD NOT support both authenticated and
+        //# unauthenticated TCP connections in the same iSCSI session, added
+        //# either concurrently or sequentially to the session.
+        let why = "the session that it joins is that of another user";
+        (seat.identity != login.identity).then_some((LoginStatus::AUTHENTICATION_FAILURE, why))
+    }
+
+    fn new_seat(
+        &mut self,
+        conn: usize,
+        login: &LoginDone,
+        handle: SessionHandle,
+        init: ConnectionInit,
+    ) -> (usize, ConnIx) {
         let target = match (&login.target, login.kind) {
             (Some(target), SessionKind::Normal) => target.index,
             _ => usize::MAX,
@@ -381,7 +451,7 @@ impl Engine {
             initiator: login.initiator.clone(),
             target_name: login.target.as_ref().and_then(|t| self.world.targets.get(t.index)).map(|t| t.name.clone()),
             target_portal_group: login.portal_group,
-            tsih,
+            tsih: handle.tsih(),
             kind: login.kind,
             params: login.params,
         };
@@ -404,7 +474,7 @@ impl Engine {
             identity: login.identity.clone(),
             group,
             map,
-            tsih,
+            handle,
             nexus,
             exec: Vec::new(),
             sources: Default::default(),
@@ -413,6 +483,7 @@ impl Engine {
             flows,
             serial: nexus_id.0,
             stays_until_ms: 0,
+            lost_ms: 0,
         });
         let mut route = [usize::MAX; CONNECTION_SLOTS];
         route[usize::from(ix.0)] = conn;

@@ -1,7 +1,8 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::{Engine, Moving, Parts, Phase};
+use super::engine::{Engine, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
+use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_INITIATOR};
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -21,17 +22,21 @@ impl Engine {
         let peer = link.peer;
         match std::mem::replace(&mut link.phase, Phase::Leaving) {
             Phase::Full { seat, ix } => {
-                log_end(peer, reason);
+                self.log_end(peer, reason);
+                let now_ms = self.now_ms;
                 if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                     holder.session.connection_lost(ix, reason);
                     holder.text.forget(ix);
+                    holder.lost_ms = now_ms;
                 }
                 if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                     *route = usize::MAX;
                 }
                 self.pump(seat);
                 self.sweep_seat(seat);
+                self.bound_lost(seat);
             }
+            Phase::Failed { .. } => self.stats.failed_logins += 1,
             Phase::Login { login, .. } => {
                 self.stats.failed_logins += 1;
                 if let Some(left_out) = self.noise.line(self.now_ms) {
@@ -41,8 +46,7 @@ impl Engine {
             }
             Phase::Waiting => {
                 if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
-                    let adoption = self.adoptions.swap_remove(i);
-                    self.world.registry.remove(adoption.tsih);
+                    self.adoptions.swap_remove(i);
                 }
             }
             Phase::Leaving => {}
@@ -59,7 +63,7 @@ impl Engine {
         self.watched[conn] = true;
         let peer = link.peer;
         if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
-            log_end(peer, reason);
+            self.log_end(peer, reason);
             if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                 *route = usize::MAX;
             }
@@ -84,6 +88,49 @@ impl Engine {
         self.ending = true;
     }
 
+    /// Sessions that wait for a new connection (ErrorRecoveryLevel 2) are few: when seat `new` may have become one, the one
+    /// that has waited longest makes room, of its initiator or its address if they have too many, else of all.
+    fn bound_lost(&mut self, new: usize) {
+        let is_lost = |seat: &&Seat| !seat.ended && seat.session.is_failed();
+        let Some(own) = self.seats.get(new).and_then(Option::as_deref).filter(is_lost) else { return };
+        let lost = || {
+            let seats = self.seats.iter().enumerate();
+            seats.filter_map(|(number, seat)| Some((number, seat.as_deref().filter(is_lost)?)))
+        };
+        let address = |seat: &Seat| seat.text.peer().ip().to_canonical();
+        let of_initiator = |seat: &Seat| seat.session.init().initiator.name == own.session.init().initiator.name;
+        let of_address = |seat: &Seat| address(seat) == address(own);
+        let surplus = |most: usize, alike: &dyn Fn(&Seat) -> bool| {
+            let oldest = lost().filter(|(_, seat)| alike(seat)).min_by_key(|(_, seat)| seat.lost_ms);
+            oldest.filter(|_| lost().filter(|(_, seat)| alike(seat)).count() > most).map(|(number, _)| number)
+        };
+        let gone = surplus(LOST_SESSIONS_PER_INITIATOR, &of_initiator)
+            .or_else(|| surplus(LOST_SESSIONS_PER_ADDRESS, &of_address))
+            .or_else(|| surplus(LOST_SESSIONS, &|_| true));
+        if let Some(gone) = gone
+            && let Some(holder) = self.seats[gone].as_deref_mut()
+        {
+            holder.session.end(CloseReason::Disconnected);
+            self.pump(gone);
+            self.sweep_seat(gone);
+        }
+    }
+
+    fn log_end(&mut self, peer: SocketAddr, reason: CloseReason) {
+        match reason {
+            CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
+                if let Some(left_out) = self.noise.notice(self.now_ms) {
+                    tracing::info!(%peer, ?reason, left_out, "connection closed");
+                }
+            }
+            _ => {
+                if let Some(left_out) = self.noise.line(self.now_ms) {
+                    tracing::warn!(%peer, ?reason, left_out, "connection closed");
+                }
+            }
+        }
+    }
+
     /// Drops a session that has ended when its tasks have let go.
     pub fn sweep_seat(&mut self, seat: usize) {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
@@ -100,7 +147,6 @@ impl Engine {
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
-            self.world.registry.remove(gone.tsih);
         }
     }
 
@@ -110,9 +156,9 @@ impl Engine {
         let tx = &mut self.tx[conn];
         if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
             let Some(link) = self.links[conn].take() else { return };
-            let Moving { core, login, tsih, replaces } = *moving;
+            let Moving { core, login, session, replaces } = *moving;
             let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
-            let handover = Handover { socket, peer, local, ticket, login, tsih, replaces };
+            let handover = Handover { socket, peer, local, ticket, login, session, replaces };
             self.gone.push(conn);
             return self.world.post(core, Message::Adopt(Box::new(handover)));
         }
@@ -154,15 +200,6 @@ impl Engine {
                 self.sweep_seat(seat);
             }
         }
-    }
-}
-
-fn log_end(peer: SocketAddr, reason: CloseReason) {
-    match reason {
-        CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
-            tracing::info!(%peer, ?reason, "connection closed");
-        }
-        _ => tracing::warn!(%peer, ?reason, "connection closed"),
     }
 }
 

@@ -1,12 +1,18 @@
 //! Which sessions exist and on which core: TSIHs, placement, reinstatement. One for the process, behind a mutex that is
 //! taken at login and logout, and when a session moves or tasks are aborted on all cores.
+//!
+//! Invariants: a session is known for as long as its [`SessionHandle`] lives, which belongs first to the login that is to become
+//! the session, on whatever core that waits, and then to the session. A session is found by name until it is gone, also
+//! when a login that was to replace it has come to nothing.
 
 use crate::model::InitiatorPort;
 use crate::session::SessionKind;
 use crate::wire::Tsih;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What identifies a session to a new login: a login with the same name and no TSIH replaces the session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +21,14 @@ pub struct SessionName {
     pub initiator: InitiatorPort,
     /// What it is a session with.
     pub with: Counterpart,
+}
+
+impl SessionName {
+    /// The same names, but of somebody who has proved something else.
+    fn differs_in_proof(&self, other: &SessionName) -> bool {
+        let said = |port: &InitiatorPort| InitiatorPort { proof: None, ..port.clone() };
+        self != other && self.with == other.with && said(&self.initiator) == said(&other.initiator)
+    }
 }
 
 /// The target's end of a session.
@@ -47,14 +61,58 @@ pub enum Counterpart {
 }
 
 /// Where a login goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Place {
     /// The core of the session.
     pub core: usize,
-    /// Its handle.
-    pub tsih: Tsih,
+    /// The session.
+    pub session: Membership,
     /// The session to be ended first.
     pub replaces: Option<Tsih>,
+}
+
+/// A TSIH, by who is to be the session. Given back when it is dropped.
+pub struct SessionHandle {
+    registry: Arc<Registry>,
+    tsih: Tsih,
+}
+
+impl SessionHandle {
+    /// The TSIH.
+    pub fn tsih(&self) -> Tsih {
+        self.tsih
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionHandle").field(&self.tsih).finish()
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        self.registry.remove(self.tsih);
+    }
+}
+
+/// What a connection is to be in its session.
+#[derive(Debug)]
+pub enum Membership {
+    /// The first: the session begins with it.
+    Leads(SessionHandle),
+    /// One more of a session that has this handle.
+    Joins(Tsih),
+}
+
+impl Membership {
+    /// The TSIH of the session.
+    pub fn tsih(&self) -> Tsih {
+        match self {
+            Membership::Leads(handle) => handle.tsih,
+            Membership::Joins(tsih) => *tsih,
+        }
+    }
 }
 
 /// Why a login has no place.
@@ -62,6 +120,8 @@ pub struct Place {
 pub enum NoPlace {
     /// TSIH given, but no such session (status 020a).
     NoSuchSession,
+    /// TSIH given, and the session is that of somebody who has proved something else (status 0201).
+    Anothers,
     /// All 65535 handles are taken (status 0302).
     OutOfHandles,
 }
@@ -78,7 +138,8 @@ struct Known {
 #[derive(Default)]
 struct Inner {
     by_tsih: HashMap<Tsih, Known>,
-    by_name: HashMap<SessionName, Tsih>,
+    /// The newest last: it is the one that a login replaces, and it waits itself for the end of those before it.
+    by_name: HashMap<SessionName, Vec<Tsih>>,
     load: Vec<usize>,
     last: u16,
     /// Cores are ending: sessions stay where they are.
@@ -100,7 +161,13 @@ impl Registry {
 
     /// Finds the place of a login that asked for `tsih`; `here` is the core that ran it, taken for discovery, and when it is
     /// among the least loaded. A new session is registered at once, so that two logins at the same time see each other.
-    pub fn place(&self, name: &SessionName, tsih: Tsih, kind: SessionKind, here: usize) -> Result<Place, NoPlace> {
+    pub fn place(
+        self: &Arc<Self>,
+        name: &SessionName,
+        tsih: Tsih,
+        kind: SessionKind,
+        here: usize,
+    ) -> Result<Place, NoPlace> {
         let mut inner = self.lock();
         if tsih != Tsih(0) {
             //= RFC 7143 section 4.4.3
@@ -108,8 +175,9 @@ impl Registry {
             //# initiator or target refers to the session and a TSIH is required.
             return match inner.by_tsih.get(&tsih) {
                 Some(known) if known.name == *name && known.kind == kind => {
-                    Ok(Place { core: known.core, tsih, replaces: None })
+                    Ok(Place { core: known.core, session: Membership::Joins(tsih), replaces: None })
                 }
+                Some(known) if known.name.differs_in_proof(name) => Err(NoPlace::Anothers),
                 _ => Err(NoPlace::NoSuchSession),
             };
         }
@@ -117,7 +185,7 @@ impl Registry {
         //# A new Unnamed Discovery session that has a matching <InitiatorName,
         //# ISID, NULL, TargetAddress> to an existing Discovery session MUST
         //# reinstate the existing Unnamed Discovery session.
-        let replaces = inner.by_name.get(name).copied();
+        let replaces = inner.by_name.get(name).and_then(|same| same.last()).copied();
         let core = match replaces.and_then(|old| inner.by_tsih.get(&old)) {
             // The old session is ended where it lives, before the new one begins there.
             Some(old) => old.core,
@@ -126,9 +194,10 @@ impl Registry {
         };
         let tsih = inner.next_handle()?;
         inner.by_tsih.insert(tsih, Known { name: name.clone(), kind, core, in_transit: false });
-        inner.by_name.insert(name.clone(), tsih);
+        inner.by_name.entry(name.clone()).or_default().push(tsih);
         inner.load[core] += 1;
-        Ok(Place { core, tsih, replaces })
+        let handle = SessionHandle { registry: Arc::clone(self), tsih };
+        Ok(Place { core, session: Membership::Leads(handle), replaces })
     }
 
     /// Whether there are sessions with a target.
@@ -178,12 +247,15 @@ impl Registry {
     }
 
     /// The session is gone.
-    pub fn remove(&self, tsih: Tsih) {
+    fn remove(&self, tsih: Tsih) {
         let mut inner = self.lock();
         if let Some(Known { name, core, .. }) = inner.by_tsih.remove(&tsih) {
             inner.load[core] -= 1;
-            if inner.by_name.get(&name) == Some(&tsih) {
-                inner.by_name.remove(&name);
+            if let Entry::Occupied(mut same) = inner.by_name.entry(name) {
+                same.get_mut().retain(|other| *other != tsih);
+                if same.get().is_empty() {
+                    same.remove();
+                }
             }
         }
     }
@@ -231,48 +303,52 @@ mod tests {
     use crate::wire::Isid;
 
     fn name(isid: u8) -> SessionName {
-        let initiator =
-            InitiatorPort { name: IscsiName::new("iqn.2026-11.test:i").unwrap(), isid: Isid([0, 0, 0, 0, 0, isid]) };
+        let initiator = InitiatorPort::new(IscsiName::new("iqn.2026-11.test:i").unwrap(), Isid([0, 0, 0, 0, 0, isid]));
         SessionName { initiator, with: Counterpart::Port { target: 0, portal_group: 1 } }
     }
 
     /// A login of a normal session on core 0.
-    fn place(registry: &Registry, name: &SessionName, tsih: Tsih) -> Result<Place, NoPlace> {
+    fn place(registry: &Arc<Registry>, name: &SessionName, tsih: Tsih) -> Result<Place, NoPlace> {
         registry.place(name, tsih, SessionKind::Normal, 0)
+    }
+
+    impl Place {
+        fn tsih(&self) -> Tsih {
+            self.session.tsih()
+        }
     }
 
     #[test]
     fn sessions_spread_and_come_home() {
-        let registry = Registry::new(2);
+        let registry = Arc::new(Registry::new(2));
         let places: Vec<Place> = (0..4).map(|i| place(&registry, &name(i), Tsih(0)).unwrap()).collect();
         assert_eq!(registry.load(), [2, 2]);
         assert_eq!(places[0].core, 0, "the accepting core, when it is among the least loaded");
-        for p in places {
-            registry.remove(p.tsih);
-        }
+        drop(places);
         assert_eq!(registry.load(), [0, 0]);
     }
 
     #[test]
     fn a_session_that_moves_is_found_where_it_goes() {
-        let registry = Registry::new(2);
+        let registry = Arc::new(Registry::new(2));
         let old = place(&registry, &name(1), Tsih(0)).unwrap();
-        assert!(!registry.depart(old.tsih, 1, || false), "it could not leave");
-        assert_eq!(registry.whereabouts(old.tsih), Some((0, false)));
-        assert!(registry.depart(old.tsih, 1, || true));
-        assert_eq!((registry.whereabouts(old.tsih), registry.load()), (Some((1, true)), vec![0, 1]));
-        assert_eq!(place(&registry, &name(1), old.tsih).map(|place| place.core), Ok(1));
+        let was = old.tsih();
+        assert!(!registry.depart(was, 1, || false), "it could not leave");
+        assert_eq!(registry.whereabouts(was), Some((0, false)));
+        assert!(registry.depart(was, 1, || true));
+        assert_eq!((registry.whereabouts(was), registry.load()), (Some((1, true)), vec![0, 1]));
+        assert_eq!(place(&registry, &name(1), was).map(|place| place.core).ok(), Some(1));
         let new = place(&registry, &name(1), Tsih(0)).unwrap();
-        assert_eq!((new.core, new.replaces), (1, Some(old.tsih)));
-        registry.arrived(old.tsih);
-        assert_eq!(registry.whereabouts(old.tsih), Some((1, false)));
-        registry.follow(new.tsih, 0);
-        assert_eq!((registry.whereabouts(new.tsih), registry.load()), (Some((0, false)), vec![1, 1]));
-        registry.remove(old.tsih);
-        assert!(!registry.depart(old.tsih, 0, || true), "it is gone");
+        assert_eq!((new.core, new.replaces), (1, Some(was)));
+        registry.arrived(was);
+        assert_eq!(registry.whereabouts(was), Some((1, false)));
+        registry.follow(new.tsih(), 0);
+        assert_eq!((registry.whereabouts(new.tsih()), registry.load()), (Some((0, false)), vec![1, 1]));
+        drop(old);
+        assert!(!registry.depart(was, 0, || true), "it is gone");
         registry.close();
-        assert!(!registry.depart(new.tsih, 1, || true), "nobody departs any more");
-        assert_eq!((registry.whereabouts(old.tsih), registry.load()), (None, vec![1, 0]));
+        assert!(!registry.depart(new.tsih(), 1, || true), "nobody departs any more");
+        assert_eq!((registry.whereabouts(was), registry.load()), (None, vec![1, 0]));
     }
 
     //= RFC 7143 section 6.3.5
@@ -283,15 +359,45 @@ mod tests {
     //# place (with the same ISID).
     #[test]
     fn item_02_reinstatement_goes_to_the_core_of_the_old_session() {
-        let registry = Registry::new(2);
-        let _ = place(&registry, &name(9), Tsih(0)).unwrap();
+        let registry = Arc::new(Registry::new(2));
+        let _other = place(&registry, &name(9), Tsih(0)).unwrap();
         let old = place(&registry, &name(1), Tsih(0)).unwrap();
         let new = place(&registry, &name(1), Tsih(0)).unwrap();
-        assert_eq!((new.core, new.replaces), (old.core, Some(old.tsih)));
-        assert_ne!(new.tsih, old.tsih);
-        registry.remove(old.tsih);
+        assert_eq!((new.core, new.replaces), (old.core, Some(old.tsih())));
+        assert_ne!(new.tsih(), old.tsih());
+        drop(old);
         let third = place(&registry, &name(1), Tsih(0)).unwrap();
-        assert_eq!(third.replaces, Some(new.tsih));
+        assert_eq!(third.replaces, Some(new.tsih()));
+    }
+
+    #[test]
+    fn a_login_that_comes_to_nothing_leaves_no_trace() {
+        let registry = Arc::new(Registry::new(2));
+        let old = place(&registry, &name(1), Tsih(0)).unwrap();
+        // Wherever it is when its connection breaks: more of them than there are handles.
+        for _ in 0..=u16::MAX {
+            drop(place(&registry, &name(1), Tsih(0)).unwrap());
+        }
+        assert_eq!(registry.load(), [1, 0]);
+        let new = place(&registry, &name(1), Tsih(0)).unwrap();
+        assert_eq!(new.replaces, Some(old.tsih()), "the session that was to be replaced is not forgotten");
+    }
+
+    #[test]
+    fn what_somebody_else_has_proved_is_another_initiator_port() {
+        let registry = Arc::new(Registry::new(1));
+        let by = |user: Option<&str>| {
+            let mut name = name(1);
+            name.initiator.proof = user.map(Arc::from);
+            name
+        };
+        let first = place(&registry, &by(Some("one")), Tsih(0)).unwrap();
+        for other in [Some("two"), None] {
+            let second = place(&registry, &by(other), Tsih(0)).unwrap();
+            assert_eq!(second.replaces, None);
+            assert_eq!(place(&registry, &by(other), first.tsih()).err(), Some(NoPlace::Anothers));
+        }
+        assert_eq!(place(&registry, &by(Some("one")), Tsih(0)).unwrap().replaces, Some(first.tsih()));
     }
 
     #[test]
@@ -299,19 +405,20 @@ mod tests {
         //= RFC 7143 section 4.4.3
         //# After being selected, the same TSIH value MUST be used whenever the
         //# initiator or target refers to the session and a TSIH is required.
-        let registry = Registry::new(1);
+        let registry = Arc::new(Registry::new(1));
         //= RFC 7143 section 11.12.6
         //# The target MUST check the value presented with the first Login Request
         //# and act as specified in Section 6.3.1.
         let joined = place(&registry, &name(1), Tsih(0)).unwrap();
-        assert_eq!(place(&registry, &name(1), joined.tsih), Ok(Place { replaces: None, ..joined }));
-        assert_eq!(place(&registry, &name(2), joined.tsih), Err(NoPlace::NoSuchSession));
-        assert_eq!(place(&registry, &name(1), Tsih(777)), Err(NoPlace::NoSuchSession));
+        let again = place(&registry, &name(1), joined.tsih()).unwrap();
+        assert_eq!((again.core, again.tsih(), again.replaces), (joined.core, joined.tsih(), None));
+        assert_eq!(place(&registry, &name(2), joined.tsih()).err(), Some(NoPlace::NoSuchSession));
+        assert_eq!(place(&registry, &name(1), Tsih(777)).err(), Some(NoPlace::NoSuchSession));
     }
 
     #[test]
     fn item_02_a_session_is_initiator_isid_target_and_portal_group() {
-        let registry = Registry::new(1);
+        let registry = Arc::new(Registry::new(1));
         let with = |target, portal_group| SessionName { with: Counterpart::Port { target, portal_group }, ..name(1) };
         let first = place(&registry, &with(0, 1), Tsih(0)).unwrap();
         let mut other = with(0, 1);
@@ -319,23 +426,25 @@ mod tests {
         for different in [with(1, 1), with(0, 2), name(2), other] {
             assert_eq!(place(&registry, &different, Tsih(0)).unwrap().replaces, None, "{different:?}");
         }
-        assert_eq!(place(&registry, &with(0, 1), Tsih(0)).unwrap().replaces, Some(first.tsih));
+        assert_eq!(place(&registry, &with(0, 1), Tsih(0)).unwrap().replaces, Some(first.tsih()));
     }
 
     #[test]
     fn item_11_handles_are_never_zero_nor_in_use() {
-        let registry = Registry::new(1);
-        let first = place(&registry, &name(0), Tsih(0)).unwrap().tsih;
+        let registry = Arc::new(Registry::new(1));
+        let first = place(&registry, &name(0), Tsih(0)).unwrap();
+        let mut old = place(&registry, &name(1), Tsih(0)).unwrap();
         for _ in 0..=u16::MAX {
             let next = place(&registry, &name(1), Tsih(0)).unwrap();
-            assert!(next.tsih != Tsih(0) && next.tsih != first && Some(next.tsih) != next.replaces);
-            next.replaces.into_iter().for_each(|old| registry.remove(old));
+            assert!(next.tsih() != Tsih(0) && next.tsih() != first.tsih() && Some(next.tsih()) != next.replaces);
+            assert_eq!(next.replaces, Some(old.tsih()));
+            old = next;
         }
     }
 
     #[test]
     fn item_34_unnamed_discovery_is_by_portal_and_named_by_target() {
-        let registry = Registry::new(2);
+        let registry = Arc::new(Registry::new(2));
         let find = |with: Counterpart, here| {
             let name = SessionName { with, ..name(1) };
             registry.place(&name, Tsih(0), SessionKind::Discovery, here).unwrap()
@@ -364,15 +473,19 @@ mod tests {
         //# ISID, NULL, TargetAddress> to an existing Discovery session MUST
         //# reinstate the existing Unnamed Discovery session.
         let again = find(at("10.0.0.1:3260"), 0);
-        assert_eq!((again.replaces, again.core), (Some(one.tsih), 1), "where the old one is");
+        assert_eq!((again.replaces, again.core), (Some(one.tsih()), 1), "where the old one is");
         //= RFC 7143 section 7.4.2.2
         //# Since all the four elements of the 4-tuple are known, the ISID RULE MUST
         //# be enforced by targets with no changes from Section 4.4.3 semantics.
         let normal = place(&registry, &SessionName { with: target.clone(), ..name(1) }, Tsih(0)).unwrap();
-        assert_eq!(normal.replaces, Some(named.tsih), "any session with the same names");
+        assert_eq!(normal.replaces, Some(named.tsih()), "any session with the same names");
         let discovery = find(target.clone(), 0);
         let join = SessionName { with: target.clone(), ..name(1) };
-        assert_eq!(place(&registry, &join, discovery.tsih), Err(NoPlace::NoSuchSession), "it has one connection");
-        assert_eq!(discovery.replaces, Some(normal.tsih));
+        assert_eq!(
+            place(&registry, &join, discovery.tsih()).err(),
+            Some(NoPlace::NoSuchSession),
+            "it has one connection"
+        );
+        assert_eq!(discovery.replaces, Some(normal.tsih()));
     }
 }

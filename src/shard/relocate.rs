@@ -140,7 +140,7 @@ impl Core {
     /// A test wants a session to move, however busy anybody is.
     #[cfg(test)]
     pub(super) fn demand(&mut self, tsih: crate::wire::Tsih, to: usize) {
-        let seat = self.engine.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih == tsih));
+        let seat = self.engine.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih));
         if let Some(seat) = seat {
             self.begin_move(seat, to);
         }
@@ -251,7 +251,7 @@ impl Core {
             && holder.serial == serial
         {
             holder.stays_until_ms = self.engine.now_ms + MOVE_RETRY_MS;
-            tracing::debug!(tsih = holder.tsih.0, stopped, "a session was to move, and did not become quiet in time");
+            tracing::debug!(tsih = holder.tsih().0, stopped, "a session was to move, and did not become quiet in time");
         }
         for conn in 0..self.engine.links.len() {
             let Some(Some(link)) = self.engine.links.get_mut(conn) else { continue };
@@ -269,7 +269,7 @@ impl Core {
     fn depart(&mut self) -> bool {
         let Some(Relocation { seat, to, .. }) = self.relocation else { return false };
         let world = Arc::clone(&self.engine.world);
-        let Some(tsih) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih) else { return false };
+        let Some(tsih) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih()) else { return false };
         let left = world.registry.depart(tsih, to, || {
             let heard = world.mailboxes.get(self.engine.core).is_some_and(|mailbox| mailbox.is_empty());
             let relocated = if heard { self.take_out(seat) } else { None };
@@ -309,7 +309,7 @@ impl Core {
         let Relocated { mut seat, legs, change, from } = relocated;
         let engine = &mut self.engine;
         engine.change(&change);
-        let tsih = seat.tsih;
+        let tsih = seat.tsih();
         seat.account = engine.arena.open(seat.text.peer().ip(), &seat.session.init().initiator.name.to_string());
         seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);

@@ -135,7 +135,7 @@ impl Host {
     fn new(unit: &LogicalUnit, number: u8) -> Host {
         let name = IscsiName::new(&format!("iqn.2026-01.org.example:host{number}")).expect("a name");
         let nexus = LuNexus::new(NexusId(u64::from(number)), unit).by_port_group(1 + u16::from(number % 2));
-        Host { nexus, port: InitiatorPort { name, isid: Isid([0, 2, 0x3d, 0, 0, number]) } }
+        Host { nexus, port: InitiatorPort::new(name, Isid([0, 2, 0x3d, 0, 0, number])) }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Peer {
     /// Arrived before anybody asked.
     early: Vec<Pdu>,
     pub tsih: u16,
+    /// The last byte of its ISID, where that is not the host's number.
+    pub isid: Option<u8>,
     /// Header and data digests are sent, and demanded.
     pub digests: (bool, bool),
     /// What is sent waits here, to go together.
@@ -84,6 +86,7 @@ impl Peer {
             attr: 0,
             early: vec![],
             tsih: 0,
+            isid: None,
             digests: (false, false),
             held: None,
         }
@@ -139,7 +142,8 @@ impl Peer {
         }
     }
 
-    fn ask_in(&mut self, host: u8, tsih: u16, cid: u16, text: &str) -> u16 {
+    /// A login in one request with this text; the status class and detail.
+    pub fn ask_in(&mut self, host: u8, tsih: u16, cid: u16, text: &str) -> u16 {
         let answer = self.say(0x87, (host, tsih, cid), text);
         self.tsih = u16::from_be_bytes([answer.bhs[14], answer.bhs[15]]);
         u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
@@ -149,7 +153,7 @@ impl Peer {
     fn say(&mut self, flags: u8, (host, tsih, cid): (u8, u16, u16), text: &str) -> Pdu {
         let mut header: Bhs = [0; BHS_LEN];
         (header[0], header[1]) = (0x43, flags);
-        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, host]);
+        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, self.isid.unwrap_or(host)]);
         header[14..16].copy_from_slice(&tsih.to_be_bytes());
         header[20..22].copy_from_slice(&cid.to_be_bytes());
         put(&mut header, 24, self.cmd_sn);

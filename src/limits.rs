@@ -43,6 +43,8 @@ pub const SEQUENCE_TIMEOUT_MS: u64 = 2_000;
 pub const RECOVERY_R2TS: u8 = 32;
 /// A function on many tasks waits this long for the Data-Out of their outstanding R2Ts, milliseconds.
 pub const DRAIN_TIMEOUT_MS: u64 = 500;
+/// A response that is fenced, and those behind it, wait this long for an acknowledgment, milliseconds.
+pub const FENCE_WAIT_MS: u64 = 1_000;
 /// An aborted task waits this long for what it has on the medium before it is let go of without, milliseconds.
 pub const ABORT_GRACE_MS: u64 = 250;
 /// Operations that outlived their tasks, of one unit on one core: with so many, commands for its medium are answered BUSY.

@@ -3,7 +3,11 @@
 use super::params::Params;
 use super::recovery::{Kept, Responses};
 use super::state::ConnState;
+use crate::limits::TASKS_PER_SESSION;
 use crate::wire::{Cid, CmdSn, StatSn, Ttt};
+
+/// How far beyond what was sent an ExpStatSN may be: an initiator that counts wrongly, and not something else.
+const BEYOND: u32 = TASKS_PER_SESSION as u32;
 
 /// A connection that has just finished its login.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +87,13 @@ impl Connection {
         self.params = params;
     }
 
-    /// Takes note of an ExpStatSN. One that lies beyond what was sent is not believed.
+    /// Takes note of an ExpStatSN. Of one that lies a little beyond what was sent (initiators count one too far) it is
+    /// certain that all that was sent has arrived; one far from it is not believed.
     #[inline]
-    pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
+    pub fn acknowledge(&mut self, mut exp_stat_sn: StatSn) {
+        if self.stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn.add(BEYOND)) {
+            exp_stat_sn = self.stat_sn;
+        }
         if self.exp_stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn) {
             self.exp_stat_sn = exp_stat_sn;
             if !self.kept.queue.is_empty() {

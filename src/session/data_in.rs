@@ -5,6 +5,7 @@
 //! already counts that slot.
 
 use super::fault::{CHECK_CONDITION, GOOD};
+use super::params::TaskReporting;
 use super::recovery::Kept;
 use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId};
 use super::task::{Answer, State, TaskCommand};
@@ -337,7 +338,9 @@ impl Session {
         //= RFC 7143 section 4.2.2.3.4
         //# a) The first completion message carrying the UA after the multi-
         //# task abort on issuing and third-party sessions.
-        let fence = t.answer.as_deref().is_some_and(|a| a.fence);
+        // With RFC3720 semantics nothing is fenced but responses to task management functions.
+        let fence =
+            t.answer.as_deref().is_some_and(|a| a.fence) && self.init.params.task_reporting != TaskReporting::Rfc3720;
         if fence && !self.pass_fence(task, Some(lun), out) {
             return;
         }

@@ -209,7 +209,7 @@ impl SnapshotDirectory {
         //# SHOULD also report all other addresses in its portal group in the same
         //# response.
         for portal in self.snapshot.portals.iter().filter(|portal| serves(groups, portal.group_tag)) {
-            let address = portal.advertise.or_else(|| reachable(canonical(portal.listen), canonical(local)));
+            let address = portal.advertise.or_else(|| reachable(portal.listen, local));
             let Some(address) = address.map(|address| (address, portal.group_tag)) else { continue };
             if !found.contains(&address) {
                 found.push(address);
@@ -270,13 +270,41 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// How far an address is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// On this host.
+    Loopback,
+    /// On one link: the number of its interface, where the address says so.
+    Link(u32),
+    /// Beyond.
+    Wide,
+}
+
+impl Scope {
+    fn of(address: SocketAddr) -> Scope {
+        match (address.ip().to_canonical(), address) {
+            (ip, _) if ip.is_loopback() => Scope::Loopback,
+            (IpAddr::V4(ip), _) if ip.is_link_local() => Scope::Link(0),
+            (IpAddr::V6(ip), SocketAddr::V6(of)) if ip.is_unicast_link_local() => Scope::Link(of.scope_id()),
+            _ => Scope::Wide,
+        }
+    }
+}
+
 /// Where an initiator that is connected to `local` reaches a portal that listens on `listen`. "All addresses" is no place
-/// to connect to: it is told the one that it came in through, unless that is of a family which is not listened to.
+/// to connect to: it is told the one that it came in through, unless that is of a family which is not listened to. Loopback
+/// and link-local addresses mean something, and the same, to those only who came by one of the same scope (RFC 4291
+/// clauses 2.5.3 and 2.5.6): others would connect to themselves, or to nobody.
 fn reachable(listen: SocketAddr, local: SocketAddr) -> Option<SocketAddr> {
-    match listen.ip() {
-        ip if !ip.is_unspecified() => Some(listen),
-        IpAddr::V4(_) if local.is_ipv6() => None,
-        _ => Some(SocketAddr::new(local.ip(), listen.port())),
+    let (place, own) = (canonical(listen), canonical(local));
+    match place.ip() {
+        ip if !ip.is_unspecified() => {
+            let scope = Scope::of(listen);
+            (scope == Scope::Wide || scope == Scope::of(local) || ip == own.ip()).then_some(place)
+        }
+        IpAddr::V4(_) if own.is_ipv6() => None,
+        _ => Some(SocketAddr::new(own.ip(), place.port())),
     }
 }
 

@@ -3,12 +3,13 @@
 //!
 //! One fence at a time: it is put up when its response is ready, lets that pass when the initiator has acknowledged all
 //! status sent before, and falls when the response itself is acknowledged. Meanwhile the other answers of the logical unit
-//! wait in their tasks. A connection that is gone acknowledges nothing and holds up nothing.
+//! wait in their tasks. A connection that is gone acknowledges nothing and holds up nothing, and nobody waits for an
+//! acknowledgment longer than `limits::FENCE_WAIT_MS`.
 
 use super::Session;
 use super::seam::{ConnIx, Outbox, TaskId};
 use super::tmf::same_lun;
-use crate::limits::{CONNECTION_SLOTS, TASKS_PER_SESSION};
+use crate::limits::{CONNECTION_SLOTS, FENCE_WAIT_MS, TASKS_PER_SESSION};
 use crate::wire::{Lun, StatSn};
 
 /// See the module.
@@ -20,6 +21,8 @@ pub(super) struct Fence {
     marks: [Option<StatSn>; CONNECTION_SLOTS],
     /// Where the response went.
     sent: Option<(ConnIx, StatSn)>,
+    /// Until when an acknowledgment is waited for.
+    until_ms: u64,
 }
 
 impl Session {
@@ -78,7 +81,7 @@ impl Session {
         for (mark, c) in marks.iter_mut().zip(&self.connections) {
             *mark = (c.state.is_full_feature() && c.exp_stat_sn != c.stat_sn).then_some(c.stat_sn);
         }
-        self.fence = Some(Fence { owner, lun, marks, sent: None });
+        self.fence = Some(Fence { owner, lun, marks, sent: None, until_ms: self.now_ms.saturating_add(FENCE_WAIT_MS) });
         for (n, _) in marks.iter().enumerate().filter(|(_, mark)| mark.is_some()) {
             self.solicit(ConnIx(n as u8), out);
         }
@@ -90,8 +93,28 @@ impl Session {
         let stat_sn = self.connections.get(usize::from(conn.0)).map(|c| c.stat_sn);
         if let Some(fence) = self.fence.as_mut().filter(|f| f.owner == owner) {
             fence.sent = stat_sn.map(|sn| (conn, sn.next()));
+            fence.until_ms = self.now_ms.saturating_add(FENCE_WAIT_MS);
             self.fence_due = fence.sent.is_none();
         }
+    }
+
+    /// When an acknowledgment has been waited for long enough.
+    pub(super) fn fence_deadline_ms(&self) -> u64 {
+        self.fence.as_ref().map_or(u64::MAX, |fence| fence.until_ms)
+    }
+
+    /// Goes on without an acknowledgment that does not come: an initiator that cannot count is not to be without answers,
+    /// nor is one whose other connection is dead until that is noticed.
+    pub(super) fn expire_fence(&mut self) {
+        let Some(fence) = self.fence.as_mut().filter(|fence| fence.until_ms <= self.now_ms) else { return };
+        match fence.sent {
+            Some(_) => self.fence = None,
+            None => {
+                fence.marks = [None; CONNECTION_SLOTS];
+                fence.until_ms = u64::MAX;
+            }
+        }
+        self.fence_due = true;
     }
 
     /// The task that put a fence up is gone without a response.

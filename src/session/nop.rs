@@ -128,6 +128,7 @@ impl Session {
         self.expire_sequences(out);
         self.expire_lost();
         self.send_notices(out);
+        self.expire_fence();
         if self.fence_due {
             self.look_at_fence(out);
         }
@@ -205,6 +206,11 @@ impl Session {
             let nop = ping.map_or(c.last_rx_ms + NOP_INTERVAL_MS, |ping| ping.sent_ms + NOP_TIMEOUT_MS);
             c.logout_by_ms.map_or(nop, |by| by.min(nop))
         });
-        each.min().unwrap_or(u64::MAX).min(self.management_deadline_ms()).min(self.lost_deadline_ms()).min(scan)
+        each.min()
+            .unwrap_or(u64::MAX)
+            .min(self.management_deadline_ms())
+            .min(self.lost_deadline_ms())
+            .min(self.fence_deadline_ms())
+            .min(scan)
     }
 }

@@ -64,6 +64,26 @@ fn what_is_advertised_is_told_instead() {
 }
 
 #[test]
+fn what_the_asker_cannot_reach_is_not_told() {
+    let d = directory(&[
+        ("127.0.0.1:3260", None, 1),
+        ("[::1]:3260", None, 1),
+        ("169.254.7.7:3260", None, 1),
+        ("[fe80::7%2]:3260", None, 1),
+        ("[fe80::8%3]:3260", None, 1),
+        ("192.0.2.7:3260", None, 1),
+        ("127.0.0.2:3260", Some("192.0.2.8:3260"), 1),
+    ]);
+    let told = |local| addresses(&d, local).into_iter().map(|at| at.replace(":3260,1", "")).collect::<Vec<_>>();
+    let wide = ["192.0.2.7", "192.0.2.8"];
+    assert_eq!(told("192.0.2.7:3260"), wide);
+    assert_eq!(told("[2001:db8::1]:3260"), wide);
+    assert_eq!(told("127.0.0.1:3260"), [&["127.0.0.1", "[::1]"], &wide[..]].concat());
+    assert_eq!(told("169.254.7.7:3260"), [&["169.254.7.7"], &wide[..]].concat());
+    assert_eq!(told("[fe80::7%2]:3260"), [&["[fe80::7]"], &wide[..]].concat(), "of that link, and no other");
+}
+
+#[test]
 fn targets_are_found_by_their_normalised_name() {
     let d = directory(&[("10.0.0.1:3260", None, 5)]);
     let (host, at) = (name("iqn.2024-01.example:host"), "10.0.0.1:3260".parse().unwrap());

@@ -1,6 +1,7 @@
 //! The response fence (requirement 44), and what other sessions hear of a function on many tasks.
 
 use super::driver::*;
+use crate::limits::FENCE_WAIT_MS;
 use crate::session::params::TaskReporting;
 use crate::session::seam::{ConnIx, Event};
 use crate::session::*;
@@ -117,6 +118,54 @@ fn item_44_responses_that_are_fenced() {
         r.answer(second, after.itt);
         assert!(r.sent().is_empty());
     }
+}
+
+/// A fenced response on the first connection, one before it and one behind it on the second; nothing is acknowledged yet.
+fn behind_a_fence(task_reporting: TaskReporting) -> (Rig, ConnIx, StatSn, [ScsiCommand; 2]) {
+    let (mut r, second) = two(task_reporting);
+    let (before, fenced, after) = (r.draw(), r.draw(), r.draw());
+    let done = r.run_on(second, before);
+    let task = r.run_on(r.c, fenced);
+    let last = r.run_on(second, after);
+    r.good(done);
+    let said = r.answer(second, before.itt);
+    r.s.complete(task, 2, &UNIT_ATTENTION, 0, Direction::None, &mut r.wire);
+    r.good(last);
+    (r, second, said, [fenced, after])
+}
+
+#[test]
+fn without_task_reporting_a_unit_attention_is_not_fenced() {
+    let (mut r, second, _, [fenced, after]) = behind_a_fence(TaskReporting::Rfc3720);
+    r.answer(r.c, fenced.itt);
+    r.answer(second, after.itt);
+    assert!(r.sent().is_empty());
+}
+
+#[test]
+fn an_acknowledgment_of_too_much_is_one_of_all_that_was_sent() {
+    let (mut r, second, said, [fenced, after]) = behind_a_fence(TaskReporting::ResponseFence);
+    let ping = r.ping(second);
+    r.acknowledge(second, &ping, StatSn(said.0.wrapping_add(1 << 30)));
+    assert!(r.sent().is_empty(), "that is no ExpStatSN");
+    r.acknowledge(second, &ping, said.next().next());
+    let said = r.answer(r.c, fenced.itt);
+    let ping = r.ping(r.c);
+    r.acknowledge(r.c, &ping, said.next().next());
+    r.answer(second, after.itt);
+}
+
+#[test]
+fn nobody_waits_long_for_an_acknowledgment() {
+    let (mut r, second, _, [fenced, after]) = behind_a_fence(TaskReporting::ResponseFence);
+    r.ping(second);
+    assert!(r.s.next_deadline_ms() <= r.now_ms + FENCE_WAIT_MS);
+    r.tick(r.now_ms + FENCE_WAIT_MS);
+    r.answer(r.c, fenced.itt);
+    r.ping(r.c);
+    assert!(r.sent().is_empty());
+    r.tick(r.now_ms + FENCE_WAIT_MS);
+    r.answer(second, after.itt);
 }
 
 impl Rig {

@@ -80,7 +80,7 @@ mod tests {
 
     fn port(name: &str, isid: u8) -> InitiatorPort {
         let name = IscsiName::new(&format!("iqn.2026-11.io.ringsan:{name}")).unwrap();
-        InitiatorPort { name, isid: Isid([0x80, 0, 0, isid, 0, 0]) }
+        InitiatorPort::new(name, Isid([0x80, 0, 0, isid, 0, 0]))
     }
 
     fn heard(hearer: &Arc<AtomicU64>) -> u64 {

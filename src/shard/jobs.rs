@@ -84,7 +84,11 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
     let last = place.unit.blocks().saturating_sub(1) * place.block_bytes;
     let mut answer = cx.read(last, &mut buffer, block).await;
     if answer == Err(MediumFault::Read) {
-        answer = cx.read(0, &mut buffer, block).await;
+        // When neither can be read there is more wrong than a block, such as a file that was emptied.
+        answer = cx.read(0, &mut buffer, block).await.map_err(|fault| match fault {
+            MediumFault::Read => MediumFault::NotReady,
+            other => other,
+        });
     }
     match answer {
         Ok(()) => {

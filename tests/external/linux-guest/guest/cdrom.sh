@@ -28,12 +28,14 @@ can() { awk -v what="$1" -F: '$1 == what { gsub(/[ \t]/, "", $2); print $2 }' /p
 same "it can lock the tray" 1 "$(can 'Can lock tray')"
 same "it can close the tray" 1 "$(can 'Can close tray')"
 same "it reads DVDs" 1 "$(can 'Can read DVD')"
-same "it writes nothing" 000 "$(can 'Can write CD-R')$(can 'Can write DVD-R')$(can 'Can write MRW')"
+same "it writes nothing" 00 "$(can 'Can write CD-R')$(can 'Can write DVD-R')"
 check "INQUIRY says that it is a CD-ROM" says 'PDT=5' sg_inq "$DEV"
 check "MODE SENSE of all pages" sg_modes --all "$DEV"
 check "GET CONFIGURATION says so, too" says 'CD-ROM.*<current>\|Current profile.*CD-ROM' sg_get_config "$DEV"
 check "REPORT SUPPORTED OPERATION CODES" sg_opcodes "$DEV"
 refused "nothing can be written" dd if=/dev/zero of="$DEV" bs=2048 count=1
+# Newer kernels of the release ask for this feature only when somebody wants to write.
+same "not even with Mount Rainier" 0 "$(can 'Can write MRW')"
 check "READ TOC" sg_raw -r 20 "$DEV" 43 00 00 00 00 00 00 00 14 00
 check "READ DISC INFORMATION" sg_raw -r 34 "$DEV" 51 00 00 00 00 00 00 00 22 00
 check "GET EVENT STATUS NOTIFICATION" sg_raw -r 8 "$DEV" 4a 01 00 00 10 00 00 00 08 00

@@ -81,6 +81,12 @@ pub const FAILED_LOGIN_MEMORY_MS: u64 = 60_000;
 pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
 /// Log lines that peers can cause, each second and core, of each level. A flood must not turn into a flood of log lines.
 pub const PEER_LINES_PER_SECOND: u32 = 20;
+/// Descriptors that connections leave to everything else that has to be opened: saved state, logical units that come.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Descriptors that are held for saving state when there are no others, neither for this process nor for the system.
+pub const STATE_DESCRIPTORS: usize = 4;
+/// How long accepting rests when there is no descriptor, or no memory, for a connection.
+pub const ACCEPT_REST: std::time::Duration = std::time::Duration::from_millis(200);
 /// The most that either can be configured to.
 pub const MAX_CONNECTIONS: usize = 1 << 20;
 /// Connections from one address to one core that have not finished their login, unless configured: one
@@ -188,6 +194,12 @@ pub const DEFAULT_CONGESTION: &str = "cubic";
 pub const MAX_CONGESTION_BYTES: usize = 15;
 /// The longest time that an active core polls before it sleeps, microseconds.
 pub const MAX_SPIN_US: u32 = 1_000_000;
+/// Bytes of lines that wait to be written to stdout, and to stderr. A line that is longer waits alone.
+pub const LOG_QUEUE_BYTES: usize = 1 << 20;
+/// Lines that do.
+pub const LOG_QUEUE_LINES: usize = 4096;
+/// How long the end of the process waits for what it has said to be written.
+pub const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest configuration file, bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.

@@ -10,6 +10,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, SecretBits, ServeArgs};
 use ringsan::config::{self, Config, Options, Overrides, describe};
+use ringsan::limits::LAST_WORDS;
+use ringsan::log::Spool;
 use ringsan::model::Snapshot;
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use ringsan::shard::{Reread, ServeError};
@@ -18,6 +20,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code for what the user can mend.
@@ -53,10 +56,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve(&args, cli.log.as_deref()),
         Command::Check { config } => return check(&config),
-        Command::Secret { bits } => secret(bits),
+        Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
             fail(&fault.line);
             ExitCode::from(fault.code)
@@ -66,11 +69,14 @@ fn main() -> ExitCode {
 
 /// Says on stderr what is wrong.
 fn fail(fault: &str) -> ExitCode {
-    // Line breaks can come in with a path or a value: one fault stays one line.
-    let line = fault.replace(['\n', '\r'], " ");
     // Nothing is left to be told to when stderr is closed.
-    let _ = writeln!(std::io::stderr(), "ringsan: {line}");
+    let _ = std::io::stderr().write_all(failure(fault).as_bytes());
     ExitCode::from(USAGE)
+}
+
+/// The line about it. Line breaks can come in with a path or a value: one fault stays one line.
+fn failure(fault: &str) -> String {
+    format!("ringsan: {}\n", fault.replace(['\n', '\r'], " "))
 }
 
 /// Help and version as clap prints them; of its errors, which take several lines, what is wrong and the tip.
@@ -129,13 +135,28 @@ fn secret(bits: SecretBits) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `ringsan serve`: returns when the service has been stopped.
-fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
+/// `ringsan serve`: returns when the service has been stopped. Neither it nor its end waits for who reads what it says.
+fn serve(args: &ServeArgs, log: Option<&str>) -> Result<ExitCode, Fault> {
     let config = configuration(args).map_err(|e| e.to_string())?;
-    start_log(log, config.log.as_deref())?;
+    let failed = |e| Fault { line: format!("cannot start: {e}"), code: FAILURE };
+    let out = Spool::start("ringsan-out", std::io::stdout()).map_err(failed)?;
+    let errors = Spool::start("ringsan-log", std::io::stderr()).map_err(failed)?;
+    start_log(log, config.log.as_deref(), &errors)?;
+    let (said, code) = match serve_config(args, config, &out) {
+        Ok(()) => (String::new(), ExitCode::SUCCESS),
+        Err(fault) => (failure(&fault.line), ExitCode::from(fault.code)),
+    };
+    errors.last_words(said.as_bytes(), LAST_WORDS);
+    out.last_words(b"", Duration::from_millis(100));
+    Ok(code)
+}
+
+fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fault> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    preflight::ignore_file_size_signal();
+    preflight::raise_descriptors();
     preflight::listen(&config.snapshot)?;
     for path in config::create_directories(&config.snapshot)? {
         tracing::info!(path = %path.display(), "created");
@@ -147,7 +168,7 @@ fn serve(args: &ServeArgs, log: Option<&str>) -> Result<(), Fault> {
     ringsan::shard::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
-        say(&format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")));
+        out.say(format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")).as_bytes());
     })
     .map_err(Fault::from)
 }
@@ -193,7 +214,7 @@ fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
 }
 
 /// Logs to stderr, at the level of `--log`, else of RINGSAN_LOG, else of the file, else info.
-fn start_log(option: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
+fn start_log(option: Option<&str>, file: Option<&str>, spool: &Spool) -> Result<(), Fault> {
     let variable = std::env::var("RINGSAN_LOG").ok().filter(|level| !level.is_empty());
     let (origin, level) = match (option, &variable) {
         (Some(level), _) => ("--log", level),
@@ -203,7 +224,9 @@ fn start_log(option: Option<&str>, file: Option<&str>) -> Result<(), Fault> {
     config::check_log_level(level).map_err(|message| format!("{origin}: {message}"))?;
     let filter = EnvFilter::try_new(level).map_err(|e| format!("{origin}: '{level}' is no log filter: {e}"))?;
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(spool.clone());
+    // It would complain of its own faults on stderr, and end the process when it cannot.
+    log.log_internal_errors(false).init();
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! What is checked and prepared in the process before it serves: that the addresses are free, and locked memory.
-#![allow(unsafe_code)] // getrlimit and setrlimit: each takes a pointer to a struct of ours, see below.
+//! What is checked and prepared in the process before it serves: that the addresses are free, locked memory, descriptors.
+#![allow(unsafe_code)] // getrlimit and setrlimit: each takes a pointer to a struct of ours, see below; signal.
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
@@ -84,18 +84,7 @@ pub fn raise_memlock(snapshot: &Snapshot) {
     };
     let core_bytes = limits::ARENA_BYTES as u64 + EXECUTOR_LOCKED_BYTES;
     let needed = core_bytes.saturating_mul(cores as u64);
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a live rlimit, which the call only writes.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } != 0 {
-        return;
-    }
-    if limit.rlim_cur < limit.rlim_max {
-        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-        // SAFETY: the pointer is to a live rlimit, which the call only reads.
-        if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raised) } == 0 {
-            limit = raised;
-        }
-    }
+    let Some(limit) = raise(libc::RLIMIT_MEMLOCK) else { return };
     if limit.rlim_cur < needed {
         tracing::warn!(
             "locked memory is limited to {} KiB, registered buffers need {} KiB: going on without them, a little slower \
@@ -104,6 +93,35 @@ pub fn raise_memlock(snapshot: &Snapshot) {
             needed >> 10
         );
     }
+}
+
+/// Raises the soft limit of open files to the hard one: each connection takes one, and the soft limit of most systems is
+/// there for programs that use select(2).
+pub fn raise_descriptors() {
+    let _ = raise(libc::RLIMIT_NOFILE);
+}
+
+/// A write beyond the limit of file sizes (`ulimit -f`) is an error of that write, not the end of the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no handler is set; the disposition is of the process and belongs to the program.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Raises a soft limit to the hard one; what then is in force, if the system tells.
+fn raise(resource: libc::__rlimit_resource_t) -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit, which the call only writes.
+    if unsafe { libc::getrlimit(resource, &mut limit) } != 0 {
+        return None;
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        // SAFETY: the pointer is to a live rlimit, which the call only reads.
+        if unsafe { libc::setrlimit(resource, &raised) } == 0 {
+            limit = raised;
+        }
+    }
+    Some(limit)
 }
 
 /// Whether this process has CAP_IPC_LOCK in effect.

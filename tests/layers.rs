@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// Each module of the crate's root and those it may name besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
+    ("log", &["limits"]),
     ("wire", &["limits"]),
     ("model", &["wire"]),
     ("ring", &["limits"]),
@@ -39,6 +40,7 @@ const UNSAFE: &[&str] = &[
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",
+    "log.rs",
     "preflight.rs",
     "ring/memory.rs",
     "ring/mod.rs",

@@ -14,7 +14,8 @@ pub(super) enum Direction {
 /// The fault that `errno` (positive) of an operation on a medium stands for.
 pub(super) fn fault_of(errno: i32, direction: Direction) -> MediumFault {
     match errno {
-        libc::ENOSPC | libc::EDQUOT => MediumFault::OutOfSpace,
+        // EFBIG: the limit of file sizes of the process, or of the file system.
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG => MediumFault::OutOfSpace,
         // The block layer's words: ENODATA critical medium error, EREMOTEIO critical target error, EILSEQ protection,
         // ETIMEDOUT and ENOLINK a lost command; EUCLEAN and EBADMSG are a file system that found itself damaged.
         libc::EIO
@@ -48,6 +49,7 @@ mod tests {
     fn a_full_disk_is_not_a_broken_one() {
         assert_eq!(fault_of(libc::ENOSPC, Direction::Write), MediumFault::OutOfSpace);
         assert_eq!(fault_of(libc::EDQUOT, Direction::Write), MediumFault::OutOfSpace);
+        assert_eq!(fault_of(libc::EFBIG, Direction::Write), MediumFault::OutOfSpace);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::receive::{Direct, Receive};
 use super::relocate::Relocation;
 use super::turns::SpareParked;
 use crate::backend::Token;
-use crate::limits::{CATCH_UP_MS, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{ACCEPT_REST, CATCH_UP_MS, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
@@ -38,6 +38,11 @@ pub struct Core {
     /// Memory for what they have parked.
     pub(super) spare_parked: SpareParked,
     listeners: Vec<TcpListener>,
+    /// Those that rest, and until when, because there was nothing to make a connection of.
+    resting: Vec<usize>,
+    rest_until: Instant,
+    /// That has been said.
+    short: bool,
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
@@ -65,6 +70,9 @@ impl Core {
             sharing: VecDeque::with_capacity(64),
             spare_parked: SpareParked::new(),
             listeners,
+            resting: Vec::new(),
+            rest_until: now,
+            short: false,
             bell: Box::new(0),
             turn: 1,
             spin,
@@ -159,6 +167,9 @@ impl Core {
         for conn in std::mem::take(&mut self.engine.gone) {
             self.reset(conn);
         }
+        if !self.resting.is_empty() {
+            self.accept_again(now);
+        }
         self.turn = self.turn.wrapping_add(1);
         while let Some(conn) = self.engine.fresh.pop() {
             if self.receive.len() <= conn {
@@ -248,6 +259,7 @@ impl Core {
 
     fn accepted(&mut self, listener: usize, completion: Completion) {
         if completion.result >= 0 {
+            self.short = false;
             // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
             #[allow(unsafe_code)]
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
@@ -257,8 +269,35 @@ impl Core {
                 self.engine.accepted(socket, peer, local);
             }
         }
-        if !completion.more() && !self.engine.shutdown {
-            self.arm_accept(listener);
+        if completion.more() || self.engine.shutdown {
+            return;
+        }
+        if is_shortage(-completion.result) {
+            return self.rest(listener, completion.result);
+        }
+        self.arm_accept(listener);
+    }
+
+    /// To ask at once again would be all that this core does. Who waits to be accepted is kept by the kernel.
+    fn rest(&mut self, listener: usize, error: i32) {
+        if !self.short {
+            self.short = true;
+            let error = io::Error::from_raw_os_error(-error);
+            tracing::warn!("a connection cannot be accepted: {error}; connections wait until there is what they take");
+        }
+        self.resting.push(listener);
+        self.rest_until = Instant::now() + ACCEPT_REST;
+    }
+
+    fn accept_again(&mut self, now: Instant) {
+        if self.engine.shutdown {
+            self.resting.clear();
+        } else if now >= self.rest_until {
+            for listener in std::mem::take(&mut self.resting) {
+                self.arm_accept(listener);
+            }
+        } else {
+            self.next_tick = self.next_tick.min(self.rest_until);
         }
     }
 
@@ -325,6 +364,11 @@ impl Core {
     pub fn account(&self) -> (super::stats::Stats, usize) {
         (self.engine.stats, self.engine.arena.free_bytes())
     }
+}
+
+/// Whether an accept failed for want of something that comes back, and not for its connection.
+fn is_shortage(errno: i32) -> bool {
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
 }
 
 /// Makes an accepted socket ready: no delay, keepalive, its addresses.

@@ -8,7 +8,9 @@
 
 use crate::limits::{
     FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, PEER_LINES_PER_SECOND,
+    RESERVED_DESCRIPTORS,
 };
+use procfs::process::{LimitValue, Process};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +46,8 @@ struct Failures {
 pub struct Doors {
     most: AtomicUsize,
     most_per_address: AtomicUsize,
+    /// For so many there are descriptors.
+    most_open: AtomicUsize,
     counts: Mutex<Counts>,
 }
 
@@ -51,7 +55,24 @@ impl Doors {
     /// For at most `most` connections, and `most_per_address` from one address.
     pub fn new(most: usize, most_per_address: usize) -> Arc<Doors> {
         let (most, most_per_address) = (AtomicUsize::new(most), AtomicUsize::new(most_per_address));
-        Arc::new(Doors { most, most_per_address, counts: Mutex::default() })
+        Arc::new(Doors { most, most_per_address, most_open: AtomicUsize::new(usize::MAX), counts: Mutex::default() })
+    }
+
+    /// Lets in no more than there are descriptors for, beside all that is open now and a reserve. Blocking.
+    pub fn fit_descriptors(&self) {
+        let Ok(process) = Process::myself() else { return };
+        let (Ok(limits), Ok(open)) = (process.limits(), process.fd_count()) else { return };
+        let LimitValue::Value(limit) = limits.max_open_files.soft_limit else { return };
+        let connections = self.counts.lock().unwrap_or_else(PoisonError::into_inner).all;
+        let most_open = room(usize::try_from(limit).unwrap_or(usize::MAX), open.saturating_sub(connections));
+        let before = self.most_open.swap(most_open, Ordering::Relaxed);
+        let most = self.most.load(Ordering::Relaxed);
+        if most_open < most && before >= most {
+            tracing::warn!(
+                "{limit} open files are allowed, which is room for {most_open} connections, not for {most}: raise the limit \
+                 (ulimit -n, or LimitNOFILE= in a unit file), or bound the connections"
+            );
+        }
     }
 
     /// Other bounds from now on. Connections that are beyond them stay.
@@ -64,7 +85,8 @@ impl Doors {
     pub fn enter(self: &Arc<Doors>, address: IpAddr) -> Result<Ticket, Full> {
         let address = address.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (most, per_address) = (self.most.load(Ordering::Relaxed), self.most_per_address.load(Ordering::Relaxed));
+        let most = self.most.load(Ordering::Relaxed).min(self.most_open.load(Ordering::Relaxed));
+        let per_address = self.most_per_address.load(Ordering::Relaxed);
         if counts.all >= most {
             return Err(Full::All(most));
         }
@@ -98,6 +120,12 @@ impl Doors {
         let doublings = (known.count - 1).min(u64::BITS / 2);
         (known.count, (FAILED_LOGIN_DELAY_MS << doublings).min(FAILED_LOGIN_MOST_MS))
     }
+}
+
+/// For how many connections there are descriptors, when `limit` are allowed and `others` are in use for something else.
+fn room(limit: usize, others: usize) -> usize {
+    let free = limit.saturating_sub(others);
+    free - RESERVED_DESCRIPTORS.min(free / 2)
 }
 
 /// A connection that was let in; gone when dropped.
@@ -202,6 +230,18 @@ mod tests {
         let _d = doors.enter(ip("192.0.2.1")).unwrap();
         drop(c);
         assert_eq!(doors.counts.lock().unwrap().by_address.len(), 1, "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn doors_leave_descriptors_for_the_rest() {
+        assert_eq!(room(1024, 100), 924 - RESERVED_DESCRIPTORS);
+        assert_eq!((room(64, 34), room(64, 70)), (15, 0));
+        let doors = Doors::new(3, 3);
+        doors.most_open.store(1, Ordering::Relaxed);
+        let _a = doors.enter(ip("192.0.2.1")).unwrap();
+        assert_eq!(doors.enter(ip("192.0.2.2")).unwrap_err(), Full::All(1));
+        doors.fit_descriptors();
+        let _b = doors.enter(ip("192.0.2.2")).unwrap();
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub fn serve(
     }
     let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
     // Before any thread is made, so that all inherit the mask.
-    let signals = signals::Signals::block(reread.is_some()).map_err(ServeError::System)?;
+    let signals = signals::Signals::block().map_err(ServeError::System)?;
     let listeners = listen(&snapshot)?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ServeError::System)?;
@@ -182,6 +182,7 @@ pub fn serve(
         }
     }
     if started.is_ok() {
+        reloader.world().doors.fit_descriptors();
         ready(&addresses);
         // A core that ends by itself (its ring failed) hangs up; then the others are to end too.
         control(&signals, &mut reloader, reread, || threads_alive(&told)).map_err(ServeError::System)?;
@@ -236,8 +237,11 @@ fn control(
     const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
     let mut measured = Instant::now();
     signals.wait(|hangup| {
-        if hangup && let Some(snapshot) = reread.as_mut().and_then(|reread| reread()) {
-            reloader.reload(snapshot);
+        if hangup {
+            match &mut reread {
+                Some(reread) => reread().into_iter().for_each(|snapshot| reloader.reload(snapshot)),
+                None => tracing::warn!("SIGHUP: there is no configuration file to read again"),
+            }
         }
         reloader.look();
         if measured.elapsed() >= SPACE_INTERVAL {

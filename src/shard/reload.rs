@@ -375,6 +375,7 @@ impl Reloader {
         self.leaving.extend(plan.leaving);
         world.admission = admission(world.directory.snapshot());
         world.doors.bound(world.admission.connections, world.admission.per_address);
+        world.doors.fit_descriptors();
         self.publish(world, plan.resized.into_iter().map(|(unit, _)| unit).collect());
     }
 

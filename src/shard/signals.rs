@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, and SIGHUP where it has a meaning, blocked everywhere and read through a signalfd by the first thread.
+//! SIGTERM, SIGINT and SIGHUP, blocked everywhere and read through a signalfd by the first thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -8,18 +8,17 @@ use std::time::Duration;
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Blocks them for this thread and all that it will start. Without `hangup`, SIGHUP does what it does to other programs.
+    /// Blocks them for this thread and all that it will start. SIGHUP too where there is nothing to read again: who sends it
+    /// to be sure does not want the disks gone.
     #[allow(unsafe_code)]
-    pub fn block(hangup: bool) -> io::Result<Signals> {
+    pub fn block() -> io::Result<Signals> {
         // SAFETY: the set is a local that these calls initialise before it is used; the descriptor is ours alone.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
             libc::sigaddset(&raw mut set, libc::SIGTERM);
             libc::sigaddset(&raw mut set, libc::SIGINT);
-            if hangup {
-                libc::sigaddset(&raw mut set, libc::SIGHUP);
-            }
+            libc::sigaddset(&raw mut set, libc::SIGHUP);
             let error = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             if error != 0 {
                 return Err(io::Error::from_raw_os_error(error));

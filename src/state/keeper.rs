@@ -4,7 +4,9 @@
 //! which the cores gave them, which is what [`LogicalUnit::save`] asks for.
 
 use super::UnitFile;
+use crate::limits::STATE_DESCRIPTORS;
 use crate::scsi::{LogicalUnit, SaveEnd, Saving};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -52,9 +54,38 @@ impl Keeper {
     }
 }
 
+/// Descriptors that are given up for those of a file that must be written.
+struct Reserve(Vec<File>);
+
+impl Reserve {
+    fn new() -> Reserve {
+        let mut reserve = Reserve(Vec::with_capacity(STATE_DESCRIPTORS));
+        reserve.fill();
+        reserve
+    }
+
+    /// As far as there are any.
+    fn fill(&mut self) {
+        let missing = STATE_DESCRIPTORS.saturating_sub(self.0.len());
+        self.0.extend((0..missing).map_while(|_| File::open("/dev/null").ok()));
+    }
+
+    /// `work`, and once more with the reserve where it found no descriptor.
+    fn with<T>(&mut self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut done = work();
+        if matches!(&done, Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))) {
+            self.0.clear();
+            done = work();
+        }
+        self.fill();
+        done
+    }
+}
+
 fn run(orders: &Receiver<Option<Order>>) {
+    let mut reserve = Reserve::new();
     while let Ok(Some(Order { unit, file, saving, done })) = orders.recv() {
-        let end = unit.save(&saving, |saved| match file.save(saved) {
+        let end = unit.save(&saving, |saved| match reserve.with(|| file.save(saved)) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
@@ -64,5 +95,25 @@ fn run(orders: &Receiver<Option<Order>>) {
         // First, so that who is answered finds the unit with nothing on its way.
         drop(saving);
         done(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_given_up_for_who_finds_no_descriptor() {
+        let mut reserve = Reserve::new();
+        assert_eq!(reserve.0.len(), STATE_DESCRIPTORS);
+        let mut tried = 0;
+        let none = || io::Error::from_raw_os_error(libc::EMFILE);
+        let done = reserve.with(|| {
+            tried += 1;
+            if tried == 1 { Err(none()) } else { Ok(()) }
+        });
+        assert!(done.is_ok());
+        assert_eq!(reserve.0.len(), STATE_DESCRIPTORS, "filled again");
+        assert!(reserve.with(|| Err::<(), _>(io::Error::from_raw_os_error(libc::EIO))).is_err());
     }
 }

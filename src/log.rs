@@ -1,0 +1,273 @@
+//! What is said on stdout and stderr, without waiting for who reads it.
+//!
+//! A pipe that nobody empties, a file system that is full, a terminal that is stopped: whatever keeps a line from being
+//! written keeps back a thread of its own, [`Spool`]'s, and nobody else. Who has something to say puts it into a bounded
+//! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
+
+use crate::limits::{LOG_QUEUE_BYTES, LOG_QUEUE_LINES};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How soon what could not be taken at once is tried again: only where somebody waits for it, or by the spool's own thread.
+const AGAIN: Duration = Duration::from_millis(10);
+
+enum Order {
+    /// `lost`: how many lines before it were.
+    Line { text: Box<[u8]>, lost: u64 },
+    /// Everything before it was written, or is lost.
+    Written(SyncSender<()>),
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Lines that were lost since that was last said.
+    lost: AtomicU64,
+    /// Bytes in the queue.
+    bytes: AtomicUsize,
+}
+
+/// The way to the thread that writes. It ends with the last of these.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    orders: SyncSender<Order>,
+    counts: Arc<Counts>,
+}
+
+impl Spool {
+    /// Writes to a duplicate of `to` from now on.
+    ///
+    /// # Errors
+    /// The system has no descriptor or no thread to give.
+    pub fn start(name: &str, to: impl AsFd) -> io::Result<Spool> {
+        let file = File::from(to.as_fd().try_clone_to_owned()?);
+        let (orders, taken) = mpsc::sync_channel(LOG_QUEUE_LINES);
+        let counts = Arc::new(Counts::default());
+        let spool = Spool { orders, counts: Arc::clone(&counts) };
+        let mut pen = Pen { file, torn: false };
+        // Signals are for the first thread.
+        let masked = SignalsMasked::new();
+        Builder::new().name(name.to_owned()).spawn(move || run(&taken, &counts, &mut pen))?;
+        drop(masked);
+        Ok(spool)
+    }
+
+    /// Has `text` written: a line, or several. Never waits.
+    pub fn say(&self, text: &[u8]) {
+        if let Err(lost) = self.queue(text) {
+            self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Has `text` written, and waits until it and all before it is, at most this long: for the end of the process.
+    pub fn last_words(&self, text: &[u8], at_most: Duration) {
+        let until = Instant::now() + at_most;
+        if !text.is_empty() {
+            while let Err(lost) = self.queue(text) {
+                self.counts.lost.fetch_add(lost - 1, Ordering::Relaxed);
+                if Instant::now() >= until {
+                    return;
+                }
+                std::thread::sleep(AGAIN);
+            }
+        }
+        let (written, wait) = mpsc::sync_channel(1);
+        let mut order = Order::Written(written);
+        while let Err(TrySendError::Full(back)) = self.orders.try_send(order) {
+            if Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(AGAIN);
+            order = back;
+        }
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+
+    /// How many lines are lost now, if this is.
+    fn queue(&self, text: &[u8]) -> Result<(), u64> {
+        let before = self.counts.bytes.fetch_add(text.len(), Ordering::Relaxed);
+        let lost = self.counts.lost.swap(0, Ordering::Relaxed);
+        let room = before + text.len() <= LOG_QUEUE_BYTES || before == 0;
+        if room && self.orders.try_send(Order::Line { text: text.into(), lost }).is_ok() {
+            return Ok(());
+        }
+        self.counts.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+        Err(lost + 1)
+    }
+}
+
+/// A line of the log is one write.
+impl Write for &Spool {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Spool {
+    type Writer = &'a Spool;
+
+    fn make_writer(&'a self) -> &'a Spool {
+        self
+    }
+}
+
+fn run(orders: &Receiver<Order>, counts: &Counts, pen: &mut Pen) {
+    loop {
+        let order = match orders.try_recv() {
+            Ok(order) => order,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                // Nothing comes behind what was lost last: it is said now, and again as long as it cannot be.
+                let lost = counts.lost.swap(0, Ordering::Relaxed);
+                pen.own_up(lost, counts);
+                let rest = if lost > 0 { Duration::from_secs(1) } else { Duration::MAX };
+                match orders.recv_timeout(rest) {
+                    Ok(order) => order,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        match order {
+            Order::Line { text, lost } => {
+                pen.own_up(lost, counts);
+                if pen.write(&text).is_err() {
+                    counts.lost.fetch_add(1, Ordering::Relaxed);
+                }
+                counts.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+            }
+            Order::Written(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+struct Pen {
+    file: File,
+    /// The last line was cut short.
+    torn: bool,
+}
+
+impl Pen {
+    /// Says that `lost` lines are missing here, or notes them again.
+    fn own_up(&mut self, lost: u64, counts: &Counts) {
+        if lost > 0 && self.write(format!("ringsan: {lost} lines were lost here\n").as_bytes()).is_err() {
+            counts.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits as long as it takes.
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.put(b"\n")?;
+            self.torn = false;
+        }
+        self.put(text)
+    }
+
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody has made the pipe non-blocking for all who have it.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(AGAIN),
+                Err(error) => {
+                    self.torn |= rest.len() < text.len();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// While it lives, this thread takes no signals, and a thread that it makes never will.
+struct SignalsMasked(libc::sigset_t);
+
+impl SignalsMasked {
+    #[allow(unsafe_code)]
+    fn new() -> SignalsMasked {
+        // SAFETY: both sets are locals, the first filled before it is read; the second is what the call writes.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            SignalsMasked(before)
+        }
+    }
+}
+
+impl Drop for SignalsMasked {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: the set is what the kernel gave us.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_pipe_that_nobody_reads_keeps_nobody_back_and_what_was_lost_is_counted() {
+        let (reader, writer) = io::pipe().unwrap();
+        let spool = Spool::start("log", &writer).unwrap();
+        drop(writer);
+        let line = format!("{}\n", "x".repeat(999));
+        let all = 2 * LOG_QUEUE_BYTES / line.len();
+        for _ in 0..all {
+            spool.say(line.as_bytes());
+        }
+        let reader = std::thread::spawn(move || {
+            let lines = BufReader::new(reader).lines().map(Result::unwrap);
+            let lost = |line: &str| line.strip_prefix("ringsan: ")?.strip_suffix(" lines were lost here")?.parse().ok();
+            lines.map(|line| lost(&line).unwrap_or(1)).sum::<usize>()
+        });
+        spool.last_words(b"the last\n", SOON);
+        drop(spool);
+        assert_eq!(reader.join().unwrap(), all + 1, "each line is there or owned up to");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_lost_and_nothing_else() {
+        for reason in ["full", "no reader"] {
+            let spool = if reason == "full" {
+                Spool::start("log", File::options().write(true).open("/dev/full").unwrap()).unwrap()
+            } else {
+                Spool::start("log", io::pipe().unwrap().1).unwrap()
+            };
+            spool.say(b"one\n");
+            spool.last_words(b"two\n", SOON);
+            assert_eq!(spool.counts.lost.load(Ordering::Relaxed), 2, "{reason}");
+            assert_eq!(spool.counts.bytes.load(Ordering::Relaxed), 0, "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_end_waits_for_no_reader_for_long() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let spool = Spool::start("log", &writer).unwrap();
+        spool.say(&vec![b'\n'; LOG_QUEUE_BYTES]);
+        let began = Instant::now();
+        spool.last_words(b"the last\n", Duration::from_millis(50));
+        assert!(began.elapsed() >= Duration::from_millis(50) && began.elapsed() < SOON);
+    }
+}

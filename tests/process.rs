@@ -1,0 +1,192 @@
+//! The process and its surroundings: nothing that happens to its log, to its limits or by a signal reaches who uses a disk.
+
+use ringsan::sim::target::NAME;
+use ringsan::sim::tcp::Tcp;
+use ringsan::sim::trace::Trace;
+use std::fs::{self, File};
+use std::io::{PipeReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+impl Server {
+    /// Without a configuration file, with a disk of 8 MiB; `limits` are words for the shell.
+    fn start(limits: &str, stdout: Stdio, stderr: Stdio) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        File::create(dir.path().join("disk.img")).unwrap().set_len(8 << 20).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", &format!("{limits}\nexec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_ringsan")])
+            .args([
+                "serve",
+                "--cores",
+                "0",
+                "--target",
+                NAME,
+                "--lun",
+                "path=disk.img",
+                "--listen",
+                &address.to_string(),
+            ])
+            .current_dir(dir.path())
+            .env_remove("RINGSAN_LOG")
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("a shell starts");
+        let server = Server { child, address, dir };
+        // Its word for it may be what nobody reads.
+        let serves = |task: fs::DirEntry| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("ringsan-0"))
+        };
+        server.until("it serves", || fs::read_dir(server.proc("task")).is_ok_and(|all| all.flatten().any(serves)));
+        server
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}: not in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Logs in as port `isid`, and meets the unit attention of the power-on.
+    fn session(&self, isid: u32) -> Trace<Tcp> {
+        let mut session = Trace::new(Tcp::new(self.address));
+        session.play(&format!(
+            "login 0 cid=0 isid={isid}
+             > 0 SCSI-Command F itt=100 cdb=00
+             < 0 SCSI-Response itt=100 status=2"
+        ));
+        session
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        assert!(Command::new(program).args(arguments).arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
+    fn end(mut self) -> ExitStatus {
+        self.run("kill", &["-TERM"]);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn works(session: &mut Trace<Tcp>, itt: u32) {
+    session.play(&format!(
+        "> 0 SCSI-Command F itt={itt} cdb=00
+         < 0 SCSI-Response itt={itt} status=0"
+    ));
+}
+
+/// A pipe with no room left in it.
+fn full_pipe() -> (PipeReader, Stdio) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'\n'; 1 << 16]).unwrap();
+    (reader, writer.into())
+}
+
+#[test]
+fn what_becomes_of_its_log_is_nothing_to_its_sessions() {
+    for kind in ["a pipe that nobody reads", "a file system that is full", "a pipe that nobody has"] {
+        let mut held = Vec::new();
+        let mut to = || match kind {
+            "a pipe that nobody reads" => {
+                let (reader, writer) = full_pipe();
+                held.push(reader);
+                writer
+            }
+            "a file system that is full" => File::options().write(true).open("/dev/full").unwrap().into(),
+            _ => std::io::pipe().unwrap().1.into(),
+        };
+        let server = Server::start("", to(), to());
+        let mut session = server.session(1);
+        works(&mut session, 1);
+        // There is no configuration to be read again, which it would say.
+        server.run("kill", &["-HUP"]);
+        let mut another = server.session(2);
+        works(&mut another, 2);
+        works(&mut session, 3);
+        drop((session, another));
+        assert_eq!(server.end().code(), Some(0), "{kind}");
+    }
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_none() {
+    let server = Server::start("ulimit -Sn 64", Stdio::null(), Stdio::null());
+    let held: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    server.until("all are accepted", || fs::read_dir(server.proc("fd")).unwrap().count() > held.len());
+    works(&mut server.session(1), 1);
+}
+
+#[test]
+fn without_descriptors_it_rests_and_saves_state() {
+    let server = Server::start("", Stdio::null(), Stdio::piped());
+    let mut session = server.session(1);
+    let open = fs::read_dir(server.proc("fd")).unwrap().count();
+    server.run("prlimit", &[&format!("--nofile={}", open + 4), "--pid"]);
+    let held: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    server.until("no descriptor is left", || fs::read_dir(server.proc("fd")).unwrap().count() >= open + 4);
+    let ticks = || {
+        let stat = fs::read_to_string(server.proc("stat")).unwrap();
+        let fields: Vec<i64> =
+            stat.rsplit(')').next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
+        fields[10] + fields[11]
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = ticks() - before;
+    assert!(spent < 30, "{spent} ticks of a hundred, with nothing to do");
+    // REGISTER with APTPL: it is stored before it is answered.
+    session.play(
+        "> 0 SCSI-Command F W itt=1 edtl=24 cdb=5f000000000000001800 text=,,,,,,,,thekey..,,,,\x01,,
+         < 0 SCSI-Response itt=1 status=0",
+    );
+    assert!(fs::read_dir(server.dir.path()).unwrap().count() > 1, "nothing was stored");
+    drop(held);
+    works(&mut server.session(2), 2);
+}
+
+#[test]
+fn a_write_beyond_the_limit_of_file_sizes_is_an_error_of_that_write() {
+    let server = Server::start("ulimit -f 8192", Stdio::null(), Stdio::null());
+    let mut session = server.session(1);
+    session.play(
+        "> 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100 data=512
+         < 0 SCSI-Response itt=1 status=0
+         > 0 SCSI-Command F W itt=2 edtl=512 cdb=2a000000270000000100 data=512
+         < 0 SCSI-Response itt=2 status=2",
+    );
+    works(&mut session, 3);
+    drop(session);
+    assert_eq!(server.end().code(), Some(0));
+}

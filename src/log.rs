@@ -4,7 +4,7 @@
 //! written keeps back a thread of its own, [`Spool`]'s, and nobody else. Who has something to say puts it into a bounded
 //! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
 
-use crate::limits::{LOG_QUEUE_BYTES, LOG_QUEUE_LINES};
+use crate::limits::{LAST_WORDS, LOG_QUEUE_BYTES, LOG_QUEUE_LINES};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -87,6 +87,23 @@ impl Spool {
             order = back;
         }
         let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+
+    /// Has panics said here from now on. As the library says them, directly on stderr, the thread would wait for whoever
+    /// reads that, and everybody for the thread. Neither that nor a panic of the thread that writes waits for long.
+    pub fn take_panics(&self) {
+        let spool = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            let backtrace = std::backtrace::Backtrace::capture();
+            let said = panic.to_string().replace(['\n', '\r'], " ");
+            let mut text = format!("ringsan: thread '{name}' {said}\n");
+            if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+                text.push_str(&backtrace.to_string());
+            }
+            spool.last_words(text.as_bytes(), LAST_WORDS);
+        }));
     }
 
     /// How many lines are lost now, if this is.

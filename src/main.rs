@@ -141,6 +141,7 @@ fn serve(args: &ServeArgs, log: Option<&str>) -> Result<ExitCode, Fault> {
     let failed = |e| Fault { line: format!("cannot start: {e}"), code: FAILURE };
     let out = Spool::start("ringsan-out", std::io::stdout()).map_err(failed)?;
     let errors = Spool::start("ringsan-log", std::io::stderr()).map_err(failed)?;
+    errors.take_panics();
     start_log(log, config.log.as_deref(), &errors)?;
     let (said, code) = match serve_config(args, config, &out) {
         Ok(()) => (String::new(), ExitCode::SUCCESS),

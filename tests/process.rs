@@ -1,10 +1,11 @@
 //! The process and its surroundings: nothing that happens to its log, to its limits or by a signal reaches who uses a disk.
 
+use ringsan::log::Spool;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
 use std::fs::{self, File};
-use std::io::{PipeReader, Write};
+use std::io::{PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -189,4 +190,35 @@ fn a_write_beyond_the_limit_of_file_sizes_is_an_error_of_that_write() {
     works(&mut session, 3);
     drop(session);
     assert_eq!(server.end().code(), Some(0));
+}
+
+/// A thread that panics, in a process of its own: this test, run again with `AGAIN` set.
+#[test]
+fn a_panic_waits_for_no_reader_and_is_said() {
+    const AGAIN: &str = "RINGSAN_TEST_PANICS";
+    const NAME: &str = "a_panic_waits_for_no_reader_and_is_said";
+    if std::env::var_os(AGAIN).is_some() {
+        Spool::start("log", std::io::stderr()).unwrap().take_panics();
+        let thread = std::thread::Builder::new().name("ringsan-7".into()).spawn(|| panic!("of\nit"));
+        assert!(thread.unwrap().join().is_err());
+        return;
+    }
+    let run = |stderr: Stdio| {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", NAME, "--nocapture"]).env(AGAIN, "1").env_remove("RUST_BACKTRACE");
+        let child = again.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        Server { child, address: ([127, 0, 0, 1], 0).into(), dir: tempfile::tempdir().unwrap() }
+    };
+    let (_reader, full) = full_pipe();
+    let mut unread = run(full);
+    let deadline = Instant::now() + PATIENCE;
+    while unread.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the thread waits for a reader");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut read = run(Stdio::piped());
+    let mut said = String::new();
+    read.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("ringsan: thread 'ringsan-7' panicked at tests/process.rs:"), "{said}");
+    assert!(said.ends_with(": of it\n"), "{said}");
 }

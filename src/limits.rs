@@ -49,6 +49,8 @@ pub const FENCE_WAIT_MS: u64 = 1_000;
 pub const ABORT_GRACE_MS: u64 = 250;
 /// Operations that outlived their tasks, of one unit on one core: with so many, commands for its medium are answered BUSY.
 pub const STRAYS_PER_UNIT: usize = 32;
+/// Errands of one unit (GET LBA STATUS) that wait for its thread: one more is answered BUSY.
+pub const ERRANDS_PER_UNIT: usize = 64;
 /// A command waits this long for the blocks of such an operation, milliseconds.
 pub const STRAY_WAIT_MS: u64 = 5_000;
 /// A medium that leaves an operation unanswered for this long is not ready, milliseconds.

@@ -45,6 +45,8 @@ pub enum OpClass {
     Flush,
     /// Discards and zeroing.
     Clear,
+    /// Looks at the map of the medium, which are no operations: a hang or a delay is the caller's. Not among `Any`.
+    Map,
 }
 
 /// One thing that goes wrong.
@@ -72,6 +74,17 @@ impl FaultPlan {
     pub fn rule(mut self, rule: FaultRule) -> Self {
         self.rules.push(rule);
         self
+    }
+
+    /// Comes back when a look at the map of the medium is due.
+    pub(super) fn wait_for_map(&self) {
+        match self.rules.iter().find(|rule| rule.class == OpClass::Map && rule.counts()).map(|rule| rule.action) {
+            Some(FaultAction::Delay(time)) => std::thread::sleep(time),
+            Some(FaultAction::Hang) => loop {
+                std::thread::park();
+            },
+            _ => {}
+        }
     }
 
     /// The rule that acts on this operation.
@@ -132,6 +145,11 @@ impl FaultRule {
         if (self.class != OpClass::Any && self.class != class) || !self.range.as_ref().is_none_or(touches) {
             return false;
         }
+        self.counts()
+    }
+
+    /// Whether it is this one's turn.
+    fn counts(&self) -> bool {
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
         number >= self.skip && number - self.skip < self.times
     }

@@ -361,7 +361,10 @@ impl Medium {
             Kind::File(medium) => medium.allocated(offset, len, self.block_bytes),
             Kind::Ram(memory) => memory.allocated(offset, len),
             Kind::Null => Ok((false, len)),
-            Kind::Fault { inner, .. } => inner.allocated(offset, len),
+            Kind::Fault { inner, plan } => {
+                plan.wait_for_map();
+                inner.allocated(offset, len)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! serves everything else between two of them.
 
 use super::buffers::{Account, Buf};
+use super::errand::{Answer, Call};
 use super::fence::Lock;
 use super::rate::FlowId;
 use crate::backend::{Buffer, Op};
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// How a job ends.
@@ -51,6 +53,8 @@ pub enum Request {
     Lock(u64, u64, Cell1<()>),
     /// Have the keeper carry out a command whose effect is to be stored first.
     Save(Box<Saving>, Cell1<SaveEnd>),
+    /// Call what may block, beside the cores.
+    Errand(Call, Arc<Answer>),
     /// Begin a job on the same unit that nobody waits for, and that no abort ends.
     Spawn(JobCx, Work, Cell1<()>),
     /// Poll again in the next turn.
@@ -161,6 +165,13 @@ impl JobCx {
         self.ask(|cell| Request::Save(saving, cell)).await
     }
 
+    /// Has `call` called beside the cores, because it may block. Nothing of the job is in flight meanwhile: it can be dropped.
+    pub async fn errand(&self, call: Call) -> JobEnd {
+        let answer = Arc::new(Answer::default());
+        self.shared.requests.borrow_mut().push_back(Request::Errand(call, Arc::clone(&answer)));
+        std::future::poll_fn(|_| answer.take().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
     /// Lets the core do a turn.
     pub async fn pause(&self) {
         let mut asked = false;
@@ -268,6 +279,8 @@ pub struct Job {
     pub starved: bool,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
+    /// The answer of its errand.
+    pub errand: Weak<Answer>,
     /// It goes on when its task is aborted, without it.
     pub survives: bool,
     /// Its task is gone, and the medium does not answer.
@@ -302,6 +315,7 @@ impl Job {
             account: cx.account.clone(),
             starved: false,
             held: None,
+            errand: Weak::new(),
             survives: false,
             stray: false,
             stalled_since_ms: None,

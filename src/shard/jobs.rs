@@ -481,13 +481,18 @@ pub async fn flush(cx: JobCx, place: Place) -> JobEnd {
     JobEnd { durable: true, ..outcome.into() }
 }
 
-/// GET LBA STATUS (SBC-4 clause 5.6): descriptors of runs, from the medium's own map.
+/// GET LBA STATUS (SBC-4 clause 5.6).
 pub async fn lba_status(cx: JobCx, place: Place, scan: LbaScan) -> JobEnd {
+    cx.errand(Box::new(move |is_wanted| read_map(&place, scan, is_wanted))).await
+}
+
+/// Descriptors of runs, from the medium's own map. Blocking.
+fn read_map(place: &Place, scan: LbaScan, is_wanted: &dyn Fn() -> bool) -> JobEnd {
     let capacity = place.unit.blocks();
     let end = scan.end(capacity);
     let mut statuses = LbaStatuses::new(scan, &place.unit);
     let mut at = scan.lba;
-    while at < end && !statuses.is_full() {
+    while at < end && !statuses.is_full() && is_wanted() {
         let offset = at * place.block_bytes;
         let Ok((mapped, run)) = place.medium.allocated(offset, (end - at) * place.block_bytes) else {
             return place.fault(MediumFault::Read, offset, 0);
@@ -495,7 +500,6 @@ pub async fn lba_status(cx: JobCx, place: Place, scan: LbaScan) -> JobEnd {
         let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(end - at);
         statuses.add(at, run as u32, mapped);
         at += run;
-        cx.pause().await;
     }
     JobEnd { data: statuses.finish(at, capacity), ..Outcome::GOOD.into() }
 }

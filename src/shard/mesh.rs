@@ -5,6 +5,7 @@
 
 use super::change::Change;
 use super::doors::Ticket;
+use super::errand::Answer;
 use super::registry::Membership;
 use super::relocate::Relocated;
 use crate::model::ItNexus;
@@ -15,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
@@ -77,6 +78,13 @@ pub enum Message {
         ticket: usize,
         /// What became of it.
         end: SaveEnd,
+    },
+    /// An errand is over.
+    Errand {
+        /// Number of its job, if that still waits.
+        job: usize,
+        /// Where the answer is.
+        answer: Weak<Answer>,
     },
     /// A flush has ended that somebody here waited for.
     Flushed,

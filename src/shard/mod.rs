@@ -20,6 +20,7 @@ mod dispatch;
 mod doors;
 mod engine;
 mod entry;
+mod errand;
 mod exec;
 mod fence;
 mod flush;

@@ -20,7 +20,7 @@
 //!   itself asked for, or has not answered, keeps the session there. When B asks for one while the session is in its
 //!   mailbox, there is no task to be aborted, and sessions are ended (COLD RESET) only when A has answered: then it is there.
 //!   Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
-//! - `Aborted`, `Saved`: to functions and jobs, of which the session has none.
+//! - `Aborted`, `Saved`, `Errand`: to functions and jobs, of which the session has none.
 //! - `Change`: the session brings the configuration of A along. If B has an older one it takes that over first, if it has a
 //!   newer one the session takes it over on arrival ([`Core::arrive`]).
 //! - `Shutdown`: no core departs sessions once any has it, and none ends with a message unread.

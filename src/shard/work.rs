@@ -3,6 +3,7 @@
 use super::buffers::Buf;
 use super::dispatch::slot_of;
 use super::engine::{Engine, Owner};
+use super::errand::{Answer, Call, Errand};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
 use super::flush::Waiter;
@@ -17,7 +18,7 @@ use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -221,6 +222,28 @@ impl Engine {
         self.world.keeper.submit(logical, file, saving, move |end| world.post(core, Message::Saved { ticket, end }));
     }
 
+    /// Has what may block called beside the cores, for a job.
+    fn send_errand(&mut self, number: usize, call: Call, answer: &Arc<Answer>) {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        job.errand = Arc::downgrade(answer);
+        let (mailboxes, core, told) = (Arc::clone(&self.world.mailboxes), self.core, job.errand.clone());
+        let errand = Errand::new(call, answer, move || {
+            if let Some(mailbox) = mailboxes.get(core) {
+                mailbox.post(Message::Errand { job: number, answer: told });
+            }
+        });
+        self.world.errandry.send(&self.world.units[job.unit], errand);
+    }
+
+    /// An errand is over: its job goes on. The number may be another job's by now.
+    pub fn errand_over(&mut self, number: usize, answer: &Weak<Answer>) {
+        if let Some(Some(job)) = self.jobs.get(number)
+            && job.errand.ptr_eq(answer)
+        {
+            self.run_soon(number);
+        }
+    }
+
     fn enlist(&mut self, job: Job) {
         let number = self.free_jobs.pop().unwrap_or_else(|| {
             self.jobs.push(None);
@@ -278,6 +301,7 @@ impl Engine {
                     job.in_flight += 1;
                     self.submit_save(number, unit, saving, cell);
                 }
+                Request::Errand(call, answer) => self.send_errand(number, call, &answer),
                 Request::Spawn(cx, work, cell) => {
                     let mut other = Job::new(&cx, work, (job.unit, NOBODY, 0, None));
                     other.survives = true;

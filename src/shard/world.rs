@@ -6,6 +6,7 @@
 use super::ServeError;
 use super::clock::Clock;
 use super::doors::Doors;
+use super::errand::{Errandry, Errands};
 use super::fence::Fence;
 use super::load::Load;
 use super::mesh::{Mailbox, Message};
@@ -42,6 +43,8 @@ pub struct Unit {
     pub fence: Fence,
     /// What makes its writes durable.
     pub syncs: Syncs,
+    /// What its jobs have asked for beside the cores.
+    pub errands: Errands,
     /// Completed writes may be lost unless they are made durable.
     pub volatile: bool,
     /// A write can be made durable by itself; else a flush behind it does so.
@@ -124,6 +127,7 @@ impl Unit {
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Fence::new(cores),
             syncs: Syncs::new(cores),
+            errands: Errands::default(),
             volatile: facts.volatile_cache,
             direct: facts.direct,
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
@@ -285,6 +289,8 @@ pub struct World {
     pub register: Arc<Mutex<Register>>,
     /// Stores what outlives the process.
     pub keeper: Arc<Keeper>,
+    /// Has errands run.
+    pub errandry: Arc<Errandry>,
     /// One for each core.
     pub mailboxes: Arc<[Mailbox]>,
     /// All limits on commands and bytes a second.
@@ -380,6 +386,7 @@ impl World {
             registry: Arc::new(Registry::new(cores)),
             register: Arc::new(register),
             keeper: Arc::new(keeper),
+            errandry: Arc::new(Errandry::start().map_err(ServeError::System)?),
             mailboxes,
             rates: Arc::default(),
             unit_rates: Vec::new(),

@@ -3,7 +3,7 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
+use crate::limits::{ABORT_GRACE_MS, ERRANDS_PER_UNIT, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
 use crate::wire::{Opcode, TmFunction, TmResponse};
 use std::time::{Duration, Instant};
 
@@ -298,4 +298,27 @@ fn strays_that_end_leave_nothing() {
     assert_eq!(peer.end(read, Duration::from_secs(3)).data, [3; 4096]);
     let fence = &server.world.units[0].fence;
     assert!(!fence.has_stray(0, u64::MAX));
+}
+
+#[test]
+fn a_map_that_is_never_told_keeps_nobody_else_waiting() {
+    const GET_LBA_STATUS: [u8; 16] = [0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0];
+    // Other units are asked meanwhile, and what nobody waits for any more takes no room.
+    let server = Server::new(1, FaultPlan::new().rule(FaultRule::new(FaultAction::Hang).on(OpClass::Map)));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let mut other = Peer::login(server.at, 2, &[]).ready();
+    for _ in 0..2 {
+        // One may be with the thread, and one more than there is room for is turned away.
+        for _ in 0..=ERRANDS_PER_UNIT {
+            peer.command(0, &GET_LBA_STATUS, 64, &[]);
+        }
+        let itt = peer.command(0, &GET_LBA_STATUS, 64, &[]);
+        assert_eq!(peer.end(itt, SOON).status, 8);
+        let itt = other.command(1, &GET_LBA_STATUS, 64, &[]);
+        assert_eq!(other.end(itt, SOON).data.len(), 24);
+        let itt = other.write(0, 0, 8, 1);
+        assert_eq!(other.end(itt, SOON), good());
+        assert_eq!(peer.managed(TmFunction::ABORT_TASK_SET, 0, u32::MAX).0, 0);
+    }
+    assert_eq!((peer.logout(0, 0), other.logout(0, 0)), (0, 0));
 }

@@ -16,6 +16,7 @@ pub const TOP_KEYS: &[&str] = &[
     "cores",
     "spin-us",
     "congestion",
+    "strict",
     "log",
     "state",
     "chap-algorithms",
@@ -72,6 +73,7 @@ pub(super) struct Draft {
     pub(super) cores: Option<(Vec<usize>, Origin)>,
     pub(super) spin_us: Option<u32>,
     pub(super) congestion: Option<String>,
+    strict: bool,
     pub(super) log: Option<String>,
     /// The directory that keeps what outlives the process.
     pub(super) state: PathBuf,
@@ -131,6 +133,7 @@ impl Draft {
             }
             Ok(name)
         });
+        self.strict = top.read("strict", faults, Setting::boolean).unwrap_or(false);
         self.log = top.read("log", faults, |setting| {
             let level = setting.text()?;
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
@@ -272,6 +275,7 @@ impl Draft {
             cores: self.cores.map(|(cores, _)| cores).unwrap_or_default(),
             spin_us: self.spin_us,
             congestion: self.congestion,
+            strict: self.strict,
             discovery: self.discovery,
             admission: self.access.admission,
             access_states: self.access_states,

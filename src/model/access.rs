@@ -104,9 +104,9 @@ impl FromStr for NamePattern {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         if !text.contains('*') {
-            return IscsiName::new(text).map(|name| Self(name.as_str().to_owned())).map_err(PatternError::Name);
+            return IscsiName::lenient(text).map(|name| Self(name.as_str().to_owned())).map_err(PatternError::Name);
         }
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-.:*".contains(c) || !c.is_ascii();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:*".contains(c) || !c.is_ascii();
         if text.len() > super::names::MAX_NAME_BYTES || !text.chars().all(allowed) {
             return Err(PatternError::Characters);
         }

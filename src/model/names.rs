@@ -1,8 +1,8 @@
 //! iSCSI names (RFC 7143 section 4.2.7) and the SCSI ports made from them.
 //!
-//! [`IscsiName::new`] is the only way to an [`IscsiName`]: it prepares the text with the iSCSI profile of stringprep
-//! (RFC 3722: case folding, normalisation form KC, prohibited characters) and checks the structure of the three types.
-//! Two names are the same node exactly when their bytes are equal.
+//! [`IscsiName::new`] prepares the text with the iSCSI profile of stringprep (RFC 3722: case folding, normalisation form KC,
+//! prohibited characters) and checks the structure of the three types. [`IscsiName::lenient`] also takes what initiators in
+//! the field call themselves. Two names are the same node exactly when their bytes are equal.
 //!
 //! It does not look a domain up, and takes any month of any year: whether somebody owned the domain then is theirs.
 
@@ -20,7 +20,7 @@ pub const MAX_NAME_BYTES: usize = 223;
 /// The longest text that is prepared at all: preparing can shorten it (full-width letters are three bytes each).
 const MAX_UNPREPARED_BYTES: usize = 4 * MAX_NAME_BYTES;
 
-/// A valid iSCSI name: `iqn.`, `eui.` or `naa.`, normalised to lower case. Cheap to clone.
+/// An iSCSI name, normalised to lower case: `iqn.`, `eui.` or `naa.`, unless it was taken leniently. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IscsiName(Arc<str>);
 
@@ -72,6 +72,36 @@ impl IscsiName {
             _ => return Err(NameError::Type),
         }
         Ok(Self(Arc::from(name)))
+    }
+
+    /// The same, or a name of one of the three types that is not made as RFC 7143 section 4.2.7 wants it: with an underscore,
+    /// or without a date.
+    /// Other targets let in who calls itself so, and a name is only compared. What is never in one: space and control
+    /// characters, `,` (it ends a name in a TransportID, SPC-4 clause 7.6.4.6) and `*` (it stands for any in a pattern).
+    ///
+    /// # Errors
+    /// As of [`IscsiName::new`]: empty, too long, or a character that is in no name.
+    pub fn lenient(text: &str) -> Result<Self, NameError> {
+        let fault = match Self::new(text) {
+            Err(fault @ (NameError::Character | NameError::Iqn | NameError::Digits)) => fault,
+            other => return other,
+        };
+        if text.len() > MAX_NAME_BYTES {
+            return Err(NameError::Length);
+        }
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, ',' | '*')) {
+            return Err(fault);
+        }
+        let name = text.to_lowercase();
+        if !["iqn.", "eui.", "naa."].iter().any(|kind| name.starts_with(kind) && name.len() > kind.len()) {
+            return Err(NameError::Type);
+        }
+        if name.len() > MAX_NAME_BYTES { Err(NameError::Length) } else { Ok(Self(Arc::from(name))) }
+    }
+
+    /// Whether it is made as RFC 7143 section 4.2.7 wants it.
+    pub fn is_standard(&self) -> bool {
+        Self::new(&self.0).is_ok_and(|name| name == *self)
     }
 
     /// The normalised name.

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub spin_us: Option<u32>,
     /// The TCP congestion control of initiators' connections by its kernel name, "system" for the system's; `None`: the default.
     pub congestion: Option<String>,
+    /// Initiators are held to the letter of RFC 7143 also where being liberal loses nothing.
+    pub strict: bool,
     /// What initiators must prove before discovery tells them anything; `None`: nothing.
     pub discovery: Option<Arc<Credentials>>,
     /// How many connections are taken; `None`: the defaults of `limits`.

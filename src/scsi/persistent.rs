@@ -251,7 +251,7 @@ fn parse_transport_id(bytes: &[u8]) -> Option<(InitiatorPort, usize)> {
     }
     let value = u64::from_str_radix(digits, 16).ok()?;
     let isid = *value.to_be_bytes().last_chunk::<6>()?;
-    Some((InitiatorPort::new(IscsiName::new(name).ok()?, Isid(isid)), len))
+    Some((InitiatorPort::new(IscsiName::lenient(name).ok()?, Isid(isid)), len))
 }
 
 /// RESERVE(6) and RESERVE(10) (SPC-2 clauses 7.21, 7.22).

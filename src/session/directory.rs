@@ -156,6 +156,11 @@ impl SnapshotDirectory {
         spec.credentials.as_ref().is_none_or(proved).then_some(None)
     }
 
+    /// Whether initiators are held to the letter.
+    pub fn is_strict(&self) -> bool {
+        self.snapshot.strict
+    }
+
     /// Whether a discovery session that has proved to be `identity` would be let in as it is configured now.
     pub fn may_discover(&self, identity: Option<&str>) -> bool {
         let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());

@@ -160,7 +160,7 @@ impl Engine {
             }
         };
         let mut random = |bytes: &mut [u8]| fill_random(bytes);
-        let offer = Offer::default();
+        let offer = Offer { strict: self.world.directory.is_strict(), ..Offer::default() };
         let mut env =
             LoginEnv { directory: &self.world.directory, portal: link.local, peer, random: &mut random, offer: &offer };
         match login.request(&request, data, &mut env) {
@@ -405,6 +405,12 @@ impl Engine {
                 %peer, core = self.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
                 header_digest = params.header_digest, data_digest = params.data_digest, left_out, "logged in"
             );
+        }
+        if !login.initiator.name.is_standard()
+            && let Some(left_out) = self.noise.line(self.now_ms)
+        {
+            let initiator = &login.initiator.name;
+            tracing::warn!(%peer, %initiator, left_out, "the initiator's name is not made as RFC 7143 section 4.2.7 wants it");
         }
         // A connection that was reinstated is to be closed.
         self.pump(seat);

@@ -134,6 +134,31 @@ fn takes_223_bytes_and_no_more() {
     assert_eq!(error(&"x".repeat(1 << 20)), NameError::Length);
 }
 
+#[test]
+fn what_the_field_takes_is_taken_leniently() {
+    for (text, name) in [
+        ("iqn.1991-05.com.Microsoft:host_1", "iqn.1991-05.com.microsoft:host_1"),
+        ("iqn.example:host", "iqn.example:host"),
+        ("eui.host", "eui.host"),
+        ("iqn.2026-11.com.example:Host", "iqn.2026-11.com.example:host"),
+    ] {
+        assert_eq!(IscsiName::lenient(text).map(|name| name.to_string()), Ok(name.to_owned()));
+    }
+    let long = format!("iqn.{}_", "a".repeat(MAX_NAME_BYTES));
+    for (text, fault) in [
+        ("", NameError::Length),
+        (&*long, NameError::Length),
+        ("host_1", NameError::Type),
+        ("iqn.", NameError::Type),
+        ("iqn.a b", NameError::Character),
+        ("iqn.a,i,0x00023d000001", NameError::Character),
+        ("iqn.a\n", NameError::Character),
+        ("iqn.*", NameError::Character),
+    ] {
+        assert_eq!(IscsiName::lenient(text), Err(fault), "{text:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_refused_or_a_fixed_point(text in "\\PC{0,80}") {

@@ -203,7 +203,7 @@ fn ipxe() {
             "ErrorRecoveryLevel=0",
         ],
     ));
-    assert!(said(&last.answer).contains(&"FirstBurstLength=Irrelevant".into()));
+    assert!(said(&last.answer).contains(&"FirstBurstLength=65536".into()));
     assert!(last.params.initial_r2t && !last.params.immediate_data);
     assert_eq!(last.params.initiator_max_recv_bytes, 8192);
 }

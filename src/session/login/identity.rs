@@ -21,7 +21,9 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads it from the text of the first turn, in `stage`.
-    pub(super) fn read(text: &[u8], stage: u8) -> Result<Self, LoginFault> {
+    ///
+    /// What other targets let in is let in here: the initiator's name is taken as it is, unless `strict`.
+    pub(super) fn read(text: &[u8], stage: u8, strict: bool) -> Result<Self, LoginFault> {
         let mut seen = KeySet::default();
         let (mut initiator, mut target, mut kind, mut alias) = (None, None, None, None);
         for pair in declarations(text) {
@@ -29,7 +31,8 @@ impl Identity {
             declare_once(&mut seen, spec)?;
             match spec.key {
                 Key::InitiatorName => {
-                    initiator = Some(IscsiName::new(value).map_err(LoginFault::InitiatorName)?);
+                    let name = if strict { IscsiName::new(value) } else { IscsiName::lenient(value) };
+                    initiator = Some(name.map_err(LoginFault::InitiatorName)?);
                 }
                 // What is no name is not the name of a target.
                 Key::TargetName => {
@@ -72,7 +75,7 @@ impl Identity {
             //= RFC 7143 section 13.4
             //# The TargetName MUST NOT be redeclared within the Login Phase.
             let same = match spec.key {
-                Key::InitiatorName => IscsiName::new(value).is_ok_and(|name| name == self.initiator),
+                Key::InitiatorName => IscsiName::lenient(value).is_ok_and(|name| name == self.initiator),
                 Key::TargetName => IscsiName::new(value).is_ok_and(|name| Some(&name) == self.target.as_ref()),
                 Key::SessionType => session_kind(value)? == self.kind,
                 _ => self.alias.get_or_insert_with(|| value.to_owned()) == value,

@@ -34,7 +34,7 @@ impl Known {
         env: &mut LoginEnv<'_>,
         answer: &mut Vec<u8>,
     ) -> Result<Self, LoginFault> {
-        let identity = Identity::read(text, stage)?;
+        let identity = Identity::read(text, stage, env.offer.strict)?;
         let leading = request.tsih == Tsih(0);
         if identity.kind == SessionKind::Discovery && !leading {
             return Err(LoginFault::DiscoveryJoin);

@@ -95,6 +95,9 @@ impl Negotiation {
 
     /// Settles one key.
     fn settle(&mut self, spec: &KeySpec, value: &str, offer: &Offer, answer: &mut Vec<u8>) -> Result<(), KeyFault> {
+        if spec.key == Key::AuthMethod && !offer.strict && self.phase != Phase::FullFeature {
+            return self.late_auth_method();
+        }
         self.check_place(spec)?;
         if spec.senders == Senders::Target {
             // An initiator that answers one of our declarations so has not read RFC 7143; it does no harm.
@@ -126,7 +129,7 @@ impl Negotiation {
         //# If a specific key is not relevant for the current negotiation, the
         //# acceptor may answer with the constant "Irrelevant" for all types of
         //# negotiations.
-        if !spec.is_declared() && self.is_irrelevant(spec) {
+        if !spec.is_declared() && self.is_irrelevant(spec, offer.strict) {
             TextWriter::new(answer).pair(spec.name, word::IRRELEVANT);
             return Ok(());
         }
@@ -192,7 +195,15 @@ impl Negotiation {
         }
     }
 
-    fn is_irrelevant(&self, spec: &KeySpec) -> bool {
+    /// Some initiators go straight to the operational stage and say there that they want no authentication. Whether they need
+    /// any was settled when they came: what they say now changes nothing, and is not answered.
+    fn late_auth_method(&mut self) -> Result<(), KeyFault> {
+        if self.seen.insert(Key::AuthMethod) { Ok(()) } else { Err(KeyFault::Twice) }
+    }
+
+    /// Whether a key is answered with the constant. It "may" be (RFC 7143 section 6.2): unless `strict`, it is only for what
+    /// another connection has settled, for some initiators read each answer as a number.
+    fn is_irrelevant(&self, spec: &KeySpec, strict: bool) -> bool {
         let discovery = self.kind == SessionKind::Discovery && spec.irrelevant_in_discovery;
         // What the leading connection settled cannot be changed by another one; saying so is kinder than refusing an
         // initiator that sends the same text on every connection.
@@ -201,7 +212,7 @@ impl Negotiation {
         //# Irrelevant when: ( InitialR2T=Yes and ImmediateData=No )
         let no_first_burst =
             spec.key == Key::FirstBurstLength && self.params.initial_r2t && !self.params.immediate_data;
-        discovery || settled || no_first_burst
+        settled || strict && (discovery || no_first_burst)
     }
 
     fn declare_number(&mut self, key: Key, value: u32) -> Result<(), KeyFault> {
@@ -262,7 +273,9 @@ impl Negotiation {
         let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         match key {
             Key::MaxConnections => {
-                params.max_connections = narrow(theirs.min(offer.max_connections.into()));
+                // A discovery session has one.
+                let ours = if self.kind == SessionKind::Discovery { 1 } else { offer.max_connections };
+                params.max_connections = narrow(theirs.min(ours.into()));
                 params.max_connections.into()
             }
             Key::MaxBurstLength => {

@@ -37,6 +37,9 @@ pub struct Offer {
     pub fast_abort: bool,
     /// iSCSIProtocolLevel.
     pub protocol_level: u8,
+    /// Initiators are held to the letter also where being liberal loses nothing: names, AuthMethod in the operational stage,
+    /// and numbers for keys that are irrelevant.
+    pub strict: bool,
 }
 
 /// Which values of a digest key are accepted.
@@ -81,6 +84,7 @@ impl Default for Offer {
             error_recovery_level: 2,
             fast_abort: true,
             protocol_level: 2,
+            strict: false,
         }
     }
 }

@@ -245,6 +245,14 @@ mod header {
         assert_eq!((discovery.kind, discovery.target), (SessionKind::Discovery, None));
         let (status, _) = refused(Dialogue::new().transit(OPS, FFP, &["InitiatorName=nobody", TARGET]));
         assert_eq!(status, LoginStatus::INITIATOR_ERROR);
+        for name in ["iqn.2026-11.com.example:Host_1", "iqn.com.example:host"] {
+            let pairs = [&format!("InitiatorName={name}"), TARGET];
+            let mut strict = Dialogue::new();
+            strict.offer.strict = true;
+            assert_eq!(refused(strict.transit(OPS, FFP, &pairs)).0, LoginStatus::INITIATOR_ERROR);
+            let taken = done(Dialogue::new().transit(OPS, FFP, &pairs)).initiator.name;
+            assert_eq!((taken.as_str(), taken.is_standard()), (&*name.to_lowercase(), false));
+        }
     }
 
     #[test]
@@ -669,7 +677,10 @@ mod text_rules {
         //# Other keys MUST NOT be used.
         let early = Dialogue::new().say(SEC, &[INITIATOR, TARGET, "MaxBurstLength=512"]);
         assert_eq!(key_refused(early), ("MaxBurstLength", KeyFault::Stage));
-        assert_eq!(key_refused(Dialogue::new().quick(&["AuthMethod=None"])), ("AuthMethod", KeyFault::Stage));
+        let mut strict = Dialogue::new();
+        strict.offer.strict = true;
+        assert_eq!(key_refused(strict.quick(&["AuthMethod=None"])), ("AuthMethod", KeyFault::Stage));
+        done(Dialogue::new().quick(&["AuthMethod=None"]));
         assert_eq!(key_refused(Dialogue::new().quick(&["SendTargets=All"])), ("SendTargets", KeyFault::Stage));
         let ours = Dialogue::new().quick(&["TargetPortalGroupTag=1"]);
         assert_eq!(key_refused(ours), ("TargetPortalGroupTag", KeyFault::Sender));

@@ -156,10 +156,11 @@ fn item_19_irrelevant_in_discovery() {
     //# If a specific key is not relevant for the current negotiation, the
     //# acceptor may answer with the constant "Irrelevant" for all types of
     //# negotiations.
+    let strict = Offer { strict: true, ..Offer::default() };
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
     for key in keys::TABLE.iter().filter(|spec| spec.irrelevant_in_discovery) {
         let value = if key.key == Key::TaskReporting { "RFC3720" } else { "Yes" };
-        let answers = turn(&mut n, &Offer::default(), &[&format!("{}={value}", key.name)]).unwrap();
+        let answers = turn(&mut n, &strict, &[&format!("{}={value}", key.name)]).unwrap();
         assert_eq!(answers, [format!("{}=Irrelevant", key.name)]);
     }
     assert_eq!(n.params, Params::default());
@@ -171,9 +172,39 @@ fn item_19_irrelevant_in_discovery() {
 fn item_19_irrelevant_without_unsolicited_data() {
     //= RFC 7143 section 13.14
     //# Irrelevant when: ( InitialR2T=Yes and ImmediateData=No )
-    let (params, answers) = settle(&["FirstBurstLength=4096", "InitialR2T=Yes", "ImmediateData=No"]);
+    let strict = Offer { strict: true, ..Offer::default() };
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let answers = turn(&mut n, &strict, &["FirstBurstLength=4096", "InitialR2T=Yes", "ImmediateData=No"]).unwrap();
     assert_eq!(answers, ["InitialR2T=Yes", "ImmediateData=No", "FirstBurstLength=Irrelevant"], "whatever the order");
-    assert_eq!(params.first_burst_bytes, 65_536);
+    assert_eq!(n.params.first_burst_bytes, 65_536);
+}
+
+/// Some initiators read each answer as a number.
+#[test]
+fn what_is_irrelevant_is_answered_by_its_type() {
+    let (params, answers) = settle(&["FirstBurstLength=4096", "InitialR2T=Yes", "ImmediateData=No"]);
+    assert_eq!(answers, ["InitialR2T=Yes", "ImmediateData=No", "FirstBurstLength=4096"]);
+    assert_eq!(params.first_burst_bytes, 4096);
+    let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
+    let answers =
+        turn(&mut n, &Offer::default(), &["MaxConnections=4", "InitialR2T=No", "FirstBurstLength=512"]).unwrap();
+    assert_eq!(answers, ["MaxConnections=1", "InitialR2T=No", "FirstBurstLength=512"]);
+}
+
+/// Whoever goes straight to the operational stage and says there that it wants no authentication is let in as before.
+#[test]
+fn auth_method_in_the_operational_stage_changes_nothing() {
+    let (params, answers) = settle(&["AuthMethod=None", "HeaderDigest=CRC32C"]);
+    assert_eq!(answers, ["HeaderDigest=CRC32C"]);
+    assert_eq!(params, Params { header_digest: true, ..Params::default() });
+    let strict = Offer { strict: true, ..Offer::default() };
+    let login = || Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
+    let fault = |offer: &Offer, pairs: &[&str]| turn(&mut login(), offer, pairs).unwrap_err();
+    let key = |fault| NegotiationFault::Key("AuthMethod", fault);
+    assert_eq!(fault(&strict, &["AuthMethod=None"]), key(KeyFault::Stage));
+    assert_eq!(fault(&Offer::default(), &["AuthMethod=None", "AuthMethod=CHAP"]), key(KeyFault::Twice));
+    let mut later = Negotiation::new(Params::default(), Phase::FullFeature, SessionKind::Normal);
+    assert_eq!(turn(&mut later, &Offer::default(), &["AuthMethod=None"]).unwrap_err(), key(KeyFault::Stage));
 }
 
 #[test]

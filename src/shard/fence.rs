@@ -1,12 +1,17 @@
 //! Ranges of a unit that one command needs for itself, on every core: COMPARE AND WRITE, ORWRITE, atomic writes.
 //!
 //! Every other change of the medium enters the fence before it begins and leaves it when it is done. That costs a few
-//! instructions on a cache line of its core's own: it counts itself under the current epoch, then looks whether any range
-//! is held. Who wants a range makes it known, moves the epoch on, and waits until every change that was counted under the
-//! old epoch is done; those that come later see the range and wait.
+//! instructions on a cache line of its core's own: it counts itself in one of two counters, then looks whether any range
+//! is held. Who wants a range makes it known, and waits until it has seen each counter of each core at zero once.
 //!
-//! The two sides must each see what the other wrote before. The rare side pays for both: membarrier(2) makes every
-//! running core see the range before it counts the changes in flight.
+//! Why the holder is alone: the two sides each see what the other wrote before (the rare side pays for both: membarrier(2)).
+//! So a change has either seen the range, and does not begin; or its counter is seen with it counted, and then at zero only
+//! when it is done. Which counter it took, and when it found out which to take, does not matter.
+//!
+//! Two counters are there so that one can come to zero under load: changes take that of the current epoch. The epoch moves
+//! on when its other counter is at zero on all cores and somebody waits for this one.
+//!
+//! `tests/models.rs` runs this very file under loom.
 //!
 //! A change that outlives its task (`stray.rs`) is no longer counted but kept as a range, until it is over: what comes
 //! later to its blocks, reads too, must not overtake it.
@@ -14,10 +19,10 @@
 //! Once an atomic write was asked for, reads enter like changes do, so that none sees a part of it; a read that is too long
 //! to enter as a whole asks afterwards whether a holder has changed it between its parts. Before, that costs them a load.
 
+use super::atomics::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Barrier, Mutex, MutexGuard, Ordering};
 use crate::limits::FENCE_LOG;
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence};
+use std::sync::PoisonError;
 
 /// The count that a change is under; given back when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +31,9 @@ pub struct Ticket(u8);
 
 /// A range held, or about to be.
 #[derive(Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Lock {
     number: u64,
-    /// The epoch whose changes must be over; `None`: they are.
-    old: Option<u8>,
 }
 
 struct Range {
@@ -38,11 +42,22 @@ struct Range {
     end: u64,
     /// Of an operation that outlived its task.
     stray: bool,
+    /// The counters, by core, that have not been at zero since the range was made known. None: what began before is over.
+    waits: Vec<[bool; 2]>,
 }
 
 impl Range {
     fn overlaps(&self, offset: u64, len: u64) -> bool {
         self.start < offset.saturating_add(len) && offset < self.end
+    }
+}
+
+impl Held {
+    fn add(&mut self, (offset, len): (u64, u64), stray: bool, waits: Vec<[bool; 2]>) -> Lock {
+        self.last += 1;
+        let number = self.last;
+        self.ranges.push(Range { number, start: offset, end: offset.saturating_add(len), stray, waits });
+        Lock { number }
     }
 }
 
@@ -55,8 +70,6 @@ struct Busy([AtomicU32; 2]);
 struct Held {
     ranges: Vec<Range>,
     last: u64,
-    /// The one lock that waits for changes of the old epoch.
-    draining: Option<u64>,
     /// Ranges that were given back since reads enter, by their number in that order: start, end.
     log: VecDeque<(u64, u64, u64)>,
 }
@@ -71,8 +84,7 @@ pub struct Fence {
     /// Ranges given back since then.
     given_back: AtomicU64,
     busy: Box<[Busy]>,
-    /// membarrier(2) works; else both sides pay for a full fence.
-    asymmetric: bool,
+    barrier: Barrier,
 }
 
 impl Fence {
@@ -81,16 +93,16 @@ impl Fence {
         Fence {
             count: AtomicUsize::new(0),
             epoch: AtomicUsize::new(0),
-            held: Mutex::default(),
+            held: Mutex::new(Held::default()),
             atomic: AtomicBool::new(false),
             given_back: AtomicU64::new(0),
             busy: (0..cores).map(|_| Busy::default()).collect(),
-            asymmetric: register_barrier(),
+            barrier: Barrier::new(),
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A change of `[offset, offset + len)` is about to begin on `core`. `None`: the range is held, try again later.
@@ -100,11 +112,7 @@ impl Fence {
         let busy = &self.busy[core].0[epoch];
         // Only this core writes here: no read-modify-write is needed.
         busy.store(busy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if self.asymmetric {
-            compiler_fence(Ordering::SeqCst)
-        } else {
-            fence(Ordering::SeqCst)
-        }
+        self.barrier.often();
         if self.count.load(Ordering::Acquire) != 0 && self.is_held(offset, len) {
             self.leave(core, Ticket(epoch as u8));
             return None;
@@ -159,15 +167,13 @@ impl Fence {
     /// ranges may overlap it: their holders wait until it is given back.
     pub fn keep(&self, core: usize, ticket: Ticket, offset: u64, len: u64) -> Lock {
         let mut held = self.held();
-        held.last += 1;
-        let number = held.last;
-        held.ranges.push(Range { number, start: offset, end: offset.saturating_add(len), stray: true });
+        let lock = held.add((offset, len), true, Vec::new());
         self.count.store(held.ranges.len(), Ordering::SeqCst);
         drop(held);
-        self.barrier();
+        self.barrier.seldom();
         // Not before: a lock that drains must find the range once the change is no longer counted.
         self.leave(core, ticket);
-        Lock { number, old: None }
+        lock
     }
 
     /// The holder of a range goes on without its task: reads wait for it, too.
@@ -185,42 +191,50 @@ impl Fence {
         busy.store(busy.load(Ordering::Relaxed) - 1, Ordering::Release);
     }
 
-    /// Asks for a range. `None`: it overlaps one that is held, or another lock is waiting: try again later. Otherwise the
-    /// range is kept from all others from now on, and is its holder's once [`Fence::is_drained`] says so.
+    /// Asks for a range. `None`: it overlaps one that is held: try again later. Otherwise the range is kept from all others
+    /// from now on, and is its holder's once [`Fence::is_drained`] says so.
     pub fn lock(&self, offset: u64, len: u64) -> Option<Lock> {
         let mut held = self.held();
-        let end = offset.saturating_add(len);
-        if held.draining.is_some() || held.ranges.iter().any(|range| range.overlaps(offset, len)) {
+        if held.ranges.iter().any(|range| range.overlaps(offset, len)) {
             return None;
         }
-        held.last += 1;
-        let number = held.last;
-        held.ranges.push(Range { number, start: offset, end, stray: false });
-        held.draining = Some(number);
+        let lock = held.add((offset, len), false, vec![[true; 2]; self.busy.len()]);
         self.count.store(held.ranges.len(), Ordering::SeqCst);
-        let old = self.epoch.fetch_add(1, Ordering::SeqCst) & 1;
-        drop(held);
-        self.barrier();
-        Some(Lock { number, old: Some(old as u8) })
+        // Under the mutex: nobody looks at the counters for this range before.
+        self.barrier.seldom();
+        Some(lock)
     }
 
-    /// Whether all changes that began before the lock are done.
-    pub fn is_drained(&self, lock: &mut Lock) -> bool {
-        if let Some(old) = lock.old {
-            if self.busy.iter().any(|b| b.0[usize::from(old)].load(Ordering::Acquire) != 0) {
-                return false;
-            }
-            lock.old = None;
-            let mut held = self.held();
-            if held.draining == Some(lock.number) {
-                held.draining = None;
+    /// Whether all changes that began before the lock are done, strays in its range too. To be asked until it says so.
+    pub fn is_drained(&self, lock: &Lock) -> bool {
+        let mut held = self.held();
+        self.look(&mut held.ranges);
+        let Some(own) = held.ranges.iter().find(|range| range.number == lock.number) else { return true };
+        // A change that was counted may have become a stray meanwhile.
+        let mut strays = held.ranges.iter().filter(|range| range.stray && range.number != own.number);
+        own.waits.is_empty() && !strays.any(|range| range.overlaps(own.start, own.end - own.start))
+    }
+
+    /// Notes the counters that are at zero, for everybody who waits.
+    fn look(&self, ranges: &mut [Range]) {
+        // Acquire: who sees a count at zero sees what was counted.
+        let busy = |core: &Busy, epoch: usize| core.0[epoch].load(Ordering::Acquire) != 0;
+        let current = self.epoch.load(Ordering::Relaxed) & 1;
+        let (mut old_busy, mut current_awaited) = (false, false);
+        for (core, busy_here) in self.busy.iter().enumerate() {
+            let now = [busy(busy_here, 0), busy(busy_here, 1)];
+            old_busy |= now[1 - current];
+            for waits in ranges.iter_mut().filter_map(|range| range.waits.get_mut(core)) {
+                *waits = [waits[0] && now[0], waits[1] && now[1]];
+                current_awaited |= waits[current];
             }
         }
-        // A change that was counted may have become a stray meanwhile.
-        let held = self.held();
-        let Some(own) = held.ranges.iter().find(|range| range.number == lock.number) else { return true };
-        let mut others = held.ranges.iter().filter(|range| range.stray && range.number != own.number);
-        !others.any(|range| range.overlaps(own.start, own.end - own.start))
+        for range in ranges.iter_mut().filter(|range| range.waits.iter().all(|waits| *waits == [false; 2])) {
+            range.waits = Vec::new();
+        }
+        if current_awaited && !old_busy {
+            self.epoch.store(1 - current, Ordering::Relaxed);
+        }
     }
 
     /// Gives the range back, drained or not.
@@ -238,154 +252,6 @@ impl Fence {
             self.given_back.store(number, Ordering::Release);
         }
         held.ranges.retain(|range| range.number != lock.number);
-        if held.draining == Some(lock.number) {
-            held.draining = None;
-        }
         self.count.store(held.ranges.len(), Ordering::SeqCst);
-    }
-
-    fn barrier(&self) {
-        fence(Ordering::SeqCst);
-        if self.asymmetric {
-            membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-        }
-    }
-}
-
-fn register_barrier() -> bool {
-    membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0
-}
-
-#[allow(unsafe_code)]
-fn membarrier(command: libc::c_int) -> libc::c_long {
-    // SAFETY: the call takes no pointers; an unknown command is an error.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    #[test]
-    fn a_held_range_keeps_changes_out_and_others_go_on() {
-        let fence = Fence::new(1);
-        let mut lock = fence.lock(4096, 4096).unwrap();
-        assert!(fence.is_drained(&mut lock));
-        assert_eq!(fence.enter(0, 8191, 1), None);
-        let beside = fence.enter(0, 8192, 4096).unwrap();
-        assert!(fence.lock(0, 8192).is_none());
-        fence.leave(0, beside);
-        fence.unlock(lock);
-        let ticket = fence.enter(0, 4096, 1).unwrap();
-        fence.leave(0, ticket);
-    }
-
-    #[test]
-    fn a_lock_waits_for_what_has_begun() {
-        let fence = Fence::new(2);
-        let ticket = fence.enter(1, 0, 512).unwrap();
-        let mut lock = fence.lock(0, 512).unwrap();
-        assert!(!fence.is_drained(&mut lock));
-        // One waits at a time.
-        assert!(fence.lock(1 << 20, 512).is_none());
-        fence.leave(1, ticket);
-        assert!(fence.is_drained(&mut lock));
-        let mut second = fence.lock(1 << 20, 512).unwrap();
-        assert!(fence.is_drained(&mut second));
-        fence.unlock(lock);
-        fence.unlock(second);
-    }
-
-    #[test]
-    fn a_stray_keeps_everybody_from_its_range() {
-        let fence = Fence::new(2);
-        let ticket = fence.enter(1, 4096, 4096).unwrap();
-        let mut inside = fence.lock(8000, 4096).unwrap();
-        assert!(!fence.is_drained(&mut inside));
-        let stray = fence.keep(1, ticket, 4096, 4096);
-        assert!(!fence.is_drained(&mut inside), "the change is not counted any more, and still not over");
-        assert!(fence.has_stray(8191, 1) && !fence.has_stray(8192, 4096) && !fence.has_stray(0, 4096));
-        assert_eq!((fence.enter(0, 4096, 1), fence.enter(1, 0, 4097)), (None, None));
-        // Elsewhere others come and go, locks too.
-        let mut beside = fence.lock(1 << 20, 512).unwrap();
-        assert!(fence.is_drained(&mut beside));
-        fence.unlock(beside);
-        let ticket = fence.enter(0, 0, 4096).unwrap();
-        fence.leave(0, ticket);
-        fence.unlock(stray);
-        assert!(fence.is_drained(&mut inside) && !fence.has_stray(0, u64::MAX));
-        fence.set_stray(&inside);
-        assert!(fence.has_stray(8000, 1));
-        fence.unlock(inside);
-    }
-
-    #[test]
-    fn a_read_in_parts_learns_what_came_between() {
-        let change = |fence: &Fence, offset, len| {
-            let mut lock = fence.lock(offset, len).unwrap();
-            assert!(fence.is_drained(&mut lock));
-            fence.unlock(lock);
-        };
-        let fence = Fence::new(1);
-        change(&fence, 0, 1 << 20);
-        assert_eq!((fence.reads_enter(), fence.given_back()), (false, 0));
-        fence.expect_atomic();
-        let before = fence.given_back();
-        change(&fence, 0, 4096);
-        change(&fence, 4096, 4096);
-        assert!(fence.reads_enter() && !fence.is_torn(before, 4096), "one of each side");
-        let before = fence.given_back();
-        change(&fence, 4095, 2);
-        assert!(fence.is_torn(before, 4096) && !fence.is_torn(before, 4095) && !fence.is_torn(before, 4097));
-        assert!(!fence.is_torn(fence.given_back(), 4096), "a read that begins now");
-        let before = fence.given_back();
-        (0..FENCE_LOG).for_each(|_| change(&fence, 1 << 20, 512));
-        assert!(!fence.is_torn(before, 4096));
-        change(&fence, 1 << 20, 512);
-        assert!(fence.is_torn(before, 4096), "nobody knows any more");
-    }
-
-    /// Threads add one to a counter, each under the lock or as a change; a plain, torn-prone read-modify-write shows when
-    /// two are inside at once.
-    #[test]
-    fn nobody_is_inside_with_the_holder() {
-        const CORES: usize = 3;
-        let fence = Arc::new(Fence::new(CORES));
-        let (inside, bad) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let changers: Vec<_> = (1..CORES)
-            .map(|core| {
-                let (fence, inside, stop) = (fence.clone(), inside.clone(), stop.clone());
-                std::thread::spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        if let Some(ticket) = fence.enter(core, 0, 8) {
-                            inside.fetch_add(1, Ordering::Relaxed);
-                            inside.fetch_sub(1, Ordering::Relaxed);
-                            fence.leave(core, ticket);
-                        }
-                    }
-                })
-            })
-            .collect();
-        for _ in 0..2_000 {
-            let mut lock = loop {
-                if let Some(lock) = fence.lock(0, 8) {
-                    break lock;
-                }
-            };
-            while !fence.is_drained(&mut lock) {
-                std::hint::spin_loop();
-            }
-            if inside.load(Ordering::SeqCst) != 0 {
-                bad.store(true, Ordering::Relaxed);
-            }
-            fence.unlock(lock);
-        }
-        stop.store(true, Ordering::Relaxed);
-        for changer in changers {
-            changer.join().unwrap();
-        }
-        assert!(!bad.load(Ordering::Relaxed));
     }
 }

@@ -10,6 +10,7 @@
 //! cores are told rare facts by message ([`mesh`]), and shared registries are locked at login and for those only.
 
 mod arming;
+mod atomics;
 mod balance;
 mod buffers;
 mod change;

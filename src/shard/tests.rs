@@ -2,6 +2,7 @@
 
 mod atomic;
 mod doors;
+mod fence;
 mod flush;
 mod handles;
 mod hung;

@@ -86,9 +86,9 @@ fn contest(plan: FaultPlan, keys: &'static [&'static str]) {
     assert!(seen.whole.load(Ordering::Relaxed) > 50, "{:?} whole", seen.whole);
     // Nothing is left at the fence: a range can be had at once.
     let fence = &server.world.units[0].fence;
-    let mut lock = fence.lock(0, UNIT_BYTES).unwrap();
+    let lock = fence.lock(0, UNIT_BYTES).unwrap();
     let end = Instant::now() + SECOND;
-    while !fence.is_drained(&mut lock) {
+    while !fence.is_drained(&lock) {
         assert!(Instant::now() < end, "somebody never left");
         std::thread::yield_now();
     }

@@ -2,7 +2,8 @@
 //!
 //! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
 //! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted
-//! with its task; one with IMMED belongs to no task, and ends when its nexus is lost or somebody cancels it.
+//! with its task; one with IMMED belongs to no task, and ends when its nexus is lost or somebody cancels it. Whoever aborts
+//! tasks at a unit ends the copies that write to it, too.
 //!
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
@@ -12,12 +13,15 @@ use super::engine::{Engine, Seat};
 use super::entry::fill_random;
 use super::exec::Kind;
 use super::job::{JobCx, JobEnd};
+use super::work::NOBODY;
 use super::world::{Unit, World};
 use crate::backend::Op;
-use crate::limits::SLICE_BYTES;
+use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES};
+use crate::model::InitiatorPort;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWork, Peer, Scene};
-use crate::scsi::{LogicalUnit, Outcome};
+use crate::scsi::sense::{asc, key};
+use crate::scsi::{LogicalUnit, Outcome, Sense};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::sync::Arc;
@@ -36,18 +40,59 @@ impl Engine {
             Some((Begun::Run(work), units)) => {
                 let immediate = work.is_immediate();
                 let cx = JobCx::new(self.account(seat));
+                let mut touched = vec![unit];
+                touched.extend(work.steps.iter().filter_map(|step| units.get(step.destination.0)));
                 let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
+                let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+                let (target, init) = (holder.target, holder.session.init());
+                let nexus = (init.initiator.clone(), init.target_portal_group);
+                let copy = CopyJob { target, nexus, units: touched, gone_at_ms: None };
                 if immediate {
-                    self.enlist_detached(&cx, job, unit);
+                    self.enlist_copy(&cx, job, (unit, copy), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
                 }
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.begin(Kind::Job, task, unit, (0, 0, asked));
                     exec.in_flight += 1;
                 }
-                self.enlist_for(&cx, job, (unit, seat, task.slot()));
+                self.enlist_copy(&cx, job, (unit, copy), Some((seat, task.slot())));
             }
         }
+    }
+
+    /// Aborts the copies that write to a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
+    /// group) that are meant. Those whose task is there end as if the device had failed.
+    pub fn abort_copies(
+        &mut self,
+        target: usize,
+        unit: Option<usize>,
+        is_meant: impl Fn((&InitiatorPort, u16)) -> bool,
+    ) {
+        let gone_at_ms = self.now_ms + ABORT_GRACE_MS;
+        for number in 0..self.jobs.len() {
+            let Some(job) = self.jobs[number].as_mut() else { continue };
+            let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(target, unit)) else { continue };
+            if job.cancelled || !is_meant((&copy.nexus.0, copy.nexus.1)) {
+                continue;
+            }
+            copy.gone_at_ms = Some(gone_at_ms);
+            job.cancelled = true;
+            if job.seat != NOBODY {
+                job.given_up = Some(self.world.units[job.unit].logical.formatted(COPY_ABORTED));
+            }
+            self.keep_claims(number);
+            self.run_soon(number);
+        }
+    }
+
+    /// Whether an aborted copy to a unit still waits for the medium; one that the medium has kept for too long is known by
+    /// the range that it keeps, as any operation that outlives its task.
+    pub fn copies_left(&self, target: usize, unit: Option<usize>) -> bool {
+        self.jobs
+            .iter()
+            .flatten()
+            .filter_map(|job| job.copy.as_deref())
+            .any(|copy| copy.is_of(target, unit) && copy.gone_at_ms.is_some_and(|gone_at_ms| self.now_ms < gone_at_ms))
     }
 
     /// What was moved for the command itself is its parameter list.
@@ -83,6 +128,26 @@ impl Engine {
         Some((copy_begin::begin(request, scene), map.units.clone()))
     }
 }
+
+/// Whom a running copy belongs to, and what it writes: it is no task of the units that it writes to, perhaps of none.
+pub struct CopyJob {
+    /// Index of the target.
+    target: usize,
+    /// The initiator port that asked for it, and the tag of the portal group that it came by.
+    nexus: (InitiatorPort, u16),
+    /// The unit that was asked, and the destinations.
+    units: Vec<usize>,
+    /// Aborted; from then on nobody waits for what it has on the medium.
+    gone_at_ms: Option<u64>,
+}
+
+impl CopyJob {
+    fn is_of(&self, target: usize, unit: Option<usize>) -> bool {
+        self.target == target && unit.is_none_or(|unit| self.units.contains(&unit))
+    }
+}
+
+const COPY_ABORTED: Outcome = Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION));
 
 /// What a copy finds its media by.
 struct Route {

@@ -2,8 +2,8 @@
 //! far it is, and the buffers it holds.
 
 use super::buffers::Buf;
-use super::fence::Ticket;
 use super::rate::FlowId;
+use super::stray::Hold;
 use crate::model::MediumFault;
 use crate::scsi::{Generation, MediumOp};
 use crate::session::seam::{DataRef, TaskId};
@@ -85,7 +85,7 @@ pub struct Slice {
     /// How far it is.
     pub progress: Progress,
     /// Its count at the unit's fence, while it is written, or read beside atomic writes.
-    pub ticket: Option<Ticket>,
+    pub hold: Option<Hold>,
     /// Memory of a RAM unit that it is copied from when it is sent.
     pub source: Option<DataRef>,
 }

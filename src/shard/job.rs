@@ -6,6 +6,7 @@
 //! serves everything else between two of them.
 
 use super::buffers::{Account, Buf};
+use super::copy::CopyJob;
 use super::errand::{Answer, Call};
 use super::fence::Lock;
 use super::rate::FlowId;
@@ -283,6 +284,11 @@ pub struct Job {
     pub errand: Weak<Answer>,
     /// It goes on when its task is aborted, without it.
     pub survives: bool,
+    /// It is a third-party copy: of whom, and where to.
+    pub copy: Option<Box<CopyJob>>,
+    /// What its command has brought about and is to be followed, by whoever goes on with it: a flush, and the nexuses whose
+    /// tasks are to be aborted.
+    pub owed: Option<(bool, Vec<ItNexus>)>,
     /// Its task is gone, and the medium does not answer.
     pub stray: bool,
     /// Since when a held range keeps its change out, milliseconds.
@@ -317,6 +323,8 @@ impl Job {
             held: None,
             errand: Weak::new(),
             survives: false,
+            copy: None,
+            owed: None,
             stray: false,
             stalled_since_ms: None,
             given_up: None,

@@ -7,7 +7,7 @@ use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use super::fence::Ticket;
 use super::flush::Waiter;
 use super::ram::Copying;
-use super::stray::TIMED_OUT;
+use super::stray::{Hold, TIMED_OUT};
 use super::tx::Outlet;
 use super::world::Unit;
 use crate::backend::Op;
@@ -176,12 +176,12 @@ impl Engine {
         let exec = &mut exec[slot];
         let Some(slice) = exec.slices.pop_front() else { return false };
         let Some(buf) = slice.buf else { return false };
-        let (unit, ticket) = (exec.unit, slice.ticket);
         let Some(at) = buf.data(slice.len as usize) else {
             exec.failed.get_or_insert(Failure::Medium(TOO_LONG, exec.base + u64::from(slice.offset)));
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return false;
         };
+        let (unit, hold) = (exec.unit, slice.hold);
         exec.moved += slice.len;
         let last = exec.moved == exec.total;
         let conn = session.command(exec.task).conn;
@@ -192,8 +192,8 @@ impl Engine {
         if last {
             exec.clear();
         }
-        if let Some(ticket) = ticket {
-            self.world.units[unit].fence.leave(self.core, ticket);
+        if let Some(hold) = hold {
+            self.release_hold(unit, hold);
         }
         last
     }
@@ -260,7 +260,7 @@ impl Engine {
             self.starved.push_back((seat, slot));
             return false;
         };
-        let Ok(ticket) = self.enter_read(seat, slot, len) else { return true };
+        let Ok(hold) = self.enter_read(seat, slot, len) else { return true };
         let Some(exec) = self.exec(seat, slot) else { return false };
         let (offset, len) = (exec.started, len as u32);
         let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
@@ -269,7 +269,7 @@ impl Engine {
         let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let exec = &mut holder.exec[slot];
-        exec.slices.push_back(Slice { buf: Some(buf), scratch, offset, len, progress, ticket, source });
+        exec.slices.push_back(Slice { buf: Some(buf), scratch, offset, len, progress, hold, source });
         if progress == Progress::Filling {
             if exec.filled < exec.started {
                 holder.session.want_data_out(exec.task, exec.started, &mut out);
@@ -289,13 +289,13 @@ impl Engine {
     /// Has the next slice of a read enter the fence, once there are atomic writes. The error: it has to wait, or the read
     /// fails.
     #[inline]
-    fn enter_read(&mut self, seat: usize, slot: usize, len: usize) -> Result<Option<Ticket>, ()> {
+    fn enter_read(&mut self, seat: usize, slot: usize, len: usize) -> Result<Option<Hold>, ()> {
         let Some(exec) = self.exec(seat, slot) else { return Ok(None) };
         let (unit, is_read) = (exec.unit, exec.kind == Kind::Read);
         if !is_read || !self.world.units[unit].fence.reads_enter() {
             return Ok(None);
         }
-        self.enter_beside_atomic(seat, slot, len).map(Some)
+        self.enter_beside_atomic(seat, slot, len).map(|ticket| Some(Hold::Counted(ticket)))
     }
 
     #[cold]
@@ -351,10 +351,10 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         let Kind::Write(action) = exec.kind else { return };
         let Some(len) = exec.slice_at(offset).map(|s| s.len as usize) else { return };
-        let ticket = match action {
+        let hold = match action {
             Action::Write => match self.world.units[unit].fence.enter(self.core, at, len as u64) {
                 None => return self.wait_for_fence(seat, slot, (at, len as u64)),
-                some => some,
+                Some(ticket) => Some(Hold::Counted(ticket)),
             },
             // These are jobs, which enter or lock by themselves.
             _ => None,
@@ -363,7 +363,7 @@ impl Engine {
         exec.fenced_since_ms = None;
         exec.in_flight += 1;
         if let Some(slice) = exec.slice_at(offset) {
-            (slice.progress, slice.ticket) = (Progress::Busy, ticket);
+            (slice.progress, slice.hold) = (Progress::Busy, hold);
         }
         if action == Action::Write {
             self.start_slice(seat, slot, offset, unit, |buffer| Op::Write { offset: at, buffer, durable }, len);
@@ -382,16 +382,16 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
         let unit = exec.unit;
-        let ticket = exec.slice_at(offset).and_then(|slice| {
+        let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
             // What is copied from memory is copied when it is sent.
-            if slice.source.is_some() { None } else { slice.ticket.take() }
+            if slice.source.is_some() { None } else { slice.hold.take() }
         });
         if let Err(fault) = result {
             exec.fail(offset, Failure::Medium(fault, exec.base + u64::from(offset)));
         }
-        if let Some(ticket) = ticket {
-            self.world.units[unit].fence.leave(self.core, ticket);
+        if let Some(hold) = hold {
+            self.release_hold(unit, hold);
         }
     }
 
@@ -484,8 +484,8 @@ impl Engine {
     /// Gives all slices of a task back.
     fn drop_slices(&mut self, seat: usize, slot: usize) {
         while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
-            if let Some(ticket) = slice.ticket {
-                self.world.units[unit].fence.leave(self.core, ticket);
+            if let Some(hold) = slice.hold {
+                self.release_hold(unit, hold);
             }
             if let Progress::Lent { conn } = slice.progress {
                 // The receive releases it when it is over: soon, also if the peer stalls.

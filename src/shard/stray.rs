@@ -1,11 +1,12 @@
 //! Operations that outlive their tasks: the medium does not answer, and the initiator wants the task aborted.
 //!
+//! Data first: from the moment that a task is gone, a write of it that may still reach the medium keeps its range at the
+//! unit's fence (`fence.rs`), so that no later command, on any core, overtakes it.
+//!
 //! An abort waits a moment (`limits::ABORT_GRACE_MS`) for what is on the medium, for mostly that is over at once and then
 //! nothing is left to care for. What is still under way after that becomes a stray: it keeps its buffer until the medium
-//! answers, its result is dropped, and the task is let go of, so that the function is answered. Data first: a write that
-//! may still reach the medium keeps its range at the unit's fence (`fence.rs`), so that no command begun after the
-//! answer, on any core, overtakes it. Who wants those blocks waits, and is answered BUSY or ABORTED COMMAND when that takes
-//! `limits::STRAY_WAIT_MS`.
+//! answers, its result is dropped, and the task is let go of, so that the function is answered. Who wants those blocks
+//! waits, and is answered BUSY or ABORTED COMMAND when that takes `limits::STRAY_WAIT_MS`.
 //!
 //! Bounded: with `limits::STRAYS_PER_UNIT` of a unit on a core, or half of its buffers in strays, commands that need the
 //! medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which TEST
@@ -13,7 +14,8 @@
 
 use super::buffers::Buf;
 use super::engine::{Engine, Owner};
-use super::fence::{Lock, Ticket};
+use super::exec::Kind;
+use super::fence::{Fence, Lock, Ticket};
 use super::work::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, ARENA_BYTES, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
 use crate::scsi::sense::{asc, key};
@@ -38,6 +40,7 @@ pub struct Stray {
 }
 
 /// How an operation that changes the medium is known to its unit's fence.
+#[derive(Debug)]
 pub enum Hold {
     /// Counted.
     Counted(Ticket),
@@ -55,6 +58,13 @@ pub struct Claim {
     pub len: u64,
     /// How the fence knows of it.
     pub hold: Hold,
+}
+
+fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -> Lock {
+    match hold {
+        Hold::Counted(ticket) => fence.keep(core, ticket, offset, len),
+        Hold::Kept(lock) => lock,
+    }
 }
 
 /// An aborted task that has something on the medium.
@@ -132,8 +142,9 @@ impl Strays {
 }
 
 impl Engine {
-    /// An aborted task has something on the medium: gives it a moment.
+    /// An aborted task has something on the medium: gives it a moment, and nobody else the blocks that it writes.
     pub fn await_medium(&mut self, seat: usize, task: TaskId) {
+        self.keep_slices(seat, task.slot());
         self.strays.leaving.push(Leaving { seat, task, until_ms: self.now_ms + ABORT_GRACE_MS });
     }
 
@@ -168,6 +179,40 @@ impl Engine {
         self.advance(seat, slot);
     }
 
+    /// What a task is writing is not to be overtaken: it is gone.
+    fn keep_slices(&mut self, seat: usize, slot: usize) {
+        let (world, core) = (self.world.clone(), self.core);
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let fence = &world.units[exec.unit].fence;
+        if exec.kind == Kind::Read {
+            return;
+        }
+        for slice in &mut exec.slices {
+            let (start, len) = (exec.base + u64::from(slice.offset), u64::from(slice.len));
+            slice.hold = slice.hold.take().map(|hold| Hold::Kept(kept(fence, core, hold, (start, len))));
+        }
+    }
+
+    /// The same for what a job has on the medium, and for the ranges that it holds.
+    pub fn keep_claims(&mut self, number: usize) {
+        let Some(Some(job)) = self.jobs.get(number) else { return };
+        if job.in_flight == 0 {
+            return;
+        }
+        for lock in &job.locks {
+            self.world.units[job.unit].fence.set_stray(lock);
+        }
+        for (owner, _) in self.operations.owners() {
+            if let Owner::Job { job, claim: Some(claim), .. } = owner
+                && *job == number
+                && let Hold::Counted(ticket) = claim.hold
+            {
+                let fence = &self.world.units[claim.unit].fence;
+                claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
+            }
+        }
+    }
+
     fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
         let mut left = 0;
         for job in self.jobs.iter_mut().flatten() {
@@ -178,21 +223,6 @@ impl Engine {
             job.seat = NOBODY;
             job.stray = true;
             self.strays.enter(job.unit, 0);
-            for lock in &job.locks {
-                self.world.units[job.unit].fence.set_stray(lock);
-            }
-        }
-        if left > 0 {
-            let jobs = &self.jobs;
-            for (owner, _) in self.operations.owners() {
-                if let Owner::Job { job, claim: Some(claim), .. } = owner
-                    && matches!(jobs.get(*job), Some(Some(job)) if job.stray)
-                    && let Hold::Counted(ticket) = claim.hold
-                {
-                    let fence = &self.world.units[claim.unit].fence;
-                    claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
-                }
-            }
         }
         left
     }
@@ -208,9 +238,9 @@ impl Engine {
                 continue;
             }
             let Some(slice) = exec.slice_at(offset) else { continue };
-            let (start, len, ticket) = (base + u64::from(slice.offset), u64::from(slice.len), slice.ticket.take());
+            let (start, len, hold) = (base + u64::from(slice.offset), u64::from(slice.len), slice.hold.take());
             let Some(buf) = slice.buf.take() else { continue };
-            let kept = ticket.map(|ticket| self.world.units[unit].fence.keep(self.core, ticket, start, len));
+            let kept = hold.map(|hold| kept(&self.world.units[unit].fence, self.core, hold, (start, len)));
             self.strays.enter(unit, buf.capacity());
             *owner = Owner::Stray(Stray { unit, buf, kept });
             left += 1;
@@ -229,8 +259,14 @@ impl Engine {
 
     /// An operation of a job is over: what it changed is free for others.
     pub fn release_claim(&self, claim: Claim) {
-        let fence = &self.world.units[claim.unit].fence;
-        match claim.hold {
+        self.release_hold(claim.unit, claim.hold);
+    }
+
+    /// An operation on a unit is over.
+    #[inline]
+    pub fn release_hold(&self, unit: usize, hold: Hold) {
+        let fence = &self.world.units[unit].fence;
+        match hold {
             Hold::Counted(ticket) => fence.leave(self.core, ticket),
             Hold::Kept(lock) => fence.unlock(lock),
         }

@@ -3,6 +3,7 @@
 mod atomic;
 mod doors;
 mod fence;
+mod fencing;
 mod flush;
 mod handles;
 mod hung;

@@ -8,10 +8,10 @@
 
 use super::engine::{Engine, Parts, Seat};
 use super::mesh::Message;
-use crate::model::ItNexus;
+use crate::model::{InitiatorPort, ItNexus};
 use crate::scsi::{Attention, Outcome};
+use crate::session::Direction;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
-use crate::session::{Direction, SessionInit};
 use crate::wire::{Lun, TmFunction, TmResponse};
 
 /// How long a function waits at most, milliseconds.
@@ -238,23 +238,23 @@ impl Engine {
             cores_left,
             ticket,
             end_sessions: false,
-            deadline_ms: self.now_ms + LIMIT_MS,
+            // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
+            deadline_ms: u64::MAX,
         };
         self.management.pending.push(pending);
         self.settle();
     }
 
-    /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits.
-    pub fn preempt_for_nobody(&mut self, seat: usize, unit: usize, nexuses: &[ItNexus]) {
-        let Some(target) = self.seats.get(seat).and_then(Option::as_deref).map(|holder| holder.target) else { return };
-        let lun = self.world.targets.get(target).and_then(|own| {
-            let position = own.units.iter().position(|other| *other == unit)?;
-            own.numbers.get(position).map(|&number| Lun::flat(number))
-        });
-        if lun.is_some() {
+    /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits, and its
+    /// session may be gone.
+    pub fn preempt_for_nobody(&mut self, unit: usize, nexuses: &[ItNexus]) {
+        let world = self.world.clone();
+        for (target, own) in world.targets.iter().enumerate() {
+            let Some(position) = own.units.iter().position(|other| *other == unit) else { continue };
+            let Some(&number) = own.numbers.get(position) else { continue };
             self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
             let ticket = self.management.last_ticket;
-            self.abort_everywhere(target, lun, Some(seat), false, ticket, nexuses);
+            self.abort_everywhere(target, Some(Lun::flat(number)), None, false, ticket, nexuses);
         }
     }
 
@@ -279,18 +279,21 @@ impl Engine {
 
     /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `nexuses`, only of theirs.
     fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>, nexuses: &[ItNexus]) {
-        let unit = lun.and_then(|lun| self.unit_of(target, lun)).and_then(|unit| self.world.units.get(unit).cloned());
-        let is_meant = |init: &SessionInit| {
-            let nexus = unit.as_ref().map(|u| u.logical.it_nexus(&init.initiator, init.target_portal_group));
-            nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
+        let Ok(unit) = self.unit_at(target, lun) else { return };
+        let world = self.world.clone();
+        let logical = unit.and_then(|unit| world.units.get(unit)).map(|unit| &unit.logical);
+        let is_meant = |(port, tag): (&InitiatorPort, u16)| {
+            let nexus = logical.map(|logical| logical.it_nexus(port, tag));
+            nexuses.is_empty() || nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
         };
+        self.abort_copies(target, unit, is_meant);
         for seat in 0..self.seats.len() {
             if Some(seat) == but {
                 continue;
             }
             if let Some(holder) = self.seats[seat].as_deref_mut()
                 && holder.target == target
-                && (nexuses.is_empty() || is_meant(holder.session.init()))
+                && is_meant((&holder.session.init().initiator, holder.session.init().target_portal_group))
             {
                 let seen = |lun| self.world.targets.get(target)?.translate(lun, &holder.map);
                 match lun.map(seen) {
@@ -300,12 +303,6 @@ impl Engine {
                 self.pump(seat);
             }
         }
-    }
-
-    /// The unit at a LUN of a target.
-    fn unit_of(&self, target: usize, lun: Lun) -> Option<usize> {
-        let target = self.world.targets.get(target)?;
-        target.units.get(target.position(lun.number()?)?).copied()
     }
 
     /// Another core's abort.
@@ -329,6 +326,13 @@ impl Engine {
         self.settle();
     }
 
+    /// An aborted copy may be over: somebody may wait for that.
+    pub fn copy_over(&mut self) {
+        if !self.management.is_empty() {
+            self.settle();
+        }
+    }
+
     /// A task was let go of: somebody may wait for that.
     pub fn task_let_go(&mut self, seat: usize) {
         self.pump(seat);
@@ -337,9 +341,20 @@ impl Engine {
         }
     }
 
+    /// The unit at a target's own LUN; `Ok(None)`: all are meant. The error: there is none any more.
+    fn unit_at(&self, target: usize, lun: Option<Lun>) -> Result<Option<usize>, ()> {
+        let Some(lun) = lun else { return Ok(None) };
+        let target = self.world.targets.get(target).ok_or(())?;
+        let position = lun.number().and_then(|number| target.position(number)).ok_or(())?;
+        target.units.get(position).copied().map(Some).ok_or(())
+    }
+
     /// Whether an aborted task is left at a unit, in one session or all of this core.
     fn aborted_left(&self, target: usize, lun: Option<Lun>, only: Option<usize>) -> bool {
-        let unit = lun.and_then(|lun| self.unit_of(target, lun));
+        let Ok(unit) = self.unit_at(target, lun) else { return false };
+        if only.is_none() && self.copies_left(target, unit) {
+            return true;
+        }
         self.seats.iter().enumerate().filter(|(n, _)| only.is_none_or(|o| o == *n)).any(|(_, seat)| {
             seat.as_deref().is_some_and(|seat| {
                 seat.target == target && seat.exec.iter().any(|e| e.aborted && unit.is_none_or(|u| u == e.unit))

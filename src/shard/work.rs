@@ -1,6 +1,7 @@
 //! Jobs on a core: spawning, polling, and what becomes of their end.
 
 use super::buffers::Buf;
+use super::copy::CopyJob;
 use super::dispatch::slot_of;
 use super::engine::{Engine, Owner};
 use super::errand::{Answer, Call, Errand};
@@ -14,6 +15,7 @@ use super::stray::{Claim, Hold, TIMED_OUT};
 use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::JOBS_PER_TURN;
+use crate::model::ItNexus;
 use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
@@ -146,22 +148,17 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
 
-    /// Begins a job of a whole command that was made elsewhere: unit, seat and task slot.
-    pub fn enlist_for(
+    /// Begins a copy: for a task (seat and slot), or in the background.
+    pub fn enlist_copy(
         &mut self,
         cx: &JobCx,
         work: impl Future<Output = JobEnd> + 'static,
-        (unit, seat, slot): (usize, usize, usize),
+        (unit, copy): (usize, CopyJob),
+        task: Option<(usize, usize)>,
     ) {
+        let (seat, slot) = task.unwrap_or((NOBODY, 0));
         let mut job = Job::new(cx, work, (unit, seat, slot, None));
-        job.charged = true;
-        self.enlist(job);
-    }
-
-    /// Begins a job that nobody waits for.
-    pub fn enlist_detached(&mut self, cx: &JobCx, work: impl Future<Output = JobEnd> + 'static, unit: usize) {
-        let mut job = Job::new(cx, work, (unit, NOBODY, 0, None));
-        job.charged = true;
+        (job.charged, job.copy) = (true, Some(Box::new(copy)));
         self.enlist(job);
     }
 
@@ -196,18 +193,20 @@ impl Engine {
         let Some((number, cell)) = self.saves.get_mut(ticket).and_then(Option::take) else { return };
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         job.in_flight -= 1;
-        if job.cancelled {
-            // The command was aborted, but not what it did: the rest of it is still to be done.
-            let (seat, unit) = (job.seat, job.unit);
-            if end.flush {
-                self.flush_for(Waiter::Nobody, unit);
-            }
-            if !end.aborts.is_empty() {
-                self.preempt_for_nobody(seat, unit, &end.aborts);
-            }
-        }
+        job.owed = Some((end.flush, end.aborts.clone()));
         cell.set(Some(end));
         self.run_soon(number);
+    }
+
+    /// A command was aborted, but not what it did: the rest of it is still to be done.
+    #[cold]
+    fn do_for_nobody(&mut self, unit: usize, flush: bool, aborts: &[ItNexus]) {
+        if flush {
+            self.flush_for(Waiter::Nobody, unit);
+        }
+        if !aborts.is_empty() {
+            self.preempt_for_nobody(unit, aborts);
+        }
     }
 
     /// Gives a command of a job to the keeper.
@@ -280,8 +279,11 @@ impl Engine {
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
-                let end = job.given_up.take().map(JobEnd::from);
+                let (unit, owed, end) = (job.unit, job.owed.take(), job.given_up.take().map(JobEnd::from));
                 self.job_over(number, end);
+                if let Some((flush, aborts)) = owed {
+                    self.do_for_nobody(unit, flush, &aborts);
+                }
             }
             return;
         }
@@ -384,7 +386,7 @@ impl Engine {
             if waiting.lock.is_none() {
                 waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
             }
-            if !waiting.lock.as_mut().is_some_and(|(lock, _)| fence.is_drained(lock)) {
+            if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
                 i += 1;
                 continue;
             }
@@ -442,6 +444,9 @@ impl Engine {
             self.world.units[job.unit].fence.unlock(lock);
         }
         self.forget_held_job(number, &job);
+        if job.copy.is_some() {
+            self.copy_over();
+        }
         // The number will be used again: nothing may be left that was meant for this job.
         if job.starved {
             self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
@@ -514,6 +519,7 @@ impl Engine {
                     continue;
                 }
                 job.cancelled = true;
+                self.keep_claims(number);
                 self.run_soon(number);
             }
         }

@@ -5,11 +5,12 @@
 
 `Medium` starts it and controls it; `Loop` is a block device on one of its files. What was written and what was made durable
 are kept apart: a file's content by fsync, or by O_DSYNC for that write alone, a directory's entries by fsync of the
-directory. `cut` is a loss of power: of each file's writes, holes and sizes since its last fsync each one is kept, lost or
-(writes) torn between sectors of 512 bytes, and of each directory's changes an arbitrary number of the last ones is lost.
+directory. A loss of power is `freeze`, from which moment on every request is an EIO, and later `cut`: of each file's writes,
+holes and sizes since its last fsync each one is kept, lost or (writes) torn between sectors of 512 bytes, and of each
+directory's changes an arbitrary number of the last ones is lost.
 
 A rule applies to requests of one kind on files of one name that touch a range. The first that applies is what happens:
-  op      read, write, dsync (writes with O_DSYNC), fsync, allocate, punch, seek, create, rename
+  op      read, write, dsync (writes with O_DSYNC), fsync, allocate, punch, size, seek, create, rename, remove
   name    of the file; any by default          start, end      bytes; all by default
   skip    so many first                         times           so many then; all by default
   error   its errno, by name                    delay           seconds
@@ -133,7 +134,7 @@ class Node:
         return image
 
     def cut(self, rng):
-        """The power goes."""
+        """The power is back."""
         if isinstance(self.now, dict):
             for entries in self.changes[:rng.randint(0, len(self.changes))]:
                 enter(self.durable, entries)
@@ -192,6 +193,7 @@ class Store(FileSystem):
         self.rules = {}
         self.counts = {}
         self.epoch = 0  # of `release`
+        self.frozen = False
         self.moved = threading.Condition()
 
     def judge(self, op, node, offset=0, length=0, name=None):
@@ -205,6 +207,8 @@ class Store(FileSystem):
             if rule.hang:
                 epoch = self.epoch
                 self.moved.wait_for(lambda: self.epoch != epoch)
+            if self.frozen:
+                raise OSError(errno.EIO, "")
         if rule.delay:
             time.sleep(rule.delay)
         if rule.lose:
@@ -243,6 +247,7 @@ class Store(FileSystem):
 
     def remove(self, node, name):
         """unlink and rmdir."""
+        self.judge("remove", self.lookup(node, name))
         with self.moved:
             child = self.nodes[self.nodes[node].now[name]]
             if isinstance(child.now, dict) and child.now:
@@ -260,11 +265,12 @@ class Store(FileSystem):
             self.nodes[node].rename({old: None, new: child})
 
     def chmod(self, node, mode):
-        """Permissions."""
+        """Permissions; they outlive everything."""
         self.nodes[node].mode = stat.S_IFMT(self.nodes[node].mode) | stat.S_IMODE(mode)
 
     def truncate(self, node, size):
         """Another size."""
+        self.judge("size", node)
         with self.moved:
             self.nodes[node].change(("size", size, 0))
 
@@ -336,7 +342,10 @@ class Store(FileSystem):
                 # Numbers stay what they are.
                 for rule in self.rules.values():
                     rule.times = 0
+            if what == "freeze":
+                self.frozen = True
             if what == "cut":
+                self.frozen = False
                 rng = random.Random(arguments["seed"])
                 lost = sum(len(node.changes) for node in self.nodes.values())
                 for node in self.nodes.values():
@@ -407,6 +416,14 @@ class Medium:
         """No rules any more, and what hangs goes on."""
         if self.process.poll() is None:
             self.ask("release")
+
+    def freeze(self):
+        """The power goes: nothing changes any more."""
+        self.ask("freeze")
+
+    def cut(self, seed):
+        """It is back, and things are as they happened to be; returns how many changes were not durable."""
+        return self.ask("cut", seed=seed)
 
     def durable(self, path, offset, length):
         """What a loss of power now would leave for certain."""

@@ -420,7 +420,7 @@ class Session(Connection):
         self.send(bhs(LOGOUT | IMMEDIATE, FINAL | reason, 0, self.new_itt(), self.cid << 16,
                       ((24, self.cmd_sn), (28, self.exp_stat_sn))))
         while (pdu := self.receive()).opcode != LOGOUT_RESPONSE:
-            if pdu.opcode != NOP_IN:
+            if pdu.opcode not in (NOP_IN, ASYNC):
                 raise ProtocolError(f"unexpected {pdu}")
         self.close()
 

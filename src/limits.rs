@@ -153,8 +153,8 @@ pub const DEFAULT_SPIN_US: u32 = 50;
 /// The largest piece of LUN data that is moved in one buffer and one disk operation, bytes.
 pub const SLICE_BYTES: usize = 262_144;
 /// Jobs (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...) are polled for this long in one turn of a core, and the one that
-/// is at it then.
-pub const JOBS_PER_TURN: std::time::Duration = std::time::Duration::from_micros(500);
+/// is at it then. A read of somebody else takes two or three turns: with so little it still keeps a third of its pace.
+pub const JOBS_PER_TURN: std::time::Duration = std::time::Duration::from_micros(50);
 /// Data that a peer owes (the answer to an R2T, the rest of a command), or answers that it does not read, keep I/O buffers no
 /// longer than this once others wait for some, milliseconds.
 pub const OWED_WHILE_OTHERS_WAIT_MS: u64 = 3_000;

@@ -108,6 +108,11 @@ impl Core {
             for completion in completions.drain(..) {
                 self.completed(completion);
             }
+            if worked && !self.engine.runnable.is_empty() {
+                // What others have asked for does not wait until jobs have had their time.
+                self.engine.flush();
+                self.engine.ring.enter(Wait::No)?;
+            }
             self.after_completions(now, worked);
             if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
                 self.engine.mark_unfinished();

@@ -86,7 +86,8 @@ impl Doors {
         let address = address.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let most = self.most.load(Ordering::Relaxed).min(self.most_open.load(Ordering::Relaxed));
-        let per_address = self.most_per_address.load(Ordering::Relaxed);
+        // With few places, or few descriptors, an address does not have all of them either.
+        let per_address = self.most_per_address.load(Ordering::Relaxed).min(most - most / 4);
         if counts.all >= most {
             return Err(Full::All(most));
         }
@@ -230,6 +231,19 @@ mod tests {
         let _d = doors.enter(ip("192.0.2.1")).unwrap();
         drop(c);
         assert_eq!(doors.counts.lock().unwrap().by_address.len(), 1, "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn an_address_does_not_have_all_places() {
+        let doors = Doors::new(4, 9);
+        let entered: Vec<_> = (0..3).map(|_| doors.enter(ip("192.0.2.1")).unwrap()).collect();
+        assert_eq!(doors.enter(ip("192.0.2.1")).unwrap_err(), Full::Address(3));
+        doors.most_open.store(8, Ordering::Relaxed);
+        doors.bound(16, 9);
+        let _more: Vec<_> = (3..6).map(|_| doors.enter(ip("192.0.2.1")).unwrap()).collect();
+        assert_eq!(doors.enter(ip("192.0.2.1")).unwrap_err(), Full::Address(6));
+        let _other = doors.enter(ip("192.0.2.2")).unwrap();
+        drop(entered);
     }
 
     #[test]

@@ -107,8 +107,8 @@ class Connection:
     cmd_sn = 1
     max_cmd_sn = None
 
-    def __init__(self, address, timeout=10.0):
-        self.socket = socket.create_connection(address, timeout=timeout)
+    def __init__(self, address, timeout=10.0, source=None):
+        self.socket = socket.create_connection(address, timeout=timeout, source_address=source and (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.header_digest = False
         self.data_digest = False
@@ -232,8 +232,8 @@ class Session(Connection):
     tsih, cid = 0, 0
 
     def __init__(self, address, target, initiator="iqn.2026-11.io.ringsan:test-initiator", timeout=10.0, keys=None,
-                 isid=None):
-        super().__init__(address, timeout)
+                 isid=None, source=None):
+        super().__init__(address, timeout, source)
         self.isid = b"\x80" + (isid or random.randrange(1, 1 << 24)).to_bytes(3, "big") + b"\0\0"
         self.keys = {
             "InitiatorName": initiator, "SessionType": "Normal" if target else "Discovery", "AuthMethod": "None",

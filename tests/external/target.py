@@ -78,10 +78,13 @@ def end_on_signals():
 class Target:
     """One ringsan: `luns` are the values of --lun, with paths relative to its folder; `options` go behind them."""
 
+    # Where its folder is, and what starts the command.
+    scratch = ROOT / "target" / "external-tests"
+    launcher = []
+
     def __init__(self, luns, options=(), for_guest=False):
-        scratch = ROOT / "target" / "external-tests"
-        scratch.mkdir(parents=True, exist_ok=True)
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="run.", dir=scratch))
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="run.", dir=self.scratch))
         self.log = self.folder / "ringsan.log"
         self.port = free_port()
         self.process = None
@@ -102,7 +105,7 @@ class Target:
     def start(self):
         """Starts it, on the same port each time; returns when it says that it accepts connections."""
         command = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
-        command += self.arguments()
+        command = self.launcher + command + self.arguments()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command + self.options, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -313,7 +313,8 @@ def jobs_on_memory(site):
     site.ask([session], lambda s: site.rng.choice(kinds)(s))
 
 
-@attack(processes=2, least=100)
+# The kernel punches holes, and saves, with threads of its own beside that of the core, on the same processor.
+@attack(processes=2, least=100, share=0.05, slow_seconds=0.1)
 def holes(site):
     """UNMAP, and GET LBA STATUS, of pieces of a file"""
     session = site.session()
@@ -367,7 +368,7 @@ def resets(site):
             site.done()
 
 
-@attack(processes=2, least=20)
+@attack(processes=2, least=20, share=0.05, slow_seconds=0.1)
 def saving(site):
     """mode pages that are saved, and reservations that outlive the power, again and again"""
     session = site.session(f"-{site.number}")

@@ -319,7 +319,7 @@ class Found:
     def __init__(self):
         self.calm, self.hurt, self.after = None, None, None
         self.count, self.beside = 0, ""
-        self.before, self.now, self.peak, self.lines_per_second = {}, {}, 0, 0.0
+        self.before, self.now, self.peak, self.lines, self.seconds = {}, {}, 0, 0, 0.0
         self.errors = []
 
     def share(self):
@@ -420,4 +420,4 @@ def assault(attack, grounds, others, found):
         for attacker in attackers:
             attacker.join(5)
             attacker.kill()
-        found.lines_per_second = (grounds.lines() - lines) / (time.monotonic() - began)
+        found.lines, found.seconds = grounds.lines() - lines, time.monotonic() - began

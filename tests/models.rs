@@ -4,8 +4,65 @@
 /// What `src/shard/atomics.rs` is to the server. membarrier(2) is to both sides what a full fence in each is.
 #[allow(dead_code)]
 mod atomics {
-    pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub use loom::sync::atomic::Ordering;
+    use loom::sync::atomic::fence;
     pub use loom::sync::{Mutex, MutexGuard};
+
+    /// loom takes SeqCst of a single access for AcqRel, and knows fences: between two of them an access is at least what was
+    /// asked for.
+    macro_rules! atomic {
+        ($name:ident, $value:ty $(, $arithmetic:ident)*) => {
+            #[derive(Default)]
+            pub struct $name(loom::sync::atomic::$name);
+
+            impl $name {
+                pub fn new(value: $value) -> Self {
+                    $name(loom::sync::atomic::$name::new(value))
+                }
+
+                fn fenced<T>(order: Ordering, access: impl FnOnce() -> T) -> T {
+                    if order == Ordering::SeqCst {
+                        fence(order);
+                    }
+                    let value = access();
+                    if order == Ordering::SeqCst {
+                        fence(order);
+                    }
+                    value
+                }
+
+                pub fn load(&self, order: Ordering) -> $value {
+                    Self::fenced(order, || self.0.load(order))
+                }
+
+                pub fn store(&self, value: $value, order: Ordering) {
+                    Self::fenced(order, || self.0.store(value, order));
+                }
+
+                pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                    Self::fenced(order, || self.0.swap(value, order))
+                }
+
+                pub fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    order: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    Self::fenced(order, || self.0.compare_exchange(current, new, order, failure))
+                }
+
+                $(pub fn $arithmetic(&self, value: $value, order: Ordering) -> $value {
+                    Self::fenced(order, || self.0.$arithmetic(value, order))
+                })*
+            }
+        };
+    }
+    atomic!(AtomicBool, bool);
+    atomic!(AtomicU32, u32, fetch_add, fetch_sub);
+    atomic!(AtomicU64, u64, fetch_add, fetch_sub);
+    atomic!(AtomicUsize, usize, fetch_add, fetch_sub);
 
     pub struct Barrier;
 
@@ -24,18 +81,65 @@ mod atomics {
     }
 }
 
+/// What `src/shard/bell.rs` is to the server: an eventfd, and the core's ring that reads it.
+mod bell {
+    use loom::sync::{Condvar, Mutex};
+    use std::io;
+
+    pub struct Bell(Mutex<u64>, Condvar);
+
+    impl Bell {
+        pub fn new() -> io::Result<Bell> {
+            Ok(Bell(Mutex::new(0), Condvar::new()))
+        }
+
+        pub fn ring(&self) {
+            *self.0.lock().unwrap() += 1;
+            self.1.notify_one();
+        }
+
+        /// How often it was rung. Never comes back if nobody rings, which loom calls a deadlock.
+        pub fn wait(&self) -> u64 {
+            let mut rung = self.0.lock().unwrap();
+            while *rung == 0 {
+                rung = self.1.wait(rung).unwrap();
+            }
+            std::mem::take(&mut *rung)
+        }
+    }
+}
+
 mod limits {
     pub const FENCE_LOG: usize = 2;
 }
 
 #[allow(dead_code)]
+mod model {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum MediumFault {
+        Read,
+        Write,
+    }
+}
+
+#[allow(dead_code)]
 #[path = "../src/shard/fence.rs"]
 mod fence;
+#[allow(dead_code)]
+#[path = "../src/shard/mailbox.rs"]
+mod mailbox;
+#[allow(dead_code)]
+#[path = "../src/shard/syncs.rs"]
+mod syncs;
 
+use atomics::{AtomicBool, Ordering};
 use fence::Fence;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
+use mailbox::Mailbox;
+use model::MediumFault;
+use syncs::Syncs;
 
 /// Blocks under the fence: loom fails when a change of it is beside another access.
 struct Disk {
@@ -130,5 +234,150 @@ fn a_holder_is_alone_with_strays() {
         disk.lock_once(2);
         disk.lock_once(2);
         stray.join().unwrap();
+    });
+}
+
+/// A core that sleeps until its bell rings, as the real one does: its ring reads the bell again before it looks.
+fn collect<M>(mailbox: &Mailbox<M>, bell: impl Fn() -> u64, all: usize) -> Vec<M> {
+    let mut messages = Vec::new();
+    while messages.len() < all {
+        assert!(bell() <= 2, "rung for messages that it was rung for already");
+        messages.extend(mailbox.take());
+    }
+    messages
+}
+
+#[test]
+fn a_mailbox_wakes_its_core_for_every_message_and_gives_each_once_in_order() {
+    model(3, || {
+        let mailbox = Arc::new(Mailbox::new().unwrap());
+        let posters = [[10, 11], [20, 21]].map(|messages| {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || messages.map(|message| mailbox.post(message)))
+        });
+        let taken = collect(&mailbox, || mailbox.bell().wait(), 4);
+        for (who, poster) in posters.into_iter().enumerate() {
+            poster.join().unwrap();
+            let of_one: Vec<_> = taken.iter().filter(|message| **message / 10 == who + 1).collect();
+            assert_eq!(of_one, [&(who * 10 + 10), &(who * 10 + 11)]);
+        }
+        assert!(mailbox.is_empty());
+    });
+}
+
+/// A core that looks without having been woken, as at the end of its loop, and then sleeps.
+#[test]
+fn a_core_that_looks_early_is_woken_for_what_comes_later() {
+    model(3, || {
+        let mailbox = Arc::new(Mailbox::new().unwrap());
+        let other = Arc::clone(&mailbox);
+        let poster = thread::spawn(move || (1..=3).for_each(|message| other.post(message)));
+        let early = mailbox.take();
+        let late = collect(&mailbox, || mailbox.bell().wait(), 3 - early.len());
+        assert_eq!([early, late].concat(), [1, 2, 3]);
+        poster.join().unwrap();
+    });
+}
+
+/// The kernel's one report of a loss: whoever asks next is told, and nobody after that.
+struct Medium {
+    syncs: Syncs,
+    report: AtomicBool,
+}
+
+impl Medium {
+    fn new(cores: usize) -> Arc<Medium> {
+        Arc::new(Medium { syncs: Syncs::new(cores), report: AtomicBool::new(false) })
+    }
+
+    fn ask(&self) {
+        if self.report.swap(false, Ordering::SeqCst) {
+            self.syncs.fail(MediumFault::Write);
+        }
+    }
+
+    fn durable_write(&self, core: usize) {
+        let epoch = self.syncs.durable(core);
+        self.ask();
+        self.syncs.durable_over(core, epoch);
+    }
+
+    /// What the medium does of a flush whose turn it is.
+    fn flush(&self) {
+        self.ask();
+        let drain = self.syncs.drain();
+        while !self.syncs.is_drained(drain) {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Durable writes that fail take the one report of a loss away from the flush beside them. Whoever flushes must still
+/// find it counted.
+#[test]
+fn no_report_is_missed_by_a_flush_beside_durable_writes() {
+    model(3, || {
+        let medium = Medium::new(1);
+        let other = Arc::clone(&medium);
+        let flushes = thread::spawn(move || {
+            for failures in 1..=2 {
+                assert!(!other.report.swap(true, Ordering::SeqCst));
+                assert!(other.syncs.begin());
+                other.flush();
+                assert_eq!(other.syncs.end().count(), 0);
+                assert_eq!(other.syncs.failures(), failures);
+            }
+        });
+        medium.durable_write(0);
+        medium.durable_write(0);
+        flushes.join().unwrap();
+    });
+}
+
+/// Cores that want a flush each: one at a time, and who waits for another core's is told when it ends. The steps are those of
+/// `Engine::next_flush_step`.
+#[test]
+fn flushes_are_alone_and_nobody_waits_for_one_that_is_over() {
+    struct Cores {
+        medium: Arc<Medium>,
+        is_flushing: AtomicBool,
+        mailboxes: [Mailbox<()>; 2],
+    }
+
+    impl Cores {
+        fn begin(&self, core: usize) -> bool {
+            let begins = self.medium.syncs.begin();
+            if begins {
+                assert!(!self.is_flushing.swap(true, Ordering::Relaxed));
+                self.medium.flush();
+                self.is_flushing.swap(false, Ordering::Relaxed);
+                self.medium.syncs.end().filter(|other| *other != core).for_each(|other| self.mailboxes[other].post(()));
+            }
+            begins
+        }
+
+        fn run(&self, core: usize) {
+            let syncs = &self.medium.syncs;
+            let after = syncs.begun();
+            while !syncs.has_ended(after) {
+                if self.begin(core) {
+                    continue;
+                }
+                syncs.tell(core);
+                if syncs.has_ended(after) || self.begin(core) {
+                    continue;
+                }
+                self.mailboxes[core].bell().wait();
+                self.mailboxes[core].take();
+            }
+        }
+    }
+    model(3, || {
+        let mailboxes = [Mailbox::new().unwrap(), Mailbox::new().unwrap()];
+        let cores = Arc::new(Cores { medium: Medium::new(2), is_flushing: AtomicBool::new(false), mailboxes });
+        let other = Arc::clone(&cores);
+        let second = thread::spawn(move || other.run(1));
+        cores.run(0);
+        second.join().unwrap();
     });
 }

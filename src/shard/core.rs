@@ -307,7 +307,7 @@ impl Core {
     }
 
     fn arm_bell(&mut self) {
-        let fd = types::Fd(self.engine.world.mailboxes[self.engine.core].bell());
+        let fd = types::Fd(self.engine.world.mailboxes[self.engine.core].bell().fd());
         let entry = opcode::Read::new(fd, (&raw mut *self.bell).cast(), 8).build();
         self.engine.ring.push(entry.user_data(Source::Bell.tag(0)));
     }

@@ -1,4 +1,4 @@
-//! Rare facts between cores: a mailbox for each, and an eventfd that its ring reads.
+//! Rare facts between cores: a mailbox for each ([`super::mailbox`]), and what can be in it.
 //!
 //! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
 //! server are messages; the sender that needs an answer gets a message back.
@@ -12,11 +12,9 @@ use crate::model::ItNexus;
 use crate::scsi::SaveEnd;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
-use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
@@ -93,52 +91,4 @@ pub enum Message {
 }
 
 /// The mailbox of one core.
-pub struct Mailbox {
-    messages: Mutex<Vec<Message>>,
-    pending: AtomicBool,
-    bell: OwnedFd,
-}
-
-impl Mailbox {
-    /// An empty one.
-    #[allow(unsafe_code)]
-    pub fn new() -> io::Result<Mailbox> {
-        // SAFETY: a plain system call; the descriptor it returns is ours alone.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just opened, not owned by anybody else.
-        let bell = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Mailbox { messages: Mutex::new(Vec::new()), pending: AtomicBool::new(false), bell })
-    }
-
-    /// The eventfd to be read by the core's ring.
-    pub fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
-    }
-
-    /// Puts a message in and wakes the core.
-    pub fn post(&self, message: Message) {
-        self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(message);
-        if !self.pending.swap(true, Ordering::AcqRel) {
-            let one = 1u64.to_ne_bytes();
-            // SAFETY: eight bytes of a local; an eventfd takes exactly that.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len())
-            };
-        }
-    }
-
-    /// Nothing is there.
-    pub fn is_empty(&self) -> bool {
-        self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
-    }
-
-    /// Takes everything that is there.
-    pub fn take(&self) -> Vec<Message> {
-        self.pending.store(false, Ordering::Release);
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
+pub type Mailbox = super::mailbox::Mailbox<Message>;

@@ -12,6 +12,7 @@
 mod arming;
 mod atomics;
 mod balance;
+mod bell;
 mod buffers;
 mod change;
 mod clock;
@@ -30,6 +31,7 @@ mod jobs;
 mod leave;
 mod load;
 mod loan;
+mod mailbox;
 mod mesh;
 mod ram;
 mod rate;

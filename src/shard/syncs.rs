@@ -12,10 +12,12 @@
 //!   ([`Syncs::durable`], [`Syncs::drain`]): one of those may have been told what the flush then was not.
 //! - Durable writes do not wait for each other. They go to the medium directly, and what the kernel tells them of their own
 //!   bytes is told to nobody else; through a page cache that is not so, and there a flush stands behind the write instead.
+//!
+//! `tests/models.rs` runs this very file under loom.
 
+use super::atomics::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::model::MediumFault;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 /// Durable writes under way on one core, by epoch: on a cache line of its own.
 #[derive(Default)]
@@ -49,7 +51,7 @@ impl Syncs {
     pub fn new(cores: usize) -> Syncs {
         Syncs {
             failures: AtomicU64::new(0),
-            last: Mutex::default(),
+            last: Mutex::new((None, 0)),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             epoch: AtomicU32::new(0),
@@ -139,79 +141,5 @@ impl Syncs {
     /// Has a core told when the flush that is under way ends; to be asked again afterwards whether it has.
     pub fn tell(&self, core: usize) {
         self.waiting[core].store(true, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    #[test]
-    fn flushes_take_turns_and_serve_all_who_came_before_they_began() {
-        let syncs = Syncs::new(2);
-        let first = syncs.begun();
-        assert!(syncs.begin() && !syncs.begin());
-        let late = syncs.begun();
-        syncs.tell(1);
-        assert_eq!(syncs.end().collect::<Vec<_>>(), [1]);
-        assert!(syncs.has_ended(first) && !syncs.has_ended(late), "what was written meanwhile may not be in it");
-        assert!(syncs.begin());
-        assert_eq!(syncs.end().count(), 0, "told once");
-        assert!(syncs.has_ended(late));
-    }
-
-    #[test]
-    fn a_flush_waits_for_the_durable_writes_that_began_before_it_was_done() {
-        let syncs = Syncs::new(2);
-        let (one, two) = (syncs.durable(0), syncs.durable(1));
-        let drain = syncs.drain();
-        let later = syncs.durable(0);
-        assert!(!syncs.is_drained(drain));
-        syncs.durable_over(0, one);
-        syncs.fail(MediumFault::Write);
-        syncs.durable_over(1, two);
-        assert!(syncs.is_drained(drain), "a later one does not hold it up");
-        assert_eq!((syncs.failures(), syncs.untold(), syncs.untold()), (1, 1, 0));
-        syncs.durable_over(0, later);
-    }
-
-    /// Durable writes that fail take the one report of a loss away from the flush beside them. Whoever flushes must still
-    /// find it counted.
-    #[test]
-    fn no_report_is_missed_by_a_flush_on_another_core() {
-        let syncs = Arc::new(Syncs::new(3));
-        let (report, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let writers: Vec<_> = (1..3)
-            .map(|core| {
-                let (syncs, report, stop) = (syncs.clone(), report.clone(), stop.clone());
-                std::thread::spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        let epoch = syncs.durable(core);
-                        if report.swap(false, Ordering::SeqCst) {
-                            std::thread::yield_now();
-                            syncs.fail(MediumFault::Write);
-                        }
-                        syncs.durable_over(core, epoch);
-                    }
-                })
-            })
-            .collect();
-        for _ in 0..5_000 {
-            let before = syncs.failures();
-            report.store(true, Ordering::SeqCst);
-            assert!(syncs.begin());
-            if report.swap(false, Ordering::SeqCst) {
-                syncs.fail(MediumFault::Write);
-            }
-            let drain = syncs.drain();
-            while !syncs.is_drained(drain) {
-                std::thread::yield_now();
-            }
-            assert_eq!(syncs.end().count(), 0);
-            assert_eq!(syncs.failures(), before + 1);
-        }
-        stop.store(true, Ordering::Relaxed);
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
     }
 }

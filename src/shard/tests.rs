@@ -15,6 +15,7 @@ mod order;
 mod payload;
 mod peer;
 mod shares;
+mod syncs;
 mod unread;
 mod variable;
 

@@ -14,7 +14,7 @@ use super::plan::{Outcome, Sense};
 use super::rod::{self, Populate, Token, WriteUsingToken};
 use super::rw::check_range;
 use super::sense::{asc, key};
-use super::unit::{LogicalUnit, LuNexus};
+use super::unit::{LogicalUnit, LuNexus, NexusId};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,8 +37,6 @@ pub struct Scene<'a> {
     pub initiator: &'a InitiatorPort,
     /// The time.
     pub now: Instant,
-    /// Fills a buffer with random bytes that nobody can guess.
-    pub random: &'a mut dyn FnMut(&mut [u8]),
 }
 
 /// What came of it.
@@ -48,6 +46,8 @@ pub enum Begun {
     Done(Outcome),
     /// Blocks are to be moved.
     Run(CopyWork),
+    /// A token is to be made.
+    Make(TokenWork),
 }
 
 /// One stretch to be copied. Offsets and lengths are in bytes, whole blocks on both sides, and inside the media.
@@ -86,7 +86,7 @@ impl CopyWork {
     /// Whether the copy is to stop: asked before and after every read.
     pub fn interrupted(&self) -> Option<Outcome> {
         if self.operation.is_cancelled() {
-            return Some(Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION)));
+            return Some(CANCELLED);
         }
         let revoked = self.token.as_ref().is_some_and(|token| token.is_revoked());
         revoked.then_some(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED))
@@ -126,6 +126,56 @@ impl CopyWork {
         outcome
     }
 }
+
+/// A ROD token under way. It stands for blocks as they are at one moment, in which nobody changes them.
+#[derive(Debug)]
+pub struct TokenWork {
+    operation: Arc<Operation>,
+    owner: NexusId,
+    populate: Populate,
+}
+
+impl Drop for TokenWork {
+    fn drop(&mut self) {
+        self.operation.give_up();
+    }
+}
+
+impl TokenWork {
+    /// What nobody may be changing when the token is made, and all that is in between: first byte, and bytes.
+    pub fn hull(&self, unit: &LogicalUnit) -> (u64, u64) {
+        let ranges = &self.populate.ranges;
+        let start = ranges.iter().map(|(lba, _)| *lba).min().unwrap_or(0);
+        let end = ranges.iter().map(|(lba, blocks)| lba.saturating_add(*blocks)).max().unwrap_or(0);
+        let block_bytes = u64::from(unit.block_bytes());
+        (start.saturating_mul(block_bytes), end.saturating_sub(start).saturating_mul(block_bytes))
+    }
+
+    /// Makes it; answers the outcome in the sense format of `unit`, which the command was sent to. `random` fills a buffer
+    /// with bytes that nobody can guess.
+    pub fn make(&self, unit: &LogicalUnit, now: Instant, random: &mut dyn FnMut(&mut [u8])) -> Outcome {
+        let TokenWork { operation, owner, populate } = self;
+        let made = match operation.is_cancelled() {
+            true => Err(CANCELLED),
+            false => unit.tokens.create(unit.params(), *owner, populate, now, random),
+        };
+        let outcome = match made {
+            Ok(token) => {
+                let blocks: u64 = populate.ranges.iter().map(|(_, blocks)| blocks).sum();
+                operation.advance(blocks.saturating_mul(u64::from(unit.block_bytes())));
+                operation.segments_done(u16::try_from(populate.ranges.len()).unwrap_or(u16::MAX));
+                operation.made(token.bytes());
+                Outcome::GOOD
+            }
+            Err(outcome) => unit.formatted(outcome),
+        };
+        operation.finish(outcome);
+        outcome
+    }
+}
+
+/// Somebody wants the operation to end.
+const CANCELLED: Outcome = Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION));
 
 /// COPY ABORTED while a segment is processed.
 fn aborted(segment: usize, asc_ascq: u16) -> Sense {
@@ -245,21 +295,7 @@ fn admitted(number: usize, peer: usize, class: u16, scene: &mut Scene) -> Result
 fn populate_token(populate: &Populate, scene: &mut Scene) -> Result<Begun, Outcome> {
     let operation = operation(scene, Some(populate.list_id), out_action::POPULATE_TOKEN, false)?;
     let here = scene.peers.get(scene.here).ok_or(Outcome::illegal(asc::LOGICAL_UNIT_NOT_SUPPORTED))?;
-    let made = here.unit.tokens.create(here.unit.params(), here.nexus.id, populate, scene.now, scene.random);
-    let outcome = match made {
-        Ok(token) => {
-            // From here on every nexus that writes finds that there is a token to look after.
-            here.unit.notice();
-            let blocks: u64 = populate.ranges.iter().map(|(_, blocks)| blocks).sum();
-            operation.advance(blocks.saturating_mul(u64::from(here.unit.block_bytes())));
-            operation.segments_done(u16::try_from(populate.ranges.len()).unwrap_or(u16::MAX));
-            operation.made(token.bytes());
-            Outcome::GOOD
-        }
-        Err(outcome) => here.unit.formatted(outcome),
-    };
-    operation.finish(outcome);
-    Ok(Begun::Done(outcome))
+    Ok(Begun::Make(TokenWork { operation, owner: here.nexus.id, populate: populate.clone() }))
 }
 
 /// A token that cannot be used fails the command before it becomes a copy operation.

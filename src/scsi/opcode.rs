@@ -45,8 +45,6 @@ pub(super) mod class {
     pub const DISK: u16 = 0x1000;
     /// Is one of CD-ROMs only (device type 05h). What has neither bit is a command of both.
     pub const CDROM: u16 = 0x2000;
-    /// In no row: there are ROD tokens that a change of the medium may revoke.
-    pub const TOKENS: u16 = 0x200;
 
     /// INQUIRY, REPORT LUNS, REQUEST SENSE: always.
     pub const ALWAYS: u16 = 0;

@@ -3,9 +3,8 @@
 //! token, on this logical unit or another one of the target that the nexus sees.
 //!
 //! Tokens are of the type "point in time copy, change vulnerable": no data is kept aside, so a token is good until somebody
-//! overwrites its blocks, and then it is revoked. That is found when the command is planned that changes them (one test of
-//! a mask while there are no tokens), and by every slice of a copy that writes. A write that was already planned when the
-//! token was made is concurrent with POPULATE TOKEN, and may be in it or not.
+//! overwrites its blocks, and then it is revoked: by everybody who changes them, just before (a load while there are no
+//! tokens). While a token is made nobody changes its blocks: what was under way is in it, what comes later revokes it.
 //!
 //! A token holds 320 random bits. It is looked up by the logical unit that it names and then compared as a whole in
 //! constant time: it cannot be forged, nor guessed a byte at a time. There are at most `limits::ROD_TOKENS` on a logical
@@ -66,7 +65,7 @@ pub(super) fn populate_token(call: &mut Call) -> Planned {
     copy::list_length(call, POPULATE_HEADER_BYTES)
 }
 
-/// IMMED is accepted and changes nothing: the token is made at once.
+/// IMMED is accepted and changes nothing: the token is made when what is under way in its blocks is over.
 pub(super) fn populate_token_list(call: &mut Call, list: &[u8]) -> Planned {
     const RTV: u8 = 0x02;
     let (list_bytes, list) = copy::whole_list(call, list)?;
@@ -255,20 +254,19 @@ impl Tokens {
         Ok(Arc::clone(token))
     }
 
-    /// Blocks are about to change: tokens for them are revoked. Answers whether there is nothing left to watch.
-    pub(super) fn overwritten(&self, ranges: &[(u64, u64)], now: Instant) -> bool {
+    /// Blocks are about to change: tokens for them are revoked.
+    #[cold]
+    pub(super) fn overwritten(&self, range: (u64, u64), now: Instant) {
         let mut live = self.live();
         for token in live.iter() {
-            if ranges.iter().any(|range| token.ranges.iter().any(|of_token| overlap(*range, *of_token))) {
+            if token.ranges.iter().any(|of_token| overlap(range, *of_token)) {
                 token.revoked.store(true, Ordering::Release);
             }
         }
         purge(&mut live, now);
-        let idle = live.iter().all(|token| token.is_revoked());
-        if idle {
+        if live.iter().all(|token| token.is_revoked()) {
             self.watched.store(false, Ordering::Release);
         }
-        idle
     }
 }
 
@@ -286,30 +284,6 @@ impl Token {
 /// Drops tokens that have expired and that no copy is using.
 fn purge(live: &mut Vec<Arc<Token>>, now: Instant) {
     live.retain(|token| Arc::strong_count(token) > 1 || !token.is_expired(now));
-}
-
-/// What a planned operation is about to change, for [`Tokens::overwritten`]; `None`: nothing.
-pub(super) fn changes(op: &MediumOp) -> Option<Vec<(u64, u64)>> {
-    match op {
-        MediumOp::Read { .. }
-        | MediumOp::Verify { .. }
-        | MediumOp::Compare { .. }
-        | MediumOp::Flush { .. }
-        | MediumOp::Prefetch { .. }
-        | MediumOp::LbaStatus(_)
-        | MediumOp::Probe
-        // A copy tells each slice by itself.
-        | MediumOp::Copy(_) => None,
-        MediumOp::Write { lba, blocks, .. }
-        | MediumOp::WriteVerify { lba, blocks, .. }
-        | MediumOp::CompareAndWrite { lba, blocks, .. }
-        | MediumOp::OrWrite { lba, blocks, .. } => Some(vec![(*lba, u64::from(*blocks))]),
-        MediumOp::WriteSame { lba, blocks, .. } => Some(vec![(*lba, *blocks)]),
-        MediumOp::Unmap { ranges } => Some(ranges.clone()),
-        // Whatever else there will be: better a token too many than data that is not what it was.
-        #[allow(unreachable_patterns, reason = "for operations that are not thought of yet")]
-        _ => Some(vec![(0, u64::MAX)]),
-    }
 }
 
 /// The 16 bytes of a NAA designator in a token, and where it has them.

@@ -21,9 +21,9 @@ use super::mmc::events::Reported;
 use super::mode::Modes;
 use super::opcode::{self, Call, Planned, class};
 use super::orwrite::Generations;
-use super::plan::{Command, MediumOp, Outcome, Plan, Reply, Sense};
+use super::plan::{Command, Outcome, Plan, Reply, Sense};
 use super::reservation::Reservations;
-use super::rod::{self, Tokens};
+use super::rod::Tokens;
 use super::sense::{asc, key, status};
 use super::space::Pool;
 use crate::model::{InitiatorPort, ItNexus, MediumFault, PortGroup};
@@ -284,11 +284,6 @@ impl LogicalUnit {
         match planned {
             Ok(plan) => {
                 nexus.tally.note(&plan);
-                if nexus.blocked & class::TOKENS != 0
-                    && let Plan::Medium(op) = &plan
-                {
-                    self.revoke(op);
-                }
                 plan
             }
             Err(outcome) => {
@@ -330,9 +325,6 @@ impl LogicalUnit {
         if state.ejected {
             nexus.blocked |= class::MEDIUM;
         }
-        if self.tokens.are_watched() {
-            nexus.blocked |= class::TOKENS;
-        }
         if state.busy.is_some() {
             nexus.blocked |= class::BUSY;
         }
@@ -353,25 +345,15 @@ impl LogicalUnit {
         self.refuse(nexus, class & !class::ATTENTION, false)
     }
 
-    /// Revokes the ROD tokens whose blocks an operation is about to change.
-    #[cold]
-    fn revoke(&self, op: &MediumOp) {
-        if let Some(ranges) = rod::changes(op) {
-            self.overwritten(&ranges);
+    /// Bytes of the medium are about to change: ROD tokens for their blocks end here. For whoever changes them, when it is
+    /// certain that nobody can make a token before that is done. Costs a load while there are no tokens.
+    #[inline]
+    pub fn overwritten(&self, offset: u64, len: u64) {
+        if self.tokens.are_watched() {
+            let block_bytes = u64::from(self.block_bytes().max(1));
+            let (first, end) = (offset / block_bytes, offset.saturating_add(len).div_ceil(block_bytes));
+            self.tokens.overwritten((first, end - first), Instant::now());
         }
-    }
-
-    /// Blocks (LBA, number) are about to change: ROD tokens for them end here. For those who write without a plan of
-    /// their own, such as copies. Costs a load while there are no tokens.
-    pub fn overwritten(&self, ranges: &[(u64, u64)]) {
-        if self.tokens.are_watched() && self.tokens.overwritten(ranges, Instant::now()) {
-            self.notice();
-        }
-    }
-
-    /// Lets every nexus, with its next command, see whether there are ROD tokens.
-    pub(super) fn notice(&self) {
-        self.changed(&self.state());
     }
 
     /// Why a command does not go through, most important reason first. A unit attention is reported once.

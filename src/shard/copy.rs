@@ -19,7 +19,7 @@ use crate::backend::Op;
 use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES};
 use crate::model::InitiatorPort;
 use crate::scsi::copy::CopyRequest;
-use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWork, Peer, Scene};
+use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWork, Peer, Scene, TokenWork};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{LogicalUnit, Outcome, Sense};
 use crate::session::Direction;
@@ -37,6 +37,15 @@ impl Engine {
         match self.begin_copy(seat, task, unit, request) {
             None => self.answer_copy(seat, task, TASK_SET_FULL, 0),
             Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
+            Some((Begun::Make(work), _)) => {
+                let cx = JobCx::new(self.account(seat));
+                let job = make_token(cx.clone(), work, Arc::clone(&self.world.units[unit]));
+                if let Some(exec) = self.exec(seat, task.slot()) {
+                    exec.begin(Kind::Job, task, unit, (0, 0, asked));
+                    exec.in_flight += 1;
+                }
+                self.enlist_copy(&cx, job, (unit, None), Some((seat, task.slot())));
+            }
             Some((Begun::Run(work), units)) => {
                 let immediate = work.is_immediate();
                 let cx = JobCx::new(self.account(seat));
@@ -48,14 +57,14 @@ impl Engine {
                 let nexus = (init.initiator.clone(), init.target_portal_group);
                 let copy = CopyJob { target, nexus, units: touched, gone_at_ms: None };
                 if immediate {
-                    self.enlist_copy(&cx, job, (unit, copy), None);
+                    self.enlist_copy(&cx, job, (unit, Some(copy)), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
                 }
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.begin(Kind::Job, task, unit, (0, 0, asked));
                     exec.in_flight += 1;
                 }
-                self.enlist_copy(&cx, job, (unit, copy), Some((seat, task.slot())));
+                self.enlist_copy(&cx, job, (unit, Some(copy)), Some((seat, task.slot())));
             }
         }
     }
@@ -123,7 +132,6 @@ impl Engine {
             here,
             initiator: &session.init().initiator,
             now: Instant::now(),
-            random: &mut fill_random,
         };
         Some((copy_begin::begin(request, scene), map.units.clone()))
     }
@@ -173,7 +181,17 @@ impl Route {
     }
 }
 
-/// The job.
+/// The job of POPULATE TOKEN.
+async fn make_token(cx: JobCx, work: TokenWork, unit: Arc<Unit>) -> JobEnd {
+    let (offset, len) = work.hull(&unit.logical);
+    if len > 0 {
+        // What was on its way before is done, and what comes later finds the token.
+        cx.lock(offset, len).await;
+    }
+    work.make(&unit.logical, Instant::now(), &mut fill_random).into()
+}
+
+/// The job of a copy.
 async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
     let mut outcome = Outcome::GOOD;
     let before: Vec<u64> = work.steps.iter().map(|step| route.failures(step.destination.0)).collect();
@@ -246,7 +264,6 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             stop(work)?;
             write = Op::Write { offset: to_offset + at, buffer, durable: false };
         }
-        to_unit.logical.overwritten(&[((to_offset + at) / block_bytes, len / block_bytes)]);
         cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;
         drop(held);
         work.advance(len);

@@ -422,6 +422,7 @@ impl Engine {
             && total > 0
             && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
         {
+            self.world.units[unit].logical.overwritten(base, u64::from(total));
             if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
                 return self.stored(seat, task, (unit, ticket), (base, total, asked));
             }

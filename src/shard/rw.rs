@@ -354,7 +354,10 @@ impl Engine {
         let hold = match action {
             Action::Write => match self.world.units[unit].fence.enter(self.core, at, len as u64) {
                 None => return self.wait_for_fence(seat, slot, (at, len as u64)),
-                Some(ticket) => Some(Hold::Counted(ticket)),
+                Some(ticket) => {
+                    self.world.units[unit].logical.overwritten(at, len as u64);
+                    Some(Hold::Counted(ticket))
+                }
             },
             // These are jobs, which enter or lock by themselves.
             _ => None,

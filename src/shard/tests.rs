@@ -16,6 +16,7 @@ mod payload;
 mod peer;
 mod shares;
 mod syncs;
+mod tokens;
 mod unread;
 mod variable;
 

@@ -148,17 +148,17 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
 
-    /// Begins a copy: for a task (seat and slot), or in the background.
+    /// Begins the job of a copy, or of a token: for a task (seat and slot), or in the background.
     pub fn enlist_copy(
         &mut self,
         cx: &JobCx,
         work: impl Future<Output = JobEnd> + 'static,
-        (unit, copy): (usize, CopyJob),
+        (unit, copy): (usize, Option<CopyJob>),
         task: Option<(usize, usize)>,
     ) {
         let (seat, slot) = task.unwrap_or((NOBODY, 0));
         let mut job = Job::new(cx, work, (unit, seat, slot, None));
-        (job.charged, job.copy) = (true, Some(Box::new(copy)));
+        (job.charged, job.copy) = (true, copy.map(Box::new));
         self.enlist(job);
     }
 
@@ -546,13 +546,14 @@ pub struct Locking {
 /// What an operation of a job is known by at its unit's fence, if it has to be. `None`: it has to wait. `locked`: the job
 /// holds the range already.
 fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
-    let fence = &world.units[unit].fence;
+    let Unit { fence, logical, .. } = &*world.units[unit];
     match (changed_range(op), op) {
-        _ if locked => Some(None),
         (Some((offset, len)), _) => {
-            let hold = Hold::Counted(fence.enter(core, offset, len)?);
-            Some(Some(Claim { unit, offset, len, hold }))
+            let hold = if locked { None } else { Some(Hold::Counted(fence.enter(core, offset, len)?)) };
+            logical.overwritten(offset, len);
+            Some(hold.map(|hold| Claim { unit, offset, len, hold }))
         }
+        _ if locked => Some(None),
         (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len() as u64) => None,
         (None, Op::Read { offset, buffer }) if fence.reads_enter() => {
             let (offset, len) = (*offset, buffer.len() as u64);

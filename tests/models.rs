@@ -218,6 +218,28 @@ fn a_holder_is_alone_whoever_gave_up_before() {
     });
 }
 
+/// Reads are under way when the first atomic write is asked for.
+#[test]
+fn no_read_is_beside_an_atomic_write() {
+    model(3, || {
+        let disk = Disk::new(1);
+        let other = Arc::clone(&disk);
+        let reads = thread::spawn(move || {
+            for part in 0..2 {
+                let ticket = if part == 0 { other.fence.enter_sent(0) } else { other.fence.enter_read(0, 0, 1) };
+                if let Some(ticket) = ticket {
+                    other.block.with(|_| ());
+                    other.fence.leave(0, ticket);
+                }
+            }
+        });
+        disk.fence.expect_atomic();
+        disk.lock_once(2);
+        disk.lock_once(2);
+        reads.join().unwrap();
+    });
+}
+
 /// The change outlives its task; its block is free when it is over.
 #[test]
 fn a_holder_is_alone_with_strays() {

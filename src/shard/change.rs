@@ -61,6 +61,7 @@ impl Engine {
                 None => self.handles.push(handle),
             }
         }
+        self.places.clear();
         for seat in 0..self.seats.len() {
             self.change_seat(seat, &old, &change.resized);
         }
@@ -149,6 +150,7 @@ impl Engine {
                 self.leaving.push(unit);
                 continue;
             }
+            self.places.clear();
             // The ring keeps its files open.
             let _ = self.ring.set_file(unit as u32, -1);
             if let Some(handle) = self.handles.get_mut(unit) {

@@ -11,7 +11,7 @@ use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
 use super::job::{Cell1, Job, Runnable};
-use super::ram::Copying;
+use super::ram::{Copying, Places};
 use super::rate::Shaper;
 use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
@@ -351,6 +351,8 @@ pub struct Engine {
     pub stored: Vec<(usize, usize, super::fence::Ticket)>,
     /// Slices of RAM units that are copied at the end of the turn.
     pub copying: VecDeque<Copying>,
+    /// Fences where it is counted for what is sent from a RAM unit's memory.
+    pub places: Places,
     /// Reads of this turn that the kernel will copy from a RAM unit's memory.
     pub read_soon: usize,
     /// Tasks that wait for a range that another command holds: seat and slot.
@@ -433,6 +435,7 @@ impl Engine {
             starved_since_ms: None,
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
+            places: Places::default(),
             read_soon: 0,
             fenced: VecDeque::new(),
             stalled: Vec::new(),

@@ -2,32 +2,47 @@
 //!
 //! Every other change of the medium enters the fence before it begins and leaves it when it is done. That costs a few
 //! instructions on a cache line of its core's own: it counts itself in one of two counters, then looks whether any range
-//! is held. Who wants a range makes it known, and waits until it has seen each counter of each core at zero once.
+//! is held. Who wants a range makes it known, and waits until it has seen each counter of each core at zero once. Reads do
+//! the same with two counters of their own, which nobody waits for and ranges do not keep out until an atomic write is
+//! asked for: so that those which were under way by then are known.
 //!
 //! Why the holder is alone: the two sides each see what the other wrote before (the rare side pays for both: membarrier(2)).
 //! So a change has either seen the range, and does not begin; or its counter is seen with it counted, and then at zero only
 //! when it is done. Which counter it took, and when it found out which to take, does not matter.
 //!
-//! Two counters are there so that one can come to zero under load: changes take that of the current epoch. The epoch moves
-//! on when its other counter is at zero on all cores and somebody waits for this one.
+//! Two counters are there so that one can come to zero under load: changes take that of their current epoch, reads that of
+//! theirs. An epoch moves on when somebody waits for its counter on some core, and nobody for the other. Reads have one of
+//! their own because a peer that does not take what it has read holds one of their counters: changes still come to zero.
 //!
 //! `tests/models.rs` runs this very file under loom.
 //!
 //! A change that outlives its task (`stray.rs`) is no longer counted but kept as a range, until it is over: what comes
 //! later to its blocks, reads too, must not overtake it.
 //!
-//! Once an atomic write was asked for, reads enter like changes do, so that none sees a part of it; a read that is too long
-//! to enter as a whole asks afterwards whether a holder has changed it between its parts. Before, that costs them a load.
+//! Once an atomic write was asked for, no read sees a part of one; a read that is too long to enter as a whole asks
+//! afterwards whether a holder has changed it between its parts.
 
 use super::atomics::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Barrier, Mutex, MutexGuard, Ordering};
 use crate::limits::FENCE_LOG;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-/// The count that a change is under; given back when it is done.
+/// The count that a change or a read is under; given back when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Ticket(u8);
+
+impl Ticket {
+    /// Of a read.
+    pub fn is_read(self) -> bool {
+        usize::from(self.0) >= READS
+    }
+}
+
+/// Counters of a core: of changes by epoch, then of reads by epoch.
+const COUNTERS: usize = 4;
+/// The first one of reads.
+const READS: usize = 2;
 
 /// A range held, or about to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +58,7 @@ struct Range {
     /// Of an operation that outlived its task.
     stray: bool,
     /// The counters, by core, that have not been at zero since the range was made known. None: what began before is over.
-    waits: Vec<[bool; 2]>,
+    waits: Vec<[bool; COUNTERS]>,
 }
 
 impl Range {
@@ -53,7 +68,7 @@ impl Range {
 }
 
 impl Held {
-    fn add(&mut self, (offset, len): (u64, u64), stray: bool, waits: Vec<[bool; 2]>) -> Lock {
+    fn add(&mut self, (offset, len): (u64, u64), stray: bool, waits: Vec<[bool; COUNTERS]>) -> Lock {
         self.last += 1;
         let number = self.last;
         self.ranges.push(Range { number, start: offset, end: offset.saturating_add(len), stray, waits });
@@ -61,25 +76,26 @@ impl Held {
     }
 }
 
-/// Changes in flight of one core, by epoch: on a cache line of its own.
+/// What is in flight of one core, on a cache line of its own.
 #[repr(align(64))]
 #[derive(Default)]
-struct Busy([AtomicU32; 2]);
+struct Busy([AtomicU32; COUNTERS]);
 
 #[derive(Default)]
 struct Held {
     ranges: Vec<Range>,
     last: u64,
-    /// Ranges that were given back since reads enter, by their number in that order: start, end.
+    /// Ranges that were given back since they keep reads out, by their number in that order: start, end.
     log: VecDeque<(u64, u64, u64)>,
 }
 
 /// The fence of one unit.
 pub struct Fence {
     count: AtomicUsize,
-    epoch: AtomicUsize,
+    /// Of changes, then of reads.
+    epochs: [AtomicUsize; 2],
     held: Mutex<Held>,
-    /// Reads enter, too.
+    /// Ranges keep reads out, too.
     atomic: AtomicBool,
     /// Ranges given back since then.
     given_back: AtomicU64,
@@ -92,7 +108,7 @@ impl Fence {
     pub fn new(cores: usize) -> Fence {
         Fence {
             count: AtomicUsize::new(0),
-            epoch: AtomicUsize::new(0),
+            epochs: [AtomicUsize::new(0), AtomicUsize::new(0)],
             held: Mutex::new(Held::default()),
             atomic: AtomicBool::new(false),
             given_back: AtomicU64::new(0),
@@ -108,25 +124,54 @@ impl Fence {
     /// A change of `[offset, offset + len)` is about to begin on `core`. `None`: the range is held, try again later.
     #[inline]
     pub fn enter(&self, core: usize, offset: u64, len: u64) -> Option<Ticket> {
-        let epoch = self.epoch.load(Ordering::Relaxed) & 1;
-        let busy = &self.busy[core].0[epoch];
+        let ticket = self.counted(core, 0);
+        if self.count.load(Ordering::Acquire) != 0 && self.is_held(offset, len) {
+            self.leave(core, ticket);
+            return None;
+        }
+        Some(ticket)
+    }
+
+    /// The same of a read, or of a part of one.
+    #[inline]
+    pub fn enter_read(&self, core: usize, offset: u64, len: u64) -> Option<Ticket> {
+        let ticket = self.counted(core, READS);
+        if self.keeps_reads() && self.count.load(Ordering::Acquire) != 0 && self.is_held(offset, len) {
+            self.leave(core, ticket);
+            return None;
+        }
+        Some(ticket)
+    }
+
+    /// The same of a read that is over only when its peer has it. `None`: it is not to be done so any more, since atomic
+    /// writes would have to wait for the peer.
+    #[inline]
+    pub fn enter_sent(&self, core: usize) -> Option<Ticket> {
+        let ticket = self.counted(core, READS);
+        if self.keeps_reads() {
+            self.leave(core, ticket);
+            return None;
+        }
+        Some(ticket)
+    }
+
+    #[inline]
+    fn counted(&self, core: usize, kind: usize) -> Ticket {
+        let counter = kind + (self.epochs[kind / READS].load(Ordering::Relaxed) & 1);
+        let busy = &self.busy[core].0[counter];
         // Only this core writes here: no read-modify-write is needed.
         busy.store(busy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.barrier.often();
-        if self.count.load(Ordering::Acquire) != 0 && self.is_held(offset, len) {
-            self.leave(core, Ticket(epoch as u8));
-            return None;
-        }
-        Some(Ticket(epoch as u8))
+        Ticket(counter as u8)
     }
 
-    /// Whether reads have to enter.
+    /// Whether ranges keep reads out: an atomic write was asked for.
     #[inline]
-    pub fn reads_enter(&self) -> bool {
+    pub fn keeps_reads(&self) -> bool {
         self.atomic.load(Ordering::Relaxed)
     }
 
-    /// An atomic write is about to ask for its range: from now on reads enter.
+    /// An atomic write is about to ask for its range: from now on ranges keep reads out.
     pub fn expect_atomic(&self) {
         self.atomic.store(true, Ordering::SeqCst);
     }
@@ -183,7 +228,7 @@ impl Fence {
         }
     }
 
-    /// The change is done.
+    /// The change, or the read, is done.
     #[inline]
     pub fn leave(&self, core: usize, ticket: Ticket) {
         let busy = &self.busy[core].0[usize::from(ticket.0)];
@@ -198,7 +243,8 @@ impl Fence {
         if held.ranges.iter().any(|range| range.overlaps(offset, len)) {
             return None;
         }
-        let lock = held.add((offset, len), false, vec![[true; 2]; self.busy.len()]);
+        let reads = self.keeps_reads();
+        let lock = held.add((offset, len), false, vec![[true, true, reads, reads]; self.busy.len()]);
         self.count.store(held.ranges.len(), Ordering::SeqCst);
         // Under the mutex: nobody looks at the counters for this range before.
         self.barrier.seldom();
@@ -215,32 +261,45 @@ impl Fence {
         own.waits.is_empty() && !strays.any(|range| range.overlaps(own.start, own.end - own.start))
     }
 
+    /// Whether a lock that is not drained waits for nothing but reads.
+    pub fn waits_for_reads(&self, lock: &Lock) -> bool {
+        let held = self.held();
+        let own = held.ranges.iter().find(|range| range.number == lock.number);
+        own.is_some_and(|own| {
+            let is_waiting = |counters: &[bool]| counters.contains(&true);
+            !own.waits.iter().any(|waits| is_waiting(&waits[..READS]))
+                && own.waits.iter().any(|waits| is_waiting(&waits[READS..]))
+        })
+    }
+
     /// Notes the counters that are at zero, for everybody who waits.
     fn look(&self, ranges: &mut [Range]) {
         // Acquire: who sees a count at zero sees what was counted.
-        let busy = |core: &Busy, epoch: usize| core.0[epoch].load(Ordering::Acquire) != 0;
-        let current = self.epoch.load(Ordering::Relaxed) & 1;
-        let (mut old_busy, mut current_awaited) = (false, false);
-        for (core, busy_here) in self.busy.iter().enumerate() {
-            let now = [busy(busy_here, 0), busy(busy_here, 1)];
-            old_busy |= now[1 - current];
-            for waits in ranges.iter_mut().filter_map(|range| range.waits.get_mut(core)) {
-                *waits = [waits[0] && now[0], waits[1] && now[1]];
-                current_awaited |= waits[current];
+        let mut awaited = [false; COUNTERS];
+        for (core, busy) in self.busy.iter().enumerate() {
+            for (counter, busy) in busy.0.iter().enumerate() {
+                let is_busy = busy.load(Ordering::Acquire) != 0;
+                for waits in ranges.iter_mut().filter_map(|range| range.waits.get_mut(core)) {
+                    waits[counter] &= is_busy;
+                    awaited[counter] |= waits[counter];
+                }
             }
         }
-        for range in ranges.iter_mut().filter(|range| range.waits.iter().all(|waits| *waits == [false; 2])) {
+        for range in ranges.iter_mut().filter(|range| range.waits.iter().all(|waits| *waits == [false; COUNTERS])) {
             range.waits = Vec::new();
         }
-        if current_awaited && !old_busy {
-            self.epoch.store(1 - current, Ordering::Relaxed);
+        for (epoch, awaited) in self.epochs.iter().zip(awaited.chunks_exact(READS)) {
+            let current = epoch.load(Ordering::Relaxed) & 1;
+            if awaited[current] && !awaited[1 - current] {
+                epoch.store(1 - current, Ordering::Relaxed);
+            }
         }
     }
 
     /// Gives the range back, drained or not.
     pub fn unlock(&self, lock: Lock) {
         let mut held = self.held();
-        if self.reads_enter()
+        if self.keeps_reads()
             && let Some(range) = held.ranges.iter().find(|range| range.number == lock.number)
         {
             let (start, end) = (range.start, range.end);

@@ -4,7 +4,6 @@
 use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
-use super::fence::Ticket;
 use super::flush::Waiter;
 use super::ram::Copying;
 use super::stray::{Hold, TIMED_OUT};
@@ -83,6 +82,10 @@ impl Exec {
         Step::Nothing
     }
 }
+
+/// SBC-4 table 32: a read that an atomic write has come between may be terminated so.
+const OVERLAPPING: Outcome =
+    Outcome::check(Sense::new(key::ABORTED_COMMAND, asc::OVERLAPPING_ATOMIC_COMMAND_IN_PROGRESS));
 
 /// A slice that is longer than its buffer: the medium is not asked.
 const TOO_LONG: MediumFault = MediumFault::Internal(libc::ERANGE);
@@ -278,7 +281,7 @@ impl Engine {
         }
         exec.in_flight += 1;
         if let Some(from) = source {
-            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, buf: None });
+            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
             return true;
         }
         let io_len = on_medium(len, self.world.units[unit].block_bytes);
@@ -286,42 +289,33 @@ impl Engine {
         true
     }
 
-    /// Has the next slice of a read enter the fence, once there are atomic writes. The error: it has to wait, or the read
-    /// fails.
+    /// Has the next slice of a read enter the fence. The error: it has to wait, or the read fails.
     #[inline]
     fn enter_read(&mut self, seat: usize, slot: usize, len: usize) -> Result<Option<Hold>, ()> {
-        let Some(exec) = self.exec(seat, slot) else { return Ok(None) };
-        let (unit, is_read) = (exec.unit, exec.kind == Kind::Read);
-        if !is_read || !self.world.units[unit].fence.reads_enter() {
-            return Ok(None);
-        }
-        self.enter_beside_atomic(seat, slot, len).map(|ticket| Some(Hold::Counted(ticket)))
-    }
-
-    #[cold]
-    fn enter_beside_atomic(&mut self, seat: usize, slot: usize, len: usize) -> Result<Ticket, ()> {
-        // SBC-4 table 32: a read that an atomic write has come between may be terminated so.
-        const OVERLAPPING: Outcome =
-            Outcome::check(Sense::new(key::ABORTED_COMMAND, asc::OVERLAPPING_ATOMIC_COMMAND_IN_PROGRESS));
-        let (world, core) = (self.world.clone(), self.core);
-        let exec = self.exec(seat, slot).ok_or(())?;
-        let fence = &world.units[exec.unit].fence;
-        let (at, is_first) = (exec.base + u64::from(exec.started), exec.started == 0);
+        let Some(exec) = self.exec(seat, slot).filter(|exec| exec.kind == Kind::Read) else { return Ok(None) };
+        let (unit, at, is_first) = (exec.unit, exec.base + u64::from(exec.started), exec.started == 0);
+        let mut given_back = exec.given_back;
+        let fence = &self.world.units[unit].fence;
         if is_first {
-            exec.given_back = fence.given_back();
+            given_back = fence.given_back();
         }
-        let given_back = exec.given_back;
-        let Some(ticket) = fence.enter(core, at, len as u64) else {
+        let ticket = fence.enter_read(self.core, at, len as u64);
+        // Two parts of a read are to be of one moment, if atomic writes are made in between.
+        let torn = ticket.filter(|_| !is_first && fence.given_back() != given_back && fence.is_torn(given_back, at));
+        let Some(ticket) = ticket else {
             self.wait_for_fence(seat, slot, (at, len as u64));
             return Err(());
         };
-        exec.fenced_since_ms = None;
-        if !is_first && fence.is_torn(given_back, at) {
-            fence.leave(core, ticket);
+        if let Some(ticket) = torn {
+            fence.leave(self.core, ticket);
+        }
+        let Some(exec) = self.exec(seat, slot) else { return Ok(None) };
+        (exec.given_back, exec.fenced_since_ms) = (given_back, None);
+        if torn.is_some() {
             exec.failed.get_or_insert(Failure::Outcome(OVERLAPPING));
             return Err(());
         }
-        Ok(ticket)
+        Ok(Some(Hold::Counted(ticket)))
     }
 
     fn start_slice(

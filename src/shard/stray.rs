@@ -35,7 +35,7 @@ pub const DOES_NOT_ANSWER: Outcome =
 pub struct Stray {
     unit: usize,
     buf: Buf,
-    /// The range that it keeps, if it is a write.
+    /// The range that it keeps, if it is a write: of a read nobody waits for the end.
     kept: Option<Lock>,
 }
 
@@ -60,10 +60,15 @@ pub struct Claim {
     pub hold: Hold,
 }
 
-fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -> Lock {
+/// The range that an operation keeps whose task is gone. A read is not waited for any more, and keeps none.
+fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -> Option<Lock> {
     match hold {
-        Hold::Counted(ticket) => fence.keep(core, ticket, offset, len),
-        Hold::Kept(lock) => lock,
+        Hold::Counted(ticket) if ticket.is_read() => {
+            fence.leave(core, ticket);
+            None
+        }
+        Hold::Counted(ticket) => Some(fence.keep(core, ticket, offset, len)),
+        Hold::Kept(lock) => Some(lock),
     }
 }
 
@@ -189,7 +194,7 @@ impl Engine {
         }
         for slice in &mut exec.slices {
             let (start, len) = (exec.base + u64::from(slice.offset), u64::from(slice.len));
-            slice.hold = slice.hold.take().map(|hold| Hold::Kept(kept(fence, core, hold, (start, len))));
+            slice.hold = slice.hold.take().and_then(|hold| kept(fence, core, hold, (start, len))).map(Hold::Kept);
         }
     }
 
@@ -206,6 +211,7 @@ impl Engine {
             if let Owner::Job { job, claim: Some(claim), .. } = owner
                 && *job == number
                 && let Hold::Counted(ticket) = claim.hold
+                && !ticket.is_read()
             {
                 let fence = &self.world.units[claim.unit].fence;
                 claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
@@ -224,6 +230,16 @@ impl Engine {
             job.stray = true;
             self.strays.enter(job.unit, 0);
         }
+        let jobs = &self.jobs;
+        for (owner, _) in self.operations.owners() {
+            if let Owner::Job { job, claim, .. } = owner
+                && matches!(jobs.get(*job), Some(Some(job)) if job.stray)
+                && let Some(Claim { unit, hold: Hold::Counted(ticket), .. }) =
+                    claim.take_if(|claim| matches!(claim.hold, Hold::Counted(ticket) if ticket.is_read()))
+            {
+                self.world.units[unit].fence.leave(self.core, ticket);
+            }
+        }
         left
     }
 
@@ -240,7 +256,7 @@ impl Engine {
             let Some(slice) = exec.slice_at(offset) else { continue };
             let (start, len, hold) = (base + u64::from(slice.offset), u64::from(slice.len), slice.hold.take());
             let Some(buf) = slice.buf.take() else { continue };
-            let kept = hold.map(|hold| kept(&self.world.units[unit].fence, self.core, hold, (start, len)));
+            let kept = hold.and_then(|hold| kept(&self.world.units[unit].fence, self.core, hold, (start, len)));
             self.strays.enter(unit, buf.capacity());
             *owner = Owner::Stray(Stray { unit, buf, kept });
             left += 1;

@@ -7,12 +7,15 @@
 //! their capacity: steady state allocates nothing.
 
 use super::buffers::Buf;
+use super::fence::Fence;
+use super::ram::Counted;
 use crate::backend::MemoryHold;
 use crate::limits::{QUEUED_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use io_uring::{opcode, squeue, types};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The kernel takes at most this many vectors in one call (UIO_MAXIOV).
 const MAX_VECTORS: usize = 1024;
@@ -34,12 +37,17 @@ pub struct Batch {
     releases: Vec<Buf>,
     /// Of the RAM units that it sends from.
     holds: Vec<MemoryHold>,
+    /// Reads of those that it has the data of.
+    counted: Vec<Counted>,
     /// First vector that is not sent completely.
     first: usize,
     /// Bytes of the vectors from there on.
     left: usize,
     header: Option<Box<libc::msghdr>>,
 }
+
+/// Of sessions with many units in use some are held twice, which is no harm.
+const HOLDS_LOOKED_AT: usize = 8;
 
 impl Batch {
     #[inline]
@@ -73,11 +81,21 @@ impl Batch {
     /// What it sends from that memory may be looked at until it is out.
     #[inline]
     fn hold(&mut self, memory: &MemoryHold) {
-        /// Of sessions with many units in use some are held twice, which is no harm.
-        const LOOKED_AT: usize = 8;
-        if !self.holds.iter().rev().take(LOOKED_AT).any(|held| held.is(memory)) {
+        if !self.holds.iter().rev().take(HOLDS_LOOKED_AT).any(|held| held.is(memory)) {
             self.holds.push(memory.clone());
         }
+    }
+
+    /// Whether reads of a unit are counted until it is out.
+    #[inline]
+    pub fn counts(&self, fence: &Arc<Fence>) -> bool {
+        self.counted.iter().rev().take(HOLDS_LOOKED_AT).any(|counted| counted.is_of(fence))
+    }
+
+    /// Has reads counted until it is out.
+    #[inline]
+    pub fn count(&mut self, reads: Counted) {
+        self.counted.push(reads);
     }
 
     /// Nothing more comes in: its own bytes stay where they are.
@@ -135,6 +153,7 @@ impl Batch {
         self.bytes.clear();
         self.vectors.clear();
         self.holds.clear();
+        self.counted.clear();
         self.releases.clear();
         (self.first, self.left) = (0, 0);
     }
@@ -330,6 +349,12 @@ impl Tx {
     #[inline]
     pub fn release_after(&mut self, buf: Buf, pool: &mut BatchPool) {
         self.filling.get_or_insert_with(|| pool.take()).releases.push(buf);
+    }
+
+    /// What is queued last goes out with this.
+    #[inline]
+    pub fn last_batch(&mut self) -> Option<&mut Batch> {
+        self.filling.as_deref_mut()
     }
 
     /// The next send, if none is in flight and there is something to send: the entry to be pushed, and how many bytes it

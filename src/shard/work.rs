@@ -14,7 +14,7 @@ use super::mesh::Message;
 use super::stray::{Claim, Hold, TIMED_OUT};
 use super::world::{Unit, World};
 use crate::backend::Op;
-use crate::limits::JOBS_PER_TURN;
+use crate::limits::{JOBS_PER_TURN, STRAY_WAIT_MS};
 use crate::model::ItNexus;
 use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
@@ -397,11 +397,14 @@ impl Engine {
         }
     }
 
-    /// Ends a job that has waited long enough for a range: a stray is in its way.
+    /// Ends a job that has waited long enough for a range: a stray is in its way, or reads that their peers do not take.
     fn give_up_locking(&mut self, i: usize) {
-        let Locking { job: number, offset, len, since_ms, .. } = self.locking[i];
+        let Locking { job: number, offset, len, since_ms, ref lock, .. } = self.locking[i];
+        let late = self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
+        let waits_for_reads =
+            || lock.as_ref().is_some_and(|(lock, unit)| self.world.units[*unit].fence.waits_for_reads(lock));
         if let Some(Some(job)) = self.jobs.get(number)
-            && self.is_given_up(job.unit, (offset, len), since_ms)
+            && (self.is_given_up(job.unit, (offset, len), since_ms) || late && waits_for_reads())
         {
             self.give_up(number, Outcome::BUSY);
         }
@@ -555,9 +558,9 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
         }
         _ if locked => Some(None),
         (None, Op::Read { offset, buffer }) if fence.has_stray(*offset, buffer.len() as u64) => None,
-        (None, Op::Read { offset, buffer }) if fence.reads_enter() => {
+        (None, Op::Read { offset, buffer }) => {
             let (offset, len) = (*offset, buffer.len() as u64);
-            Some(Some(Claim { unit, offset, len, hold: Hold::Counted(fence.enter(core, offset, len)?) }))
+            Some(Some(Claim { unit, offset, len, hold: Hold::Counted(fence.enter_read(core, offset, len)?) }))
         }
         (None, _) => Some(None),
     }

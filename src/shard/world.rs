@@ -39,8 +39,8 @@ pub struct Unit {
     pub file: Arc<UnitFile>,
     /// Logical block length, bytes.
     pub block_bytes: u32,
-    /// Ranges that a command has for itself.
-    pub fence: Fence,
+    /// Ranges that a command has for itself. What is queued of a unit that is gone is still counted here.
+    pub fence: Arc<Fence>,
     /// What makes its writes durable.
     pub syncs: Syncs,
     /// What its jobs have asked for beside the cores.
@@ -125,7 +125,7 @@ impl Unit {
             block_bytes: params.block_bytes,
             file: Arc::new(UnitFile::new(state, &params, backing)),
             logical: Arc::new(LogicalUnit::new(params)),
-            fence: Fence::new(cores),
+            fence: Arc::new(Fence::new(cores)),
             syncs: Syncs::new(cores),
             errands: Errands::default(),
             volatile: facts.volatile_cache,

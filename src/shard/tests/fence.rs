@@ -55,6 +55,52 @@ fn a_lock_waits_for_what_has_begun_before_one_that_was_given_up() {
     fence.unlock(lock);
 }
 
+#[test]
+fn reads_are_waited_for_by_atomic_writes_only() {
+    let fence = Fence::new(2);
+    let read = fence.enter_read(1, 0, 512).unwrap();
+    let sent = fence.enter_sent(0).unwrap();
+    let lock = fence.lock(0, 512).unwrap();
+    assert!(fence.is_drained(&lock));
+    let beside = fence.enter_read(0, 0, 512).unwrap();
+    fence.leave(0, beside);
+    fence.unlock(lock);
+    fence.expect_atomic();
+    assert_eq!(fence.enter_sent(0), None);
+    let change = fence.enter(0, 4096, 512).unwrap();
+    let lock = fence.lock(0, 512).unwrap();
+    assert!(!fence.is_drained(&lock) && !fence.waits_for_reads(&lock), "for a change, too");
+    assert_eq!(fence.enter_read(0, 0, 512), None);
+    fence.leave(0, change);
+    fence.leave(1, read);
+    assert!(!fence.is_drained(&lock) && fence.waits_for_reads(&lock));
+    fence.leave(0, sent);
+    assert!(fence.is_drained(&lock) && !fence.waits_for_reads(&lock));
+    fence.unlock(lock);
+}
+
+/// A peer that does not take what it has read keeps nothing else from coming to zero, whatever else is done meanwhile.
+#[test]
+fn a_read_that_does_not_end_keeps_no_change_counted() {
+    let fence = Fence::new(1);
+    let read = fence.enter_sent(0).unwrap();
+    fence.expect_atomic();
+    let mut change = fence.enter(0, 4096, 512).unwrap();
+    for _ in 0..2 {
+        let lock = fence.lock(0, 512).unwrap();
+        for _ in 0..4 {
+            assert!(!fence.is_drained(&lock));
+            let next = fence.enter(0, 4096, 512).unwrap();
+            fence.leave(0, change);
+            change = next;
+        }
+        assert!(!fence.is_drained(&lock) && fence.waits_for_reads(&lock));
+        fence.unlock(lock);
+    }
+    fence.leave(0, read);
+    fence.leave(0, change);
+}
+
 /// Changes that always overlap each other: there is never a moment without one.
 #[test]
 fn a_lock_is_had_under_load() {
@@ -103,12 +149,12 @@ fn a_read_in_parts_learns_what_came_between() {
     };
     let fence = Fence::new(1);
     change(&fence, 0, 1 << 20);
-    assert_eq!((fence.reads_enter(), fence.given_back()), (false, 0));
+    assert_eq!((fence.keeps_reads(), fence.given_back()), (false, 0));
     fence.expect_atomic();
     let before = fence.given_back();
     change(&fence, 0, 4096);
     change(&fence, 4096, 4096);
-    assert!(fence.reads_enter() && !fence.is_torn(before, 4096), "one of each side");
+    assert!(fence.keeps_reads() && !fence.is_torn(before, 4096), "one of each side");
     let before = fence.given_back();
     change(&fence, 4095, 2);
     assert!(fence.is_torn(before, 4096) && !fence.is_torn(before, 4095) && !fence.is_torn(before, 4097));

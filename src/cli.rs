@@ -44,7 +44,7 @@ pub enum SecretBits {
 }
 
 /// The options of `serve`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// Serve what this file says
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "advertise", "target", "lun", "chap", "chap_mutual"])]

@@ -204,6 +204,8 @@ pub const LOG_QUEUE_LINES: usize = 4096;
 pub const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest configuration file, bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// How long the end of the process waits for a control thread that is busy.
+pub const CONTROL_END: std::time::Duration = std::time::Duration::from_secs(2);
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.

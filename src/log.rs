@@ -5,6 +5,7 @@
 //! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
 
 use crate::limits::{LAST_WORDS, LOG_QUEUE_BYTES, LOG_QUEUE_LINES};
+use crate::panics;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -90,7 +91,8 @@ impl Spool {
     }
 
     /// Has panics said here from now on. As the library says them, directly on stderr, the thread would wait for whoever
-    /// reads that, and everybody for the thread. Neither that nor a panic of the thread that writes waits for long.
+    /// reads that, and everybody for the thread. Neither that nor a panic of the thread that writes waits for long. What comes
+    /// of a panic then: [`panics`].
     pub fn take_panics(&self) {
         let spool = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -102,7 +104,9 @@ impl Spool {
             if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
                 text.push_str(&backtrace.to_string());
             }
+            panics::hear_witness(&mut text);
             spool.last_words(text.as_bytes(), LAST_WORDS);
+            panics::stand_still_if_contained();
         }));
     }
 

@@ -164,8 +164,9 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     }
     preflight::raise_memlock(&config.snapshot);
     let snapshot = config.snapshot.clone();
-    let mut reread = || reread(args);
-    let reread: Option<&mut Reread<'_>> = if args.config.is_some() { Some(&mut reread) } else { None };
+    let again = args.clone();
+    let reread: Option<Box<Reread>> =
+        args.config.is_some().then(|| -> Box<Reread> { Box::new(move || reread(&again)) });
     ringsan::shard::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));

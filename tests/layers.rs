@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 /// Each module of the crate's root and those it may name besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
-    ("log", &["limits"]),
+    ("panics", &[]),
+    ("log", &["limits", "panics"]),
     ("wire", &["limits"]),
     ("model", &["wire"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits"]),
-    ("scsi", &["model", "wire", "limits"]),
+    ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session"]),
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "panics"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];

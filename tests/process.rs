@@ -1,11 +1,13 @@
 //! The process and its surroundings: nothing that happens to its log, to its limits or by a signal reaches who uses a disk.
 
 use ringsan::log::Spool;
+use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use ringsan::shard;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
 use std::fs::{self, File};
-use std::io::{PipeReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -221,4 +223,51 @@ fn a_panic_waits_for_no_reader_and_is_said() {
     read.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.starts_with("ringsan: thread 'ringsan-7' panicked at tests/process.rs:"), "{said}");
     assert!(said.ends_with(": of it\n"), "{said}");
+}
+
+/// The library as the program, with a disk in memory, until it is told to end. `reread` is what is done at a SIGHUP.
+fn serve(address: SocketAddr, reread: impl FnMut() -> Option<Snapshot> + Send + 'static) -> ! {
+    let spool = Spool::start("log", std::io::stderr()).unwrap();
+    spool.take_panics();
+    tracing_subscriber::fmt().with_writer(spool.clone()).init();
+    let lun = LunSpec { size_bytes: Some(1 << 20), ..LunSpec::new(0, LunKind::Ram) };
+    let target = TargetSpec::new(IscsiName::new(NAME).unwrap(), None, vec![lun]);
+    let portal = Portal { listen: address, advertise: None, group_tag: 1 };
+    let snapshot = Snapshot { portals: vec![portal], targets: vec![target], cores: vec![0], ..Snapshot::default() };
+    shard::serve(snapshot, Some(Box::new(reread)), |_| spool.say(b"ready\n")).unwrap();
+    spool.last_words(b"stopped\n", PATIENCE);
+    // As the program does. The test library would set another panic hook first, and there is one at work.
+    std::process::exit(0);
+}
+
+#[test]
+fn a_panic_of_the_control_thread_takes_nothing_with_it() {
+    const AGAIN: &str = "RINGSAN_TEST_CONTROL_PANICS_AT";
+    const NAME: &str = "a_panic_of_the_control_thread_takes_nothing_with_it";
+    if let Ok(address) = std::env::var(AGAIN) {
+        serve(address.parse().unwrap(), || panic!("for a test"));
+    }
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+    // The signals are for the server's thread, whatever others the test has.
+    let mut env = Command::new("env");
+    env.args(["--block-signal=TERM", "--block-signal=HUP"]).arg(std::env::current_exe().unwrap());
+    env.args(["--exact", NAME, "--nocapture"]).env(AGAIN, address.to_string());
+    env.env_remove("RUST_BACKTRACE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut server = Server { child: env.spawn().unwrap(), address, dir: tempfile::tempdir().unwrap() };
+    let mut said = BufReader::new(server.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |word: &str| assert!(said.any(|line| line.contains(word)), "not said: {word}");
+    until("ready");
+    let mut session = server.session(1);
+    server.run("kill", &["-HUP"]);
+    until("thread 'ringsan-control' panicked at tests/process.rs:");
+    until("the control thread has failed");
+    works(&mut session, 1);
+    works(&mut server.session(2), 1);
+    server.run("kill", &["-HUP"]);
+    until("SIGHUP: the configuration is not read again");
+    works(&mut session, 2);
+    drop(session);
+    server.run("kill", &["-TERM"]);
+    until("stopped");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

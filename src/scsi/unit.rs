@@ -27,8 +27,9 @@ use super::rod::Tokens;
 use super::sense::{asc, key, status};
 use super::space::Pool;
 use crate::model::{InitiatorPort, ItNexus, MediumFault, PortGroup};
+use crate::panics::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What a logical unit is, as configured.
@@ -441,9 +442,9 @@ impl LogicalUnit {
         if self.params.cdrom { class::DISK } else { class::CDROM }
     }
 
-    /// The rare state. A panic while it was locked cannot leave it half changed in a way that matters: go on.
+    /// The rare state.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock.

@@ -10,11 +10,12 @@ use crate::limits::{
     FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, PEER_LINES_PER_SECOND,
     RESERVED_DESCRIPTORS,
 };
+use crate::panics::Mutex;
 use procfs::process::{LimitValue, Process};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +64,7 @@ impl Doors {
         let Ok(process) = Process::myself() else { return };
         let (Ok(limits), Ok(open)) = (process.limits(), process.fd_count()) else { return };
         let LimitValue::Value(limit) = limits.max_open_files.soft_limit else { return };
-        let connections = self.counts.lock().unwrap_or_else(PoisonError::into_inner).all;
+        let connections = self.counts.lock().all;
         let most_open = room(usize::try_from(limit).unwrap_or(usize::MAX), open.saturating_sub(connections));
         let before = self.most_open.swap(most_open, Ordering::Relaxed);
         let most = self.most.load(Ordering::Relaxed);
@@ -84,7 +85,7 @@ impl Doors {
     /// Lets a connection from `address` in.
     pub fn enter(self: &Arc<Doors>, address: IpAddr) -> Result<Ticket, Full> {
         let address = address.to_canonical();
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let most = self.most.load(Ordering::Relaxed).min(self.most_open.load(Ordering::Relaxed));
         // With few places, or few descriptors, an address does not have all of them either.
         let per_address = self.most_per_address.load(Ordering::Relaxed).min(most - most / 4);
@@ -103,7 +104,7 @@ impl Doors {
     /// wait. `now_ms` may be that of any core.
     pub fn failed(&self, address: IpAddr, now_ms: u64) -> (u32, u64) {
         let address = address.to_canonical();
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let failures = &mut counts.failures;
         if !failures.contains_key(&address) && failures.len() >= FAILED_LOGIN_ADDRESSES {
             failures.retain(|_, known| known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) > now_ms);
@@ -138,7 +139,7 @@ pub struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut counts = self.doors.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.doors.counts.lock();
         counts.all = counts.all.saturating_sub(1);
         if let Some(count) = counts.by_address.get_mut(&self.address) {
             *count = count.saturating_sub(1);
@@ -230,7 +231,7 @@ mod tests {
         drop(a);
         let _d = doors.enter(ip("192.0.2.1")).unwrap();
         drop(c);
-        assert_eq!(doors.counts.lock().unwrap().by_address.len(), 1, "an address without connections is forgotten");
+        assert_eq!(doors.counts.lock().by_address.len(), 1, "an address without connections is forgotten");
     }
 
     #[test]
@@ -293,6 +294,6 @@ mod tests {
         for host in 0..2 * FAILED_LOGIN_ADDRESSES as u32 {
             doors.failed(IpAddr::from((0x0a00_0000 + host).to_be_bytes()), 121_000);
         }
-        assert_eq!(doors.counts.lock().unwrap().failures.len(), FAILED_LOGIN_ADDRESSES);
+        assert_eq!(doors.counts.lock().failures.len(), FAILED_LOGIN_ADDRESSES);
     }
 }

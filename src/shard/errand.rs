@@ -7,11 +7,13 @@
 use super::job::JobEnd;
 use super::world::Unit;
 use crate::limits::ERRANDS_PER_UNIT;
+use crate::model::MediumFault;
+use crate::panics::{self, Mutex};
 use crate::scsi::Outcome;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::Builder;
 
 /// What is done on such a thread. It asks now and then whether anybody still wants to know.
@@ -24,11 +26,11 @@ pub struct Answer(Mutex<Option<JobEnd>>);
 impl Answer {
     /// The end, if it is there.
     pub fn take(&self) -> Option<JobEnd> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     fn put(&self, end: JobEnd) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        *self.0.lock() = Some(end);
     }
 }
 
@@ -49,15 +51,26 @@ impl Errand {
         self.answer.strong_count() > 0
     }
 
-    fn run(self) {
-        let answer = self.answer.clone();
-        let end = (self.call)(&|| answer.strong_count() > 0);
-        Errand::end(&self.answer, self.told, end);
+    /// A panic of it is the failure of its command, and of all that comes after it on this unit: its thread is gone, and
+    /// there are not to be more of them.
+    fn run(self, unit: &Arc<Unit>) {
+        let Errand { call, answer, told } = self;
+        let (wanted, unit) = (answer.clone(), Arc::clone(unit));
+        panics::contained(
+            move || call(&|| wanted.strong_count() > 0),
+            move |end| match end {
+                Some(end) => Errand::end(&answer, told, end),
+                None => {
+                    Errand::end(&answer, told, failed(&unit));
+                    unit.errands.fail(&unit);
+                }
+            },
+        );
     }
 
-    /// It is not begun: there are too many.
-    fn refuse(self) {
-        Errand::end(&self.answer, self.told, Outcome::BUSY.into());
+    /// It is not begun.
+    fn refuse(self, end: JobEnd) {
+        Errand::end(&self.answer, self.told, end);
     }
 
     fn end(answer: &Weak<Answer>, told: Box<dyn FnOnce() + Send>, end: JobEnd) {
@@ -68,8 +81,15 @@ impl Errand {
     }
 }
 
+/// HARDWARE ERROR, INTERNAL TARGET FAILURE.
+fn failed(unit: &Unit) -> JobEnd {
+    unit.logical.fault(MediumFault::Internal(libc::EFAULT), None).into()
+}
+
 #[derive(Default)]
 struct Waiting {
+    /// One has panicked.
+    has_failed: bool,
     /// There is a thread, or there soon will be.
     is_under_way: bool,
     errands: VecDeque<Errand>,
@@ -80,15 +100,20 @@ struct Waiting {
 pub struct Errands(Mutex<Waiting>);
 
 impl Errands {
-    /// Takes one more. Whether a thread is to be made for them.
-    fn push(&self, errand: Errand) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes one more of `unit`, whose they are. Whether a thread is to be made for them.
+    fn push(&self, unit: &Unit, errand: Errand) -> bool {
+        let mut waiting = self.0.lock();
+        if waiting.has_failed {
+            drop(waiting);
+            errand.refuse(failed(unit));
+            return false;
+        }
         if waiting.errands.len() >= ERRANDS_PER_UNIT {
             waiting.errands.retain(Errand::is_wanted);
         }
         if waiting.errands.len() >= ERRANDS_PER_UNIT {
             drop(waiting);
-            errand.refuse();
+            errand.refuse(Outcome::BUSY.into());
             return false;
         }
         waiting.errands.push_back(errand);
@@ -97,7 +122,7 @@ impl Errands {
 
     /// The next one for the thread; `None`: it is to end.
     fn pop(&self) -> Option<Errand> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.0.lock();
         while let Some(errand) = waiting.errands.pop_front() {
             if errand.is_wanted() {
                 return Some(errand);
@@ -105,6 +130,15 @@ impl Errands {
         }
         waiting.is_under_way = false;
         None
+    }
+
+    /// One has panicked: no more are begun.
+    fn fail(&self, unit: &Unit) {
+        let mut waiting = self.0.lock();
+        waiting.has_failed = true;
+        let left = std::mem::take(&mut waiting.errands);
+        drop(waiting);
+        left.into_iter().for_each(|errand| errand.refuse(failed(unit)));
     }
 }
 
@@ -124,7 +158,7 @@ impl Errandry {
 
     /// Has it run beside the cores; its answer comes in any case. Does not block.
     pub fn send(&self, unit: &Arc<Unit>, errand: Errand) {
-        if unit.errands.push(errand) {
+        if unit.errands.push(unit, errand) {
             // The receiver lives as long as this.
             let _ = self.0.send(Arc::clone(unit));
         }
@@ -136,14 +170,39 @@ fn run(units: &Receiver<Arc<Unit>>) {
         let errands = Arc::clone(&unit);
         let made = Builder::new().name("ringsan-errand".to_owned()).spawn(move || {
             while let Some(errand) = unit.errands.pop() {
-                errand.run();
+                errand.run(&unit);
             }
         });
         if made.is_err() {
             // No thread to be had.
             while let Some(errand) = errands.errands.pop() {
-                errand.refuse();
+                errand.refuse(Outcome::BUSY.into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a call on a thread beside the cores is answered with.
+    fn outcome(errandry: &Errandry, unit: &Arc<Unit>, call: Call) -> Outcome {
+        let (answer, (tell, told)) = (Arc::default(), mpsc::channel());
+        errandry.send(unit, Errand::new(call, &answer, move || tell.send(()).unwrap()));
+        told.recv_timeout(std::time::Duration::from_secs(20)).expect("the answer comes in any case");
+        answer.take().unwrap().outcome
+    }
+
+    #[test]
+    fn one_that_panics_is_answered_and_so_are_those_behind_it() {
+        let (errandry, unit) = (Errandry::start().unwrap(), Arc::new(Unit::none(1)));
+        assert_eq!(outcome(&errandry, &unit, Box::new(|_| Outcome::GOOD.into())), Outcome::GOOD);
+        let failed = failed(&unit).outcome;
+        assert_ne!(failed, Outcome::GOOD);
+        assert_eq!(outcome(&errandry, &unit, Box::new(|_| panic!("for a test"))), failed);
+        assert_eq!(outcome(&errandry, &unit, Box::new(|_| Outcome::GOOD.into())), failed);
+        let other = Arc::new(Unit::none(1));
+        assert_eq!(outcome(&errandry, &other, Box::new(|_| Outcome::GOOD.into())), Outcome::GOOD);
     }
 }

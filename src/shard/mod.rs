@@ -2,7 +2,7 @@
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept, receive,
 //! send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads. The first
-//! thread waits for signals. (The measurements that the design started from: a ring inside the executor, woken through an
+//! thread waits for signals; what may fail or take long beside the cores is the control thread's ([`control`]). (The measurements that the design started from: a ring inside the executor, woken through an
 //! eventfd, costs 0.4 us more for each command of a RAM disk than a loop of its own.)
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login, or
@@ -16,6 +16,7 @@ mod bell;
 mod buffers;
 mod change;
 mod clock;
+mod control;
 mod copy;
 mod core;
 mod dispatch;
@@ -56,8 +57,7 @@ mod world;
 
 use crate::backend::OpenError;
 use crate::limits::{
-    DEFAULT_CONGESTION, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPACE_INTERVAL,
-    SPARE_FILES,
+    DEFAULT_CONGESTION, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
 };
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
@@ -70,7 +70,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use world::World;
 
 /// Why the server could not start, or had to stop.
@@ -128,17 +128,20 @@ pub enum ServeError {
     System(io::Error),
 }
 
+/// How soon it is noticed that a core has ended.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Entries of a ring that is only made to see whether that is allowed.
 const PROBE_ENTRIES: u32 = 8;
 
-/// Reads the configuration again; `None`: it is not valid, which has been said.
-pub type Reread<'r> = dyn FnMut() -> Option<Snapshot> + 'r;
+/// Reads the configuration again, on the control thread; `None`: it is not valid, which has been said.
+pub type Reread = dyn FnMut() -> Option<Snapshot> + Send;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
 /// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on.
 pub fn serve(
     mut snapshot: Snapshot,
-    reread: Option<&mut Reread<'_>>,
+    reread: Option<Box<Reread>>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
@@ -159,7 +162,8 @@ pub fn serve(
         portal.listen.set_port(bound.port());
     }
     let (world, keeper) = World::open(snapshot, cores.len())?;
-    let mut reloader = reload::Reloader::new(world, cores.len());
+    let reloader = reload::Reloader::new(world, cores.len());
+    let world = reloader.published();
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
@@ -189,10 +193,18 @@ pub fn serve(
         reloader.world().doors.fit_descriptors();
         ready(&addresses);
         // A core that ends by itself (its ring failed) hangs up; then the others are to end too.
-        control(&signals, &mut reloader, reread, || threads_alive(&told)).map_err(ServeError::System)?;
+        let control = control::Control::start(reloader, reread)?;
+        let waited = signals.wait(|hangup| {
+            if hangup {
+                control.reread();
+            }
+            threads_alive(&told).then_some(LOOK)
+        });
+        control.stop();
+        waited.map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
-        reloader.world().post(core, Message::Shutdown);
+        world.lock().post(core, Message::Shutdown);
     }
     let mut ended = Ok(());
     for thread in threads {
@@ -203,8 +215,8 @@ pub fn serve(
         }
     }
     started?;
-    let world = reloader.world();
-    ended = ended.and(sync_all(world));
+    let world = Arc::clone(&world.lock());
+    ended = ended.and(sync_all(&world));
     // The cores give it nothing any more: what is on its way is done before it ends.
     world.keeper.end();
     keeper.join().map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))?;
@@ -226,34 +238,6 @@ fn sync_all(world: &World) -> Result<(), ServeError> {
         }
     }
     all
-}
-
-/// What is done while the cores work: until a signal ends it, or `alive` says no.
-fn control(
-    signals: &signals::Signals,
-    reloader: &mut reload::Reloader,
-    mut reread: Option<&mut Reread<'_>>,
-    alive: impl Fn() -> bool,
-) -> io::Result<()> {
-    /// How soon it is noticed that a core has ended.
-    const LOOK: Duration = SPACE_INTERVAL;
-    /// How soon a reload goes on.
-    const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
-    let mut measured = Instant::now();
-    signals.wait(|hangup| {
-        if hangup {
-            match &mut reread {
-                Some(reread) => reread().into_iter().for_each(|snapshot| reloader.reload(snapshot)),
-                None => tracing::warn!("SIGHUP: there is no configuration file to read again"),
-            }
-        }
-        reloader.look();
-        if measured.elapsed() >= SPACE_INTERVAL {
-            reloader.world().units.iter().for_each(|unit| unit.measure());
-            measured = Instant::now();
-        }
-        alive().then_some(if reloader.is_under_way() { LOOK_AT_RELOAD } else { LOOK })
-    })
 }
 
 /// Nothing is sent after the start: a message or a hang-up means that a core has ended.

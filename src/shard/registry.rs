@@ -6,13 +6,14 @@
 //! when a login that was to replace it has come to nothing.
 
 use crate::model::InitiatorPort;
+use crate::panics::{Mutex, MutexGuard};
 use crate::session::SessionKind;
 use crate::wire::Tsih;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// What identifies a session to a new login: a login with the same name and no TSIH replaces the session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -155,8 +156,8 @@ impl Registry {
         Registry(Mutex::new(Inner { load: vec![0; cores], ..Inner::default() }))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock()
     }
 
     /// Finds the place of a login that asked for `tsih`; `here` is the core that ran it, taken for discovery, and when it is

@@ -16,6 +16,7 @@ use super::world::{LunMap, Target, Unit, World, admission};
 use crate::backend::{Medium, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::panics::Mutex;
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::UnitFile;
@@ -75,6 +76,8 @@ struct Plan {
 /// See the module.
 pub struct Reloader {
     world: Arc<World>,
+    /// The same, for the first thread.
+    published: Arc<Mutex<Arc<World>>>,
     cores: usize,
     leaving: Vec<Leaving>,
     closing: Vec<Closing>,
@@ -86,8 +89,10 @@ pub struct Reloader {
 impl Reloader {
     /// For what is served at the start.
     pub fn new(world: World, cores: usize) -> Reloader {
+        let world = Arc::new(world);
         Reloader {
-            world: Arc::new(world),
+            published: Arc::new(Mutex::new(Arc::clone(&world))),
+            world,
             cores,
             leaving: Vec::new(),
             closing: Vec::new(),
@@ -99,6 +104,11 @@ impl Reloader {
     /// What is served now.
     pub fn world(&self) -> &Arc<World> {
         &self.world
+    }
+
+    /// Where it can be seen what is served now, whatever becomes of this.
+    pub fn published(&self) -> Arc<Mutex<Arc<World>>> {
+        Arc::clone(&self.published)
     }
 
     /// Serves `wanted` from now on. Blocking; says in the log what came of it.
@@ -154,6 +164,8 @@ impl Reloader {
     fn publish(&mut self, mut world: World, resized: Vec<usize>) {
         world.generation = self.world.generation + 1;
         self.world = Arc::new(world);
+        let before = mem::replace(&mut *self.published.lock(), Arc::clone(&self.world));
+        drop(before);
         let change = Arc::new(Change { world: Arc::clone(&self.world), resized });
         for core in 0..self.cores {
             self.world.post(core, Message::Change(Arc::clone(&change)));

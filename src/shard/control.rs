@@ -1,0 +1,107 @@
+//! The control thread: what is done beside the cores while they serve, and may fail or take long. It reads the configuration
+//! again, and looks after the media ([`Unit::measure`](super::world::Unit::measure)).
+//!
+//! The first thread has only signals and the end to look after: nothing that happens here keeps it from those. A panic here
+//! is contained ([`crate::panics`]): everything stays as it is, and who asks for another configuration is told that there
+//! will be none.
+
+use super::reload::Reloader;
+use super::world::World;
+use super::{Reread, ServeError};
+use crate::limits::{CONTROL_END, SPACE_INTERVAL};
+use crate::panics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+/// How soon a reload goes on.
+const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
+
+/// The way to the thread.
+pub struct Control {
+    /// That the configuration is to be read again. One is enough: it is read as it is then.
+    orders: SyncSender<()>,
+    /// Hangs up when the thread ends; the message is that it does nothing any more.
+    ended: Receiver<()>,
+    stop: Arc<AtomicBool>,
+    lost: Arc<AtomicBool>,
+    can_reread: bool,
+}
+
+impl Control {
+    /// Starts the thread.
+    pub fn start(reloader: Reloader, reread: Option<Box<Reread>>) -> Result<Control, ServeError> {
+        let (orders, taken) = mpsc::sync_channel(1);
+        let (ends, ended) = mpsc::sync_channel(1);
+        let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let control =
+            Control { orders, ended, stop: Arc::clone(&stop), lost: Arc::clone(&lost), can_reread: reread.is_some() };
+        let end = move |done: Option<()>| {
+            if done.is_none() {
+                lost.store(true, Ordering::Release);
+                tracing::error!(
+                    "the control thread has failed: disks are served as before, but the configuration is not read again, and \
+                     the room of thin units is not measured; restart ringsan when that suits"
+                );
+            }
+            let _ = ends.try_send(());
+        };
+        Builder::new()
+            .name("ringsan-control".to_owned())
+            .spawn(move || panics::contained(|| run(reloader, reread, &taken, &stop), end))
+            .map_err(ServeError::System)?;
+        Ok(control)
+    }
+
+    /// There was a SIGHUP: has the configuration read again, or says why not.
+    pub fn reread(&self) {
+        if self.lost.load(Ordering::Acquire) {
+            tracing::error!(
+                "SIGHUP: the configuration is not read again, for the control thread has failed: restart ringsan when that suits"
+            );
+        } else if !self.can_reread {
+            tracing::warn!("SIGHUP: there is no configuration file to read again");
+        } else if let Err(TrySendError::Full(())) = self.orders.try_send(()) {
+            tracing::warn!("SIGHUP: the configuration is being read again; when that is over, it is read once more");
+        }
+    }
+
+    /// Has the thread end, and waits for it; not for long if it is stuck. It has begun nothing then that a start after this
+    /// one does not find as it is after kill -9.
+    pub fn stop(self) {
+        let Control { orders, ended, stop, .. } = self;
+        stop.store(true, Ordering::Release);
+        drop(orders);
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(CONTROL_END) {
+            tracing::warn!("the control thread is busy, and is not waited for");
+        }
+    }
+}
+
+fn run(mut reloader: Reloader, mut reread: Option<Box<Reread>>, orders: &Receiver<()>, stop: &AtomicBool) {
+    let mut measured = Instant::now();
+    loop {
+        let rest = if reloader.is_under_way() { LOOK_AT_RELOAD } else { SPACE_INTERVAL };
+        let order = orders.recv_timeout(rest);
+        if stop.load(Ordering::Acquire) || matches!(order, Err(RecvTimeoutError::Disconnected)) {
+            return;
+        }
+        if order.is_ok()
+            && let Some(reread) = &mut reread
+            && let Some(snapshot) = reread()
+        {
+            reloader.reload(snapshot);
+        }
+        reloader.look();
+        if measured.elapsed() >= SPACE_INTERVAL {
+            measure(reloader.world());
+            measured = Instant::now();
+        }
+    }
+}
+
+fn measure(world: &World) {
+    world.units.iter().for_each(|unit| unit.measure());
+}

@@ -200,9 +200,16 @@ fn what_is_evicted_is_read_from_the_medium() {
     let file = std::fs::File::open(directory.path().join("disk")).unwrap();
     assert_eq!((rig.write(8192, &[7; 4096], false), rig.flush()), (Ok(()), Ok(())));
     assert!(is_cached(&file, 8192));
-    assert_eq!(rig.evict(8192, 4096), Ok(()));
     // A file system that lives in the page cache has no other medium.
     let lives_in_memory = crate::backend::sys::direct_align(&file).is_err();
-    assert!(!is_cached(&file, 8192) || lives_in_memory);
+    // The kernel keeps a page that somebody else, writing back or making room, has in his hands just then.
+    let evicted = (0..200).any(|_| {
+        assert_eq!(rig.evict(8192, 4096), Ok(()));
+        !is_cached(&file, 8192) || {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            false
+        }
+    });
+    assert!(evicted || lives_in_memory);
     assert_eq!(rig.read(8192, 4096), Ok(vec![7; 4096]));
 }

@@ -51,7 +51,7 @@ pub(super) fn read_full_status(call: &mut Call) -> Planned {
         const R_HOLDER: u8 = 0x01;
         const ALL_TG_PT: u8 = 0x02;
         for (registration, of_all_ports) in reservations.described(&ports) {
-            let held = reservations.held.as_ref().filter(|_| reservations.is_holder(&registration.nexus));
+            let held = reservations.held.as_ref().filter(|_| reservations.holds(registration));
             let all = if of_all_ports { ALL_TG_PT } else { 0 };
             let (holder, kind) = held.map_or((0, 0), |held| (R_HOLDER, held.kind as u8));
             reply.put(&registration.key.to_be_bytes());

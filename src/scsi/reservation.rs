@@ -15,6 +15,7 @@ use super::sense::asc;
 use super::unit::NexusId;
 use crate::limits;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
+use std::collections::HashMap;
 
 /// TYPE of a persistent reservation (SPC-4 table 64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,20 +169,24 @@ impl Reservations {
 
     /// The registrations as READ FULL STATUS shows them, and whether one stands for all target ports: then those of its
     /// initiator port are the same at each of `ports`, and the others of them are not shown.
-    pub(super) fn described<'a>(&'a self, ports: &'a [u16]) -> impl Iterator<Item = (&'a Registration, bool)> {
-        self.registrations.iter().enumerate().filter_map(move |(number, each)| {
-            let same = |other: &&Registration| {
-                other.all_target_ports
-                    && (&other.nexus.initiator, other.key) == (&each.nexus.initiator, each.key)
-                    && self.is_holder(&other.nexus) == self.is_holder(&each.nexus)
-            };
-            let of_all = each.all_target_ports
-                && ports
-                    .iter()
-                    .all(|port| self.registrations.iter().filter(same).any(|other| other.nexus.target_port == *port));
-            let told = of_all && self.registrations.iter().take(number).any(|before| same(&before));
-            (!told).then_some((each, of_all))
-        })
+    pub(super) fn described(&self, ports: &[u16]) -> Vec<(&Registration, bool)> {
+        // Those that are told of together: the first of them, and their target ports.
+        let mut alike: HashMap<_, (usize, Vec<u16>)> = HashMap::new();
+        let of = |each: &Registration| (each.nexus.initiator.clone(), each.key, self.holds(each));
+        for (number, each) in self.registrations.iter().enumerate().filter(|(_, each)| each.all_target_ports) {
+            alike.entry(of(each)).or_insert_with(|| (number, Vec::new())).1.push(each.nexus.target_port);
+        }
+        alike.retain(|_, (_, at)| ports.iter().all(|port| at.contains(port)));
+        let told = |(number, each): (usize, _)| match alike.get(&of(each)).filter(|_| each.all_target_ports) {
+            None => Some((each, false)),
+            Some((first, _)) => (*first == number).then_some((each, true)),
+        };
+        self.registrations.iter().enumerate().filter_map(told).collect()
+    }
+
+    /// Whether that registration's nexus is a holder of the reservation.
+    pub(super) fn holds(&self, of: &Registration) -> bool {
+        self.held.as_ref().is_some_and(|held| held.kind.of_all_registrants() || held.holder == of.nexus)
     }
 
     /// Classes of commands that are kept from a nexus (the tables of SPC-4 clause 5.13.1).

@@ -203,7 +203,7 @@ impl Tokens {
         self.watched.load(Ordering::Acquire)
     }
 
-    /// Makes a token. One that has used its share of the places loses its oldest token.
+    /// Makes a token. If there are too many, who has most of them loses its oldest one.
     pub(super) fn create(
         &self,
         params: &LuParams,
@@ -225,8 +225,7 @@ impl Tokens {
         let mut live = self.live();
         purge(&mut live, now);
         if live.len() >= limits::ROD_TOKENS {
-            let spare = live.iter().position(|token| token.owner == owner && Arc::strong_count(token) == 1);
-            let spare = spare.ok_or(Outcome::illegal(asc::INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN))?;
+            let spare = spare(&live, owner).ok_or(Outcome::illegal(asc::INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN))?;
             live.remove(spare);
         }
         live.push(Arc::clone(&token));
@@ -279,6 +278,16 @@ impl Token {
     pub(super) fn delete(&self) {
         self.deleted.store(true, Ordering::Relaxed);
     }
+}
+
+/// The place of the token that makes room for one of `owner`: the oldest that no copy is using, of the nexus that has most of
+/// those; of `owner` itself, if nobody has more. So nobody keeps others from having some.
+fn spare(live: &[Arc<Token>], owner: NexusId) -> Option<usize> {
+    let unused = || live.iter().enumerate().filter(|(_, token)| Arc::strong_count(token) == 1);
+    let count = |of: NexusId| unused().filter(|(_, token)| token.owner == of).count();
+    let (_, most) = unused().max_by_key(|(_, token)| (count(token.owner), token.owner == owner))?;
+    let oldest = unused().find(|(_, token)| token.owner == most.owner)?;
+    Some(oldest.0)
 }
 
 /// Drops tokens that have expired and that no copy is using.

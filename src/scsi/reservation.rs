@@ -156,10 +156,7 @@ impl Reservations {
     }
 
     pub(super) fn is_holder(&self, nexus: &ItNexus) -> bool {
-        match (&self.held, self.find(nexus)) {
-            (Some(held), Some(own)) => held.kind.of_all_registrants() || held.holder == own.nexus,
-            _ => false,
-        }
+        self.held.is_some() && self.find(nexus).is_some_and(|own| self.holds(own))
     }
 
     /// The key that READ RESERVATION shows: the holder's, or zero when all registrants hold it.

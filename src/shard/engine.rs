@@ -11,7 +11,7 @@ use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
 use super::job::{Cell1, Job, Runnable};
-use super::ram::{Copying, Places};
+use super::ram::{Copying, Places, Stored};
 use super::rate::Shaper;
 use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
@@ -347,8 +347,8 @@ pub struct Engine {
     pub starved: VecDeque<(usize, usize)>,
     /// Since when somebody has waited for a buffer, milliseconds.
     pub starved_since_ms: Option<u64>,
-    /// Writes whose data is in a RAM unit's memory, but may not be seen by other cores yet: seat, slot, count at the fence.
-    pub stored: Vec<(usize, usize, super::fence::Ticket)>,
+    /// Writes to RAM units that are answered at the end of the turn.
+    pub stored: Vec<Stored>,
     /// Slices of RAM units that are copied at the end of the turn.
     pub copying: VecDeque<Copying>,
     /// Fences where it is counted for what is sent from a RAM unit's memory.

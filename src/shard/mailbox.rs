@@ -3,6 +3,8 @@
 //! Why no message waits for a bell that nobody rings: the core says that it will look (`pending`) before it looks. Whoever puts
 //! a message in behind that look finds this said, and rings; what was put in before it is found by it.
 //!
+//! Nothing that can panic is done while the messages are locked: a control thread that stands still never holds them.
+//!
 //! `tests/models.rs` runs this very file under loom.
 
 use super::atomics::{AtomicBool, Mutex, MutexGuard, Ordering};

@@ -36,8 +36,23 @@ pub struct Copying {
     pub offset: u32,
     pub from: DataRef,
     pub len: usize,
-    /// Where it goes, and its count at the unit's fence, if it is all of its task; else the task has it as a slice.
-    pub whole: Option<(Buf, Ticket)>,
+    /// Where it goes, and where it is counted, if it is all of its task; else the task has it as a slice.
+    pub whole: Option<(Buf, Entered)>,
+}
+
+/// A count at the fence of a unit, to be given back there whatever has become of the task.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct Entered {
+    unit: usize,
+    ticket: Ticket,
+}
+
+/// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
+pub struct Stored {
+    seat: usize,
+    slot: usize,
+    entered: Entered,
 }
 
 /// Where a core is counted: at the fence of a unit.
@@ -113,11 +128,12 @@ impl Engine {
         (base, total, asked): (u64, u32, u64),
     ) {
         let slot = task.slot();
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.begin(Kind::Write(Action::Write), task, unit, (base, total, asked));
-        (exec.started, exec.moved) = (total, total);
-        exec.in_flight += 1;
-        self.stored.push((seat, slot, ticket));
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.begin(Kind::Write(Action::Write), task, unit, (base, total, asked));
+            (exec.started, exec.moved) = (total, total);
+            exec.in_flight += 1;
+        }
+        self.stored.push(Stored { seat, slot, entered: Entered { unit, ticket } });
     }
 
     /// Has what was stored seen by all cores, then answers those writes.
@@ -127,14 +143,18 @@ impl Engine {
         }
         crate::backend::settle();
         let mut stored = std::mem::take(&mut self.stored);
-        for (seat, slot, ticket) in stored.drain(..) {
+        for Stored { seat, slot, entered } in stored.drain(..) {
+            self.leave_fence(entered);
             let Some(exec) = self.exec(seat, slot) else { continue };
             exec.in_flight -= 1;
-            let unit = exec.unit;
-            self.world.units[unit].fence.leave(self.core, ticket);
             self.advance(seat, slot);
         }
         self.stored = stored;
+    }
+
+    #[inline]
+    fn leave_fence(&self, Entered { unit, ticket }: Entered) {
+        self.world.units[unit].fence.leave(self.core, ticket);
     }
 
     /// Where those bytes of a unit lie in memory, if it is a RAM unit.
@@ -226,8 +246,11 @@ impl Engine {
         let conn = holder.session.command(task).conn;
         let len = left.min(piece_bytes(&holder.session, conn, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
         let at = self.memory_of(unit, base + u64::from(moved), len);
-        let at = at.and_then(|at| Some((at, self.world.units[unit].fence.enter_sent(self.core)?)));
-        let Some(exec) = self.exec(seat, slot) else { return true };
+        let core = self.core;
+        let Some(exec) = self.seats.get_mut(seat).and_then(|holder| holder.as_deref_mut()?.exec.get_mut(slot)) else {
+            return true;
+        };
+        let at = at.and_then(|at| Some((at, self.world.units[unit].fence.enter_sent(core)?)));
         let Some((at, ticket)) = at else {
             // Slices know what to do about atomic writes, and about a unit that has become smaller.
             (exec.in_place, exec.started) = (false, moved);
@@ -259,21 +282,20 @@ impl Engine {
         unit: usize,
         (base, total, asked): (u64, u32, u64),
     ) -> bool {
+        // Files are out first.
+        let Some(from) = self.memory_of(unit, base, total) else { return false };
         if total as usize > SLICE_BYTES || total > self.piece_bytes_of(seat, task) {
             return false;
         }
-        let Some(from) = self.memory_of(unit, base, total) else { return false };
         let Some(buf) = self.allocate(seat, total as usize) else { return false };
         let slot = task.slot();
-        if self.exec(seat, slot).is_none() {
-            return false;
-        }
         let fence = &self.world.units[unit].fence;
         let Some(ticket) = fence.enter_read(self.core, base, u64::from(total)) else { return false };
-        let Some(exec) = self.exec(seat, slot) else { return false };
-        exec.begin(Kind::Read, task, unit, (base, total, asked));
-        (exec.started, exec.in_flight) = (total, 1);
-        let whole = Some((buf, ticket));
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.begin(Kind::Read, task, unit, (base, total, asked));
+            (exec.started, exec.in_flight) = (total, 1);
+        }
+        let whole = Some((buf, Entered { unit, ticket }));
         self.copying.push_back(Copying { seat, slot, offset: 0, from, len: total as usize, whole });
         true
     }
@@ -283,13 +305,7 @@ impl Engine {
         session.map_or(0, |session| piece_bytes(session, session.command(task).conn, COPIED_DATA_IN))
     }
 
-    fn send_copied(&mut self, number: usize, slot: usize, from: DataRef, (buf, ticket): (Buf, Ticket)) {
-        let Some(unit) = self.exec(number, slot).map(|exec| exec.unit) else { return };
-        self.copy_out(number, slot, from, buf);
-        self.world.units[unit].fence.leave(self.core, ticket);
-    }
-
-    fn copy_out(&mut self, number: usize, slot: usize, from: DataRef, buf: Buf) {
+    fn send_copied(&mut self, number: usize, slot: usize, from: DataRef, buf: Buf) {
         let Some(Parts { seat, mut out }) = self.parts(number) else { return };
         let Seat { session, exec, .. } = seat;
         let exec = &mut exec[slot];
@@ -320,7 +336,10 @@ impl Engine {
                 pages.for_each(|page| prefetch(DataRef(next.from.0 + page as u64), SOON_COPIED));
             }
             match whole {
-                Some(whole) => self.send_copied(seat, slot, from, whole),
+                Some((buf, entered)) => {
+                    self.send_copied(seat, slot, from, buf);
+                    self.leave_fence(entered);
+                }
                 None => self.slice_done(seat, slot, offset, Ok(())),
             }
         }

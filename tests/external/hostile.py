@@ -19,7 +19,7 @@ import time
 import traceback
 
 from initiator import (
-    DATA_IN, FINAL, IMMEDIATE, LOGIN, LOGIN_RESPONSE, NOP_IN, NOP_OUT, R2T, REJECT, RESERVED_TAG, SCSI_RESPONSE, LoginFailed, ProtocolError,
+    DATA_IN, FINAL, IMMEDIATE, LOGIN, NOP_IN, NOP_OUT, R2T, REJECT, RESERVED_TAG, SCSI_RESPONSE, LoginFailed, ProtocolError,
     Session, bhs, read10, write10)
 from target import IQN, Target
 
@@ -126,13 +126,7 @@ class Proven(Session):
         header = bytearray(bhs(LOGIN | IMMEDIATE, flags, itt=0, fields=((24, self.cmd_sn), (28, self.exp_stat_sn)), data_length=len(text)))
         header[8:14] = self.isid
         self.send(bytes(header), text)
-        answer = self.receive()
-        if answer.opcode != LOGIN_RESPONSE:
-            raise ProtocolError(f"{answer} instead of a Login Response")
-        status = struct.unpack_from(">H", answer.header, 36)[0]
-        if status:
-            raise LoginFailed(status)
-        return answer
+        return self.login_response()
 
     def login(self):
         names = {key: self.keys[key] for key in ("InitiatorName", "SessionType", "TargetName") if key in self.keys}

@@ -250,6 +250,16 @@ class Session(Connection):
         self.answers = {}
         self.login()
 
+    def login_response(self):
+        """The answer to a Login Request, if it is no refusal."""
+        answer = self.receive()
+        if answer.opcode != LOGIN_RESPONSE:
+            raise ProtocolError(f"{answer} instead of a Login Response")
+        status = struct.unpack_from(">H", answer.header, 36)[0]
+        if status:
+            raise LoginFailed(status)
+        return answer
+
     def login(self):
         """Straight to the operational stage, and from there to the full feature phase."""
         text = b"".join(f"{key}={value}\0".encode() for key, value in self.keys.items() if key != "AuthMethod")
@@ -259,12 +269,7 @@ class Session(Connection):
             header[8:14] = self.isid
             header[14:16], header[20:22] = self.tsih.to_bytes(2, "big"), self.cid.to_bytes(2, "big")
             self.send(bytes(header), text)
-            answer = self.receive()
-            if answer.opcode != LOGIN_RESPONSE:
-                raise ProtocolError(f"{answer} instead of a Login Response")
-            status = struct.unpack_from(">H", answer.header, 36)[0]
-            if status:
-                raise LoginFailed(status)
+            answer = self.login_response()
             self.answers.update(answer.keys())
             if answer.flags & 0x83 == 0x83:
                 self.tsih = struct.unpack_from(">H", answer.header, 14)[0]

@@ -15,6 +15,9 @@ import time
 SYN, FIN, PUSH, ACK = 0x02, 0x01, 0x08, 0x10
 MOST_PAYLOAD = 32768
 WINDOW = 65535
+# The window is that times 256 (RFC 7323): how many bytes pass one way before one comes back is for the scheduler to say, and
+# readers remark on a window that is full.
+WINDOW_SCALE = bytes((1, 3, 3, 8))
 # As the addresses of examples are.
 CLIENT, SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 LINKTYPE_ETHERNET = 1
@@ -112,8 +115,9 @@ class _Stream:
         """Writes one segment."""
         addresses = (CLIENT, SERVER) if side == 0 else (SERVER, CLIENT)
         acknowledged = self.sequence[1 - side] if flags & ACK else 0
-        tcp = struct.pack(">HHIIBBHHH", self.ports[side], self.ports[1 - side], self.sequence[side], acknowledged, 5 << 4,
-                          flags, WINDOW, 0, 0)
+        options = WINDOW_SCALE if flags & SYN else b""
+        tcp = struct.pack(">HHIIBBHHH", self.ports[side], self.ports[1 - side], self.sequence[side], acknowledged,
+                          5 + len(options) // 4 << 4, flags, WINDOW, 0, 0) + options
         pseudo = addresses[0] + addresses[1] + struct.pack(">HH", 6, len(tcp) + len(payload))
         tcp = tcp[:16] + struct.pack(">H", _sum(pseudo + tcp + payload)) + tcp[18:]
         ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp) + len(payload), 0, 0x4000, 64, 6, 0, *addresses)

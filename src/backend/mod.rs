@@ -460,6 +460,7 @@ impl Handle {
     /// at later takes a [`Handle::hold`] besides.
     ///
     /// Bytes behind it change under the reader when another core writes: never make a Rust reference to them.
+    #[inline]
     pub fn memory(&self) -> Option<(*mut u8, u64)> {
         match &self.kind {
             HandleKind::Ram(hold) => {

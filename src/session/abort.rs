@@ -38,7 +38,7 @@ impl Session {
             State::Aborting => return true,
             State::Held | State::Open if task.shared => {
                 task.state = State::Aborting;
-                self.events.push_back(Event::Abort(id));
+                self.events.push(Event::Abort(id));
                 return true;
             }
             State::Held | State::Open | State::Answering => {}

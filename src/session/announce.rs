@@ -53,7 +53,7 @@ impl Session {
             if self.init.kind == SessionKind::Normal {
                 self.announce_with(ix, AsyncEvent::SESSION_DROP, Lun([0; 8]), [0, wait, 0], Payload::None, out);
             }
-            self.events.push_back(super::seam::Event::Close { conn: ix, reason });
+            self.events.push(super::seam::Event::Close { conn: ix, reason });
         }
         self.end(reason);
     }

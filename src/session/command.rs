@@ -1,16 +1,16 @@
 //! SCSI Command PDUs: what is checked before one becomes a task, and its delivery.
 
+use super::events::Events;
 use super::fault::{Fault, TaskFault};
 use super::ordering::Ordering;
 use super::params::Params;
-use super::seam::{Dest, Event, Outbox, TaskId};
+use super::seam::{Dest, Outbox, TaskId};
 use super::task::{Cdb, Charge, Kind, State, Task};
 use super::window::Admit;
 use super::{Received, Session};
 use crate::limits::IMMEDIATE_COMMANDS;
 use crate::wire::ahs::{self, Ahs, Segments};
 use crate::wire::{CmdSn, Itt, RejectReason, ScsiCommand, TaskAttr};
-use std::collections::VecDeque;
 
 /// When a request is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,19 +121,14 @@ impl Unsolicited {
 
 /// Opens a task whose turn has come: it is run, or what is wrong with it comes back, or that its attribute has it wait.
 #[inline(always)]
-fn deliver(
-    task: &mut Task,
-    id: TaskId,
-    ordering: &Ordering,
-    events: &mut VecDeque<Event>,
-) -> (Option<TaskFault>, bool) {
+fn deliver(task: &mut Task, id: TaskId, ordering: &Ordering, events: &mut Events) -> (Option<TaskFault>, bool) {
     task.state = State::Open;
     let fault = task.fault.take();
     let free = ordering.is_free(task.command.attr);
     if fault.is_none() {
         task.shared = true;
         if free {
-            events.push_back(Event::Execute(id));
+            events.execute(id);
         }
     }
     (fault, !free && fault.is_none())
@@ -315,7 +310,7 @@ impl Session {
                 false
             }
         };
-        let Task { charge, cmd_sn, ordered, .. } = *task;
+        let Task { charge, cmd_sn, .. } = *task;
         if self.fence.is_some() {
             self.drop_fence(id);
         }
@@ -326,9 +321,9 @@ impl Session {
             Charge::Held => self.window.plug(cmd_sn),
             Charge::Nothing => {}
         }
-        self.tasks.release(id.slot());
         if self.ordering.is_kept() {
-            self.dequeue(id, ordered);
+            return self.release_in_order(id);
         }
+        self.tasks.release(id.slot());
     }
 }

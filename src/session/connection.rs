@@ -90,15 +90,22 @@ impl Connection {
     /// Takes note of an ExpStatSN. Of one that lies a little beyond what was sent (initiators count one too far) it is
     /// certain that all that was sent has arrived; one far from it is not believed.
     #[inline]
-    pub fn acknowledge(&mut self, mut exp_stat_sn: StatSn) {
-        if self.stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn.add(BEYOND)) {
-            exp_stat_sn = self.stat_sn;
+    pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
+        if !exp_stat_sn.le(self.stat_sn) {
+            return self.acknowledge_beyond(exp_stat_sn);
         }
-        if self.exp_stat_sn.lt(exp_stat_sn) && exp_stat_sn.le(self.stat_sn) {
+        if self.exp_stat_sn.lt(exp_stat_sn) {
             self.exp_stat_sn = exp_stat_sn;
             if !self.kept.queue.is_empty() {
                 self.kept.acknowledge(exp_stat_sn);
             }
+        }
+    }
+
+    #[cold]
+    fn acknowledge_beyond(&mut self, exp_stat_sn: StatSn) {
+        if exp_stat_sn.le(self.stat_sn.add(BEYOND)) {
+            self.acknowledge(self.stat_sn);
         }
     }
 }

@@ -284,7 +284,7 @@ impl Session {
         }
         let received_bytes = t.command.received_bytes;
         if t.state == State::Open && (pdu.is_final || !solicited) {
-            self.events.push_back(Event::DataOut { task, received_bytes });
+            self.events.push(Event::DataOut { task, received_bytes });
         }
         if pdu.is_final {
             self.ask(task, out);

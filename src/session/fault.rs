@@ -113,7 +113,7 @@ impl Session {
                 }));
                 if task.shared {
                     task.state = State::Aborting;
-                    self.events.push_back(Event::Abort(id));
+                    self.events.push(Event::Abort(id));
                 } else {
                     task.state = State::Answering;
                     self.answer_if_due(id, out);

@@ -75,7 +75,7 @@ impl Session {
         self.answer_logout(conn, request, LogoutResult::CLOSED, out);
         for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
             if self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.may_send()) {
-                self.events.push_back(Event::Close { conn: ix, reason: CloseReason::Logout });
+                self.events.push(Event::Close { conn: ix, reason: CloseReason::Logout });
             }
         }
         self.end(CloseReason::Logout);
@@ -138,7 +138,7 @@ impl Session {
     /// Closes a connection from our side.
     pub(super) fn close(&mut self, ix: ConnIx, reason: CloseReason) {
         if self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.may_send()) {
-            self.events.push_back(Event::Close { conn: ix, reason });
+            self.events.push(Event::Close { conn: ix, reason });
             self.connection_lost(ix, reason);
         }
     }
@@ -193,8 +193,8 @@ impl Session {
     /// The nexus of a command that ended with its connection is to be told, once.
     pub(super) fn note_cleared(&mut self, lun: Lun) {
         let known = |event: &Event| matches!(event, Event::Cleared { lun: other } if same_lun(*other, lun));
-        if !self.events.iter().any(known) {
-            self.events.push_back(Event::Cleared { lun });
+        if !self.events.any(known) {
+            self.events.push(Event::Cleared { lun });
         }
     }
 
@@ -232,6 +232,6 @@ impl Session {
         } else {
             self.state.after(&[SessionStep::N5]).after(&[SessionStep::N6])
         };
-        self.events.push_back(Event::Ended { reason });
+        self.events.push(Event::Ended { reason });
     }
 }

@@ -300,7 +300,7 @@ impl Session {
     fn replay_data(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
         for &(offset, len) in stretches {
             self.resends += 1;
-            self.events.push_back(Event::Resend { task, offset, len });
+            self.events.push(Event::Resend { task, offset, len });
         }
     }
 }

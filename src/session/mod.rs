@@ -32,6 +32,7 @@ mod data_in;
 mod data_out;
 mod deliver;
 pub mod directory;
+mod events;
 mod fault;
 mod fence;
 pub mod login;
@@ -61,6 +62,7 @@ use crate::model::{InitiatorPort, IscsiName};
 use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, Tsih, bhs};
 use announce::Notice;
 use connection::Connection;
+use events::Events;
 use fault::{Fault, TaskFault};
 use fence::Fence;
 use lost::Lost;
@@ -68,12 +70,8 @@ use ordering::Ordering;
 use params::Params;
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
-use std::collections::VecDeque;
 use task::{Kind, Slab, State};
 use window::Window;
-
-/// Room for events that is there from the start: more are raised at once only when many tasks are aborted.
-const EVENTS: usize = 64;
 
 /// What a login leaves behind of a session.
 #[derive(Debug, Clone)]
@@ -135,7 +133,7 @@ pub struct Session {
     window: Window,
     tasks: Slab,
     connections: Vec<Connection>,
-    events: VecDeque<Event>,
+    events: Events,
     now_ms: u64,
     /// The last MaxCmdSN that the initiator was told.
     max_cmd_sn_sent: CmdSn,
@@ -190,7 +188,7 @@ impl Session {
             window,
             tasks: Slab::new(),
             connections,
-            events: VecDeque::with_capacity(EVENTS),
+            events: Events::new(),
             now_ms,
             immediate_commands: 0,
             immediate_managements: 0,
@@ -297,16 +295,14 @@ impl Session {
     /// The next thing that is asked of the shard, if it is to run a command: mostly it is.
     #[inline]
     pub fn next_command(&mut self) -> Option<TaskId> {
-        let Some(&Event::Execute(task)) = self.events.front() else { return None };
-        self.events.pop_front();
-        Some(task)
+        self.events.next_command()
     }
 
     /// The next thing that is asked of the shard.
     #[inline]
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.events.pop_front()?;
+            let event = self.events.next()?;
             // Progress of a task that has been answered or aborted since is nobody's business.
             if !matches!(event, Event::DataOut { task, .. } if !self.is_live(task)) {
                 return Some(event);

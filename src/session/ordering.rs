@@ -54,9 +54,11 @@ impl Session {
         self.begin_waiting();
     }
 
-    /// A task is gone whose end may matter to others; `ordered`: it was counted as ORDERED.
+    /// Gives the slot of a task back whose end may matter to others.
     #[cold]
-    pub(super) fn dequeue(&mut self, id: TaskId, ordered: bool) {
+    pub(super) fn release_in_order(&mut self, id: TaskId) {
+        let ordered = self.tasks.get(id).is_some_and(|task| task.ordered);
+        self.tasks.release(id.slot());
         self.ordering.ordered -= usize::from(ordered);
         self.ordering.waiting.retain(|waiting| *waiting != id);
         self.begin_waiting();
@@ -73,7 +75,7 @@ impl Session {
             }
             self.ordering.waiting.remove(at);
             if lives {
-                self.events.push_back(Event::Execute(id));
+                self.events.push(Event::Execute(id));
             }
         }
     }

@@ -77,7 +77,7 @@ impl Session {
         if outgoing.replaying && len > 0 {
             outgoing.pending += 1;
             self.resends += 1;
-            self.events.push_back(Event::Resend { task, offset, len });
+            self.events.push(Event::Resend { task, offset, len });
         } else if connection.is_some() {
             for piece in run.pieces() {
                 let mut header = [0; 48];
@@ -148,7 +148,7 @@ impl Session {
     fn ask_shard(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
         for &(offset, len) in stretches {
             self.resends += 1;
-            self.events.push_back(Event::Resend { task, offset, len });
+            self.events.push(Event::Resend { task, offset, len });
         }
     }
 

@@ -382,7 +382,7 @@ impl Slab {
     }
 
     /// Gives a slot back. Harmless if it is free already.
-    #[inline]
+    #[inline(always)]
     pub fn release(&mut self, slot: usize) {
         let Some(task) = self.slots.get_mut(slot) else { return };
         if task.state == State::Free {

@@ -218,7 +218,7 @@ impl Session {
                     m.found = function == TmFunction::QUERY_TASK_SET && found;
                 });
                 let request = TmRequest { id: id.slot() as u8, function, lun: request.lun };
-                self.events.push_back(Event::TaskManagement(request));
+                self.events.push(Event::TaskManagement(request));
             }
         }
     }
@@ -410,7 +410,7 @@ impl Session {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         m.with_shard = true;
         let request = TmRequest { id: id.slot() as u8, function: m.function, lun: m.lun };
-        self.events.push_back(Event::TaskManagement(request));
+        self.events.push(Event::TaskManagement(request));
     }
 
     /// The shard has carried out a function. `id` is that of the event.

@@ -151,6 +151,7 @@ impl Engine {
     #[inline]
     fn events(&mut self, seat: usize, mut inline: Option<Inline<'_>>) {
         self.stir(seat);
+        let mut keeps_order = false;
         while let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
             if let Some(task) = holder.session.next_command() {
                 let own = inline.take_if(|i| i.task == task);
@@ -158,16 +159,14 @@ impl Engine {
             } else if let Some(event) = holder.session.next_event() {
                 self.event(seat, event);
             } else {
+                keeps_order = holder.session.keeps_order();
                 break;
             }
         }
         if let Some(Inline { task, data }) = inline {
             self.stage(seat, task, data);
         }
-        if let Some(holder) = self.seats.get(seat).and_then(Option::as_deref)
-            && holder.session.keeps_order()
-            && !self.ordering.contains(&seat)
-        {
+        if keeps_order && !self.ordering.contains(&seat) {
             self.ordering.push(seat);
         }
     }
@@ -365,19 +364,18 @@ impl Engine {
     }
 
     fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let cmd = holder.session.command(task);
+        let Some(Seat { session, exec, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let cmd = session.command(task);
         let (total, conn) = (asked.min(u64::from(cmd.read_edtl_bytes())) as u32, cmd.conn);
-        let keeps = holder.session.keeps();
-        let paid = holder.exec.get(task.slot()).is_none_or(|exec| total <= exec.paid);
-        self.stats.read_bytes += u64::from(total);
-        if keeps {
-            self.remember(seat, task, Source::Medium(unit, base));
-        }
-        // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
-        // the length of what was sent, not of what is read.
-        if let Some(exec) = self.exec(seat, task.slot()) {
+        let paid = exec.get_mut(task.slot()).is_none_or(|exec| {
+            // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer
+            // has the length of what was sent, not of what is read.
             exec.staging = None;
+            total <= exec.paid
+        });
+        self.stats.read_bytes += u64::from(total);
+        if session.keeps() {
+            self.remember(seat, task, Source::Medium(unit, base));
         }
         if total == 0 {
             self.clear(seat, task.slot());
@@ -570,14 +568,19 @@ fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Comman
 }
 
 /// The slot of a task, made if it is used for the first time.
-#[inline]
+#[inline(always)]
 pub fn slot_of(exec: &mut Vec<Exec>, task: TaskId) -> &mut Exec {
     let slot = task.slot();
     if exec.len() <= slot {
-        // Some more than is asked for: which slots a session uses varies a little in steady state, too.
-        let enough = (2 * slot + 1).next_power_of_two().clamp(slot + 1, TASKS_PER_SESSION.max(slot + 1));
-        exec.reserve_exact(enough - exec.len());
-        exec.resize_with(enough, Exec::default);
+        make_slots(exec, slot);
     }
     &mut exec[slot]
+}
+
+#[cold]
+fn make_slots(exec: &mut Vec<Exec>, slot: usize) {
+    // Some more than is asked for: which slots a session uses varies a little in steady state, too.
+    let enough = (2 * slot + 1).next_power_of_two().clamp(slot + 1, TASKS_PER_SESSION.max(slot + 1));
+    exec.reserve_exact(enough - exec.len());
+    exec.resize_with(enough, Exec::default);
 }

@@ -467,14 +467,7 @@ impl Engine {
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
         let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let out = Outlet {
-            tx: &mut self.tx,
-            connections,
-            pool: &mut self.pool,
-            dirty: &mut self.dirty,
-            memory: None,
-            copies: None,
-        };
+        let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty, copies: None };
         Some(Parts { seat, out })
     }
 

@@ -225,8 +225,14 @@ impl Exec {
     }
 
     /// The slice that holds `offset` of the transfer.
+    #[inline]
     pub fn slice_at(&mut self, offset: u32) -> Option<&mut Slice> {
-        self.slices.iter_mut().find(|s| s.offset <= offset && offset - s.offset < s.len)
+        let holds = |slice: &Slice| slice.offset <= offset && offset - slice.offset < slice.len;
+        // Mostly there is only one.
+        if self.slices.front().is_some_and(holds) {
+            return self.slices.front_mut();
+        }
+        self.slices.iter_mut().find(|slice| holds(slice))
     }
 
     /// It has no buffers, and does not wait for its turn at a limit.
@@ -236,7 +242,7 @@ impl Exec {
     }
 
     /// The slot is free again. Its slices and staging must be gone.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
         self.kind = Kind::Idle;

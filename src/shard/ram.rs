@@ -5,7 +5,8 @@ use super::engine::{Engine, Parts, Seat};
 use super::exec::{Action, Failure, Kind};
 use super::fence::{Fence, Ticket};
 use super::rw::give_after;
-use super::tx::Outlet;
+use super::tx::{Outlet, Tx};
+use crate::backend::{Handle, MemoryHold};
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::session::DataInEnd;
@@ -26,6 +27,9 @@ const SOON_COPIED: usize = 1024;
 const SOON_COPIED_WITHIN: usize = 16 << 10;
 /// A read that is copied in one piece has at most so many Data-In PDUs: it is queued whether there is room or not.
 const COPIED_DATA_IN: u32 = 32;
+/// So much is a piece for any initiator: the shortest MaxRecvDataSegmentLength is 512 bytes (RFC 7143 section 13.12).
+const ALWAYS_QUEUED: u32 =
+    if 512 * QUEUED_DATA_IN < SLICE_BYTES as u32 { 512 * QUEUED_DATA_IN } else { SLICE_BYTES as u32 };
 /// Beyond these the processor does not read ahead by itself.
 const PAGE_BYTES: usize = 4096;
 
@@ -82,21 +86,23 @@ impl Places {
     }
 }
 
-/// Reads of a unit that are over when what was queued is out: counted at its fence until then.
-pub struct Counted {
+/// What is sent of a RAM unit from where it lies: until it is out, its memory stays there and its reads are counted at the
+/// unit's fence.
+pub struct InPlace {
+    memory: MemoryHold,
     place: Rc<Place>,
     ticket: Ticket,
 }
 
-impl Counted {
-    /// Of the unit with that fence.
+impl InPlace {
+    /// Of that memory, under that fence.
     #[inline]
-    pub fn is_of(&self, fence: &Arc<Fence>) -> bool {
-        Arc::ptr_eq(&self.place.fence, fence)
+    pub fn is_of(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+        self.memory.is(memory) && Arc::ptr_eq(&self.place.fence, fence)
     }
 }
 
-impl Drop for Counted {
+impl Drop for InPlace {
     fn drop(&mut self) {
         self.place.fence.leave(self.place.core, self.ticket);
     }
@@ -108,6 +114,17 @@ impl Drop for Counted {
 fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
     let most = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3).saturating_mul(pdus);
     if session.keeps() { most.min(SLICE_BYTES as u32) } else { most }
+}
+
+/// Where those bytes lie in memory, if they are of a RAM unit.
+#[inline]
+fn address(handle: &Handle, offset: u64, len: u32) -> Option<DataRef> {
+    let (memory, size) = handle.memory()?;
+    let end = offset.checked_add(u64::from(len))?;
+    if end > size {
+        return None;
+    }
+    Some(DataRef(memory.wrapping_add(offset as usize) as u64))
 }
 
 /// Asks for the first `len` bytes, which will be read before long.
@@ -147,7 +164,11 @@ impl Engine {
             self.leave_fence(entered);
             let Some(exec) = self.exec(seat, slot) else { continue };
             exec.in_flight -= 1;
-            self.advance(seat, slot);
+            if exec.aborted || exec.failed.is_some() {
+                self.advance(seat, slot);
+            } else {
+                self.written(seat, slot);
+            }
         }
         self.stored = stored;
     }
@@ -160,12 +181,7 @@ impl Engine {
     /// Where those bytes of a unit lie in memory, if it is a RAM unit.
     #[inline]
     pub fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
-        let (memory, size) = self.handles.get(unit)?.memory()?;
-        let end = offset.checked_add(u64::from(len))?;
-        if end > size {
-            return None;
-        }
-        Some(DataRef(memory.wrapping_add(offset as usize) as u64))
+        address(self.handles.get(unit)?, offset, len)
     }
 
     /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
@@ -180,70 +196,71 @@ impl Engine {
         total: u32,
         asked: u64,
     ) -> bool {
+        let Some(handle) = self.handles.get(unit) else { return false };
+        let (Some(memory), Some(at)) = (handle.hold(), address(handle, offset, total)) else { return false };
+        let Some(connections) = self.routes.get(seat) else { return false };
+        let Some(Seat { session, exec, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else {
+            return false;
+        };
+        let Some(&number) = connections.get(usize::from(conn.0)) else { return false };
+        let Some(tx) = self.tx.get(number) else { return false };
+        let Some(exec) = exec.get_mut(task.slot()).filter(|exec| exec.holds_nothing()) else { return false };
+        let fence = &self.world.units[unit].fence;
         // A part may be sent late, with another command's data by then: an atomic write must not be seen so.
-        if self.world.units[unit].fence.keeps_reads() {
+        if tx.data_digest() || fence.keeps_reads() {
             return false;
         }
-        let Some(Parts { out, .. }) = self.parts(seat) else { return false };
-        let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&c| out.tx.get(c)) else { return false };
-        if tx.data_digest() {
-            return false;
-        }
-        let has_room = tx.has_room();
-        let Some(at) = self.memory_of(unit, offset, total) else { return false };
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return false };
-        if !has_room || total > piece_bytes(&holder.session, conn, QUEUED_DATA_IN) {
-            let Some(exec) = self.exec(seat, task.slot()).filter(|exec| exec.holds_nothing()) else { return false };
+        let is_piece = total <= ALWAYS_QUEUED || total <= piece_bytes(session, conn, QUEUED_DATA_IN);
+        if !(is_piece && tx.has_room()) {
             exec.begin(Kind::Read, task, unit, (offset, total, asked));
             exec.in_place = true;
             self.advance(seat, task.slot());
             return true;
         }
-        let Some(ticket) = self.world.units[unit].fence.enter_sent(self.core) else { return false };
+        // What joins reads that are counted is counted with them.
+        let mut entered = None;
+        if !tx.holds(memory, fence) {
+            entered = fence.enter_sent(self.core);
+            if entered.is_none() {
+                return false;
+            }
+        }
         self.read_soon += 1;
         if self.read_soon <= SOON_SENT_READS {
             prefetch(at, SOON_SENT.min(total as usize));
         }
-        let end = Some(DataInEnd { transfer_bytes: asked });
-        self.send_from((seat, conn), (task, unit), (0, total, at), end, ticket);
-        self.clear(seat, task.slot());
+        let (tx, pool, dirty) = (&mut self.tx, &mut self.pool, &mut self.dirty);
+        let mut out = Outlet { tx, connections, pool, dirty, copies: None };
+        session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
+        exec.clear();
+        if let Some(ticket) = entered {
+            self.hold_in_place(number, unit, ticket);
+        }
         true
     }
 
-    /// Queues data of a RAM unit, whose memory is held until it is out, as the count at its fence is.
-    #[inline(always)]
-    fn send_from(
-        &mut self,
-        (seat, conn): (usize, ConnIx),
-        (task, unit): (TaskId, usize),
-        (offset, len, at): (u32, u32, DataRef),
-        end: Option<DataInEnd>,
-        ticket: Ticket,
-    ) {
-        let (fence, core) = (&self.world.units[unit].fence, self.core);
-        let memory = self.handles.get(unit).and_then(|handle| handle.hold());
-        let found = self.routes.get(seat).zip(self.seats.get_mut(seat).and_then(Option::as_deref_mut));
-        let Some((connections, seat)) = found else { return fence.leave(core, ticket) };
-        let (tx, pool, dirty) = (&mut self.tx, &mut self.pool, &mut self.dirty);
-        let mut out = Outlet { tx, connections, pool, dirty, memory, copies: None };
-        seat.session.data_in(task, offset, len, at, end, &mut out);
-        let batch = connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn)?.last_batch());
-        match batch {
-            Some(batch) if !batch.counts(fence) => {
-                batch.count(Counted { place: self.places.of(core, unit, fence), ticket });
-            }
-            _ => fence.leave(core, ticket),
+    /// What was queued last on a connection is of a unit's memory, and of reads that are counted: until it is out.
+    #[inline(never)]
+    fn hold_in_place(&mut self, conn: usize, unit: usize, ticket: Ticket) {
+        let fence = &self.world.units[unit].fence;
+        let Some(memory) = self.handles.get(unit).and_then(Handle::hold) else { return fence.leave(self.core, ticket) };
+        let held = InPlace { memory: memory.clone(), place: self.places.of(self.core, unit, fence), ticket };
+        if let Some(batch) = self.tx.get_mut(conn).and_then(Tx::last_batch) {
+            batch.hold(held);
         }
     }
 
-    /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free.
+    /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free; or there is no room.
     #[cold]
     pub fn send_piece(&mut self, seat: usize, slot: usize) -> bool {
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return true };
-        let Some(exec) = holder.exec.get(slot) else { return true };
+        let Some(Parts { seat: holder, mut out }) = self.parts(seat) else { return true };
+        let Some(exec) = holder.exec.get_mut(slot) else { return true };
         let (task, unit, base, moved, asked) = (exec.task, exec.unit, exec.base, exec.moved, exec.asked);
         let left = exec.total - moved;
         let conn = holder.session.command(task).conn;
+        if exec.crowded || !Self::has_room(exec, conn, &mut out, (seat, slot)) {
+            return true;
+        }
         let len = left.min(piece_bytes(&holder.session, conn, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
         let at = self.memory_of(unit, base + u64::from(moved), len);
         let core = self.core;
@@ -258,7 +275,12 @@ impl Engine {
         };
         exec.moved += len;
         let end = (len == left).then_some(DataInEnd { transfer_bytes: asked });
-        self.send_from((seat, conn), (task, unit), (moved, len, at), end, ticket);
+        if let Some(Parts { seat: Seat { session, .. }, mut out }) = self.parts(seat) {
+            session.data_in(task, moved, len, at, end, &mut out);
+        }
+        // A connection that is gone has no number, and nothing was queued.
+        let number = self.routes.get(seat).and_then(|conns| conns.get(usize::from(conn.0))).copied();
+        self.hold_in_place(number.unwrap_or(usize::MAX), unit, ticket);
         if len == left {
             self.clear(seat, slot);
             return true;

@@ -202,7 +202,7 @@ impl Core {
                 return self.engine.settle_stores();
             }
             let Some(receive) = self.receive.get_mut(conn) else { return };
-            rest = Self::chunk_of_turn(&mut self.engine, receive, conn, chunk);
+            rest = Self::chunk(&mut self.engine, receive, conn, chunk);
             receive.parked.takes_turns = receive.budget.is_spent();
             self.engine.settle_stores();
         }
@@ -211,19 +211,6 @@ impl Core {
             self.forget_partial(conn);
             self.engine.disconnected(conn, CloseReason::Protocol("more than its receive windows at once"));
         }
-    }
-
-    /// Acts on a chunk as far as this turn goes; the rest of it.
-    pub(super) fn chunk_of_turn<'c>(
-        engine: &mut Engine,
-        receive: &mut Receive,
-        conn: usize,
-        chunk: &'c [u8],
-    ) -> &'c [u8] {
-        let mut budget = std::mem::replace(&mut receive.budget, Budget::of_turn());
-        let rest = Self::chunk(engine, receive, conn, chunk, &mut budget);
-        receive.budget = budget;
-        rest
     }
 
     /// A receive of known size is over; it has brought `received` bytes.
@@ -249,7 +236,7 @@ impl Core {
             self.engine.give_back(loan, receive.partial.as_mut(), payload);
             if payload > 0 {
                 // A PDU without trailer ends with its payload.
-                Self::chunk_of_turn(&mut self.engine, receive, conn, &[]);
+                Self::chunk(&mut self.engine, receive, conn, &[]);
                 self.engine.settle_stores();
             }
         }
@@ -309,32 +296,28 @@ impl Core {
         }
     }
 
-    /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and `budget` goes; the
+    /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget goes; the
     /// rest of it.
-    pub(super) fn chunk<'c>(
-        engine: &mut Engine,
-        receive: &mut Receive,
-        conn: usize,
-        mut chunk: &'c [u8],
-        budget: &mut Budget,
-    ) -> &'c [u8] {
+    pub(super) fn chunk<'c>(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
+        // With nothing left there may be the end of a PDU to be told.
+        let stops = |engine: &Engine, budget: &Budget, chunk: &[u8]| {
+            !chunk.is_empty() && (budget.is_spent() || !engine.may_answer(conn))
+        };
         loop {
-            // With nothing left there may be the end of a PDU to be told.
-            let stops = |engine: &Engine| !chunk.is_empty() && (budget.is_spent() || !engine.may_answer(conn));
             if let Some((seat, ix)) = engine.seat_of(conn) {
-                if stops(engine) {
+                if stops(engine, &receive.budget, chunk) {
                     return chunk;
                 }
                 match receive.framer.next(&mut chunk) {
                     Ok(Frame::NeedMore) => return &[],
                     Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                         engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
-                        budget.spend(bhs);
+                        receive.budget.spend(bhs);
                     }
                     Ok(Frame::Begin { bhs, ahs, data_len }) => {
-                        budget.spend(bhs);
+                        receive.budget.spend(bhs);
                         receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                         if data_len >= LARGE_BYTES
                             && let Some(partial) = &receive.partial
@@ -366,17 +349,17 @@ impl Core {
                 receive.partial = None;
                 return &[];
             }
-            if stops(engine) {
+            if stops(engine, &receive.budget, chunk) {
                 return chunk;
             }
             match receive.framer.next(&mut chunk) {
                 Ok(Frame::NeedMore) => return &[],
                 Ok(Frame::Whole { bhs, data, .. }) => {
                     engine.login_pdu(conn, bhs, data);
-                    budget.spend(bhs);
+                    receive.budget.spend(bhs);
                 }
                 Ok(Frame::Begin { bhs, .. }) => {
-                    budget.spend(bhs);
+                    receive.budget.spend(bhs);
                     receive.login_bhs = *bhs;
                     receive.login.clear();
                 }

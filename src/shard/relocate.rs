@@ -211,7 +211,7 @@ impl Core {
                 return true;
             }
             let (piece, rest) = chunk.split_at(receive.framer.rest_of_pdu(chunk));
-            let left = Self::chunk_of_turn(&mut self.engine, receive, conn, piece).len();
+            let left = Self::chunk(&mut self.engine, receive, conn, piece).len();
             if left > 0 {
                 // Its turn is over, or there is no room for what it would be answered.
                 return self.park(conn, &chunk[piece.len() - left..]);

@@ -113,12 +113,12 @@ impl Engine {
             match exec.next_step() {
                 Step::Nothing => return,
                 Step::Send => {
-                    if !self.has_room(seat, slot) || self.send_front(seat, slot) {
+                    if self.send_front(seat, slot) {
                         return;
                     }
                 }
                 Step::SendInPlace => {
-                    if !self.has_room(seat, slot) || self.send_piece(seat, slot) {
+                    if self.send_piece(seat, slot) {
                         return;
                     }
                 }
@@ -158,12 +158,9 @@ impl Engine {
         seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
     }
 
-    /// Whether the connection of a read has room for data. If not, the task goes on when it has.
-    fn has_room(&mut self, seat: usize, slot: usize) -> bool {
-        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
-        let Seat { session, exec, .. } = holder;
-        let Some(exec) = exec.get_mut(slot).filter(|exec| !exec.crowded) else { return false };
-        let conn = session.command(exec.task).conn;
+    /// Whether a connection has room for data of a read, of the task in `slot` of `seat`. If not, that goes on when it has.
+    #[inline]
+    pub(super) fn has_room(exec: &mut Exec, conn: ConnIx, out: &mut Outlet<'_>, (seat, slot): (usize, usize)) -> bool {
         // What is sent to a connection that is gone takes no room.
         let tx = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn));
         let Some(tx) = tx.filter(|tx| !tx.has_room()) else { return true };
@@ -172,11 +169,15 @@ impl Engine {
         false
     }
 
-    /// True: that was all, and the slot is free.
-    fn send_front(&mut self, seat: usize, slot: usize) -> bool {
-        let Some(Parts { seat, mut out }) = self.parts(seat) else { return true };
+    /// Sends the oldest slice of a read. True: that was all, and the slot is free; or there is no room.
+    fn send_front(&mut self, number: usize, slot: usize) -> bool {
+        let Some(Parts { seat, mut out }) = self.parts(number) else { return true };
         let Seat { session, exec, .. } = seat;
         let exec = &mut exec[slot];
+        let conn = session.command(exec.task).conn;
+        if exec.crowded || !Self::has_room(exec, conn, &mut out, (number, slot)) {
+            return true;
+        }
         let Some(slice) = exec.slices.pop_front() else { return false };
         let Some(buf) = slice.buf else { return false };
         let Some(at) = buf.data(slice.len as usize) else {
@@ -187,7 +188,6 @@ impl Engine {
         let (unit, hold) = (exec.unit, slice.hold);
         exec.moved += slice.len;
         let last = exec.moved == exec.total;
-        let conn = session.command(exec.task).conn;
         let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
         out.copies = slice.source.map(|source| (source, at));
         session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
@@ -202,26 +202,36 @@ impl Engine {
     }
 
     /// All of a write is done: it is answered, once it is durable if it has to be.
-    fn written(&mut self, seat: usize, slot: usize) {
+    pub(super) fn written(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
-        let (task, asked, unit, durable, flushed) = (exec.task, exec.asked, exec.unit, exec.durable, exec.flushed);
-        let changed = exec.kind != Kind::Write(Action::Compare);
-        let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
-        let Unit { volatile, direct, logical, .. } = &*self.world.units[unit];
+        let (task, asked, unit, durable) = (exec.task, exec.asked, exec.unit, exec.durable);
+        let Unit { volatile, logical, .. } = &*self.world.units[unit];
         let mut outcome = Outcome::GOOD;
         // As it is now, not when the command came: a host that has switched the cache off trusts every GOOD after that.
-        if *volatile && changed && (durable || logical.is_write_through()) {
-            let is_durable = flushed || durable && (*direct || verified);
-            if !is_durable {
-                if let Some(exec) = self.exec(seat, slot) {
-                    exec.flushing = true;
-                }
-                return self.flush_for(Waiter::Task(seat, task), unit);
-            }
-            outcome = self.vouch(seat, unit);
+        if *volatile && (durable || logical.is_write_through()) {
+            let Some(durable) = self.made_durable(seat, slot) else { return };
+            outcome = durable;
         }
         self.clear(seat, slot);
         self.complete(seat, task, outcome, asked, Direction::Out);
+    }
+
+    /// What a write ends with that is to be durable; `None`: a flush is waited for.
+    fn made_durable(&mut self, seat: usize, slot: usize) -> Option<Outcome> {
+        let exec = self.exec(seat, slot)?;
+        let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
+        if matches!(exec.kind, Kind::Write(Action::Compare)) {
+            return Some(Outcome::GOOD);
+        }
+        let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
+        if flushed || durable && (self.world.units[unit].direct || verified) {
+            return Some(self.vouch(seat, unit));
+        }
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.flushing = true;
+        }
+        self.flush_for(Waiter::Task(seat, task), unit);
+        None
     }
 
     fn retire_front(&mut self, seat: usize, slot: usize) {

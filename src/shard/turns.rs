@@ -25,9 +25,10 @@ const LOOK_AFTER: u32 = 32;
 
 /// What may be acted on before others have their turn.
 pub(super) struct Budget {
-    pdus: u32,
-    /// PDUs until the clock is looked at.
+    /// PDUs until the clock is looked at. Zero: it is spent.
     look: u32,
+    /// PDUs behind those.
+    more: u32,
     time: Duration,
     until: Option<Instant>,
 }
@@ -35,19 +36,23 @@ pub(super) struct Budget {
 impl Budget {
     /// Of what comes in one turn.
     pub(super) const fn of_turn() -> Budget {
-        Budget { pdus: TURN_PDUS, look: LOOK_AFTER, time: Duration::from_micros(TURN_US), until: None }
+        Budget::of(TURN_PDUS, Duration::from_micros(TURN_US), None)
     }
 
     /// Of what is parked.
     fn of_share(until: Instant) -> Budget {
-        Budget { pdus: SHARE_PDUS, look: LOOK_AFTER, time: Duration::ZERO, until: Some(until) }
+        Budget::of(SHARE_PDUS, Duration::ZERO, Some(until))
     }
 
-    /// A PDU was acted on.
+    const fn of(pdus: u32, time: Duration, until: Option<Instant>) -> Budget {
+        let look = if pdus < LOOK_AFTER { pdus } else { LOOK_AFTER };
+        Budget { look, more: pdus - look, time, until }
+    }
+
+    /// A PDU was acted on; it is not spent before.
     #[inline]
     pub(super) fn spend(&mut self, header: &Bhs) {
-        self.pdus = self.pdus.saturating_sub(1);
-        self.look -= 1;
+        self.look = self.look.saturating_sub(1);
         let light = matches!(bhs::opcode(header), Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT | Opcode::NOP_OUT);
         if self.look == 0 || !light {
             self.look_at_clock();
@@ -57,16 +62,16 @@ impl Budget {
     /// Few know how long a text or a SNACK takes.
     #[cold]
     fn look_at_clock(&mut self) {
-        self.look = LOOK_AFTER;
         let now = Instant::now();
-        if now >= *self.until.get_or_insert(now + self.time) {
-            self.pdus = 0;
-        }
+        let is_over = now >= *self.until.get_or_insert(now + self.time);
+        let left = if is_over { 0 } else { self.look + self.more };
+        self.look = left.min(LOOK_AFTER);
+        self.more = left - self.look;
     }
 
     #[inline]
     pub(super) fn is_spent(&self) -> bool {
-        self.pdus == 0
+        self.look == 0
     }
 }
 
@@ -187,7 +192,7 @@ impl Core {
         }
     }
 
-    fn act_on_share(&mut self, conn: usize, mut budget: Budget) {
+    fn act_on_share(&mut self, conn: usize, budget: Budget) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
         receive.parked.queued = false;
         if receive.parked.is_empty() {
@@ -198,8 +203,10 @@ impl Core {
             return;
         }
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
-        let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..], &mut budget).len();
-        receive.parked.takes_turns = budget.is_spent();
+        let of_turn = std::mem::replace(&mut receive.budget, budget);
+        let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
+        receive.parked.takes_turns = receive.budget.is_spent();
+        receive.budget = of_turn;
         self.engine.settle_stores();
         if left == 0 {
             receive.parked.from = 0;

@@ -8,7 +8,7 @@
 
 use super::buffers::Buf;
 use super::fence::Fence;
-use super::ram::Counted;
+use super::ram::InPlace;
 use crate::backend::MemoryHold;
 use crate::limits::{QUEUED_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
@@ -36,18 +36,13 @@ pub struct Batch {
     vectors: Vec<libc::iovec>,
     releases: Vec<Buf>,
     /// Of the RAM units that it sends from.
-    holds: Vec<MemoryHold>,
-    /// Reads of those that it has the data of.
-    counted: Vec<Counted>,
+    in_place: Vec<InPlace>,
     /// First vector that is not sent completely.
     first: usize,
     /// Bytes of the vectors from there on.
     left: usize,
     header: Option<Box<libc::msghdr>>,
 }
-
-/// Of sessions with many units in use some are held twice, which is no harm.
-const HOLDS_LOOKED_AT: usize = 8;
 
 impl Batch {
     #[inline]
@@ -78,24 +73,23 @@ impl Batch {
         self.bytes.len() + self.vectors.len() * size_of::<libc::iovec>()
     }
 
-    /// What it sends from that memory may be looked at until it is out.
-    #[inline]
-    fn hold(&mut self, memory: &MemoryHold) {
-        if !self.holds.iter().rev().take(HOLDS_LOOKED_AT).any(|held| held.is(memory)) {
-            self.holds.push(memory.clone());
-        }
+    /// Whether what it sends from that memory may be looked at until it is out, and is counted at that fence.
+    #[inline(always)]
+    fn holds(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+        let Some((last, before)) = self.in_place.split_last() else { return false };
+        last.is_of(memory, fence) || Self::are_among(before, memory, fence)
     }
 
-    /// Whether reads of a unit are counted until it is out.
-    #[inline]
-    pub fn counts(&self, fence: &Arc<Fence>) -> bool {
-        self.counted.iter().rev().take(HOLDS_LOOKED_AT).any(|counted| counted.is_of(fence))
+    #[inline(never)]
+    fn are_among(before: &[InPlace], memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+        /// Of sessions with many units in use some are held twice, which is no harm.
+        const LOOKED_AT: usize = 8;
+        before.iter().rev().take(LOOKED_AT).any(|held| held.is_of(memory, fence))
     }
 
-    /// Has reads counted until it is out.
-    #[inline]
-    pub fn count(&mut self, reads: Counted) {
-        self.counted.push(reads);
+    /// Keeps this until it is out.
+    pub fn hold(&mut self, held: InPlace) {
+        self.in_place.push(held);
     }
 
     /// Nothing more comes in: its own bytes stay where they are.
@@ -152,8 +146,7 @@ impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
         self.vectors.clear();
-        self.holds.clear();
-        self.counted.clear();
+        self.in_place.clear();
         self.releases.clear();
         (self.first, self.left) = (0, 0);
     }
@@ -205,6 +198,8 @@ impl BatchPool {
 pub struct Tx {
     filling: Option<Box<Batch>>,
     sending: Option<Box<Batch>>,
+    /// Bytes of memory that this one takes.
+    sending_bytes: usize,
     /// A send of part of `sending` is with the kernel.
     in_flight: bool,
     header_digest: bool,
@@ -241,13 +236,13 @@ impl Tx {
     /// Bytes of memory that what is queued takes, I/O buffers apart.
     #[inline]
     fn queued(&self) -> usize {
-        self.filling.as_ref().map_or(0, |batch| batch.cost()) + self.sending.as_ref().map_or(0, |batch| batch.cost())
+        self.filling.as_ref().map_or(0, |batch| batch.cost()) + self.sending_bytes
     }
 
     /// Bytes of memory that the batch takes which is being sent.
     #[inline]
     pub fn sending_bytes(&self) -> usize {
-        self.sending.as_ref().map_or(0, |batch| batch.cost())
+        self.sending_bytes
     }
 
     /// Whether more may be queued. What is not queued because of this is to say so: [`Tx::wait`].
@@ -351,6 +346,12 @@ impl Tx {
         self.filling.get_or_insert_with(|| pool.take()).releases.push(buf);
     }
 
+    /// Whether what is queued next goes out with something of that memory, counted at that fence.
+    #[inline(always)]
+    pub fn holds(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+        self.filling.as_ref().is_some_and(|batch| batch.holds(memory, fence))
+    }
+
     /// What is queued last goes out with this.
     #[inline]
     pub fn last_batch(&mut self) -> Option<&mut Batch> {
@@ -367,7 +368,7 @@ impl Tx {
         if self.sending.is_none() {
             let mut batch = self.filling.take()?;
             batch.prepare();
-            self.sending = Some(batch);
+            (self.sending_bytes, self.sending) = (batch.cost(), Some(batch));
         }
         // WAITALL: the kernel goes on by itself where the socket's buffer is full.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -395,6 +396,7 @@ impl Tx {
         if !batch.advance(sent) {
             return true;
         }
+        self.sending_bytes = 0;
         if let Some(batch) = self.sending.take() {
             pool.give_back(batch);
         }
@@ -406,7 +408,7 @@ impl Tx {
         for batch in [self.sending.take(), self.filling.take()].into_iter().flatten() {
             pool.give_back(batch);
         }
-        self.dead = false;
+        (self.dead, self.sending_bytes) = (false, 0);
         // Whoever waited finds the connection gone.
         self.wanted = true;
     }
@@ -422,8 +424,6 @@ pub struct Outlet<'a> {
     pub pool: &'a mut BatchPool,
     /// Connections that have something to send this turn; may name one twice.
     pub dirty: &'a mut Vec<usize>,
-    /// LUN data is sent from where it lies: in this memory. Else it is in an I/O buffer, which [`Tx::release_after`] is told.
-    pub memory: Option<&'a MemoryHold>,
     /// LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows of.
     pub copies: Option<(DataRef, DataRef)>,
 }
@@ -447,9 +447,6 @@ impl Outbox for Outlet<'_> {
             _ => None,
         };
         tx.pdu(header, payload, copied, self.pool);
-        if let (Some(memory), Some(batch)) = (self.memory, &mut tx.filling) {
-            batch.hold(memory);
-        }
     }
 }
 

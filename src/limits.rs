@@ -247,7 +247,7 @@ pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
 /// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.
 pub const MAX_UNMAP_GRANULARITY_BYTES: u32 = 1 << 20;
 /// Copy operations (EXTENDED COPY, POPULATE TOKEN, WRITE USING TOKEN) of one logical unit: under way, or over and held for
-/// RECEIVE COPY STATUS.
+/// RECEIVE COPY STATUS. One I_T nexus has half of them under way if nobody else has any.
 pub const COPY_OPERATIONS: usize = 64;
 /// MAXIMUM CSCD DESCRIPTOR COUNT of EXTENDED COPY.
 pub const COPY_CSCD_DESCRIPTORS: usize = 16;

@@ -4,7 +4,7 @@
 //! An [`Operation`] is named by its I_T nexus and list identifier. Whoever works on it holds it too and writes its
 //! progress into atomics, so no lock is taken for a slice. An operation that is over is held until its end was told, the
 //! nexus uses the identifier again or is lost, the logical unit is reset, or the place is needed: there are at most
-//! `limits::COPY_OPERATIONS`.
+//! `limits::COPY_OPERATIONS`, of which a nexus has as many under way as are left free; who has most that are over loses one.
 
 use super::cdb::{be32, byte};
 use super::copy::out_action::{POPULATE_TOKEN, WRITE_USING_TOKEN};
@@ -115,7 +115,7 @@ impl Operations {
     }
 
     /// Takes a new operation on. Fails with OPERATION IN PROGRESS if the nexus has one of that name under way, with BUSY
-    /// if there is no room.
+    /// if there is no room for it, or none for this nexus.
     pub(super) fn begin(
         &self,
         nexus: NexusId,
@@ -130,9 +130,17 @@ impl Operations {
             }
             entries.remove(at);
         }
+        let under_way = |entry: &&Entry| !entry.operation.is_over();
+        let free = limits::COPY_OPERATIONS.saturating_sub(entries.iter().filter(under_way).count());
+        if entries.iter().filter(under_way).filter(|entry| entry.nexus == nexus).count() >= free {
+            return Err(Outcome::BUSY);
+        }
         if entries.len() >= limits::COPY_OPERATIONS {
-            // The oldest that is over; the order is that of their beginnings.
-            let oldest = entries.iter().position(|entry| entry.operation.is_over()).ok_or(Outcome::BUSY)?;
+            let over = |of: NexusId| entries.iter().filter(|e| e.nexus == of && e.operation.is_over()).count();
+            let most = entries.iter().map(|entry| over(entry.nexus)).max().unwrap_or(0);
+            // Its oldest: the order is that of their beginnings.
+            let oldest = |entry: &Entry| entry.operation.is_over() && over(entry.nexus) == most;
+            let oldest = entries.iter().position(oldest).ok_or(Outcome::BUSY)?;
             entries.remove(oldest);
         }
         let operation = Arc::new(operation);

@@ -374,11 +374,31 @@ fn status_and_failure_details() {
     assert_eq!(host.data(0, &status)[4], 2, "aborted");
     let mut unnamed = list.clone();
     unnamed[..2].copy_from_slice(&[0, 0x18]);
-    let running: Vec<_> = (0..crate::limits::COPY_OPERATIONS).map(|_| host.extended_copy(0, &unnamed)).collect();
+    let running: Vec<_> = (0..crate::limits::COPY_OPERATIONS / 2).map(|_| host.extended_copy(0, &unnamed)).collect();
     assert_eq!(outcome(host.extended_copy(0, &unnamed)), Outcome::BUSY);
     assert!(running.iter().all(|begun| matches!(begun, Begun::Run(work) if work.interrupted().is_none())));
     array.units[0].reset();
     assert!(running.iter().all(|begun| matches!(begun, Begun::Run(work) if work.interrupted().is_some())));
+}
+
+/// One nexus has neither all places for copies under way, nor the place of another's that waits for its end to be told.
+#[test]
+fn places_for_copies_are_shared() {
+    let array = Array::new();
+    let mut host = array.host(1);
+    let mut other = array.host(2);
+    let list = |id: u8| extended_list(id, &[cscd(&array.units[0])], &[segment(0, 0, 8, 0, 100)]);
+    let status = |id: u8| [0x84, 0, id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    drop(work(other.extended_copy(0, &list(1))));
+    let places = crate::limits::COPY_OPERATIONS as u8;
+    for id in 0..2 * places {
+        drop(work(host.extended_copy(0, &list(id))));
+    }
+    assert_eq!(other.data(0, &status(1))[4], 2, "aborted, and still told of");
+    let running: Vec<_> = (0..places).map(|id| host.extended_copy(0, &list(id))).collect();
+    let count = running.iter().filter(|begun| matches!(begun, Begun::Run(_))).count();
+    assert_eq!(count, usize::from(places) / 2);
+    work(other.extended_copy(0, &list(1)));
 }
 
 #[test]

@@ -8,12 +8,14 @@
 //! - A discard tries, in this order, to punch a hole, to zero the range, to write zeroes: each leaves zeroes behind, so a
 //!   discard reads as zero on every file system and device. (On a block device the hole is REQ_OP_WRITE_ZEROES with
 //!   unmap; BLKDISCARD itself promises nothing about what is read afterwards.) Zeroing starts at the second step.
+//! - What is read is told once it is certain that the file was not cut short before: see `size.rs`.
 //! - The kernel reports a failed write-back once per open file, and all cores share one: who is told says so to all others.
 //!
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
 use super::errno::{Direction, fault_of};
-use super::{Buffer, Op, Properties, Queue, Size, Started, Token, null, sys};
+use super::size::Size;
+use super::{Buffer, Op, Properties, Queue, Started, Token, null, sys};
 use crate::model::{MediumFault, Space};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
@@ -51,6 +53,8 @@ static ZEROES: LazyLock<Box<[Page]>> = LazyLock::new(|| vec![Page([0; 4096]); ZE
 pub(super) struct FileMedium {
     /// Holds the lock.
     file: File,
+    /// Somebody may cut it short; a device ends where it ends.
+    is_regular: bool,
     /// What a continued transfer is rounded down to.
     io_align_bytes: u64,
     /// Whether fallocate can punch holes here; found out by trying. Read by discards only.
@@ -65,6 +69,7 @@ impl FileMedium {
     /// Takes the file that `open.rs` has locked and examined.
     pub(super) fn new(file: File, properties: &Properties) -> Self {
         FileMedium {
+            is_regular: file.metadata().is_ok_and(|metadata| metadata.is_file()),
             file,
             io_align_bytes: u64::from(properties.io_align_bytes.max(1)),
             punches: AtomicBool::new(true),
@@ -83,10 +88,19 @@ impl FileMedium {
         &self.file
     }
 
-    /// Whether a regular file has fewer bytes; where it ends in its last block is known. Blocking.
+    /// Whether a regular file has fewer bytes. Blocking.
     pub(super) fn is_shorter_than(&self, bytes: u64) -> bool {
-        let whole = bytes.min(self.padding_at.load(Ordering::Relaxed));
-        self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() < whole)
+        self.is_regular && self.file.metadata().is_ok_and(|metadata| metadata.len() < self.stored_bytes(bytes))
+    }
+
+    /// The same without waiting for anything: for a core.
+    fn is_known_shorter_than(&self, bytes: u64) -> bool {
+        self.is_regular && sys::known_bytes(&self.file).is_some_and(|known| known < self.stored_bytes(bytes))
+    }
+
+    /// How many of a medium's bytes its file has: where it ends in its last block is known.
+    fn stored_bytes(&self, bytes: u64) -> u64 {
+        bytes.min(self.padding_at.load(Ordering::Relaxed))
     }
 
     /// fdatasync, blocking.
@@ -190,6 +204,11 @@ impl Slot {
         Slot { work, buffer, offset, len: buffer.len() as u64, ..Slot::IDLE }
     }
 
+    /// Its entry makes a file longer that ends before it does.
+    fn lengthens(&self) -> bool {
+        matches!(self.work, Work::Write { .. } | Work::Clear(Way::Write))
+    }
+
     fn direction(&self) -> Direction {
         if self.work == Work::Read { Direction::Read } else { Direction::Write }
     }
@@ -230,11 +249,13 @@ pub(super) struct FileHandle {
     registered: Option<u32>,
     /// By token.
     slots: Vec<Slot>,
+    /// The completions that came with this batch were there before the file was last found whole.
+    certain: u64,
 }
 
 impl FileHandle {
     pub(super) fn new(medium: Arc<FileMedium>, size: Arc<Size>, readonly: bool) -> Self {
-        FileHandle { medium, size, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS] }
+        FileHandle { medium, size, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS], certain: 0 }
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
@@ -271,8 +292,10 @@ impl FileHandle {
         if self.slots[index].work != Work::Idle {
             return Started::Done(Err(MediumFault::Internal(libc::EBUSY)));
         }
-        self.advance(slot, token, queue);
-        Started::Pending
+        match self.advance(slot, token, queue) {
+            Ok(()) => Started::Pending,
+            Err(fault) => Started::Done(Err(fault)),
+        }
     }
 
     /// See [`super::Handle::complete`].
@@ -291,10 +314,30 @@ impl FileHandle {
         } else {
             self.succeeded(&mut slot, result)
         };
-        if outcome.is_none() {
-            self.advance(slot, token, queue);
+        if slot.lengthens() {
+            self.size.note_write();
         }
-        outcome
+        match outcome {
+            None => self.advance(slot, token, queue).err().map(Err),
+            Some(Ok(())) if slot.work == Work::Read && self.size.is_doubtful() => Some(self.confirm(queue.batch())),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether what a read has brought is what is stored: `size.rs`.
+    fn confirm(&mut self, batch: u64) -> Result<(), MediumFault> {
+        if self.certain == batch {
+            return Ok(());
+        }
+        let bytes = self.size.bytes();
+        if self.medium.is_known_shorter_than(bytes) {
+            self.size.cut();
+        }
+        if self.size.is_lost() {
+            return Err(MediumFault::Read);
+        }
+        self.certain = batch;
+        Ok(())
     }
 
     /// The entry in flight came back with an error: `None` when there is another way to go on.
@@ -363,15 +406,27 @@ impl FileHandle {
     }
 
     /// Pushes the entry for what is left of the operation, and keeps it in its slot.
-    fn advance<Q: Queue + ?Sized>(&mut self, mut slot: Slot, token: Token, queue: &mut Q) {
+    ///
+    /// # Errors
+    /// It would hide that the file was cut short: `size.rs`.
+    fn advance<Q: Queue + ?Sized>(&mut self, mut slot: Slot, token: Token, queue: &mut Q) -> Result<(), MediumFault> {
         slot.asked = (slot.len - slot.done).min(match slot.work {
             Work::Clear(Way::Punch | Way::ZeroRange) => MAX_RANGE_BYTES,
             Work::Clear(Way::Write) => (ZERO_PAGES * size_of::<Page>()) as u64,
             _ => MAX_ENTRY_BYTES,
         });
+        if slot.lengthens() {
+            let bytes = self.size.bytes();
+            if slot.offset + slot.done + slot.asked >= bytes && self.medium.is_known_shorter_than(bytes) {
+                self.size.cut();
+                return Err(MediumFault::Write);
+            }
+            self.size.note_write();
+        }
         let entry = self.entry(&slot);
         self.slots[token.0 as usize] = slot;
         queue.push(entry, token);
+        Ok(())
     }
 
     /// The entry for `slot.asked` bytes from where the operation stands.

@@ -28,6 +28,7 @@ mod null;
 mod open;
 pub mod queue;
 mod ram;
+mod size;
 mod stream;
 mod sys;
 mod sysfs;
@@ -44,11 +45,11 @@ pub use ram::MemoryHold;
 pub use stream::{prefetch, settle};
 
 use crate::model::{Backing, LunKind, LunSpec, MediumFault, Space};
+use size::Size;
 use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What stores the blocks of one logical unit: opened once for the process, shared by all cores.
 ///
@@ -68,79 +69,6 @@ pub struct Medium {
 /// moment.
 pub fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
-}
-
-/// A size that every operation is compared with, and that next to never changes: on a cache line of its own.
-///
-/// A file that somebody cuts short while it is served ends before its blocks do. A write behind its new end would make it
-/// longer again, and what is gone read as zeroes: so nothing more is written once that is noticed, by a read that finds the
-/// end or by [`Medium::look`]. What was written between the cut and that look has perhaps made such holes already; then
-/// nothing is read any more either.
-#[repr(align(64))]
-struct Size {
-    bytes: AtomicU64,
-    /// [`Size::WHOLE`], [`Size::CUT`] or [`Size::LOST`].
-    state: AtomicU8,
-    /// Something was written since the last look.
-    written: AtomicBool,
-    /// And before it, since the one before that.
-    written_before: AtomicBool,
-}
-
-impl Size {
-    const WHOLE: u8 = 0;
-    /// Nothing is written; reads find the end themselves.
-    const CUT: u8 = 1;
-    /// Nothing is certain.
-    const LOST: u8 = 2;
-
-    fn new(bytes: u64) -> Size {
-        Size {
-            bytes: AtomicU64::new(bytes),
-            state: AtomicU8::new(Size::WHOLE),
-            written: AtomicBool::new(false),
-            written_before: AtomicBool::new(false),
-        }
-    }
-
-    #[inline]
-    fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, bytes: u64) {
-        self.bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    fn state(&self) -> u8 {
-        self.state.load(Ordering::Relaxed)
-    }
-
-    /// The file ends where it should not.
-    fn cut(&self) {
-        self.state.fetch_max(Size::CUT, Ordering::Relaxed);
-    }
-
-    /// What an operation finds; notes that something is written.
-    #[inline]
-    fn admit(&self, modifies: bool) -> Result<(), MediumFault> {
-        if self.state() != Size::WHOLE {
-            return self.refuse(modifies);
-        }
-        if modifies && !self.written.load(Ordering::Relaxed) {
-            self.written.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn refuse(&self, modifies: bool) -> Result<(), MediumFault> {
-        match modifies {
-            true => Err(MediumFault::Write),
-            false if self.state() == Size::LOST => Err(MediumFault::Read),
-            false => Ok(()),
-        }
-    }
 }
 
 enum Kind {
@@ -215,7 +143,7 @@ impl Medium {
     pub fn fit(&self, spec: &LunSpec) -> Result<u64, OpenError> {
         match (&self.kind, &spec.kind) {
             // It would be made longer, and what is gone read as zeroes.
-            (Kind::File(_), _) if self.size_bytes.state() != Size::WHOLE => Ok(self.properties().size_bytes),
+            (Kind::File(_), _) if !self.is_whole() => Ok(self.properties().size_bytes),
             (Kind::File(file), LunKind::File(path)) => open::fit(file, path, spec),
             (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
                 bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
@@ -315,22 +243,24 @@ impl Medium {
         }
     }
 
-    /// Looks whether the file is as long as it should be; false: it was cut short under us. Blocking, and not for a core.
+    /// Looks in passing whether the file is as long as it should be; false: it was cut short under us. Blocking, and not for a
+    /// core.
     pub fn look(&self) -> bool {
-        let size = &self.size_bytes;
+        let whole = self.is_whole();
+        self.size_bytes.age();
+        whole
+    }
+
+    /// Whether the file is as long as it should be. Blocking.
+    fn is_whole(&self) -> bool {
         match &self.kind {
-            Kind::File(medium) => {
-                // A write that had begun before the last look may have ended after it.
-                let written = size.written.swap(false, Ordering::Relaxed);
-                let written = size.written_before.swap(written, Ordering::Relaxed) || written;
-                if size.state() == Size::WHOLE && medium.is_shorter_than(size.bytes()) {
-                    size.state.fetch_max(if written { Size::LOST } else { Size::CUT }, Ordering::Relaxed);
-                }
+            Kind::File(medium) if self.size_bytes.is_whole() && medium.is_shorter_than(self.size_bytes.bytes()) => {
+                self.size_bytes.cut();
             }
-            Kind::Ram(_) | Kind::Null => {}
-            Kind::Fault { inner, .. } => return inner.look(),
+            Kind::File(_) | Kind::Ram(_) | Kind::Null => {}
+            Kind::Fault { inner, .. } => return inner.is_whole(),
         }
-        size.state() == Size::WHOLE
+        self.size_bytes.is_whole()
     }
 
     /// What a file takes up and what its file system has left; `None` where nobody can tell: devices, memory. Blocking, and
@@ -358,7 +288,11 @@ impl Medium {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         match &self.kind {
-            Kind::File(medium) => medium.allocated(offset, len, self.block_bytes),
+            Kind::File(medium) => {
+                let found = medium.allocated(offset, len, self.block_bytes)?;
+                // What is gone is no hole: let it be read, and be an error.
+                Ok(if self.is_whole() { found } else { (true, len) })
+            }
             Kind::Ram(memory) => memory.allocated(offset, len),
             Kind::Null => Ok((false, len)),
             Kind::Fault { inner, plan } => {

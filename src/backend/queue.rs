@@ -126,4 +126,6 @@ pub trait Queue {
     /// Queues an entry; it is submitted at the end of the turn. `token` comes back with its result. The entry's
     /// user_data is set here. Never fails: a full queue is submitted first.
     fn push(&mut self, entry: io_uring::squeue::Entry, token: Token);
+    /// The batch of completions that is being handed out: all of it was there before its first one was. From 1 on.
+    fn batch(&self) -> u64;
 }

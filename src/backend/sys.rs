@@ -1,11 +1,13 @@
 //! The few system calls that neither std nor the io-uring crate wraps, as safe functions on an open file.
 //!
-//! All of them block; they are for opening a medium, for measuring it and for GET LBA STATUS, never for the path of a READ or WRITE.
+//! All but [`known_bytes`] block; they are for opening a medium, for measuring it and for GET LBA STATUS, never for the path of a
+//! READ or WRITE.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 
 /// `_IOR(0x12, 114, size_t)`: size of a block device in bytes. libc has no name for it.
@@ -39,6 +41,19 @@ pub(super) fn direct_align(file: &File) -> io::Result<DirectAlign> {
     } else {
         DirectAlign::Known { mem_bytes: stat.stx_dio_mem_align, offset_bytes: stat.stx_dio_offset_align }
     })
+}
+
+/// How many bytes a regular file has, as far as this machine knows: no network is asked, and nothing waited for. `None`: it does
+/// not say.
+pub(super) fn known_bytes(file: &File) -> Option<u64> {
+    let mut stat = MaybeUninit::<libc::statx>::uninit();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the path is a NUL-terminated literal, `stat` is writable and lives through the call.
+    let failed =
+        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_SIZE, stat.as_mut_ptr()) } != 0;
+    // SAFETY: a call that has not failed has filled it.
+    let stat = if failed { return None } else { unsafe { stat.assume_init_ref() } };
+    (stat.stx_mask & libc::STATX_SIZE != 0).then_some(stat.stx_size)
 }
 
 /// Size of a block device in bytes. Its metadata says 0, so the block layer is asked.

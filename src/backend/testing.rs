@@ -33,12 +33,12 @@ impl Pages {
 }
 
 /// A blocking ring.
-pub(crate) struct TestRing(IoUring);
+pub(crate) struct TestRing(IoUring, u64);
 
 impl TestRing {
     pub(crate) fn new() -> Self {
         // Fewer entries than the tests keep in flight: a full queue has to be submitted in between.
-        TestRing(IoUring::builder().setup_cqsize(1024).build(8).expect("a ring"))
+        TestRing(IoUring::builder().setup_cqsize(1024).build(8).expect("a ring"), 0)
     }
 
     fn register_buffer(&mut self, pages: &mut Pages) {
@@ -53,6 +53,7 @@ impl TestRing {
 
     /// The next completion.
     pub(crate) fn wait(&mut self) -> (Token, i32) {
+        self.1 += 1;
         loop {
             if let Some(completion) = self.0.completion().next() {
                 return (Token(completion.user_data() as u32), completion.result());
@@ -69,6 +70,10 @@ impl Queue for TestRing {
         while unsafe { self.0.submission().push(&entry) }.is_err() {
             self.0.submit().expect("a submission");
         }
+    }
+
+    fn batch(&self) -> u64 {
+        self.1
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Ring {
     deferred: bool,
     /// Time spent in [`Ring::spin`].
     spun: Duration,
+    /// How often completions were taken.
+    drained: u64,
 }
 
 impl Ring {
@@ -85,7 +87,7 @@ impl Ring {
         };
         // Saves the descriptor look-up of every enter; older kernels do without.
         let _ = uring.submitter().register_ring_fd();
-        Ok(Ring { uring, deferred, spun: Duration::ZERO })
+        Ok(Ring { uring, deferred, spun: Duration::ZERO, drained: 0 })
     }
 
     /// Queues an entry. Submits when the queue is full, so it never fails.
@@ -182,9 +184,16 @@ impl Ring {
     /// Moves all completions that are there into `into`.
     #[inline]
     pub fn drain(&mut self, into: &mut Vec<Completion>) {
+        self.drained += 1;
         for c in self.uring.completion() {
             into.push(Completion { user_data: c.user_data(), result: c.result(), flags: c.flags() });
         }
+    }
+
+    /// How often [`Ring::drain`] was called.
+    #[inline]
+    pub fn drained(&self) -> u64 {
+        self.drained
     }
 
     /// Makes a table of `count` empty registered-file slots.

@@ -286,6 +286,11 @@ impl Queue for MediumQueue<'_> {
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         self.0.push(entry.user_data(Source::Medium.tag(u64::from(token.0))));
     }
+
+    #[inline]
+    fn batch(&self) -> u64 {
+        self.0.drained()
+    }
 }
 
 /// What [`Engine::parts`] lends.

@@ -1,18 +1,23 @@
 //! The state machine against answers that no healthy kernel gives; what it does with real ones is in `conformance.rs`.
 
 use super::*;
-use crate::backend::testing::{Rig, buffered_file, is_cached};
+use crate::backend::testing::{Rig, buffered_file, is_cached, spec};
 use crate::backend::{Handle, Medium};
+use crate::model::LunKind;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// Keeps what was pushed, submits nothing.
 #[derive(Default)]
-struct Recorder(Vec<(u32, Token)>);
+struct Recorder(Vec<(u32, Token)>, u64);
 
 impl Queue for Recorder {
     fn push(&mut self, entry: Entry, token: Token) {
         self.0.push((entry.get_opcode(), token));
+    }
+
+    fn batch(&self) -> u64 {
+        self.1
     }
 }
 
@@ -158,8 +163,12 @@ fn cut_short() -> (TempDir, Arc<Medium>, Rig) {
     let (directory, medium) = medium();
     let mut rig = Rig::new(&medium, false);
     assert!(rig.write(0, &[7; 4096], false).is_ok() && medium.look() && medium.look());
-    std::fs::File::options().write(true).open(directory.path().join("disk")).unwrap().set_len(1 << 19).unwrap();
+    cut(&directory);
     (directory, medium, rig)
+}
+
+fn cut(directory: &TempDir) {
+    std::fs::File::options().write(true).open(directory.path().join("disk")).unwrap().set_len(1 << 19).unwrap();
 }
 
 #[test]
@@ -191,6 +200,86 @@ fn where_a_write_may_have_hidden_a_cut_nothing_is_certain() {
     assert!(!medium.look());
     assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
     assert_eq!(rig.read(0, 4096), Err(MediumFault::Read));
+}
+
+#[test]
+fn a_hole_that_a_write_has_left_behind_a_cut_is_not_read() {
+    let (_directory, medium, mut rig) = cut_short();
+    assert_eq!(rig.write((1 << 20) - 8192, &[1; 4096], false), Ok(()));
+    // Another core's.
+    assert_eq!(Rig::new(&medium, true).read(1 << 19, 4096), Err(MediumFault::Read));
+    assert_eq!(rig.read(0, 4096), Err(MediumFault::Read), "nothing is certain");
+}
+
+#[test]
+fn nor_is_anything_certain_when_a_read_meets_the_end_behind_a_write() {
+    let (_directory, _medium, mut rig) = cut_short();
+    assert_eq!(rig.write((1 << 20) - 8192, &[1; 4096], false), Ok(()));
+    assert_eq!(rig.read((1 << 20) - 4096, 4096), Err(MediumFault::Read));
+    assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+}
+
+#[test]
+fn a_write_that_ends_after_a_cut_was_noticed_may_have_left_a_hole() {
+    let (directory, medium) = medium();
+    let (mut handle, mut queue) = started(&medium, WRITE);
+    assert!(medium.look() && medium.look());
+    cut(&directory);
+    assert!(!medium.look());
+    assert_eq!(handle.complete(TOKEN, 8192, &mut queue), Some(Ok(())));
+    assert_eq!(Rig::new(&medium, false).read(0, 4096), Err(MediumFault::Read));
+}
+
+#[test]
+fn one_look_is_for_all_reads_that_came_together() {
+    let (directory, medium, mut rig) = cut_short();
+    std::fs::File::options().write(true).open(directory.path().join("disk")).unwrap().set_len(1 << 20).unwrap();
+    assert_eq!(rig.write(8192, &[1; 4096], false), Ok(()));
+    let (mut handle, mut queue) = (medium.handle(), Recorder(Vec::new(), 1));
+    let mut read = |batch| {
+        queue.1 = batch;
+        assert_eq!(handle.start(READ, TOKEN, &mut queue), Started::Pending);
+        handle.complete(TOKEN, 8192, &mut queue)
+    };
+    assert_eq!(read(1), Some(Ok(())));
+    cut(&directory);
+    assert_eq!(read(1), Some(Ok(())), "was there before the cut");
+    assert_eq!(read(2), Some(Err(MediumFault::Read)));
+}
+
+#[test]
+fn what_would_reach_the_end_does_not_hide_a_cut() {
+    let zero = |rig: &mut Rig| rig.zero((1 << 20) - 4096, 4096);
+    let write = |rig: &mut Rig| rig.write((1 << 20) - 4096, &[1; 4096], false);
+    for lengthen in [zero, write] {
+        let (directory, medium, mut rig) = cut_short();
+        let super::super::Kind::File(file) = &medium.kind else { unreachable!("a file") };
+        file.forget_fallocate();
+        assert_eq!(lengthen(&mut rig), Err(MediumFault::Write));
+        assert_eq!(std::fs::metadata(directory.path().join("disk")).unwrap().len(), 1 << 19);
+        assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+        assert_eq!(rig.read(0, 4096), Ok(vec![7; 4096]), "nothing was written behind the cut");
+    }
+}
+
+#[test]
+fn a_cut_file_is_not_made_longer_for_a_new_size() {
+    let (directory, medium, mut rig) = cut_short();
+    let path = directory.path().join("disk");
+    let larger = spec(LunKind::File(path.clone()), Some(1 << 21), 512);
+    assert_eq!(medium.fit(&larger).ok(), Some(1 << 20));
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 1 << 19);
+    assert_eq!(rig.read(1 << 19, 4096), Err(MediumFault::Read));
+}
+
+#[test]
+fn what_is_gone_is_not_said_to_be_unmapped() {
+    let (_directory, medium, mut rig) = cut_short();
+    assert_eq!(medium.allocated(1 << 19, 4096).unwrap(), (true, 4096), "behind the end");
+    let (_directory, medium, mut other) = cut_short();
+    assert_eq!(other.write((1 << 20) - 8192, &[1; 4096], false), Ok(()));
+    assert_eq!(medium.allocated(1 << 19, 4096).unwrap(), (true, 4096), "in a hole");
+    assert_eq!((rig.read(1 << 19, 512), other.read(1 << 19, 512)), (Err(MediumFault::Read), Err(MediumFault::Read)));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -254,8 +255,13 @@ fn a_panic_of_the_control_thread_takes_nothing_with_it() {
     env.args(["--exact", NAME, "--nocapture"]).env(AGAIN, address.to_string());
     env.env_remove("RUST_BACKTRACE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut server = Server { child: env.spawn().unwrap(), address, dir: tempfile::tempdir().unwrap() };
-    let mut said = BufReader::new(server.child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut until = |word: &str| assert!(said.any(|line| line.contains(word)), "not said: {word}");
+    let lines = BufReader::new(server.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let (told, said) = mpsc::channel();
+    std::thread::spawn(move || lines.for_each(|line| drop(told.send(line))));
+    let until = |word: &str| {
+        let line = || said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("not said: {word}"));
+        while !line().contains(word) {}
+    };
     until("ready");
     let mut session = server.session(1);
     server.run("kill", &["-HUP"]);

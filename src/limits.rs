@@ -51,6 +51,10 @@ pub const ABORT_GRACE_MS: u64 = 250;
 pub const STRAYS_PER_UNIT: usize = 32;
 /// Errands of one unit (GET LBA STATUS) that wait for its thread: one more is answered BUSY.
 pub const ERRANDS_PER_UNIT: usize = 64;
+/// How often a VERIFY has the page cache forget its range before it reads what may be cached.
+pub const EVICTIONS: usize = 8;
+/// How much of a range is looked for in the page cache at a time, bytes: some 100 us where all of it is there.
+pub const CACHE_LOOK_BYTES: u64 = 4 << 20;
 /// A command waits this long for the blocks of such an operation, milliseconds.
 pub const STRAY_WAIT_MS: u64 = 5_000;
 /// A medium that leaves an operation unanswered for this long is not ready, milliseconds.

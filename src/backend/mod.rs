@@ -276,6 +276,16 @@ impl Medium {
         }
     }
 
+    /// Whether some of a range is in the page cache, where a read finds it instead of on the medium; `None`: nobody can tell. It
+    /// takes as long as the range has pages, but waits for nothing.
+    pub fn is_cached(&self, offset: u64, len: u64) -> Option<bool> {
+        match &self.kind {
+            Kind::File(medium) => sys::cached_pages(medium.file(), offset, len).ok().map(|pages| pages > 0),
+            Kind::Ram(_) | Kind::Null => Some(false),
+            Kind::Fault { inner, .. } => inner.is_cached(offset, len),
+        }
+    }
+
     /// Whether the block at `offset` has storage of its own, and for how many bytes (at least a block, at most `len`)
     /// that goes on. A medium that cannot tell says that it has. Blocking, for GET LBA STATUS only.
     ///

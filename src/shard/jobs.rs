@@ -4,7 +4,7 @@
 use super::job::{JobBuffer, JobCx, JobEnd};
 use super::world::Unit;
 use crate::backend::{Medium, Op};
-use crate::limits::SLICE_BYTES;
+use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::{Allowed, Erase, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
 use std::sync::Arc;
@@ -115,7 +115,31 @@ async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Resul
     if flushed.outcome != Outcome::GOOD {
         return Err(flushed);
     }
-    cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault, offset, len))
+    // A page that somebody has in his hands just then stays the first time.
+    for _ in 0..EVICTIONS {
+        cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault, offset, len))?;
+        match is_cached(cx, place, (offset, len)).await {
+            Some(true) => {}
+            Some(false) => return Ok(()),
+            None => break,
+        }
+    }
+    place.home.keeps_cached();
+    Ok(())
+}
+
+/// Whether the kernel has some of a range in its cache, if it says so.
+async fn is_cached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Option<bool> {
+    let (mut at, end) = (offset, offset + len);
+    while at < end {
+        let step = (end - at).min(CACHE_LOOK_BYTES);
+        if place.medium.is_cached(at, step)? {
+            return Some(true);
+        }
+        at += step;
+        cx.pause().await;
+    }
+    Some(false)
 }
 
 /// VERIFY without data: every block can be read.

@@ -55,6 +55,8 @@ pub struct Unit {
     pub hung: AtomicU32,
     /// The log has been told that its file was cut short.
     cut: AtomicBool,
+    /// And that the page cache keeps what is to be verified.
+    cached: AtomicBool,
     /// A core has ended while the medium still owed it answers.
     pub unfinished: AtomicBool,
 }
@@ -133,6 +135,7 @@ impl Unit {
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
             hung: AtomicU32::new(0),
             cut: AtomicBool::new(false),
+            cached: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
         }
     }
@@ -161,6 +164,18 @@ impl Unit {
     /// Whether any core has a handle of it.
     pub fn is_held(&self) -> bool {
         (0..self.held.len()).any(|core| self.is_held_by(core))
+    }
+
+    /// What is to be read from the medium stays in the page cache, or may do so: the log is told once.
+    pub fn keeps_cached(&self) {
+        if !self.cached.swap(true, Ordering::Relaxed) {
+            let serial = &self.logical.params().serial;
+            tracing::warn!(
+                serial,
+                "without direct I/O, a VERIFY of this logical unit may read what is cached instead of its medium: the kernel keeps \
+                 pages that others have mapped, all of a file system that lives in memory, or (before Linux 6.5) does not say"
+            );
+        }
     }
 
     /// Looks whether its file is whole, and how much room there is for a thin unit. Blocking.

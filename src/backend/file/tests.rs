@@ -302,3 +302,47 @@ fn what_is_evicted_is_read_from_the_medium() {
     assert!(evicted || lives_in_memory);
     assert_eq!(rig.read(8192, 4096), Ok(vec![7; 4096]));
 }
+
+/// A page of a file that is mapped: the kernel does not forget it.
+struct Mapped(*mut libc::c_void);
+
+impl Mapped {
+    fn new(file: &std::fs::File, offset: i64) -> Mapped {
+        let (access, flags) = (libc::PROT_READ, libc::MAP_SHARED | libc::MAP_POPULATE);
+        // SAFETY: a new mapping, where the kernel likes, of a file that is open.
+        #[allow(unsafe_code)]
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, flags, file.as_raw_fd(), offset) };
+        assert_ne!(start, libc::MAP_FAILED);
+        Mapped(start)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with that length, and nobody has a reference to it.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::munmap(self.0, 4096);
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_forget_is_known() {
+    let (directory, medium) = medium();
+    let mut rig = Rig::new(&medium, false);
+    assert_eq!((rig.write(8192, &[7; 4096], false), rig.flush()), (Ok(()), Ok(())));
+    if medium.is_cached(8192, 4096).is_none() {
+        return eprintln!("a kernel before 6.5: skipped");
+    }
+    let file = std::fs::File::open(directory.path().join("disk")).unwrap();
+    let mapped = Mapped::new(&file, 8192);
+    assert_eq!(rig.evict(8192, 4096), Ok(()));
+    assert_eq!((medium.is_cached(8192, 4096), medium.is_cached(1 << 19, 4096)), (Some(true), Some(false)));
+    drop(mapped);
+    let forgotten = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        rig.evict(8192, 4096) == Ok(()) && medium.is_cached(8192, 4096) == Some(false)
+    });
+    assert!(forgotten || crate::backend::sys::direct_align(&file).is_err());
+}

@@ -47,6 +47,8 @@ pub const DRAIN_TIMEOUT_MS: u64 = 500;
 pub const FENCE_WAIT_MS: u64 = 1_000;
 /// An aborted task waits this long for what it has on the medium before it is let go of without, milliseconds.
 pub const ABORT_GRACE_MS: u64 = 250;
+/// A read that fails although each of its blocks can be read by itself is tried again so often.
+pub const LOCATED_READS: u8 = 4;
 /// Operations that outlived their tasks, of one unit on one core: with so many, commands for its medium are answered BUSY.
 pub const STRAYS_PER_UNIT: usize = 32;
 /// Errands of one unit (GET LBA STATUS) that wait for its thread: one more is answered BUSY.

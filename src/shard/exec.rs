@@ -143,8 +143,8 @@ pub struct Exec {
     pub failed: Option<Failure>,
     /// That offset.
     pub failed_at: u32,
-    /// The first bad block of a read is looked for, or was.
-    pub located: bool,
+    /// How often the first bad block of a read has been looked for.
+    pub located: u8,
     /// After `Gather`.
     pub then: Option<Then>,
     /// Data that came with the command, before its turn: buffer and bytes in it.
@@ -156,8 +156,8 @@ pub struct Exec {
 /// Why a task fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The medium failed at this offset.
-    Medium(MediumFault, u64),
+    /// The medium failed.
+    Medium(MediumFault),
     /// It could not be made durable.
     Lost(MediumFault),
     /// A job found the outcome (MISCOMPARE, ...).
@@ -194,7 +194,7 @@ impl Default for Exec {
             in_flight: 0,
             failed: None,
             failed_at: 0,
-            located: false,
+            located: 0,
             then: None,
             staging: None,
             dropped: false,
@@ -213,7 +213,7 @@ impl Exec {
         (self.started, self.moved, self.given_back) = (0, 0, 0);
         (self.durable, self.flushing, self.flushed) = (false, false, false);
         self.aborted = false;
-        (self.failed, self.failed_at, self.located) = (None, 0, false);
+        (self.failed, self.failed_at, self.located) = (None, 0, 0);
         self.then = None;
     }
 
@@ -222,6 +222,11 @@ impl Exec {
         if self.failed.is_none() || offset < self.failed_at {
             (self.failed, self.failed_at) = (Some(failure), offset);
         }
+    }
+
+    /// What has failed can be read after all, by itself: what is not behind is read again.
+    pub fn read_again(&mut self) {
+        (self.failed, self.started) = (None, self.moved);
     }
 
     /// The slice that holds `offset` of the transfer.

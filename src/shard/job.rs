@@ -81,6 +81,11 @@ pub struct JobCx {
 pub struct JobBuffer(Buf);
 
 impl JobBuffer {
+    /// Bytes in it.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// The first `len` bytes, for an operation that its job awaits before it looks at the buffer again. The error: there are
     /// not as many.
     pub fn first(&mut self, len: usize) -> Result<Buffer, MediumFault> {

@@ -30,34 +30,55 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
 }
 
 impl Place {
-    /// What a fault in a range is answered. Which of several blocks it was, nobody has said.
-    fn fault(&self, fault: MediumFault, offset: u64, len: u64) -> JobEnd {
-        self.unit.fault(fault, (len == self.block_bytes).then_some(offset / self.block_bytes)).into()
+    /// What a fault is answered. Which block it was, nobody has said: also of a single one that could not be read or written
+    /// others may be the cause, since a device fails as one what it has put together.
+    fn fault(&self, fault: MediumFault) -> JobEnd {
+        self.unit.fault(fault, None).into()
     }
 
-    /// The same after a read: which block it was is found by reading them one by one.
-    async fn unread(
-        &self,
-        cx: &JobCx,
-        buffer: &mut JobBuffer,
-        fault: MediumFault,
-        (offset, len): (u64, u64),
-    ) -> JobEnd {
-        if fault != MediumFault::Read || len == self.block_bytes {
-            return self.fault(fault, offset, len);
+    /// Fills the first `len` bytes of a buffer. A device fails as one what it has put together from several operations: what
+    /// has failed is read again, by itself, before anybody is told.
+    async fn read(&self, cx: &JobCx, buffer: &mut JobBuffer, (offset, len): (u64, usize)) -> Result<(), JobEnd> {
+        match cx.read(offset, buffer, len).await {
+            Err(MediumFault::Read) => {}
+            other => return other.map_err(|fault| self.fault(fault)),
         }
-        for at in (offset..offset + len).step_by(self.block_bytes as usize) {
-            if let Err(fault) = cx.read(at, buffer, self.block_bytes as usize).await {
-                return self.fault(fault, at, self.block_bytes);
+        if let Some(end) = self.first_bad(cx, buffer, (offset, len as u64)).await {
+            return Err(end);
+        }
+        cx.read(offset, buffer, len).await.map_err(|fault| self.fault(fault))
+    }
+
+    /// What the first block of a range is answered that cannot be read by itself. The range is read in parts as large as the
+    /// buffer, which become smaller around what fails. `None`: all of it can be read, but not all of it is in the buffer.
+    async fn first_bad(&self, cx: &JobCx, buffer: &mut JobBuffer, (offset, len): (u64, u64)) -> Option<JobEnd> {
+        let (block, last) = (self.block_bytes, offset + len);
+        let whole = (len.min(buffer.capacity() as u64) / block * block).max(block);
+        let (mut at, mut end, mut part) = (offset, last, whole);
+        while at < last {
+            if at == end {
+                // It was there, a moment ago.
+                (end, part) = (last, whole);
+            }
+            let now = part.min(end - at);
+            match cx.read(at, buffer, now as usize).await {
+                Ok(()) => at += now,
+                Err(MediumFault::Read) if now > block => {
+                    (end, part) = (at + now, (now / 2).next_multiple_of(block));
+                }
+                Err(MediumFault::Read) => {
+                    return Some(self.unit.fault(MediumFault::Read, Some(at / block)).into());
+                }
+                Err(fault) => return Some(self.fault(fault)),
             }
             cx.pause().await;
         }
-        self.fault(fault, offset, len)
+        None
     }
 
     /// A write has failed; `durable`: that was to be durable by itself.
-    fn unwritten(&self, fault: MediumFault, (offset, len): (u64, usize), durable: bool) -> JobEnd {
-        JobEnd { durable, ..self.fault(fault, offset, len as u64) }
+    fn unwritten(&self, fault: MediumFault, durable: bool) -> JobEnd {
+        JobEnd { durable, ..self.fault(fault) }
     }
 
     /// What is zeroed or given back between two turns of the core, bytes. Memory does that at some 10 GB/s, or one page fault
@@ -95,14 +116,15 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
             place.unit.answered();
             Outcome::GOOD.into()
         }
-        Err(fault) => place.fault(fault, last, place.block_bytes),
+        Err(fault) => place.fault(fault),
     }
 }
 
-/// What becomes of a read that has failed in a range: the sense data names the first block that cannot be read.
+/// What becomes of a read that has failed in a range: the sense data names the first block that cannot be read. GOOD: by now
+/// all of it can be.
 pub async fn locate(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
-    let mut buffer = cx.buffer(place.block_bytes as usize).await;
-    place.unread(&cx, &mut buffer, MediumFault::Read, (offset, len)).await
+    let mut buffer = cx.buffer(place.step(len)).await;
+    place.first_bad(&cx, &mut buffer, (offset, len)).await.unwrap_or_else(|| Outcome::GOOD.into())
 }
 
 /// Has what is read next come from the medium, not from the page cache: what is not there yet is written, and forgotten here.
@@ -117,7 +139,7 @@ async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Resul
     }
     // A page that somebody has in his hands just then stays the first time.
     for _ in 0..EVICTIONS {
-        cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault, offset, len))?;
+        cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault))?;
         match is_cached(cx, place, (offset, len)).await {
             Some(true) => {}
             Some(false) => return Ok(()),
@@ -152,8 +174,8 @@ pub async fn verify(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
         let step = place.step(end - at);
         cx.pay(None, step as u64).await;
         let mut buffer = cx.buffer(step).await;
-        if let Err(fault) = cx.read(at, &mut buffer, step).await {
-            return place.unread(&cx, &mut buffer, fault, (at, step as u64)).await;
+        if let Err(end) = place.read(&cx, &mut buffer, (at, step)).await {
+            return end;
         }
         drop(buffer);
         at += step as u64;
@@ -174,8 +196,8 @@ pub async fn compare(
     if let Err(end) = uncached(&cx, &place, (offset, len as u64)).await {
         return end;
     }
-    if let Err(fault) = cx.read(offset, &mut medium, len).await {
-        return place.unread(&cx, &mut medium, fault, (offset, len as u64)).await;
+    if let Err(end) = place.read(&cx, &mut medium, (offset, len)).await {
+        return end;
     }
     match first_difference(data.bytes(len), medium.bytes(len)) {
         Some(at) => place.unit.miscompare(offset - base + at).into(),
@@ -195,8 +217,8 @@ pub async fn compare_one(cx: JobCx, place: Place, pattern: JobBuffer, offset: u6
         let step = place.step(end - at);
         cx.pay(None, step as u64).await;
         let mut medium = cx.buffer(step).await;
-        if let Err(fault) = cx.read(at, &mut medium, step).await {
-            return place.unread(&cx, &mut medium, fault, (at, step as u64)).await;
+        if let Err(end) = place.read(&cx, &mut medium, (at, step)).await {
+            return end;
         }
         for (i, chunk) in medium.bytes(step).chunks(block).enumerate() {
             if let Some(d) = first_difference(&pattern, chunk) {
@@ -221,7 +243,7 @@ pub async fn write_verify(
 ) -> JobEnd {
     let durable = place.home.direct;
     if let Err(fault) = cx.write(offset, &mut data, len, durable).await {
-        return place.fault(fault, offset, len as u64);
+        return place.unwritten(fault, durable);
     }
     // Where that was not durable by itself, it is before it is read.
     let end = compare(cx.clone(), place, (data, medium), (offset, len), base).await;
@@ -246,9 +268,9 @@ pub async fn or_write(
         Ok(Allowed::Discard) => return Outcome::GOOD.into(),
         Err(outcome) => return outcome.into(),
     }
-    match combine(&cx, buffers, (offset, len, durable), |new, old| new | old).await {
+    match combine(&cx, &place, buffers, (offset, len, durable), |new, old| new | old).await {
         Ok(()) => Outcome::GOOD.into(),
-        Err(fault) => place.fault(fault, offset, len as u64),
+        Err(end) => end,
     }
 }
 
@@ -267,9 +289,9 @@ pub async fn change_generation(
     }
     let written = durable && place.home.direct;
     if let Some(buffers) = buffers
-        && let Err(fault) = combine(&cx, buffers, (offset, len, written), |new, old| new & old).await
+        && let Err(end) = combine(&cx, &place, buffers, (offset, len, written), |new, old| new & old).await
     {
-        return place.unwritten(fault, (offset, len), written);
+        return end;
     }
     place.unit.or_changed(generation);
     settled(&cx, &place, durable, written).await
@@ -278,15 +300,16 @@ pub async fn change_generation(
 /// Reads a range that is locked, and writes what `with` makes of the data sent and of what was read.
 async fn combine(
     cx: &JobCx,
+    place: &Place,
     (mut data, mut medium): (JobBuffer, JobBuffer),
     (offset, len, durable): (u64, usize, bool),
     with: fn(u8, u8) -> u8,
-) -> Result<(), MediumFault> {
-    cx.read(offset, &mut medium, len).await?;
+) -> Result<(), JobEnd> {
+    place.read(cx, &mut medium, (offset, len)).await?;
     for (new, old) in data.bytes_mut(len).iter_mut().zip(medium.bytes(len)) {
         *new = with(*new, *old);
     }
-    cx.write(offset, &mut data, len, durable).await
+    cx.write(offset, &mut data, len, durable).await.map_err(|fault| place.unwritten(fault, durable))
 }
 
 /// COMPARE AND WRITE: the first `len` bytes of `data` are compared with the medium, the second `len` written.
@@ -298,8 +321,8 @@ pub async fn compare_and_write(
 ) -> JobEnd {
     // From here to the end of the job nobody else changes the range, on any core.
     cx.lock(offset, len as u64).await;
-    if let Err(fault) = cx.read(offset, &mut medium, len).await {
-        return place.unread(&cx, &mut medium, fault, (offset, len as u64)).await;
+    if let Err(end) = place.read(&cx, &mut medium, (offset, len)).await {
+        return end;
     }
     let (expected, new) = data.bytes(2 * len).split_at(len);
     if let Some(at) = first_difference(expected, medium.bytes(len)) {
@@ -310,7 +333,7 @@ pub async fn compare_and_write(
     let written = durable && place.home.direct;
     match cx.write(offset, &mut medium, len, written).await {
         Ok(()) => settled(&cx, &place, durable, written).await,
-        Err(fault) => place.unwritten(fault, (offset, len), written),
+        Err(fault) => place.unwritten(fault, written),
     }
 }
 
@@ -321,7 +344,7 @@ async fn clear(cx: &JobCx, place: &Place, offset: u64, len: u64, discard: bool) 
     while at < end {
         let step = (end - at).min(stretch - at % stretch);
         let op = if discard { Op::Discard { offset: at, len: step } } else { Op::Zero { offset: at, len: step } };
-        cx.op(op).await.map_err(|fault| place.fault(fault, at, step))?;
+        cx.op(op).await.map_err(|fault| place.fault(fault))?;
         at += step;
         cx.pause().await;
     }
@@ -373,7 +396,7 @@ pub async fn write_same(
             chunk.copy_from_slice(&pattern);
         }
         if let Err(fault) = cx.write(at, &mut filled, step, false).await {
-            return place.fault(fault, at, step as u64);
+            return place.fault(fault);
         }
         drop(filled);
         at += step as u64;
@@ -395,7 +418,7 @@ pub async fn write_atomic(
     let written = durable && place.home.direct;
     match cx.write(offset, &mut data, len, written).await {
         Ok(()) => settled(&cx, &place, durable, written).await,
-        Err(fault) => place.unwritten(fault, (offset, len), written),
+        Err(fault) => place.unwritten(fault, written),
     }
 }
 
@@ -519,7 +542,7 @@ fn read_map(place: &Place, scan: LbaScan, is_wanted: &dyn Fn() -> bool) -> JobEn
     while at < end && !statuses.is_full() && is_wanted() {
         let offset = at * place.block_bytes;
         let Ok((mapped, run)) = place.medium.allocated(offset, (end - at) * place.block_bytes) else {
-            return place.fault(MediumFault::Read, offset, 0);
+            return place.fault(MediumFault::Read);
         };
         let run = (run / place.block_bytes).clamp(1, u64::from(u32::MAX)).min(end - at);
         statuses.add(at, run as u32, mapped);

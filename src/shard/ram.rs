@@ -339,7 +339,7 @@ impl Engine {
         let (task, total, asked) = (exec.task, exec.total, exec.asked);
         let conn = session.command(task).conn;
         let Some(at) = buf.data(total as usize) else {
-            exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE), exec.base));
+            exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE)));
             drop(buf);
             return self.advance(number, slot);
         };

@@ -10,7 +10,7 @@ use super::stray::{Hold, TIMED_OUT};
 use super::tx::Outlet;
 use super::world::Unit;
 use crate::backend::Op;
-use crate::limits::SLICE_BYTES;
+use crate::limits::{LOCATED_READS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
@@ -181,7 +181,7 @@ impl Engine {
         let Some(slice) = exec.slices.pop_front() else { return false };
         let Some(buf) = slice.buf else { return false };
         let Some(at) = buf.data(slice.len as usize) else {
-            exec.failed.get_or_insert(Failure::Medium(TOO_LONG, exec.base + u64::from(slice.offset)));
+            exec.failed.get_or_insert(Failure::Medium(TOO_LONG));
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return false;
         };
@@ -395,7 +395,7 @@ impl Engine {
             if slice.source.is_some() { None } else { slice.hold.take() }
         });
         if let Err(fault) = result {
-            exec.fail(offset, Failure::Medium(fault, exec.base + u64::from(offset)));
+            exec.fail(offset, Failure::Medium(fault));
         }
         if let Some(hold) = hold {
             self.release_hold(unit, hold);
@@ -501,27 +501,32 @@ impl Engine {
         }
     }
 
-    /// Looks for the first bad block of a read that has failed. What it holds it gives back first: the job needs a buffer.
+    /// Looks for the first bad block of a read that has failed: in that slice and all behind it, since a device fails as one
+    /// what it has put together from several. What the task holds it gives back first: the job needs a buffer.
     #[cold]
     fn locate(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
-        exec.located = true;
+        exec.located += 1;
         let (unit, offset, base) = (exec.unit, exec.failed_at, exec.base);
-        let Some(len) = exec.slice_at(offset).map(|slice| slice.len) else { return self.wind_up(seat, slot) };
+        let len = exec.slices.back().map_or(0, |last| (last.offset + last.len).saturating_sub(offset));
+        if len == 0 {
+            return self.wind_up(seat, slot);
+        }
         self.drop_slices(seat, slot);
         self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), u64::from(len)));
     }
 
     fn wind_up(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
-        if let Some(Failure::Medium(MediumFault::Read, _)) = exec.failed
-            && !(exec.aborted || exec.located)
+        if let Some(Failure::Medium(MediumFault::Read)) = exec.failed
+            && exec.kind == Kind::Read
+            && !exec.aborted
+            && exec.located < LOCATED_READS
         {
             return self.locate(seat, slot);
         }
         let Some(exec) = self.exec(seat, slot) else { return };
-        let (durable, failed_at) = (exec.durable, exec.failed_at);
-        let one_block = exec.slice_at(failed_at).map(|slice| slice.len);
+        let durable = exec.durable;
         let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
         let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
         self.clear(seat, slot);
@@ -531,15 +536,14 @@ impl Engine {
             return;
         }
         let outcome = match failed {
-            Some(Failure::Medium(fault, offset)) => {
+            Some(Failure::Medium(fault)) => {
                 if durable && direction == Direction::Out {
                     self.hear(seat, unit);
                 }
                 let unit = &self.world.units[unit];
                 self.stats.medium_faults += 1;
-                // Which of several blocks could not be written, nobody has said.
-                let lba = (one_block == Some(unit.block_bytes)).then_some(offset / u64::from(unit.block_bytes));
-                unit.logical.fault(fault, lba)
+                // Which block could not be written, nobody has said.
+                unit.logical.fault(fault, None)
             }
             Some(Failure::Lost(fault)) => {
                 self.stats.medium_faults += 1;

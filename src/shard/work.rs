@@ -479,11 +479,12 @@ impl Engine {
             if let Some(slice) = exec.slice_at(offset) {
                 slice.progress = Progress::Ready;
             }
-            if outcome != Outcome::GOOD {
-                match exec.located {
-                    true => exec.failed = Some(Failure::Outcome(outcome)),
-                    false => exec.fail(offset, Failure::Outcome(outcome)),
-                }
+            match (exec.kind, outcome == Outcome::GOOD) {
+                // The first bad block was looked for.
+                (Kind::Read, true) if !exec.aborted => exec.read_again(),
+                (Kind::Read, false) => exec.failed = Some(Failure::Outcome(outcome)),
+                (_, false) => exec.fail(offset, Failure::Outcome(outcome)),
+                _ => {}
             }
             return self.advance(seat, slot);
         }

@@ -124,3 +124,25 @@ fn the_information_field_names_the_first_block_that_cannot_be_read() {
     let read = peer.read(0, 0, 200);
     assert_eq!(peer.end(read, SOON).data.len(), 200 * 512);
 }
+
+#[test]
+fn what_could_not_be_read_together_with_something_else_is_read_by_itself() {
+    let whole =
+        |times| FaultRule::new(FaultAction::Fail(MediumFault::Read)).on(OpClass::Read).within(0..4 << 18).times(times);
+    let bad = FaultRule::new(FaultAction::Fail(MediumFault::Read)).on(OpClass::Read).within(1000 * 512..1001 * 512);
+    let read = [0x28, 0, 0, 0, 0, 0, 0, 8, 0, 0];
+    // The device fails all four slices as one, for a block in the second.
+    let server = Server::with_media(1, FaultPlan::new().rule(whole(4)).rule(bad));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(information(&mut peer, &read, 2048 * 512), Some(1000));
+    // Or for a block of somebody else's command: read, and verify.
+    let server = Server::with_media(1, FaultPlan::new().rule(whole(4)));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let itt = peer.command(0, &read, 2048 * 512, &[]);
+    let end = peer.end(itt, Duration::from_secs(10));
+    assert_eq!((end.status, end.data.len()), (0, 2048 * 512));
+    let server = Server::with_media(1, FaultPlan::new().rule(whole(1)));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let itt = peer.command(0, &[0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0], 0, &[]);
+    assert_eq!(peer.end(itt, SOON), good());
+}

@@ -36,6 +36,8 @@ pub struct Partial {
     pub dest: PartialDest,
     /// Bytes of it that have been received.
     pub received: u32,
+    /// When it began.
+    pub since_ms: u64,
 }
 
 /// Where the data segment of a [`Partial`] goes.
@@ -87,7 +89,7 @@ impl Engine {
             Dest::Task { task, offset } => PartialDest::Task(task, offset),
             Dest::Discard => PartialDest::Discard,
         };
-        Some(Partial { bhs: *bhs, ahs: ahs.to_vec(), dest, received: 0 })
+        Some(Partial { bhs: *bhs, ahs: ahs.to_vec(), dest, received: 0, since_ms: self.now_ms })
     }
 
     /// Some of its data.
@@ -108,7 +110,7 @@ impl Engine {
         let now_ms = self.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         let Seat { session, text, exec, .. } = holder;
-        let Partial { bhs, ahs, dest, received } = partial;
+        let Partial { bhs, ahs, dest, received, .. } = partial;
         let gathered = if let PartialDest::Gather(bytes) = &dest { bytes.as_slice() } else { &[] };
         let task = session.finish(now_ms, ix, &bhs, &ahs, gathered, digest_ok, &mut out, text);
         if let PartialDest::Staging(buf) = dest {

@@ -284,6 +284,11 @@ impl Core {
         }
     }
 
+    /// Whether a buffer is lent to what a connection receives.
+    pub(super) fn has_lent(&self, conn: usize) -> bool {
+        self.directs.get(conn).and_then(Option::as_ref).is_some_and(|direct| direct.loan.is_some())
+    }
+
     pub(super) fn forget_partial(&mut self, conn: usize) {
         if let Some(receive) = self.receive.get_mut(conn) {
             receive.partial = None;

@@ -2,14 +2,18 @@
 //!
 //! Shares (`buffers.rs`) leave something for everybody who is at another address, and mostly for others at the same one. What is
 //! left is time: once somebody else waits, buffers are not kept for peers that do not do their part. A command whose Data-Out does
-//! not come ends with TASK SET FULL, and a connection whose answers are not read is closed. While nobody waits, they have all
-//! the time of `limits::NOP_TIMEOUT_MS` and `limits::SEND_TIMEOUT_MS`.
+//! not come ends with TASK SET FULL, and a connection whose answers are not read, or whose PDU with a command and its data does
+//! not come to its end, is closed. While nobody waits, they have all the time of `limits::NOP_TIMEOUT_MS` and
+//! `limits::SEND_TIMEOUT_MS`.
 
+use super::core::Core;
+use super::dispatch::PartialDest;
 use super::engine::Engine;
 use super::exec::{Exec, Failure, Kind, Progress};
 use super::work::NOBODY;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
 use crate::session::Session;
+use crate::session::seam::CloseReason;
 
 /// The sessions that wait for buffers, as far as it matters to each whether others do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,6 +114,41 @@ impl Engine {
                 self.pump(seat);
             }
         }
+    }
+}
+
+impl Core {
+    /// Takes the buffers from commands of which a part has come with its data, and no more for too long, while others wait for
+    /// some. There is no command yet that could be answered: the connection is closed.
+    pub(super) fn expire_halves(&mut self) {
+        let waiting = self.engine.waiting();
+        if waiting == Waiting::default() {
+            return;
+        }
+        let until_ms = self.engine.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
+        for conn in 0..self.receive.len() {
+            if self.has_half_since(conn).is_some_and(|since_ms| since_ms <= until_ms)
+                && self.engine.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
+            {
+                if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
+                    // Else the receive may have the buffer, and its end gives it back.
+                    self.forget_partial(conn);
+                }
+                self.engine.disconnected(conn, CloseReason::NopTimeout);
+                self.engine.sweep(conn);
+            }
+        }
+    }
+
+    /// Since when a connection has been receiving a command whose data has an I/O buffer.
+    fn has_half_since(&self, conn: usize) -> Option<u64> {
+        let half = self.receive.get(conn)?.partial.as_ref()?;
+        let has_buffer = match half.dest {
+            PartialDest::Staging(Some(_)) => true,
+            PartialDest::Staging(None) => self.has_lent(conn),
+            PartialDest::Gather(_) | PartialDest::Task(..) | PartialDest::Discard => false,
+        };
+        has_buffer.then_some(half.since_ms)
     }
 }
 

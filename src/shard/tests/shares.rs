@@ -101,6 +101,22 @@ fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
 }
 
 #[test]
+fn half_a_command_with_its_data_keeps_others_waiting_for_seconds_only() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    // Each has one buffer of what this address may have.
+    let mut hogs: Vec<_> =
+        (0..ARENA_BYTES / SLICE_BYTES * 3 / 4).map(|n| Peer::login(server.at, n as u8, &KEYS)).collect();
+    let data = vec![0; SLICE_BYTES];
+    for hog in &mut hogs {
+        hog.command_in_part(0, &cdb([0x2a, 0], BLOCKS), &data, SLICE_BYTES / 2);
+    }
+    let mut other = Peer::login(server.at, 200, &KEYS).ready();
+    assert_eq!(read(&mut other, 1, Duration::from_millis(2 * OWED_WHILE_OTHERS_WAIT_MS + 2_000)), 0);
+    drop((hogs, other));
+    all_back(&mut server);
+}
+
+#[test]
 fn what_waits_at_a_limit_leaves_buffers_to_other_units() {
     let plans = [FaultPlan::new(), FaultPlan::new()];
     let one_a_second = Limits { iops: Some(1), bytes_per_s: None };

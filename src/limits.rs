@@ -115,6 +115,11 @@ pub const SEND_TIMEOUT_MS: u64 = 30_000;
 /// With so many, nothing more is received or made for it, until some have left. What one PDU asks for may still come
 /// on top: the longest is a text (`MAX_TEXT_ANSWER_BYTES`).
 pub const QUEUED_BYTES: usize = 256 << 10;
+/// The same of all connections of one core together. With so many, each has room for only
+/// `QUEUED_BYTES_BESIDE`, until some have left.
+pub const QUEUED_BYTES_PER_CORE: usize = 64 << 20;
+/// Bytes of answers that are queued for one connection while there are too many for all together.
+pub const QUEUED_BYTES_BESIDE: usize = 16 << 10;
 /// Data-In PDUs of one command that are queued at a time; the rest follows when the peer has taken some.
 pub const QUEUED_DATA_IN: u32 = 512;
 /// Bytes of empty transmit batches that one core keeps for the next burst.
@@ -145,6 +150,9 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that one connection may have received and not yet acted on: while its session waits to move to another core, while
 /// there is no room for its answers, and while others have their turn.
 pub const PARKED_BYTES: usize = 4 << 20;
+/// The same of all connections of one core together, as memory that it takes. When it would be more, the connection that has
+/// most of it is closed.
+pub const PARKED_BYTES_PER_CORE: usize = 256 << 20;
 /// A session that is to move waits this long for a moment at which the initiator owes it nothing, milliseconds. Nobody
 /// waits for that.
 pub const MOVE_SEEK_MS: u64 = 200;
@@ -278,6 +286,8 @@ const _: () = assert!(FIRST_BURST_BYTES <= MAX_BURST_BYTES);
 const _: () = assert!(MAX_BURST_BYTES < 1 << 24);
 const _: () = assert!(TASKS_PER_SESSION < 0xffff);
 const _: () = assert!(PARKED_BYTES > 2 * RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES);
+const _: () = assert!(2 * PARKED_BYTES < PARKED_BYTES_PER_CORE);
+const _: () = assert!(QUEUED_BYTES_BESIDE < QUEUED_BYTES && QUEUED_BYTES < QUEUED_BYTES_PER_CORE);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(2 * 4096 <= SLICE_BYTES);

@@ -208,7 +208,8 @@ impl Core {
 
     fn reset(&mut self, conn: usize) {
         if let Some(receive) = self.receive.get_mut(conn) {
-            let old = std::mem::replace(receive, Receive::new());
+            let mut old = std::mem::replace(receive, Receive::new());
+            self.spare_parked.discount(&mut old.parked);
             debug_assert!(old.partial.is_none());
         }
     }

@@ -637,7 +637,7 @@ impl Engine {
     pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
         let Some(mut left) = self.tx.get(conn).map(Tx::waiting) else { return true };
         while left > 0
-            && self.tx[conn].has_room()
+            && self.tx[conn].has_room(&self.pool)
             && let Some((seat, slot)) = self.tx[conn].next_waiting()
         {
             left -= 1;
@@ -652,7 +652,7 @@ impl Engine {
             }
         }
         match self.tx.get_mut(conn) {
-            Some(tx) if tx.waiting() > 0 && tx.has_room() => false,
+            Some(tx) if tx.waiting() > 0 && tx.has_room(&self.pool) => false,
             Some(tx) if tx.waiting() > 0 => {
                 tx.wait(None);
                 true

@@ -211,7 +211,7 @@ impl Engine {
             return false;
         }
         let is_piece = total <= ALWAYS_QUEUED || total <= piece_bytes(session, conn, QUEUED_DATA_IN);
-        if !(is_piece && tx.has_room()) {
+        if !(is_piece && tx.has_room(&self.pool)) {
             exec.begin(Kind::Read, task, unit, (offset, total, asked));
             exec.in_place = true;
             self.advance(seat, task.slot());

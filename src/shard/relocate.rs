@@ -295,6 +295,7 @@ impl Core {
             let link = engine.links.get_mut(conn)?.take()?;
             let mut receive = std::mem::replace(self.receive.get_mut(conn)?, Receive::new());
             receive.partial = None;
+            self.spare_parked.discount(&mut receive.parked);
             let tx = engine.tx.get_mut(conn)?;
             let digests = tx.digests();
             tx.set_digests(false, false);

@@ -117,7 +117,7 @@ impl Engine {
         let Some((task, ..)) = holder.sources.asked.front() else { return true };
         let conn = holder.session.resend_connection(*task);
         let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
-        let Some(tx) = tx.filter(|tx| !tx.has_room()) else { return true };
+        let Some(tx) = tx.filter(|tx| !tx.has_room(out.pool)) else { return true };
         holder.sources.crowded = true;
         tx.wait(Some((seat, REREADS)));
         false

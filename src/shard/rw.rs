@@ -163,7 +163,7 @@ impl Engine {
     pub(super) fn has_room(exec: &mut Exec, conn: ConnIx, out: &mut Outlet<'_>, (seat, slot): (usize, usize)) -> bool {
         // What is sent to a connection that is gone takes no room.
         let tx = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn));
-        let Some(tx) = tx.filter(|tx| !tx.has_room()) else { return true };
+        let Some(tx) = tx.filter(|tx| !tx.has_room(out.pool)) else { return true };
         exec.crowded = true;
         tx.wait(Some((seat, slot)));
         false

@@ -15,7 +15,10 @@ use super::core::Core;
 use super::engine::Engine;
 use super::receive::Receive;
 use super::relocate::Halt;
-use crate::limits::{PARKED_BYTES, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS, TURN_US};
+use crate::limits::{
+    PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS,
+    TURN_US,
+};
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, Opcode, bhs};
 use std::time::{Duration, Instant};
@@ -83,6 +86,8 @@ pub(super) struct Parked {
     from: usize,
     /// Among those that take turns.
     queued: bool,
+    /// Bytes of memory that are counted for it ([`SpareParked::count`]).
+    counted: usize,
     /// What comes is parked too, behind them.
     pub(super) takes_turns: bool,
     /// The peer has closed its half: there will be no more.
@@ -105,8 +110,12 @@ impl Parked {
     }
 }
 
-/// Memory of a core for parked bytes, so that a turn that came late allocates nothing.
-pub(super) struct SpareParked(Vec<Vec<u8>>);
+/// Memory of a core for parked bytes: some is kept, so that a turn that came late allocates nothing, and all is counted.
+pub(super) struct SpareParked {
+    kept: Vec<Vec<u8>>,
+    /// Bytes that what is parked takes.
+    used: usize,
+}
 
 impl SpareParked {
     /// So many are kept, each for all that the receive buffers hold. Their pages are taken when first used.
@@ -114,34 +123,82 @@ impl SpareParked {
     const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
 
     pub(super) fn new() -> SpareParked {
-        SpareParked((0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect())
+        SpareParked { kept: (0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect(), used: 0 }
     }
 
     fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        self.kept.pop().unwrap_or_default()
+    }
+
+    /// Whether so many bytes more may be parked.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.used + bytes <= PARKED_BYTES_PER_CORE
+    }
+
+    /// Counts what a connection has parked now.
+    fn count(&mut self, parked: &mut Parked) {
+        let before = std::mem::replace(&mut parked.counted, parked.bytes.capacity());
+        self.used = self.used.saturating_sub(before) + parked.counted;
+    }
+
+    /// What a connection has parked leaves this core, or is dropped.
+    pub(super) fn discount(&mut self, parked: &mut Parked) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut parked.counted));
+    }
+
+    /// Drops what a connection has parked.
+    fn drop_of(&mut self, parked: &mut Parked) {
+        self.discount(parked);
+        (parked.bytes, parked.from) = (Vec::new(), 0);
     }
 
     /// `bytes` is empty.
     fn give_back(&mut self, bytes: Vec<u8>) {
-        if bytes.capacity() == Self::BYTES && self.0.len() < Self::KEPT {
-            self.0.push(bytes);
+        if bytes.capacity() == Self::BYTES && self.kept.len() < Self::KEPT {
+            self.kept.push(bytes);
         }
     }
+}
+
+/// Which of these takes most memory, if any takes some.
+fn fullest<'p>(all: impl Iterator<Item = &'p Parked>) -> Option<usize> {
+    let most = all.map(|parked| parked.counted).enumerate().max_by_key(|(_, bytes)| *bytes)?;
+    (most.1 > 0).then_some(most.0)
 }
 
 impl Core {
     /// Keeps bytes until it is their turn. Nothing more is received meanwhile. False: there are too many already.
     #[cold]
     pub(super) fn park(&mut self, conn: usize, bytes: &[u8]) -> bool {
+        while !self.spare_parked.has_room(bytes.len()) {
+            if !self.close_fullest() {
+                return false;
+            }
+        }
         let Some(receive) = self.receive.get_mut(conn) else { return false };
         if receive.parked.bytes.capacity() == 0 {
             receive.parked.bytes = self.spare_parked.take();
         }
-        if !receive.parked.add(bytes) {
+        let added = receive.parked.add(bytes);
+        self.spare_parked.count(&mut receive.parked);
+        if !added {
             return false;
         }
         self.engine.rearm_receive(conn);
         self.take_turns(conn);
+        true
+    }
+
+    /// Too much is parked for all connections together: drops what the one has that has most, and closes it. False: there is
+    /// none.
+    #[cold]
+    fn close_fullest(&mut self) -> bool {
+        let Some(conn) = fullest(self.receive.iter().map(|receive| &receive.parked)) else { return false };
+        self.spare_parked.drop_of(&mut self.receive[conn].parked);
+        if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
+            self.forget_partial(conn);
+        }
+        self.engine.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
         true
     }
 
@@ -154,7 +211,7 @@ impl Core {
             return;
         }
         match self.engine.tx.get_mut(conn) {
-            Some(tx) if !tx.has_room() => tx.wait(None),
+            Some(tx) if !tx.has_room(&self.engine.pool) => tx.wait(None),
             _ => {
                 parked.queued = true;
                 self.sharing.push_back(conn);
@@ -166,6 +223,7 @@ impl Core {
     pub(super) fn settle_parked(&mut self, conn: usize) {
         if let Some(receive) = self.receive.get_mut(conn) {
             receive.parked.queued = false;
+            self.spare_parked.count(&mut receive.parked);
         }
         self.take_turns(conn);
     }
@@ -210,6 +268,7 @@ impl Core {
         self.engine.settle_stores();
         if left == 0 {
             receive.parked.from = 0;
+            self.spare_parked.discount(&mut receive.parked);
             bytes.clear();
             self.spare_parked.give_back(bytes);
             return self.act_on_end(conn);
@@ -235,7 +294,7 @@ impl Engine {
     /// Whether there is room for the answer to one more PDU.
     #[inline]
     pub(super) fn may_answer(&self, conn: usize) -> bool {
-        self.tx.get(conn).is_none_or(super::tx::Tx::has_room)
+        self.tx.get(conn).is_none_or(|tx| tx.has_room(&self.pool))
     }
 }
 
@@ -247,5 +306,32 @@ impl Receive {
             self.turn = turn;
             self.budget = Budget::of_turn();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_parked_is_bounded_for_all_together_and_who_has_most_makes_room() {
+        let (mut spare, mut all) = (SpareParked::new(), Vec::new());
+        let mut park = |spare: &mut SpareParked, capacity: usize| {
+            let mut parked = Parked { bytes: Vec::with_capacity(capacity), ..Parked::default() };
+            assert!(parked.add(&[0; 4096]));
+            spare.count(&mut parked);
+            all.push(parked);
+        };
+        park(&mut spare, 4096);
+        park(&mut spare, 2 * PARKED_BYTES);
+        while spare.has_room(PARKED_BYTES) {
+            park(&mut spare, PARKED_BYTES);
+        }
+        assert_eq!(all.len(), PARKED_BYTES_PER_CORE / PARKED_BYTES - 1);
+        assert_eq!(fullest(all.iter()), Some(1));
+        spare.drop_of(&mut all[1]);
+        assert!(spare.has_room(2 * PARKED_BYTES) && all[1].is_empty());
+        all.iter_mut().for_each(|parked| spare.discount(parked));
+        assert_eq!((spare.used, fullest(all.iter())), (0, None));
     }
 }

@@ -10,7 +10,7 @@ use super::buffers::Buf;
 use super::fence::Fence;
 use super::ram::InPlace;
 use crate::backend::MemoryHold;
-use crate::limits::{QUEUED_BYTES, SPARE_BATCH_BYTES};
+use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use io_uring::{opcode, squeue, types};
@@ -159,9 +159,17 @@ pub struct BatchPool {
     spare: Vec<Box<Batch>>,
     /// Bytes that those take.
     spare_bytes: usize,
+    /// Bytes that what is queued takes in all others, on all connections of the core.
+    queued: usize,
 }
 
 impl BatchPool {
+    /// Bytes that may be queued for one connection. With too much for all together it is little for each.
+    #[inline]
+    fn room(&self) -> usize {
+        if self.queued < QUEUED_BYTES_PER_CORE { QUEUED_BYTES } else { QUEUED_BYTES_BESIDE }
+    }
+
     fn take(&mut self) -> Box<Batch> {
         /// Room that a batch begins with, so that one that was only used for little does not grow in the midst of work.
         const FIRST_BYTES: usize = 8 << 10;
@@ -184,6 +192,7 @@ impl BatchPool {
     fn give_back(&mut self, mut batch: Box<Batch>) {
         /// A batch that grew beyond this is not kept, nor are too many: one burst must not pin memory for ever.
         const KEPT_BYTES: usize = 512 << 10;
+        self.queued = self.queued.saturating_sub(batch.cost());
         batch.clear();
         let bytes = batch.capacity();
         if bytes <= KEPT_BYTES && self.spare_bytes + bytes <= SPARE_BATCH_BYTES {
@@ -247,8 +256,8 @@ impl Tx {
 
     /// Whether more may be queued. What is not queued because of this is to say so: [`Tx::wait`].
     #[inline]
-    pub fn has_room(&self) -> bool {
-        self.queued() < QUEUED_BYTES
+    pub fn has_room(&self, pool: &BatchPool) -> bool {
+        self.queued() < pool.room()
     }
 
     /// Wants to be told when there is room again.
@@ -299,6 +308,7 @@ impl Tx {
     #[inline(always)]
     pub fn pdu(&mut self, header: &Bhs, payload: Payload<'_>, sum: Option<u32>, pool: &mut BatchPool) {
         let batch = self.filling.get_or_insert_with(|| pool.take());
+        let before = batch.cost();
         if self.header_digest {
             let mut with_digest = [0; BHS_LEN + 4];
             with_digest[..BHS_LEN].copy_from_slice(header);
@@ -338,6 +348,7 @@ impl Tx {
             }
             Payload::None | Payload::Bytes(_) | Payload::Data { .. } => {}
         }
+        pool.queued += batch.cost() - before;
     }
 
     /// Gives `buf` back when everything queued so far is out.
@@ -463,6 +474,30 @@ mod tests {
             unsafe { std::slice::from_raw_parts(v.iov_base.cast::<u8>(), v.iov_len) }
         };
         vectors.iter().flat_map(bytes).copied().collect()
+    }
+
+    #[test]
+    fn connections_have_little_room_each_when_all_have_much_queued() {
+        let (mut pool, answer) = (BatchPool::default(), vec![0; QUEUED_BYTES]);
+        let queue = |tx: &mut Tx, pool: &mut BatchPool, bytes: usize| {
+            let mut header = [0; BHS_LEN];
+            bhs::set_data_segment_len(&mut header, bytes);
+            tx.pdu(&header, Payload::Bytes(&answer[..bytes]), None, pool);
+        };
+        let mut all: Vec<Tx> = (0..QUEUED_BYTES_PER_CORE / QUEUED_BYTES).map(|_| Tx::default()).collect();
+        for tx in &mut all {
+            assert!(tx.has_room(&pool));
+            queue(tx, &mut pool, QUEUED_BYTES);
+            assert!(!tx.has_room(&pool));
+        }
+        let mut other = Tx::default();
+        assert!(other.has_room(&pool), "one answer at a time goes on");
+        queue(&mut other, &mut pool, QUEUED_BYTES_BESIDE);
+        assert!(!other.has_room(&pool));
+        all.iter_mut().for_each(|tx| tx.abandon(&mut pool));
+        assert!(other.has_room(&pool));
+        other.abandon(&mut pool);
+        assert_eq!(pool.queued, 0);
     }
 
     proptest! {

@@ -218,6 +218,8 @@ pub const LOG_QUEUE_LINES: usize = 4096;
 pub const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest configuration file, bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Events that a core remembers, to be told if it panics: a power of two.
+pub const RECORDED_EVENTS: usize = 64;
 /// How long the end of the process waits for a control thread that is busy.
 pub const CONTROL_END: std::time::Duration = std::time::Duration::from_secs(2);
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.

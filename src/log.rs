@@ -104,6 +104,9 @@ impl Spool {
             if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
                 text.push_str(&backtrace.to_string());
             }
+            // Written before the witness is heard: one that panics itself ends the process there.
+            spool.last_words(text.as_bytes(), LAST_WORDS);
+            text.clear();
             panics::hear_witness(&mut text);
             spool.last_words(text.as_bytes(), LAST_WORDS);
             panics::stand_still_if_contained();

@@ -2,6 +2,7 @@
 
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use ringsan::panics;
 use ringsan::shard;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
@@ -200,30 +201,42 @@ fn a_write_beyond_the_limit_of_file_sizes_is_an_error_of_that_write() {
 fn a_panic_waits_for_no_reader_and_is_said() {
     const AGAIN: &str = "RINGSAN_TEST_PANICS";
     const NAME: &str = "a_panic_waits_for_no_reader_and_is_said";
-    if std::env::var_os(AGAIN).is_some() {
+    if let Some(witness) = std::env::var_os(AGAIN) {
         Spool::start("log", std::io::stderr()).unwrap().take_panics();
-        let thread = std::thread::Builder::new().name("ringsan-7".into()).spawn(|| panic!("of\nit"));
+        let witness: fn(&mut String) = match witness.to_str() {
+            Some("lost") => |_| panic!("of the witness"),
+            _ => |text| text.push_str("ringsan: it did this last\n"),
+        };
+        let thread = std::thread::Builder::new().name("ringsan-7".into()).spawn(move || {
+            panics::call_witness(witness);
+            panic!("of\nit")
+        });
         assert!(thread.unwrap().join().is_err());
         return;
     }
-    let run = |stderr: Stdio| {
+    let run = |stderr: Stdio, witness: &str| {
         let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", NAME, "--nocapture"]).env(AGAIN, "1").env_remove("RUST_BACKTRACE");
+        again.args(["--exact", NAME, "--nocapture"]).env(AGAIN, witness).env_remove("RUST_BACKTRACE");
         let child = again.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         Server { child, address: ([127, 0, 0, 1], 0).into(), dir: tempfile::tempdir().unwrap() }
     };
     let (_reader, full) = full_pipe();
-    let mut unread = run(full);
+    let mut unread = run(full, "heard");
     let deadline = Instant::now() + PATIENCE;
     while unread.child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the thread waits for a reader");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let mut read = run(Stdio::piped());
-    let mut said = String::new();
-    read.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.starts_with("ringsan: thread 'ringsan-7' panicked at tests/process.rs:"), "{said}");
-    assert!(said.ends_with(": of it\n"), "{said}");
+    let said = |witness: &str| {
+        let mut said = String::new();
+        let mut read = run(Stdio::piped(), witness);
+        read.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("ringsan: thread 'ringsan-7' panicked at tests/process.rs:"), "{said}");
+        said
+    };
+    assert!(said("lost").contains(": of it\n"));
+    let said = said("heard");
+    assert!(said.ends_with(": of it\nringsan: it did this last\n"), "{said}");
 }
 
 /// The library as the program, with a disk in memory, until it is told to end. `reread` is what is done at a SIGHUP.

@@ -9,6 +9,7 @@ use super::engine::{Engine, Source};
 use super::load::{Balance, Meter};
 use super::mesh::Message;
 use super::receive::{Direct, Receive};
+use super::record;
 use super::relocate::Relocation;
 use super::turns::SpareParked;
 use crate::backend::Token;
@@ -87,6 +88,7 @@ impl Core {
 
     /// Runs until the server is told to shut down and has done so.
     pub fn run(&mut self) -> io::Result<()> {
+        record::begin(self.engine.core);
         for i in 0..self.listeners.len() {
             self.arm_accept(i);
         }
@@ -242,15 +244,18 @@ impl Core {
     }
 
     fn completed(&mut self, completion: Completion) {
-        let number = completion.user_data & ((1 << 56) - 1);
+        record::over(completion.user_data);
+        let number = completion.user_data & Source::NUMBER;
         let source = (completion.user_data >> 56) as u8;
         if source == Source::Receive as u8 {
             self.received(number as usize, completion);
         } else if source == Source::Send as u8 {
             self.engine.sent(number as usize, completion.result);
         } else if source == Source::Medium as u8 {
+            record::completed(self.engine.now_ms, &completion);
             self.engine.medium_completed(Token(number as u32), completion.result);
         } else if source == Source::Accept as u8 {
+            record::completed(self.engine.now_ms, &completion);
             self.accepted(number as usize, completion);
         } else if source == Source::Bell as u8 {
             self.arm_bell();
@@ -316,11 +321,14 @@ impl Core {
 
     fn messages(&mut self) {
         for message in self.engine.world.clone().mailboxes[self.engine.core].take() {
+            record::message(message.name());
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
                 Message::Relocate(relocated) => self.arrive(*relocated),
                 #[cfg(test)]
                 Message::Demand { tsih, to } => self.demand(tsih, to),
+                #[cfg(test)]
+                Message::Panic => panic!("a test wants it"),
                 Message::Abort { target, lun, end_sessions, from, ticket, nexuses } => {
                     self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &nexuses);
                 }

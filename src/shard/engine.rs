@@ -62,6 +62,23 @@ pub enum Source {
 }
 
 impl Source {
+    /// The bits of `user_data` that are the number.
+    pub const NUMBER: u64 = (1 << 56) - 1;
+
+    /// What is over, in words that its number follows.
+    pub fn name_of(user_data: u64) -> &'static str {
+        const NAMES: [&str; 7] = [
+            "operation",
+            "accept at portal",
+            "receive on connection",
+            "send on connection",
+            "cancellation",
+            "operation on a medium",
+            "bell",
+        ];
+        NAMES.get((user_data >> 56) as usize).unwrap_or(&NAMES[0])
+    }
+
     /// `user_data` for number `n` of this kind.
     #[inline]
     pub const fn tag(self, n: u64) -> u64 {

@@ -48,6 +48,9 @@ pub enum Message {
         /// The core it is to go to.
         to: usize,
     },
+    /// A test wants a panic.
+    #[cfg(test)]
+    Panic,
     /// Abort the tasks of all sessions at this logical unit, answer with `Aborted`.
     Abort {
         /// Index of the target.
@@ -88,6 +91,27 @@ pub enum Message {
     Flushed,
     /// Take leave of the initiators, flush, and return.
     Shutdown,
+}
+
+impl Message {
+    /// Its name, for the record of the core that it is sent to.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Message::Adopt(_) => "Adopt",
+            Message::Relocate(_) => "Relocate",
+            #[cfg(test)]
+            Message::Demand { .. } => "Demand",
+            #[cfg(test)]
+            Message::Panic => "Panic",
+            Message::Abort { .. } => "Abort",
+            Message::Aborted { .. } => "Aborted",
+            Message::Change(_) => "Change",
+            Message::Saved { .. } => "Saved",
+            Message::Errand { .. } => "Errand",
+            Message::Flushed => "Flushed",
+            Message::Shutdown => "Shutdown",
+        }
+    }
 }
 
 /// The mailbox of one core.

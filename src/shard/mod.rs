@@ -37,6 +37,7 @@ mod mesh;
 mod ram;
 mod rate;
 mod receive;
+mod record;
 mod registry;
 mod reload;
 mod relocate;

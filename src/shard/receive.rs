@@ -25,6 +25,7 @@ use super::core::Core;
 use super::dispatch::{Partial, PartialDest};
 use super::engine::{Engine, Phase, Source};
 use super::loan::Loan;
+use super::record;
 use super::relocate::Halt;
 use super::turns::{Budget, Parked};
 use crate::limits::MAX_CONTROL_DATA_BYTES;
@@ -304,6 +305,7 @@ impl Core {
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget goes; the
     /// rest of it.
     pub(super) fn chunk<'c>(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
+        record::chunk(engine.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
         // With nothing left there may be the end of a PDU to be told.
@@ -318,10 +320,12 @@ impl Core {
                 match receive.framer.next(&mut chunk) {
                     Ok(Frame::NeedMore) => return &[],
                     Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
+                        record::pdu(bhs);
                         engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
                         receive.budget.spend(bhs);
                     }
                     Ok(Frame::Begin { bhs, ahs, data_len }) => {
+                        record::pdu(bhs);
                         receive.budget.spend(bhs);
                         receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                         if data_len >= LARGE_BYTES
@@ -360,10 +364,12 @@ impl Core {
             match receive.framer.next(&mut chunk) {
                 Ok(Frame::NeedMore) => return &[],
                 Ok(Frame::Whole { bhs, data, .. }) => {
+                    record::pdu(bhs);
                     engine.login_pdu(conn, bhs, data);
                     receive.budget.spend(bhs);
                 }
                 Ok(Frame::Begin { bhs, .. }) => {
+                    record::pdu(bhs);
                     receive.budget.spend(bhs);
                     receive.login_bhs = *bhs;
                     receive.login.clear();

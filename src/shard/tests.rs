@@ -12,6 +12,7 @@ mod locks;
 mod login;
 mod moves;
 mod order;
+mod panics;
 mod payload;
 mod peer;
 mod shares;

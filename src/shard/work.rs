@@ -287,6 +287,7 @@ impl Engine {
             }
             return;
         }
+        super::record::job(number);
         match job.poll() {
             Poll::Ready(end) => self.job_over(number, Some(end)),
             Poll::Pending => self.serve_job(number),

@@ -2,12 +2,13 @@
 
 use super::{Packet, Peer};
 use crate::wire::{Frame, Framer};
-use std::io::{Read, Write};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long [`Peer::receive`] waits for the first byte, milliseconds.
-const PATIENCE_MS: u64 = 300;
+/// How long is waited for the target by itself.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 struct Line {
     socket: TcpStream,
@@ -21,16 +22,54 @@ struct Line {
 pub struct Tcp {
     address: SocketAddr,
     lines: Vec<Option<Line>>,
+    patience: Duration,
+    /// What came in while something was sent.
+    arrived: Vec<Packet>,
 }
 
 impl Tcp {
     /// To the portal at `address`; nothing is connected yet.
     pub fn new(address: SocketAddr) -> Tcp {
-        Tcp { address, lines: Vec::new() }
+        Tcp { address, lines: Vec::new(), patience: PATIENCE, arrived: Vec::new() }
+    }
+
+    /// Waits this long for the first byte, or for the target to take any of what is sent.
+    pub fn with_patience(self, patience: Duration) -> Tcp {
+        Tcp { patience, ..self }
     }
 }
 
 impl Line {
+    /// Waits until there is something to read or, if `writes`, room to write; false: not until then.
+    fn wait(lines: &[&Line], writes: bool, until: Instant) -> bool {
+        let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut polled: Vec<_> = lines.iter().map(|line| PollFd::new(&line.socket, wanted)).collect();
+        let rest = until.saturating_duration_since(Instant::now());
+        let rest = Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() };
+        // Interrupted: looked at again.
+        poll(&mut polled, Some(&rest)).is_ok_and(|ready| ready > 0) || Instant::now() < until
+    }
+
+    /// Sends `bytes`, and takes what comes in meanwhile: a target that can send nothing need not read either. One that does
+    /// neither for so long is given up.
+    fn write(&mut self, conn: usize, bytes: &[u8], patience: Duration, packets: &mut Vec<Packet>) {
+        let (mut rest, mut until) = (bytes, Instant::now() + patience);
+        while !rest.is_empty() && !self.closed {
+            match self.socket.write(rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if !self.read(conn, packets) {
+                        self.closed |= !Line::wait(&[self], true, until);
+                        continue;
+                    }
+                }
+                Err(_) => self.closed = true,
+            }
+            until = Instant::now() + patience;
+        }
+    }
+
     /// Takes what has come in; false: nothing has.
     fn read(&mut self, conn: usize, packets: &mut Vec<Packet>) -> bool {
         let mut bytes = [0; 65536];
@@ -41,7 +80,7 @@ impl Line {
             }
             Ok(n) => &bytes[..n],
             Err(e) => {
-                self.closed |= !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+                self.closed |= !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
                 return false;
             }
         };
@@ -82,9 +121,9 @@ impl Peer for Tcp {
             self.lines.push(None);
         }
         self.lines[conn] = TcpStream::connect(self.address).ok().map(|socket| {
-            // Both only make it slower where they fail.
+            // Only makes it slower where it fails.
             let _ = socket.set_nodelay(true);
-            let _ = socket.set_read_timeout(Some(Duration::from_millis(5)));
+            socket.set_nonblocking(true).expect("a socket that does not block");
             Line { socket, framer: Framer::new(1 << 24), partial: None, closed: false }
         });
     }
@@ -99,7 +138,7 @@ impl Peer for Tcp {
         let Some(Some(line)) = self.lines.get_mut(packet.conn) else { return };
         let mut bytes = [&packet.bhs[..], &packet.ahs, &packet.data].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
-        line.closed |= line.socket.write_all(&bytes).is_err();
+        line.write(packet.conn, &bytes, self.patience, &mut self.arrived);
     }
 
     fn pass(&mut self, ms: u64) {
@@ -107,19 +146,76 @@ impl Peer for Tcp {
     }
 
     fn receive(&mut self) -> Vec<Packet> {
-        let mut packets = Vec::new();
-        let begin = Instant::now();
-        while packets.is_empty() && begin.elapsed() < Duration::from_millis(PATIENCE_MS) {
+        let mut packets = std::mem::take(&mut self.arrived);
+        let until = Instant::now() + self.patience;
+        loop {
             for (conn, line) in self.lines.iter_mut().enumerate() {
-                if let Some(line) = line {
+                if let Some(line) = line.as_mut().filter(|line| !line.closed) {
                     while line.read(conn, &mut packets) {}
                 }
             }
+            let open: Vec<_> = self.lines.iter().flatten().filter(|line| !line.closed).collect();
+            if !packets.is_empty() || open.is_empty() || !Line::wait(&open, false, until) {
+                return packets;
+            }
         }
-        packets
     }
 
     fn is_closed(&self, conn: usize) -> bool {
         self.lines.get(conn).is_none_or(|line| line.as_ref().is_none_or(|line| line.closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::BHS_LEN;
+    use std::net::TcpListener;
+
+    const SOON: Duration = Duration::from_millis(50);
+    /// More than a socket takes for who does not read.
+    const MUCH: usize = 64 << 20;
+    const DATA: usize = 1 << 20;
+
+    fn connected(patience: Duration) -> (Tcp, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut tcp = Tcp::new(listener.local_addr().unwrap()).with_patience(patience);
+        tcp.open(0);
+        (tcp, listener.accept().unwrap().0)
+    }
+
+    fn packet() -> Packet {
+        Packet::new(0, &[0; BHS_LEN], vec![7; DATA])
+    }
+
+    #[test]
+    fn a_target_that_takes_nothing_is_given_up() {
+        let (mut tcp, _target) = connected(SOON);
+        let sent = (0..MUCH / DATA).take_while(|_| {
+            tcp.send(packet());
+            !tcp.is_closed(0)
+        });
+        assert!(sent.count() < MUCH / DATA);
+    }
+
+    #[test]
+    fn what_a_target_says_before_it_reads_is_taken_while_sending() {
+        let (mut tcp, mut target) = connected(Duration::from_secs(20));
+        let says = std::thread::spawn(move || {
+            let Packet { bhs, data, .. } = packet();
+            for _ in 0..MUCH / DATA {
+                target.write_all(&[&bhs[..], &data].concat()).unwrap();
+            }
+            target.read_exact(&mut vec![0; MUCH / DATA * (BHS_LEN + DATA)]).unwrap();
+            target
+        });
+        (0..MUCH / DATA).for_each(|_| tcp.send(packet()));
+        // Stays open.
+        let _target = says.join().unwrap();
+        let mut heard = 0;
+        while heard < MUCH / DATA {
+            heard += tcp.receive().len();
+            assert!(!tcp.is_closed(0));
+        }
     }
 }

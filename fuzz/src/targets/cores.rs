@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long the third initiator waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the wild ones wait for it: more would be nearly all that a round does.
+const WILD_PATIENCE: Duration = Duration::from_millis(1);
 /// Actions of a round.
 const ACTIONS: usize = 48;
 /// CDBs that exist, to begin with: each with what it means for the flags.
@@ -89,8 +91,9 @@ struct Host {
 }
 
 impl Host {
-    fn new(number: u8, target: &'static str) -> Host {
-        Host { number, target, tcp: Tcp::new(server()), cmd_sn: 1, itt: 1, tsih: 0, tags: [u32::MAX; 3] }
+    fn new(number: u8, target: &'static str, patience: Duration) -> Host {
+        let tcp = Tcp::new(server()).with_patience(patience);
+        Host { number, target, tcp, cmd_sn: 1, itt: 1, tsih: 0, tags: [u32::MAX; 3] }
     }
 
     fn log_in(&mut self, conn: usize, keys: &str) {
@@ -268,8 +271,8 @@ pub fn run(data: &[u8]) {
     static VICTIM: Mutex<Option<(Host, u8)>> = Mutex::new(None);
     let mut input = Input(data);
     let mut victim = VICTIM.lock().expect("rounds come one after the other");
-    let (victim, round) = victim.get_or_insert_with(|| (Host::new(9, "iqn.2001-04.com.example:own"), 0));
-    let mut hosts = [Host::new(1, NAME), Host::new(2, NAME)];
+    let (victim, round) = victim.get_or_insert_with(|| (Host::new(9, "iqn.2001-04.com.example:own", PATIENCE), 0));
+    let mut hosts = [1, 2].map(|number| Host::new(number, NAME, WILD_PATIENCE));
     for _ in 0..ACTIONS {
         if input.is_empty() {
             break;

@@ -117,9 +117,12 @@ impl Engine {
         }
     }
 
-    /// Gives a connection a number.
+    /// Gives a connection a number: one of which nothing is left. What a connection that went in this turn has received is
+    /// there until its end, and would be taken for what this one has.
     pub(super) fn enter_link(&mut self, link: Link) -> usize {
-        let conn = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
+        let gone = &self.gone;
+        let mut free = self.links.iter().enumerate().filter(|(_, link)| link.is_none()).map(|(conn, _)| conn);
+        let conn = free.find(|conn| !gone.contains(conn)).unwrap_or(self.links.len());
         if conn == self.links.len() {
             self.links.push(None);
             self.tx.push(Default::default());

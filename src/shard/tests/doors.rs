@@ -1,9 +1,11 @@
 //! Who gets in, and what somebody else's login does to those who are in.
 
 use super::peer::{Peer, good};
-use super::{Server, TARGET, lun, snapshot};
+use super::{Server, TARGET, World, lun, make_core, snapshot};
 use crate::backend::FaultPlan;
 use crate::model::{Account, Credentials, Group, IscsiName, Limits, Secret, TargetSpec};
+use crate::session::seam::CloseReason;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,4 +132,22 @@ fn proofs_that_fail_take_their_time_and_nobody_elses() {
     let begin = Instant::now();
     assert_eq!(other.try_chap(2, 0, 0, ONE), 0);
     assert!(begin.elapsed() < longest / 2, "who proves it is let in at once");
+}
+
+/// Bytes of the old one that wait for their turn would be taken for a login of the new one; what a session that moves in
+/// brings along would be forgotten with the old one.
+#[test]
+fn the_number_of_a_connection_is_given_again_when_what_it_received_is_forgotten() {
+    let (world, _keeper) = World::open(snapshot(&[], vec![lun(0)]), 1).unwrap();
+    let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+    let engine = &mut core.engine;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let enter = || TcpStream::connect(at).unwrap().into();
+    let first = engine.accepted(enter(), at, at).unwrap();
+    engine.close(first, CloseReason::Disconnected);
+    assert_eq!(engine.gone, [first]);
+    assert_ne!(engine.accepted(enter(), at, at), Some(first), "before");
+    engine.gone.clear();
+    assert_eq!(engine.accepted(enter(), at, at), Some(first), "after");
 }

@@ -244,7 +244,6 @@ impl Core {
     }
 
     fn completed(&mut self, completion: Completion) {
-        record::over(completion.user_data);
         let number = completion.user_data & Source::NUMBER;
         let source = (completion.user_data >> 56) as u8;
         if source == Source::Receive as u8 {

@@ -23,8 +23,8 @@ enum Event {
         conn: u32,
         bytes: u32,
     },
-    /// A header in them: its opcode, operation code (where it has one), and [`TAGS`], which is one move.
-    Pdu(Opcode, u8, [u8; TAGS_LEN]),
+    /// A header in them: the byte with its opcode, its operation code (where it has one), and [`TAGS`], which is one move.
+    Pdu(u8, u8, [u8; TAGS_LEN]),
     /// An operation of the ring is over: its `user_data` and result.
     Completed {
         at_ms: u32,
@@ -45,8 +45,6 @@ const _: () = assert!(size_of::<Event>() == 32 && RECORDED_EVENTS.is_power_of_tw
 
 struct Record {
     core: Cell<usize>,
-    /// `user_data` of what was over last; 0: nothing yet.
-    over: Cell<u64>,
     /// Counts events.
     noted: Cell<usize>,
     events: [Cell<Event>; RECORDED_EVENTS],
@@ -57,7 +55,6 @@ thread_local! {
     static RECORD: Record = const {
         Record {
             core: Cell::new(0),
-            over: Cell::new(0),
             noted: Cell::new(0),
             events: [const { Cell::new(Event::Nothing) }; RECORDED_EVENTS],
         }
@@ -68,12 +65,6 @@ thread_local! {
 pub fn begin(core: usize) {
     RECORD.with(|record| record.core.set(core));
     panics::call_witness(tell);
-}
-
-/// An operation of the ring is over and about to be acted on.
-#[inline]
-pub fn over(user_data: u64) {
-    RECORD.with(|record| record.over.set(user_data));
 }
 
 /// What was received on a connection is acted on.
@@ -87,10 +78,10 @@ pub fn chunk(now_ms: u64, conn: usize, chunk: &[u8]) {
 pub fn pdu(header: &Bhs) {
     // The compiler sees that the range is inside and leaves plain moves; the default is never taken.
     let tags = header[TAGS..].first_chunk().copied().unwrap_or_default();
-    note(Event::Pdu(bhs::opcode(header), header[32], tags));
+    note(Event::Pdu(header[0], header[32], tags));
 }
 
-/// The same, to be kept: other than those of connections, which their PDUs tell of.
+/// An operation of the ring is over, other than those of connections, of which their PDUs tell.
 #[inline]
 pub fn completed(now_ms: u64, completion: &Completion) {
     let (at_ms, user_data, result) = (now_ms as u32, completion.user_data, completion.result);
@@ -120,8 +111,8 @@ fn note(event: Event) {
 /// The witness: the events, the newest last.
 fn tell(text: &mut String) {
     RECORD.with(|record| {
-        let (core, newest, over) = (record.core.get(), record.noted.get(), Operation(record.over.get()));
-        let _ = writeln!(text, "ringsan: core {core}: {over} was over last; its last events, the newest last:");
+        let newest = record.noted.get();
+        let _ = writeln!(text, "ringsan: the last events of core {}, the newest last:", record.core.get());
         for number in newest..newest + RECORDED_EVENTS {
             match record.events[number % RECORDED_EVENTS].get() {
                 Event::Nothing => {}
@@ -136,9 +127,11 @@ impl Display for Event {
         match *self {
             Event::Nothing => Ok(()),
             Event::Chunk { at_ms, conn, bytes } => write!(f, "{at_ms} ms: {bytes} bytes of connection {conn}"),
-            Event::Pdu(opcode, operation, tags) => {
+            Event::Pdu(first, operation, tags) => {
                 let mut header: Bhs = [0; BHS_LEN];
+                header[0] = first;
                 header[TAGS..TAGS + TAGS_LEN].copy_from_slice(&tags);
+                let opcode = bhs::opcode(&header);
                 write!(f, "{opcode} itt={:#x}", bhs::itt(&header).0)?;
                 match opcode {
                     Opcode::SCSI_COMMAND => write!(f, " lun={} cdb={operation:02x}", bhs::lun(&header)),
@@ -180,13 +173,12 @@ mod tests {
         for number in 0..RECORDED_EVENTS + 3 {
             job(number);
         }
-        over(Source::Send.tag(4));
         chunk(1250, 2, &[0; BHS_LEN]);
         let mut header = [0; BHS_LEN];
         (header[0], header[9], header[19], header[32]) = (0x41, 5, 7, 0x28);
         pdu(&header);
         let lines = told();
-        assert_eq!(lines[0], "ringsan: core 3: send on connection 4 was over last; its last events, the newest last:");
+        assert_eq!(lines[0], "ringsan: the last events of core 3, the newest last:");
         assert_eq!((&*lines[1], lines.len()), ("ringsan: job 5", 1 + RECORDED_EVENTS));
         let last = ["ringsan: 1250 ms: 48 bytes of connection 2", "ringsan: SCSI Command itt=0x7 lun=5 cdb=28"];
         assert_eq!(lines[RECORDED_EVENTS - 1..], last);

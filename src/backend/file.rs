@@ -88,6 +88,11 @@ impl FileMedium {
         &self.file
     }
 
+    /// It is no device.
+    pub(super) fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
     /// Whether a regular file has fewer bytes. Blocking.
     pub(super) fn is_shorter_than(&self, bytes: u64) -> bool {
         self.is_regular && self.file.metadata().is_ok_and(|metadata| metadata.len() < self.stored_bytes(bytes))

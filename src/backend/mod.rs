@@ -174,6 +174,15 @@ impl Medium {
         }
     }
 
+    /// It is a file, not a device or memory: holes in it are made by a thread of the kernel's, one at a time.
+    pub fn is_regular_file(&self) -> bool {
+        match &self.kind {
+            Kind::File(medium) => medium.is_regular(),
+            Kind::Ram(_) | Kind::Null => false,
+            Kind::Fault { inner, .. } => inner.is_regular_file(),
+        }
+    }
+
     /// What this store of the unit `spec` of a target is recognised by. A drive for discs is recognised as a drive: its
     /// image is nothing of its own. Blocking.
     pub fn backing(&self, spec: &LunSpec, target: &str) -> Backing {

@@ -10,6 +10,7 @@ use super::change::Change;
 use super::doors::{HalfOpen, Noise, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
+use super::holes::Holes;
 use super::job::{Cell1, Job, Runnable};
 use super::ram::{Copying, Places, Stored};
 use super::rate::Shaper;
@@ -230,6 +231,8 @@ pub enum Owner {
         cell: Cell1<Result<(), MediumFault>>,
         /// What it changes.
         claim: Option<Claim>,
+        /// It makes a hole in this unit's file.
+        hole: Option<usize>,
     },
     /// Nobody: its task is gone.
     Stray(Stray),
@@ -381,6 +384,8 @@ pub struct Engine {
     pub fenced: VecDeque<(usize, usize)>,
     /// Jobs whose change of the medium a held range keeps out.
     pub stalled: Vec<usize>,
+    /// Holes that jobs make in files.
+    pub holes: Holes,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Vec<super::work::Locking>,
     /// Sessions with ORDERED commands: seats.
@@ -461,6 +466,7 @@ impl Engine {
             read_soon: 0,
             fenced: VecDeque::new(),
             stalled: Vec::new(),
+            holes: Holes::default(),
             locking: Vec::new(),
             ordering: Vec::new(),
             flushes: Flushes::default(),
@@ -566,13 +572,16 @@ impl Engine {
             Owner::Reread(reread) => self.reread(*reread, result),
             Owner::Stray(stray) => self.stray_over(stray),
             Owner::Flush(unit) => self.flush_answered(unit),
-            Owner::Job { job, cell, claim } => {
+            Owner::Job { job, cell, claim, hole } => {
                 cell.set(Some(result));
                 if let Some(Some(job)) = self.jobs.get_mut(job) {
                     job.in_flight -= 1;
                 }
                 if let Some(claim) = claim {
                     self.release_claim(claim);
+                }
+                if let Some(unit) = hole {
+                    self.hole_over(unit);
                 }
                 self.run_soon(job);
             }

@@ -27,6 +27,7 @@ mod errand;
 mod exec;
 mod fence;
 mod flush;
+mod holes;
 mod job;
 mod jobs;
 mod leave;

@@ -6,6 +6,7 @@ mod fence;
 mod fencing;
 mod flush;
 mod handles;
+mod holes;
 mod hung;
 mod limits;
 mod locks;

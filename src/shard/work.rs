@@ -335,16 +335,21 @@ impl Engine {
                         self.flush_for(Waiter::Job(number, cell), unit);
                         continue;
                     }
+                    let hole = self.hole_of(unit, &op);
+                    if hole.is_some() && !self.holes.enter(unit, number) {
+                        return self.hold_job(number, Request::Op(Some(unit), op, cell));
+                    }
+                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
                         job.stalled_since_ms.get_or_insert(self.now_ms);
                         job.ask_again(Request::Op(Some(unit), op, cell));
                         self.stalled.push(number);
-                        return;
+                        return hole.into_iter().for_each(|unit| self.hole_over(unit));
                     };
                     job.stalled_since_ms = None;
                     job.in_flight += 1;
                     job.paid = false;
-                    let owner = Owner::Job { job: number, cell, claim };
+                    let owner = Owner::Job { job: number, cell, claim, hole };
                     if let Some((owner, result)) = self.start(unit, op, owner) {
                         self.finished(owner, result);
                     }
@@ -456,6 +461,9 @@ impl Engine {
             self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
         }
         self.stalled.retain(|stalled| *stalled != number);
+        for unit in self.holes.forget(number) {
+            self.hole_over(unit);
+        }
         self.flushes.forget_job(number);
         for gone in self.locking.extract_if(.., |l| l.job == number) {
             if let Some((lock, unit)) = gone.lock {

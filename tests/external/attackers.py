@@ -313,8 +313,7 @@ def jobs_on_memory(site):
     site.ask([session], lambda s: site.rng.choice(kinds)(s))
 
 
-# The kernel punches holes, and saves, with threads of its own beside that of the core, on the same processor.
-@attack(processes=2, least=100, share=0.05, slow_seconds=0.1)
+@attack(processes=2, least=100)
 def holes(site):
     """UNMAP, and GET LBA STATUS, of pieces of a file"""
     session = site.session()
@@ -368,6 +367,7 @@ def resets(site):
             site.done()
 
 
+# What saves is a thread beside the cores, but has the state of the unit locked now and then.
 @attack(processes=2, least=20, share=0.05, slow_seconds=0.1)
 def saving(site):
     """mode pages that are saved, and reservations that outlive the power, again and again"""

@@ -4,7 +4,8 @@
 //! time whatever is asked for. More of them at once would be no sooner done, and the core would spend its turns with handing
 //! them over: 128 UNMAPs of 64 ranges of one host left a sixth of somebody else's reads.
 //!
-//! Who waits here holds nothing, and has its turn in the order of asking.
+//! Who waits here has nothing under way and is not counted at the fence; it has its turn in the order of asking. A range that its
+//! command has locked it keeps: the hole that it waits for is with the medium already, and needs no range any more.
 
 use super::engine::Engine;
 use crate::backend::Op;

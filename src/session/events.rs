@@ -56,6 +56,11 @@ impl Events {
         }
     }
 
+    /// Nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none() && self.queue.is_empty()
+    }
+
     /// Whether something is asked that is `like` this.
     pub fn any(&self, like: impl Fn(&Event) -> bool) -> bool {
         self.first.is_some_and(|task| like(&Event::Execute(task))) || self.queue.iter().any(like)
@@ -93,12 +98,13 @@ mod tests {
                         _ => prop_assert_eq!(events.next_command(), None),
                     },
                 }
+                prop_assert_eq!(events.is_empty(), expected.is_empty());
                 prop_assert!(expected.iter().all(|event| events.any(|other| other == event)));
             }
             while let Some(event) = expected.pop_front() {
                 prop_assert_eq!(events.next(), Some(event));
             }
-            prop_assert!(events.next().is_none());
+            prop_assert!(events.is_empty() && events.next().is_none());
         }
     }
 }

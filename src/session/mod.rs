@@ -298,6 +298,11 @@ impl Session {
         self.events.next_command()
     }
 
+    /// Whether anything is asked of the shard.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next thing that is asked of the shard.
     #[inline]
     pub fn next_event(&mut self) -> Option<Event> {

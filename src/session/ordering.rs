@@ -4,12 +4,13 @@
 //! way there, and when theirs arrived, an initiator cannot know. An ORDERED command begins when all that were delivered
 //! before it are gone, and none that is delivered after it begins before it is gone; HEAD OF QUEUE waits for nobody.
 //!
-//! While no ORDERED command is open, which is nearly always, this costs a look at a number.
+//! While no ORDERED command is open, which is nearly always, this costs a look at a number. While one is, a command that
+//! comes or ends has each task looked at once, and no more: only those at its own logical unit can wait for it.
 
+use super::Session;
 use super::seam::{Event, TaskId};
-use super::task::{Kind, State};
+use super::task::{Kind, State, Task};
 use super::tmf::same_lun;
-use super::{Session, task};
 use crate::wire::{Lun, TaskAttr};
 
 /// The order of the commands that are delivered.
@@ -19,6 +20,9 @@ pub(super) struct Ordering {
     ordered: usize,
     /// Delivered commands that have not begun, oldest first.
     waiting: Vec<TaskId>,
+    /// How often a task was looked at.
+    #[cfg(test)]
+    pub looks: usize,
 }
 
 impl Ordering {
@@ -32,6 +36,33 @@ impl Ordering {
     #[inline]
     pub fn is_kept(&self) -> bool {
         self.ordered > 0
+    }
+
+    /// Tests count the steps.
+    #[inline]
+    fn look_at(&mut self, tasks: usize) {
+        #[cfg(test)]
+        (self.looks += tasks);
+        _ = tasks;
+    }
+}
+
+/// What a command at a logical unit finds there before it.
+#[derive(Default)]
+struct Ahead {
+    any: bool,
+    ordered: bool,
+}
+
+impl Ahead {
+    fn add(&mut self, task: &Task) {
+        self.any = true;
+        self.ordered |= task.ordered;
+    }
+
+    /// Whether a command that comes behind it has to wait.
+    fn keeps(&self, task: &Task) -> bool {
+        if task.ordered { self.any } else { self.ordered }
     }
 }
 
@@ -50,53 +81,62 @@ impl Session {
             task.ordered = true;
             self.ordering.ordered += 1;
         }
+        task.waits = true;
+        let lun = task.command.lun;
         self.ordering.waiting.push(id);
-        self.begin_waiting();
+        self.begin_waiting(lun);
     }
 
     /// Gives the slot of a task back whose end may matter to others.
     #[cold]
     pub(super) fn release_in_order(&mut self, id: TaskId) {
-        let ordered = self.tasks.get(id).is_some_and(|task| task.ordered);
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let (lun, ordered, waited) = (task.command.lun, task.ordered, std::mem::take(&mut task.waits));
         self.tasks.release(id.slot());
         self.ordering.ordered -= usize::from(ordered);
-        self.ordering.waiting.retain(|waiting| *waiting != id);
-        self.begin_waiting();
-    }
-
-    /// Has those begin that wait for nobody any more.
-    fn begin_waiting(&mut self) {
-        let mut at = 0;
-        while let Some(&id) = self.ordering.waiting.get(at) {
-            let lives = self.tasks.get(id).is_some_and(|task| task.state == State::Open);
-            if lives && self.has_to_wait(id, at) {
-                at += 1;
-                continue;
-            }
-            self.ordering.waiting.remove(at);
-            if lives {
-                self.events.push(Event::Execute(id));
-            }
+        if waited {
+            self.ordering.waiting.retain(|waiting| *waiting != id);
+        }
+        // One that is not ORDERED has kept only ORDERED ones, and those only if they are the first to wait there.
+        if ordered || self.first_waiting(lun).is_some_and(|first| first.ordered) {
+            self.begin_waiting(lun);
         }
     }
 
-    /// Whether the command at place `at` of those that wait has to.
-    fn has_to_wait(&self, id: TaskId, at: usize) -> bool {
-        let Some(task) = self.tasks.get(id) else { return false };
-        let (lun, ordered) = (task.command.lun, task.ordered);
-        let before = self.ordering.waiting.get(..at).unwrap_or(&[]);
-        let matters = |other: &task::Task| same_lun(other.command.lun, lun) && (ordered || other.ordered);
-        before.iter().any(|id| self.tasks.get(*id).is_some_and(matters)) || self.has_begun(lun, matters)
+    /// The oldest command that waits at a logical unit.
+    fn first_waiting(&mut self, lun: Lun) -> Option<&Task> {
+        self.ordering.look_at(self.ordering.waiting.len());
+        let mut waiting = self.ordering.waiting.iter().filter_map(|id| self.tasks.get(*id));
+        waiting.find(|task| same_lun(lun, task.command.lun))
     }
 
-    /// Whether a command of a logical unit that `matters` has begun and is not gone.
-    fn has_begun(&self, lun: Lun, matters: impl Fn(&task::Task) -> bool) -> bool {
-        let has_begun = |id: &TaskId| !self.ordering.waiting.contains(id);
-        (0..self.tasks.slots()).filter_map(|slot| self.tasks.id(slot)).filter(has_begun).any(|id| {
-            self.tasks.get(id).is_some_and(|task| {
-                let is_command = matches!(task.kind, Kind::Scsi) && same_lun(task.command.lun, lun);
-                is_command && matches!(task.state, State::Open | State::Aborting) && matters(task)
-            })
-        })
+    /// Has those of a logical unit begin that wait for nobody any more.
+    fn begin_waiting(&mut self, lun: Lun) {
+        let Session { tasks, ordering, events, .. } = self;
+        ordering.look_at(tasks.slots() + ordering.waiting.len());
+        let is_there = |task: &Task| {
+            matches!(task.kind, Kind::Scsi)
+                && matches!(task.state, State::Open | State::Aborting)
+                && same_lun(lun, task.command.lun)
+        };
+        let mut ahead = Ahead::default();
+        let all = (0..tasks.slots()).filter_map(|slot| tasks.get(tasks.id(slot)?));
+        all.filter(|task| !task.waits && is_there(task)).for_each(|task| ahead.add(task));
+        ordering.waiting.retain(|&id| {
+            let Some(task) = tasks.get_mut(id) else { return false };
+            if !same_lun(lun, task.command.lun) {
+                return true;
+            }
+            let is_open = task.state == State::Open;
+            task.waits = is_open && ahead.keeps(task);
+            // One that was aborted before it began is in the way of others until it is gone.
+            if is_there(task) {
+                ahead.add(task);
+            }
+            if is_open && !task.waits {
+                events.push(Event::Execute(id));
+            }
+            task.waits
+        });
     }
 }

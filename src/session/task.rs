@@ -276,6 +276,8 @@ pub(super) struct Task {
     pub shared: bool,
     /// It counts as ORDERED among those that are delivered.
     pub ordered: bool,
+    /// It is among those that are delivered and have not begun.
+    pub waits: bool,
     /// A held command that will end with an error of ours when its turn comes.
     pub fault: Option<super::fault::TaskFault>,
     /// The status to be sent when data and shard are done with.
@@ -302,6 +304,7 @@ impl Task {
             burst_bytes: 0,
             shared: false,
             ordered: false,
+            waits: false,
             fault: None,
             answer: None,
             ghost: None,
@@ -376,6 +379,7 @@ impl Slab {
         task.burst_bytes = 0;
         task.shared = false;
         task.ordered = false;
+        debug_assert!(!task.waits);
         task.fault = None;
         task.drain_by_ms = 0;
         Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))

@@ -7,5 +7,6 @@ mod errors;
 mod fences;
 mod management;
 mod numbering;
+mod ordering;
 mod random;
 mod transfer;

@@ -168,14 +168,38 @@ impl Engine {
         if let Some(Inline { task, data }) = inline {
             self.stage(seat, task, data);
         }
-        if keeps_order && !self.ordering.contains(&seat) {
+        if keeps_order {
+            self.order(seat);
+        }
+    }
+
+    /// A session keeps the order of commands.
+    #[cold]
+    fn order(&mut self, seat: usize) {
+        if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
+            && !std::mem::replace(&mut holder.is_ordering, true)
+        {
             self.ordering.push(seat);
         }
     }
 
-    /// Goes on with the sessions that keep the order of commands: the end of one may have let others begin.
+    /// Goes on with the sessions that keep the order of commands: the end of one may have let others begin. Most of many
+    /// have nothing to go on with.
     pub fn keep_order(&mut self) {
-        for seat in std::mem::take(&mut self.ordering) {
+        let seats = std::mem::take(&mut self.ordering);
+        for &seat in &seats {
+            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                holder.is_ordering = false;
+            }
+        }
+        for seat in seats {
+            let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { continue };
+            if !holder.session.has_events() {
+                if holder.session.keeps_order() {
+                    self.order(seat);
+                }
+                continue;
+            }
             self.pump(seat);
             // What has ended just now has perhaps let the next ones begin.
             while !self.stored.is_empty() {

@@ -197,6 +197,8 @@ pub struct Seat {
     pub flows: Flows,
     /// Unique in the process: seats are used again.
     pub serial: u64,
+    /// It is among those whose ORDERED commands have others wait.
+    pub is_ordering: bool,
     /// Until then it is not to be moved to another core.
     pub stays_until_ms: u64,
     /// Since when it has had no connection, if it waits for one (`leave.rs`).

@@ -491,6 +491,7 @@ impl Engine {
             ended: false,
             flows,
             serial: nexus_id.0,
+            is_ordering: false,
             stays_until_ms: 0,
             lost_ms: 0,
         });

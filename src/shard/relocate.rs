@@ -312,6 +312,7 @@ impl Core {
         engine.change(&change);
         let tsih = seat.tsih();
         seat.account = engine.arena.open(seat.text.peer().ip(), &seat.session.init().initiator.name.to_string());
+        seat.is_ordering = false;
         seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
         let mut arrived = Vec::with_capacity(legs.len());

@@ -19,6 +19,7 @@ from target import IQN
 
 SHARE, SLOW_SECONDS = 1 / 3, 0.010
 ABORT_TASK_SET, LOGICAL_UNIT_RESET = 2, 5
+SIMPLE, ORDERED, HEAD_OF_QUEUE = 1, 2, 3
 ATTACKS = {}
 
 
@@ -401,6 +402,25 @@ def registrations(site):
             data = struct.pack(">QQ8x", 0, 5)
             session.execute(FILE, struct.pack(">BBB2xIx", 0x5F, 6, 0, len(data)), data)
         site.done()
+
+
+@attack(processes=2, least=200)
+def head_of_queue(site):
+    """commands to the head of a queue in which 120 others wait for an ORDERED write whose data never comes"""
+    session = site.session(keys={"ImmediateData": "No"}, timeout=5)
+    session.ready(FILE)
+
+    def asked(attribute, cdb=bytes(6), write=0):
+        header = bytearray(command(session, FILE, cdb, 0, write))
+        header[1] = header[1] & 0xF8 | attribute
+        return bytes(header)
+    session.raw(b"".join(asked(SIMPLE, write10(n, 1), BLOCK) for n in range(100)) + asked(ORDERED, write10(200, 1), BLOCK))
+    for r2t in [session.receive() for _ in range(100)]:
+        pay(session, r2t)
+    while session.receive().opcode != R2T:
+        pass
+    session.raw(b"".join(asked(SIMPLE) for _ in range(120)))
+    site.push(session, lambda: b"".join(asked(HEAD_OF_QUEUE) for _ in range(100)), read=True)
 
 
 # Requests in crumbs

@@ -96,10 +96,37 @@ impl Connection {
         }
         if self.exp_stat_sn.lt(exp_stat_sn) {
             self.exp_stat_sn = exp_stat_sn;
-            if !self.kept.queue.is_empty() {
+            if !self.kept.is_empty() {
                 self.kept.acknowledge(exp_stat_sn);
             }
         }
+    }
+
+    /// What is kept of it, those that are to be sent when their data has been last.
+    pub fn all_kept(&self) -> impl Iterator<Item = &Kept> {
+        self.kept.iter().chain(&self.replays)
+    }
+
+    /// The one at this place of all that is kept.
+    pub fn kept_at(&self, n: usize) -> Option<&Kept> {
+        match n.checked_sub(self.kept.len()) {
+            Some(n) => self.replays.get(n),
+            None => self.kept.get(n),
+        }
+    }
+
+    /// The one at this place of all that is kept.
+    pub fn kept_at_mut(&mut self, n: usize) -> Option<&mut Kept> {
+        match n.checked_sub(self.kept.len()) {
+            Some(n) => self.replays.get_mut(n),
+            None => self.kept.get_mut(n),
+        }
+    }
+
+    /// Takes the one at this place out, if it is to be sent when its data has been.
+    pub fn take_replay(&mut self, n: usize) -> Option<Kept> {
+        let n = n.checked_sub(self.kept.len()).filter(|n| *n < self.replays.len())?;
+        Some(self.replays.swap_remove(n))
     }
 
     #[cold]

@@ -65,7 +65,7 @@ impl Session {
         let until_ms = self.retain_until();
         let Some(c) = self.connections.get_mut(usize::from(conn.0)) else { return };
         let mut kept = std::mem::take(&mut c.kept);
-        kept.queue.retain(|k| k.command.is_some());
+        kept.retain(|k| k.command.is_some());
         c.replays.drain(..).for_each(|k| kept.push(k));
         let cid = c.cid;
         self.lost.push(Lost { cid, id, logged_out, until_ms, kept });

@@ -70,6 +70,7 @@ use ordering::Ordering;
 use params::Params;
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
+use std::cell::Cell;
 use task::{Kind, Slab, State};
 use window::Window;
 
@@ -150,6 +151,8 @@ pub struct Session {
     keeps: bool,
     /// Pieces of read data that the shard was asked for again.
     resends: usize,
+    /// Which response was found last among those of which connection (`resend`).
+    found: Cell<(usize, usize)>,
     /// When `tick` looks next for data that does not come.
     scan_ms: u64,
     /// Connections that are gone and whose tasks wait.
@@ -176,6 +179,7 @@ impl Session {
         let session = Session {
             keeps,
             resends: 0,
+            found: Cell::new((0, 0)),
             scan_ms: 0,
             lost: Vec::new(),
             fence: None,

@@ -173,6 +173,12 @@ impl Outgoing {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often a response was looked at for its task.
+    pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A response that was sent, or would have been had its connection not been lost.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -187,6 +193,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// The task whose read data it is the end of.
+    #[inline]
+    pub fn task(&self) -> Option<TaskId> {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
+        self.data.as_deref().map(|data| data.task)
+    }
+
     /// Bytes that it takes, apart from itself.
     fn cost(&self) -> usize {
         self.bytes.len() + self.data.as_deref().map_or(0, |data| data.runs.len() * size_of::<Run>())
@@ -196,7 +210,8 @@ impl Kept {
 /// The responses of a connection, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Responses {
-    pub queue: VecDeque<Kept>,
+    queue: VecDeque<Kept>,
+    /// What they are charged for together.
     bytes: usize,
 }
 
@@ -229,6 +244,40 @@ impl Responses {
         if let Some(gone) = self.queue.pop_front() {
             self.bytes = self.bytes.saturating_sub(gone.charged);
         }
+    }
+
+    /// Drops those that are not `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&Kept) -> bool) {
+        let bytes = &mut self.bytes;
+        self.queue.retain(|kept| {
+            let stays = wanted(kept);
+            *bytes = bytes.saturating_sub(if stays { 0 } else { kept.charged });
+            stays
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn get(&self, n: usize) -> Option<&Kept> {
+        self.queue.get(n)
+    }
+
+    pub fn get_mut(&mut self, n: usize) -> Option<&mut Kept> {
+        self.queue.get_mut(n)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Kept> {
+        self.queue.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Kept> {
+        self.queue.iter_mut()
     }
 
     /// Drops everything before `exp_stat_sn`.
@@ -304,6 +353,24 @@ mod tests {
         assert!(kept.find(Itt(199)).is_some() && kept.find(Itt(0)).is_none(), "the oldest make room");
         kept.acknowledge(StatSn(200));
         assert_eq!(kept.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_dropped_makes_room_for_others() {
+        let mut kept = Responses::default();
+        for sn in 0..64 {
+            let bytes = vec![0; KEPT_RESPONSE_BYTES / 64].into();
+            let command = (sn < 8).then_some((Itt(sn), Lun([0; 8])));
+            kept.push(Kept { stat_sn: StatSn(sn), header: [0; 48], bytes, command, data: None, charged: 0 });
+        }
+        kept.retain(|each| each.command.is_some());
+        for sn in 64..120 {
+            let bytes = vec![0; KEPT_RESPONSE_BYTES / 64].into();
+            kept.push(Kept { stat_sn: StatSn(sn), header: [0; 48], bytes, command: None, data: None, charged: 0 });
+        }
+        assert_eq!((kept.queue.len(), kept.bytes), (64, KEPT_RESPONSE_BYTES));
+        kept.retain(|_| false);
+        assert_eq!((kept.queue.len(), kept.bytes), (0, 0));
     }
 
     #[test]

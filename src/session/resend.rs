@@ -3,6 +3,7 @@
 //! What is kept and how it is cut is in `recovery`. R2Ts that are lost need no SNACK: one that is not answered in time is
 //! followed by a recovery R2T (`data_out`).
 
+use super::connection::Connection;
 use super::fault::{CHECK_CONDITION, TaskFault};
 use super::recovery::{Kept, Outgoing, Piece, Run};
 use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId};
@@ -229,13 +230,12 @@ impl Session {
         if from.lt(acked) || end.lt(to) || (from == to && !all) {
             return Err(RejectReason::PROTOCOL_ERROR);
         }
-        if c.kept.queue.front().is_none_or(|kept| from.lt(kept.stat_sn)) && from != to {
+        if c.kept.iter().next().is_none_or(|kept| from.lt(kept.stat_sn)) && from != to {
             // It had to make room for others.
             return Err(RejectReason::SNACK_REJECT);
         }
         let wanted = |k: &&Kept| from.le(k.stat_sn) && k.stat_sn.lt(to);
-        let again: Vec<_> =
-            { c.kept.queue.iter() }.filter(wanted).map(|k| (k.stat_sn, k.header, k.bytes.clone())).collect();
+        let again: Vec<_> = c.kept.iter().filter(wanted).map(|k| (k.stat_sn, k.header, k.bytes.clone())).collect();
         for (stat_sn, mut header, bytes) in again {
             self.send_again(conn, stat_sn, &mut header, &bytes, out);
         }
@@ -248,8 +248,8 @@ impl Session {
             Some(t) if t.command.conn == conn => t.outgoing.as_deref_mut(),
             _ => {
                 let c = self.connections.get_mut(usize::from(conn.0));
-                let mut kept = c.into_iter().flat_map(|c| c.kept.queue.iter_mut());
-                kept.find_map(|k| k.data.as_deref_mut().filter(|o| o.task == task))
+                let mut kept = c.into_iter().flat_map(|c| c.kept.iter_mut());
+                kept.find(|k| k.task() == Some(task)).and_then(|k| k.data.as_deref_mut())
             }
         };
         match outgoing {
@@ -346,11 +346,23 @@ impl Session {
         if let Some(t) = self.tasks.get(task) {
             return Some((t.command.conn, t.itt, t.command.lun));
         }
-        let has = |k: &&Kept| k.data.as_deref().is_some_and(|o| o.task == task);
-        self.connections.iter().enumerate().find_map(|(ix, c)| {
-            let (itt, lun) = c.kept.queue.iter().chain(&c.replays).find(has)?.command?;
-            Some((ConnIx(ix as u8), itt, lun))
-        })
+        let (ix, n) = self.find_kept(task)?;
+        let (itt, lun) = self.connections.get(ix)?.kept_at(n)?.command?;
+        Some((ConnIx(ix as u8), itt, lun))
+    }
+
+    /// The connection that keeps the answer to a task, and its place there. What is asked for of one task comes together, and
+    /// there may be thousands of others.
+    fn find_kept(&self, task: TaskId) -> Option<(usize, usize)> {
+        let is_it = |k: &Kept| k.task() == Some(task);
+        let (ix, n) = self.found.get();
+        if self.connections.get(ix).and_then(|c| c.kept_at(n)).is_some_and(is_it) {
+            return Some((ix, n));
+        }
+        let all = self.connections.iter().enumerate();
+        let found = all.filter_map(|(ix, c)| Some((ix, c.all_kept().position(is_it)?))).next()?;
+        self.found.set(found);
+        Some(found)
     }
 
     /// The connection that the answer to an [`Event::Resend`] goes out on, for the shard's buffers.
@@ -358,10 +370,14 @@ impl Session {
         self.place_of(task).map(|(conn, ..)| conn)
     }
 
-    /// Whether the read data of a task may still be asked for.
-    pub fn may_resend(&self, task: TaskId) -> bool {
-        let kept = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
-        self.is_live(task) || self.place_of(task).is_some() || self.lost.iter().any(|l| l.kept.queue.iter().any(kept))
+    /// The tasks whose read data may still be asked for, in order. To find out of one would cost as much as of all.
+    pub fn resendable(&self) -> Vec<TaskId> {
+        let ids = (0..self.tasks.slots()).filter_map(|slot| self.tasks.id(slot));
+        let kept = self.connections.iter().flat_map(Connection::all_kept);
+        let kept = kept.chain(self.lost.iter().flat_map(|l| l.kept.iter()));
+        let mut all: Vec<TaskId> = ids.chain(kept.filter_map(Kept::task)).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Whether read data may be asked for again at all: ErrorRecoveryLevel is above 0.
@@ -371,11 +387,11 @@ impl Session {
     }
 
     fn outgoing(&mut self, task: TaskId) -> Option<&mut Outgoing> {
-        if let Some(t) = self.tasks.get_mut(task) {
-            return t.outgoing.as_deref_mut();
+        if self.tasks.get(task).is_some() {
+            return self.tasks.get_mut(task)?.outgoing.as_deref_mut();
         }
-        let kept = self.connections.iter_mut().flat_map(|c| c.kept.queue.iter_mut().chain(&mut c.replays));
-        kept.filter_map(|k| k.data.as_deref_mut()).find(|o| o.task == task)
+        let (ix, n) = self.find_kept(task)?;
+        self.connections.get_mut(ix)?.kept_at_mut(n)?.data.as_deref_mut()
     }
 
     /// One stretch less to come: the status may be due.
@@ -390,24 +406,20 @@ impl Session {
         if !again {
             return;
         }
-        let is_it = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
-        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
-            let Some(c) = self.connections.get_mut(usize::from(ix.0)) else { continue };
-            if let Some(kept) = c.kept.queue.iter_mut().find(|k| is_it(k)) {
-                //= RFC 7143 section 11.16.3
-                //# If a target sends more
-                //# than one SCSI Response PDU due to this rule, all SCSI Response PDUs
-                //# must carry the same StatSN (see Section 11.4.4).
-                retag(&mut kept.header, tag, end_sn);
-                let (stat_sn, mut header, bytes) = (kept.stat_sn, kept.header, kept.bytes.clone());
-                return self.send_again(ix, stat_sn, &mut header, &bytes, out);
-            }
-            if let Some(n) = c.replays.iter().position(is_it) {
-                let mut kept = c.replays.swap_remove(n);
-                retag(&mut kept.header, tag, end_sn);
-                return self.send_kept(ix, kept, out);
-            }
+        let Some((ix, n)) = self.find_kept(task) else { return };
+        let (conn, Some(c)) = (ConnIx(ix as u8), self.connections.get_mut(ix)) else { return };
+        if let Some(mut kept) = c.take_replay(n) {
+            retag(&mut kept.header, tag, end_sn);
+            return self.send_kept(conn, kept, out);
         }
+        let Some(kept) = c.kept_at_mut(n) else { return };
+        //= RFC 7143 section 11.16.3
+        //# If a target sends more
+        //# than one SCSI Response PDU due to this rule, all SCSI Response PDUs
+        //# must carry the same StatSN (see Section 11.4.4).
+        retag(&mut kept.header, tag, end_sn);
+        let (stat_sn, mut header, bytes) = (kept.stat_sn, kept.header, kept.bytes.clone());
+        self.send_again(conn, stat_sn, &mut header, &bytes, out);
     }
 
     /// Sends a response that has no StatSN on this connection yet.
@@ -431,21 +443,16 @@ impl Session {
             }
             return self.fail_task(task, TaskFault::SnackRejected, out);
         }
-        let is_it = |k: &Kept| k.data.as_deref().is_some_and(|o| o.task == task);
-        for ix in (0..self.connections.len()).map(|ix| ConnIx(ix as u8)) {
-            let Some(c) = self.connections.get_mut(usize::from(ix.0)) else { continue };
-            if let Some(n) = c.replays.iter().position(is_it) {
-                let mut kept = c.replays.swap_remove(n);
-                let sense = TaskFault::SnackRejected.sense();
-                kept.bytes = [&[0, sense.len() as u8][..], &sense].concat().into();
-                if let Ok(response) = ScsiResponse::parse(&kept.header) {
-                    ScsiResponse { status: CHECK_CONDITION, ..response }.emit(&mut kept.header);
-                }
-                bhs::set_data_segment_len(&mut kept.header, kept.bytes.len());
-                kept.data = None;
-                return self.send_kept(ix, kept, out);
-            }
+        let Some((ix, n)) = self.find_kept(task) else { return };
+        let Some(mut kept) = self.connections.get_mut(ix).and_then(|c| c.take_replay(n)) else { return };
+        let sense = TaskFault::SnackRejected.sense();
+        kept.bytes = [&[0, sense.len() as u8][..], &sense].concat().into();
+        if let Ok(response) = ScsiResponse::parse(&kept.header) {
+            ScsiResponse { status: CHECK_CONDITION, ..response }.emit(&mut kept.header);
         }
+        bhs::set_data_segment_len(&mut kept.header, kept.bytes.len());
+        kept.data = None;
+        self.send_kept(ConnIx(ix as u8), kept, out);
     }
 }
 

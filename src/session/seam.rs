@@ -9,7 +9,7 @@ pub struct ConnIx(pub u8);
 
 /// A task: slot of the session's slab in the low half, generation in the high half, so that a stale one is recognised.
 /// Also the Target Transfer Tag of its R2Ts, hence never 0xffffffff.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub u32);
 
 impl TaskId {

@@ -5,6 +5,7 @@ mod driver;
 mod endings;
 mod errors;
 mod fences;
+mod kept;
 mod management;
 mod numbering;
 mod ordering;

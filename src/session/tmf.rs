@@ -364,7 +364,7 @@ impl Session {
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));
         for lost in &mut self.lost {
             let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || same_lun(ours, lun));
-            lost.kept.queue.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
+            lost.kept.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
         }
         for slot in 0..TASKS_PER_SESSION {
             let Some(victim) = self.tasks.id(slot) else { continue };

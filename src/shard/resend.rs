@@ -30,6 +30,8 @@ pub struct Sources {
     known: VecDeque<(TaskId, Source)>,
     /// With so many of them, those that are of no use any more are looked for. To look costs as much as there are.
     look_at: usize,
+    /// Which was found last: what is asked for of one task comes together.
+    found: usize,
     /// In the parameter data among them.
     bytes: usize,
     asked: VecDeque<(TaskId, u32, u32)>,
@@ -41,14 +43,28 @@ pub struct Sources {
 impl Sources {
     /// Whether data of a unit may have to be sent again.
     pub fn use_unit(&mut self, unit: usize, session: &Session) -> bool {
+        let uses = |(_, source): &(_, Source)| matches!(source, Source::Medium(of, _) if *of == unit);
+        if !self.known.iter().any(uses) {
+            return false;
+        }
         self.forget(session);
-        self.known.iter().any(|(_, source)| matches!(source, Source::Medium(of, _) if *of == unit))
+        self.known.iter().any(uses)
+    }
+
+    /// Where the data of a task came from.
+    fn find(&mut self, task: TaskId) -> Option<&Source> {
+        let is_it = |(known, _): &(TaskId, Source)| *known == task;
+        if !self.known.get(self.found).is_some_and(is_it) {
+            self.found = self.known.iter().rposition(is_it)?;
+        }
+        self.known.get(self.found).map(|(_, source)| source)
     }
 
     /// Drops what is of no use any more.
     fn forget(&mut self, session: &Session) {
+        let resendable = session.resendable();
         self.known.retain(|(task, source)| {
-            let stays = session.may_resend(*task);
+            let stays = resendable.binary_search(task).is_ok();
             if !stays && let Source::Bytes(bytes) = source {
                 self.bytes -= bytes.len();
             }
@@ -132,12 +148,11 @@ impl Engine {
             let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
             let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
             let serial = holder.serial;
-            let source = holder.sources.known.iter().rev().find(|(known, _)| *known == task);
-            let (bytes, medium) = match source {
-                Some((_, Source::Bytes(bytes))) => {
+            let (bytes, medium) = match holder.sources.find(task) {
+                Some(Source::Bytes(bytes)) => {
                     (bytes.get(offset as usize..offset as usize + len as usize).map(<[u8]>::to_vec), None)
                 }
-                Some((_, Source::Medium(unit, base))) => (None, Some((*unit, *base))),
+                Some(Source::Medium(unit, base)) => (None, Some((*unit, *base))),
                 None => (None, None),
             };
             let block =

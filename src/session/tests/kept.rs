@@ -1,0 +1,83 @@
+//! What is kept so that it can be sent again: what it costs to find.
+
+use super::driver::*;
+use crate::limits::{KEPT_RESPONSES, LOST_CONNECTIONS, TASKS_PER_SESSION};
+use crate::session::recovery::LOOKS;
+use crate::session::seam::{CloseReason, DataRef, Event};
+use crate::session::*;
+use crate::wire::*;
+
+#[test]
+fn those_that_may_be_asked_for_again_are_found_by_one_look_at_each_that_is_kept() {
+    let agreed =
+        Params { max_connections: 4, error_recovery_level: 2, time2wait_s: 3600, time2retain_s: 3600, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let mut stat_sn = StatSn(u32::MAX - 2);
+    let (mut answered, first) = (Vec::new(), r.c);
+    for cid in 0..=LOST_CONNECTIONS {
+        let init = ConnectionInit { cid: Cid(10 + cid as u16), params: agreed, stat_sn, exp_cmd_sn: CmdSn(r.cmd_sn) };
+        r.c = r.s.add_connection(init, r.now_ms).unwrap();
+        assert_ne!(r.c, first);
+        for _ in 0..KEPT_RESPONSES {
+            let task = r.read(512);
+            r.data_in(task, 0, 512, Some(512));
+            answered.push(task);
+            stat_sn = stat_sn.next();
+        }
+        if cid < LOST_CONNECTIONS {
+            r.s.connection_lost(r.c, CloseReason::Disconnected);
+        }
+        r.sent();
+    }
+    let live = r.read(512);
+    LOOKS.set(0);
+    let resendable = r.s.resendable();
+    let kept = (LOST_CONNECTIONS + 1) * KEPT_RESPONSES;
+    assert!(LOOKS.get() <= kept, "{} looks at {kept} responses", LOOKS.get());
+    let is_there = |task| resendable.binary_search(task).is_ok();
+    // The first three of all were acknowledged.
+    assert_eq!((answered[..3].iter().any(is_there), answered[3..].iter().all(is_there)), (false, true));
+    assert!(is_there(&live) && resendable.len() <= kept + TASKS_PER_SESSION);
+}
+
+#[test]
+fn data_that_is_sent_again_in_many_pieces_is_looked_for_once() {
+    const PIECES: u32 = 100;
+    let agreed = Params { max_connections: 4, error_recovery_level: 1, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let init =
+        ConnectionInit { cid: Cid(4), params: agreed, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(r.cmd_sn) };
+    let second = r.s.add_connection(init, r.now_ms).unwrap();
+    for conn in [r.c, second] {
+        r.c = conn;
+        for _ in 1..KEPT_RESPONSES {
+            let task = r.read(512);
+            r.data_in(task, 0, 512, Some(512));
+        }
+    }
+    let (itt, task) = (Itt(r.itt), r.read(PIECES * 512));
+    for n in 0..PIECES {
+        r.data_in(task, 512 * n, 512, (n + 1 == PIECES).then_some(u64::from(PIECES) * 512));
+    }
+    r.sent();
+    LOOKS.set(0);
+    let snack = SnackRequest {
+        kind: SnackType::DATA_R2T,
+        lun: Lun([0; 8]),
+        itt,
+        ttt: Ttt::RESERVED,
+        exp_stat_sn: StatSn(0),
+        beg_run: 0,
+        run_len: 0,
+    };
+    r.send(snack, &[]);
+    let again = r.events();
+    assert_eq!(again.len(), PIECES as usize);
+    for event in again {
+        let Event::Resend { task, offset, len } = event else { panic!("{event:?}") };
+        assert_eq!(r.s.resend_connection(task), Some(second));
+        assert!(r.s.resend(task, offset, len, Some(DataRef(0)), &mut r.wire));
+    }
+    assert_eq!(r.sent().len(), PIECES as usize);
+    assert!(LOOKS.get() <= 2 * KEPT_RESPONSES + 8 * PIECES as usize, "{} looks", LOOKS.get());
+}

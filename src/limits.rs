@@ -6,6 +6,8 @@ pub const MAX_CONTROL_DATA_BYTES: usize = 8192;
 /// Bytes of text that one negotiation may add up to over PDUs with the C bit (RFC 7143 section 6.2 asks for 8192;
 /// 64 KiB during the security stage).
 pub const MAX_TEXT_BYTES: usize = 65_536;
+/// Pairs of key and value in that text: there are some 45 keys, and each may come once.
+pub const MAX_TEXT_PAIRS: usize = 1024;
 /// Bytes of our own text in one turn of a login or text negotiation: the answer to SendTargets is the longest (about
 /// 8000 targets at one address).
 pub const MAX_TEXT_ANSWER_BYTES: usize = 1 << 20;

@@ -50,7 +50,7 @@ pub enum LoginFault {
     /// ISID, TSIH or CID changed.
     #[error("changed ISID, TSIH or CID within its login")]
     Changed,
-    /// Longer than `limits::MAX_TEXT_BYTES`, or our answer would be.
+    /// Longer than `limits::MAX_TEXT_BYTES`, or our answer would be; or more than `limits::MAX_TEXT_PAIRS`.
     #[error("sent too much text")]
     TooMuchText,
     /// More than `limits::MAX_TEXT_EXCHANGES`.

@@ -2,7 +2,7 @@
 //! again (RFC 7143 sections 6.1 and 6.2). Login and full feature phase share it.
 //!
 //! [`Inbound`] gathers, [`Outbound`] cuts. Both are bounded: a peer cannot make them hold more than
-//! `limits::MAX_TEXT_BYTES` and `limits::MAX_TEXT_ANSWER_BYTES`.
+//! `limits::MAX_TEXT_BYTES`, in `limits::MAX_TEXT_PAIRS` pairs, and `limits::MAX_TEXT_ANSWER_BYTES`.
 
 use crate::limits;
 
@@ -12,6 +12,8 @@ pub struct Inbound {
     text: Vec<u8>,
     /// Of all turns of this negotiation.
     total: usize,
+    /// Nulls that end a pair, of all turns.
+    pairs: usize,
 }
 
 /// A negotiation is longer than the limits allow.
@@ -22,7 +24,7 @@ impl Inbound {
     /// Takes the data segment of one more request.
     ///
     /// # Errors
-    /// The negotiation exceeds `limits::MAX_TEXT_BYTES`.
+    /// The negotiation exceeds `limits::MAX_TEXT_BYTES` or `limits::MAX_TEXT_PAIRS`.
     pub fn push(&mut self, data: &[u8]) -> Result<(), TooMuchText> {
         //= RFC 7143 section 6.1
         //# Any iSCSI target or initiator MUST support receiving at least
@@ -32,7 +34,11 @@ impl Inbound {
         //# require support for very long authentication items, the initiator and
         //# target MUST support receiving at least 64 kilobytes of key=value data.
         self.total = self.total.saturating_add(data.len());
-        if self.total > limits::MAX_TEXT_BYTES {
+        // Each pair is looked up and answered: that costs more than its bytes.
+        let ends_here = data.first() == Some(&0) && self.text.last().is_some_and(|&last| last != 0);
+        let ends = |two: &&[u8]| matches!(two, [before, 0] if *before != 0);
+        self.pairs += usize::from(ends_here) + data.windows(2).filter(ends).count();
+        if self.total > limits::MAX_TEXT_BYTES || self.pairs > limits::MAX_TEXT_PAIRS {
             return Err(TooMuchText);
         }
         self.text.extend_from_slice(data);
@@ -109,6 +115,13 @@ mod tests {
         assert_eq!(inbound.push(&vec![b'A'; limits::MAX_TEXT_BYTES]), Ok(()));
         inbound.take();
         assert_eq!(inbound.push(b"B"), Err(TooMuchText), "the limit is on the whole negotiation");
+        let (mut inbound, pair) = (Inbound::default(), b"A=\0");
+        for part in pair.repeat(limits::MAX_TEXT_PAIRS).chunks(10) {
+            assert_eq!(inbound.push(part), Ok(()));
+        }
+        assert_eq!(inbound.push(&[0; 1000]), Ok(()), "padding");
+        inbound.take();
+        assert_eq!(inbound.push(pair), Err(TooMuchText), "each pair costs more than its bytes");
         assert_eq!(Outbound::default().start(vec![0; limits::MAX_TEXT_ANSWER_BYTES + 1]), Err(TooMuchText));
     }
 

@@ -132,7 +132,9 @@ impl Session {
     /// Aborts all tasks that were delivered, or those of one logical unit, for a cause outside this session: CLEAR TASK
     /// SET, a reset or PREEMPT AND ABORT of another initiator. Each comes as [`Event::Abort`]; none is answered.
     pub fn abort_tasks(&mut self, lun: Option<Lun>) {
-        for slot in 0..TASKS_PER_SESSION {
+        // Most of many sessions have none.
+        let slots = if self.tasks.len() > 0 { self.tasks.slots() } else { 0 };
+        for slot in 0..slots {
             let Some(id) = self.tasks.id(slot) else { continue };
             //= RFC 7143 section 4.2.3.3
             //# SHOULD NOT wait for new commands on third-party

@@ -13,6 +13,7 @@ use super::engine::{Engine, Seat};
 use super::entry::fill_random;
 use super::exec::Kind;
 use super::job::{JobCx, JobEnd};
+use super::left::{LeftCopy, Whose};
 use super::work::NOBODY;
 use super::world::{Unit, World};
 use crate::backend::Op;
@@ -55,7 +56,7 @@ impl Engine {
                 let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
                 let (target, init) = (holder.target, holder.session.init());
                 let nexus = (init.initiator.clone(), init.target_portal_group);
-                let copy = CopyJob { target, nexus, units: touched, gone_at_ms: None };
+                let copy = CopyJob { target, nexus, units: touched, left: None };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
@@ -77,14 +78,17 @@ impl Engine {
         unit: Option<usize>,
         is_meant: impl Fn((&InitiatorPort, u16)) -> bool,
     ) {
-        let gone_at_ms = self.now_ms + ABORT_GRACE_MS;
         for number in 0..self.jobs.len() {
             let Some(job) = self.jobs[number].as_mut() else { continue };
             let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(target, unit)) else { continue };
             if job.cancelled || !is_meant((&copy.nexus.0, copy.nexus.1)) {
                 continue;
             }
-            copy.gone_at_ms = Some(gone_at_ms);
+            let scopes = std::iter::once(None).chain(copy.units.iter().copied().map(Some));
+            let scopes = scopes.map(|unit| (Whose::Target(target), unit)).collect();
+            // From then on nobody waits for what it has on the medium.
+            let until_ms = self.now_ms + ABORT_GRACE_MS;
+            copy.left = Some(self.management.leave_copy(scopes, until_ms, self.now_ms));
             job.cancelled = true;
             if job.seat != NOBODY {
                 job.given_up = Some(self.world.units[job.unit].logical.formatted(COPY_ABORTED));
@@ -92,16 +96,6 @@ impl Engine {
             self.keep_claims(number);
             self.run_soon(number);
         }
-    }
-
-    /// Whether an aborted copy to a unit still waits for the medium; one that the medium has kept for too long is known by
-    /// the range that it keeps, as any operation that outlives its task.
-    pub fn copies_left(&self, target: usize, unit: Option<usize>) -> bool {
-        self.jobs
-            .iter()
-            .flatten()
-            .filter_map(|job| job.copy.as_deref())
-            .any(|copy| copy.is_of(target, unit) && copy.gone_at_ms.is_some_and(|gone_at_ms| self.now_ms < gone_at_ms))
     }
 
     /// What was moved for the command itself is its parameter list.
@@ -145,8 +139,8 @@ pub struct CopyJob {
     nexus: (InitiatorPort, u16),
     /// The unit that was asked, and the destinations.
     units: Vec<usize>,
-    /// Aborted; from then on nobody waits for what it has on the medium.
-    gone_at_ms: Option<u64>,
+    /// Aborted; counts it for those who wait for its end.
+    left: Option<LeftCopy>,
 }
 
 impl CopyJob {

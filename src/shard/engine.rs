@@ -405,7 +405,7 @@ pub struct Engine {
     /// Where jobs wait that belong to nobody.
     pub unit_flows: Flows,
     /// Task management functions under way.
-    pub management: super::tm::Management,
+    pub management: super::left::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<super::entry::Adoption>,
     /// Connections that are logging in.

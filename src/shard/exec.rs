@@ -2,6 +2,7 @@
 //! far it is, and the buffers it holds.
 
 use super::buffers::Buf;
+use super::left::Mark;
 use super::rate::FlowId;
 use super::stray::Hold;
 use crate::model::MediumFault;
@@ -107,6 +108,8 @@ pub struct Exec {
     pub flushed: bool,
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
     pub aborted: bool,
+    /// Counts it for those who wait for its end: it was aborted while something was in flight.
+    pub left: Option<Box<Mark>>,
     /// Waits in the core's queue for buffers.
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.
@@ -176,6 +179,7 @@ impl Default for Exec {
             flushing: false,
             flushed: false,
             aborted: false,
+            left: None,
             starved: false,
             fenced: false,
             crowded: false,
@@ -212,7 +216,7 @@ impl Exec {
         (self.base, self.total, self.asked) = (base, total, asked);
         (self.started, self.moved, self.given_back) = (0, 0, 0);
         (self.durable, self.flushing, self.flushed) = (false, false, false);
-        self.aborted = false;
+        self.forget_abort();
         (self.failed, self.failed_at, self.located) = (None, 0, 0);
         self.then = None;
     }
@@ -246,13 +250,20 @@ impl Exec {
         self.slices.is_empty() && self.staging.is_none() && self.held.is_none()
     }
 
+    #[inline(always)]
+    fn forget_abort(&mut self) {
+        if self.aborted {
+            (self.aborted, self.left) = (false, None);
+        }
+    }
+
     /// The slot is free again. Its slices and staging must be gone.
     #[inline(always)]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
         self.kind = Kind::Idle;
         self.task = TaskId(u32::MAX);
-        self.aborted = false;
+        self.forget_abort();
         self.starved = false;
         self.fenced = false;
         self.crowded = false;

@@ -31,6 +31,7 @@ mod holes;
 mod job;
 mod jobs;
 mod leave;
+mod left;
 mod load;
 mod loan;
 mod mailbox;

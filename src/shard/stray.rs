@@ -21,6 +21,7 @@ use crate::limits::{ABORT_GRACE_MS, ARENA_BYTES, MEDIUM_HANG_MS, STRAY_WAIT_MS, 
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
 use crate::session::seam::TaskId;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// A part of the command was carried out, and the rest would have to wait for a write that does not end.
@@ -86,7 +87,8 @@ pub struct Strays {
     /// Bytes of buffers in them.
     bytes: usize,
     all: usize,
-    leaving: Vec<Leaving>,
+    /// In the order of time.
+    leaving: VecDeque<Leaving>,
     /// Units that did not answer when this core last looked.
     hung: Vec<bool>,
     /// The same, while it looks.
@@ -96,8 +98,14 @@ pub struct Strays {
 impl Strays {
     /// None yet, of so many units.
     pub fn new(units: usize) -> Strays {
-        let mut strays =
-            Strays { units: Vec::new(), bytes: 0, all: 0, leaving: Vec::new(), hung: Vec::new(), found: Vec::new() };
+        let mut strays = Strays {
+            units: Vec::new(),
+            bytes: 0,
+            all: 0,
+            leaving: VecDeque::new(),
+            hung: Vec::new(),
+            found: Vec::new(),
+        };
         strays.resize(units);
         strays
     }
@@ -150,20 +158,19 @@ impl Engine {
     /// An aborted task has something on the medium: gives it a moment, and nobody else the blocks that it writes.
     pub fn await_medium(&mut self, seat: usize, task: TaskId) {
         self.keep_slices(seat, task.slot());
-        self.strays.leaving.push(Leaving { seat, task, until_ms: self.now_ms + ABORT_GRACE_MS });
+        self.strays.leaving.push_back(Leaving { seat, task, until_ms: self.now_ms + ABORT_GRACE_MS });
     }
 
     /// Lets go of the aborted tasks whose moment is over.
     pub fn expire_aborts(&mut self) {
-        let mut i = 0;
-        while let Some(leaving) = self.strays.leaving.get(i) {
+        // Whose moment began first has it over first: nobody behind one that goes on needs to be looked at.
+        while let Some(leaving) = self.strays.leaving.front() {
             let (seat, task, due) = (leaving.seat, leaving.task, leaving.until_ms <= self.now_ms);
             let stays = self.exec(seat, task.slot()).is_some_and(|e| e.task == task && e.aborted && e.in_flight > 0);
             if stays && !due {
-                i += 1;
-                continue;
+                return;
             }
-            self.strays.leaving.swap_remove(i);
+            self.strays.leaving.pop_front();
             if stays {
                 self.outlive(seat, task.slot());
             }

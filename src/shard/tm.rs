@@ -7,6 +7,7 @@
 //! rejected", never a lie.
 
 use super::engine::{Engine, Parts, Seat};
+use super::left::{Answer, Pending, Scope, Whose};
 use super::mesh::Message;
 use crate::model::{InitiatorPort, ItNexus};
 use crate::scsi::{Attention, Outcome};
@@ -16,55 +17,6 @@ use crate::wire::{Lun, TmFunction, TmResponse};
 
 /// How long a function waits at most, milliseconds.
 const LIMIT_MS: u64 = 900;
-
-/// What is sent when the waiting is over.
-#[derive(Clone, Copy)]
-enum Answer {
-    /// The response of a task management function, to the session's request slot.
-    Function(u8),
-    /// The outcome of a command that aborts tasks (PREEMPT AND ABORT), and the bytes of its parameter list.
-    Command(TaskId, Outcome, u64),
-}
-
-/// A function that waits.
-struct Pending {
-    seat: usize,
-    answer: Answer,
-    /// Index of the target and the unit it is about.
-    target: usize,
-    lun: Option<Lun>,
-    /// Only tasks of its own session count.
-    own_only: bool,
-    /// Cores that have not answered.
-    cores_left: usize,
-    ticket: u32,
-    end_sessions: bool,
-    deadline_ms: u64,
-}
-
-/// An abort for another core that waits.
-struct Foreign {
-    target: usize,
-    lun: Option<Lun>,
-    core: usize,
-    ticket: u32,
-    end_sessions: bool,
-}
-
-/// Functions under way on a core.
-#[derive(Default)]
-pub struct Management {
-    pending: Vec<Pending>,
-    foreign: Vec<Foreign>,
-    last_ticket: u32,
-}
-
-impl Management {
-    /// Nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.foreign.is_empty()
-    }
-}
 
 impl Engine {
     /// A session's own abort of one task.
@@ -77,11 +29,21 @@ impl Engine {
         exec.task = task;
         exec.aborted = true;
         if exec.in_flight > 0 {
+            self.mark_left(seat, slot);
             self.await_medium(seat, task);
             return self.cancel_jobs(seat, slot);
         }
         self.clear(seat, slot);
         self.let_go(seat, task);
+    }
+
+    /// Counts an aborted task for those who wait for it.
+    fn mark_left(&mut self, seat: usize, slot: usize) {
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(exec) = holder.exec.get_mut(slot) else { return };
+        let both = |whose| [(whose, None), (whose, Some(exec.unit))];
+        let scopes = [both(Whose::Seat(seat)), both(Whose::Target(holder.target))].concat();
+        exec.left = Some(Box::new(self.management.left.mark(scopes)));
     }
 
     /// Tells a session that nothing of an aborted task is left here.
@@ -137,26 +99,14 @@ impl Engine {
         if request.function == TmFunction::CLEAR_TASK_SET {
             self.tell_cleared(seat, target, unit.flatten());
         }
-        self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
-        let ticket = self.management.last_ticket;
+        let ticket = self.management.next_ticket();
         let mut cores_left = 0;
         if !own_only {
             cores_left = self.abort_everywhere(target, lun, Some(seat), end_sessions, ticket, &[]);
         }
-        let deadline_ms = self.now_ms + LIMIT_MS;
-        let pending = Pending {
-            seat,
-            answer: Answer::Function(request.id),
-            target,
-            lun,
-            own_only,
-            cores_left,
-            ticket,
-            end_sessions,
-            deadline_ms,
-        };
-        self.management.pending.push(pending);
-        self.settle();
+        let whose = if own_only { Whose::Seat(seat) } else { Whose::Target(target) };
+        let pending = Pending { answer: Answer::Function(seat, request.id), target, cores_left, end_sessions };
+        self.wait_for(whose, lun, ticket, pending, self.now_ms + LIMIT_MS);
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
@@ -226,23 +176,12 @@ impl Engine {
         let (target, seen) = (holder.target, holder.session.command(task).lun);
         let lun = self.world.targets.get(target).and_then(|own| holder.map.translate(seen, own));
         let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, asked, Direction::Out) };
-        self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
-        let ticket = self.management.last_ticket;
+        let ticket = self.management.next_ticket();
         let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, nexuses);
-        let pending = Pending {
-            seat,
-            answer: Answer::Command(task, outcome, asked),
-            target,
-            lun,
-            own_only: false,
-            cores_left,
-            ticket,
-            end_sessions: false,
-            // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
-            deadline_ms: u64::MAX,
-        };
-        self.management.pending.push(pending);
-        self.settle();
+        let answer = Answer::Command(seat, task, outcome, asked);
+        let pending = Pending { answer, target, cores_left, end_sessions: false };
+        // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
+        self.wait_for(Whose::Target(target), lun, ticket, pending, u64::MAX);
     }
 
     /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits, and its
@@ -252,8 +191,7 @@ impl Engine {
         for (target, own) in world.targets.iter().enumerate() {
             let Some(position) = own.units.iter().position(|other| *other == unit) else { continue };
             let Some(&number) = own.numbers.get(position) else { continue };
-            self.management.last_ticket = self.management.last_ticket.wrapping_add(1);
-            let ticket = self.management.last_ticket;
+            let ticket = self.management.next_ticket();
             self.abort_everywhere(target, Some(Lun::flat(number)), None, false, ticket, nexuses);
         }
     }
@@ -314,16 +252,16 @@ impl Engine {
         nexuses: &[ItNexus],
     ) {
         self.abort_others(target, lun, None, nexuses);
-        self.management.foreign.push(Foreign { target, lun, core, ticket, end_sessions });
-        self.settle();
+        let pending = Pending { answer: Answer::Core(core, ticket), target, cores_left: 0, end_sessions };
+        let own = self.management.next_ticket();
+        self.wait_for(Whose::Target(target), lun, own, pending, u64::MAX);
     }
 
     /// Another core has done what we asked of it.
     pub fn aborted_elsewhere(&mut self, ticket: u32) {
-        for pending in self.management.pending.iter_mut().filter(|p| p.ticket == ticket) {
-            pending.cores_left = pending.cores_left.saturating_sub(1);
+        if let Some(scope) = self.management.done_elsewhere(ticket) {
+            self.answer_done(scope);
         }
-        self.settle();
     }
 
     /// An aborted copy may be over: somebody may wait for that.
@@ -349,55 +287,52 @@ impl Engine {
         target.units.get(position).copied().map(Some).ok_or(())
     }
 
-    /// Whether an aborted task is left at a unit, in one session or all of this core.
-    fn aborted_left(&self, target: usize, lun: Option<Lun>, only: Option<usize>) -> bool {
-        let Ok(unit) = self.unit_at(target, lun) else { return false };
-        if only.is_none() && self.copies_left(target, unit) {
-            return true;
+    /// Has a function wait until nothing is left of what it aborts; if nothing is, it is answered.
+    fn wait_for(&mut self, whose: Whose, lun: Option<Lun>, ticket: u32, pending: Pending, deadline_ms: u64) {
+        // Where there is no unit any more, nothing is left.
+        let unit = self.unit_at(pending.target, lun).unwrap_or(Some(usize::MAX));
+        self.management.expire_copies(self.now_ms);
+        if let Some(pending) = self.management.wait((whose, unit), ticket, pending, deadline_ms) {
+            self.waited(pending, true);
         }
-        self.seats.iter().enumerate().filter(|(n, _)| only.is_none_or(|o| o == *n)).any(|(_, seat)| {
-            seat.as_deref().is_some_and(|seat| {
-                seat.target == target && seat.exec.iter().any(|e| e.aborted && unit.is_none_or(|u| u == e.unit))
-            })
-        })
     }
 
     /// Answers every function that waits for nothing any more, or for too long.
     pub fn settle(&mut self) {
-        let mut i = 0;
-        while i < self.management.foreign.len() {
-            let f = &self.management.foreign[i];
-            if self.aborted_left(f.target, f.lun, None) {
-                i += 1;
-                continue;
+        self.management.expire_copies(self.now_ms);
+        loop {
+            let emptied = self.management.left.emptied();
+            if emptied.is_empty() {
+                break;
             }
-            let f = self.management.foreign.swap_remove(i);
-            self.world.post(f.core, Message::Aborted { ticket: f.ticket });
-            if f.end_sessions {
-                self.end_sessions(f.target);
+            emptied.into_iter().for_each(|scope| self.answer_done(scope));
+        }
+        while let Some(pending) = self.management.given_up(self.now_ms) {
+            self.waited(pending, false);
+        }
+    }
+
+    fn answer_done(&mut self, scope: Scope) {
+        for ticket in self.management.done(scope) {
+            if let Some(pending) = self.management.take(ticket) {
+                self.waited(pending, true);
             }
         }
-        let mut i = 0;
-        while i < self.management.pending.len() {
-            let p = &self.management.pending[i];
-            let only = p.own_only.then_some(p.seat);
-            let waits = p.cores_left > 0 || self.aborted_left(p.target, p.lun, only);
-            if waits && self.now_ms < p.deadline_ms {
-                i += 1;
-                continue;
+    }
+
+    /// A function is answered: what it aborted is gone, or not in time.
+    fn waited(&mut self, pending: Pending, is_done: bool) {
+        let response = if is_done { TmResponse::FUNCTION_COMPLETE } else { TmResponse::FUNCTION_REJECTED };
+        match pending.answer {
+            Answer::Function(seat, id) => self.answer(seat, id, response),
+            Answer::Command(seat, task, outcome, asked) => {
+                self.complete(seat, task, outcome, asked, Direction::Out);
+                self.pump(seat);
             }
-            let p = self.management.pending.swap_remove(i);
-            let response = if waits { TmResponse::FUNCTION_REJECTED } else { TmResponse::FUNCTION_COMPLETE };
-            match p.answer {
-                Answer::Function(id) => self.answer(p.seat, id, response),
-                Answer::Command(task, outcome, asked) => {
-                    self.complete(p.seat, task, outcome, asked, Direction::Out);
-                    self.pump(p.seat);
-                }
-            }
-            if p.end_sessions && !waits {
-                self.end_sessions(p.target);
-            }
+            Answer::Core(core, ticket) => self.world.post(core, Message::Aborted { ticket }),
+        }
+        if pending.end_sessions && is_done {
+            self.end_sessions(pending.target);
         }
     }
 
@@ -429,6 +364,6 @@ impl Engine {
 
     /// Forgets what a session waited for: it is gone.
     pub fn forget_management(&mut self, seat: usize) {
-        self.management.pending.retain(|p| p.seat != seat);
+        self.management.forget(seat);
     }
 }

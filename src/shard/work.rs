@@ -453,7 +453,7 @@ impl Engine {
             self.world.units[job.unit].fence.unlock(lock);
         }
         self.forget_held_job(number, &job);
-        if job.copy.is_some() {
+        if job.copy.take().is_some() {
             self.copy_over();
         }
         // The number will be used again: nothing may be left that was meant for this job.

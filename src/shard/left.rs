@@ -1,0 +1,291 @@
+//! What is left of aborted tasks on a core, and the functions that wait for it (`tm.rs`). It is counted by what they wait
+//! for: to look at all tasks of all sessions whenever one of them ends would take longer than a turn may.
+//!
+//! Who aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as it is left.
+
+use crate::scsi::Outcome;
+use crate::session::seam::TaskId;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+/// Whose tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whose {
+    /// Those of a session.
+    Seat(usize),
+    /// Those of all sessions of a target, by its index.
+    Target(usize),
+}
+
+/// What a function waits for: the tasks of somebody at a unit, or at all of them.
+pub type Scope = (Whose, Option<usize>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    left: HashMap<Scope, usize>,
+    /// Where nothing is left any more, since somebody looked.
+    emptied: Vec<Scope>,
+    is_awaited: bool,
+}
+
+/// The aborted tasks and copies of one core.
+#[derive(Debug, Default, Clone)]
+pub struct Left(Rc<RefCell<Counts>>);
+
+impl Left {
+    /// One more that is aborted, and counts in each of these scopes.
+    pub fn mark(&self, scopes: Vec<Scope>) -> Mark {
+        for scope in &scopes {
+            *self.0.borrow_mut().left.entry(*scope).or_default() += 1;
+        }
+        Mark { left: self.clone(), scopes }
+    }
+
+    /// Whether something is left.
+    pub fn is_any(&self, scope: Scope) -> bool {
+        self.0.borrow().left.contains_key(&scope)
+    }
+
+    /// From now on it matters, or does not, where nothing is left any more.
+    pub fn await_ends(&self, is_awaited: bool) {
+        let mut counts = self.0.borrow_mut();
+        counts.is_awaited = is_awaited;
+        counts.emptied.clear();
+    }
+
+    /// Where nothing is left any more, since this was asked last.
+    pub fn emptied(&self) -> Vec<Scope> {
+        std::mem::take(&mut self.0.borrow_mut().emptied)
+    }
+}
+
+/// Something that was aborted and is not gone.
+#[derive(Debug)]
+pub struct Mark {
+    left: Left,
+    scopes: Vec<Scope>,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        let mut counts = self.left.0.borrow_mut();
+        for scope in &self.scopes {
+            let Some(count) = counts.left.get_mut(scope) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                counts.left.remove(scope);
+                if counts.is_awaited {
+                    counts.emptied.push(*scope);
+                }
+            }
+        }
+    }
+}
+
+/// What is sent when the waiting is over.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// The response of a task management function, to the session's request slot.
+    Function(usize, u8),
+    /// The outcome of a session's command that aborts tasks (PREEMPT AND ABORT), and the bytes of its parameter list.
+    Command(usize, TaskId, Outcome, u64),
+    /// That all is done here, to another core that asked for it with this ticket.
+    Core(usize, u32),
+}
+
+impl Answer {
+    /// The session that waits for it.
+    fn seat(self) -> Option<usize> {
+        match self {
+            Answer::Function(seat, _) | Answer::Command(seat, ..) => Some(seat),
+            Answer::Core(..) => None,
+        }
+    }
+}
+
+/// A function that waits, or an abort for another core.
+pub struct Pending {
+    /// What is to be said.
+    pub answer: Answer,
+    /// Index of the target that it is about.
+    pub target: usize,
+    /// Cores that have not answered.
+    pub cores_left: usize,
+    /// Then all sessions of the target are ended.
+    pub end_sessions: bool,
+}
+
+/// Counts an aborted copy as long as it is there, and somebody may wait for it.
+pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
+
+/// Functions under way on a core. None is looked at before something has ended that it waits for.
+#[derive(Default)]
+pub struct Management {
+    /// By what they wait for.
+    pending: BTreeMap<(Scope, u32), Pending>,
+    /// What the one with this ticket waits for.
+    scopes: HashMap<u32, Scope>,
+    /// Until when they wait at most, in the order of time.
+    deadlines: VecDeque<(u64, u32)>,
+    last_ticket: u32,
+    /// What is left of aborted tasks.
+    pub left: Left,
+    /// Copies that were aborted, and until when somebody waits for what they have on the medium.
+    copies: VecDeque<(u64, Weak<RefCell<Option<Mark>>>)>,
+}
+
+impl Management {
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// A name for a function, on this core.
+    pub fn next_ticket(&mut self) -> u32 {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        self.last_ticket
+    }
+
+    /// Has a function wait, until then at most; `None` comes back if it has to.
+    pub fn wait(&mut self, scope: Scope, ticket: u32, pending: Pending, deadline_ms: u64) -> Option<Pending> {
+        if pending.cores_left == 0 && !self.left.is_any(scope) {
+            return Some(pending);
+        }
+        if self.pending.is_empty() {
+            self.left.await_ends(true);
+        }
+        self.pending.insert((scope, ticket), pending);
+        self.scopes.insert(ticket, scope);
+        if deadline_ms < u64::MAX {
+            self.deadlines.push_back((deadline_ms, ticket));
+        }
+        None
+    }
+
+    /// Takes one that waits out.
+    pub fn take(&mut self, ticket: u32) -> Option<Pending> {
+        let pending = self.pending.remove(&(self.scopes.remove(&ticket)?, ticket));
+        if self.pending.is_empty() {
+            self.left.await_ends(false);
+            self.deadlines.clear();
+        }
+        pending
+    }
+
+    /// Those that wait for nothing any more.
+    pub fn done(&self, scope: Scope) -> Vec<u32> {
+        if self.left.is_any(scope) {
+            return Vec::new();
+        }
+        let all = self.pending.range((scope, 0)..=(scope, u32::MAX));
+        all.filter(|(_, pending)| pending.cores_left == 0).map(|((_, ticket), _)| *ticket).collect()
+    }
+
+    /// Another core has done what was asked of it with this ticket: what is waited for, if it was the last.
+    pub fn done_elsewhere(&mut self, ticket: u32) -> Option<Scope> {
+        let scope = *self.scopes.get(&ticket)?;
+        let pending = self.pending.get_mut(&(scope, ticket))?;
+        pending.cores_left = pending.cores_left.saturating_sub(1);
+        (pending.cores_left == 0).then_some(scope)
+    }
+
+    /// Counts an aborted copy until it is over, or until then.
+    pub fn leave_copy(&mut self, scopes: Vec<Scope>, until_ms: u64, now_ms: u64) -> LeftCopy {
+        self.expire_copies(now_ms);
+        let copy = Rc::new(RefCell::new(Some(self.left.mark(scopes))));
+        self.copies.push_back((until_ms, Rc::downgrade(&copy)));
+        copy
+    }
+
+    /// One that the medium has kept for too long is known by the range that it keeps, as any operation that outlives its task.
+    pub fn expire_copies(&mut self, now_ms: u64) {
+        while self.copies.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            if let Some((_, copy)) = self.copies.pop_front() {
+                drop(copy.upgrade().and_then(|copy| copy.take()));
+            }
+        }
+    }
+
+    /// Forgets what a session waits for.
+    pub fn forget(&mut self, seat: usize) {
+        let of_seat = |pending: &Pending| pending.answer.seat() == Some(seat);
+        let tickets = self.pending.iter().filter(|(_, pending)| of_seat(pending)).map(|((_, ticket), _)| *ticket);
+        for ticket in tickets.collect::<Vec<_>>() {
+            self.take(ticket);
+        }
+    }
+
+    /// One that has waited for too long.
+    pub fn given_up(&mut self, now_ms: u64) -> Option<Pending> {
+        loop {
+            let (_, ticket) = *self.deadlines.front().filter(|(deadline_ms, _)| *deadline_ms <= now_ms)?;
+            self.deadlines.pop_front();
+            if let Some(pending) = self.take(ticket) {
+                return Some(pending);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(seat: usize, cores_left: usize) -> Pending {
+        Pending { answer: Answer::Function(seat, 0), target: 0, cores_left, end_sessions: false }
+    }
+
+    #[test]
+    fn a_function_is_looked_at_when_nothing_is_left_of_what_it_waits_for() {
+        let (mut all, one, other) = (Management::default(), (Whose::Seat(1), None), (Whose::Seat(2), None));
+        let tickets: Vec<_> = (0..5).map(|_| all.next_ticket()).collect();
+        assert!(all.wait(one, tickets[0], function(1, 0), 900).is_some(), "nothing is left");
+        let (first, second) = (all.left.mark(vec![one]), all.left.mark(vec![other]));
+        for (n, scope) in [(1, one), (2, other), (3, one)] {
+            assert!(all.wait(scope, tickets[n], function(n, n / 3), 900 + n as u64).is_none());
+        }
+        drop(first);
+        assert_eq!(all.left.emptied(), [one]);
+        assert_eq!((all.done(one), all.done(other)), (vec![tickets[1]], vec![]), "another waits for a core, too");
+        assert!(all.take(tickets[1]).is_some() && all.take(tickets[1]).is_none());
+        assert_eq!((all.done_elsewhere(tickets[3]), all.done_elsewhere(tickets[4])), (Some(one), None));
+        assert_eq!(all.done(one), [tickets[3]]);
+        // In the order of time, those that have not been answered.
+        assert!(all.given_up(901).is_none());
+        assert_eq!(all.given_up(903).and_then(|pending| pending.answer.seat()), Some(2));
+        all.forget(3);
+        assert!(all.is_empty() && all.scopes.is_empty() && all.deadlines.is_empty());
+        drop(second);
+        assert_eq!(all.left.emptied(), [], "nobody waits");
+    }
+
+    #[test]
+    fn an_aborted_copy_is_waited_for_until_it_is_over_or_late() {
+        let (mut all, scope) = (Management::default(), (Whose::Target(1), Some(7)));
+        let copies = [all.leave_copy(vec![scope], 250, 0), all.leave_copy(vec![scope], 260, 10)];
+        let [first, second] = copies;
+        drop(second);
+        all.expire_copies(249);
+        assert!(all.left.is_any(scope));
+        all.expire_copies(250);
+        assert!(!all.left.is_any(scope) && first.borrow().is_none());
+    }
+
+    #[test]
+    fn what_is_left_is_known_until_the_last_of_it_is_gone() {
+        let (left, all, one) = (Left::default(), (Whose::Target(1), None), (Whose::Target(1), Some(7)));
+        let first = left.mark(vec![all, one]);
+        let second = left.mark(vec![all]);
+        assert!(left.is_any(all) && left.is_any(one) && !left.is_any((Whose::Target(1), Some(8))));
+        left.await_ends(true);
+        drop(first);
+        assert!(left.is_any(all) && !left.is_any(one));
+        assert_eq!(left.emptied(), [one]);
+        drop(second);
+        assert_eq!((left.is_any(all), left.emptied()), (false, vec![all]));
+        left.await_ends(false);
+        drop(left.mark(vec![all]));
+        assert_eq!(left.emptied(), [], "nobody waits: nothing is kept for nobody");
+    }
+}

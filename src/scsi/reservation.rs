@@ -5,8 +5,9 @@
 //! parameter data. What a change means to other nexuses it tells as a `Change`: who gets which unit attention, and whose
 //! tasks are to be aborted.
 //!
-//! Invariants: an I_T nexus has one registration; the holder of a reservation is registered; ALL_TG_PT of a registration
-//! says that its initiator port was registered with the same key at every target port there was, and still is.
+//! Invariants: an I_T nexus has one registration, also if others speak of it, who cannot say what it has proved; the holder
+//! of a reservation is registered; ALL_TG_PT of a registration says that its initiator port was registered with the same key
+//! at every target port there was, and still is.
 
 use super::attention::Attention;
 use super::opcode::class;
@@ -151,6 +152,22 @@ impl Reservations {
         self.registrations.get(self.position(nexus)?)
     }
 
+    fn nexuses(&self) -> impl Iterator<Item = &ItNexus> {
+        self.registrations.iter().map(|registration| &registration.nexus)
+    }
+
+    /// The nexus that `asker` speaks of, who cannot say what that has proved: the one that is registered by this name, ISID
+    /// and target port, else just what was said. `None`: there are several, and none of them is the asker's own.
+    fn meant(&self, asker: &ItNexus, spoken: ItNexus) -> Option<ItNexus> {
+        let known: Vec<&ItNexus> = self.nexuses().filter(|nexus| spoken.covers(nexus)).collect();
+        let own = known.iter().find(|nexus| nexus.initiator == asker.initiator);
+        match (own, known.as_slice()) {
+            (Some(nexus), _) | (None, [nexus]) => Some(ItNexus::clone(nexus)),
+            (None, []) => Some(spoken),
+            _ => None,
+        }
+    }
+
     pub(super) fn key_of(&self, nexus: &ItNexus) -> Option<u64> {
         self.find(nexus).map(|registration| registration.key)
     }
@@ -256,11 +273,14 @@ impl Reservations {
                 change.join(self.unregister(each));
             }
         } else {
-            // Who is registered already has a key of its own, which is not somebody else's to change.
+            // Who is registered already has a key of its own, which is not somebody else's to change. A TransportID says
+            // nothing of proof: beside what its port has registered by itself it must make no second registration, which
+            // would be left when the first is taken away.
             let named = also.iter().flat_map(|port| {
                 own.iter().map(|each| ItNexus { initiator: port.clone(), target_port: each.target_port })
             });
-            let named: Vec<ItNexus> = named.filter(|each| self.find(each).is_none()).collect();
+            let known = |each: &ItNexus| own.iter().chain(self.nexuses()).any(|nexus| each.covers(nexus));
+            let named: Vec<ItNexus> = named.filter(|each| !known(each)).collect();
             self.put_keys(&nexus.initiator.name, &[own, named].concat(), new_key, !all_ports.is_empty())?;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -333,7 +353,7 @@ impl Reservations {
 
     /// Every registered nexus that does not cover `nexus`.
     fn others(&self, nexus: &ItNexus) -> Vec<ItNexus> {
-        self.registrations.iter().map(|each| &each.nexus).filter(|each| !each.covers(nexus)).cloned().collect()
+        self.nexuses().filter(|each| !each.covers(nexus)).cloned().collect()
     }
 
     fn check_key(&self, nexus: &ItNexus, key: u64) -> Result<(), Outcome> {
@@ -427,7 +447,8 @@ impl Reservations {
         Ok(change)
     }
 
-    /// REGISTER AND MOVE (SPC-4 clause 5.13.8): hands the reservation to `to`, registered with `new_key`.
+    /// REGISTER AND MOVE (SPC-4 clause 5.13.8): hands the reservation to `to`, registered with `new_key`. A
+    /// TransportID that could be several registered ports' is refused: it must not be left to chance who may write.
     pub(super) fn register_and_move(
         &mut self,
         nexus: &ItNexus,
@@ -444,9 +465,8 @@ impl Reservations {
         if new_key == 0 {
             return Err(Outcome::invalid_list_field(SERVICE_ACTION_KEY_AT, 7));
         }
-        if to.covers(nexus) {
-            return Err(Outcome::invalid_list_field(24, 7));
-        }
+        let meant = self.meant(nexus, to).filter(|to| !to.covers(nexus));
+        let to = meant.ok_or(Outcome::invalid_list_field(24, 7))?;
         self.put_keys(&nexus.initiator.name, std::slice::from_ref(&to), new_key, false)?;
         self.hold(&to, held.kind);
         if unregister {
@@ -459,13 +479,14 @@ impl Reservations {
         Ok(Change::default())
     }
 
-    /// Registrations for all target ports are so at each of `ports`, also where one was added since they were saved.
+    /// Registrations for all target ports are so at each of `ports`, which were added since they were made.
     pub(super) fn spread(&mut self, ports: &[u16]) {
         let all: Vec<_> = self.registrations.iter().filter(|each| each.all_target_ports).cloned().collect();
         for each in all {
             for &target_port in ports {
                 let nexus = ItNexus { initiator: each.nexus.initiator.clone(), target_port };
-                if self.registrations.len() < limits::REGISTRATIONS && self.find(&nexus).is_none() {
+                let is_known = self.nexuses().any(|known| known.covers(&nexus) || nexus.covers(known));
+                if self.registrations.len() < limits::REGISTRATIONS && !is_known {
                     self.registrations.push(Registration { nexus, ..each.clone() });
                 }
             }

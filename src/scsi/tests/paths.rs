@@ -9,6 +9,7 @@ use crate::limits::REGISTRATIONS_PER_INITIATOR;
 
 const ALL_TG_PT: u8 = 4;
 const SPEC_I_PT: u8 = 8;
+const APTPL: u8 = 1;
 
 /// A unit with two target ports, in portal groups 1 and 2.
 fn unit() -> LogicalUnit {
@@ -100,15 +101,8 @@ fn a_reservation_moves_to_a_nexus() {
     let (mut a, mut d) = (path(&unit, 1, 1), path(&unit, 2, 2));
     assert_eq!(out(&mut a, REGISTER, 0, &list(0, 7, 0)), GOOD);
     assert_eq!(out(&mut a, RESERVE, 1, &list(7, 0, 0)), GOOD);
-    let id = transport_id(2);
-    let to = |port: u8| {
-        let mut list = list(7, 9, 0);
-        (list[19], list[23]) = (port, id.len() as u8);
-        list.extend(&id);
-        list
-    };
-    assert_eq!(sense_of(out(&mut a, REGISTER_AND_MOVE, 0, &to(3))), (5, 0x2600), "no such port");
-    assert_eq!(out(&mut a, REGISTER_AND_MOVE, 0, &to(2)), GOOD);
+    assert_eq!(sense_of(out(&mut a, REGISTER_AND_MOVE, 0, &moving(7, 2, 3))), (5, 0x2600), "no such port");
+    assert_eq!(out(&mut a, REGISTER_AND_MOVE, 0, &moving(7, 2, 2)), GOOD);
     assert!(writes(&mut d) && !writes(&mut a));
     assert!(!writes(&mut path(&unit, 2, 1)), "the other path of the same host");
 }
@@ -127,6 +121,83 @@ fn an_initiator_port_that_is_only_spoken_of_is_anybodys_until_it_registers() {
     assert_eq!(out(&mut two, REGISTER, 0, &list(7, 8, 0)), GOOD);
     assert!(!writes(&mut thief), "the name and the ISID are not enough any more");
     assert_eq!(out(&mut thief, REGISTER, 0, &list(8, 9, 0)), CONFLICT);
+}
+
+/// Hosts 1 to 3, each registered with its number as key and with a proof of its own.
+fn three_that_proved(unit: &LogicalUnit) -> [Host<'_>; 3] {
+    [1, 2, 3].map(|number| {
+        let mut host = path(unit, number, 1);
+        host.port.proof = Some(format!("user {number}").into());
+        assert_eq!(out(&mut host, REGISTER, 0, &list(0, u64::from(number), 0)), GOOD);
+        host
+    })
+}
+
+/// The parameter list of REGISTER AND MOVE: to the target port `port` of host `number`, which gets the key 9.
+fn moving(key: u64, number: u8, port: u8) -> Vec<u8> {
+    let id = transport_id(number);
+    let mut list = list(key, 9, 0);
+    (list[19], list[23]) = (port, id.len() as u8);
+    list.extend(&id);
+    list
+}
+
+/// What is left of two registrations of one port when the key of one is preempted would let it write.
+#[test]
+fn a_port_that_has_registered_itself_is_not_registered_once_more_by_who_speaks_of_it() {
+    let unit = unit();
+    let [mut one, mut two, mut three] = three_that_proved(&unit);
+    assert_eq!(out(&mut one, REGISTER, 0, &list(1, 0, 0)), GOOD);
+    let ids = [transport_id(2), transport_id(1)].concat();
+    let named = [&list(0, 7, SPEC_I_PT | ALL_TG_PT | APTPL)[..], &(ids.len() as u32).to_be_bytes(), &ids].concat();
+    assert_eq!(out(&mut one, REGISTER, 0, &named), GOOD);
+    assert_eq!(keys(&mut two).1, [2, 3, 7, 7, 7], "host 1 at both ports, and host 2 where it was not");
+    unit.restore(unit.saved());
+    assert_eq!(keys(&mut two).1, [2, 3, 7, 7, 7], "nor by a restart");
+    assert_eq!(out(&mut three, RESERVE, 5, &list(3, 0, 0)), GOOD);
+    assert!(writes(&mut two), "a registrant");
+    assert_eq!(out(&mut three, PREEMPT_AND_ABORT, 5, &list(3, 2, 0)), GOOD);
+    assert_eq!(two.failure(&[0x00]), (6, 0x2a05));
+    assert!(!writes(&mut two), "fenced");
+}
+
+/// The registration that a port has is the one that holds: another one would hold for nobody.
+#[test]
+fn a_reservation_moves_to_the_port_that_has_registered_itself() {
+    let unit = unit();
+    let [mut one, mut two, _] = three_that_proved(&unit);
+    let mut other_path = path(&unit, 1, 2);
+    other_path.port = one.port.clone();
+    assert_eq!(out(&mut other_path, REGISTER, 0, &list(0, 4, 0)), GOOD);
+    assert_eq!(out(&mut one, RESERVE, 1, &list(1, 0, 0)), GOOD);
+    assert_eq!(sense_of(out(&mut one, REGISTER_AND_MOVE, 0, &moving(1, 1, 1))), (5, 0x2600), "to itself");
+    assert_eq!(out(&mut one, REGISTER_AND_MOVE, 0, &moving(1, 1, 2)), GOOD);
+    assert!(writes(&mut other_path) && !writes(&mut one));
+    assert_eq!(out(&mut other_path, REGISTER_AND_MOVE, 0, &moving(9, 2, 1)), GOOD);
+    assert_eq!(keys(&mut two).1, [1, 9, 3, 9], "no more registrations than there were");
+    assert!(writes(&mut two) && !writes(&mut other_path));
+    assert_eq!(out(&mut two, RELEASE, 1, &list(9, 0, 0)), GOOD);
+    assert!(writes(&mut one), "it was released");
+}
+
+#[test]
+fn a_reservation_does_not_move_to_one_of_several_who_go_by_one_name() {
+    let unit = unit();
+    let [mut one, mut two, _] = three_that_proved(&unit);
+    let mut thief = path(&unit, 2, 1);
+    thief.port.proof = Some("user thief".into());
+    assert_eq!(out(&mut thief, REGISTER, 0, &list(0, 8, 0)), GOOD);
+    assert_eq!(out(&mut one, RESERVE, 1, &list(1, 0, 0)), GOOD);
+    assert_eq!(sense_of(out(&mut one, REGISTER_AND_MOVE, 0, &moving(1, 2, 1))), (5, 0x2600), "which of the two?");
+    assert!(writes(&mut one));
+    // What one says of its own name is of itself.
+    let mut second = path(&unit, 2, 2);
+    second.port = two.port.clone();
+    assert_eq!(out(&mut second, REGISTER, 0, &list(0, 2, 0)), GOOD);
+    assert_eq!(out(&mut one, RELEASE, 1, &list(1, 0, 0)), GOOD);
+    assert_eq!(out(&mut second, RESERVE, 1, &list(2, 0, 0)), GOOD);
+    assert_eq!(out(&mut second, REGISTER_AND_MOVE, 0, &moving(2, 2, 1)), GOOD);
+    assert!(writes(&mut two) && !writes(&mut thief));
 }
 
 #[test]

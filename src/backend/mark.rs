@@ -2,13 +2,16 @@
 
 use super::sys;
 use super::sysfs::DeviceNumber;
-use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
-/// File systems whose handles of files last, and are given to no other file: ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs,
-/// NFS, tmpfs. (FUSE has handles that do not.)
-const LASTING: [i64; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x6969, 0x0102_1994];
+/// File systems whose handles of files last, and are given to no other file: ext2 to ext4, XFS, F2FS, NFS, tmpfs. (FUSE has
+/// handles that do not.)
+const LASTING: [i64; 5] = [0xef53, 0x5846_5342, 0xf2f5_2010, 0x6969, 0x0102_1994];
+/// Those that count where others draw lots: handles last, but the first file of each new file system may well have the same.
+/// Which one it is of is said by its identifier, which is derived from a UUID: Btrfs, ZFS, bcachefs.
+const COUNTING: [i64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 
 /// The mark of an open file or device; `None`: there is none that lasts.
 pub(super) fn of(file: &File) -> Option<String> {
@@ -17,10 +20,24 @@ pub(super) fn of(file: &File) -> Option<String> {
         return device(metadata.rdev());
     }
     let kind = rustix::fs::fstatfs(file).ok()?.f_type & 0xffff_ffff;
-    LASTING.contains(&kind).then_some(())?;
+    let file_system = COUNTING.contains(&kind).then(|| rustix::fs::fstatvfs(file).map(|of| of.f_fsid));
+    if !LASTING.contains(&kind) && file_system.is_none() {
+        return None;
+    }
     let (kind, handle) = sys::file_handle(file).ok()?;
+    Some(of_handle(kind, &handle, file_system.transpose().ok()?))
+}
+
+/// The mark of a file by what its file system calls it, and by what that is called where it matters.
+fn of_handle(kind: i32, handle: &[u8], file_system: Option<u64>) -> String {
     let digits: String = handle.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("file {kind:x} {digits}"))
+    let file_system = file_system.map(|id| format!(" on {id:016x}")).unwrap_or_default();
+    format!("file {kind:x} {digits}{file_system}")
+}
+
+/// The mark of what is at a path. Opens it in name only: a FIFO would wait for its other end, a tape would be wound back.
+pub(super) fn at(path: &Path) -> Option<String> {
+    of(&OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?)
 }
 
 /// The best of the names that udev has given a device by what it says of itself.
@@ -34,4 +51,30 @@ fn device(number: u64) -> Option<String> {
     let names = names.filter(is_it).map(|entry| entry.file_name().to_string_lossy().into_owned());
     let rank = |name: &String| KINDS.iter().position(|kind| name.starts_with(kind)).unwrap_or(KINDS.len());
     names.min_by_key(|name| (rank(name), name.clone())).map(|name| format!("device {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_file_has_its_mark_by_whatever_path() {
+        let directory = TempDir::new().unwrap();
+        let [one, two, other] = ["one", "two", "other"].map(|name| directory.path().join(name));
+        let (file, _other) = (File::create_new(&one).unwrap(), File::create_new(&other).unwrap());
+        // Not where temporary files are on a file system without any (overlayfs).
+        let Some(mark) = of(&file) else { return };
+        assert_eq!(at(&one).as_ref(), Some(&mark));
+        assert_ne!(at(&other), Some(mark.clone()));
+        fs::rename(&one, &two).unwrap();
+        assert_eq!((at(&one), at(&two)), (None, Some(mark)));
+    }
+
+    /// Of one file system, and of one that was made anew.
+    #[test]
+    fn where_handles_are_counted_the_file_system_is_part_of_the_mark() {
+        assert_eq!(of_handle(1, &[10, 11], None), "file 1 0a0b");
+        assert_ne!(of_handle(0x4d, &[10, 11], Some(1)), of_handle(0x4d, &[10, 11], Some(2)));
+    }
 }

@@ -197,6 +197,16 @@ impl Medium {
         }
     }
 
+    /// Whether another store than this one is at `path` and has its mark, as the files of a snapshot have. Blocking.
+    pub fn has_double(&self, path: &Path) -> bool {
+        match &self.kind {
+            _ if self.is_at(path) => false,
+            Kind::File(medium) => mark::of(medium.file()).is_some_and(|own| mark::at(path) == Some(own)),
+            Kind::Fault { inner, .. } => inner.has_double(path),
+            Kind::Ram(_) | Kind::Null => false,
+        }
+    }
+
     /// From now on it has this size, as [`Medium::fit`] has answered it: no operation begins beyond.
     pub fn set_size(&self, bytes: u64) {
         self.size_bytes.set(bytes);

@@ -83,7 +83,9 @@ impl Unit {
         let backing = medium.backing(lun, target.name.as_str());
         let wanted =
             Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
-        let (name, is_new) = register.name(wanted, &backing, taken).map_err(ServeError::System)?;
+        let has_double = |path: &str| medium.has_double(Path::new(path));
+        let named = register.name(wanted, &backing, taken, &has_double);
+        let (name, is_new) = named.map_err(ServeError::System)?;
         if taken.contains(&name.naa) {
             let what = format!("LUN {} of {}", lun.number, target.name);
             return Err(ServeError::Identity { what, naa: u128::from_be_bytes(name.naa) });

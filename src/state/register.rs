@@ -3,7 +3,8 @@
 //! An identity belongs to the store that holds the data, not to the place that it is shown at. Each file in the directory
 //! is the record of one: it names the store that had it last. A store is recognised by its mark (the file system's handle of
 //! a file, which a rename keeps and a copy does not have; the identifier of a device), or by its path where there is no mark
-//! or where the record was written on another machine.
+//! or where the record was written on another machine. A snapshot of a file system has files with the marks of those in it,
+//! so a mark alone does not take a record away from the path that it names: not while another store of that mark is there.
 //!
 //! A store without a record is given the identity that was always derived from target and LUN, which is what hosts know
 //! of those that were served before there were records; one at a LUN whose derived identity belongs to another store is
@@ -56,10 +57,16 @@ impl Owner {
         Owner { path: backing.path.clone(), mark: backing.mark.clone(), machine: machine() }
     }
 
-    fn is(&self, backing: &Owner) -> bool {
+    /// Whether it was this store. `has_double`: whether another one with its mark is at a path.
+    fn is(&self, backing: &Owner, has_double: &dyn Fn(&str) -> bool) -> bool {
+        let is_there = self.path == backing.path;
         match (&self.mark, &backing.mark) {
-            (Some(old), Some(new)) if self.machine == backing.machine && !self.machine.is_empty() => old == new,
-            _ => self.path == backing.path,
+            (Some(old), Some(new)) if self.machine == backing.machine && !self.machine.is_empty() => {
+                // Marks have got longer: what a record does not say yet is taken to be so where its store was.
+                let said_less = || new.strip_prefix(old.as_str()).is_some_and(|more| more.starts_with(' '));
+                if is_there { old == new || said_less() } else { old == new && !has_double(&self.path) }
+            }
+            _ => is_there,
         }
     }
 }
@@ -139,12 +146,19 @@ impl Register {
         Some(format!("{}.state", format::hex(&known.name.naa)))
     }
 
-    /// The name of a unit over `backing`. Those in `taken` are served by others. The second value: it is another one than
-    /// the place has had, as that belongs to another store.
+    /// The name of a unit over `backing`. Those in `taken` are served by others; `has_double` says whether another store that
+    /// has the mark of this one is at a path. The second value: it is another name than the place has had, as that belongs to
+    /// another store.
     ///
     /// # Errors
     /// No random numbers are to be had.
-    pub fn name(&mut self, wanted: Wanted<'_>, backing: &Backing, taken: &[[u8; 16]]) -> io::Result<(Name, bool)> {
+    pub fn name(
+        &mut self,
+        wanted: Wanted<'_>,
+        backing: &Backing,
+        taken: &[[u8; 16]],
+        has_double: &dyn Fn(&str) -> bool,
+    ) -> io::Result<(Name, bool)> {
         let Wanted { target, lun, naa, serial } = wanted;
         let owner = Owner::of(backing);
         let derived = identity::naa(target, lun, serial);
@@ -155,8 +169,8 @@ impl Register {
             return Ok((name, false));
         }
         let is_free = |record: &&Record| !taken.contains(&record.name.naa);
-        let is_own = |record: &&Record| record.owner.as_ref().is_some_and(|old| old.is(&owner));
-        // Of two snapshots with one mark, the one that is where it was; of two names that a store has had, the derived one.
+        let is_own = |record: &&Record| record.owner.as_ref().is_some_and(|old| old.is(&owner, has_double));
+        // Of two records with one mark, the one of this path; of two names that a store has had, the derived one.
         let rank = |record: &&Record| {
             let elsewhere = record.owner.as_ref().is_none_or(|old| old.path != owner.path);
             (elsewhere, record.name.naa != derived, record.name.naa)

@@ -252,6 +252,9 @@ fn backing(path: &str, mark: Option<&str>) -> Backing {
     Backing { path: path.into(), mark: mark.map(str::to_owned), lasts: true }
 }
 
+/// No other store has the mark of one.
+const NO_DOUBLE: fn(&str) -> bool = |_| false;
+
 fn at(lun: u16) -> Wanted<'static> {
     Wanted { target: TARGET, lun, naa: None, serial: None }
 }
@@ -260,30 +263,72 @@ fn at(lun: u16) -> Wanted<'static> {
 #[test]
 fn an_identity_follows_its_store() {
     let mut register = Register::default();
-    let (old, _) = register.name(at(1), &backing("/a", Some("1")), &[]).unwrap();
+    let (old, _) = register.name(at(1), &backing("/a", Some("1")), &[], &NO_DOUBLE).unwrap();
     assert_eq!((old.naa, &*old.serial), (identity::naa(TARGET, 1, None), &*identity::default_serial(TARGET, 1)));
     let moved = Wanted { target: "iqn.2026-01.org.example:other", ..at(7) };
     let machine = fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty());
     if machine {
         assert_eq!(
-            register.name(moved, &backing("/b", Some("1")), &[]).unwrap().0,
+            register.name(moved, &backing("/b", Some("1")), &[], &NO_DOUBLE).unwrap().0,
             old,
             "renamed, and shown elsewhere"
         );
-        assert_ne!(register.name(at(1), &backing("/b", Some("2")), &[]).unwrap().0, old, "another one in its place");
+        assert_ne!(
+            register.name(at(1), &backing("/b", Some("2")), &[], &NO_DOUBLE).unwrap().0,
+            old,
+            "another one in its place"
+        );
     }
-    let (new, is_new) = register.name(at(1), &backing("/c", None), &[]).unwrap();
+    let (new, is_new) = register.name(at(1), &backing("/c", None), &[], &NO_DOUBLE).unwrap();
     assert!(is_new && new.naa != old.naa && new.serial != old.serial, "another one at its LUN");
-    assert_eq!(register.name(at(5), &backing("/c", None), &[]).unwrap().0, new, "no mark: the path");
-    let (copy, _) = register.name(at(1), &backing("/c", None), &[new.naa]).unwrap();
+    assert_eq!(register.name(at(5), &backing("/c", None), &[], &NO_DOUBLE).unwrap().0, new, "no mark: the path");
+    let (copy, _) = register.name(at(1), &backing("/c", None), &[new.naa], &NO_DOUBLE).unwrap();
     assert!(copy.naa != new.naa && copy.naa != old.naa, "a copy of what is served");
     let memory = Backing { lasts: false, ..backing("(memory)", None) };
-    let (first, second) =
-        (register.name(at(1), &memory, &[]).unwrap().0, register.name(at(1), &memory, &[]).unwrap().0);
+    let (first, second) = (
+        register.name(at(1), &memory, &[], &NO_DOUBLE).unwrap().0,
+        register.name(at(1), &memory, &[], &NO_DOUBLE).unwrap().0,
+    );
     assert!(first == second && first.naa != old.naa, "the same each time, and not that of the file");
     let set = Wanted { naa: Some([0x60; 16]), serial: Some("S"), ..at(1) };
-    let name = register.name(set, &backing("/c", None), &[]).unwrap().0;
+    let name = register.name(set, &backing("/c", None), &[], &NO_DOUBLE).unwrap().0;
     assert_eq!((name.naa, &*name.serial), ([0x60; 16], "S"));
+}
+
+/// The file in a snapshot has the mark of the one that it is a snapshot of, and is another disk, whichever comes first.
+#[test]
+fn a_snapshot_does_not_take_the_identity_of_what_is_still_in_its_place() {
+    if !fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+        return;
+    }
+    let mut register = Register::default();
+    let (disk, snapshot) = (backing("/vol/a", Some("1")), backing("/snap/a", Some("1")));
+    let old = register.name(at(0), &disk, &[], &NO_DOUBLE).unwrap().0;
+    let of_disk = |path: &str| path == "/vol/a";
+    let (new, is_new) = register.name(at(0), &snapshot, &[], &of_disk).unwrap();
+    assert!(is_new && new != old);
+    assert_eq!(register.name(at(1), &disk, &[new.naa], &|path| path == "/snap/a").unwrap().0, old);
+    // From then on each has its own, by its path.
+    assert_eq!(register.name(at(0), &snapshot, &[], &of_disk).unwrap().0, new);
+    // What is found nowhere else is the disk.
+    assert_eq!(register.name(at(0), &backing("/snap/b", Some("1")), &[new.naa], &NO_DOUBLE).unwrap().0, old);
+}
+
+/// Marks of some file systems say by now which one they are of. A record without that is of what is where its store was.
+#[test]
+fn a_record_with_a_shorter_mark_is_of_what_is_at_its_path() {
+    let longer = |path| backing(path, Some("file 4d 0a on 01"));
+    let mut register = Register::default();
+    let mut name = |backing: Backing| register.name(at(0), &backing, &[], &NO_DOUBLE).unwrap().0;
+    let old = name(backing("/vol/a", Some("file 4d 0a")));
+    assert_eq!(name(longer("/vol/a")), old);
+    if fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+        assert_eq!(name(longer("/vol/b")), old, "it is in the record now");
+        assert_ne!(name(backing("/vol/b", Some("file 4d 0a on 02"))), old, "the first file of a new file system");
+        let old = name(backing("/vol/c", Some("file 4d 0b")));
+        assert_ne!(name(backing("/vol/d", Some("file 4d 0b on 01"))), old, "which of them it was of is not known");
+        assert_ne!(name(backing("/vol/c", Some("file 4d 0b0b on 01"))), old);
+    }
 }
 
 #[test]
@@ -297,7 +342,7 @@ fn records_outlive_the_process_and_old_ones_are_adopted() {
     let store = backing("/srv/a", None);
     for _ in 0..2 {
         let mut register = Register::read(&state).unwrap();
-        let (name, is_new) = register.name(at(0), &store, &[]).unwrap();
+        let (name, is_new) = register.name(at(0), &store, &[], &NO_DOUBLE).unwrap();
         assert_eq!((name.naa, is_new), (naa, false));
         let file = UnitFile::new(&state, &params(0), Some(&store));
         let saved = file.load().unwrap();
@@ -306,7 +351,7 @@ fn records_outlive_the_process_and_old_ones_are_adopted() {
         assert!(register.of_path("/srv/a").is_some_and(|name| state.join(name).exists()));
     }
     let mut register = Register::read(&state).unwrap();
-    assert!(register.name(at(0), &backing("/srv/b", None), &[]).unwrap().1);
+    assert!(register.name(at(0), &backing("/srv/b", None), &[], &NO_DOUBLE).unwrap().1);
     // Whose a damaged one is cannot be told.
     naa[15] ^= 1;
     fs::write(state.join(format!("{}.state", format::hex(&naa))), "half").unwrap();

@@ -188,6 +188,8 @@ pub const TARGETS: usize = 1024;
 pub const LUNS_PER_TARGET: usize = 1024;
 /// Initiator groups of one target.
 pub const GROUPS_PER_TARGET: usize = 256;
+/// The longest name of an initiator group, bytes: as much as a user may have.
+pub const MAX_GROUP_NAME_BYTES: usize = 255;
 /// Names, and networks, of one initiator group.
 pub const PATTERNS_PER_GROUP: usize = 1024;
 /// Accounts for CHAP.
@@ -242,8 +244,9 @@ pub const COMPARE_AND_WRITE_BLOCKS: u8 = 255;
 pub const IDENTIFYING_INFORMATION_BYTES: usize = 512;
 /// The longest text identifying information, bytes.
 pub const IDENTIFYING_TEXT_BYTES: usize = 256;
-/// The longest file with the saved state of a logical unit, bytes.
-pub const MAX_STATE_BYTES: u64 = 1 << 20;
+/// The longest file with the saved state of a logical unit, bytes: more than [`REGISTRATIONS`] come to whose names are as long
+/// as they may be, and of characters that are written as two.
+pub const MAX_STATE_BYTES: u64 = 2 << 20;
 /// Files with the saved state of logical units in one directory.
 pub const STATE_FILES: usize = 1 << 20;
 /// I_T nexuses registered for persistent reservations with one logical unit.

@@ -179,7 +179,14 @@ impl TargetDraft {
             faults.add(&origin, format!("more than {} groups in one target", limits::GROUPS_PER_TARGET));
             return;
         }
-        let name = section.read("name", faults, Setting::text).unwrap_or_else(|| (self.groups.len() + 1).to_string());
+        let setting = section.take("name");
+        let name_at = setting.as_ref().map_or_else(|| origin.clone(), |setting| setting.origin.clone());
+        let given = setting.and_then(|setting| faults.keep(group_name(&setting)));
+        let name = given.clone().unwrap_or_else(|| (self.groups.len() + 1).to_string());
+        if self.groups.iter().any(|other| other.group.name == name) {
+            let message = format!("'{}' is the name of two groups of this target", name.escape_debug());
+            faults.add(&name_at, message);
+        }
         let initiators = section.read("initiators", faults, parsed::<NamePattern>).unwrap_or_default();
         let networks = section.read("networks", faults, parsed::<Network>).unwrap_or_default();
         let chap = ChapDraft::read(section, faults);
@@ -187,7 +194,8 @@ impl TargetDraft {
         let luns_at = luns.as_ref().map_or_else(|| origin.clone(), |setting| setting.origin.clone());
         let luns = luns.and_then(|setting| faults.keep(lun_map(&setting)));
         let limits = read_limits(section, faults);
-        let group = Group { name, initiators, networks, credentials: None, luns, limits };
+        let proof = Group::proof_of(given.as_deref(), &networks);
+        let group = Group { name, proof, initiators, networks, credentials: None, luns, limits };
         self.groups.push(GroupDraft { group, chap, luns_at });
     }
 }
@@ -200,6 +208,16 @@ pub(super) fn read_limits(section: &mut Section, faults: &mut Faults) -> Limits 
         bytes => Ok(bytes),
     });
     Limits { iops, bytes_per_s }
+}
+
+/// A name for a group, which saved registrations are kept with.
+fn group_name(setting: &Setting) -> Result<String, Fault> {
+    let name = setting.text()?;
+    let most = limits::MAX_GROUP_NAME_BYTES;
+    if name.len() > most || name.chars().any(char::is_control) {
+        return Err(Fault::new(&setting.origin, format!("a group's name has at most {most} bytes of printable text")));
+    }
+    Ok(name)
 }
 
 /// A name for CHAP_N.

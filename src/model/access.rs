@@ -8,6 +8,7 @@
 
 use super::chap::Credentials;
 use super::names::IscsiName;
+use sha2::Digest;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -38,8 +39,10 @@ pub struct Admission {
 /// Some initiators of a target, and what they get there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// What it is called in logs.
+    /// What it is called in logs; no other of the target is called so.
     pub name: String,
+    /// What shows that somebody is in it who had no user to prove: [`Group::proof_of`].
+    pub proof: Arc<str>,
     /// Initiators, by name; empty: any.
     pub initiators: Vec<NamePattern>,
     /// Where they come from; empty: anywhere.
@@ -53,6 +56,26 @@ pub struct Group {
 }
 
 impl Group {
+    /// What being in a group of this name, if it was given one, and with these networks shows; whoever is in another group of
+    /// the same target shows something else. As it is kept with saved registrations, it must not change with what else the
+    /// target has: neither a group before it nor one initiator more makes others of those that are in it. One name from one
+    /// network is in the first group only that has both, so networks are enough.
+    pub fn proof_of(name: Option<&str>, networks: &[Network]) -> Arc<str> {
+        if let Some(name) = name {
+            return format!("group {name}").into();
+        }
+        if networks.is_empty() {
+            return "anywhere".into();
+        }
+        let mut networks: Vec<String> = networks.iter().map(Network::to_string).collect();
+        networks.sort_unstable();
+        networks.dedup();
+        // There may be a thousand.
+        let digest = sha2::Sha256::digest(networks.join(" "));
+        let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("networks {digits}").into()
+    }
+
     /// Whether an initiator called `initiator` that connects from `peer` belongs to it, as far as that tells.
     pub fn matches(&self, initiator: &IscsiName, peer: IpAddr) -> bool {
         let named = self.initiators.is_empty() || self.initiators.iter().any(|pattern| pattern.matches(initiator));

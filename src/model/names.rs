@@ -203,8 +203,8 @@ pub struct InitiatorPort {
     pub name: IscsiName,
     /// Its session identifier.
     pub isid: Isid,
-    /// What it has proved: its user, else its initiator group. `None`: nothing was asked for, or, of a port that is only
-    /// spoken of (a TransportID), it is not known.
+    /// What it has proved: its user, else what its initiator group shows, or being in none of them. `None`: nothing was asked
+    /// for, or, of a port that is only spoken of (a TransportID), it is not known.
     pub proof: Option<Arc<str>>,
 }
 

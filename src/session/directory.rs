@@ -205,6 +205,31 @@ impl SnapshotDirectory {
         }
     }
 
+    /// What shows whose the port of an initiator is that has proved to be `identity` and wants target number `target`: its
+    /// user, else the initiator group that its name and address put it in, or that they put it in none. `None`: nobody is
+    /// asked for anything.
+    pub fn proof(
+        &self,
+        target: Option<usize>,
+        initiator: &IscsiName,
+        peer: SocketAddr,
+        identity: Option<&str>,
+    ) -> Option<Arc<str>> {
+        //= RFC 7143 section 9.2
+        //# For this reason, iSCSI implementations SHOULD manage authentication in a
+        //# way that impersonation across iSCSI names via these authentication
+        //# identities is not possible.
+        if let Some(user) = identity {
+            return Some(format!("user {user}").into());
+        }
+        let groups = &self.snapshot.targets.get(target?)?.groups;
+        match self.group(target?, initiator, peer, None).and_then(|group| groups.get(group)) {
+            Some(group) => Some(Arc::clone(&group.proof)),
+            // Not those who only say the name of somebody in a group.
+            None => (!groups.is_empty()).then(|| "others".into()),
+        }
+    }
+
     /// The addresses of the portals that serve a target in `groups` (empty: all), as an initiator connected to `local` is
     /// to be told.
     fn addresses(&self, local: SocketAddr, groups: &[u16]) -> Vec<(SocketAddr, u16)> {

@@ -252,19 +252,10 @@ impl Engine {
         self.refuse(conn, &login.refuse(status));
     }
 
-    /// Whose its initiator port is: that of the user that it has proved to be, else of the initiator group that its name
-    /// and address put it in.
+    /// Whose its initiator port is.
     fn proof(&self, login: &LoginDone, peer: SocketAddr) -> Option<Arc<str>> {
-        //= RFC 7143 section 9.2
-        //# For this reason, iSCSI implementations SHOULD manage authentication in a
-        //# way that impersonation across iSCSI names via these authentication
-        //# identities is not possible.
-        if let Some(user) = &login.identity {
-            return Some(format!("user {user}").into());
-        }
-        let group = self.group(login, peer)?;
-        let target = self.world.directory.snapshot().targets.get(login.target.as_ref()?.index)?;
-        target.groups.get(group).map(|group| format!("group {}", group.name).into())
+        let target = login.target.as_ref().map(|target| target.index);
+        self.world.directory.proof(target, &login.initiator.name, peer, login.identity.as_deref())
     }
 
     /// Takes a connection to another core, or once more through this core's mailbox.

@@ -19,6 +19,7 @@ mod register;
 pub use keeper::Keeper;
 pub use register::{Name, Register, Wanted};
 
+use crate::limits::MAX_STATE_BYTES;
 use crate::model::Backing;
 use crate::scsi::{LuParams, Saved};
 use directory::Directory;
@@ -165,6 +166,10 @@ impl UnitFile {
             return directory.remove(&self.name);
         }
         let text = format::encode(saved, &self.identity);
+        if text.len() as u64 > MAX_STATE_BYTES {
+            // It would be refused when it is read: the next start has nothing then.
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the state is too long to be saved"));
+        }
         directory.replace(&self.name, &self.name.with_extension("state.new"), text.as_bytes())
     }
 

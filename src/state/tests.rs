@@ -1,7 +1,8 @@
 //! The files: what is written is read again, what is damaged is refused, and a failure leaves the old file.
 
 use super::*;
-use crate::limits::MAX_STATE_BYTES;
+use crate::limits::{MAX_GROUP_NAME_BYTES, REGISTRATIONS};
+use crate::model::names::MAX_NAME_BYTES;
 use crate::model::{AccessState, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
@@ -216,6 +217,31 @@ fn a_failure_leaves_the_old_file() {
     let nowhere = UnitFile::new(&file.path, &params(0), None);
     assert!(nowhere.save(&example()).is_err(), "its directory is a file");
     assert_eq!(nowhere.load().unwrap(), Saved::default());
+}
+
+/// As many registrations as there can be, of hosts and groups with the longest names, of what has to be escaped.
+fn fullest(proof_bytes: usize) -> Saved {
+    let of = |number: usize| {
+        let name = format!("iqn.'''{number:04}{}", "\"".repeat(MAX_NAME_BYTES - 11));
+        let isid = Isid([0, 2, 0x3d, 0, 0, 1]);
+        let mut port = InitiatorPort::new(IscsiName::lenient(&name).unwrap(), isid);
+        port.proof = Some(format!("group '''{}", "\\".repeat(proof_bytes - 3)).into());
+        Registration::new(nexus(port, u16::MAX), u64::MAX - number as u64, true)
+    };
+    let registrations: Vec<_> = (0..REGISTRATIONS).map(of).collect();
+    let held = Held { kind: ReservationType::ExclusiveAccess, holder: registrations[0].nexus.clone() };
+    Saved { reservations: Some(Reservations::persistent(registrations, Some(held))), ..example() }
+}
+
+#[test]
+fn what_is_written_is_not_too_long_to_be_read() {
+    let directory = TempDir::new().unwrap();
+    let file = file(&directory);
+    let saved = fullest(MAX_GROUP_NAME_BYTES);
+    file.save(&saved).unwrap();
+    assert_eq!(file.load().unwrap(), saved);
+    assert!(file.save(&fullest(10 * MAX_GROUP_NAME_BYTES)).unwrap_err().to_string().contains("too long"));
+    assert_eq!(file.load().unwrap(), saved);
 }
 
 #[test]

@@ -56,6 +56,25 @@ fn groups_take_over_what_they_do_not_say() {
     assert!(!format!("{shown}{config:?}").contains(STRONG));
 }
 
+/// Registrations are kept with it: it is that of the same hosts, whatever else the target has.
+#[test]
+fn what_being_in_a_group_shows_does_not_depend_on_the_others() {
+    let proofs = |groups: &str| -> Vec<String> {
+        let config = parse(&with_target("", groups)).unwrap();
+        config.snapshot.targets[0].groups.iter().map(|group| group.proof.to_string()).collect()
+    };
+    let group = |lines: &str| format!("[[target.group]]\n{lines}\n");
+    let inside =
+        group("networks = [\"192.0.2.0/24\", \"2001:db8::/32\"]\ninitiators = [\"iqn.2026-11.com.example:a\"]");
+    let one_more = group("networks = [\"2001:db8::/32\", \"192.0.2.0/24\"]\ninitiators = [\"iqn.*:a\", \"iqn.*:b\"]");
+    let (named, before, rest) = (group("name = \"db\""), group("networks = [\"192.0.2.1\"]"), group(""));
+    let old = proofs(&[&*inside, &*named, &*rest].concat());
+    assert_eq!(old[1..], ["group db", "anywhere"]);
+    let new = proofs(&[&*before, &*one_more, &*named, &*rest].concat());
+    assert_eq!(new[1..], old);
+    assert!(!old.contains(&new[0]), "{new:?}");
+}
+
 #[test]
 fn access_faults_name_their_place() {
     for (keys, below, expected) in [
@@ -88,6 +107,21 @@ fn access_faults_name_their_place() {
         ("", "[[target.group]]\ninitiators = [\"db1\"]", "target.group.initiators: 'db1': an iSCSI name begins"),
         ("", "[[target.group]]\ninitiators = []", "target.group.initiators: has 0 elements"),
         ("", "[[target.group]]\nnetworks = [\"192.0.2.1/24\"]", "target.group.networks: '192.0.2.1/24': has bits set"),
+        (
+            "",
+            "[[target.group]]\nname = \"b\"\n[[target.group]]\nname = \"b\"",
+            "target.group.name: 'b' is the name of two groups of this target",
+        ),
+        (
+            "",
+            "[[target.group]]\nname = \"2\"\n[[target.group]]",
+            "target.group: '2' is the name of two groups of this target",
+        ),
+        (
+            "",
+            "[[target.group]]\nname = \"a\\nb\"",
+            "target.group.name: a group's name has at most 255 bytes of printable",
+        ),
         ("", "[[target.group]]\nbandwidth = 0", "target.group.bandwidth: is no bandwidth"),
         ("", "[[discovery]]\naccounts = [\"h\"]", "discovery: is no table: write [discovery]"),
         ("", "[limits]\nconnections = 0", "limits.connections: 0 is no whole number from 1"),

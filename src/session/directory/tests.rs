@@ -128,6 +128,7 @@ fn group(initiators: &[&str], networks: &[&str], users: &[&str], mutual: Option<
     };
     Group {
         name: "g".into(),
+        proof: Group::proof_of(Some("g"), &[]),
         initiators: initiators.iter().map(|text| text.parse().unwrap()).collect(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
         credentials: (!users.is_empty()).then(|| Arc::new(credentials)),
@@ -252,6 +253,29 @@ fn access_is_that_of_a_login_with_the_same_proof() {
     assert_eq!(access(&open, "db", None), Some(None));
     assert_eq!(access(&open, "web", None), None, "of a group that asks for more, and not one of the others");
     assert_eq!(open.access(7, &name("iqn.2024-01.example:db"), peer, None), None);
+}
+
+/// Somebody in one group, somebody in another, and somebody in none are three, though they say one name.
+#[test]
+fn an_initiator_port_is_whose_user_or_group_shows() {
+    let of = |networks: &[&str], users: &[&str]| {
+        let mut group = group(&["iqn.2024-01.example:*"], networks, users, None);
+        group.proof = Group::proof_of(None, &group.networks);
+        group
+    };
+    let proof = |d: &SnapshotDirectory, peer: &str, identity: Option<&str>| {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 50000);
+        d.proof(Some(0), &name("iqn.2024-01.example:web"), peer, identity)
+    };
+    let groups = vec![of(&["192.0.2.0/24"], &[]), of(&["198.51.100.0/24"], &[]), of(&["203.0.113.0/24"], &["web"])];
+    let d = grouped(groups, false);
+    let [one, two, others] = ["192.0.2.1", "198.51.100.1", "10.0.0.9"].map(|peer| proof(&d, peer, None).unwrap());
+    let user = proof(&d, "203.0.113.1", Some("web")).unwrap();
+    let all = std::collections::HashSet::from([&one, &two, &others, &user]);
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(proof(&d, "192.0.2.200", None).as_ref(), Some(&one));
+    assert_eq!(proof(&grouped(Vec::new(), false), "192.0.2.1", None), None, "nobody is asked for anything");
+    assert_eq!(d.proof(None, &name("iqn.2024-01.example:web"), "192.0.2.1:1".parse().unwrap(), None), None);
 }
 
 #[test]

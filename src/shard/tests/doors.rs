@@ -43,6 +43,7 @@ fn discovery_asks_for_its_own_proof_whatever_it_names() {
 fn two_groups() -> Server {
     let group = |user: (&str, &str)| Group {
         name: user.0.into(),
+        proof: Group::proof_of(Some(user.0), &[]),
         initiators: vec![],
         networks: vec![],
         credentials: Some(credentials(user)),

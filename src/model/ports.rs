@@ -52,7 +52,7 @@ pub struct PortGroup {
 impl Snapshot {
     /// The target port groups of a target: one for each portal group that it is found at, by tag. Relative target port
     /// identifiers are the tags, so that they stay as they are when others come and go; tag 0, which cannot be one, gets
-    /// the first number that is free.
+    /// the last number that is free: one that no other tag of a usual configuration takes from it later.
     pub fn port_groups(&self, target: &TargetSpec) -> Vec<PortGroup> {
         let listened = self.portals.iter().map(|portal| portal.group_tag);
         let mut tags: Vec<u16> =
@@ -63,7 +63,7 @@ impl Snapshot {
             let said = target.access_states.iter().chain(&self.access_states);
             said.into_iter().find(|(of, _)| *of == tag).map_or(AccessState::default(), |(_, state)| *state)
         };
-        let free = (1..=u16::MAX).find(|number| !tags.contains(number)).unwrap_or(u16::MAX);
+        let free = (1..=u16::MAX).rev().find(|number| !tags.contains(number)).unwrap_or(u16::MAX);
         let group = |&tag: &u16| PortGroup { tag, relative_port: if tag == 0 { free } else { tag }, state: state(tag) };
         tags.iter().map(group).collect()
     }
@@ -87,11 +87,13 @@ mod tests {
         target.access_states = vec![(1, AccessState::ActiveNonOptimized)];
         let group = |tag, relative_port, state| PortGroup { tag, relative_port, state };
         let all = [
-            group(0, 2, AccessState::ActiveOptimized),
+            group(0, u16::MAX, AccessState::ActiveOptimized),
             group(1, 1, AccessState::ActiveNonOptimized),
             group(5, 5, AccessState::Standby),
         ];
         assert_eq!(snapshot.port_groups(&target), all);
+        target.portal_groups = vec![0];
+        assert_eq!(snapshot.port_groups(&target), all[..1], "the same as beside others");
         target.portal_groups = vec![5, 9];
         assert_eq!(snapshot.port_groups(&target), all[2..]);
         assert!(AccessState::ALL.into_iter().all(|state| AccessState::named(state.name()) == Some(state)));

@@ -92,7 +92,10 @@ impl LogicalUnit {
     /// something changes by that, every nexus is told 2A/06 (SPC-4 clause 5.15.2.5: an implicit change).
     pub fn set_port_groups(&self, groups: &[PortGroup]) {
         let mut state = self.state();
+        let old = state.ports.relative_ports();
         if state.ports.configure(groups) {
+            state.spread_registrations(&old);
+            self.changed(&state);
             self.post(&mut state, Attention::AsymmetricAccessStateChanged, Recipients::Except(None));
         }
     }

@@ -137,7 +137,7 @@ pub(super) fn decide(
         (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, nexus, ports, list)?,
         _ => return Err(Outcome::invalid_cdb_field(2, 3)),
     };
-    Ok(Next::Reservations { next, change, abort: action == action::PREEMPT_AND_ABORT })
+    Ok(Next::Reservations { next, change, abort: action == action::PREEMPT_AND_ABORT, ports: ports.to_vec() })
 }
 
 /// APTPL of the latest registration that was successful, from whatever nexus, says what a loss of power leaves (SPC-4

@@ -72,8 +72,17 @@ pub struct SaveEnd {
 
 /// What a command makes of the state.
 pub(super) enum Next {
-    Reservations { next: Reservations, change: Change, abort: bool },
-    Modes { modes: Modes, save: bool },
+    /// `ports`: the target ports that there were.
+    Reservations {
+        next: Reservations,
+        change: Change,
+        abort: bool,
+        ports: Vec<u16>,
+    },
+    Modes {
+        modes: Modes,
+        save: bool,
+    },
     IdentifyingInformation(IdentifyingInformation),
     Unfinished(Option<Erasure>),
 }
@@ -103,6 +112,15 @@ impl Next {
             Next::IdentifyingInformation(information) => Saved { identifying: information.clone(), ..saved },
             Next::Unfinished(unfinished) => Saved { unfinished: *unfinished, ..saved },
         }
+    }
+}
+
+impl State {
+    /// Registrations for all target ports are so at those, too, that are not among `before`.
+    pub(super) fn spread_registrations(&mut self, before: &[u16]) {
+        let mut added = self.ports.relative_ports();
+        added.retain(|port| !before.contains(port));
+        self.reservations.spread(&added);
     }
 }
 
@@ -159,8 +177,7 @@ impl LogicalUnit {
     pub fn restore(&self, saved: Saved) {
         let mut state = self.state();
         state.reservations = saved.reservations.unwrap_or_default();
-        let ports = state.ports.relative_ports();
-        state.reservations.spread(&ports);
+        state.spread_registrations(&[]);
         state.saved_modes = saved.modes;
         state.modes = saved.modes;
         state.identifying = saved.identifying;
@@ -230,8 +247,9 @@ impl LogicalUnit {
     fn adopt(&self, state: &mut State, next: Next, nexus: NexusId) -> SaveEnd {
         let mut end = SaveEnd::of(Outcome::GOOD);
         match next {
-            Next::Reservations { next, change, abort } => {
+            Next::Reservations { next, change, abort, ports } => {
                 state.reservations = Reservations { reserved_by: state.reservations.reserved_by, ..next };
+                state.spread_registrations(&ports);
                 if abort {
                     end.aborts = change.preempted;
                 }

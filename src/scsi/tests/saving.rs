@@ -92,6 +92,33 @@ fn register_and_move_decides_about_persistence_too() {
     assert_eq!(saved.held.map(|held| held.holder), Some(it_nexus(2, 1)));
 }
 
+/// By a reload as by a restart, and also while a registration is on its way.
+#[test]
+fn a_registration_for_all_target_ports_is_so_at_one_that_is_added() {
+    const ALL_TG_PT: u8 = 4;
+    let unit = LogicalUnit::new(params());
+    let port = |tag| PortGroup { tag, relative_port: tag, state: AccessState::ActiveOptimized };
+    let (mut one, mut two) = (Host::new(&unit, 1), Host::new(&unit, 2));
+    assert_eq!(out(&mut one, REGISTER, 0, &list(0, 1, ALL_TG_PT | APTPL)), GOOD);
+    let saving = save(planned(&mut two, &out_cdb(REGISTER, 0), &list(0, 2, ALL_TG_PT | APTPL)));
+    let end = unit.save(&saving, |_| {
+        unit.set_port_groups(&[port(1), port(2)]);
+        assert_eq!(one.failure(&[0x00]), (6, 0x2a06));
+        assert_eq!(keys(&mut one).1, [1, 1]);
+        true
+    });
+    assert_eq!(end.outcome, Outcome::GOOD);
+    assert_eq!(keys(&mut one).1, [1, 2, 1, 2]);
+    assert_eq!(out(&mut one, RESERVE, 5, &list(1, 0, 0)), GOOD);
+    one.nexus = LuNexus::new(NexusId(12), &unit).by_port_group(2);
+    assert_eq!(one.failure(&[0x00]), (6, 0x2900));
+    assert!(writes(&mut one), "its other path is registered");
+    // One that stays as it is registers nothing again.
+    assert_eq!(out(&mut one, REGISTER, 0, &list(1, 0, 0)), GOOD);
+    unit.set_port_groups(&[port(1), port(2), port(3)]);
+    assert_eq!(keys(&mut Host::new(&unit, 3)).1, [1, 2, 2, 2]);
+}
+
 /// What is not on stable storage has not happened, and the command says that it failed.
 #[test]
 fn a_store_that_fails_changes_nothing() {

@@ -77,11 +77,22 @@ impl IscsiName {
     /// The same, or a name of one of the three types that is not made as RFC 7143 section 4.2.7 wants it: with an underscore,
     /// or without a date.
     /// Other targets let in who calls itself so, and a name is only compared. What is never in one: space and control
-    /// characters, `,` (it ends a name in a TransportID, SPC-4 clause 7.6.4.6) and `*` (it stands for any in a pattern).
+    /// characters, `,` (it ends a name in a TransportID, SPC-4 clause 7.6.4.6) and `*` (it stands for any in a pattern), and
+    /// beyond ASCII what RFC 3722 does not allow: a log that shows the name must show all of it, and nothing else.
     ///
     /// # Errors
     /// As of [`IscsiName::new`]: empty, too long, or a character that is in no name.
     pub fn lenient(text: &str) -> Result<Self, NameError> {
+        let name = Self::recorded(text)?;
+        if name.0.chars().any(is_deceptive) { Err(NameError::Character) } else { Ok(name) }
+    }
+
+    /// The same, and a name in a record of a version that took characters which hide or change how others show. Nobody logs in
+    /// by it, but who was registered by it has not gone.
+    ///
+    /// # Errors
+    /// As of [`IscsiName::new`]: empty, too long, or a character that is in no name.
+    pub(crate) fn recorded(text: &str) -> Result<Self, NameError> {
         let fault = match Self::new(text) {
             Err(fault @ (NameError::Character | NameError::Iqn | NameError::Digits)) => fault,
             other => return other,
@@ -138,6 +149,23 @@ fn prepare(text: &str) -> Result<Cow<'_, str>, NameError> {
         return Err(NameError::Character);
     }
     Ok(name)
+}
+
+/// Whether a character beyond ASCII is prohibited by RFC 3722, is none that Unicode 3.2 knew (a newer one may be anything),
+/// or shows nothing.
+fn is_deceptive(c: char) -> bool {
+    use stringprep::tables::*;
+    !c.is_ascii()
+        && (unassigned_code_point(c)
+            || commonly_mapped_to_nothing(c)
+            || change_display_properties_or_deprecated(c)
+            || tagging_character(c)
+            || non_ascii_space_character(c)
+            || non_ascii_control_character(c)
+            || private_use(c)
+            || non_character_code_point(c)
+            || inappropriate_for_plain_text(c)
+            || inappropriate_for_canonical_representation(c))
 }
 
 /// The ASCII characters that RFC 3722 section 6.2 leaves over.

@@ -299,7 +299,7 @@ fn initiator_port(name: &str, isid: &str, proof: Option<&str>) -> Result<Initiat
     let wrong =
         || damaged(format!("'{}' with ISID '{}' is no initiator port", name.escape_debug(), isid.escape_debug()));
     let isid = unhex(isid).and_then(|isid| Some(Isid(isid.try_into().ok()?)));
-    let port = InitiatorPort::new(IscsiName::lenient(name).map_err(|_| wrong())?, isid.ok_or_else(wrong)?);
+    let port = InitiatorPort::new(IscsiName::recorded(name).map_err(|_| wrong())?, isid.ok_or_else(wrong)?);
     Ok(InitiatorPort { proof: proof.map(Arc::from), ..port })
 }
 

@@ -188,6 +188,15 @@ fn what_a_file_says_is_checked() {
     assert!(refused("unit = \"60", "unit = \"61").contains(TARGET));
 }
 
+/// Names that nobody may log in by any more.
+#[test]
+fn a_registration_of_an_older_version_is_kept() {
+    let file = file(&TempDir::new().unwrap());
+    let text = sealed(&GOLDEN.replace("host1", "host_\u{202e}1"));
+    let saved = format::decode(text.as_bytes(), &file.identity).unwrap();
+    assert_eq!(saved.reservations.unwrap().registrations.len(), 3);
+}
+
 #[test]
 fn the_state_of_another_unit_is_refused() {
     let directory = TempDir::new().unwrap();

@@ -140,6 +140,7 @@ fn what_the_field_takes_is_taken_leniently() {
         ("iqn.1991-05.com.Microsoft:host_1", "iqn.1991-05.com.microsoft:host_1"),
         ("iqn.example:host", "iqn.example:host"),
         ("eui.host", "eui.host"),
+        ("iqn.1991-05.com.example:Bücher_1", "iqn.1991-05.com.example:bücher_1"),
         ("iqn.2026-11.com.example:Host", "iqn.2026-11.com.example:host"),
     ] {
         assert_eq!(IscsiName::lenient(text).map(|name| name.to_string()), Ok(name.to_owned()));
@@ -154,6 +155,16 @@ fn what_the_field_takes_is_taken_leniently() {
         ("iqn.a,i,0x00023d000001", NameError::Character),
         ("iqn.a\n", NameError::Character),
         ("iqn.*", NameError::Character),
+        // What it is written with goes from right to left, is not seen, or is not known: bidirectional override and isolate,
+        // zero-width space and joiner, a variation selector, a tag, private use, an emoji.
+        ("iqn.host_\u{202e}1", NameError::Character),
+        ("iqn.host_\u{2066}1", NameError::Character),
+        ("iqn.host_\u{200b}1", NameError::Character),
+        ("iqn.host_\u{200d}1", NameError::Character),
+        ("iqn.host_\u{fe0f}1", NameError::Character),
+        ("iqn.host_\u{e0041}1", NameError::Character),
+        ("iqn.host_\u{e000}1", NameError::Character),
+        ("iqn.host_\u{1f600}1", NameError::Character),
     ] {
         assert_eq!(IscsiName::lenient(text), Err(fault), "{text:?}");
     }

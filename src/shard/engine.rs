@@ -16,6 +16,7 @@ use super::ram::{Copying, Places, Stored};
 use super::rate::Shaper;
 use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
+use super::slots::SlotQueue;
 use super::stats::Stats;
 use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
@@ -370,8 +371,8 @@ pub struct Engine {
     pub runnable: Runnable,
     /// Jobs that wait for a buffer.
     pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
-    /// Tasks that wait for a buffer: seat and slot.
-    pub starved: VecDeque<(usize, usize)>,
+    /// Tasks that wait for a buffer.
+    pub starved: SlotQueue,
     /// Since when somebody has waited for a buffer, milliseconds.
     pub starved_since_ms: Option<u64>,
     /// Writes to RAM units that are answered at the end of the turn.
@@ -382,8 +383,8 @@ pub struct Engine {
     pub places: Places,
     /// Reads of this turn that the kernel will copy from a RAM unit's memory.
     pub read_soon: usize,
-    /// Tasks that wait for a range that another command holds: seat and slot.
-    pub fenced: VecDeque<(usize, usize)>,
+    /// Tasks that wait for a range that another command holds.
+    pub fenced: SlotQueue,
     /// Jobs whose change of the medium a held range keeps out.
     pub stalled: Vec<usize>,
     /// Holes that jobs make in files.
@@ -460,13 +461,13 @@ impl Engine {
             free_jobs: Vec::new(),
             runnable: Runnable::default(),
             waiting_jobs: VecDeque::new(),
-            starved: VecDeque::new(),
+            starved: SlotQueue::default(),
             starved_since_ms: None,
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
             places: Places::default(),
             read_soon: 0,
-            fenced: VecDeque::new(),
+            fenced: SlotQueue::default(),
             stalled: Vec::new(),
             holes: Holes::default(),
             locking: Vec::new(),

@@ -46,6 +46,7 @@ mod relocate;
 mod resend;
 mod rw;
 mod signals;
+mod slots;
 mod starve;
 mod stats;
 mod stray;

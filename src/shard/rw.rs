@@ -270,7 +270,8 @@ impl Engine {
                 return true;
             }
             exec.starved = true;
-            self.starved.push_back((seat, slot));
+            self.starved.push(seat, slot);
+            self.stats.most_waiting = self.stats.most_waiting.max(self.starved.len() as u64);
             return false;
         };
         let Ok(hold) = self.enter_read(seat, slot, len) else { return true };
@@ -429,7 +430,8 @@ impl Engine {
         }
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.fenced = true;
-        self.fenced.push_back((seat, slot));
+        self.fenced.push(seat, slot);
+        self.stats.most_waiting = self.stats.most_waiting.max(self.fenced.len() as u64);
     }
 
     /// Whether anything waits for a range that another command holds, or for durable writes of another core.
@@ -458,7 +460,7 @@ impl Engine {
 
     fn retry_fenced(&mut self) {
         for _ in 0..self.fenced.len() {
-            let Some((seat, slot)) = self.fenced.pop_front() else { return };
+            let Some((seat, slot)) = self.fenced.pop() else { return };
             if let Some(exec) = self.exec(seat, slot)
                 && exec.fenced
             {

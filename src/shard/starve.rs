@@ -64,11 +64,11 @@ impl Engine {
             }
         }
         for _ in 0..self.starved.len() {
-            let Some((seat, slot)) = self.starved.pop_front() else { return };
+            let Some((seat, slot)) = self.starved.pop() else { return };
             let Some(Some(holder)) = self.seats.get_mut(seat) else { continue };
             let Some(exec) = holder.exec.get_mut(slot).filter(|exec| exec.starved) else { continue };
             if holder.account.is_refused(round) {
-                self.starved.push_back((seat, slot));
+                self.starved.push(seat, slot);
                 continue;
             }
             exec.starved = false;
@@ -81,16 +81,21 @@ impl Engine {
         }
     }
 
-    /// Who has been waiting for buffers for long.
-    pub fn waiting(&self) -> Waiting {
+    /// Who has been waiting for buffers for long. Those that have gone away meanwhile are forgotten.
+    pub fn waiting(&mut self) -> Waiting {
         /// What is shorter than this is not for want of a peer's data.
         const LONG_MS: u64 = 500;
         if self.starved_since_ms.is_none_or(|since_ms| self.now_ms < since_ms.saturating_add(LONG_MS)) {
             return Waiting::default();
         }
+        let seats = &self.seats;
+        self.starved.retain(|seat, slot| {
+            let exec = seats.get(seat).and_then(Option::as_deref).and_then(|holder| holder.exec.get(slot));
+            exec.is_some_and(|exec| exec.starved)
+        });
         let jobs = self.waiting_jobs.iter().filter_map(|(number, ..)| self.jobs.get(*number)?.as_ref());
-        let jobs = jobs.map(|job| job.seat).filter(|&seat| seat != NOBODY);
-        let mut seats = self.starved.iter().map(|(seat, _)| *seat).chain(jobs);
+        let jobs = jobs.filter(|job| !job.cancelled).map(|job| job.seat).filter(|&seat| seat != NOBODY);
+        let mut seats = self.starved.seats().chain(jobs);
         let one = seats.next();
         Waiting { one, another: seats.any(|seat| Some(seat) != one) }
     }

@@ -21,6 +21,8 @@ pub struct Stats {
     pub placed_bytes: u64,
     /// Commands that ended because their data did not come while others waited for buffers.
     pub overdue: u64,
+    /// The most tasks that waited for buffers, or for ranges, at a time.
+    pub most_waiting: u64,
     /// Operations that a medium failed.
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.

@@ -3,7 +3,7 @@
 use super::peer::{Pdu, Peer, good};
 use super::{Server, lun, snapshot};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::limits::{ARENA_BYTES, OWED_WHILE_OTHERS_WAIT_MS, SLICE_BYTES};
+use crate::limits::{ARENA_BYTES, OWED_WHILE_OTHERS_WAIT_MS, SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::{Limits, LunSpec};
 use crate::wire::{Opcode, TmFunction};
 use std::time::Duration;
@@ -142,4 +142,65 @@ fn flushes_that_nobody_waits_for_are_done_as_one() {
     drop(peer);
     server.end();
     assert!(server.world.units[0].syncs.begun() <= 3);
+}
+
+/// Asks for the same again and again, and takes it back each time.
+fn ask_and_take_back(peer: &mut Peer, ask: impl Fn(&mut Peer) -> u32) {
+    let mut last = ask(peer);
+    for _ in 0..10 {
+        peer.together(|peer| {
+            for _ in 0..100 {
+                peer.manage(TmFunction::ABORT_TASK, 0, last);
+                last = ask(peer);
+            }
+        });
+        peer.ping();
+    }
+}
+
+#[test]
+fn what_is_asked_for_and_taken_back_waits_no_more() {
+    // For buffers: its share is taken, for data that it does not send.
+    let mut server = Server::with_media(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 1, &KEYS).ready();
+    peer.together(|peer| {
+        (0..ARENA_BYTES / (8 * SLICE_BYTES)).map(|_| peer.write_solicited(0, 0, 4 * SLICE_BYTES)).count()
+    });
+    ask_and_take_back(&mut peer, |peer| peer.write_solicited(0, 0, SLICE_BYTES));
+    drop(peer);
+    let most = server.end()[0].0.most_waiting;
+    assert!((1..=TASKS_PER_SESSION as u64).contains(&most), "{most} for buffers");
+    // For a range, which a COMPARE AND WRITE has.
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_secs(1))).on(OpClass::Read);
+    let mut server = Server::with_media(1, FaultPlan::new().rule(slow));
+    let mut peer = Peer::login(server.at, 1, &KEYS).ready();
+    let compare = peer.command(0, &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 0, &[0; 1024]);
+    peer.ping();
+    ask_and_take_back(&mut peer, |peer| peer.write(0, 0, 1, 7));
+    assert_eq!(peer.end(compare, 2 * SOON), good());
+    drop(peer);
+    let most = server.end()[0].0.most_waiting;
+    assert!((1..=TASKS_PER_SESSION as u64).contains(&most), "{most} for a range");
+}
+
+#[test]
+fn who_does_not_wait_any_more_hurries_nobody() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    // All that this address may have, and nobody of them waits.
+    let mut owing: Vec<_> = (1..4).map(|host| Peer::login(server.at, host, &KEYS).ready()).collect();
+    for peer in &mut owing {
+        peer.together(|peer| {
+            (0..ARENA_BYTES / (4 * SLICE_BYTES)).map(|_| peer.write_solicited(0, 0, SLICE_BYTES)).count()
+        });
+        peer.ping();
+    }
+    let mut other = Peer::login(server.at, 4, &KEYS).ready();
+    let read = other.command(1, &cdb([0x28, 0], BLOCKS), SLICE_BYTES as u32, &[]);
+    assert!(!other.is_answered(read, Duration::from_millis(100)), "nothing is left");
+    assert_eq!(other.managed(TmFunction::ABORT_TASK, 1, read).0, 0);
+    std::thread::sleep(Duration::from_millis(OWED_WHILE_OTHERS_WAIT_MS + 1_000));
+    owing.iter_mut().for_each(Peer::ping);
+    drop((owing, other));
+    let (stats, _) = server.end()[0];
+    assert_eq!((stats.most_waiting, stats.overdue), (1, 0));
 }

@@ -77,10 +77,29 @@ impl Drop for CopyWork {
     }
 }
 
+/// For who looks after a copy while that cannot go on.
+#[derive(Debug, Clone)]
+pub struct CopyWatch(Arc<Operation>);
+
+impl CopyWatch {
+    /// Somebody wants the copy to end: it is over, with this outcome in the sense format of `unit`, which the command was sent
+    /// to.
+    pub fn cancelled(&self, unit: &LogicalUnit) -> Option<Outcome> {
+        let outcome = self.0.is_cancelled().then(|| unit.formatted(CANCELLED))?;
+        self.0.finish(outcome);
+        Some(outcome)
+    }
+}
+
 impl CopyWork {
     /// The command is answered now, the copy goes on in the background.
     pub fn is_immediate(&self) -> bool {
         self.immediate
+    }
+
+    /// To be looked after from elsewhere.
+    pub fn watch(&self) -> CopyWatch {
+        CopyWatch(Arc::clone(&self.operation))
     }
 
     /// Whether the copy is to stop: asked before and after every read.

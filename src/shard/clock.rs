@@ -65,6 +65,7 @@ impl Engine {
         if waiting != Waiting::default() {
             self.expire_owed(waiting);
         }
+        self.end_cancelled_copies();
         for conn in 0..self.links.len() {
             if !self.watched[conn] {
                 continue;

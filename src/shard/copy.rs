@@ -20,7 +20,7 @@ use crate::backend::Op;
 use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES};
 use crate::model::InitiatorPort;
 use crate::scsi::copy::CopyRequest;
-use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWork, Peer, Scene, TokenWork};
+use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWatch, CopyWork, Peer, Scene, TokenWork};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{LogicalUnit, Outcome, Sense};
 use crate::session::Direction;
@@ -48,7 +48,7 @@ impl Engine {
                 self.enlist_copy(&cx, job, (unit, None), Some((seat, task.slot())));
             }
             Some((Begun::Run(work), units)) => {
-                let immediate = work.is_immediate();
+                let (immediate, watch) = (work.is_immediate(), work.watch());
                 let cx = JobCx::new(self.account(seat));
                 let mut touched = vec![unit];
                 touched.extend(work.steps.iter().filter_map(|step| units.get(step.destination.0)));
@@ -56,7 +56,7 @@ impl Engine {
                 let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
                 let (target, init) = (holder.target, holder.session.init());
                 let nexus = (init.initiator.clone(), init.target_portal_group);
-                let copy = CopyJob { target, nexus, units: touched, left: None };
+                let copy = CopyJob { target, nexus, units: touched, watch, left: None };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
@@ -95,6 +95,21 @@ impl Engine {
             }
             self.keep_claims(number);
             self.run_soon(number);
+        }
+    }
+
+    /// Ends the copies that somebody wants to end and that cannot find out, being kept waiting for a range, a limit or their turn.
+    pub fn end_cancelled_copies(&mut self) {
+        for number in 0..self.jobs.len() {
+            if let Some(job) = self.jobs[number].as_mut()
+                && let Some(copy) = job.copy.as_deref()
+                && !job.cancelled
+                && job.is_kept_waiting()
+                && let Some(outcome) = copy.watch.cancelled(&self.world.units[job.unit].logical)
+            {
+                (job.cancelled, job.given_up) = (true, Some(outcome).filter(|_| job.seat != NOBODY));
+                self.run_soon(number);
+            }
         }
     }
 
@@ -139,6 +154,8 @@ pub struct CopyJob {
     nexus: (InitiatorPort, u16),
     /// The unit that was asked, and the destinations.
     units: Vec<usize>,
+    /// Whether somebody wants it to end.
+    watch: CopyWatch,
     /// Aborted; counts it for those who wait for its end.
     left: Option<LeftCopy>,
 }

@@ -255,6 +255,17 @@ impl Runnable {
     }
 }
 
+/// What an operation of a job cannot have yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Stalled {
+    /// The unit: not the job's own, perhaps.
+    pub unit: usize,
+    /// Offset and length, bytes.
+    pub range: (u64, u64),
+    /// Since when, milliseconds.
+    pub since_ms: u64,
+}
+
 /// A running job.
 pub struct Job {
     future: Option<Work>,
@@ -296,8 +307,8 @@ pub struct Job {
     pub owed: Option<(bool, Vec<ItNexus>)>,
     /// Its task is gone, and the medium does not answer.
     pub stray: bool,
-    /// Since when a held range keeps its change out, milliseconds.
-    pub stalled_since_ms: Option<u64>,
+    /// A held range keeps its operation out.
+    pub stalled: Option<Stalled>,
     /// Cancelled for this, not by its task.
     pub given_up: Option<Outcome>,
 }
@@ -331,7 +342,7 @@ impl Job {
             copy: None,
             owed: None,
             stray: false,
-            stalled_since_ms: None,
+            stalled: None,
             given_up: None,
         }
     }
@@ -351,6 +362,11 @@ impl Job {
         debug_assert_eq!(self.in_flight, 0);
         self.future = None;
         self.shared.requests.borrow_mut().clear();
+    }
+
+    /// It has asked for something that it cannot have yet.
+    pub fn is_kept_waiting(&self) -> bool {
+        self.in_flight == 0 && !self.shared.requests.borrow().is_empty()
     }
 
     /// Takes the next thing that it asked for.

@@ -1,6 +1,7 @@
 //! Whole cores in this process, over TCP, with media that fail as planned.
 
 mod atomic;
+mod copies;
 mod doors;
 mod fence;
 mod fencing;

@@ -8,7 +8,7 @@ use super::errand::{Answer, Call, Errand};
 use super::exec::{Action, Failure, Kind, Progress};
 use super::fence::Lock;
 use super::flush::Waiter;
-use super::job::{Cell1, Job, JobBuffer, JobCx, JobEnd, Request, Work};
+use super::job::{Cell1, Job, JobBuffer, JobCx, JobEnd, Request, Stalled, Work};
 use super::jobs::{self, Place};
 use super::mesh::Message;
 use super::stray::{Claim, Hold, TIMED_OUT};
@@ -295,7 +295,9 @@ impl Engine {
     }
 
     pub fn serve_job(&mut self, number: usize) {
+        // One that is cancelled begins nothing more.
         while let Some(Some(job)) = self.jobs.get_mut(number)
+            && !job.cancelled
             && let Some(request) = job.next_request()
         {
             match request {
@@ -341,12 +343,13 @@ impl Engine {
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
-                        job.stalled_since_ms.get_or_insert(self.now_ms);
+                        let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
+                        job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
                         job.ask_again(Request::Op(Some(unit), op, cell));
                         self.stalled.push(number);
                         return hole.into_iter().for_each(|unit| self.hole_over(unit));
                     };
-                    job.stalled_since_ms = None;
+                    job.stalled = None;
                     job.in_flight += 1;
                     job.paid = false;
                     let owner = Owner::Job { job: number, cell, claim, hole };
@@ -416,30 +419,27 @@ impl Engine {
         }
     }
 
-    /// Cancels a job that a stray keeps from going on, with an outcome for its task. One that nobody waits for has time.
-    fn give_up(&mut self, number: usize, outcome: Outcome) {
-        if let Some(Some(job)) = self.jobs.get_mut(number)
-            && !(job.cancelled || job.survives || job.seat == NOBODY)
-        {
-            job.cancelled = true;
-            job.given_up = Some(self.world.units[job.unit].logical.formatted(outcome));
-            self.run_soon(number);
+    /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it is not, since nobody waits for
+    /// it; it has time.
+    fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
+        if job.cancelled || job.survives || job.seat == NOBODY {
+            return false;
         }
+        job.cancelled = true;
+        job.given_up = Some(self.world.units[job.unit].logical.formatted(outcome));
+        self.run_soon(number);
+        true
     }
 
     /// Lets the jobs try again whose change a range kept out.
     pub fn retry_stalled(&mut self) {
         for number in std::mem::take(&mut self.stalled) {
-            let Some(Some(job)) = self.jobs.get(number).filter(|j| j.as_ref().is_some_and(|j| !j.cancelled)) else {
-                continue;
-            };
-            // A job has no more than one operation to ask for; where its blocks are is not known any more.
-            let whole = (0, u64::MAX);
-            if job.stalled_since_ms.is_some_and(|since_ms| self.is_given_up(job.unit, whole, since_ms)) {
-                self.give_up(number, TIMED_OUT);
-                continue;
+            let Some(Some(job)) = self.jobs.get(number) else { continue };
+            let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
+            if !(is_late && self.give_up(number, TIMED_OUT)) {
+                self.serve_job(number);
             }
-            self.serve_job(number);
         }
     }
 
@@ -576,13 +576,19 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
     }
 }
 
+/// What an operation reads or changes.
+fn touched_range(op: &Op) -> (u64, u64) {
+    match *op {
+        Op::Read { offset, buffer } | Op::Write { offset, buffer, .. } => (offset, buffer.len() as u64),
+        Op::Discard { offset, len } | Op::Zero { offset, len } | Op::Evict { offset, len } => (offset, len),
+        Op::Flush => (0, 0),
+    }
+}
+
 /// What an operation changes.
 fn changed_range(op: &Op) -> Option<(u64, u64)> {
-    match *op {
-        Op::Write { offset, buffer, .. } => Some((offset, buffer.len() as u64)),
-        Op::Discard { offset, len } | Op::Zero { offset, len } => Some((offset, len)),
-        Op::Read { .. } | Op::Flush | Op::Evict { .. } => None,
-    }
+    let changes = matches!(op, Op::Write { .. } | Op::Discard { .. } | Op::Zero { .. });
+    changes.then(|| touched_range(op))
 }
 
 /// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not what the

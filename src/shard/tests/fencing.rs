@@ -83,7 +83,7 @@ fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
 }
 
 /// WRITE USING TOKEN with the token that stands for zeroes, over all of LUN 0; answered when it has begun.
-fn zero_in_the_background(peer: &mut Peer) {
+pub(super) fn zero_in_the_background(peer: &mut Peer) {
     let mut list = vec![0; 536 + 16];
     let length = list.len() as u16;
     list[0..2].copy_from_slice(&(length - 2).to_be_bytes());
@@ -100,7 +100,7 @@ fn zero_in_the_background(peer: &mut Peer) {
 }
 
 /// How that goes on: COPY OPERATION STATUS of RECEIVE ROD TOKEN INFORMATION.
-fn status_of_zeroing(peer: &mut Peer) -> u8 {
+pub(super) fn status_of_zeroing(peer: &mut Peer) -> u8 {
     let itt = peer.command(0, &[0x84, 7, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], 256, &[]);
     let End { status, sense, data } = peer.end(itt, SOON);
     assert_eq!((status, sense), (0, (0, 0)));

@@ -28,8 +28,11 @@ use std::sync::{Arc, LazyLock};
 
 /// The most that one read or write entry moves: less than the kernel's own limit (2 GiB less a page).
 const MAX_ENTRY_BYTES: u64 = 1 << 30;
-/// The most that one fallocate entry covers: the kernel holds the file's lock for its duration, and writes wait.
+/// The most that one fallocate entry covers: the kernel holds the file's lock for its duration, and writes wait. Also of
+/// fadvise, whose entry has 32 bits for a length.
 const MAX_RANGE_BYTES: u64 = 1 << 30;
+/// A folio of the page cache is at most as large. One that lies in a range only in part is not forgotten.
+const FOLIO_BYTES: u64 = 2 << 20;
 /// Zeroes to write from, in pages. The most that one entry of the slowest way to zero a range writes.
 const ZERO_PAGES: usize = 64;
 /// Interruptions in a row that are retried before they are reported.
@@ -279,7 +282,11 @@ impl FileHandle {
             // Nothing was written through this descriptor.
             Op::Flush if self.readonly => return Started::Done(Ok(())),
             Op::Flush => Slot { work: Work::Flush, ..Slot::IDLE },
-            Op::Evict { offset, len } => Slot { work: Work::Evict, offset, len, ..Slot::IDLE },
+            Op::Evict { offset, len } => {
+                // All folios that have some of it; to lose more of what is cached harms nobody.
+                let (start, end) = (offset - offset % FOLIO_BYTES, (offset + len).next_multiple_of(FOLIO_BYTES));
+                Slot { work: Work::Evict, offset: start, len: end - start, ..Slot::IDLE }
+            }
             Op::Discard { offset, len } => {
                 Slot { work: Work::Clear(self.medium.way_to_zero(true)), offset, len, ..Slot::IDLE }
             }
@@ -375,9 +382,9 @@ impl FileHandle {
     fn succeeded(&mut self, slot: &mut Slot, result: i32) -> Option<Result<(), MediumFault>> {
         match slot.work {
             Work::Idle => return Some(Err(MediumFault::Internal(libc::EINVAL))),
-            Work::Flush | Work::Evict => return Some(Ok(())),
-            // fallocate does all or nothing, and says 0.
-            Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
+            Work::Flush => return Some(Ok(())),
+            // These do all or nothing, and say 0.
+            Work::Evict | Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
             Work::Read | Work::Write { .. } | Work::Clear(Way::Write) => {
                 let moved = u64::from(result.unsigned_abs());
                 if moved > slot.asked {
@@ -416,7 +423,7 @@ impl FileHandle {
     /// It would hide that the file was cut short: `size.rs`.
     fn advance<Q: Queue + ?Sized>(&mut self, mut slot: Slot, token: Token, queue: &mut Q) -> Result<(), MediumFault> {
         slot.asked = (slot.len - slot.done).min(match slot.work {
-            Work::Clear(Way::Punch | Way::ZeroRange) => MAX_RANGE_BYTES,
+            Work::Evict | Work::Clear(Way::Punch | Way::ZeroRange) => MAX_RANGE_BYTES,
             Work::Clear(Way::Write) => (ZERO_PAGES * size_of::<Page>()) as u64,
             _ => MAX_ENTRY_BYTES,
         });
@@ -463,9 +470,8 @@ impl FileHandle {
                 let mode = what | libc::FALLOC_FL_KEEP_SIZE;
                 on_file!(self, file => opcode::Fallocate::new(file, slot.asked).offset(offset).mode(mode).build())
             }
-            // All of it at once, however long it is.
             (Work::Evict, _) => {
-                let len = slot.len as i64;
+                let len = slot.asked as i64;
                 on_file!(self, file => {
                     opcode::Fadvise::new(file, len, libc::POSIX_FADV_DONTNEED).offset(offset).build()
                 })

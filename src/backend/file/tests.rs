@@ -119,14 +119,16 @@ fn what_is_not_supported_is_not_tried_again() {
 #[test]
 fn a_large_range_goes_in_slices() {
     let (_directory, file) = medium();
-    let size = Arc::clone(&file.size_bytes);
-    let super::super::Kind::File(file) = &file.kind else { unreachable!("a file") };
-    let (mut handle, mut queue) = (FileHandle::new(Arc::clone(file), size, false), Recorder::default());
+    let super::super::Kind::File(kept) = &file.kind else { unreachable!("a file") };
     let len = 2 * MAX_RANGE_BYTES + 512;
-    assert_eq!(handle.start(Op::Discard { offset: 0, len }, TOKEN, &mut queue), Started::Pending);
-    assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
-    assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
-    assert_eq!(handle.complete(TOKEN, 0, &mut queue), Some(Ok(())));
+    for op in [Op::Discard { offset: 0, len }, Op::Evict { offset: 0, len }] {
+        let size = Arc::clone(&file.size_bytes);
+        let (mut handle, mut queue) = (FileHandle::new(Arc::clone(kept), size, false), Recorder::default());
+        assert_eq!(handle.start(op, TOKEN, &mut queue), Started::Pending);
+        assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
+        assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
+        assert_eq!(handle.complete(TOKEN, 0, &mut queue), Some(Ok(())));
+    }
 }
 
 #[test]
@@ -284,23 +286,29 @@ fn what_is_gone_is_not_said_to_be_unmapped() {
 
 #[test]
 fn what_is_evicted_is_read_from_the_medium() {
-    let (directory, medium) = medium();
+    const SIZE: u64 = 5 << 30;
+    const FAR: u64 = (4 << 30) + 8192;
+    let directory = TempDir::new().expect("a directory");
+    let medium = buffered_file(&directory.path().join("disk"), SIZE, 512);
     let mut rig = Rig::new(&medium, false);
     let file = std::fs::File::open(directory.path().join("disk")).unwrap();
-    assert_eq!((rig.write(8192, &[7; 4096], false), rig.flush()), (Ok(()), Ok(())));
-    assert!(is_cached(&file, 8192));
     // A file system that lives in the page cache has no other medium.
     let lives_in_memory = crate::backend::sys::direct_align(&file).is_err();
-    // The kernel keeps a page that somebody else, writing back or making room, has in his hands just then.
-    let evicted = (0..200).any(|_| {
-        assert_eq!(rig.evict(8192, 4096), Ok(()));
-        !is_cached(&file, 8192) || {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            false
-        }
-    });
-    assert!(evicted || lives_in_memory);
-    assert_eq!(rig.read(8192, 4096), Ok(vec![7; 4096]));
+    // A page, one block of it, and more than an entry of the kernel can name.
+    for (at, offset, len) in [(8192, 8192, 4096), (8192, 8192 + 512, 512), (FAR, 512, SIZE - 512)] {
+        assert_eq!((rig.write(at, &[7; 4096], false), rig.flush()), (Ok(()), Ok(())));
+        assert!(is_cached(&file, at as i64));
+        // The kernel keeps a page that somebody else, writing back or making room, has in his hands just then.
+        let evicted = (0..200).any(|_| {
+            assert_eq!(rig.evict(offset, len), Ok(()));
+            !is_cached(&file, at as i64) || {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                false
+            }
+        });
+        assert!(evicted || lives_in_memory, "{offset}, {len}");
+        assert_eq!(rig.read(at, 4096), Ok(vec![7; 4096]));
+    }
 }
 
 /// A page of a file that is mapped: the kernel does not forget it.

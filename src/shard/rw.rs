@@ -515,7 +515,8 @@ impl Engine {
             return self.wind_up(seat, slot);
         }
         self.drop_slices(seat, slot);
-        self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), u64::from(len)));
+        let len = on_medium(len, self.world.units[unit].block_bytes) as u64;
+        self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
     }
 
     fn wind_up(&mut self, seat: usize, slot: usize) {

@@ -146,3 +146,21 @@ fn what_could_not_be_read_together_with_something_else_is_read_by_itself() {
     let itt = peer.command(0, &[0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0], 0, &[]);
     assert_eq!(peer.end(itt, SOON), good());
 }
+
+#[test]
+fn a_read_that_ends_within_a_block_and_fails_is_read_again_and_named_by_blocks() {
+    let fails = |lba: u64, times| {
+        let blocks = lba * 512..lba * 512 + 512;
+        FaultRule::new(FaultAction::Fail(MediumFault::Read)).on(OpClass::Read).within(blocks).times(times)
+    };
+    // Two blocks, of which 700 bytes are expected.
+    let read = [0x28, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+    let server = Server::with_media(1, FaultPlan::new().rule(fails(1, u64::MAX)));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(information(&mut peer, &read, 700), Some(1));
+    let server = Server::with_media(1, FaultPlan::new().rule(fails(0, 1)));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let itt = peer.command(0, &read, 700, &[]);
+    let end = peer.end(itt, SOON);
+    assert_eq!((end.status, end.data.len()), (0, 700));
+}

@@ -25,6 +25,8 @@ pub const BURST_NS: u64 = 100_000_000;
 const GRAIN_NS: u64 = 500_000;
 /// The most that it claims at a time, unless one item is dearer.
 const CLAIM_NS: u64 = 25_000_000;
+/// So many entries without a flow are left where they are.
+const HEAP_SPARE: usize = 64;
 /// The highest rate that is told from none: keeps products within 64 bits.
 const MAX_RATE: u64 = 1 << 43;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -392,6 +394,10 @@ impl Shaper {
         self.last_entry += 1;
         flow.entry = self.last_entry;
         self.heap.push(Reverse((flow.start, flow.entry, id.0)));
+        // Who begins to wait and goes, again and again, leaves an entry each time.
+        if self.heap.len() > 2 * self.flows.len() + HEAP_SPARE {
+            self.heap.retain(|Reverse((_, entry, number))| self.flows[*number as usize].entry == *entry);
+        }
     }
 
     /// Nobody waits in a flow any more.

@@ -193,6 +193,20 @@ fn what_waits_keeps_its_order_and_goes_when_it_is_forgotten() {
 }
 
 #[test]
+fn who_waits_and_goes_again_and_again_leaves_nothing_behind() {
+    let mut shaper = Shaper::new(buckets(&[1]));
+    let [flow, other] = [(); 2].map(|()| shaper.open([0, OPEN, OPEN, OPEN]).unwrap());
+    let now_ns = 10 * SECOND_NS;
+    while shaper.enter(other, Waiter::Job(1), READ_4K, now_ns) {}
+    for _ in 0..1_000 {
+        assert!(!shaper.enter(flow, Waiter::Command(0, 0), READ_4K, now_ns));
+        shaper.forget(flow, Waiter::Command(0, 0));
+    }
+    assert!(shaper.heap.len() <= 5 + HEAP_SPARE, "{}", shaper.heap.len());
+    assert_eq!(shaper.next(now_ns + 2 * SECOND_NS), Some(Waiter::Job(1)), "who waits has its turn");
+}
+
+#[test]
 fn a_unit_at_its_limit_does_not_hold_up_another_of_the_same_group() {
     // Unit 0: bucket 0. The group: bucket 1. Unit 1 has none.
     let buckets = buckets(&[10, 10_000]);

@@ -93,6 +93,8 @@ pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
 pub const PEER_LINES_PER_SECOND: u32 = 20;
 /// Descriptors that connections leave to everything else that has to be opened: saved state, logical units that come.
 pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Niceness of the thread that stores what outlives the process, over that of the cores.
+pub const KEEPER_NICENESS: i32 = 10;
 /// Descriptors that are held for saving state when there are no others, neither for this process nor for the system.
 pub const STATE_DESCRIPTORS: usize = 4;
 /// How long accepting rests when there is no descriptor, or no memory, for a connection.

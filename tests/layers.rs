@@ -59,6 +59,7 @@ const UNSAFE: &[&str] = &[
     "shard/signals.rs",
     "shard/tests.rs",
     "shard/tx.rs",
+    "state/keeper.rs",
     "wire/crc.rs",
 ];
 

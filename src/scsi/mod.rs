@@ -65,7 +65,7 @@ pub use identifying::IdentifyingInformation;
 pub use mode::Modes;
 pub use orwrite::{Allowed, Generation};
 pub use plan::{Command, Erase, MediumOp, Outcome, Plan, Reply, Sense};
-pub use saving::{SaveEnd, Saved, Saving};
+pub use saving::{Decided, SaveEnd, Saved, Saving};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What of a logical unit outlives the process, and the commands that change it.
 //!
-//! A command whose effect must be on stable storage before it is answered is planned as [`Plan::Save`]. Somebody who may
-//! block then calls [`LogicalUnit::save`]: it decides what the command changes, has the result written, and adopts it.
-//! What could not be written is not adopted, and the command says so.
+//! A command whose effect must be on stable storage before it is answered is planned as [`Plan::Save`]. Then it is decided
+//! what the command changes ([`LogicalUnit::decide`]), somebody who may block has the result written, and it is adopted
+//! ([`LogicalUnit::conclude`]). What could not be written is not adopted, and the command says so.
 //!
 //! Invariants: one [`Saving`] of a logical unit is carried out at a time, in the order in which they were planned. While
 //! one is on its way (planned and not dropped), every other command that changes the same state comes this way too.
@@ -70,7 +70,15 @@ pub struct SaveEnd {
     pub flush: bool,
 }
 
+/// What a [`Saving`] comes to, not in force yet.
+#[derive(Debug)]
+pub struct Decided {
+    next: Result<Next, Outcome>,
+    nexus: NexusId,
+}
+
 /// What a command makes of the state.
+#[derive(Debug)]
 pub(super) enum Next {
     /// `ports`: the target ports that there were.
     Reservations {
@@ -151,7 +159,7 @@ impl Call<'_> {
         if self.unit.is_saving() {
             return self.save(part, it_nexus, list);
         }
-        let next = self.unit.decide(&state, part, self.cdb, Some(&it_nexus), list)?;
+        let next = self.unit.next_of(&state, part, self.cdb, Some(&it_nexus), list)?;
         if next.saved(&state) != Saved::of(&state) {
             return self.save(part, it_nexus, list);
         }
@@ -200,31 +208,35 @@ impl LogicalUnit {
         })
     }
 
-    /// Carries out a command that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`].
-    /// `write` stores what it is given, durably, and says whether that worked; it may block: nothing is locked meanwhile.
+    /// What a command comes to that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`], and
+    /// what is to be stored, durably, before that is concluded; `None`: nothing has to be.
     ///
-    /// The caller takes care of the order: for one logical unit one at a time, first come, first served. When this
-    /// returns, every core sees the change with its next command.
-    pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
-        let decided = {
-            let state = self.state();
-            let next = self.decide(&state, saving.part, &saving.cdb, saving.it_nexus.as_ref(), &saving.list);
-            next.map(|next| {
-                let saved = next.saved(&state);
-                (next, Some(saved).filter(|saved| *saved != Saved::of(&state)))
-            })
-        };
-        let (next, saved) = match decided {
-            Ok(decided) => decided,
-            Err(outcome) => return SaveEnd::of(self.formatted(outcome)),
-        };
-        if saved.is_some_and(|saved| !write(&saved)) {
-            return SaveEnd::of(self.formatted(NOT_SAVED));
-        }
-        self.adopt(&mut self.state(), next, saving.nexus)
+    /// The caller takes care of the order: for one logical unit one at a time, first come, first served, until it is concluded.
+    pub fn decide(&self, saving: &Saving) -> (Decided, Option<Box<Saved>>) {
+        let state = self.state();
+        let next = self.next_of(&state, saving.part, &saving.cdb, saving.it_nexus.as_ref(), &saving.list);
+        let changed = |next: &Next| Some(next.saved(&state)).filter(|saved| *saved != Saved::of(&state));
+        let saved = next.as_ref().ok().and_then(changed).map(Box::new);
+        (Decided { next, nexus: saving.nexus }, saved)
     }
 
-    fn decide(
+    /// Puts what was decided into effect if it is stored, or need not be: when this returns, every core sees the change with
+    /// its next command.
+    pub fn conclude(&self, decided: Decided, is_stored: bool) -> SaveEnd {
+        match decided.next {
+            Ok(next) if is_stored => self.adopt(&mut self.state(), next, decided.nexus),
+            Ok(_) => SaveEnd::of(self.formatted(NOT_SAVED)),
+            Err(outcome) => SaveEnd::of(self.formatted(outcome)),
+        }
+    }
+
+    /// All of it at once, for who may block: `write` stores what it is given and says whether that worked.
+    pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
+        let (decided, saved) = self.decide(saving);
+        self.conclude(decided, saved.is_none_or(|saved| write(&saved)))
+    }
+
+    fn next_of(
         &self,
         state: &State,
         part: Part,

@@ -333,7 +333,8 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),
-                Message::Saved { ticket, end } => self.engine.saved(ticket, end),
+                Message::Saved { ticket, is_stored } => self.engine.saved(ticket, is_stored),
+                Message::SaveTurn { ticket } => self.engine.save_turn(ticket),
                 Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
                 Message::Flushed => self.engine.advance_flushes(),
                 Message::Shutdown => self.shut_down(),

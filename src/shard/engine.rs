@@ -27,7 +27,7 @@ use crate::backend::{Handle, Op, Queue, Started, Token};
 use crate::limits::{CONNECTION_SLOTS, RECEIVE_BUFFER_BYTES};
 use crate::model::MediumFault;
 use crate::ring::Ring;
-use crate::scsi::{LuNexus, Reply, SaveEnd};
+use crate::scsi::{LuNexus, Reply};
 use crate::session::Session;
 use crate::session::login::{Login, LoginAnswer};
 use crate::session::seam::{CloseReason, ConnIx};
@@ -395,8 +395,8 @@ pub struct Engine {
     pub ordering: Vec<usize>,
     /// Flushes that are waited for, or not over.
     pub flushes: Flushes,
-    /// Jobs that wait for the keeper, by ticket: job, and where the answer goes.
-    pub saves: Vec<Option<(usize, Cell1<SaveEnd>)>>,
+    /// Commands that are to be saved before they are answered, by ticket.
+    pub saves: super::saves::Saves,
     /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
     pub ranges_since_ms: u64,
     /// Operations whose tasks are gone.
@@ -473,7 +473,7 @@ impl Engine {
             locking: Vec::new(),
             ordering: Vec::new(),
             flushes: Flushes::default(),
-            saves: Vec::new(),
+            saves: super::saves::Saves::default(),
             ranges_since_ms: u64::MAX,
             strays,
             rates,

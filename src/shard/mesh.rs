@@ -9,7 +9,6 @@ use super::errand::Answer;
 use super::registry::Membership;
 use super::relocate::Relocated;
 use crate::model::ItNexus;
-use crate::scsi::SaveEnd;
 use crate::session::login::LoginDone;
 use crate::wire::{Lun, Tsih};
 use std::net::SocketAddr;
@@ -73,12 +72,17 @@ pub enum Message {
     },
     /// The configuration has changed.
     Change(Arc<Change>),
-    /// The keeper is done with a command.
+    /// The keeper is done with what a command changes.
     Saved {
-        /// The ticket that it was given with.
+        /// The command ([`super::saves::Saves`]).
         ticket: usize,
-        /// What became of it.
-        end: SaveEnd,
+        /// Whether it is stored.
+        is_stored: bool,
+    },
+    /// It is a command's turn to be saved.
+    SaveTurn {
+        /// The command.
+        ticket: usize,
     },
     /// An errand is over.
     Errand {
@@ -107,6 +111,7 @@ impl Message {
             Message::Aborted { .. } => "Aborted",
             Message::Change(_) => "Change",
             Message::Saved { .. } => "Saved",
+            Message::SaveTurn { .. } => "SaveTurn",
             Message::Errand { .. } => "Errand",
             Message::Flushed => "Flushed",
             Message::Shutdown => "Shutdown",

@@ -45,6 +45,7 @@ mod reload;
 mod relocate;
 mod resend;
 mod rw;
+mod saves;
 mod signals;
 mod slots;
 mod starve;

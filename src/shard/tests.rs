@@ -17,6 +17,7 @@ mod order;
 mod panics;
 mod payload;
 mod peer;
+mod saves;
 mod shares;
 mod syncs;
 mod tokens;

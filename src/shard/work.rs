@@ -2,7 +2,6 @@
 
 use super::buffers::Buf;
 use super::copy::CopyJob;
-use super::dispatch::slot_of;
 use super::engine::{Engine, Owner};
 use super::errand::{Answer, Call, Errand};
 use super::exec::{Action, Failure, Kind, Progress};
@@ -16,7 +15,7 @@ use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::{JOBS_PER_TURN, STRAY_WAIT_MS};
 use crate::model::ItNexus;
-use crate::scsi::{Erase, MediumOp, Outcome, SaveEnd, Saving};
+use crate::scsi::{Erase, MediumOp, Outcome};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
@@ -28,7 +27,7 @@ use std::time::Instant;
 pub const NOBODY: usize = usize::MAX;
 
 impl Engine {
-    fn place_of(&self, unit: usize) -> Place {
+    pub fn place_of(&self, unit: usize) -> Place {
         let unit = &self.world.units[unit];
         Place {
             unit: unit.logical.clone(),
@@ -177,27 +176,6 @@ impl Engine {
         self.enlist(job);
     }
 
-    /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
-    pub fn spawn_save(&mut self, seat: usize, task: TaskId, unit: usize, saving: Box<Saving>, asked: u64) {
-        let cx = JobCx::new(self.account(seat));
-        let work = jobs::save(cx.clone(), self.place_of(unit), saving);
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let exec = slot_of(&mut holder.exec, task);
-        exec.begin(Kind::Job, task, unit, (0, 0, asked));
-        exec.in_flight += 1;
-        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
-    }
-
-    /// The keeper is done with a command.
-    pub fn saved(&mut self, ticket: usize, end: SaveEnd) {
-        let Some((number, cell)) = self.saves.get_mut(ticket).and_then(Option::take) else { return };
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
-        job.in_flight -= 1;
-        job.owed = Some((end.flush, end.aborts.clone()));
-        cell.set(Some(end));
-        self.run_soon(number);
-    }
-
     /// A command was aborted, but not what it did: the rest of it is still to be done.
     #[cold]
     fn do_for_nobody(&mut self, unit: usize, flush: bool, aborts: &[ItNexus]) {
@@ -207,18 +185,6 @@ impl Engine {
         if !aborts.is_empty() {
             self.preempt_for_nobody(unit, aborts);
         }
-    }
-
-    /// Gives a command of a job to the keeper.
-    fn submit_save(&mut self, number: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
-        let ticket = self.saves.iter().position(Option::is_none).unwrap_or(self.saves.len());
-        if ticket == self.saves.len() {
-            self.saves.push(None);
-        }
-        self.saves[ticket] = Some((number, cell));
-        let (world, core) = (Arc::clone(&self.world), self.core);
-        let Unit { logical, file, .. } = &*self.world.units[unit];
-        self.world.keeper.submit(logical, file, saving, move |end| world.post(core, Message::Saved { ticket, end }));
     }
 
     /// Has what may block called beside the cores, for a job.
@@ -243,7 +209,7 @@ impl Engine {
         }
     }
 
-    fn enlist(&mut self, job: Job) {
+    pub fn enlist(&mut self, job: Job) {
         let number = self.free_jobs.pop().unwrap_or_else(|| {
             self.jobs.push(None);
             self.jobs.len() - 1

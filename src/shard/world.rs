@@ -12,6 +12,7 @@ use super::load::Load;
 use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
 use super::registry::Registry;
+use super::saves::Line;
 use super::syncs::Syncs;
 use crate::backend::{Medium, OpenError, absolute};
 use crate::limits::{self, SLICE_BYTES};
@@ -43,6 +44,8 @@ pub struct Unit {
     pub fence: Arc<Fence>,
     /// What makes its writes durable.
     pub syncs: Syncs,
+    /// Commands that are to be saved before they are answered.
+    pub saves: Line,
     /// What its jobs have asked for beside the cores.
     pub errands: Errands,
     /// Completed writes may be lost unless they are made durable.
@@ -131,6 +134,7 @@ impl Unit {
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Arc::new(Fence::new(cores)),
             syncs: Syncs::new(cores),
+            saves: Line::default(),
             errands: Errands::default(),
             volatile: facts.volatile_cache,
             direct: facts.direct,

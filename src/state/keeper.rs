@@ -1,23 +1,25 @@
-//! The thread that carries out commands whose effect has to be stored first.
+//! The thread that stores what has to be stored before a command is answered.
 //!
 //! One for the process: such commands are rare, and what they wait for is one file system. It takes them in the order in
-//! which the cores gave them, which is what [`LogicalUnit::save`] asks for.
+//! which the cores gave them. It writes, and no more: nothing that a core needs is ever locked by a thread that has to wait
+//! for a processor behind others. Those others are cores and initiators, so it has a lower priority.
+
+#![allow(unsafe_code, reason = "nice(2)")]
 
 use super::UnitFile;
-use crate::limits::STATE_DESCRIPTORS;
-use crate::scsi::{LogicalUnit, SaveEnd, Saving};
+use crate::limits::{KEEPER_NICENESS, STATE_DESCRIPTORS};
+use crate::scsi::Saved;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
-/// A command on its way. Each is a task of a session, so there are no more of them than those have tasks.
+/// What is to be stored. Of each unit there is one at a time.
 struct Order {
-    unit: Arc<LogicalUnit>,
     file: Arc<UnitFile>,
-    saving: Box<Saving>,
-    done: Box<dyn FnOnce(SaveEnd) + Send>,
+    saved: Box<Saved>,
+    done: Box<dyn FnOnce(bool) + Send>,
 }
 
 /// The way to the thread. `None`: the end.
@@ -35,15 +37,9 @@ impl Keeper {
         Ok((Keeper(sender), thread))
     }
 
-    /// Has a command carried out; `done` is called when that is over, on the keeper's thread. Does not block.
-    pub fn submit(
-        &self,
-        unit: &Arc<LogicalUnit>,
-        file: &Arc<UnitFile>,
-        saving: Box<Saving>,
-        done: impl FnOnce(SaveEnd) + Send + 'static,
-    ) {
-        let order = Order { unit: Arc::clone(unit), file: Arc::clone(file), saving, done: Box::new(done) };
+    /// Has `saved` stored in a unit's file; `done` is told whether that worked, on the keeper's thread. Does not block.
+    pub fn submit(&self, file: &Arc<UnitFile>, saved: Box<Saved>, done: impl FnOnce(bool) + Send + 'static) {
+        let order = Order { file: Arc::clone(file), saved, done: Box::new(done) };
         // The receiver lives as long as the thread, and that as long as this.
         let _ = self.0.send(Some(order));
     }
@@ -82,19 +78,21 @@ impl Reserve {
     }
 }
 
+/// Lets others have the processor first. Where that is refused, it works as it is.
+fn yield_to_others() {
+    // SAFETY: a system call without pointers. On Linux it is about the calling thread.
+    unsafe { libc::nice(KEEPER_NICENESS) };
+}
+
 fn run(orders: &Receiver<Option<Order>>) {
+    yield_to_others();
     let mut reserve = Reserve::new();
-    while let Ok(Some(Order { unit, file, saving, done })) = orders.recv() {
-        let end = unit.save(&saving, |saved| match reserve.with(|| file.save(saved)) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
-                false
-            }
-        });
-        // First, so that who is answered finds the unit with nothing on its way.
-        drop(saving);
-        done(end);
+    while let Ok(Some(Order { file, saved, done })) = orders.recv() {
+        let stored = reserve.with(|| file.save(&saved));
+        if let Err(error) = &stored {
+            tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
+        }
+        done(stored.is_ok());
     }
 }
 

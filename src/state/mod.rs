@@ -2,7 +2,7 @@
 //!
 //! - [`UnitFile`]: the file of one logical unit. It is written whole, beside the old one, made durable and then put in its
 //!   place, so that at every moment there is the state before a change or the state after it.
-//! - [`Keeper`]: the one thread that writes them, so that no core waits for a disk.
+//! - [`Keeper`]: the one thread that writes them, so that no core waits for a disk, nor for that thread.
 //!
 //! Invariants: a file is named by the NAA designator of its unit, by which hosts know it, so it follows the unit and not
 //! its place. It is made when there is something to save for the first time, which of a file or device is when it is

@@ -413,12 +413,14 @@ fn the_keeper_saves_before_it_answers() {
         let Plan::Save(saving) = unit.parameters(&mut nexus, &command, &list, &mut reply) else {
             panic!("to be saved")
         };
+        let (decided, to_store) = unit.decide(&saving);
         let (tell, file_then) = (tell.clone(), Arc::clone(&file));
-        keeper.submit(&unit, &file, saving, move |end| {
-            tell.send((end.outcome, file_then.load().unwrap())).unwrap();
+        keeper.submit(&file, to_store.expect("a change"), move |is_stored| {
+            tell.send((is_stored, file_then.load().unwrap())).unwrap();
         });
-        let (outcome, saved) = told.recv().unwrap();
-        assert_eq!((outcome, &saved), (Outcome::GOOD, &unit.saved()));
+        let (is_stored, saved) = told.recv().unwrap();
+        assert_eq!(unit.conclude(decided, is_stored).outcome, Outcome::GOOD);
+        assert_eq!(saved, unit.saved());
         let key = saved.reservations.unwrap().registrations[0].key;
         assert_eq!(key, u64::from(list[15]));
         list[15] += 1;

@@ -15,13 +15,13 @@ fn slow_once() -> FaultPlan {
 }
 
 /// PERSISTENT RESERVE OUT of a registration that outlives a loss of power; its tag. Reservations: write exclusive.
-fn reserve_out(peer: &mut Peer, action: u8, key: u64, other_key: u64) -> u32 {
+pub(super) fn reserve_out(peer: &mut Peer, action: u8, key: u64, other_key: u64) -> u32 {
     let list = [&key.to_be_bytes()[..], &other_key.to_be_bytes(), &[0, 0, 0, 0, 1, 0, 0, 0]].concat();
     peer.command(0, &[0x5f, action, 1, 0, 0, 0, 0, 0, 24, 0], 0, &list)
 }
 
 /// Two hosts, registered with the keys 1 and 2 in files of `directory`.
-fn registered(plan: FaultPlan, cores: usize, directory: &std::path::Path) -> (Server, Peer, Peer) {
+pub(super) fn registered(plan: FaultPlan, cores: usize, directory: &std::path::Path) -> (Server, Peer, Peer) {
     let (server, _) = Server::of(1, cores, [plan], |places| Snapshot {
         state: directory.to_owned(),
         ..snapshot(places, vec![lun(0), lun(1)])
@@ -62,8 +62,7 @@ fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
     // The store is slow: it has the function aborted before the rest is saved.
     let (release, held) = mpsc::channel::<()>();
     let unit = &server.world.units[1];
-    let nothing = unit.logical.unfinished(None);
-    server.world.keeper.submit(&unit.logical, &unit.file, nothing, move |_| {
+    server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {
         let _ = held.recv();
     });
     let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);

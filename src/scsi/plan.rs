@@ -34,7 +34,7 @@ pub enum Plan {
     },
     /// Work on the medium.
     Medium(MediumOp),
-    /// Its effect is to be stored first: `LogicalUnit::save` carries it out, which may block.
+    /// Its effect is to be stored first, or the cache to be flushed: `LogicalUnit::save` carries it out, which may block.
     Save(Box<Saving>),
 }
 

@@ -66,7 +66,8 @@ pub struct SaveEnd {
     pub outcome: Outcome,
     /// As [`super::Reply::aborts`].
     pub aborts: Vec<ItNexus>,
-    /// The volatile cache has just been switched off: what is in it is to be flushed before the outcome is sent.
+    /// The volatile cache is off from now on: what may still be in it is to be flushed before the outcome is sent, and also if
+    /// that is not sent. Whoever has switched it off, and when: that flush is perhaps not over, or has failed.
     pub flush: bool,
 }
 
@@ -151,7 +152,8 @@ impl Call<'_> {
         })))
     }
 
-    /// Carries a command out at once if its effect need not be stored, otherwise it is planned to be saved.
+    /// Carries a command out at once if it is all done then, otherwise it is planned to be saved: its effect is to be stored
+    /// first, or the cache to be flushed.
     pub(super) fn change(&mut self, part: Part, list: &[u8]) -> Planned {
         let mut state = self.unit.state();
         let target_port = state.ports.relative_port(self.nexus.port_group);
@@ -160,12 +162,12 @@ impl Call<'_> {
             return self.save(part, it_nexus, list);
         }
         let next = self.unit.next_of(&state, part, self.cdb, Some(&it_nexus), list)?;
-        if next.saved(&state) != Saved::of(&state) {
+        if next.saved(&state) != Saved::of(&state) || self.unit.is_to_be_flushed(&next) {
             return self.save(part, it_nexus, list);
         }
         let end = self.unit.adopt(&mut state, next, self.nexus.id());
         self.reply.aborts = end.aborts;
-        Ok(if end.flush { Plan::Medium(super::MediumOp::Flush { immed: false }) } else { Plan::Done(end.outcome) })
+        Ok(Plan::Done(end.outcome))
     }
 }
 
@@ -255,9 +257,14 @@ impl LogicalUnit {
         }
     }
 
+    /// Whether the cache is off with that, where there is one.
+    fn is_to_be_flushed(&self, next: &Next) -> bool {
+        matches!(next, Next::Modes { modes, .. } if self.params().volatile_cache && modes.write_through)
+    }
+
     /// Puts what was decided into effect and tells whom it concerns. What other commands may have changed meanwhile stays.
     fn adopt(&self, state: &mut State, next: Next, nexus: NexusId) -> SaveEnd {
-        let mut end = SaveEnd::of(Outcome::GOOD);
+        let mut end = SaveEnd { flush: self.is_to_be_flushed(&next), ..SaveEnd::of(Outcome::GOOD) };
         match next {
             Next::Reservations { next, change, abort, ports } => {
                 state.reservations = Reservations { reserved_by: state.reservations.reserved_by, ..next };
@@ -278,7 +285,6 @@ impl LogicalUnit {
                 if modes != old {
                     self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
                 }
-                end.flush = self.params().volatile_cache && modes.write_through && !old.write_through;
             }
             Next::Unfinished(unfinished) => {
                 state.unfinished = unfinished;

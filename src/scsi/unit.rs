@@ -469,17 +469,19 @@ impl LogicalUnit {
     /// the prevention of medium removal end, and every nexus,
     /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
     /// carries out the function aborts them.
-    pub fn reset(&self) {
-        self.reset_as(false);
+    ///
+    /// True: that has switched the volatile cache off, and what is in it is to be flushed.
+    pub fn reset(&self) -> bool {
+        self.reset_as(false)
     }
 
     /// Hard reset (SAM-5 clause 6.3.2), by TARGET WARM or COLD RESET: as [`LogicalUnit::reset`], and ORWgeneration codes
     /// and the timestamp begin anew.
-    pub fn hard_reset(&self) {
-        self.reset_as(true);
+    pub fn hard_reset(&self) -> bool {
+        self.reset_as(true)
     }
 
-    fn reset_as(&self, hard: bool) {
+    fn reset_as(&self, hard: bool) -> bool {
         self.copies.reset();
         let mut state = self.state();
         if hard {
@@ -489,7 +491,9 @@ impl LogicalUnit {
         state.modes = state.saved_modes;
         state.reservations.reserved_by = None;
         state.removal_prevented_by.clear();
+        let had_cache = !self.is_write_through();
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
+        had_cache && self.is_write_through()
     }
 
     /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it and what it

@@ -95,7 +95,7 @@ impl Engine {
     pub fn flush_for(&mut self, who: Waiter, unit: usize) {
         let syncs = &self.world.units[unit].syncs;
         let (after, failures) = (syncs.begun(), syncs.failures());
-        let one = |waiting: &Waiting| waiting.unit == unit && matches!(waiting.who, Waiter::Nobody);
+        let one = |one: &Waiting| one.unit == unit && one.after == after && matches!(one.who, Waiter::Nobody);
         if matches!(who, Waiter::Nobody) && self.flushes.waiting.iter().any(one) {
             // That flush has not begun: it is this one's, too.
             return;

@@ -7,6 +7,7 @@
 //! rejected", never a lie.
 
 use super::engine::{Engine, Parts, Seat};
+use super::flush::Waiter;
 use super::left::{Answer, Pending, Scope, Whose};
 use super::mesh::Message;
 use crate::model::{InitiatorPort, ItNexus};
@@ -164,7 +165,11 @@ impl Engine {
         for (i, &unit) in target.units.iter().enumerate() {
             if position.is_none_or(|p| p == i) {
                 let logical = &world.units[unit].logical;
-                if hard { logical.hard_reset() } else { logical.reset() }
+                let flush = if hard { logical.hard_reset() } else { logical.reset() };
+                if flush {
+                    // The function does not wait for a medium. What fails is told with what is written next.
+                    self.flush_for(Waiter::Nobody, unit);
+                }
             }
         }
     }

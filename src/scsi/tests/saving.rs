@@ -229,11 +229,15 @@ fn item_99_the_cache_can_be_switched_off() {
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(0)), flush);
     assert!(fua(&mut host) && unit.is_write_through());
     assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 255])[6], 0);
-    assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(0)), GOOD, "it is off already");
+    assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(0)), flush, "perhaps not flushed yet");
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(4)), GOOD);
     assert!(!fua(&mut host));
     assert_eq!(host.send_list(&[0x15, 0x11, 0, 0, 24], &caching_list(0)), flush);
     assert!(fua(&mut Host::new(&restarted(&unit), 1)));
+    assert!(!unit.reset(), "it is off already");
+    assert_eq!(host.failure(&[0x00]), (6, 0x2903));
+    assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(4)), GOOD);
+    assert!(unit.reset() && unit.is_write_through(), "as saved");
     let without = LogicalUnit::new(LuParams { volatile_cache: false, ..params() });
     let mut host = Host::new(&without, 1);
     assert_eq!(sense_of(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(4))), (5, 0x2600), "there is none");

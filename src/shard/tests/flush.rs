@@ -3,11 +3,11 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
-use crate::model::{LunKind, LunSpec, MediumFault};
+use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::shard::world::World;
 use crate::wire::{TmFunction, TmResponse};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -41,6 +41,27 @@ fn one_fails(action: FaultAction, passed: u64) -> FaultPlan {
 
 const FAILS: FaultAction = FaultAction::Fail(MediumFault::Write);
 
+/// So many flushes are slow, and the next one does that.
+fn slow_then(slow: u64, action: FaultAction) -> FaultPlan {
+    let delayed = FaultRule::new(FaultAction::Delay(SLOW)).on(OpClass::Flush).times(slow);
+    FaultPlan::new().rule(delayed).rule(FaultRule::new(action).on(OpClass::Flush).times(1))
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !what() {
+        assert!(begin.elapsed() < SOON);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// MODE SELECT with WCE as said; `sp`: it is saved.
+fn select_cache(peer: &mut Peer, wce: bool, sp: bool) -> u32 {
+    let mut list = [0; 24];
+    list[4..7].copy_from_slice(&[0x08, 0x12, u8::from(wce) * 4]);
+    peer.command(0, &[0x15, 0x10 | u8::from(sp), 0, 0, 24, 0], 0, &list)
+}
+
 /// A server with a file, which has a volatile cache; `direct`: as if a write could be made durable by itself, or not.
 fn with_file(cores: usize, plan: FaultPlan, direct: bool) -> (Server, TempDir) {
     let directory = TempDir::new().unwrap();
@@ -50,7 +71,7 @@ fn with_file(cores: usize, plan: FaultPlan, direct: bool) -> (Server, TempDir) {
     let file = LunSpec { kind, ..lun(0) };
     let server = Server::changed(
         cores,
-        |places| snapshot(places, vec![file, lun(1)]),
+        |places| Snapshot { state: directory.path().join("state"), ..snapshot(places, vec![file, lun(1)]) },
         |world: &mut World| {
             let unit = Arc::get_mut(&mut world.units[0]).unwrap();
             unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
@@ -192,4 +213,69 @@ fn without_direct_io_what_is_verified_is_on_the_medium_first() {
             assert_eq!(peer.end(verify, SOON), end, "{cdb:02x?}");
         }
     }
+}
+
+#[test]
+fn the_cache_is_off_for_nobody_before_it_is_flushed() {
+    let plan = slow_then(1, FaultAction::FailLate(MediumFault::Write, SLOW));
+    let (server, _directory) = with_file(1, plan, true);
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    let first = select_cache(&mut one, false, false);
+    wait_until(|| server.world.units[0].syncs.begun() == 1);
+    // What this one has written is perhaps not in the flush that is under way.
+    let itt = two.test_unit_ready(0);
+    assert_eq!(two.end(itt, SOON).sense, (6, 0x2a01));
+    let second = select_cache(&mut two, false, false);
+    assert_eq!(one.end(first, SOON), good());
+    assert_eq!(two.end(second, SOON), lost());
+}
+
+#[test]
+fn a_cache_that_was_switched_off_is_flushed_also_if_the_command_was_aborted() {
+    let (server, _directory) = with_file(1, slow_then(1, FAILS), true);
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    let before = flush(&mut two);
+    wait_until(|| server.world.units[0].syncs.begun() == 1);
+    let select = select_cache(&mut one, false, false);
+    wait_until(|| server.world.units[0].logical.is_write_through());
+    assert_eq!(one.managed(TmFunction::ABORT_TASK, 0, select).0, 0);
+    assert!(matches!(two.end(before, SOON).status, 0 | 2));
+    wait_until(|| server.world.units[0].syncs.has_ended(1));
+    let write = one.write(0, 0, 1, 1);
+    assert_eq!(one.end(write, SOON), lost());
+    let again = select_cache(&mut one, false, false);
+    assert_eq!(one.end(again, SOON), good());
+}
+
+#[test]
+fn a_cache_that_a_reset_switches_off_is_flushed() {
+    for function in [TmFunction::LOGICAL_UNIT_RESET, TmFunction::TARGET_WARM_RESET] {
+        let (server, _directory) = with_file(1, one_fails(FAILS, 1), true);
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        for (wce, sp) in [(false, true), (true, false)] {
+            let select = select_cache(&mut peer, wce, sp);
+            assert_eq!(peer.end(select, SOON), good());
+        }
+        let cached = peer.write(0, 0, 1, 1);
+        assert_eq!(peer.end(cached, SOON), good());
+        assert_eq!(peer.managed(function, 0, u32::MAX).0, 0);
+        let itt = peer.test_unit_ready(0);
+        assert_eq!(peer.end(itt, SOON).sense, (6, 0x2903));
+        assert!(server.world.units[0].logical.is_write_through());
+        let write = peer.write(0, 8, 1, 1);
+        assert_eq!(peer.end(write, SOON), lost());
+    }
+}
+
+#[test]
+fn a_flush_that_nobody_waits_for_begins_after_it_was_asked_for() {
+    let (server, _directory) = with_file(1, slow_then(1, FAILS), true);
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    for _ in 0..2 {
+        let immediate = peer.command(0, &[0x35, 2, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
+        assert_eq!(peer.end(immediate, SOON), good());
+    }
+    wait_until(|| server.world.units[0].syncs.has_ended(1));
 }

@@ -26,3 +26,10 @@ pub enum MediumFault {
     #[error("internal failure of the medium (errno {0})")]
     Internal(i32),
 }
+
+impl MediumFault {
+    /// Whether a write or a flush that ends so has not been tried at all: it says nothing of what was written before.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, MediumFault::OutOfSpace | MediumFault::Protected | MediumFault::Unsupported)
+    }
+}

@@ -161,8 +161,9 @@ pub struct Exec {
 pub enum Failure {
     /// The medium failed.
     Medium(MediumFault),
-    /// It could not be made durable.
-    Lost(MediumFault),
+    /// The same, and it counts among the failures to make something durable: who is told of it has heard of all of those. Of
+    /// any other failure nobody learns that what he wrote before is lost.
+    Lost(crate::scsi::Outcome),
     /// A job found the outcome (MISCOMPARE, ...).
     Outcome(crate::scsi::Outcome),
     /// TASK SET FULL: no buffer for data that could not wait.

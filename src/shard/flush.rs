@@ -168,6 +168,7 @@ impl Engine {
         let Waiting { who, unit, failures, .. } = waiting;
         let syncs = &self.world.units[unit].syncs;
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };
+        let lost = result.err().map(|fault| self.world.units[unit].logical.fault(fault, None));
         match who {
             Waiter::Nobody => {}
             Waiter::Job(number, cell) => {
@@ -177,8 +178,8 @@ impl Engine {
             Waiter::Task(seat, task) => {
                 let Some(exec) = self.exec(seat, task.slot()).filter(|e| e.task == task && e.flushing) else { return };
                 (exec.flushing, exec.flushed) = (false, true);
-                if let Err(fault) = result {
-                    exec.failed.get_or_insert(Failure::Lost(fault));
+                if let Some(outcome) = lost {
+                    exec.failed.get_or_insert(Failure::Lost(outcome));
                 }
                 self.advance(seat, task.slot());
             }
@@ -231,6 +232,5 @@ impl Engine {
 /// Whether a failure may have cost what was written before. A durable write that finds no space, or nobody who writes, has
 /// not come to that.
 fn concerns_others(sync: Sync, fault: MediumFault) -> bool {
-    let refused = matches!(fault, MediumFault::OutOfSpace | MediumFault::Protected | MediumFault::Unsupported);
-    sync == Sync::Flush || !refused
+    sync == Sync::Flush || !fault.is_refusal()
 }

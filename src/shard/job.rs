@@ -29,7 +29,8 @@ pub struct JobEnd {
     pub data: Vec<u8>,
     /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
     pub aborts: Vec<ItNexus>,
-    /// With GOOD, what hosts have written is durable. Else that is what has failed.
+    /// With GOOD, what hosts have written is durable. Else that is what has failed, and counts as such (`syncs.rs`): who is told
+    /// of it has heard of all that may be lost.
     pub durable: bool,
 }
 

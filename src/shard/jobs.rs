@@ -78,7 +78,7 @@ impl Place {
 
     /// A write has failed; `durable`: that was to be durable by itself.
     fn unwritten(&self, fault: MediumFault, durable: bool) -> JobEnd {
-        JobEnd { durable, ..self.fault(fault) }
+        JobEnd { durable: durable && !fault.is_refusal(), ..self.fault(fault) }
     }
 
     /// What is zeroed or given back between two turns of the core, bytes. Memory does that at some 10 GB/s, or one page fault
@@ -509,8 +509,8 @@ async fn overwrite(
     Ok(())
 }
 
-/// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. When that
-/// has switched the cache off, nothing is to be left in it.
+/// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. Where the
+/// cache is off then, nothing is to be left in it.
 pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>) -> JobEnd {
     let end = cx.save(saving).await;
     if end.flush {

@@ -389,17 +389,36 @@ impl Engine {
     fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
-        let unit = exec.unit;
+        let (unit, durable) = (exec.unit, exec.durable);
         let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
             // What is copied from memory is copied when it is sent.
             if slice.source.is_some() { None } else { slice.hold.take() }
         });
         if let Err(fault) = result {
-            exec.fail(offset, Failure::Medium(fault));
+            self.slice_failed(seat, slot, (offset, unit, durable), fault);
         }
         if let Some(hold) = hold {
             self.release_hold(unit, hold);
+        }
+    }
+
+    #[cold]
+    fn slice_failed(
+        &mut self,
+        seat: usize,
+        slot: usize,
+        (offset, unit, durable): (u32, usize, bool),
+        fault: MediumFault,
+    ) {
+        let Unit { direct, logical, .. } = &*self.world.units[unit];
+        // Which block could not be written, nobody has said.
+        let failure = match durable && *direct && !fault.is_refusal() {
+            true => Failure::Lost(logical.fault(fault, None)),
+            false => Failure::Medium(fault),
+        };
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.fail(offset, failure);
         }
     }
 
@@ -529,7 +548,6 @@ impl Engine {
             return self.locate(seat, slot);
         }
         let Some(exec) = self.exec(seat, slot) else { return };
-        let durable = exec.durable;
         let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
         let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
         self.clear(seat, slot);
@@ -540,18 +558,13 @@ impl Engine {
         }
         let outcome = match failed {
             Some(Failure::Medium(fault)) => {
-                if durable && direction == Direction::Out {
-                    self.hear(seat, unit);
-                }
-                let unit = &self.world.units[unit];
                 self.stats.medium_faults += 1;
-                // Which block could not be written, nobody has said.
-                unit.logical.fault(fault, None)
+                self.world.units[unit].logical.fault(fault, None)
             }
-            Some(Failure::Lost(fault)) => {
+            Some(Failure::Lost(outcome)) => {
                 self.stats.medium_faults += 1;
                 self.hear(seat, unit);
-                self.world.units[unit].logical.fault(fault, None)
+                outcome
             }
             Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),
             Some(Failure::NoBuffer) | None => super::dispatch::TASK_SET_FULL,

@@ -444,10 +444,12 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
         let (mut outcome, durable) = end.as_ref().map_or((Outcome::GOOD, false), |e| (e.outcome, e.durable));
-        if durable && outcome != Outcome::GOOD {
-            self.hear(seat, unit);
-        } else if durable && slice.is_none() {
-            outcome = self.vouch(seat, unit);
+        if durable && slice.is_none() {
+            if outcome == Outcome::GOOD {
+                outcome = self.vouch(seat, unit);
+            } else {
+                self.hear(seat, unit);
+            }
         }
         let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(offset) = slice {
@@ -458,6 +460,8 @@ impl Engine {
                 // The first bad block was looked for.
                 (Kind::Read, true) if !exec.aborted => exec.read_again(),
                 (Kind::Read, false) => exec.failed = Some(Failure::Outcome(outcome)),
+                // Another slice may have failed otherwise, and be what is told.
+                (_, false) if durable => exec.fail(offset, Failure::Lost(outcome)),
                 (_, false) => exec.fail(offset, Failure::Outcome(outcome)),
                 _ => {}
             }

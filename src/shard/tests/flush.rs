@@ -279,3 +279,25 @@ fn a_flush_that_nobody_waits_for_begins_after_it_was_asked_for() {
     }
     wait_until(|| server.world.units[0].syncs.has_ended(1));
 }
+
+#[test]
+fn who_finds_no_space_has_not_heard_what_was_lost() {
+    let compare_and_write = [0x89, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+    let orwrite = [0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+    for (cdb, bytes, direct) in [
+        (&[0x2a, 8, 0, 0, 0, 0, 0, 0, 1, 0][..], 512, true),
+        (&[0x2a, 8, 0, 0, 0, 0, 0, 0, 1, 0], 512, false),
+        (&[0x2e, 0, 0, 0, 0, 0, 0, 0, 1, 0], 512, true),
+        (&compare_and_write, 1024, true),
+        (&orwrite, 512, true),
+    ] {
+        let full = FaultRule::new(FaultAction::Fail(MediumFault::OutOfSpace)).on(OpClass::Write).times(1);
+        let (server, _directory) = with_file(1, one_fails(FAILS, 0).rule(full), direct);
+        let mut one = Peer::login(server.at, 1, &[]).ready();
+        let mut two = Peer::login(server.at, 2, &[]).ready();
+        assert_eq!(flushed(&mut two), lost());
+        let write = one.command(0, cdb, 0, &vec![0; bytes]);
+        assert_eq!(one.end(write, SOON).sense, (7, 0x2707), "{cdb:02x?}");
+        assert_eq!((flushed(&mut one), flushed(&mut one)), (lost(), good()), "{cdb:02x?}");
+    }
+}

@@ -336,7 +336,7 @@ impl Core {
                 Message::Saved { ticket, is_stored } => self.engine.saved(ticket, is_stored),
                 Message::SaveTurn { ticket } => self.engine.save_turn(ticket),
                 Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
-                Message::Flushed => self.engine.advance_flushes(),
+                Message::Flushed { unit } => self.engine.advance_flushes(unit),
                 Message::Shutdown => self.shut_down(),
             }
         }

@@ -2,6 +2,7 @@
 //! far it is, and the buffers it holds.
 
 use super::buffers::Buf;
+use super::flush::FlushTicket;
 use super::left::Mark;
 use super::rate::FlowId;
 use super::stray::Hold;
@@ -103,7 +104,7 @@ pub struct Exec {
     /// Durable before the status.
     pub durable: bool,
     /// All is written, and a flush is waited for.
-    pub flushing: bool,
+    pub flushing: Option<FlushTicket>,
     /// A flush has come behind what was written.
     pub flushed: bool,
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
@@ -177,7 +178,7 @@ impl Default for Exec {
             task: TaskId(u32::MAX),
             unit: 0,
             durable: false,
-            flushing: false,
+            flushing: None,
             flushed: false,
             aborted: false,
             left: None,
@@ -216,7 +217,7 @@ impl Exec {
         self.unit = unit;
         (self.base, self.total, self.asked) = (base, total, asked);
         (self.started, self.moved, self.given_back) = (0, 0, 0);
-        (self.durable, self.flushing, self.flushed) = (false, false, false);
+        (self.durable, self.flushed) = (false, false);
         self.forget_abort();
         (self.failed, self.failed_at, self.located) = (None, 0, 0);
         self.then = None;
@@ -245,10 +246,10 @@ impl Exec {
         self.slices.iter_mut().find(|slice| holds(slice))
     }
 
-    /// It has no buffers, and does not wait for its turn at a limit.
+    /// It has no buffers, and waits neither for its turn at a limit nor for a flush.
     #[inline]
     pub fn holds_nothing(&self) -> bool {
-        self.slices.is_empty() && self.staging.is_none() && self.held.is_none()
+        self.slices.is_empty() && self.staging.is_none() && self.held.is_none() && self.flushing.is_none()
     }
 
     #[inline(always)]
@@ -262,6 +263,7 @@ impl Exec {
     #[inline(always)]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
+        debug_assert_eq!(self.flushing, None);
         self.kind = Kind::Idle;
         self.task = TaskId(u32::MAX);
         self.forget_abort();
@@ -271,7 +273,6 @@ impl Exec {
         self.in_place = false;
         self.fenced_since_ms = None;
         self.dropped = false;
-        self.flushing = false;
         self.held = None;
         self.paid = u32::MAX;
         self.filled = 0;

@@ -12,11 +12,12 @@ use super::exec::Failure;
 use super::job::Cell1;
 use super::mesh::Message;
 use super::syncs::Epoch;
+use super::world::Unit;
 use crate::backend::Op;
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::MediumFault;
 use crate::scsi::Outcome;
-use crate::session::seam::TaskId;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What an operation on a medium has to do with durability.
@@ -34,19 +35,87 @@ pub enum Sync {
 pub enum Waiter {
     /// A job.
     Job(usize, Cell1<Result<(), MediumFault>>),
-    /// A task whose data is written.
-    Task(usize, TaskId),
+    /// A task whose data is written: seat and slot.
+    Task(usize, usize),
     /// Nobody: it only has to happen.
     Nobody,
 }
 
-struct Waiting {
-    who: Waiter,
+/// That a task or a job waits for a flush. It keeps this as long as it does, and gives it up with [`Flushes::forget`] when it
+/// has to end before: seats, slots and jobs are used again, numbers of these are not.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct FlushTicket {
     unit: usize,
+    number: u64,
+}
+
+struct Waiting {
+    number: u64,
+    /// `None`: gone.
+    who: Option<Waiter>,
     /// Flushes that had begun when it came.
     after: u64,
     /// Failures there had been.
     failures: u64,
+}
+
+/// Who waits for flushes of one unit, in the order in which they came.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    /// How many of those are gone. They stay until they are the most.
+    gone: usize,
+    /// One is to happen after so many others, whoever waits.
+    wanted_after: Option<u64>,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.len() == self.gone
+    }
+
+    /// Takes the next one whose flush has ended.
+    fn next_ended(&mut self, has_ended: impl Fn(u64) -> bool) -> Option<Told> {
+        while self.waiting.front().is_some_and(|first| has_ended(first.after)) {
+            let Waiting { number, who, after, failures } = self.waiting.pop_front()?;
+            self.gone -= usize::from(who.is_none());
+            if self.is_empty() {
+                // What was counted for a unit says nothing of the one that is here next.
+                self.waiting.clear();
+                self.gone = 0;
+            }
+            if let Some(who) = who {
+                self.wanted_after.take_if(|wanted| *wanted == after && matches!(who, Waiter::Nobody));
+                return Some(Told { number, who, failures });
+            }
+        }
+        None
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Ok(at) = self.waiting.binary_search_by_key(&number, |waiting| waiting.number) else { return };
+        if self.waiting[at].who.take().is_some() {
+            self.gone += 1;
+        }
+        if self.gone > self.waiting.len() / 2 {
+            self.waiting.retain(|waiting| waiting.who.is_some());
+            self.gone = 0;
+        }
+    }
+}
+
+/// Somebody whose flush has ended.
+struct Told {
+    number: u64,
+    who: Waiter,
+    failures: u64,
+}
+
+/// What [`Engine::advance_flushes`] finds to do.
+enum Step {
+    Tell(Told),
+    Begin,
 }
 
 /// A flush that the medium has answered.
@@ -59,18 +128,21 @@ struct Draining {
 /// The flushes of one core.
 #[derive(Default)]
 pub struct Flushes {
-    waiting: Vec<Waiting>,
+    /// By unit.
+    lines: Vec<Line>,
+    /// The last number that was given.
+    last: u64,
     draining: Vec<Draining>,
 }
 
 impl Flushes {
     /// Whether anybody here waits for a flush of a unit, or one is not over.
     pub fn use_unit(&self, unit: usize) -> bool {
-        self.waiting.iter().any(|waiting| waiting.unit == unit) || self.are_draining_at(unit)
+        self.are_awaited(unit) || self.draining.iter().any(|draining| draining.unit == unit)
     }
 
-    fn are_draining_at(&self, unit: usize) -> bool {
-        self.draining.iter().any(|draining| draining.unit == unit)
+    fn are_awaited(&self, unit: usize) -> bool {
+        self.lines.get(unit).is_some_and(|line| !line.is_empty())
     }
 
     /// Whether a flush waits for durable writes of other cores, which do not say when they are over.
@@ -78,16 +150,27 @@ impl Flushes {
         !self.draining.is_empty()
     }
 
-    /// A job is over.
-    pub fn forget_job(&mut self, job: usize) {
-        self.waiting.retain(|waiting| !matches!(waiting.who, Waiter::Job(number, _) if number == job));
+    /// Who is about to wait.
+    fn ticket(&mut self, unit: usize) -> FlushTicket {
+        self.last += 1;
+        FlushTicket { unit, number: self.last }
     }
-}
 
-/// What [`Engine::advance_flushes`] finds to do.
-enum Step {
-    Tell(Waiting),
-    Begin(usize),
+    fn line(&mut self, unit: usize) -> &mut Line {
+        if self.lines.len() <= unit {
+            self.lines.resize_with(unit + 1, Line::default);
+        }
+        &mut self.lines[unit]
+    }
+
+    fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
+        self.line(unit).waiting.push_back(Waiting { number: ticket, who: Some(who), after, failures });
+    }
+
+    /// Who waited is gone.
+    pub fn forget(&mut self, ticket: FlushTicket) {
+        self.line(ticket.unit).forget(ticket.number);
+    }
 }
 
 impl Engine {
@@ -95,21 +178,31 @@ impl Engine {
     pub fn flush_for(&mut self, who: Waiter, unit: usize) {
         let syncs = &self.world.units[unit].syncs;
         let (after, failures) = (syncs.begun(), syncs.failures());
-        let one = |one: &Waiting| one.unit == unit && one.after == after && matches!(one.who, Waiter::Nobody);
-        if matches!(who, Waiter::Nobody) && self.flushes.waiting.iter().any(one) {
-            // That flush has not begun: it is this one's, too.
-            return;
+        let ticket = self.flushes.ticket(unit);
+        let number = ticket.number;
+        match who {
+            // One that has not begun is this one's, too.
+            Waiter::Nobody if self.flushes.line(unit).wanted_after.replace(after) == Some(after) => return,
+            Waiter::Nobody => {}
+            Waiter::Task(seat, slot) => {
+                let Some(exec) = self.exec(seat, slot) else { return };
+                exec.flushing = Some(ticket);
+            }
+            Waiter::Job(number, _) => {
+                let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+                job.flushing = Some(ticket);
+            }
         }
-        self.flushes.waiting.push(Waiting { who, unit, after, failures });
-        self.advance_flushes();
+        self.flushes.join(number, unit, who, (after, failures));
+        self.advance_flushes(unit);
     }
 
-    /// Tells those whose flush has ended, and begins others where it is anybody's turn.
-    pub fn advance_flushes(&mut self) {
-        while let Some(step) = self.next_flush_step() {
+    /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn.
+    pub fn advance_flushes(&mut self, unit: usize) {
+        while let Some(step) = self.next_flush_step(unit) {
             match step {
-                Step::Tell(waiting) => self.flushed(waiting),
-                Step::Begin(unit) => {
+                Step::Tell(told) => self.flushed(unit, told),
+                Step::Begin => {
                     if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit)) {
                         self.finished(owner, result);
                     }
@@ -118,26 +211,27 @@ impl Engine {
         }
     }
 
-    fn next_flush_step(&mut self) -> Option<Step> {
-        for at in 0..self.flushes.waiting.len() {
-            let Waiting { unit, after, .. } = self.flushes.waiting[at];
-            let syncs = &self.world.units[unit].syncs;
-            if syncs.has_ended(after) {
-                return Some(Step::Tell(self.flushes.waiting.remove(at)));
+    fn next_flush_step(&mut self, unit: usize) -> Option<Step> {
+        let syncs = &self.world.units.get(unit)?.syncs;
+        let line = self.flushes.line(unit);
+        let mut will_be_told = false;
+        loop {
+            if let Some(told) = line.next_ended(|after| syncs.has_ended(after)) {
+                return Some(Step::Tell(told));
+            }
+            if line.is_empty() {
+                return None;
             }
             if syncs.begin() {
-                return Some(Step::Begin(unit));
+                return Some(Step::Begin);
+            }
+            if will_be_told {
+                return None;
             }
             syncs.tell(self.core);
             // It may have ended before that.
-            if syncs.has_ended(after) {
-                return Some(Step::Tell(self.flushes.waiting.remove(at)));
-            }
-            if syncs.begin() {
-                return Some(Step::Begin(unit));
-            }
+            will_be_told = true;
         }
-        None
     }
 
     /// The medium has answered a flush that this core has begun. Its failure is counted.
@@ -145,10 +239,9 @@ impl Engine {
         let epoch = self.world.units[unit].syncs.drain();
         self.flushes.draining.push(Draining { unit, epoch, until_ms: self.now_ms.saturating_add(SYNC_DRAIN_MS) });
         self.advance_drains();
-        self.advance_flushes();
     }
 
-    /// Ends the flushes for which no durable write is under way any more. One that the medium leaves unanswered holds up
+    /// Ends the flushes for which no durable write is under way any more, and tells who waits. One that the medium leaves unanswered holds up
     /// nobody for long: what it was told, if anything, is counted when it is over.
     pub fn advance_drains(&mut self) {
         let mut at = 0;
@@ -160,28 +253,33 @@ impl Engine {
                 continue;
             }
             self.flushes.draining.swap_remove(at);
-            syncs.end().filter(|core| *core != self.core).for_each(|core| world.post(core, Message::Flushed));
+            syncs.end().filter(|core| *core != self.core).for_each(|core| world.post(core, Message::Flushed { unit }));
+            self.advance_flushes(unit);
+            at = 0;
         }
     }
 
-    fn flushed(&mut self, waiting: Waiting) {
-        let Waiting { who, unit, failures, .. } = waiting;
-        let syncs = &self.world.units[unit].syncs;
+    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told) {
+        let Unit { syncs, logical, .. } = &*self.world.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };
-        let lost = result.err().map(|fault| self.world.units[unit].logical.fault(fault, None));
         match who {
             Waiter::Nobody => {}
             Waiter::Job(number, cell) => {
+                if let Some(Some(job)) = self.jobs.get_mut(number) {
+                    job.flushing = None;
+                }
                 cell.set(Some(result));
                 self.run_soon(number);
             }
-            Waiter::Task(seat, task) => {
-                let Some(exec) = self.exec(seat, task.slot()).filter(|e| e.task == task && e.flushing) else { return };
-                (exec.flushing, exec.flushed) = (false, true);
-                if let Some(outcome) = lost {
-                    exec.failed.get_or_insert(Failure::Lost(outcome));
+            Waiter::Task(seat, slot) => {
+                let lost = result.err().map(|fault| Failure::Lost(logical.fault(fault, None)));
+                let Some(exec) = self.exec(seat, slot) else { return };
+                if exec.flushing.take_if(|own| own.number == ticket).is_none() {
+                    return;
                 }
-                self.advance(seat, task.slot());
+                exec.flushed = true;
+                exec.failed = exec.failed.or(lost);
+                self.advance(seat, slot);
             }
         }
     }
@@ -233,4 +331,36 @@ impl Engine {
 /// not come to that.
 fn concerns_others(sync: Sync, fault: MediumFault) -> bool {
     sync == Sync::Flush || !fault.is_refusal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(flushes: &mut Flushes, after: u64) -> FlushTicket {
+        let ticket = flushes.ticket(3);
+        flushes.join(ticket.number, 3, Waiter::Task(0, 0), (after, 0));
+        ticket
+    }
+
+    #[test]
+    fn those_who_are_gone_are_not_told_and_do_not_pile_up() {
+        let mut flushes = Flushes::default();
+        let first = join(&mut flushes, 0);
+        for _ in 0..10_000 {
+            let gone = join(&mut flushes, 0);
+            flushes.forget(gone);
+        }
+        let last = join(&mut flushes, 1);
+        assert!(flushes.lines[3].waiting.len() < 8);
+        let next = |flushes: &mut Flushes, ended: u64| {
+            flushes.line(3).next_ended(|after| after < ended).map(|told| told.number)
+        };
+        assert_eq!([0, 1, 1].map(|ended| next(&mut flushes, ended)), [None, Some(first.number), None]);
+        assert!(flushes.use_unit(3) && !flushes.use_unit(2));
+        flushes.forget(last);
+        assert_eq!(next(&mut flushes, 2), None);
+        flushes.forget(first);
+        assert!(!flushes.use_unit(3));
+    }
 }

@@ -9,6 +9,7 @@ use super::buffers::{Account, Buf};
 use super::copy::CopyJob;
 use super::errand::{Answer, Call};
 use super::fence::Lock;
+use super::flush::FlushTicket;
 use super::rate::FlowId;
 use crate::backend::{Buffer, Op};
 use crate::model::{ItNexus, MediumFault};
@@ -297,6 +298,8 @@ pub struct Job {
     pub starved: bool,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
+    /// It waits for a flush.
+    pub flushing: Option<FlushTicket>,
     /// The answer of its errand.
     pub errand: Weak<Answer>,
     /// It goes on when its task is aborted, without it.
@@ -338,6 +341,7 @@ impl Job {
             account: cx.account.clone(),
             starved: false,
             held: None,
+            flushing: None,
             errand: Weak::new(),
             survives: false,
             copy: None,

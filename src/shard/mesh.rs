@@ -92,7 +92,10 @@ pub enum Message {
         answer: Weak<Answer>,
     },
     /// A flush has ended that somebody here waited for.
-    Flushed,
+    Flushed {
+        /// Of this unit.
+        unit: usize,
+    },
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }
@@ -113,7 +116,7 @@ impl Message {
             Message::Saved { .. } => "Saved",
             Message::SaveTurn { .. } => "SaveTurn",
             Message::Errand { .. } => "Errand",
-            Message::Flushed => "Flushed",
+            Message::Flushed { .. } => "Flushed",
             Message::Shutdown => "Shutdown",
         }
     }

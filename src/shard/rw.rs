@@ -65,7 +65,7 @@ impl Exec {
                     return Step::Run(slice.offset);
                 }
                 if self.moved == self.total {
-                    return if self.flushing { Step::Nothing } else { Step::Complete };
+                    return if self.flushing.is_some() { Step::Nothing } else { Step::Complete };
                 }
             }
             Kind::Gather => {
@@ -219,7 +219,7 @@ impl Engine {
     /// What a write ends with that is to be durable; `None`: a flush is waited for.
     fn made_durable(&mut self, seat: usize, slot: usize) -> Option<Outcome> {
         let exec = self.exec(seat, slot)?;
-        let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
+        let (unit, durable, flushed) = (exec.unit, exec.durable, exec.flushed);
         if matches!(exec.kind, Kind::Write(Action::Compare)) {
             return Some(Outcome::GOOD);
         }
@@ -227,10 +227,7 @@ impl Engine {
         if flushed || durable && (self.world.units[unit].direct || verified) {
             return Some(self.vouch(seat, unit));
         }
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.flushing = true;
-        }
-        self.flush_for(Waiter::Task(seat, task), unit);
+        self.flush_for(Waiter::Task(seat, slot), unit);
         None
     }
 
@@ -467,7 +464,6 @@ impl Engine {
             }
             if self.flushes.are_draining() {
                 self.advance_drains();
-                self.advance_flushes();
             }
             self.advance_locks();
             self.retry_stalled();
@@ -501,6 +497,9 @@ impl Engine {
     fn clear_holding(&mut self, seat: usize, slot: usize) {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
+        }
+        if let Some(ticket) = self.exec(seat, slot).and_then(|e| e.flushing.take()) {
+            self.flushes.forget(ticket);
         }
         self.drop_slices(seat, slot);
         if let Some(exec) = self.exec(seat, slot) {

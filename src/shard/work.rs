@@ -430,7 +430,9 @@ impl Engine {
         for unit in self.holes.forget(number) {
             self.hole_over(unit);
         }
-        self.flushes.forget_job(number);
+        if let Some(ticket) = job.flushing.take() {
+            self.flushes.forget(ticket);
+        }
         for gone in self.locking.extract_if(.., |l| l.job == number) {
             if let Some((lock, unit)) = gone.lock {
                 self.world.units[unit].fence.unlock(lock);

@@ -4,6 +4,7 @@ use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
+use crate::shard::syncs::Syncs;
 use crate::shard::world::World;
 use crate::wire::{TmFunction, TmResponse};
 use std::sync::Arc;
@@ -60,6 +61,16 @@ fn select_cache(peer: &mut Peer, wce: bool, sp: bool) -> u32 {
     let mut list = [0; 24];
     list[4..7].copy_from_slice(&[0x08, 0x12, u8::from(wce) * 4]);
     peer.command(0, &[0x15, 0x10 | u8::from(sp), 0, 0, 24, 0], 0, &list)
+}
+
+/// WRITE(10) of a block with FUA that is on the medium, of which a flush is told.
+fn write_behind_a_flush(peer: &mut Peer, syncs: &Syncs) -> u32 {
+    let write = peer.command(0, &[0x2a, 8, 0, 0, 0, 0, 0, 0, 1, 0], 0, &[1; 512]);
+    // COMPARE AND WRITE has the block only when nobody writes it.
+    let compare = peer.command(0, &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 0, &[2; 1024]);
+    assert_eq!(peer.end(compare, SOON).sense, (0xe, 0x1d00));
+    assert!(!syncs.has_ended(syncs.begun() - 1), "a flush is under way");
+    write
 }
 
 /// A server with a file, which has a volatile cache; `direct`: as if a write could be made durable by itself, or not.
@@ -300,4 +311,40 @@ fn who_finds_no_space_has_not_heard_what_was_lost() {
         assert_eq!(one.end(write, SOON).sense, (7, 0x2707), "{cdb:02x?}");
         assert_eq!((flushed(&mut one), flushed(&mut one)), (lost(), good()), "{cdb:02x?}");
     }
+}
+
+#[test]
+fn for_a_task_that_is_gone_nothing_is_flushed() {
+    let (server, _directory) = with_file(1, slow_then(1, FAILS), false);
+    let syncs = &server.world.units[0].syncs;
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    let first = flush(&mut two);
+    wait_until(|| syncs.begun() == 1);
+    let write = write_behind_a_flush(&mut one, syncs);
+    assert_eq!(one.managed(TmFunction::ABORT_TASK, 0, write).0, 0);
+    assert_eq!(two.end(first, SOON), good());
+    one.ping();
+    assert_eq!(syncs.begun(), 1);
+}
+
+#[test]
+fn a_flush_of_a_session_that_is_gone_is_nobody_elses() {
+    let plan = slow_then(2, FaultAction::FailLate(MediumFault::Write, SLOW));
+    let (server, _directory) = with_file(1, plan, false);
+    let syncs = &server.world.units[0].syncs;
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    let first = flush(&mut two);
+    wait_until(|| syncs.begun() == 1);
+    let second = flush(&mut two);
+    write_behind_a_flush(&mut one, syncs);
+    assert_eq!(one.logout(0, 0), 0);
+    drop(one);
+    // The same tags and task slots, and the seat that has become free.
+    let mut again = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(two.end(first, SOON), good());
+    let write = write_behind_a_flush(&mut again, syncs);
+    assert_eq!(two.end(second, SOON), good());
+    assert_eq!(again.end(write, SOON), lost(), "it was written when the second flush had begun");
 }

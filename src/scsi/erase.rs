@@ -1,10 +1,11 @@
 //! SANITIZE (SBC-4 clauses 4.11 and 5.30) and FORMAT UNIT (SBC-3 clause 5.3): erasing the whole medium.
 //!
-//! The logical unit is busy from the moment that the command is planned until [`LogicalUnit::erase_done`]: it refuses
-//! everything but INQUIRY, REPORT LUNS and REQUEST SENSE, and tells how far it is. Whoever carries the plan out goes on
-//! with it whatever becomes of the command: neither an abort, nor a reset, nor the loss of the nexus ends it. A restart of
-//! the process does: what is erased in part comes back as a unit whose erasing has failed. For that, who carries the plan out
-//! has [`LogicalUnit::unfinished`] saved before anything is erased, and taken back when all is.
+//! To plan the command changes nothing: who carries the plan out begins with [`LogicalUnit::begin_erase`]. From then on until
+//! [`LogicalUnit::erase_done`] the logical unit is busy: it refuses everything but INQUIRY, REPORT LUNS and REQUEST SENSE, and
+//! tells how far it is. Who has begun goes on with it whatever becomes of the command: neither an abort, nor a reset, nor the
+//! loss of the nexus ends it. A restart of the process does: what is erased in part comes back as a unit whose erasing has
+//! failed. For that, who carries the plan out has [`LogicalUnit::unfinished`] saved before anything is erased, and taken back
+//! when all is.
 //!
 //! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
 
@@ -13,7 +14,7 @@ use super::opcode::{Call, Planned};
 use super::plan::{Erase, MediumOp, Outcome, Plan, Sense};
 use super::saving::Part;
 use super::sense::{asc, key};
-use super::unit::LogicalUnit;
+use super::unit::{LogicalUnit, State};
 use std::sync::atomic::Ordering;
 
 /// What keeps a logical unit from doing anything else.
@@ -42,6 +43,13 @@ pub enum Erasure {
 }
 
 impl Erasure {
+    fn under_way(self) -> Busy {
+        match self {
+            Erasure::Format => Busy::Formatting,
+            Erasure::Sanitize { unrestricted } => Busy::Sanitizing { unrestricted },
+        }
+    }
+
     /// What a logical unit is that was left in the middle of it.
     pub(super) fn failed(self) -> Busy {
         match self {
@@ -74,23 +82,14 @@ impl LogicalUnit {
         self.progress.store(u16::try_from(part).unwrap_or(u16::MAX), Ordering::Relaxed);
     }
 
-    /// What is under way.
-    pub fn erasure(&self) -> Option<Erasure> {
-        match self.state().busy {
-            Some(Busy::Formatting) => Some(Erasure::Format),
-            Some(Busy::Sanitizing { unrestricted }) => Some(Erasure::Sanitize { unrestricted }),
-            Some(Busy::FormatFailed | Busy::SanitizeFailed { .. }) | None => None,
-        }
-    }
-
-    /// What [`MediumOp::Erase`] asked for is not begun, and nothing is erased: all is as it was before.
+    /// What [`LogicalUnit::begin_erase`] has begun is not, and nothing is erased: all is as it was before.
     pub fn erase_not_begun(&self) {
         let mut state = self.state();
         state.busy = state.unfinished.map(Erasure::failed);
         self.changed(&state);
     }
 
-    /// The erasing that [`MediumOp::Erase`] asked for is over. A failure stays until the next one succeeds.
+    /// The erasing that has begun is over. A failure stays until the next one succeeds.
     pub fn erase_done(&self, good: bool) -> Outcome {
         let mut state = self.state();
         state.busy = match state.busy {
@@ -105,28 +104,41 @@ impl LogicalUnit {
         }
     }
 
-    /// Makes the unit busy.
-    fn begin_erase(&self, busy: Busy) -> Result<(), Outcome> {
+    /// Begins what [`MediumOp::Erase`] asks for: the unit is busy from now on. The error: another has begun since that was
+    /// planned.
+    pub fn begin_erase(&self, erasure: Erasure) -> Result<(), Outcome> {
         let mut state = self.state();
-        if let Some(running @ (Busy::Formatting | Busy::Sanitizing { .. })) = state.busy {
-            return Err(Outcome::check(self.busy_sense(running)));
-        }
-        // A restricted failure ends with a restricted SANITIZE only (SBC-4 clause 4.11.4).
-        if let (Some(failed @ Busy::SanitizeFailed { unrestricted: false }), true) =
-            (state.busy, busy != (Busy::Sanitizing { unrestricted: false }))
-        {
-            return Err(Outcome::check(self.busy_sense(failed)));
-        }
+        self.may_erase(&state, erasure).map_err(|outcome| self.formatted(outcome))?;
         self.progress.store(0, Ordering::Relaxed);
-        state.busy = Some(busy);
+        state.busy = Some(erasure.under_way());
         self.changed(&state);
         Ok(())
     }
+
+    fn may_erase(&self, state: &State, erasure: Erasure) -> Result<(), Outcome> {
+        match state.busy {
+            Some(running @ (Busy::Formatting | Busy::Sanitizing { .. })) => {
+                Err(Outcome::check(self.busy_sense(running)))
+            }
+            // A restricted failure ends with a restricted SANITIZE only (SBC-4 clause 4.11.4).
+            Some(failed @ Busy::SanitizeFailed { unrestricted: false })
+                if erasure != (Erasure::Sanitize { unrestricted: false }) =>
+            {
+                Err(Outcome::check(self.busy_sense(failed)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn erase(call: &mut Call, erasure: Erasure, how: Erase, immed: bool) -> Planned {
+    call.unit.may_erase(&call.unit.state(), erasure)?;
+    Ok(Plan::Medium(MediumOp::Erase { erasure, how, immed }))
 }
 
 fn sanitize(call: &mut Call, how: Erase) -> Planned {
-    call.unit.begin_erase(Busy::Sanitizing { unrestricted: call.cdb[1] & AUSE != 0 })?;
-    Ok(Plan::Medium(MediumOp::Erase { how, immed: call.cdb[1] & IMMED != 0 }))
+    let (unrestricted, immed) = (call.cdb[1] & AUSE != 0, call.cdb[1] & IMMED != 0);
+    erase(call, Erasure::Sanitize { unrestricted }, how, immed)
 }
 
 /// SANITIZE, OVERWRITE: the pattern comes as a parameter list of a header and 1 byte to a block.
@@ -218,7 +230,6 @@ pub(super) fn format_unit_list(call: &mut Call, list: &[u8]) -> Planned {
 }
 
 fn format(call: &mut Call, immed: bool) -> Planned {
-    call.unit.begin_erase(Busy::Formatting)?;
     let how = if call.unit.params().thin { Erase::Discard } else { Erase::Zero };
-    Ok(Plan::Medium(MediumOp::Erase { how, immed }))
+    erase(call, Erasure::Format, how, immed)
 }

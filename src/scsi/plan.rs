@@ -2,6 +2,7 @@
 
 use super::capacity::LbaScan;
 use super::copy::CopyRequest;
+use super::erase::Erasure;
 use super::orwrite::Generation;
 use super::saving::Saving;
 use crate::model::{InitiatorPort, ItNexus};
@@ -60,9 +61,9 @@ pub enum MediumOp {
     WriteSame { lba: u64, blocks: u64, unmap: bool, anchor: bool, no_data: bool },
     /// WRITE ATOMIC(16): as `Write`, and at every moment all of it is on the medium or nothing. It fits one slice.
     WriteAtomic { lba: u64, blocks: u32, fua: bool },
-    /// The whole medium is erased, and made durable; then `LogicalUnit::erase_done` is called, whatever became of the
-    /// command. `immed`: GOOD is answered when it has begun.
-    Erase { how: Erase, immed: bool },
+    /// `LogicalUnit::begin_erase` is called; if it agrees, the whole medium is erased, and made durable; then
+    /// `LogicalUnit::erase_done` is called, whatever became of the command. `immed`: GOOD is answered when it has begun.
+    Erase { erasure: Erasure, how: Erase, immed: bool },
     /// UNMAP of several ranges (LBA, blocks); they do not come from the hot path, so a list is fine.
     Unmap { ranges: Vec<(u64, u64)> },
     /// SYNCHRONIZE CACHE. `immed`: GOOD is answered when it has begun.

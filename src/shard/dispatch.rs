@@ -242,17 +242,18 @@ impl Engine {
         let command = command_of(session, task, map);
         let position = command.lun.number().and_then(|n| map.position(n));
         let unit = position.map_or(usize::MAX, |at| map.units[at]);
+        let exec = slot_of(exec, task);
+        exec.task = task;
+        if exec.dropped {
+            // Before it is planned: that may change something, or take a unit attention.
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+        }
         let plan = match position {
             Some(at) => self.world.units[unit].logical.plan(&mut nexus[at], &command, &mut self.reply),
             None => crate::scsi::absent(&command, &mut self.reply),
         };
         let limited = !flows.is_empty();
-        let exec = slot_of(exec, task);
-        exec.task = task;
-        if exec.dropped {
-            self.clear(seat, task.slot());
-            return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
-        }
         match plan {
             Plan::Done(outcome) => {
                 let outcome = self.unless_hung(seat, task, unit, outcome);
@@ -357,8 +358,8 @@ impl Engine {
             MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
                 self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline);
             }
-            MediumOp::Erase { how, immed } => {
-                self.spawn_erase((seat, task), unit, how, immed);
+            MediumOp::Erase { erasure, how, immed } => {
+                self.spawn_erase((seat, task), unit, erasure, (how, immed));
             }
             MediumOp::Flush { immed: true } => {
                 // The flush goes on by itself; its failure is the next one's to report.

@@ -6,7 +6,7 @@ use super::world::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
-use crate::scsi::{Allowed, Erase, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
+use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -424,9 +424,9 @@ pub async fn write_atomic(
 
 /// SANITIZE and FORMAT UNIT. That it has begun is on stable storage before anything is erased, and before anybody is told so:
 /// a restart that comes in between finds it. With `immed` the rest goes on by itself.
-pub async fn erase(cx: JobCx, place: Place, how: Erase, immed: bool) -> JobEnd {
+pub async fn erase(cx: JobCx, place: Place, erasure: Erasure, (how, immed): (Erase, bool)) -> JobEnd {
     if place.medium.lasts() {
-        let begun = cx.save(place.unit.unfinished(place.unit.erasure())).await.outcome;
+        let begun = cx.save(place.unit.unfinished(Some(erasure))).await.outcome;
         if begun != Outcome::GOOD {
             place.unit.erase_not_begun();
             return begun.into();

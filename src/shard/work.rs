@@ -15,7 +15,7 @@ use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::{JOBS_PER_TURN, STRAY_WAIT_MS};
 use crate::model::ItNexus;
-use crate::scsi::{Erase, MediumOp, Outcome};
+use crate::scsi::{Erase, Erasure, MediumOp, Outcome};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
@@ -161,10 +161,14 @@ impl Engine {
         self.enlist(job);
     }
 
-    /// Begins to erase a unit. The job outlives its task.
-    pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, how: Erase, immed: bool) {
+    /// Begins to erase a unit, if that is not done yet. The job outlives its task.
+    pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, erasure: Erasure, how: (Erase, bool)) {
+        if let Err(outcome) = self.world.units[unit].logical.begin_erase(erasure) {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, outcome, 0, Direction::None);
+        }
         let cx = JobCx::new(self.account(seat));
-        let work = jobs::erase(cx.clone(), self.place_of(unit), how, immed);
+        let work = jobs::erase(cx.clone(), self.place_of(unit), erasure, how);
         let mut of = (unit, NOBODY, 0, None);
         if let Some(exec) = self.exec(seat, task.slot()) {
             exec.begin(Kind::Job, task, unit, (0, 0, 0));

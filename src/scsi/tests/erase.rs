@@ -5,6 +5,20 @@ use super::*;
 const GOOD: Plan = Plan::Done(Outcome::GOOD);
 const BLOCK_ERASE: [u8; 10] = [0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// What a command is planned as, and that is begun.
+fn begun(host: &mut Host, plan: Plan) -> Plan {
+    let Plan::Medium(MediumOp::Erase { erasure, .. }) = plan else { panic!("nothing to begin: {plan:?}") };
+    host.unit.begin_erase(erasure).expect("planned a moment ago");
+    plan
+}
+
+fn begin(host: &mut Host, cdb: &[u8]) -> Plan {
+    let plan = host.send(cdb);
+    begun(host, plan)
+}
+
+const RESTRICTED: Erasure = Erasure::Sanitize { unrestricted: false };
+
 fn overwrite(host: &mut Host, flags: u8, list: &[u8]) -> Plan {
     let [high, low] = (list.len() as u16).to_be_bytes();
     host.send_list(&[0x48, 0x01 | flags, 0, 0, 0, 0, 0, high, low, 0], list)
@@ -16,8 +30,7 @@ fn overwrite_takes_a_pattern() {
     let mut host = Host::new(&unit, 1);
     let how = Erase::Overwrite { pattern: vec![1, 2, 3], passes: 5, invert: true };
     let plan = overwrite(&mut host, 0, &[0x85, 0, 0, 3, 1, 2, 3]);
-    assert_eq!(plan, Plan::Medium(MediumOp::Erase { how, immed: false }));
-    assert_eq!(unit.erase_done(true), Outcome::GOOD);
+    assert_eq!(plan, Plan::Medium(MediumOp::Erase { erasure: RESTRICTED, how, immed: false }));
     assert_eq!(host.failure(&[0x48, 1, 0, 0, 0, 0, 0, 0, 4]), (5, 0x2400), "no pattern");
     assert_eq!(host.failure(&[0x48, 1, 0, 0, 0, 0, 0, 2, 5]), (5, 0x2400), "more than a block");
     for list in [[0x00, 0, 0, 1, 9], [0x21, 0, 0, 1, 9], [0x01, 0, 0, 0, 9], [0x01, 0, 2, 1, 9]] {
@@ -33,7 +46,11 @@ fn overwrite_takes_a_pattern() {
 fn everything_waits_for_the_end() {
     let unit = LogicalUnit::new(params());
     let (mut host, mut other) = (Host::new(&unit, 1), Host::new(&unit, 2));
-    assert_eq!(host.send(&BLOCK_ERASE), Plan::Medium(MediumOp::Erase { how: Erase::Discard, immed: true }));
+    let erase = Plan::Medium(MediumOp::Erase { erasure: RESTRICTED, how: Erase::Discard, immed: true });
+    assert_eq!(host.send(&BLOCK_ERASE), erase);
+    assert_eq!(other.send(&[0x00]), GOOD, "only planned");
+    assert_eq!(begin(&mut host, &BLOCK_ERASE), erase);
+    assert_eq!(sense_of(Plan::Done(unit.begin_erase(Erasure::Format).unwrap_err())), (2, 0x041b));
     unit.erase_progress(1, 4);
     for cdb in [[0x00, 0, 0], [0x28, 0, 0], [0x1b, 0, 0], [0x48, 0x82, 0], [0x04, 0, 0], [0x17, 0, 0], [0x5e, 0, 0]] {
         assert_eq!(other.failure(&cdb), (2, 0x041b), "{cdb:02x?}");
@@ -55,15 +72,15 @@ fn a_failure_stays() {
     let mut host = Host::new(&unit, 1);
     let exit = [0x48, 0x1f];
     assert_eq!(host.send(&exit), GOOD, "nothing to exit from");
-    assert!(matches!(host.send(&BLOCK_ERASE), Plan::Medium(_)));
+    begin(&mut host, &BLOCK_ERASE);
     assert_eq!(host.failure(&exit), (2, 0x041b));
     assert_eq!(sense_of(Plan::Done(unit.erase_done(false))), (3, 0x3103));
     assert_eq!(host.failure(&[0x28]), (3, 0x3103));
     assert_eq!(host.failure(&exit), (3, 0x3103), "restricted: only another SANITIZE helps");
     assert_eq!(host.failure(&[0x48, 0xa2]), (3, 0x3103), "and not one with AUSE");
-    assert!(matches!(host.send(&BLOCK_ERASE), Plan::Medium(_)));
+    begin(&mut host, &BLOCK_ERASE);
     unit.erase_done(true);
-    assert!(matches!(host.send(&[0x48, 0xa2]), Plan::Medium(_)));
+    begin(&mut host, &[0x48, 0xa2]);
     unit.erase_done(false);
     assert_eq!(host.send(&exit), GOOD);
     assert_eq!(host.send(&[0x00]), GOOD);
@@ -88,16 +105,16 @@ fn who_may_not_erase() {
 fn format_unit() {
     let unit = LogicalUnit::new(params());
     let mut host = Host::new(&unit, 1);
-    let erase = |how, immed| Plan::Medium(MediumOp::Erase { how, immed });
-    assert_eq!(host.send(&[0x04]), erase(Erase::Discard, false));
+    let erase = |how, immed| Plan::Medium(MediumOp::Erase { erasure: Erasure::Format, how, immed });
+    assert_eq!(begin(&mut host, &[0x04]), erase(Erase::Discard, false));
     assert_eq!(host.failure(&[0x00]), (2, 0x0404));
     assert_eq!(host.failure(&[0x04]), (2, 0x0404));
     assert_eq!(sense_of(Plan::Done(unit.erase_done(false))), (3, 0x3101));
     assert_eq!(host.failure(&[0x28]), (3, 0x3101));
-    assert_eq!(host.send_list(&[0x04, 0x10], &[0, 0x82, 0, 0]), erase(Erase::Discard, true));
+    let again = host.send_list(&[0x04, 0x10], &[0, 0x82, 0, 0]);
+    assert_eq!(begun(&mut host, again), erase(Erase::Discard, true));
     unit.erase_done(true);
     assert_eq!(host.send_list(&[0x04, 0x30], &[0, 2, 0, 0, 0, 0, 0, 0]), erase(Erase::Discard, true));
-    unit.erase_done(true);
     for list in [[0, 0x0a, 0, 0], [1, 2, 0, 0], [0, 2, 0, 8]] {
         assert_eq!(sense_of(host.send_list(&[0x04, 0x10], &list)), (5, 0x2600), "{list:02x?}");
     }
@@ -109,13 +126,15 @@ fn format_unit() {
 /// What a restart finds in the middle of an erasure is no unit that was erased, and not an ordinary one.
 #[test]
 fn an_erasure_is_not_forgotten() {
-    for (cdb, exits, sense) in
-        [([0x48, 0x82], false, (3, 0x3103)), ([0x48, 0xa2], true, (3, 0x3103)), ([0x04, 0], false, (3, 0x3101))]
-    {
+    for (cdb, erasure, exits, sense) in [
+        ([0x48, 0x82], RESTRICTED, false, (3, 0x3103)),
+        ([0x48, 0xa2], Erasure::Sanitize { unrestricted: true }, true, (3, 0x3103)),
+        ([0x04, 0], Erasure::Format, false, (3, 0x3101)),
+    ] {
         let unit = LogicalUnit::new(params());
         let mut host = Host::new(&unit, 1);
-        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
-        let (begun, mut stored) = (unit.unfinished(unit.erasure()), None);
+        assert!(matches!(begin(&mut host, &cdb), Plan::Medium(MediumOp::Erase { erasure: own, .. }) if own == erasure));
+        let (begun, mut stored) = (unit.unfinished(Some(erasure)), None);
         unit.save(&begun, |saved| stored.replace(saved.clone()).is_none());
         drop(begun);
         let again = LogicalUnit::new(params());
@@ -133,10 +152,10 @@ fn an_erasure_is_not_forgotten() {
             continue;
         }
         // Only another one ends it.
-        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
+        begin(&mut host, &cdb);
         again.erase_not_begun();
         assert_eq!(host.failure(&[0x00]), sense, "it could not be stored that it begins");
-        assert!(matches!(host.send(&cdb), Plan::Medium(_)));
+        begin(&mut host, &cdb);
         assert_eq!(again.save(&again.unfinished(None), |saved| *saved == Saved::default()).outcome, Outcome::GOOD);
         assert_eq!(again.erase_done(true), Outcome::GOOD);
         assert_eq!(host.send(&[0x00]), GOOD);

@@ -277,6 +277,13 @@ fn a_unit_with_too_many_strays_takes_no_more() {
     for itt in [peer.write(0, 200, 1, 0), peer.read(0, 200, 1)] {
         assert_eq!(peer.end(itt, SOON).status, 8);
     }
+    // SANITIZE (BLOCK ERASE) and FORMAT UNIT that are refused have begun nothing.
+    for cdb in [&[0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0][..], &[0x04, 0, 0, 0, 0, 0]] {
+        let itt = peer.command(0, cdb, 0, &[]);
+        assert_eq!(peer.end(itt, SOON).status, 8);
+    }
+    let itt = peer.command(0, &[0x1a, 8, 8, 0, 24, 0], 24, &[]);
+    assert_eq!(peer.end(itt, SOON).data.len(), 24);
     let itt = peer.command(0, &[0x12, 0, 0, 0, 36, 0], 36, &[]);
     assert_eq!(peer.end(itt, SOON).data.len(), 36);
     let itt = peer.write(1, 0, 8, 1);

@@ -117,6 +117,33 @@ fn half_a_command_with_its_data_keeps_others_waiting_for_seconds_only() {
 }
 
 #[test]
+fn a_command_whose_data_finds_no_buffer_has_done_nothing() {
+    const TASK_SET_FULL: u8 = 0x28;
+    let server = Server::with_media(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 200, &KEYS).ready();
+    let mut hogs: Vec<_> =
+        (0..ARENA_BYTES / SLICE_BYTES * 3 / 4).map(|n| Peer::login(server.at, n as u8, &KEYS)).collect();
+    let data = vec![0; SLICE_BYTES];
+    for hog in &mut hogs {
+        hog.command_in_part(0, &cdb([0x2a, 0], BLOCKS), &data, SLICE_BYTES / 2);
+    }
+    let mut status_of = |cdb: &[u8]| {
+        let itt = peer.command(0, cdb, 0, &data);
+        peer.end(itt, SOON).status
+    };
+    while status_of(&cdb([0x2a, 0], BLOCKS)) != TASK_SET_FULL {}
+    // FORMAT UNIT without a parameter list has no use for data.
+    assert_eq!(status_of(&[0x04, 0, 0, 0, 0, 0]), TASK_SET_FULL);
+    let itt = peer.test_unit_ready(0);
+    assert_eq!(peer.end(itt, SOON), good(), "it is not being formatted");
+    assert_eq!(peer.managed(TmFunction::LOGICAL_UNIT_RESET, 0, u32::MAX).0, 0);
+    let itt = peer.command(0, &cdb([0x2a, 0], BLOCKS), 0, &data);
+    assert_eq!(peer.end(itt, SOON).status, TASK_SET_FULL);
+    let itt = peer.test_unit_ready(0);
+    assert_eq!(peer.end(itt, SOON).sense, (6, 0x2903), "what was not told yet is told");
+}
+
+#[test]
 fn what_waits_at_a_limit_leaves_buffers_to_other_units() {
     let plans = [FaultPlan::new(), FaultPlan::new()];
     let one_a_second = Limits { iops: Some(1), bytes_per_s: None };

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::model::{Credentials, Group, IscsiName, Portal, Snapshot, TargetSpec};
+use crate::session::params::SessionKind;
 
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,9 @@ pub enum NoTarget {
     /// 0204.
     #[error("the target has been removed")]
     Removed,
+    /// 0202: what is asked for has changed since it was proved.
+    #[error("what the initiator has proved is not what is asked for now")]
+    Unproved,
     /// 0101, 0102.
     #[error("the target has moved to {to}")]
     Moved {
@@ -107,6 +111,37 @@ impl fmt::Debug for AuthPolicy {
     }
 }
 
+/// Who wants a session, or has one, and what it has proved.
+#[derive(Debug, Clone, Copy)]
+pub struct Applicant<'a> {
+    /// What the session is for.
+    pub kind: SessionKind,
+    /// The target that it names, by index and name.
+    pub target: Option<(usize, &'a IscsiName)>,
+    /// Tag of the portal group that it came in through.
+    pub portal_group: u16,
+    /// The initiator.
+    pub initiator: &'a IscsiName,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// The user that it has proved to be.
+    pub identity: Option<&'a str>,
+}
+
+/// That somebody may have its session, as it was configured when that was asked. Nobody but [`SnapshotDirectory::admit`]
+/// makes one, and without one there is no session and no LUN to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    group: Option<usize>,
+}
+
+impl Access {
+    /// Its initiator group at the target; `None`: it is in none of them.
+    pub fn group(self) -> Option<usize> {
+        self.group
+    }
+}
+
 /// The directory that a configuration amounts to.
 #[derive(Debug, Clone)]
 pub struct SnapshotDirectory {
@@ -133,27 +168,39 @@ impl SnapshotDirectory {
         &self.snapshot
     }
 
-    /// What an initiator that has logged in to target number `target`, and has proved to be `identity`, has of it as it is
-    /// configured now: that of one of its initiator groups, or what is there for those in none. `None`: it could not log in
-    /// any more with what it has proved, and has nothing.
-    pub fn access(
-        &self,
-        target: usize,
-        initiator: &IscsiName,
-        peer: SocketAddr,
-        identity: Option<&str>,
-    ) -> Option<Option<usize>> {
-        let spec = self.snapshot.targets.get(target).filter(|target| allowed(target, initiator, peer))?;
-        let group = self.group(target, initiator, peer, identity);
-        if group.is_some() {
-            return Some(group);
-        }
-        if groups(spec, initiator, peer).next().is_some() {
-            // Of a group that asks for what was not proved.
-            return None;
-        }
+    /// Whether somebody may have a session, as it is configured now. What was so when a login began need not be so when it
+    /// ends, nor later: this is to be asked whenever a login, or its waiting, is over, and when the configuration has
+    /// changed.
+    ///
+    /// # Errors
+    /// Why it could not log in any more with what it has proved.
+    pub fn admit(&self, who: &Applicant<'_>) -> Result<Access, NoTarget> {
+        let &Applicant { kind, initiator, peer, identity, .. } = who;
+        let target = match who.target {
+            // Its place may be another target's by now.
+            Some((at, name)) if self.snapshot.targets.get(at).is_some_and(|target| target.name != *name) => {
+                return Err(NoTarget::Removed);
+            }
+            Some((at, _)) => Some((at, self.target(at, initiator, who.portal_group, peer)?)),
+            None => None,
+        };
         let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());
-        spec.credentials.as_ref().is_none_or(proved).then_some(None)
+        let asked = match (kind, target) {
+            (SessionKind::Discovery, _) => self.snapshot.discovery.as_ref(),
+            (SessionKind::Normal, None) => return Err(NoTarget::NotFound),
+            (SessionKind::Normal, Some((at, spec))) => {
+                let group = self.group(at, initiator, peer, identity);
+                if group.is_some() {
+                    return Ok(Access { group });
+                }
+                if groups(spec, initiator, peer).next().is_some() {
+                    // Of a group that asks for what was not proved.
+                    return Err(NoTarget::Unproved);
+                }
+                spec.credentials.as_ref()
+            }
+        };
+        if asked.is_none_or(proved) { Ok(Access { group: None }) } else { Err(NoTarget::Unproved) }
     }
 
     /// Whether initiators are held to the letter.
@@ -161,10 +208,23 @@ impl SnapshotDirectory {
         self.snapshot.strict
     }
 
-    /// Whether a discovery session that has proved to be `identity` would be let in as it is configured now.
-    pub fn may_discover(&self, identity: Option<&str>) -> bool {
-        let proved = |credentials: &Arc<Credentials>| identity.is_some_and(|name| credentials.find(name).is_some());
-        self.snapshot.discovery.as_ref().is_none_or(proved)
+    /// Target number `at`, if an initiator may log in to it in this portal group, should it prove what it must.
+    fn target(
+        &self,
+        at: usize,
+        initiator: &IscsiName,
+        portal_group: u16,
+        peer: SocketAddr,
+    ) -> Result<&TargetSpec, NoTarget> {
+        let found = self.snapshot.targets.get(at).filter(|target| serves(&target.portal_groups, portal_group));
+        let target = found.ok_or(NoTarget::NotFound)?;
+        if self.removed.contains(&at) {
+            return Err(NoTarget::Removed);
+        }
+        if !allowed(target, initiator, peer) {
+            return Err(NoTarget::Forbidden);
+        }
+        Ok(target)
     }
 
     /// The portal that a connection to the local address `local` came in through: the one that listens on exactly this
@@ -185,14 +245,8 @@ impl SnapshotDirectory {
     }
 
     /// The initiator group of target number `target` that an initiator is in which has proved to be `identity`; `None`: it is
-    /// in none of them. For a login that `find` and `auth` have let in.
-    pub fn group(
-        &self,
-        target: usize,
-        initiator: &IscsiName,
-        peer: SocketAddr,
-        identity: Option<&str>,
-    ) -> Option<usize> {
+    /// in none of them.
+    fn group(&self, target: usize, initiator: &IscsiName, peer: SocketAddr, identity: Option<&str>) -> Option<usize> {
         let proved = |group: &Group| match (&group.credentials, identity) {
             (Some(credentials), Some(identity)) => credentials.find(identity).is_some(),
             _ => false,
@@ -347,17 +401,9 @@ impl Directory for SnapshotDirectory {
         peer: SocketAddr,
     ) -> Result<TargetRef, NoTarget> {
         let portal_group = self.portal_group(portal);
-        let targets = self.snapshot.targets.iter().enumerate();
-        let found = { targets }
-            .find(|(_, target)| target.name == *name)
-            .filter(|(_, target)| serves(&target.portal_groups, portal_group));
-        let (index, target) = found.ok_or(NoTarget::NotFound)?;
-        if self.removed.contains(&index) {
-            return Err(NoTarget::Removed);
-        }
-        if !allowed(target, initiator, peer) {
-            return Err(NoTarget::Forbidden);
-        }
+        let at = self.snapshot.targets.iter().position(|target| target.name == *name);
+        let index = at.ok_or(NoTarget::NotFound)?;
+        let target = self.target(index, initiator, portal_group, peer)?;
         Ok(TargetRef { index, name: target.name.clone(), portal_group, alias: target.alias.as_deref().map(Arc::from) })
     }
 

@@ -14,6 +14,7 @@ use crate::model::InitiatorPort;
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
+use crate::session::directory::NoTarget;
 use crate::session::seam::CloseReason;
 use crate::wire::Lun;
 use std::sync::Arc;
@@ -75,26 +76,32 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));
-        if holder.session.init().kind == SessionKind::Discovery {
-            if !holder.ended && !world.directory.may_discover(holder.identity.as_deref()) {
+        if holder.ended {
+            return;
+        }
+        let admitted = world.directory.admit(&holder.applicant());
+        let target = world.targets.get(holder.target);
+        let init = holder.session.init();
+        let is_discovery = init.kind == SessionKind::Discovery;
+        match admitted {
+            Ok(_) if is_discovery => return,
+            // Its place is that of another target: it is not to be taken for a session of that one.
+            Err(NoTarget::Removed) if target.is_some_and(|target| Some(&target.name) == init.target_name.as_ref()) => {
+                if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
+                    holder.session.request_logout(&mut out);
+                    self.pump(seat);
+                }
+                return;
+            }
+            Err(fault) if is_discovery || fault == NoTarget::Removed => {
                 holder.session.end(CloseReason::Reset);
                 self.pump(seat);
-                self.sweep_seat(seat);
+                return self.sweep_seat(seat);
             }
-            return;
+            Ok(_) | Err(_) => {}
         }
-        let Some(target) = world.targets.get(holder.target).filter(|_| !holder.ended) else { return };
-        if target.removed {
-            if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
-                holder.session.request_logout(&mut out);
-                self.pump(seat);
-            }
-            return;
-        }
-        let initiator = &holder.session.init().initiator.name;
-        let access = world.directory.access(holder.target, initiator, holder.text.peer(), holder.identity.as_deref());
-        holder.group = access.flatten();
-        let map = access.map(|group| target.map(group)).unwrap_or_default();
+        holder.access = admitted.ok();
+        let map = holder.access.zip(target).map(|(access, target)| target.map(access)).unwrap_or_default();
         let inventory = *map != *holder.map;
         if inventory {
             self.change_map(seat, map);

@@ -28,9 +28,10 @@ use crate::limits::{CONNECTION_SLOTS, RECEIVE_BUFFER_BYTES};
 use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
-use crate::session::Session;
+use crate::session::directory::{Access, Applicant};
 use crate::session::login::{Login, LoginAnswer};
 use crate::session::seam::{CloseReason, ConnIx};
+use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
 use std::collections::VecDeque;
@@ -178,9 +179,9 @@ pub struct Seat {
     pub target: usize,
     /// The user that its initiator has proved to be.
     pub identity: Option<Arc<str>>,
-    /// Its initiator group there; `None`: none.
-    pub group: Option<usize>,
-    /// What its group finds where.
+    /// What it may have; `None`: nothing any more.
+    pub access: Option<Access>,
+    /// What it finds where.
     pub map: Arc<LunMap>,
     /// Its handle.
     pub handle: SessionHandle,
@@ -210,6 +211,28 @@ impl Seat {
     /// Its TSIH.
     pub fn tsih(&self) -> Tsih {
         self.handle.tsih()
+    }
+
+    /// Whose it is. (What target a discovery session names makes no difference to what it may have.)
+    pub fn applicant(&self) -> Applicant<'_> {
+        let init = self.session.init();
+        Applicant {
+            kind: init.kind,
+            target: init
+                .target_name
+                .as_ref()
+                .filter(|_| init.kind == SessionKind::Normal)
+                .map(|name| (self.target, name)),
+            portal_group: init.target_portal_group,
+            initiator: &init.initiator.name,
+            peer: self.text.peer(),
+            identity: self.identity.as_deref(),
+        }
+    }
+
+    /// Its initiator group at its target; `None`: none.
+    pub fn group(&self) -> Option<usize> {
+        self.access.and_then(Access::group)
     }
 }
 

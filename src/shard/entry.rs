@@ -11,8 +11,9 @@ use crate::limits::{
     CONNECTION_SLOTS, CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES,
 };
 use crate::scsi::NexusId;
+use crate::session::directory::{Access, Applicant};
 use crate::session::login::negotiate::Offer;
-use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
+use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, LoginFault, Step};
 use crate::session::params::SessionKind;
 use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
@@ -212,7 +213,8 @@ impl Engine {
     }
 
     /// Finds the core of a completed login and takes the connection there.
-    fn place_login(&mut self, conn: usize, mut login: Box<LoginDone>) {
+    fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
+        let Some((mut login, access)) = self.admit(conn, login) else { return };
         let Some(Some(link)) = self.links.get(conn) else { return };
         let (peer, local) = (link.peer, link.local);
         login.initiator.proof = self.proof(&login, peer);
@@ -238,9 +240,30 @@ impl Engine {
         };
         let Place { core, session, replaces } = place;
         if core == self.core {
-            return self.adopt(conn, login, session, replaces);
+            return self.adopt(conn, (login, access), session, replaces);
         }
         self.send_on(conn, Moving { core, login, session, replaces });
+    }
+
+    /// Whether a login that is complete, or has waited since then, may have what it asked for at its beginning. What was
+    /// said at the beginning counts for nothing: the configuration may have changed since. `None`: it is turned away.
+    fn admit(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.links.get(conn)?.as_ref()?.peer;
+        let who = Applicant {
+            kind: login.kind,
+            target: login.target.as_ref().map(|target| (target.index, &target.name)),
+            portal_group: login.portal_group,
+            initiator: &login.initiator.name,
+            peer,
+            identity: login.identity.as_deref(),
+        };
+        match self.world.directory.admit(&who) {
+            Ok(access) => Some((login, access)),
+            Err(fault) => {
+                self.turn_away(conn, login, LoginFault::NoTarget(fault).status(), &fault.to_string());
+                None
+            }
+        }
     }
 
     /// Refuses a login that was complete, and says why.
@@ -283,14 +306,24 @@ impl Engine {
 
     /// A connection moves in from another core.
     pub fn moved_in(&mut self, handover: Handover) {
-        let Handover { socket, peer, local, ticket, login, session, replaces } = handover;
-        if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving) {
-            self.adopt(conn, login, session, replaces);
+        let Handover { socket, peer, local, ticket, login, session, replaces, change } = handover;
+        // It may be of a target that this core has not heard of.
+        self.change(&change);
+        if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving)
+            && let Some(admitted) = self.admit(conn, login)
+        {
+            self.adopt(conn, admitted, session, replaces);
         }
     }
 
     /// Makes the connection part of its session, ending the session that it replaces first.
-    fn adopt(&mut self, conn: usize, login: Box<LoginDone>, session: Membership, replaces: Option<Tsih>) {
+    fn adopt(
+        &mut self,
+        conn: usize,
+        (login, access): (Box<LoginDone>, Access),
+        session: Membership,
+        replaces: Option<Tsih>,
+    ) {
         if let Some(core) = self.elsewhere(&session, replaces) {
             if let Membership::Leads(handle) = &session {
                 self.world.registry.follow(handle.tsih(), core);
@@ -300,14 +333,14 @@ impl Engine {
         // Also one that has ended with its connection: what it had in flight may not be over.
         let old =
             replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == old)));
-        let Some(old) = old else { return self.seat_login(conn, login, session) };
+        let Some(old) = old else { return self.seat_login(conn, login, access, session) };
         if let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| !seat.ended) {
             seat.session.end(CloseReason::Reinstated);
         }
         self.pump(old);
         self.sweep_seat(old);
         if self.seats[old].is_none() {
-            return self.seat_login(conn, login, session);
+            return self.seat_login(conn, login, access, session);
         }
         // The old session's writes must be over before the new one's begin.
         let deadline_ms = self.now_ms + REINSTATEMENT_MS;
@@ -332,7 +365,9 @@ impl Engine {
             }
             let Adoption { conn, login, session, .. } = self.adoptions.swap_remove(i);
             if gone {
-                self.seat_login(conn, login, session);
+                if let Some((login, access)) = self.admit(conn, login) {
+                    self.seat_login(conn, login, access, session);
+                }
             } else {
                 let why = "the session that it replaces does not let go of its tasks";
                 self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, why);
@@ -340,7 +375,7 @@ impl Engine {
         }
     }
 
-    fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, session: Membership) {
+    fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, access: Access, session: Membership) {
         let Some(Some(link)) = self.links.get(conn) else { return };
         let peer = link.peer;
         let init = ConnectionInit {
@@ -349,14 +384,11 @@ impl Engine {
             stat_sn: login.next_stat_sn,
             exp_cmd_sn: login.cmd_sn,
         };
-        if login.target.as_ref().is_some_and(|t| self.world.targets.get(t.index).is_none_or(|t| t.removed)) {
-            return self.refuse(conn, &login.refuse(LoginStatus::TARGET_REMOVED));
-        }
         let tsih = session.tsih();
         let seated = match session {
-            Membership::Leads(handle) => Some(self.new_seat(conn, &login, handle, init)),
+            Membership::Leads(handle) => Some(self.new_seat(conn, (&login, access), handle, init)),
             Membership::Joins(_) => {
-                if let Some((status, why)) = self.is_not_of(tsih, &login, peer) {
+                if let Some((status, why)) = self.is_not_of(tsih, &login, access) {
                     return self.turn_away(conn, login, status, why);
                 }
                 self.join_seat(conn, tsih, init)
@@ -411,10 +443,10 @@ impl Engine {
     }
 
     /// Why a connection is not to be one of the session that it wants to join.
-    fn is_not_of(&self, tsih: Tsih, login: &LoginDone, peer: SocketAddr) -> Option<(LoginStatus, &'static str)> {
+    fn is_not_of(&self, tsih: Tsih, login: &LoginDone, access: Access) -> Option<(LoginStatus, &'static str)> {
         let seat = self.find_seat(tsih).and_then(|seat| self.seats[seat].as_deref())?;
         // A session has one view of its target: a connection that proved to be somebody else is not part of it.
-        if seat.group != self.group(login, peer) {
+        if seat.access != Some(access) {
             let why = "the session that it joins is that of another initiator group";
             return Some((LoginStatus::AUTHORIZATION_FAILURE, why));
         }
@@ -439,7 +471,7 @@ impl Engine {
     fn new_seat(
         &mut self,
         conn: usize,
-        login: &LoginDone,
+        (login, access): (&LoginDone, Access),
         handle: SessionHandle,
         init: ConnectionInit,
     ) -> (usize, ConnIx) {
@@ -459,9 +491,8 @@ impl Engine {
         let nexus_id = NexusId(self.world.next_nexus.fetch_add(1, Ordering::Relaxed));
         let link = self.links[conn].as_ref();
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
-        let group = self.group(login, peer);
-        let map = self.world.targets.get(target).map(|t| t.map(group)).unwrap_or_default();
-        let flows = self.open_flows(&map, target, group);
+        let map = self.world.targets.get(target).map(|t| t.map(access)).unwrap_or_default();
+        let flows = self.open_flows(&map, target, access.group());
         let nexus = |&unit: &usize| {
             new_nexus(nexus_id, &self.world.units[unit], &login.initiator).by_port_group(login.portal_group)
         };
@@ -472,7 +503,7 @@ impl Engine {
             text: SeatText::new(self.world.clone(), portal, peer),
             target,
             identity: login.identity.clone(),
-            group,
+            access: Some(access),
             map,
             handle,
             nexus,
@@ -506,12 +537,6 @@ impl Engine {
         self.routes[number] = route;
         self.stir(number);
         number
-    }
-
-    /// The initiator group that a login belongs to.
-    fn group(&self, login: &LoginDone, peer: SocketAddr) -> Option<usize> {
-        let target = login.target.as_ref()?.index;
-        self.world.directory.group(target, &login.initiator.name, peer, login.identity.as_deref())
     }
 
     fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {

@@ -6,6 +6,7 @@ use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 impl Engine {
     /// The peer is gone, or will be treated so: nothing more is sent.
@@ -158,7 +159,8 @@ impl Engine {
             let Some(link) = self.links[conn].take() else { return };
             let Moving { core, login, session, replaces } = *moving;
             let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
-            let handover = Handover { socket, peer, local, ticket, login, session, replaces };
+            let change = Arc::clone(&self.latest);
+            let handover = Handover { socket, peer, local, ticket, login, session, replaces, change };
             self.gone.push(conn);
             return self.world.post(core, Message::Adopt(Box::new(handover)));
         }

@@ -33,6 +33,8 @@ pub struct Handover {
     pub replaces: Option<Tsih>,
 }
 
+    /// The configuration that it was let in by.
+    pub change: Arc<Change>,
 /// What cores tell each other.
 pub enum Message {
     /// A connection moves in.

@@ -351,7 +351,7 @@ impl Core {
         }
         let Some(Some(holder)) = engine.seats.get_mut(number) else { return };
         holder.text.change(Arc::clone(&engine.world));
-        let (map, target, group) = (Arc::clone(&holder.map), holder.target, holder.group);
+        let (map, target, group) = (Arc::clone(&holder.map), holder.target, holder.group());
         let flows = if engine.shutdown { Vec::new() } else { engine.open_flows(&map, target, group) };
         let ends = engine.shutdown;
         if let Some(Parts { seat: holder, mut out, .. }) = engine.parts(number) {

@@ -24,12 +24,14 @@ mod tokens;
 mod unread;
 mod variable;
 
+use super::change::Change;
 use super::make_core;
 use super::mesh::Message;
 use super::stats::Stats;
-use super::world::World;
+use super::world::{LunMap, Target, World};
 use crate::backend::{FaultPlan, Medium};
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
+use crate::session::directory::SnapshotDirectory;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -63,6 +65,15 @@ fn snapshot(places: &[SocketAddr], luns: Vec<LunSpec>) -> Snapshot {
     Snapshot { portals, targets: vec![target], ..Snapshot::default() }
 }
 
+/// Users that something is to be had by: names and secrets.
+fn credentials(users: &[(&str, &str)]) -> Option<Arc<Credentials>> {
+    let account = |(name, secret): &(&str, &str)| Account {
+        name: (*name).into(),
+        secret: Secret::new(secret.as_bytes().to_vec()),
+    };
+    Some(Arc::new(Credentials { initiators: users.iter().map(account).collect(), ..Credentials::default() }))
+}
+
 impl Server {
     fn new(cores: usize, plan: FaultPlan) -> Server {
         Server::with(cores, plan, vec![lun(0), lun(1)])
@@ -79,15 +90,10 @@ impl Server {
     }
 
     /// To be had by these users only: names and secrets.
-    fn guarded(users: &[(&str, &str)]) -> Server {
-        let account = |(name, secret): &(&str, &str)| Account {
-            name: (*name).into(),
-            secret: Secret::new(secret.as_bytes().to_vec()),
-        };
-        let credentials = Credentials { initiators: users.iter().map(account).collect(), ..Credentials::default() };
-        Server::of(1, 1, [FaultPlan::new()], |places| {
+    fn guarded(cores: usize, users: &[(&str, &str)]) -> Server {
+        Server::of(1, cores, [FaultPlan::new()], |places| {
             let mut snapshot = snapshot(places, vec![lun(0)]);
-            snapshot.targets[0].credentials = Some(Arc::new(credentials));
+            snapshot.targets[0].credentials = credentials(users);
             snapshot
         })
         .0
@@ -147,6 +153,31 @@ impl Server {
         });
         let cores = cores.collect();
         (Server { at: places[0], world, cores }, places)
+    }
+
+    /// Has one core serve what `changed` makes of the configuration: as a reload has, but for what takes media.
+    fn reconfigure(&self, core: usize, changed: impl FnOnce(&mut Snapshot)) {
+        let mut world = World::clone(&self.world);
+        let mut snapshot = Snapshot::clone(world.directory.snapshot());
+        changed(&mut snapshot);
+        let stay = |spec: &TargetSpec, target: &Target| {
+            let all = target.numbers.iter().copied().zip(target.units.iter().copied());
+            let (numbers, units) = all.filter(|(number, _)| spec.luns.iter().any(|lun| lun.number == *number)).unzip();
+            LunMap { numbers, units }
+        };
+        let pairs = snapshot.targets.iter().zip(&world.targets);
+        world.targets = pairs.map(|(spec, target)| Target::new(spec, stay(spec, target), false)).collect();
+        let stays = |unit: &usize| world.targets.iter().any(|target| target.units.contains(unit));
+        world.leaving = (0..world.units.len()).filter(|unit| !stays(unit)).collect();
+        world.directory = SnapshotDirectory::new(Arc::new(snapshot));
+        world.generation += 1;
+        let world = Arc::new(world);
+        let change = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
+        self.world.post(core, Message::Change(change));
+        // Here, in the message, and in the core.
+        while Arc::strong_count(&world) < 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends it; how long that took.

@@ -127,7 +127,8 @@ impl Engine {
         let mut let_go = Vec::new();
         for holder in self.seats.iter_mut().flatten() {
             let found = if holder.ended || lifted { &[][..] } else { &holder.map.units };
-            let gates = found.iter().map(|&unit| (unit, world.gate(unit, holder.target, holder.group)));
+            let (target, group) = (holder.target, holder.group());
+            let gates = found.iter().map(|&unit| (unit, world.gate(unit, target, group)));
             holder.flows = regated(&mut self.rates, std::mem::take(&mut holder.flows), gates, &mut let_go);
         }
         let alone = std::mem::take(&mut self.unit_flows);

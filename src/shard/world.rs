@@ -20,7 +20,7 @@ use crate::model::{
     Admission, Backing, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
 };
 use crate::scsi::{LogicalUnit, LuParams};
-use crate::session::directory::SnapshotDirectory;
+use crate::session::directory::{Access, SnapshotDirectory};
 use crate::state::{self, Keeper, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
 use std::path::Path;
@@ -260,11 +260,16 @@ impl Target {
         };
         let groups = spec.groups.iter().map(group).collect();
         let group_rates = Vec::new();
+    /// What is found by who may have this target.
+    pub fn map(&self, access: Access) -> Arc<LunMap> {
+        self.map_of(access.group())
+    }
+
         Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
     }
 
     /// What initiators in a group find, or those that are in none.
-    pub fn map(&self, group: Option<usize>) -> Arc<LunMap> {
+    fn map_of(&self, group: Option<usize>) -> Arc<LunMap> {
         let map = match group {
             None if self.groups_only => None,
             None => Some(&self.own),
@@ -449,9 +454,9 @@ mod tests {
         let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
         let (groups, group_rates) = (vec![Arc::clone(&own)], Vec::new());
         let mut target = Target { name, groups, group_rates, own, groups_only: true, removed: false };
-        assert_eq!((target.map(None).numbers.len(), target.map(Some(0)).numbers.len()), (0, 1));
-        assert_eq!(target.map(Some(1)).numbers.len(), 0);
+        assert_eq!((target.map_of(None).numbers.len(), target.map_of(Some(0)).numbers.len()), (0, 1));
+        assert_eq!(target.map_of(Some(1)).numbers.len(), 0);
         target.groups_only = false;
-        assert_eq!(target.map(None).numbers.len(), 1);
+        assert_eq!(target.map_of(None).numbers.len(), 1);
     }
 }

@@ -210,7 +210,12 @@ fn discovery_has_its_own_credentials() {
     let snapshot = Snapshot { discovery: Some(credentials.clone()), ..Snapshot::default() };
     let d = SnapshotDirectory::new(Arc::new(snapshot));
     assert_eq!(d.auth(Wanted::Discovery, &host, at, at), AuthPolicy::Chap(credentials));
-    assert!(d.may_discover(Some("finder")) && !d.may_discover(Some("other")) && !d.may_discover(None));
+    let may = |identity| {
+        let (kind, initiator) = (SessionKind::Discovery, &host);
+        d.admit(&Applicant { kind, target: None, portal_group: 1, initiator, peer: at, identity }).map(Access::group)
+    };
+    assert_eq!(may(Some("finder")), Ok(None));
+    assert_eq!([may(Some("other")), may(None)], [Err(NoTarget::Unproved); 2]);
 }
 
 #[test]
@@ -236,23 +241,33 @@ fn targets_are_found_in_their_portal_groups() {
     assert_eq!(told, expected);
 }
 
-/// What is changed while somebody is logged in holds for it as if it had come now.
+/// What is changed while somebody logs in, or is logged in, holds for it as if it had come now.
 #[test]
 fn access_is_that_of_a_login_with_the_same_proof() {
     let web = || group(&["iqn.2024-01.example:web"], &[], &["web"], None);
-    let peer = "192.0.2.1:50000".parse().unwrap();
-    let access = |d: &SnapshotDirectory, initiator: &str, identity: Option<&str>| {
-        d.access(0, &name(&format!("iqn.2024-01.example:{initiator}")), peer, identity)
+    let own = name("iqn.2024-01.example:a");
+    let access = |d: &SnapshotDirectory, target: (usize, &IscsiName), initiator: &str, identity: Option<&str>| {
+        let initiator = &name(&format!("iqn.2024-01.example:{initiator}"));
+        let (kind, peer) = (SessionKind::Normal, "192.0.2.1:50000".parse().unwrap());
+        let who = Applicant { kind, target: Some(target), portal_group: 1, initiator, peer, identity };
+        d.admit(&who).map(Access::group)
     };
     let closed = grouped(vec![web()], true);
-    assert_eq!(access(&closed, "web", Some("web")), Some(Some(0)));
-    assert_eq!(access(&closed, "web", Some("other")), None);
-    assert_eq!(access(&closed, "web", None), None);
-    assert_eq!(access(&closed, "db", Some("web")), None);
+    assert_eq!(access(&closed, (0, &own), "web", Some("web")), Ok(Some(0)));
+    assert_eq!(access(&closed, (0, &own), "web", Some("other")), Err(NoTarget::Unproved));
+    assert_eq!(access(&closed, (0, &own), "web", None), Err(NoTarget::Unproved));
+    assert_eq!(access(&closed, (0, &own), "db", Some("web")), Err(NoTarget::Forbidden));
     let open = grouped(vec![web()], false);
-    assert_eq!(access(&open, "db", None), Some(None));
-    assert_eq!(access(&open, "web", None), None, "of a group that asks for more, and not one of the others");
-    assert_eq!(open.access(7, &name("iqn.2024-01.example:db"), peer, None), None);
+    assert_eq!(access(&open, (0, &own), "db", None), Ok(None));
+    let why = "of a group that asks for more, and not one of the others";
+    assert_eq!(access(&open, (0, &own), "web", None), Err(NoTarget::Unproved), "{why}");
+    assert_eq!(access(&open, (7, &own), "db", None), Err(NoTarget::NotFound));
+    let other = name("iqn.2024-01.example:b");
+    assert_eq!(access(&open, (0, &other), "db", None), Err(NoTarget::Removed), "another one has its place");
+    assert_eq!(access(&open.without(&[0]), (0, &own), "db", None), Err(NoTarget::Removed));
+    let target = TargetSpec { portal_groups: vec![2], ..TargetSpec::new(own.clone(), None, vec![]) };
+    let moved = SnapshotDirectory::new(Arc::new(Snapshot { targets: vec![target], ..Snapshot::default() }));
+    assert_eq!(access(&moved, (0, &own), "db", None), Err(NoTarget::NotFound), "at another portal only");
 }
 
 /// Somebody in one group, somebody in another, and somebody in none are three, though they say one name.

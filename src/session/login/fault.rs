@@ -115,7 +115,7 @@ impl LoginFault {
             LoginFault::Version { .. } => LoginStatus::UNSUPPORTED_VERSION,
             LoginFault::NoInitiatorName | LoginFault::NoTargetName => LoginStatus::MISSING_PARAMETER,
             LoginFault::NoTarget(NoTarget::NotFound) => LoginStatus::NOT_FOUND,
-            LoginFault::NoTarget(NoTarget::Forbidden) => LoginStatus::AUTHORIZATION_FAILURE,
+            LoginFault::NoTarget(NoTarget::Forbidden | NoTarget::Unproved) => LoginStatus::AUTHORIZATION_FAILURE,
             LoginFault::NoTarget(NoTarget::Removed) => LoginStatus::TARGET_REMOVED,
             LoginFault::NoTarget(NoTarget::Moved { permanently: false, .. }) => LoginStatus::TARGET_MOVED_TEMPORARILY,
             LoginFault::NoTarget(NoTarget::Moved { permanently: true, .. }) => LoginStatus::TARGET_MOVED_PERMANENTLY,

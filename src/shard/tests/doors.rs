@@ -119,7 +119,7 @@ fn sessions_that_lost_their_connections_are_few() {
 
 #[test]
 fn proofs_that_fail_take_their_time_and_nobody_elses() {
-    let server = Server::guarded(&[ONE]);
+    let server = Server::guarded(1, &[ONE]);
     let mut other = Peer::connect(server.at);
     let wrong = (ONE.0, "another secret");
     let mut longest = Duration::ZERO;

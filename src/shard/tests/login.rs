@@ -1,12 +1,19 @@
 //! What a login opens at a server that is running: discovery at every portal, and digests.
 
 use super::peer::{Peer, good};
-use super::{Server, TARGET, lun};
-use crate::backend::FaultPlan;
-use crate::wire::TmFunction;
+use super::{Server, TARGET, credentials, lun};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::model::{IscsiName, Snapshot};
+use crate::wire::{TmFunction, Tsih};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(1);
+const ONE: (&str, &str) = ("one", "the secret of one");
+const TWO: (&str, &str) = ("two", "the secret of two");
+/// What the initiator is told: class and detail.
+const FORBIDDEN: u16 = 0x0202;
+const NOT_FOUND: u16 = 0x0203;
+const REMOVED: u16 = 0x0204;
 
 #[test]
 fn item_29_discovery_at_every_portal() {
@@ -71,9 +78,7 @@ fn item_02_all_connections_of_a_session_are_those_of_one_user() {
     //# In addition, implementations SHOULD NOT support both authenticated and
     //# unauthenticated TCP connections in the same iSCSI session, added
     //# either concurrently or sequentially to the session.
-    const ONE: (&str, &str) = ("one", "the secret of one");
-    const TWO: (&str, &str) = ("two", "the secret of two");
-    let server = Server::guarded(&[ONE, TWO]);
+    let server = Server::guarded(1, &[ONE, TWO]);
     let mut peer = Peer::connect(server.at);
     assert_eq!(peer.try_chap(1, 0, 0, ONE), 0);
     let joins = |login: &mut dyn FnMut(&mut Peer) -> u16| login(&mut Peer::connect(server.at));
@@ -82,4 +87,75 @@ fn item_02_all_connections_of_a_session_are_those_of_one_user() {
     assert_ne!(joins(&mut |new| new.try_chap(2, peer.tsih, 1, ONE)), 0, "another name");
     assert_eq!(joins(&mut |new| new.try_chap(1, peer.tsih, 1, ONE)), 0, "the same");
     peer.ping();
+}
+
+#[test]
+fn a_login_that_ends_after_a_reload_gets_what_one_would_that_begins_then() {
+    let normal = format!("TargetName={TARGET}\0");
+    let of_target = format!("{normal}SessionType=Discovery\0");
+    type Reload = fn(&mut Snapshot);
+    let changes: [(&str, u16, Reload); 7] = [
+        (&normal, FORBIDDEN, |new| new.targets[0].credentials = credentials(&[ONE])),
+        (&normal, FORBIDDEN, |new| new.targets[0].groups_only = true),
+        (&normal, NOT_FOUND, |new| new.targets[0].portal_groups = vec![7]),
+        (&normal, REMOVED, |new| new.targets[0].name = IscsiName::new("iqn.2026-11.io.ringsan:other").unwrap()),
+        (&of_target, FORBIDDEN, |new| new.discovery = credentials(&[ONE])),
+        ("SessionType=Discovery\0", FORBIDDEN, |new| new.discovery = credentials(&[ONE])),
+        ("SessionType=Discovery\0", 0, |new| new.targets[0].groups_only = true),
+    ];
+    for (number, (text, status, change)) in changes.into_iter().enumerate() {
+        let server = Server::new(1, FaultPlan::new());
+        let mut peer = Peer::connect(server.at);
+        peer.begin(1, 0, 0, text);
+        server.reconfigure(0, change);
+        assert_eq!(peer.ask_in(1, 0, 0, ""), status, "change {number}");
+    }
+}
+
+/// Those of a session that is there, too, whichever core they were on.
+#[test]
+fn an_account_that_is_removed_under_a_login_lets_nobody_in() {
+    let server = Server::guarded(2, &[ONE, TWO]);
+    let mut there = Peer::connect(server.at);
+    assert_eq!(there.try_chap(1, 0, 0, ONE), 0);
+    let mut joining: Vec<(u16, Peer)> = (1..8).map(|cid| (cid, Peer::connect(server.at))).collect();
+    for (cid, peer) in &mut joining {
+        assert_eq!(peer.prove(1, there.tsih, *cid, ONE), 0);
+    }
+    // A session that would take the place of the one that is there.
+    let mut again = Peer::connect(server.at);
+    assert_eq!(again.prove(1, 0, 0, ONE), 0);
+    // The other core has not heard of it yet, and hands over whom it has let in.
+    let (home, _) = server.world.registry.whereabouts(Tsih(there.tsih)).unwrap();
+    server.reconfigure(home, |new| new.targets[0].credentials = credentials(&[TWO]));
+    for (cid, peer) in &mut joining {
+        assert_eq!(peer.ask_in(1, there.tsih, *cid, ""), FORBIDDEN);
+    }
+    assert_eq!(again.ask_in(1, 0, 0, ""), FORBIDDEN);
+    let itt = there.test_unit_ready(0);
+    assert_eq!(there.end(itt, SOON).sense, (5, 0x2500), "who is in finds nothing any more");
+}
+
+#[test]
+fn a_login_that_waits_for_the_session_it_replaces_is_asked_again_when_that_is_gone() {
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(1500))).on(OpClass::Write).times(1);
+    let server = Server::new(1, FaultPlan::new().rule(slow));
+    let mut old = Peer::login(server.at, 1, &[]).ready();
+    old.write(0, 0, 8, 1);
+    old.ping();
+    let at = server.at;
+    let new = std::thread::spawn(move || Peer::connect(at).try_login(1, 0, 0, &[]));
+    while server.world.registry.load() != [2] {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    server.reconfigure(0, |new| new.targets[0].groups_only = true);
+    assert_eq!(new.join().unwrap(), FORBIDDEN);
+}
+
+#[test]
+fn a_session_whose_target_has_made_room_for_another_ends() {
+    let server = Server::new(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    server.reconfigure(0, |new| new.targets[0].name = IscsiName::new("iqn.2026-11.io.ringsan:other").unwrap());
+    assert!(peer.is_closed(SOON));
 }

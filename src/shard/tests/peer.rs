@@ -123,7 +123,15 @@ impl Peer {
     }
 
     /// A login as `user`, by CHAP with MD5; the status class and detail.
-    pub fn try_chap(&mut self, host: u8, tsih: u16, cid: u16, (user, secret): (&str, &str)) -> u16 {
+    pub fn try_chap(&mut self, host: u8, tsih: u16, cid: u16, user: (&str, &str)) -> u16 {
+        match self.prove(host, tsih, cid, user) {
+            0 => self.ask_in(host, tsih, cid, "MaxConnections=4\0"),
+            status => status,
+        }
+    }
+
+    /// The same up to the last request.
+    pub fn prove(&mut self, host: u8, tsih: u16, cid: u16, (user, secret): (&str, &str)) -> u16 {
         let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0TargetName={TARGET}\0AuthMethod=CHAP\0");
         self.say(0, (host, tsih, cid), &names);
         let challenge = self.say(0, (host, tsih, cid), "CHAP_A=5\0");
@@ -136,13 +144,17 @@ impl Peer {
         let proof = Md5::digest([&[id], secret.as_bytes(), &drawn].concat());
         let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
         let answer = self.say(0x81, (host, tsih, cid), &format!("CHAP_N={user}\0CHAP_R=0x{proof}\0"));
-        match u16::from_be_bytes([answer.bhs[36], answer.bhs[37]]) {
-            0 => self.ask_in(host, tsih, cid, "MaxConnections=4\0"),
-            status => status,
-        }
+        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
     }
 
-    /// A login in one request with this text; the status class and detail.
+    /// The first request of a login that proves nothing; it stays in the operational stage.
+    pub fn begin(&mut self, host: u8, tsih: u16, cid: u16, text: &str) {
+        let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0{text}");
+        let answer = self.say(0x04, (host, tsih, cid), &names);
+        assert_eq!(answer.bhs[36..38], [0, 0], "the status");
+    }
+
+    /// The last request of a login, or the only one, with this text; the status class and detail.
     pub fn ask_in(&mut self, host: u8, tsih: u16, cid: u16, text: &str) -> u16 {
         let answer = self.say(0x87, (host, tsih, cid), text);
         self.tsih = u16::from_be_bytes([answer.bhs[14], answer.bhs[15]]);

@@ -133,7 +133,7 @@ pub enum ServeError {
     System(io::Error),
 }
 
-/// How soon it is noticed that a core has ended.
+/// How soon it is noticed that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Entries of a ring that is only made to see whether that is allowed.
@@ -186,18 +186,15 @@ pub fn serve(
         threads.push(thread);
     }
     drop((tell, listeners));
-    let mut started = Ok(());
-    for _ in 0..cores.len() {
-        match told.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => started = started.and(Err(e)),
-            Err(_) => started = started.and(Err(ServeError::Executor("a core ended while starting".into()))),
-        }
-    }
+    let started = (0..cores.len()).try_for_each(|_| match told.recv() {
+        Ok(Told::Started) => Ok(()),
+        Ok(Told::Failed(error)) => Err(error),
+        Ok(Told::Ended) | Err(_) => Err(ServeError::Executor("a core ended while starting".into())),
+    });
     if started.is_ok() {
         reloader.world().doors.fit_descriptors();
         ready(&addresses);
-        // A core that ends by itself (its ring failed) hangs up; then the others are to end too.
+        // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
         let control = control::Control::start(reloader, reread)?;
         let waited = signals.wait(|hangup| {
             if hangup {
@@ -245,8 +242,28 @@ fn sync_all(world: &World) -> Result<(), ServeError> {
     all
 }
 
-/// Nothing is sent after the start: a message or a hang-up means that a core has ended.
-fn threads_alive(told: &mpsc::Receiver<Result<(), ServeError>>) -> bool {
+/// What a core's thread tells the first one.
+#[derive(Debug)]
+enum Told {
+    /// It accepts connections.
+    Started,
+    /// It could not start.
+    Failed(ServeError),
+    /// It has ended, for whatever reason.
+    Ended,
+}
+
+/// Tells that its core has ended when it is dropped.
+struct Farewell<'a>(&'a mpsc::Sender<Told>);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.send(Told::Ended);
+    }
+}
+
+/// All cores have started: whatever one of them tells after that is that it has ended.
+fn threads_alive(told: &mpsc::Receiver<Told>) -> bool {
     matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty))
 }
 
@@ -255,13 +272,14 @@ fn run_core(
     world: Arc<World>,
     listeners: Vec<TcpListener>,
     spin: Duration,
-    tell: &mpsc::Sender<Result<(), ServeError>>,
+    tell: &mpsc::Sender<Told>,
 ) -> io::Result<()> {
     let made = make_core(core, world, listeners, spin);
     match made {
         Ok(mut core) => {
-            let _ = tell.send(Ok(()));
+            let _ = tell.send(Told::Started);
             let result = core.run();
+    let _farewell = Farewell(tell);
             if let Err(e) = &result {
                 tracing::error!("a core stops: {e}");
             }
@@ -271,7 +289,7 @@ fn run_core(
             result
         }
         Err(e) => {
-            let _ = tell.send(Err(ServeError::Ring(e)));
+            let _ = tell.send(Told::Failed(ServeError::Ring(e)));
             Ok(())
         }
     }

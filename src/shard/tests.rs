@@ -225,3 +225,29 @@ fn connections_inherit_the_congestion_control_of_the_configuration() {
     let refused = super::listen(&snapshot("nonesuch")).unwrap_err().to_string();
     assert!(refused.starts_with("congestion: cannot use 'nonesuch': No such file"), "{refused}");
 }
+
+/// When one ends by itself, nobody reads what it is told any more.
+#[test]
+fn a_core_that_ends_is_noticed_beside_others_that_run() {
+    let place = "127.0.0.1:0".parse().unwrap();
+    let (world, _keeper) = World::open(snapshot(&[place], vec![lun(0)]), 2).unwrap();
+    let world = Arc::new(world);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let threads = [0, 1].map(|core| {
+            let (world, tell) = (Arc::clone(&world), tell.clone());
+            scope.spawn(move || super::run_core(core, world, vec![], Duration::ZERO, &tell))
+        });
+        for _ in 0..2 {
+            assert!(matches!(told.recv(), Ok(super::Told::Started)));
+        }
+        assert!(super::threads_alive(&told));
+        let [first, second] = threads;
+        world.post(0, Message::Shutdown);
+        first.join().unwrap().unwrap();
+        let is_noticed = !super::threads_alive(&told);
+        world.post(1, Message::Shutdown);
+        second.join().unwrap().unwrap();
+        assert!(is_noticed);
+    });
+}

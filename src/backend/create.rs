@@ -112,7 +112,10 @@ pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> 
         // What a failure has allocated is given back.
         file.set_len(from).and_then(|()| file.set_len(to)).map_err(failed)?;
     }
-    file.sync_all().map_err(failed)
+    file.sync_all().map_err(|source| {
+        let _ = file.set_len(from);
+        failed(source)
+    })
 }
 
 fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {

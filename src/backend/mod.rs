@@ -78,6 +78,15 @@ enum Kind {
     Fault { inner: Arc<Medium>, plan: Arc<FaultPlan> },
 }
 
+/// What [`Medium::fit`] comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// The size that the medium can have now.
+    pub bytes: u64,
+    /// The length of its file before that grew.
+    grown_from: Option<u64>,
+}
+
 /// What is true of a medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Properties {
@@ -138,20 +147,47 @@ impl Medium {
         Medium { kind: Kind::Null, properties, size_bytes: Arc::new(Size::new(0)), block_bytes: 512, readonly: true }
     }
 
-    /// The size that `spec`, which names this medium, asks for now, in bytes. A regular file that is smaller grows to it;
-    /// what is served stays as it is until [`Medium::set_size`]. Blocking.
-    pub fn fit(&self, spec: &LunSpec) -> Result<u64, OpenError> {
+    /// The size that `spec`, which names this medium, asks for now. A regular file that is smaller grows to it; what is
+    /// served stays as it is until [`Medium::set_size`]. Blocking.
+    ///
+    /// # Errors
+    /// Why that size cannot be had.
+    pub fn fit(&self, spec: &LunSpec) -> Result<Fit, OpenError> {
+        match (&self.kind, &spec.kind) {
+            (Kind::File(file), LunKind::File(path)) if self.is_whole() => open::fit(file, path, spec),
+            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
+            _ => Ok(Fit { bytes: self.asked(spec)?, grown_from: None }),
+        }
+    }
+
+    /// What [`Medium::fit`] would come to, as far as can be told without growing, in bytes. Blocking.
+    ///
+    /// # Errors
+    /// Why that size cannot be had.
+    pub fn asked(&self, spec: &LunSpec) -> Result<u64, OpenError> {
         match (&self.kind, &spec.kind) {
             // It would be made longer, and what is gone read as zeroes.
             (Kind::File(_), _) if !self.is_whole() => Ok(self.properties().size_bytes),
-            (Kind::File(file), LunKind::File(path)) => open::fit(file, path, spec),
+            (Kind::File(file), LunKind::File(path)) => open::asked(file, path, spec),
             (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
                 bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
                 bytes => Ok(bytes),
             },
             (Kind::Null, _) => open::given_size(spec, "null"),
-            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
+            (Kind::Fault { inner, .. }, _) => inner.asked(spec),
             (Kind::File(_), _) => Ok(self.properties().size_bytes),
+        }
+    }
+
+    /// Gives back what a file has grown by, of which nobody was told. Blocking.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn ungrow(&self, fit: &Fit) -> io::Result<()> {
+        match (&self.kind, fit.grown_from) {
+            (Kind::File(file), Some(from)) => file.file().set_len(from),
+            (Kind::Fault { inner, .. }, _) => inner.ungrow(fit),
+            _ => Ok(()),
         }
     }
 

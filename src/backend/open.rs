@@ -6,7 +6,7 @@ use super::create::{create, fill};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
-use super::{OpenError, Properties};
+use super::{Fit, OpenError, Properties};
 use crate::model::LunSpec;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -193,12 +193,20 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
 }
 
 /// As [`settle_size`] for a file that has been open for long.
-pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
-    let file = medium.file();
-    let metadata = file.metadata().map_err(|error| from_io(path, !spec.readonly, "look at it", error))?;
-    let size = settle_size(file, path, spec, metadata.file_type().is_block_device())?;
+pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<Fit, OpenError> {
+    let size = settle_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
     medium.set_padding_at(size.padding_at);
-    Ok(size.bytes)
+    Ok(Fit { bytes: size.bytes, grown_from: size.grows_from })
+}
+
+/// As [`fit`], but nothing grows.
+pub(super) fn asked(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
+    asked_size(medium.file(), path, spec, is_block_device(medium, path, spec)?).map(|size| size.bytes)
+}
+
+fn is_block_device(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<bool, OpenError> {
+    let metadata = medium.file().metadata().map_err(|error| from_io(path, !spec.readonly, "look at it", error))?;
+    Ok(metadata.file_type().is_block_device())
 }
 
 /// How large a medium is.
@@ -207,22 +215,30 @@ struct Size {
     bytes: u64,
     /// Where its file ends, if that is in the last block: zeroes follow.
     padding_at: Option<u64>,
+    /// What a regular file has that is to be longer.
+    grows_from: Option<u64>,
 }
 
 /// The size; a regular file that is smaller than asked for grows. Called with the lock held.
 fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
+    let size = asked_size(file, path, spec, block_device)?;
+    if let Some(from) = size.grows_from {
+        fill(file, path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
+    }
+    Ok(size)
+}
+
+/// The size that is asked for, if it can be had.
+fn asked_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
     let failed = |action| move |source| OpenError::Io { path: path.to_owned(), action, source };
     let actual_bytes = if block_device {
         sys::block_device_bytes(file).map_err(failed("ask for its size"))?
     } else {
         file.metadata().map_err(failed("ask for its size"))?.len()
     };
+    let grows = |wanted_bytes: u64| wanted_bytes > actual_bytes && !block_device && !spec.readonly;
     let size_bytes = match spec.size_bytes {
-        Some(wanted_bytes) if wanted_bytes == actual_bytes => wanted_bytes,
-        Some(wanted_bytes) if wanted_bytes > actual_bytes && !block_device && !spec.readonly => {
-            fill(file, path, actual_bytes, wanted_bytes, spec.thin)?;
-            wanted_bytes
-        }
+        Some(wanted_bytes) if wanted_bytes == actual_bytes || grows(wanted_bytes) => wanted_bytes,
         Some(wanted_bytes) if wanted_bytes < actual_bytes && spec.shrink => wanted_bytes,
         Some(wanted_bytes) => {
             return Err(OpenError::SizeMismatch { path: path.to_owned(), actual_bytes, wanted_bytes });
@@ -236,7 +252,11 @@ fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> 
         _ => size_bytes,
     };
     check_size(path.display().to_string(), whole_bytes, spec.block_bytes)?;
-    Ok(Size { bytes: whole_bytes, padding_at: (whole_bytes != size_bytes).then_some(size_bytes) })
+    Ok(Size {
+        bytes: whole_bytes,
+        padding_at: (whole_bytes != size_bytes).then_some(size_bytes),
+        grows_from: grows(size_bytes).then_some(actual_bytes),
+    })
 }
 
 /// What is true of the file, and whether it is read and written directly; sets O_DIRECT when it is.

@@ -1,8 +1,9 @@
 //! Another configuration is served without a restart: the control thread's part. It finds out what is different, opens and
 //! measures what has to be, and gives the cores another [`World`] (their part is in [`super::change`]).
 //!
-//! Either all that can change changes, or, when something cannot be opened, nothing. Portals and cores stay as they are
-//! until the next start. A logical unit is the same one if it has the same LUN and the same file; its size may change, the
+//! Either all that can change changes, or, when something cannot be opened or does not grow, nothing of what is served; only
+//! a file that was made, or made longer, for a LUN to be added stays so. Portals and cores stay as they are until the next
+//! start. A logical unit is the same one if it has the same LUN and the same file; its size may change, the
 //! rest only when it is removed and added.
 //!
 //! A unit that is removed goes through two stages: leaving (in no LUN map; the cores let go of it when its last command has
@@ -13,7 +14,7 @@ use super::ServeError;
 use super::change::Change;
 use super::mesh::Message;
 use super::world::{LunMap, Target, Unit, World, admission};
-use crate::backend::{Medium, OpenError};
+use crate::backend::{Fit, Medium, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::Mutex;
@@ -240,7 +241,7 @@ impl Reloader {
             let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
             all.any(|unit| Some(unit.naa) == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
         };
-        let (mut places, mut resized, mut waits) = (Vec::new(), Vec::new(), false);
+        let (mut places, mut stay, mut waits) = (Vec::new(), Vec::new(), false);
         let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.logical.params().naa).collect();
         self.refresh_register(&snapshot);
         for (at, mut spec) in targets.into_iter().enumerate() {
@@ -261,10 +262,8 @@ impl Reloader {
                     }
                     keep_options(&mut lun, old, &what, &mut kept);
                     self.note_replaced(unit, &lun, &what, &mut kept);
-                    if let Some(bytes) = self.fit(unit, &lun, &what, &mut kept).map_err(ServeError::Open)? {
-                        done.push(format!("{what} has {bytes} bytes"));
-                        resized.push((unit, bytes));
-                    }
+                    self.ask(unit, &lun).map_err(ServeError::Open)?;
+                    stay.push((unit, lun.clone(), what));
                     found.push((lun.number, Place::Kept(unit)));
                     spec.luns.push(lun);
                     continue;
@@ -290,6 +289,8 @@ impl Reloader {
             places.push(found);
             snapshot.targets.push(spec);
         }
+        // Last, when nothing else can fail: it is hard to be taken back.
+        let resized = self.fit_all(&stay, &mut done, &mut kept).map_err(ServeError::Open)?;
         Ok(Plan { snapshot, removed, places, leaving, resized, done, kept, waits })
     }
 
@@ -340,21 +341,42 @@ impl Reloader {
         leaving
     }
 
-    /// The size that a unit is to have from now on, bytes, if it is another one.
-    fn fit(&self, unit: usize, lun: &LunSpec, what: &str, kept: &mut Vec<String>) -> Result<Option<u64>, OpenError> {
-        let Some(unit) = self.world.units.get(unit) else { return Ok(None) };
-        let (now, wanted) = (unit.medium.properties().size_bytes, unit.fit(lun)?);
-        Ok(match wanted.cmp(&now) {
-            Ordering::Greater => Some(wanted),
-            Ordering::Less if lun.shrink || lun.cdrom => Some(wanted),
-            Ordering::Less => {
-                kept.push(format!(
+    /// Whether a unit that stays can have the size that is asked for. Nothing grows yet.
+    fn ask(&self, unit: usize, lun: &LunSpec) -> Result<(), OpenError> {
+        self.world.units.get(unit).map_or(Ok(()), |unit| unit.medium.asked(lun).map(drop))
+    }
+
+    /// Has units that stay grow, all or none of them; those that are to have another size from now on, with that, bytes.
+    fn fit_all(
+        &self,
+        stay: &[(usize, LunSpec, String)],
+        done: &mut Vec<String>,
+        kept: &mut Vec<String>,
+    ) -> Result<Vec<(usize, u64)>, OpenError> {
+        let (mut resized, mut grown) = (Vec::new(), Vec::new());
+        for (number, lun, what) in stay {
+            let Some(unit) = self.world.units.get(*number) else { continue };
+            let fit = match unit.fit(lun) {
+                Ok(fit) => fit,
+                Err(error) => {
+                    ungrow(&grown);
+                    return Err(error);
+                }
+            };
+            let (now, wanted) = (unit.medium.properties().size_bytes, fit.bytes);
+            grown.push((unit, fit, what));
+            match wanted.cmp(&now) {
+                Ordering::Less if !(lun.shrink || lun.cdrom) => kept.push(format!(
                     "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
-                ));
-                None
+                )),
+                Ordering::Greater | Ordering::Less => {
+                    done.push(format!("{what} has {wanted} bytes"));
+                    resized.push((*number, wanted));
+                }
+                Ordering::Equal => {}
             }
-            Ordering::Equal => None,
-        })
+        }
+        Ok(resized)
     }
 
     fn apply(&mut self, plan: Plan) {
@@ -403,6 +425,15 @@ impl Reloader {
                 world.units.push(unit);
                 world.units.len() - 1
             }
+        }
+    }
+}
+
+/// Another one did not grow: these are as long as they were again.
+fn ungrow(grown: &[(&Arc<Unit>, Fit, &String)]) {
+    for (unit, fit, what) in grown {
+        if let Err(error) = unit.medium.ungrow(fit) {
+            tracing::error!("{what} has a longer file than before: {error}");
         }
     }
 }

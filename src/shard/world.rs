@@ -14,7 +14,7 @@ use super::rate::Buckets;
 use super::registry::Registry;
 use super::saves::Line;
 use super::syncs::Syncs;
-use crate::backend::{Medium, OpenError, absolute};
+use crate::backend::{Fit, Medium, OpenError, absolute};
 use crate::limits::{self, SLICE_BYTES};
 use crate::model::{
     Admission, Backing, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
@@ -147,7 +147,7 @@ impl Unit {
     }
 
     /// As [`Medium::fit`]. What is made larger is made durable, too: what the kernel then says, it says to nobody else.
-    pub fn fit(&self, lun: &LunSpec) -> Result<u64, OpenError> {
+    pub fn fit(&self, lun: &LunSpec) -> Result<Fit, OpenError> {
         self.medium.fit(lun).inspect_err(|error| {
             if let OpenError::Io { .. } = error {
                 self.syncs.fail(MediumFault::Write);

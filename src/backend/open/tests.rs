@@ -302,7 +302,7 @@ fn an_image_of_a_disc_is_filled_up_to_a_whole_block() {
         }
         // The image grows while it is served: what was zeroes is data.
         fs::write(place.path(), [&image[..], &[7; 3]].concat()).expect("a file");
-        let grown = medium.fit(&spec).expect("a size");
+        let grown = medium.fit(&spec).expect("a size").bytes;
         assert_eq!(grown, (bytes + 3).next_multiple_of(BLOCK) as u64);
         medium.set_size(grown);
         let last = Rig::new(&medium, false).read(grown - BLOCK as u64, BLOCK).expect("a block");

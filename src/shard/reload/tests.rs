@@ -188,6 +188,7 @@ fn units_grow_and_shrink_only_when_that_is_wanted() {
     bench.reloader.reload(snapshot(luns(bench.file(0, "a", 3 * MIB), &bench, 2 * MIB)));
     bench.settle();
     assert_eq!((bench.blocks(0, 0), bench.blocks(0, 2)), (4096, 2048));
+    assert_eq!(fs::metadata(bench.folder.path().join("a")).unwrap().len(), 2 * MIB);
     // The file became smaller under us: that is not taken for granted.
     open.set_len(MIB).unwrap();
     bench.reloader.reload(snapshot(luns(bench.file(0, "a", 3 * MIB), &bench, MIB / 2)));
@@ -198,6 +199,17 @@ fn units_grow_and_shrink_only_when_that_is_wanted() {
     bench.settle();
     assert_eq!((bench.blocks(0, 0), bench.blocks(0, 2)), (2048, 2048));
     assert_eq!(fs::metadata(bench.folder.path().join("a")).unwrap().len(), 3 * MIB, "nothing is cut off");
+}
+
+/// More than any file system here can address, less than i64: that is found out when it is tried.
+#[test]
+fn when_one_file_does_not_grow_those_before_it_have_their_length_again() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)]);
+    let luns = vec![bench.file(0, "a", 2 * MIB), bench.file(1, "b", i64::MAX as u64 & !4095)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    assert!(bench.reloader.world.mailboxes[0].take().is_empty());
+    let len = |name: &str| fs::metadata(bench.folder.path().join(name)).unwrap().len();
+    assert_eq!((len("a"), len("b")), (MIB, MIB));
 }
 
 #[test]

@@ -228,6 +228,8 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 pub const RECORDED_EVENTS: usize = 64;
 /// How long the end of the process waits for a control thread that is busy.
 pub const CONTROL_END: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long it waits for what is being saved.
+pub const KEEPER_END: std::time::Duration = std::time::Duration::from_secs(2);
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.

@@ -62,7 +62,8 @@ mod world;
 
 use crate::backend::OpenError;
 use crate::limits::{
-    DEFAULT_CONGESTION, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
+    DEFAULT_CONGESTION, KEEPER_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES,
+    SPARE_FILES,
 };
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
@@ -221,7 +222,11 @@ pub fn serve(
     ended = ended.and(sync_all(&world));
     // The cores give it nothing any more: what is on its way is done before it ends.
     world.keeper.end();
-    keeper.join().map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))?;
+    if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
+        tracing::warn!(
+            "the state directory does not answer, and is not waited for: what was on its way was not answered"
+        );
+    }
     ended
 }
 
@@ -274,12 +279,12 @@ fn run_core(
     spin: Duration,
     tell: &mpsc::Sender<Told>,
 ) -> io::Result<()> {
+    let _farewell = Farewell(tell);
     let made = make_core(core, world, listeners, spin);
     match made {
         Ok(mut core) => {
             let _ = tell.send(Told::Started);
             let result = core.run();
-    let _farewell = Farewell(tell);
             if let Err(e) = &result {
                 tracing::error!("a core stops: {e}");
             }

@@ -21,12 +21,11 @@ use crate::model::{
 };
 use crate::scsi::{LogicalUnit, LuParams};
 use crate::session::directory::{Access, SnapshotDirectory};
-use crate::state::{self, Keeper, Name, Register, UnitFile, Wanted};
+use crate::state::{self, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 use std::{fs, io};
 
@@ -378,7 +377,7 @@ pub fn admission(snapshot: &Snapshot) -> Admission {
 impl World {
     /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread is
     /// the keeper's.
-    pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, JoinHandle<()>), ServeError> {
+    pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), ServeError> {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
         state::warn_of_others(&snapshot.state);

@@ -12,8 +12,9 @@ use crate::scsi::Saved;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::Duration;
 
 /// What is to be stored. Of each unit there is one at a time.
 struct Order {
@@ -26,15 +27,40 @@ struct Order {
 #[derive(Debug)]
 pub struct Keeper(Sender<Option<Order>>);
 
+/// The thread.
+#[derive(Debug)]
+pub struct KeeperThread {
+    thread: JoinHandle<()>,
+    /// Hangs up when the thread ends.
+    ended: Receiver<()>,
+}
+
+impl KeeperThread {
+    /// Waits for its end. False: it does not end within that time, for the file system that it writes to does not answer.
+    ///
+    /// # Errors
+    /// It has panicked.
+    pub fn join(self, within: Duration) -> thread::Result<bool> {
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(within) {
+            return Ok(false);
+        }
+        self.thread.join().map(|()| true)
+    }
+}
+
 impl Keeper {
     /// Starts the thread. It ends after [`Keeper::end`], or when this is dropped.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start() -> io::Result<(Keeper, JoinHandle<()>)> {
+    pub fn start() -> io::Result<(Keeper, KeeperThread)> {
         let (sender, orders) = mpsc::channel();
-        let thread = Builder::new().name("ringsan-keeper".to_owned()).spawn(move || run(&orders))?;
-        Ok((Keeper(sender), thread))
+        let (ends, ended) = mpsc::sync_channel(0);
+        let thread = Builder::new().name("ringsan-keeper".to_owned()).spawn(move || {
+            run(&orders);
+            drop::<mpsc::SyncSender<()>>(ends);
+        })?;
+        Ok((Keeper(sender), KeeperThread { thread, ended }))
     }
 
     /// Has `saved` stored in a unit's file; `done` is told whether that worked, on the keeper's thread. Does not block.
@@ -99,6 +125,27 @@ fn run(orders: &Receiver<Option<Order>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Its file system hangs: nobody can wait for that to end.
+    #[test]
+    fn one_that_is_stuck_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit = |lun| Arc::new(UnitFile::new(directory.path(), &crate::state::tests::params(lun), None));
+        let (keeper, thread) = Keeper::start().unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        keeper.submit(&unit(0), Box::default(), move |_| {
+            let _ = held.recv();
+        });
+        keeper.end();
+        assert!(!thread.join(Duration::from_millis(50)).unwrap());
+        drop(release);
+        let (keeper, thread) = Keeper::start().unwrap();
+        let (tell, told) = mpsc::channel();
+        keeper.submit(&unit(1), Box::default(), move |stored| tell.send(stored.is_ok()).unwrap());
+        keeper.end();
+        assert!(thread.join(Duration::from_secs(20)).unwrap());
+        assert_eq!(told.recv(), Ok(true), "what is on its way is done first");
+    }
 
     #[test]
     fn the_reserve_is_given_up_for_who_finds_no_descriptor() {

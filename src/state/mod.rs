@@ -16,7 +16,7 @@ mod format;
 mod keeper;
 mod register;
 
-pub use keeper::Keeper;
+pub use keeper::{Keeper, KeeperThread};
 pub use register::{Name, Register, Wanted};
 
 use crate::limits::MAX_STATE_BYTES;

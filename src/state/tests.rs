@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const TARGET: &str = "iqn.2026-01.org.example:disk";
@@ -22,7 +23,7 @@ const TARGET: &str = "iqn.2026-01.org.example:disk";
 const GOLDEN: &str = include_str!("golden.state");
 const GOLDEN_1: &str = include_str!("golden-1.state");
 
-fn params(lun: u16) -> LuParams {
+pub(super) fn params(lun: u16) -> LuParams {
     LuParams {
         block_bytes: 512,
         physical_block_bytes: 4096,
@@ -426,7 +427,7 @@ fn the_keeper_saves_before_it_answers() {
         list[15] += 1;
     }
     drop(keeper);
-    thread.join().unwrap();
+    assert!(thread.join(Duration::from_secs(20)).unwrap());
     let again = LogicalUnit::new(params(0));
     again.restore(file.load().unwrap());
     assert_eq!(again.saved(), unit.saved());

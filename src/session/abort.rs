@@ -132,6 +132,11 @@ impl Session {
     /// Aborts all tasks that were delivered, or those of one logical unit, for a cause outside this session: CLEAR TASK
     /// SET, a reset or PREEMPT AND ABORT of another initiator. Each comes as [`Event::Abort`]; none is answered.
     pub fn abort_tasks(&mut self, lun: Option<Lun>) {
+        self.abort_tasks_at(|_, of| lun.is_none_or(|lun| same_lun(lun, of)));
+    }
+
+    /// The same for the tasks that are meant, with their LUNs.
+    pub fn abort_tasks_at(&mut self, is_meant: impl Fn(TaskId, Lun) -> bool) {
         // Most of many sessions have none.
         let slots = if self.tasks.len() > 0 { self.tasks.slots() } else { 0 };
         for slot in 0..slots {
@@ -144,11 +149,10 @@ impl Session {
             //# SHOULD NOT wait for new commands on third-party affected sessions --
             //# only the instantiated tasks have to be considered for the purpose of
             //# determining the affected tasks.
-            let affected = self.tasks.get(id).is_some_and(|t| {
-                matches!(t.kind, Kind::Scsi)
-                    && t.state != State::Held
-                    && lun.is_none_or(|lun| same_lun(lun, t.command.lun))
-            });
+            let affected = self
+                .tasks
+                .get(id)
+                .is_some_and(|t| matches!(t.kind, Kind::Scsi) && t.state != State::Held && is_meant(id, t.command.lun));
             if affected {
                 if let Some((conn, lun)) = self.tasks.get(id).map(|t| (t.command.conn, t.command.lun)) {
                     self.note_termination(conn, lun);

@@ -13,7 +13,7 @@ use super::engine::{Engine, Seat};
 use super::entry::fill_random;
 use super::exec::Kind;
 use super::job::{JobCx, JobEnd};
-use super::left::{LeftCopy, Whose};
+use super::left::{LeftCopy, Scope};
 use super::work::NOBODY;
 use super::world::{Unit, World};
 use crate::backend::Op;
@@ -72,20 +72,15 @@ impl Engine {
 
     /// Aborts the copies that write to a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
     /// group) that are meant. Those whose task is there end as if the device had failed.
-    pub fn abort_copies(
-        &mut self,
-        target: usize,
-        unit: Option<usize>,
-        is_meant: impl Fn((&InitiatorPort, u16)) -> bool,
-    ) {
+    pub fn abort_copies(&mut self, scope: Scope, is_meant: impl Fn((&InitiatorPort, u16)) -> bool) {
         for number in 0..self.jobs.len() {
             let Some(job) = self.jobs[number].as_mut() else { continue };
-            let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(target, unit)) else { continue };
+            let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(scope)) else { continue };
             if job.cancelled || !is_meant((&copy.nexus.0, copy.nexus.1)) {
                 continue;
             }
-            let scopes = std::iter::once(None).chain(copy.units.iter().copied().map(Some));
-            let scopes = scopes.map(|unit| (Whose::Target(target), unit)).collect();
+            let units = copy.units.iter().copied().map(Scope::Unit);
+            let scopes = std::iter::once(Scope::Target(copy.target)).chain(units).collect();
             // From then on nobody waits for what it has on the medium.
             let until_ms = self.now_ms + ABORT_GRACE_MS;
             copy.left = Some(self.management.leave_copy(scopes, until_ms, self.now_ms));
@@ -161,8 +156,12 @@ pub struct CopyJob {
 }
 
 impl CopyJob {
-    fn is_of(&self, target: usize, unit: Option<usize>) -> bool {
-        self.target == target && unit.is_none_or(|unit| self.units.contains(&unit))
+    fn is_of(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Unit(unit) => self.units.contains(&unit),
+            Scope::Target(target) => self.target == target,
+            Scope::Seat(..) => false,
+        }
     }
 }
 

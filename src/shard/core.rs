@@ -328,8 +328,8 @@ impl Core {
                 Message::Demand { tsih, to } => self.demand(tsih, to),
                 #[cfg(test)]
                 Message::Panic => panic!("a test wants it"),
-                Message::Abort { target, lun, end_sessions, from, ticket, nexuses } => {
-                    self.engine.abort_foreign((target, lun), end_sessions, (from, ticket), &nexuses);
+                Message::Abort { scope, end_sessions, from, ticket, nexuses } => {
+                    self.engine.abort_foreign(scope, end_sessions, (from, ticket), &nexuses);
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),

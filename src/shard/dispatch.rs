@@ -520,7 +520,7 @@ impl Engine {
                 match plan {
                     Some(Plan::Done(outcome)) if !self.reply.aborts.is_empty() => {
                         let nexuses = std::mem::take(&mut self.reply.aborts);
-                        self.preempt(seat, task, outcome, u64::from(total), &nexuses);
+                        self.preempt((seat, task), unit, (outcome, u64::from(total)), &nexuses);
                     }
                     Some(Plan::Done(outcome)) => {
                         // What was moved is the list, not an answer.

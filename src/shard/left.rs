@@ -9,17 +9,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
-/// Whose tasks.
+/// Whose tasks are meant. A unit is not named by its LUN, which it need not have any more: commands that it has go on when
+/// it is in no LUN map, and other units may be found there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Whose {
-    /// Those of a session.
-    Seat(usize),
+pub enum Scope {
+    /// Those of a session at a unit, by its index, or all of them.
+    Seat(usize, Option<usize>),
+    /// Those of all sessions at a unit, by its index.
+    Unit(usize),
     /// Those of all sessions of a target, by its index.
     Target(usize),
 }
-
-/// What a function waits for: the tasks of somebody at a unit, or at all of them.
-pub type Scope = (Whose, Option<usize>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -108,12 +108,10 @@ impl Answer {
 pub struct Pending {
     /// What is to be said.
     pub answer: Answer,
-    /// Index of the target that it is about.
-    pub target: usize,
     /// Cores that have not answered.
     pub cores_left: usize,
-    /// Then all sessions of the target are ended.
-    pub end_sessions: bool,
+    /// Then all sessions of this target are ended.
+    pub ends: Option<usize>,
 }
 
 /// Counts an aborted copy as long as it is there, and somebody may wait for it.
@@ -233,12 +231,12 @@ mod tests {
     use super::*;
 
     fn function(seat: usize, cores_left: usize) -> Pending {
-        Pending { answer: Answer::Function(seat, 0), target: 0, cores_left, end_sessions: false }
+        Pending { answer: Answer::Function(seat, 0), cores_left, ends: None }
     }
 
     #[test]
     fn a_function_is_looked_at_when_nothing_is_left_of_what_it_waits_for() {
-        let (mut all, one, other) = (Management::default(), (Whose::Seat(1), None), (Whose::Seat(2), None));
+        let (mut all, one, other) = (Management::default(), Scope::Seat(1, None), Scope::Seat(2, None));
         let tickets: Vec<_> = (0..5).map(|_| all.next_ticket()).collect();
         assert!(all.wait(one, tickets[0], function(1, 0), 900).is_some(), "nothing is left");
         let (first, second) = (all.left.mark(vec![one]), all.left.mark(vec![other]));
@@ -262,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_aborted_copy_is_waited_for_until_it_is_over_or_late() {
-        let (mut all, scope) = (Management::default(), (Whose::Target(1), Some(7)));
+        let (mut all, scope) = (Management::default(), Scope::Unit(7));
         let copies = [all.leave_copy(vec![scope], 250, 0), all.leave_copy(vec![scope], 260, 10)];
         let [first, second] = copies;
         drop(second);
@@ -274,10 +272,10 @@ mod tests {
 
     #[test]
     fn what_is_left_is_known_until_the_last_of_it_is_gone() {
-        let (left, all, one) = (Left::default(), (Whose::Target(1), None), (Whose::Target(1), Some(7)));
+        let (left, all, one) = (Left::default(), Scope::Target(1), Scope::Unit(7));
         let first = left.mark(vec![all, one]);
         let second = left.mark(vec![all]);
-        assert!(left.is_any(all) && left.is_any(one) && !left.is_any((Whose::Target(1), Some(8))));
+        assert!(left.is_any(all) && left.is_any(one) && !left.is_any(Scope::Unit(8)));
         left.await_ends(true);
         drop(first);
         assert!(left.is_any(all) && !left.is_any(one));

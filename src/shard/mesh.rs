@@ -6,11 +6,12 @@
 use super::change::Change;
 use super::doors::Ticket;
 use super::errand::Answer;
+use super::left::Scope;
 use super::registry::Membership;
 use super::relocate::Relocated;
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
-use crate::wire::{Lun, Tsih};
+use crate::wire::Tsih;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -31,10 +32,10 @@ pub struct Handover {
     pub session: Membership,
     /// The session that this one replaces (RFC 7143 section 6.3.5), on the core that the message goes to.
     pub replaces: Option<Tsih>,
-}
-
     /// The configuration that it was let in by.
     pub change: Arc<Change>,
+}
+
 /// What cores tell each other.
 pub enum Message {
     /// A connection moves in.
@@ -52,12 +53,10 @@ pub enum Message {
     /// A test wants a panic.
     #[cfg(test)]
     Panic,
-    /// Abort the tasks of all sessions at this logical unit, answer with `Aborted`.
+    /// Abort tasks, answer with `Aborted`.
     Abort {
-        /// Index of the target.
-        target: usize,
-        /// The unit; `None`: all of the target.
-        lun: Option<Lun>,
+        /// Those that are meant.
+        scope: Scope,
         /// Also end the sessions (TARGET COLD RESET).
         end_sessions: bool,
         /// Core to answer.

@@ -7,9 +7,11 @@
 //! rejected", never a lie.
 
 use super::engine::{Engine, Parts, Seat};
+use super::exec::{Exec, Kind};
 use super::flush::Waiter;
-use super::left::{Answer, Pending, Scope, Whose};
+use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
+use super::world::LunMap;
 use crate::model::{InitiatorPort, ItNexus};
 use crate::scsi::{Attention, Outcome};
 use crate::session::Direction;
@@ -42,8 +44,8 @@ impl Engine {
     fn mark_left(&mut self, seat: usize, slot: usize) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Some(exec) = holder.exec.get_mut(slot) else { return };
-        let both = |whose| [(whose, None), (whose, Some(exec.unit))];
-        let scopes = [both(Whose::Seat(seat)), both(Whose::Target(holder.target))].concat();
+        let own = [Scope::Seat(seat, None), Scope::Seat(seat, Some(exec.unit))];
+        let scopes = [&own[..], &[Scope::Target(holder.target), Scope::Unit(exec.unit)]].concat();
         exec.left = Some(Box::new(self.management.left.mark(scopes)));
     }
 
@@ -67,47 +69,39 @@ impl Engine {
             //# described in Section 11.6.1 MUST be returned by the target.
             return self.answer(seat, request.id, TmResponse::AUTHORIZATION_FAILED);
         }
-        let lun = match request.function {
-            _ if all_units => None,
-            TmFunction::I_T_NEXUS_RESET => None,
-            // From here on: the target's own LUN, which a group may find elsewhere.
-            _ => match self.world.targets.get(target).and_then(|own| holder.map.translate(request.lun, own)) {
-                Some(own) => Some(own),
-                None => return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST),
+        let scope = match request.function {
+            _ if all_units => Scope::Target(target),
+            TmFunction::I_T_NEXUS_RESET => Scope::Seat(seat, None),
+            function => match (holder.map.unit(request.lun), function) {
+                (Some(unit), TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET) => Scope::Seat(seat, Some(unit)),
+                (Some(unit), _) => Scope::Unit(unit),
+                (None, _) => return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST),
             },
         };
-        let unit = lun.map(|l| l.number().and_then(|n| self.world.targets.get(target)?.position(n)));
-        if unit == Some(None) {
-            return self.answer(seat, request.id, TmResponse::LUN_DOES_NOT_EXIST);
-        }
         match request.function {
             // The session knows of its tasks.
             TmFunction::QUERY_TASK_SET => return self.answer(seat, request.id, TmResponse::FUNCTION_COMPLETE),
             TmFunction::QUERY_ASYNCHRONOUS_EVENT => return self.query_asynchronous_event(seat, request),
             _ => {}
         }
-        let own_only = matches!(
-            request.function,
-            TmFunction::ABORT_TASK | TmFunction::ABORT_TASK_SET | TmFunction::I_T_NEXUS_RESET
-        );
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
         if matches!(
             request.function,
             TmFunction::LOGICAL_UNIT_RESET | TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET
         ) {
-            self.reset_units(target, unit.flatten(), request.function != TmFunction::LOGICAL_UNIT_RESET);
+            self.reset_units(scope, request.function != TmFunction::LOGICAL_UNIT_RESET);
         }
         if request.function == TmFunction::CLEAR_TASK_SET {
-            self.tell_cleared(seat, target, unit.flatten());
+            self.tell_cleared(seat, scope);
         }
         let ticket = self.management.next_ticket();
-        let mut cores_left = 0;
-        if !own_only {
-            cores_left = self.abort_everywhere(target, lun, Some(seat), end_sessions, ticket, &[]);
-        }
-        let whose = if own_only { Whose::Seat(seat) } else { Whose::Target(target) };
-        let pending = Pending { answer: Answer::Function(seat, request.id), target, cores_left, end_sessions };
-        self.wait_for(whose, lun, ticket, pending, self.now_ms + LIMIT_MS);
+        let cores_left = match scope {
+            Scope::Seat(..) => 0,
+            Scope::Unit(_) | Scope::Target(_) => self.abort_everywhere(scope, Some(seat), end_sessions, ticket, &[]),
+        };
+        let ends = end_sessions.then_some(target);
+        let pending = Pending { answer: Answer::Function(seat, request.id), cores_left, ends };
+        self.wait_for(scope, ticket, pending, self.now_ms + LIMIT_MS);
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
@@ -146,9 +140,8 @@ impl Engine {
     }
 
     /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).
-    fn tell_cleared(&mut self, seat: usize, target: usize, position: Option<usize>) {
-        let unit = self.world.targets.get(target).zip(position).and_then(|(t, p)| t.units.get(p).copied());
-        if let (Some(unit), Some(Some(holder))) = (unit, self.seats.get(seat))
+    fn tell_cleared(&mut self, seat: usize, scope: Scope) {
+        if let (Scope::Unit(unit), Some(Some(holder))) = (scope, self.seats.get(seat))
             // All nexuses of a session have one number.
             && let Some(nexus) = holder.nexus.first()
         {
@@ -156,92 +149,94 @@ impl Engine {
         }
     }
 
-    fn reset_units(&mut self, target: usize, position: Option<usize>, hard: bool) {
+    fn reset_units(&mut self, scope: Scope, hard: bool) {
         //= RFC 7143 section 11.5.1
         //# For the LOGICAL UNIT RESET function, the target MUST behave as dictated
         //# by the Logical Unit Reset function in [SAM2].
         let world = self.world.clone();
-        let Some(target) = world.targets.get(target) else { return };
-        for (i, &unit) in target.units.iter().enumerate() {
-            if position.is_none_or(|p| p == i) {
-                let logical = &world.units[unit].logical;
-                let flush = if hard { logical.hard_reset() } else { logical.reset() };
-                if flush {
-                    // The function does not wait for a medium. What fails is told with what is written next.
-                    self.flush_for(Waiter::Nobody, unit);
-                }
+        let units = match &scope {
+            Scope::Unit(unit) => std::slice::from_ref(unit),
+            Scope::Target(target) => world.targets.get(*target).map_or(&[][..], |target| &target.units),
+            Scope::Seat(..) => &[],
+        };
+        for &unit in units {
+            let logical = &world.units[unit].logical;
+            let flush = if hard { logical.hard_reset() } else { logical.reset() };
+            if flush {
+                // The function does not wait for a medium. What fails is told with what is written next.
+                self.flush_for(Waiter::Nobody, unit);
             }
         }
     }
 
     /// PREEMPT AND ABORT: aborts the tasks of `nexuses` at the command's unit, on all cores, then answers the command.
     /// `asked`: bytes of its parameter list.
-    pub fn preempt(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, nexuses: &[ItNexus]) {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
-        let (target, seen) = (holder.target, holder.session.command(task).lun);
-        let lun = self.world.targets.get(target).and_then(|own| holder.map.translate(seen, own));
-        let Some(lun) = lun.map(Some) else { return self.complete(seat, task, outcome, asked, Direction::Out) };
-        let ticket = self.management.next_ticket();
-        let cores_left = self.abort_everywhere(target, lun, Some(seat), false, ticket, nexuses);
-        let answer = Answer::Command(seat, task, outcome, asked);
-        let pending = Pending { answer, target, cores_left, end_sessions: false };
+    pub fn preempt(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        unit: usize,
+        (outcome, asked): (Outcome, u64),
+        nexuses: &[ItNexus],
+    ) {
+        let (scope, ticket) = (Scope::Unit(unit), self.management.next_ticket());
+        let cores_left = self.abort_everywhere(scope, Some(seat), false, ticket, nexuses);
+        let pending = Pending { answer: Answer::Command(seat, task, outcome, asked), cores_left, ends: None };
         // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
-        self.wait_for(Whose::Target(target), lun, ticket, pending, u64::MAX);
+        self.wait_for(scope, ticket, pending, u64::MAX);
     }
 
     /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits, and its
     /// session may be gone.
     pub fn preempt_for_nobody(&mut self, unit: usize, nexuses: &[ItNexus]) {
-        let world = self.world.clone();
-        for (target, own) in world.targets.iter().enumerate() {
-            let Some(position) = own.units.iter().position(|other| *other == unit) else { continue };
-            let Some(&number) = own.numbers.get(position) else { continue };
-            let ticket = self.management.next_ticket();
-            self.abort_everywhere(target, Some(Lun::flat(number)), None, false, ticket, nexuses);
-        }
+        let ticket = self.management.next_ticket();
+        self.abort_everywhere(Scope::Unit(unit), None, false, ticket, nexuses);
     }
 
     /// Aborts here and has the other cores abort; how many of them will answer with `ticket`.
     fn abort_everywhere(
         &mut self,
-        target: usize,
-        lun: Option<Lun>,
+        scope: Scope,
         but: Option<usize>,
         end_sessions: bool,
         ticket: u32,
         nexuses: &[ItNexus],
     ) -> usize {
-        self.abort_others(target, lun, but, nexuses);
+        self.abort_others(scope, but, nexuses);
         let others = (0..self.world.mailboxes.len()).filter(|&c| c != self.core);
         let post = |core| {
             let (from, nexuses) = (self.core, nexuses.to_vec());
-            self.world.post(core, Message::Abort { target, lun, end_sessions, from, ticket, nexuses });
+            self.world.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
         };
         self.world.registry.while_all_stay(|| others.map(post).count())
     }
 
-    /// Aborts the tasks of all sessions of this core at a unit, except those of seat `but`; with `nexuses`, only of theirs.
-    fn abort_others(&mut self, target: usize, lun: Option<Lun>, but: Option<usize>, nexuses: &[ItNexus]) {
-        let Ok(unit) = self.unit_at(target, lun) else { return };
+    /// Aborts the tasks of all sessions of this core that are meant, except those of seat `but`; with `nexuses`, only of
+    /// theirs.
+    fn abort_others(&mut self, scope: Scope, but: Option<usize>, nexuses: &[ItNexus]) {
         let world = self.world.clone();
-        let logical = unit.and_then(|unit| world.units.get(unit)).map(|unit| &unit.logical);
+        let logical = match scope {
+            Scope::Unit(unit) => world.units.get(unit).map(|unit| &unit.logical),
+            Scope::Target(_) | Scope::Seat(..) => None,
+        };
         let is_meant = |(port, tag): (&InitiatorPort, u16)| {
             let nexus = logical.map(|logical| logical.it_nexus(port, tag));
             nexuses.is_empty() || nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
         };
-        self.abort_copies(target, unit, is_meant);
+        self.abort_copies(scope, is_meant);
         for seat in 0..self.seats.len() {
             if Some(seat) == but {
                 continue;
             }
             if let Some(holder) = self.seats[seat].as_deref_mut()
-                && holder.target == target
                 && is_meant((&holder.session.init().initiator, holder.session.init().target_portal_group))
             {
-                let seen = |lun| self.world.targets.get(target)?.translate(lun, &holder.map);
-                match lun.map(seen) {
-                    Some(None) => continue,
-                    seen => holder.session.abort_tasks(seen.flatten()),
+                let Seat { session, exec, map, target, .. } = holder;
+                match scope {
+                    Scope::Target(of) if *target == of => session.abort_tasks(None),
+                    Scope::Unit(unit) if map.units.contains(&unit) || exec.iter().any(|exec| exec.unit == unit) => {
+                        session.abort_tasks_at(|task, lun| unit_of(exec, map, task, lun) == Some(unit));
+                    }
+                    Scope::Target(_) | Scope::Unit(_) | Scope::Seat(..) => continue,
                 }
                 self.pump(seat);
             }
@@ -251,15 +246,19 @@ impl Engine {
     /// Another core's abort.
     pub fn abort_foreign(
         &mut self,
-        (target, lun): (usize, Option<Lun>),
+        scope: Scope,
         end_sessions: bool,
         (core, ticket): (usize, u32),
         nexuses: &[ItNexus],
     ) {
-        self.abort_others(target, lun, None, nexuses);
-        let pending = Pending { answer: Answer::Core(core, ticket), target, cores_left: 0, end_sessions };
+        self.abort_others(scope, None, nexuses);
+        let ends = match scope {
+            Scope::Target(target) if end_sessions => Some(target),
+            _ => None,
+        };
+        let pending = Pending { answer: Answer::Core(core, ticket), cores_left: 0, ends };
         let own = self.management.next_ticket();
-        self.wait_for(Whose::Target(target), lun, own, pending, u64::MAX);
+        self.wait_for(scope, own, pending, u64::MAX);
     }
 
     /// Another core has done what we asked of it.
@@ -284,20 +283,10 @@ impl Engine {
         }
     }
 
-    /// The unit at a target's own LUN; `Ok(None)`: all are meant. The error: there is none any more.
-    fn unit_at(&self, target: usize, lun: Option<Lun>) -> Result<Option<usize>, ()> {
-        let Some(lun) = lun else { return Ok(None) };
-        let target = self.world.targets.get(target).ok_or(())?;
-        let position = lun.number().and_then(|number| target.position(number)).ok_or(())?;
-        target.units.get(position).copied().map(Some).ok_or(())
-    }
-
     /// Has a function wait until nothing is left of what it aborts; if nothing is, it is answered.
-    fn wait_for(&mut self, whose: Whose, lun: Option<Lun>, ticket: u32, pending: Pending, deadline_ms: u64) {
-        // Where there is no unit any more, nothing is left.
-        let unit = self.unit_at(pending.target, lun).unwrap_or(Some(usize::MAX));
+    fn wait_for(&mut self, scope: Scope, ticket: u32, pending: Pending, deadline_ms: u64) {
         self.management.expire_copies(self.now_ms);
-        if let Some(pending) = self.management.wait((whose, unit), ticket, pending, deadline_ms) {
+        if let Some(pending) = self.management.wait(scope, ticket, pending, deadline_ms) {
             self.waited(pending, true);
         }
     }
@@ -336,8 +325,8 @@ impl Engine {
             }
             Answer::Core(core, ticket) => self.world.post(core, Message::Aborted { ticket }),
         }
-        if pending.end_sessions && is_done {
-            self.end_sessions(pending.target);
+        if let Some(target) = pending.ends.filter(|_| is_done) {
+            self.end_sessions(target);
         }
     }
 
@@ -371,4 +360,11 @@ impl Engine {
     pub fn forget_management(&mut self, seat: usize) {
         self.management.forget(seat);
     }
+}
+
+/// Where a task's command works: at the unit where it has begun to, or else at the one that is found at its LUN now.
+fn unit_of(exec: &[Exec], map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
+    let begun = exec.get(task.slot()).filter(|exec| exec.task == task);
+    let begun = begun.filter(|exec| exec.kind != Kind::Idle || exec.in_flight > 0 || exec.held.is_some());
+    begun.map(|exec| exec.unit).or_else(|| map.unit(lun))
 }

@@ -480,7 +480,7 @@ impl Engine {
         let (data, aborts) = end.map(|e| (e.data, e.aborts)).unwrap_or_default();
         if !aborts.is_empty() {
             self.clear(seat, slot);
-            self.preempt(seat, task, outcome, asked, &aborts);
+            self.preempt((seat, task), unit, (outcome, asked), &aborts);
         } else if data.is_empty() {
             self.clear(seat, slot);
             let direction = if asked > 0 { Direction::Out } else { Direction::None };

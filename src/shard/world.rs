@@ -215,11 +215,9 @@ impl LunMap {
         self.numbers.binary_search(&number).ok()
     }
 
-    /// What is at `lun` here is at this LUN of `other`.
-    pub fn translate(&self, lun: Lun, other: &LunMap) -> Option<Lun> {
-        let unit = self.units.get(self.position(lun.number()?)?)?;
-        let at = other.units.iter().position(|other| other == unit)?;
-        other.numbers.get(at).map(|&number| Lun::flat(number))
+    /// The unit at a LUN.
+    pub fn unit(&self, lun: Lun) -> Option<usize> {
+        self.units.get(self.position(lun.number()?)?).copied()
     }
 
     /// Those of these LUNs that a group finds, where it finds them.
@@ -259,12 +257,12 @@ impl Target {
         };
         let groups = spec.groups.iter().map(group).collect();
         let group_rates = Vec::new();
+        Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
+    }
+
     /// What is found by who may have this target.
     pub fn map(&self, access: Access) -> Arc<LunMap> {
         self.map_of(access.group())
-    }
-
-        Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
     }
 
     /// What initiators in a group find, or those that are in none.
@@ -441,10 +439,10 @@ mod tests {
         let seen = own.mapped(&[mapping(300, 0), mapping(0, 256), mapping(4, 2)]);
         assert_eq!((seen.numbers.as_slice(), seen.units.as_slice()), ([0, 256].as_slice(), [10, 7].as_slice()));
         assert_eq!((seen.position(0), seen.position(256), seen.position(1)), (Some(0), Some(1), None));
-        assert_eq!(own.translate(Lun::flat(0), &seen), Some(Lun::flat(256)));
-        assert_eq!(seen.translate(Lun::flat(0), &own), Some(Lun::flat(300)));
-        assert_eq!(own.translate(Lun::flat(1), &seen), None, "masked");
-        assert_eq!(own.translate(Lun::REPORT_LUNS, &seen), None);
+        assert_eq!(seen.unit(Lun::flat(256)), own.unit(Lun::flat(0)));
+        assert_eq!(seen.unit(Lun::flat(0)), own.unit(Lun::flat(300)));
+        assert_eq!((own.unit(Lun::flat(1)), seen.unit(Lun::flat(1))), (Some(8), None), "masked");
+        assert_eq!(seen.unit(Lun::REPORT_LUNS), None);
     }
 
     #[test]

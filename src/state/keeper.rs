@@ -130,21 +130,30 @@ mod tests {
     #[test]
     fn one_that_is_stuck_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let unit = |lun| Arc::new(UnitFile::new(directory.path(), &crate::state::tests::params(lun), None));
+        let submit = |keeper: &Keeper, lun, done: Box<dyn FnOnce(SaveEnd) + Send>| {
+            let params = crate::state::tests::params(lun);
+            let file = Arc::new(UnitFile::new(directory.path(), &params, None));
+            let unit = Arc::new(LogicalUnit::new(params));
+            keeper.submit(&unit, &file, unit.unfinished(None), done);
+        };
         let (keeper, thread) = Keeper::start().unwrap();
         let (release, held) = mpsc::channel::<()>();
-        keeper.submit(&unit(0), Box::default(), move |_| {
-            let _ = held.recv();
-        });
+        submit(
+            &keeper,
+            0,
+            Box::new(move |_| {
+                let _ = held.recv();
+            }),
+        );
         keeper.end();
         assert!(!thread.join(Duration::from_millis(50)).unwrap());
         drop(release);
         let (keeper, thread) = Keeper::start().unwrap();
         let (tell, told) = mpsc::channel();
-        keeper.submit(&unit(1), Box::default(), move |stored| tell.send(stored.is_ok()).unwrap());
+        submit(&keeper, 1, Box::new(move |_| tell.send(()).unwrap()));
         keeper.end();
         assert!(thread.join(Duration::from_secs(20)).unwrap());
-        assert_eq!(told.recv(), Ok(true), "what is on its way is done first");
+        assert_eq!(told.recv(), Ok(()), "what is on its way is done first");
     }
 
     #[test]

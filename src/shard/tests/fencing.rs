@@ -53,6 +53,48 @@ fn a_write_of_a_lost_connection_keeps_its_range_from_the_first_moment() {
     assert_eq!(other.end(read, SOON).data, [[0xaa; 2048], [0xbb; 2048]].concat());
 }
 
+/// Has what is to be saved wait until the sender is dropped.
+fn slow_store(server: &Server) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel();
+    let unit = &server.world.units[1];
+    server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {
+        let _ = held.recv();
+    });
+    release
+}
+
+/// A configuration without the LUN takes nothing from what was asked of its unit.
+#[test]
+fn a_preempt_and_abort_aborts_at_a_unit_that_was_removed_meanwhile() {
+    for aborted in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let (server, mut victim, mut other) = registered(FaultPlan::new(), 1, directory.path());
+        let write = victim.write_solicited(0, 0, 4096);
+        let (_, _, ttt) = victim.r2t(write);
+        let release = slow_store(&server);
+        let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
+        other.ping();
+        if aborted {
+            assert_eq!(other.managed(TmFunction::ABORT_TASK, 0, preempt).0, 0);
+        }
+        server.reconfigure(0, |new| new.targets[0].luns.retain(|lun| lun.number != 0));
+        drop(release);
+        if !aborted {
+            assert_eq!(other.end(preempt, SOON), good());
+        }
+        // Once this core has nothing there any more, it lets go of the unit: the write is over, too.
+        let end = Instant::now() + SOON;
+        while server.world.units[0].is_held() {
+            assert!(Instant::now() < end, "the write goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let data_out = victim.data_out((write, ttt, 0), 0, 0, true, &[0xaa; 4096]);
+        victim.raw(&data_out);
+        victim.ping();
+        assert!(!victim.is_answered(write, Duration::from_millis(100)));
+    }
+}
+
 #[test]
 fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
     let directory = tempfile::tempdir().unwrap();
@@ -60,11 +102,7 @@ fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
     let write = victim.write_solicited(0, 0, 4096);
     let (_, _, ttt) = victim.r2t(write);
     // The store is slow: it has the function aborted before the rest is saved.
-    let (release, held) = mpsc::channel::<()>();
-    let unit = &server.world.units[1];
-    server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {
-        let _ = held.recv();
-    });
+    let release = slow_store(&server);
     let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
     // Given to the keeper: one that is aborted before has no effect.
     other.ping();

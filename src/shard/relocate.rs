@@ -332,11 +332,13 @@ impl Core {
         engine.world.registry.arrived(tsih);
         engine.stats.moved_in += 1;
         self.settle_in(number, &change);
-        if let Some(Some(holder)) = self.engine.seats.get(number) {
+        if let Some(Some(holder)) = self.engine.seats.get(number)
+            && let Some(left_out) = self.engine.noise.notice(self.engine.now_ms)
+        {
             let init = holder.session.init();
             tracing::info!(
                 initiator = %init.initiator.name, tsih = tsih.0, from, core = self.engine.core,
-                connections = arrived.len(), "session moved to the less busy core"
+                connections = arrived.len(), left_out, "session moved to the less busy core"
             );
         }
         arrived.into_iter().for_each(|conn| self.settle_parked(conn));

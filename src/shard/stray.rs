@@ -183,11 +183,15 @@ impl Engine {
         let left = self.outlive_jobs(seat, slot) + self.outlive_slices(seat, slot);
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight = exec.in_flight.saturating_sub(left);
-        tracing::warn!(
-            unit = exec.unit,
-            operations = left,
-            "a task was aborted while the medium does not answer: what it has there goes on without it"
-        );
+        let unit = exec.unit;
+        if let Some(left_out) = self.noise.line(self.now_ms) {
+            tracing::warn!(
+                unit,
+                operations = left,
+                left_out,
+                "a task was aborted while the medium does not answer: what it has there goes on without it"
+            );
+        }
         self.advance(seat, slot);
     }
 

@@ -74,8 +74,8 @@ impl Engine {
                 self.watched[conn] = false;
                 continue;
             };
-            if matches!(link.phase, Phase::Failed { .. }) {
-                self.answer_failed(conn);
+            if matches!(link.phase, Phase::Judged { .. }) {
+                self.tell_judged(conn);
                 self.sweep(conn);
                 continue;
             }

@@ -40,6 +40,8 @@ struct Counts {
 struct Failures {
     count: u32,
     last_ms: u64,
+    /// Until then nobody at that address is told what a proof has come to.
+    silent_until_ms: u64,
 }
 
 /// Counts the connections of the process.
@@ -100,8 +102,8 @@ impl Doors {
         Ok(Ticket { doors: Arc::clone(self), address })
     }
 
-    /// An authentication from `address` has failed: how many there were lately, and how many milliseconds the answer is to
-    /// wait. `now_ms` may be that of any core.
+    /// An authentication from `address` has failed: how many there were lately, and when that is answered. `now_ms` may be
+    /// that of any core.
     pub fn failed(&self, address: IpAddr, now_ms: u64) -> (u32, u64) {
         let address = address.to_canonical();
         let mut counts = self.counts.lock();
@@ -114,13 +116,24 @@ impl Doors {
                 failures.remove(&quiet);
             }
         }
-        let known = failures.entry(address).or_insert(Failures { count: 0, last_ms: now_ms });
+        let known = failures.entry(address).or_insert(Failures { count: 0, last_ms: now_ms, silent_until_ms: 0 });
         if known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) <= now_ms {
             known.count = 0;
         }
-        *known = Failures { count: known.count.saturating_add(1), last_ms: known.last_ms.max(now_ms) };
-        let doublings = (known.count - 1).min(u64::BITS / 2);
-        (known.count, (FAILED_LOGIN_DELAY_MS << doublings).min(FAILED_LOGIN_MOST_MS))
+        let delay_ms = (FAILED_LOGIN_DELAY_MS << known.count.min(u64::BITS / 2)).min(FAILED_LOGIN_MOST_MS);
+        *known = Failures {
+            count: known.count.saturating_add(1),
+            last_ms: known.last_ms.max(now_ms),
+            silent_until_ms: known.silent_until_ms.max(now_ms.saturating_add(delay_ms)),
+        };
+        (known.count, known.silent_until_ms)
+    }
+
+    /// An authentication from `address` was right: when that is answered. Who guesses must not know a wrong one by the
+    /// silence that follows, and try the next.
+    pub fn succeeded(&self, address: IpAddr, now_ms: u64) -> u64 {
+        let counts = self.counts.lock();
+        counts.failures.get(&address.to_canonical()).map_or(now_ms, |known| known.silent_until_ms.max(now_ms))
     }
 }
 
@@ -287,8 +300,12 @@ mod tests {
     fn guesses_take_longer_and_longer() {
         let doors = Doors::new(1, 1);
         let delays: Vec<_> = (0..6).map(|_| doors.failed(ip("192.0.2.1"), 1_000)).collect();
-        assert_eq!(delays, [(1, 250), (2, 500), (3, 1000), (4, 2000), (5, 4000), (6, 4000)]);
-        assert_eq!(doors.failed(ip("192.0.2.2"), 1_000), (1, 250), "another address");
+        assert_eq!(delays, [(1, 1250), (2, 1500), (3, 2000), (4, 3000), (5, 5000), (6, 5000)]);
+        assert_eq!(doors.failed(ip("192.0.2.2"), 1_000), (1, 1250), "another address");
+        // Nor does the right one show by its answer, while a wrong one has none.
+        let answered = |host, now_ms| doors.succeeded(ip(host), now_ms);
+        assert_eq!((answered("192.0.2.1", 1_001), answered("::ffff:192.0.2.1", 4_999)), (5_000, 5_000));
+        assert_eq!((answered("192.0.2.1", 5_001), answered("192.0.2.3", 1_001)), (5_001, 1_001));
         assert_eq!(doors.failed(ip("::ffff:192.0.2.1"), 60_999).0, 7);
         assert_eq!(doors.failed(ip("192.0.2.1"), 120_999).0, 1, "it is forgotten");
         for host in 0..2 * FAILED_LOGIN_ADDRESSES as u32 {

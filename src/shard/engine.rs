@@ -29,7 +29,7 @@ use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
 use crate::session::directory::{Access, Applicant};
-use crate::session::login::{Login, LoginAnswer};
+use crate::session::login::{Login, Step};
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
@@ -149,12 +149,16 @@ pub enum Phase {
         /// Its slot there.
         ix: ConnIx,
     },
-    /// Its authentication has failed: the answer waits, and nothing else is taken from it.
-    Failed {
-        /// The answer.
-        answer: Box<LoginAnswer>,
-        /// When it is sent.
+    /// Its proof was judged, and what it has come to is not told yet: nothing else is taken from it.
+    Judged {
+        /// The state machine.
+        login: Box<Login>,
+        /// What comes next.
+        step: Box<Step>,
+        /// When.
         until_ms: u64,
+        /// When the login must be through then.
+        deadline_ms: u64,
     },
     /// Logged in; waits until the session that it replaces has let go of its tasks.
     Waiting,
@@ -165,7 +169,7 @@ pub enum Phase {
 impl Phase {
     /// Whether it is not logged in, and has not been told that it will not be.
     pub fn is_half_open(&self) -> bool {
-        matches!(self, Phase::Login { .. } | Phase::Failed { .. })
+        matches!(self, Phase::Login { .. } | Phase::Judged { .. })
     }
 }
 

@@ -138,8 +138,8 @@ impl Engine {
     /// A PDU of the login phase.
     pub fn login_pdu(&mut self, conn: usize, header: &Bhs, data: &[u8]) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        let Phase::Login { login, .. } = &mut link.phase else { return };
-        let peer = link.peer;
+        let Phase::Login { login, deadline_ms } = &mut link.phase else { return };
+        let (peer, deadline_ms) = (link.peer, *deadline_ms);
         let request = match LoginRequest::parse(header) {
             Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
             //= RFC 7143 section 4.2.4
@@ -167,22 +167,36 @@ impl Engine {
         let offer = Offer { strict: self.world.directory.is_strict(), ..Offer::default() };
         let mut env =
             LoginEnv { directory: &self.world.directory, portal: link.local, peer, random: &mut random, offer: &offer };
-        match login.request(&request, data, &mut env) {
-            Step::Answer(answer) => self.send_login(conn, &answer),
-            Step::Refuse { answer, reason } => {
-                let guess = reason.is_failed_proof().then(|| self.world.doors.failed(peer.ip(), self.now_ms));
-                if let Some(left_out) = self.noise.line(self.now_ms) {
-                    let initiator = login.peer_named().unwrap_or("?");
-                    let failures = guess.map(|(count, _)| count);
-                    tracing::warn!(%peer, initiator, %reason, failures, left_out, "login refused");
-                }
-                match guess {
-                    Some((_, delay_ms)) => {
-                        link.phase = Phase::Failed { answer: Box::new(answer), until_ms: self.now_ms + delay_ms };
-                    }
-                    None => self.refuse(conn, &answer),
-                }
+        let awaited = login.awaits_proof();
+        let step = login.request(&request, data, &mut env);
+        let judged = awaited && !login.awaits_proof();
+        let mut until_ms = self.now_ms;
+        if let Step::Refuse { reason, .. } = &step {
+            let guess = reason.is_failed_proof().then(|| self.world.doors.failed(peer.ip(), self.now_ms));
+            if let Some(left_out) = self.noise.line(self.now_ms) {
+                let initiator = login.peer_named().unwrap_or("?");
+                let failures = guess.map(|(count, _)| count);
+                tracing::warn!(%peer, initiator, %reason, failures, left_out, "login refused");
             }
+            until_ms = guess.map_or(until_ms, |(_, until_ms)| until_ms);
+        }
+        if judged {
+            until_ms = until_ms.max(self.world.doors.succeeded(peer.ip(), self.now_ms));
+        }
+        if until_ms <= self.now_ms {
+            return self.take_step(conn, step);
+        }
+        // The initiator has done its part: that time is not its own.
+        let deadline_ms = deadline_ms.saturating_add(until_ms - self.now_ms);
+        if let Phase::Login { login, .. } = std::mem::replace(&mut link.phase, Phase::Leaving) {
+            link.phase = Phase::Judged { login, step: Box::new(step), until_ms, deadline_ms };
+        }
+    }
+
+    fn take_step(&mut self, conn: usize, step: Step) {
+        match step {
+            Step::Answer(answer) => self.send_login(conn, &answer),
+            Step::Refuse { answer, .. } => self.refuse(conn, &answer),
             Step::Done(done) => self.place_login(conn, done),
         }
     }
@@ -201,14 +215,15 @@ impl Engine {
         self.close(conn, CloseReason::LoginRefused);
     }
 
-    /// Answers an authentication that failed, if it is time.
-    pub(super) fn answer_failed(&mut self, conn: usize) {
+    /// Goes on with a login whose proof was judged, if it is time.
+    pub(super) fn tell_judged(&mut self, conn: usize) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        if let Phase::Failed { until_ms, .. } = link.phase
+        if let Phase::Judged { until_ms, .. } = link.phase
             && self.now_ms >= until_ms
-            && let Phase::Failed { answer, .. } = std::mem::replace(&mut link.phase, Phase::Leaving)
+            && let Phase::Judged { login, step, deadline_ms, .. } = std::mem::replace(&mut link.phase, Phase::Leaving)
         {
-            self.refuse(conn, &answer);
+            link.phase = Phase::Login { login, deadline_ms };
+            self.take_step(conn, *step);
         }
     }
 

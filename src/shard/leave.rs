@@ -3,6 +3,7 @@
 use super::engine::{Engine, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_INITIATOR};
+use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -37,8 +38,9 @@ impl Engine {
                 self.sweep_seat(seat);
                 self.bound_lost(seat);
             }
-            Phase::Failed { .. } => self.stats.failed_logins += 1,
-            Phase::Login { login, .. } => {
+            // Refused, which was said.
+            Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => self.stats.failed_logins += 1,
+            Phase::Login { login, .. } | Phase::Judged { login, .. } => {
                 self.stats.failed_logins += 1;
                 if let Some(left_out) = self.noise.line(self.now_ms) {
                     let initiator = login.peer_named().unwrap_or("?");

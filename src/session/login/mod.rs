@@ -218,6 +218,11 @@ impl Login {
         }
     }
 
+    /// Whether the next text is to prove who the initiator is. When it did and does no more, that was judged.
+    pub fn awaits_proof(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.security.awaits_proof())
+    }
+
     /// Whether the login phase has begun: a Login Request has come.
     pub fn has_begun(&self) -> bool {
         self.first.is_some()

@@ -71,6 +71,11 @@ impl Security {
         }
     }
 
+    /// Whether the initiator was challenged, and has not answered.
+    pub fn awaits_proof(&self) -> bool {
+        matches!(self.state, State::Challenged(_))
+    }
+
     /// Takes one turn of the initiator and appends the answers. Any-Stage keys are passed over.
     ///
     /// # Errors

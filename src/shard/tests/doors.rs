@@ -135,6 +135,16 @@ fn proofs_that_fail_take_their_time_and_nobody_elses() {
     assert!(begin.elapsed() < longest / 2, "who proves it is let in at once");
 }
 
+#[test]
+fn who_hangs_up_on_a_wrong_proof_guesses_no_faster() {
+    let server = Server::guarded(&[ONE]);
+    let begin = Instant::now();
+    (0..3).for_each(|_| Peer::connect(server.at).offer_proof(1, 0, 0, (ONE.0, "another secret")));
+    // Silence says nothing: the right one meets it, too.
+    assert_eq!(Peer::connect(server.at).try_chap(1, 0, 0, ONE), 0);
+    assert!(begin.elapsed() >= Duration::from_millis(1000), "{:?}", begin.elapsed());
+}
+
 /// Bytes of the old one that wait for their turn would be taken for a login of the new one; what a session that moves in
 /// brings along would be forgotten with the old one.
 #[test]

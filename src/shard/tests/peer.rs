@@ -131,7 +131,14 @@ impl Peer {
     }
 
     /// The same up to the last request.
-    pub fn prove(&mut self, host: u8, tsih: u16, cid: u16, (user, secret): (&str, &str)) -> u16 {
+    pub fn prove(&mut self, host: u8, tsih: u16, cid: u16, user: (&str, &str)) -> u16 {
+        self.offer_proof(host, tsih, cid, user);
+        let answer = self.next(Duration::from_secs(2));
+        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+    }
+
+    /// The same as far as the proof, for whose answer nobody waits.
+    pub fn offer_proof(&mut self, host: u8, tsih: u16, cid: u16, (user, secret): (&str, &str)) {
         let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0TargetName={TARGET}\0AuthMethod=CHAP\0");
         self.say(0, (host, tsih, cid), &names);
         let challenge = self.say(0, (host, tsih, cid), "CHAP_A=5\0");
@@ -143,8 +150,7 @@ impl Peer {
         let id: u8 = value("CHAP_I").parse().unwrap();
         let proof = Md5::digest([&[id], secret.as_bytes(), &drawn].concat());
         let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
-        let answer = self.say(0x81, (host, tsih, cid), &format!("CHAP_N={user}\0CHAP_R=0x{proof}\0"));
-        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+        self.request_login(0x81, (host, tsih, cid), &format!("CHAP_N={user}\0CHAP_R=0x{proof}\0"));
     }
 
     /// The first request of a login that proves nothing; it stays in the operational stage.
@@ -162,7 +168,12 @@ impl Peer {
     }
 
     /// One Login Request; its answer. `flags`: T, CSG and NSG.
-    fn say(&mut self, flags: u8, (host, tsih, cid): (u8, u16, u16), text: &str) -> Pdu {
+    fn say(&mut self, flags: u8, login: (u8, u16, u16), text: &str) -> Pdu {
+        self.request_login(flags, login, text);
+        self.next(Duration::from_secs(2))
+    }
+
+    fn request_login(&mut self, flags: u8, (host, tsih, cid): (u8, u16, u16), text: &str) {
         let mut header: Bhs = [0; BHS_LEN];
         (header[0], header[1]) = (0x43, flags);
         header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, self.isid.unwrap_or(host)]);
@@ -170,7 +181,6 @@ impl Peer {
         header[20..22].copy_from_slice(&cid.to_be_bytes());
         put(&mut header, 24, self.cmd_sn);
         self.send(header, text.as_bytes());
-        self.next(Duration::from_secs(2))
     }
 
     fn send(&mut self, header: Bhs, data: &[u8]) {

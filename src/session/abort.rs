@@ -102,7 +102,8 @@ impl Session {
             return self.answer_if_due(task, out);
         }
         t.shared = false;
-        if t.drain_by_ms > 0 && t.incoming.r2ts() > 0 {
+        if t.drain_by_ms > self.now_ms && t.incoming.r2ts() > 0 {
+            self.drains = true;
             return;
         }
         self.let_go(task, out);

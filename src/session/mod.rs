@@ -146,6 +146,8 @@ pub struct Session {
     /// Data of requests that are held.
     held_bytes: usize,
     pings: u16,
+    /// Aborted tasks may wait for the data of their R2Ts.
+    drains: bool,
     text_answer: Vec<u8>,
     /// ErrorRecoveryLevel is above 0: what is sent is kept until it is acknowledged.
     keeps: bool,
@@ -203,6 +205,7 @@ impl Session {
         };
         (session, ConnIx(0))
     }
+            drains: false,
 
     /// Adds a connection that has finished its login with this session's TSIH. If it reinstates another, of the same CID,
     /// that one is logged out, and comes as [`Event::Close`].

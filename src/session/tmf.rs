@@ -386,6 +386,7 @@ impl Session {
                 //# a) MUST wait for responses on currently valid Target Transfer Tags
                 //# of the affected tasks from the issuing initiator.
                 t.drain_by_ms = drain_by_ms;
+                self.drains = true;
                 m_set(self.tasks.get_mut(id), |m| m.deadline_ms = drain_by_ms);
             }
             //= RFC 7143 section 4.2.3.4
@@ -430,9 +431,11 @@ impl Session {
         self.tm_complete(id, response, out);
     }
 
-    /// Gives up on tasks that the shard does not let go of.
+    /// Gives up on tasks that the shard does not let go of, and on data that does not come.
     pub(super) fn expire_managements<O: Outbox>(&mut self, out: &mut O) {
-        if self.management_deadline_ms() > self.now_ms {
+        let due_ms = self.management_deadline_ms();
+        if due_ms > self.now_ms {
+            self.drains &= due_ms < u64::MAX;
             return;
         }
         for slot in 0..TASKS_PER_SESSION {
@@ -451,14 +454,16 @@ impl Session {
         }
     }
 
-    /// When the first of the task management functions under way is given up.
+    /// When the first of the task management functions under way is given up, or the first of the tasks that wait for the
+    /// data of their R2Ts: those may outlive the function, which ends with its connection.
     pub(super) fn management_deadline_ms(&self) -> u64 {
-        if self.managements == 0 {
+        if self.managements == 0 && !self.drains {
             return u64::MAX;
         }
         let slots = (0..TASKS_PER_SESSION).filter_map(|slot| self.tasks.get(self.tasks.id(slot)?));
         let deadlines = slots.filter_map(|t| match &t.kind {
             Kind::Management(m) => Some(m.deadline_ms),
+            _ if t.state == State::Aborting && !t.shared && t.drain_by_ms > 0 => Some(t.drain_by_ms),
             _ => None,
         });
         deadlines.min().unwrap_or(u64::MAX)

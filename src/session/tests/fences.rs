@@ -1,9 +1,9 @@
 //! The response fence (requirement 44), and what other sessions hear of a function on many tasks.
 
 use super::driver::*;
-use crate::limits::FENCE_WAIT_MS;
+use crate::limits::{DRAIN_TIMEOUT_MS, FENCE_WAIT_MS};
 use crate::session::params::TaskReporting;
-use crate::session::seam::{ConnIx, Event};
+use crate::session::seam::{CloseReason, ConnIx, Event};
 use crate::session::*;
 use crate::wire::*;
 
@@ -240,4 +240,26 @@ fn item_83_the_end_of_tasks_is_not_told_in_other_sessions() {
     for task_reporting in [TaskReporting::Rfc3720, TaskReporting::ResponseFence] {
         assert_eq!(third_party(task_reporting).1, []);
     }
+}
+
+#[test]
+fn data_that_a_function_waited_for_is_given_up_when_the_function_is_gone() {
+    let (mut r, second) = two(TaskReporting::Rfc3720);
+    let writes = [(); 4].map(|()| {
+        let command = r.draw_write(8192);
+        let task = r.run_on(second, command);
+        r.s.want_data_out(task, 8192, &mut r.wire);
+        task
+    });
+    let tm = r.tm(TmFunction::ABORT_TASK_SET);
+    r.send(tm, &[]);
+    let Some(Event::TaskManagement(request)) = r.events().pop() else { panic!() };
+    writes.iter().for_each(|task| r.released(*task));
+    r.s.tm_complete(request.id, TmResponse::FUNCTION_COMPLETE, &mut r.wire);
+    r.s.connection_lost(r.c, CloseReason::Disconnected);
+    r.tick(r.now_ms);
+    assert_eq!(r.s.open_tasks(), writes.len(), "their data may still come");
+    assert_eq!(r.s.next_deadline_ms(), r.now_ms + DRAIN_TIMEOUT_MS);
+    r.tick(r.now_ms + DRAIN_TIMEOUT_MS);
+    assert_eq!(r.s.open_tasks(), 0);
 }

@@ -35,8 +35,20 @@ pub const CONNECTION_SLOTS: usize = CONNECTIONS_PER_SESSION + 1;
 pub const LOST_CONNECTIONS: usize = 16;
 /// Responses of one connection that are kept until they are acknowledged (ErrorRecoveryLevel 1 and 2).
 pub const KEPT_RESPONSES: usize = 512;
-/// Bytes in the data segments of those, and of what is remembered of how their read data was cut.
+/// Bytes that those take: headers, data segments, and what is remembered of how their read data was cut.
 pub const KEPT_RESPONSE_BYTES: usize = 256 << 10;
+/// The same of all sessions of one core together, with requests that wait for an earlier CmdSN. With so many, a connection
+/// keeps only `KEPT_RESPONSE_BYTES_BESIDE`, and a session one connection that is gone: no address alone makes a core keep
+/// hundreds of megabytes for as long as it pings.
+pub const KEPT_BYTES_PER_CORE: usize = 64 << 20;
+/// Bytes of responses that one connection keeps while there are too many for all together: those of some commands, and what
+/// was sent last whatever it is.
+pub const KEPT_RESPONSE_BYTES_BESIDE: usize = 4 << 10;
+/// Bytes of text negotiations under way in full feature phase, on all connections of one core: 32 of the longest answers.
+/// With so many, a longer one than `NEGOTIATION_BYTES_BESIDE` is refused unless it ends with its first answer.
+pub const NEGOTIATION_BYTES_PER_CORE: usize = 32 << 20;
+/// Bytes of one that goes on nevertheless: the keys of a PDU.
+pub const NEGOTIATION_BYTES_BESIDE: usize = 2 * MAX_CONTROL_DATA_BYTES;
 /// Pieces of read data that one session may have asked to be read again at a time.
 pub const RESENDS: usize = 256;
 /// Data-Out that does not come for this long is asked for again (ErrorRecoveryLevel 1 and 2), milliseconds.
@@ -299,6 +311,8 @@ const _: () = assert!(TASKS_PER_SESSION < 0xffff);
 const _: () = assert!(PARKED_BYTES > 2 * RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES);
 const _: () = assert!(2 * PARKED_BYTES < PARKED_BYTES_PER_CORE);
 const _: () = assert!(QUEUED_BYTES_BESIDE < QUEUED_BYTES && QUEUED_BYTES < QUEUED_BYTES_PER_CORE);
+const _: () = assert!(KEPT_RESPONSE_BYTES_BESIDE < KEPT_RESPONSE_BYTES && KEPT_RESPONSE_BYTES < KEPT_BYTES_PER_CORE);
+const _: () = assert!(MAX_TEXT_ANSWER_BYTES < NEGOTIATION_BYTES_PER_CORE);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
 const _: () = assert!(2 * 4096 <= SLICE_BYTES);

@@ -431,7 +431,7 @@ impl Session {
         if self.keeps {
             let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
             let command = Some((itt, lun));
-            let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, charged: 0 };
+            let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, held: self.store.hold(0) };
             return match self.connections.get(usize::from(conn.0)) {
                 Some(_) => self.send_kept(conn, kept, out),
                 None => self.keep_lost(conn, kept),

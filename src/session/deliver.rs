@@ -97,7 +97,8 @@ impl Session {
     /// Keeps a request until the gap before it is plugged. When all of them together have too much data, it is forgotten:
     /// its CmdSN is not acknowledged, so it may be sent again.
     fn hold_request(&mut self, rx: &Received<'_>) {
-        if self.held_bytes.saturating_add(rx.data.len()) > MAX_TEXT_BYTES {
+        let most = if self.store.is_crowded() { MAX_CONTROL_DATA_BYTES } else { MAX_TEXT_BYTES };
+        if self.held_bytes.saturating_add(rx.data.len()) > most {
             return;
         }
         let Some((id, task)) = self.tasks.take(bhs::itt(rx.bhs)) else { return };
@@ -105,7 +106,7 @@ impl Session {
         task.charge = Charge::Held;
         task.cmd_sn = cmd_sn(rx.bhs);
         task.command.conn = rx.conn;
-        task.kind = Kind::Request(Box::new((*rx.bhs, rx.data.to_vec())));
+        task.kind = Kind::Request(Box::new((*rx.bhs, rx.data.to_vec(), self.store.hold(rx.data.len()))));
         self.held_bytes += rx.data.len();
         self.window.hold(cmd_sn(rx.bhs), id.slot());
     }
@@ -127,7 +128,7 @@ impl Session {
             };
             let Some(task) = self.tasks.get_mut(id) else { return };
             if let Kind::Request(held) = std::mem::replace(&mut task.kind, Kind::Scsi) {
-                let (header, data) = *held;
+                let (header, data, _held) = *held;
                 let conn = task.command.conn;
                 task.charge = Charge::Nothing;
                 self.held_bytes = self.held_bytes.saturating_sub(data.len());

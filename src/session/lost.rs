@@ -56,7 +56,9 @@ impl Session {
 
     /// Takes the tasks of a connection off it.
     pub(super) fn suspend(&mut self, conn: ConnIx, logged_out: bool) {
-        if self.lost.len() >= LOST_CONNECTIONS {
+        // With too much kept on the core: the last one only.
+        let most = if self.store.is_crowded() { 1 } else { LOST_CONNECTIONS };
+        while self.lost.len() >= most {
             let oldest = self.lost.swap_remove(soonest(&self.lost));
             self.abort_connection(Some(oldest.id));
         }
@@ -67,6 +69,7 @@ impl Session {
         let mut kept = std::mem::take(&mut c.kept);
         kept.retain(|k| k.command.is_some());
         c.replays.drain(..).for_each(|k| kept.push(k));
+        kept.make_room();
         let cid = c.cid;
         self.lost.push(Lost { cid, id, logged_out, until_ms, kept });
         for slot in 0..TASKS_PER_SESSION {

@@ -16,6 +16,7 @@
 //! | `tmf`, `abort` | task management; how tasks end before their time |
 //! | `nop`, `logout` | pings and timers; the ends of connections |
 //! | `recovery`, `resend`, `lost` | what is kept to be sent again; SNACK; tasks without a connection |
+//! | `store` | what all sessions of a core keep together |
 //! | `fence`, `announce` | response order across connections; Asynchronous Messages |
 //! | `state`, `connection`, `fault` | chapter 8 as tables; per connection; what a fault comes to |
 //!
@@ -46,6 +47,7 @@ mod resend;
 pub mod seam;
 mod stamp;
 pub mod state;
+pub mod store;
 mod task;
 pub mod text;
 pub mod text_seam;
@@ -71,6 +73,7 @@ use params::Params;
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
 use std::cell::Cell;
+use store::Store;
 use task::{Kind, Slab, State};
 use window::Window;
 
@@ -143,14 +146,16 @@ pub struct Session {
     immediate_managements: usize,
     /// Open task management functions, immediate or not.
     managements: usize,
+    /// Aborted tasks may wait for the data of their R2Ts.
+    drains: bool,
     /// Data of requests that are held.
     held_bytes: usize,
     pings: u16,
-    /// Aborted tasks may wait for the data of their R2Ts.
-    drains: bool,
     text_answer: Vec<u8>,
     /// ErrorRecoveryLevel is above 0: what is sent is kept until it is acknowledged.
     keeps: bool,
+    /// Where that is counted, and requests that are held.
+    store: Store,
     /// Pieces of read data that the shard was asked for again.
     resends: usize,
     /// Which response was found last among those of which connection (`resend`).
@@ -180,6 +185,7 @@ impl Session {
         let keeps = init.params.error_recovery_level > 0 && init.kind == SessionKind::Normal;
         let session = Session {
             keeps,
+            store: Store::default(),
             resends: 0,
             found: Cell::new((0, 0)),
             scan_ms: 0,
@@ -199,13 +205,13 @@ impl Session {
             immediate_commands: 0,
             immediate_managements: 0,
             managements: 0,
+            drains: false,
             held_bytes: 0,
             pings: 0,
             text_answer: Vec::new(),
         };
         (session, ConnIx(0))
     }
-            drains: false,
 
     /// Adds a connection that has finished its login with this session's TSIH. If it reinstates another, of the same CID,
     /// that one is logged out, and comes as [`Event::Close`].
@@ -257,6 +263,11 @@ impl Session {
             }
         }
         Ok(ConnIx(ix as u8))
+    }
+
+    /// What it keeps from now on is counted there, with what others keep.
+    pub fn keep_in(&mut self, store: &Store) {
+        self.store = store.clone();
     }
 
     /// What the login left behind.

@@ -8,10 +8,12 @@
 //! that; an initiator that writes what it is still reading gets no promise from SCSI either.
 //!
 //! Invariants: nothing here is used below ErrorRecoveryLevel 1; all is bounded by `limits::KEPT_RESPONSES`,
-//! `limits::KEPT_RESPONSE_BYTES` and the number of slices of a transfer; what had to be dropped is refused when asked for.
+//! `limits::KEPT_RESPONSE_BYTES` and the number of slices of a transfer, and for all sessions of a core together by its
+//! [`Store`](super::store::Store); what had to be dropped is refused when asked for.
 
 use super::seam::TaskId;
-use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSES};
+use super::store::Held;
+use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSE_BYTES_BESIDE, KEPT_RESPONSES};
 use crate::wire::{Bhs, Itt, Lun, StatSn};
 use std::collections::VecDeque;
 
@@ -188,8 +190,8 @@ pub(super) struct Kept {
     /// Of a SCSI command.
     pub command: Option<(Itt, Lun)>,
     pub data: Option<Box<Outgoing>>,
-    /// What it counts for among the others that are kept.
-    pub charged: usize,
+    /// What it is charged.
+    pub held: Held,
 }
 
 impl Kept {
@@ -201,9 +203,10 @@ impl Kept {
         self.data.as_deref().map(|data| data.task)
     }
 
-    /// Bytes that it takes, apart from itself.
+    /// Bytes that it takes.
     fn cost(&self) -> usize {
-        self.bytes.len() + self.data.as_deref().map_or(0, |data| data.runs.len() * size_of::<Run>())
+        let runs = |data: &Outgoing| size_of::<Outgoing>() + data.runs.len() * size_of::<Run>();
+        size_of::<Kept>() + self.bytes.len() + self.data.as_deref().map_or(0, runs)
     }
 }
 
@@ -218,8 +221,8 @@ pub(super) struct Responses {
 impl Responses {
     /// Keeps one; the oldest make room.
     pub fn push(&mut self, mut kept: Kept) {
-        kept.charged = kept.cost();
-        self.bytes += kept.charged;
+        kept.held.set(kept.cost());
+        self.bytes += kept.held.bytes();
         self.queue.push_back(kept);
         self.make_room();
     }
@@ -229,20 +232,35 @@ impl Responses {
         let Some(kept) = self.queue.back_mut() else { return };
         (kept.command, kept.data) = (command, data);
         let cost = kept.cost();
-        self.bytes = self.bytes.saturating_sub(kept.charged) + cost;
-        kept.charged = cost;
+        self.bytes = self.bytes.saturating_sub(kept.held.bytes()) + cost;
+        kept.held.set(cost);
         self.make_room();
     }
 
-    fn make_room(&mut self) {
-        while self.queue.len() > KEPT_RESPONSES || self.bytes > KEPT_RESPONSE_BYTES && self.queue.len() > 1 {
+    /// Drops the oldest, as many as are too many. The last one stays.
+    pub fn make_room(&mut self) {
+        while let Some(last) = self.queue.back().filter(|_| self.queue.len() > 1) {
+            let most_bytes = if last.held.is_crowded() { KEPT_RESPONSE_BYTES_BESIDE } else { KEPT_RESPONSE_BYTES };
+            if self.queue.len() <= KEPT_RESPONSES && self.bytes <= most_bytes {
+                break;
+            }
             self.pop();
+        }
+        self.shrink();
+    }
+
+    /// Has no memory for many more than there are: only those are charged.
+    fn shrink(&mut self) {
+        /// As many as are not worth it.
+        const SPARE: usize = 64;
+        if self.queue.capacity() > SPARE.max(4 * self.queue.len()) {
+            self.queue.shrink_to(SPARE.max(2 * self.queue.len()));
         }
     }
 
     fn pop(&mut self) {
         if let Some(gone) = self.queue.pop_front() {
-            self.bytes = self.bytes.saturating_sub(gone.charged);
+            self.bytes = self.bytes.saturating_sub(gone.held.bytes());
         }
     }
 
@@ -251,7 +269,7 @@ impl Responses {
         let bytes = &mut self.bytes;
         self.queue.retain(|kept| {
             let stays = wanted(kept);
-            *bytes = bytes.saturating_sub(if stays { 0 } else { kept.charged });
+            *bytes = bytes.saturating_sub(if stays { 0 } else { kept.held.bytes() });
             stays
         });
     }
@@ -285,6 +303,7 @@ impl Responses {
         while self.queue.front().is_some_and(|kept| kept.stat_sn.lt(exp_stat_sn)) {
             self.pop();
         }
+        self.shrink();
     }
 
     /// The response to the command `itt`.
@@ -296,7 +315,7 @@ impl Responses {
     pub fn take(&mut self, itt: Itt) -> Option<Kept> {
         let at = self.queue.iter().rposition(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))?;
         let kept = self.queue.remove(at)?;
-        self.bytes = self.bytes.saturating_sub(kept.charged);
+        self.bytes = self.bytes.saturating_sub(kept.held.bytes());
         Some(kept)
     }
 }
@@ -304,9 +323,15 @@ impl Responses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::store::Store;
 
     fn run(sn: u32, offset: u32, len: u32, burst: u32, ends: bool) -> Run {
         Run { sn, offset, len, burst, pdu_bytes: 4096, max_burst: 16384, ends }
+    }
+
+    fn response(sn: u32, len: usize, command: Option<(Itt, Lun)>) -> Kept {
+        let (bytes, held) = (vec![0; len].into(), Store::default().hold(0));
+        Kept { stat_sn: StatSn(sn), header: [0; 48], bytes, command, data: None, held }
     }
 
     #[test]
@@ -337,15 +362,7 @@ mod tests {
         for sn in 0..200 {
             let mut data = Outgoing::new(TaskId(sn));
             data.runs = (0..128).map(|n| run(4 * n, 16384 * n, 16384, 0, false)).collect();
-            let bare = Kept {
-                stat_sn: StatSn(sn),
-                header: [0; 48],
-                bytes: Box::default(),
-                command: None,
-                data: None,
-                charged: 0,
-            };
-            kept.push(bare);
+            kept.push(response(sn, 0, None));
             kept.attach(Some((Itt(sn), Lun([0; 8]))), Some(Box::new(data)));
         }
         let runs: usize = kept.queue.iter().filter_map(|k| k.data.as_deref()).map(|data| data.runs.len()).sum();
@@ -357,16 +374,14 @@ mod tests {
 
     #[test]
     fn what_is_dropped_makes_room_for_others() {
+        const LEN: usize = KEPT_RESPONSE_BYTES / 64 - size_of::<Kept>();
         let mut kept = Responses::default();
         for sn in 0..64 {
-            let bytes = vec![0; KEPT_RESPONSE_BYTES / 64].into();
-            let command = (sn < 8).then_some((Itt(sn), Lun([0; 8])));
-            kept.push(Kept { stat_sn: StatSn(sn), header: [0; 48], bytes, command, data: None, charged: 0 });
+            kept.push(response(sn, LEN, (sn < 8).then_some((Itt(sn), Lun([0; 8])))));
         }
         kept.retain(|each| each.command.is_some());
         for sn in 64..120 {
-            let bytes = vec![0; KEPT_RESPONSE_BYTES / 64].into();
-            kept.push(Kept { stat_sn: StatSn(sn), header: [0; 48], bytes, command: None, data: None, charged: 0 });
+            kept.push(response(sn, LEN, None));
         }
         assert_eq!((kept.queue.len(), kept.bytes), (64, KEPT_RESPONSE_BYTES));
         kept.retain(|_| false);

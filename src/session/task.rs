@@ -6,6 +6,7 @@
 
 use super::recovery::Outgoing;
 use super::seam::{ConnIx, TaskId};
+use super::store::Held;
 use super::tmf::{Management, same_lun};
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
 use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn, TaskAttr};
@@ -145,7 +146,7 @@ pub(super) enum Kind {
     /// A task management function in progress.
     Management(Box<Management>),
     /// A NOP-Out, Text, Logout or task management request that waits for its CmdSN, with its data segment.
-    Request(Box<(Bhs, Vec<u8>)>),
+    Request(Box<(Bhs, Vec<u8>, Held)>),
 }
 
 /// The data that a write receives. All sequences are in increasing offset order.

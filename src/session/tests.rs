@@ -10,4 +10,5 @@ mod management;
 mod numbering;
 mod ordering;
 mod random;
+mod store;
 mod transfer;

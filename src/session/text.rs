@@ -15,6 +15,7 @@ use super::login::ltds::{Inbound, Outbound};
 use super::login::negotiate::{Negotiation, Offer, Phase};
 use super::params::{Params, SessionKind};
 use super::seam::ConnIx;
+use super::store::{Held, Store};
 use crate::limits;
 use crate::model::IscsiName;
 use crate::wire::text::{Pairs, TextWriter};
@@ -28,6 +29,7 @@ mod tests;
 pub struct Conversations {
     slots: [Option<Box<Conversation>>; limits::CONNECTION_SLOTS],
     last_ttt: u32,
+    store: Store,
 }
 
 /// One negotiation.
@@ -41,6 +43,8 @@ struct Conversation {
     /// SendTargets was asked for.
     targets_sent: bool,
     exchanges: u32,
+    /// What it is charged while it waits for the next request.
+    held: Held,
 }
 
 /// Who asks, and where.
@@ -70,6 +74,14 @@ pub struct Reply {
 }
 
 impl Conversations {
+    /// What is under way is counted there, with that of others.
+    pub fn keep_in(&mut self, store: &Store) {
+        self.store = store.clone();
+        for conversation in self.slots.iter_mut().flatten() {
+            conversation.held = store.hold(conversation.cost());
+        }
+    }
+
     /// Forgets what was under way on a connection that has ended.
     pub fn forget(&mut self, conn: ConnIx) {
         if let Some(slot) = self.slots.get_mut(usize::from(conn.0)) {
@@ -106,6 +118,14 @@ impl Conversations {
         let mut conversation = self.resume(conn, request, params)?;
         conversation.advance(directory, asker, request, data)?;
         let reply = conversation.reply(request, params, answer);
+        conversation.held.set(if reply.is_final { 0 } else { conversation.cost() });
+        //= RFC 7143 section 11.11.4
+        //# When a target cannot finish the operation in a single Text Response
+        //# and does not have enough resources to continue, it rejects the Text
+        //# Request with the appropriate Reject code.
+        if conversation.held.bytes() > limits::NEGOTIATION_BYTES_BESIDE && conversation.held.is_crowded() {
+            return Err(RejectReason::LONG_OP_REJECT);
+        }
         if let Some(slot) = self.slots.get_mut(usize::from(conn.0)).filter(|_| !reply.is_final) {
             *slot = Some(conversation);
         }
@@ -143,11 +163,17 @@ impl Conversations {
             negotiation: Negotiation::new(*params, Phase::FullFeature, SessionKind::Normal),
             targets_sent: false,
             exchanges: 0,
+            held: self.store.hold(0),
         }))
     }
 }
 
 impl Conversation {
+    /// Bytes that it takes.
+    fn cost(&self) -> usize {
+        size_of::<Conversation>() + self.inbound.cost() + self.outbound.cost()
+    }
+
     /// Takes the text of a request and prepares what is to be answered.
     fn advance(
         &mut self,

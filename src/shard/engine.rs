@@ -24,13 +24,14 @@ use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
-use crate::limits::{CONNECTION_SLOTS, RECEIVE_BUFFER_BYTES};
+use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES};
 use crate::model::MediumFault;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{Login, Step};
 use crate::session::seam::{CloseReason, ConnIx};
+use crate::session::store::Store;
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
@@ -365,6 +366,10 @@ pub struct Engine {
     pub arena: Arena,
     /// Empty transmit batches.
     pub pool: BatchPool,
+    /// What sessions keep to send it again, and requests that they hold.
+    pub kept: Store,
+    /// Their text negotiations.
+    pub negotiations: Store,
     /// Transmit sides, by connection number.
     pub tx: Vec<Tx>,
     /// Connections, by number.
@@ -472,6 +477,8 @@ impl Engine {
             ring,
             arena,
             pool: BatchPool::default(),
+            kept: Store::new(KEPT_BYTES_PER_CORE),
+            negotiations: Store::new(NEGOTIATION_BYTES_PER_CORE),
             tx: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),

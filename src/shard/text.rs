@@ -3,6 +3,7 @@
 use super::world::World;
 use crate::session::params::Params;
 use crate::session::seam::ConnIx;
+use crate::session::store::Store;
 use crate::session::text::{Asker, Conversations};
 use crate::session::{SessionInit, TextHandler, TextStep};
 use crate::wire::TextRequest;
@@ -26,6 +27,11 @@ impl SeatText {
     /// The configuration has changed.
     pub fn change(&mut self, world: Arc<World>) {
         self.world = world;
+    }
+
+    /// What is under way is counted there, with that of others.
+    pub fn keep_in(&mut self, store: &Store) {
+        self.conversations.keep_in(store);
     }
 
     /// Where the leading connection came from.

@@ -45,6 +45,11 @@ impl Inbound {
         Ok(())
     }
 
+    /// Bytes of memory that it takes.
+    pub fn cost(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// The complete text of the turn; the next one begins empty.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text)
@@ -70,6 +75,11 @@ impl Outbound {
         }
         self.text = text;
         Ok(())
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn cost(&self) -> usize {
+        self.text.capacity()
     }
 
     /// Whether anything is left to be sent.

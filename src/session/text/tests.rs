@@ -457,3 +457,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_texts_of_all_sessions_are_bounded_together() {
+    const MOST: usize = 1 << 20;
+    const SESSIONS: usize = 64;
+    let store = Store::new(MOST);
+    // Some 100 KiB of targets, of which nobody fetches more than the first part.
+    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| discovery(1000)).collect();
+    let mut refused = 0;
+    for session in &mut sessions {
+        session.conversations.keep_in(&store);
+        match session.say(true, &["SendTargets=All"]) {
+            Ok((reply, _)) => assert!(reply.cont),
+            Err(reason) => {
+                assert_eq!(reason, RejectReason::LONG_OP_REJECT);
+                refused += 1;
+            }
+        }
+    }
+    assert!(store.used() < 2 * MOST && refused > SESSIONS / 2, "{refused} refused, {} kept", store.used());
+    // What is short is answered nevertheless, and what was kept comes back.
+    let mut short = discovery(1000);
+    short.conversations.keep_in(&store);
+    assert_eq!(short.ask(&["SendTargets=iqn.2024-01.example:disk1"]), DISK1);
+    drop((sessions, short));
+    assert_eq!(store.used(), 0);
+}

@@ -84,7 +84,7 @@ pub const CONNECTIONS: usize = 16_384;
 /// Connections from one address, unless configured: all that a hypervisor with many sessions needs, and no more than half
 /// of what a single core takes.
 pub const CONNECTIONS_PER_ADDRESS: usize = CONNECTIONS_PER_CORE / 2;
-/// Connections of one core that are left to other addresses when one has been configured to more than a core takes.
+/// Connections of one core that are left to other hosts when one has been configured to more than a core takes.
 pub const CONNECTIONS_FOR_OTHERS: usize = CONNECTIONS_PER_CORE / 4;
 /// Sessions of one core without a connection whose tasks may be reassigned (ErrorRecoveryLevel 2).
 pub const LOST_SESSIONS: usize = 256;
@@ -92,14 +92,16 @@ pub const LOST_SESSIONS: usize = 256;
 pub const LOST_SESSIONS_PER_INITIATOR: usize = 8;
 /// Those from one address.
 pub const LOST_SESSIONS_PER_ADDRESS: usize = 64;
-/// The first authentication that fails is answered after this long, milliseconds; each further one from the same address
+/// Those from one host, which may have a whole /64 of IPv6: a quarter is for others.
+pub const LOST_SESSIONS_PER_HOST: usize = LOST_SESSIONS / 4 * 3;
+/// The first authentication that fails is answered after this long, milliseconds; each further one from the same host
 /// after twice as long.
 pub const FAILED_LOGIN_DELAY_MS: u64 = 250;
 /// The longest that a failed authentication waits for its answer, milliseconds.
 pub const FAILED_LOGIN_MOST_MS: u64 = 4_000;
-/// Failed authentications of an address are forgotten when there has been none for this long, milliseconds.
+/// Failed authentications of a host are forgotten when there has been none for this long, milliseconds.
 pub const FAILED_LOGIN_MEMORY_MS: u64 = 60_000;
-/// Addresses whose failed authentications are remembered.
+/// Hosts whose failed authentications are remembered.
 pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
 /// Log lines that peers can cause, each second and core, of each level. A flood must not turn into a flood of log lines.
 pub const PEER_LINES_PER_SECOND: u32 = 20;

@@ -10,6 +10,7 @@
 //! whatever one of them does with its pieces, others find some. An account outlives its session as long as there are pieces
 //! of it.
 
+use super::host::Host;
 use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
 use crate::ring::Mapping;
@@ -17,7 +18,6 @@ use crate::session::seam::DataRef;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::rc::{Rc, Weak};
 
 /// Bytes of a piece, by class.
@@ -223,8 +223,8 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Initiators by address and name (the empty one: all of the address).
-type Tallies = HashMap<(IpAddr, Box<str>), Weak<Tally>>;
+/// Initiators by host and name (the empty one: all of the host).
+type Tallies = HashMap<(Host, Box<str>), Weak<Tally>>;
 
 /// The arena of one core.
 pub struct Arena {
@@ -315,14 +315,13 @@ impl Arena {
         self.shared.registered.set(true);
     }
 
-    /// An account for a session of this initiator at that address.
-    pub fn open(&mut self, address: IpAddr, initiator: &str) -> Account {
-        let address = host(address);
+    /// An account for a session of this initiator at that host.
+    pub fn open(&mut self, host: Host, initiator: &str) -> Account {
         if self.tallies.len() >= 2 * self.tallies.values().filter(|tally| tally.strong_count() > 0).count() + 16 {
             self.tallies.retain(|_, tally| tally.strong_count() > 0);
         }
         let mut tally = |name: &str| {
-            let place = self.tallies.entry((address, name.into())).or_default();
+            let place = self.tallies.entry((host, name.into())).or_default();
             place.upgrade().unwrap_or_else(|| {
                 let tally = Rc::new(Tally::default());
                 *place = Rc::downgrade(&tally);
@@ -351,19 +350,14 @@ impl Arena {
     }
 }
 
-/// Whose an address is: one host has a whole /64 of IPv6.
-fn host(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::host::tests::at;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn here() -> Host {
+        Host::of(at("127.0.0.1"))
+    }
 
     fn start(buf: &Buf) -> usize {
         buf.stretch(0, 0).unwrap() as usize
@@ -376,7 +370,7 @@ mod tests {
     #[test]
     fn pieces_do_not_overlap_and_all_come_back() {
         let mut arena = Arena::new().unwrap();
-        let account = arena.open(HERE, "a");
+        let account = arena.open(here(), "a");
         let mut seed = 7u64;
         let mut held: Vec<Buf> = Vec::new();
         for _ in 0..20_000 {
@@ -403,7 +397,7 @@ mod tests {
     #[test]
     fn a_length_is_held_to_its_piece() {
         let mut arena = Arena::new().unwrap();
-        let mut buf = arena.open(HERE, "a").take(512).unwrap();
+        let mut buf = arena.open(here(), "a").take(512).unwrap();
         assert!(buf.buffer(4096).is_some_and(|buffer| buffer.len() == 4096) && buf.data(4096).is_some());
         assert!(buf.buffer(4097).is_none() && buf.data(4097).is_none());
         assert!(buf.room(4000, 96).is_some() && buf.room(4000, 97).is_none() && buf.room(1, usize::MAX).is_none());
@@ -418,21 +412,21 @@ mod tests {
     #[test]
     fn nobody_takes_everything() {
         let mut arena = Arena::new().unwrap();
-        let one = arena.open(HERE, "a");
+        let one = arena.open(here(), "a");
         let held = all_of(&one);
         assert_eq!(one.held(), ARENA_BYTES / 2);
         // More sessions of the same initiator, and more initiators at the same address.
         let others = |arena: &mut Arena, name: &dyn Fn(usize) -> String| {
-            let accounts: Vec<_> = (0..40).map(|n| arena.open(HERE, &name(n))).collect();
+            let accounts: Vec<_> = (0..40).map(|n| arena.open(here(), &name(n))).collect();
             accounts.iter().flat_map(all_of).collect::<Vec<_>>()
         };
         let initiator = others(&mut arena, &|_| "a".into());
         let third = ARENA_BYTES / 3;
         assert!(arena.free_bytes().abs_diff(third) < SLICE_BYTES, "{}", arena.free_bytes());
-        assert!(arena.open(HERE, "b").take(SLICE_BYTES).is_some(), "another initiator");
+        assert!(arena.open(here(), "b").take(SLICE_BYTES).is_some(), "another initiator");
         let address = others(&mut arena, &|n| format!("c{n}"));
         assert!(arena.free_bytes().abs_diff(ARENA_BYTES / 4) < SLICE_BYTES, "{}", arena.free_bytes());
-        let other = arena.open(IpAddr::from([192, 0, 2, 1]), "a");
+        let other = arena.open(Host::of(at("192.0.2.1")), "a");
         assert!(all_of(&other).len() >= ARENA_BYTES / SLICE_BYTES / 8 - 1, "another address");
         drop((held, initiator, address));
         assert_eq!(arena.free_bytes(), ARENA_BYTES);
@@ -441,25 +435,17 @@ mod tests {
     #[test]
     fn a_fifth_is_for_what_waits() {
         let mut arena = Arena::new().unwrap();
-        let account = arena.open(HERE, "a");
+        let account = arena.open(here(), "a");
         let waiting: Vec<_> =
             std::iter::from_fn(|| account.take(SLICE_BYTES).filter(|_| !account.is_crowded())).collect();
         assert_eq!(waiting.len(), ARENA_BYTES / 5 / SLICE_BYTES);
     }
 
     #[test]
-    fn addresses_are_hosts() {
-        let ip = |text: &str| host(text.parse().unwrap());
-        assert_eq!(ip("2001:db8::1"), ip("2001:db8::ffff:1"));
-        assert_ne!(ip("2001:db8::1"), ip("2001:db8:0:1::1"));
-        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
-    }
-
-    #[test]
     fn sessions_that_are_gone_are_forgotten() {
         let mut arena = Arena::new().unwrap();
         for n in 0..1000 {
-            arena.open(HERE, &format!("host{n}"));
+            arena.open(here(), &format!("host{n}"));
         }
         assert!(arena.tallies.len() < 100);
     }

@@ -6,14 +6,17 @@
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
 
+use super::host::{Address, Host};
 use crate::limits::{
     FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, PEER_LINES_PER_SECOND,
     RESERVED_DESCRIPTORS,
 };
 use crate::panics::Mutex;
 use procfs::process::{LimitValue, Process};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,21 +29,25 @@ pub enum Full {
     /// The bound of one address.
     #[error("{0} connections from this address are open")]
     Address(usize),
+    /// What is left is for others.
+    #[error("{0} connections from its network are open")]
+    Host(usize),
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
-    failures: HashMap<IpAddr, Failures>,
+    by_address: HashMap<Address, usize>,
+    by_host: HashMap<Host, usize>,
+    failures: HashMap<Host, Failures>,
 }
 
-/// Authentications of one address that failed.
+/// Authentications of one host that failed.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     count: u32,
     last_ms: u64,
-    /// Until then nobody at that address is told what a proof has come to.
+    /// Until then nobody there is told what a proof has come to.
     silent_until_ms: u64,
 }
 
@@ -85,38 +92,41 @@ impl Doors {
     }
 
     /// Lets a connection from `address` in.
-    pub fn enter(self: &Arc<Doors>, address: IpAddr) -> Result<Ticket, Full> {
-        let address = address.to_canonical();
+    pub fn enter(self: &Arc<Doors>, address: Address) -> Result<Ticket, Full> {
         let mut counts = self.counts.lock();
         let most = self.most.load(Ordering::Relaxed).min(self.most_open.load(Ordering::Relaxed));
-        // With few places, or few descriptors, an address does not have all of them either.
-        let per_address = self.most_per_address.load(Ordering::Relaxed).min(most - most / 4);
+        // Whatever the bounds are, with few places or descriptors too: a quarter is for others.
+        let per_host = most - most / 4;
+        let per_address = self.most_per_address.load(Ordering::Relaxed).min(per_host);
         if counts.all >= most {
             return Err(Full::All(most));
         }
         if counts.by_address.get(&address).is_some_and(|count| *count >= per_address) {
             return Err(Full::Address(per_address));
         }
+        if counts.by_host.get(&address.host()).is_some_and(|count| *count >= per_host) {
+            return Err(Full::Host(per_host));
+        }
         counts.all += 1;
+        *counts.by_host.entry(address.host()).or_default() += 1;
         *counts.by_address.entry(address).or_default() += 1;
         Ok(Ticket { doors: Arc::clone(self), address })
     }
 
-    /// An authentication from `address` has failed: how many there were lately, and when that is answered. `now_ms` may be
+    /// An authentication from `host` has failed: how many there were lately, and when that is answered. `now_ms` may be
     /// that of any core.
-    pub fn failed(&self, address: IpAddr, now_ms: u64) -> (u32, u64) {
-        let address = address.to_canonical();
+    pub fn failed(&self, host: Host, now_ms: u64) -> (u32, u64) {
         let mut counts = self.counts.lock();
         let failures = &mut counts.failures;
-        if !failures.contains_key(&address) && failures.len() >= FAILED_LOGIN_ADDRESSES {
+        if !failures.contains_key(&host) && failures.len() >= FAILED_LOGIN_ADDRESSES {
             failures.retain(|_, known| known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) > now_ms);
-            // So many addresses guess at the same time: the one that has been quiet for longest begins anew.
-            let quiet = failures.iter().min_by_key(|(_, known)| known.last_ms).map(|(address, _)| *address);
+            // So many hosts guess at the same time: the one that has been quiet for longest begins anew.
+            let quiet = failures.iter().min_by_key(|(_, known)| known.last_ms).map(|(host, _)| *host);
             if let Some(quiet) = quiet.filter(|_| failures.len() >= FAILED_LOGIN_ADDRESSES) {
                 failures.remove(&quiet);
             }
         }
-        let known = failures.entry(address).or_insert(Failures { count: 0, last_ms: now_ms, silent_until_ms: 0 });
+        let known = failures.entry(host).or_insert(Failures { count: 0, last_ms: now_ms, silent_until_ms: 0 });
         if known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) <= now_ms {
             known.count = 0;
         }
@@ -129,11 +139,11 @@ impl Doors {
         (known.count, known.silent_until_ms)
     }
 
-    /// An authentication from `address` was right: when that is answered. Who guesses must not know a wrong one by the
+    /// An authentication from `host` was right: when that is answered. Who guesses must not know a wrong one by the
     /// silence that follows, and try the next.
-    pub fn succeeded(&self, address: IpAddr, now_ms: u64) -> u64 {
+    pub fn succeeded(&self, host: Host, now_ms: u64) -> u64 {
         let counts = self.counts.lock();
-        counts.failures.get(&address.to_canonical()).map_or(now_ms, |known| known.silent_until_ms.max(now_ms))
+        counts.failures.get(&host).map_or(now_ms, |known| known.silent_until_ms.max(now_ms))
     }
 }
 
@@ -147,18 +157,23 @@ fn room(limit: usize, others: usize) -> usize {
 #[derive(Debug)]
 pub struct Ticket {
     doors: Arc<Doors>,
-    address: IpAddr,
+    address: Address,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut counts = self.doors.counts.lock();
         counts.all = counts.all.saturating_sub(1);
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.by_address.remove(&self.address);
-            }
+        one_less(&mut counts.by_address, self.address);
+        one_less(&mut counts.by_host, self.address.host());
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -170,7 +185,9 @@ pub struct HalfOpen(VecDeque<(usize, SocketAddr)>);
 
 impl HalfOpen {
     /// Notes connection number `conn`. `waits` says which of the others are still logging in. The one that is to make room,
-    /// if there are now more than `most`, or more than `most_per_address` from one address: the oldest of those.
+    /// if there are now more than `most`, or more than `most_per_address` from one address: the oldest of those. With more
+    /// than three quarters from one host, the oldest of its address that has most: a host of its own is not to have them
+    /// all, and where many share a network it is not they who have many.
     pub fn enter(
         &mut self,
         conn: usize,
@@ -180,12 +197,20 @@ impl HalfOpen {
     ) -> Option<usize> {
         self.0.retain(|&(conn, peer)| waits(conn, peer));
         self.0.push_back((conn, peer));
-        let address = peer.ip().to_canonical();
-        let same = |other: &&(usize, SocketAddr)| other.1.ip().to_canonical() == address;
-        if self.0.iter().filter(same).count() > most_per_address {
-            return self.0.iter().find(same).map(|&(conn, _)| conn);
-        }
-        self.0.front().filter(|_| self.0.len() > most).map(|&(conn, _)| conn)
+        let address = Address::of(peer);
+        let oldest_of = |address: Address| self.0.iter().find(|other| Address::of(other.1) == address);
+        let mut of_host: Vec<Address> = self.0.iter().map(|other| Address::of(other.1)).collect();
+        of_host.retain(|other| other.host() == address.host());
+        let oldest = if of_host.iter().filter(|other| **other == address).count() > most_per_address {
+            oldest_of(address)
+        } else if of_host.len() > most - most / 4 {
+            of_host.sort_unstable();
+            let fullest = of_host.chunk_by(Address::eq).max_by_key(|same| same.len());
+            fullest.and_then(|same| oldest_of(*same.first()?))
+        } else {
+            self.0.front().filter(|_| self.0.len() > most)
+        };
+        oldest.map(|&(conn, _)| conn)
     }
 }
 
@@ -228,9 +253,11 @@ impl Noise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::host::tests::at;
+    use std::net::IpAddr;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Address {
+        Address::of(at(text))
     }
 
     #[test]
@@ -261,6 +288,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_many_addresses_does_not_have_all_places_either() {
+        let doors = Doors::new(16, 4);
+        let enter = |n: u32| doors.enter(ip(&format!("2001:db8::{n:x}")));
+        let entered: Vec<_> = (0..12).map(|n| enter(n).unwrap()).collect();
+        assert_eq!(enter(12).unwrap_err(), Full::Host(12));
+        let _other = doors.enter(ip("2001:db8:0:1::1")).unwrap();
+        drop(entered);
+        assert_eq!((doors.counts.lock().by_host.len(), doors.counts.lock().by_address.len()), (1, 1));
+        assert_eq!(doors.failed(ip("2001:db8::1").host(), 1_000).0, 1);
+        assert_eq!(doors.failed(ip("2001:db8::2").host(), 1_000).0, 2);
+    }
+
+    #[test]
     fn doors_leave_descriptors_for_the_rest() {
         assert_eq!(room(1024, 100), 924 - RESERVED_DESCRIPTORS);
         assert_eq!((room(64, 34), room(64, 70)), (15, 0));
@@ -287,6 +327,17 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_many_addresses_does_not_keep_out_other_logins() {
+        let mut half_open = HalfOpen::default();
+        let mut enter = |conn, peer| half_open.enter(conn, at(peer), (8, 6), |_, _| true);
+        assert_eq!(enter(0, "2001:db8:0:1::1"), None);
+        assert_eq!((enter(1, "2001:db8::a"), enter(2, "2001:db8::b")), (None, None));
+        assert_eq!([3, 4, 5].map(|conn| enter(conn, "2001:db8::c")), [None; 3]);
+        assert_eq!(enter(6, "2001:db8::d"), None);
+        assert_eq!(enter(7, "2001:db8::e"), Some(3), "of the address that has most, and of no other host");
+    }
+
+    #[test]
     fn a_flood_is_a_few_lines() {
         let mut noise = Noise::default();
         let lines = (0..1000).filter(|_| noise.line(5_500).is_some()).count();
@@ -299,17 +350,18 @@ mod tests {
     #[test]
     fn guesses_take_longer_and_longer() {
         let doors = Doors::new(1, 1);
-        let delays: Vec<_> = (0..6).map(|_| doors.failed(ip("192.0.2.1"), 1_000)).collect();
+        let delays: Vec<_> = (0..6).map(|_| doors.failed(ip("192.0.2.1").host(), 1_000)).collect();
         assert_eq!(delays, [(1, 1250), (2, 1500), (3, 2000), (4, 3000), (5, 5000), (6, 5000)]);
-        assert_eq!(doors.failed(ip("192.0.2.2"), 1_000), (1, 1250), "another address");
+        assert_eq!(doors.failed(ip("192.0.2.2").host(), 1_000), (1, 1250), "another address");
         // Nor does the right one show by its answer, while a wrong one has none.
-        let answered = |host, now_ms| doors.succeeded(ip(host), now_ms);
+        let answered = |host, now_ms| doors.succeeded(ip(host).host(), now_ms);
         assert_eq!((answered("192.0.2.1", 1_001), answered("::ffff:192.0.2.1", 4_999)), (5_000, 5_000));
         assert_eq!((answered("192.0.2.1", 5_001), answered("192.0.2.3", 1_001)), (5_001, 1_001));
-        assert_eq!(doors.failed(ip("::ffff:192.0.2.1"), 60_999).0, 7);
-        assert_eq!(doors.failed(ip("192.0.2.1"), 120_999).0, 1, "it is forgotten");
+        assert_eq!(doors.failed(ip("::ffff:192.0.2.1").host(), 60_999).0, 7);
+        assert_eq!(doors.failed(ip("192.0.2.1").host(), 120_999).0, 1, "it is forgotten");
         for host in 0..2 * FAILED_LOGIN_ADDRESSES as u32 {
-            doors.failed(IpAddr::from((0x0a00_0000 + host).to_be_bytes()), 121_000);
+            let address = IpAddr::from((0x0a00_0000 + host).to_be_bytes());
+            doors.failed(Host::of((address, 1).into()), 121_000);
         }
         assert_eq!(doors.counts.lock().failures.len(), FAILED_LOGIN_ADDRESSES);
     }

@@ -3,6 +3,7 @@
 use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Link, Moving, Phase, Seat};
+use super::host::{Address, Host};
 use super::mesh::Handover;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
 use super::relocate::Halt;
@@ -41,7 +42,7 @@ impl Engine {
     /// A connection was accepted. Its number, or `None` when it is turned away.
     pub fn accepted(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
         self.stats.accepted += 1;
-        let ticket = match self.world.doors.enter(peer.ip()) {
+        let ticket = match self.world.doors.enter(Address::of(peer)) {
             Ok(ticket) => ticket,
             Err(full) => {
                 self.stats.refused += 1;
@@ -106,13 +107,13 @@ impl Engine {
     fn full(&self, peer: SocketAddr) -> Option<&'static str> {
         const OWN: usize = CONNECTIONS_PER_CORE - CONNECTIONS_FOR_OTHERS;
         let open = self.links.iter().flatten().count();
-        let address = peer.ip().to_canonical();
-        let same = |link: &&Link| link.peer.ip().to_canonical() == address;
+        let host = Host::of(peer);
+        let same = |link: &&Link| Host::of(link.peer) == host;
         match open {
             ..OWN => None,
             CONNECTIONS_PER_CORE.. => Some("the core has as many as it takes"),
             _ if self.links.iter().flatten().filter(same).count() >= OWN => {
-                Some("the places that are left on the core are for other addresses")
+                Some("the places that are left on the core are for other networks")
             }
             _ => None,
         }
@@ -172,7 +173,7 @@ impl Engine {
         let judged = awaited && !login.awaits_proof();
         let mut until_ms = self.now_ms;
         if let Step::Refuse { reason, .. } = &step {
-            let guess = reason.is_failed_proof().then(|| self.world.doors.failed(peer.ip(), self.now_ms));
+            let guess = reason.is_failed_proof().then(|| self.world.doors.failed(Host::of(peer), self.now_ms));
             if let Some(left_out) = self.noise.line(self.now_ms) {
                 let initiator = login.peer_named().unwrap_or("?");
                 let failures = guess.map(|(count, _)| count);
@@ -181,7 +182,7 @@ impl Engine {
             until_ms = guess.map_or(until_ms, |(_, until_ms)| until_ms);
         }
         if judged {
-            until_ms = until_ms.max(self.world.doors.succeeded(peer.ip(), self.now_ms));
+            until_ms = until_ms.max(self.world.doors.succeeded(Host::of(peer), self.now_ms));
         }
         if until_ms <= self.now_ms {
             return self.take_step(conn, step);
@@ -512,7 +513,7 @@ impl Engine {
             new_nexus(nexus_id, &self.world.units[unit], &login.initiator).by_port_group(login.portal_group)
         };
         let nexus = map.units.iter().map(nexus).collect();
-        let account = self.arena.open(peer.ip(), &login.initiator.name.to_string());
+        let account = self.arena.open(Host::of(peer), &login.initiator.name.to_string());
         let seat = Box::new(Seat {
             session,
             text: SeatText::new(self.world.clone(), portal, peer),

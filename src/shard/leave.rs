@@ -1,8 +1,9 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::engine::{Engine, Moving, Parts, Phase, Seat};
+use super::host::Address;
 use super::mesh::{Handover, Message};
-use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_INITIATOR};
+use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
@@ -100,15 +101,17 @@ impl Engine {
             let seats = self.seats.iter().enumerate();
             seats.filter_map(|(number, seat)| Some((number, seat.as_deref().filter(is_lost)?)))
         };
-        let address = |seat: &Seat| seat.text.peer().ip().to_canonical();
+        let address = |seat: &Seat| Address::of(seat.text.peer());
         let of_initiator = |seat: &Seat| seat.session.init().initiator.name == own.session.init().initiator.name;
         let of_address = |seat: &Seat| address(seat) == address(own);
+        let of_host = |seat: &Seat| address(seat).host() == address(own).host();
         let surplus = |most: usize, alike: &dyn Fn(&Seat) -> bool| {
             let oldest = lost().filter(|(_, seat)| alike(seat)).min_by_key(|(_, seat)| seat.lost_ms);
             oldest.filter(|_| lost().filter(|(_, seat)| alike(seat)).count() > most).map(|(number, _)| number)
         };
         let gone = surplus(LOST_SESSIONS_PER_INITIATOR, &of_initiator)
             .or_else(|| surplus(LOST_SESSIONS_PER_ADDRESS, &of_address))
+            .or_else(|| surplus(LOST_SESSIONS_PER_HOST, &of_host))
             .or_else(|| surplus(LOST_SESSIONS, &|_| true));
         if let Some(gone) = gone
             && let Some(holder) = self.seats[gone].as_deref_mut()

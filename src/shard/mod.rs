@@ -28,6 +28,7 @@ mod exec;
 mod fence;
 mod flush;
 mod holes;
+mod host;
 mod job;
 mod jobs;
 mod leave;

@@ -32,6 +32,7 @@ use super::change::Change;
 use super::core::Core;
 use super::engine::{Engine, Link, Parts, Phase, Seat};
 use super::exec::{Exec, Kind};
+use super::host::Host;
 use super::mesh::Message;
 use super::receive::Receive;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
@@ -311,7 +312,7 @@ impl Core {
         let engine = &mut self.engine;
         engine.change(&change);
         let tsih = seat.tsih();
-        seat.account = engine.arena.open(seat.text.peer().ip(), &seat.session.init().initiator.name.to_string());
+        seat.account = engine.arena.open(Host::of(seat.text.peer()), &seat.session.init().initiator.name.to_string());
         seat.is_ordering = false;
         seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);

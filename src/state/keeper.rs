@@ -12,6 +12,7 @@ use crate::scsi::Saved;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
@@ -115,8 +116,15 @@ fn run(orders: &Receiver<Option<Order>>) {
     let mut reserve = Reserve::new();
     while let Ok(Some(Order { file, saved, done })) = orders.recv() {
         let stored = reserve.with(|| file.save(&saved));
-        if let Err(error) = &stored {
-            tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
+        match &stored {
+            // Hosts that try again and again do not fill the log.
+            Err(error) if !file.is_failing.swap(true, Ordering::Relaxed) => {
+                tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
+            }
+            Ok(()) if file.is_failing.swap(false, Ordering::Relaxed) => {
+                tracing::info!(file = %file.path().display(), "the state of a logical unit is saved again");
+            }
+            _ => {}
         }
         done(stored.is_ok());
     }
@@ -130,11 +138,9 @@ mod tests {
     #[test]
     fn one_that_is_stuck_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let submit = |keeper: &Keeper, lun, done: Box<dyn FnOnce(SaveEnd) + Send>| {
-            let params = crate::state::tests::params(lun);
-            let file = Arc::new(UnitFile::new(directory.path(), &params, None));
-            let unit = Arc::new(LogicalUnit::new(params));
-            keeper.submit(&unit, &file, unit.unfinished(None), done);
+        let submit = |keeper: &Keeper, lun, done: Box<dyn FnOnce(bool) + Send>| {
+            let file = Arc::new(UnitFile::new(directory.path(), &crate::state::tests::params(lun), None));
+            keeper.submit(&file, Box::default(), done);
         };
         let (keeper, thread) = Keeper::start().unwrap();
         let (release, held) = mpsc::channel::<()>();

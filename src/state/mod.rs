@@ -27,6 +27,7 @@ use register::Owner;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,8 @@ pub struct UnitFile {
     identity: Identity,
     /// Locked while held.
     lock: Mutex<Option<File>>,
+    /// The last attempt to save it has failed, and the log says so.
+    is_failing: AtomicBool,
 }
 
 impl UnitFile {
@@ -113,6 +116,7 @@ impl UnitFile {
                 lasts: backing.is_some_and(|backing| backing.lasts),
             },
             lock: Mutex::default(),
+            is_failing: AtomicBool::new(false),
         }
     }
 

@@ -137,7 +137,7 @@ fn proofs_that_fail_take_their_time_and_nobody_elses() {
 
 #[test]
 fn who_hangs_up_on_a_wrong_proof_guesses_no_faster() {
-    let server = Server::guarded(&[ONE]);
+    let server = Server::guarded(1, &[ONE]);
     let begin = Instant::now();
     (0..3).for_each(|_| Peer::connect(server.at).offer_proof(1, 0, 0, (ONE.0, "another secret")));
     // Silence says nothing: the right one meets it, too.

@@ -295,7 +295,8 @@ mod tests {
         assert_eq!(enter(12).unwrap_err(), Full::Host(12));
         let _other = doors.enter(ip("2001:db8:0:1::1")).unwrap();
         drop(entered);
-        assert_eq!((doors.counts.lock().by_host.len(), doors.counts.lock().by_address.len()), (1, 1));
+        let left = |counts: &Counts| (counts.by_host.len(), counts.by_address.len());
+        assert_eq!(left(&doors.counts.lock()), (1, 1));
         assert_eq!(doors.failed(ip("2001:db8::1").host(), 1_000).0, 1);
         assert_eq!(doors.failed(ip("2001:db8::2").host(), 1_000).0, 2);
     }

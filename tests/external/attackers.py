@@ -241,8 +241,8 @@ def data_never_sent(site):
     hogs(site, lambda number: None)
 
 
-# Beside so many addresses others wait until theirs is overdue.
-@attack(processes=4, least=40, share=0, slow_seconds=8, patience=8)
+# Beside so many addresses who comes and wants a large buffer waits until one of theirs is overdue.
+@attack(processes=4, least=40, patience=8)
 def data_never_sent_by_many(site):
     """40 hosts that are asked for data and send none"""
     hogs(site, lambda number: number)
@@ -368,8 +368,7 @@ def resets(site):
             site.done()
 
 
-# What saves is a thread beside the cores, but has the state of the unit locked now and then.
-@attack(processes=2, least=20, share=0.05, slow_seconds=0.1)
+@attack(processes=2, least=20)
 def saving(site):
     """mode pages that are saved, and reservations that outlive the power, again and again"""
     session = site.session(f"-{site.number}")
@@ -494,7 +493,7 @@ def spread(grounds):
         raise ProtocolError(f"of {there} sessions that came then, the log places {cores} on the two cores")
 
 
-@attack(processes=4, cores=(0, 1), least=1000, warm_seconds=10, share=0.1, slow_seconds=0.1, afterwards=spread)
+@attack(processes=4, cores=(0, 1), least=1000, warm_seconds=10, afterwards=spread)
 def broken_logins(site):
     """logins that break while their session moves to another core, or waits for the end of the one that it replaces"""
     names = {"InitiatorName": f"{NAMES}attacker-{site.number}", "SessionType": "Normal", "TargetName": IQN}

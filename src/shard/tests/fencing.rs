@@ -53,14 +53,24 @@ fn a_write_of_a_lost_connection_keeps_its_range_from_the_first_moment() {
     assert_eq!(other.end(read, SOON).data, [[0xaa; 2048], [0xbb; 2048]].concat());
 }
 
-/// Has what is to be saved wait until the sender is dropped.
-fn slow_store(server: &Server) -> mpsc::Sender<()> {
+/// A write that is asked for its data; its tags.
+fn owed_write(victim: &mut Peer) -> (u32, u32) {
+    let write = victim.write_solicited(0, 0, 4096);
+    let (_, _, ttt) = victim.r2t(write);
+    (write, ttt)
+}
+
+/// PREEMPT AND ABORT of key 1, which is not saved until the sender is dropped; its tag.
+fn preempt_at_a_slow_store(server: &Server, other: &mut Peer) -> (mpsc::Sender<()>, u32) {
     let (release, held) = mpsc::channel();
     let unit = &server.world.units[1];
     server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {
         let _ = held.recv();
     });
-    release
+    let preempt = reserve_out(other, PREEMPT_AND_ABORT, 2, 1);
+    // Given to the keeper: one that is aborted before has no effect.
+    other.ping();
+    (release, preempt)
 }
 
 /// A configuration without the LUN takes nothing from what was asked of its unit.
@@ -69,11 +79,8 @@ fn a_preempt_and_abort_aborts_at_a_unit_that_was_removed_meanwhile() {
     for aborted in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let (server, mut victim, mut other) = registered(FaultPlan::new(), 1, directory.path());
-        let write = victim.write_solicited(0, 0, 4096);
-        let (_, _, ttt) = victim.r2t(write);
-        let release = slow_store(&server);
-        let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
-        other.ping();
+        let (write, ttt) = owed_write(&mut victim);
+        let (release, preempt) = preempt_at_a_slow_store(&server, &mut other);
         if aborted {
             assert_eq!(other.managed(TmFunction::ABORT_TASK, 0, preempt).0, 0);
         }
@@ -99,13 +106,9 @@ fn a_preempt_and_abort_aborts_at_a_unit_that_was_removed_meanwhile() {
 fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
     let directory = tempfile::tempdir().unwrap();
     let (server, mut victim, mut other) = registered(FaultPlan::new(), 1, directory.path());
-    let write = victim.write_solicited(0, 0, 4096);
-    let (_, _, ttt) = victim.r2t(write);
-    // The store is slow: it has the function aborted before the rest is saved.
-    let release = slow_store(&server);
-    let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
-    // Given to the keeper: one that is aborted before has no effect.
-    other.ping();
+    let (write, ttt) = owed_write(&mut victim);
+    // It is aborted before it is saved.
+    let (release, preempt) = preempt_at_a_slow_store(&server, &mut other);
     assert_eq!(other.managed(TmFunction::ABORT_TASK, 0, preempt).0, 0);
     drop(release);
     // Saved after the first.

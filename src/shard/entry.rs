@@ -29,12 +29,14 @@ use std::sync::atomic::Ordering;
 const REINSTATEMENT_MS: u64 = 900;
 const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 
+/// Why a login is refused that another one of its initiator port has come behind.
+const OVERTAKEN: &str = "its initiator port has logged in once more";
+
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
     pub(super) conn: usize,
     login: Box<LoginDone>,
     session: Membership,
-    old: usize,
     deadline_ms: u64,
 }
 
@@ -311,7 +313,8 @@ impl Engine {
     fn elsewhere(&self, session: &Membership, replaces: Option<Tsih>) -> Option<usize> {
         let sought = match session {
             Membership::Joins(tsih) => *tsih,
-            Membership::Leads(_) => replaces?,
+            // The oldest: those between are logins that wait for its end.
+            Membership::Leads(handle) => *self.world.registry.ahead_of(handle.tsih()).first().or(replaces.as_ref())?,
         };
         if self.seats.iter().flatten().any(|seat| seat.tsih() == sought) {
             return None;
@@ -346,16 +349,30 @@ impl Engine {
             }
             return self.send_on(conn, Moving { core, login, session, replaces });
         }
-        // Also one that has ended with its connection: what it had in flight may not be over.
-        let old =
-            replaces.and_then(|old| self.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == old)));
-        let Some(old) = old else { return self.seat_login(conn, login, access, session) };
-        if let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| !seat.ended) {
-            seat.session.end(CloseReason::Reinstated);
+        if matches!(session, Membership::Joins(_)) || replaces.is_none() {
+            return self.seat_login(conn, login, access, session);
         }
-        self.pump(old);
-        self.sweep_seat(old);
-        if self.seats[old].is_none() {
+        if self.world.registry.is_overtaken(session.tsih()) {
+            return self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
+        }
+        let ahead = self.world.registry.ahead_of(session.tsih());
+        // A login that waits itself: this one waits in its place.
+        while let Some(at) = self.adoptions.iter().position(|waits| ahead.contains(&waits.session.tsih())) {
+            let Adoption { conn, login, .. } = self.adoptions.swap_remove(at);
+            self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
+        }
+        // Also those that have ended with their connections: what they had in flight may not be over.
+        for old in 0..self.seats.len() {
+            let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| ahead.contains(&seat.tsih())) else {
+                continue;
+            };
+            if !seat.ended {
+                seat.session.end(CloseReason::Reinstated);
+            }
+            self.pump(old);
+            self.sweep_seat(old);
+        }
+        if self.world.registry.is_first(session.tsih()) {
             return self.seat_login(conn, login, access, session);
         }
         // The old session's writes must be over before the new one's begin.
@@ -363,7 +380,7 @@ impl Engine {
         if let Some(Some(link)) = self.links.get_mut(conn) {
             link.phase = Phase::Waiting;
         }
-        self.adoptions.push(Adoption { conn, login, session, old, deadline_ms });
+        self.adoptions.push(Adoption { conn, login, session, deadline_ms });
     }
 
     fn find_seat(&self, tsih: Tsih) -> Option<usize> {
@@ -374,7 +391,7 @@ impl Engine {
     pub fn resume_adoptions(&mut self) {
         let mut i = 0;
         while i < self.adoptions.len() {
-            let gone = self.seats[self.adoptions[i].old].is_none();
+            let gone = self.world.registry.is_first(self.adoptions[i].session.tsih());
             if !gone && self.now_ms < self.adoptions[i].deadline_ms {
                 i += 1;
                 continue;

@@ -139,7 +139,8 @@ struct Known {
 #[derive(Default)]
 struct Inner {
     by_tsih: HashMap<Tsih, Known>,
-    /// The newest last: it is the one that a login replaces, and it waits itself for the end of those before it.
+    /// The newest last: it is the one that a login replaces. It begins when those before it have ended, and if it does not wait
+    /// for that itself any more, its successor does.
     by_name: HashMap<SessionName, Vec<Tsih>>,
     load: Vec<usize>,
     last: u16,
@@ -199,6 +200,21 @@ impl Registry {
         inner.load[core] += 1;
         let handle = SessionHandle { registry: Arc::clone(self), tsih };
         Ok(Place { core, session: Membership::Leads(handle), replaces })
+    }
+
+    /// The sessions of the same names that a session is to follow: those that were known before it, the oldest first.
+    pub fn ahead_of(&self, tsih: Tsih) -> Vec<Tsih> {
+        self.lock().around(tsih).map_or_else(Vec::new, |(ahead, _)| ahead.to_vec())
+    }
+
+    /// Whether all those have ended.
+    pub fn is_first(&self, tsih: Tsih) -> bool {
+        self.lock().around(tsih).is_none_or(|(ahead, _)| ahead.is_empty())
+    }
+
+    /// Whether a later login is to replace a session, whatever has become of it so far.
+    pub fn is_overtaken(&self, tsih: Tsih) -> bool {
+        self.lock().around(tsih).is_some_and(|(_, behind)| !behind.is_empty())
     }
 
     /// Whether there are sessions with a target.
@@ -275,6 +291,13 @@ impl Inner {
             return here;
         }
         self.load.iter().position(|&l| l == least).unwrap_or(here)
+    }
+
+    /// Those of the same names: before it, and behind it.
+    fn around(&self, tsih: Tsih) -> Option<(&[Tsih], &[Tsih])> {
+        let same = self.by_name.get(&self.by_tsih.get(&tsih)?.name)?;
+        let at = same.iter().position(|each| *each == tsih)?;
+        Some((same.get(..at)?, same.get(at + 1..)?))
     }
 
     fn rehome(&mut self, tsih: Tsih, to: usize, in_transit: bool) {
@@ -369,6 +392,11 @@ mod tests {
         drop(old);
         let third = place(&registry, &name(1), Tsih(0)).unwrap();
         assert_eq!(third.replaces, Some(new.tsih()));
+        let fourth = place(&registry, &name(1), Tsih(0)).unwrap();
+        assert_eq!(registry.ahead_of(fourth.tsih()), [new.tsih(), third.tsih()]);
+        assert_eq!([&new, &third, &fourth].map(|each| registry.is_overtaken(each.tsih())), [true, true, false]);
+        drop((new, third));
+        assert_eq!(registry.ahead_of(fourth.tsih()), []);
     }
 
     #[test]

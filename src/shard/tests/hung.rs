@@ -130,6 +130,20 @@ fn a_session_is_reinstated_while_the_medium_hangs() {
 }
 
 #[test]
+fn of_logins_that_wait_for_the_end_of_a_session_the_last_has_its_place() {
+    let server = Server::new(1, hangs());
+    let mut first = Peer::login(server.at, 1, &[]).ready();
+    occupy(&mut first);
+    let [mut second, mut third] = [(); 2].map(|()| Peer::connect(server.at));
+    second.begin_login(1, &[]);
+    assert!(first.is_closed(SOON), "the second has come, and waits");
+    assert_eq!(third.try_login(1, 0, 0, &[]), 0);
+    assert_eq!(second.login_status(), 0x0301);
+    assert_eq!(server.world.registry.load(), [1], "one session of the initiator port");
+    third.ping();
+}
+
+#[test]
 fn unsolicited_data_of_a_command_that_waits_for_its_turn_is_kept() {
     let server = Server::new(1, FaultPlan::new());
     let keys = ["MaxConnections=2"];

@@ -101,11 +101,25 @@ impl Peer {
 
     /// Sends a whole login; the status class and detail.
     pub fn try_login(&mut self, host: u8, tsih: u16, cid: u16, keys: &[&str]) -> u16 {
+        self.ask_in(host, tsih, cid, &Peer::login_text(host, keys))
+    }
+
+    /// Sends a whole login for a session of its own, and does not wait for the answer.
+    pub fn begin_login(&mut self, host: u8, keys: &[&str]) {
+        self.request_login(0x87, (host, 0, 0), &Peer::login_text(host, keys));
+    }
+
+    /// The status class and detail of that answer.
+    pub fn login_status(&mut self) -> u16 {
+        let answer = self.next(Duration::from_secs(2));
+        u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
+    }
+
+    fn login_text(host: u8, keys: &[&str]) -> String {
         let initiator = format!("InitiatorName=iqn.2001-04.com.example:host{host}");
         let target = format!("TargetName={TARGET}");
         let usual = [&initiator, &target, "SessionType=Normal", "ImmediateData=Yes", "InitialR2T=No"];
-        let text: String = usual.iter().chain(keys).map(|key| format!("{key}\0")).collect();
-        self.ask_in(host, tsih, cid, &text)
+        usual.iter().chain(keys).map(|key| format!("{key}\0")).collect()
     }
 
     /// What a discovery session at this portal is told, pair by pair.

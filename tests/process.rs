@@ -181,6 +181,33 @@ fn without_descriptors_it_rests_and_saves_state() {
     works(&mut server.session(2), 2);
 }
 
+/// What a host has saved, and cannot be, does not fill the log.
+#[test]
+fn a_flood_of_what_cannot_be_saved_is_no_flood_of_lines() {
+    const ASKED: u32 = 500;
+    let mut server = Server::start("", Stdio::null(), Stdio::piped());
+    let mut session = server.session(1);
+    let state = server.dir.path().join("ringsan-data");
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "no directory").unwrap();
+    let begin = Instant::now();
+    for itt in 1..=ASKED {
+        // REGISTER with APTPL.
+        session.play(&format!(
+            "> 0 SCSI-Command F W itt={itt} edtl=24 cdb=5f000000000000001800 text=,,,,,,,,thekey..,,,,\x01,,
+             < 0 SCSI-Response itt={itt} status=2"
+        ));
+    }
+    let seconds = begin.elapsed().as_secs() as usize + 2;
+    drop(session);
+    let mut log = server.child.stderr.take().unwrap();
+    assert_eq!(server.end().code(), Some(0));
+    let mut said = String::new();
+    log.read_to_string(&mut said).unwrap();
+    let lines = said.lines().filter(|line| line.contains("cannot be saved")).count();
+    assert!((1..=seconds * ringsan::limits::PEER_LINES_PER_SECOND as usize).contains(&lines), "{lines}: {said}");
+}
+
 #[test]
 fn a_write_beyond_the_limit_of_file_sizes_is_an_error_of_that_write() {
     let server = Server::start("ulimit -f 8192", Stdio::null(), Stdio::null());

@@ -212,7 +212,7 @@ def pay(session, r2t):
         offset, number = offset + now, number + 1
 
 
-@attack(processes=6, least=60, share=0.1, slow_seconds=0.1, patience=8)
+@attack(processes=6, least=1000, patience=8)
 def two_buffers(site):
     """VERIFYs with data, of many hosts, each of which needs a second buffer"""
     sessions = [site.session(f"-{site.number}-{n}", host=10 * site.number + n, keys={"ImmediateData": "No", "MaxBurstLength": str(SLICE)})

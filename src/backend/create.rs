@@ -114,7 +114,7 @@ pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> 
     }
     file.sync_all().map_err(|source| {
         let _ = file.set_len(from);
-        failed(source)
+        OpenError::Unsynced { path: path.to_owned(), source }
     })
 }
 

@@ -117,6 +117,14 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// It has grown, but that could not be made durable: nor, perhaps, what was written to it before.
+    #[error("{}: cannot grow it to size=: {source}", path.display())]
+    Unsynced {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

@@ -8,6 +8,7 @@
 use super::{Handle, Op, Queue, Started, Token};
 use crate::model::MediumFault;
 use io_uring::{opcode, types};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,9 @@ pub enum OpClass {
     Clear,
     /// Looks at the map of the medium, which are no operations: a hang or a delay is the caller's. Not among `Any`.
     Map,
+    /// Syncs beside the cores, which are none either: those of [`super::Medium::sync`] and of a file that grows. Not among
+    /// `Any`.
+    Sync,
 }
 
 /// One thing that goes wrong.
@@ -78,12 +82,30 @@ impl FaultPlan {
 
     /// Comes back when a look at the map of the medium is due.
     pub(super) fn wait_for_map(&self) {
-        match self.rules.iter().find(|rule| rule.class == OpClass::Map && rule.counts()).map(|rule| rule.action) {
-            Some(FaultAction::Delay(time)) => std::thread::sleep(time),
+        // Only delays are planned for these.
+        let _ = self.wait_for(OpClass::Map);
+    }
+
+    /// Comes back when a sync beside the cores is due, or has failed.
+    pub(super) fn wait_for_sync(&self) -> io::Result<()> {
+        self.wait_for(OpClass::Sync)
+    }
+
+    fn wait_for(&self, class: OpClass) -> io::Result<()> {
+        match self.rules.iter().find(|rule| rule.class == class && rule.counts()).map(|rule| rule.action) {
+            None => Ok(()),
+            Some(FaultAction::Fail(fault)) => Err(io::Error::other(fault)),
+            Some(FaultAction::FailLate(fault, time)) => {
+                std::thread::sleep(time);
+                Err(io::Error::other(fault))
+            }
+            Some(FaultAction::Delay(time)) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
             Some(FaultAction::Hang) => loop {
                 std::thread::park();
             },
-            _ => {}
         }
     }
 

@@ -155,7 +155,17 @@ impl Medium {
     pub fn fit(&self, spec: &LunSpec) -> Result<Fit, OpenError> {
         match (&self.kind, &spec.kind) {
             (Kind::File(file), LunKind::File(path)) if self.is_whole() => open::fit(file, path, spec),
-            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
+            (Kind::Fault { inner, plan }, kind) => {
+                let fit = inner.fit(spec)?;
+                let synced = if fit.grown_from.is_some() { plan.wait_for_sync() } else { Ok(()) };
+                match (synced, kind) {
+                    (Err(source), LunKind::File(path)) => {
+                        let _ = inner.ungrow(&fit);
+                        Err(OpenError::Unsynced { path: path.clone(), source })
+                    }
+                    _ => Ok(fit),
+                }
+            }
             _ => Ok(Fit { bytes: self.asked(spec)?, grown_from: None }),
         }
     }
@@ -293,7 +303,7 @@ impl Medium {
     pub fn sync(&self) -> io::Result<()> {
         match &self.kind {
             Kind::File(medium) if !self.readonly => medium.sync(),
-            Kind::Fault { inner, .. } => inner.sync(),
+            Kind::Fault { inner, plan } => plan.wait_for_sync().and_then(|()| inner.sync()),
             Kind::File(_) | Kind::Ram(_) | Kind::Null => Ok(()),
         }
     }

@@ -145,13 +145,21 @@ impl Unit {
         }
     }
 
-    /// As [`Medium::fit`]. What is made larger is made durable, too: what the kernel then says, it says to nobody else.
+    /// As [`Medium::fit`]. What is made larger is made durable, too: what the kernel then says, it says to nobody else. One that
+    /// only may not grow has lost nothing.
     pub fn fit(&self, lun: &LunSpec) -> Result<Fit, OpenError> {
         self.medium.fit(lun).inspect_err(|error| {
-            if let OpenError::Io { .. } = error {
-                self.syncs.fail(MediumFault::Write);
+            if let OpenError::Unsynced { source, .. } = error {
+                self.not_synced(source);
             }
         })
+    }
+
+    /// The kernel could not write back what hosts wrote, and has said so beside the cores: it says it to nobody else.
+    fn not_synced(&self, error: &io::Error) {
+        self.syncs.fail(MediumFault::Write);
+        let (failures, serial) = (self.syncs.untold(), &self.logical.params().serial);
+        tracing::error!(serial, failures, "not flushed: what hosts wrote last may be lost: {error}");
     }
 
     /// A core has no handle of it any more, and will never have.
@@ -431,6 +439,45 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+    use rustix::fs::{MemfdFlags, SealFlags};
+    use std::os::fd::AsRawFd;
+
+    const MIB: u64 = 1 << 20;
+
+    fn target() -> TargetSpec {
+        TargetSpec::new(IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap(), None, Vec::new())
+    }
+
+    /// A unit over a file of memory, and that.
+    fn of_memory_file() -> (Unit, LunSpec, fs::File) {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = fs::File::from(rustix::fs::memfd_create("disk", flags).unwrap());
+        file.set_len(MIB).unwrap();
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let lun = LunSpec { thin: true, ..LunSpec::new(0, LunKind::File(path.into())) };
+        let unit = Unit::open((&Snapshot::default(), &target(), &lun), &Mutex::default(), &[], 1).unwrap();
+        assert!(unit.volatile);
+        (unit, lun, file)
+    }
+
+    /// The same, and every sync of it fails.
+    fn of_failing_file() -> (Unit, LunSpec, fs::File) {
+        let (mut unit, lun, file) = of_memory_file();
+        let fails = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+        unit.medium = Arc::new(Medium::with_faults(unit.medium, FaultPlan::new().rule(fails)));
+        (unit, lun, file)
+    }
+
+    #[test]
+    fn only_a_file_that_has_grown_can_have_lost_writes() {
+        for (seals, failures) in [(SealFlags::GROW, 0), (SealFlags::empty(), 1)] {
+            let (unit, lun, file) = of_failing_file();
+            rustix::fs::fcntl_add_seals(&file, seals).unwrap();
+            assert!(unit.fit(&LunSpec { size_bytes: Some(2 * MIB), ..lun }).is_err());
+            assert_eq!((unit.syncs.failures(), file.metadata().unwrap().len()), (failures, MIB));
+        }
+    }
 
     #[test]
     fn groups_find_units_at_their_own_luns() {

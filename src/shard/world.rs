@@ -19,7 +19,7 @@ use crate::limits::{self, SLICE_BYTES};
 use crate::model::{
     Admission, Backing, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
 };
-use crate::scsi::{LogicalUnit, LuParams};
+use crate::scsi::{LogicalUnit, LuParams, Saved};
 use crate::session::directory::{Access, SnapshotDirectory};
 use crate::state::{self, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
@@ -108,12 +108,25 @@ impl Unit {
             let file = unit.file.path().display();
             tracing::warn!("{file}: which disk LUN {} of {} is cannot be recorded: {error}", lun.number, target.name);
         }
-        unit.logical.restore(saved);
+        unit.resume(saved);
         unit.measure();
         if unit.medium.can_be_lost() {
             unit.logical.watch();
         }
         Ok(unit)
+    }
+
+    /// It is again as it was when it was last served. Blocking.
+    fn resume(&self, saved: Saved) {
+        self.logical.restore(saved);
+        // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
+        // durable now that they find it off.
+        if self.volatile
+            && self.logical.is_write_through()
+            && let Err(error) = self.medium.sync()
+        {
+            self.not_synced(&error);
+        }
     }
 
     /// What stands where there is no unit: of no bytes, and in no LUN map.
@@ -440,6 +453,7 @@ impl World {
 mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+    use crate::scsi::Modes;
     use rustix::fs::{MemfdFlags, SealFlags};
     use std::os::fd::AsRawFd;
 
@@ -476,6 +490,16 @@ mod tests {
             rustix::fs::fcntl_add_seals(&file, seals).unwrap();
             assert!(unit.fit(&LunSpec { size_bytes: Some(2 * MIB), ..lun }).is_err());
             assert_eq!((unit.syncs.failures(), file.metadata().unwrap().len()), (failures, MIB));
+        }
+    }
+
+    /// Its syncs fail, which tells that there was one.
+    #[test]
+    fn a_cache_that_was_switched_off_is_flushed_at_the_start() {
+        for write_through in [false, true] {
+            let (unit, ..) = of_failing_file();
+            unit.resume(Saved { modes: Modes { write_through, ..Modes::default() }, ..Saved::default() });
+            assert_eq!(unit.syncs.failures(), u64::from(write_through));
         }
     }
 

@@ -115,6 +115,15 @@ impl LogicalUnit {
         Ok(())
     }
 
+    /// Whether EXIT FAILURE MODE has something to end. The error: it may not.
+    pub(super) fn may_exit(&self, state: &State) -> Result<bool, Outcome> {
+        match state.busy {
+            Some(Busy::SanitizeFailed { unrestricted: true }) => Ok(true),
+            Some(busy) => Err(Outcome::check(self.busy_sense(busy))),
+            None => Ok(false),
+        }
+    }
+
     fn may_erase(&self, state: &State, erasure: Erasure) -> Result<(), Outcome> {
         match state.busy {
             Some(running @ (Busy::Formatting | Busy::Sanitizing { .. })) => {
@@ -183,12 +192,8 @@ pub(super) fn block_erase(call: &mut Call) -> Planned {
 
 /// SANITIZE, EXIT FAILURE MODE.
 pub(super) fn exit_failure_mode(call: &mut Call) -> Planned {
-    let busy = call.unit.state().busy;
-    match busy {
-        Some(Busy::SanitizeFailed { unrestricted: true }) => call.change(Part::Unfinished(None), &[]),
-        Some(busy) => Err(Outcome::check(call.unit.busy_sense(busy))),
-        None => Ok(Plan::Done(Outcome::GOOD)),
-    }
+    let fails = call.unit.may_exit(&call.unit.state())?;
+    if fails { call.change(Part::Unfinished(None), &[]) } else { Ok(Plan::Done(Outcome::GOOD)) }
 }
 
 const FMTDATA: u8 = 0x10;

@@ -251,7 +251,13 @@ impl LogicalUnit {
                 let it_nexus = it_nexus.ok_or(NOT_SAVED)?;
                 persistent::decide(&state.reservations, &state.ports.relative_ports(), it_nexus, cdb, list)
             }
-            Part::Unfinished(unfinished) => Ok(Next::Unfinished(unfinished)),
+            Part::Unfinished(unfinished) => {
+                // A command, EXIT FAILURE MODE: another erasure may have begun, or have failed, since it was planned.
+                if it_nexus.is_some() {
+                    self.may_exit(state)?;
+                }
+                Ok(Next::Unfinished(unfinished))
+            }
             Part::Modes => mode::decide(self, state, cdb, list),
             Part::IdentifyingInformation => Ok(identifying::decide(&state.identifying, cdb, list)),
         }

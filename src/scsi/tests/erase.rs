@@ -123,6 +123,30 @@ fn format_unit() {
     assert_eq!(Host::new(&thick, 1).send(&[0x04]), erase(Erase::Zero, false));
 }
 
+/// SANITIZE has begun, or has failed otherwise, between the planning of EXIT FAILURE MODE and its turn.
+#[test]
+fn who_exits_from_a_failure_takes_no_later_erasure_away() {
+    const UNRESTRICTED: Erasure = Erasure::Sanitize { unrestricted: true };
+    for (erasure, has_failed, sense) in
+        [(UNRESTRICTED, false, (2, 0x041b)), (RESTRICTED, false, (2, 0x041b)), (RESTRICTED, true, (3, 0x3103))]
+    {
+        let unit = LogicalUnit::new(params());
+        let mut host = Host::new(&unit, 1);
+        begin(&mut host, &[0x48, 0xa2]);
+        unit.save(&unit.unfinished(Some(UNRESTRICTED)), |_| true);
+        unit.erase_done(false);
+        let Plan::Save(exit) = host.send(&[0x48, 0x1f]) else { panic!("it is stored") };
+        unit.begin_erase(erasure).unwrap();
+        unit.save(&unit.unfinished(Some(erasure)), |_| true);
+        if has_failed {
+            unit.erase_done(false);
+        }
+        let end = unit.save(&exit, |_| panic!("nothing is to be stored"));
+        assert_eq!(sense_of(Plan::Done(end.outcome)), sense);
+        assert_eq!(unit.saved().unfinished, Some(erasure));
+    }
+}
+
 /// What a restart finds in the middle of an erasure is no unit that was erased, and not an ordinary one.
 #[test]
 fn an_erasure_is_not_forgotten() {

@@ -4,12 +4,13 @@
 //! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the
 //! rest is as it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
 
+use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan};
 use super::saving::{Next, Part};
 use super::sense::asc;
-use super::unit::{LogicalUnit, State};
+use super::unit::{LogicalUnit, NexusId, State};
 
 /// Mode parameters that MODE SELECT can change. The default is the default.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,63 @@ pub struct Modes {
     pub swp: bool,
     /// WCE is zero on a medium with a volatile cache: every write is durable before its status.
     pub write_through: bool,
+}
+
+/// The volatile cache was switched off, and what was in it is not known to be durable. Until it is, WCE is reported as it was:
+/// who finds it zero flushes nothing any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unflushed {
+    /// The time that it was switched off, counted.
+    number: u64,
+    /// By whom.
+    by: Option<NexusId>,
+    /// Somebody was told that it is on.
+    is_told: bool,
+}
+
+impl State {
+    /// Other mode parameters are in force. Whether that has switched the cache off, of a unit that has one.
+    pub(super) fn set_modes(&mut self, modes: Modes, has_cache: bool, by: Option<NexusId>) -> bool {
+        let old = std::mem::replace(&mut self.modes, modes);
+        let is_switched_off = has_cache && modes.write_through && !old.write_through;
+        if is_switched_off {
+            self.switched_off += 1;
+            self.unflushed = Some(Unflushed { number: self.switched_off, by, is_told: false });
+        } else if !modes.write_through {
+            self.unflushed = None;
+        }
+        is_switched_off
+    }
+
+    /// Which switching off of the cache is not known to be flushed; zero: none.
+    pub(super) fn unflushed(&self) -> u64 {
+        self.unflushed.map_or(0, |unflushed| unflushed.number)
+    }
+
+    /// The mode parameters as they are reported.
+    fn reported_modes(&mut self) -> Modes {
+        match &mut self.unflushed {
+            Some(unflushed) => {
+                unflushed.is_told = true;
+                Modes { write_through: false, ..self.modes }
+            }
+            None => self.modes,
+        }
+    }
+}
+
+impl LogicalUnit {
+    /// What was in the cache when it was switched off, as [`LogicalUnit::unflushed`] has said before the flush began, is durable:
+    /// from now on WCE is reported as zero.
+    pub fn cache_flushed(&self, number: u64) {
+        let mut state = self.state();
+        let Some(unflushed) = state.unflushed.take_if(|unflushed| unflushed.number == number) else { return };
+        if unflushed.is_told {
+            self.post(&mut state, Attention::ModeParametersChanged, Recipients::Except(unflushed.by));
+        } else {
+            self.changed(&state);
+        }
+    }
 }
 
 /// Codes of pages and subpages in the order in which they are returned.
@@ -185,12 +243,13 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     const LLBAA: u8 = 0x10;
     const ALL_PAGES: u8 = 0x3f;
     const ALL_SUBPAGES: u8 = 0xff;
-    let (current, saved, status) = {
-        let state = call.unit.state();
-        (state.modes, state.saved_modes, Status::of(call.unit, &state))
+    let (current, reported, saved, status) = {
+        let mut state = call.unit.state();
+        let reported = if call.cdb[2] >> 6 == 0 { state.reported_modes() } else { state.modes };
+        (state.modes, reported, state.saved_modes, Status::of(call.unit, &state))
     };
     let values = match call.cdb[2] >> 6 {
-        0 => Values::Are(current),
+        0 => Values::Are(reported),
         1 => Values::Changeable,
         2 => Values::Are(Modes::default()),
         _ => Values::Are(saved),

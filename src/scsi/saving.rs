@@ -182,14 +182,15 @@ impl LogicalUnit {
         Saved::of(&self.state())
     }
 
-    /// Takes back what [`LogicalUnit::save`] had stored before a restart. PRGENERATION starts at zero whatever APTPL said
+    /// Takes back what [`LogicalUnit::save`] had stored before a restart. A cache that is off then is not flushed yet
+    /// ([`LogicalUnit::unflushed`]). PRGENERATION starts at zero whatever APTPL said
     /// (SPC-4 clause 6.15.2).
     pub fn restore(&self, saved: Saved) {
         let mut state = self.state();
         state.reservations = saved.reservations.unwrap_or_default();
         state.spread_registrations(&[]);
         state.saved_modes = saved.modes;
-        state.modes = saved.modes;
+        state.set_modes(saved.modes, self.params().volatile_cache, None);
         state.identifying = saved.identifying;
         state.unfinished = saved.unfinished;
         state.busy = saved.unfinished.map(Erasure::failed);
@@ -284,11 +285,12 @@ impl LogicalUnit {
                 self.changed(state);
             }
             Next::Modes { modes, save } => {
-                let old = std::mem::replace(&mut state.modes, modes);
+                let is_different = state.modes != modes;
+                state.set_modes(modes, self.params().volatile_cache, Some(nexus));
                 if save {
                     state.saved_modes = modes;
                 }
-                if modes != old {
+                if is_different {
                     self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
                 }
             }

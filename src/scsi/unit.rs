@@ -18,7 +18,7 @@ use super::health::Health;
 use super::hearing::Hearers;
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
-use super::mode::Modes;
+use super::mode::{Modes, Unflushed};
 use super::opcode::{self, Call, Planned, class};
 use super::orwrite::Generations;
 use super::plan::{Command, Outcome, Plan, Reply, Sense};
@@ -86,6 +86,8 @@ pub struct LogicalUnit {
     descriptor_sense: AtomicBool,
     /// Every write is durable before its status: WCE of the caching mode page is zero.
     write_through: AtomicBool,
+    /// As [`State::unflushed`].
+    unflushed: AtomicU64,
     /// Held by every command that waits to be saved, too.
     pub(super) turn: Arc<()>,
     /// How far SANITIZE or FORMAT UNIT is, of 65536.
@@ -101,6 +103,10 @@ pub struct LogicalUnit {
 pub(super) struct State {
     pub(super) attentions: Log,
     pub(super) modes: Modes,
+    /// Of the cache that those have switched off.
+    pub(super) unflushed: Option<Unflushed>,
+    /// How often it was switched off.
+    pub(super) switched_off: u64,
     /// What `modes` returns to with a reset, and starts with after a restart.
     pub(super) saved_modes: Modes,
     pub(super) identifying: IdentifyingInformation,
@@ -218,6 +224,7 @@ impl LogicalUnit {
         LogicalUnit {
             blocks: AtomicU64::new(params.blocks),
             write_through: AtomicBool::new(!params.volatile_cache),
+            unflushed: AtomicU64::new(0),
             turn: Arc::new(()),
             params,
             generation: AtomicU64::new(1),
@@ -250,6 +257,12 @@ impl LogicalUnit {
     #[inline]
     pub fn is_write_through(&self) -> bool {
         self.write_through.load(Ordering::Relaxed)
+    }
+
+    /// Which switching off of the cache is not known to be flushed, if one is not: a flush that begins after this was asked, and
+    /// goes well, is what [`LogicalUnit::cache_flushed`] is to be told of.
+    pub fn unflushed(&self) -> Option<u64> {
+        Some(self.unflushed.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
 
     /// Plans a command. Data-Out is not looked at here: see [`Plan::Parameters`].
@@ -451,6 +464,7 @@ impl LogicalUnit {
     pub(super) fn changed(&self, state: &State) -> u64 {
         self.descriptor_sense.store(state.modes.descriptor_sense, Ordering::Relaxed);
         self.write_through.store(!self.params.volatile_cache || state.modes.write_through, Ordering::Relaxed);
+        self.unflushed.store(state.unflushed(), Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -488,12 +502,12 @@ impl LogicalUnit {
             state.generations = Generations::default();
             state.clock = Clock::default();
         }
-        state.modes = state.saved_modes;
+        let modes = state.saved_modes;
+        let is_switched_off = state.set_modes(modes, self.params.volatile_cache, None);
         state.reservations.reserved_by = None;
         state.removal_prevented_by.clear();
-        let had_cache = !self.is_write_through();
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
-        had_cache && self.is_write_through()
+        is_switched_off
     }
 
     /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it and what it

@@ -68,6 +68,8 @@ struct Line {
     gone: usize,
     /// One is to happen after so many others, whoever waits.
     wanted_after: Option<u64>,
+    /// Of the one that this core has begun: the switching off of the cache before it, and the failures there had been.
+    covers: (Option<u64>, u64),
 }
 
 impl Line {
@@ -203,6 +205,8 @@ impl Engine {
             match step {
                 Step::Tell(told) => self.flushed(unit, told),
                 Step::Begin => {
+                    let Unit { syncs, logical, .. } = &*self.world.units[unit];
+                    self.flushes.line(unit).covers = (logical.unflushed(), syncs.failures());
                     if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit)) {
                         self.finished(owner, result);
                     }
@@ -253,6 +257,12 @@ impl Engine {
                 continue;
             }
             self.flushes.draining.swap_remove(at);
+            // Before anybody is told: who waits has perhaps switched the cache off.
+            if let (Some(off), failures) = self.flushes.line(unit).covers
+                && syncs.failures() == failures
+            {
+                world.units[unit].logical.cache_flushed(off);
+            }
             syncs.end().filter(|core| *core != self.core).for_each(|core| world.post(core, Message::Flushed { unit }));
             self.advance_flushes(unit);
             at = 0;

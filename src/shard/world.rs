@@ -121,11 +121,11 @@ impl Unit {
         self.logical.restore(saved);
         // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
         // durable now that they find it off.
-        if self.volatile
-            && self.logical.is_write_through()
-            && let Err(error) = self.medium.sync()
-        {
-            self.not_synced(&error);
+        if let Some(off) = self.logical.unflushed() {
+            match self.medium.sync() {
+                Ok(()) => self.logical.cache_flushed(off),
+                Err(error) => self.not_synced(&error),
+            }
         }
     }
 
@@ -500,6 +500,7 @@ mod tests {
             let (unit, ..) = of_failing_file();
             unit.resume(Saved { modes: Modes { write_through, ..Modes::default() }, ..Saved::default() });
             assert_eq!(unit.syncs.failures(), u64::from(write_through));
+            assert_eq!(unit.logical.unflushed().is_some(), write_through);
         }
     }
 

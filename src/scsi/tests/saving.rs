@@ -228,7 +228,13 @@ fn item_99_the_cache_can_be_switched_off() {
     assert_eq!(host.data(&[0x1a, 8, 0x48, 0, 255])[6], 4, "WCE can be changed");
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(0)), flush);
     assert!(fua(&mut host) && unit.is_write_through());
-    assert_eq!(host.data(&[0x1a, 8, 0x08, 0, 255])[6], 0);
+    let wce = |host: &mut Host| host.data(&[0x1a, 8, 0x08, 0, 255])[6];
+    let off = unit.unflushed().expect("not flushed");
+    assert_eq!(wce(&mut host), 4, "as long as something may be in it");
+    unit.cache_flushed(off + 1);
+    assert_eq!((wce(&mut host), host.data(&[0x1a, 8, 0x88, 0, 255])[6]), (4, 4), "the default, too");
+    unit.cache_flushed(off);
+    assert_eq!((wce(&mut host), unit.unflushed()), (0, None));
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(0)), flush, "perhaps not flushed yet");
     assert_eq!(host.send_list(&[0x15, 0x10, 0, 0, 24], &caching_list(4)), GOOD);
     assert!(!fua(&mut host));

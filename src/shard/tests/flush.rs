@@ -242,6 +242,37 @@ fn the_cache_is_off_for_nobody_before_it_is_flushed() {
     assert_eq!(two.end(second, SOON), lost());
 }
 
+/// Others, who flush nothing when they find it off, may have written before.
+#[test]
+fn the_cache_is_reported_off_when_it_is_flushed() {
+    let wce = |peer: &mut Peer| {
+        let sense = peer.command(0, &[0x1a, 8, 8, 0, 64, 0], 64, &[]);
+        peer.end(sense, SOON).data[6] & 4 != 0
+    };
+    let is_told = |peer: &mut Peer| {
+        let itt = peer.test_unit_ready(0);
+        peer.end(itt, SOON).sense == (6, 0x2a01)
+    };
+    for cores in 1..=2 {
+        let (server, _directory) = with_file(cores, slow_then(1, FAILS), true);
+        let mut one = Peer::login(server.at, 1, &[]).ready();
+        let mut two = Peer::login(server.at, 2, &[]).ready();
+        let select = select_cache(&mut one, false, false);
+        wait_until(|| server.world.units[0].syncs.begun() == 1);
+        assert!(is_told(&mut two) && wce(&mut two), "writes are durable, but it is not flushed");
+        assert_eq!(one.end(select, SOON), good());
+        assert!(!wce(&mut one) && is_told(&mut two) && !wce(&mut two));
+        let select = select_cache(&mut one, true, false);
+        assert_eq!(one.end(select, SOON), good());
+        let select = select_cache(&mut one, false, false);
+        assert_eq!(one.end(select, SOON), lost());
+        assert!(wce(&mut one) && is_told(&mut two) && wce(&mut two), "it was not flushed");
+        // That of another, who hears of the failure with it.
+        assert_eq!(flushed(&mut two), lost());
+        assert!(!wce(&mut one) && is_told(&mut two) && !wce(&mut two));
+    }
+}
+
 #[test]
 fn a_cache_that_was_switched_off_is_flushed_also_if_the_command_was_aborted() {
     let (server, _directory) = with_file(1, slow_then(1, FAILS), true);

@@ -52,6 +52,7 @@ mod slots;
 mod starve;
 mod stats;
 mod stray;
+mod syncing;
 mod syncs;
 mod text;
 mod throttle;
@@ -63,7 +64,7 @@ mod world;
 
 use crate::backend::OpenError;
 use crate::limits::{
-    DEFAULT_CONGESTION, KEEPER_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES,
+    DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES,
     SPARE_FILES,
 };
 use crate::model::Snapshot;
@@ -78,7 +79,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
-use world::World;
+use syncing::Syncing;
+use world::{Unit, World};
 
 /// Why the server could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -220,7 +222,7 @@ pub fn serve(
     }
     started?;
     let world = Arc::clone(&world.lock());
-    ended = ended.and(sync_all(&world));
+    ended = ended.and(sync_all(&world, MEDIUM_END));
     // The cores give it nothing any more: what is on its way is done before it ends.
     world.keeper.end();
     if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
@@ -231,21 +233,19 @@ pub fn serve(
     ended
 }
 
-/// Makes everything durable. A medium that did not answer would not now either: that is an error, and not waited for.
-fn sync_all(world: &World) -> Result<(), ServeError> {
+/// Makes everything durable. A medium that did not answer would not now either: that is an error, and not waited for. Nor for
+/// long is one that does not answer this.
+fn sync_all(world: &World, patience: Duration) -> Result<(), ServeError> {
+    let is_unfinished = |unit: &Arc<Unit>| unit.unfinished.load(Ordering::Relaxed);
+    let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
     let mut all = Ok(());
-    for unit in &world.units {
-        let synced = if unit.unfinished.load(Ordering::Relaxed) {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost"))
-        } else {
-            unit.medium.sync()
-        };
-        if let Err(e) = synced {
-            tracing::error!(serial = unit.logical.params().serial, "not flushed: {e}");
-            all = all.and(Err(ServeError::System(e)));
-        }
+    for unit in unfinished {
+        let late = io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost");
+        tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
+        all = Err(ServeError::System(late));
     }
-    all
+    let synced = Syncing::begin(units).end(patience).map_err(ServeError::System);
+    all.and(synced)
 }
 
 /// What a core's thread tells the first one.

@@ -13,6 +13,7 @@
 use super::ServeError;
 use super::change::Change;
 use super::mesh::Message;
+use super::syncing::Syncing;
 use super::world::{LunMap, Target, Unit, World, admission};
 use crate::backend::{Fit, Medium, OpenError};
 use crate::limits;
@@ -82,6 +83,8 @@ pub struct Reloader {
     cores: usize,
     leaving: Vec<Leaving>,
     closing: Vec<Closing>,
+    /// What becomes of their media.
+    syncing: Vec<Syncing>,
     /// Indices of units to be used again.
     free: Vec<usize>,
     again: Option<Again>,
@@ -97,6 +100,7 @@ impl Reloader {
             cores,
             leaving: Vec::new(),
             closing: Vec::new(),
+            syncing: Vec::new(),
             free: Vec::new(),
             again: None,
         }
@@ -120,7 +124,8 @@ impl Reloader {
 
     /// Whether [`Reloader::look`] has something to do.
     pub fn is_under_way(&self) -> bool {
-        !self.leaving.is_empty() || !self.closing.is_empty() || self.again.is_some()
+        let is_closing = !self.closing.is_empty() || !self.syncing.is_empty();
+        !self.leaving.is_empty() || is_closing || self.again.is_some()
     }
 
     /// Goes on with what is under way; to be called now and then.
@@ -129,6 +134,10 @@ impl Reloader {
         let (held, gone) = mem::take(&mut self.leaving).into_iter().partition(is_held);
         self.leaving = held;
         self.close(gone);
+        self.syncing.retain_mut(|syncing| {
+            while syncing.turn(Duration::ZERO) {}
+            !syncing.is_over()
+        });
         let is_open = |closing: &mut Closing| {
             let (unit, medium, file) = &closing.held;
             unit.strong_count() + medium.strong_count() + file.strong_count() > 0
@@ -143,22 +152,23 @@ impl Reloader {
         }
     }
 
-    /// Takes units out of the world that no core has a handle of.
+    /// Takes units out of the world that no core has a handle of. They are made durable beside this thread, which has others to
+    /// look after.
     fn close(&mut self, gone: Vec<Leaving>) {
         if gone.is_empty() {
             return;
         }
         let mut world = World::clone(&self.world);
+        let mut units = Vec::new();
         for of in gone {
             world.leaving.retain(|unit| *unit != of.unit);
             let nothing = Arc::clone(&world.nothing);
             let Some(unit) = world.units.get_mut(of.unit).map(|place| mem::replace(place, nothing)) else { continue };
-            if let Err(error) = unit.medium.sync() {
-                tracing::error!(path = ?of.path, "what was written last may be lost: {error}");
-            }
             let held = (Arc::downgrade(&unit), Arc::downgrade(&unit.medium), Arc::downgrade(&unit.file));
             self.closing.push(Closing { of, held });
+            units.push(unit);
         }
+        self.syncing.push(Syncing::begin(units));
         self.publish(world, Vec::new());
     }
 

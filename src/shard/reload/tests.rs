@@ -1,6 +1,7 @@
 //! Another configuration against a world without cores: what they are told is taken over here.
 
 use super::*;
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::model::{AccessState, IscsiName};
 use crate::scsi::{IdentifyingInformation, Saved};
 use std::fs::{self, File};
@@ -26,9 +27,15 @@ fn snapshot(targets: Vec<TargetSpec>) -> Snapshot {
 
 impl Bench {
     fn new(luns: impl FnOnce(&Path) -> Vec<LunSpec>) -> Bench {
+        Bench::changed(luns, |_| {})
+    }
+
+    /// With units that are changed before anybody uses them.
+    fn changed(luns: impl FnOnce(&Path) -> Vec<LunSpec>, changed: impl FnOnce(&mut World)) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let first = Snapshot { state: folder.path().join("state"), ..snapshot(vec![target("a", luns(folder.path()))]) };
-        let (world, _keeper) = World::open(first, 1).unwrap();
+        let (mut world, _keeper) = World::open(first, 1).unwrap();
+        changed(&mut world);
         let reloader = Reloader::new(world, 1);
         Bench { core: Arc::clone(reloader.world()), reloader, folder }
     }
@@ -53,11 +60,14 @@ impl Bench {
 
     /// Everything that follows from a reload.
     fn settle(&mut self) {
-        for _ in 0..10 {
-            self.turn();
+        self.turn();
+        let begin = Instant::now();
+        while self.reloader.is_under_way() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it does not end");
             self.reloader.look();
+            self.turn();
+            std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(self.reloader.leaving.is_empty() && self.reloader.closing.is_empty());
     }
 
     fn luns(&self, target: usize) -> Vec<u16> {
@@ -97,6 +107,29 @@ fn units_come_go_and_keep_their_place() {
     bench.settle();
     assert_eq!((bench.luns(0), bench.core.units.len()), (vec![0, 1], 3));
     assert_eq!(bench.core.targets[0].units, [0, 1]);
+}
+
+/// Nor does it keep anybody from another configuration.
+#[test]
+fn a_medium_that_hangs_is_not_waited_for() {
+    let luns = |folder: &Path| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)];
+    let mut bench = Bench::changed(luns, |world| {
+        let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+        let plan = FaultPlan::new().rule(FaultRule::new(FaultAction::Hang).on(OpClass::Sync));
+        unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+    });
+    let luns = vec![bench.file(1, "b", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    assert_eq!(bench.turn(), [0]);
+    bench.reloader.look();
+    bench.turn();
+    assert_eq!(bench.core.units[0].medium.properties().size_bytes, 0, "nothing is there");
+    let luns = vec![bench.file(1, "b", 2 * MIB), bench.file(2, "c", MIB), bench.file(3, "a", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.reloader.look();
+    bench.turn();
+    assert_eq!((bench.luns(0), bench.blocks(0, 1)), (vec![1, 2], 4096), "all but what has to wait");
+    assert_eq!(bench.reloader.closing.len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::sys;
 use super::sysfs::DeviceNumber;
+use crate::model::{IN_DEVICE, split_mark};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -17,7 +18,7 @@ const COUNTING: [i64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 pub(super) fn of(file: &File) -> Option<String> {
     let metadata = file.metadata().ok()?;
     if metadata.file_type().is_block_device() {
-        return device(metadata.rdev());
+        return device(metadata.rdev()).map(|name| format!("device {name}"));
     }
     let kind = rustix::fs::fstatfs(file).ok()?.f_type & 0xffff_ffff;
     let file_system = COUNTING.contains(&kind).then(|| rustix::fs::fstatvfs(file).map(|of| of.f_fsid));
@@ -25,14 +26,23 @@ pub(super) fn of(file: &File) -> Option<String> {
         return None;
     }
     let (kind, handle) = sys::file_handle(file).ok()?;
-    Some(of_handle(kind, &handle, file_system.transpose().ok()?))
+    // A snapshot of such a file system below it has the same UUID, and files of the same handles.
+    let device = if file_system.is_none() { device(metadata.dev()) } else { None };
+    Some(of_handle(kind, &handle, file_system.transpose().ok()?, device.as_deref()))
 }
 
-/// The mark of a file by what its file system calls it, and by what that is called where it matters.
-fn of_handle(kind: i32, handle: &[u8], file_system: Option<u64>) -> String {
+/// The mark of a file by what its file system calls it, and by what that is called, or where it is, where it matters.
+fn of_handle(kind: i32, handle: &[u8], file_system: Option<u64>, device: Option<&str>) -> String {
     let digits: String = handle.iter().map(|byte| format!("{byte:02x}")).collect();
     let file_system = file_system.map(|id| format!(" on {id:016x}")).unwrap_or_default();
-    format!("file {kind:x} {digits}{file_system}")
+    let device = device.map(|name| format!("{IN_DEVICE}{name}")).unwrap_or_default();
+    format!("file {kind:x} {digits}{file_system}{device}")
+}
+
+/// Whether two stores may have the same mark, as the file in a snapshot has that of the original. The devices are not looked at:
+/// a record may not name one.
+pub(super) fn are_doubles(one: &str, other: &str) -> bool {
+    split_mark(one).0 == split_mark(other).0
 }
 
 /// The mark of what is at a path. Opens it in name only: a FIFO would wait for its other end, a tape would be wound back.
@@ -50,7 +60,7 @@ fn device(number: u64) -> Option<String> {
     };
     let names = names.filter(is_it).map(|entry| entry.file_name().to_string_lossy().into_owned());
     let rank = |name: &String| KINDS.iter().position(|kind| name.starts_with(kind)).unwrap_or(KINDS.len());
-    names.min_by_key(|name| (rank(name), name.clone())).map(|name| format!("device {name}"))
+    names.min_by_key(|name| (rank(name), name.clone()))
 }
 
 #[cfg(test)]
@@ -74,7 +84,17 @@ mod tests {
     /// Of one file system, and of one that was made anew.
     #[test]
     fn where_handles_are_counted_the_file_system_is_part_of_the_mark() {
-        assert_eq!(of_handle(1, &[10, 11], None), "file 1 0a0b");
-        assert_ne!(of_handle(0x4d, &[10, 11], Some(1)), of_handle(0x4d, &[10, 11], Some(2)));
+        assert_eq!(of_handle(1, &[10, 11], None, None), "file 1 0a0b");
+        assert_ne!(of_handle(0x4d, &[10, 11], Some(1), None), of_handle(0x4d, &[10, 11], Some(2), None));
+    }
+
+    #[test]
+    fn where_snapshots_have_the_same_handles_the_device_is_part_of_the_mark() {
+        let [disk, snapshot, unknown] =
+            [Some("dm-uuid-LVM-1"), Some("dm-uuid-LVM-2"), None].map(|device| of_handle(1, &[10, 11], None, device));
+        assert_eq!(disk, "file 1 0a0b in dm-uuid-LVM-1");
+        assert_ne!(disk, snapshot);
+        assert!(are_doubles(&disk, &snapshot) && are_doubles(&unknown, &disk));
+        assert!(!are_doubles(&disk, &of_handle(1, &[10, 12], None, Some("dm-uuid-LVM-1"))));
     }
 }

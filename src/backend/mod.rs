@@ -247,7 +247,10 @@ impl Medium {
     pub fn has_double(&self, path: &Path) -> bool {
         match &self.kind {
             _ if self.is_at(path) => false,
-            Kind::File(medium) => mark::of(medium.file()).is_some_and(|own| mark::at(path) == Some(own)),
+            Kind::File(medium) => {
+                let both = mark::of(medium.file()).zip(mark::at(path));
+                both.is_some_and(|(own, other)| mark::are_doubles(&own, &other))
+            }
             Kind::Fault { inner, .. } => inner.has_double(path),
             Kind::Ram(_) | Kind::Null => false,
         }

@@ -10,7 +10,7 @@ pub mod snapshot;
 pub mod space;
 
 pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
-pub use backing::Backing;
+pub use backing::{Backing, IN_DEVICE, split_mark};
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
 pub use names::{InitiatorPort, IscsiName, ItNexus};

@@ -3,8 +3,9 @@
 //! An identity belongs to the store that holds the data, not to the place that it is shown at. Each file in the directory
 //! is the record of one: it names the store that had it last. A store is recognised by its mark (the file system's handle of
 //! a file, which a rename keeps and a copy does not have; the identifier of a device), or by its path where there is no mark
-//! or where the record was written on another machine. A snapshot of a file system has files with the marks of those in it,
-//! so a mark alone does not take a record away from the path that it names: not while another store of that mark is there.
+//! or where the record was written on another machine. A snapshot of a file system has files that it calls as the original does.
+//! Where marks say which device the file system is on, that tells them apart; where one does not, a mark alone does not take
+//! a record away from the path that it names: not while another store of that mark is there.
 //!
 //! A store without a record is given the identity that was always derived from target and LUN, which is what hosts know
 //! of those that were served before there were records; one at a LUN whose derived identity belongs to another store is
@@ -14,7 +15,7 @@ use super::StateError;
 use super::directory::Directory;
 use super::format::{self, Flaw};
 use crate::limits::STATE_FILES;
-use crate::model::Backing;
+use crate::model::{Backing, split_mark};
 use crate::scsi::identity;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -62,9 +63,16 @@ impl Owner {
         let is_there = self.path == backing.path;
         match (&self.mark, &backing.mark) {
             (Some(old), Some(new)) if self.machine == backing.machine && !self.machine.is_empty() => {
+                let ((old, old_device), (new, new_device)) = (split_mark(old), split_mark(new));
                 // Marks have got longer: what a record does not say yet is taken to be so where its store was.
-                let said_less = || new.strip_prefix(old.as_str()).is_some_and(|more| more.starts_with(' '));
-                if is_there { old == new || said_less() } else { old == new && !has_double(&self.path) }
+                let said_less = || new.strip_prefix(old).is_some_and(|more| more.starts_with(' '));
+                match old_device.zip(new_device) {
+                    // A file system that was moved to another disk, and is mounted where it was, has the same files.
+                    _ if is_there => old == new || said_less(),
+                    // One on another disk that is mounted elsewhere is a snapshot, or a copy.
+                    Some((old_device, new_device)) => old == new && old_device == new_device,
+                    None => old == new && !has_double(&self.path),
+                }
             }
             _ => is_there,
         }

@@ -350,6 +350,34 @@ fn a_snapshot_does_not_take_the_identity_of_what_is_still_in_its_place() {
     assert_eq!(register.name(at(0), &backing("/snap/b", Some("1")), &[new.naa], &NO_DOUBLE).unwrap().0, old);
 }
 
+/// Also when the original is not mounted: its device tells.
+#[test]
+fn a_snapshot_on_another_device_is_another_disk() {
+    if !fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+        return;
+    }
+    let on = |path, device: &str| backing(path, Some(&format!("file 81 aa{device}")));
+    let (disk, snapshot) = (" in dm-uuid-LVM-1", " in dm-uuid-LVM-2");
+    for (before, now, is_known) in [
+        (on("/vol/a", disk), on("/snap/a", snapshot), false),
+        (on("/vol/a", disk), on("/vol/b", disk), true),
+        // Moved to another disk, or restored there.
+        (on("/vol/a", disk), on("/vol/a", " in wwn-9"), true),
+        // Not known, then or now: as by the mark alone.
+        (on("/vol/a", ""), on("/vol/b", disk), true),
+        (on("/vol/a", disk), on("/vol/b", ""), true),
+        (on("/vol/a", ""), on("/vol/a", disk), true),
+    ] {
+        let mut register = Register::default();
+        let old = register.name(at(0), &before, &[], &NO_DOUBLE).unwrap().0;
+        assert_eq!(register.name(at(0), &now, &[], &NO_DOUBLE).unwrap().0 == old, is_known, "{before:?} {now:?}");
+    }
+    // The snapshot is mounted where the original was, which is elsewhere.
+    let mut register = Register::default();
+    let old = register.name(at(0), &on("/vol/a", disk), &[], &NO_DOUBLE).unwrap().0;
+    assert_eq!(register.name(at(0), &on("/vol/b", disk), &[], &|path| path == "/vol/a").unwrap().0, old);
+}
+
 /// Marks of some file systems say by now which one they are of. A record without that is of what is where its store was.
 #[test]
 fn a_record_with_a_shorter_mark_is_of_what_is_at_its_path() {

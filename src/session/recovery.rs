@@ -274,6 +274,13 @@ impl Responses {
         });
     }
 
+    /// Drops all up to the last one that is so: of a connection they are without a gap.
+    pub fn forget_through(&mut self, is_so: impl Fn(&Kept) -> bool) {
+        let count = self.queue.iter().rposition(is_so).map_or(0, |at| at + 1);
+        (0..count).for_each(|_| self.pop());
+        self.shrink();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::fault::{CHECK_CONDITION, TaskFault};
 use super::recovery::{Kept, Outgoing, Piece, Run};
 use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId};
-use super::task::{Kind, State};
+use super::task::{Kind, State, is_beside};
 use super::{DataInEnd, Direction, Received, Session};
 use crate::limits::RESENDS;
 use crate::wire::{
@@ -61,6 +61,9 @@ impl Session {
         finish: Option<DataInEnd>,
         out: &mut O,
     ) {
+        if self.tasks.comes_round(task) {
+            self.forget_namesakes(task);
+        }
         let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
         let (conn, itt, lun) = (t.command.conn, t.itt, t.command.lun);
         let connection = self.connections.get(usize::from(conn.0));
@@ -91,6 +94,14 @@ impl Session {
             let outcome = (super::fault::GOOD, end.transfer_bytes);
             self.complete(task, outcome.0, &[], outcome.1, Direction::In, out);
         }
+    }
+
+    /// The ids of a task's slot have come round: forgets what is kept of tasks, millions of commands ago, that had those which
+    /// are given out now. What is asked for of one of them would be another's data.
+    fn forget_namesakes(&mut self, task: TaskId) {
+        let is_namesake = |k: &Kept| k.task().is_some_and(|old| is_beside(old, task));
+        self.lost.iter_mut().for_each(|l| l.kept.retain(|k| !is_namesake(k)));
+        self.connections.iter_mut().for_each(|c| c.kept.forget_through(is_namesake));
     }
 
     /// Keeps a response that was just sent.

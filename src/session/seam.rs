@@ -7,8 +7,8 @@ use crate::wire::Bhs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnIx(pub u8);
 
-/// A task: slot of the session's slab in the low half, generation in the high half, so that a stale one is recognised.
-/// Also the Target Transfer Tag of its R2Ts, hence never 0xffffffff.
+/// A task: slot of the session's slab in the low byte, generation in the others, so that a stale one is recognised.
+/// Also the Target Transfer Tag of its R2Ts, hence never 0xffffffff: there are fewer slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub u32);
 
@@ -16,7 +16,7 @@ impl TaskId {
     /// Index into arrays of `limits::TASKS_PER_SESSION`.
     #[inline]
     pub fn slot(self) -> usize {
-        (self.0 & 0xffff) as usize
+        (self.0 & 0xff) as usize
     }
 }
 

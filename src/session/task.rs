@@ -288,7 +288,10 @@ pub(super) struct Task {
     pub outgoing: Option<Box<Outgoing>>,
     /// Aborted by a function that waits for the data of its R2Ts until then.
     pub drain_by_ms: u64,
-    generation: u16,
+    /// How often the slot was taken. Ids have the low 24 bits of it.
+    generation: u32,
+    /// The halves of all ids that it had been through when [`Slab::comes_round`] was asked last.
+    looked: u32,
 }
 
 impl Task {
@@ -312,6 +315,7 @@ impl Task {
             outgoing: None,
             drain_by_ms: 0,
             generation: 0,
+            looked: 0,
         }
     }
 
@@ -333,7 +337,15 @@ pub(super) struct Slab {
     buckets: [u8; 256],
 }
 
-const _: () = assert!(TASKS_PER_SESSION < 256);
+const _: () = assert!(TASKS_PER_SESSION < 0xff);
+
+/// The bit of a generation that says which half of all ids it is in: the highest that ids have.
+const HALF: u32 = 23;
+
+/// Whether two ids are of one slot, and of the same half of all its ids.
+pub(super) fn is_beside(one: TaskId, other: TaskId) -> bool {
+    one.slot() == other.slot() && one.0 >> (8 + HALF) == other.0 >> (8 + HALF)
+}
 
 #[inline]
 fn bucket(itt: Itt) -> usize {
@@ -383,7 +395,7 @@ impl Slab {
         debug_assert!(!task.waits);
         task.fault = None;
         task.drain_by_ms = 0;
-        Some((TaskId(u32::from(task.generation) << 16 | u32::from(slot)), task))
+        Some((TaskId(task.generation << 8 | u32::from(slot)), task))
     }
 
     /// Gives a slot back. Harmless if it is free already.
@@ -410,20 +422,28 @@ impl Slab {
     /// The live task that `id` names.
     #[inline]
     pub fn get(&self, id: TaskId) -> Option<&Task> {
-        self.slots.get(id.slot()).filter(|t| t.state != State::Free && u32::from(t.generation) == id.0 >> 16)
+        self.slots.get(id.slot()).filter(|t| t.state != State::Free && t.generation << 8 == id.0 & !0xff)
     }
 
     /// The live task that `id` names.
     #[inline]
     pub fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
-        self.slots.get_mut(id.slot()).filter(|t| t.state != State::Free && u32::from(t.generation) == id.0 >> 16)
+        self.slots.get_mut(id.slot()).filter(|t| t.state != State::Free && t.generation << 8 == id.0 & !0xff)
     }
 
     /// The id of the task in `slot`, if there is one.
     #[inline]
     pub fn id(&self, slot: usize) -> Option<TaskId> {
         let task = self.slots.get(slot).filter(|t| t.state != State::Free)?;
-        Some(TaskId(u32::from(task.generation) << 16 | slot as u32))
+        Some(TaskId(task.generation << 8 | slot as u32))
+    }
+
+    /// Whether the ids of this task's slot are in the other half of all since this was asked last: then what is kept of one
+    /// in the same half ([`is_beside`]) is of another task, from before the ids came round.
+    pub fn comes_round(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.get_mut(id) else { return false };
+        let now = task.generation >> HALF;
+        std::mem::replace(&mut task.looked, now) != now
     }
 
     /// The live task with this tag.
@@ -434,6 +454,12 @@ impl Slab {
         }
         let slot = self.slots.iter().position(|t| t.itt == itt && t.state != State::Free)?;
         self.id(slot)
+    }
+
+    /// As if the free slot `slot` had been used so many times more.
+    #[cfg(test)]
+    pub fn age(&mut self, slot: usize, times: u32) {
+        self.slots[slot].generation = self.slots[slot].generation.wrapping_add(times);
     }
 
     /// Whether one of them needs more from the initiator: data that it owes or that is still to be asked for, or a command

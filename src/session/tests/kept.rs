@@ -3,7 +3,7 @@
 use super::driver::*;
 use crate::limits::{KEPT_RESPONSES, LOST_CONNECTIONS, TASKS_PER_SESSION};
 use crate::session::recovery::LOOKS;
-use crate::session::seam::{CloseReason, DataRef, Event};
+use crate::session::seam::{CloseReason, DataRef, Event, TaskId};
 use crate::session::*;
 use crate::wire::*;
 
@@ -80,4 +80,54 @@ fn data_that_is_sent_again_in_many_pieces_is_looked_for_once() {
     }
     assert_eq!(r.sent().len(), PIECES as usize);
     assert!(LOOKS.get() <= 2 * KEPT_RESPONSES + 8 * PIECES as usize, "{} looks", LOOKS.get());
+}
+
+/// A session of two connections, one of which is lost with the answer to a READ unacknowledged. The id of that.
+fn with_one_lost() -> (Rig, TaskId) {
+    let agreed =
+        Params { max_connections: 4, error_recovery_level: 2, time2wait_s: 3600, time2retain_s: 3600, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let init = ConnectionInit { cid: Cid(4), params: agreed, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(r.cmd_sn) };
+    let (first, second) = (r.c, r.s.add_connection(init, r.now_ms).unwrap());
+    r.c = second;
+    let task = r.read(512);
+    r.data_in(task, 0, 512, Some(512));
+    r.s.connection_lost(second, CloseReason::Disconnected);
+    assert_eq!(r.s.lost[0].kept.len(), 1);
+    r.c = first;
+    (r, task)
+}
+
+#[test]
+fn whose_answer_is_kept_has_no_namesake() {
+    let (mut r, kept) = with_one_lost();
+    for n in 0..=1 << 16 {
+        let command = r.draw();
+        let task = r.run(command, &[]);
+        assert!(task.slot() == kept.slot() && task != kept, "{n} commands later");
+        r.s.complete(task, 0, &[], 0, Direction::None, &mut r.wire);
+        r.sent();
+    }
+    assert_eq!(r.s.resendable(), [kept]);
+}
+
+#[test]
+fn when_ids_come_round_what_is_kept_of_their_namesakes_is_forgotten() {
+    let (mut r, kept) = with_one_lost();
+    // What is acknowledged by any PDU of this initiator.
+    for _ in 0..3 {
+        let ping = r.nop();
+        r.send(ping, &[]);
+    }
+    let kept_here = |r: &Rig| r.s.resendable().len() - r.s.lost[0].kept.len();
+    for (times, here) in [(1, 1), (1 << 22, 2), (1 << 23, 3)] {
+        r.s.tasks.age(kept.slot(), times);
+        let task = r.read(512);
+        r.data_in(task, 0, 512, Some(512));
+        assert_eq!((task == kept, r.s.lost[0].kept.len(), kept_here(&r)), (false, 1, here), "{times} commands later");
+    }
+    r.s.tasks.age(kept.slot(), (1 << 23) - (1 << 22) - 5);
+    let task = r.read(512);
+    r.data_in(task, 0, 512, Some(512));
+    assert_eq!((task, r.s.lost[0].kept.len(), kept_here(&r)), (kept, 0, 2));
 }

@@ -19,8 +19,8 @@ use std::path::Path;
 /// For its owner alone: a disk image holds all that its guests' permissions protect.
 const MODE: u32 = 0o600;
 
-/// Makes the file at `path`, unless somebody else does so first.
-pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<(), OpenError> {
+/// Makes the file at `path`, unless somebody else does so first. Whether it is ours.
+pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<bool, OpenError> {
     let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {
         return Err(OpenError::Missing { path: path.to_owned() });
     };
@@ -33,21 +33,32 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<(), OpenError> {
             fill(&file, path, 0, size_bytes, spec.thin)?;
             name(&file, path)
         }
-        Ok(None) => Ok(false),
+        Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
     let made = made.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
         _ => from_io(path, true, "create it", error),
     })?;
-    if !made {
-        create_in_place(path, size_bytes, spec.thin)?;
-    }
+    let made = match made {
+        Some(made) => made,
+        None => create_in_place(path, size_bytes, spec.thin)?,
+    };
     sync_directory(directory).map_err(|source| OpenError::Io {
         path: path.to_owned(),
         action: "make its name last",
         source,
-    })
+    })?;
+    Ok(made)
+}
+
+/// Removes a file that [`create`] has made and nobody was shown. Its lock is held.
+pub(super) fn remove(file: &File, path: &Path) -> io::Result<()> {
+    if !is_at(file, path) {
+        return Ok(());
+    }
+    fs::remove_file(path)?;
+    sync_directory(directory_of(path))
 }
 
 /// The directory that `path` is in, as a path that can be opened.
@@ -72,30 +83,31 @@ fn nameless(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Gives a file its name, unless another has it already. False: it could not be done.
-fn name(file: &File, path: &Path) -> io::Result<bool> {
+/// Gives a file its name; false: another has it already. `None`: it could not be done.
+fn name(file: &File, path: &Path) -> io::Result<Option<bool>> {
     // The way without a capability; it needs /proc.
     let here = format!("/proc/self/fd/{}", file.as_raw_fd());
     match rustix::fs::linkat(CWD, here, CWD, path, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(true),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP) => Ok(false),
+        Ok(()) => Ok(Some(true)),
+        Err(rustix::io::Errno::EXIST) => Ok(Some(false)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs.
-pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<(), OpenError> {
+/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs. Whether it is ours.
+pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<bool, OpenError> {
     let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(OpenError::NoDirectory { path: path.to_owned() });
         }
         opened => opened.map_err(|error| from_io(path, true, "create it", error))?,
     };
     if file.try_lock().is_err() {
-        return Ok(());
+        return Ok(false);
     }
-    fill(&file, path, 0, size_bytes, thin).inspect_err(|_| {
+    fill(&file, path, 0, size_bytes, thin).map(|()| true).inspect_err(|_| {
         // An empty file is not left behind by a failed start. It is ours: we hold its lock.
         if is_at(&file, path) {
             drop(fs::remove_file(path));

@@ -63,6 +63,7 @@ pub struct Medium {
     size_bytes: Arc<Size>,
     block_bytes: u32,
     readonly: bool,
+    begun: open::Begun,
 }
 
 /// A path as a store is recognised by it: of a device it is the name that it was given, not the one that it has for the
@@ -121,9 +122,11 @@ impl Medium {
         if !possible.contains(&block_bytes) {
             return Err(OpenError::BlockLength { bytes: block_bytes });
         }
+        let mut begun = open::Begun::default();
         let (kind, properties) = match &spec.kind {
             LunKind::File(path) => {
-                let (file, properties) = open::open(path, spec, open::Caching::DirectIfPossible)?;
+                let (file, properties, made) = open::open(path, spec, open::Caching::DirectIfPossible)?;
+                begun = made;
                 (Kind::File(Arc::new(file)), properties)
             }
             LunKind::Ram => {
@@ -138,13 +141,32 @@ impl Medium {
             }
         };
         let size_bytes = Arc::new(Size::new(properties.size_bytes));
-        Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly })
+        Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly, begun })
+    }
+
+    /// Takes back what [`Medium::open`] has done to the file at `path`, of which nobody was told: one that was made is removed, one
+    /// that has grown has its length again. Blocking.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn undo(&self, path: &Path) -> io::Result<()> {
+        match &self.kind {
+            Kind::File(medium) => self.begun.undo(medium.file(), path),
+            Kind::Fault { inner, .. } => inner.undo(path),
+            Kind::Ram(_) | Kind::Null => Ok(()),
+        }
     }
 
     /// A medium of no bytes.
     pub fn none() -> Medium {
-        let properties = Properties { discard_granularity_bytes: 512, ..Properties::of_memory(0) };
-        Medium { kind: Kind::Null, properties, size_bytes: Arc::new(Size::new(0)), block_bytes: 512, readonly: true }
+        Medium {
+            kind: Kind::Null,
+            properties: Properties { discard_granularity_bytes: 512, ..Properties::of_memory(0) },
+            size_bytes: Arc::new(Size::new(0)),
+            block_bytes: 512,
+            readonly: true,
+            begun: open::Begun::default(),
+        }
     }
 
     /// The size that `spec`, which names this medium, asks for now. A regular file that is smaller grows to it; what is
@@ -265,7 +287,8 @@ impl Medium {
     pub fn with_faults(inner: Arc<Medium>, plan: FaultPlan) -> Medium {
         let (properties, block_bytes, readonly) = (inner.properties, inner.block_bytes, inner.readonly);
         let size_bytes = Arc::clone(&inner.size_bytes);
-        Medium { kind: Kind::Fault { inner, plan: Arc::new(plan) }, properties, size_bytes, block_bytes, readonly }
+        let kind = Kind::Fault { inner, plan: Arc::new(plan) };
+        Medium { kind, properties, size_bytes, block_bytes, readonly, begun: open::Begun::default() }
     }
 
     /// What is true of this medium.

@@ -2,7 +2,7 @@
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
-use super::create::{create, fill};
+use super::create::{self, create, fill};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
@@ -53,20 +53,46 @@ fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenErro
     Ok(())
 }
 
-/// Opens, locks, sizes and examines a file or block device; makes a file that is not there and may be made.
-pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(FileMedium, Properties), OpenError> {
+/// What opening has done to a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// It was not there.
+    is_made: bool,
+    /// The length of it before it grew.
+    grown_from: Option<u64>,
+}
+
+impl Begun {
+    /// Takes that back. The lock is held, and nobody was shown the file.
+    pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
+        match self {
+            Begun { is_made: true, .. } => create::remove(file, path),
+            Begun { grown_from: Some(from), .. } => file.set_len(from),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens, locks, sizes and examines a file or block device; makes a file that is not there and may be made. A failure leaves it
+/// as it was.
+pub(super) fn open(
+    path: &Path,
+    spec: &LunSpec,
+    caching: Caching,
+) -> Result<(FileMedium, Properties, Begun), OpenError> {
     /// How often the name may turn out to have become that of another file.
     const TRIES: usize = 8;
     if let Some(bytes) = spec.size_bytes {
         check_size(path.display().to_string(), bytes, spec.block_bytes)?;
     }
+    let mut is_made = false;
     for _ in 0..TRIES {
         // The type first: to open a FIFO would wait for its other end.
         let kind = match fs::metadata(path) {
             Ok(metadata) => metadata.file_type(),
             // A link to nothing stays one. What is there by now, somebody else has just made.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
-                create(path, spec)?;
+                is_made = create(path, spec)?;
                 continue;
             }
             Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
@@ -78,7 +104,7 @@ pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(Fil
         lock(&file, path, spec.readonly)?;
         // A path is not a file: until the lock was had, the name could be given to another one.
         if is_at(&file, path) {
-            return settle(file, path, spec, kind.is_block_device(), caching);
+            return settle(file, path, spec, (kind.is_block_device(), is_made), caching);
         }
     }
     Err(OpenError::Io {
@@ -103,14 +129,27 @@ fn settle(
     file: File,
     path: &Path,
     spec: &LunSpec,
-    block_device: bool,
+    (block_device, is_made): (bool, bool),
     caching: Caching,
-) -> Result<(FileMedium, Properties), OpenError> {
-    let size = settle_size(&file, path, spec, block_device)?;
-    let properties = examine(&file, path, spec, size.bytes, block_device, caching)?;
-    let medium = FileMedium::new(file, &properties);
-    medium.set_padding_at(size.padding_at);
-    Ok((medium, properties))
+) -> Result<(FileMedium, Properties, Begun), OpenError> {
+    let mut begun = Begun { is_made, grown_from: None };
+    let settled = settle_size(&file, path, spec, block_device).and_then(|size| {
+        begun.grown_from = size.grows_from;
+        let properties = examine(&file, path, spec, size.bytes, block_device, caching)?;
+        Ok((size, properties))
+    });
+    match settled {
+        Ok((size, properties)) => {
+            let medium = FileMedium::new(file, &properties);
+            medium.set_padding_at(size.padding_at);
+            Ok((medium, properties, begun))
+        }
+        Err(error) => {
+            // What has failed is said, not what failed after it.
+            let _ = begun.undo(&file, path);
+            Err(error)
+        }
+    }
 }
 
 fn type_name(kind: fs::FileType) -> &'static str {

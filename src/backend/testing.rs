@@ -259,9 +259,9 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
 /// A new file in `directory`, through the page cache.
 pub(crate) fn buffered_file(path: &Path, size_bytes: u64, block_bytes: u32) -> Arc<Medium> {
     let spec = spec(LunKind::File(path.to_owned()), Some(size_bytes), block_bytes);
-    let (file, properties) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
+    let (file, properties, begun) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
     let size_bytes = Arc::new(super::Size::new(properties.size_bytes));
-    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, size_bytes, block_bytes, readonly: false })
+    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, size_bytes, block_bytes, readonly: false, begun })
 }
 
 /// A loop device on a file, where this machine and user can have one.

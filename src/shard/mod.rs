@@ -64,8 +64,8 @@ mod world;
 
 use crate::backend::OpenError;
 use crate::limits::{
-    DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES, RING_ENTRIES,
-    SPARE_FILES,
+    DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES,
+    RING_ENTRIES, SPARE_FILES,
 };
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
@@ -240,7 +240,8 @@ fn sync_all(world: &World, patience: Duration) -> Result<(), ServeError> {
     let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
     let mut all = Ok(());
     for unit in unfinished {
-        let late = io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost");
+        let late =
+            io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost");
         tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
         all = Err(ServeError::System(late));
     }

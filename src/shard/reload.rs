@@ -1,8 +1,8 @@
 //! Another configuration is served without a restart: the control thread's part. It finds out what is different, opens and
 //! measures what has to be, and gives the cores another [`World`] (their part is in [`super::change`]).
 //!
-//! Either all that can change changes, or, when something cannot be opened or does not grow, nothing of what is served; only
-//! a file that was made, or made longer, for a LUN to be added stays so. Portals and cores stay as they are until the next
+//! Either all that can change changes, or, when something cannot be opened or does not grow, nothing: a file that was made, or
+//! made longer, for a LUN to be added is as it was, and so is its record. Portals and cores stay as they are until the next
 //! start. A logical unit is the same one if it has the same LUN and the same file; its size may change, the
 //! rest only when it is removed and added.
 //!
@@ -14,14 +14,14 @@ use super::ServeError;
 use super::change::Change;
 use super::mesh::Message;
 use super::syncing::Syncing;
-use super::world::{LunMap, Target, Unit, World, admission};
+use super::world::{Fresh, LunMap, Target, Unit, World, admission};
 use crate::backend::{Fit, Medium, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::Mutex;
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
-use crate::state::UnitFile;
+use crate::state::{Register, UnitFile};
 use std::cmp::Ordering;
 use std::mem;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ struct Again {
 /// Where a LUN's unit comes from.
 enum Place {
     Kept(usize),
-    New(Box<Unit>),
+    New(Box<Fresh>),
 }
 
 /// What is to be done.
@@ -235,8 +235,16 @@ impl Reloader {
         (wanted, removed)
     }
 
-    /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for.
+    /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for. After
+    /// a failure all is as it was.
     fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
+        let known = self.refreshed_register();
+        self.plan_anew(wanted, patient).inspect_err(|_| {
+            *self.world.register.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        })
+    }
+
+    fn plan_anew(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
         let (mut snapshot, removed) = self.align(wanted);
         let (mut done, mut kept) = (Vec::new(), Vec::new());
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
@@ -253,7 +261,6 @@ impl Reloader {
         };
         let (mut places, mut stay, mut waits) = (Vec::new(), Vec::new(), false);
         let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.logical.params().naa).collect();
-        self.refresh_register(&snapshot);
         for (at, mut spec) in targets.into_iter().enumerate() {
             if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
                 done.push(format!("target {} added", spec.name));
@@ -312,12 +319,14 @@ impl Reloader {
         Some((*target.units.get(target.position(lun.number)?)?, spec))
     }
 
-    /// Reads again which store has which identity: another ringsan may have served one.
-    fn refresh_register(&self, snapshot: &Snapshot) {
+    /// Reads again which store has which identity: another ringsan may have served one. What is known then.
+    fn refreshed_register(&self) -> Register {
         let mut register = self.world.register.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = register.refresh(&snapshot.state) {
+        // That of the start: another setting takes a restart.
+        if let Err(error) = register.refresh(&self.world.directory.snapshot().state) {
             tracing::warn!("{error}");
         }
+        register.clone()
     }
 
     /// A path is not a file: says so if it names another one than the unit has.
@@ -398,7 +407,7 @@ impl Reloader {
                 own.numbers.push(number);
                 own.units.push(match place {
                     Place::Kept(unit) => unit,
-                    Place::New(unit) => self.install(&mut world, *unit),
+                    Place::New(unit) => self.install(&mut world, unit.keep()),
                 });
             }
             let groups = plan.snapshot.port_groups(spec);

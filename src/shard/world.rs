@@ -21,9 +21,9 @@ use crate::model::{
 };
 use crate::scsi::{LogicalUnit, LuParams, Saved};
 use crate::session::directory::{Access, SnapshotDirectory};
-use crate::state::{self, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
+use crate::state::{self, Before, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -63,15 +63,64 @@ pub struct Unit {
     pub unfinished: AtomicBool,
 }
 
+/// A unit that nobody was shown yet. Unless it is kept, what opening it has made, grown and written down is taken back.
+pub struct Fresh {
+    unit: Unit,
+    undo: Undo,
+}
+
+impl Fresh {
+    /// It is served from now on.
+    pub fn keep(self) -> Unit {
+        let Fresh { unit, mut undo } = self;
+        (undo.path, undo.recorded) = (None, None);
+        unit
+    }
+}
+
+/// As if it were served: to look at.
+impl std::ops::Deref for Fresh {
+    type Target = Unit;
+
+    fn deref(&self) -> &Unit {
+        &self.unit
+    }
+}
+
+/// Takes back what was done for a unit, when it is dropped.
+struct Undo {
+    medium: Arc<Medium>,
+    /// Its file.
+    path: Option<PathBuf>,
+    /// Its record, and what that said before.
+    recorded: Option<(Arc<UnitFile>, Before)>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((file, before)) = &self.recorded
+            && let Err(error) = file.unrecord(before)
+        {
+            tracing::error!("{}: it names a logical unit that is not served after all: {error}", file.path().display());
+        }
+        if let Some(path) = &self.path
+            && let Err(error) = self.medium.undo(path)
+        {
+            let path = path.display();
+            tracing::error!("{path}: it was made or grown for a LUN that is not served, and stays so: {error}");
+        }
+    }
+}
+
 impl Unit {
     /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators of
-    /// others. Blocking.
+    /// others. A failure leaves file and record as they were, but not `register`. Blocking.
     pub fn open(
         (snapshot, target, lun): (&Snapshot, &TargetSpec, &LunSpec),
         register: &Mutex<Register>,
         taken: &[[u8; 16]],
         cores: usize,
-    ) -> Result<Unit, ServeError> {
+    ) -> Result<Fresh, ServeError> {
         let mut register = register.lock().unwrap_or_else(PoisonError::into_inner);
         if let LunKind::File(path) = &lun.kind
             && lun.create
@@ -81,7 +130,9 @@ impl Unit {
         {
             return Err(ServeError::Gone { path: path.clone(), record });
         }
-        let medium = Medium::open(lun).map_err(ServeError::Open)?;
+        let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
+        let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
+        let mut undo = Undo { medium: Arc::clone(&medium), path, recorded: None };
         let backing = medium.backing(lun, target.name.as_str());
         let wanted =
             Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
@@ -104,16 +155,19 @@ impl Unit {
         let recorded = Some(&backing).filter(|_| !snapshot.state.as_os_str().is_empty());
         let unit = Unit::new(medium, params, (&snapshot.state, recorded), cores);
         let saved = unit.file.load().map_err(ServeError::State)?;
-        if let Err(error) = unit.file.record(&saved) {
-            let file = unit.file.path().display();
-            tracing::warn!("{file}: which disk LUN {} of {} is cannot be recorded: {error}", lun.number, target.name);
+        match unit.file.record(&saved) {
+            Ok(before) => undo.recorded = before.map(|before| (Arc::clone(&unit.file), before)),
+            Err(error) => {
+                let file = unit.file.path().display();
+                tracing::warn!("{file}: which disk LUN {} of {} is cannot be recorded: {error}", lun.number, target.name);
+            }
         }
         unit.resume(saved);
         unit.measure();
         if unit.medium.can_be_lost() {
             unit.logical.watch();
         }
-        Ok(unit)
+        Ok(Fresh { unit, undo })
     }
 
     /// It is again as it was when it was last served. Blocking.
@@ -134,13 +188,13 @@ impl Unit {
         let medium = Medium::none();
         let name = Name { naa: [0; 16], serial: String::new() };
         let params = lu_params(name, "", Vec::new(), &LunSpec::new(0, LunKind::Null), &medium);
-        Unit::new(medium, params, (Path::new(""), None), cores)
+        Unit::new(Arc::new(medium), params, (Path::new(""), None), cores)
     }
 
-    fn new(medium: Medium, params: LuParams, (state, backing): (&Path, Option<&Backing>), cores: usize) -> Unit {
+    fn new(medium: Arc<Medium>, params: LuParams, (state, backing): (&Path, Option<&Backing>), cores: usize) -> Unit {
         let facts = medium.properties();
         Unit {
-            medium: Arc::new(medium),
+            medium,
             block_bytes: params.block_bytes,
             file: Arc::new(UnitFile::new(state, &params, backing)),
             logical: Arc::new(LogicalUnit::new(params)),
@@ -395,7 +449,7 @@ pub fn admission(snapshot: &Snapshot) -> Admission {
 
 impl World {
     /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread is
-    /// the keeper's.
+    /// the keeper's. A failure leaves files and records as they were.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), ServeError> {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
@@ -410,18 +464,19 @@ impl World {
                 own.units.push(units.len());
                 let unit = Unit::open((&snapshot, spec, lun), &register, &taken, cores)?;
                 taken.push(unit.logical.params().naa);
-                units.push(Arc::new(unit));
+                units.push(unit);
             }
             targets.push(Target::new(spec, own, false));
         }
         let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
         let admission = admission(&snapshot);
         let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
+        let errandry = Arc::new(Errandry::start().map_err(ServeError::System)?);
         let mut world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
             directory: SnapshotDirectory::new(snapshot),
-            units,
+            units: units.into_iter().map(|unit: Fresh| Arc::new(unit.keep())).collect(),
             nothing: Arc::new(Unit::none(cores)),
             leaving: Vec::new(),
             targets,
@@ -430,7 +485,7 @@ impl World {
             registry: Arc::new(Registry::new(cores)),
             register: Arc::new(register),
             keeper: Arc::new(keeper),
-            errandry: Arc::new(Errandry::start().map_err(ServeError::System)?),
+            errandry,
             mailboxes,
             rates: Arc::default(),
             unit_rates: Vec::new(),
@@ -470,7 +525,7 @@ mod tests {
         file.set_len(MIB).unwrap();
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let lun = LunSpec { thin: true, ..LunSpec::new(0, LunKind::File(path.into())) };
-        let unit = Unit::open((&Snapshot::default(), &target(), &lun), &Mutex::default(), &[], 1).unwrap();
+        let unit = Unit::open((&Snapshot::default(), &target(), &lun), &Mutex::default(), &[], 1).unwrap().keep();
         assert!(unit.volatile);
         (unit, lun, file)
     }

@@ -84,6 +84,10 @@ pub(crate) struct Identity {
     lasts: bool,
 }
 
+/// What the file of a logical unit said before whose it is was written down; that there was none.
+#[derive(Debug)]
+pub struct Before(Option<Vec<u8>>);
+
 /// The file with the saved state of one logical unit.
 #[derive(Debug)]
 pub struct UnitFile {
@@ -143,17 +147,39 @@ impl UnitFile {
         format::decode(&bytes, &self.identity).map_err(|flaw| flaw.at(&self.path))
     }
 
-    /// Writes down whose state this is, before it is served. What was saved stays. Blocking.
+    /// Writes down whose state this is, before it is served. What was saved stays. What the file said before, if that is something
+    /// else. Blocking.
     ///
     /// # Errors
     /// As [`UnitFile::save`].
-    pub fn record(&self, saved: &Saved) -> io::Result<()> {
+    pub fn record(&self, saved: &Saved) -> io::Result<Option<Before>> {
         if !self.identity.lasts {
-            return Ok(());
+            return Ok(None);
         }
         let text = format::encode(saved, &self.identity);
         let old = Directory::open(&self.directory)?.map(|directory| directory.read(&self.name)).transpose()?.flatten();
-        if old.is_some_and(|old| old == text.as_bytes()) { Ok(()) } else { self.save(saved) }
+        if old.as_ref().is_some_and(|old| old == text.as_bytes()) {
+            return Ok(None);
+        }
+        self.save(saved)?;
+        Ok(Some(Before(old)))
+    }
+
+    /// It is not served after all: the file is as it was before [`UnitFile::record`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`UnitFile::save`].
+    pub fn unrecord(&self, before: &Before) -> io::Result<()> {
+        let directory = Directory::make(&self.directory)?;
+        match &before.0 {
+            Some(old) => directory.replace(&self.name, &self.new_name(), old),
+            None => directory.remove(&self.name),
+        }
+    }
+
+    /// What is to be the file is written as this.
+    fn new_name(&self) -> PathBuf {
+        self.name.with_extension("state.new")
     }
 
     /// Makes `saved` what a later [`UnitFile::load`] answers, also after a loss of power. Blocking.
@@ -174,7 +200,7 @@ impl UnitFile {
             // It would be refused when it is read: the next start has nothing then.
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the state is too long to be saved"));
         }
-        directory.replace(&self.name, &self.name.with_extension("state.new"), text.as_bytes())
+        directory.replace(&self.name, &self.new_name(), text.as_bytes())
     }
 
     /// Takes the lock, if it is not held yet; false: somebody else has had it for all of `patience`.

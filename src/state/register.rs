@@ -87,7 +87,7 @@ pub(super) struct Record {
 }
 
 /// The records of a directory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Register {
     records: Vec<Record>,
 }

@@ -118,9 +118,9 @@ fn of_two_that_make_a_file_one_has_it() {
 #[test]
 fn a_file_that_is_made_in_its_place_is_whole_or_not_there() {
     let place = Place::new();
-    create_in_place(&place.path(), 8192, true).expect("a file");
+    assert!(create_in_place(&place.path(), 8192, true).expect("a file"));
     assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
-    create_in_place(&place.path(), 4096, true).expect("somebody was first");
+    assert!(!create_in_place(&place.path(), 4096, true).expect("somebody was first"));
     assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
     fs::remove_file(place.path()).expect("a file");
     assert!(create_in_place(&place.path(), i64::MAX as u64 & !4095, true).is_err());
@@ -144,6 +144,31 @@ fn what_is_not_thin_gets_its_space_or_says_that_it_is_sparse() {
     let large = Place::new();
     assert!(sparse(&LunSpec { thin: false, ..large.spec(Some(8 << 40)) }));
     assert_eq!(fs::metadata(large.path()).expect("a file").len(), 8 << 40);
+}
+
+#[test]
+fn what_opening_has_done_can_be_taken_back() {
+    let undone = |place: &Place, spec: &LunSpec| {
+        let medium = Medium::open(spec).expect("a file");
+        assert_eq!(medium.properties().size_bytes, 8192);
+        medium.undo(&place.path()).expect("taken back");
+        drop(medium);
+        fs::read(place.path()).ok()
+    };
+    let made = Place::new();
+    assert_eq!(undone(&made, &made.spec(Some(8192))), None);
+    let grown = Place::new();
+    fs::write(grown.path(), [7; 4096]).expect("a file");
+    assert_eq!(undone(&grown, &grown.spec(Some(8192))), Some(vec![7; 4096]));
+    let there = Place::new().with_bytes(8192);
+    assert_eq!(undone(&there, &there.spec(Some(8192))), Some(vec![0; 8192]));
+    // Another file has its name by now.
+    let replaced = Place::new();
+    let medium = Medium::open(&replaced.spec(Some(8192))).expect("a file");
+    fs::remove_file(replaced.path()).expect("ours");
+    fs::write(replaced.path(), [9; 512]).expect("a file");
+    medium.undo(&replaced.path()).expect("nothing to do");
+    assert!(replaced.path().exists());
 }
 
 /// As after a restart: the kernel lets go of what a ring had registered some time after its process has ended. Needs root

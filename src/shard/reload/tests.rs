@@ -245,6 +245,60 @@ fn when_one_file_does_not_grow_those_before_it_have_their_length_again() {
     assert_eq!((len("a"), len("b")), (MIB, MIB));
 }
 
+/// Neither files nor what is recorded of them.
+#[test]
+fn a_reload_that_fails_leaves_nothing_behind() {
+    let mut bench = Bench::new(|folder| {
+        fs::write(folder.join("old"), vec![7; MIB as usize]).unwrap();
+        vec![file(folder, 0, "a", MIB)]
+    });
+    let state = || {
+        let entries = fs::read_dir(bench.folder.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "state")).collect();
+        files.sort();
+        files.iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect::<Vec<_>>()
+    };
+    let before = state();
+    let missing = LunSpec { size_bytes: None, ..bench.file(4, "missing", 0) };
+    let twin = LunSpec { naa: Some(bench.core.units[0].logical.params().naa), ..bench.file(4, "twin", MIB) };
+    let impossible = bench.file(4, "large", i64::MAX as u64 & !4095);
+    let grown = bench.file(0, "a", i64::MAX as u64 & !4095);
+    let added = || vec![bench.file(2, "new", MIB), bench.file(3, "old", 2 * MIB)];
+    for (own, failing) in [
+        (bench.file(0, "a", MIB), Some(missing)),
+        (bench.file(0, "a", MIB), Some(twin)),
+        (bench.file(0, "a", MIB), Some(impossible)),
+        (grown, None),
+    ] {
+        let luns = [vec![own], added(), failing.into_iter().collect()].concat();
+        assert!(bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), false).is_err());
+        assert_eq!(state(), before, "{luns:?}");
+        let len = |name: &str| fs::metadata(bench.folder.path().join(name)).map_or(0, |file| file.len());
+        assert_eq!(["a", "new", "old", "twin", "large"].map(len), [MIB, 0, MIB, 0, 0], "{luns:?}");
+    }
+    // Another file at that LUN is none of a disk that was never served, nor has it another's place.
+    let luns = vec![bench.file(0, "a", MIB), bench.file(2, "other", MIB), bench.file(3, "new", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.settle();
+    let name = "iqn.2026-11.io.ringsan:a";
+    let naa = |number: usize| bench.core.units[bench.core.targets[0].units[number]].logical.params().naa;
+    assert_eq!([naa(1), naa(2)], [2, 3].map(|number| identity::naa(name, number, None)));
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = LunSpec { size_bytes: None, ..file(folder.path(), 1, "missing", 0) };
+    let luns = vec![file(folder.path(), 0, "a", MIB), missing];
+    let wanted = Snapshot { state: folder.path().join("state"), ..snapshot(vec![target("a", luns)]) };
+    assert!(World::open(wanted, 1).is_err());
+    assert!(!folder.path().join("a").exists());
+    let state = fs::read_dir(folder.path().join("state")).map_or(0, |entries| {
+        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "state")).count()
+    });
+    assert_eq!(state, 0);
+}
+
 #[test]
 fn what_cannot_be_opened_changes_nothing() {
     let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);

@@ -46,10 +46,33 @@ struct Closing {
     held: (Weak<Unit>, Weak<Medium>, Weak<UnitFile>),
 }
 
+/// How soon the rest of a configuration is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// A configuration of which a part waits for a file.
 struct Again {
     wanted: Snapshot,
+    /// The LUNs of that part, in words. None: nothing of all of it is served yet.
+    waiting: Vec<String>,
+    /// Not before.
+    next: Instant,
+    /// How long a file is waited for that is in use, or what has failed is tried.
     until: Instant,
+    /// Files have not been closed by then, and the log says so.
+    is_late: bool,
+    /// Why it was not served when it was tried last.
+    failed: Option<String>,
+}
+
+impl Again {
+    fn new(wanted: Snapshot) -> Again {
+        let now = Instant::now();
+        Again { wanted, waiting: Vec::new(), next: now, until: now + PATIENCE, is_late: false, failed: None }
+    }
+
+    fn is_first(&self) -> bool {
+        self.waiting.is_empty()
+    }
 }
 
 /// Where a LUN's unit comes from.
@@ -71,8 +94,8 @@ struct Plan {
     /// What is different, and what has to stay as it is, in words.
     done: Vec<String>,
     kept: Vec<String>,
-    /// Something waits for a file.
-    waits: bool,
+    /// What waits for a file.
+    waiting: Vec<String>,
 }
 
 /// See the module.
@@ -119,7 +142,7 @@ impl Reloader {
     /// Serves `wanted` from now on. Blocking; says in the log what came of it.
     pub fn reload(&mut self, wanted: Snapshot) {
         self.again = None;
-        self.attempt(Again { wanted, until: Instant::now() + PATIENCE }, false);
+        self.attempt(Again::new(wanted));
     }
 
     /// Whether [`Reloader::look`] has something to do.
@@ -144,11 +167,11 @@ impl Reloader {
         };
         let closed = self.closing.extract_if(.., |closing| !is_open(closing));
         self.free.extend(closed.map(|closing| closing.of.unit));
-        if self.leaving.is_empty()
-            && self.closing.is_empty()
-            && let Some(again) = self.again.take()
-        {
-            self.attempt(again, true);
+        let (is_quiet, now) = (self.leaving.is_empty() && self.closing.is_empty(), Instant::now());
+        // A file that is never closed keeps what waits for another one no longer than that.
+        let is_due = |again: &mut Again| now >= again.next && (is_quiet || now >= again.until && !again.is_late);
+        if let Some(again) = self.again.take_if(is_due) {
+            self.attempt(Again { is_late: !is_quiet, ..again });
         }
     }
 
@@ -183,22 +206,49 @@ impl Reloader {
         }
     }
 
-    fn attempt(&mut self, again: Again, patient: bool) {
-        let patient = patient && Instant::now() < again.until;
+    fn attempt(&mut self, again: Again) {
+        let patient = !again.is_first() && Instant::now() < again.until;
         match self.plan(again.wanted.clone(), patient) {
             Ok(plan) => {
                 for line in &plan.kept {
                     tracing::warn!("{line}");
                 }
-                let done = if plan.done.is_empty() { "nothing is different".to_owned() } else { plan.done.join("; ") };
-                tracing::info!("configuration read again: {done}");
-                if plan.waits {
-                    self.again = Some(again);
+                if again.is_first() || !plan.done.is_empty() {
+                    let is_same = plan.done.is_empty();
+                    let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
+                    tracing::info!("configuration read again: {done}");
+                }
+                if !plan.waiting.is_empty() {
+                    if again.is_late {
+                        let what = plan.waiting.join(", ");
+                        tracing::error!(
+                            "{what}: not served yet, for what was served of it, or at its place, does not end"
+                        );
+                    }
+                    let next = if again.is_first() { again.next } else { Instant::now() + RETRY };
+                    self.again = Some(Again { waiting: plan.waiting.clone(), next, ..again });
                 }
                 self.apply(plan);
             }
-            Err(error) => tracing::error!("configuration read again, and everything stays as it was: {error}"),
+            Err(error) if again.is_first() => {
+                tracing::error!("configuration read again, and everything stays as it was: {error}");
+            }
+            Err(error) => self.failed_again(again, &error.to_string()),
         }
+    }
+
+    /// What waited for a file cannot be served; what is served stays as it is. Perhaps it can in a moment.
+    fn failed_again(&mut self, again: Again, error: &str) {
+        let (now, what) = (Instant::now(), again.waiting.join(", "));
+        let until = if again.failed.is_none() { again.until.max(now + PATIENCE) } else { again.until };
+        if now >= until {
+            tracing::error!("{what}: waited for a file, and is not served: {error} (SIGHUP tries it again)");
+            return;
+        }
+        if again.failed.as_deref() != Some(error) {
+            tracing::error!("{what}: waited for a file, and cannot be served yet: {error}");
+        }
+        self.again = Some(Again { next: now + RETRY, until, failed: Some(error.to_owned()), ..again });
     }
 
     /// Puts the targets where they have been, new ones behind; the second value is which are there no more.
@@ -259,7 +309,7 @@ impl Reloader {
             let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
             all.any(|unit| Some(unit.naa) == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
         };
-        let (mut places, mut stay, mut waits) = (Vec::new(), Vec::new(), false);
+        let (mut places, mut stay, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.logical.params().naa).collect();
         for (at, mut spec) in targets.into_iter().enumerate() {
             if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
@@ -286,7 +336,7 @@ impl Reloader {
                     continue;
                 }
                 if busy(&spec, &lun) {
-                    waits = true;
+                    waiting.push(what);
                     continue;
                 }
                 match Unit::open((&snapshot, &spec, &lun), &self.world.register, &taken, self.cores) {
@@ -295,7 +345,7 @@ impl Reloader {
                         found.push((lun.number, Place::New(Box::new(unit))));
                     }
                     Err(ServeError::Open(OpenError::InUse { .. })) if patient => {
-                        waits = true;
+                        waiting.push(what);
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -308,7 +358,7 @@ impl Reloader {
         }
         // Last, when nothing else can fail: it is hard to be taken back.
         let resized = self.fit_all(&stay, &mut done, &mut kept).map_err(ServeError::Open)?;
-        Ok(Plan { snapshot, removed, places, leaving, resized, done, kept, waits })
+        Ok(Plan { snapshot, removed, places, leaving, resized, done, kept, waiting })
     }
 
     /// The unit that is there already for a LUN of target number `at`, and what it was configured as.

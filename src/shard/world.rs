@@ -159,7 +159,11 @@ impl Unit {
             Ok(before) => undo.recorded = before.map(|before| (Arc::clone(&unit.file), before)),
             Err(error) => {
                 let file = unit.file.path().display();
-                tracing::warn!("{file}: which disk LUN {} of {} is cannot be recorded: {error}", lun.number, target.name);
+                tracing::warn!(
+                    "{file}: which disk LUN {} of {} is cannot be recorded: {error}",
+                    lun.number,
+                    target.name
+                );
             }
         }
         unit.resume(saved);

@@ -130,6 +130,15 @@ fn a_medium_that_hangs_is_not_waited_for() {
     bench.turn();
     assert_eq!((bench.luns(0), bench.blocks(0, 1)), (vec![1, 2], 4096), "all but what has to wait");
     assert_eq!(bench.reloader.closing.len(), 1);
+    // What waits for another file is served when that takes too long, and that one when it ends after all.
+    let again = bench.reloader.again.take().expect("it waits");
+    assert_eq!(again.waiting, ["LUN 3 of iqn.2026-11.io.ringsan:a"]);
+    let luns = vec![bench.file(1, "b", 2 * MIB), bench.file(3, "a", MIB), bench.file(4, "d", MIB)];
+    bench.reloader.again = Some(Again { wanted: snapshot(vec![target("a", luns)]), until: again.next, ..again });
+    bench.reloader.look();
+    bench.turn();
+    assert_eq!(bench.luns(0), [1, 4]);
+    assert!(bench.reloader.again.as_ref().is_some_and(|again| again.is_late));
 }
 
 #[test]
@@ -142,6 +151,33 @@ fn a_file_moves_when_it_is_closed() {
     bench.settle();
     bench.settle();
     assert_eq!(bench.luns(0), [0, 1]);
+    assert!(bench.reloader.again.is_none());
+}
+
+/// It was served, and is to be again: what keeps it from that may pass.
+#[test]
+fn what_waited_for_a_file_and_fails_is_tried_again() {
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
+    let record = bench.core.units[0].file.path().to_owned();
+    let good = fs::read(&record).unwrap();
+    let luns = vec![bench.file(1, "a", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    fs::write(&record, "half").unwrap();
+    let begin = Instant::now();
+    while bench.reloader.again.as_ref().expect("it is not forgotten").failed.is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        bench.turn();
+        bench.reloader.look();
+    }
+    bench.turn();
+    assert_eq!(bench.luns(0), []);
+    fs::write(&record, good).unwrap();
+    bench.settle();
+    assert_eq!(bench.luns(0), [1]);
+    // Not without end.
+    bench.reloader.failed_again(Again { waiting: vec!["a LUN".into()], ..Again::new(snapshot(vec![])) }, "for a test");
+    let again = bench.reloader.again.take().expect("for some time");
+    bench.reloader.failed_again(Again { until: Instant::now(), ..again }, "for a test");
     assert!(bench.reloader.again.is_none());
 }
 

@@ -27,6 +27,7 @@ mod errand;
 mod exec;
 mod fence;
 mod flush;
+mod fresh;
 mod holes;
 mod host;
 mod job;

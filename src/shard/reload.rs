@@ -10,11 +10,14 @@
 //! ended), and closing (in no world; its file is closed when the last core has the world without it). A file that is to be
 //! served elsewhere waits for that.
 
+mod again;
+
 use super::ServeError;
 use super::change::Change;
+use super::fresh::Fresh;
 use super::mesh::Message;
 use super::syncing::Syncing;
-use super::world::{Fresh, LunMap, Target, Unit, World, admission};
+use super::world::{LunMap, Target, Unit, World, admission};
 use crate::backend::{Fit, Medium, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
@@ -22,14 +25,12 @@ use crate::panics::Mutex;
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Register, UnitFile};
+use again::Again;
 use std::cmp::Ordering;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-/// How long a file is waited for that is still open as another logical unit.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A unit that is removed.
 struct Leaving {
@@ -44,35 +45,6 @@ struct Leaving {
 struct Closing {
     of: Leaving,
     held: (Weak<Unit>, Weak<Medium>, Weak<UnitFile>),
-}
-
-/// How soon the rest of a configuration is tried again.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// A configuration of which a part waits for a file.
-struct Again {
-    wanted: Snapshot,
-    /// The LUNs of that part, in words. None: nothing of all of it is served yet.
-    waiting: Vec<String>,
-    /// Not before.
-    next: Instant,
-    /// How long a file is waited for that is in use, or what has failed is tried.
-    until: Instant,
-    /// Files have not been closed by then, and the log says so.
-    is_late: bool,
-    /// Why it was not served when it was tried last.
-    failed: Option<String>,
-}
-
-impl Again {
-    fn new(wanted: Snapshot) -> Again {
-        let now = Instant::now();
-        Again { wanted, waiting: Vec::new(), next: now, until: now + PATIENCE, is_late: false, failed: None }
-    }
-
-    fn is_first(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
 /// Where a LUN's unit comes from.
@@ -204,51 +176,6 @@ impl Reloader {
         for core in 0..self.cores {
             self.world.post(core, Message::Change(Arc::clone(&change)));
         }
-    }
-
-    fn attempt(&mut self, again: Again) {
-        let patient = !again.is_first() && Instant::now() < again.until;
-        match self.plan(again.wanted.clone(), patient) {
-            Ok(plan) => {
-                for line in &plan.kept {
-                    tracing::warn!("{line}");
-                }
-                if again.is_first() || !plan.done.is_empty() {
-                    let is_same = plan.done.is_empty();
-                    let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
-                    tracing::info!("configuration read again: {done}");
-                }
-                if !plan.waiting.is_empty() {
-                    if again.is_late {
-                        let what = plan.waiting.join(", ");
-                        tracing::error!(
-                            "{what}: not served yet, for what was served of it, or at its place, does not end"
-                        );
-                    }
-                    let next = if again.is_first() { again.next } else { Instant::now() + RETRY };
-                    self.again = Some(Again { waiting: plan.waiting.clone(), next, ..again });
-                }
-                self.apply(plan);
-            }
-            Err(error) if again.is_first() => {
-                tracing::error!("configuration read again, and everything stays as it was: {error}");
-            }
-            Err(error) => self.failed_again(again, &error.to_string()),
-        }
-    }
-
-    /// What waited for a file cannot be served; what is served stays as it is. Perhaps it can in a moment.
-    fn failed_again(&mut self, again: Again, error: &str) {
-        let (now, what) = (Instant::now(), again.waiting.join(", "));
-        let until = if again.failed.is_none() { again.until.max(now + PATIENCE) } else { again.until };
-        if now >= until {
-            tracing::error!("{what}: waited for a file, and is not served: {error} (SIGHUP tries it again)");
-            return;
-        }
-        if again.failed.as_deref() != Some(error) {
-            tracing::error!("{what}: waited for a file, and cannot be served yet: {error}");
-        }
-        self.again = Some(Again { next: now + RETRY, until, failed: Some(error.to_owned()), ..again });
     }
 
     /// Puts the targets where they have been, new ones behind; the second value is which are there no more.

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::doors::Doors;
 use super::errand::{Errandry, Errands};
 use super::fence::Fence;
+use super::fresh::{Fresh, Undo};
 use super::load::Load;
 use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
@@ -21,9 +22,9 @@ use crate::model::{
 };
 use crate::scsi::{LogicalUnit, LuParams, Saved};
 use crate::session::directory::{Access, SnapshotDirectory};
-use crate::state::{self, Before, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
+use crate::state::{self, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
 use crate::wire::Lun;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -63,55 +64,6 @@ pub struct Unit {
     pub unfinished: AtomicBool,
 }
 
-/// A unit that nobody was shown yet. Unless it is kept, what opening it has made, grown and written down is taken back.
-pub struct Fresh {
-    unit: Unit,
-    undo: Undo,
-}
-
-impl Fresh {
-    /// It is served from now on.
-    pub fn keep(self) -> Unit {
-        let Fresh { unit, mut undo } = self;
-        (undo.path, undo.recorded) = (None, None);
-        unit
-    }
-}
-
-/// As if it were served: to look at.
-impl std::ops::Deref for Fresh {
-    type Target = Unit;
-
-    fn deref(&self) -> &Unit {
-        &self.unit
-    }
-}
-
-/// Takes back what was done for a unit, when it is dropped.
-struct Undo {
-    medium: Arc<Medium>,
-    /// Its file.
-    path: Option<PathBuf>,
-    /// Its record, and what that said before.
-    recorded: Option<(Arc<UnitFile>, Before)>,
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        if let Some((file, before)) = &self.recorded
-            && let Err(error) = file.unrecord(before)
-        {
-            tracing::error!("{}: it names a logical unit that is not served after all: {error}", file.path().display());
-        }
-        if let Some(path) = &self.path
-            && let Err(error) = self.medium.undo(path)
-        {
-            let path = path.display();
-            tracing::error!("{path}: it was made or grown for a LUN that is not served, and stays so: {error}");
-        }
-    }
-}
-
 impl Unit {
     /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators of
     /// others. A failure leaves file and record as they were, but not `register`. Blocking.
@@ -131,8 +83,7 @@ impl Unit {
             return Err(ServeError::Gone { path: path.clone(), record });
         }
         let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
-        let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
-        let mut undo = Undo { medium: Arc::clone(&medium), path, recorded: None };
+        let mut undo = Undo::of(&medium, lun);
         let backing = medium.backing(lun, target.name.as_str());
         let wanted =
             Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
@@ -156,7 +107,7 @@ impl Unit {
         let unit = Unit::new(medium, params, (&snapshot.state, recorded), cores);
         let saved = unit.file.load().map_err(ServeError::State)?;
         match unit.file.record(&saved) {
-            Ok(before) => undo.recorded = before.map(|before| (Arc::clone(&unit.file), before)),
+            Ok(before) => undo.recorded(&unit.file, before),
             Err(error) => {
                 let file = unit.file.path().display();
                 tracing::warn!(
@@ -171,7 +122,7 @@ impl Unit {
         if unit.medium.can_be_lost() {
             unit.logical.watch();
         }
-        Ok(Fresh { unit, undo })
+        Ok(Fresh::new(unit, undo))
     }
 
     /// It is again as it was when it was last served. Blocking.

@@ -1,0 +1,79 @@
+//! A unit between its opening and the moment from which it is served: a configuration of which something fails leaves neither
+//! files nor records behind.
+//!
+//! The record goes first: one that names a file which is not there would say that a disk is gone. The file is locked until both
+//! are done.
+
+use super::world::Unit;
+use crate::backend::Medium;
+use crate::model::{LunKind, LunSpec};
+use crate::state::{Before, UnitFile};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A unit that nobody was shown yet. Unless it is kept, what opening it has made, grown and written down is taken back.
+pub struct Fresh {
+    unit: Unit,
+    undo: Undo,
+}
+
+impl Fresh {
+    /// What was done for it so far is to be kept with it.
+    pub fn new(unit: Unit, undo: Undo) -> Fresh {
+        Fresh { unit, undo }
+    }
+
+    /// It is served from now on.
+    pub fn keep(self) -> Unit {
+        let Fresh { unit, mut undo } = self;
+        (undo.path, undo.recorded) = (None, None);
+        unit
+    }
+}
+
+/// As if it were served: to look at.
+impl std::ops::Deref for Fresh {
+    type Target = Unit;
+
+    fn deref(&self) -> &Unit {
+        &self.unit
+    }
+}
+
+/// Takes back what was done for a unit, when it is dropped.
+pub struct Undo {
+    medium: Arc<Medium>,
+    /// Its file.
+    path: Option<PathBuf>,
+    /// Its record, and what that said before.
+    recorded: Option<(Arc<UnitFile>, Before)>,
+}
+
+impl Undo {
+    /// A medium has just been opened.
+    pub fn of(medium: &Arc<Medium>, lun: &LunSpec) -> Undo {
+        let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
+        Undo { medium: Arc::clone(medium), path, recorded: None }
+    }
+
+    /// Whose it is has been written down.
+    pub fn recorded(&mut self, file: &Arc<UnitFile>, before: Option<Before>) {
+        self.recorded = before.map(|before| (Arc::clone(file), before));
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((file, before)) = &self.recorded
+            && let Err(error) = file.unrecord(before)
+        {
+            tracing::error!("{}: it names a logical unit that is not served after all: {error}", file.path().display());
+        }
+        if let Some(path) = &self.path
+            && let Err(error) = self.medium.undo(path)
+        {
+            let path = path.display();
+            tracing::error!("{path}: it was made or grown for a LUN that is not served, and stays so: {error}");
+        }
+    }
+}

@@ -33,6 +33,9 @@ class Disk(Target):
                 if content:
                     file.write(content * (SIZE // len(content)))
                 os.fsync(file.fileno())
+        directory = os.open(self.medium.path, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
         os.sync()
 
     def host(self, name, luns=(0, 1)):

@@ -3,7 +3,8 @@
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
 //! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`state`] (what of it outlives the
 //! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
-//! file and the command line's options); [`log`] (what is said on stdout and stderr), [`panics`] (what a panic takes with it).
+//! file and the command line's options); [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have
+//! something said), [`panics`] (what a panic takes with it).
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod backend;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod limits;
 pub mod log;
 pub mod model;
+pub mod noise;
 pub mod panics;
 pub mod ring;
 pub mod scsi;

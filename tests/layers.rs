@@ -1,8 +1,8 @@
 //! The layers, as a table that the source files are held to.
 //!
 //! Reads the `crate::...` (and `super::...`) paths of every file under `src` and fails on an edge that [`LAYERS`] does not
-//! allow; on glommio, io_uring or `unsafe` outside the modules named for them. It reads tokens, not types: a path that
-//! a macro of another crate makes up is not seen.
+//! allow; on glommio, io_uring or `unsafe` outside the modules named for them; on lines for the log that peers could have
+//! written without end. It reads tokens, not types: a path that a macro of another crate makes up is not seen.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,17 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("panics", &[]),
+    ("noise", &["limits"]),
     ("log", &["limits", "panics"]),
     ("wire", &["limits"]),
     ("model", &["wire"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits"]),
     ("scsi", &["model", "wire", "limits", "panics"]),
-    ("state", &["model", "wire", "limits", "scsi"]),
+    ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "panics"]),
+    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "noise", "panics"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
 ];
@@ -62,6 +63,33 @@ const UNSAFE: &[&str] = &[
     "state/keeper.rs",
     "wire/crc.rs",
 ];
+
+/// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
+/// such lines, and why no peer can have them written as often as it likes. In `shard` and `state`, where peers are.
+const UNBOUNDED: &[(&str, usize, &str)] = &[
+    ("shard/clock.rs", 1, "once after each pause of the machine"),
+    ("shard/control.rs", 5, "of signals, and of a thread that ends"),
+    ("shard/doors.rs", 1, "at the start and at a reload"),
+    ("shard/mod.rs", 5, "at the start and at the end"),
+    ("shard/reload.rs", 6, "of a reload"),
+    ("shard/stray.rs", 2, "of a medium that has not answered for MEDIUM_HANG_MS, and of its end"),
+    ("shard/world.rs", 4, "at the start, or once for each unit"),
+    ("state/mod.rs", 1, "at the start"),
+];
+
+/// How near to a line its bound is.
+const NEAR: usize = 8;
+
+/// Lines for the log without a bound near by, up to the tests of the file.
+fn unbounded(source: &str) -> usize {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or(source);
+    let lines: Vec<&str> = code.lines().collect();
+    let says = |line: &str| ["info!(", "warn!(", "error!("].iter().any(|how| line.contains(&format!("tracing::{how}")));
+    let asks = |line: &&str| line.contains("noise.line(") || line.contains("noise.notice(");
+    (0..lines.len())
+        .filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(|l| asks(&l)))
+        .count()
+}
 
 /// A word, a number, or one character of punctuation; `::` is one token.
 fn tokens(source: &str) -> Vec<String> {
@@ -228,6 +256,16 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
+    if matches!(own, "shard" | "state") && !path.contains("tests") {
+        let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
+        let found = unbounded(source);
+        if found != listed {
+            let _ = writeln!(
+                out,
+                "src/{path}: {found} lines for the log without a bound (`noise`), and {listed} in UNBOUNDED"
+            );
+        }
+    }
     let has_unsafe = tokens.iter().any(|token| token == "unsafe");
     match (has_unsafe, UNSAFE.contains(&path)) {
         (true, false) => out += &format!("src/{path}: has `unsafe` and is not in the list UNSAFE\n"),
@@ -305,6 +343,18 @@ fn allowed_edges_and_mere_words_pass() {
     ] {
         assert_eq!(complaints("session/task.rs", source), "", "{source}");
     }
+}
+
+#[test]
+fn lines_that_peers_can_cause_have_a_bound() {
+    let bounded = "if let Some(left_out) = self.noise.line(now_ms) {\n    tracing::warn!(left_out, \"no\");\n}\n";
+    let bare = "tracing::error!(\"no\");\n";
+    let tests = "#[cfg(test)]\nmod tests {\n    tracing::error!(\"no\");\n}\n";
+    assert_eq!(complaints("shard/rw.rs", &format!("{bounded}{tests}")), "");
+    assert_eq!(complaints("shard/tests/peer.rs", bare), "");
+    assert!(complaints("shard/rw.rs", bare).contains("1 lines"));
+    assert!(complaints("state/keeper.rs", &format!("{bounded}{}{bare}", "\n".repeat(NEAR))).contains("1 lines"));
+    assert!(complaints("shard/clock.rs", "").contains("and 1 in UNBOUNDED"));
 }
 
 #[test]

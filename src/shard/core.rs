@@ -13,7 +13,7 @@ use super::record;
 use super::relocate::Relocation;
 use super::turns::SpareParked;
 use crate::backend::Token;
-use crate::limits::{ACCEPT_REST, CATCH_UP_MS, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{ACCEPT_REST, CATCH_UP_MS, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
@@ -42,8 +42,8 @@ pub struct Core {
     /// Those that rest, and until when, because there was nothing to make a connection of.
     resting: Vec<usize>,
     rest_until: Instant,
-    /// That has been said.
-    short: bool,
+    /// When there was nothing for the last time, once that has been said.
+    short: Option<Instant>,
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
@@ -73,7 +73,7 @@ impl Core {
             listeners,
             resting: Vec::new(),
             rest_until: now,
-            short: false,
+            short: None,
             bell: Box::new(0),
             turn: 1,
             spin,
@@ -270,7 +270,6 @@ impl Core {
 
     fn accepted(&mut self, listener: usize, completion: Completion) {
         if completion.result >= 0 {
-            self.short = false;
             // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
             #[allow(unsafe_code)]
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
@@ -291,13 +290,21 @@ impl Core {
 
     /// To ask at once again would be all that this core does. Who waits to be accepted is kept by the kernel.
     fn rest(&mut self, listener: usize, error: i32) {
-        if !self.short {
-            self.short = true;
+        let now = Instant::now();
+        // One connection that goes is room for one that comes: that is no end of it, and not worth another line.
+        let is_over = self.short.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_OVER);
+        if !is_over {
+            self.short = Some(now);
+        } else if let Some(left_out) = self.engine.noise.line(self.engine.now_ms) {
+            self.short = Some(now);
             let error = io::Error::from_raw_os_error(-error);
-            tracing::warn!("a connection cannot be accepted: {error}; connections wait until there is what they take");
+            tracing::warn!(
+                left_out,
+                "a connection cannot be accepted: {error}; connections wait until there is what they take"
+            );
         }
         self.resting.push(listener);
-        self.rest_until = Instant::now() + ACCEPT_REST;
+        self.rest_until = now + ACCEPT_REST;
     }
 
     fn accept_again(&mut self, now: Instant) {

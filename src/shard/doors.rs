@@ -1,15 +1,13 @@
-//! Who is let in: bounds on connections in all and from one address, on logins under way, on guesses at secrets, and on log
-//! lines that peers cause.
+//! Who is let in: bounds on connections in all and from one address, on logins under way, and on guesses at secrets.
 //!
-//! [`Doors`] counts for the process, [`HalfOpen`] and [`Noise`] for one core.
+//! [`Doors`] counts for the process, [`HalfOpen`] for one core.
 //!
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
 
 use super::host::{Address, Host};
 use crate::limits::{
-    FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, PEER_LINES_PER_SECOND,
-    RESERVED_DESCRIPTORS,
+    FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, RESERVED_DESCRIPTORS,
 };
 use crate::panics::Mutex;
 use procfs::process::{LimitValue, Process};
@@ -214,42 +212,6 @@ impl HalfOpen {
     }
 }
 
-/// Keeps a core from writing too many lines because of what peers do: each line that a peer can cause asks here first. What
-/// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts.
-#[derive(Debug, Default)]
-pub struct Noise {
-    second: u64,
-    lines: [u32; 2],
-    /// Left out and not told yet.
-    owed: [u32; 2],
-}
-
-impl Noise {
-    /// Whether there may be another warning now; `None`: no. After a silence: how many were left out.
-    pub fn line(&mut self, now_ms: u64) -> Option<u32> {
-        self.share(0, now_ms)
-    }
-
-    /// As [`Noise::line`], for what happens every day.
-    pub fn notice(&mut self, now_ms: u64) -> Option<u32> {
-        self.share(1, now_ms)
-    }
-
-    fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
-        let second = now_ms / 1000;
-        if second != self.second {
-            (self.second, self.lines) = (second, [0; 2]);
-        }
-        let (lines, owed) = (&mut self.lines[which], &mut self.owed[which]);
-        if *lines >= PEER_LINES_PER_SECOND {
-            *owed = owed.saturating_add(1);
-            return None;
-        }
-        *lines += 1;
-        Some(std::mem::take(owed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,16 +298,6 @@ mod tests {
         assert_eq!([3, 4, 5].map(|conn| enter(conn, "2001:db8::c")), [None; 3]);
         assert_eq!(enter(6, "2001:db8::d"), None);
         assert_eq!(enter(7, "2001:db8::e"), Some(3), "of the address that has most, and of no other host");
-    }
-
-    #[test]
-    fn a_flood_is_a_few_lines() {
-        let mut noise = Noise::default();
-        let lines = (0..1000).filter(|_| noise.line(5_500).is_some()).count();
-        assert_eq!(lines, PEER_LINES_PER_SECOND as usize);
-        assert_eq!(noise.notice(5_999), Some(0), "what happens every day has its own share");
-        assert_eq!(noise.line(6_000), Some(1000 - PEER_LINES_PER_SECOND));
-        assert_eq!(noise.line(6_001), Some(0));
     }
 
     #[test]

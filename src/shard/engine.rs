@@ -7,7 +7,7 @@
 
 use super::buffers::{Account, Arena, Buf};
 use super::change::Change;
-use super::doors::{HalfOpen, Noise, Ticket};
+use super::doors::{HalfOpen, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
 use super::holes::Holes;
@@ -24,8 +24,11 @@ use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Op, Queue, Started, Token};
-use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES};
+use crate::limits::{
+    CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, TURN_SEND_BYTES,
+};
 use crate::model::MediumFault;
+use crate::noise::Noise;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
 use crate::session::directory::{Access, Applicant};
@@ -43,9 +46,6 @@ use std::time::Instant;
 
 /// Writes of one received chunk, at least a block each.
 const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
-
-/// Bytes that one turn hands to the sockets, unless one send is more: some 0.5 ms of copying.
-const TURN_SEND_BYTES: usize = 2 << 20;
 
 /// What a completion belongs to: the top byte of `user_data`. The rest is a number of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

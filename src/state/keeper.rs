@@ -8,6 +8,7 @@
 
 use super::UnitFile;
 use crate::limits::{KEEPER_NICENESS, STATE_DESCRIPTORS};
+use crate::noise::Noise;
 use crate::scsi::Saved;
 use std::fs::File;
 use std::io;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is to be stored. Of each unit there is one at a time.
 struct Order {
@@ -114,25 +115,34 @@ fn yield_to_others() {
 fn run(orders: &Receiver<Option<Order>>) {
     yield_to_others();
     let mut reserve = Reserve::new();
+    let (begin, mut noise) = (Instant::now(), Noise::default());
     while let Ok(Some(Order { file, saved, done })) = orders.recv() {
         let stored = reserve.with(|| file.save(&saved));
-        match &stored {
-            // Hosts that try again and again do not fill the log.
-            Err(error) if !file.is_failing.swap(true, Ordering::Relaxed) => {
-                tracing::error!(file = %file.path().display(), "the state of a logical unit cannot be saved: {error}");
-            }
-            Ok(()) if file.is_failing.swap(false, Ordering::Relaxed) => {
-                tracing::info!(file = %file.path().display(), "the state of a logical unit is saved again");
-            }
-            _ => {}
-        }
+        say(&mut noise, begin.elapsed().as_millis() as u64, &file, stored.as_ref().err());
         done(stored.is_ok());
+    }
+}
+
+/// Says what an attempt to save has come to, if the log says something else. Hosts can have it fail and work again and again,
+/// with many units: what is left out is said when there may be a line, if it is still so.
+fn say(noise: &mut Noise, now_ms: u64, file: &UnitFile, error: Option<&io::Error>) {
+    if file.is_failing.load(Ordering::Relaxed) == error.is_some() {
+        return;
+    }
+    let Some(left_out) = noise.line(now_ms) else { return };
+    file.is_failing.store(error.is_some(), Ordering::Relaxed);
+    let path = file.path().display();
+    match error {
+        Some(error) => tracing::error!(file = %path, left_out, "the state of a logical unit cannot be saved: {error}"),
+        None => tracing::info!(file = %path, left_out, "the state of a logical unit is saved again"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::PEER_LINES_PER_SECOND;
+    use std::sync::Mutex;
 
     /// Its file system hangs: nobody can wait for that to end.
     #[test]
@@ -160,6 +170,48 @@ mod tests {
         keeper.end();
         assert!(thread.join(Duration::from_secs(20)).unwrap());
         assert_eq!(told.recv(), Ok(()), "what is on its way is done first");
+    }
+
+    /// What was said while `act` ran, line by line.
+    fn said(act: impl FnOnce()) -> Vec<String> {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let to = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_store_that_fails_now_and_then_is_a_few_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = [0, 1].map(|lun| UnitFile::new(directory.path(), &crate::state::tests::params(lun), None));
+        let mut noise = Noise::default();
+        let error = io::Error::from_raw_os_error(libc::ENOSPC);
+        let mut attempt = |now_ms, file: usize, error| say(&mut noise, now_ms, &files[file], error);
+        let lines = said(|| {
+            for _ in 0..500 {
+                attempt(5_000, 0, Some(&error));
+                attempt(5_000, 0, None);
+            }
+            attempt(5_999, 1, Some(&error));
+        });
+        assert_eq!(lines.len(), PEER_LINES_PER_SECOND as usize);
+        // What was not said of one that fails is said with its next failure, and once.
+        let lines = said(|| (6_000..6_010).for_each(|now_ms| attempt(now_ms, 1, Some(&error))));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("cannot be saved") && lines[0].contains("left_out=491"), "{lines:?}");
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! A bound on log lines that peers cause, each thread for itself: the cores, and the one that stores what hosts have saved.
+
+use crate::limits::PEER_LINES_PER_SECOND;
+
+/// Keeps a thread from writing too many lines because of what peers do: each line that a peer can cause asks here first. What
+/// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts.
+#[derive(Debug, Default)]
+pub struct Noise {
+    second: u64,
+    lines: [u32; 2],
+    /// Left out and not told yet.
+    owed: [u32; 2],
+}
+
+impl Noise {
+    /// Whether there may be another warning now; `None`: no. After a silence: how many were left out.
+    pub fn line(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(0, now_ms)
+    }
+
+    /// As [`Noise::line`], for what happens every day.
+    pub fn notice(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(1, now_ms)
+    }
+
+    fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
+        let second = now_ms / 1000;
+        if second != self.second {
+            (self.second, self.lines) = (second, [0; 2]);
+        }
+        let (lines, owed) = (&mut self.lines[which], &mut self.owed[which]);
+        if *lines >= PEER_LINES_PER_SECOND {
+            *owed = owed.saturating_add(1);
+            return None;
+        }
+        *lines += 1;
+        Some(std::mem::take(owed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_a_few_lines() {
+        let mut noise = Noise::default();
+        let lines = (0..1000).filter(|_| noise.line(5_500).is_some()).count();
+        assert_eq!(lines, PEER_LINES_PER_SECOND as usize);
+        assert_eq!(noise.notice(5_999), Some(0), "what happens every day has its own share");
+        assert_eq!(noise.line(6_000), Some(1000 - PEER_LINES_PER_SECOND));
+        assert_eq!(noise.line(6_001), Some(0));
+    }
+}

@@ -7,14 +7,11 @@ use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts};
 use super::tx::REREADS;
 use crate::backend::Op;
-use crate::limits::{KEPT_PARAMETER_BYTES, SLICE_BYTES};
+use crate::limits::{KEPT_PARAMETER_BYTES, SLICE_BYTES, SOURCES};
 use crate::model::MediumFault;
 use crate::session::Session;
 use crate::session::seam::TaskId;
 use std::collections::VecDeque;
-
-/// Sources remembered before those that are of no use any more are looked for.
-const SOURCES: usize = 64;
 
 /// Where the data of a command came from.
 pub enum Source {

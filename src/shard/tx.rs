@@ -10,7 +10,7 @@ use super::buffers::Buf;
 use super::fence::Fence;
 use super::ram::InPlace;
 use crate::backend::MemoryHold;
-use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SPARE_BATCH_BYTES};
+use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use io_uring::{opcode, squeue, types};
@@ -20,9 +20,6 @@ use std::sync::Arc;
 /// The kernel takes at most this many vectors in one call (UIO_MAXIOV).
 const MAX_VECTORS: usize = 1024;
 
-/// One send moves about this much, then others have their turn: copying it into the socket takes some 100 us. Measured:
-/// less costs a third more CPU for 128K reads, more only makes everybody else wait.
-const SEND_BYTES: usize = 512 << 10;
 /// No vector is longer than this, so that a send ends near `SEND_BYTES`.
 const VECTOR_BYTES: usize = 128 << 10;
 

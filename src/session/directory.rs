@@ -285,16 +285,23 @@ impl SnapshotDirectory {
     }
 
     /// The addresses of the portals that serve a target in `groups` (empty: all), as an initiator connected to `local` is
-    /// to be told.
+    /// to be told. First those that are advertised, which is what the configuration wants initiators to use, then those of
+    /// the family that it came by, for it may have no other.
     fn addresses(&self, local: SocketAddr, groups: &[u16]) -> Vec<(SocketAddr, u16)> {
-        let mut found: Vec<(SocketAddr, u16)> = Vec::with_capacity(self.snapshot.portals.len());
+        let is_ipv4 = canonical(local).is_ipv4();
         //= RFC 7143 appendix C
         //# If a SendTargets response reports an iSCSI address for a target, it
         //# SHOULD also report all other addresses in its portal group in the same
         //# response.
-        for portal in self.snapshot.portals.iter().filter(|portal| serves(groups, portal.group_tag)) {
-            let address = portal.advertise.or_else(|| reachable(portal.listen, local));
-            let Some(address) = address.map(|address| (address, portal.group_tag)) else { continue };
+        let portals = self.snapshot.portals.iter().filter(|portal| serves(groups, portal.group_tag));
+        let told = portals.filter_map(|portal| {
+            let address = portal.advertise.or_else(|| reachable(portal.listen, local))?;
+            Some((portal.advertise.is_none(), address.is_ipv4() != is_ipv4, (address, portal.group_tag)))
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_by_key(|(is_own, is_foreign, _)| (*is_own, *is_foreign));
+        let mut found: Vec<(SocketAddr, u16)> = Vec::with_capacity(told.len());
+        for (.., address) in told {
             if !found.contains(&address) {
                 found.push(address);
             }

@@ -38,8 +38,10 @@ fn item_31_all_addresses_of_all_groups() {
     //# SHOULD also report all other addresses in its portal group in the
     //# same response.
     let d = directory(&[("10.1.0.45:3000", None, 1), ("[2001:db8::1]:3260", None, 2), ("10.1.1.45:3000", None, 1)]);
-    let all = ["10.1.0.45:3000,1", "[2001:db8::1]:3260,2", "10.1.1.45:3000,1"];
-    assert_eq!(addresses(&d, "10.1.1.45:3000"), all);
+    let all = ["10.1.0.45:3000,1", "10.1.1.45:3000,1", "[2001:db8::1]:3260,2"];
+    assert_eq!(addresses(&d, "10.1.1.45:3000"), all, "those of its own family first");
+    assert_eq!(addresses(&d, "[::ffff:10.1.1.45]:3000"), all);
+    assert_eq!(addresses(&d, "[2001:db8::1]:3260"), [all[2], all[0], all[1]]);
     assert_eq!(d.portal_group("[2001:db8::1]:3260".parse().unwrap()), 2);
     assert_eq!(d.portal_group("[::ffff:10.1.0.45]:3000".parse().unwrap()), 1);
 }
@@ -57,8 +59,9 @@ fn all_addresses_is_no_address() {
 
 #[test]
 fn what_is_advertised_is_told_instead() {
-    let d = directory(&[("0.0.0.0:3260", Some("192.0.2.7:3260"), 3), ("10.0.0.1:3261", None, 4)]);
-    assert_eq!(addresses(&d, "10.0.0.1:3260"), ["192.0.2.7:3260,3", "10.0.0.1:3261,4"]);
+    let d = directory(&[("10.0.0.1:3261", None, 4), ("0.0.0.0:3260", Some("192.0.2.7:3260"), 3)]);
+    assert_eq!(addresses(&d, "10.0.0.1:3260"), ["192.0.2.7:3260,3", "10.0.0.1:3261,4"], "and first");
+    assert_eq!(addresses(&d, "[::ffff:10.0.0.1]:3260"), ["192.0.2.7:3260,3", "10.0.0.1:3261,4"]);
     assert_eq!(d.portal_group("10.0.0.1:3261".parse().unwrap()), 4);
     assert_eq!(d.portal_group("10.0.0.1:3260".parse().unwrap()), 3);
 }
@@ -75,12 +78,13 @@ fn what_the_asker_cannot_reach_is_not_told() {
         ("127.0.0.2:3260", Some("192.0.2.8:3260"), 1),
     ]);
     let told = |local| addresses(&d, local).into_iter().map(|at| at.replace(":3260,1", "")).collect::<Vec<_>>();
-    let wide = ["192.0.2.7", "192.0.2.8"];
-    assert_eq!(told("192.0.2.7:3260"), wide);
-    assert_eq!(told("[2001:db8::1]:3260"), wide);
-    assert_eq!(told("127.0.0.1:3260"), [&["127.0.0.1", "[::1]"], &wide[..]].concat());
-    assert_eq!(told("169.254.7.7:3260"), [&["169.254.7.7"], &wide[..]].concat());
-    assert_eq!(told("[fe80::7%2]:3260"), [&["[fe80::7]"], &wide[..]].concat(), "of that link, and no other");
+    assert_eq!(told("192.0.2.7:3260"), ["192.0.2.8", "192.0.2.7"]);
+    assert_eq!(told("[2001:db8::1]:3260"), ["192.0.2.8", "192.0.2.7"]);
+    assert_eq!(told("127.0.0.1:3260"), ["192.0.2.8", "127.0.0.1", "192.0.2.7", "[::1]"]);
+    assert_eq!(told("[::1]:3260"), ["192.0.2.8", "[::1]", "127.0.0.1", "192.0.2.7"]);
+    assert_eq!(told("169.254.7.7:3260"), ["192.0.2.8", "169.254.7.7", "192.0.2.7"]);
+    let of_that_link = ["192.0.2.8", "[fe80::7]", "192.0.2.7"];
+    assert_eq!(told("[fe80::7%2]:3260"), of_that_link, "of that link, and no other");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use super::*;
-use crate::backend::{FaultAction, FaultRule};
+use crate::backend::{FaultAction, FaultRule, OpClass};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const SECOND: Duration = Duration::from_secs(5);
@@ -13,21 +13,31 @@ const LBA: u32 = 2000;
 const OVERLAPPING: (u8, u16) = (0xb, 0x0024);
 
 fn write_atomic(peer: &mut Peer, byte: u8) {
-    let mut cdb = [0; 16];
-    cdb[0] = 0x9c;
-    cdb[6..10].copy_from_slice(&LBA.to_be_bytes());
-    cdb[12..14].copy_from_slice(&BLOCKS.to_be_bytes());
-    let itt = peer.command(0, &cdb, 0, &vec![byte; usize::from(BLOCKS) * 512]);
+    let itt = ask_atomic(peer, LBA, byte);
     assert_eq!(peer.end(itt, SECOND).status, 0);
 }
 
-/// READ(10): the data, or `None` if an atomic write came between.
-fn read(peer: &mut Peer, lba: u32, blocks: u16) -> Option<Vec<u8>> {
+/// WRITE ATOMIC(16) without waiting for its end; its tag.
+fn ask_atomic(peer: &mut Peer, lba: u32, byte: u8) -> u32 {
+    let mut cdb = [0; 16];
+    cdb[0] = 0x9c;
+    cdb[6..10].copy_from_slice(&lba.to_be_bytes());
+    cdb[12..14].copy_from_slice(&BLOCKS.to_be_bytes());
+    peer.command(0, &cdb, 0, &vec![byte; usize::from(BLOCKS) * 512])
+}
+
+/// READ(10): its tag.
+fn ask(peer: &mut Peer, lba: u32, blocks: u16) -> u32 {
     let mut cdb = [0; 10];
     cdb[0] = 0x28;
     cdb[2..6].copy_from_slice(&lba.to_be_bytes());
     cdb[7..9].copy_from_slice(&blocks.to_be_bytes());
-    let itt = peer.command(0, &cdb, u32::from(blocks) * 512, &[]);
+    peer.command(0, &cdb, u32::from(blocks) * 512, &[])
+}
+
+/// READ(10): the data, or `None` if an atomic write came between.
+fn read(peer: &mut Peer, lba: u32, blocks: u16) -> Option<Vec<u8>> {
+    let itt = ask(peer, lba, blocks);
     let end = peer.end(itt, SECOND);
     if end.status == 2 && end.sense == OVERLAPPING {
         return None;
@@ -57,8 +67,12 @@ fn watch(mut peer: Peer, (lba, blocks): (u32, u16), stop: &AtomicBool, seen: &Se
     }
 }
 
-fn contest(plan: FaultPlan, keys: &'static [&'static str]) {
-    let server = Server::new(2, plan);
+/// With units in memory that are known to be: they are read where they lie.
+fn in_place(cores: usize) -> Server {
+    Server::of(1, cores, [] as [FaultPlan; 0], |places| snapshot(places, vec![lun(0), lun(1)])).0
+}
+
+fn contest(server: &Server) {
     let at = server.at;
     let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
     let mut writers: Vec<_> = (1..3).map(|host| Peer::login(at, host, &[]).ready()).collect();
@@ -67,7 +81,7 @@ fn contest(plan: FaultPlan, keys: &'static [&'static str]) {
         .into_iter()
         .zip(3..)
         .map(|(range, host)| {
-            let peer = Peer::login(at, host, keys).ready();
+            let peer = Peer::login(at, host, &[]).ready();
             let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
             std::thread::spawn(move || watch(peer, range, &stop, &seen))
         })
@@ -97,11 +111,56 @@ fn contest(plan: FaultPlan, keys: &'static [&'static str]) {
 
 #[test]
 fn no_read_sees_a_part_of_an_atomic_write() {
-    contest(FaultPlan::new(), &[]);
+    contest(&in_place(2));
 }
 
 /// With a medium that is not read from memory, and takes its time.
 #[test]
 fn no_read_of_a_slow_medium_sees_a_part_of_an_atomic_write() {
-    contest(FaultPlan::new().rule(FaultRule::new(FaultAction::Delay(Duration::from_micros(100)))), &[]);
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_micros(100)));
+    contest(&Server::new(2, FaultPlan::new().rule(slow)));
+}
+
+/// What was under way before anybody had asked for an atomic write is counted as what comes later: `read` is asked for,
+/// and has begun; the first atomic write is to its last blocks.
+fn the_first_waits(server: &Server, mut reader: Peer, mut writer: Peer, (lba, blocks): (u32, u16)) {
+    let read = ask(&mut reader, lba, blocks);
+    // Of a medium that takes its time nothing comes yet.
+    reader.ping_only();
+    let end = Instant::now() + SECOND;
+    while !reader.has_more() {
+        assert!(Instant::now() < end, "it has not begun");
+        std::thread::yield_now();
+    }
+    assert!(!server.world.units[0].fence.keeps_reads(), "the first one");
+    let write = ask_atomic(&mut writer, lba + u32::from(blocks - BLOCKS), 0xbb);
+    assert!(!writer.is_answered(write, Duration::from_millis(100)), "it does not wait for who reads");
+    let end = reader.end(read, SECOND);
+    assert_eq!((end.status, end.data.len()), (0, usize::from(blocks) * 512));
+    assert!(end.data.iter().all(|byte| *byte == 0), "a part of an atomic write");
+    assert_eq!(writer.end(write, SECOND).status, 0);
+    let after = self::read(&mut writer, lba + u32::from(blocks - BLOCKS), BLOCKS);
+    assert!(after.unwrap().iter().all(|byte| *byte == 0xbb));
+}
+
+/// Sent from where it lies, to a peer that does not take it yet.
+#[test]
+fn the_first_atomic_write_waits_for_what_is_being_sent() {
+    for cores in [1, 2] {
+        let server = in_place(cores);
+        let reader = Peer::login(server.at, 1, &["MaxRecvDataSegmentLength=262144"]).ready();
+        let writer = Peer::login(server.at, 2, &[]).ready();
+        // More than the sockets between hold.
+        the_first_waits(&server, reader, writer, (0, (UNIT_BYTES / 512) as u16));
+    }
+}
+
+#[test]
+fn the_first_atomic_write_waits_for_what_is_being_read() {
+    for cores in [1, 2] {
+        let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(500))).on(OpClass::Read).times(1);
+        let server = Server::with_media(cores, FaultPlan::new().rule(slow));
+        let [reader, writer] = [1, 2].map(|host| Peer::login(server.at, host, &[]).ready());
+        the_first_waits(&server, reader, writer, (LBA, BLOCKS));
+    }
 }

@@ -163,3 +163,35 @@ fn a_copy_in_the_background_ends_when_its_nexus_is_preempted() {
     assert_eq!(status_of_zeroing(&mut victim), TERMINATED);
     assert_eq!(status_of_zeroing(&mut other), IN_BACKGROUND, "who preempts goes on");
 }
+
+/// All bytes of LUN 0.
+fn all(peer: &mut Peer) -> Vec<u8> {
+    let [high, low] = ((UNIT_BYTES / 512) as u16).to_be_bytes();
+    let itt = peer.command(0, &[0x28, 0, 0, 0, 0, 0, 0, high, low, 0], UNIT_BYTES as u32, &[]);
+    let End { status, data, .. } = peer.end(itt, SOON);
+    assert_eq!((status, data.len() as u64), (0, UNIT_BYTES));
+    data
+}
+
+#[test]
+fn no_byte_of_a_copy_in_the_background_comes_after_its_nexus_is_preempted() {
+    const PACE: Duration = Duration::from_millis(100);
+    let directory = tempfile::tempdir().unwrap();
+    let slow = FaultRule::new(FaultAction::Delay(PACE)).on(OpClass::Clear);
+    let (_server, mut victim, mut other) = registered(FaultPlan::new().rule(slow), 2, directory.path());
+    let [high, low] = ((UNIT_BYTES / 512) as u16).to_be_bytes();
+    let itt = other.command(0, &[0x41, 0, 0, 0, 0, 0, 0, high, low, 0], 0, &[0xaa; 512]);
+    assert_eq!(other.end(itt, SOON), good());
+    zero_in_the_background(&mut victim);
+    let end = Instant::now() + SOON;
+    while all(&mut other)[0] != 0 {
+        assert!(Instant::now() < end, "it has not begun");
+    }
+    let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
+    assert_eq!(other.end(preempt, SOON), good());
+    let then = all(&mut other);
+    assert_eq!((then[0], then.last()), (0, Some(&0xaa)), "some of it is done, and not all");
+    // Longer than what was on its way to the medium then would take, and what comes behind that.
+    std::thread::sleep(4 * PACE);
+    assert!(all(&mut other) == then, "it goes on");
+}

@@ -87,7 +87,7 @@ fn unbounded(source: &str) -> usize {
     let says = |line: &str| ["info!(", "warn!(", "error!("].iter().any(|how| line.contains(&format!("tracing::{how}")));
     let asks = |line: &&str| line.contains("noise.line(") || line.contains("noise.notice(");
     (0..lines.len())
-        .filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(|l| asks(&l)))
+        .filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(|l| asks(l)))
         .count()
 }
 

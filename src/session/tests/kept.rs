@@ -87,7 +87,8 @@ fn with_one_lost() -> (Rig, TaskId) {
     let agreed =
         Params { max_connections: 4, error_recovery_level: 2, time2wait_s: 3600, time2retain_s: 3600, ..params() };
     let mut r = Rig::with(SessionKind::Normal, agreed, 1);
-    let init = ConnectionInit { cid: Cid(4), params: agreed, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(r.cmd_sn) };
+    let init =
+        ConnectionInit { cid: Cid(4), params: agreed, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(r.cmd_sn) };
     let (first, second) = (r.c, r.s.add_connection(init, r.now_ms).unwrap());
     r.c = second;
     let task = r.read(512);

@@ -401,3 +401,28 @@ fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
     let (peer, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
     Some((stream.into(), peer, local))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::tests::said;
+    use crate::shard::make_core;
+    use crate::shard::world::World;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_shortage_is_said_once_until_it_is_over() {
+        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
+        let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+        let rest = |core: &mut Core| said(|| core.rest(0, -libc::EMFILE)).len();
+        assert_eq!([(); 5].map(|()| rest(&mut core)), [1, 0, 0, 0, 0]);
+        core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
+        assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0], "another one");
+        // What peers have made of the log leaves no room for it: it is said when there is some.
+        core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
+        while core.engine.noise.line(core.engine.now_ms).is_some() {}
+        assert_eq!(rest(&mut core), 0);
+        core.engine.now_ms += 1000;
+        assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0]);
+    }
+}

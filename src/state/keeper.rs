@@ -142,7 +142,7 @@ fn say(noise: &mut Noise, now_ms: u64, file: &UnitFile, error: Option<&io::Error
 mod tests {
     use super::*;
     use crate::limits::PEER_LINES_PER_SECOND;
-    use std::sync::Mutex;
+    use crate::noise::tests::said;
 
     /// Its file system hangs: nobody can wait for that to end.
     #[test]
@@ -170,27 +170,6 @@ mod tests {
         keeper.end();
         assert!(thread.join(Duration::from_secs(20)).unwrap());
         assert_eq!(told.recv(), Ok(()), "what is on its way is done first");
-    }
-
-    /// What was said while `act` ran, line by line.
-    fn said(act: impl FnOnce()) -> Vec<String> {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl io::Write for Lines {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().unwrap().extend(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let lines = Lines::default();
-        let to = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone()).finish();
-        tracing::subscriber::with_default(subscriber, act);
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The process and its surroundings: nothing that happens to its log, to its limits or by a signal reaches who uses a disk.
 
+use ringsan::limits::ACCEPT_REST;
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use ringsan::panics;
@@ -155,12 +156,36 @@ fn the_soft_limit_of_descriptors_is_none() {
 
 #[test]
 fn without_descriptors_it_rests_and_saves_state() {
-    let server = Server::start("", Stdio::null(), Stdio::piped());
+    const MOST: usize = 64;
+    // For the shell: a configuration that can be read again, and few descriptors.
+    let words = format!(
+        "ulimit -n {MOST}; for listen; do :; done
+         printf 'cores = [0]\nstate = \"state\"\n[[portal]]\nlisten = \"%s\"\n[[target]]\nname = \"{NAME}\"\n' \"$listen\" > ringsan.toml
+         printf '[[target.lun]]\nnumber = 0\npath = \"disk.img\"\n' >> ringsan.toml
+         set -- serve --config ringsan.toml"
+    );
+    let mut server = Server::start(&words, Stdio::null(), Stdio::piped());
+    let mut lines = BufReader::new(server.child.stderr.take().unwrap());
     let mut session = server.session(1);
-    let open = fs::read_dir(server.proc("fd")).unwrap().count();
-    server.run("prlimit", &[&format!("--nofile={}", open + 4), "--pid"]);
-    let held: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    server.until("no descriptor is left", || fs::read_dir(server.proc("fd")).unwrap().count() >= open + 4);
+    // It lets in what there seem to be descriptors for. What accepts has the limit that was when that began.
+    let raised = Command::new("prlimit").args(["--nofile=1024:1024", "--pid", &server.child.id().to_string()]).status();
+    if !raised.unwrap().success() {
+        return eprintln!("more descriptors are not to be had here: skipped");
+    }
+    server.run("kill", &["-HUP"]);
+    let mut line = String::new();
+    while !line.contains("configuration read again") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "it does not read it again");
+    }
+    server.run("prlimit", &[&format!("--nofile={MOST}:"), "--pid"]);
+    let all = || -> Vec<TcpStream> {
+        let held = (0..MOST).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        server.until("no descriptor is left", || fs::read_dir(server.proc("fd")).unwrap().count() >= MOST);
+        std::thread::sleep(2 * ACCEPT_REST);
+        held
+    };
+    let held = all();
     let ticks = || {
         let stat = fs::read_to_string(server.proc("stat")).unwrap();
         let fields: Vec<i64> =
@@ -172,13 +197,51 @@ fn without_descriptors_it_rests_and_saves_state() {
     let spent = ticks() - before;
     assert!(spent < 30, "{spent} ticks of a hundred, with nothing to do");
     // REGISTER with APTPL: it is stored before it is answered.
+    let stored = || -> Vec<Vec<u8>> {
+        let files = fs::read_dir(server.dir.path().join("state")).unwrap().map(|file| file.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|end| end == "state"))
+            .map(|file| fs::read(file).unwrap())
+            .collect()
+    };
+    let before = stored();
     session.play(
         "> 0 SCSI-Command F W itt=1 edtl=24 cdb=5f000000000000001800 text=,,,,,,,,thekey..,,,,\x01,,
          < 0 SCSI-Response itt=1 status=0",
     );
-    assert!(fs::read_dir(server.dir.path()).unwrap().count() > 1, "nothing was stored");
+    assert_ne!(stored(), before, "nothing was stored");
     drop(held);
     works(&mut server.session(2), 2);
+    // It was not over for long.
+    drop((all(), session));
+    assert_eq!(server.end().code(), Some(0));
+    let mut said = String::new();
+    lines.read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("a connection cannot be accepted").count(), 1, "{said}");
+}
+
+#[test]
+fn a_name_that_others_let_in_is_let_in_and_said() {
+    let mut server = Server::start("", Stdio::null(), Stdio::piped());
+    let mut stderr = server.child.stderr.take().unwrap();
+    for name in ["iqn.2026-11.com.example:host", "iqn.2026-11.com.example:host_1"] {
+        let text = format!("InitiatorName={name}\0TargetName={NAME}\0SessionType=Normal\0");
+        let mut login = vec![0; 48];
+        (login[0], login[1], login[7], login[8]) = (0x43, 0x87, text.len() as u8, 0x80);
+        login.extend(text.bytes());
+        login.resize(login.len().next_multiple_of(4), 0);
+        let mut peer = TcpStream::connect(server.address).unwrap();
+        peer.write_all(&login).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = [0; 48];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!((answer[0], &answer[36..38]), (0x23, &[0, 0][..]), "{name}");
+    }
+    assert_eq!(server.end().code(), Some(0));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("is not made as")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains("host_1"), "{said}");
 }
 
 /// What a host has saved, and cannot be, does not fill the log.

@@ -8,7 +8,7 @@ use ringsan::sim::{Packet, Peer};
 use ringsan::wire::{BHS_LEN, Bhs, LoginResponse, Opcode, bhs};
 
 /// Pairs that get somewhere; the rest of a text is any bytes.
-const PAIRS: [&str; 24] = [
+const PAIRS: [&str; 26] = [
     "InitiatorName=iqn.2001-04.com.example:host",
     "SessionType=Normal",
     "SessionType=Discovery",
@@ -33,9 +33,12 @@ const PAIRS: [&str; 24] = [
     "TaskReporting=ResponseFence,FastAbort",
     "OFMarker=Yes",
     "X-com.example.key=1",
+    "SendTargets=All",
+    "SendTargets=",
 ];
 
-fn text(input: &mut Input<'_>) -> Vec<u8> {
+/// A text, mostly of pairs that mean something.
+pub(super) fn text(input: &mut Input<'_>) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..input.byte() % 24 {
         match usize::from(input.byte()) {

@@ -2,6 +2,7 @@
 //! most once, and what is sent keeps to what was negotiated.
 
 use super::input::Input;
+use super::login::text;
 use ringsan::session::login::negotiate::Offer;
 use ringsan::sim::target::{NAME, Target};
 use ringsan::sim::{Packet, Peer};
@@ -45,6 +46,13 @@ fn log_in(target: &mut Target, numbers: &mut Numbers, conn: usize, level: u8) {
     target.pass(1);
 }
 
+fn bytes(input: &mut Input<'_>) -> Vec<u8> {
+    let len = input.len(16 << 10);
+    let mut data = input.bytes(len).to_vec();
+    data.resize(len, 0x5a);
+    data
+}
+
 /// The next PDU: a header that is mostly right, then bytes of it changed.
 fn pdu(input: &mut Input<'_>, numbers: &mut Numbers, conn: usize) -> Packet {
     let mut header: Bhs = [0; BHS_LEN];
@@ -55,6 +63,8 @@ fn pdu(input: &mut Input<'_>, numbers: &mut Numbers, conn: usize) -> Packet {
         0x01 => input.one_of(&[0xc0, 0xa0, 0xa1, 0x20, 0xc2, 0xe0, 0x80]),
         0x02 => 0x80 | input.one_of(&[1, 2, 3, 4, 5, 6, 7, 8, 9]),
         0x05 => input.one_of(&[0x80, 0]),
+        // Final, to be continued, and neither.
+        0x04 => input.one_of(&[0x80, 0x80, 0x40, 0]),
         0x06 | 0x10 => 0x80 | (input.byte() % 4),
         _ => 0x80,
     };
@@ -90,9 +100,8 @@ fn pdu(input: &mut Input<'_>, numbers: &mut Numbers, conn: usize) -> Packet {
     }
     // The framer bounds it.
     header[4] = 0;
-    let len = input.len(16 << 10);
-    let mut data = input.bytes(len).to_vec();
-    data.resize(len, 0x5a);
+    // The text of full feature phase has the keys of a login among others.
+    let mut data = if opcode == 0x04 { text(input) } else { bytes(input) };
     if bhs::opcode(&header) == Opcode::SCSI_COMMAND && header[1] & 0x20 == 0 {
         data.clear();
     }

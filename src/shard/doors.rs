@@ -89,6 +89,11 @@ impl Doors {
         self.most_per_address.store(most_per_address, Ordering::Relaxed);
     }
 
+    /// How many connections there are.
+    pub fn open(&self) -> usize {
+        self.counts.lock().all
+    }
+
     /// Lets a connection from `address` in.
     pub fn enter(self: &Arc<Doors>, address: Address) -> Result<Ticket, Full> {
         let mut counts = self.counts.lock();

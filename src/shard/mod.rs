@@ -73,6 +73,7 @@ use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::StateError;
 use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
+use signals::Wish;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -148,7 +149,8 @@ const PROBE_ENTRIES: u32 = 8;
 pub type Reread = dyn FnMut() -> Option<Snapshot> + Send;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
-/// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on.
+/// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on;
+/// SIGUSR1 has the log say how many sessions and connections there are.
 pub fn serve(
     mut snapshot: Snapshot,
     reread: Option<Box<Reread>>,
@@ -201,9 +203,11 @@ pub fn serve(
         ready(&addresses);
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
         let control = control::Control::start(reloader, reread)?;
-        let waited = signals.wait(|hangup| {
-            if hangup {
-                control.reread();
+        let waited = signals.wait(|wish| {
+            match wish {
+                Some(Wish::Reread) => control.reread(),
+                Some(Wish::Count) => say_counts(&world.lock()),
+                None => {}
             }
             threads_alive(&told).then_some(LOOK)
         });
@@ -232,6 +236,12 @@ pub fn serve(
         );
     }
     ended
+}
+
+/// Says how many are there: SIGUSR1.
+fn say_counts(world: &World) {
+    let (sessions, connections) = (world.registry.sessions(), world.doors.open());
+    tracing::info!(sessions, connections, "SIGUSR1: sessions, with logins that are to be some, and connections");
 }
 
 /// Makes everything durable. A medium that did not answer would not now either: that is an error, and not waited for. Nor for

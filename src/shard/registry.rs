@@ -277,6 +277,11 @@ impl Registry {
         }
     }
 
+    /// How many sessions there are, those that are to be included.
+    pub fn sessions(&self) -> usize {
+        self.lock().by_tsih.len()
+    }
+
     /// Sessions on each core.
     #[cfg(test)]
     pub fn load(&self) -> Vec<usize> {

@@ -1,11 +1,20 @@
-//! SIGTERM, SIGINT and SIGHUP, blocked everywhere and read through a signalfd by the first thread.
+//! SIGTERM, SIGINT, SIGHUP and SIGUSR1, blocked everywhere and read through a signalfd by the first thread.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// The signals that end the server, and the one that has it read its configuration again.
+/// The signals that end the server, and those that have it do something.
 pub struct Signals(OwnedFd);
+
+/// What somebody wants of a server that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGHUP: that it reads its configuration again.
+    Reread,
+    /// SIGUSR1: that it says how many are there.
+    Count,
+}
 
 impl Signals {
     /// Blocks them for this thread and all that it will start. SIGHUP too where there is nothing to read again: who sends it
@@ -19,6 +28,7 @@ impl Signals {
             libc::sigaddset(&raw mut set, libc::SIGTERM);
             libc::sigaddset(&raw mut set, libc::SIGINT);
             libc::sigaddset(&raw mut set, libc::SIGHUP);
+            libc::sigaddset(&raw mut set, libc::SIGUSR1);
             let error = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             if error != 0 {
                 return Err(io::Error::from_raw_os_error(error));
@@ -31,15 +41,17 @@ impl Signals {
         }
     }
 
-    /// Returns when one of them comes that ends the server, or when `look` says `None`. It is called now and then, with true
-    /// when there was a SIGHUP, and says after how long it is to be called again at the latest.
-    pub fn wait(&self, mut look: impl FnMut(bool) -> Option<Duration>) -> io::Result<()> {
+    /// Returns when one of them comes that ends the server, or when `look` says `None`. It is called now and then, with what
+    /// one of the others asks for, and says after how long it is to be called again at the latest.
+    pub fn wait(&self, mut look: impl FnMut(Option<Wish>) -> Option<Duration>) -> io::Result<()> {
         loop {
-            let signal = self.pending()?;
-            if !matches!(signal, None | Some(libc::SIGHUP)) {
-                return Ok(());
-            }
-            let Some(at_most) = look(signal.is_some()) else { return Ok(()) };
+            let wish = match self.pending()? {
+                None => None,
+                Some(libc::SIGHUP) => Some(Wish::Reread),
+                Some(libc::SIGUSR1) => Some(Wish::Count),
+                Some(_) => return Ok(()),
+            };
+            let Some(at_most) = look(wish) else { return Ok(()) };
             self.sleep(at_most);
         }
     }

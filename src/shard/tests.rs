@@ -142,11 +142,15 @@ impl Server {
             let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();
             let world = Arc::clone(&world);
             std::thread::spawn(move || {
+                let (number, registry) = (core, Arc::clone(&world.registry));
                 let mut core = make_core(core, world, listeners, Duration::ZERO).unwrap();
                 core.run().unwrap();
                 let account = core.account();
                 if core.is_unfinished() {
                     std::mem::forget(core);
+                } else {
+                    // Before all that it holds goes with it.
+                    assert_eq!(registry.load()[number], 0, "handles of sessions that have ended");
                 }
                 account
             })

@@ -42,6 +42,8 @@ class Attack:
     files: typing.Optional[int] = None
     # How much more memory may be in use afterwards: what is kept for the next ones.
     slack_bytes: int = 8 << 20
+    # How many sessions may be kept, for those who have lost their connections and may come back.
+    slack_sessions: int = 0
     # Is called with the grounds, and a session that was there before.
     meanwhile: typing.Optional[typing.Callable] = None
     afterwards: typing.Optional[typing.Callable] = None
@@ -473,7 +475,7 @@ def texts_without_end(site):
 # Sessions and connections
 
 
-@attack(processes=4, least=1500, warm_seconds=10)
+@attack(processes=4, least=1500, warm_seconds=10, slack_sessions=64)
 def lost_sessions(site):
     """sessions that lose their connections and want to be kept for an hour"""
     keys = {"ErrorRecoveryLevel": "2", "DefaultTime2Wait": "3600", "DefaultTime2Retain": "3600"}
@@ -530,7 +532,7 @@ def crowd(site):
             time.sleep(0.001)
 
 
-@attack(processes=2, least=100)
+@attack(processes=2, least=100, slack_sessions=16)
 def legs(site):
     """connections that join a session and are reinstated, again and again"""
     session = site.session(f"-{site.number}", keys={"MaxConnections": "8", "ErrorRecoveryLevel": "2", "DefaultTime2Retain": "60"})

@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import pathlib
 import random
+import re
 import select
+import signal
 import socket
 import struct
 import tempfile
@@ -21,7 +23,7 @@ import traceback
 from initiator import (
     DATA_IN, FINAL, IMMEDIATE, LOGIN, NOP_IN, NOP_OUT, R2T, REJECT, RESERVED_TAG, SCSI_RESPONSE, LoginFailed, ProtocolError,
     Session, bhs, read10, write10)
-from target import IQN, Target
+from target import IQN, Target, TargetError
 
 NAMES = "iqn.2026-11.io.ringsan:"
 SECRETS = {"victim": "the-victims-secret", "thief": "the-thiefs-secret"}
@@ -39,6 +41,8 @@ BACK_SECONDS = 8
 LOGINS = 48
 UNIT_ATTENTION = 6
 LOG_LINES_PER_SECOND = 20
+# Of the line for SIGUSR1, with the colours of a terminal or without.
+SESSIONS = re.compile(rb"SIGUSR1.*?sessions=(\d+)")
 
 
 class Grounds(Target):
@@ -95,6 +99,17 @@ class Grounds(Target):
         """What it has used."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def sessions(self):
+        """How many there are, logins that are to be some included: what it says to SIGUSR1."""
+        began = self.log.stat().st_size
+        self.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 5
+        while not (said := SESSIONS.search(self.log.read_bytes()[began:])):
+            if time.monotonic() > deadline:
+                raise TargetError("the log says nothing about SIGUSR1")
+            time.sleep(0.01)
+        return int(said[1])
 
     def lines(self):
         """How many are in its log."""
@@ -343,13 +358,16 @@ def beside(grounds, patience):
 def state_of(grounds):
     """All that is to be as it was."""
     there, _ = logins(grounds)
-    return {"logins": there, "buffers": buffers(grounds), "descriptors": grounds.descriptors(), "memory": grounds.resident()}
+    return {"logins": there, "buffers": buffers(grounds), "sessions": grounds.sessions(), "descriptors": grounds.descriptors(),
+            "memory": grounds.resident()}
 
 
-def is_back(before, now, slack_bytes):
-    """What is not as it was: but for so much memory, and a few buffers, for some are in small pieces."""
+def is_back(before, now, attack):
+    """What is not as it was: but for so much memory, so many sessions that are kept, and a few buffers, for some are in small
+    pieces."""
+    slack_bytes = attack.slack_bytes
     return [what for what, worse in (
-        ("logins", now["logins"] < before["logins"]), ("buffers", now["buffers"] < before["buffers"] - 8 * SLICE),
+        ("sessions", now["sessions"] > before["sessions"] + attack.slack_sessions), ("logins", now["logins"] < before["logins"]), ("buffers", now["buffers"] < before["buffers"] - 8 * SLICE),
         ("descriptors", now["descriptors"] > before["descriptors"]), ("memory", now["memory"] > before["memory"] + slack_bytes)) if worse]
 
 
@@ -367,7 +385,7 @@ def measure(attack):
             grounds.fill()
             found.before = state_of(grounds)
             time.sleep(0.1)
-            found.before["descriptors"] = grounds.descriptors()
+            found.before |= {"descriptors": grounds.descriptors(), "sessions": grounds.sessions()}
             assault(attack, grounds, (victim, guest), found)
             if not isinstance(found.hurt, str):
                 found.after = victim.run(0.2)
@@ -375,8 +393,8 @@ def measure(attack):
                 while True:
                     found.now = state_of(grounds)
                     time.sleep(0.1)
-                    found.now["descriptors"] = grounds.descriptors()
-                    if not is_back(found.before, found.now, attack.slack_bytes) or time.monotonic() > deadline:
+                    found.now |= {"descriptors": grounds.descriptors(), "sessions": grounds.sessions()}
+                    if not is_back(found.before, found.now, attack) or time.monotonic() > deadline:
                         break
                     time.sleep(0.3)
                 if attack.afterwards:

@@ -2,7 +2,8 @@
 
 use super::Server;
 use super::peer::Peer;
-use crate::backend::FaultPlan;
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use std::time::{Duration, Instant};
 
 #[test]
 fn item_11_the_final_login_response_has_the_handle_that_joins() {
@@ -23,4 +24,46 @@ fn item_11_the_final_login_response_has_the_handle_that_joins() {
     second.ping();
     let mut stray = Peer::connect(server.at);
     assert_eq!(stray.try_login(1, other.tsih, 2, &keys), 0x020a, "the session of another initiator");
+}
+
+/// Waits until there are so many sessions, or handles for them.
+fn until(server: &Server, sessions: usize, what: &str) {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let found = server.world.registry.sessions();
+        if found == sessions {
+            return;
+        }
+        assert!(Instant::now() < end, "{what}: {found} handles");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn whoever_goes_gives_its_handle_back() {
+    const KEYS: [&str; 1] = ["MaxConnections=4"];
+    for cores in [1, 2] {
+        let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(200))).on(OpClass::Write);
+        let mut server = Server::new(cores, FaultPlan::new().rule(slow));
+        let mut watcher = Peer::login(server.at, 1, &KEYS);
+        for round in 0..8 {
+            // One is there, and busy: who is to replace it has to wait.
+            let mut old = Peer::login(server.at, 2, &[]).ready();
+            old.write(0, 0, 8, round);
+            old.ping();
+            (0..8).for_each(|_| Peer::connect(server.at).offer_login(2, 0, 0));
+        }
+        until(&server, 1, "sessions that were to be reinstated");
+        (0..40).for_each(|cid| Peer::connect(server.at).offer_login(1, watcher.tsih, 1 + cid % 4));
+        (0..40).for_each(|_| Peer::connect(server.at).offer_login(3, watcher.tsih, 0));
+        (4..40).for_each(|host| Peer::connect(server.at).offer_login(host, 0, 0));
+        until(&server, 1, "joins, and logins that were never answered");
+        let lost = ["ErrorRecoveryLevel=2", "DefaultTime2Wait=0", "DefaultTime2Retain=1"];
+        (2..8).for_each(|host| drop(Peer::login(server.at, host, &lost)));
+        until(&server, 7, "connections that are lost");
+        until(&server, 1, "sessions that nobody came back to");
+        assert_eq!(watcher.logout(0, 0), 0);
+        until(&server, 0, "logouts");
+        server.end();
+    }
 }

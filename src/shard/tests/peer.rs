@@ -181,6 +181,12 @@ impl Peer {
         u16::from_be_bytes([answer.bhs[36], answer.bhs[37]])
     }
 
+    /// A whole login, for whose answer nobody waits.
+    pub fn offer_login(&mut self, host: u8, tsih: u16, cid: u16) {
+        let text = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0TargetName={TARGET}\0MaxConnections=4\0");
+        self.request_login(0x87, (host, tsih, cid), &text);
+    }
+
     /// One Login Request; its answer. `flags`: T, CSG and NSG.
     fn say(&mut self, flags: u8, login: (u8, u16, u16), text: &str) -> Pdu {
         self.request_login(flags, login, text);

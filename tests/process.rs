@@ -155,72 +155,6 @@ fn the_soft_limit_of_descriptors_is_none() {
 }
 
 #[test]
-fn without_descriptors_it_rests_and_saves_state() {
-    const MOST: usize = 64;
-    // For the shell: a configuration that can be read again, and few descriptors.
-    let words = format!(
-        "ulimit -n {MOST}; for listen; do :; done
-         printf 'cores = [0]\nstate = \"state\"\n[[portal]]\nlisten = \"%s\"\n[[target]]\nname = \"{NAME}\"\n' \"$listen\" > ringsan.toml
-         printf '[[target.lun]]\nnumber = 0\npath = \"disk.img\"\n' >> ringsan.toml
-         set -- serve --config ringsan.toml"
-    );
-    let mut server = Server::start(&words, Stdio::null(), Stdio::piped());
-    let mut lines = BufReader::new(server.child.stderr.take().unwrap());
-    let mut session = server.session(1);
-    // It lets in what there seem to be descriptors for. What accepts has the limit that was when that began.
-    let raised = Command::new("prlimit").args(["--nofile=1024:1024", "--pid", &server.child.id().to_string()]).status();
-    if !raised.unwrap().success() {
-        return eprintln!("more descriptors are not to be had here: skipped");
-    }
-    server.run("kill", &["-HUP"]);
-    let mut line = String::new();
-    while !line.contains("configuration read again") {
-        line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "it does not read it again");
-    }
-    server.run("prlimit", &[&format!("--nofile={MOST}:"), "--pid"]);
-    let all = || -> Vec<TcpStream> {
-        let held = (0..MOST).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-        server.until("no descriptor is left", || fs::read_dir(server.proc("fd")).unwrap().count() >= MOST);
-        std::thread::sleep(2 * ACCEPT_REST);
-        held
-    };
-    let held = all();
-    let ticks = || {
-        let stat = fs::read_to_string(server.proc("stat")).unwrap();
-        let fields: Vec<i64> =
-            stat.rsplit(')').next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
-        fields[10] + fields[11]
-    };
-    let before = ticks();
-    std::thread::sleep(Duration::from_secs(1));
-    let spent = ticks() - before;
-    assert!(spent < 30, "{spent} ticks of a hundred, with nothing to do");
-    // REGISTER with APTPL: it is stored before it is answered.
-    let stored = || -> Vec<Vec<u8>> {
-        let files = fs::read_dir(server.dir.path().join("state")).unwrap().map(|file| file.unwrap().path());
-        files
-            .filter(|file| file.extension().is_some_and(|end| end == "state"))
-            .map(|file| fs::read(file).unwrap())
-            .collect()
-    };
-    let before = stored();
-    session.play(
-        "> 0 SCSI-Command F W itt=1 edtl=24 cdb=5f000000000000001800 text=,,,,,,,,thekey..,,,,\x01,,
-         < 0 SCSI-Response itt=1 status=0",
-    );
-    assert_ne!(stored(), before, "nothing was stored");
-    drop(held);
-    works(&mut server.session(2), 2);
-    // It was not over for long.
-    drop((all(), session));
-    assert_eq!(server.end().code(), Some(0));
-    let mut said = String::new();
-    lines.read_to_string(&mut said).unwrap();
-    assert_eq!(said.matches("a connection cannot be accepted").count(), 1, "{said}");
-}
-
-#[test]
 fn a_name_that_others_let_in_is_let_in_and_said() {
     let mut server = Server::start("", Stdio::null(), Stdio::piped());
     let mut stderr = server.child.stderr.take().unwrap();
@@ -329,54 +263,137 @@ fn a_panic_waits_for_no_reader_and_is_said() {
     assert!(said.ends_with(": of it\nringsan: it did this last\n"), "{said}");
 }
 
-/// The library as the program, with a disk in memory, until it is told to end. `reread` is what is done at a SIGHUP.
-fn serve(address: SocketAddr, reread: impl FnMut() -> Option<Snapshot> + Send + 'static) -> ! {
-    let spool = Spool::start("log", std::io::stderr()).unwrap();
-    spool.take_panics();
-    tracing_subscriber::fmt().with_writer(spool.clone()).init();
+/// With a disk in memory.
+fn snapshot(address: SocketAddr) -> Snapshot {
     let lun = LunSpec { size_bytes: Some(1 << 20), ..LunSpec::new(0, LunKind::Ram) };
     let target = TargetSpec::new(IscsiName::new(NAME).unwrap(), None, vec![lun]);
     let portal = Portal { listen: address, advertise: None, group_tag: 1 };
-    let snapshot = Snapshot { portals: vec![portal], targets: vec![target], cores: vec![0], ..Snapshot::default() };
+    Snapshot { portals: vec![portal], targets: vec![target], cores: vec![0], ..Snapshot::default() }
+}
+
+/// The library as the program, until it is told to end. `reread` is what is done at a SIGHUP.
+fn serve(snapshot: Snapshot, reread: impl FnMut() -> Option<Snapshot> + Send + 'static) -> ! {
+    let spool = Spool::start("log", std::io::stderr()).unwrap();
+    spool.take_panics();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(spool.clone()).init();
     shard::serve(snapshot, Some(Box::new(reread)), |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);
 }
 
+/// The test `name` once more, in a process of its own that serves: `variable` is the address. `words` are for the shell
+/// before that.
+fn again(name: &str, variable: &str, words: &str) -> (Server, Said) {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // The signals are for the server's thread, whatever others the test has.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{words}\nexec env --block-signal=TERM --block-signal=HUP \"$0\" \"$@\"")]);
+    shell
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(variable, address.to_string());
+    shell.env_remove("RUST_BACKTRACE").current_dir(dir.path());
+    let mut child = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+    let mut said = Said { told, all: Vec::new() };
+    said.until("ready");
+    (Server { child, address, dir }, said)
+}
+
+/// What such a process says.
+struct Said {
+    told: mpsc::Receiver<String>,
+    all: Vec<String>,
+}
+
+impl Said {
+    fn until(&mut self, word: &str) {
+        loop {
+            let line = self.told.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("not said: {word}; but: {:#?}", self.all));
+            let found = line.contains(word);
+            self.all.push(line);
+            if found {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn without_descriptors_it_rests_and_saves_state() {
+    const AGAIN: &str = "RINGSAN_TEST_HAS_FEW_DESCRIPTORS_AT";
+    const MOST: usize = 64;
+    if let Ok(address) = std::env::var(AGAIN) {
+        let snapshot = Snapshot { state: "state".into(), ..snapshot(address.parse().unwrap()) };
+        serve(snapshot.clone(), move || Some(snapshot.clone()));
+    }
+    // The program would raise the soft limit.
+    let words = format!("ulimit -Sn {MOST}");
+    let (server, mut said) = again("without_descriptors_it_rests_and_saves_state", AGAIN, &words);
+    let mut session = server.session(1);
+    // It lets in what there seem to be descriptors for. What accepts has the limit that was when that began.
+    server.run("prlimit", &["--nofile=1024:", "--pid"]);
+    server.run("kill", &["-HUP"]);
+    said.until("configuration read again");
+    server.run("prlimit", &[&format!("--nofile={MOST}:"), "--pid"]);
+    let all = || -> Vec<TcpStream> {
+        let held = (0..MOST).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        server.until("no descriptor is left", || fs::read_dir(server.proc("fd")).unwrap().count() >= MOST);
+        std::thread::sleep(2 * ACCEPT_REST);
+        held
+    };
+    let held = all();
+    let ticks = || {
+        let stat = fs::read_to_string(server.proc("stat")).unwrap();
+        let fields: Vec<i64> =
+            stat.rsplit(')').next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
+        fields[10] + fields[11]
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = ticks() - before;
+    assert!(spent < 30, "{spent} ticks of a hundred, with nothing to do");
+    let stored = || fs::read_dir(server.dir.path().join("state")).is_ok_and(|files| files.count() > 0);
+    assert!(!stored(), "nothing is there yet");
+    // REGISTER with APTPL: it is stored before it is answered.
+    session.play(
+        "> 0 SCSI-Command F W itt=1 edtl=24 cdb=5f000000000000001800 text=,,,,,,,,thekey..,,,,\x01,,
+         < 0 SCSI-Response itt=1 status=0",
+    );
+    assert!(stored());
+    drop(held);
+    works(&mut server.session(2), 2);
+    // It was not over for long.
+    drop((all(), session));
+    server.run("kill", &["-TERM"]);
+    said.until("stopped");
+    let lines = said.all.iter().filter(|line| line.contains("a connection cannot be accepted"));
+    assert_eq!(lines.count(), 1, "{:#?}", said.all);
+}
+
 #[test]
 fn a_panic_of_the_control_thread_takes_nothing_with_it() {
     const AGAIN: &str = "RINGSAN_TEST_CONTROL_PANICS_AT";
-    const NAME: &str = "a_panic_of_the_control_thread_takes_nothing_with_it";
     if let Ok(address) = std::env::var(AGAIN) {
-        serve(address.parse().unwrap(), || panic!("for a test"));
+        serve(snapshot(address.parse().unwrap()), || panic!("for a test"));
     }
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-    // The signals are for the server's thread, whatever others the test has.
-    let mut env = Command::new("env");
-    env.args(["--block-signal=TERM", "--block-signal=HUP"]).arg(std::env::current_exe().unwrap());
-    env.args(["--exact", NAME, "--nocapture"]).env(AGAIN, address.to_string());
-    env.env_remove("RUST_BACKTRACE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut server = Server { child: env.spawn().unwrap(), address, dir: tempfile::tempdir().unwrap() };
-    let lines = BufReader::new(server.child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let (told, said) = mpsc::channel();
-    std::thread::spawn(move || lines.for_each(|line| drop(told.send(line))));
-    let until = |word: &str| {
-        let line = || said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("not said: {word}"));
-        while !line().contains(word) {}
-    };
-    until("ready");
+    let (mut server, mut said) = again("a_panic_of_the_control_thread_takes_nothing_with_it", AGAIN, "");
     let mut session = server.session(1);
     server.run("kill", &["-HUP"]);
-    until("thread 'ringsan-control' panicked at tests/process.rs:");
-    until("the control thread has failed");
+    said.until("thread 'ringsan-control' panicked at tests/process.rs:");
+    said.until("the control thread has failed");
     works(&mut session, 1);
     works(&mut server.session(2), 1);
     server.run("kill", &["-HUP"]);
-    until("SIGHUP: the configuration is not read again");
+    said.until("SIGHUP: the configuration is not read again");
     works(&mut session, 2);
     drop(session);
     server.run("kill", &["-TERM"]);
-    until("stopped");
+    said.until("stopped");
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

@@ -50,6 +50,7 @@ class Grounds(Target):
 
     def __init__(self, cores=(0,), files=None):
         # The victim's disk is as fast as memory, for disks have moments, too; those of attackers are what there is.
+        Target.scratch.mkdir(parents=True, exist_ok=True)
         self.disk = tempfile.TemporaryDirectory(prefix="run.", dir=Target.scratch)  # pylint: disable=consider-using-with
         if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
             self.scratch = SHARED_MEMORY

@@ -37,12 +37,18 @@ pub const LOST_CONNECTIONS: usize = 16;
 pub const KEPT_RESPONSES: usize = 512;
 /// Bytes that those take: headers, data segments, and what is remembered of how their read data was cut.
 pub const KEPT_RESPONSE_BYTES: usize = 256 << 10;
-/// The same of all sessions of one core together, with requests that wait for an earlier CmdSN. With so many, a connection
-/// keeps only `KEPT_RESPONSE_BYTES_BESIDE`, and a session one connection that is gone: no address alone makes a core keep
-/// hundreds of megabytes for as long as it pings.
+/// The same of all sessions of one core together, with parameter data and requests that wait for an earlier CmdSN. With so
+/// many, a connection keeps only `KEPT_RESPONSE_BYTES_BESIDE`, and a session one connection that is gone: no address alone
+/// makes a core keep hundreds of megabytes for as long as it pings.
 pub const KEPT_BYTES_PER_CORE: usize = 64 << 20;
+/// One host has this part of what all sessions of a core keep, and of their negotiations, at most: more than that, and it is
+/// as if there were too many for all.
+pub const KEPT_PARTS_OF_A_HOST: usize = 4;
+/// A host that has less than this part is not kept short by what others have, unless those come to twice the bound: some
+/// dozens of hosts would have to be at it.
+pub const KEPT_PARTS_OF_A_HOST_BESIDE: usize = 64;
 /// Bytes of responses that one connection keeps while there are too many for all together: those of some commands, and what
-/// was sent last whatever it is.
+/// was sent last whatever it is. A session keeps no more parameter data then, either.
 pub const KEPT_RESPONSE_BYTES_BESIDE: usize = 4 << 10;
 /// Bytes of text negotiations under way in full feature phase, on all connections of one core: 32 of the longest answers.
 /// With so many, a longer one than `NEGOTIATION_BYTES_BESIDE` is refused unless it ends with its first answer.

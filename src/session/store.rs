@@ -1,9 +1,11 @@
-//! What the sessions of one core keep for later, counted together.
+//! What the sessions of one core keep for later, counted together, and for each host.
 //!
 //! Each thing that is kept has a [`Held`] of its own, which gives back what it was charged when it is dropped, wherever that
 //! is. With too much in a [`Store`] ([`Store::is_crowded`]) each session keeps little, so that many of them come to no more
-//! than the bound, and that little for each.
+//! than the bound, and that little for each. One host alone comes to its part of that only, and a little is left to every
+//! other one.
 
+use crate::limits::{KEPT_PARTS_OF_A_HOST, KEPT_PARTS_OF_A_HOST_BESIDE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,30 +15,58 @@ struct Total {
     most: usize,
 }
 
-/// Counts what is kept: one for the sessions of a core. Clones count together.
+impl Total {
+    fn new(most: usize) -> Arc<Total> {
+        Arc::new(Total { used: AtomicUsize::new(0), most })
+    }
+
+    fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what is kept: one for the sessions of a core that one host has. Clones count together.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Total>);
+pub struct Store {
+    all: Arc<Total>,
+    /// What this host keeps of it.
+    own: Arc<Total>,
+}
 
 impl Store {
-    /// Crowded from `most` bytes on.
+    /// Crowded from `most` bytes on: of who may have it all.
     pub fn new(most: usize) -> Store {
-        Store(Arc::new(Total { used: AtomicUsize::new(0), most }))
+        Store { all: Total::new(most), own: Total::new(most) }
+    }
+
+    /// The same of a host that has a part of it, beside others.
+    #[must_use]
+    pub fn of_another_host(&self) -> Store {
+        Store { all: Arc::clone(&self.all), own: Total::new(self.all.most / KEPT_PARTS_OF_A_HOST) }
+    }
+
+    /// Nobody else counts here for this host.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.own) == 1
     }
 
     /// So much is kept that each is to keep little.
     pub fn is_crowded(&self) -> bool {
-        self.used() >= self.0.most
+        let (all, own) = (self.used(), self.own.used());
+        let beside = self.all.most / KEPT_PARTS_OF_A_HOST_BESIDE;
+        own >= self.own.most || all >= self.all.most && (own >= beside || all - self.all.most >= self.all.most)
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept, by all hosts.
     pub fn used(&self) -> usize {
-        self.0.used.load(Ordering::Relaxed)
+        self.all.used()
     }
 
     /// For something that is kept here, `bytes` long.
-    pub(super) fn hold(&self, bytes: usize) -> Held {
-        self.0.used.fetch_add(bytes, Ordering::Relaxed);
-        Held { store: self.clone(), bytes }
+    pub fn hold(&self, bytes: usize) -> Held {
+        let mut held = Held { store: self.clone(), bytes: 0 };
+        held.set(bytes);
+        held
     }
 }
 
@@ -48,8 +78,8 @@ impl Default for Store {
 }
 
 /// What something that is kept is charged; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Held {
+#[derive(Debug, Default)]
+pub struct Held {
     store: Store,
     bytes: usize,
 }
@@ -62,11 +92,12 @@ impl Held {
 
     /// It is `bytes` long now.
     pub fn set(&mut self, bytes: usize) {
-        let used = &self.store.0.used;
-        if bytes > self.bytes {
-            used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
-        } else {
-            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        for total in [&self.store.all, &self.store.own] {
+            if bytes > self.bytes {
+                total.used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+            } else {
+                total.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            }
         }
         self.bytes = bytes;
     }
@@ -80,5 +111,47 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = 64 << 10;
+
+    #[test]
+    fn one_host_leaves_others_what_they_keep() {
+        let all = Store::new(MOST);
+        let [one, other] = [(); 2].map(|()| all.of_another_host());
+        let kept: Vec<Held> = std::iter::from_fn(|| (!one.is_crowded()).then(|| one.hold(512))).collect();
+        assert_eq!((kept.len() * 512, other.is_crowded()), (MOST / KEPT_PARTS_OF_A_HOST, false));
+        drop(kept);
+        assert_eq!((all.used(), one.is_crowded()), (0, false));
+    }
+
+    #[test]
+    fn many_hosts_leave_one_more_a_little() {
+        let all = Store::new(MOST);
+        let mut kept = Vec::new();
+        while all.used() < MOST {
+            let host = all.of_another_host();
+            while !host.is_crowded() && all.used() < MOST {
+                kept.push(host.hold(512));
+            }
+        }
+        let late = all.of_another_host();
+        let little: Vec<Held> = std::iter::from_fn(|| (!late.is_crowded()).then(|| late.hold(64))).collect();
+        assert_eq!(little.len() * 64, MOST / KEPT_PARTS_OF_A_HOST_BESIDE);
+        // However many there are.
+        let count = std::iter::from_fn(|| {
+            let host = all.of_another_host();
+            while !host.is_crowded() {
+                kept.push(host.hold(512));
+            }
+            (all.used() < 2 * MOST).then_some(())
+        });
+        assert!(count.take(1000).count() < 1000);
+        assert!(all.of_another_host().is_crowded());
     }
 }

@@ -18,6 +18,7 @@ use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
 use super::slots::SlotQueue;
 use super::stats::Stats;
+use super::stores::Stores;
 use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
 use super::throttle::{Flows, regated};
@@ -34,7 +35,6 @@ use crate::scsi::{LuNexus, Reply};
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{Login, Step};
 use crate::session::seam::{CloseReason, ConnIx};
-use crate::session::store::Store;
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
@@ -367,9 +367,9 @@ pub struct Engine {
     /// Empty transmit batches.
     pub pool: BatchPool,
     /// What sessions keep to send it again, and requests that they hold.
-    pub kept: Store,
+    pub kept: Stores,
     /// Their text negotiations.
-    pub negotiations: Store,
+    pub negotiations: Stores,
     /// Transmit sides, by connection number.
     pub tx: Vec<Tx>,
     /// Connections, by number.
@@ -477,8 +477,8 @@ impl Engine {
             ring,
             arena,
             pool: BatchPool::default(),
-            kept: Store::new(KEPT_BYTES_PER_CORE),
-            negotiations: Store::new(NEGOTIATION_BYTES_PER_CORE),
+            kept: Stores::new(KEPT_BYTES_PER_CORE),
+            negotiations: Stores::new(NEGOTIATION_BYTES_PER_CORE),
             tx: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),

@@ -557,8 +557,9 @@ impl Engine {
 
     /// Gives a session a seat.
     pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: [usize; CONNECTION_SLOTS]) -> usize {
-        seat.session.keep_in(&self.kept);
-        seat.text.keep_in(&self.negotiations);
+        let host = Host::of(seat.text.peer());
+        seat.session.keep_in(&self.kept.of(host));
+        seat.text.keep_in(&self.negotiations.of(host));
         let number = match self.seats.iter().position(Option::is_none) {
             Some(n) => n,
             None => {

@@ -52,6 +52,7 @@ mod signals;
 mod slots;
 mod starve;
 mod stats;
+mod stores;
 mod stray;
 mod syncing;
 mod syncs;

@@ -293,10 +293,7 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         let total = len.min(cmd.read_edtl_bytes() as usize);
-        if holder.session.keeps() && total > 0 {
-            let source = Source::Bytes(self.reply.data.get(..total).unwrap_or(&[]).into());
-            self.remember(seat, task, source);
-        }
+        let keeps = holder.session.keeps();
         self.clear(seat, task.slot());
         if outcome != Outcome::GOOD || total == 0 {
             let (asked, direction) = if len > 0 { (len as u64, Direction::In) } else { (0, Direction::None) };
@@ -309,6 +306,11 @@ impl Engine {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };
         buf.put(0, &self.reply.data);
+        if keeps {
+            let data = std::mem::take(&mut self.reply.data);
+            self.remember(seat, task, Source::Bytes(data.get(..total).unwrap_or(&[])));
+            self.reply.data = data;
+        }
         let Some(at) = buf.data(total) else {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };

@@ -558,7 +558,9 @@ impl Engine {
     /// Gives a session a seat.
     pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: [usize; CONNECTION_SLOTS]) -> usize {
         let host = Host::of(seat.text.peer());
-        seat.session.keep_in(&self.kept.of(host));
+        let kept = self.kept.of(host);
+        seat.session.keep_in(&kept);
+        seat.sources.keep_in(&kept);
         seat.text.keep_in(&self.negotiations.of(host));
         let number = match self.seats.iter().position(Option::is_none) {
             Some(n) => n,

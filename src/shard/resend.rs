@@ -7,83 +7,105 @@ use super::buffers::Buf;
 use super::engine::{Engine, Owner, Parts};
 use super::tx::REREADS;
 use crate::backend::Op;
-use crate::limits::{KEPT_PARAMETER_BYTES, SLICE_BYTES, SOURCES};
+use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SLICE_BYTES, SOURCES};
 use crate::model::MediumFault;
 use crate::session::Session;
 use crate::session::seam::TaskId;
+use crate::session::store::{Held, Store};
 use std::collections::VecDeque;
 
 /// Where the data of a command came from.
-pub enum Source {
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
     /// A unit, at this byte.
     Medium(usize, u64),
     /// Parameter data.
-    Bytes(Box<[u8]>),
+    Bytes(&'a [u8]),
 }
 
 /// What a seat knows.
 #[derive(Default)]
 pub struct Sources {
-    known: VecDeque<(TaskId, Source)>,
-    /// With so many of them, those that are of no use any more are looked for. To look costs as much as there are.
+    /// Units and where in them, oldest first.
+    media: VecDeque<(TaskId, usize, u64)>,
+    /// Parameter data, oldest first.
+    bytes: VecDeque<(TaskId, Box<[u8]>)>,
+    /// What that is charged.
+    held: Held,
+    /// With so many of both, those that are of no use any more are looked for. To look costs as much as there are.
     look_at: usize,
-    /// Which was found last: what is asked for of one task comes together.
+    /// Which of `media` was found last: what is asked for of one task comes together.
     found: usize,
-    /// In the parameter data among them.
-    bytes: usize,
     asked: VecDeque<(TaskId, u32, u32)>,
     busy: bool,
     /// The next one waits until the connection has room.
     crowded: bool,
 }
 
+/// What a piece of parameter data takes.
+fn cost((_, bytes): &(TaskId, Box<[u8]>)) -> usize {
+    size_of::<(TaskId, Box<[u8]>)>() + bytes.len()
+}
+
 impl Sources {
+    /// Parameter data is counted there, with what others keep.
+    pub fn keep_in(&mut self, store: &Store) {
+        self.held = store.hold(self.held.bytes());
+    }
+
     /// Whether data of a unit may have to be sent again.
     pub fn use_unit(&mut self, unit: usize, session: &Session) -> bool {
-        let uses = |(_, source): &(_, Source)| matches!(source, Source::Medium(of, _) if *of == unit);
-        if !self.known.iter().any(uses) {
+        let uses = |&(_, of, _): &(TaskId, usize, u64)| of == unit;
+        if !self.media.iter().any(uses) {
             return false;
         }
         self.forget(session);
-        self.known.iter().any(uses)
+        self.media.iter().any(uses)
     }
 
     /// Where the data of a task came from.
-    fn find(&mut self, task: TaskId) -> Option<&Source> {
-        let is_it = |(known, _): &(TaskId, Source)| *known == task;
-        if !self.known.get(self.found).is_some_and(is_it) {
-            self.found = self.known.iter().rposition(is_it)?;
+    fn find(&mut self, task: TaskId) -> Option<Source<'_>> {
+        let is_it = |known: &(TaskId, usize, u64)| known.0 == task;
+        if !self.media.get(self.found).is_some_and(is_it) {
+            if let Some((_, bytes)) = self.bytes.iter().rfind(|known| known.0 == task) {
+                return Some(Source::Bytes(bytes));
+            }
+            self.found = self.media.iter().rposition(is_it)?;
         }
-        self.known.get(self.found).map(|(_, source)| source)
+        self.media.get(self.found).map(|&(_, unit, base)| Source::Medium(unit, base))
     }
 
     /// Drops what is of no use any more.
     fn forget(&mut self, session: &Session) {
         let resendable = session.resendable();
-        self.known.retain(|(task, source)| {
-            let stays = resendable.binary_search(task).is_ok();
-            if !stays && let Source::Bytes(bytes) = source {
-                self.bytes -= bytes.len();
-            }
-            stays
-        });
+        let stays = |task: &TaskId| resendable.binary_search(task).is_ok();
+        self.media.retain(|(task, ..)| stays(task));
+        self.bytes.retain(|(task, _)| stays(task));
+        self.held.set(self.bytes.iter().map(cost).sum());
     }
 
     /// Remembers one. Parameter data beyond the bound makes room, the oldest first: it cannot be asked for again.
-    fn remember(&mut self, task: TaskId, source: Source, session: &Session) {
-        if self.known.len() >= self.look_at.max(SOURCES) {
+    fn remember(&mut self, task: TaskId, source: Source<'_>, session: &Session) {
+        let count = self.media.len() + self.bytes.len();
+        if count >= self.look_at.max(SOURCES) {
             self.forget(session);
-            self.look_at = 2 * self.known.len();
+            self.look_at = 2 * (self.media.len() + self.bytes.len());
         }
-        if let Source::Bytes(bytes) = &source {
-            self.bytes += bytes.len();
+        match source {
+            Source::Medium(unit, base) => self.media.push_back((task, unit, base)),
+            Source::Bytes(bytes) => self.keep_bytes(task, bytes),
         }
-        self.known.push_back((task, source));
-        while self.bytes > KEPT_PARAMETER_BYTES
-            && let Some(at) = self.known.iter().position(|(_, source)| matches!(source, Source::Bytes(_)))
-            && let Some((_, Source::Bytes(bytes))) = self.known.remove(at)
+    }
+
+    fn keep_bytes(&mut self, task: TaskId, bytes: &[u8]) {
+        let new = (task, bytes.into());
+        self.held.set(self.held.bytes() + cost(&new));
+        self.bytes.push_back(new);
+        let most = if self.held.is_crowded() { KEPT_RESPONSE_BYTES_BESIDE } else { KEPT_PARAMETER_BYTES };
+        while self.held.bytes() > most
+            && let Some(gone) = self.bytes.pop_front()
         {
-            self.bytes -= bytes.len();
+            self.held.set(self.held.bytes() - cost(&gone));
         }
     }
 }
@@ -103,7 +125,7 @@ pub struct Reread {
 impl Engine {
     /// Remembers where a command's data comes from.
     #[cold]
-    pub fn remember(&mut self, seat: usize, task: TaskId, source: Source) {
+    pub fn remember(&mut self, seat: usize, task: TaskId, source: Source<'_>) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         holder.sources.remember(task, source, &holder.session);
     }
@@ -149,7 +171,7 @@ impl Engine {
                 Some(Source::Bytes(bytes)) => {
                     (bytes.get(offset as usize..offset as usize + len as usize).map(<[u8]>::to_vec), None)
                 }
-                Some(Source::Medium(unit, base)) => (None, Some((*unit, *base))),
+                Some(Source::Medium(unit, base)) => (None, Some((unit, base))),
                 None => (None, None),
             };
             let block =
@@ -204,5 +226,38 @@ impl Engine {
         if let Some(tx) = tx.filter(|_| sent) {
             tx.release_after(buf, out.pool);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: [u8; 1000] = [7; 1000];
+
+    /// Those of whom parameter data is there.
+    fn known(sources: &mut Sources, tasks: u32) -> Vec<u32> {
+        (0..tasks)
+            .filter(|&task| matches!(sources.find(TaskId(task)), Some(Source::Bytes(data)) if *data == DATA))
+            .collect()
+    }
+
+    #[test]
+    fn parameter_data_is_counted_where_it_is_kept_and_bounded_there() {
+        let (store, mut sources) = (Store::new(2 * KEPT_PARAMETER_BYTES), Sources::default());
+        sources.keep_in(&store);
+        (0..500).for_each(|task| sources.keep_bytes(TaskId(task), &DATA));
+        let kept = known(&mut sources, 500);
+        assert_eq!((kept.len() + kept[0] as usize, sources.held.bytes()), (500, store.used()));
+        assert!((KEPT_PARAMETER_BYTES - 2 * DATA.len()..=KEPT_PARAMETER_BYTES).contains(&store.used()));
+        // It moves to a core on which too much is kept.
+        let (other, old) = (Store::new(2 * KEPT_PARAMETER_BYTES), store);
+        let _crowd = other.hold(2 * KEPT_PARAMETER_BYTES);
+        sources.keep_in(&other);
+        sources.keep_bytes(TaskId(500), &DATA);
+        assert_eq!((known(&mut sources, 501), old.used()), (vec![497, 498, 499, 500], 0));
+        assert!(sources.held.bytes() <= KEPT_RESPONSE_BYTES_BESIDE);
+        drop(sources);
+        assert_eq!(other.used(), 2 * KEPT_PARAMETER_BYTES);
     }
 }

@@ -468,6 +468,23 @@ impl Peer {
         self.early.extend(before);
     }
 
+    /// What arrives meanwhile is not acknowledged, but by what is sent before that is over.
+    pub fn unacknowledged<T>(&mut self, say: impl FnOnce(&mut Peer) -> T) -> T {
+        let first = self.exp_stat_sn;
+        let said = say(self);
+        self.exp_stat_sn = first;
+        said
+    }
+
+    /// Asks for all read data of a command once more.
+    pub fn data_snack(&mut self, lun: u8, itt: u32) {
+        let mut header: Bhs = [0; BHS_LEN];
+        (header[0], header[1], header[9]) = (0x10, 0x80, lun);
+        put(&mut header, 16, itt);
+        put(&mut header, 20, u32::MAX);
+        self.send(header, &[]);
+    }
+
     /// A logout: the response.
     pub fn logout(&mut self, reason: u8, cid: u16) -> u8 {
         let mut header = self.header(0x06, 0x80 | reason, true);

@@ -1,9 +1,9 @@
 //! Peers that do not read what they are sent, or not at once.
 
-use super::peer::Peer;
+use super::peer::{Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::FaultPlan;
-use crate::limits::{MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
+use crate::limits::{ECHO_BUFFER_BYTES, KEPT_PARAMETER_BYTES, MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
 use crate::shard::reload::Reloader;
 use crate::shard::world::World;
 use crate::wire::Opcode;
@@ -99,6 +99,29 @@ fn what_is_asked_for_again_waits_for_room() {
         assert_eq!((pdu.opcode, pdu.stat_sn()), (Opcode::NOP_IN, first + n % ANSWERS));
     }
     ends_with_little_queued(server, ANSWERS as usize * 64);
+}
+
+#[test]
+fn parameter_data_that_is_kept_makes_room() {
+    const BYTES: usize = ECHO_BUFFER_BYTES;
+    let server = server();
+    let mut peer = Peer::login(server.at, 1, &["ErrorRecoveryLevel=1"]).ready();
+    let [high, low] = (BYTES as u16).to_be_bytes();
+    // WRITE BUFFER, then READ BUFFER of the echo buffer.
+    let write = peer.command(0, &[0x3b, 0x0a, 0, 0, 0, 0, 0, high, low, 0], 0, &[0x5a; BYTES]);
+    assert_eq!(peer.end(write, SOON), good());
+    let read = [0x3c, 0x0a, 0, 0, 0, 0, 0, high, low, 0];
+    let reads = peer.unacknowledged(|peer| {
+        let reads = peer.together(|peer| [0; 100].map(|_| peer.command(0, &read, BYTES as u32, &[])));
+        assert!(reads.len() * BYTES > KEPT_PARAMETER_BYTES);
+        assert!(reads.iter().all(|&itt| peer.end(itt, SOON).data == [0x5a; BYTES]));
+        reads
+    });
+    peer.together(|peer| [reads[0], reads[99], reads[98]].map(|itt| peer.data_snack(0, itt)));
+    for itt in [reads[99], reads[98]] {
+        let pdu = peer.next(SOON);
+        assert_eq!((pdu.opcode, pdu.itt(), pdu.data), (Opcode::SCSI_DATA_IN, itt, vec![0x5a; BYTES]));
+    }
 }
 
 #[test]

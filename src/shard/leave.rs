@@ -68,6 +68,9 @@ impl Engine {
         let peer = link.peer;
         if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
             self.log_end(peer, reason);
+            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                holder.text.forget(ix);
+            }
             if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                 *route = usize::MAX;
             }

@@ -4,7 +4,7 @@ use super::peer::{Peer, good};
 use super::{Server, TARGET, credentials, lun};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::model::{IscsiName, Snapshot};
-use crate::wire::{TmFunction, Tsih};
+use crate::wire::{Opcode, TmFunction, Tsih};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(1);
@@ -158,4 +158,19 @@ fn a_session_whose_target_has_made_room_for_another_ends() {
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     server.reconfigure(0, |new| new.targets[0].name = IscsiName::new("iqn.2026-11.io.ringsan:other").unwrap());
     assert!(peer.is_closed(SOON));
+}
+
+#[test]
+fn a_negotiation_ends_with_a_polite_logout_of_its_connection() {
+    let server = Server::new(1, FaultPlan::new());
+    let keys = ["MaxConnections=2"];
+    let mut peer = Peer::login(server.at, 1, &keys);
+    let mut second = peer.join(server.at, 1, 1, &keys);
+    let begun = second.text(0x40, None, "InitiatorAlias=");
+    assert_eq!(begun.opcode, Opcode::TEXT_RESPONSE);
+    let tags = (begun.itt(), begun.word(20));
+    assert_eq!(second.logout(1, 1), 0);
+    assert!(second.is_closed(SOON));
+    let mut third = peer.join(server.at, 1, 2, &keys);
+    assert_eq!(third.text(0x80, Some(tags), "x\0").opcode, Opcode::REJECT);
 }

@@ -468,6 +468,16 @@ impl Peer {
         self.early.extend(before);
     }
 
+    /// A Text Request without T bit, of a negotiation with these tags (`None`: a new one); what comes next. `flags`: F and C.
+    pub fn text(&mut self, flags: u8, of: Option<(u32, u32)>, text: &str) -> Pdu {
+        let mut header = self.header(0x04, flags, true);
+        let (itt, ttt) = of.unwrap_or((self.itt, u32::MAX));
+        put(&mut header, 16, itt);
+        put(&mut header, 20, ttt);
+        self.send(header, text.as_bytes());
+        self.next(Duration::from_secs(1))
+    }
+
     /// What arrives meanwhile is not acknowledged, but by what is sent before that is over.
     pub fn unacknowledged<T>(&mut self, say: impl FnOnce(&mut Peer) -> T) -> T {
         let first = self.exp_stat_sn;

@@ -186,6 +186,9 @@ pub(super) fn copy_status(call: &mut Call) -> Planned {
     const IN_PROGRESS: u8 = 0x00;
     const COMPLETED: u8 = 0x01;
     const COMPLETED_WITH_ERRORS: u8 = 0x02;
+    if call.reply.unbuffered {
+        return Ok(Plan::Buffer);
+    }
     let id = u32::from(byte(call.cdb, 2));
     let operation = named(call, id)?;
     let status = match operation.end.get() {
@@ -209,6 +212,9 @@ pub(super) fn copy_status(call: &mut Call) -> Planned {
 /// RECEIVE COPY FAILURE DETAILS(LID1) (SPC-4 clause 6.20): nothing for an operation that did not fail.
 pub(super) fn failure_details(call: &mut Call) -> Planned {
     const COMMAND_STATUS_AT: usize = 56;
+    if call.reply.unbuffered {
+        return Ok(Plan::Buffer);
+    }
     let id = u32::from(byte(call.cdb, 2));
     let operation = named(call, id)?;
     if !operation.is_over() {

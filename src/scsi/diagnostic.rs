@@ -15,6 +15,9 @@ pub(super) fn test_unit_ready(call: &mut Call) -> Planned {
 
 /// REQUEST SENSE (SPC-4 clause 6.39): reports and clears the oldest unit attention, else the readiness of the unit.
 pub(super) fn request_sense(call: &mut Call) -> Planned {
+    if call.reply.unbuffered {
+        return Ok(Plan::Buffer);
+    }
     let sense = match call.unit.next_attention(call.nexus) {
         Some(attention) => attention.sense(),
         None => call.unit.readiness(),

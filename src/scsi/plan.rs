@@ -35,6 +35,9 @@ pub enum Plan {
     },
     /// Work on the medium.
     Medium(MediumOp),
+    /// Nothing was done. What the command tells is told once: it is to be planned again by somebody who has a buffer for it
+    /// ([`Reply::unbuffered`]).
+    Buffer,
     /// Its effect is to be stored first, or the cache to be flushed: `LogicalUnit::save` carries it out, which may block.
     Save(Box<Saving>),
 }
@@ -141,6 +144,9 @@ pub struct Reply {
     /// PREEMPT AND ABORT: I_T nexuses whose tasks on this logical unit are to be aborted before the outcome is sent. Empty
     /// for every other command.
     pub aborts: Vec<ItNexus>,
+    /// Whoever plans may find that there is no buffer for `data`. Commands that forget what they have told come to
+    /// [`Plan::Buffer`] then.
+    pub unbuffered: bool,
 }
 
 impl Reply {

@@ -3,11 +3,14 @@
 use super::attention::Attention;
 use super::cdb::be32;
 use super::opcode::{Call, Planned};
-use super::plan::{Command, Outcome, Reply};
+use super::plan::{Command, Outcome, Plan, Reply};
 use crate::wire::Lun;
 
 /// Of an existing logical unit: it also takes back the unit attention that asks for this command.
 pub(super) fn report_luns(call: &mut Call) -> Planned {
+    if call.reply.unbuffered {
+        return Ok(Plan::Buffer);
+    }
     call.nexus.pending.clear(Attention::ReportedLunsDataHasChanged);
     call.nexus.note_pending();
     list(call.command, call.cdb, call.reply)

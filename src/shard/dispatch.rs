@@ -1,5 +1,6 @@
 //! From PDUs to sessions, and from session events to work.
 
+use super::buffers::Buf;
 use super::engine::{Engine, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::flush::Waiter;
@@ -45,7 +46,7 @@ pub enum PartialDest {
     /// Collected for the session.
     Gather(Vec<u8>),
     /// Immediate data: a buffer of its own until there is a task. `None`: none was free, or a receive has it (`loan.rs`).
-    Staging(Option<super::buffers::Buf>),
+    Staging(Option<Buf>),
     /// A task's transfer, from this offset on.
     Task(TaskId, u32),
     /// Read over.
@@ -274,7 +275,31 @@ impl Engine {
             }
             Plan::Medium(op) => self.medium(seat, task, unit, op, inline),
             Plan::Save(saving) => self.spawn_save(seat, task, unit, saving, 0),
+            Plan::Buffer => self.execute_with_buffer(seat, task),
         }
+    }
+
+    /// Plans a command once more that forgets what it tells, now with a buffer for that. Without one it has done nothing.
+    #[cold]
+    fn execute_with_buffer(&mut self, seat: usize, task: TaskId) {
+        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let asked = (holder.session.command(task).read_edtl_bytes() as usize).min(SLICE_BYTES);
+        let buf = if asked > 0 { self.allocate(seat, asked) } else { None };
+        let has_room = asked == 0 || buf.is_some();
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Seat { session, nexus, map, .. } = holder;
+        let command = command_of(session, task, map);
+        let position = command.lun.number().and_then(|n| map.position(n));
+        if let Some(at) = position.filter(|_| has_room) {
+            self.reply.unbuffered = false;
+            let plan = self.world.units[map.units[at]].logical.plan(&mut nexus[at], &command, &mut self.reply);
+            self.reply.unbuffered = true;
+            if let Plan::Done(outcome) = plan {
+                return self.reply_in(seat, task, outcome, buf);
+            }
+        }
+        self.clear(seat, task.slot());
+        self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
     }
 
     /// The outcome of a command that needs no medium: TEST UNIT READY tells of one that does not answer.
@@ -289,6 +314,11 @@ impl Engine {
 
     /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
     pub fn reply(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
+        self.reply_in(seat, task, outcome, None);
+    }
+
+    /// The same in a buffer, if that is large enough.
+    fn reply_in(&mut self, seat: usize, task: TaskId, outcome: Outcome, buf: Option<Buf>) {
         let len = self.reply.data.len();
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
@@ -302,7 +332,8 @@ impl Engine {
         if total > SLICE_BYTES {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         }
-        let Some(mut buf) = self.allocate(seat, total) else {
+        let buf = buf.filter(|buf| buf.capacity() >= total);
+        let Some(mut buf) = buf.or_else(|| self.allocate(seat, total)) else {
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         };
         buf.put(0, &self.reply.data);
@@ -536,7 +567,7 @@ impl Engine {
                         }
                     }
                     Some(Plan::Save(saving)) => self.spawn_save(seat, task, unit, saving, u64::from(total)),
-                    Some(Plan::Parameters { .. }) | None => {
+                    Some(Plan::Parameters { .. } | Plan::Buffer) | None => {
                         self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
                     }
                 }
@@ -545,14 +576,7 @@ impl Engine {
         }
     }
 
-    fn parameters(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        buf: Option<&super::buffers::Buf>,
-        len: usize,
-    ) -> Option<Plan> {
+    fn parameters(&mut self, seat: usize, task: TaskId, unit: usize, buf: Option<&Buf>, len: usize) -> Option<Plan> {
         let list = buf.and_then(|buf| buf.bytes(0, len)).unwrap_or(&[]);
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;

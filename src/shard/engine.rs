@@ -519,7 +519,7 @@ impl Engine {
             fresh: super::arming::Arming::default(),
             gone: Vec::new(),
             ending: false,
-            reply: Reply::default(),
+            reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
             now_ns: 0,
             stats: Stats::default(),

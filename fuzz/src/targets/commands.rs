@@ -106,6 +106,7 @@ fn check(unit: &LogicalUnit, plan: &Plan, reply: &Reply) {
             );
         }
         Plan::Save(_) => panic!("to be saved twice"),
+        Plan::Buffer => panic!("there is room"),
         Plan::Medium(op) => {
             match op {
                 MediumOp::Read { lba, blocks, .. }

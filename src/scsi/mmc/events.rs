@@ -5,7 +5,7 @@
 
 use super::super::cdb::be16;
 use super::super::opcode::{Call, Planned};
-use super::super::plan::Outcome;
+use super::super::plan::{Outcome, Plan};
 use super::super::unit::State;
 
 const OPERATIONAL_CHANGE: u8 = 1;
@@ -78,6 +78,9 @@ pub(in super::super) fn get_event_status(call: &mut Call) -> Planned {
     const HEADER_BYTES: u16 = 4;
     if call.cdb[1] & POLLED == 0 {
         return Err(Outcome::invalid_cdb_field(1, 0));
+    }
+    if call.reply.unbuffered {
+        return Ok(Plan::Buffer);
     }
     let supported = CLASSES.iter().fold(0, |mask, class| mask | 1u8 << class);
     let asked = || CLASSES.into_iter().filter(|class| call.cdb[4] & 1 << class != 0);

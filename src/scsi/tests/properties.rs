@@ -59,6 +59,7 @@ fn check(unit: &LogicalUnit, cdb: &[u8], plan: &Plan, reply: &Reply) {
             assert!(*len_bytes > 0 && *len_bytes as usize <= limits::MAX_PARAMETER_BYTES);
         }
         Plan::Save(_) => unreachable!("carried out before"),
+        Plan::Buffer => unreachable!("there is room"),
         Plan::Medium(op) => {
             match op {
                 MediumOp::CompareAndWrite { blocks: 0, .. }

@@ -144,6 +144,35 @@ fn a_command_whose_data_finds_no_buffer_has_done_nothing() {
 }
 
 #[test]
+fn a_unit_attention_for_which_there_is_no_buffer_is_told_later() {
+    const TASK_SET_FULL: u8 = 0x28;
+    const REQUEST_SENSE: [u8; 6] = [0x03, 0, 0, 0, 252, 0];
+    const REPORT_LUNS: [u8; 12] = [0xa0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0];
+    let server = Server::with_media(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 200, &KEYS).ready();
+    server.reconfigure(0, |new| _ = new.targets[0].luns.pop());
+    let mut hogs: Vec<_> =
+        (0..ARENA_BYTES / SLICE_BYTES * 3 / 4).map(|n| Peer::login(server.at, n as u8, &KEYS)).collect();
+    let data = vec![0; SLICE_BYTES];
+    for hog in &mut hogs {
+        hog.command_in_part(0, &cdb([0x2a, 0], BLOCKS), &data, SLICE_BYTES / 2);
+    }
+    let mut ask = |cdb: &[u8], bytes: u32| {
+        let itt = peer.command(0, cdb, bytes, &[]);
+        peer.end(itt, SOON)
+    };
+    // INQUIRY, which forgets nothing.
+    while ask(&[0x12, 0, 0, 0, 36, 0], 36).status != TASK_SET_FULL {}
+    assert_eq!(ask(&REPORT_LUNS, 16).status, TASK_SET_FULL);
+    assert_eq!(ask(&REQUEST_SENSE, 252).status, TASK_SET_FULL);
+    drop(hogs);
+    let told = std::iter::repeat_with(|| ask(&REQUEST_SENSE, 252)).find(|end| end.status != TASK_SET_FULL).unwrap();
+    assert_eq!((told.status, told.data[2] & 15, &told.data[12..14]), (0, 6, &[0x3f, 0x0e][..]));
+    let again = ask(&REQUEST_SENSE, 252);
+    assert_eq!((again.status, again.data[2] & 15), (0, 0), "once");
+}
+
+#[test]
 fn what_waits_at_a_limit_leaves_buffers_to_other_units() {
     let plans = [FaultPlan::new(), FaultPlan::new()];
     let one_a_second = Limits { iops: Some(1), bytes_per_s: None };

@@ -10,7 +10,7 @@ use super::engine::{Engine, Parts};
 use super::exec::Kind;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
-use crate::model::InitiatorPort;
+use crate::model::{InitiatorPort, IscsiName};
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
@@ -83,8 +83,10 @@ impl Engine {
         let target = world.targets.get(holder.target);
         let init = holder.session.init();
         let is_discovery = init.kind == SessionKind::Discovery;
+        let named = init.target_name.as_ref().filter(|_| is_discovery);
+        let served = |name: &IscsiName| world.targets.iter().any(|target| !target.removed && target.name == *name);
         match admitted {
-            Ok(_) if is_discovery => return,
+            Ok(_) if is_discovery && named.is_none_or(served) => return,
             // Its place is that of another target: it is not to be taken for a session of that one.
             Err(NoTarget::Removed) if target.is_some_and(|target| Some(&target.name) == init.target_name.as_ref()) => {
                 if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
@@ -93,7 +95,8 @@ impl Engine {
                 }
                 return;
             }
-            Err(fault) if is_discovery || fault == NoTarget::Removed => {
+            // Also a discovery session of a target that is gone: for as long as it is there, no other target has its place.
+            _ if is_discovery || admitted == Err(NoTarget::Removed) => {
                 holder.session.end(CloseReason::Reset);
                 self.pump(seat);
                 return self.sweep_seat(seat);

@@ -161,6 +161,34 @@ fn a_session_whose_target_has_made_room_for_another_ends() {
 }
 
 #[test]
+fn a_discovery_session_of_a_target_that_is_removed_ends() {
+    let goes_on =
+        |peer: &mut Peer| assert_eq!(peer.text(0x80, None, "SendTargets=All\0").opcode, Opcode::TEXT_RESPONSE);
+    for is_removed in [false, true] {
+        let server = Server::new(1, FaultPlan::new());
+        let of_target = format!("TargetName={TARGET}\0");
+        let [mut named, mut general] = [(1, of_target.as_str()), (2, "")].map(|(host, target)| {
+            let mut peer = Peer::connect(server.at);
+            let text = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0SessionType=Discovery\0{target}");
+            assert_eq!(peer.ask_in(host, 0, 0, &text), 0);
+            peer
+        });
+        server.reconfigure(0, |new| {
+            new.targets[0].groups_only = true;
+            if is_removed {
+                new.targets[0].name = IscsiName::new("iqn.2026-11.io.ringsan:other").unwrap();
+            }
+        });
+        goes_on(&mut general);
+        if is_removed {
+            assert!(named.is_closed(SOON));
+        } else {
+            goes_on(&mut named);
+        }
+    }
+}
+
+#[test]
 fn a_negotiation_ends_with_a_polite_logout_of_its_connection() {
     let server = Server::new(1, FaultPlan::new());
     let keys = ["MaxConnections=2"];

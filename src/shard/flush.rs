@@ -14,7 +14,7 @@ use super::mesh::Message;
 use super::syncs::Epoch;
 use super::world::Unit;
 use crate::backend::Op;
-use crate::limits::SYNC_DRAIN_MS;
+use crate::limits::{FLUSHED_PER_TURN, SYNC_DRAIN_MS};
 use crate::model::MediumFault;
 use crate::scsi::Outcome;
 use std::collections::VecDeque;
@@ -70,6 +70,8 @@ struct Line {
     wanted_after: Option<u64>,
     /// Of the one that this core has begun: the switching off of the cache before it, and the failures there had been.
     covers: (Option<u64>, u64),
+    /// The turn in which some were left to the next one.
+    left_in_ns: u64,
 }
 
 impl Line {
@@ -135,6 +137,8 @@ pub struct Flushes {
     /// The last number that was given.
     last: u64,
     draining: Vec<Draining>,
+    /// A turn, by its time, and how many were told in it.
+    told: (u64, u32),
 }
 
 impl Flushes {
@@ -163,6 +167,14 @@ impl Flushes {
             self.lines.resize_with(unit + 1, Line::default);
         }
         &mut self.lines[unit]
+    }
+
+    /// Whether somebody else may be told in the turn that began then.
+    fn may_tell(&mut self, turn_ns: u64) -> bool {
+        if self.told.0 != turn_ns {
+            self.told = (turn_ns, 0);
+        }
+        self.told.1 < FLUSHED_PER_TURN
     }
 
     fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
@@ -199,11 +211,24 @@ impl Engine {
         self.advance_flushes(unit);
     }
 
-    /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn.
+    /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn. When many
+    /// have waited, others have their turns in between.
     pub fn advance_flushes(&mut self, unit: usize) {
-        while let Some(step) = self.next_flush_step(unit) {
+        loop {
+            if !self.flushes.may_tell(self.now_ns) {
+                // Whoever is told may get here again.
+                if std::mem::replace(&mut self.flushes.line(unit).left_in_ns, self.now_ns) != self.now_ns {
+                    self.world.post(self.core, Message::Flushed { unit });
+                }
+                return;
+            }
+            let Some(step) = self.next_flush_step(unit) else { return };
             match step {
-                Step::Tell(told) => self.flushed(unit, told),
+                Step::Tell(told) => {
+                    self.flushes.told.1 += 1;
+                    self.stats.most_flushed = self.stats.most_flushed.max(self.flushes.told.1.into());
+                    self.flushed(unit, told);
+                }
                 Step::Begin => {
                     let Unit { syncs, logical, .. } = &*self.world.units[unit];
                     self.flushes.line(unit).covers = (logical.unflushed(), syncs.failures());

@@ -23,6 +23,8 @@ pub struct Stats {
     pub overdue: u64,
     /// The most tasks that waited for buffers, or for ranges, at a time.
     pub most_waiting: u64,
+    /// The most who were told in one turn that their flush has ended.
+    pub most_flushed: u64,
     /// Operations that a medium failed.
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.

@@ -3,6 +3,7 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::limits::FLUSHED_PER_TURN;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::shard::syncs::Syncs;
 use crate::shard::world::World;
@@ -378,4 +379,26 @@ fn a_flush_of_a_session_that_is_gone_is_nobody_elses() {
     let write = write_behind_a_flush(&mut again, syncs);
     assert_eq!(two.end(second, SOON), good());
     assert_eq!(again.end(write, SOON), lost(), "it was written when the second flush had begun");
+}
+
+#[test]
+fn many_who_waited_for_a_flush_are_told_in_several_turns() {
+    const EACH: usize = 120;
+    let slow = FaultRule::new(FaultAction::Delay(2 * SLOW)).on(OpClass::Flush).times(1);
+    let (mut server, _directory) = with_file(1, FaultPlan::new().rule(slow), false);
+    let mut hosts: Vec<Peer> = (1..4).map(|host| Peer::login(server.at, host, &[]).ready()).collect();
+    let first = flush(&mut hosts[0]);
+    hosts[0].ping();
+    // They wait for the one behind it.
+    let writes = hosts.iter_mut().map(|host| {
+        host.together(|host| [0; EACH].map(|_| host.command(0, &[0x2a, 8, 0, 0, 0, 0, 0, 0, 1, 0], 0, &[1; 512])))
+    });
+    let writes: Vec<_> = writes.collect();
+    assert_eq!(hosts[0].end(first, SOON), good());
+    for (host, writes) in hosts.iter_mut().zip(writes) {
+        assert!(writes.iter().all(|&itt| host.end(itt, SOON) == good()));
+    }
+    assert!(3 * EACH > FLUSHED_PER_TURN as usize);
+    let (stats, _) = server.end()[0];
+    assert_eq!(stats.most_flushed, u64::from(FLUSHED_PER_TURN));
 }

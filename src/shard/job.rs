@@ -11,6 +11,7 @@ use super::errand::{Answer, Call};
 use super::fence::Lock;
 use super::flush::FlushTicket;
 use super::rate::FlowId;
+use super::saves::Standing;
 use crate::backend::{Buffer, Op};
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::{Outcome, SaveEnd, Saving};
@@ -311,6 +312,10 @@ pub struct Job {
     pub owed: Option<(bool, Vec<ItNexus>)>,
     /// Its task is gone, and the medium does not answer.
     pub stray: bool,
+    /// It waits for its turn to be saved, or for the keeper: its ticket.
+    pub saving: Option<usize>,
+    /// It keeps the commands that are to be saved behind it waiting until the tasks are aborted that it was to abort.
+    pub standing: Option<Standing>,
     /// A held range keeps its operation out.
     pub stalled: Option<Stalled>,
     /// Cancelled for this, not by its task.
@@ -347,6 +352,8 @@ impl Job {
             copy: None,
             owed: None,
             stray: false,
+            saving: None,
+            standing: None,
             stalled: None,
             given_up: None,
         }

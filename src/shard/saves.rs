@@ -52,7 +52,7 @@ impl Line {
 }
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.
-struct Standing {
+pub struct Standing {
     home: Arc<Unit>,
     asker: Asker,
     mailboxes: Arc<[Mailbox]>,
@@ -127,6 +127,9 @@ impl Engine {
     /// A job has a command saved.
     pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
         let ticket = self.saves.ticket();
+        if let Some(Some(job)) = self.jobs.get_mut(job) {
+            job.saving = Some(ticket);
+        }
         let (home, asker) = (Arc::clone(&self.world.units[unit]), Asker { core: self.core, ticket });
         let is_first = home.saves.join(asker);
         let standing = Standing { home, asker, mailboxes: Arc::clone(&self.world.mailboxes) };
@@ -162,12 +165,26 @@ impl Engine {
         let end = standing.home.logical.conclude(decided, is_stored);
         // First, so that who is answered finds the unit with nothing on its way.
         drop(saving);
-        drop(standing);
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        job.saving = None;
         job.in_flight -= 1;
+        // What is to be aborted must not have its turn before it is: it may stand behind this one.
+        job.standing = Some(standing).filter(|_| !end.aborts.is_empty());
         job.owed = Some((end.flush, end.aborts.clone()));
         cell.set(Some(end));
         self.run_soon(number);
+    }
+
+    /// Takes back what a job wants to have saved, unless it was decided: its task is aborted, and has no effect any more.
+    pub fn withdraw_save(&mut self, number: usize) {
+        if let Some(Some(job)) = self.jobs.get_mut(number)
+            && let Some(ticket) = job.saving
+            && self.saves.of(ticket).is_some_and(|save| save.decided.is_none())
+        {
+            job.saving = None;
+            job.in_flight -= 1;
+            drop(self.saves.take(ticket));
+        }
     }
 }
 

@@ -249,6 +249,8 @@ impl Engine {
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
+                // Until what is owed has been done.
+                let _standing = job.standing.take();
                 let (unit, owed, end) = (job.unit, job.owed.take(), job.given_up.take().map(JobEnd::from));
                 self.job_over(number, end);
                 if let Some((flush, aborts)) = owed {
@@ -416,6 +418,8 @@ impl Engine {
     fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
         let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
         self.free_jobs.push(number);
+        // Until the tasks are aborted that are to be.
+        let _standing = job.standing.take();
         if job.stray {
             self.strays.leave(job.unit, 0);
         }
@@ -508,6 +512,7 @@ impl Engine {
                     continue;
                 }
                 job.cancelled = true;
+                self.withdraw_save(number);
                 self.keep_claims(number);
                 self.run_soon(number);
             }

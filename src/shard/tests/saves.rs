@@ -3,8 +3,11 @@
 use super::fencing::{registered, reserve_out};
 use super::peer::good;
 use super::*;
+use crate::wire::TmFunction;
+use std::sync::mpsc;
 
 const SOON: Duration = Duration::from_secs(5);
+const PREEMPT_AND_ABORT: u8 = 5;
 const REGISTER_AND_IGNORE: u8 = 6;
 
 /// Each of them takes what the one before has left, whichever core that was on.
@@ -24,9 +27,65 @@ fn what_hosts_of_two_cores_have_saved_is_saved_one_after_the_other() {
         assert_eq!((one.end(of_one, SOON), two.end(of_two, SOON)), (good(), good()));
     }
     let unit = &server.world.units[0];
-    let saved = unit.file.load().unwrap();
-    assert_eq!(saved, unit.logical.saved());
-    let mut last: Vec<u64> = saved.reservations.unwrap().registrations.iter().map(|one| one.key).collect();
-    last.sort_unstable();
-    assert_eq!(last, [keys.end - 1, 100 + keys.end - 1]);
+    assert_eq!(unit.file.load().unwrap(), unit.logical.saved());
+    assert_eq!(saved_keys(&server), [keys.end - 1, 100 + keys.end - 1]);
+}
+
+/// Of one that was decided only the keeper knows when it ends; of those behind it nothing was begun.
+#[test]
+fn what_waits_for_its_turn_to_be_saved_is_taken_back_with_its_task() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut one, mut two) = registered(FaultPlan::new(), 2, directory.path());
+    let release = stuck_keeper(&server);
+    let decided = reserve_out(&mut one, REGISTER_AND_IGNORE, 0, 7);
+    one.ping();
+    for key in 0..40 {
+        reserve_out(&mut two, REGISTER_AND_IGNORE, 0, 100 + key);
+    }
+    two.ping();
+    assert_eq!(two.managed(TmFunction::ABORT_TASK_SET, 0, u32::MAX).0, 0);
+    let read = two.read(0, 0, 1);
+    assert_eq!(two.end(read, SOON).status, 0, "the medium is well");
+    drop(release);
+    assert_eq!(one.end(decided, SOON), good());
+    // Behind all that came before.
+    let last = reserve_out(&mut one, REGISTER_AND_IGNORE, 0, 8);
+    assert_eq!(one.end(last, SOON), good());
+    assert_eq!(saved_keys(&server), [2, 8]);
+}
+
+/// What it aborts may be what is saved next.
+#[test]
+fn who_is_preempted_and_aborted_is_not_registered_again_by_what_he_sent_before() {
+    for cores in [1, 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let (server, mut victim, mut other) = registered(FaultPlan::new(), cores, directory.path());
+        let release = stuck_keeper(&server);
+        let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
+        other.ping();
+        reserve_out(&mut victim, REGISTER_AND_IGNORE, 0, 9);
+        victim.ping();
+        drop(release);
+        assert_eq!(other.end(preempt, SOON), good());
+        let last = reserve_out(&mut other, REGISTER_AND_IGNORE, 0, 8);
+        assert_eq!(other.end(last, SOON), good());
+        assert_eq!(saved_keys(&server), [8], "{cores} cores");
+    }
+}
+
+/// The keeper does nothing until the sender is dropped.
+fn stuck_keeper(server: &Server) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel();
+    let unit = &server.world.units[1];
+    server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {
+        let _ = held.recv();
+    });
+    release
+}
+
+fn saved_keys(server: &Server) -> Vec<u64> {
+    let saved = server.world.units[0].file.load().unwrap();
+    let mut keys: Vec<u64> = saved.reservations.unwrap().registrations.iter().map(|one| one.key).collect();
+    keys.sort_unstable();
+    keys
 }

@@ -6,7 +6,7 @@
 use crate::scsi::Outcome;
 use crate::session::seam::TaskId;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 /// Whose tasks are meant. A unit is not named by its LUN, which it need not have any more: commands that it has go on when
@@ -117,13 +117,18 @@ pub struct Pending {
 /// Counts an aborted copy as long as it is there, and somebody may wait for it.
 pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
 
+/// What is waited for here, whether other cores are waited for, and the ticket.
+type Key = (Scope, bool, u32);
+
 /// Functions under way on a core. None is looked at before something has ended that it waits for.
 #[derive(Default)]
 pub struct Management {
-    /// By what they wait for.
-    pending: BTreeMap<(Scope, u32), Pending>,
-    /// What the one with this ticket waits for.
-    scopes: HashMap<u32, Scope>,
+    /// By what they wait for, and whether they wait for other cores, too: those are not looked at when something ends here.
+    pending: BTreeMap<Key, Pending>,
+    /// Where the one with this ticket is.
+    keys: HashMap<u32, Key>,
+    /// Those that a session waits for: seat and ticket.
+    of_seats: BTreeSet<(usize, u32)>,
     /// Until when they wait at most, in the order of time.
     deadlines: VecDeque<(u64, u32)>,
     last_ticket: u32,
@@ -153,8 +158,10 @@ impl Management {
         if self.pending.is_empty() {
             self.left.await_ends(true);
         }
-        self.pending.insert((scope, ticket), pending);
-        self.scopes.insert(ticket, scope);
+        let key = (scope, pending.cores_left > 0, ticket);
+        self.keys.insert(ticket, key);
+        self.of_seats.extend(pending.answer.seat().map(|seat| (seat, ticket)));
+        self.pending.insert(key, pending);
         if deadline_ms < u64::MAX {
             self.deadlines.push_back((deadline_ms, ticket));
         }
@@ -163,12 +170,15 @@ impl Management {
 
     /// Takes one that waits out.
     pub fn take(&mut self, ticket: u32) -> Option<Pending> {
-        let pending = self.pending.remove(&(self.scopes.remove(&ticket)?, ticket));
+        let pending = self.pending.remove(&self.keys.remove(&ticket)?)?;
+        if let Some(seat) = pending.answer.seat() {
+            self.of_seats.remove(&(seat, ticket));
+        }
         if self.pending.is_empty() {
             self.left.await_ends(false);
             self.deadlines.clear();
         }
-        pending
+        Some(pending)
     }
 
     /// Those that wait for nothing any more.
@@ -176,16 +186,22 @@ impl Management {
         if self.left.is_any(scope) {
             return Vec::new();
         }
-        let all = self.pending.range((scope, 0)..=(scope, u32::MAX));
-        all.filter(|(_, pending)| pending.cores_left == 0).map(|((_, ticket), _)| *ticket).collect()
+        let all = self.pending.range((scope, false, 0)..=(scope, false, u32::MAX));
+        all.map(|((.., ticket), _)| *ticket).collect()
     }
 
     /// Another core has done what was asked of it with this ticket: what is waited for, if it was the last.
     pub fn done_elsewhere(&mut self, ticket: u32) -> Option<Scope> {
-        let scope = *self.scopes.get(&ticket)?;
-        let pending = self.pending.get_mut(&(scope, ticket))?;
+        let key = self.keys.get_mut(&ticket)?;
+        let pending = self.pending.get_mut(key)?;
         pending.cores_left = pending.cores_left.saturating_sub(1);
-        (pending.cores_left == 0).then_some(scope)
+        if pending.cores_left > 0 {
+            return None;
+        }
+        let pending = self.pending.remove(key)?;
+        key.1 = false;
+        self.pending.insert(*key, pending);
+        Some(key.0)
     }
 
     /// Counts an aborted copy until it is over, or until then.
@@ -207,9 +223,7 @@ impl Management {
 
     /// Forgets what a session waits for.
     pub fn forget(&mut self, seat: usize) {
-        let of_seat = |pending: &Pending| pending.answer.seat() == Some(seat);
-        let tickets = self.pending.iter().filter(|(_, pending)| of_seat(pending)).map(|((_, ticket), _)| *ticket);
-        for ticket in tickets.collect::<Vec<_>>() {
+        while let Some(&(_, ticket)) = self.of_seats.range((seat, 0)..=(seat, u32::MAX)).next() {
             self.take(ticket);
         }
     }
@@ -253,9 +267,31 @@ mod tests {
         assert!(all.given_up(901).is_none());
         assert_eq!(all.given_up(903).and_then(|pending| pending.answer.seat()), Some(2));
         all.forget(3);
-        assert!(all.is_empty() && all.scopes.is_empty() && all.deadlines.is_empty());
+        assert!(all.is_empty() && all.keys.is_empty() && all.of_seats.is_empty() && all.deadlines.is_empty());
         drop(second);
         assert_eq!(all.left.emptied(), [], "nobody waits");
+    }
+
+    /// What another core has done is answered without a look at all those that wait for it still.
+    #[test]
+    fn who_waits_for_other_cores_is_not_looked_at() {
+        let (mut all, scope) = (Management::default(), Scope::Unit(7));
+        let tickets: Vec<_> = (0..1000).map(|_| all.next_ticket()).collect();
+        for (seat, &ticket) in tickets.iter().enumerate() {
+            assert!(all.wait(scope, ticket, function(seat % 10, 2), 900).is_none());
+        }
+        for &ticket in &tickets[..500] {
+            assert_eq!(all.done_elsewhere(ticket), None, "another has not");
+            assert_eq!(all.done(scope), []);
+            assert_eq!(all.done_elsewhere(ticket), Some(scope));
+            assert_eq!(all.pending.range((scope, false, 0)..(scope, true, 0)).count(), 1);
+            assert_eq!(all.done(scope), [ticket]);
+            assert!(all.take(ticket).is_some());
+        }
+        all.forget(3);
+        assert_eq!((all.pending.len(), all.of_seats.len(), all.keys.len()), (450, 450, 450));
+        (0..10).for_each(|seat| all.forget(seat));
+        assert!(all.is_empty() && all.keys.is_empty() && all.of_seats.is_empty());
     }
 
     #[test]

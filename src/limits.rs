@@ -208,6 +208,8 @@ pub const SLICE_BYTES: usize = 262_144;
 /// Jobs (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...) are polled for this long in one turn of a core, and the one that
 /// is at it then. A read of somebody else takes two or three turns: with so little it still keeps a third of its pace.
 pub const JOBS_PER_TURN: std::time::Duration = std::time::Duration::from_micros(50);
+/// What other cores have sent is acted on for this long in one turn of a core, and the message that is at it then.
+pub const MESSAGES_PER_TURN: std::time::Duration = std::time::Duration::from_micros(250);
 /// Data that a peer owes (the answer to an R2T, the rest of a command), or answers that it does not read, keep I/O buffers no
 /// longer than this once others wait for some, milliseconds.
 pub const OWED_WHILE_OTHERS_WAIT_MS: u64 = 3_000;

@@ -7,13 +7,13 @@
 use super::clock::{BEAT, TICK_MS};
 use super::engine::{Engine, Source};
 use super::load::{Balance, Meter};
-use super::mesh::Message;
+use super::mesh::{Message, Repeats};
 use super::receive::{Direct, Receive};
 use super::record;
 use super::relocate::Relocation;
 use super::turns::SpareParked;
 use crate::backend::Token;
-use crate::limits::{ACCEPT_REST, CATCH_UP_MS, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
@@ -54,6 +54,8 @@ pub struct Core {
     shutdown_at: Option<Instant>,
     pub(super) meter: Meter,
     pub(super) balance: Balance,
+    /// What others have sent and has not been acted on.
+    pub(super) inbox: VecDeque<Message>,
     /// A session that is about to move to another core.
     pub(super) relocation: Option<Relocation>,
 }
@@ -82,6 +84,7 @@ impl Core {
             shutdown_at: None,
             meter,
             balance: Balance::default(),
+            inbox: VecDeque::new(),
             relocation: None,
         }
     }
@@ -137,6 +140,7 @@ impl Core {
     }
 
     fn after_completions(&mut self, now: Instant, worked: bool) {
+        self.messages();
         self.share_turn();
         self.engine.run_jobs();
         self.engine.feed_starved();
@@ -159,12 +163,8 @@ impl Core {
         if !self.engine.management.is_empty() {
             self.engine.settle();
         }
-        if self.engine.ending {
-            self.engine.ending = false;
-            for seat in 0..self.engine.seats.len() {
-                self.engine.sweep_seat(seat);
-            }
-            self.engine.ending = self.engine.seats.iter().flatten().any(|s| s.ended);
+        if !self.engine.ending.is_empty() {
+            self.engine.sweep_ended();
         }
         if !self.engine.adoptions.is_empty() {
             self.engine.resume_adoptions();
@@ -219,7 +219,7 @@ impl Core {
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
         let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
-        if queued || self.next_tick <= now {
+        if queued || !self.inbox.is_empty() || self.next_tick <= now {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
@@ -258,7 +258,7 @@ impl Core {
             self.accepted(number as usize, completion);
         } else if source == Source::Bell as u8 {
             self.arm_bell();
-            self.messages();
+            self.inbox.extend(self.engine.world.mailboxes[self.engine.core].take());
         }
     }
 
@@ -325,9 +325,15 @@ impl Core {
         self.engine.ring.push(entry.user_data(Source::Bell.tag(0)));
     }
 
+    /// Acts on what others have sent, as long as that does not keep everything else waiting; in the order in which it came.
     fn messages(&mut self) {
-        for message in self.engine.world.clone().mailboxes[self.engine.core].take() {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let (begin, mut repeats) = (Instant::now(), Repeats::default());
+        while let Some(message) = self.inbox.pop_front() {
             record::message(message.name());
+            let is_repeated = repeats.repeats(&message);
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
                 Message::Relocate(relocated) => self.arrive(*relocated),
@@ -336,7 +342,7 @@ impl Core {
                 #[cfg(test)]
                 Message::Panic => panic!("a test wants it"),
                 Message::Abort { scope, end_sessions, from, ticket, nexuses } => {
-                    self.engine.abort_foreign(scope, end_sessions, (from, ticket), &nexuses);
+                    self.engine.abort_foreign(scope, end_sessions, (from, ticket), &nexuses, is_repeated);
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),
@@ -345,6 +351,9 @@ impl Core {
                 Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
                 Message::Flushed { unit } => self.engine.advance_flushes(unit),
                 Message::Shutdown => self.shut_down(),
+            }
+            if begin.elapsed() >= MESSAGES_PER_TURN {
+                return;
             }
         }
     }
@@ -365,7 +374,7 @@ impl Core {
     /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
     fn is_over(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        let due = !self.engine.world.mailboxes[self.engine.core].is_empty();
+        let due = !self.inbox.is_empty() || !self.engine.world.mailboxes[self.engine.core].is_empty();
         if (due || self.engine.seats.iter().flatten().next().is_some()) && now < at {
             return false;
         }

@@ -449,8 +449,8 @@ pub struct Engine {
     pub fresh: super::arming::Arming,
     /// Connections that are no more: their receive side is to be reset.
     pub gone: Vec<usize>,
-    /// Sessions have ended and may be ready to be dropped.
-    pub ending: bool,
+    /// Seats of sessions that have ended and are to be dropped when they are ready. A seat may be another session's by now.
+    pub ending: Vec<usize>,
     /// Scratch for parameter data.
     pub reply: Reply,
     /// The time, read once a turn.
@@ -518,7 +518,7 @@ impl Engine {
             noise: Noise::default(),
             fresh: super::arming::Arming::default(),
             gone: Vec::new(),
-            ending: false,
+            ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
             now_ns: 0,

@@ -82,7 +82,9 @@ impl Engine {
     /// A session will ask for nothing more: closes its connections.
     pub fn ended(&mut self, seat: usize, reason: CloseReason) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        holder.ended = true;
+        if !std::mem::replace(&mut holder.ended, true) {
+            self.ending.push(seat);
+        }
         let route = self.routes[seat];
         for conn in route.into_iter().filter(|&c| c != usize::MAX) {
             match reason {
@@ -92,7 +94,6 @@ impl Engine {
             }
         }
         self.forget_management(seat);
-        self.ending = true;
     }
 
     /// Sessions that wait for a new connection (ErrorRecoveryLevel 2) are few: when seat `new` may have become one, the one
@@ -138,6 +139,17 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Drops the sessions that have ended, where nothing of them is left; looks at no other.
+    pub fn sweep_ended(&mut self) {
+        let mut ending = std::mem::take(&mut self.ending);
+        ending.retain(|&seat| {
+            self.sweep_seat(seat);
+            self.seats.get(seat).and_then(Option::as_deref).is_some_and(|holder| holder.ended)
+        });
+        ending.append(&mut self.ending);
+        self.ending = ending;
     }
 
     /// Drops a session that has ended when its tasks have let go.

@@ -101,6 +101,23 @@ pub enum Message {
     Shutdown,
 }
 
+/// Aborts that reach a core together: of those that directly follow one another and mean the same tasks, the first one does
+/// it all, since nothing begins in between.
+#[derive(Default)]
+pub struct Repeats(Option<Scope>);
+
+impl Repeats {
+    /// Whether this one, the next in order, only repeats the one before.
+    pub fn repeats(&mut self, message: &Message) -> bool {
+        let scope = match message {
+            Message::Abort { scope, nexuses, .. } if nexuses.is_empty() => Some(*scope),
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.0, scope);
+        scope.is_some() && before == scope
+    }
+}
+
 impl Message {
     /// Its name, for the record of the core that it is sent to.
     pub fn name(&self) -> &'static str {
@@ -125,3 +142,46 @@ impl Message {
 
 /// The mailbox of one core.
 pub type Mailbox = super::mailbox::Mailbox<Message>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{InitiatorPort, IscsiName};
+    use crate::wire::Isid;
+
+    #[test]
+    fn only_what_directly_follows_the_same_abort_repeats_it() {
+        let initiator = InitiatorPort {
+            name: IscsiName::new("iqn.2026-01.example:a").unwrap(),
+            isid: Isid::default(),
+            proof: None,
+        };
+        let nexus = ItNexus { initiator, target_port: 1 };
+        let abort = |unit, nexuses| Message::Abort {
+            scope: Scope::Unit(unit),
+            end_sessions: false,
+            from: 0,
+            ticket: 0,
+            nexuses,
+        };
+        let of_all = |unit| abort(unit, vec![]);
+        let of_one = || abort(1, vec![nexus.clone()]);
+        let messages = [
+            (of_all(1), false),
+            (of_all(1), true),
+            (of_all(1), true),
+            (of_all(2), false),
+            (of_all(1), false),
+            (Message::SaveTurn { ticket: 0 }, false),
+            (of_all(1), false),
+            (of_one(), false),
+            (of_one(), false),
+            (of_all(1), false),
+            (of_all(1), true),
+        ];
+        let mut repeats = Repeats::default();
+        for (at, (message, expected)) in messages.iter().enumerate() {
+            assert_eq!(repeats.repeats(message), *expected, "message {at}");
+        }
+    }
+}

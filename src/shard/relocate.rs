@@ -272,7 +272,8 @@ impl Core {
         let world = Arc::clone(&self.engine.world);
         let Some(tsih) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih()) else { return false };
         let left = world.registry.depart(tsih, to, || {
-            let heard = world.mailboxes.get(self.engine.core).is_some_and(|mailbox| mailbox.is_empty());
+            let mailbox = world.mailboxes.get(self.engine.core);
+            let heard = self.inbox.is_empty() && mailbox.is_some_and(|mailbox| mailbox.is_empty());
             let relocated = if heard { self.take_out(seat) } else { None };
             relocated.map(|relocated| world.post(to, Message::Relocate(Box::new(relocated)))).is_some()
         });

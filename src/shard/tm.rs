@@ -12,11 +12,12 @@ use super::flush::Waiter;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
 use super::world::LunMap;
-use crate::model::{InitiatorPort, ItNexus};
+use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::{Attention, Outcome};
 use crate::session::Direction;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
-use crate::wire::{Lun, TmFunction, TmResponse};
+use crate::wire::{Isid, Lun, TmFunction, TmResponse};
+use std::collections::HashSet;
 
 /// How long a function waits at most, milliseconds.
 const LIMIT_MS: u64 = 900;
@@ -218,9 +219,18 @@ impl Engine {
             Scope::Unit(unit) => world.units.get(unit).map(|unit| &unit.logical),
             Scope::Target(_) | Scope::Seat(..) => None,
         };
+        // The ports that nexuses are of: few sessions are of one of these, and only those are compared with each nexus.
+        let ports: HashSet<(&IscsiName, Isid)> =
+            nexuses.iter().map(|each| (&each.initiator.name, each.initiator.isid)).collect();
         let is_meant = |(port, tag): (&InitiatorPort, u16)| {
+            if nexuses.is_empty() {
+                return true;
+            }
+            if !ports.contains(&(&port.name, port.isid)) {
+                return false;
+            }
             let nexus = logical.map(|logical| logical.it_nexus(port, tag));
-            nexuses.is_empty() || nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
+            nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
         };
         self.abort_copies(scope, is_meant);
         for seat in 0..self.seats.len() {
@@ -243,15 +253,18 @@ impl Engine {
         }
     }
 
-    /// Another core's abort.
+    /// Another core's abort. `is_repeated`: it directly follows one that had the same tasks aborted, and nothing has begun since.
     pub fn abort_foreign(
         &mut self,
         scope: Scope,
         end_sessions: bool,
         (core, ticket): (usize, u32),
         nexuses: &[ItNexus],
+        is_repeated: bool,
     ) {
-        self.abort_others(scope, None, nexuses);
+        if !is_repeated {
+            self.abort_others(scope, None, nexuses);
+        }
         let ends = match scope {
             Scope::Target(target) if end_sessions => Some(target),
             _ => None,

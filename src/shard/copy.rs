@@ -73,7 +73,8 @@ impl Engine {
     /// Aborts the copies that write to a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
     /// group) that are meant. Those whose task is there end as if the device had failed.
     pub fn abort_copies(&mut self, scope: Scope, is_meant: impl Fn((&InitiatorPort, u16)) -> bool) {
-        for number in 0..self.jobs.len() {
+        for at in 0..self.copies.len() {
+            let number = self.copies[at];
             let Some(job) = self.jobs[number].as_mut() else { continue };
             let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(scope)) else { continue };
             if job.cancelled || !is_meant((&copy.nexus.0, copy.nexus.1)) {
@@ -95,7 +96,8 @@ impl Engine {
 
     /// Ends the copies that somebody wants to end and that cannot find out, being kept waiting for a range, a limit or their turn.
     pub fn end_cancelled_copies(&mut self) {
-        for number in 0..self.jobs.len() {
+        for at in 0..self.copies.len() {
+            let number = self.copies[at];
             if let Some(job) = self.jobs[number].as_mut()
                 && let Some(copy) = job.copy.as_deref()
                 && !job.cancelled

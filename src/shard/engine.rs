@@ -308,6 +308,15 @@ impl Operations {
         taken
     }
 
+    /// The range that the operation of a job changes, if that has a claim to one.
+    pub fn claim_of(&mut self, number: usize, token: Option<Token>) -> Option<&mut Option<Claim>> {
+        match &mut self.slots.get_mut(token?.0 as usize)?.as_mut()?.owner {
+            Owner::Job { job, claim, .. } if *job == number => Some(claim),
+            // The place has been taken by another one.
+            _ => None,
+        }
+    }
+
     /// Everything under way: owner and unit.
     pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
         self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))
@@ -423,6 +432,8 @@ pub struct Engine {
     pub holes: Holes,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Vec<super::work::Locking>,
+    /// Numbers of the jobs that are copies.
+    pub copies: Vec<usize>,
     /// Sessions with ORDERED commands: seats.
     pub ordering: Vec<usize>,
     /// Flushes that are waited for, or not over.
@@ -505,6 +516,7 @@ impl Engine {
             stalled: Vec::new(),
             holes: Holes::default(),
             locking: Vec::new(),
+            copies: Vec::new(),
             ordering: Vec::new(),
             flushes: Flushes::default(),
             saves: super::saves::Saves::default(),
@@ -559,7 +571,11 @@ impl Engine {
     #[inline]
     pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
         let sync = self.sync_of(unit, &op);
+        let of_job = if let Owner::Job { job, .. } = owner { Some(job) } else { None };
         let token = self.operations.insert(owner, unit, self.now_ms, sync);
+        if let Some(Some(job)) = of_job.and_then(|number| self.jobs.get_mut(number)) {
+            job.operation = Some(token);
+        }
         let started = match self.handles.get_mut(unit) {
             Some(handle) => handle.start(op, token, &mut MediumQueue(&mut self.ring)),
             None => Started::Done(Err(MediumFault::NotReady)),

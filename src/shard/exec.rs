@@ -143,6 +143,8 @@ pub struct Exec {
     pub slices: std::collections::VecDeque<Slice>,
     /// Operations of this task on the medium, and jobs.
     pub in_flight: u32,
+    /// Numbers of the jobs among them. Empty with nothing in flight, so that a slot that is used again costs nothing.
+    pub jobs: Vec<usize>,
     /// What went wrong, at the lowest offset of the transfer of all that did.
     pub failed: Option<Failure>,
     /// That offset.
@@ -198,6 +200,7 @@ impl Default for Exec {
             filled: 0,
             slices: std::collections::VecDeque::with_capacity(SLICES),
             in_flight: 0,
+            jobs: Vec::new(),
             failed: None,
             failed_at: 0,
             located: 0,
@@ -263,6 +266,7 @@ impl Exec {
     #[inline(always)]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
+        debug_assert!(self.jobs.is_empty());
         debug_assert_eq!(self.flushing, None);
         self.kind = Kind::Idle;
         self.task = TaskId(u32::MAX);

@@ -12,7 +12,7 @@ use super::fence::Lock;
 use super::flush::FlushTicket;
 use super::rate::FlowId;
 use super::saves::Standing;
-use crate::backend::{Buffer, Op};
+use crate::backend::{Buffer, Op, Token};
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use std::cell::{Cell, RefCell};
@@ -312,6 +312,10 @@ pub struct Job {
     pub owed: Option<(bool, Vec<ItNexus>)>,
     /// Its task is gone, and the medium does not answer.
     pub stray: bool,
+    /// Its operation on the medium, if that is its own still ([`super::engine::Operations::claim_of`]).
+    pub operation: Option<Token>,
+    /// It has asked for a place in a hole.
+    pub in_hole: bool,
     /// It waits for its turn to be saved, or for the keeper: its ticket.
     pub saving: Option<usize>,
     /// It keeps the commands that are to be saved behind it waiting until the tasks are aborted that it was to abort.
@@ -352,6 +356,8 @@ impl Job {
             copy: None,
             owed: None,
             stray: false,
+            operation: None,
+            in_hole: false,
             saving: None,
             standing: None,
             stalled: None,

@@ -218,38 +218,37 @@ impl Engine {
         for lock in &job.locks {
             self.world.units[job.unit].fence.set_stray(lock);
         }
-        for (owner, _) in self.operations.owners() {
-            if let Owner::Job { job, claim: Some(claim), .. } = owner
-                && *job == number
-                && let Hold::Counted(ticket) = claim.hold
-                && !ticket.is_read()
-            {
-                let fence = &self.world.units[claim.unit].fence;
-                claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
-            }
+        if let Some(Some(claim)) = self.operations.claim_of(number, job.operation)
+            && let Hold::Counted(ticket) = claim.hold
+            && !ticket.is_read()
+        {
+            let fence = &self.world.units[claim.unit].fence;
+            claim.hold = Hold::Kept(fence.keep(self.core, ticket, claim.offset, claim.len));
         }
     }
 
     fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
-        let mut left = 0;
-        for job in self.jobs.iter_mut().flatten() {
-            if (job.seat, job.slot) != (seat, slot) || job.in_flight == 0 {
-                continue;
+        let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
+        let all = numbers.len();
+        numbers.retain(|&number| {
+            let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
+            if job.in_flight == 0 {
+                return true;
             }
-            left += 1;
             job.seat = NOBODY;
             job.stray = true;
             self.strays.enter(job.unit, 0);
-        }
-        let jobs = &self.jobs;
-        for (owner, _) in self.operations.owners() {
-            if let Owner::Job { job, claim, .. } = owner
-                && matches!(jobs.get(*job), Some(Some(job)) if job.stray)
+            if let Some(claim) = self.operations.claim_of(number, job.operation)
                 && let Some(Claim { unit, hold: Hold::Counted(ticket), .. }) =
                     claim.take_if(|claim| matches!(claim.hold, Hold::Counted(ticket) if ticket.is_read()))
             {
                 self.world.units[unit].fence.leave(self.core, ticket);
             }
+            false
+        });
+        let left = (all - numbers.len()) as u32;
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.jobs = numbers;
         }
         left
     }

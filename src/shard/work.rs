@@ -218,6 +218,12 @@ impl Engine {
             self.jobs.push(None);
             self.jobs.len() - 1
         });
+        if let Some(exec) = self.exec(job.seat, job.slot) {
+            exec.jobs.push(number);
+        }
+        if job.copy.is_some() {
+            self.copies.push(number);
+        }
         self.jobs[number] = Some(job);
         self.run_soon(number);
     }
@@ -310,6 +316,11 @@ impl Engine {
                         continue;
                     }
                     let hole = self.hole_of(unit, &op);
+                    if hole.is_some()
+                        && let Some(Some(job)) = self.jobs.get_mut(number)
+                    {
+                        job.in_hole = true;
+                    }
                     if hole.is_some() && !self.holes.enter(unit, number) {
                         return self.hold_job(number, Request::Op(Some(unit), op, cell));
                     }
@@ -428,6 +439,7 @@ impl Engine {
         }
         self.forget_held_job(number, &job);
         if job.copy.take().is_some() {
+            self.copies.retain(|copy| *copy != number);
             self.copy_over();
         }
         // The number will be used again: nothing may be left that was meant for this job.
@@ -435,8 +447,10 @@ impl Engine {
             self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
         }
         self.stalled.retain(|stalled| *stalled != number);
-        for unit in self.holes.forget(number) {
-            self.hole_over(unit);
+        if job.in_hole {
+            for unit in self.holes.forget(number) {
+                self.hole_over(unit);
+            }
         }
         if let Some(ticket) = job.flushing.take() {
             self.flushes.forget(ticket);
@@ -453,6 +467,7 @@ impl Engine {
         drop(job);
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
+        exec.jobs.retain(|other| *other != number);
         let (mut outcome, durable) = end.as_ref().map_or((Outcome::GOOD, false), |e| (e.outcome, e.durable));
         if durable && slice.is_none() {
             if outcome == Outcome::GOOD {
@@ -500,26 +515,27 @@ impl Engine {
     /// Cancels the jobs of a task; each ends when nothing of it is in flight.
     /// One that outlives its task goes on for nobody.
     pub fn cancel_jobs(&mut self, seat: usize, slot: usize) {
-        let mut left = 0;
-        for number in 0..self.jobs.len() {
-            if let Some(job) = self.jobs[number].as_mut()
-                && (job.seat, job.slot) == (seat, slot)
-                && !job.cancelled
-            {
-                if job.survives {
-                    job.seat = NOBODY;
-                    left += 1;
-                    continue;
-                }
-                job.cancelled = true;
-                self.withdraw_save(number);
-                self.keep_claims(number);
-                self.run_soon(number);
+        let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
+        let all = numbers.len();
+        numbers.retain(|&number| {
+            let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
+            if job.cancelled {
+                return true;
             }
-        }
-        if left > 0
-            && let Some(exec) = self.exec(seat, slot)
-        {
+            if job.survives {
+                job.seat = NOBODY;
+                return false;
+            }
+            job.cancelled = true;
+            self.withdraw_save(number);
+            self.keep_claims(number);
+            self.run_soon(number);
+            true
+        });
+        let left = (all - numbers.len()) as u32;
+        let Some(exec) = self.exec(seat, slot) else { return };
+        exec.jobs = numbers;
+        if left > 0 {
             exec.in_flight = exec.in_flight.saturating_sub(left);
             self.advance(seat, slot);
         }

@@ -86,9 +86,7 @@ fn unbounded(source: &str) -> usize {
     let lines: Vec<&str> = code.lines().collect();
     let says = |line: &str| ["info!(", "warn!(", "error!("].iter().any(|how| line.contains(&format!("tracing::{how}")));
     let asks = |line: &&str| line.contains("noise.line(") || line.contains("noise.notice(");
-    (0..lines.len())
-        .filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(|l| asks(l)))
-        .count()
+    (0..lines.len()).filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(asks)).count()
 }
 
 /// A word, a number, or one character of punctuation; `::` is one token.

@@ -231,7 +231,8 @@ impl Engine {
         let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
         let all = numbers.len();
         numbers.retain(|&number| {
-            let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
+            let job = self.jobs.get_mut(number).and_then(Option::as_mut);
+            let Some(job) = job.filter(|job| (job.seat, job.slot) == (seat, slot)) else { return false };
             if job.in_flight == 0 {
                 return true;
             }

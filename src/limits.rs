@@ -298,6 +298,8 @@ pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;
+/// Of those who wait for I/O buffers, so many jobs and so many commands are asked in a turn.
+pub const FED_PER_TURN: usize = 512;
 /// Of those who wait for a flush, so many are told of its end in one turn of a core: each costs some microseconds.
 pub const FLUSHED_PER_TURN: u32 = 256;
 /// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.

@@ -219,7 +219,7 @@ impl Core {
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
         let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
-        if queued || !self.inbox.is_empty() || self.next_tick <= now {
+        if queued || !self.inbox.is_empty() || !self.engine.feeding.is_over() || self.next_tick <= now {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {

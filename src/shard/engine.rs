@@ -411,11 +411,13 @@ pub struct Engine {
     /// Jobs to be polled.
     pub runnable: Runnable,
     /// Jobs that wait for a buffer.
-    pub waiting_jobs: VecDeque<(usize, usize, Cell1<Buf>)>,
+    pub waiting_jobs: super::starve::StarvedJobs,
     /// Tasks that wait for a buffer.
     pub starved: SlotQueue,
     /// Since when somebody has waited for a buffer, milliseconds.
     pub starved_since_ms: Option<u64>,
+    /// How far it is to those who wait for buffers that have come back.
+    pub feeding: super::starve::Feeding,
     /// Writes to RAM units that are answered at the end of the turn.
     pub stored: Vec<Stored>,
     /// Slices of RAM units that are copied at the end of the turn.
@@ -505,9 +507,10 @@ impl Engine {
             jobs: Vec::new(),
             free_jobs: Vec::new(),
             runnable: Runnable::default(),
-            waiting_jobs: VecDeque::new(),
+            waiting_jobs: super::starve::StarvedJobs::default(),
             starved: SlotQueue::default(),
             starved_since_ms: None,
+            feeding: super::starve::Feeding::default(),
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),
             places: Places::default(),

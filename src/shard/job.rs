@@ -295,8 +295,8 @@ pub struct Job {
     pub prepaid: u32,
     /// Whom its buffers are charged to.
     pub account: Account,
-    /// It waits for a buffer.
-    pub starved: bool,
+    /// It waits for a buffer: its place among those that do ([`super::starve::StarvedJobs`]).
+    pub starved: Option<u64>,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
     /// It waits for a flush.
@@ -348,7 +348,7 @@ impl Job {
             paid: false,
             prepaid: 0,
             account: cx.account.clone(),
-            starved: false,
+            starved: None,
             held: None,
             flushing: None,
             errand: Weak::new(),

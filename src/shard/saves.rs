@@ -49,6 +49,12 @@ impl Line {
         line.remove(at);
         if at == 0 { line.front().copied() } else { None }
     }
+
+    /// How many stand in it.
+    #[cfg(test)]
+    pub fn standing(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.

@@ -6,14 +6,17 @@
 //! not come to its end, is closed. While nobody waits, they have all the time of `limits::NOP_TIMEOUT_MS` and
 //! `limits::SEND_TIMEOUT_MS`.
 
+use super::buffers::Buf;
 use super::core::Core;
 use super::dispatch::PartialDest;
 use super::engine::Engine;
 use super::exec::{Exec, Failure, Kind, Progress};
+use super::job::{Cell1, Job};
 use super::work::NOBODY;
-use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
+use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
 use crate::session::Session;
 use crate::session::seam::CloseReason;
+use std::collections::VecDeque;
 
 /// The sessions that wait for buffers, as far as it matters to each whether others do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,33 +41,133 @@ fn is_overdue(exec: &Exec, session: &Session, until_ms: u64) -> bool {
         && session.owes_since_ms(exec.task).is_some_and(|since_ms| since_ms <= until_ms)
 }
 
+/// How many are left to be asked whether what has come back is enough for them.
+#[derive(Default)]
+pub struct Feeding {
+    round: u64,
+    jobs: usize,
+    slots: usize,
+}
+
+impl Feeding {
+    pub fn is_over(&self) -> bool {
+        self.jobs == 0 && self.slots == 0
+    }
+}
+
+/// A job that waits for a buffer of that many bytes.
+pub struct Place {
+    job: usize,
+    /// Which of all it is: the job has it in `starved` as long as it waits.
+    serial: u64,
+    len: usize,
+    cell: Cell1<Buf>,
+}
+
+impl Place {
+    fn job_in<'a>(&self, jobs: &'a [Option<Job>]) -> Option<&'a Job> {
+        jobs.get(self.job)?.as_ref().filter(|job| job.starved == Some(self.serial))
+    }
+}
+
+/// Jobs that wait for buffers, in the order in which they have asked. Who has gone leaves a place behind, which is passed over.
+#[derive(Default)]
+pub struct StarvedJobs {
+    places: VecDeque<Place>,
+    serial: u64,
+    left_behind: usize,
+}
+
+impl StarvedJobs {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// A job comes last; what it is to have in `starved`.
+    pub fn push(&mut self, job: usize, len: usize, cell: Cell1<Buf>) -> u64 {
+        self.serial += 1;
+        self.places.push_back(Place { job, serial: self.serial, len, cell });
+        self.serial
+    }
+
+    fn again(&mut self, place: Place) {
+        self.places.push_back(place);
+    }
+
+    /// The first place. `None`: nobody stands there any more.
+    fn pop(&mut self, jobs: &[Option<Job>]) -> Option<Place> {
+        let place = self.places.pop_front()?;
+        if place.job_in(jobs).is_some() {
+            return Some(place);
+        }
+        self.left_behind = self.left_behind.saturating_sub(1);
+        None
+    }
+
+    /// One of them is not there any more.
+    pub fn leave(&mut self, jobs: &[Option<Job>]) {
+        self.left_behind += 1;
+        if self.left_behind > self.places.len() / 2 {
+            self.places.retain(|place| place.job_in(jobs).is_some());
+            self.left_behind = 0;
+        }
+    }
+
+    fn jobs<'a>(&'a self, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
+        self.places.iter().filter_map(|place| place.job_in(jobs))
+    }
+}
+
 impl Engine {
     /// Serves those who wait for buffers, oldest first, when some have come back. Of a session that has its share nobody else
-    /// is asked in that round.
+    /// is asked in that round. With many of them a round takes several turns.
     pub fn feed_starved(&mut self) {
         let waits = !(self.waiting_jobs.is_empty() && self.starved.is_empty());
         self.starved_since_ms = if waits { self.starved_since_ms.or(Some(self.now_ms)) } else { None };
         if !waits {
+            self.feeding = Feeding::default();
             return;
         }
-        let Some(round) = self.arena.next_round() else { return };
-        for _ in 0..self.waiting_jobs.len() {
-            let Some((number, len, cell)) = self.waiting_jobs.pop_front() else { break };
-            let Some(Some(job)) = self.jobs.get_mut(number).filter(|j| j.as_ref().is_some_and(|j| !j.cancelled)) else {
+        if let Some(round) = self.arena.next_round() {
+            self.feeding = Feeding { round, jobs: self.waiting_jobs.len(), slots: self.starved.len() };
+        }
+        self.feed_jobs();
+        self.feed_slots();
+    }
+
+    fn feed_jobs(&mut self) {
+        let round = self.feeding.round;
+        for _ in 0..self.feeding.jobs.min(FED_PER_TURN) {
+            self.feeding.jobs -= 1;
+            let Some(place) = self.waiting_jobs.pop(&self.jobs) else { continue };
+            let Some(Some(job)) = self.jobs.get_mut(place.job).filter(|j| j.as_ref().is_some_and(|j| !j.cancelled))
+            else {
                 continue;
             };
-            let buf = if job.account.is_refused(round) { None } else { job.account.take(len) };
+            let buf = if job.account.is_refused(round) { None } else { job.account.take(place.len) };
             if let Some(buf) = buf {
-                job.starved = false;
-                cell.set(Some(buf));
-                self.run_soon(number);
+                job.starved = None;
+                place.cell.set(Some(buf));
+                self.run_soon(place.job);
             } else {
                 job.account.refuse(round);
-                self.waiting_jobs.push_back((number, len, cell));
+                self.waiting_jobs.again(place);
             }
         }
-        for _ in 0..self.starved.len() {
-            let Some((seat, slot)) = self.starved.pop() else { return };
+    }
+
+    fn feed_slots(&mut self) {
+        let round = self.feeding.round;
+        for _ in 0..self.feeding.slots.min(FED_PER_TURN) {
+            self.feeding.slots -= 1;
+            let Some((seat, slot)) = self.starved.pop() else {
+                self.feeding.slots = 0;
+                return;
+            };
             let Some(Some(holder)) = self.seats.get_mut(seat) else { continue };
             let Some(exec) = holder.exec.get_mut(slot).filter(|exec| exec.starved) else { continue };
             if holder.account.is_refused(round) {
@@ -93,7 +196,7 @@ impl Engine {
             let exec = seats.get(seat).and_then(Option::as_deref).and_then(|holder| holder.exec.get(slot));
             exec.is_some_and(|exec| exec.starved)
         });
-        let jobs = self.waiting_jobs.iter().filter_map(|(number, ..)| self.jobs.get(*number)?.as_ref());
+        let jobs = self.waiting_jobs.jobs(&self.jobs);
         let jobs = jobs.filter(|job| !job.cancelled).map(|job| job.seat).filter(|&seat| seat != NOBODY);
         let mut seats = self.starved.seats().chain(jobs);
         let one = seats.next();

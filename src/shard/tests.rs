@@ -255,3 +255,12 @@ fn a_core_that_ends_is_noticed_beside_others_that_run() {
         assert!(is_noticed);
     });
 }
+
+/// Waits for what cores do among themselves.
+fn wait_until(what: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !what() {
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -341,8 +341,7 @@ impl Engine {
                     }
                 }
                 Request::Buffer(len, cell) => {
-                    job.starved = true;
-                    self.waiting_jobs.push_back((number, len, cell));
+                    job.starved = Some(self.waiting_jobs.push(number, len, cell));
                 }
                 Request::Lock(offset, len, cell) => {
                     let since_ms = self.now_ms;
@@ -443,10 +442,12 @@ impl Engine {
             self.copy_over();
         }
         // The number will be used again: nothing may be left that was meant for this job.
-        if job.starved {
-            self.waiting_jobs.retain(|(waiting, ..)| *waiting != number);
+        if job.starved.is_some() {
+            self.waiting_jobs.leave(&self.jobs);
         }
-        self.stalled.retain(|stalled| *stalled != number);
+        if job.stalled.is_some() {
+            self.stalled.retain(|stalled| *stalled != number);
+        }
         if job.in_hole {
             for unit in self.holes.forget(number) {
                 self.hole_over(unit);

@@ -370,6 +370,29 @@ def resets(site):
             site.done()
 
 
+# Tasks that have been there leave room for as many.
+@attack(processes=2, least=4000, slack_bytes=32 << 20)
+def resets_of_many(site):
+    """LOGICAL UNIT RESET while 80 sessions have 100 VERIFYs each"""
+    sessions = [site.session(f"-{site.number}-{n}") for n in range(40)]
+    for session in sessions:
+        session.ready(FILE)
+    verify = struct.pack(">BBIBHB", 0x2F, 0, 0, 0, 512, 0)
+    while site.going():
+        for session in sessions:
+            session.raw(b"".join(command(session, FILE, verify) for _ in range(100)))
+        first, *_ = sessions
+        first.raw(bhs(TASK_MANAGEMENT | IMMEDIATE, FINAL | LOGICAL_UNIT_RESET, FILE, first.new_itt(), RESERVED_TAG, numbers(first)))
+        while first.receive().opcode != iscsi.TASK_RESPONSE:
+            pass
+        for session in sessions:
+            session.raw(bhs(NOP_OUT | IMMEDIATE, FINAL, 0, 77, RESERVED_TAG, numbers(session)))
+        for session in sessions:
+            while session.receive().opcode != iscsi.NOP_IN:
+                pass
+            site.done(100)
+
+
 @attack(processes=2, least=20)
 def saving(site):
     """mode pages that are saved, and reservations that outlive the power, again and again"""

@@ -69,7 +69,7 @@ fn preempt_at_a_slow_store(server: &Server, other: &mut Peer) -> (mpsc::Sender<(
     });
     let preempt = reserve_out(other, PREEMPT_AND_ABORT, 2, 1);
     // Given to the keeper: one that is aborted before has no effect.
-    other.ping();
+    wait_until(|| server.world.units[0].saves.standing() == 1);
     (release, preempt)
 }
 

@@ -1,7 +1,7 @@
 //! What could not be made durable is told to everybody whom it may concern, once.
 
 use super::peer::{End, Peer, good};
-use super::{Server, UNIT_BYTES, lun, snapshot};
+use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
@@ -9,7 +9,7 @@ use crate::shard::syncs::Syncs;
 use crate::shard::world::World;
 use crate::wire::{TmFunction, TmResponse};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -47,14 +47,6 @@ const FAILS: FaultAction = FaultAction::Fail(MediumFault::Write);
 fn slow_then(slow: u64, action: FaultAction) -> FaultPlan {
     let delayed = FaultRule::new(FaultAction::Delay(SLOW)).on(OpClass::Flush).times(slow);
     FaultPlan::new().rule(delayed).rule(FaultRule::new(action).on(OpClass::Flush).times(1))
-}
-
-fn wait_until(what: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !what() {
-        assert!(begin.elapsed() < SOON);
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// MODE SELECT with WCE as said; `sp`: it is saved.

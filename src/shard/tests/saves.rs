@@ -37,13 +37,15 @@ fn what_waits_for_its_turn_to_be_saved_is_taken_back_with_its_task() {
     let directory = tempfile::tempdir().unwrap();
     let (server, mut one, mut two) = registered(FaultPlan::new(), 2, directory.path());
     let release = stuck_keeper(&server);
+    let line = &server.world.units[0].saves;
     let decided = reserve_out(&mut one, REGISTER_AND_IGNORE, 0, 7);
-    one.ping();
+    wait_until(|| line.standing() == 1);
     for key in 0..40 {
         reserve_out(&mut two, REGISTER_AND_IGNORE, 0, 100 + key);
     }
-    two.ping();
+    wait_until(|| line.standing() == 41);
     assert_eq!(two.managed(TmFunction::ABORT_TASK_SET, 0, u32::MAX).0, 0);
+    assert_eq!(line.standing(), 1);
     let read = two.read(0, 0, 1);
     assert_eq!(two.end(read, SOON).status, 0, "the medium is well");
     drop(release);
@@ -61,10 +63,11 @@ fn who_is_preempted_and_aborted_is_not_registered_again_by_what_he_sent_before()
         let directory = tempfile::tempdir().unwrap();
         let (server, mut victim, mut other) = registered(FaultPlan::new(), cores, directory.path());
         let release = stuck_keeper(&server);
+        let line = &server.world.units[0].saves;
         let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
-        other.ping();
+        wait_until(|| line.standing() == 1);
         reserve_out(&mut victim, REGISTER_AND_IGNORE, 0, 9);
-        victim.ping();
+        wait_until(|| line.standing() == 2);
         drop(release);
         assert_eq!(other.end(preempt, SOON), good());
         let last = reserve_out(&mut other, REGISTER_AND_IGNORE, 0, 8);

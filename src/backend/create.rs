@@ -13,14 +13,34 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// For its owner alone: a disk image holds all that its guests' permissions protect.
 const MODE: u32 = 0o600;
 
-/// Makes the file at `path`, unless somebody else does so first. Whether it is ours.
-pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<bool, OpenError> {
+/// A file that was made here: which one, and when it was last written to. Between the giving of its name and its lock somebody
+/// else can have had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Made {
+    file: (u64, u64),
+    written: (i64, i64),
+}
+
+impl Made {
+    pub(super) fn of(file: &File) -> io::Result<Made> {
+        let of = file.metadata()?;
+        Ok(Made { file: (of.dev(), of.ino()), written: (of.mtime(), of.mtime_nsec()) })
+    }
+
+    /// Whether that is this file, and nobody has written to it since.
+    pub(super) fn is_still(&self, file: &File) -> bool {
+        Made::of(file).is_ok_and(|now| now == *self)
+    }
+}
+
+/// Makes the file at `path`; `None`: somebody else did so first.
+pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenError> {
     let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {
         return Err(OpenError::Missing { path: path.to_owned() });
     };
@@ -31,7 +51,11 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<bool, OpenError> {
     let made = match nameless(directory) {
         Ok(Some(file)) => {
             fill(&file, path, 0, size_bytes, spec.thin)?;
-            name(&file, path)
+            name(&file, path).and_then(|named| match named {
+                Some(true) => Made::of(&file).map(|made| Some(Some(made))),
+                Some(false) => Ok(Some(None)),
+                None => Ok(None),
+            })
         }
         Ok(None) => Ok(None),
         Err(error) => Err(error),
@@ -95,19 +119,21 @@ fn name(file: &File, path: &Path) -> io::Result<Option<bool>> {
     }
 }
 
-/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs. Whether it is ours.
-pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<bool, OpenError> {
+/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs: `None`.
+pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<Option<Made>, OpenError> {
     let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(OpenError::NoDirectory { path: path.to_owned() });
         }
         opened => opened.map_err(|error| from_io(path, true, "create it", error))?,
     };
     if file.try_lock().is_err() {
-        return Ok(false);
+        return Ok(None);
     }
-    fill(&file, path, 0, size_bytes, thin).map(|()| true).inspect_err(|_| {
+    let made = fill(&file, path, 0, size_bytes, thin)
+        .and_then(|()| Made::of(&file).map_err(|error| from_io(path, true, "look at it", error)));
+    made.map(Some).inspect_err(|_| {
         // An empty file is not left behind by a failed start. It is ours: we hold its lock.
         if is_at(&file, path) {
             drop(fs::remove_file(path));

@@ -2,7 +2,7 @@
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
-use super::create::{self, create, fill};
+use super::create::{self, Made, create, fill};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
@@ -85,14 +85,14 @@ pub(super) fn open(
     if let Some(bytes) = spec.size_bytes {
         check_size(path.display().to_string(), bytes, spec.block_bytes)?;
     }
-    let mut is_made = false;
+    let mut made = None;
     for _ in 0..TRIES {
         // The type first: to open a FIFO would wait for its other end.
         let kind = match fs::metadata(path) {
             Ok(metadata) => metadata.file_type(),
             // A link to nothing stays one. What is there by now, somebody else has just made.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
-                is_made = create(path, spec)?;
+                made = create(path, spec)?;
                 continue;
             }
             Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
@@ -104,6 +104,8 @@ pub(super) fn open(
         lock(&file, path, spec.readonly)?;
         // A path is not a file: until the lock was had, the name could be given to another one.
         if is_at(&file, path) {
+            // Before it was locked somebody else may have had it, or have put another one in its place.
+            let is_made = made.is_some_and(|made: Made| made.is_still(&file));
             return settle(file, path, spec, (kind.is_block_device(), is_made), caching);
         }
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 struct Place {
@@ -118,9 +118,15 @@ fn of_two_that_make_a_file_one_has_it() {
 #[test]
 fn a_file_that_is_made_in_its_place_is_whole_or_not_there() {
     let place = Place::new();
-    assert!(create_in_place(&place.path(), 8192, true).expect("a file"));
+    let made = create_in_place(&place.path(), 8192, true).expect("a file").expect("ours");
+    let file = fs::File::options().write(true).open(place.path()).expect("a file");
+    assert!(made.is_still(&file));
+    let written = SystemTime::now() + Duration::from_secs(1);
+    file.set_modified(written).expect("a time");
+    assert!(!made.is_still(&file), "somebody else has had it before it was locked");
+    drop(file);
     assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
-    assert!(!create_in_place(&place.path(), 4096, true).expect("somebody was first"));
+    assert!(create_in_place(&place.path(), 4096, true).expect("somebody was first").is_none());
     assert_eq!(fs::metadata(place.path()).expect("a file").len(), 8192);
     fs::remove_file(place.path()).expect("a file");
     assert!(create_in_place(&place.path(), i64::MAX as u64 & !4095, true).is_err());

@@ -70,10 +70,13 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/clock.rs", 1, "once after each pause of the machine"),
     ("shard/control.rs", 5, "of signals, and of a thread that ends"),
     ("shard/doors.rs", 1, "at the start and at a reload"),
+    ("shard/fresh.rs", 2, "at the start, or of a reload"),
     ("shard/mod.rs", 5, "at the start and at the end"),
-    ("shard/reload.rs", 6, "of a reload"),
+    ("shard/reload.rs", 2, "of a reload"),
+    ("shard/reload/again.rs", 6, "of a reload"),
     ("shard/stray.rs", 2, "of a medium that has not answered for MEDIUM_HANG_MS, and of its end"),
-    ("shard/world.rs", 4, "at the start, or once for each unit"),
+    ("shard/syncing.rs", 2, "at the end, or of a reload"),
+    ("shard/world.rs", 5, "at the start, or once for each unit"),
     ("state/mod.rs", 1, "at the start"),
 ];
 

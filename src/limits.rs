@@ -124,6 +124,8 @@ pub const KEEPER_NICENESS: i32 = 10;
 pub const STATE_DESCRIPTORS: usize = 4;
 /// How long accepting rests when there is no descriptor, or no memory, for a connection.
 pub const ACCEPT_REST: std::time::Duration = std::time::Duration::from_millis(200);
+/// Nor is it accepted while something is being stored with the last descriptors: a core looks this often whether that is over.
+pub const SAVING_REST: std::time::Duration = std::time::Duration::from_millis(10);
 /// Without any for this long, a shortage of those is over, and the next one is said again.
 pub const SHORTAGE_OVER: std::time::Duration = std::time::Duration::from_secs(10);
 /// The most that either can be configured to.

@@ -13,7 +13,7 @@ use super::record;
 use super::relocate::Relocation;
 use super::turns::SpareParked;
 use crate::backend::Token;
-use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
@@ -310,11 +310,14 @@ impl Core {
     fn accept_again(&mut self, now: Instant) {
         if self.engine.shutdown {
             self.resting.clear();
-        } else if now >= self.rest_until {
+        } else if now >= self.rest_until && !self.engine.world.keeper.needs_descriptors() {
             for listener in std::mem::take(&mut self.resting) {
                 self.arm_accept(listener);
             }
         } else {
+            if now >= self.rest_until {
+                self.rest_until = now + SAVING_REST;
+            }
             self.next_tick = self.next_tick.min(self.rest_until);
         }
     }

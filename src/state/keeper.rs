@@ -13,7 +13,7 @@ use crate::scsi::Saved;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,7 +27,10 @@ struct Order {
 
 /// The way to the thread. `None`: the end.
 #[derive(Debug)]
-pub struct Keeper(Sender<Option<Order>>);
+pub struct Keeper {
+    orders: Sender<Option<Order>>,
+    has_given_up: Arc<AtomicBool>,
+}
 
 /// The thread.
 #[derive(Debug)]
@@ -58,50 +61,62 @@ impl Keeper {
     pub fn start() -> io::Result<(Keeper, KeeperThread)> {
         let (sender, orders) = mpsc::channel();
         let (ends, ended) = mpsc::sync_channel(0);
+        let has_given_up = Arc::new(AtomicBool::new(false));
+        let reserve = Reserve::new(Arc::clone(&has_given_up));
         let thread = Builder::new().name("ringsan-keeper".to_owned()).spawn(move || {
-            run(&orders);
+            run(&orders, reserve);
             drop::<mpsc::SyncSender<()>>(ends);
         })?;
-        Ok((Keeper(sender), KeeperThread { thread, ended }))
+        Ok((Keeper { orders: sender, has_given_up }, KeeperThread { thread, ended }))
     }
 
     /// Has `saved` stored in a unit's file; `done` is told whether that worked, on the keeper's thread. Does not block.
     pub fn submit(&self, file: &Arc<UnitFile>, saved: Box<Saved>, done: impl FnOnce(bool) + Send + 'static) {
         let order = Order { file: Arc::clone(file), saved, done: Box::new(done) };
         // The receiver lives as long as the thread, and that as long as this.
-        let _ = self.0.send(Some(order));
+        let _ = self.orders.send(Some(order));
+    }
+
+    /// Whether it has given up descriptors to store something: whoever takes one now, takes it from that.
+    pub fn needs_descriptors(&self) -> bool {
+        self.has_given_up.load(Ordering::Relaxed)
     }
 
     /// Lets the thread end when it has done what it was given. A core that could not let go of its memory keeps this alive.
     pub fn end(&self) {
-        let _ = self.0.send(None);
+        let _ = self.orders.send(None);
     }
 }
 
 /// Descriptors that are given up for those of a file that must be written.
-struct Reserve(Vec<File>);
+struct Reserve {
+    files: Vec<File>,
+    is_given_up: Arc<AtomicBool>,
+}
 
 impl Reserve {
-    fn new() -> Reserve {
-        let mut reserve = Reserve(Vec::with_capacity(STATE_DESCRIPTORS));
+    fn new(is_given_up: Arc<AtomicBool>) -> Reserve {
+        let mut reserve = Reserve { files: Vec::with_capacity(STATE_DESCRIPTORS), is_given_up };
         reserve.fill();
         reserve
     }
 
     /// As far as there are any.
     fn fill(&mut self) {
-        let missing = STATE_DESCRIPTORS.saturating_sub(self.0.len());
-        self.0.extend((0..missing).map_while(|_| File::open("/dev/null").ok()));
+        let missing = STATE_DESCRIPTORS.saturating_sub(self.files.len());
+        self.files.extend((0..missing).map_while(|_| File::open("/dev/null").ok()));
     }
 
     /// `work`, and once more with the reserve where it found no descriptor.
     fn with<T>(&mut self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let mut done = work();
         if matches!(&done, Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))) {
-            self.0.clear();
+            self.is_given_up.store(true, Ordering::Relaxed);
+            self.files.clear();
             done = work();
         }
         self.fill();
+        self.is_given_up.store(false, Ordering::Relaxed);
         done
     }
 }
@@ -112,9 +127,8 @@ fn yield_to_others() {
     unsafe { libc::nice(KEEPER_NICENESS) };
 }
 
-fn run(orders: &Receiver<Option<Order>>) {
+fn run(orders: &Receiver<Option<Order>>, mut reserve: Reserve) {
     yield_to_others();
-    let mut reserve = Reserve::new();
     let (begin, mut noise) = (Instant::now(), Noise::default());
     while let Ok(Some(Order { file, saved, done })) = orders.recv() {
         let stored = reserve.with(|| file.save(&saved));
@@ -195,16 +209,18 @@ mod tests {
 
     #[test]
     fn the_reserve_is_given_up_for_who_finds_no_descriptor() {
-        let mut reserve = Reserve::new();
-        assert_eq!(reserve.0.len(), STATE_DESCRIPTORS);
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let mut reserve = Reserve::new(Arc::clone(&is_given_up));
+        assert_eq!(reserve.files.len(), STATE_DESCRIPTORS);
         let mut tried = 0;
         let none = || io::Error::from_raw_os_error(libc::EMFILE);
         let done = reserve.with(|| {
             tried += 1;
+            assert_eq!(is_given_up.load(Ordering::Relaxed), tried == 2, "nobody else is to take them");
             if tried == 1 { Err(none()) } else { Ok(()) }
         });
-        assert!(done.is_ok());
-        assert_eq!(reserve.0.len(), STATE_DESCRIPTORS, "filled again");
+        assert!(done.is_ok() && !is_given_up.load(Ordering::Relaxed));
+        assert_eq!(reserve.files.len(), STATE_DESCRIPTORS, "filled again");
         assert!(reserve.with(|| Err::<(), _>(io::Error::from_raw_os_error(libc::EIO))).is_err());
     }
 }

@@ -292,7 +292,7 @@ fn again(name: &str, variable: &str, words: &str) -> (Server, Said) {
     shell.args(["-c", &format!("{words}\nexec env --block-signal=TERM --block-signal=HUP \"$0\" \"$@\"")]);
     shell
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .args(["--exact", name, "--nocapture"])
         .env(variable, address.to_string());
     shell.env_remove("RUST_BACKTRACE").current_dir(dir.path());
     let mut child = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -358,7 +358,6 @@ fn without_descriptors_it_rests_and_saves_state() {
 }
 
 #[test]
-#[ignore = "beside other load one run in ten fails: the save finds no descriptor, and who takes those given up for it is not known yet"]
 fn a_shortage_of_descriptors_is_said_once_and_state_is_saved_meanwhile() {
     const AGAIN: &str = "RINGSAN_TEST_HAS_FEW_DESCRIPTORS_AT";
     const MOST: usize = 64;

@@ -42,13 +42,13 @@ impl Reloader {
         let patient = !again.is_first() && Instant::now() < again.until;
         match self.plan(again.wanted.clone(), patient) {
             Ok(plan) => {
-                if again.is_first() || !plan.done.is_empty() {
+                let is_same = plan.done.is_empty();
+                let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
+                let is_said = again.is_first() || !is_same;
+                if is_said {
                     for line in &plan.kept {
                         tracing::warn!("{line}");
                     }
-                    let is_same = plan.done.is_empty();
-                    let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
-                    tracing::info!("configuration read again: {done}");
                 }
                 if !plan.waiting.is_empty() {
                     if again.is_late {
@@ -61,6 +61,10 @@ impl Reloader {
                     self.again = Some(Again { waiting: plan.waiting.clone(), next, ..again });
                 }
                 self.apply(plan);
+                // Who waits for this line finds what it says.
+                if is_said {
+                    tracing::info!("configuration read again: {done}");
+                }
             }
             Err(error) if again.is_first() => {
                 tracing::error!("configuration read again, and everything stays as it was: {error}");

@@ -164,18 +164,23 @@ fn a_copy_in_the_background_ends_when_its_nexus_is_preempted() {
     assert_eq!(status_of_zeroing(&mut other), IN_BACKGROUND, "who preempts goes on");
 }
 
+/// The first blocks of LUN 0.
+fn first(peer: &mut Peer, blocks: u16) -> Vec<u8> {
+    let ([high, low], bytes) = (blocks.to_be_bytes(), u32::from(blocks) * 512);
+    let itt = peer.command(0, &[0x28, 0, 0, 0, 0, 0, 0, high, low, 0], bytes, &[]);
+    let End { status, data, .. } = peer.end(itt, SOON);
+    assert_eq!((status, data.len()), (0, bytes as usize));
+    data
+}
+
 /// All bytes of LUN 0.
 fn all(peer: &mut Peer) -> Vec<u8> {
-    let [high, low] = ((UNIT_BYTES / 512) as u16).to_be_bytes();
-    let itt = peer.command(0, &[0x28, 0, 0, 0, 0, 0, 0, high, low, 0], UNIT_BYTES as u32, &[]);
-    let End { status, data, .. } = peer.end(itt, SOON);
-    assert_eq!((status, data.len() as u64), (0, UNIT_BYTES));
-    data
+    first(peer, (UNIT_BYTES / 512) as u16)
 }
 
 #[test]
 fn no_byte_of_a_copy_in_the_background_comes_after_its_nexus_is_preempted() {
-    const PACE: Duration = Duration::from_millis(100);
+    const PACE: Duration = Duration::from_millis(300);
     let directory = tempfile::tempdir().unwrap();
     let slow = FaultRule::new(FaultAction::Delay(PACE)).on(OpClass::Clear);
     let (_server, mut victim, mut other) = registered(FaultPlan::new().rule(slow), 2, directory.path());
@@ -184,7 +189,7 @@ fn no_byte_of_a_copy_in_the_background_comes_after_its_nexus_is_preempted() {
     assert_eq!(other.end(itt, SOON), good());
     zero_in_the_background(&mut victim);
     let end = Instant::now() + SOON;
-    while all(&mut other)[0] != 0 {
+    while first(&mut other, 1)[0] != 0 {
         assert!(Instant::now() < end, "it has not begun");
     }
     let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);

@@ -288,6 +288,8 @@ pub(super) struct Task {
     pub outgoing: Option<Box<Outgoing>>,
     /// Aborted by a function that waits for the data of its R2Ts until then.
     pub drain_by_ms: u64,
+    /// Its own while it is live; else one that no task has.
+    id: TaskId,
     /// How often the slot was taken. Ids have the low 24 bits of it.
     generation: u32,
     /// The halves of all ids that it had been through when [`Slab::comes_round`] was asked last.
@@ -314,6 +316,7 @@ impl Task {
             ghost: None,
             outgoing: None,
             drain_by_ms: 0,
+            id: NO_ID,
             generation: 0,
             looked: 0,
         }
@@ -338,6 +341,8 @@ pub(super) struct Slab {
 }
 
 const _: () = assert!(TASKS_PER_SESSION < 0xff);
+/// There is no such slot.
+const NO_ID: TaskId = TaskId(u32::MAX);
 
 /// The bit of a generation that says which half of all ids it is in: the highest that ids have.
 const HALF: u32 = 23;
@@ -395,7 +400,8 @@ impl Slab {
         debug_assert!(!task.waits);
         task.fault = None;
         task.drain_by_ms = 0;
-        Some((TaskId(task.generation << 8 | u32::from(slot)), task))
+        task.id = TaskId(task.generation << 8 | u32::from(slot));
+        Some((task.id, task))
     }
 
     /// Gives a slot back. Harmless if it is free already.
@@ -405,7 +411,7 @@ impl Slab {
         if task.state == State::Free {
             return;
         }
-        task.state = State::Free;
+        (task.state, task.id) = (State::Free, NO_ID);
         // What has its own memory goes now; without it, nothing is to be dropped.
         if !matches!(task.kind, Kind::Scsi) {
             task.kind = Kind::Scsi;
@@ -422,20 +428,19 @@ impl Slab {
     /// The live task that `id` names.
     #[inline]
     pub fn get(&self, id: TaskId) -> Option<&Task> {
-        self.slots.get(id.slot()).filter(|t| t.state != State::Free && t.generation << 8 == id.0 & !0xff)
+        self.slots.get(id.slot()).filter(|task| task.id == id)
     }
 
     /// The live task that `id` names.
     #[inline]
     pub fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
-        self.slots.get_mut(id.slot()).filter(|t| t.state != State::Free && t.generation << 8 == id.0 & !0xff)
+        self.slots.get_mut(id.slot()).filter(|task| task.id == id)
     }
 
     /// The id of the task in `slot`, if there is one.
     #[inline]
     pub fn id(&self, slot: usize) -> Option<TaskId> {
-        let task = self.slots.get(slot).filter(|t| t.state != State::Free)?;
-        Some(TaskId(task.generation << 8 | slot as u32))
+        self.slots.get(slot).map(|task| task.id).filter(|id| *id != NO_ID)
     }
 
     /// Whether the ids of this task's slot are in the other half of all since this was asked last: then what is kept of one

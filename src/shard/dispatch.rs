@@ -366,7 +366,11 @@ impl Engine {
             return self.complete(seat, task, outcome, 0, Direction::None);
         }
         match op {
-            MediumOp::Read { lba, blocks, .. } => self.read(seat, task, unit, at(lba, blocks)),
+            MediumOp::Read { lba, blocks, .. } => {
+                if !self.read_in_place(seat, task, unit, at(lba, blocks)) {
+                    self.read(seat, task, unit, at(lba, blocks));
+                }
+            }
             MediumOp::Write { lba, blocks, fua } => {
                 self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline);
             }
@@ -423,33 +427,34 @@ impl Engine {
         seat.map_or(0, |seat| u64::from(seat.session.command(task).write_edtl_bytes()))
     }
 
+    /// A read that is not sent at once from where it lies.
+    #[inline(never)]
     fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) {
-        let Some(Seat { session, exec, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Seat { session, exec, sources, .. } = holder;
+        let Some(exec) = exec.get_mut(task.slot()) else { return };
         let cmd = session.command(task);
         let (total, conn) = (asked.min(u64::from(cmd.read_edtl_bytes())) as u32, cmd.conn);
-        let paid = exec.get_mut(task.slot()).is_none_or(|exec| {
-            // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer
-            // has the length of what was sent, not of what is read.
-            exec.staging = None;
-            total <= exec.paid
-        });
+        // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
+        // the length of what was sent, not of what is read.
+        exec.staging = None;
+        // With a limit on bytes, what is more than a slice goes by slices.
+        let paid = total <= exec.paid;
         self.stats.read_bytes += u64::from(total);
         if session.keeps() {
-            self.remember(seat, task, Source::Medium(unit, base));
+            sources.remember(task, Source::Medium(unit, base), session);
         }
         if total == 0 {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::GOOD, asked, Direction::In);
         }
-        // With a limit on bytes, what is more than a slice goes by slices.
-        if paid && self.read_in_place(seat, (task, conn), unit, base, total, asked) {
-            return;
-        }
-        if paid && self.read_copied(seat, task, unit, (base, total, asked)) {
+        let in_place = paid && self.goes_in_place((seat, task), conn, unit, base, total);
+        if paid && !in_place && self.read_copied(seat, task, unit, (base, total, asked)) {
             return;
         }
         if let Some(exec) = self.exec(seat, task.slot()) {
             exec.begin(Kind::Read, task, unit, (base, total, asked));
+            exec.in_place = in_place;
         }
         self.advance(seat, task.slot());
     }

@@ -255,6 +255,22 @@ impl Exec {
         self.slices.is_empty() && self.staging.is_none() && self.held.is_none() && self.flushing.is_none()
     }
 
+    /// Nothing was begun in it, and it has nothing: it is as [`Exec::clear`] leaves it, but for its task.
+    #[inline(always)]
+    pub fn is_fresh(&self) -> bool {
+        let is_idle = matches!(self.kind, Kind::Idle) && self.staging.is_none();
+        is_idle && self.held.is_none() && self.paid == u32::MAX && !self.dropped
+    }
+
+    /// The slot of a task that was over before anything was begun in it is free again.
+    #[inline(always)]
+    pub fn clear_fresh(&mut self) {
+        debug_assert!(self.is_fresh() && self.slices.is_empty() && self.in_flight == 0 && self.jobs.is_empty());
+        debug_assert!(!(self.aborted || self.starved || self.fenced || self.crowded || self.in_place));
+        debug_assert!(self.flushing.is_none() && self.then.is_none() && self.failed.is_none());
+        (self.task, self.filled) = (TaskId(u32::MAX), 0);
+    }
+
     #[inline(always)]
     fn forget_abort(&mut self) {
         if self.aborted {

@@ -2,8 +2,9 @@
 
 use super::buffers::Buf;
 use super::engine::{Engine, Parts, Seat};
-use super::exec::{Action, Failure, Kind};
+use super::exec::{Action, Exec, Failure, Kind};
 use super::fence::{Fence, Ticket};
+use super::resend::Source;
 use super::rw::give_after;
 use super::tx::{Outlet, Tx};
 use crate::backend::{Handle, MemoryHold};
@@ -127,6 +128,14 @@ fn address(handle: &Handle, offset: u64, len: u32) -> Option<DataRef> {
     Some(DataRef(memory.wrapping_add(offset as usize) as u64))
 }
 
+/// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change the
+/// bytes between the digest and the copy into the socket. Those are copied first. And a part may be sent late, with another
+/// command's data by then: an atomic write must not be seen so.
+#[inline]
+fn may_go_in_place(tx: &Tx, fence: &Fence) -> bool {
+    !tx.data_digest() && !fence.keeps_reads()
+}
+
 /// Asks for the first `len` bytes, which will be read before long.
 #[inline]
 fn prefetch(from: DataRef, len: usize) {
@@ -184,38 +193,28 @@ impl Engine {
         address(self.handles.get(unit)?, offset, len)
     }
 
-    /// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change
-    /// the bytes between the digest and the copy into the socket. Those are copied first.
+    /// Sends what is read from where it lies, at once. False: nothing was done, for it is not in memory, or there is more to
+    /// look at.
     #[inline(always)]
-    pub fn read_in_place(
-        &mut self,
-        seat: usize,
-        (task, conn): (TaskId, ConnIx),
-        unit: usize,
-        offset: u64,
-        total: u32,
-        asked: u64,
-    ) -> bool {
+    pub fn read_in_place(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) -> bool {
         let Some(handle) = self.handles.get(unit) else { return false };
-        let (Some(memory), Some(at)) = (handle.hold(), address(handle, offset, total)) else { return false };
-        let Some(connections) = self.routes.get(seat) else { return false };
-        let Some(Seat { session, exec, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else {
-            return false;
-        };
-        let Some(&number) = connections.get(usize::from(conn.0)) else { return false };
-        let Some(tx) = self.tx.get(number) else { return false };
-        let Some(exec) = exec.get_mut(task.slot()).filter(|exec| exec.holds_nothing()) else { return false };
-        let fence = &self.world.units[unit].fence;
-        // A part may be sent late, with another command's data by then: an atomic write must not be seen so.
-        if tx.data_digest() || fence.keeps_reads() {
+        let Some(memory) = handle.hold() else { return false };
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return false };
+        let Seat { session, exec, sources, .. } = holder;
+        let cmd = session.command(task);
+        let (total, conn) = (asked.min(u64::from(cmd.read_edtl_bytes())) as u32, cmd.conn);
+        let Some(exec) = exec.get_mut(task.slot()) else { return false };
+        if total == 0 || !exec.is_fresh() {
             return false;
         }
+        let Some(at) = address(handle, base, total) else { return false };
+        let Some(connections) = self.routes.get(seat) else { return false };
+        let Some(&number) = connections.get(usize::from(conn.0)) else { return false };
+        let Some(tx) = self.tx.get(number) else { return false };
+        let fence = &self.world.units[unit].fence;
         let is_piece = total <= ALWAYS_QUEUED || total <= piece_bytes(session, conn, QUEUED_DATA_IN);
-        if !(is_piece && tx.has_room(&self.pool)) {
-            exec.begin(Kind::Read, task, unit, (offset, total, asked));
-            exec.in_place = true;
-            self.advance(seat, task.slot());
-            return true;
+        if !may_go_in_place(tx, fence) || !is_piece || !tx.has_room(&self.pool) {
+            return false;
         }
         // What joins reads that are counted is counted with them.
         let mut entered = None;
@@ -229,14 +228,35 @@ impl Engine {
         if self.read_soon <= SOON_SENT_READS {
             prefetch(at, SOON_SENT.min(total as usize));
         }
+        self.stats.read_bytes += u64::from(total);
+        if session.keeps() {
+            sources.remember(task, Source::Medium(unit, base), session);
+        }
         let (tx, pool, dirty) = (&mut self.tx, &mut self.pool, &mut self.dirty);
         let mut out = Outlet { tx, connections, pool, dirty, copies: None };
         session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
-        exec.clear();
+        exec.clear_fresh();
         if let Some(ticket) = entered {
             self.hold_in_place(number, unit, ticket);
         }
         true
+    }
+
+    /// Whether what is read is to be sent from where it lies, a piece at a time.
+    pub fn goes_in_place(
+        &self,
+        (seat, task): (usize, TaskId),
+        conn: ConnIx,
+        unit: usize,
+        offset: u64,
+        total: u32,
+    ) -> bool {
+        let number = self.routes.get(seat).and_then(|conns| conns.get(usize::from(conn.0)));
+        let Some(tx) = number.and_then(|&number| self.tx.get(number)) else { return false };
+        let holder = self.seats.get(seat).and_then(Option::as_deref);
+        let holds_nothing = holder.and_then(|seat| seat.exec.get(task.slot())).is_some_and(Exec::holds_nothing);
+        let is_there = self.memory_of(unit, offset, total).is_some();
+        is_there && holds_nothing && may_go_in_place(tx, &self.world.units[unit].fence)
     }
 
     /// What was queued last on a connection is of a unit's memory, and of reads that are counted: until it is out.

@@ -85,7 +85,8 @@ impl Sources {
     }
 
     /// Remembers one. Parameter data beyond the bound makes room, the oldest first: it cannot be asked for again.
-    fn remember(&mut self, task: TaskId, source: Source<'_>, session: &Session) {
+    #[cold]
+    pub fn remember(&mut self, task: TaskId, source: Source<'_>, session: &Session) {
         let count = self.media.len() + self.bytes.len();
         if count >= self.look_at.max(SOURCES) {
             self.forget(session);

@@ -38,6 +38,8 @@ pub struct Batch {
     first: usize,
     /// Bytes of the vectors from there on.
     left: usize,
+    /// Bytes of memory that are counted for it: what it takes, and some ahead, so that they are counted now and then.
+    charged: usize,
     header: Option<Box<libc::msghdr>>,
 }
 
@@ -145,7 +147,7 @@ impl Batch {
         self.vectors.clear();
         self.in_place.clear();
         self.releases.clear();
-        (self.first, self.left) = (0, 0);
+        (self.first, self.left, self.charged) = (0, 0, 0);
     }
 }
 
@@ -189,7 +191,7 @@ impl BatchPool {
     fn give_back(&mut self, mut batch: Box<Batch>) {
         /// A batch that grew beyond this is not kept, nor are too many: one burst must not pin memory for ever.
         const KEPT_BYTES: usize = 512 << 10;
-        self.queued = self.queued.saturating_sub(batch.cost());
+        self.queued = self.queued.saturating_sub(batch.charged);
         batch.clear();
         let bytes = batch.capacity();
         if bytes <= KEPT_BYTES && self.spare_bytes + bytes <= SPARE_BATCH_BYTES {
@@ -204,8 +206,10 @@ impl BatchPool {
 pub struct Tx {
     filling: Option<Box<Batch>>,
     sending: Option<Box<Batch>>,
-    /// Bytes of memory that this one takes.
+    /// Bytes of memory that are counted for this one.
     sending_bytes: usize,
+    /// Its room was used up when that was last looked at: as often as what it fills is charged.
+    is_full: bool,
     /// A send of part of `sending` is with the kernel.
     in_flight: bool,
     header_digest: bool,
@@ -239,10 +243,22 @@ impl Tx {
         self.data_digest
     }
 
-    /// Bytes of memory that what is queued takes, I/O buffers apart.
-    #[inline]
+    /// Bytes of memory that are counted for what is queued, I/O buffers apart.
     fn queued(&self) -> usize {
-        self.filling.as_ref().map_or(0, |batch| batch.cost()) + self.sending_bytes
+        self.filling.as_ref().map_or(0, |batch| batch.charged) + self.sending_bytes
+    }
+
+    /// Counts what the batch that is filled takes now, and some ahead.
+    #[cold]
+    fn charge(&mut self, pool: &mut BatchPool) {
+        /// Little beside the room of a connection, even where many have some each.
+        const AHEAD_BYTES: usize = 1 << 10;
+        if let Some(batch) = &mut self.filling {
+            let charged = batch.cost() + AHEAD_BYTES;
+            pool.queued += charged - batch.charged;
+            batch.charged = charged;
+        }
+        self.is_full = self.queued() >= pool.room();
     }
 
     /// Bytes of memory that the batch takes which is being sent.
@@ -254,7 +270,7 @@ impl Tx {
     /// Whether more may be queued. What is not queued because of this is to say so: [`Tx::wait`].
     #[inline]
     pub fn has_room(&self, pool: &BatchPool) -> bool {
-        self.queued() < pool.room()
+        !self.is_full || self.queued() < pool.room()
     }
 
     /// Wants to be told when there is room again.
@@ -305,7 +321,6 @@ impl Tx {
     #[inline(always)]
     pub fn pdu(&mut self, header: &Bhs, payload: Payload<'_>, sum: Option<u32>, pool: &mut BatchPool) {
         let batch = self.filling.get_or_insert_with(|| pool.take());
-        let before = batch.cost();
         if self.header_digest {
             let mut with_digest = [0; BHS_LEN + 4];
             with_digest[..BHS_LEN].copy_from_slice(header);
@@ -345,7 +360,9 @@ impl Tx {
             }
             Payload::None | Payload::Bytes(_) | Payload::Data { .. } => {}
         }
-        pool.queued += batch.cost() - before;
+        if batch.cost() > batch.charged {
+            self.charge(pool);
+        }
     }
 
     /// Gives `buf` back when everything queued so far is out.
@@ -376,7 +393,7 @@ impl Tx {
         if self.sending.is_none() {
             let mut batch = self.filling.take()?;
             batch.prepare();
-            (self.sending_bytes, self.sending) = (batch.cost(), Some(batch));
+            (self.sending_bytes, self.sending) = (batch.charged, Some(batch));
         }
         // WAITALL: the kernel goes on by itself where the socket's buffer is full.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -408,6 +425,7 @@ impl Tx {
         if let Some(batch) = self.sending.take() {
             pool.give_back(batch);
         }
+        self.is_full = self.queued() >= pool.room();
         self.filling.is_some()
     }
 
@@ -416,7 +434,7 @@ impl Tx {
         for batch in [self.sending.take(), self.filling.take()].into_iter().flatten() {
             pool.give_back(batch);
         }
-        (self.dead, self.sending_bytes) = (false, 0);
+        (self.dead, self.is_full, self.sending_bytes) = (false, false, 0);
         // Whoever waited finds the connection gone.
         self.wanted = true;
     }

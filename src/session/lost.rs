@@ -7,7 +7,7 @@
 
 use super::Session;
 use super::recovery::{Kept, Responses};
-use super::seam::{CloseReason, ConnIx, Event, Outbox, TaskId};
+use super::seam::{CloseReason, ConnIx, Outbox, TaskId};
 use super::state::{SessionState, SessionStep};
 use super::task::{Charge, Kind, State};
 use crate::limits::{LOST_CONNECTIONS, TASKS_PER_SESSION};
@@ -95,7 +95,8 @@ impl Session {
             t.command.conn = id;
             t.incoming.interrupt(t.command.received_bytes);
             if let Some(outgoing) = t.outgoing.as_deref_mut() {
-                (outgoing.pending, outgoing.replaying) = (0, false);
+                outgoing.ask_no_more();
+                outgoing.replaying = false;
             }
             self.answer_if_due(task, &mut Nowhere);
         }
@@ -270,10 +271,11 @@ impl Session {
             outgoing.snack_tag = 0;
             (t.input_sn, t.burst_bytes) = outgoing.recut(pdu_bytes, max_burst);
             stretches.extend(outgoing.runs.iter().map(|run| (run.offset, run.len)));
-            outgoing.pending = stretches.len() as u32;
+            outgoing.ask_no_more();
+            outgoing.ask(None, stretches.len());
             outgoing.replaying = !stretches.is_empty();
         }
-        self.replay_data(task, &stretches);
+        self.ask_shard(task, &stretches);
         self.ask(task, out);
         self.answer_if_due(task, out);
     }
@@ -292,18 +294,12 @@ impl Session {
         outgoing.then_status = true;
         let task = outgoing.task;
         let stretches: Vec<_> = outgoing.runs.iter().map(|run| (run.offset, run.len)).collect();
-        outgoing.pending = stretches.len() as u32;
+        outgoing.ask_no_more();
+        outgoing.ask(None, stretches.len());
         c.replays.push(kept);
-        self.replay_data(task, &stretches);
+        self.ask_shard(task, &stretches);
         if stretches.is_empty() {
             self.data_resent(task, out);
-        }
-    }
-
-    fn replay_data(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
-        for &(offset, len) in stretches {
-            self.resends += 1;
-            self.events.push(Event::Resend { task, offset, len });
         }
     }
 }

@@ -97,13 +97,23 @@ pub(super) struct Outgoing {
     pub acked_offset: u32,
     /// Copied into the response.
     pub snack_tag: u32,
-    /// Runs that the shard was asked for.
+    /// Stretches that the shard was asked for and has not answered.
     pub pending: u32,
+    /// By whom they were asked for, oldest first.
+    asked: VecDeque<Asked>,
     /// The task has a new connection and its data is sent there from the acknowledged point on; what is new has to queue
     /// up behind that.
     pub replaying: bool,
     /// The response is to be sent (again) when nothing is pending.
     pub then_status: bool,
+}
+
+/// Stretches that the shard was asked for, and the header of the SNACK that asked for them. `None`: they are sent to a new
+/// connection, or it was rejected.
+#[derive(Debug)]
+struct Asked {
+    snack: Option<Bhs>,
+    stretches: u32,
 }
 
 impl Outgoing {
@@ -115,9 +125,40 @@ impl Outgoing {
             acked_offset: 0,
             snack_tag: 0,
             pending: 0,
+            asked: VecDeque::new(),
             replaying: false,
             then_status: false,
         }
+    }
+
+    /// The shard is asked for so many stretches, by that SNACK if it is one.
+    pub fn ask(&mut self, snack: Option<&Bhs>, stretches: usize) {
+        let stretches = stretches as u32;
+        self.pending += stretches;
+        match self.asked.back_mut() {
+            Some(last) if snack.is_none() && last.snack.is_none() => last.stretches += stretches,
+            _ if stretches > 0 => self.asked.push_back(Asked { snack: snack.copied(), stretches }),
+            _ => {}
+        }
+    }
+
+    /// Nobody waits for what was asked for any more.
+    pub fn ask_no_more(&mut self) {
+        self.pending = 0;
+        self.asked.clear();
+    }
+
+    /// The shard has answered for the oldest stretch. The SNACK that is to be rejected if it cannot be read: once for all
+    /// that it asked for.
+    pub fn answered(&mut self, is_read: bool) -> Option<Bhs> {
+        self.pending = self.pending.saturating_sub(1);
+        let oldest = self.asked.front_mut()?;
+        oldest.stretches = oldest.stretches.saturating_sub(1);
+        let rejected = oldest.snack.take_if(|_| !is_read);
+        if oldest.stretches == 0 {
+            self.asked.pop_front();
+        }
+        rejected
     }
 
     /// DataSN of the next Data-In.

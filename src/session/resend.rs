@@ -79,9 +79,8 @@ impl Session {
             outgoing.runs.push_back(run);
         }
         if outgoing.replaying && len > 0 {
-            outgoing.pending += 1;
-            self.resends += 1;
-            self.events.push(Event::Resend { task, offset, len });
+            outgoing.ask(None, 1);
+            self.ask_shard(task, &[(offset, len)]);
         } else if connection.is_some() {
             for piece in run.pieces() {
                 let mut header = [0; 48];
@@ -120,10 +119,10 @@ impl Session {
         //# If the implementation supports ErrorRecoveryLevel greater than zero, it
         //# MUST support all SNACK types.
         let served = match snack.kind {
-            SnackType::DATA_R2T => self.resend_data(rx.conn, snack, out),
+            SnackType::DATA_R2T => self.resend_data(rx, snack, out),
             SnackType::STATUS => self.resend_status(rx.conn, snack, out),
             SnackType::DATA_ACK => self.data_ack(rx.conn, snack),
-            SnackType::R_DATA => self.resegment(rx.conn, snack, out),
+            SnackType::R_DATA => self.resegment(rx, snack, out),
             _ => Err(RejectReason::PROTOCOL_ERROR),
         };
         //= RFC 7143 section 7.8
@@ -158,20 +157,25 @@ impl Session {
         Some((Holder::Response, kept.data.as_deref_mut()))
     }
 
-    fn ask_shard(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
+    pub(super) fn ask_shard(&mut self, task: TaskId, stretches: &[(u32, u32)]) {
         for &(offset, len) in stretches {
             self.resends += 1;
             self.events.push(Event::Resend { task, offset, len });
         }
     }
 
-    fn resend_data<O: Outbox>(&mut self, conn: ConnIx, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
+    fn resend_data<O: Outbox>(
+        &mut self,
+        rx: &Received<'_>,
+        snack: &SnackRequest,
+        out: &mut O,
+    ) -> Result<(), RejectReason> {
         let room = RESENDS.saturating_sub(self.resends);
         //= RFC 7143 section 11.16
         //# Any SNACK that requests a numbered response, data, or R2T that was
         //# not sent by the target or was already acknowledged by the initiator
         //# MUST be rejected with a reason code of "Protocol Error".
-        let (holder, outgoing) = self.holder(conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let (holder, outgoing) = self.holder(rx.conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
         let Some(outgoing) = outgoing else {
             let Holder::Task(id) = holder else { return Err(RejectReason::PROTOCOL_ERROR) };
             return self.resend_r2t(id, snack, out);
@@ -187,7 +191,7 @@ impl Session {
         if stretches.len() > room {
             return Err(RejectReason::SNACK_REJECT);
         }
-        outgoing.pending += stretches.len() as u32;
+        outgoing.ask(Some(rx.bhs), stretches.len());
         let task = outgoing.task;
         self.ask_shard(task, &stretches);
         Ok(())
@@ -271,7 +275,12 @@ impl Session {
         }
     }
 
-    fn resegment<O: Outbox>(&mut self, conn: ConnIx, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
+    fn resegment<O: Outbox>(
+        &mut self,
+        rx: &Received<'_>,
+        snack: &SnackRequest,
+        out: &mut O,
+    ) -> Result<(), RejectReason> {
         //= RFC 7143 section 11.16.5
         //# For a R-Data SNACK, this field MUST contain a value that is different
         //# from 0 or 0xffffffff and is unique for the task (identified by the
@@ -279,10 +288,10 @@ impl Session {
         if snack.ttt.0 == 0 || snack.ttt.is_reserved() || snack.beg_run != 0 || snack.run_len != 0 {
             return Err(RejectReason::PROTOCOL_ERROR);
         }
-        let c = self.connections.get(usize::from(conn.0)).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let c = self.connections.get(usize::from(rx.conn.0)).ok_or(RejectReason::PROTOCOL_ERROR)?;
         let (pdu_bytes, max_burst) = (c.data_in_bytes, c.burst_bytes);
         let room = RESENDS.saturating_sub(self.resends);
-        let (holder, outgoing) = self.holder(conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
+        let (holder, outgoing) = self.holder(rx.conn, snack.itt).ok_or(RejectReason::PROTOCOL_ERROR)?;
         let outgoing = outgoing.ok_or(RejectReason::PROTOCOL_ERROR)?;
         if outgoing.runs.len() > room {
             return Err(RejectReason::SNACK_REJECT);
@@ -298,7 +307,7 @@ impl Session {
         outgoing.then_status = matches!(holder, Holder::Response);
         let (sn, burst) = outgoing.recut(pdu_bytes, max_burst);
         let stretches: Vec<_> = outgoing.runs.iter().map(|run| (run.offset, run.len)).collect();
-        outgoing.pending += stretches.len() as u32;
+        outgoing.ask(Some(rx.bhs), stretches.len());
         let (task, idle) = (outgoing.task, outgoing.pending == 0);
         if let Holder::Task(id) = holder
             && let Some(t) = self.tasks.get_mut(id)
@@ -325,7 +334,7 @@ impl Session {
         self.resends = self.resends.saturating_sub(1);
         let Some((conn, itt, lun)) = self.place_of(task) else { return false };
         let Some(outgoing) = self.outgoing(task) else { return false };
-        outgoing.pending = outgoing.pending.saturating_sub(1);
+        let snack = outgoing.answered(data.is_some());
         let upto = offset.saturating_add(len);
         let inside = |p: &Piece| offset <= p.offset && p.offset.saturating_add(p.len) <= upto;
         let acked = outgoing.acked_sn;
@@ -335,6 +344,13 @@ impl Session {
             None => Vec::new(),
         };
         let Some(data) = data else {
+            //= RFC 7143 section 7.8
+            //# In response to the SNACK, the target MUST either resend the data PDU or
+            //# reject the SNACK with a Reject PDU with a reason code of "SNACK reject",
+            //# in which case:
+            if let Some(header) = snack {
+                self.reject(conn, &header, RejectReason::SNACK_REJECT, out);
+            }
             self.unreadable(task, out);
             return false;
         };

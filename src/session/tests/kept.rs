@@ -82,6 +82,58 @@ fn data_that_is_sent_again_in_many_pieces_is_looked_for_once() {
     assert!(LOOKS.get() <= 2 * KEPT_RESPONSES + 8 * PIECES as usize, "{} looks", LOOKS.get());
 }
 
+#[test]
+fn a_snack_for_data_that_is_gone_is_rejected_once() {
+    let agreed = Params { error_recovery_level: 1, ..params() };
+    let snack = |kind: SnackType, itt| SnackRequest {
+        kind,
+        lun: Lun([0; 8]),
+        itt,
+        ttt: if kind == SnackType::R_DATA { Ttt(7) } else { Ttt::RESERVED },
+        exp_stat_sn: StatSn(u32::MAX - 2),
+        beg_run: 0,
+        run_len: 0,
+    };
+    for kind in [SnackType::DATA_R2T, SnackType::R_DATA] {
+        for is_answered in [false, true] {
+            let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+            let (itt, task) = (Itt(r.itt), r.read(1024));
+            r.data_in(task, 0, 512, None);
+            if is_answered {
+                r.data_in(task, 512, 512, Some(1024));
+            } else {
+                r.data_in(task, 512, 256, None);
+            }
+            r.sent();
+            //= RFC 7143 section 7.8
+            //# In response to the SNACK, the target MUST either resend the data PDU or
+            //# reject the SNACK with a Reject PDU with a reason code of "SNACK reject",
+            //# in which case:
+            let mut header = [0; 48];
+            Pdu::from(snack(kind, itt)).emit(&mut header);
+            r.raw(&header, &[], &[]);
+            let asked = r.events();
+            assert_eq!(asked.len(), 2);
+            for event in asked {
+                let Event::Resend { task, offset, len } = event else { panic!("{event:?}") };
+                assert!(!r.s.resend(task, offset, len, None, &mut r.wire));
+            }
+            assert_eq!(r.expect_reject(RejectReason::SNACK_REJECT), header, "{kind:?}");
+            //= RFC 7143 section 7.8
+            //# a.1) If the status has not already been sent for the command,
+            //# the target MUST terminate the command with a CHECK
+            //# CONDITION Status and an iSCSI Condition of "SNACK
+            //# rejected" (Section 11.4.7.2).
+            if !is_answered {
+                assert_eq!(r.events(), [Event::Abort(task)]);
+                r.released(task);
+                r.expect_fault(0x11, 0x13);
+            }
+            assert!(r.sent().is_empty());
+        }
+    }
+}
+
 /// A session of two connections, one of which is lost with the answer to a READ unacknowledged. The id of that.
 fn with_one_lost() -> (Rig, TaskId) {
     let agreed =

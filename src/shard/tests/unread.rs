@@ -118,6 +118,8 @@ fn parameter_data_that_is_kept_makes_room() {
         reads
     });
     peer.together(|peer| [reads[0], reads[99], reads[98]].map(|itt| peer.data_snack(0, itt)));
+    let rejected = peer.next(SOON);
+    assert_eq!((rejected.opcode, &rejected.data[16..20]), (Opcode::REJECT, &reads[0].to_be_bytes()[..]));
     for itt in [reads[99], reads[98]] {
         let pdu = peer.next(SOON);
         assert_eq!((pdu.opcode, pdu.itt(), pdu.data), (Opcode::SCSI_DATA_IN, itt, vec![0x5a; BYTES]));

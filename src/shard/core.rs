@@ -352,7 +352,7 @@ impl Core {
                 Message::Saved { ticket, is_stored } => self.engine.saved(ticket, is_stored),
                 Message::SaveTurn { ticket } => self.engine.save_turn(ticket),
                 Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
-                Message::Flushed { unit } => self.engine.advance_flushes(unit),
+                Message::Flushed { unit } => self.engine.flushes_go_on(unit),
                 Message::Shutdown => self.shut_down(),
             }
             if begin.elapsed() >= MESSAGES_PER_TURN {

@@ -70,8 +70,8 @@ struct Line {
     wanted_after: Option<u64>,
     /// Of the one that this core has begun: the switching off of the cache before it, and the failures there had been.
     covers: (Option<u64>, u64),
-    /// The turn in which some were left to the next one.
-    left_in_ns: u64,
+    /// Some were left to a turn that begins with a message which is on its way.
+    left: bool,
 }
 
 impl Line {
@@ -211,13 +211,18 @@ impl Engine {
         self.advance_flushes(unit);
     }
 
+    /// A flush of another core has ended, or some were left. Perhaps in the very turn that left them: then it asks for another.
+    pub fn flushes_go_on(&mut self, unit: usize) {
+        self.flushes.line(unit).left = false;
+        self.advance_flushes(unit);
+    }
+
     /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn. When many
     /// have waited, others have their turns in between.
     pub fn advance_flushes(&mut self, unit: usize) {
         loop {
             if !self.flushes.may_tell(self.now_ns) {
-                // Whoever is told may get here again.
-                if std::mem::replace(&mut self.flushes.line(unit).left_in_ns, self.now_ns) != self.now_ns {
+                if !std::mem::replace(&mut self.flushes.line(unit).left, true) {
                     self.world.post(self.core, Message::Flushed { unit });
                 }
                 return;

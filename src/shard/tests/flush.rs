@@ -5,11 +5,13 @@ use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
+use crate::shard::mesh::Message;
 use crate::shard::syncs::Syncs;
 use crate::shard::world::World;
 use crate::wire::{TmFunction, TmResponse};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -393,4 +395,41 @@ fn many_who_waited_for_a_flush_are_told_in_several_turns() {
     assert!(3 * EACH > FLUSHED_PER_TURN as usize);
     let (stats, _) = server.end()[0];
     assert_eq!(stats.most_flushed, u64::from(FLUSHED_PER_TURN));
+}
+
+/// What is left to another turn is asked for by a message, which may be taken in the very turn that sends it: a bell that
+/// others have rung is behind the end of the flush then, in a turn that comes late.
+#[test]
+fn nobody_who_waited_is_forgotten_where_messages_come_in_every_turn() {
+    const EACH: usize = 120;
+    const ROUNDS: usize = 40;
+    let slow = FaultRule::new(FaultAction::Delay(SLOW / 20)).on(OpClass::Flush);
+    let (server, _directory) = with_file(1, FaultPlan::new().rule(slow), false);
+    let mut hosts: Vec<Peer> = (1..7).map(|host| Peer::login(server.at, host, &[]).ready()).collect();
+    let mut busy = Peer::login(server.at, 9, &[]).ready();
+    assert!(hosts.len() * EACH > 2 * FLUSHED_PER_TURN as usize);
+    let (is_over, until) = (AtomicBool::new(false), Instant::now() + 10 * SOON);
+    let goes_on = || !is_over.load(Ordering::Relaxed) && Instant::now() < until;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while goes_on() {
+                // Nobody waits there.
+                server.world.post(0, Message::Flushed { unit: 1 });
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        scope.spawn(|| {
+            while goes_on() {
+                busy.pings(300);
+            }
+        });
+        for _ in 0..ROUNDS {
+            let flushes = hosts.iter_mut().map(|host| host.together(|host| [0; EACH].map(|_| flush(host))));
+            let flushes: Vec<_> = flushes.collect();
+            for (host, flushes) in hosts.iter_mut().zip(flushes) {
+                assert!(flushes.iter().all(|&itt| host.end(itt, 2 * SOON) == good()));
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }

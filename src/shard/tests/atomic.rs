@@ -46,6 +46,9 @@ fn read(peer: &mut Peer, lba: u32, blocks: u16) -> Option<Vec<u8>> {
     Some(end.data)
 }
 
+/// So many reads are to be whole, at least.
+const WHOLE: u32 = 50;
+
 /// What the readers saw: reads that were whole, and those that an atomic write came between.
 #[derive(Default)]
 struct Seen {
@@ -86,8 +89,15 @@ fn contest(server: &Server) {
             std::thread::spawn(move || watch(peer, range, &stop, &seen))
         })
         .collect();
+    let end = Instant::now() + 10 * SECOND;
     let writers = writers.into_iter().zip([1, 2]).map(|(mut peer, byte)| {
-        std::thread::spawn(move || (0..300).for_each(|round: u32| write_atomic(&mut peer, (2 * round + byte) as u8)))
+        let seen = Arc::clone(&seen);
+        // Readers have a part in it, however busy the machine is.
+        let goes_on =
+            move |round: &u32| *round < 300 || seen.whole.load(Ordering::Relaxed) <= WHOLE && Instant::now() < end;
+        std::thread::spawn(move || {
+            (0..).take_while(goes_on).for_each(|round| write_atomic(&mut peer, (2 * round + byte) as u8));
+        })
     });
     let writers: Vec<_> = writers.collect();
     for writer in writers {
@@ -97,7 +107,7 @@ fn contest(server: &Server) {
     for reader in readers {
         reader.join().unwrap();
     }
-    assert!(seen.whole.load(Ordering::Relaxed) > 50, "{:?} whole", seen.whole);
+    assert!(seen.whole.load(Ordering::Relaxed) > WHOLE, "{:?} whole", seen.whole);
     // Nothing is left at the fence: a range can be had at once.
     let fence = &server.world.units[0].fence;
     let lock = fence.lock(0, UNIT_BYTES).unwrap();

@@ -349,11 +349,15 @@ impl Engine {
             }
             return self.send_on(conn, Moving { core, login, session, replaces });
         }
-        if matches!(session, Membership::Joins(_)) || replaces.is_none() {
+        if matches!(session, Membership::Joins(_)) {
             return self.seat_login(conn, login, access, session);
         }
+        // Whether it replaces one or not: who came behind it waits for it to be gone.
         if self.world.registry.is_overtaken(session.tsih()) {
             return self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
+        }
+        if replaces.is_none() {
+            return self.seat_login(conn, login, access, session);
         }
         let ahead = self.world.registry.ahead_of(session.tsih());
         // A login that waits itself: this one waits in its place.

@@ -74,3 +74,24 @@ fn whoever_goes_gives_its_handle_back() {
         server.end();
     }
 }
+
+#[test]
+fn of_two_logins_at_once_the_one_that_is_replaced_does_not_stay() {
+    let server = Server::new(2, FaultPlan::new());
+    let mut all = Vec::new();
+    for host in 1..=250 {
+        let mut both = [Peer::connect(server.at), Peer::connect(server.at)];
+        let begin = Instant::now();
+        both.iter_mut().for_each(|peer| peer.begin_login(host, &["ErrorRecoveryLevel=2"]));
+        // One that was let in and replaced at once has perhaps no answer.
+        let statuses = both.each_mut().map(|peer| {
+            let answer = peer.try_next(Duration::from_secs(2))?;
+            Some(u16::from_be_bytes([answer.bhs[36], answer.bhs[37]]))
+        });
+        // Nobody waits for a session that nobody ends.
+        assert!(begin.elapsed() < Duration::from_millis(700), "{statuses:x?} after {:?}", begin.elapsed());
+        assert!(statuses.contains(&Some(0)), "{statuses:x?}");
+        all.push(both);
+        until(&server, usize::from(host), "one session for each");
+    }
+}

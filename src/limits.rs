@@ -302,6 +302,9 @@ pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 pub const ABSENT_HEARERS: usize = 256;
 /// Of those who wait for I/O buffers, so many jobs and so many commands are asked in a turn.
 pub const FED_PER_TURN: usize = 512;
+/// Task management functions of one host that a core has asked others to carry out, and they have not. Beyond that, they are
+/// rejected: what waits there comes before what others wait for.
+pub const ABORTS_ELSEWHERE: usize = 256;
 /// Of those who wait for a flush, so many are told of its end in one turn of a core: each costs some microseconds.
 pub const FLUSHED_PER_TURN: u32 = 256;
 /// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.

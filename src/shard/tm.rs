@@ -9,6 +9,7 @@
 use super::engine::{Engine, Parts, Seat};
 use super::exec::{Exec, Kind};
 use super::flush::Waiter;
+use super::host::Host;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
 use super::world::LunMap;
@@ -85,6 +86,10 @@ impl Engine {
             TmFunction::QUERY_ASYNCHRONOUS_EVENT => return self.query_asynchronous_event(seat, request),
             _ => {}
         }
+        let host = self.host_of(seat);
+        if !matches!(scope, Scope::Seat(..)) && host.is_some_and(|host| self.management.asks_too_much(host)) {
+            return self.answer(seat, request.id, TmResponse::FUNCTION_REJECTED);
+        }
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
         if matches!(
             request.function,
@@ -100,9 +105,18 @@ impl Engine {
             Scope::Seat(..) => 0,
             Scope::Unit(_) | Scope::Target(_) => self.abort_everywhere(scope, Some(seat), end_sessions, ticket, &[]),
         };
+        if let Some(host) = host {
+            self.management.ask_elsewhere(ticket, host, cores_left);
+        }
         let ends = end_sessions.then_some(target);
         let pending = Pending { answer: Answer::Function(seat, request.id), cores_left, ends };
         self.wait_for(scope, ticket, pending, self.now_ms + LIMIT_MS);
+    }
+
+    /// The host at the other end of a session.
+    fn host_of(&self, seat: usize) -> Option<Host> {
+        let conn = self.routes.get(seat)?.iter().find(|conn| **conn != usize::MAX)?;
+        Some(Host::of(self.links.get(*conn)?.as_ref()?.peer))
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
@@ -248,7 +262,9 @@ impl Engine {
                     }
                     Scope::Target(_) | Scope::Unit(_) | Scope::Seat(..) => continue,
                 }
-                self.pump(seat);
+                if session.has_events() {
+                    self.pump(seat);
+                }
             }
         }
     }

@@ -48,6 +48,11 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenEr
         return Err(OpenError::MissingReadonly { path: path.to_owned() });
     }
     let directory = directory_of(path);
+    // Before there is a name in it: one that could not be made to last would be found by the next start.
+    let opened = File::open(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
+        _ => from_io(path, true, "open its directory", error),
+    })?;
     let made = match nameless(directory) {
         Ok(Some(file)) => {
             fill(&file, path, 0, size_bytes, spec.thin)?;
@@ -68,12 +73,21 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenEr
         Some(made) => made,
         None => create_in_place(path, size_bytes, spec.thin)?,
     };
-    sync_directory(directory).map_err(|source| OpenError::Io {
-        path: path.to_owned(),
-        action: "make its name last",
-        source,
+    opened.sync_all().map_err(|source| {
+        if let Some(made) = made {
+            take_back(path, made);
+        }
+        OpenError::Io { path: path.to_owned(), action: "make its name last", source }
     })?;
     Ok(made)
+}
+
+/// Removes a file whose name may not last, if nobody has it.
+fn take_back(path: &Path, made: Made) {
+    let Ok(file) = File::open(path) else { return };
+    if made.is_still(&file) && file.try_lock().is_ok() && is_at(&file, path) {
+        drop(fs::remove_file(path));
+    }
 }
 
 /// Removes a file that [`create`] has made and nobody was shown. Its lock is held.
@@ -141,19 +155,25 @@ pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Resul
     })
 }
 
-/// Makes a file larger, durably. If it is not thin it gets the space, too, as far as there is room; where there is not, it
-/// is sparse, which its unit says of itself.
+/// Makes a file larger, durably.
 pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> Result<(), OpenError> {
+    grow(file, path, from, to, thin)?;
+    file.sync_all().map_err(|source| {
+        let _ = file.set_len(from);
+        OpenError::Unsynced { path: path.to_owned(), source }
+    })
+}
+
+/// Makes a file larger. If it is not thin it gets the space, too, as far as there is room; where there is not, it is sparse,
+/// which its unit says of itself.
+pub(super) fn grow(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> Result<(), OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), action: "grow it to size=", source };
     let room = || sys::available_bytes(file).is_ok_and(|available| available >= to - from);
     if thin || !room() || allocate(file, from, to - from).is_err() {
         // What a failure has allocated is given back.
         file.set_len(from).and_then(|()| file.set_len(to)).map_err(failed)?;
     }
-    file.sync_all().map_err(|source| {
-        let _ = file.set_len(from);
-        OpenError::Unsynced { path: path.to_owned(), source }
-    })
+    Ok(())
 }
 
 fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {

@@ -88,6 +88,13 @@ pub struct Fit {
     grown_from: Option<u64>,
 }
 
+impl Fit {
+    /// Its file has grown, which is to be made durable.
+    pub fn has_grown(&self) -> bool {
+        self.grown_from.is_some()
+    }
+}
+
 /// What is true of a medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Properties {
@@ -169,25 +176,15 @@ impl Medium {
         }
     }
 
-    /// The size that `spec`, which names this medium, asks for now. A regular file that is smaller grows to it; what is
-    /// served stays as it is until [`Medium::set_size`]. Blocking.
+    /// The size that `spec`, which names this medium, asks for now. A regular file that is smaller grows to it, durably with
+    /// the next [`Medium::sync`]; what is served stays as it is until [`Medium::set_size`]. Blocking.
     ///
     /// # Errors
     /// Why that size cannot be had.
     pub fn fit(&self, spec: &LunSpec) -> Result<Fit, OpenError> {
         match (&self.kind, &spec.kind) {
             (Kind::File(file), LunKind::File(path)) if self.is_whole() => open::fit(file, path, spec),
-            (Kind::Fault { inner, plan }, kind) => {
-                let fit = inner.fit(spec)?;
-                let synced = if fit.grown_from.is_some() { plan.wait_for_sync() } else { Ok(()) };
-                match (synced, kind) {
-                    (Err(source), LunKind::File(path)) => {
-                        let _ = inner.ungrow(&fit);
-                        Err(OpenError::Unsynced { path: path.clone(), source })
-                    }
-                    _ => Ok(fit),
-                }
-            }
+            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
             _ => Ok(Fit { bytes: self.asked(spec)?, grown_from: None }),
         }
     }
@@ -322,7 +319,7 @@ impl Medium {
         Handle { kind, size_bytes: Arc::clone(&self.size_bytes), align_mask, readonly: self.readonly }
     }
 
-    /// Makes everything written durable. Blocking: for the end of the process.
+    /// Makes everything written durable. Blocking, and not for a core.
     ///
     /// # Errors
     /// What the kernel says: the data may not be on the medium.

@@ -2,7 +2,7 @@
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
-use super::create::{self, Made, create, fill};
+use super::create::{self, Made, create, fill, grow};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
@@ -233,9 +233,12 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
     }
 }
 
-/// As [`settle_size`] for a file that has been open for long.
+/// As [`settle_size`] for a file that has been open for long; it is not durable yet.
 pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<Fit, OpenError> {
-    let size = settle_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
+    let size = asked_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
+    if let Some(from) = size.grows_from {
+        grow(medium.file(), path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
+    }
     medium.set_padding_at(size.padding_at);
     Ok(Fit { bytes: size.bytes, grown_from: size.grows_from })
 }

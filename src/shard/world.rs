@@ -133,7 +133,10 @@ impl Unit {
         if let Some(off) = self.logical.unflushed() {
             match self.medium.sync() {
                 Ok(()) => self.logical.cache_flushed(off),
-                Err(error) => self.not_synced(&error),
+                Err(error) => {
+                    self.not_synced(&error);
+                    self.logical.nobody_has_heard();
+                }
             }
         }
     }
@@ -167,13 +170,23 @@ impl Unit {
         }
     }
 
-    /// As [`Medium::fit`]. What is made larger is made durable, too: what the kernel then says, it says to nobody else. One that
-    /// only may not grow has lost nothing.
+    /// As [`Medium::fit`], and durable. A file that only may not grow has lost nothing.
     pub fn fit(&self, lun: &LunSpec) -> Result<Fit, OpenError> {
-        self.medium.fit(lun).inspect_err(|error| {
-            if let OpenError::Unsynced { source, .. } = error {
-                self.not_synced(source);
+        let fit = self.medium.fit(lun)?;
+        let LunKind::File(path) = &lun.kind else { return Ok(fit) };
+        if !fit.has_grown() {
+            return Ok(fit);
+        }
+        // What the kernel says here it says to nobody else: no flush ends before that is counted. To be counted is a matter of
+        // any thread.
+        let epoch = self.syncs.durable(0);
+        let synced = self.medium.sync().inspect_err(|error| self.not_synced(error));
+        self.syncs.durable_over(0, epoch);
+        synced.map(|()| fit).map_err(|source| {
+            if let Err(error) = self.medium.ungrow(&fit) {
+                tracing::error!("{}: it is longer than before, which is not served: {error}", path.display());
             }
+            OpenError::Unsynced { path: path.clone(), source }
         })
     }
 
@@ -463,7 +476,10 @@ impl World {
 mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-    use crate::scsi::Modes;
+    use crate::model::InitiatorPort;
+    use crate::scsi::{Modes, NexusId};
+    use crate::shard::change::new_nexus;
+    use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};
     use std::os::fd::AsRawFd;
 
@@ -511,6 +527,12 @@ mod tests {
             unit.resume(Saved { modes: Modes { write_through, ..Modes::default() }, ..Saved::default() });
             assert_eq!(unit.syncs.failures(), u64::from(write_through));
             assert_eq!(unit.logical.unflushed().is_some(), write_through);
+            // Whoever logs in now may have written before.
+            for isid in 1..3 {
+                let port = InitiatorPort::new(target().name, Isid([0x80, 0, 0, isid, 0, 0]));
+                let nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port);
+                assert_eq!(nexus.hear(unit.syncs.failures()), write_through);
+            }
         }
     }
 

@@ -67,13 +67,44 @@ impl Drop for Undo {
         if let Some((file, before)) = &self.recorded
             && let Err(error) = file.unrecord(before)
         {
-            tracing::error!("{}: it names a logical unit that is not served after all: {error}", file.path().display());
+            tracing::error!(
+                "{}: it names a logical unit that is not served after all, whose file stays for that: {error}",
+                file.path().display()
+            );
+            return;
         }
         if let Some(path) = &self.path
             && let Err(error) = self.medium.undo(path)
         {
             let path = path.display();
             tracing::error!("{path}: it was made or grown for a LUN that is not served, and stays so: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{IscsiName, Snapshot, TargetSpec};
+    use std::fs;
+    use std::sync::Mutex;
+
+    /// A record without its file would say that a disk is gone.
+    #[test]
+    fn a_file_whose_record_cannot_be_taken_back_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, state) = (folder.path().join("disk"), folder.path().join("state"));
+        let target = TargetSpec::new(IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap(), None, Vec::new());
+        let lun = LunSpec { create: true, size_bytes: Some(1 << 20), ..LunSpec::new(0, LunKind::File(path.clone())) };
+        let snapshot = Snapshot { state: state.clone(), ..Snapshot::default() };
+        for can_be_taken_back in [true, false] {
+            let fresh = Unit::open((&snapshot, &target, &lun), &Mutex::default(), &[], 1).unwrap();
+            assert!(path.exists());
+            if !can_be_taken_back {
+                fs::remove_dir_all(&state).and_then(|()| fs::write(&state, "")).unwrap();
+            }
+            drop(fresh);
+            assert_eq!(path.exists(), !can_be_taken_back);
         }
     }
 }

@@ -76,7 +76,7 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/reload/again.rs", 6, "of a reload"),
     ("shard/stray.rs", 2, "of a medium that has not answered for MEDIUM_HANG_MS, and of its end"),
     ("shard/syncing.rs", 2, "at the end, or of a reload"),
-    ("shard/world.rs", 5, "at the start, or once for each unit"),
+    ("shard/world.rs", 6, "at the start, of a reload, or once for each unit"),
     ("state/mod.rs", 1, "at the start"),
 ];
 

@@ -17,7 +17,9 @@
 //! * A core that ends closes its ring before it frees the arena (`Engine`'s fields, in that order; a loan keeps the arena
 //!   alive): a closed ring's receives are cancelled, none can reach the memory any more.
 //!
-//! A task has one connection, and a connection one receive: a slice is never lent twice.
+//! A task has one connection, and a connection one receive: a slice is never lent twice. A task that was reassigned has
+//! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no buffer, and
+//! the task fails (`Engine::place`).
 
 use super::buffers::Buf;
 use super::dispatch::{Partial, PartialDest};

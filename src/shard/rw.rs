@@ -588,6 +588,11 @@ impl Engine {
         let Some(exec) = holder.exec.get_mut(slot) else { return };
         while !bytes.is_empty() {
             let n = if let Some(slice) = exec.slice_at(offset) {
+                if let Progress::Lent { .. } = slice.progress {
+                    // The task has another connection now, and its data comes again. The receive of the old one has the buffer.
+                    exec.failed.get_or_insert(Failure::NoBuffer);
+                    return;
+                }
                 // A read's slice is not for data that comes with the read, nor one that is on the medium already.
                 let Some(buf) = slice.buf.as_mut().filter(|_| slice.progress == Progress::Filling) else { return };
                 let within = offset - slice.offset;

@@ -238,6 +238,41 @@ fn a_task_is_aborted_by_another_connection_in_the_middle_of_its_payload() {
     expect_all_back(&mut server);
 }
 
+/// The receive of the old connection has the buffer still, and nothing of what comes by the new one can be there.
+#[test]
+fn a_task_is_reassigned_in_the_middle_of_its_payload() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    let keys =
+        [&KEYS[..], &["MaxConnections=4", "ErrorRecoveryLevel=2", "DefaultTime2Wait=0", "DefaultTime2Retain=20"]]
+            .concat();
+    let mut first = Peer::login(server.at, 1, &keys).ready();
+    let (old, new) = (pattern(LARGE, 5), pattern(LARGE, 7));
+    warm(&mut first);
+    assert_eq!(write(&mut first, 1, 4096, &old, (LARGE, LARGE)), good());
+    let (itt, _) = half_a_payload(&mut first, 1, 4096, 40_000);
+    let mut second = first.join(server.at, 1, 1, &keys);
+    assert_eq!(second.logout(2, 0), 0);
+    let (response, before) = second.managed(TmFunction::TASK_REASSIGN, 1, itt);
+    assert_eq!((TmResponse(response), before.len()), (TmResponse::FUNCTION_COMPLETE, 0));
+    let (offset, _, ttt) = second.r2t(itt);
+    assert_eq!(offset, 0);
+    let bytes = second.data_out((itt, ttt, 1), 0, 0, false, &new[..100_000]);
+    second.raw(&bytes);
+    second.ping();
+    drop(first);
+    // The receive of the first one is over.
+    std::thread::sleep(Duration::from_millis(100));
+    let bytes = second.data_out((itt, ttt, 1), 1, 100_000, true, &new[100_000..]);
+    second.raw(&bytes);
+    // It may be refused, but what is GOOD is there.
+    let end = second.end(itt, SOON);
+    let expected = if end == good() { &new } else { &old };
+    assert!(&read(&mut second, 1, 4096, LARGE) == expected, "{end:?}");
+    assert_eq!(write(&mut second, 1, 4096, &new, (LARGE, LARGE)), good());
+    drop(second);
+    expect_all_back(&mut server);
+}
+
 #[test]
 fn a_connection_is_cut_in_the_middle_of_a_payload() {
     let mut server = Server::with_media(1, FaultPlan::new());

@@ -76,6 +76,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
 use signals::Wish;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -176,7 +177,7 @@ pub fn serve(
     }
     let (world, keeper) = World::open(snapshot, cores.len())?;
     let reloader = reload::Reloader::new(world, cores.len());
-    let world = reloader.published();
+    let (world, syncing) = (reloader.published(), reloader.syncing());
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
@@ -227,8 +228,10 @@ pub fn serve(
         }
     }
     started?;
+    // In this order: what leaves the world meanwhile is with those that have left.
     let world = Arc::clone(&world.lock());
-    ended = ended.and(sync_all(&world, MEDIUM_END));
+    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new());
+    ended = ended.and(sync_all(&world, syncing, MEDIUM_END));
     // The cores give it nothing any more: what is on its way is done before it ends.
     world.keeper.end();
     if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
@@ -245,9 +248,9 @@ fn say_counts(world: &World) {
     tracing::info!(sessions, connections, "SIGUSR1: sessions, with logins that are to be some, and connections");
 }
 
-/// Makes everything durable. A medium that did not answer would not now either: that is an error, and not waited for. Nor for
-/// long is one that does not answer this.
-fn sync_all(world: &World, patience: Duration) -> Result<(), ServeError> {
+/// Makes everything durable, with the media that others have begun to make so. A medium that did not answer would not now
+/// either: that is an error, and not waited for. Nor for long is one that does not answer this.
+fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(), ServeError> {
     let is_unfinished = |unit: &Arc<Unit>| unit.unfinished.load(Ordering::Relaxed);
     let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
     let mut all = Ok(());
@@ -257,8 +260,8 @@ fn sync_all(world: &World, patience: Duration) -> Result<(), ServeError> {
         tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
         all = Err(ServeError::System(late));
     }
-    let synced = Syncing::begin(units).end(patience).map_err(ServeError::System);
-    all.and(synced)
+    syncing.begin(units);
+    all.and(syncing.end(patience).map_err(ServeError::System))
 }
 
 /// What a core's thread tells the first one.

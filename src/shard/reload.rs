@@ -78,8 +78,8 @@ pub struct Reloader {
     cores: usize,
     leaving: Vec<Leaving>,
     closing: Vec<Closing>,
-    /// What becomes of their media.
-    syncing: Vec<Syncing>,
+    /// What becomes of their media; the first thread sees it to its end.
+    syncing: Arc<Mutex<Syncing>>,
     /// Indices of units to be used again.
     free: Vec<usize>,
     again: Option<Again>,
@@ -95,7 +95,7 @@ impl Reloader {
             cores,
             leaving: Vec::new(),
             closing: Vec::new(),
-            syncing: Vec::new(),
+            syncing: Arc::new(Mutex::new(Syncing::new())),
             free: Vec::new(),
             again: None,
         }
@@ -111,6 +111,11 @@ impl Reloader {
         Arc::clone(&self.published)
     }
 
+    /// Media of units that are in no world any more. Each unit is here before it is no longer there.
+    pub fn syncing(&self) -> Arc<Mutex<Syncing>> {
+        Arc::clone(&self.syncing)
+    }
+
     /// Serves `wanted` from now on. Blocking; says in the log what came of it.
     pub fn reload(&mut self, wanted: Snapshot) {
         self.again = None;
@@ -119,7 +124,7 @@ impl Reloader {
 
     /// Whether [`Reloader::look`] has something to do.
     pub fn is_under_way(&self) -> bool {
-        let is_closing = !self.closing.is_empty() || !self.syncing.is_empty();
+        let is_closing = !self.closing.is_empty() || !self.syncing.lock().is_over();
         !self.leaving.is_empty() || is_closing || self.again.is_some()
     }
 
@@ -129,10 +134,7 @@ impl Reloader {
         let (held, gone) = mem::take(&mut self.leaving).into_iter().partition(is_held);
         self.leaving = held;
         self.close(gone);
-        self.syncing.retain_mut(|syncing| {
-            while syncing.turn(Duration::ZERO) {}
-            !syncing.is_over()
-        });
+        while self.syncing.lock().turn(Duration::ZERO) {}
         let is_open = |closing: &mut Closing| {
             let (unit, medium, file) = &closing.held;
             unit.strong_count() + medium.strong_count() + file.strong_count() > 0
@@ -163,7 +165,7 @@ impl Reloader {
             self.closing.push(Closing { of, held });
             units.push(unit);
         }
-        self.syncing.push(Syncing::begin(units));
+        self.syncing.lock().begin(units);
         self.publish(world, Vec::new());
     }
 

@@ -1,76 +1,102 @@
 //! Media are made durable beside the cores: all of them when the process ends, and those of units that leave. One that does
-//! not answer keeps nobody waiting for long, nor the others.
+//! not answer keeps nobody waiting for long, nor the others: a thread that is silent is not counted, and another one goes on.
 //!
 //! Giving up loses nothing: what is in the page cache, the kernel goes on writing.
 
 use super::world::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
 use crate::panics::Mutex;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// How long a medium is silent before the log is told.
+/// How long a medium is silent before the log is told, and its thread is not counted any more.
 const HANGS: Duration = Duration::from_millis(MEDIUM_HANG_MS);
 
-/// A unit by its place among all, and what became of it.
-type Answer = (usize, io::Result<()>);
+/// Whoever waits looks so many times in that time whether another thread is needed.
+const LOOKS: u32 = 4;
 
-/// Units that are left to begin with.
-type Left = Mutex<std::iter::Enumerate<std::vec::IntoIter<Arc<Unit>>>>;
+/// A unit by its number, and what became of it.
+type Answer = (u64, io::Result<()>);
+
+/// What the threads share.
+#[derive(Default)]
+struct Work {
+    /// Units that are left to begin with.
+    left: VecDeque<(u64, Arc<Unit>)>,
+    /// Units that a thread is at, since when.
+    at_work: BTreeMap<u64, Instant>,
+    threads: usize,
+}
 
 /// Media that are being made durable, by threads of their own.
 pub struct Syncing {
-    /// Serial numbers of the units that have not answered.
-    waiting: Vec<Option<String>>,
+    /// Serial numbers of the units that have not answered, in the order in which they came.
+    waiting: BTreeMap<u64, String>,
+    /// How many have come so far.
+    begun: u64,
+    work: Arc<Mutex<Work>>,
+    tell: Sender<Answer>,
     answers: Receiver<Answer>,
-    /// When it began, or one has answered.
+    /// When the last one came, or has answered.
     heard: Instant,
     /// The log has been told that none has answered since.
     is_told: bool,
     failed: Option<io::Error>,
+    hangs: Duration,
 }
 
 impl Syncing {
-    /// Begins. Each unit is let go of when its medium has answered.
-    pub fn begin(units: Vec<Arc<Unit>>) -> Syncing {
-        let waiting: Vec<_> = units.iter().map(|unit| Some(unit.logical.params().serial.clone())).collect();
+    /// Of nothing so far.
+    pub fn new() -> Syncing {
         let (tell, answers) = mpsc::channel();
-        let left: Arc<Left> = Arc::new(Mutex::new(units.into_iter().enumerate()));
-        let make = |_: &usize| {
-            let (left, tell) = (Arc::clone(&left), tell.clone());
-            Builder::new().name("ringsan-sync".to_owned()).spawn(move || sync(&left, &tell)).is_ok()
-        };
-        if (0..waiting.len().min(SYNC_THREADS)).filter(make).count() == 0 {
-            // No thread is to be had: it takes as long as it takes.
-            sync(&left, &tell);
+        Syncing {
+            waiting: BTreeMap::new(),
+            begun: 0,
+            work: Arc::default(),
+            tell,
+            answers,
+            heard: Instant::now(),
+            is_told: false,
+            failed: None,
+            hangs: HANGS,
         }
-        Syncing { waiting, answers, heard: Instant::now(), is_told: false, failed: None }
+    }
+
+    /// Begins with more of them. Each unit is let go of when its medium has answered.
+    pub fn begin(&mut self, units: Vec<Arc<Unit>>) {
+        for unit in units {
+            self.begun += 1;
+            self.waiting.insert(self.begun, unit.logical.params().serial.clone());
+            self.work.lock().left.push_back((self.begun, unit));
+        }
+        (self.heard, self.is_told) = (Instant::now(), false);
+        self.staff();
     }
 
     /// Whether all have answered.
     pub fn is_over(&self) -> bool {
-        self.waiting.iter().all(Option::is_none)
+        self.waiting.is_empty()
     }
 
     /// Takes an answer, waiting `rest` for one; false: there was none. Failures, and a long silence, are said in the log.
     pub fn turn(&mut self, rest: Duration) -> bool {
-        match self.answers.recv_timeout(rest) {
-            Ok((number, synced)) => {
-                (self.heard, self.is_told) = (Instant::now(), false);
-                self.answered(number, synced);
-                return true;
-            }
-            Err(RecvTimeoutError::Timeout) if !self.is_told && self.heard.elapsed() >= HANGS => {
-                self.is_told = true;
-                // Those that are at it come first; others wait for them.
-                let serials: Vec<&str> = self.waiting.iter().flatten().map(String::as_str).take(SYNC_THREADS).collect();
-                tracing::warn!(?serials, "what was written is not flushed yet: the medium does not answer");
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => self.give_up("its thread has failed"),
+        // Not hung up on: this has a sender of its own.
+        let answer = self.answers.recv_timeout(rest);
+        self.staff();
+        if let Ok((number, synced)) = answer {
+            (self.heard, self.is_told) = (Instant::now(), false);
+            self.answered(number, synced);
+            return true;
+        }
+        if !self.is_told && !self.is_over() && self.heard.elapsed() >= self.hangs {
+            self.is_told = true;
+            // Those that are at it come first; others wait for them.
+            let serials: Vec<&str> = self.waiting.values().map(String::as_str).take(SYNC_THREADS).collect();
+            tracing::warn!(?serials, "what was written is not flushed yet: the medium does not answer");
         }
         false
     }
@@ -80,20 +106,35 @@ impl Syncing {
     /// # Errors
     /// What the first that failed said; a timeout: one has not answered, nor perhaps others that waited for it.
     pub fn end(mut self, patience: Duration) -> io::Result<()> {
+        self.heard = Instant::now();
         while !self.is_over() {
             let silence = self.heard.elapsed();
             if silence >= patience {
                 self.give_up("the medium does not answer, and is not waited for");
                 break;
             }
-            let told = if self.is_told { patience } else { HANGS.min(patience) };
-            self.turn(told.saturating_sub(silence));
+            if self.work.lock().hire_the_first() {
+                // No thread is to be had: it takes as long as it takes.
+                sync_all(&self.work, &self.tell);
+            }
+            self.turn((self.hangs / LOOKS).min(patience - silence));
         }
         self.failed.map_or(Ok(()), Err)
     }
 
-    fn answered(&mut self, number: usize, synced: io::Result<()>) {
-        let serial = self.waiting.get_mut(number).and_then(Option::take);
+    /// Starts the threads that are needed. As many again as are silent, so that a few turns get past however many.
+    fn staff(&self) {
+        while self.work.lock().hire(self.hangs) {
+            let (work, tell) = (Arc::clone(&self.work), self.tell.clone());
+            if Builder::new().name("ringsan-sync".to_owned()).spawn(move || sync_all(&work, &tell)).is_err() {
+                self.work.lock().threads -= 1;
+                return;
+            }
+        }
+    }
+
+    fn answered(&mut self, number: u64, synced: io::Result<()>) {
+        let serial = self.waiting.remove(&number);
         if let Err(error) = synced {
             tracing::error!(serial, "not flushed, what was written last may be lost: {error}");
             self.failed.get_or_insert(error);
@@ -102,19 +143,48 @@ impl Syncing {
 
     /// Those that have not answered never will.
     fn give_up(&mut self, why: &str) {
-        for number in 0..self.waiting.len() {
-            if self.waiting[number].is_some() {
-                self.answered(number, Err(io::Error::new(io::ErrorKind::TimedOut, why)));
-            }
+        while let Some((&number, _)) = self.waiting.first_key_value() {
+            self.answered(number, Err(io::Error::new(io::ErrorKind::TimedOut, why)));
         }
     }
 }
 
-fn sync(left: &Left, tell: &Sender<Answer>) {
+impl Work {
+    /// Counts another thread if one is needed; a medium that has not answered for as long as `hangs` has none.
+    fn hire(&mut self, hangs: Duration) -> bool {
+        let silent = self.at_work.values().filter(|since| since.elapsed() >= hangs).count();
+        let about_to_begin = self.threads.saturating_sub(self.at_work.len());
+        let is_needed = about_to_begin < self.left.len() && self.threads - silent < SYNC_THREADS.max(silent);
+        self.threads += usize::from(is_needed);
+        is_needed
+    }
+
+    /// Counts the caller if there is none and something is left.
+    fn hire_the_first(&mut self) -> bool {
+        let is_needed = self.threads == 0 && !self.left.is_empty();
+        self.threads += usize::from(is_needed);
+        is_needed
+    }
+
+    /// What a thread does next; `None`: it ends.
+    fn next(&mut self) -> Option<(u64, Arc<Unit>)> {
+        let next = self.left.pop_front();
+        match &next {
+            Some((number, _)) => drop(self.at_work.insert(*number, Instant::now())),
+            None => self.threads -= 1,
+        }
+        next
+    }
+}
+
+/// A thread.
+fn sync_all(work: &Mutex<Work>, tell: &Sender<Answer>) {
     loop {
-        let Some((number, unit)) = left.lock().next() else { return };
+        let Some((number, unit)) = work.lock().next() else { return };
         let synced = unit.medium.sync();
         drop(unit);
+        work.lock().at_work.remove(&number);
+        // Nobody asks any more: the others are left as they are.
         if tell.send((number, synced)).is_err() {
             return;
         }
@@ -137,6 +207,12 @@ mod tests {
         FaultPlan::new().rule(FaultRule::new(action).on(OpClass::Sync).times(1))
     }
 
+    fn of(units: Vec<Arc<Unit>>) -> Syncing {
+        let mut syncing = Syncing::new();
+        syncing.begin(units);
+        syncing
+    }
+
     #[test]
     fn a_medium_that_hangs_keeps_neither_the_end_nor_others() {
         let patience = Duration::from_millis(50);
@@ -144,11 +220,25 @@ mod tests {
         // That it has met its failure says that it was synced.
         let other = unit(one(FaultAction::Fail(MediumFault::Write)));
         let slow = unit(one(FaultAction::Delay(patience / 2)));
-        let error = Syncing::begin(vec![hung(), slow, Arc::clone(&other)]).end(patience).unwrap_err();
+        let error = of(vec![hung(), slow, Arc::clone(&other)]).end(patience).unwrap_err();
         assert_eq!(error.to_string(), MediumFault::Write.to_string(), "the first one");
         other.medium.sync().unwrap();
-        let error = Syncing::begin(vec![hung()]).end(patience).unwrap_err();
+        let error = of(vec![hung()]).end(patience).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        Syncing::begin(vec![other]).end(patience).unwrap();
+        of(vec![other]).end(patience).unwrap();
+    }
+
+    /// A mount that is dead, with more units than there are threads, and a disk that is well.
+    #[test]
+    fn media_that_hang_do_not_take_all_threads() {
+        let hung = (0..5 * SYNC_THREADS).map(|_| unit(one(FaultAction::Hang)));
+        let other = unit(one(FaultAction::Fail(MediumFault::Write)));
+        let units = hung.chain([Arc::clone(&other)]).collect();
+        let mut syncing = Syncing { hangs: Duration::from_millis(20), ..Syncing::new() };
+        syncing.begin(units);
+        assert!(syncing.work.lock().threads <= SYNC_THREADS);
+        let error = syncing.end(Duration::from_secs(2)).unwrap_err();
+        assert_eq!(error.to_string(), MediumFault::Write.to_string(), "it was not its turn");
+        other.medium.sync().unwrap();
     }
 }

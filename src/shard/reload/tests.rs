@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::model::{AccessState, IscsiName};
+use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Saved};
 use std::fs::{self, File};
 use std::path::Path;
@@ -139,6 +139,31 @@ fn a_medium_that_hangs_is_not_waited_for() {
     bench.turn();
     assert_eq!(bench.luns(0), [1, 4]);
     assert!(bench.reloader.again.as_ref().is_some_and(|again| again.is_late));
+}
+
+/// The process ends before its control thread has looked again.
+#[test]
+fn a_unit_that_is_being_closed_is_synced_at_the_end() {
+    let mut bench = Bench::changed(
+        |folder| vec![file(folder, 0, "a", MIB)],
+        |world| {
+            let fails = FaultAction::FailLate(MediumFault::Write, Duration::from_millis(300));
+            let plan = FaultPlan::new().rule(FaultRule::new(fails).on(OpClass::Sync));
+            let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+        },
+    );
+    bench.reloader.reload(snapshot(vec![target("a", vec![])]));
+    bench.turn();
+    bench.reloader.look();
+    bench.turn();
+    let Bench { reloader, core, folder: _folder } = bench;
+    assert_eq!(core.units[0].medium.properties().size_bytes, 0, "nothing is there");
+    let syncing = reloader.syncing();
+    drop(reloader);
+    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new());
+    let error = super::super::sync_all(&core, syncing, Duration::from_secs(20)).unwrap_err();
+    assert!(error.to_string().ends_with(&MediumFault::Write.to_string()), "{error}");
 }
 
 #[test]

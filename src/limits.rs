@@ -301,6 +301,8 @@ pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;
+/// Initiator ports that are saved with a unit whose writes may be lost; where there are more, each has yet to hear of it.
+pub const LOST_PORTS: usize = ABSENT_HEARERS;
 /// Of those who wait for I/O buffers, so many jobs and so many commands are asked in a turn.
 pub const FED_PER_TURN: usize = 512;
 /// Task management functions of one host that a core has asked others to carry out, and they have not. Beyond that, they are

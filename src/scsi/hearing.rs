@@ -7,12 +7,31 @@
 //! was there to be told. So a new nexus begins with what its initiator port had heard of when it was last here; one of a port
 //! that was never here with what its initiator has, by whichever port. Of those who are gone a bounded number is remembered;
 //! when one has to be forgotten, ports that nobody knows are taken to be it.
+//!
+//! What is lost is lost when the process ends, too, and the kernel does not say so twice. So who has not heard then is saved
+//! with the unit ([`Lost`]), and hears of it after the next start.
 
 use super::unit::{LogicalUnit, LuNexus};
-use crate::limits::ABSENT_HEARERS;
-use crate::model::InitiatorPort;
+use crate::limits::{ABSENT_HEARERS, LOST_PORTS};
+use crate::model::{InitiatorPort, IscsiName};
+use crate::wire::Isid;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes may be lost, and not all who may have written them have heard so. A store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Initiator ports, and whether each has heard. The others of an initiator of which there is one are as the best informed.
+    pub ports: Vec<(InitiatorPort, bool)>,
+    /// Whether all that are not among those have heard, or have written nothing. If not, all have yet to hear.
+    pub others: bool,
+}
+
+impl Lost {
+    /// Of which nobody has heard.
+    pub const UNHEARD: Lost = Lost { ports: Vec::new(), others: false };
+}
 
 /// All that are here, and those that were.
 #[derive(Debug, Default)]
@@ -20,6 +39,8 @@ pub(super) struct Hearers {
     list: Vec<Hearer>,
     /// What the least informed of those had heard of who had to be forgotten.
     forgotten: Option<u64>,
+    /// A nexus that had heard of so many was answered GOOD since: those who are not known need not hear of them after a restart.
+    settled: u64,
 }
 
 /// A nexus; it is gone when nobody else has its count.
@@ -56,6 +77,56 @@ impl Hearers {
         self.list.push(Hearer { port: port.clone(), heard: Arc::clone(&heard) });
         heard
     }
+
+    /// What is to be saved after so many failures; `None`: all have heard of them.
+    pub(super) fn lost(&self, failures: u64) -> Option<Lost> {
+        let others = self.settled >= failures || self.forgotten.is_none_or(|heard| heard >= failures);
+        let mut ports = BTreeMap::new();
+        for Hearer { port, heard } in &self.list {
+            let has_heard = heard.load(Ordering::Relaxed) >= failures;
+            *ports.entry((&port.name, port.isid.0, &port.proof)).or_insert(true) &= has_heard;
+        }
+        let unheard: BTreeSet<&IscsiName> =
+            ports.iter().filter(|(_, has_heard)| !**has_heard).map(|((name, ..), _)| *name).collect();
+        if others && unheard.is_empty() {
+            return None;
+        }
+        // All of an initiator: which of its ports has heard says what another one is told.
+        let is_needed = |name: &IscsiName, has_heard: bool| if others { unheard.contains(name) } else { has_heard };
+        let port = |(name, isid, proof): (&IscsiName, [u8; 6], &Option<Arc<str>>)| InitiatorPort {
+            proof: proof.clone(),
+            ..InitiatorPort::new(name.clone(), Isid(isid))
+        };
+        let ports: Vec<_> = { ports.into_iter() }
+            .filter(|((name, ..), has_heard)| is_needed(name, *has_heard))
+            .map(|(key, has_heard)| (port(key), has_heard))
+            .collect();
+        if ports.len() > LOST_PORTS { Some(Lost::UNHEARD) } else { Some(Lost { ports, others }) }
+    }
+
+    /// What was saved is the first failure.
+    pub(super) fn restore(&mut self, Lost { ports, others }: &Lost) {
+        let hearer = |(port, has_heard): &(InitiatorPort, bool)| Hearer {
+            port: port.clone(),
+            heard: Arc::new(AtomicU64::new(u64::from(*has_heard))),
+        };
+        self.list.extend(ports.iter().map(hearer));
+        if !others {
+            self.forgotten = Some(0);
+        }
+    }
+
+    /// A nexus that has heard of so many is answered GOOD.
+    pub(super) fn settle(&mut self, failures: u64) {
+        self.settled = self.settled.max(failures);
+    }
+}
+
+impl LogicalUnit {
+    /// What was lost may be of before this unit was here: of no port is known what it has written. Each hears of it once.
+    pub fn nobody_has_heard(&self) {
+        self.state().hearers.forgotten = Some(0);
+    }
 }
 
 impl LuNexus {
@@ -82,8 +153,6 @@ impl LogicalUnit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::IscsiName;
-    use crate::wire::Isid;
 
     fn port(name: &str, isid: u8) -> InitiatorPort {
         let name = IscsiName::new(&format!("iqn.2026-11.io.ringsan:{name}")).unwrap();
@@ -127,5 +196,60 @@ mod tests {
         }
         assert_eq!(hearers.list.len(), ABSENT_HEARERS);
         assert_eq!(heard(&hearers.enlist(&port("h0", 1), 1)), 0);
+    }
+
+    /// The process ends, and another one begins with what the first has saved.
+    fn restarted(hearers: &Hearers, failures: u64) -> Hearers {
+        let mut next = Hearers::default();
+        next.restore(&hearers.lost(failures).expect("not all have heard"));
+        next
+    }
+
+    #[test]
+    fn who_has_not_heard_hears_after_a_restart_and_nobody_else() {
+        let mut hearers = Hearers::default();
+        let told = hearers.enlist(&port("a", 1), 0);
+        let _standby = hearers.enlist(&port("a", 2), 0);
+        assert_eq!(hearers.lost(0), None);
+        drop(hearers.enlist(&port("gone", 1), 0));
+        drop(hearers.enlist(&port("b", 1), 2));
+        told.store(2, Ordering::Relaxed);
+        let mut next = restarted(&hearers, 2);
+        let expected =
+            [("a", 1, 1), ("a", 2, 0), ("a", 3, 1), ("b", 1, 1), ("gone", 1, 0), ("gone", 2, 0), ("c", 1, 1)];
+        for (name, isid, has_heard) in expected {
+            assert_eq!(heard(&next.enlist(&port(name, isid), 1)), has_heard, "{name} {isid}");
+        }
+        // A path that nobody uses keeps nobody else from being done with it.
+        let again = restarted(&next, 1);
+        assert_eq!(again.lost(1), next.lost(1));
+        for hearer in &next.list {
+            hearer.heard.store(1, Ordering::Relaxed);
+        }
+        assert_eq!(next.lost(1), None);
+    }
+
+    #[test]
+    fn what_was_lost_before_anybody_was_here_is_news_until_somebody_goes_on_after_it() {
+        let mut first = Hearers { forgotten: Some(0), ..Hearers::default() };
+        let told = first.enlist(&port("a", 1), 1);
+        assert_eq!((heard(&told), first.lost(1)), (0, Some(Lost::UNHEARD)));
+        told.store(1, Ordering::Relaxed);
+        let mut next = restarted(&first, 1);
+        assert_eq!(["a", "b"].map(|name| heard(&next.enlist(&port(name, 1), 1))), [1, 0]);
+        let late = first.enlist(&port("late", 1), 1);
+        first.settle(1);
+        assert_eq!(first.lost(1), Some(Lost { ports: vec![(port("late", 1), false)], others: true }));
+        late.store(1, Ordering::Relaxed);
+        assert_eq!(first.lost(1), None);
+        assert_eq!(heard(&first.enlist(&port("b", 1), 1)), 0, "as long as this process lives");
+        assert!(first.lost(2).is_some_and(|lost| !lost.others), "another one");
+    }
+
+    #[test]
+    fn more_than_can_be_saved_have_all_yet_to_hear() {
+        let mut hearers = Hearers::default();
+        let _present: Vec<_> = (0..=LOST_PORTS).map(|n| hearers.enlist(&port(&format!("h{n}"), 1), 0)).collect();
+        assert_eq!(hearers.lost(1), Some(Lost::UNHEARD));
     }
 }

@@ -11,6 +11,7 @@
 
 use super::attention::{Attention, Recipients};
 use super::erase::{Busy, Erasure};
+use super::hearing::Lost;
 use super::identifying::{self, IdentifyingInformation};
 use super::mode::{self, Modes};
 use super::opcode::{Call, Planned};
@@ -33,6 +34,8 @@ pub struct Saved {
     pub identifying: IdentifyingInformation,
     /// What was to be erased and is not known to be.
     pub unfinished: Option<Erasure>,
+    /// Who has to hear that writes may be lost.
+    pub lost: Option<Lost>,
 }
 
 /// Which part of the state a command changes.
@@ -43,6 +46,8 @@ pub(super) enum Part {
     IdentifyingInformation,
     /// An erasure begins, or there is none any more.
     Unfinished(Option<Erasure>),
+    /// Who has heard of so many failures to make writes durable.
+    Lost(u64),
 }
 
 /// A command that waits for [`LogicalUnit::save`].
@@ -94,6 +99,7 @@ pub(super) enum Next {
     },
     IdentifyingInformation(IdentifyingInformation),
     Unfinished(Option<Erasure>),
+    Lost(Option<Lost>),
 }
 
 /// The store failed. The reason is for its log: no additional sense code says more.
@@ -106,6 +112,7 @@ impl Saved {
             modes: state.saved_modes,
             identifying: state.identifying.clone(),
             unfinished: state.unfinished,
+            lost: state.lost.clone(),
         }
     }
 }
@@ -120,6 +127,7 @@ impl Next {
             Next::Modes { save: false, .. } => saved,
             Next::IdentifyingInformation(information) => Saved { identifying: information.clone(), ..saved },
             Next::Unfinished(unfinished) => Saved { unfinished: *unfinished, ..saved },
+            Next::Lost(lost) => Saved { lost: lost.clone(), ..saved },
         }
     }
 }
@@ -182,9 +190,15 @@ impl LogicalUnit {
         Saved::of(&self.state())
     }
 
+    /// What it has to keep when nobody is served any more, after so many failures to make writes durable.
+    pub fn saved_at_end(&self, failures: u64) -> Saved {
+        let state = self.state();
+        Saved { lost: state.hearers.lost(failures), ..Saved::of(&state) }
+    }
+
     /// Takes back what [`LogicalUnit::save`] had stored before a restart. A cache that is off then is not flushed yet
-    /// ([`LogicalUnit::unflushed`]). PRGENERATION starts at zero whatever APTPL said
-    /// (SPC-4 clause 6.15.2).
+    /// ([`LogicalUnit::unflushed`]); if writes may be lost, that counts as the first failure. PRGENERATION starts at zero
+    /// whatever APTPL said (SPC-4 clause 6.15.2).
     pub fn restore(&self, saved: Saved) {
         let mut state = self.state();
         state.reservations = saved.reservations.unwrap_or_default();
@@ -194,6 +208,10 @@ impl LogicalUnit {
         state.identifying = saved.identifying;
         state.unfinished = saved.unfinished;
         state.busy = saved.unfinished.map(Erasure::failed);
+        if let Some(lost) = &saved.lost {
+            state.hearers.restore(lost);
+        }
+        state.lost = saved.lost;
         self.changed(&state);
     }
 
@@ -201,8 +219,21 @@ impl LogicalUnit {
     pub fn unfinished(&self, erasure: Option<Erasure>) -> Box<Saving> {
         // Made with the state locked, as all are.
         let _state = self.state();
+        self.own(Part::Unfinished(erasure))
+    }
+
+    /// That a nexus which has heard of so many failures to make writes durable is answered GOOD, to be carried out by
+    /// [`LogicalUnit::save`].
+    pub fn settled(&self, failures: u64) -> Box<Saving> {
+        let mut state = self.state();
+        state.hearers.settle(failures);
+        self.own(Part::Lost(failures))
+    }
+
+    /// What nobody has asked for.
+    fn own(&self, part: Part) -> Box<Saving> {
         Box::new(Saving {
-            part: Part::Unfinished(erasure),
+            part,
             cdb: [0; 16],
             list: Vec::new(),
             nexus: NexusId(0),
@@ -259,6 +290,7 @@ impl LogicalUnit {
                 }
                 Ok(Next::Unfinished(unfinished))
             }
+            Part::Lost(failures) => Ok(Next::Lost(state.hearers.lost(failures))),
             Part::Modes => mode::decide(self, state, cdb, list),
             Part::IdentifyingInformation => Ok(identifying::decide(&state.identifying, cdb, list)),
         }
@@ -302,6 +334,7 @@ impl LogicalUnit {
                     self.changed(state);
                 }
             }
+            Next::Lost(lost) => state.lost = lost,
             Next::IdentifyingInformation(information) => {
                 if state.identifying != information {
                     state.identifying = information;

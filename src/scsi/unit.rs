@@ -15,7 +15,7 @@ use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::{Busy, Erasure};
 use super::health::Health;
-use super::hearing::Hearers;
+use super::hearing::{Hearers, Lost};
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
 use super::mode::{Modes, Unflushed};
@@ -113,6 +113,8 @@ pub(super) struct State {
     pub(super) reservations: Reservations,
     pub(super) counters: Counters,
     pub(super) hearers: Hearers,
+    /// What is stored of who has to hear of lost writes.
+    pub(super) lost: Option<Lost>,
     pub(super) pool: Pool,
     pub(super) ports: Ports,
     pub(super) generations: Generations,

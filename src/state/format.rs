@@ -6,16 +6,16 @@ use super::{Identity, StateError};
 use crate::limits::{self, MAX_STATE_BYTES};
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
-use crate::scsi::{Erasure, IdentifyingInformation, Modes, Saved};
+use crate::scsi::{Erasure, IdentifyingInformation, Lost, Modes, Saved};
 use crate::wire::Isid;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The format that is written.
-pub(super) const VERSION: u32 = 2;
-/// The format before, which is read, too: it had neither stores nor erasures, and a registration was that of an initiator
-/// port, at whatever target port.
+pub(super) const VERSION: u32 = 3;
+/// Those before are read, too. The last had no lost writes; the first neither stores nor erasures, and a registration was that
+/// of an initiator port, at whatever target port.
 const OLDEST: u32 = 1;
 
 const TITLE: &str = "# ringsan: saved state of a logical unit, format ";
@@ -61,6 +61,9 @@ struct Document {
     /// There while an erasure is not complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished: Option<UnfinishedTable>,
+    /// There while somebody has to hear that writes may be lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_writes: Option<LostTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identifying_information: Option<IdentifyingTable>,
     /// There when APTPL is in force.
@@ -98,6 +101,25 @@ struct UnfinishedTable {
 enum UnfinishedCommand {
     FormatUnit,
     Sanitize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LostTable {
+    /// All but those that follow.
+    others_have_heard: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    port: Vec<HearerTable>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct HearerTable {
+    initiator: String,
+    isid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
+    has_heard: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,6 +184,7 @@ pub(super) fn encode(saved: &Saved, identity: &Identity) -> String {
                 UnfinishedTable { command: UnfinishedCommand::Sanitize, unrestricted }
             }
         }),
+        lost_writes: saved.lost.as_ref().map(lost_table),
         identifying_information: information
             .map(|information| IdentifyingTable { binary: hex(&information.binary), text: information.text.clone() }),
         persistent_reservations: saved.reservations.as_ref().map(reservations_table),
@@ -172,6 +195,16 @@ pub(super) fn encode(saved: &Saved, identity: &Identity) -> String {
     let checksum = crc32c::crc32c(text.as_bytes());
     text.push_str(&format!("{CHECKSUM}{checksum:08x}\n"));
     text
+}
+
+fn lost_table(lost: &Lost) -> LostTable {
+    let hearer = |(port, has_heard): &(InitiatorPort, bool)| HearerTable {
+        initiator: port.name.to_string(),
+        isid: hex(&port.isid.0),
+        proof: port.proof.as_deref().map(str::to_owned),
+        has_heard: *has_heard,
+    };
+    LostTable { others_have_heard: lost.others, port: lost.ports.iter().map(hearer).collect() }
 }
 
 fn reservations_table(reservations: &Reservations) -> ReservationsTable {
@@ -245,6 +278,7 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Saved, Flaw> {
             UnfinishedCommand::FormatUnit => Erasure::Format,
             UnfinishedCommand::Sanitize => Erasure::Sanitize { unrestricted },
         }),
+        lost: document.lost_writes.map(lost).transpose()?,
     })
 }
 
@@ -262,6 +296,16 @@ fn information(table: IdentifyingTable) -> Result<IdentifyingInformation, Flaw> 
         return Err(damaged("identifying information is too long"));
     }
     Ok(IdentifyingInformation { binary, text: table.text })
+}
+
+fn lost(table: LostTable) -> Result<Lost, Flaw> {
+    if table.port.len() > limits::LOST_PORTS {
+        return Err(damaged("there are too many ports that have to hear of lost writes"));
+    }
+    let port =
+        |each: HearerTable| Ok((initiator_port(&each.initiator, &each.isid, each.proof.as_deref())?, each.has_heard));
+    let ports = table.port.into_iter().map(port).collect::<Result<_, _>>()?;
+    Ok(Lost { ports, others: table.others_have_heard })
 }
 
 /// `of_all_ports`: each registration is good at all target ports, as it was when it was saved.

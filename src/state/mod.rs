@@ -129,6 +129,11 @@ impl UnitFile {
         &self.path
     }
 
+    /// Whether it is of a store that outlives the process.
+    pub fn lasts(&self) -> bool {
+        self.identity.lasts
+    }
+
     /// Reads what was saved; without a file, nothing was. Blocking.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! The files: what is written is read again, what is damaged is refused, and a failure leaves the old file.
 
 use super::*;
-use crate::limits::{MAX_GROUP_NAME_BYTES, REGISTRATIONS};
+use crate::limits::{LOST_PORTS, MAX_GROUP_NAME_BYTES, REGISTRATIONS};
 use crate::model::names::MAX_NAME_BYTES;
 use crate::model::{AccessState, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
-    Command, Erasure, IdentifyingInformation, LogicalUnit, LuNexus, Modes, NexusId, Outcome, Plan, Reply, identity,
+    Command, Erasure, IdentifyingInformation, LogicalUnit, Lost, LuNexus, Modes, NexusId, Outcome, Plan, Reply,
+    identity,
 };
 use crate::wire::{Isid, Lun};
 use proptest::collection::vec;
@@ -21,6 +22,7 @@ const TARGET: &str = "iqn.2026-01.org.example:disk";
 
 /// The formats, for ever: whoever changes the last writes another version and reads these, too.
 const GOLDEN: &str = include_str!("golden.state");
+const GOLDEN_2: &str = include_str!("golden-2.state");
 const GOLDEN_1: &str = include_str!("golden-1.state");
 
 pub(super) fn params(lun: u16) -> LuParams {
@@ -58,6 +60,7 @@ fn example() -> Saved {
     one.proof = Some("user host1".into());
     let one = nexus(one, 7);
     let two = nexus(port("iqn.2026-01.org.example:bücher", 2), 1);
+    let ports = vec![(one.initiator.clone(), true), (two.initiator.clone(), false)];
     let registrations = vec![
         Registration::new(one.clone(), 0x1234, false),
         Registration::new(nexus(one.initiator.clone(), 1), 0x1235, false),
@@ -71,6 +74,7 @@ fn example() -> Saved {
         modes: Modes { descriptor_sense: false, swp: true, write_through: true },
         identifying: IdentifyingInformation { binary: vec![0, 0xff], text: "rack 7, \"upper\" shelf\0".into() },
         unfinished: Some(Erasure::Sanitize { unrestricted: true }),
+        lost: Some(Lost { ports, others: false }),
     }
 }
 
@@ -94,9 +98,15 @@ fn the_format_is_the_golden_one() {
     assert_eq!(format::record(GOLDEN_1.as_bytes()).unwrap().owner, None);
 }
 
+#[test]
+fn the_format_without_lost_writes_is_read() {
+    let identity = file(&TempDir::new().unwrap()).identity;
+    assert_eq!(format::decode(GOLDEN_2.as_bytes(), &identity), Ok(Saved { lost: None, ..example() }));
+}
+
 /// There a registration was good at all target ports: so it stays, and the unit makes one of each.
 #[test]
-fn the_format_before_is_read() {
+fn the_first_format_is_read() {
     let identity = file(&TempDir::new().unwrap()).identity;
     let (one, two) = (port("iqn.2026-01.org.example:host1", 1), port("iqn.2026-01.org.example:bücher", 2));
     let registration =
@@ -105,6 +115,7 @@ fn the_format_before_is_read() {
     let read = |registrations| Saved {
         reservations: Some(Reservations::persistent(registrations, Some(held.clone()))),
         unfinished: None,
+        lost: None,
         ..example()
     };
     let saved = read(vec![registration(&one, 1, 0x1234), registration(&two, 1, u64::MAX)]);
@@ -176,7 +187,7 @@ fn what_a_file_says_is_checked() {
             Ok(saved) => panic!("{saved:?}"),
         }
     };
-    assert_eq!(refused("format 2", "format 3"), "3");
+    assert_eq!(refused("format 3", "format 4"), "4");
     assert!(refused("swp = true", "swp = 1").contains("invalid type"));
     assert!(refused("swp = true", "swp = true\ntst = 1").contains("unknown field `tst`"));
     assert!(refused("0000000000001234", "0000000000000000").contains("key"));
@@ -185,6 +196,7 @@ fn what_a_file_says_is_checked() {
     assert!(refused("host1", "host 1").contains("no initiator port"));
     assert!(refused("type = 5", "type = 2").contains("type 2"));
     assert!(refused("target-port = 1", "target-port = 0").contains("target port 0"));
+    assert!(refused("has-heard = true", "has-heard = 1").contains("invalid type"));
     assert!(refused("00ff", "00f").contains("identifying information"));
     assert!(refused("unit = \"60", "unit = \"61").contains(TARGET));
 }
@@ -240,7 +252,9 @@ fn fullest(proof_bytes: usize) -> Saved {
     };
     let registrations: Vec<_> = (0..REGISTRATIONS).map(of).collect();
     let held = Held { kind: ReservationType::ExclusiveAccess, holder: registrations[0].nexus.clone() };
-    Saved { reservations: Some(Reservations::persistent(registrations, Some(held))), ..example() }
+    let ports = registrations.iter().take(LOST_PORTS).map(|one| (one.nexus.initiator.clone(), true)).collect();
+    let lost = Some(Lost { ports, others: false });
+    Saved { reservations: Some(Reservations::persistent(registrations, Some(held))), lost, ..example() }
 }
 
 #[test]
@@ -485,11 +499,19 @@ fn saved() -> impl Strategy<Value = Saved> {
     });
     let identifying = (vec(any::<u8>(), 0..512), "\\PC{0,60}|[\0-\x1f\"\\\\]{0,60}")
         .prop_map(|(binary, text)| IdentifyingInformation { binary, text });
-    (reservations, modes, identifying).prop_map(|(reservations, modes, identifying)| Saved {
+    let ports = proptest::collection::btree_map(0u8..40, any::<bool>(), 0..12);
+    let lost = proptest::option::of((ports, any::<bool>())).prop_map(move |some| {
+        some.map(|(ports, others)| {
+            let port = |number: u8| port(&format!("iqn.2026-01.org.example:host{number}"), number);
+            Lost { ports: ports.into_iter().map(|(number, has_heard)| (port(number), has_heard)).collect(), others }
+        })
+    });
+    (reservations, modes, identifying, lost).prop_map(|(reservations, modes, identifying, lost)| Saved {
         reservations,
         modes,
         identifying,
         unfinished: None,
+        lost,
     })
 }
 

@@ -71,11 +71,12 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/control.rs", 5, "of signals, and of a thread that ends"),
     ("shard/doors.rs", 1, "at the start and at a reload"),
     ("shard/fresh.rs", 2, "at the start, or of a reload"),
+    ("shard/lost.rs", 1, "at the start, or of a reload"),
     ("shard/mod.rs", 5, "at the start and at the end"),
     ("shard/reload.rs", 2, "of a reload"),
     ("shard/reload/again.rs", 6, "of a reload"),
     ("shard/stray.rs", 2, "of a medium that has not answered for MEDIUM_HANG_MS, and of its end"),
-    ("shard/syncing.rs", 2, "at the end, or of a reload"),
+    ("shard/syncing.rs", 3, "at the end, or of a reload"),
     ("shard/world.rs", 6, "at the start, of a reload, or once for each unit"),
     ("state/mod.rs", 1, "at the start"),
 ];

@@ -178,6 +178,7 @@ impl Engine {
         self.jobs.iter().flatten().any(|job| job.unit == unit)
             || self.operations.use_unit(unit)
             || self.flushes.use_unit(unit)
+            || self.saves.use_unit(&self.world.units[unit])
             || self.seats.iter_mut().flatten().any(|seat| {
                 seat.map.units.contains(&unit)
                     || seat.exec.iter().any(at_work)

@@ -19,6 +19,7 @@ use crate::model::MediumFault;
 use crate::scsi::Outcome;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What an operation on a medium has to do with durability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,9 +333,14 @@ impl Engine {
 
     #[cold]
     fn vouch_after_failures(&mut self, seat: usize, unit: usize) -> Outcome {
-        let news = self.hear(seat, unit);
-        let unit = &self.world.units[unit];
-        if news { unit.logical.fault(unit.syncs.last_failure(), None) } else { Outcome::GOOD }
+        // Before it is asked: of those it may have heard by now.
+        let failures = self.world.units[unit].syncs.failures();
+        if self.hear(seat, unit) {
+            let unit = &self.world.units[unit];
+            return unit.logical.fault(unit.syncs.last_failure(), None);
+        }
+        self.save_who_has_heard(unit, failures);
+        Outcome::GOOD
     }
 
     /// A nexus is about to be told that what it wrote may be lost. Whether that is news to it.
@@ -344,7 +350,11 @@ impl Engine {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return true };
         // A nexus that does not find the unit any more cannot say what it knows.
         let at = holder.map.units.iter().position(|&own| own == unit);
-        at.and_then(|at| holder.nexus.get(at)).is_none_or(|nexus| nexus.hear(failures))
+        let news = at.and_then(|at| holder.nexus.get(at)).is_none_or(|nexus| nexus.hear(failures));
+        if news {
+            self.world.units[unit].news.store(true, Ordering::Relaxed);
+        }
+        news
     }
 
     /// Counts the failure of an operation that was to make something durable, before anybody is told of its end.

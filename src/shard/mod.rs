@@ -36,6 +36,7 @@ mod leave;
 mod left;
 mod load;
 mod loan;
+mod lost;
 mod mailbox;
 mod mesh;
 mod ram;
@@ -230,9 +231,9 @@ pub fn serve(
     started?;
     // In this order: what leaves the world meanwhile is with those that have left.
     let world = Arc::clone(&world.lock());
-    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new());
+    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new(&world.keeper));
     ended = ended.and(sync_all(&world, syncing, MEDIUM_END));
-    // The cores give it nothing any more: what is on its way is done before it ends.
+    // It is given nothing any more: what is on its way is done before it ends.
     world.keeper.end();
     if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
         tracing::warn!(
@@ -258,6 +259,8 @@ fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(
         let late =
             io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost");
         tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
+        unit.lost_in_the_end();
+        unit.remember(&world.keeper, |_| {});
         all = Err(ServeError::System(late));
     }
     syncing.begin(units);

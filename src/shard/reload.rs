@@ -89,13 +89,14 @@ impl Reloader {
     /// For what is served at the start.
     pub fn new(world: World, cores: usize) -> Reloader {
         let world = Arc::new(world);
+        let syncing = Arc::new(Mutex::new(Syncing::new(&world.keeper)));
         Reloader {
             published: Arc::new(Mutex::new(Arc::clone(&world))),
             world,
             cores,
             leaving: Vec::new(),
             closing: Vec::new(),
-            syncing: Arc::new(Mutex::new(Syncing::new())),
+            syncing,
             free: Vec::new(),
             again: None,
         }

@@ -111,6 +111,11 @@ impl Saves {
         self.by_ticket.get_mut(ticket)?.as_mut()
     }
 
+    /// Whether one of a unit is on its way.
+    pub fn use_unit(&self, unit: &Arc<Unit>) -> bool {
+        self.by_ticket.iter().flatten().any(|save| Arc::ptr_eq(&save.standing.home, unit))
+    }
+
     fn take(&mut self, ticket: usize) -> Option<Save> {
         let save = self.by_ticket.get_mut(ticket)?.take()?;
         self.free.push(ticket);
@@ -130,7 +135,7 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
     }
 
-    /// A job has a command saved.
+    /// A job has a command saved, or no job has something else saved.
     pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
         let ticket = self.saves.ticket();
         if let Some(Some(job)) = self.jobs.get_mut(job) {

@@ -1,15 +1,17 @@
 //! Media are made durable beside the cores: all of them when the process ends, and those of units that leave. One that does
 //! not answer keeps nobody waiting for long, nor the others: a thread that is silent is not counted, and another one goes on.
 //!
-//! Giving up loses nothing: what is in the page cache, the kernel goes on writing.
+//! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to nobody: hosts
+//! are told after the next start, as they are of a failure ([`super::lost`]).
 
 use super::world::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
 use crate::panics::Mutex;
+use crate::state::Keeper;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -19,8 +21,19 @@ const HANGS: Duration = Duration::from_millis(MEDIUM_HANG_MS);
 /// Whoever waits looks so many times in that time whether another thread is needed.
 const LOOKS: u32 = 4;
 
-/// A unit by its number, and what became of it.
-type Answer = (u64, io::Result<()>);
+/// What became of a unit.
+struct Answer {
+    number: u64,
+    synced: io::Result<()>,
+    /// Who has yet to hear of lost writes is saved.
+    is_saved: bool,
+}
+
+/// A unit that has not answered.
+struct Waiting {
+    serial: String,
+    unit: Weak<Unit>,
+}
 
 /// What the threads share.
 #[derive(Default)]
@@ -34,8 +47,9 @@ struct Work {
 
 /// Media that are being made durable, by threads of their own.
 pub struct Syncing {
-    /// Serial numbers of the units that have not answered, in the order in which they came.
-    waiting: BTreeMap<u64, String>,
+    keeper: Arc<Keeper>,
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
     /// How many have come so far.
     begun: u64,
     work: Arc<Mutex<Work>>,
@@ -51,9 +65,10 @@ pub struct Syncing {
 
 impl Syncing {
     /// Of nothing so far.
-    pub fn new() -> Syncing {
+    pub fn new(keeper: &Arc<Keeper>) -> Syncing {
         let (tell, answers) = mpsc::channel();
         Syncing {
+            keeper: Arc::clone(keeper),
             waiting: BTreeMap::new(),
             begun: 0,
             work: Arc::default(),
@@ -70,7 +85,8 @@ impl Syncing {
     pub fn begin(&mut self, units: Vec<Arc<Unit>>) {
         for unit in units {
             self.begun += 1;
-            self.waiting.insert(self.begun, unit.logical.params().serial.clone());
+            let serial = unit.logical.params().serial.clone();
+            self.waiting.insert(self.begun, Waiting { serial, unit: Arc::downgrade(&unit) });
             self.work.lock().left.push_back((self.begun, unit));
         }
         (self.heard, self.is_told) = (Instant::now(), false);
@@ -87,15 +103,15 @@ impl Syncing {
         // Not hung up on: this has a sender of its own.
         let answer = self.answers.recv_timeout(rest);
         self.staff();
-        if let Ok((number, synced)) = answer {
+        if let Ok(answer) = answer {
             (self.heard, self.is_told) = (Instant::now(), false);
-            self.answered(number, synced);
+            self.answered(answer);
             return true;
         }
         if !self.is_told && !self.is_over() && self.heard.elapsed() >= self.hangs {
             self.is_told = true;
             // Those that are at it come first; others wait for them.
-            let serials: Vec<&str> = self.waiting.values().map(String::as_str).take(SYNC_THREADS).collect();
+            let serials: Vec<&str> = self.waiting.values().map(|one| &*one.serial).take(SYNC_THREADS).collect();
             tracing::warn!(?serials, "what was written is not flushed yet: the medium does not answer");
         }
         false
@@ -115,7 +131,7 @@ impl Syncing {
             }
             if self.work.lock().hire_the_first() {
                 // No thread is to be had: it takes as long as it takes.
-                sync_all(&self.work, &self.tell);
+                sync_all(&self.work, &self.keeper, &self.tell);
             }
             self.turn((self.hangs / LOOKS).min(patience - silence));
         }
@@ -125,26 +141,36 @@ impl Syncing {
     /// Starts the threads that are needed. As many again as are silent, so that a few turns get past however many.
     fn staff(&self) {
         while self.work.lock().hire(self.hangs) {
-            let (work, tell) = (Arc::clone(&self.work), self.tell.clone());
-            if Builder::new().name("ringsan-sync".to_owned()).spawn(move || sync_all(&work, &tell)).is_err() {
+            let (work, keeper, tell) = (Arc::clone(&self.work), Arc::clone(&self.keeper), self.tell.clone());
+            if Builder::new().name("ringsan-sync".to_owned()).spawn(move || sync_all(&work, &keeper, &tell)).is_err() {
                 self.work.lock().threads -= 1;
                 return;
             }
         }
     }
 
-    fn answered(&mut self, number: u64, synced: io::Result<()>) {
-        let serial = self.waiting.remove(&number);
+    fn answered(&mut self, Answer { number, synced, is_saved }: Answer) {
+        let Some(Waiting { serial, .. }) = self.waiting.remove(&number) else { return };
         if let Err(error) = synced {
             tracing::error!(serial, "not flushed, what was written last may be lost: {error}");
             self.failed.get_or_insert(error);
+        }
+        if !is_saved {
+            let error = "what hosts wrote may be lost, and it cannot be saved that they are to be told";
+            tracing::error!(serial, "{error}");
+            self.failed.get_or_insert(io::Error::other(error));
         }
     }
 
     /// Those that have not answered never will.
     fn give_up(&mut self, why: &str) {
-        while let Some((&number, _)) = self.waiting.first_key_value() {
-            self.answered(number, Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+        while let Some((&number, waiting)) = self.waiting.first_key_value() {
+            if let Some(unit) = waiting.unit.upgrade() {
+                unit.lost_in_the_end();
+                unit.remember(&self.keeper, |_| {});
+            }
+            let synced = Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            self.answered(Answer { number, synced, is_saved: true });
         }
     }
 }
@@ -178,16 +204,17 @@ impl Work {
 }
 
 /// A thread.
-fn sync_all(work: &Mutex<Work>, tell: &Sender<Answer>) {
+fn sync_all(work: &Mutex<Work>, keeper: &Keeper, tell: &Sender<Answer>) {
     loop {
         let Some((number, unit)) = work.lock().next() else { return };
         let synced = unit.medium.sync();
-        drop(unit);
-        work.lock().at_work.remove(&number);
-        // Nobody asks any more: the others are left as they are.
-        if tell.send((number, synced)).is_err() {
-            return;
+        if synced.is_err() {
+            unit.lost_in_the_end();
         }
+        let tell = tell.clone();
+        // If nobody asks any more, the process ends.
+        unit.remember(keeper, move |is_saved| drop(tell.send(Answer { number, synced, is_saved })));
+        work.lock().at_work.remove(&number);
     }
 }
 
@@ -207,8 +234,12 @@ mod tests {
         FaultPlan::new().rule(FaultRule::new(action).on(OpClass::Sync).times(1))
     }
 
+    fn keeper() -> Arc<Keeper> {
+        Arc::new(Keeper::start().unwrap().0)
+    }
+
     fn of(units: Vec<Arc<Unit>>) -> Syncing {
-        let mut syncing = Syncing::new();
+        let mut syncing = Syncing::new(&keeper());
         syncing.begin(units);
         syncing
     }
@@ -234,11 +265,14 @@ mod tests {
         let hung = (0..5 * SYNC_THREADS).map(|_| unit(one(FaultAction::Hang)));
         let other = unit(one(FaultAction::Fail(MediumFault::Write)));
         let units = hung.chain([Arc::clone(&other)]).collect();
-        let mut syncing = Syncing { hangs: Duration::from_millis(20), ..Syncing::new() };
-        syncing.begin(units);
-        assert!(syncing.work.lock().threads <= SYNC_THREADS);
-        let error = syncing.end(Duration::from_secs(2)).unwrap_err();
-        assert_eq!(error.to_string(), MediumFault::Write.to_string(), "it was not its turn");
+        let mut syncing = of(units);
+        assert_eq!(syncing.work.lock().threads, SYNC_THREADS);
+        syncing.hangs = Duration::from_millis(20);
+        let begin = Instant::now();
+        while !syncing.turn(Duration::from_millis(5)) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "its turn does not come");
+        }
+        assert_eq!(syncing.failed.map(|error| error.to_string()), Some(MediumFault::Write.to_string()));
         other.medium.sync().unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod hung;
 mod limits;
 mod locks;
 mod login;
+mod lost;
 mod moves;
 mod order;
 mod panics;

@@ -44,6 +44,8 @@ pub struct Unit {
     pub fence: Arc<Fence>,
     /// What makes its writes durable.
     pub syncs: Syncs,
+    /// A nexus has heard of failures, and what is saved does not say so.
+    pub news: AtomicBool,
     /// Commands that are to be saved before they are answered.
     pub saves: Line,
     /// What its jobs have asked for beside the cores.
@@ -127,6 +129,7 @@ impl Unit {
 
     /// It is again as it was when it was last served. Blocking.
     fn resume(&self, saved: Saved) {
+        self.recall(&saved);
         self.logical.restore(saved);
         // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
         // durable now that they find it off.
@@ -158,6 +161,7 @@ impl Unit {
             logical: Arc::new(LogicalUnit::new(params)),
             fence: Arc::new(Fence::new(cores)),
             syncs: Syncs::new(cores),
+            news: AtomicBool::new(false),
             saves: Line::default(),
             errands: Errands::default(),
             volatile: facts.volatile_cache,

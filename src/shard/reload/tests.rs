@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::model::{AccessState, IscsiName, MediumFault};
-use crate::scsi::{IdentifyingInformation, Saved};
+use crate::scsi::{IdentifyingInformation, Lost, Saved};
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -161,9 +161,33 @@ fn a_unit_that_is_being_closed_is_synced_at_the_end() {
     assert_eq!(core.units[0].medium.properties().size_bytes, 0, "nothing is there");
     let syncing = reloader.syncing();
     drop(reloader);
-    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new());
+    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new(&core.keeper));
     let error = super::super::sync_all(&core, syncing, Duration::from_secs(20)).unwrap_err();
     assert!(error.to_string().ends_with(&MediumFault::Write.to_string()), "{error}");
+}
+
+/// Its hosts go on where it is added again, with what they wrote gone.
+#[test]
+fn what_was_lost_when_a_unit_was_removed_is_known_when_its_file_is_added_again() {
+    for fails in [true, false] {
+        let mut bench = Bench::changed(
+            |folder| vec![file(folder, 0, "a", MIB)],
+            |world| {
+                let rule = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+                let plan = if fails { FaultPlan::new().rule(rule) } else { FaultPlan::new() };
+                let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+                unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+            },
+        );
+        bench.reloader.reload(snapshot(vec![target("a", vec![])]));
+        bench.settle();
+        let luns = vec![bench.file(3, "a", MIB)];
+        bench.reloader.reload(snapshot(vec![target("a", luns)]));
+        bench.settle();
+        let unit = &bench.core.units[bench.core.targets[0].units[0]];
+        assert_eq!(unit.syncs.failures(), u64::from(fails));
+        assert_eq!(unit.logical.saved().lost, fails.then_some(Lost::UNHEARD));
+    }
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! What was lost is told across restarts: to each host that it may concern, once.
+
+use super::super::sync_all;
+use super::super::syncing::Syncing;
+use super::peer::{End, Peer, good};
+use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::limits::KEEPER_END;
+use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
+use crate::scsi::Lost;
+use crate::shard::ServeError;
+use crate::shard::world::World;
+use crate::state::KeeperThread;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// WRITE ERROR.
+fn lost() -> End {
+    End { status: 2, sense: (3, 0x0c00), data: vec![] }
+}
+
+fn flushed(peer: &mut Peer) -> End {
+    let itt = peer.command(0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
+    peer.end(itt, SOON)
+}
+
+fn on(class: OpClass, action: FaultAction) -> FaultPlan {
+    FaultPlan::new().rule(FaultRule::new(action).on(class).times(1))
+}
+
+const FAILS: FaultAction = FaultAction::Fail(MediumFault::Write);
+
+/// A file and the state of its unit.
+fn configuration(directory: &Path, places: &[SocketAddr]) -> Snapshot {
+    let file =
+        LunSpec { kind: LunKind::File(directory.join("disk")), create: true, size_bytes: Some(UNIT_BYTES), ..lun(0) };
+    Snapshot { state: directory.join("state"), ..snapshot(places, vec![file, lun(1)]) }
+}
+
+/// The same, served by nobody; its file fails as planned.
+fn opened(directory: &Path, plan: FaultPlan) -> (World, KeeperThread) {
+    let (mut world, keeper) = World::open(configuration(directory, &["127.0.0.1:0".parse().unwrap()]), 1).unwrap();
+    fail(&mut world, plan);
+    (world, keeper)
+}
+
+fn fail(world: &mut World, plan: FaultPlan) {
+    let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+    unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+}
+
+/// And served, when the kernel has closed it as what it was before.
+fn served(directory: &Path, plan: FaultPlan) -> Server {
+    wait_until(|| File::open(directory.join("disk")).is_ok_and(|file| file.try_lock().is_ok()));
+    Server::changed(1, |places| configuration(directory, places), |world| fail(world, plan))
+}
+
+/// What the process does last, when no core is there any more.
+fn ended(world: &World) -> Result<(), ServeError> {
+    sync_all(world, Syncing::new(&world.keeper), Duration::from_secs(20))
+}
+
+/// What the state of the file says, when the keeper has done what it was given.
+fn saved(world: &World) -> Option<Lost> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let other = &world.units[1];
+    world.keeper.submit(&other.file, Box::new(other.logical.saved()), move |_| tell.send(()).unwrap());
+    told.recv_timeout(SOON).unwrap();
+    world.units[0].file.load().unwrap().lost
+}
+
+#[test]
+fn what_the_last_sync_finds_lost_is_told_after_the_next_start_and_not_again() {
+    let directory = TempDir::new().unwrap();
+    let (world, keeper) = opened(directory.path(), on(OpClass::Sync, FAILS));
+    assert!(ended(&world).is_err());
+    world.keeper.end();
+    assert!(keeper.join(KEEPER_END).unwrap());
+    drop(world);
+    let mut server = served(directory.path(), FaultPlan::new());
+    assert_eq!(saved(&server.world), Some(Lost::UNHEARD));
+    let mut one = Peer::login(server.at, 1, &[]).ready();
+    assert_eq!(flushed(&mut one), lost());
+    assert_eq!(saved(&server.world), Some(Lost::UNHEARD), "nobody knows whether that has arrived");
+    assert_eq!([flushed(&mut one), flushed(&mut one)], [good(), good()]);
+    assert_eq!(saved(&server.world), None);
+    // Who comes only now may have written before, too.
+    let mut two = Peer::login(server.at, 2, &[]).ready();
+    assert_eq!([flushed(&mut two), flushed(&mut two)], [lost(), good()]);
+    // Killed, and served again.
+    server.end();
+    drop(server);
+    let mut server = served(directory.path(), FaultPlan::new());
+    let mut hosts = [1, 2].map(|host| Peer::login(server.at, host, &[]).ready());
+    assert!(hosts.iter_mut().all(|host| flushed(host) == good()));
+    server.end();
+    ended(&server.world).unwrap();
+    assert_eq!(saved(&server.world), None);
+}
+
+#[test]
+fn who_was_not_there_to_hear_hears_after_the_next_start() {
+    let directory = TempDir::new().unwrap();
+    drop(opened(directory.path(), FaultPlan::new()));
+    let mut server = served(directory.path(), on(OpClass::Flush, FAILS));
+    let mut here = Peer::login(server.at, 1, &[]).ready();
+    let mut gone = Peer::login(server.at, 2, &[]).ready();
+    assert_eq!(gone.logout(0, 0), 0);
+    assert_eq!(flushed(&mut here), lost());
+    server.end();
+    ended(&server.world).unwrap();
+    let said = saved(&server.world).unwrap();
+    let ports: Vec<_> = said.ports.iter().map(|(port, has_heard)| (port.name.as_str(), *has_heard)).collect();
+    assert_eq!((ports, said.others), (vec![("iqn.2001-04.com.example:host2", false)], true));
+    drop(server);
+    let mut server = served(directory.path(), FaultPlan::new());
+    let mut here = Peer::login(server.at, 1, &[]).ready();
+    let mut stranger = Peer::login(server.at, 3, &[]).ready();
+    assert_eq!([flushed(&mut here), flushed(&mut stranger)], [good(), good()]);
+    assert!(saved(&server.world).is_some());
+    let mut gone = Peer::login(server.at, 2, &[]).ready();
+    assert_eq!([flushed(&mut gone), flushed(&mut gone)], [lost(), good()]);
+    wait_until(|| saved(&server.world).is_none());
+    server.end();
+}
+
+/// It is not known what becomes of it, and the kernel will not say so to the next process.
+#[test]
+fn what_a_medium_has_not_answered_for_may_be_lost() {
+    for hang in [true, false] {
+        let directory = TempDir::new().unwrap();
+        let plan = if hang { on(OpClass::Sync, FaultAction::Hang) } else { FaultPlan::new() };
+        let (world, _keeper) = opened(directory.path(), plan);
+        // Else what a core was not answered.
+        world.units[0].unfinished.store(!hang, std::sync::atomic::Ordering::Relaxed);
+        assert!(sync_all(&world, Syncing::new(&world.keeper), Duration::from_millis(200)).is_err());
+        assert_eq!(saved(&world), Some(Lost::UNHEARD), "hangs: {hang}");
+    }
+}
+
+#[test]
+fn the_end_fails_if_it_cannot_be_saved_who_is_to_be_told() {
+    let directory = TempDir::new().unwrap();
+    let (world, _keeper) = opened(directory.path(), FaultPlan::new());
+    world.units[0].syncs.fail(MediumFault::Write);
+    world.units[0].logical.nobody_has_heard();
+    let state = directory.path().join("state");
+    std::fs::rename(&state, directory.path().join("elsewhere")).unwrap();
+    std::fs::write(&state, "").unwrap();
+    assert!(ended(&world).unwrap_err().to_string().contains("cannot be saved that they are to be told"));
+    std::fs::remove_file(&state).unwrap();
+    ended(&world).unwrap();
+    assert_eq!(saved(&world), Some(Lost::UNHEARD));
+}
+
+#[test]
+fn nothing_is_saved_of_what_does_not_outlive_the_process() {
+    let directory = TempDir::new().unwrap();
+    let (world, _keeper) = opened(directory.path(), FaultPlan::new());
+    let file = world.units[1].file.path().to_owned();
+    world.units[1].syncs.fail(MediumFault::Write);
+    world.units[1].logical.nobody_has_heard();
+    ended(&world).unwrap();
+    assert!(saved(&world).is_none() && !file.exists());
+}

@@ -103,6 +103,17 @@ impl Engine {
             }
             Ok(_) | Err(_) => {}
         }
+        let init = holder.session.init();
+        let shown = (&init.initiator.name, holder.text.peer(), holder.identity.as_deref());
+        if admitted.is_ok()
+            && world.directory.proof(Some(holder.target), shown.0, shown.1, shown.2) != init.initiator.proof
+        {
+            // What its port shows now is another port. It would not be found by the login that is to replace it, and what it
+            // has on the medium could come behind what that one writes.
+            holder.session.end(CloseReason::Reset);
+            self.pump(seat);
+            return self.sweep_seat(seat);
+        }
         holder.access = admitted.ok();
         let map = holder.access.zip(target).map(|(access, target)| target.map(access)).unwrap_or_default();
         let inventory = *map != *holder.map;
@@ -143,6 +154,7 @@ impl Engine {
                 None => new_nexus(id, &world.units[unit], &holder.session.init().initiator).by_port_group(port_group),
             });
         }
+        holder.sources.keep_units(&holder.map.units);
         for (unit, _) in old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()) {
             if !holder.map.units.contains(unit) {
                 world.units[*unit].logical.nexus_lost(id);

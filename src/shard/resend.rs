@@ -75,6 +75,11 @@ impl Sources {
         self.media.get(self.found).map(|&(_, unit, base)| Source::Medium(unit, base))
     }
 
+    /// The session finds only these units from now on: what it read of others is not read for it again.
+    pub fn keep_units(&mut self, units: &[usize]) {
+        self.media.retain(|(_, unit, _)| units.contains(unit));
+    }
+
     /// Drops what is of no use any more.
     fn forget(&mut self, session: &Session) {
         let resendable = session.resendable();

@@ -4,6 +4,7 @@ use super::engine::{Engine, Moving, Parts, Phase, Seat};
 use super::host::Address;
 use super::mesh::{Handover, Message};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
+use crate::model::IscsiName;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
@@ -106,7 +107,12 @@ impl Engine {
             seats.filter_map(|(number, seat)| Some((number, seat.as_deref().filter(is_lost)?)))
         };
         let address = |seat: &Seat| Address::of(seat.text.peer());
-        let of_initiator = |seat: &Seat| seat.session.init().initiator.name == own.session.init().initiator.name;
+        // Who only says its name is somebody else.
+        fn initiator(seat: &Seat) -> (&IscsiName, Option<&str>) {
+            let port = &seat.session.init().initiator;
+            (&port.name, port.proof.as_deref())
+        }
+        let of_initiator = |seat: &Seat| initiator(seat) == initiator(own);
         let of_address = |seat: &Seat| address(seat) == address(own);
         let of_host = |seat: &Seat| address(seat).host() == address(own).host();
         let surplus = |most: usize, alike: &dyn Fn(&Seat) -> bool| {

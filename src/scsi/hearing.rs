@@ -143,13 +143,6 @@ impl LuNexus {
     }
 }
 
-impl LogicalUnit {
-    /// What was lost may be of before this unit was here: of no port is known what it has written. Each hears of it once.
-    pub fn nobody_has_heard(&self) {
-        self.state().hearers.forgotten = Some(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

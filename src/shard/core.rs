@@ -47,6 +47,7 @@ pub struct Core {
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
+    pub(super) turn_began: Instant,
     spin: Duration,
     next_tick: Instant,
     /// Since when what has arrived is looked at first, after a pause.
@@ -78,6 +79,7 @@ impl Core {
             short: None,
             bell: Box::new(0),
             turn: 1,
+            turn_began: now,
             spin,
             next_tick: now + TICK,
             behind: None,
@@ -102,6 +104,7 @@ impl Core {
         loop {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
+            self.turn_began = now;
             if now >= next_beat {
                 self.engine.world.clock.beat(now);
                 next_beat = now + BEAT;

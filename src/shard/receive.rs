@@ -28,13 +28,14 @@ use super::loan::Loan;
 use super::record;
 use super::relocate::Halt;
 use super::turns::{Budget, Parked};
-use crate::limits::MAX_CONTROL_DATA_BYTES;
+use crate::limits::{MAX_CONTROL_DATA_BYTES, RECEIVE_BUFFERS, TURN_US};
 use crate::ring::Completion;
 use crate::session::seam::CloseReason;
 use crate::wire::framer::{Frame, FrameError, Framer};
 use crate::wire::{BHS_LEN, Bhs, bhs};
 use io_uring::{opcode, squeue, types};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 /// A data segment of at least this many bytes is worth a receive of its own.
 const LARGE_BYTES: usize = 64 << 10;
@@ -42,6 +43,9 @@ const LARGE_BYTES: usize = 64 << 10;
 const BEHIND_BYTES: usize = 4 << 10;
 /// So many receives in a row without a large payload, and the connection goes back to the multishot receive.
 const SMALL_IN_A_ROW: u8 = 8;
+/// Headers that came with receives of known size are acted on in the turn that they came in, until it has taken so long. It is
+/// what receives into the core's buffers may take.
+const PLACED_IN_TURN: Duration = Duration::from_micros(RECEIVE_BUFFERS as u64 * TURN_US);
 /// While more is here to be received, what there is to be sent is gathered until so much was received.
 const HELD_BACK_BYTES: usize = 512 << 10;
 
@@ -221,6 +225,10 @@ impl Core {
         let mut behind = received;
         if let Some(receive) = self.receive.get_mut(conn) {
             receive.budget_of(self.turn);
+            // Receives into buffers of the core are as many as there are of those. These come from any number of connections.
+            if self.turn_began.elapsed() > PLACED_IN_TURN {
+                receive.budget = Budget::spent();
+            }
             receive.hold_back(&mut self.engine, conn, received, more);
             if receive.partial.as_ref().is_none_or(|partial| bhs::data_segment_len(&partial.bhs) < LARGE_BYTES) {
                 receive.small = receive.small.saturating_add(1);

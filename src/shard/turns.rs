@@ -42,6 +42,11 @@ impl Budget {
         Budget::of(TURN_PDUS, Duration::from_micros(TURN_US), None)
     }
 
+    /// None: the others of the turn have had all of it.
+    pub(super) const fn spent() -> Budget {
+        Budget { look: 0, more: 0, time: Duration::ZERO, until: None }
+    }
+
     /// Of what is parked.
     fn of_share(until: Instant) -> Budget {
         Budget::of(SHARE_PDUS, Duration::ZERO, Some(until))

@@ -361,6 +361,11 @@ impl LogicalUnit {
         self.refuse(nexus, class & !class::ATTENTION, false)
     }
 
+    /// Whether a nexus may read the medium now: data that a command of it has read is to be read once more for it.
+    pub fn lets_read(&self, nexus: &mut LuNexus, port: &InitiatorPort) -> bool {
+        self.admits(nexus, port, class::READS_MEDIUM).is_ok()
+    }
+
     /// Bytes of the medium are about to change: ROD tokens for their blocks end here. For whoever changes them, when it is
     /// certain that nobody can make a token before that is done. Costs a load while there are no tokens.
     #[inline]

@@ -4,7 +4,7 @@
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
 use super::buffers::Buf;
-use super::engine::{Engine, Owner, Parts};
+use super::engine::{Engine, Owner, Parts, Seat};
 use super::tx::REREADS;
 use crate::backend::Op;
 use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SLICE_BYTES, SOURCES};
@@ -180,6 +180,14 @@ impl Engine {
                 Some(Source::Medium(unit, base)) => (None, Some((unit, base))),
                 None => (None, None),
             };
+            let world = &self.world;
+            let medium = medium.filter(|&(unit, _)| {
+                // It is read anew, and who has reserved or is erasing it meanwhile does not expect that.
+                let Seat { map, nexus, session, .. } = &mut *holder;
+                let nexus = map.units.iter().position(|at| *at == unit).and_then(|at| nexus.get_mut(at));
+                let logical = world.units.get(unit).map(|unit| &unit.logical);
+                logical.zip(nexus).is_some_and(|(logical, nexus)| logical.lets_read(nexus, &session.init().initiator))
+            });
             let block =
                 medium.and_then(|(unit, _)| self.world.units.get(unit)).map_or(1, |unit| unit.block_bytes.max(1));
             let lead = if medium.is_some() { offset % block } else { 0 };

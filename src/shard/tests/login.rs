@@ -3,7 +3,7 @@
 use super::peer::{Peer, good};
 use super::{Server, TARGET, credentials, lun};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::model::{IscsiName, Snapshot};
+use crate::model::{Group, IscsiName, Limits, Snapshot};
 use crate::wire::{Opcode, TmFunction, Tsih};
 use std::time::Duration;
 
@@ -201,4 +201,26 @@ fn a_negotiation_ends_with_a_polite_logout_of_its_connection() {
     assert!(second.is_closed(SOON));
     let mut third = peer.join(server.at, 1, 2, &keys);
     assert_eq!(third.text(0x80, Some(tags), "x\0").opcode, Opcode::REJECT);
+}
+
+/// What its port shows is another port's then: a login that is to replace its session would not find it.
+#[test]
+fn a_session_whose_port_shows_something_else_from_a_reload_on_is_ended() {
+    let server = Server::new(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    // For others; but who is in none of the groups shows that, where there are some.
+    let group = Group {
+        name: "db".into(),
+        proof: Group::proof_of(Some("db"), &[]),
+        initiators: vec!["iqn.2001-04.com.example:host9".parse().unwrap()],
+        networks: vec![],
+        credentials: None,
+        luns: None,
+        limits: Limits::default(),
+    };
+    server.reconfigure(0, |new| new.targets[0].groups = vec![group]);
+    assert!(peer.is_closed(SOON));
+    let mut again = Peer::login(server.at, 1, &[]).ready();
+    again.ping();
+    assert_eq!(server.world.registry.sessions(), 1);
 }

@@ -1,6 +1,6 @@
 //! Peers that do not read what they are sent, or not at once.
 
-use super::peer::{Peer, good};
+use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::FaultPlan;
 use crate::limits::{ECHO_BUFFER_BYTES, KEPT_PARAMETER_BYTES, MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
@@ -123,6 +123,42 @@ fn parameter_data_that_is_kept_makes_room() {
     for itt in [reads[99], reads[98]] {
         let pdu = peer.next(SOON);
         assert_eq!((pdu.opcode, pdu.itt(), pdu.data), (Opcode::SCSI_DATA_IN, itt, vec![0x5a; BYTES]));
+    }
+}
+
+/// Another host has reserved the unit for itself, or the reader's access was taken back: what is there now is none of its.
+#[test]
+fn what_is_read_again_is_asked_for_as_a_read_is() {
+    for is_reserved in [true, false] {
+        let server = server();
+        let mut peer = Peer::login(server.at, 1, &["ErrorRecoveryLevel=1"]).ready();
+        let mut other = Peer::login(server.at, 2, &[]).ready();
+        let read = peer.unacknowledged(|peer| {
+            let read = peer.read(0, 0, 8);
+            assert_eq!(peer.end(read, SOON), End { data: vec![0; 4096], ..good() });
+            read
+        });
+        peer.data_snack(0, read);
+        assert_eq!(peer.next(SOON).opcode, Opcode::SCSI_DATA_IN);
+        if is_reserved {
+            // REGISTER, then RESERVE: exclusive access.
+            for (action, kind, key, new_key) in [(0, 0, 0, 7), (1, 3, 7, 0_u64)] {
+                let list = [&u64::to_be_bytes(key)[..], &new_key.to_be_bytes(), &[0; 8]].concat();
+                let itt = other.command(0, &[0x5f, action, kind, 0, 0, 0, 0, 0, 24, 0], 0, &list);
+                assert_eq!(other.end(itt, SOON), good());
+            }
+        } else {
+            server.reconfigure(0, |new| new.targets[0].groups_only = true);
+        }
+        peer.data_snack(0, read);
+        let answer = loop {
+            let answer = peer.next(SOON);
+            // Of LUNs that have changed.
+            if answer.opcode != Opcode::ASYNC_MESSAGE {
+                break answer;
+            }
+        };
+        assert_eq!(answer.opcode, Opcode::REJECT, "{is_reserved}");
     }
 }
 

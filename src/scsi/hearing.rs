@@ -91,14 +91,15 @@ impl Hearers {
         if others && unheard.is_empty() {
             return None;
         }
-        // All of an initiator: which of its ports has heard says what another one is told.
-        let is_needed = |name: &IscsiName, has_heard: bool| if others { unheard.contains(name) } else { has_heard };
+        // All of an initiator: which of its ports has heard says what another one is told. And all that are known where the others
+        // have not heard: that ends with the first who has, and what a port has yet to hear does not.
+        let is_needed = |name: &IscsiName| !others || unheard.contains(name);
         let port = |(name, isid, proof): (&IscsiName, [u8; 6], &Option<Arc<str>>)| InitiatorPort {
             proof: proof.clone(),
             ..InitiatorPort::new(name.clone(), Isid(isid))
         };
         let ports: Vec<_> = { ports.into_iter() }
-            .filter(|((name, ..), has_heard)| is_needed(name, *has_heard))
+            .filter(|((name, ..), _)| is_needed(name))
             .map(|(key, has_heard)| (port(key), has_heard))
             .collect();
         if ports.len() > LOST_PORTS { Some(Lost::UNHEARD) } else { Some(Lost { ports, others }) }
@@ -226,7 +227,7 @@ mod tests {
     fn what_was_lost_before_anybody_was_here_is_news_until_somebody_goes_on_after_it() {
         let mut first = Hearers { forgotten: Some(0), ..Hearers::default() };
         let told = first.enlist(&port("a", 1), 1);
-        assert_eq!((heard(&told), first.lost(1)), (0, Some(Lost::UNHEARD)));
+        assert_eq!(first.lost(1), Some(Lost { ports: vec![(port("a", 1), false)], others: false }));
         told.store(1, Ordering::Relaxed);
         let mut next = restarted(&first, 1);
         assert_eq!(["a", "b"].map(|name| heard(&next.enlist(&port(name, 1), 1))), [1, 0]);
@@ -237,6 +238,20 @@ mod tests {
         assert_eq!(first.lost(1), None);
         assert_eq!(heard(&first.enlist(&port("b", 1), 1)), 0, "as long as this process lives");
         assert!(first.lost(2).is_some_and(|lost| !lost.others), "another one");
+    }
+
+    /// It is not there while somebody else hears, and goes on.
+    #[test]
+    fn who_was_here_when_all_had_yet_to_hear_hears_whoever_goes_on_before() {
+        let mut first = Hearers::default();
+        let _here = ["a", "b"].map(|name| first.enlist(&port(name, 1), 0));
+        first.forgotten = Some(0);
+        let mut next = restarted(&first, 1);
+        let told = next.enlist(&port("a", 1), 1);
+        assert_eq!(told.swap(1, Ordering::Relaxed), 0);
+        next.settle(1);
+        let mut again = restarted(&next, 1);
+        assert_eq!(["a", "b", "c"].map(|name| heard(&again.enlist(&port(name, 1), 1))), [1, 0, 1]);
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl LogicalUnit {
     pub fn nobody_has_heard(&self) {
         self.state().hearers.forgotten = Some(0);
     }
+
+    /// A nexus that has heard of so many failures is answered GOOD.
+    pub fn has_settled(&self, failures: u64) {
+        self.state().hearers.settle(failures);
+    }
 }
 
 impl LuNexus {

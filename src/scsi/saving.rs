@@ -222,11 +222,9 @@ impl LogicalUnit {
         self.own(Part::Unfinished(erasure))
     }
 
-    /// That a nexus which has heard of so many failures to make writes durable is answered GOOD, to be carried out by
-    /// [`LogicalUnit::save`].
-    pub fn settled(&self, failures: u64) -> Box<Saving> {
-        let mut state = self.state();
-        state.hearers.settle(failures);
+    /// Who has yet to hear after so many failures to make writes durable, to be carried out by [`LogicalUnit::save`].
+    pub fn lost(&self, failures: u64) -> Box<Saving> {
+        let _state = self.state();
         self.own(Part::Lost(failures))
     }
 

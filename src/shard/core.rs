@@ -356,6 +356,7 @@ impl Core {
                 Message::SaveTurn { ticket } => self.engine.save_turn(ticket),
                 Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
                 Message::Flushed { unit } => self.engine.flushes_go_on(unit),
+                Message::Lost { unit } => self.engine.save_lost(unit),
                 Message::Shutdown => self.shut_down(),
             }
             if begin.elapsed() >= MESSAGES_PER_TURN {

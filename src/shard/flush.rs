@@ -361,11 +361,14 @@ impl Engine {
     #[cold]
     pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>) {
         let world = Arc::clone(&self.world);
+        let number = unit;
         let Some(unit) = world.units.get(unit) else { return };
         if let Err(fault) = result
             && concerns_others(sync, fault)
         {
             unit.syncs.fail(fault);
+            // The kernel does not say it twice, and the process may be killed before its end.
+            self.save_lost(number);
             if let Some(left_out) = self.noise.line(self.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
                 tracing::error!(serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");

@@ -26,7 +26,7 @@ impl Fresh {
     /// It is served from now on.
     pub fn keep(self) -> Unit {
         let Fresh { unit, mut undo } = self;
-        (undo.path, undo.recorded) = (None, None);
+        undo.keep();
         unit
     }
 }
@@ -54,6 +54,11 @@ impl Undo {
     pub fn of(medium: &Arc<Medium>, lun: &LunSpec) -> Undo {
         let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
         Undo { medium: Arc::clone(medium), path, recorded: None }
+    }
+
+    /// What was done stays.
+    pub fn keep(&mut self) {
+        (self.path, self.recorded) = (None, None);
     }
 
     /// Whose it is has been written down.

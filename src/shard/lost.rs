@@ -3,18 +3,48 @@
 //! Who has not heard of it when a unit is served no more is saved with the unit ([`crate::scsi::Lost`]); at the next start that
 //! counts as a failure, and each hears of it as of any other ([`super::syncs`]). A host that has heard, and goes on, is not to
 //! hear again: the first GOOD after somebody has heard saves who has by then.
+//!
+//! A process that is killed has no end. So each failure is saved when it is counted, too, beside whatever is answered. Of one unit
+//! one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the next one.
 
 use super::engine::Engine;
 use super::job::Cell1;
+use super::mesh::Message;
 use super::world::Unit;
 use crate::model::MediumFault;
 use crate::scsi::Saved;
 use crate::state::Keeper;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The job of what no job has asked for.
-const NOBODY: usize = usize::MAX;
+pub(super) const NOBODY: usize = usize::MAX;
+
+/// Whether it is being saved who has yet to hear.
+#[derive(Default)]
+pub struct Remembering(AtomicU8);
+
+const IDLE: u8 = 0;
+const ON_ITS_WAY: u8 = 1;
+/// On its way, and to be saved again: there is news.
+const AGAIN: u8 = 2;
+
+impl Remembering {
+    /// There is news; whether the caller is to begin.
+    fn want(&self) -> bool {
+        self.0.swap(AGAIN, Ordering::SeqCst) == IDLE
+    }
+
+    /// Before it is looked what there is to save.
+    fn begin(&self) {
+        self.0.store(ON_ITS_WAY, Ordering::SeqCst);
+    }
+
+    /// It is saved, or cannot be; whether the caller is to begin again.
+    fn is_wanted_again(&self) -> bool {
+        self.0.compare_exchange(ON_ITS_WAY, IDLE, Ordering::SeqCst, Ordering::SeqCst).is_err()
+    }
+}
 
 impl Unit {
     /// What was saved says that writes may be lost: that is a failure.
@@ -31,6 +61,29 @@ impl Unit {
     pub(super) fn lost_in_the_end(&self) {
         self.syncs.fail(MediumFault::Write);
         self.logical.nobody_has_heard();
+    }
+
+    /// It is not served yet, and writes may be lost: saves who has yet to hear; whether that is done. Blocking.
+    pub(super) fn remember_before(&self) -> bool {
+        if !self.file.lasts() {
+            return false;
+        }
+        let saving = self.logical.lost(self.syncs.failures());
+        let mut is_stored = false;
+        self.logical.save(&saving, |saved| {
+            let stored = self.file.save(saved);
+            is_stored = stored.is_ok();
+            if let Err(error) = stored {
+                let file = self.file.path().display();
+                tracing::error!(
+                    "{file}: it cannot be saved that hosts are to be told of what they may have lost: {error}"
+                );
+                // It is tried again.
+                self.news.store(true, Ordering::Relaxed);
+            }
+            is_stored
+        });
+        is_stored
     }
 
     /// It is served no more, and is let go of: saves who has yet to hear of lost writes. `done` is told whether that worked, on
@@ -53,8 +106,39 @@ impl Engine {
     pub fn save_who_has_heard(&mut self, unit: usize, failures: u64) {
         let home = &self.world.units[unit];
         if home.news.load(Ordering::Relaxed) && home.news.swap(false, Ordering::Relaxed) && home.file.lasts() {
-            let saving = home.logical.settled(failures);
-            self.submit_save(NOBODY, unit, saving, Cell1::default());
+            home.logical.has_settled(failures);
+            self.save_lost(unit);
+        }
+    }
+
+    /// There is news of who has yet to hear: it is saved, and nobody waits for that.
+    #[cold]
+    pub fn save_lost(&mut self, unit: usize) {
+        if let Some(home) = self.world.units.get(unit)
+            && home.file.lasts()
+            && home.remembering.want()
+        {
+            let home = Arc::clone(home);
+            self.begin_to_remember(home);
+        }
+    }
+
+    fn begin_to_remember(&mut self, home: Arc<Unit>) {
+        home.remembering.begin();
+        let saving = home.logical.lost(home.syncs.failures());
+        if let Some(ticket) = self.line_up(NOBODY, home, saving, Cell1::default()) {
+            // Who fails again and again has it looked at once in a turn.
+            self.world.post(self.core, Message::SaveTurn { ticket });
+        }
+    }
+
+    /// It is saved, or cannot be: then the next GOOD tries again, or the next failure.
+    pub fn lost_saved(&mut self, home: Arc<Unit>, is_stored: bool) {
+        if !is_stored {
+            home.news.store(true, Ordering::Relaxed);
+        }
+        if home.remembering.is_wanted_again() {
+            self.begin_to_remember(home);
         }
     }
 }

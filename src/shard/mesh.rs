@@ -97,6 +97,11 @@ pub enum Message {
         /// Of this unit.
         unit: usize,
     },
+    /// A failure to make writes durable was counted beside the cores: it is to be saved who has yet to hear of it.
+    Lost {
+        /// Of this unit.
+        unit: usize,
+    },
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }
@@ -135,6 +140,7 @@ impl Message {
             Message::SaveTurn { .. } => "SaveTurn",
             Message::Errand { .. } => "Errand",
             Message::Flushed { .. } => "Flushed",
+            Message::Lost { .. } => "Lost",
             Message::Shutdown => "Shutdown",
         }
     }

@@ -358,6 +358,10 @@ impl Reloader {
             let fit = match unit.fit(lun) {
                 Ok(fit) => fit,
                 Err(error) => {
+                    if matches!(error, OpenError::Unsynced { .. }) {
+                        // Any core: on one, it keeps its place among what else is saved of the unit.
+                        self.world.post(0, Message::Lost { unit: *number });
+                    }
                     ungrow(&grown);
                     return Err(error);
                 }

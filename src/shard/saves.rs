@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::exec::Kind;
 use super::job::{Cell1, Job, JobCx};
 use super::jobs;
+use super::lost::NOBODY;
 use super::mesh::{Mailbox, Message};
 use super::world::Unit;
 use crate::panics::Mutex;
@@ -135,19 +136,25 @@ impl Engine {
         self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
     }
 
-    /// A job has a command saved, or no job has something else saved.
+    /// A job has a command saved.
     pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
+        let home = Arc::clone(&self.world.units[unit]);
+        if let Some(ticket) = self.line_up(job, home, saving, cell) {
+            self.save_turn(ticket);
+        }
+    }
+
+    /// A job has a command saved, or no job has something else saved; its ticket, if it is its turn.
+    pub fn line_up(&mut self, job: usize, home: Arc<Unit>, saving: Box<Saving>, cell: Cell1<SaveEnd>) -> Option<usize> {
         let ticket = self.saves.ticket();
         if let Some(Some(job)) = self.jobs.get_mut(job) {
             job.saving = Some(ticket);
         }
-        let (home, asker) = (Arc::clone(&self.world.units[unit]), Asker { core: self.core, ticket });
+        let asker = Asker { core: self.core, ticket };
         let is_first = home.saves.join(asker);
         let standing = Standing { home, asker, mailboxes: Arc::clone(&self.world.mailboxes) };
         self.saves.by_ticket[ticket] = Some(Save { job, cell, saving, decided: None, standing });
-        if is_first {
-            self.save_turn(ticket);
-        }
+        is_first.then_some(ticket)
     }
 
     /// It is a command's turn: what it changes is given to the keeper.
@@ -176,6 +183,11 @@ impl Engine {
         let end = standing.home.logical.conclude(decided, is_stored);
         // First, so that who is answered finds the unit with nothing on its way.
         drop(saving);
+        if number == NOBODY {
+            let home = Arc::clone(&standing.home);
+            drop(standing);
+            return self.lost_saved(home, is_stored);
+        }
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         job.saving = None;
         job.in_flight -= 1;

@@ -10,6 +10,7 @@ use super::errand::{Errandry, Errands};
 use super::fence::Fence;
 use super::fresh::{Fresh, Undo};
 use super::load::Load;
+use super::lost::Remembering;
 use super::mesh::{Mailbox, Message};
 use super::rate::Buckets;
 use super::registry::Registry;
@@ -46,6 +47,8 @@ pub struct Unit {
     pub syncs: Syncs,
     /// A nexus has heard of failures, and what is saved does not say so.
     pub news: AtomicBool,
+    /// That is being saved.
+    pub remembering: Remembering,
     /// Commands that are to be saved before they are answered.
     pub saves: Line,
     /// What its jobs have asked for beside the cores.
@@ -119,7 +122,10 @@ impl Unit {
                 );
             }
         }
-        unit.resume(saved);
+        if unit.resume(saved) {
+            // The kernel says it to nobody else: it is kept, whatever fails now.
+            undo.keep();
+        }
         unit.measure();
         if unit.medium.can_be_lost() {
             unit.logical.watch();
@@ -127,19 +133,22 @@ impl Unit {
         Ok(Fresh::new(unit, undo))
     }
 
-    /// It is again as it was when it was last served. Blocking.
-    fn resume(&self, saved: Saved) {
+    /// It is again as it was when it was last served. Whether it was saved that hosts have lost what they had written. Blocking.
+    fn resume(&self, saved: Saved) -> bool {
         self.recall(&saved);
         self.logical.restore(saved);
         // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
         // durable now that they find it off.
-        if let Some(off) = self.logical.unflushed() {
-            match self.medium.sync() {
-                Ok(()) => self.logical.cache_flushed(off),
-                Err(error) => {
-                    self.not_synced(&error);
-                    self.logical.nobody_has_heard();
-                }
+        let Some(off) = self.logical.unflushed() else { return false };
+        match self.medium.sync() {
+            Ok(()) => {
+                self.logical.cache_flushed(off);
+                false
+            }
+            Err(error) => {
+                self.not_synced(&error);
+                self.logical.nobody_has_heard();
+                self.remember_before()
             }
         }
     }
@@ -162,6 +171,7 @@ impl Unit {
             fence: Arc::new(Fence::new(cores)),
             syncs: Syncs::new(cores),
             news: AtomicBool::new(false),
+            remembering: Remembering::default(),
             saves: Line::default(),
             errands: Errands::default(),
             volatile: facts.volatile_cache,
@@ -481,7 +491,7 @@ mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
     use crate::model::InitiatorPort;
-    use crate::scsi::{Modes, NexusId};
+    use crate::scsi::{Lost, Modes, NexusId};
     use crate::shard::change::new_nexus;
     use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};
@@ -528,7 +538,7 @@ mod tests {
     fn a_cache_that_was_switched_off_is_flushed_at_the_start() {
         for write_through in [false, true] {
             let (unit, ..) = of_failing_file();
-            unit.resume(Saved { modes: Modes { write_through, ..Modes::default() }, ..Saved::default() });
+            assert!(!unit.resume(Saved { modes: Modes { write_through, ..Modes::default() }, ..Saved::default() }));
             assert_eq!(unit.syncs.failures(), u64::from(write_through));
             assert_eq!(unit.logical.unflushed().is_some(), write_through);
             // Whoever logs in now may have written before.
@@ -538,6 +548,23 @@ mod tests {
                 assert_eq!(nexus.hear(unit.syncs.failures()), write_through);
             }
         }
+    }
+
+    /// The process may be killed before it ends, and the kernel does not say it twice.
+    #[test]
+    fn what_the_sync_at_the_start_has_lost_is_saved_before_it_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = LunKind::File(folder.path().join("disk"));
+        let lun = LunSpec { create: true, size_bytes: Some(MIB), ..LunSpec::new(0, kind) };
+        let snapshot = Snapshot { state: folder.path().join("state"), ..Snapshot::default() };
+        let mut unit = Unit::open((&snapshot, &target(), &lun), &Mutex::default(), &[], 1).unwrap().keep();
+        let fails = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+        unit.medium = Arc::new(Medium::with_faults(unit.medium, FaultPlan::new().rule(fails)));
+        let modes = Modes { write_through: true, ..Modes::default() };
+        unit.resume(Saved { modes, ..Saved::default() });
+        let saved = Saved { modes, lost: Some(Lost::UNHEARD), ..Saved::default() };
+        assert_eq!(unit.file.load().unwrap(), saved);
+        assert_eq!(unit.logical.saved(), saved, "with what else is saved later");
     }
 
     #[test]

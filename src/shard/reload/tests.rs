@@ -14,6 +14,8 @@ struct Bench {
     folder: tempfile::TempDir,
     reloader: Reloader,
     core: Arc<World>,
+    /// Units of which it was told that writes may be lost.
+    lost: Vec<usize>,
 }
 
 fn target(name: &str, luns: Vec<LunSpec>) -> TargetSpec {
@@ -37,7 +39,7 @@ impl Bench {
         let (mut world, _keeper) = World::open(first, 1).unwrap();
         changed(&mut world);
         let reloader = Reloader::new(world, 1);
-        Bench { core: Arc::clone(reloader.world()), reloader, folder }
+        Bench { core: Arc::clone(reloader.world()), reloader, folder, lost: Vec::new() }
     }
 
     fn file(&self, number: u16, name: &str, bytes: u64) -> LunSpec {
@@ -48,7 +50,14 @@ impl Bench {
     fn turn(&mut self) -> Vec<usize> {
         let mut leaving = Vec::new();
         for message in self.reloader.world.mailboxes[0].take() {
-            let Message::Change(change) = message else { panic!("another message") };
+            let change = match message {
+                Message::Change(change) => change,
+                Message::Lost { unit } => {
+                    self.lost.push(unit);
+                    continue;
+                }
+                _ => panic!("another message"),
+            };
             self.core = Arc::clone(&change.world);
             for unit in &change.world.leaving {
                 change.world.units[*unit].let_go(0);
@@ -157,7 +166,7 @@ fn a_unit_that_is_being_closed_is_synced_at_the_end() {
     bench.turn();
     bench.reloader.look();
     bench.turn();
-    let Bench { reloader, core, folder: _folder } = bench;
+    let Bench { reloader, core, folder: _folder, .. } = bench;
     assert_eq!(core.units[0].medium.properties().size_bytes, 0, "nothing is there");
     let syncing = reloader.syncing();
     drop(reloader);
@@ -188,6 +197,22 @@ fn what_was_lost_when_a_unit_was_removed_is_known_when_its_file_is_added_again()
         assert_eq!(unit.syncs.failures(), u64::from(fails));
         assert_eq!(unit.logical.saved().lost, fails.then_some(Lost::UNHEARD));
     }
+}
+
+#[test]
+fn a_core_saves_that_a_file_which_cannot_grow_has_lost_writes() {
+    let mut bench = Bench::changed(
+        |folder| vec![file(folder, 0, "a", MIB)],
+        |world| {
+            let rule = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync).times(1);
+            let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), FaultPlan::new().rule(rule)));
+        },
+    );
+    let luns = vec![bench.file(0, "a", 2 * MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.turn();
+    assert_eq!((bench.core.units[0].syncs.failures(), &*bench.lost), (1, &[0][..]));
 }
 
 #[test]
@@ -261,7 +286,7 @@ fn a_file_that_is_gone_is_not_made_again() {
     let bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
     let first = Snapshot { state: bench.folder.path().join("state"), ..snapshot(vec![]) };
     let spec = target("a", vec![bench.file(0, "a", MIB)]);
-    let Bench { folder, reloader, core } = bench;
+    let Bench { folder, reloader, core, .. } = bench;
     drop((reloader, core));
     fs::rename(folder.path().join("a"), folder.path().join("elsewhere")).unwrap();
     let refused = World::open(Snapshot { targets: vec![spec.clone()], ..first.clone() }, 1).map(drop);

@@ -9,6 +9,7 @@ use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
 use crate::shard::ServeError;
+use crate::shard::mesh::Message;
 use crate::shard::world::World;
 use crate::state::KeeperThread;
 use std::fs::File;
@@ -126,6 +127,54 @@ fn who_was_not_there_to_hear_hears_after_the_next_start() {
     assert!(saved(&server.world).is_some());
     let mut gone = Peer::login(server.at, 2, &[]).ready();
     assert_eq!([flushed(&mut gone), flushed(&mut gone)], [lost(), good()]);
+    wait_until(|| saved(&server.world).is_none());
+    server.end();
+}
+
+/// It has no end: what is saved was saved when it was counted.
+#[test]
+fn a_failure_is_not_forgotten_when_the_process_is_killed() {
+    let directory = TempDir::new().unwrap();
+    drop(opened(directory.path(), FaultPlan::new()));
+    let mut server = served(directory.path(), on(OpClass::Flush, FAILS));
+    let mut hosts = [1, 2].map(|host| Peer::login(server.at, host, &[]).ready());
+    assert_eq!(flushed(&mut hosts[0]), lost());
+    wait_until(|| saved(&server.world).is_some());
+    let said = saved(&server.world).unwrap();
+    assert_eq!((said.ports.iter().map(|port| port.1).collect::<Vec<_>>(), said.others), (vec![false, false], true));
+    server.end();
+    drop(server);
+    let mut server = served(directory.path(), FaultPlan::new());
+    let mut hosts = [1, 2].map(|host| Peer::login(server.at, host, &[]).ready());
+    for host in &mut hosts {
+        assert_eq!([flushed(host), flushed(host)], [lost(), good()]);
+    }
+    wait_until(|| saved(&server.world).is_none());
+    // Counted beside the cores.
+    server.world.units[0].syncs.fail(MediumFault::Write);
+    server.world.post(0, Message::Lost { unit: 0 });
+    wait_until(|| saved(&server.world).is_some());
+    server.end();
+}
+
+#[test]
+fn a_medium_that_fails_all_the_time_is_saved_once_at_a_time() {
+    let directory = TempDir::new().unwrap();
+    drop(opened(directory.path(), FaultPlan::new()));
+    let plan = FaultPlan::new().rule(FaultRule::new(FAILS).on(OpClass::Flush).times(20));
+    let mut server = served(directory.path(), plan);
+    let mut host = Peer::login(server.at, 1, &[]).ready();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let other = &server.world.units[1];
+    server.world.keeper.submit(&other.file, Box::new(other.logical.saved()), move |_| drop(held.recv()));
+    for _ in 0..20 {
+        assert_eq!(flushed(&mut host), lost());
+    }
+    assert_eq!(flushed(&mut host), good());
+    assert_eq!(server.world.units[0].saves.standing(), 1);
+    drop(release);
+    wait_until(|| server.world.units[0].saves.standing() == 0);
+    assert_eq!(flushed(&mut host), good());
     wait_until(|| saved(&server.world).is_none());
     server.end();
 }

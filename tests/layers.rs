@@ -71,7 +71,7 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/control.rs", 5, "of signals, and of a thread that ends"),
     ("shard/doors.rs", 1, "at the start and at a reload"),
     ("shard/fresh.rs", 2, "at the start, or of a reload"),
-    ("shard/lost.rs", 1, "at the start, or of a reload"),
+    ("shard/lost.rs", 2, "at the start, or of a reload"),
     ("shard/mod.rs", 5, "at the start and at the end"),
     ("shard/reload.rs", 2, "of a reload"),
     ("shard/reload/again.rs", 6, "of a reload"),

@@ -166,7 +166,9 @@ fn a_medium_that_fails_all_the_time_is_saved_once_at_a_time() {
     let mut host = Peer::login(server.at, 1, &[]).ready();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let other = &server.world.units[1];
-    server.world.keeper.submit(&other.file, Box::new(other.logical.saved()), move |_| drop(held.recv()));
+    server.world.keeper.submit(&other.file, Box::new(other.logical.saved()), move |_| {
+        let _ = held.recv();
+    });
     for _ in 0..20 {
         assert_eq!(flushed(&mut host), lost());
     }

@@ -14,7 +14,7 @@ use super::plan::{Outcome, Sense};
 use super::rod::{self, Populate, Token, WriteUsingToken};
 use super::rw::check_range;
 use super::sense::{asc, key};
-use super::unit::{LogicalUnit, LuNexus, NexusId};
+use super::unit::{LogicalUnit, LuNexus, NexusId, Pass};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,6 +69,8 @@ pub struct CopyWork {
     operation: Arc<Operation>,
     token: Option<Arc<Token>>,
     immediate: bool,
+    /// What its nexus may do with each of the logical units that the steps are for; by index into `Scene::peers`.
+    passes: Vec<(usize, Pass)>,
 }
 
 impl Drop for CopyWork {
@@ -109,6 +111,26 @@ impl CopyWork {
         }
         let revoked = self.token.as_ref().is_some_and(|token| token.is_revoked());
         revoked.then_some(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED))
+    }
+
+    /// Whether the nexus may still read the source of step `step`, or write its destination, which is `unit`: asked with
+    /// [`CopyWork::interrupted`]. As at the beginning write protection is told as it is, and anything else is that device's
+    /// failure, with `left_blocks` not copied.
+    pub fn admitted(
+        &self,
+        step: usize,
+        of_destination: bool,
+        unit: &LogicalUnit,
+        left_blocks: u64,
+    ) -> Result<(), Outcome> {
+        let Some(&CopyStep { source, destination, .. }) = self.steps.get(step) else { return Ok(()) };
+        let (peer, class) = match source {
+            _ if of_destination => (destination.0, class::WRITES_MEDIUM),
+            Some((source, _)) => (source, class::READS_MEDIUM),
+            None => return Ok(()),
+        };
+        let Some((_, pass)) = self.passes.iter().find(|pass| pass.0 == peer) else { return Ok(()) };
+        unit.still_admits(pass, class).map_err(|outcome| refused(step, outcome, Some(left_blocks)))
     }
 
     /// That many bytes more are at the destination.
@@ -242,7 +264,24 @@ fn extended_copy(extended: &Extended, scene: &mut Scene) -> Result<Begun, Outcom
             }
         }
     }
-    Ok(Begun::Run(CopyWork { steps, operation, token: None, immediate: false }))
+    let passes = passes(&steps, &operation, scene);
+    Ok(Begun::Run(CopyWork { steps, operation, token: None, immediate: false, passes }))
+}
+
+/// What the nexus may do with those that the steps are for, from now on; each of them knows of the copy.
+fn passes(steps: &[CopyStep], operation: &Arc<Operation>, scene: &Scene) -> Vec<(usize, Pass)> {
+    let all = steps.iter().flat_map(|step| step.source.map(|(peer, _)| peer).into_iter().chain([step.destination.0]));
+    let mut used: Vec<usize> = all.collect();
+    used.sort_unstable();
+    used.dedup();
+    let pass = |number: usize| {
+        let peer = scene.peers.get(number)?;
+        if number != scene.here {
+            peer.unit.copies.watch(peer.nexus.id, operation);
+        }
+        Some((number, Pass::of(peer.nexus, scene.initiator)))
+    };
+    used.into_iter().filter_map(pass).collect()
 }
 
 /// What a segment descriptor asks to be moved.
@@ -305,10 +344,15 @@ fn admitted(number: usize, peer: usize, class: u16, scene: &mut Scene) -> Result
     let Some(peer) = scene.peers.get_mut(peer) else {
         return Err(Outcome::illegal(asc::LOGICAL_UNIT_NOT_SUPPORTED));
     };
-    peer.unit.admits(peer.nexus, scene.initiator, class).map_err(|outcome| match outcome.sense {
+    peer.unit.admits(peer.nexus, scene.initiator, class).map_err(|outcome| refused(number, outcome, None))
+}
+
+/// What a copy is answered whose nexus a logical unit refuses with `outcome`.
+fn refused(number: usize, outcome: Outcome, information: Option<u64>) -> Outcome {
+    match outcome.sense {
         Some(Sense { key: key::DATA_PROTECT, .. }) => outcome,
-        _ => Outcome::check(aborted(number, asc::THIRD_PARTY_DEVICE_FAILURE)),
-    })
+        _ => Outcome::check(Sense { information, ..aborted(number, asc::THIRD_PARTY_DEVICE_FAILURE) }),
+    }
 }
 
 fn populate_token(populate: &Populate, scene: &mut Scene) -> Result<Begun, Outcome> {
@@ -322,7 +366,7 @@ fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun
     let block_bytes = scene.peers.get(scene.here).map_or(1, |peer| u64::from(peer.unit.block_bytes().max(1)));
     let at = |(lba, blocks): (u64, u64)| (lba.saturating_mul(block_bytes), blocks.saturating_mul(block_bytes));
     let destinations = write.ranges.iter().copied().map(at);
-    let (token, steps) = if super::cdb::be32(&write.token[..], 0) == rod::ZERO {
+    let (token, steps): (_, Vec<_>) = if super::cdb::be32(&write.token[..], 0) == rod::ZERO {
         let zeroes = |(offset, bytes)| CopyStep { source: None, destination: (scene.here, offset), bytes };
         (None, destinations.map(zeroes).collect())
     } else {
@@ -339,7 +383,8 @@ fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun
     if let Some(token) = token.as_ref().filter(|_| write.delete) {
         token.delete();
     }
-    Ok(Begun::Run(CopyWork { steps, operation, token, immediate: write.immediate }))
+    let passes = passes(&steps, &operation, scene);
+    Ok(Begun::Run(CopyWork { steps, operation, token, immediate: write.immediate, passes }))
 }
 
 /// The token, and the logical unit that it is of: one that the nexus sees, and may read now.

@@ -15,7 +15,7 @@ use super::sense::{self, asc};
 use super::unit::NexusId;
 use crate::limits;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     entries: Mutex<Vec<Entry>>,
+    /// What another logical unit was asked for, and reads or writes this one.
+    guests: Mutex<Vec<(NexusId, Weak<Operation>)>>,
 }
 
 impl Operations {
@@ -148,6 +150,17 @@ impl Operations {
         Ok(operation)
     }
 
+    fn guests(&self) -> MutexGuard<'_, Vec<(NexusId, Weak<Operation>)>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An operation of another logical unit reads or writes this one: it ends when its nexus does not find this one any more.
+    pub(super) fn watch(&self, nexus: NexusId, operation: &Arc<Operation>) {
+        let mut guests = self.guests();
+        guests.retain(|(_, guest)| guest.upgrade().is_some_and(|operation| !operation.is_over()));
+        guests.push((nexus, Arc::downgrade(operation)));
+    }
+
     fn find(&self, nexus: NexusId, id: u32) -> Option<Arc<Operation>> {
         let entries = self.entries();
         let entry = entries.iter().find(|entry| (entry.nexus, entry.id) == (nexus, Some(id)))?;
@@ -165,6 +178,14 @@ impl Operations {
                 entry.operation.cancelled.store(true, Ordering::Relaxed);
             }
             entry.nexus != nexus
+        });
+        self.guests().retain(|(of, guest)| {
+            if *of == nexus
+                && let Some(operation) = guest.upgrade()
+            {
+                operation.cancelled.store(true, Ordering::Relaxed);
+            }
+            *of != nexus
         });
     }
 

@@ -28,6 +28,7 @@ use super::sense::{asc, key, status};
 use super::space::Pool;
 use crate::model::{InitiatorPort, ItNexus, MediumFault, PortGroup};
 use crate::panics::{Mutex, MutexGuard};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Instant;
@@ -219,6 +220,29 @@ impl LuNexus {
     }
 }
 
+/// What a nexus that a copy was begun for may do at a logical unit, for as long as the copy takes.
+#[derive(Debug)]
+pub(super) struct Pass {
+    id: NexusId,
+    port_group: u16,
+    initiator: InitiatorPort,
+    /// As of the nexus.
+    seen: Cell<u64>,
+    blocked: Cell<u16>,
+}
+
+impl Pass {
+    pub(super) fn of(nexus: &LuNexus, initiator: &InitiatorPort) -> Pass {
+        Pass {
+            id: nexus.id,
+            port_group: nexus.port_group,
+            initiator: initiator.clone(),
+            seen: Cell::new(nexus.seen),
+            blocked: Cell::new(nexus.blocked),
+        }
+    }
+}
+
 impl LogicalUnit {
     /// A logical unit with nothing reserved and default mode pages.
     pub fn new(params: LuParams) -> LogicalUnit {
@@ -327,24 +351,29 @@ impl LogicalUnit {
         state.attentions.pull(nexus.pulled, nexus.id, &it_nexus, &mut nexus.pending);
         nexus.pulled = generation;
         nexus.seen = generation;
-        nexus.blocked =
-            state.reservations.keeps_from(nexus.id, &it_nexus) | state.ports.blocks(nexus.port_group) | self.absent();
+        nexus.blocked = self.blocks_for(&state, nexus.id, (&it_nexus, nexus.port_group));
+        nexus.note_pending();
+    }
+
+    /// The classes of commands that do not go through for a nexus, which comes by a portal group.
+    fn blocks_for(&self, state: &State, id: NexusId, (nexus, port_group): (&ItNexus, u16)) -> u16 {
+        let mut blocked = state.reservations.keeps_from(id, nexus) | state.ports.blocks(port_group) | self.absent();
         if self.params.readonly || state.modes.swp {
-            nexus.blocked |= class::PROTECTED;
+            blocked |= class::PROTECTED;
         }
         if !self.params.thin {
-            nexus.blocked |= class::THIN;
+            blocked |= class::THIN;
         }
         if self.params.atomic_blocks == 0 {
-            nexus.blocked |= class::ATOMIC;
+            blocked |= class::ATOMIC;
         }
         if state.ejected {
-            nexus.blocked |= class::MEDIUM;
+            blocked |= class::MEDIUM;
         }
         if state.busy.is_some() {
-            nexus.blocked |= class::BUSY;
+            blocked |= class::BUSY;
         }
-        nexus.note_pending();
+        blocked
     }
 
     /// The I_T nexus of an initiator port that comes by portal group `tag`.
@@ -364,6 +393,27 @@ impl LogicalUnit {
     /// Whether a nexus may read the medium now: data that a command of it has read is to be read once more for it.
     pub fn lets_read(&self, nexus: &mut LuNexus, port: &InitiatorPort) -> bool {
         self.admits(nexus, port, class::READS_MEDIUM).is_ok()
+    }
+
+    /// The same for a copy that has begun. A load and a test while nothing has changed here.
+    #[inline]
+    pub(super) fn still_admits(&self, pass: &Pass, class: u16) -> Result<(), Outcome> {
+        if self.generation.load(Ordering::Acquire) != pass.seen.get() {
+            self.renew(pass);
+        }
+        match pass.blocked.get() & class & !class::ATTENTION {
+            0 => Ok(()),
+            blocked => self.refuse_class(blocked, false),
+        }
+    }
+
+    #[cold]
+    fn renew(&self, pass: &Pass) {
+        let state = self.state();
+        pass.seen.set(self.generation.load(Ordering::Acquire));
+        let target_port = state.ports.relative_port(pass.port_group);
+        let nexus = ItNexus { initiator: pass.initiator.clone(), target_port };
+        pass.blocked.set(self.blocks_for(&state, pass.id, (&nexus, pass.port_group)));
     }
 
     /// Bytes of the medium are about to change: ROD tokens for their blocks end here. For whoever changes them, when it is
@@ -389,8 +439,14 @@ impl LogicalUnit {
         {
             return Err(Outcome::check(attention.sense()));
         }
+        self.refuse_class(blocked, has_action)
+    }
+
+    /// The same for what is no matter of a nexus any more: of these classes none goes through.
+    #[cold]
+    fn refuse_class(&self, blocked: u16, has_action: bool) -> Result<(), Outcome> {
         if blocked & (class::STANDBY | class::UNAVAILABLE) != 0 {
-            let in_standby = nexus.blocked & class::STANDBY != 0;
+            let in_standby = blocked & class::STANDBY != 0;
             return Err(Outcome::check(Sense::new(
                 key::NOT_READY,
                 if in_standby { asc::TARGET_PORT_IN_STANDBY_STATE } else { asc::TARGET_PORT_IN_UNAVAILABLE_STATE },

@@ -66,6 +66,7 @@ impl Engine {
         for seat in 0..self.seats.len() {
             self.change_seat(seat, &old, &change.resized);
         }
+        self.end_cancelled_copies();
         self.change_flows();
         self.leaving = world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.core)).collect();
         self.leave_units();

@@ -3,7 +3,8 @@
 //! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
 //! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted
 //! with its task; one with IMMED belongs to no task, and ends when its nexus is lost or somebody cancels it. Whoever aborts
-//! tasks at a unit ends the copies that write to it, too.
+//! tasks at a unit ends the copies that read or write it, too. Before each slice both units are asked whether the nexus may
+//! still do that; and a copy ends when its nexus does not find one of its units any more.
 //!
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
@@ -51,7 +52,11 @@ impl Engine {
                 let (immediate, watch) = (work.is_immediate(), work.watch());
                 let cx = JobCx::new(self.account(seat));
                 let mut touched = vec![unit];
-                touched.extend(work.steps.iter().filter_map(|step| units.get(step.destination.0)));
+                let source = |step: &CopyStep| step.source.map(|(peer, _)| peer);
+                let peers = work.steps.iter().flat_map(|step| source(step).into_iter().chain([step.destination.0]));
+                touched.extend(peers.filter_map(|peer| units.get(peer)));
+                touched.sort_unstable();
+                touched.dedup();
                 let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
                 let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
                 let (target, init) = (holder.target, holder.session.init());
@@ -70,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Aborts the copies that write to a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
+    /// Aborts the copies that read or write a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
     /// group) that are meant. Those whose task is there end as if the device had failed.
     pub fn abort_copies(&mut self, scope: Scope, is_meant: impl Fn((&InitiatorPort, u16)) -> bool) {
         for at in 0..self.copies.len() {
@@ -143,13 +148,13 @@ impl Engine {
     }
 }
 
-/// Whom a running copy belongs to, and what it writes: it is no task of the units that it writes to, perhaps of none.
+/// Whom a running copy belongs to, and what it uses: it is no task of the units that it reads and writes, perhaps of none.
 pub struct CopyJob {
     /// Index of the target.
     target: usize,
     /// The initiator port that asked for it, and the tag of the portal group that it came by.
     nexus: (InitiatorPort, u16),
-    /// The unit that was asked, and the destinations.
+    /// The unit that was asked, the sources, and the destinations.
     units: Vec<usize>,
     /// Whether somebody wants it to end.
     watch: CopyWatch,
@@ -247,8 +252,17 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
     let Some(&CopyStep { source, destination: (to, to_offset), bytes }) = work.steps.get(number) else { return Ok(()) };
     let (to, to_unit) = route.unit(to).ok_or(TASK_SET_FULL)?;
     let block_bytes = u64::from(to_unit.block_bytes);
-    let failed =
-        |of_destination, fault, done: u64| work.failed(number, of_destination, fault, (bytes - done) / block_bytes);
+    let left = |done: u64| (bytes - done) / block_bytes;
+    let failed = |of_destination, fault, done: u64| work.failed(number, of_destination, fault, left(done));
+    let from_unit = match source {
+        Some((from, _)) => Some(route.unit(from).ok_or(TASK_SET_FULL)?.1),
+        None => None,
+    };
+    let stop = |done: u64| {
+        work.interrupted().map_or(Ok(()), Err)?;
+        from_unit.map_or(Ok(()), |unit| work.admitted(number, false, &unit.logical, left(done)))?;
+        work.admitted(number, true, &to_unit.logical, left(done))
+    };
     let most = if source.is_some() { SLICE_BYTES as u64 } else { ZERO_BYTES };
     let mut done = 0;
     while done < bytes {
@@ -258,22 +272,20 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             true => Op::Discard { offset: to_offset + at, len },
             false => Op::Zero { offset: to_offset + at, len },
         };
-        stop(work)?;
+        stop(done)?;
         let mut held = None;
         if let Some((from, from_offset)) = source {
             let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
             // For the read and the write, before a buffer is taken.
             cx.pay(Some(from), len).await;
             cx.pay(Some(to), len).await;
-            stop(work)?;
-            let buffer = held
-                .insert(cx.buffer(len as usize).await)
-                .first(len as usize)
-                .map_err(|fault| failed(false, fault, done))?;
+            let buffer = held.insert(cx.buffer(len as usize).await);
+            stop(done)?;
+            let buffer = buffer.first(len as usize).map_err(|fault| failed(false, fault, done))?;
             let read = Op::Read { offset: from_offset + at, buffer };
             cx.op_on(from, read).await.map_err(|fault| failed(false, fault, done))?;
             // What was read counts only if it was not being overwritten meanwhile.
-            stop(work)?;
+            stop(done)?;
             write = Op::Write { offset: to_offset + at, buffer, durable: false };
         }
         cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;
@@ -292,8 +304,4 @@ fn backwards(work: &CopyWork, number: usize) -> bool {
             from == step.destination.0 && (offset..offset.saturating_add(step.bytes)).contains(&step.destination.1)
         })
     })
-}
-
-fn stop(work: &CopyWork) -> Result<(), Outcome> {
-    work.interrupted().map_or(Ok(()), Err)
 }

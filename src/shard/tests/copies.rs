@@ -1,7 +1,7 @@
-//! Third-party copies that an operation keeps out whose task is gone.
+//! Third-party copies that an operation keeps out whose task is gone, and those that are to be no more.
 
-use super::fencing::{status_of_zeroing, zero_in_the_background};
-use super::peer::{Peer, good};
+use super::fencing::{registered, reserve_out, status_of_zeroing, zero_in_the_background};
+use super::peer::{End, Peer, good};
 use super::*;
 use crate::backend::{FaultAction, FaultRule, OpClass};
 use crate::limits::STRAY_WAIT_MS;
@@ -22,12 +22,19 @@ fn kept_out(action: FaultAction) -> (Server, Peer) {
 
 /// EXTENDED COPY of the first eight blocks of LUN 1, which it is sent to, to the same of a unit; its tag.
 fn copy_from_lun_1(peer: &mut Peer, naa: [u8; 16]) -> u32 {
+    copy_at_lun_1(peer, naa, true, 8)
+}
+
+/// EXTENDED COPY of the first blocks of LUN 1, which it is sent to, to the same of a unit, or the other way; its tag.
+fn copy_at_lun_1(peer: &mut Peer, naa: [u8; 16], from_it: bool, blocks: u16) -> u32 {
     let (mut header, mut unit, mut segment) = ([0; 16], [0; 32], [0; 28]);
     (header[0], header[3], header[11]) = (1, 32, 28);
     (unit[0], unit[4], unit[5], unit[7]) = (0xe4, 1, 3, 16);
     unit[8..24].copy_from_slice(&naa);
-    (segment[0], segment[3], segment[11]) = (2, 24, 8);
-    segment[4..6].fill(0xff);
+    (segment[0], segment[3]) = (2, 24);
+    segment[10..12].copy_from_slice(&blocks.to_be_bytes());
+    let at = if from_it { 4 } else { 6 };
+    segment[at..at + 2].fill(0xff);
     let list = [&header[..], &unit, &segment].concat();
     peer.command(1, &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 76, 0, 0], 0, &list)
 }
@@ -66,4 +73,70 @@ fn a_copy_that_is_kept_out_for_good_can_be_ended() {
     assert_eq!(peer.end(abort, SOON), good());
     const COMPLETED_WITH_ERRORS: u8 = 2;
     assert_eq!(end_of_zeroing(&mut peer, SOON), COMPLETED_WITH_ERRORS);
+}
+
+/// LUN 0 takes its time for every operation.
+fn slow() -> FaultPlan {
+    const PACE: Duration = Duration::from_millis(150);
+    let slow = |class| FaultRule::new(FaultAction::Delay(PACE)).on(class);
+    FaultPlan::new().rule(slow(OpClass::Read)).rule(slow(OpClass::Write))
+}
+
+/// A copy of all of LUN 1 to LUN 0 or the other way, sent to LUN 1, that has begun and takes long; its tag.
+fn long_copy(server: &Server, peer: &mut Peer, from_lun_1: bool) -> u32 {
+    let naa = server.world.units[0].logical.params().naa;
+    let copy = copy_at_lun_1(peer, naa, from_lun_1, (UNIT_BYTES / 512) as u16);
+    assert!(!peer.is_answered(copy, Duration::from_millis(200)));
+    copy
+}
+
+#[test]
+fn a_copy_ends_when_its_nexus_is_preempted_at_the_source() {
+    const PREEMPT_AND_ABORT: u8 = 5;
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut victim, mut other) = registered(slow(), 2, directory.path());
+    let copy = long_copy(&server, &mut victim, false);
+    let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
+    assert_eq!(other.end(preempt, SOON), good());
+    assert_eq!(victim.end(copy, SOON).sense, (0xa, 0));
+}
+
+#[test]
+fn a_copy_ends_when_a_reload_takes_its_source_or_destination() {
+    for from_lun_1 in [false, true] {
+        let server = Server::new(1, slow());
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let copy = long_copy(&server, &mut peer, from_lun_1);
+        server.reconfigure(0, |new| new.targets[0].luns.retain(|lun| lun.number != 0));
+        assert_eq!(peer.end(copy, SOON).sense, (0xa, 0), "{from_lun_1}");
+        let end = Instant::now() + SOON;
+        while server.world.units[0].is_held() {
+            assert!(Instant::now() < end, "something goes on there");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_copy_goes_on_when_a_reload_takes_another_unit() {
+    let server = Server::with(1, slow(), vec![lun(0), lun(1), lun(2)]);
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let copy = long_copy(&server, &mut peer, true);
+    server.reconfigure(0, |new| new.targets[0].luns.retain(|lun| lun.number != 2));
+    assert!(!peer.is_answered(copy, Duration::from_millis(500)));
+}
+
+#[test]
+fn a_copy_ends_when_its_nexus_may_write_no_more() {
+    const RESERVE: u8 = 1;
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut reader, mut other) = registered(slow(), 2, directory.path());
+    let copy = long_copy(&server, &mut reader, true);
+    let reserve = reserve_out(&mut other, RESERVE, 2, 0);
+    assert_eq!(other.end(reserve, SOON), good());
+    let End { status, sense, .. } = reader.end(copy, SOON);
+    assert_eq!((status, sense), (2, (0xa, 0x0d01)));
+    // Write exclusive: what reads there goes on.
+    let copy = long_copy(&server, &mut reader, false);
+    assert!(!reader.is_answered(copy, Duration::from_millis(300)));
 }

@@ -363,6 +363,10 @@ fn populate_token(populate: &Populate, scene: &mut Scene) -> Result<Begun, Outco
 
 /// A token that cannot be used fails the command before it becomes a copy operation.
 fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun, Outcome> {
+    // It was when the CDB came; the list may have come much later.
+    if let Some(here) = scene.peers.get_mut(scene.here) {
+        here.unit.admits(here.nexus, scene.initiator, class::WRITES_MEDIUM)?;
+    }
     let block_bytes = scene.peers.get(scene.here).map_or(1, |peer| u64::from(peer.unit.block_bytes().max(1)));
     let at = |(lba, blocks): (u64, u64)| (lba.saturating_mul(block_bytes), blocks.saturating_mul(block_bytes));
     let destinations = write.ranges.iter().copied().map(at);
@@ -404,8 +408,7 @@ fn token_of(write: &WriteUsingToken, scene: &mut Scene) -> Result<(usize, Arc<To
     }
     let (position, token) = found?;
     let peer = scene.peers.get_mut(position).ok_or(unknown)?;
-    let reads = class::ACCESS | class::READ | class::MEDIUM;
-    peer.unit.admits(peer.nexus, scene.initiator, reads).map_err(|_| NOT_REPORTABLE)?;
+    peer.unit.admits(peer.nexus, scene.initiator, class::READS_MEDIUM).map_err(|_| NOT_REPORTABLE)?;
     let inside = token.ranges.iter().all(|(lba, blocks)| check_range(peer.unit, *lba, *blocks).is_ok());
     let over_itself = position == scene.here
         && write.ranges.iter().any(|range| token.ranges.iter().any(|of_token| rod::overlap(*range, *of_token)));

@@ -112,6 +112,8 @@ impl LogicalUnit {
         self.progress.store(0, Ordering::Relaxed);
         state.busy = Some(erasure.under_way());
         self.changed(&state);
+        // What they stand for is to be no more, whether or not all of it is reached.
+        self.overwritten(0, u64::MAX);
         Ok(())
     }
 

@@ -531,6 +531,52 @@ fn changes_revoke_tokens() {
     }
 }
 
+/// What READ of the source or WRITE to the destination would be refused for, a token does not get round.
+#[test]
+fn tokens_are_used_where_the_media_may_be() {
+    const OPTIMIZED: u8 = 0;
+    const STANDBY: u8 = 2;
+    let array = Array::new();
+    let mut host = array.host(1);
+    let token = host.token(0, 1, &[(0, 8)]);
+    let mut host_in = |state: u8| {
+        let list = [0, 0, 0, 0, state, 0, 0, 1];
+        assert_eq!(host.plan(0, &[0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 8], &list), Plan::Done(Outcome::GOOD));
+        host.write_token(1, 2, &token, 0, &[(0, 8)])
+    };
+    assert_eq!(codes(host_in(STANDBY)), (5, 0x2300));
+    work(host_in(OPTIMIZED));
+}
+
+#[test]
+fn an_erasing_ends_the_tokens_of_its_unit() {
+    let array = Array::new();
+    let mut host = array.host(1);
+    let (token, other) = (host.token(0, 1, &[(9_000, 8)]), host.token(1, 1, &[(0, 8)]));
+    let copy = work(host.write_token(1, 2, &token, 0, &[(0, 8)]));
+    array.units[0].begin_erase(Erasure::Format).unwrap();
+    let why = copy.interrupted().and_then(|outcome| outcome.sense).expect("revoked");
+    assert_eq!((why.key, why.asc_ascq), (5, 0x2306));
+    array.units[0].erase_done(true);
+    assert_eq!(codes(host.write_token(1, 3, &token, 0, &[(0, 8)])), (5, 0x2306));
+    work(host.write_token(2, 4, &zero_token(), 0, &[(0, 8)]));
+    work(host.write_token(0, 4, &other, 0, &[(0, 8)]));
+}
+
+/// The list comes later than the CDB, and things change.
+#[test]
+fn who_may_write_is_asked_when_the_list_has_come() {
+    let array = Array::new();
+    let mut host = array.host(1);
+    let mut other = array.host(2);
+    let list = write_list(0, &zero_token(), 0, &[(0, 8)]);
+    let Plan::Medium(MediumOp::Copy(request)) = host.plan(0, &cdb(0x11, 1, &list), &list) else { panic!() };
+    assert_eq!(other.plan(0, &[0x16, 0, 0, 0, 0, 0], &[]), Plan::Done(Outcome::GOOD), "RESERVE(6)");
+    let peers = array.units.iter().zip(&mut host.nexuses).map(|(unit, nexus)| Peer { unit, nexus }).collect();
+    let scene = Scene { peers, here: 0, initiator: &host.port, now: host.now };
+    assert_eq!(outcome(begin(&request, scene)), Outcome::RESERVATION_CONFLICT);
+}
+
 #[test]
 fn wrong_token_lists_are_refused() {
     let array = Array::new();

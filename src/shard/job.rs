@@ -291,8 +291,8 @@ pub struct Job {
     pub charged: bool,
     /// The next one is paid for.
     pub paid: bool,
-    /// So many behind that are paid for, too.
-    pub prepaid: u32,
+    /// Units on which one behind it each is paid for, too.
+    pub prepaid: Vec<usize>,
     /// Whom its buffers are charged to.
     pub account: Account,
     /// It waits for a buffer: its place among those that do ([`super::starve::StarvedJobs`]).
@@ -346,7 +346,7 @@ impl Job {
             cancelled: false,
             charged: false,
             paid: false,
-            prepaid: 0,
+            prepaid: Vec::new(),
             account: cx.account.clone(),
             starved: None,
             held: None,

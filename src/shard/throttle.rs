@@ -211,8 +211,9 @@ impl Engine {
         if !job.charged || job.paid {
             return true;
         }
-        if job.prepaid > 0 {
-            (job.prepaid, job.paid) = (job.prepaid - 1, true);
+        if let Some(at) = job.prepaid.iter().position(|of| *of == unit) {
+            job.prepaid.swap_remove(at);
+            job.paid = true;
             return true;
         }
         self.pay_bytes(number, unit, bytes)

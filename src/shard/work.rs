@@ -300,7 +300,9 @@ impl Engine {
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     // Only what is limited is paid for.
-                    job.prepaid += u32::from(std::mem::take(&mut job.paid));
+                    if std::mem::take(&mut job.paid) {
+                        job.prepaid.push(unit);
+                    }
                     cell.set(Some(()));
                     self.run_soon(number);
                 }

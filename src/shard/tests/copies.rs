@@ -5,6 +5,7 @@ use super::peer::{End, Peer, good};
 use super::*;
 use crate::backend::{FaultAction, FaultRule, OpClass};
 use crate::limits::STRAY_WAIT_MS;
+use crate::model::Limits;
 use crate::wire::TmFunction;
 
 const SOON: Duration = Duration::from_secs(1);
@@ -139,4 +140,14 @@ fn a_copy_ends_when_its_nexus_may_write_no_more() {
     // Write exclusive: what reads there goes on.
     let copy = long_copy(&server, &mut reader, false);
     assert!(!reader.is_answered(copy, Duration::from_millis(300)));
+}
+
+#[test]
+fn a_copy_from_a_unit_without_a_limit_pays_once() {
+    // A MiB, for which two seconds are to be waited.
+    let limits = Limits { iops: None, bytes_per_s: Some(512 << 10) };
+    let server = Server::with(1, FaultPlan::new(), vec![LunSpec { limits, ..lun(0) }, lun(1)]);
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let copy = copy_at_lun_1(&mut peer, server.world.units[0].logical.params().naa, true, 2048);
+    assert_eq!(peer.end(copy, Duration::from_secs(3)), good());
 }

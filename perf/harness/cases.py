@@ -47,6 +47,12 @@ def servers(options):
         Ringsan("ringsan-file", options, lun=file_lun),
         Tgt("tgt-file", options, path=options.file, kind="aio"),
     ]
+    if options.before:
+        former = options.before
+        all_servers += [
+            Ringsan("before", options, spin=0, program=former),
+            Ringsan("before-file", options, spin=0, lun=file_lun, program=former),
+        ]
     for server in all_servers:
         server.exclusive = "file" in server.name or server.name == "fio"
     return {server.name: server for server in all_servers}
@@ -132,6 +138,22 @@ def cases():
     ]
 
 
+def compared(all_cases):
+    """Of these, what compares ringsan as it was before (`--before`) with ringsan as it is: they alone, side by side."""
+    result = []
+    for case in all_cases:
+        ours = {name: entry for name, entry in case.contestants.items() if entry[0].endswith("-spin0")}
+        if not ours:
+            continue
+        # With digests, where that is the case: the load without them is a case of its own.
+        server, load = list(ours.values())[-1]
+        former = "before-file" if "file" in server else "before"
+        case.contestants = {"before": (former, load), "ringsan-spin0": (server, load)}
+        case.base = "before"
+        result.append(case)
+    return result
+
+
 CPU, IOPS = "server_cpu_us_per_io", "iops"
 
 
@@ -146,6 +168,14 @@ class Goal:
     over: str
     limit: float
     at_most: bool = True
+    #: The median of the ratios of each round, where both come one after the other; not the ratio of the medians.
+    paired: bool = False
+
+
+def goals_compared(all_cases):
+    """No case costs more than a fiftieth more than before."""
+    return [Goal(case.name, "CPU per I/O over that of before", CPU, "ringsan-spin0", "before", 1.02, paired=True)
+            for case in all_cases]
 
 
 def goals():

@@ -51,6 +51,13 @@ class Results:
         upper, lower = self.median(case, contestant, key), self.median(case, over, key)
         return upper / lower if upper is not None and lower else None
 
+    def paired(self, case, contestant, over, key):
+        """The median of the ratios of each round; None where one of a round is missing."""
+        upper, lower = self.values(case, contestant, key), self.values(case, over, key)
+        if not upper or len(upper) != len(lower) or not all(lower):
+            return None
+        return statistics.median(above / below for above, below in zip(upper, lower))
+
 
 def spread(numbers, digits):
     if not numbers:
@@ -89,7 +96,9 @@ def check_goals(goals, results):
     """(text, value, limit, reached) of each goal that was measured."""
     checked = []
     for goal in goals:
-        if goal.over:
+        if goal.over and goal.paired:
+            number = results.paired(goal.case, goal.contestant, goal.over, goal.key)
+        elif goal.over:
             number = results.ratio(goal.case, goal.contestant, goal.over, goal.key)
         else:
             number = results.median(goal.case, goal.contestant, goal.key)
@@ -113,7 +122,7 @@ def goals_text(checked):
     rows = [["goal", "measured", "limit", ""]]
     for text, number, limit, at_most, reached in checked:
         sign = "<=" if at_most else ">="
-        rows.append([text, f"{number:,.2f}", f"{sign} {limit:,g}", "reached" if reached else "MISSED"])
+        rows.append([text, f"{number:,.{2 if number >= 10 else 3}f}", f"{sign} {limit:,g}", "reached" if reached else "MISSED"])
     return table(rows) + "\n"
 
 
@@ -146,7 +155,7 @@ def write_files(folder, cases, results, goals, environment):
 
 
 COLOURS = {"floor": "#9aa0a6", "fio": "#9aa0a6", "floor-discard": "#c8ccd0", "ringsan-spin0": "#1b6ca8",
-           "ringsan": "#57a5dc", "ringsan-spin0 header+data": "#0d3b5c", "tgt": "#d9822b", "tgt header+data": "#8a4f14"}
+           "ringsan": "#57a5dc", "before": "#b8b05a", "ringsan-spin0 header+data": "#0d3b5c", "tgt": "#d9822b", "tgt header+data": "#8a4f14"}
 
 
 def plot(cases, results):

@@ -133,14 +133,15 @@ class Floor(Server):
 
 
 class Ringsan(Server):
-    """`spin`: microseconds, or None for the default. `cores`: as for --cores. `lun`: as for --lun."""
+    """`spin`: microseconds, or None for the default. `cores`: as for --cores. `lun`: as for --lun. `program`: another ringsan."""
 
-    def __init__(self, name, options, spin=None, cores=None, lun="kind=ram,size=512MiB"):
+    def __init__(self, name, options, spin=None, cores=None, lun="kind=ram,size=512MiB", program=None):
         super().__init__(name, options)
+        self.program = program or options.bin("ringsan")
         self.spin, self.cores, self.lun_option = spin, cores or str(options.server_core), lun
 
     def command(self):
-        command = [self.options.bin("ringsan"), "serve", "--listen", f"127.0.0.1:{self.port}", "--target", IQN,
+        command = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--target", IQN,
                    "--lun", self.lun_option, "--cores", self.cores]
         if self.spin is not None:
             command += ["--spin-us", str(self.spin)]

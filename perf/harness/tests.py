@@ -27,6 +27,21 @@ class Reports(unittest.TestCase):
         self.assertEqual(checked, {"4k-read-1x32: CPU per I/O over floor's": True,
                                    "4k-read-1x32: CPU per I/O of tgt over ringsan's": False})
 
+    def test_what_is_compared_with_before_is_compared_round_by_round(self):
+        found = results(before=[1.0, 2.0, 4.0], ringsan_spin0=[1.01, 2.02, 4.2])
+        goals = cases.goals_compared(cases.compared(cases.cases()))
+        (text, number, _, _, reached), = report.check_goals(goals, found)
+        self.assertEqual((text, reached), ("4k-read-1x32: CPU per I/O over that of before", True))
+        self.assertAlmostEqual(number, 1.01)
+        self.assertEqual(report.check_goals(goals, results(before=[1.0], ringsan_spin0=[1.0, 1.0])), [])
+
+    def test_before_stands_beside_each_case_of_ringsan(self):
+        compared = {case.name: case.contestants for case in cases.compared(cases.cases())}
+        self.assertEqual(compared["digests-4k-read"]["before"], ("before", ["--digests", "both"]))
+        self.assertEqual(compared["file-4k-read-qd1"]["before"], ("before-file", []))
+        self.assertNotIn("idle", compared)
+        self.assertTrue(all(list(both) == ["before", "ringsan-spin0"] for both in compared.values()))
+
     def test_spread(self):
         self.assertEqual(report.spread([3, 1, 2], 1), "2.0 (1.0..3.0)")
         self.assertEqual(report.spread([1234.5], 0), "1,234")

@@ -193,7 +193,7 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// there is no room for its answers, and while others have their turn.
 pub const PARKED_BYTES: usize = 4 << 20;
 /// The same of all connections of one core together, as memory that it takes. When it would be more, the connection that has
-/// most of it is closed.
+/// most is closed, of those of the host that has most.
 pub const PARKED_BYTES_PER_CORE: usize = 256 << 20;
 /// A session that is to move waits this long for a moment at which the initiator owes it nothing, milliseconds. Nobody
 /// waits for that.

@@ -13,6 +13,7 @@
 
 use super::core::Core;
 use super::engine::Engine;
+use super::host::Host;
 use super::receive::Receive;
 use super::relocate::Halt;
 use crate::limits::{
@@ -21,6 +22,7 @@ use crate::limits::{
 };
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, Opcode, bhs};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// So many PDUs between two looks at the clock.
@@ -165,10 +167,20 @@ impl SpareParked {
     }
 }
 
-/// Which of these takes most memory, if any takes some.
-fn fullest<'p>(all: impl Iterator<Item = &'p Parked>) -> Option<usize> {
-    let most = all.map(|parked| parked.counted).enumerate().max_by_key(|(_, bytes)| *bytes)?;
-    (most.1 > 0).then_some(most.0)
+/// Which connection takes most memory of those of the host that takes most with all that it has, if any takes some. Who has
+/// many connections with little on each does not get those of others closed. Those that are gone already have no host.
+fn fullest(all: impl Iterator<Item = (Option<Host>, usize, usize)>) -> Option<usize> {
+    // Of each host: all that it takes, the most on one connection, and which that is.
+    let mut hosts: HashMap<Option<Host>, (usize, usize, usize)> = HashMap::new();
+    for (host, conn, bytes) in all {
+        let (all, most, fullest) = hosts.entry(host).or_default();
+        *all += bytes;
+        if bytes > *most {
+            (*most, *fullest) = (bytes, conn);
+        }
+    }
+    let (all, _, conn) = hosts.into_values().max_by_key(|(all, ..)| *all)?;
+    (all > 0).then_some(conn)
 }
 
 impl Core {
@@ -194,11 +206,14 @@ impl Core {
         true
     }
 
-    /// Too much is parked for all connections together: drops what the one has that has most, and closes it. False: there is
-    /// none.
+    /// Too much is parked for all connections together: drops what the fullest of the host has that has most, and closes it.
+    /// False: there is none.
     #[cold]
     fn close_fullest(&mut self) -> bool {
-        let Some(conn) = fullest(self.receive.iter().map(|receive| &receive.parked)) else { return false };
+        let links = &self.engine.links;
+        let host_of = |conn: usize| links.get(conn)?.as_ref().map(|link| Host::of(link.peer));
+        let parked = self.receive.iter().map(|receive| receive.parked.counted).enumerate();
+        let Some(conn) = fullest(parked.map(|(conn, bytes)| (host_of(conn), conn, bytes))) else { return false };
         self.spare_parked.drop_of(&mut self.receive[conn].parked);
         if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
             self.forget_partial(conn);
@@ -319,24 +334,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_parked_is_bounded_for_all_together_and_who_has_most_makes_room() {
+    fn what_is_parked_is_bounded_for_all_together_and_counted() {
         let (mut spare, mut all) = (SpareParked::new(), Vec::new());
-        let mut park = |spare: &mut SpareParked, capacity: usize| {
-            let mut parked = Parked { bytes: Vec::with_capacity(capacity), ..Parked::default() };
+        while spare.has_room(PARKED_BYTES) {
+            let mut parked = Parked { bytes: Vec::with_capacity(PARKED_BYTES), ..Parked::default() };
             assert!(parked.add(&[0; 4096]));
             spare.count(&mut parked);
             all.push(parked);
-        };
-        park(&mut spare, 4096);
-        park(&mut spare, 2 * PARKED_BYTES);
-        while spare.has_room(PARKED_BYTES) {
-            park(&mut spare, PARKED_BYTES);
         }
-        assert_eq!(all.len(), PARKED_BYTES_PER_CORE / PARKED_BYTES - 1);
-        assert_eq!(fullest(all.iter()), Some(1));
+        assert_eq!(all.len(), PARKED_BYTES_PER_CORE / PARKED_BYTES);
         spare.drop_of(&mut all[1]);
-        assert!(spare.has_room(2 * PARKED_BYTES) && all[1].is_empty());
+        assert!(spare.has_room(PARKED_BYTES) && all[1].is_empty());
         all.iter_mut().for_each(|parked| spare.discount(parked));
-        assert_eq!((spare.used, fullest(all.iter())), (0, None));
+        assert_eq!(spare.used, 0);
+    }
+
+    #[test]
+    fn the_host_that_has_most_parked_makes_room_whatever_one_connection_of_another_has() {
+        let [one, many] = ["192.0.2.1", "192.0.2.2"].map(|ip| {
+            let ip: std::net::IpAddr = ip.parse().unwrap();
+            Some(Host::of((ip, 1).into()))
+        });
+        let full = [(one, 0, PARKED_BYTES), (many, 1, 4096), (many, 2, 8192), (many, 4, 4096)];
+        assert_eq!(fullest(full.into_iter()), Some(0));
+        let crowd = (5..2000).map(|conn| (many, conn, 4096));
+        assert_eq!(fullest(full.into_iter().chain(crowd)), Some(2));
+        assert_eq!((fullest([(one, 3, 0)].into_iter()), fullest([].into_iter())), (None, None));
     }
 }

@@ -305,9 +305,13 @@ pub const ABSENT_HEARERS: usize = 256;
 pub const LOST_PORTS: usize = ABSENT_HEARERS;
 /// Of those who wait for I/O buffers, so many jobs and so many commands are asked in a turn.
 pub const FED_PER_TURN: usize = 512;
-/// Task management functions of one host that a core has asked others to carry out, and they have not. Beyond that, they are
-/// rejected: what waits there comes before what others wait for.
+/// Task management functions, and PREEMPT AND ABORT, of one host that a core has asked others to carry out, and they have not.
+/// Beyond that, they are rejected, or TASK SET FULL: what waits there comes before what others wait for.
 pub const ABORTS_ELSEWHERE: usize = 256;
+/// Those of one address, where a host may have many.
+pub const ABORTS_ELSEWHERE_OF_ADDRESS: usize = ABORTS_ELSEWHERE / 4 * 3;
+/// Those of one session: more than have sense one after the other.
+pub const ABORTS_ELSEWHERE_OF_SESSION: usize = 16;
 /// Of those who wait for a flush, so many are told of its end in one turn of a core: each costs some microseconds.
 pub const FLUSHED_PER_TURN: u32 = 256;
 /// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.

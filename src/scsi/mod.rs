@@ -65,6 +65,7 @@ pub use hearing::Lost;
 pub use identifying::IdentifyingInformation;
 pub use mode::Modes;
 pub use orwrite::{Allowed, Generation};
+pub use persistent::aborts_others;
 pub use plan::{Command, Erase, MediumOp, Outcome, Plan, Reply, Sense};
 pub use saving::{Decided, SaveEnd, Saved, Saving};
 pub use unit::{LogicalUnit, LuNexus, LuParams, NexusId};

@@ -1,13 +1,15 @@
 //! A core takes over another [`World`]: what its sessions find, whom it tells, and which media it lets go of.
 //!
-//! The session stays whatever happens to its target's LUNs. A unit that is not found any more goes on with the commands
-//! that it has; this core's handle is given up when nothing uses it. Who finds other LUNs than before is told 3F/0E, by a
+//! The session stays whatever happens to its target's LUNs, unless its initiator may not use the target any more. A unit that
+//! nobody finds any more goes on with the commands that it has; this core's handle is given up when nothing uses it. Where
+//! others find it still, the commands of who does not are aborted. Who finds other LUNs than before is told 3F/0E, by a
 //! unit attention and an Asynchronous Message; who finds another capacity is told 2A/09 (the unit attention of that is
 //! raised where the capacity is changed). Commands that wait at a unit that is not found any more wait for no limit
 //! (`throttle.rs`).
 
-use super::engine::{Engine, Parts};
+use super::engine::{Engine, Parts, Seat};
 use super::exec::Kind;
+use super::tm::unit_of;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
 use crate::model::{InitiatorPort, IscsiName};
@@ -96,24 +98,17 @@ impl Engine {
                 }
                 return;
             }
-            // Also a discovery session of a target that is gone: for as long as it is there, no other target has its place.
-            _ if is_discovery || admitted == Err(NoTarget::Removed) => {
-                holder.session.end(CloseReason::Reset);
-                self.pump(seat);
-                return self.sweep_seat(seat);
-            }
-            Ok(_) | Err(_) => {}
+            // Also a discovery session of a target that is gone: for as long as it is there, no other target has its place. Who
+            // may not use the target any more has no business in it, nor is what it has begun let go on at its own pace.
+            Ok(_) if !is_discovery => {}
+            _ => return self.end_seat(seat),
         }
         let init = holder.session.init();
         let shown = (&init.initiator.name, holder.text.peer(), holder.identity.as_deref());
-        if admitted.is_ok()
-            && world.directory.proof(Some(holder.target), shown.0, shown.1, shown.2) != init.initiator.proof
-        {
+        if world.directory.proof(Some(holder.target), shown.0, shown.1, shown.2) != init.initiator.proof {
             // What its port shows now is another port. It would not be found by the login that is to replace it, and what it
             // has on the medium could come behind what that one writes.
-            holder.session.end(CloseReason::Reset);
-            self.pump(seat);
-            return self.sweep_seat(seat);
+            return self.end_seat(seat);
         }
         holder.access = admitted.ok();
         let map = holder.access.zip(target).map(|(access, target)| target.map(access)).unwrap_or_default();
@@ -138,6 +133,18 @@ impl Engine {
         self.pump(seat);
     }
 
+    /// A session ends: what it has with the medium keeps its range.
+    fn end_seat(&mut self, seat: usize) {
+        if let Some(map) = self.seats.get(seat).and_then(Option::as_deref).map(|holder| Arc::clone(&holder.map)) {
+            self.cut_unsent(&map.units, |of| of == seat);
+        }
+        if let Some(Parts { seat: holder, .. }) = self.parts(seat) {
+            holder.session.end(CloseReason::Reset);
+        }
+        self.pump(seat);
+        self.sweep_seat(seat);
+    }
+
     /// A session finds other LUNs from now on.
     fn change_map(&mut self, seat: usize, map: Arc<LunMap>) {
         let world = Arc::clone(&self.world);
@@ -156,10 +163,19 @@ impl Engine {
             });
         }
         holder.sources.keep_units(&holder.map.units);
-        for (unit, _) in old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()) {
-            if !holder.map.units.contains(unit) {
-                world.units[*unit].logical.nexus_lost(id);
-            }
+        let lost = old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()).map(|(unit, _)| *unit);
+        let lost: Vec<usize> = lost.filter(|unit| !holder.map.units.contains(unit)).collect();
+        // What is served to nobody any more goes on with what it has. What others have is theirs from now on.
+        let taken =
+            |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
+        let Seat { session, exec, .. } = holder;
+        session.abort_tasks_at(|task, lun| taken(unit_of(exec, &old, task, lun)));
+        let taken: Vec<usize> = lost.iter().copied().filter(|unit| taken(Some(*unit))).collect();
+        for unit in lost {
+            world.units[unit].logical.nexus_lost(id);
+        }
+        if !taken.is_empty() {
+            self.cut_unsent(&taken, |of| of == seat);
         }
     }
 

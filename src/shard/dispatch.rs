@@ -10,7 +10,7 @@ use super::stray::DOES_NOT_ANSWER;
 use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan};
+use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan, aborts_others};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -583,6 +583,7 @@ impl Engine {
 
     fn parameters(&mut self, seat: usize, task: TaskId, unit: usize, buf: Option<&Buf>, len: usize) -> Option<Plan> {
         let list = buf.and_then(|buf| buf.bytes(0, len)).unwrap_or(&[]);
+        let is_too_much = self.asks_too_much(seat);
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
@@ -590,6 +591,9 @@ impl Engine {
         // Another unit may be there by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
+        if is_too_much && aborts_others(command.cdb) {
+            return None;
+        }
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
     }

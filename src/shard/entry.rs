@@ -284,6 +284,19 @@ impl Engine {
         }
     }
 
+    /// The same for a login that was placed before, and has waited or come here since. What its port shows must be what it was
+    /// placed by: else it would be found by nobody who is to replace it, nor has it found whom it replaces.
+    fn admit_again(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.links.get(conn)?.as_ref()?.peer;
+        let (login, access) = self.admit(conn, login)?;
+        if self.proof(&login, peer) != login.initiator.proof {
+            let why = "its initiator port is that of somebody else since the configuration was read again";
+            self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, why);
+            return None;
+        }
+        Some((login, access))
+    }
+
     /// Refuses a login that was complete, and says why.
     fn turn_away(&mut self, conn: usize, login: Box<LoginDone>, status: LoginStatus, why: &str) {
         if let Some(left_out) = self.noise.line(self.now_ms) {
@@ -329,7 +342,7 @@ impl Engine {
         // It may be of a target that this core has not heard of.
         self.change(&change);
         if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving)
-            && let Some(admitted) = self.admit(conn, login)
+            && let Some(admitted) = self.admit_again(conn, login)
         {
             self.adopt(conn, admitted, session, replaces);
         }
@@ -402,7 +415,7 @@ impl Engine {
             }
             let Adoption { conn, login, session, .. } = self.adoptions.swap_remove(i);
             if gone {
-                if let Some((login, access)) = self.admit(conn, login) {
+                if let Some((login, access)) = self.admit_again(conn, login) {
                     self.seat_login(conn, login, access, session);
                 }
             } else {

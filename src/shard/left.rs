@@ -3,8 +3,7 @@
 //!
 //! Who aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as it is left.
 
-use super::host::Host;
-use crate::limits::ABORTS_ELSEWHERE;
+use super::elsewhere::Elsewhere;
 use crate::scsi::Outcome;
 use crate::session::seam::TaskId;
 use std::cell::RefCell;
@@ -116,39 +115,6 @@ pub struct Pending {
     pub ends: Option<usize>,
 }
 
-/// What other cores were asked to abort and have not answered, whoever still waits for that: their mailboxes are as long.
-#[derive(Debug, Default)]
-struct Elsewhere {
-    /// For whom, and how many have not answered.
-    asked: HashMap<u32, (Host, usize)>,
-    of_hosts: HashMap<Host, usize>,
-}
-
-impl Elsewhere {
-    fn ask(&mut self, ticket: u32, host: Host, cores: usize) {
-        if cores > 0 {
-            self.asked.insert(ticket, (host, cores));
-            *self.of_hosts.entry(host).or_default() += 1;
-        }
-    }
-
-    fn answered(&mut self, ticket: u32) {
-        let Some((host, cores)) = self.asked.get_mut(&ticket) else { return };
-        *cores -= 1;
-        if *cores > 0 {
-            return;
-        }
-        let host = *host;
-        self.asked.remove(&ticket);
-        if let Some(count) = self.of_hosts.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_hosts.remove(&host);
-            }
-        }
-    }
-}
-
 /// Counts an aborted copy as long as it is there, and somebody may wait for it.
 pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
 
@@ -167,7 +133,8 @@ pub struct Management {
     /// Until when they wait at most, in the order of time.
     deadlines: VecDeque<(u64, u32)>,
     last_ticket: u32,
-    elsewhere: Elsewhere,
+    /// What other cores were asked to abort.
+    pub elsewhere: Elsewhere,
     /// What is left of aborted tasks.
     pub left: Left,
     /// Copies that were aborted, and until when somebody waits for what they have on the medium.
@@ -184,16 +151,6 @@ impl Management {
     pub fn next_ticket(&mut self) -> u32 {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         self.last_ticket
-    }
-
-    /// So many other cores were asked by a host to abort something. They answer with this ticket.
-    pub fn ask_elsewhere(&mut self, ticket: u32, host: Host, cores: usize) {
-        self.elsewhere.ask(ticket, host, cores);
-    }
-
-    /// Whether a host has asked for so much that other cores have to do some of it before they are asked for more.
-    pub fn asks_too_much(&self, host: Host) -> bool {
-        self.elsewhere.of_hosts.get(&host).is_some_and(|count| *count >= ABORTS_ELSEWHERE)
     }
 
     /// Has a function wait, until then at most; `None` comes back if it has to.
@@ -290,6 +247,7 @@ impl Management {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::elsewhere::Asking;
     use crate::shard::host::tests::at;
 
     fn function(seat: usize, cores_left: usize) -> Pending {
@@ -343,27 +301,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_asks_of_other_cores_is_bounded_whoever_still_waits_for_it() {
-        let (mut all, [host, other]) = (Management::default(), ["192.0.2.1", "192.0.2.2"].map(|ip| Host::of(at(ip))));
+    fn what_is_asked_of_other_cores_is_counted_whoever_still_waits_for_it() {
+        let (mut all, asking) = (Management::default(), Asking::of(1, at("192.0.2.1")));
         let mut tickets = Vec::new();
-        while !all.asks_too_much(host) {
+        while !all.elsewhere.is_too_much(asking) {
             let ticket = all.next_ticket();
-            all.ask_elsewhere(ticket, host, 2);
+            all.elsewhere.ask(ticket, asking, 2);
             assert!(all.wait(Scope::Unit(7), ticket, function(1, 2), 900).is_none());
             tickets.push(ticket);
         }
-        assert_eq!((tickets.len(), all.asks_too_much(other)), (ABORTS_ELSEWHERE, false));
         // It goes, or has waited for too long: they are still asked.
         all.forget(1);
-        assert!(all.is_empty() && all.asks_too_much(host));
-        all.done_elsewhere(tickets[0]);
-        assert!(all.asks_too_much(host), "one of two");
-        all.done_elsewhere(tickets[0]);
-        assert!(!all.asks_too_much(host));
-        for &ticket in &tickets[1..] {
+        assert!(all.is_empty() && all.elsewhere.is_too_much(asking));
+        for ticket in tickets {
             (0..2).for_each(|_| _ = all.done_elsewhere(ticket));
         }
-        assert!(all.elsewhere.asked.is_empty() && all.elsewhere.of_hosts.is_empty());
+        assert!(all.elsewhere.is_empty());
     }
 
     #[test]

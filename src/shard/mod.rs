@@ -21,6 +21,7 @@ mod copy;
 mod core;
 mod dispatch;
 mod doors;
+mod elsewhere;
 mod engine;
 mod entry;
 mod errand;
@@ -62,6 +63,7 @@ mod throttle;
 mod tm;
 mod turns;
 mod tx;
+mod unsent;
 mod work;
 mod world;
 

@@ -99,7 +99,13 @@ impl InPlace {
     /// Of that memory, under that fence.
     #[inline]
     pub fn is_of(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
-        self.memory.is(memory) && Arc::ptr_eq(&self.place.fence, fence)
+        self.memory.is(memory) && self.is_under(fence)
+    }
+
+    /// Of the unit with that fence.
+    #[inline]
+    pub fn is_under(&self, fence: &Arc<Fence>) -> bool {
+        Arc::ptr_eq(&self.place.fence, fence)
     }
 }
 

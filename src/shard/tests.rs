@@ -3,6 +3,7 @@
 mod atomic;
 mod copies;
 mod doors;
+mod elsewhere;
 mod fence;
 mod fencing;
 mod flush;
@@ -18,6 +19,7 @@ mod order;
 mod panics;
 mod payload;
 mod peer;
+mod rights;
 mod saves;
 mod shares;
 mod syncs;

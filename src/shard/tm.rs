@@ -6,10 +6,10 @@
 //! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
 //! rejected", never a lie.
 
+use super::elsewhere::Asking;
 use super::engine::{Engine, Parts, Seat};
 use super::exec::{Exec, Kind};
 use super::flush::Waiter;
-use super::host::Host;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
 use super::world::LunMap;
@@ -86,8 +86,7 @@ impl Engine {
             TmFunction::QUERY_ASYNCHRONOUS_EVENT => return self.query_asynchronous_event(seat, request),
             _ => {}
         }
-        let host = self.host_of(seat);
-        if !matches!(scope, Scope::Seat(..)) && host.is_some_and(|host| self.management.asks_too_much(host)) {
+        if !matches!(scope, Scope::Seat(..)) && self.asks_too_much(seat) {
             return self.answer(seat, request.id, TmResponse::FUNCTION_REJECTED);
         }
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
@@ -105,18 +104,26 @@ impl Engine {
             Scope::Seat(..) => 0,
             Scope::Unit(_) | Scope::Target(_) => self.abort_everywhere(scope, Some(seat), end_sessions, ticket, &[]),
         };
-        if let Some(host) = host {
-            self.management.ask_elsewhere(ticket, host, cores_left);
-        }
+        self.asked_elsewhere(seat, ticket, cores_left);
         let ends = end_sessions.then_some(target);
         let pending = Pending { answer: Answer::Function(seat, request.id), cores_left, ends };
         self.wait_for(scope, ticket, pending, self.now_ms + LIMIT_MS);
     }
 
-    /// The host at the other end of a session.
-    fn host_of(&self, seat: usize) -> Option<Host> {
-        let conn = self.routes.get(seat)?.iter().find(|conn| **conn != usize::MAX)?;
-        Some(Host::of(self.links.get(*conn)?.as_ref()?.peer))
+    /// Whether other cores have to do some of what a session has asked of them before they are asked for more.
+    pub fn asks_too_much(&self, seat: usize) -> bool {
+        self.asking(seat).is_some_and(|asking| self.management.elsewhere.is_too_much(asking))
+    }
+
+    fn asked_elsewhere(&mut self, seat: usize, ticket: u32, cores: usize) {
+        if let Some(asking) = self.asking(seat) {
+            self.management.elsewhere.ask(ticket, asking, cores);
+        }
+    }
+
+    fn asking(&self, seat: usize) -> Option<Asking> {
+        let holder = self.seats.get(seat)?.as_deref()?;
+        Some(Asking::of(holder.serial, holder.text.peer()))
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
@@ -195,6 +202,7 @@ impl Engine {
     ) {
         let (scope, ticket) = (Scope::Unit(unit), self.management.next_ticket());
         let cores_left = self.abort_everywhere(scope, Some(seat), false, ticket, nexuses);
+        self.asked_elsewhere(seat, ticket, cores_left);
         let pending = Pending { answer: Answer::Command(seat, task, outcome, asked), cores_left, ends: None };
         // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
         self.wait_for(scope, ticket, pending, u64::MAX);
@@ -247,6 +255,7 @@ impl Engine {
             nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
         };
         self.abort_copies(scope, is_meant);
+        let mut fenced = Vec::new();
         for seat in 0..self.seats.len() {
             if Some(seat) == but {
                 continue;
@@ -255,6 +264,9 @@ impl Engine {
                 && is_meant((&holder.session.init().initiator, holder.session.init().target_portal_group))
             {
                 let Seat { session, exec, map, target, .. } = holder;
+                if !nexuses.is_empty() {
+                    fenced.push(seat);
+                }
                 match scope {
                     Scope::Target(of) if *target == of => session.abort_tasks(None),
                     Scope::Unit(unit) if map.units.contains(&unit) || exec.iter().any(|exec| exec.unit == unit) => {
@@ -262,10 +274,16 @@ impl Engine {
                     }
                     Scope::Target(_) | Scope::Unit(_) | Scope::Seat(..) => continue,
                 }
-                if session.has_events() {
+                // Also where nothing but a notice or a place in the window came of it.
+                if session.has_events() || session.next_deadline_ms() <= self.now_ms {
                     self.pump(seat);
                 }
             }
+        }
+        if let Scope::Unit(unit) = scope
+            && !nexuses.is_empty()
+        {
+            self.cut_unsent(&[unit], |seat| fenced.contains(&seat));
         }
     }
 
@@ -392,7 +410,7 @@ impl Engine {
 }
 
 /// Where a task's command works: at the unit where it has begun to, or else at the one that is found at its LUN now.
-fn unit_of(exec: &[Exec], map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
+pub fn unit_of(exec: &[Exec], map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
     let begun = exec.get(task.slot()).filter(|exec| exec.task == task);
     let begun = begun.filter(|exec| exec.kind != Kind::Idle || exec.in_flight > 0 || exec.held.is_some());
     begun.map(|exec| exec.unit).or_else(|| map.unit(lun))

@@ -311,6 +311,12 @@ impl Tx {
         [&self.sending, &self.filling].into_iter().flatten().any(|batch| !batch.releases.is_empty())
     }
 
+    /// Whether something is still to be sent from the memory of a unit with one of these fences.
+    pub fn sends_from(&self, fences: &[Arc<Fence>]) -> bool {
+        let mut queued = [&self.sending, &self.filling].into_iter().flatten().flat_map(|batch| &batch.in_place);
+        queued.any(|held| fences.iter().any(|fence| held.is_under(fence)))
+    }
+
     /// The send in flight has ended with an error. What it held stays until [`Tx::abandon`].
     pub fn fail(&mut self) {
         (self.dead, self.in_flight) = (true, false);

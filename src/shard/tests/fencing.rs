@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 const SOON: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_millis(1500);
-const PREEMPT_AND_ABORT: u8 = 5;
+pub(super) const PREEMPT_AND_ABORT: u8 = 5;
 
 fn slow_once() -> FaultPlan {
     FaultPlan::new().rule(FaultRule::new(FaultAction::Delay(DELAY)).on(OpClass::Write).within(0..4096).times(1))

@@ -4,7 +4,7 @@ use super::TARGET;
 use crate::wire::ahs::Ahs;
 use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs, digest};
 use md5::{Digest, Md5};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -383,7 +383,11 @@ impl Peer {
 
     /// An immediate task management function; its tag.
     pub fn manage(&mut self, function: TmFunction, lun: u8, referenced: u32) -> u32 {
-        let mut header = self.header(0x02, 0x80 | function.0, true);
+        self.manage_as(true, function, lun, referenced)
+    }
+
+    pub fn manage_as(&mut self, immediate: bool, function: TmFunction, lun: u8, referenced: u32) -> u32 {
+        let mut header = self.header(0x02, 0x80 | function.0, immediate);
         header[9] = lun;
         put(&mut header, 20, referenced);
         self.send(header, &[]);
@@ -555,8 +559,18 @@ impl Peer {
             match self.socket.read(&mut rest) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
             }
+        }
+    }
+
+    /// All that comes until the connection ends, as it is.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut rest = Vec::new();
+        match self.socket.read_to_end(&mut rest) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => rest,
         }
     }
 

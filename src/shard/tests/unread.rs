@@ -1,6 +1,7 @@
 //! Peers that do not read what they are sent, or not at once.
 
 use super::peer::{End, Peer, good};
+use super::rights::group;
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::FaultPlan;
 use crate::limits::{ECHO_BUFFER_BYTES, KEPT_PARAMETER_BYTES, MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
@@ -130,7 +131,12 @@ fn parameter_data_that_is_kept_makes_room() {
 #[test]
 fn what_is_read_again_is_asked_for_as_a_read_is() {
     for is_reserved in [true, false] {
-        let server = server();
+        let both = |places: &[_]| {
+            let mut snapshot = snapshot(places, vec![lun(0), lun(1)]);
+            snapshot.targets[0].groups = vec![group(1, &[0, 1]), group(2, &[0, 1])];
+            snapshot
+        };
+        let (server, _) = Server::of(1, 1, [] as [FaultPlan; 0], both);
         let mut peer = Peer::login(server.at, 1, &["ErrorRecoveryLevel=1"]).ready();
         let mut other = Peer::login(server.at, 2, &[]).ready();
         let read = peer.unacknowledged(|peer| {
@@ -148,7 +154,7 @@ fn what_is_read_again_is_asked_for_as_a_read_is() {
                 assert_eq!(other.end(itt, SOON), good());
             }
         } else {
-            server.reconfigure(0, |new| new.targets[0].groups_only = true);
+            server.reconfigure(0, |new| new.targets[0].groups[0] = group(1, &[1]));
         }
         peer.data_snack(0, read);
         let answer = loop {

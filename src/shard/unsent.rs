@@ -1,0 +1,29 @@
+//! Answers that are on their way from memory when the right to read it is lost.
+//!
+//! A RAM unit is sent from where it lies (`ram.rs`): what a peer has not taken yet of a READ that is over for us comes from
+//! what others have written since. No abort finds such a READ. So the connection goes, with all that is queued on it.
+
+use super::engine::{Engine, Phase};
+use super::fence::Fence;
+use crate::session::seam::CloseReason;
+use std::sync::Arc;
+
+impl Engine {
+    /// Cuts the connections of the sessions that are meant on which something is still to be sent from the memory of these
+    /// units. Whose a connection was that is being closed already is not known any more: those go, too.
+    #[cold]
+    pub fn cut_unsent(&mut self, units: &[usize], is_meant: impl Fn(usize) -> bool) {
+        let units = units.iter().filter_map(|unit| self.world.units.get(*unit));
+        let fences: Vec<Arc<Fence>> = units.map(|unit| Arc::clone(&unit.fence)).collect();
+        for conn in 0..self.links.len() {
+            let Some(Some(link)) = self.links.get(conn) else { continue };
+            let is_meant = match link.phase {
+                Phase::Full { seat, .. } => is_meant(seat),
+                _ => link.closing,
+            };
+            if is_meant && self.tx.get(conn).is_some_and(|tx| tx.sends_from(&fences)) {
+                self.disconnected(conn, CloseReason::Reset);
+            }
+        }
+    }
+}

@@ -101,6 +101,8 @@ pub(super) struct Outgoing {
     pub pending: u32,
     /// By whom they were asked for, oldest first.
     asked: VecDeque<Asked>,
+    /// Stretches that nobody waits for any more, and that the shard answers for before those.
+    stale: u32,
     /// The task has a new connection and its data is sent there from the acknowledged point on; what is new has to queue
     /// up behind that.
     pub replaying: bool,
@@ -126,6 +128,7 @@ impl Outgoing {
             snack_tag: 0,
             pending: 0,
             asked: VecDeque::new(),
+            stale: 0,
             replaying: false,
             then_status: false,
         }
@@ -144,8 +147,15 @@ impl Outgoing {
 
     /// Nobody waits for what was asked for any more.
     pub fn ask_no_more(&mut self) {
-        self.pending = 0;
+        self.stale += std::mem::take(&mut self.pending);
         self.asked.clear();
+    }
+
+    /// The shard has answered for the oldest stretch, and nobody waits for that any more.
+    pub fn take_stale(&mut self) -> bool {
+        let is_stale = self.stale > 0;
+        self.stale -= u32::from(is_stale);
+        is_stale
     }
 
     /// The shard has answered for the oldest stretch. The SNACK that is to be rejected if it cannot be read: once for all

@@ -332,6 +332,10 @@ impl Session {
         out: &mut O,
     ) -> bool {
         self.resends = self.resends.saturating_sub(1);
+        // Its connection was lost meanwhile: it is not one of those that the next one is to have before the status.
+        if self.outgoing(task).is_some_and(Outgoing::take_stale) || self.takes_stale_of_lost(task) {
+            return false;
+        }
         let Some((conn, itt, lun)) = self.place_of(task) else { return false };
         let Some(outgoing) = self.outgoing(task) else { return false };
         let snack = outgoing.answered(data.is_some());
@@ -420,6 +424,13 @@ impl Session {
         }
         let (ix, n) = self.find_kept(task)?;
         self.connections.get_mut(ix)?.kept_at_mut(n)?.data.as_deref_mut()
+    }
+
+    /// The same where the answer to the task waits for another connection.
+    fn takes_stale_of_lost(&mut self, task: TaskId) -> bool {
+        let mut kept = self.lost.iter_mut().flat_map(|lost| lost.kept.iter_mut());
+        let data = kept.find(|kept| kept.task() == Some(task)).and_then(|kept| kept.data.as_deref_mut());
+        data.is_some_and(Outgoing::take_stale)
     }
 
     /// One stretch less to come: the status may be due.

@@ -134,8 +134,8 @@ fn a_snack_for_data_that_is_gone_is_rejected_once() {
     }
 }
 
-/// A session of two connections, one of which is lost with the answer to a READ unacknowledged. The id of that.
-fn with_one_lost() -> (Rig, TaskId) {
+/// A session of two connections, the second of which is used.
+fn with_two() -> (Rig, ConnIx, ConnIx) {
     let agreed =
         Params { max_connections: 4, error_recovery_level: 2, time2wait_s: 3600, time2retain_s: 3600, ..params() };
     let mut r = Rig::with(SessionKind::Normal, agreed, 1);
@@ -143,12 +143,69 @@ fn with_one_lost() -> (Rig, TaskId) {
         ConnectionInit { cid: Cid(4), params: agreed, stat_sn: StatSn(u32::MAX - 2), exp_cmd_sn: CmdSn(r.cmd_sn) };
     let (first, second) = (r.c, r.s.add_connection(init, r.now_ms).unwrap());
     r.c = second;
+    (r, first, second)
+}
+
+/// A session of two connections, one of which is lost with the answer to a READ unacknowledged. The id of that.
+fn with_one_lost() -> (Rig, TaskId) {
+    let (mut r, first, second) = with_two();
     let task = r.read(512);
     r.data_in(task, 0, 512, Some(512));
     r.s.connection_lost(second, CloseReason::Disconnected);
     assert_eq!(r.s.lost[0].kept.len(), 1);
     r.c = first;
     (r, task)
+}
+
+/// What was asked for on the old connection comes first, and is not one of those that the new one is to have.
+#[test]
+fn the_status_of_a_reassigned_read_comes_behind_all_of_its_data() {
+    //= RFC 7143 section 7.2.2
+    //# and bring the read command to completion by sending the remaining data
+    //# and sending (or resending) the status.
+    for is_answered in [false, true] {
+        let (mut r, first, second) = with_two();
+        let (itt, task) = (Itt(r.itt), r.read(1536));
+        r.data_in(task, 0, 512, None);
+        r.data_in(task, 512, 512, is_answered.then_some(1024));
+        let snack = SnackRequest {
+            kind: SnackType::DATA_R2T,
+            lun: Lun([0; 8]),
+            itt,
+            ttt: Ttt::RESERVED,
+            exp_stat_sn: StatSn(u32::MAX - 2),
+            beg_run: 0,
+            run_len: 1,
+        };
+        let mut header = [0; 48];
+        Pdu::from(snack).emit(&mut header);
+        r.raw(&header, &[], &[]);
+        let mut asked = r.events();
+        r.s.connection_lost(second, CloseReason::Disconnected);
+        r.c = first;
+        let logout = r.logout(LogoutReason::REMOVE_FOR_RECOVERY, 4);
+        r.send(logout, &[]);
+        let reassign = r.tm(TmFunction::TASK_REASSIGN);
+        r.send(TaskManagementRequest { referenced_task_tag: itt, ..reassign }, &[]);
+        if !is_answered {
+            r.data_in(task, 1024, 512, Some(1536));
+        }
+        asked.extend(r.events());
+        r.sent();
+        let mut answer = |event| match event {
+            Event::Resend { task, offset, len } => r.s.resend(task, offset, len, Some(DataRef(0)), &mut r.wire),
+            _ => true,
+        };
+        let last = asked.pop().unwrap();
+        assert!(!answer(asked.remove(0)), "nobody waits for it");
+        assert!(asked.into_iter().all(&mut answer));
+        let is_data = |pdu: &Pdu| matches!(pdu, Pdu::DataIn(_));
+        assert!(r.sent().iter().all(is_data), "{is_answered}");
+        let Event::Resend { task, offset, len } = last else { panic!("{last:?}") };
+        assert!(r.s.resend(task, offset, len, Some(DataRef(0)), &mut r.wire));
+        let sent = r.sent();
+        assert!(sent.len() == 2 && is_data(&sent[0]) && matches!(sent[1], Pdu::ScsiResponse(_)));
+    }
 }
 
 #[test]

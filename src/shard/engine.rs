@@ -12,6 +12,7 @@ use super::exec::Exec;
 use super::flush::{Flushes, Sync};
 use super::holes::Holes;
 use super::job::{Cell1, Job, Runnable};
+use super::locking::Lockings;
 use super::ram::{Copying, Places, Stored};
 use super::rate::Shaper;
 use super::registry::{Membership, SessionHandle};
@@ -429,11 +430,11 @@ pub struct Engine {
     /// Tasks that wait for a range that another command holds.
     pub fenced: SlotQueue,
     /// Jobs whose change of the medium a held range keeps out.
-    pub stalled: Vec<usize>,
+    pub stalled: VecDeque<usize>,
     /// Holes that jobs make in files.
     pub holes: Holes,
     /// Jobs that wait for a range: job, and what they asked for.
-    pub locking: Vec<super::work::Locking>,
+    pub locking: Lockings,
     /// Numbers of the jobs that are copies.
     pub copies: Vec<usize>,
     /// Sessions with ORDERED commands: seats.
@@ -516,9 +517,9 @@ impl Engine {
             places: Places::default(),
             read_soon: 0,
             fenced: SlotQueue::default(),
-            stalled: Vec::new(),
+            stalled: VecDeque::new(),
             holes: Holes::default(),
-            locking: Vec::new(),
+            locking: Lockings::new(),
             copies: Vec::new(),
             ordering: Vec::new(),
             flushes: Flushes::default(),

@@ -285,6 +285,8 @@ pub struct Job {
     pub slice: Option<u32>,
     /// Ranges that it holds.
     pub locks: Vec<Lock>,
+    /// It waits for another one.
+    pub is_locking: bool,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
     /// Its operations on the medium count for the limits of its unit.
@@ -358,6 +360,7 @@ impl Job {
             stray: false,
             operation: None,
             in_hole: false,
+            is_locking: false,
             saving: None,
             standing: None,
             stalled: None,

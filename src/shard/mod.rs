@@ -37,6 +37,7 @@ mod leave;
 mod left;
 mod load;
 mod loan;
+mod locking;
 mod lost;
 mod mailbox;
 mod mesh;

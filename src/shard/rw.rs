@@ -10,7 +10,7 @@ use super::stray::{Hold, TIMED_OUT};
 use super::tx::Outlet;
 use super::world::Unit;
 use crate::backend::Op;
-use crate::limits::{LOCATED_READS, SLICE_BYTES};
+use crate::limits::{FED_PER_TURN, LOCATED_READS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
@@ -456,7 +456,7 @@ impl Engine {
         held || self.flushes.are_draining()
     }
 
-    /// Tries everything again that waits for a range.
+    /// Tries again what waits for a range, so much in a turn. Those that want one for themselves come last: `locking.rs`.
     pub fn retry_held(&mut self) {
         if self.waits_for_ranges() {
             if self.ranges_since_ms == u64::MAX {
@@ -465,16 +465,16 @@ impl Engine {
             if self.flushes.are_draining() {
                 self.advance_drains();
             }
-            self.advance_locks();
             self.retry_stalled();
             self.retry_fenced();
+            self.advance_locks();
         } else {
             self.ranges_since_ms = u64::MAX;
         }
     }
 
     fn retry_fenced(&mut self) {
-        for _ in 0..self.fenced.len() {
+        for _ in 0..self.fenced.len().min(FED_PER_TURN) {
             let Some((seat, slot)) = self.fenced.pop() else { return };
             if let Some(exec) = self.exec(seat, slot)
                 && exec.fenced

@@ -5,15 +5,14 @@ use super::copy::CopyJob;
 use super::engine::{Engine, Owner};
 use super::errand::{Answer, Call, Errand};
 use super::exec::{Action, Failure, Kind, Progress};
-use super::fence::Lock;
 use super::flush::Waiter;
-use super::job::{Cell1, Job, JobBuffer, JobCx, JobEnd, Request, Stalled, Work};
+use super::job::{Job, JobBuffer, JobCx, JobEnd, Request, Stalled, Work};
 use super::jobs::{self, Place};
 use super::mesh::Message;
 use super::stray::{Claim, Hold, TIMED_OUT};
 use super::world::{Unit, World};
 use crate::backend::Op;
-use crate::limits::{JOBS_PER_TURN, STRAY_WAIT_MS};
+use crate::limits::{FED_PER_TURN, JOBS_PER_TURN};
 use crate::model::ItNexus;
 use crate::scsi::{Erase, Erasure, MediumOp, Outcome};
 use crate::session::Direction;
@@ -331,7 +330,7 @@ impl Engine {
                         let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
                         job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
                         job.ask_again(Request::Op(Some(unit), op, cell));
-                        self.stalled.push(number);
+                        self.stalled.push_back(number);
                         return hole.into_iter().for_each(|unit| self.hole_over(unit));
                     };
                     job.stalled = None;
@@ -346,9 +345,7 @@ impl Engine {
                     job.starved = Some(self.waiting_jobs.push(number, len, cell));
                 }
                 Request::Lock(offset, len, cell) => {
-                    let since_ms = self.now_ms;
-                    self.locking.push(Locking { job: number, offset, len, cell, lock: None, since_ms });
-                    self.advance_locks();
+                    self.lock_for(number, (offset, len), cell);
                 }
             }
         }
@@ -361,51 +358,9 @@ impl Engine {
         }
     }
 
-    /// Goes on with the jobs that wait for a range, or for a change that another command's range keeps out.
-    pub fn advance_locks(&mut self) {
-        let mut i = 0;
-        while i < self.locking.len() {
-            self.give_up_locking(i);
-            let waiting = &mut self.locking[i];
-            let (number, job) = (waiting.job, self.jobs.get_mut(waiting.job).and_then(Option::as_mut));
-            let Some(job) = job.filter(|j| !j.cancelled) else {
-                let gone = self.locking.swap_remove(i);
-                if let Some((lock, unit)) = gone.lock {
-                    self.world.units[unit].fence.unlock(lock);
-                }
-                continue;
-            };
-            let fence = &self.world.units[job.unit].fence;
-            if waiting.lock.is_none() {
-                waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
-            }
-            if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
-                i += 1;
-                continue;
-            }
-            let done = self.locking.swap_remove(i);
-            job.locks.extend(done.lock.map(|(lock, _)| lock));
-            done.cell.set(Some(()));
-            self.run_soon(number);
-        }
-    }
-
-    /// Ends a job that has waited long enough for a range: a stray is in its way, or reads that their peers do not take.
-    fn give_up_locking(&mut self, i: usize) {
-        let Locking { job: number, offset, len, since_ms, ref lock, .. } = self.locking[i];
-        let late = self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
-        let waits_for_reads =
-            || lock.as_ref().is_some_and(|(lock, unit)| self.world.units[*unit].fence.waits_for_reads(lock));
-        if let Some(Some(job)) = self.jobs.get(number)
-            && (self.is_given_up(job.unit, (offset, len), since_ms) || late && waits_for_reads())
-        {
-            self.give_up(number, Outcome::BUSY);
-        }
-    }
-
     /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it is not, since nobody waits for
     /// it; it has time.
-    fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
+    pub fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
         if job.cancelled || job.survives || job.seat == NOBODY {
             return false;
@@ -418,7 +373,8 @@ impl Engine {
 
     /// Lets the jobs try again whose change a range kept out.
     pub fn retry_stalled(&mut self) {
-        for number in std::mem::take(&mut self.stalled) {
+        for _ in 0..self.stalled.len().min(FED_PER_TURN) {
+            let Some(number) = self.stalled.pop_front() else { return };
             let Some(Some(job)) = self.jobs.get(number) else { continue };
             let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
             if !(is_late && self.give_up(number, TIMED_OUT)) {
@@ -458,10 +414,8 @@ impl Engine {
         if let Some(ticket) = job.flushing.take() {
             self.flushes.forget(ticket);
         }
-        for gone in self.locking.extract_if(.., |l| l.job == number) {
-            if let Some((lock, unit)) = gone.lock {
-                self.world.units[unit].fence.unlock(lock);
-            }
+        if job.is_locking {
+            self.forget_locking(number);
         }
         if job.seat == NOBODY {
             return;
@@ -544,17 +498,6 @@ impl Engine {
             self.advance(seat, slot);
         }
     }
-}
-
-/// A job that waits for a range.
-pub struct Locking {
-    job: usize,
-    offset: u64,
-    len: u64,
-    cell: Cell1<()>,
-    /// Held, but changes that began before are still under way; with the unit it is of.
-    lock: Option<(Lock, usize)>,
-    since_ms: u64,
 }
 
 /// What an operation of a job is known by at its unit's fence, if it has to be. `None`: it has to wait. `locked`: the job

@@ -252,3 +252,37 @@ fn item_96_compare_and_write_says_where_it_miscompares() {
     assert_eq!(host.compare_and_write(8, &content, &[0xff; 4 * 512], None), (Fate::Written, None));
     assert_eq!(host.read(8, 4), [0xff; 4 * 512]);
 }
+
+/// Whoever asks first has it first, and who only writes is not kept out by those that want it for themselves.
+#[test]
+fn nobody_waits_for_ever_while_others_fight_for_a_block() {
+    const LOCKERS: u8 = 5;
+    const ROUNDS: usize = 400;
+    let delay = FaultRule::new(FaultAction::Delay(Duration::from_millis(1)));
+    let server = Server::new(1, FaultPlan::new().rule(delay.within(0..512)));
+    let at = server.at;
+    let ended = Arc::new(AtomicU32::new(0));
+    // How many of others' commands have ended while the slowest of a host's was under way.
+    let host = |number: u8| {
+        let ended = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            let mut peer = Peer::login(at, number, &[]).ready();
+            let mut most = 0;
+            while (ended.load(Ordering::Relaxed) as usize) < ROUNDS {
+                let before = ended.load(Ordering::Relaxed);
+                let itt = if number < LOCKERS {
+                    peer.command(0, &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 0, &[0; 1024])
+                } else {
+                    peer.write(0, 0, 1, 0)
+                };
+                assert_eq!(peer.end(itt, Duration::from_secs(20)).status, 0);
+                most = most.max(ended.fetch_add(1, Ordering::Relaxed) - before);
+            }
+            most
+        })
+    };
+    let hosts: Vec<_> = (0..=LOCKERS).map(host).collect();
+    let most: Vec<u32> = hosts.into_iter().map(|host| host.join().unwrap()).collect();
+    // Some more than there are hosts: one may be late in taking note.
+    assert!(most.iter().all(|most| *most < ROUNDS as u32 / 4), "{most:?}");
+}

@@ -1,0 +1,99 @@
+//! Jobs that wait to have a range for themselves (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC, erasing).
+//!
+//! They are served in the order in which they asked, and so many in a turn. Whoever only waits for a range to be free goes before
+//! them (`Engine::retry_held`): a lock is not kept from its range by those, it waits for them to be done once it has it. So
+//! nobody waits for ever, whatever the others ask for.
+
+use super::engine::Engine;
+use super::fence::Lock;
+use super::job::Cell1;
+use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
+use crate::scsi::Outcome;
+use std::collections::VecDeque;
+
+/// A job that waits for a range.
+pub struct Locking {
+    job: usize,
+    offset: u64,
+    len: u64,
+    cell: Cell1<()>,
+    /// Held, but changes that began before are still under way; with the unit it is of.
+    lock: Option<(Lock, usize)>,
+    since_ms: u64,
+}
+
+/// Those of a core, in their order.
+pub type Lockings = VecDeque<Locking>;
+
+impl Engine {
+    /// A job wants a range. It has it at once if nobody waits for anything.
+    pub fn lock_for(&mut self, job: usize, (offset, len): (u64, u64), cell: Cell1<()>) {
+        let is_first = !self.waits_for_ranges();
+        if let Some(Some(job)) = self.jobs.get_mut(job) {
+            job.is_locking = true;
+        }
+        self.locking.push_back(Locking { job, offset, len, cell, lock: None, since_ms: self.now_ms });
+        if is_first {
+            self.advance_locks();
+        }
+    }
+
+    /// Goes on with the jobs that wait for a range, or for a change that another command's range keeps out.
+    pub fn advance_locks(&mut self) {
+        for _ in 0..self.locking.len().min(FED_PER_TURN) {
+            let Some(waiting) = self.locking.pop_front() else { return };
+            self.give_up_locking(&waiting);
+            if let Some(waiting) = self.advance_lock(waiting) {
+                self.locking.push_back(waiting);
+            }
+        }
+    }
+
+    /// Goes on with one; it comes back if it has to wait.
+    fn advance_lock(&mut self, mut waiting: Locking) -> Option<Locking> {
+        let Some(job) = self.jobs.get_mut(waiting.job).and_then(Option::as_mut).filter(|job| !job.cancelled) else {
+            self.unlock(waiting.lock);
+            return None;
+        };
+        let fence = &self.world.units[job.unit].fence;
+        if waiting.lock.is_none() {
+            waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
+        }
+        if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
+            return Some(waiting);
+        }
+        job.is_locking = false;
+        job.locks.extend(waiting.lock.map(|(lock, _)| lock));
+        waiting.cell.set(Some(()));
+        self.run_soon(waiting.job);
+        None
+    }
+
+    /// A job has ended, whatever it waited for.
+    pub fn forget_locking(&mut self, job: usize) {
+        let mut gone = Vec::new();
+        while let Some(at) = self.locking.iter().position(|waiting| waiting.job == job) {
+            gone.extend(self.locking.remove(at));
+        }
+        gone.into_iter().for_each(|waiting| self.unlock(waiting.lock));
+    }
+
+    fn unlock(&self, lock: Option<(Lock, usize)>) {
+        if let Some((lock, unit)) = lock {
+            self.world.units[unit].fence.unlock(lock);
+        }
+    }
+
+    /// Ends a job that has waited long enough for a range: a stray is in its way, or reads that their peers do not take.
+    fn give_up_locking(&mut self, waiting: &Locking) {
+        let Locking { job: number, offset, len, since_ms, ref lock, .. } = *waiting;
+        let late = self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
+        let waits_for_reads =
+            || lock.as_ref().is_some_and(|(lock, unit)| self.world.units[*unit].fence.waits_for_reads(lock));
+        if let Some(Some(job)) = self.jobs.get(number)
+            && (self.is_given_up(job.unit, (offset, len), since_ms) || late && waits_for_reads())
+        {
+            self.give_up(number, Outcome::BUSY);
+        }
+    }
+}

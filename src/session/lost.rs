@@ -6,7 +6,7 @@
 //! connection. What nobody asks for within Time2Wait + Time2Retain is aborted.
 
 use super::Session;
-use super::recovery::{Kept, Responses};
+use super::recovery::{Kept, Outgoing, Responses};
 use super::seam::{CloseReason, ConnIx, Outbox, TaskId};
 use super::state::{SessionState, SessionStep};
 use super::task::{Charge, Kind, State};
@@ -70,6 +70,7 @@ impl Session {
         kept.retain(|k| k.command.is_some());
         c.replays.drain(..).for_each(|k| kept.push(k));
         kept.make_room();
+        kept.iter_mut().filter_map(|k| k.data.as_deref_mut()).for_each(Outgoing::ask_no_more);
         let cid = c.cid;
         self.lost.push(Lost { cid, id, logged_out, until_ms, kept });
         for slot in 0..TASKS_PER_SESSION {

@@ -91,6 +91,9 @@ impl Totals {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     tallies: Vec<Arc<Tally>>,
+    /// With so many, those of nexuses that are gone are looked for: to look costs as much as there are, and there may be
+    /// thousands of nexuses that each come and go.
+    look_at: usize,
     /// Of nexuses that are gone.
     gone: Totals,
     /// What LOG SELECT has set to zero.
@@ -100,6 +103,17 @@ pub(super) struct Counters {
 impl Counters {
     /// A tally for a new nexus.
     pub(super) fn enlist(&mut self) -> Arc<Tally> {
+        if self.tallies.len() >= self.look_at {
+            self.fold();
+            self.look_at = 2 * (self.tallies.len() + 1);
+        }
+        let tally = Arc::new(Tally::default());
+        self.tallies.push(Arc::clone(&tally));
+        tally
+    }
+
+    /// Adds up those of nexuses that are gone.
+    fn fold(&mut self) {
         let gone = &mut self.gone;
         self.tallies.retain(|tally| {
             let lives = Arc::strong_count(tally) > 1;
@@ -108,9 +122,6 @@ impl Counters {
             }
             lives
         });
-        let tally = Arc::new(Tally::default());
-        self.tallies.push(Arc::clone(&tally));
-        tally
     }
 
     fn all(&self) -> Totals {
@@ -143,10 +154,21 @@ mod tests {
         assert_eq!(counters.totals(), expected);
         drop(one);
         let three = counters.enlist();
-        assert_eq!((counters.totals(), counters.tallies.len()), (expected, 2));
+        assert_eq!(counters.totals(), expected);
         counters.reset();
         assert_eq!(counters.totals(), Totals::default());
         three.note(&Plan::Medium(MediumOp::CompareAndWrite { lba: 0, blocks: 2, fua: false }));
         assert_eq!(counters.totals(), Totals { writes: 1, blocks_written: 4, ..Totals::default() });
+    }
+
+    #[test]
+    fn tallies_of_nexuses_that_are_gone_are_as_many_as_live_ones_at_most() {
+        let mut counters = Counters::default();
+        let live: Vec<_> = (0..100).map(|_| counters.enlist()).collect();
+        for _ in 0..1000 {
+            counters.enlist().note(&Plan::Medium(MediumOp::Read { lba: 0, blocks: 1, fua: false }));
+        }
+        assert!(counters.tallies.len() <= 2 * (live.len() + 1));
+        assert_eq!(counters.totals().reads, 1000);
     }
 }

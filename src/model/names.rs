@@ -78,36 +78,40 @@ impl IscsiName {
     /// or without a date.
     /// Other targets let in who calls itself so, and a name is only compared. What is never in one: space and control
     /// characters, `,` (it ends a name in a TransportID, SPC-4 clause 7.6.4.6) and `*` (it stands for any in a pattern), and
-    /// beyond ASCII what RFC 3722 does not allow: a log that shows the name must show all of it, and nothing else.
+    /// beyond ASCII what RFC 3722 does not allow: a log that shows the name must show all of it, and nothing else. Nor is what
+    /// would be another name when it is said again, by a TransportID for one: a character that is unknown may be one in lower
+    /// case that is not.
     ///
     /// # Errors
     /// As of [`IscsiName::new`]: empty, too long, or a character that is in no name.
     pub fn lenient(text: &str) -> Result<Self, NameError> {
-        let name = Self::recorded(text)?;
-        if name.0.chars().any(is_deceptive) { Err(NameError::Character) } else { Ok(name) }
+        let is_excused = |fault| matches!(fault, NameError::Character | NameError::Iqn | NameError::Digits);
+        match Self::new(text) {
+            Err(fault) if is_excused(fault) => {}
+            other => return other,
+        }
+        let name = Self::recorded(&text.to_lowercase())?;
+        let is_fixed = Self::new(&name.0).map_or_else(is_excused, |again| again == name);
+        if !is_fixed || name.0.chars().any(is_deceptive) { Err(NameError::Character) } else { Ok(name) }
     }
 
-    /// The same, and a name in a record of a version that took characters which hide or change how others show. Nobody logs in
-    /// by it, but who was registered by it has not gone.
+    /// A name in a record, as it stands: whoever logged in by it was taken then, perhaps by a version that knew fewer
+    /// characters, or took those which hide or change how others show. Nobody may log in by it any more, but who was registered
+    /// by it has not gone, and is nobody else.
     ///
     /// # Errors
-    /// As of [`IscsiName::new`]: empty, too long, or a character that is in no name.
-    pub(crate) fn recorded(text: &str) -> Result<Self, NameError> {
-        let fault = match Self::new(text) {
-            Err(fault @ (NameError::Character | NameError::Iqn | NameError::Digits)) => fault,
-            other => return other,
-        };
-        if text.len() > MAX_NAME_BYTES {
+    /// No name was ever such: empty, too long, of no type, or with a character that ends a name.
+    pub(crate) fn recorded(name: &str) -> Result<Self, NameError> {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return Err(NameError::Length);
         }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, ',' | '*')) {
-            return Err(fault);
+        if name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, ',' | '*')) {
+            return Err(NameError::Character);
         }
-        let name = text.to_lowercase();
         if !["iqn.", "eui.", "naa."].iter().any(|kind| name.starts_with(kind) && name.len() > kind.len()) {
             return Err(NameError::Type);
         }
-        if name.len() > MAX_NAME_BYTES { Err(NameError::Length) } else { Ok(Self(Arc::from(name))) }
+        Ok(Self(Arc::from(name)))
     }
 
     /// Whether it is made as RFC 7143 section 4.2.7 wants it.

@@ -210,6 +210,21 @@ fn a_registration_of_an_older_version_is_kept() {
     assert_eq!(saved.reservations.unwrap().registrations.len(), 3);
 }
 
+/// It is what somebody logged in as; the tables of a newer Unicode make something else of it, and something too long.
+#[test]
+fn a_name_that_would_be_prepared_to_another_one_is_read_as_it_stands() {
+    for rest in ["ß", &*format!("ß{}", "\u{3300}".repeat(60))] {
+        let file = file(&TempDir::new().unwrap());
+        let name = format!("iqn.2001-04.com.example:{rest}");
+        let text = sealed(&GOLDEN.replace("iqn.2026-01.org.example:host1", &name));
+        let saved = format::decode(text.as_bytes(), &file.identity).unwrap();
+        let [(port, _), ..] = &saved.lost.as_ref().unwrap().ports[..] else { panic!("{saved:?}") };
+        assert_eq!(port.name.as_str(), name);
+        assert_eq!(saved.reservations.as_ref().unwrap().registrations[0].nexus.initiator.name.as_str(), name);
+        assert_eq!(format::decode(format::encode(&saved, &file.identity).as_bytes(), &file.identity), Ok(saved));
+    }
+}
+
 #[test]
 fn the_state_of_another_unit_is_refused() {
     let directory = TempDir::new().unwrap();

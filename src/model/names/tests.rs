@@ -170,7 +170,22 @@ fn what_the_field_takes_is_taken_leniently() {
     }
 }
 
+/// Unknown to Unicode 3.2, and in lower case something that is prepared to another name, or to one that is too long.
+#[test]
+fn what_is_no_fixed_point_is_not_taken_leniently() {
+    for rest in ["\u{1e9e}", &*format!("\u{1e9e}{}", "\u{3300}".repeat(60))] {
+        let text = format!("iqn.2001-04.com.example:{rest}");
+        check_lenient(&text).unwrap();
+        assert_eq!(IscsiName::lenient(&text), Err(NameError::Character));
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_taken_leniently_is_read_again_as_it_is(text in "(iqn|eui|naa|IQN)[.](2001-04[.]com[.]example:)?(\\PC|[_ßẞİΣς㌀ﬃＡ\u{2126}\u{345}]){0,70}") {
+        check_lenient(&text)?;
+    }
+
     #[test]
     fn any_text_is_refused_or_a_fixed_point(text in "\\PC{0,80}") {
         check_fixed_point(&text)?;
@@ -196,5 +211,13 @@ fn check_fixed_point(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(name.as_str().len() <= MAX_NAME_BYTES);
     prop_assert!(name.as_str().chars().all(|c| !c.is_whitespace() && !c.is_control() && !c.is_ascii_uppercase()));
     prop_assert_eq!(IscsiName::new(name.as_str()), Ok(name));
+    Ok(())
+}
+
+/// What was accepted leniently is the same when it is said again, and in a record.
+fn check_lenient(text: &str) -> Result<(), TestCaseError> {
+    let Ok(name) = IscsiName::lenient(text) else { return Ok(()) };
+    prop_assert_eq!(IscsiName::lenient(name.as_str()), Ok(name.clone()));
+    prop_assert_eq!(IscsiName::recorded(name.as_str()), Ok(name));
     Ok(())
 }

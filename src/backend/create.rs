@@ -55,7 +55,7 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenEr
     })?;
     let made = match nameless(directory) {
         Ok(Some(file)) => {
-            fill(&file, path, 0, size_bytes, spec.thin)?;
+            fill(&file, path, size_bytes, spec.thin)?;
             name(&file, path).and_then(|named| match named {
                 Some(true) => Made::of(&file).map(|made| Some(Some(made))),
                 Some(false) => Ok(Some(None)),
@@ -145,7 +145,7 @@ pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Resul
     if file.try_lock().is_err() {
         return Ok(None);
     }
-    let made = fill(&file, path, 0, size_bytes, thin)
+    let made = fill(&file, path, size_bytes, thin)
         .and_then(|()| Made::of(&file).map_err(|error| from_io(path, true, "look at it", error)));
     made.map(Some).inspect_err(|_| {
         // An empty file is not left behind by a failed start. It is ours: we hold its lock.
@@ -155,13 +155,10 @@ pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Resul
     })
 }
 
-/// Makes a file larger, durably.
-pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> Result<(), OpenError> {
-    grow(file, path, from, to, thin)?;
-    file.sync_all().map_err(|source| {
-        let _ = file.set_len(from);
-        OpenError::Unsynced { path: path.to_owned(), source }
-    })
+/// Gives a new file its size, durably. Nobody has written to it: a failure is of nothing else.
+fn fill(file: &File, path: &Path, size_bytes: u64, thin: bool) -> Result<(), OpenError> {
+    grow(file, path, 0, size_bytes, thin)?;
+    file.sync_all().map_err(|source| OpenError::Unsynced { path: path.to_owned(), source })
 }
 
 /// Makes a file larger. If it is not thin it gets the space, too, as far as there is room; where there is not, it is sparse,

@@ -117,7 +117,7 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// It has grown, but that could not be made durable: nor, perhaps, what was written to it before.
+    /// It was made or has grown, but that could not be made durable: nor, perhaps, what was written to it before.
     #[error("{}: cannot grow it to size=: {source}", path.display())]
     Unsynced {
         /// The file.

@@ -122,7 +122,7 @@ impl Medium {
     /// Opens what a configuration names, and locks it. Blocking.
     ///
     /// A missing file is created when the size is given and `create` says so (its directory is not); a smaller regular file
-    /// grows to its size.
+    /// grows to its size, durably with the next [`Medium::sync`].
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
         let block_bytes = spec.block_bytes;
         let possible: &[u32] = if spec.cdrom { &[2048] } else { &[512, 4096] };
@@ -161,6 +161,14 @@ impl Medium {
             Kind::File(medium) => self.begun.undo(medium.file(), path),
             Kind::Fault { inner, .. } => inner.undo(path),
             Kind::Ram(_) | Kind::Null => Ok(()),
+        }
+    }
+
+    /// Whether [`Medium::open`] has made a file longer that was there.
+    pub fn has_grown(&self) -> bool {
+        match &self.kind {
+            Kind::Fault { inner, .. } => inner.has_grown(),
+            _ => self.begun.has_grown(),
         }
     }
 

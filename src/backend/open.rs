@@ -2,7 +2,7 @@
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
-use super::create::{self, Made, create, fill, grow};
+use super::create::{self, Made, create, grow};
 use super::file::{FileMedium, Page};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
@@ -63,6 +63,11 @@ pub(super) struct Begun {
 }
 
 impl Begun {
+    /// It was there, and is longer now.
+    pub(super) fn has_grown(self) -> bool {
+        !self.is_made && self.grown_from.is_some()
+    }
+
     /// Takes that back. The lock is held, and nobody was shown the file.
     pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
         match self {
@@ -233,12 +238,9 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
     }
 }
 
-/// As [`settle_size`] for a file that has been open for long; it is not durable yet.
+/// As [`settle_size`] for a file that has been open for long.
 pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<Fit, OpenError> {
-    let size = asked_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
-    if let Some(from) = size.grows_from {
-        grow(medium.file(), path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
-    }
+    let size = settle_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
     medium.set_padding_at(size.padding_at);
     Ok(Fit { bytes: size.bytes, grown_from: size.grows_from })
 }
@@ -263,11 +265,12 @@ struct Size {
     grows_from: Option<u64>,
 }
 
-/// The size; a regular file that is smaller than asked for grows. Called with the lock held.
+/// The size; a regular file that is smaller than asked for grows. Called with the lock held. It is not durable yet: what the
+/// kernel says to a sync is perhaps about what hosts wrote before, and whoever asks for it here has nobody to tell.
 fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
     let size = asked_size(file, path, spec, block_device)?;
     if let Some(from) = size.grows_from {
-        fill(file, path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
+        grow(file, path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
     }
     Ok(size)
 }

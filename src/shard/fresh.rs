@@ -61,6 +61,15 @@ impl Undo {
         (self.path, self.recorded) = (None, None);
     }
 
+    /// What was written down stays, and a file that was made: a record that names none would say that a disk is gone. One that has
+    /// grown has its length again, for who still asks for that.
+    pub fn keep_record(&mut self) {
+        self.recorded = None;
+        if !self.medium.has_grown() {
+            self.path = None;
+        }
+    }
+
     /// Whose it is has been written down.
     pub fn recorded(&mut self, file: &Arc<UnitFile>, before: Option<Before>) {
         self.recorded = before.map(|before| (Arc::clone(file), before));
@@ -110,6 +119,25 @@ mod tests {
             }
             drop(fresh);
             assert_eq!(path.exists(), !can_be_taken_back);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_kept_keeps_a_file_that_was_made_but_not_what_one_has_grown_by() {
+        const MIB: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, state) = (folder.path().join("disk"), folder.path().join("state"));
+        let target = TargetSpec::new(IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap(), None, Vec::new());
+        let snapshot = Snapshot { state, ..Snapshot::default() };
+        for asked in [MIB, 2 * MIB] {
+            let kind = LunKind::File(path.clone());
+            let lun = LunSpec { create: true, size_bytes: Some(asked), ..LunSpec::new(0, kind) };
+            let mut fresh = Unit::open((&snapshot, &target, &lun), &Mutex::default(), &[], 1).unwrap();
+            let record = fresh.file.path().to_owned();
+            assert_eq!(fs::metadata(&path).unwrap().len(), asked);
+            fresh.undo.keep_record();
+            drop(fresh);
+            assert_eq!((fs::metadata(&path).unwrap().len(), record.exists()), (MIB, true));
         }
     }
 }

@@ -124,7 +124,7 @@ impl Unit {
         }
         if unit.resume(saved) {
             // The kernel says it to nobody else: it is kept, whatever fails now.
-            undo.keep();
+            undo.keep_record();
         }
         unit.measure();
         if unit.medium.can_be_lost() {
@@ -138,11 +138,17 @@ impl Unit {
         self.recall(&saved);
         self.logical.restore(saved);
         // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
-        // durable now that they find it off.
-        let Some(off) = self.logical.unflushed() else { return false };
+        // durable now that they find it off. So is that a file has grown. The kernel may say to that sync what it could not write
+        // back of what the process before was given: so it is done here, where hosts can be told.
+        let off = self.logical.unflushed();
+        if off.is_none() && !self.medium.has_grown() {
+            return false;
+        }
         match self.medium.sync() {
             Ok(()) => {
-                self.logical.cache_flushed(off);
+                if let Some(off) = off {
+                    self.logical.cache_flushed(off);
+                }
                 false
             }
             Err(error) => {
@@ -547,6 +553,24 @@ mod tests {
                 let nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port);
                 assert_eq!(nexus.hear(unit.syncs.failures()), write_through);
             }
+        }
+    }
+
+    /// The kernel says to the sync behind it what the process before could not write back, and to nobody else.
+    #[test]
+    fn what_the_sync_of_a_file_that_has_grown_finds_lost_is_told_and_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        fs::write(&path, vec![0; MIB as usize]).unwrap();
+        let snapshot = Snapshot { state: folder.path().join("state"), ..Snapshot::default() };
+        for (size_bytes, failures) in [(MIB, 0), (2 * MIB, 1)] {
+            let lun = LunSpec { size_bytes: Some(size_bytes), ..LunSpec::new(0, LunKind::File(path.clone())) };
+            let mut unit = Unit::open((&snapshot, &target(), &lun), &Mutex::default(), &[], 1).unwrap().keep();
+            let fails = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+            unit.medium = Arc::new(Medium::with_faults(unit.medium, FaultPlan::new().rule(fails)));
+            assert_eq!(unit.resume(Saved::default()), failures > 0);
+            assert_eq!(unit.syncs.failures(), failures);
+            assert_eq!(unit.file.load().unwrap().lost, (failures > 0).then_some(Lost::UNHEARD));
         }
     }
 

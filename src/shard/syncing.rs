@@ -120,9 +120,10 @@ impl Syncing {
     /// Waits until all have answered, but not for longer than `patience` for the next one.
     ///
     /// # Errors
-    /// What the first that failed said; a timeout: one has not answered, nor perhaps others that waited for it.
+    /// What the first that failed said; a timeout: one has not answered, nor perhaps others that waited for it. What had failed
+    /// before, the log was told then.
     pub fn end(mut self, patience: Duration) -> io::Result<()> {
-        self.heard = Instant::now();
+        (self.heard, self.failed) = (Instant::now(), None);
         while !self.is_over() {
             let silence = self.heard.elapsed();
             if silence >= patience {
@@ -274,5 +275,15 @@ mod tests {
         }
         assert_eq!(syncing.failed.map(|error| error.to_string()), Some(MediumFault::Write.to_string()));
         other.medium.sync().unwrap();
+    }
+
+    /// It was removed long ago, and the log has said so.
+    #[test]
+    fn what_has_failed_before_the_end_is_no_failure_of_the_end() {
+        let patience = Duration::from_secs(20);
+        let mut syncing = of(vec![unit(one(FaultAction::Fail(MediumFault::Write)))]);
+        assert!(syncing.turn(patience) && syncing.is_over());
+        syncing.begin(vec![unit(FaultPlan::new())]);
+        syncing.end(patience).unwrap();
     }
 }

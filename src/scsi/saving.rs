@@ -5,7 +5,8 @@
 //! ([`LogicalUnit::conclude`]). What could not be written is not adopted, and the command says so.
 //!
 //! Invariants: one [`Saving`] of a logical unit is carried out at a time, in the order in which they were planned. While
-//! one is on its way (planned and not dropped), every other command that changes the same state comes this way too.
+//! one is on its way (planned and not dropped), every other command that changes the same state comes this way too. Who has
+//! yet to hear of lost writes no command changes: while that is on its way, what has nothing to store waits for nobody.
 //!
 //! Not here: files and their format.
 
@@ -60,7 +61,7 @@ pub struct Saving {
     nexus: NexusId,
     /// `None`: what changes is nobody's.
     pub(super) it_nexus: Option<ItNexus>,
-    /// Counts those that are on their way.
+    /// Counts those that are on their way, but for those that nobody is to wait for.
     turn: Arc<()>,
 }
 
@@ -219,25 +220,18 @@ impl LogicalUnit {
     pub fn unfinished(&self, erasure: Option<Erasure>) -> Box<Saving> {
         // Made with the state locked, as all are.
         let _state = self.state();
-        self.own(Part::Unfinished(erasure))
+        self.own(Part::Unfinished(erasure), Arc::clone(&self.turn))
     }
 
-    /// Who has yet to hear after so many failures to make writes durable, to be carried out by [`LogicalUnit::save`].
+    /// Who has yet to hear after so many failures to make writes durable, to be carried out by [`LogicalUnit::save`]. The store
+    /// is perhaps on what has failed: no command that has nothing to store waits for it, fencing above all.
     pub fn lost(&self, failures: u64) -> Box<Saving> {
-        let _state = self.state();
-        self.own(Part::Lost(failures))
+        self.own(Part::Lost(failures), Arc::default())
     }
 
     /// What nobody has asked for.
-    fn own(&self, part: Part) -> Box<Saving> {
-        Box::new(Saving {
-            part,
-            cdb: [0; 16],
-            list: Vec::new(),
-            nexus: NexusId(0),
-            it_nexus: None,
-            turn: Arc::clone(&self.turn),
-        })
+    fn own(&self, part: Part, turn: Arc<()>) -> Box<Saving> {
+        Box::new(Saving { part, cdb: [0; 16], list: Vec::new(), nexus: NexusId(0), it_nexus: None, turn })
     }
 
     /// What a command comes to that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`], and

@@ -89,7 +89,7 @@ pub struct LogicalUnit {
     write_through: AtomicBool,
     /// As [`State::unflushed`].
     unflushed: AtomicU64,
-    /// Held by every command that waits to be saved, too.
+    /// Held by everything, too, that waits to be saved and that others are to wait for.
     pub(super) turn: Arc<()>,
     /// How far SANITIZE or FORMAT UNIT is, of 65536.
     pub(super) progress: AtomicU16,

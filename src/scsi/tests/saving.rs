@@ -178,6 +178,30 @@ fn changes_queue_behind_one_that_is_being_saved() {
     assert_eq!(three.send(&[0x16]), CONFLICT, "RESERVE(6) with registrations");
 }
 
+/// Nothing of theirs is stored, and a store that hangs keeps nobody from fencing.
+#[test]
+fn changes_with_nothing_to_store_do_not_wait_until_it_is_saved_who_has_yet_to_hear() {
+    let unit = LogicalUnit::new(params());
+    let (mut one, mut two, mut three) = (Host::new(&unit, 1), Host::new(&unit, 2), Host::new(&unit, 3));
+    assert_eq!(out(&mut two, REGISTER, 0, &list(0, 2, 0)), GOOD);
+    unit.nobody_has_heard();
+    let lost = unit.lost(1);
+    let (decided, saved) = unit.decide(&lost);
+    assert_eq!(planned(&mut one, &out_cdb(REGISTER, 0), &list(0, 1, 0)), Plan::Done(Outcome::GOOD));
+    assert_eq!(planned(&mut one, &out_cdb(PREEMPT_AND_ABORT, 1), &list(1, 2, 0)), Plan::Done(Outcome::GOOD));
+    assert_eq!(one.reply.aborts, [it_nexus(2, 1)]);
+    assert_eq!(planned(&mut one, &out_cdb(REGISTER, 0), &list(1, 0, 0)), Plan::Done(Outcome::GOOD));
+    assert_eq!(one.send(&[0x16]), Plan::Done(Outcome::GOOD), "RESERVE(6)");
+    assert_eq!(one.send(&[0x17]), Plan::Done(Outcome::GOOD), "RELEASE(6)");
+    // What is stored takes its turn, and those behind it theirs.
+    let registering = save(planned(&mut one, &out_cdb(REGISTER, 0), &list(0, 1, APTPL)));
+    assert_eq!(three.send(&[0x16]), Plan::Done(Outcome::BUSY));
+    assert_eq!(unit.conclude(decided, true).outcome, Outcome::GOOD);
+    assert_eq!(unit.saved(), *saved.unwrap());
+    let end = unit.save(&registering, |saved| saved.lost == Some(Lost::UNHEARD) && saved.reservations.is_some());
+    assert_eq!(end.outcome, Outcome::GOOD);
+}
+
 /// LOGICAL UNIT RESET and the end of a nexus come in between: what they did stays.
 #[test]
 fn a_change_leaves_alone_what_others_did_meanwhile() {

@@ -3,6 +3,7 @@
 use super::super::sync_all;
 use super::super::syncing::Syncing;
 use super::peer::{End, Peer, good};
+use super::saves::stuck_keeper;
 use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::limits::KEEPER_END;
@@ -178,6 +179,28 @@ fn a_medium_that_fails_all_the_time_is_saved_once_at_a_time() {
     wait_until(|| server.world.units[0].saves.standing() == 0);
     assert_eq!(flushed(&mut host), good());
     wait_until(|| saved(&server.world).is_none());
+    server.end();
+}
+
+/// The state directory is on the file system that has failed.
+#[test]
+fn who_is_fenced_off_does_not_wait_until_it_is_saved_who_has_yet_to_hear() {
+    let directory = TempDir::new().unwrap();
+    drop(opened(directory.path(), FaultPlan::new()));
+    let mut server = served(directory.path(), on(OpClass::Flush, FAILS));
+    let mut host = Peer::login(server.at, 1, &[]).ready();
+    let release = stuck_keeper(&server);
+    assert_eq!(flushed(&mut host), lost());
+    wait_until(|| server.world.units[0].saves.standing() == 1);
+    // PERSISTENT RESERVE OUT without APTPL, RESERVE(6).
+    let list = [&[0; 8][..], &7u64.to_be_bytes(), &[0; 8]].concat();
+    let register = host.command(0, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0], 0, &list);
+    assert_eq!(host.end(register, SOON), good());
+    let reserve = host.command(0, &[0x16, 0, 0, 0, 0, 0], 0, &[]);
+    assert_eq!(host.end(reserve, SOON).status, 0x18, "RESERVATION CONFLICT: it is registered");
+    assert_eq!(server.world.units[0].saves.standing(), 1);
+    drop(release);
+    wait_until(|| saved(&server.world).is_some());
     server.end();
 }
 

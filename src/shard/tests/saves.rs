@@ -77,7 +77,7 @@ fn who_is_preempted_and_aborted_is_not_registered_again_by_what_he_sent_before()
 }
 
 /// The keeper does nothing until the sender is dropped.
-fn stuck_keeper(server: &Server) -> mpsc::Sender<()> {
+pub(super) fn stuck_keeper(server: &Server) -> mpsc::Sender<()> {
     let (release, held) = mpsc::channel();
     let unit = &server.world.units[1];
     server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {

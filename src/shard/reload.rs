@@ -135,7 +135,10 @@ impl Reloader {
         let (held, gone) = mem::take(&mut self.leaving).into_iter().partition(is_held);
         self.leaving = held;
         self.close(gone);
-        while self.syncing.lock().turn(Duration::ZERO) {}
+        let mut syncing = self.syncing.lock();
+        while syncing.turn(Duration::ZERO) {}
+        syncing.save_again();
+        drop(syncing);
         let is_open = |closing: &mut Closing| {
             let (unit, medium, file) = &closing.held;
             unit.strong_count() + medium.strong_count() + file.strong_count() > 0

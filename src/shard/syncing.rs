@@ -3,30 +3,58 @@
 //!
 //! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to nobody: hosts
 //! are told after the next start, as they are of a failure ([`super::lost`]).
+//!
+//! Where that cannot be saved, it is tried again, and at the end once more. As long, the file of the saved state is not let go of:
+//! the unit is not served again as if nothing had been lost.
 
 use super::world::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
 use crate::panics::Mutex;
-use crate::state::Keeper;
+use crate::scsi::LogicalUnit;
+use crate::state::{Keeper, UnitFile};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 /// How long a medium is silent before the log is told, and its thread is not counted any more.
 const HANGS: Duration = Duration::from_millis(MEDIUM_HANG_MS);
 
+const UNSAVED: &str = "what hosts wrote may be lost, and it cannot be saved that they are to be told";
+
 /// Whoever waits looks so many times in that time whether another thread is needed.
 const LOOKS: u32 = 4;
 
-/// What became of a unit.
-struct Answer {
-    number: u64,
-    synced: io::Result<()>,
-    /// Who has yet to hear of lost writes is saved.
-    is_saved: bool,
+/// How soon what could not be saved is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What became of a unit: of its medium, and whether there is something that could not be saved.
+enum Answer {
+    Synced(u64, io::Result<()>, Option<Unsaved>),
+    /// It was tried again.
+    Saved(Option<Unsaved>),
+}
+
+/// Who has yet to hear of what a unit has lost that is let go of, and where that belongs.
+struct Unsaved {
+    file: Arc<UnitFile>,
+    logical: Arc<LogicalUnit>,
+    failures: u64,
+}
+
+impl Unsaved {
+    fn of(unit: &Unit) -> Unsaved {
+        let (file, logical) = (Arc::clone(&unit.file), Arc::clone(&unit.logical));
+        Unsaved { file, logical, failures: unit.syncs.failures() }
+    }
+
+    /// Nobody has anything else of it saved any more.
+    fn save(self, keeper: &Keeper, tell: Sender<Answer>) {
+        let (file, saved) = (Arc::clone(&self.file), Box::new(self.logical.saved_at_end(self.failures)));
+        keeper.submit(&file, saved, move |is_saved| drop(tell.send(Answer::Saved((!is_saved).then_some(self)))));
+    }
 }
 
 /// A unit that has not answered.
@@ -50,6 +78,10 @@ pub struct Syncing {
     keeper: Arc<Keeper>,
     /// In the order in which they came.
     waiting: BTreeMap<u64, Waiting>,
+    /// What could not be saved of those that have answered, when that was tried again last, and how much of it is with the keeper.
+    unsaved: Vec<Unsaved>,
+    tried: Instant,
+    on_their_way: usize,
     /// How many have come so far.
     begun: u64,
     work: Arc<Mutex<Work>>,
@@ -70,6 +102,9 @@ impl Syncing {
         Syncing {
             keeper: Arc::clone(keeper),
             waiting: BTreeMap::new(),
+            unsaved: Vec::new(),
+            tried: Instant::now(),
+            on_their_way: 0,
             begun: 0,
             work: Arc::default(),
             tell,
@@ -95,7 +130,22 @@ impl Syncing {
 
     /// Whether all have answered.
     pub fn is_over(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.on_their_way == 0
+    }
+
+    /// Has the keeper try again what it could not save, now and then.
+    pub fn save_again(&mut self) {
+        if self.tried.elapsed() >= AGAIN {
+            self.save_now();
+        }
+    }
+
+    fn save_now(&mut self) {
+        self.tried = Instant::now();
+        for one in mem::take(&mut self.unsaved) {
+            self.on_their_way += 1;
+            one.save(&self.keeper, self.tell.clone());
+        }
     }
 
     /// Takes an answer, waiting `rest` for one; false: there was none. Failures, and a long silence, are said in the log.
@@ -103,12 +153,20 @@ impl Syncing {
         // Not hung up on: this has a sender of its own.
         let answer = self.answers.recv_timeout(rest);
         self.staff();
-        if let Ok(answer) = answer {
-            (self.heard, self.is_told) = (Instant::now(), false);
-            self.answered(answer);
-            return true;
+        match answer {
+            Ok(Answer::Synced(number, synced, unsaved)) => {
+                (self.heard, self.is_told) = (Instant::now(), false);
+                self.answered(number, synced, unsaved);
+                return true;
+            }
+            Ok(Answer::Saved(unsaved)) => {
+                self.on_their_way -= 1;
+                self.keep(unsaved);
+                return true;
+            }
+            Err(_) => {}
         }
-        if !self.is_told && !self.is_over() && self.heard.elapsed() >= self.hangs {
+        if !self.is_told && !self.waiting.is_empty() && self.heard.elapsed() >= self.hangs {
             self.is_told = true;
             // Those that are at it come first; others wait for them.
             let serials: Vec<&str> = self.waiting.values().map(|one| &*one.serial).take(SYNC_THREADS).collect();
@@ -121,9 +179,10 @@ impl Syncing {
     ///
     /// # Errors
     /// What the first that failed said; a timeout: one has not answered, nor perhaps others that waited for it. What had failed
-    /// before, the log was told then.
+    /// before, the log was told then: of that only what is not saved yet is a failure of the end.
     pub fn end(mut self, patience: Duration) -> io::Result<()> {
         (self.heard, self.failed) = (Instant::now(), None);
+        self.save_now();
         while !self.is_over() {
             let silence = self.heard.elapsed();
             if silence >= patience {
@@ -150,16 +209,22 @@ impl Syncing {
         }
     }
 
-    fn answered(&mut self, Answer { number, synced, is_saved }: Answer) {
+    fn answered(&mut self, number: u64, synced: io::Result<()>, unsaved: Option<Unsaved>) {
         let Some(Waiting { serial, .. }) = self.waiting.remove(&number) else { return };
         if let Err(error) = synced {
             tracing::error!(serial, "not flushed, what was written last may be lost: {error}");
             self.failed.get_or_insert(error);
         }
-        if !is_saved {
-            let error = "what hosts wrote may be lost, and it cannot be saved that they are to be told";
-            tracing::error!(serial, "{error}");
-            self.failed.get_or_insert(io::Error::other(error));
+        if unsaved.is_some() {
+            tracing::error!(serial, "{UNSAVED}");
+        }
+        self.keep(unsaved);
+    }
+
+    fn keep(&mut self, unsaved: Option<Unsaved>) {
+        if let Some(unsaved) = unsaved {
+            self.failed.get_or_insert(io::Error::other(UNSAVED));
+            self.unsaved.push(unsaved);
         }
     }
 
@@ -170,8 +235,10 @@ impl Syncing {
                 unit.lost_in_the_end();
                 unit.remember(&self.keeper, |_| {});
             }
-            let synced = Err(io::Error::new(io::ErrorKind::TimedOut, why));
-            self.answered(Answer { number, synced, is_saved: true });
+            self.answered(number, Err(io::Error::new(io::ErrorKind::TimedOut, why)), None);
+        }
+        if mem::take(&mut self.on_their_way) > 0 {
+            self.failed.get_or_insert(io::Error::other(UNSAVED));
         }
     }
 }
@@ -212,9 +279,11 @@ fn sync_all(work: &Mutex<Work>, keeper: &Keeper, tell: &Sender<Answer>) {
         if synced.is_err() {
             unit.lost_in_the_end();
         }
-        let tell = tell.clone();
+        let (tell, unsaved) = (tell.clone(), Unsaved::of(&unit));
         // If nobody asks any more, the process ends.
-        unit.remember(keeper, move |is_saved| drop(tell.send(Answer { number, synced, is_saved })));
+        unit.remember(keeper, move |is_saved| {
+            drop(tell.send(Answer::Synced(number, synced, (!is_saved).then_some(unsaved))));
+        });
         work.lock().at_work.remove(&number);
     }
 }

@@ -199,6 +199,64 @@ fn what_was_lost_when_a_unit_was_removed_is_known_when_its_file_is_added_again()
     }
 }
 
+/// The file system with the state is read-only, until somebody mounts it anew.
+#[test]
+fn a_unit_of_which_it_cannot_be_saved_that_it_has_lost_writes_is_not_served_before() {
+    let mut bench = Bench::changed(
+        |folder| vec![file(folder, 0, "a", MIB)],
+        |world| {
+            let rule = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+            let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), FaultPlan::new().rule(rule)));
+        },
+    );
+    let (state, aside) = (bench.folder.path().join("state"), bench.folder.path().join("aside"));
+    fs::rename(&state, &aside).and_then(|()| fs::write(&state, "")).unwrap();
+    bench.reloader.reload(snapshot(vec![target("a", vec![])]));
+    bench.turn();
+    bench.reloader.look();
+    bench.turn();
+    while !bench.reloader.syncing.lock().is_over() {
+        bench.reloader.look();
+    }
+    let luns = vec![bench.file(3, "a", MIB), bench.file(4, "b", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.reloader.look();
+    bench.turn();
+    assert_eq!(bench.luns(0), [4]);
+    fs::remove_file(&state).and_then(|()| fs::rename(&aside, &state)).unwrap();
+    bench.settle();
+    assert_eq!(bench.luns(0), [3, 4]);
+    let unit = &bench.core.units[bench.core.targets[0].units[0]];
+    assert_eq!((unit.syncs.failures(), unit.logical.saved().lost.clone()), (1, Some(Lost::UNHEARD)));
+}
+
+/// The process ends before.
+#[test]
+fn what_could_not_be_saved_of_a_removed_unit_is_tried_again_at_the_end() {
+    for is_mended in [true, false] {
+        let bench = Bench::changed(
+            |folder| vec![file(folder, 0, "a", MIB)],
+            |world| {
+                let rule = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
+                let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+                unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), FaultPlan::new().rule(rule)));
+            },
+        );
+        let (state, aside) = (bench.folder.path().join("state"), bench.folder.path().join("aside"));
+        fs::rename(&state, &aside).and_then(|()| fs::write(&state, "")).unwrap();
+        let unit = Arc::clone(&bench.core.units[0]);
+        let mut syncing = Syncing::new(&bench.core.keeper);
+        syncing.begin(vec![Arc::clone(&unit)]);
+        assert!(syncing.turn(Duration::from_secs(20)) && syncing.is_over());
+        if is_mended {
+            fs::remove_file(&state).and_then(|()| fs::rename(&aside, &state)).unwrap();
+        }
+        assert_eq!(syncing.end(Duration::from_secs(20)).is_ok(), is_mended);
+        assert_eq!(unit.file.load().is_ok_and(|saved| saved.lost == Some(Lost::UNHEARD)), is_mended);
+    }
+}
+
 #[test]
 fn a_core_saves_that_a_file_which_cannot_grow_has_lost_writes() {
     let mut bench = Bench::changed(

@@ -47,8 +47,8 @@ pub type Cell1<T> = Rc<Cell<Option<T>>>;
 
 /// What a job has asked for and the core has not begun.
 pub enum Request {
-    /// Run it on a unit's medium; `None`: the job's own.
-    Op(Option<usize>, Op, Cell1<Result<(), MediumFault>>),
+    /// Run it on a unit's medium; `None`: the job's own. `free`: whatever the limits of that.
+    Op { unit: Option<usize>, op: Op, free: bool, cell: Cell1<Result<(), MediumFault>> },
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
     /// An operation of so many bytes on a unit, paid for before anything is taken for it; `None`: the job's own unit.
@@ -78,6 +78,8 @@ struct Shared {
 pub struct JobCx {
     shared: Rc<Shared>,
     account: Account,
+    /// Its operations are not paid for.
+    free: bool,
 }
 
 /// An I/O buffer of a job; goes back to the arena when dropped.
@@ -110,12 +112,17 @@ impl JobBuffer {
 impl JobCx {
     /// For a new job whose buffers are charged to that account.
     pub fn new(account: Account) -> JobCx {
-        JobCx { shared: Rc::default(), account }
+        JobCx { shared: Rc::default(), account, free: false }
     }
 
     /// For another job of this core.
     pub fn sibling(&self) -> JobCx {
-        JobCx { shared: Rc::default(), account: self.account.clone() }
+        JobCx { shared: Rc::default(), account: self.account.clone(), free: self.free }
+    }
+
+    /// The same job's, for operations that wait for no limit: it has a buffer in its hands.
+    pub fn free(&self) -> JobCx {
+        JobCx { free: true, ..self.clone() }
     }
 
     /// Begins a job that was made with `cx`, on the same unit. Nobody waits for it, and no abort ends it.
@@ -125,7 +132,7 @@ impl JobCx {
 
     /// Runs one operation on the medium.
     pub async fn op(&self, op: Op) -> Result<(), MediumFault> {
-        self.ask(|cell| Request::Op(None, op, cell)).await
+        self.ask(|cell| Request::Op { unit: None, op, free: self.free, cell }).await
     }
 
     /// Reads the first `len` bytes of a buffer.
@@ -146,7 +153,7 @@ impl JobCx {
 
     /// Runs one operation on the medium of another unit.
     pub async fn op_on(&self, unit: usize, op: Op) -> Result<(), MediumFault> {
-        self.ask(|cell| Request::Op(Some(unit), op, cell)).await
+        self.ask(|cell| Request::Op { unit: Some(unit), op, free: self.free, cell }).await
     }
 
     /// A buffer of at least `len` bytes; waits until one is free. A job that has a buffer or a range already does not ask for

@@ -37,12 +37,13 @@ impl Place {
     }
 
     /// Fills the first `len` bytes of a buffer. A device fails as one what it has put together from several operations: what
-    /// has failed is read again, by itself, before anybody is told.
+    /// has failed is read again, by itself, before anybody is told. That is not paid for once more: the buffer would wait.
     async fn read(&self, cx: &JobCx, buffer: &mut JobBuffer, (offset, len): (u64, usize)) -> Result<(), JobEnd> {
         match cx.read(offset, buffer, len).await {
             Err(MediumFault::Read) => {}
             other => return other.map_err(|fault| self.fault(fault)),
         }
+        let cx = &cx.free();
         if let Some(end) = self.first_bad(cx, buffer, (offset, len as u64)).await {
             return Err(end);
         }

@@ -305,10 +305,10 @@ impl Engine {
                     cell.set(Some(()));
                     self.run_soon(number);
                 }
-                Request::Op(unit, op, cell) => {
+                Request::Op { unit, op, free, cell } => {
                     let unit = unit.unwrap_or(job.unit);
-                    if !self.pay_job(number, unit, &op) {
-                        return self.hold_job(number, Request::Op(Some(unit), op, cell));
+                    if !free && !self.pay_job(number, unit, &op) {
+                        return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     if matches!(op, Op::Flush) {
@@ -323,13 +323,13 @@ impl Engine {
                         job.in_hole = true;
                     }
                     if hole.is_some() && !self.holes.enter(unit, number) {
-                        return self.hold_job(number, Request::Op(Some(unit), op, cell));
+                        return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
                         let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
                         job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
-                        job.ask_again(Request::Op(Some(unit), op, cell));
+                        job.ask_again(Request::Op { unit: Some(unit), op, free, cell });
                         self.stalled.push_back(number);
                         return hole.into_iter().for_each(|unit| self.hole_over(unit));
                     };

@@ -2,9 +2,9 @@
 
 use super::peer::{Peer, good};
 use super::{Server, lun, snapshot};
-use crate::backend::FaultPlan;
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, SHUTDOWN_LOGOUT_MS};
-use crate::model::{Limits, LunSpec};
+use crate::model::{Limits, LunSpec, MediumFault};
 use crate::shard::mesh::Message;
 use crate::shard::reload::Reloader;
 use crate::shard::world::World;
@@ -62,6 +62,19 @@ fn what_waits_is_aborted_at_once() {
         assert!(begin.elapsed() < AT_ONCE, "{cdb:?}: {:?}", begin.elapsed());
         let tags = [peer.write(1, 0, 8, 9), peer.test_unit_ready(0)];
         all_end_well(&mut peer, &tags, SOON);
+    }
+}
+
+#[test]
+fn what_looks_for_a_bad_block_does_not_wait_with_its_buffer() {
+    // VERIFY of a slice, without data and with that of one block.
+    for (cdb, data) in [([0x2f, 0, 0, 0, 0, 0, 0, 2, 0, 0], &[][..]), ([0x2f, 6, 0, 0, 0, 0, 0, 2, 0, 0], &[0; 512])] {
+        let bad = FaultRule::new(FaultAction::Fail(MediumFault::Read)).on(OpClass::Read).within(100 * 512..101 * 512);
+        let server = Server::with(1, FaultPlan::new().rule(bad), luns(SLOW));
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let verify = peer.command(0, &cdb, 0, data);
+        // The next read alone would have to wait for longer.
+        assert_eq!(peer.end(verify, 3 * SOON).sense, (3, 0x1100));
     }
 }
 

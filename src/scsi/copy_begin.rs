@@ -81,16 +81,25 @@ impl Drop for CopyWork {
 
 /// For who looks after a copy while that cannot go on.
 #[derive(Debug, Clone)]
-pub struct CopyWatch(Arc<Operation>);
+pub struct CopyWatch(Arc<Operation>, Option<Arc<Token>>);
 
 impl CopyWatch {
     /// Somebody wants the copy to end: it is over, with this outcome in the sense format of `unit`, which the command was sent
     /// to.
     pub fn cancelled(&self, unit: &LogicalUnit) -> Option<Outcome> {
-        let outcome = self.0.is_cancelled().then(|| unit.formatted(CANCELLED))?;
+        let outcome = interrupted(&self.0, self.1.as_deref()).filter(|_| self.0.is_cancelled())?;
+        let outcome = unit.formatted(outcome);
         self.0.finish(outcome);
         Some(outcome)
     }
+}
+
+/// Why a copy is to stop: what its token stood for is no more, which says more, or somebody wants it to.
+fn interrupted(operation: &Operation, token: Option<&Token>) -> Option<Outcome> {
+    if token.is_some_and(Token::is_revoked) {
+        return Some(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED));
+    }
+    operation.is_cancelled().then_some(CANCELLED)
 }
 
 impl CopyWork {
@@ -101,16 +110,12 @@ impl CopyWork {
 
     /// To be looked after from elsewhere.
     pub fn watch(&self) -> CopyWatch {
-        CopyWatch(Arc::clone(&self.operation))
+        CopyWatch(Arc::clone(&self.operation), self.token.clone())
     }
 
-    /// Whether the copy is to stop: asked before and after every read.
+    /// Whether the copy is to stop: asked whenever an operation of it could begin.
     pub fn interrupted(&self) -> Option<Outcome> {
-        if self.operation.is_cancelled() {
-            return Some(CANCELLED);
-        }
-        let revoked = self.token.as_ref().is_some_and(|token| token.is_revoked());
-        revoked.then_some(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED))
+        interrupted(&self.operation, self.token.as_deref())
     }
 
     /// Whether the nexus may still read the source of step `step`, or write its destination, which is `unit`: asked with

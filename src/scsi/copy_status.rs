@@ -189,6 +189,13 @@ impl Operations {
         });
     }
 
+    /// What is on the logical unit is to be no more: every operation ends that it was asked for, or that reads or writes it.
+    pub(super) fn end_all(&self) {
+        let cancel = |operation: &Operation| operation.cancelled.store(true, Ordering::Relaxed);
+        self.entries().iter().for_each(|entry| cancel(&entry.operation));
+        self.guests().iter().filter_map(|(_, guest)| guest.upgrade()).for_each(|operation| cancel(&operation));
+    }
+
     /// LOGICAL UNIT RESET: every operation ends.
     pub(super) fn reset(&self) {
         for entry in self.entries().drain(..) {

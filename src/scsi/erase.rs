@@ -112,8 +112,10 @@ impl LogicalUnit {
         self.progress.store(0, Ordering::Relaxed);
         state.busy = Some(erasure.under_way());
         self.changed(&state);
-        // What they stand for is to be no more, whether or not all of it is reached.
+        // What they stand for is to be no more, whether or not all of it is reached; nor is what a copy has read to come back
+        // afterwards, when the unit is not busy any more.
         self.overwritten(0, u64::MAX);
+        self.copies.end_all();
         Ok(())
     }
 

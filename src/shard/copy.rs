@@ -1,10 +1,10 @@
 //! Third-party copies: EXTENDED COPY and the commands with ROD tokens, between the logical units of one target.
 //!
 //! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
-//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted
-//! with its task; one with IMMED belongs to no task, and ends when its nexus is lost or somebody cancels it. Whoever aborts
-//! tasks at a unit ends the copies that read or write it, too. Before each slice both units are asked whether the nexus may
-//! still do that; and a copy ends when its nexus does not find one of its units any more.
+//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted with its task; one with IMMED belongs to no task, and ends when its nexus is lost or
+//! somebody cancels it. Whoever aborts tasks at a unit ends the copies that read or write it, too, and so does who erases it.
+//! Whenever an operation could begin, both units are asked whether the nexus may still do that; and a copy ends when its nexus
+//! does not find one of its units any more.
 //!
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
@@ -272,7 +272,6 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             true => Op::Discard { offset: to_offset + at, len },
             false => Op::Zero { offset: to_offset + at, len },
         };
-        stop(done)?;
         let mut held = None;
         if let Some((from, from_offset)) = source {
             let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
@@ -280,15 +279,13 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
             cx.pay(Some(from), len).await;
             cx.pay(Some(to), len).await;
             let buffer = held.insert(cx.buffer(len as usize).await);
-            stop(done)?;
             let buffer = buffer.first(len as usize).map_err(|fault| failed(false, fault, done))?;
             let read = Op::Read { offset: from_offset + at, buffer };
-            cx.op_on(from, read).await.map_err(|fault| failed(false, fault, done))?;
-            // What was read counts only if it was not being overwritten meanwhile.
-            stop(done)?;
+            cx.op_if(from, read, || stop(done)).await?.map_err(|fault| failed(false, fault, done))?;
             write = Op::Write { offset: to_offset + at, buffer, durable: false };
         }
-        cx.op_on(to, write).await.map_err(|fault| failed(true, fault, done))?;
+        // What was read counts only if it was not being overwritten meanwhile, nor is to be erased.
+        cx.op_if(to, write, || stop(done)).await?.map_err(|fault| failed(true, fault, done))?;
         drop(held);
         work.advance(len);
         done += len;

@@ -156,6 +156,34 @@ impl JobCx {
         self.ask(|cell| Request::Op { unit: Some(unit), op, free: self.free, cell }).await
     }
 
+    /// The same, unless `may` says why not. An operation may have to wait (for a limit, a range, its turn), and meanwhile that may
+    /// change: `may` is asked whenever it could begin, right before. What has begun is awaited.
+    pub async fn op_if<E>(
+        &self,
+        unit: usize,
+        op: Op,
+        may: impl Fn() -> Result<(), E>,
+    ) -> Result<Result<(), MediumFault>, E> {
+        let cell: Cell1<_> = Rc::new(Cell::new(None));
+        let (free, own) = (self.free, Rc::clone(&cell));
+        self.shared.requests.borrow_mut().push_back(Request::Op { unit: Some(unit), op, free, cell: own });
+        let is_own = |request: &Request| matches!(request, Request::Op { cell: own, .. } if Rc::ptr_eq(own, &cell));
+        std::future::poll_fn(|_| {
+            if let Some(answer) = cell.take() {
+                return Poll::Ready(Ok(answer));
+            }
+            let mut requests = self.shared.requests.borrow_mut();
+            if requests.iter().any(is_own)
+                && let Err(why) = may()
+            {
+                requests.retain(|request| !is_own(request));
+                return Poll::Ready(Err(why));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// A buffer of at least `len` bytes; waits until one is free. A job that has a buffer or a range already does not ask for
     /// one: it would keep others from having theirs, and they it.
     pub async fn buffer(&self, len: usize) -> JobBuffer {

@@ -258,7 +258,7 @@ impl Engine {
             Waiter::Job(number) => {
                 if let Some(Some(job)) = self.jobs.get_mut(number) {
                     (job.held, job.paid) = (None, true);
-                    self.serve_job(number);
+                    self.run_job(number);
                 }
             }
         }

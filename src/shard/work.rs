@@ -242,6 +242,9 @@ impl Engine {
         let begin = Instant::now();
         for _ in 0..self.runnable.len() {
             let Some(number) = self.runnable.pop() else { return };
+            if matches!(self.jobs.get(number), Some(Some(_))) {
+                super::record::job(number);
+            }
             self.run_job(number);
             if begin.elapsed() >= JOBS_PER_TURN {
                 return;
@@ -249,7 +252,9 @@ impl Engine {
         }
     }
 
-    fn run_job(&mut self, number: usize) {
+    /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
+    /// may be another matter by now ([`JobCx::op_if`]).
+    pub fn run_job(&mut self, number: usize) {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         if job.cancelled {
             if job.in_flight == 0 {
@@ -264,14 +269,13 @@ impl Engine {
             }
             return;
         }
-        super::record::job(number);
         match job.poll() {
             Poll::Ready(end) => self.job_over(number, Some(end)),
             Poll::Pending => self.serve_job(number),
         }
     }
 
-    pub fn serve_job(&mut self, number: usize) {
+    fn serve_job(&mut self, number: usize) {
         // One that is cancelled begins nothing more.
         while let Some(Some(job)) = self.jobs.get_mut(number)
             && !job.cancelled
@@ -378,7 +382,7 @@ impl Engine {
             let Some(Some(job)) = self.jobs.get(number) else { continue };
             let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
             if !(is_late && self.give_up(number, TIMED_OUT)) {
-                self.serve_job(number);
+                self.run_job(number);
             }
         }
     }

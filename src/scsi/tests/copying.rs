@@ -381,6 +381,22 @@ fn status_and_failure_details() {
     assert!(running.iter().all(|begun| matches!(begun, Begun::Run(work) if work.interrupted().is_some())));
 }
 
+/// Also when it goes on only after that: what it has read is not to come back.
+#[test]
+fn a_copy_ends_when_one_of_its_units_is_erased() {
+    for erased in 0..2 {
+        let array = Array::new();
+        let mut host = array.host(1);
+        // Sent to the second unit, from the first one.
+        let list = extended_list(1, &[cscd(&array.units[0]), cscd(&array.units[1])], &[segment(0, 1, 8, 0, 100)]);
+        let running = work(host.extended_copy(1, &list));
+        assert_eq!(running.interrupted(), None);
+        array.units[erased].begin_erase(Erasure::Format).unwrap();
+        array.units[erased].erase_done(true);
+        assert!(running.interrupted().is_some(), "{erased}");
+    }
+}
+
 /// One nexus has neither all places for copies under way, nor the place of another's that waits for its end to be told.
 #[test]
 fn places_for_copies_are_shared() {

@@ -1,6 +1,8 @@
 //! Third-party copies that an operation keeps out whose task is gone, and those that are to be no more.
 
-use super::fencing::{registered, reserve_out, status_of_zeroing, zero_in_the_background};
+use super::fencing::{
+    end_zeroing, first, registered, registered_at, reserve_out, status_of_zeroing, zero_in_the_background,
+};
 use super::peer::{End, Peer, good};
 use super::*;
 use crate::backend::{FaultAction, FaultRule, OpClass};
@@ -10,6 +12,9 @@ use crate::wire::TmFunction;
 
 const SOON: Duration = Duration::from_secs(1);
 const IN_BACKGROUND: u8 = 0x12;
+const COMPLETED_WITH_ERRORS: u8 = 2;
+const RESERVE: u8 = 1;
+const PREEMPT_AND_ABORT: u8 = 5;
 
 /// A host whose write to the first blocks of LUN 0 was aborted and does not end before its time.
 fn kept_out(action: FaultAction) -> (Server, Peer) {
@@ -29,7 +34,8 @@ fn copy_from_lun_1(peer: &mut Peer, naa: [u8; 16]) -> u32 {
 /// EXTENDED COPY of the first blocks of LUN 1, which it is sent to, to the same of a unit, or the other way; its tag.
 fn copy_at_lun_1(peer: &mut Peer, naa: [u8; 16], from_it: bool, blocks: u16) -> u32 {
     let (mut header, mut unit, mut segment) = ([0; 16], [0; 32], [0; 28]);
-    (header[0], header[3], header[11]) = (1, 32, 28);
+    // Without a list identifier.
+    (header[1], header[3], header[11]) = (0x18, 32, 28);
     (unit[0], unit[4], unit[5], unit[7]) = (0xe4, 1, 3, 16);
     unit[8..24].copy_from_slice(&naa);
     (segment[0], segment[3]) = (2, 24);
@@ -69,10 +75,7 @@ fn who_waits_for_a_copy_is_told_in_time_and_what_nobody_waits_for_is_done_later(
 fn a_copy_that_is_kept_out_for_good_can_be_ended() {
     let (_server, mut peer) = kept_out(FaultAction::Hang);
     zero_in_the_background(&mut peer);
-    // COPY OPERATION ABORT.
-    let abort = peer.command(0, &[0x83, 0x1c, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
-    assert_eq!(peer.end(abort, SOON), good());
-    const COMPLETED_WITH_ERRORS: u8 = 2;
+    end_zeroing(&mut peer);
     assert_eq!(end_of_zeroing(&mut peer, SOON), COMPLETED_WITH_ERRORS);
 }
 
@@ -93,7 +96,6 @@ fn long_copy(server: &Server, peer: &mut Peer, from_lun_1: bool) -> u32 {
 
 #[test]
 fn a_copy_ends_when_its_nexus_is_preempted_at_the_source() {
-    const PREEMPT_AND_ABORT: u8 = 5;
     let directory = tempfile::tempdir().unwrap();
     let (server, mut victim, mut other) = registered(slow(), 2, directory.path());
     let copy = long_copy(&server, &mut victim, false);
@@ -129,7 +131,6 @@ fn a_copy_goes_on_when_a_reload_takes_another_unit() {
 
 #[test]
 fn a_copy_ends_when_its_nexus_may_write_no_more() {
-    const RESERVE: u8 = 1;
     let directory = tempfile::tempdir().unwrap();
     let (server, mut reader, mut other) = registered(slow(), 2, directory.path());
     let copy = long_copy(&server, &mut reader, true);
@@ -150,4 +151,82 @@ fn a_copy_from_a_unit_without_a_limit_pays_once() {
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     let copy = copy_at_lun_1(&mut peer, server.world.units[0].logical.params().naa, true, 2048);
     assert_eq!(peer.end(copy, Duration::from_secs(3)), good());
+}
+
+fn reserve(peer: &mut Peer) {
+    let itt = reserve_out(peer, RESERVE, 2, 0);
+    assert_eq!(peer.end(itt, SOON), good());
+}
+
+/// MODE SELECT with SWP.
+fn protect(peer: &mut Peer) {
+    let sense = peer.command(0, &[0x1a, 8, 0x0a, 0, 64, 0], 64, &[]);
+    let mut list = peer.end(sense, SOON).data;
+    (list[0], list[2]) = (0, 0);
+    list[4] &= 0x3f;
+    list[8] |= 8;
+    let select = peer.command(0, &[0x15, 0x10, 0, 0, list.len() as u8, 0], 0, &list);
+    assert_eq!(peer.end(select, SOON), good());
+}
+
+#[test]
+fn a_copy_that_waits_for_a_limit_writes_nothing_that_it_may_not_write_any_more() {
+    /// The first block of each MiB.
+    const MARKS: std::ops::Range<u8> = 0..(UNIT_BYTES >> 20) as u8;
+    let at = |head: u8, mark: u8| [head, 0, 0, 0, 8 * mark, 0, 0, 0, 1, 0];
+    for forbid in [reserve, protect] {
+        let directory = tempfile::tempdir().unwrap();
+        // What is zeroed at a time is paid for in a second.
+        let limits = Limits { iops: None, bytes_per_s: Some(1 << 20) };
+        let luns = vec![LunSpec { limits, thin: false, ..lun(0) }, lun(1)];
+        let (_server, mut writer, mut other) = registered_at(luns, FaultPlan::new(), 1, directory.path());
+        for mark in MARKS {
+            let itt = other.command(0, &at(0x2a, mark), 0, &[0xaa; 512]);
+            assert_eq!(other.end(itt, 5 * SOON), good());
+        }
+        let marks = |other: &mut Peer| -> Vec<Vec<u8>> {
+            let mark = |mark| {
+                let itt = other.command(0, &at(0x28, mark), 512, &[]);
+                other.end(itt, 5 * SOON).data
+            };
+            MARKS.map(mark).collect()
+        };
+        zero_in_the_background(&mut writer);
+        forbid(&mut other);
+        let then = marks(&mut other);
+        writer.settle(&[0]);
+        assert_eq!(end_of_zeroing(&mut writer, 5 * SOON), COMPLETED_WITH_ERRORS);
+        assert!(marks(&mut other) == then, "it goes on");
+    }
+}
+
+#[test]
+fn a_copy_that_is_kept_out_writes_nothing_that_it_may_not_write_any_more() {
+    let slow = FaultRule::new(FaultAction::Delay(SOON)).on(OpClass::Write).within(0..4096).times(1);
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut writer, mut other) = registered(FaultPlan::new().rule(slow), 1, directory.path());
+    let write = writer.write(0, 0, 8, 0xaa);
+    assert_eq!(writer.managed(TmFunction::ABORT_TASK, 0, write).0, 0);
+    zero_in_the_background(&mut writer);
+    writer.ping();
+    reserve(&mut other);
+    let beside = other.write(0, 8, 8, 0xbb);
+    assert_eq!(other.end(beside, 5 * SOON), good());
+    assert_eq!(end_of_zeroing(&mut writer, 5 * SOON), COMPLETED_WITH_ERRORS);
+    assert_eq!(first(&mut other, 16), [[0xaa; 4096], [0xbb; 4096]].concat());
+}
+
+#[test]
+fn a_copy_that_is_kept_out_writes_nothing_onto_what_is_erased() {
+    let (server, mut peer) = kept_out(FaultAction::Delay(SOON));
+    let write = peer.write(1, 0, 8, 0xcc);
+    assert_eq!(peer.end(write, 5 * SOON), good());
+    let copy = copy_from_lun_1(&mut peer, server.world.units[0].logical.params().naa);
+    // It has read, and is to write.
+    (0..8).for_each(|_| peer.ping());
+    // SANITIZE, BLOCK ERASE.
+    let erase = peer.command(0, &[0x48, 2, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
+    assert_eq!(peer.end(erase, 5 * SOON), good());
+    assert_eq!(peer.end(copy, 5 * SOON).sense, (0xa, 0));
+    assert_eq!(first(&mut peer, 8), [0; 4096]);
 }

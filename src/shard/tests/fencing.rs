@@ -22,10 +22,18 @@ pub(super) fn reserve_out(peer: &mut Peer, action: u8, key: u64, other_key: u64)
 
 /// Two hosts, registered with the keys 1 and 2 in files of `directory`.
 pub(super) fn registered(plan: FaultPlan, cores: usize, directory: &std::path::Path) -> (Server, Peer, Peer) {
-    let (server, _) = Server::of(1, cores, [plan], |places| Snapshot {
-        state: directory.to_owned(),
-        ..snapshot(places, vec![lun(0), lun(1)])
-    });
+    registered_at(vec![lun(0), lun(1)], plan, cores, directory)
+}
+
+/// The same with other units.
+pub(super) fn registered_at(
+    luns: Vec<LunSpec>,
+    plan: FaultPlan,
+    cores: usize,
+    directory: &std::path::Path,
+) -> (Server, Peer, Peer) {
+    let (server, _) =
+        Server::of(1, cores, [plan], |places| Snapshot { state: directory.to_owned(), ..snapshot(places, luns) });
     let peers = [1, 2].map(|host| {
         let mut peer = Peer::login(server.at, host, &[]).ready();
         let itt = reserve_out(&mut peer, 0, 0, u64::from(host));
@@ -124,6 +132,12 @@ fn an_aborted_preempt_and_abort_aborts_what_it_was_to() {
 
 /// WRITE USING TOKEN with the token that stands for zeroes, over all of LUN 0; answered when it has begun.
 pub(super) fn zero_in_the_background(peer: &mut Peer) {
+    let itt = ask_for_zeroes(peer, 7);
+    assert_eq!(peer.end(itt, SOON), good());
+}
+
+/// The same by this list identifier; its tag.
+fn ask_for_zeroes(peer: &mut Peer, id: u8) -> u32 {
     let mut list = vec![0; 536 + 16];
     let length = list.len() as u16;
     list[0..2].copy_from_slice(&(length - 2).to_be_bytes());
@@ -133,10 +147,15 @@ pub(super) fn zero_in_the_background(peer: &mut Peer) {
     list[534..536].copy_from_slice(&16_u16.to_be_bytes());
     list[544..548].copy_from_slice(&((UNIT_BYTES / 512) as u32).to_be_bytes());
     let mut cdb = [0; 16];
-    (cdb[0], cdb[1], cdb[9]) = (0x83, 0x11, 7);
+    (cdb[0], cdb[1], cdb[9]) = (0x83, 0x11, id);
     cdb[10..14].copy_from_slice(&u32::from(length).to_be_bytes());
-    let itt = peer.command(0, &cdb, 0, &list);
-    assert_eq!(peer.end(itt, SOON), good());
+    peer.command(0, &cdb, 0, &list)
+}
+
+/// COPY OPERATION ABORT of that of [`zero_in_the_background`].
+pub(super) fn end_zeroing(peer: &mut Peer) {
+    let abort = peer.command(0, &[0x83, 0x1c, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0, &[]);
+    assert_eq!(peer.end(abort, SOON), good());
 }
 
 /// How that goes on: COPY OPERATION STATUS of RECEIVE ROD TOKEN INFORMATION.
@@ -165,7 +184,7 @@ fn a_copy_in_the_background_ends_when_its_nexus_is_preempted() {
 }
 
 /// The first blocks of LUN 0.
-fn first(peer: &mut Peer, blocks: u16) -> Vec<u8> {
+pub(super) fn first(peer: &mut Peer, blocks: u16) -> Vec<u8> {
     let ([high, low], bytes) = (blocks.to_be_bytes(), u32::from(blocks) * 512);
     let itt = peer.command(0, &[0x28, 0, 0, 0, 0, 0, 0, high, low, 0], bytes, &[]);
     let End { status, data, .. } = peer.end(itt, SOON);

@@ -318,6 +318,12 @@ impl Operations {
         }
     }
 
+    /// The unit that the operation of a job is on, if that is under way.
+    pub fn unit_of(&self, number: usize, token: Option<Token>) -> Option<usize> {
+        let operation = self.slots.get(token?.0 as usize)?.as_ref()?;
+        matches!(operation.owner, Owner::Job { job, .. } if job == number).then_some(operation.unit)
+    }
+
     /// Everything under way: owner and unit.
     pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
         self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))

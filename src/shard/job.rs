@@ -347,8 +347,8 @@ pub struct Job {
     /// What its command has brought about and is to be followed, by whoever goes on with it: a flush, and the nexuses whose
     /// tasks are to be aborted.
     pub owed: Option<(bool, Vec<ItNexus>)>,
-    /// Its task is gone, and the medium does not answer.
-    pub stray: bool,
+    /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
+    pub stray: Option<usize>,
     /// Its operation on the medium, if that is its own still ([`super::engine::Operations::claim_of`]).
     pub operation: Option<Token>,
     /// It has asked for a place in a hole.
@@ -392,7 +392,7 @@ impl Job {
             survives: false,
             copy: None,
             owed: None,
-            stray: false,
+            stray: None,
             operation: None,
             in_hole: false,
             is_locking: false,

@@ -237,14 +237,7 @@ impl Engine {
                 return true;
             }
             job.seat = NOBODY;
-            job.stray = true;
-            self.strays.enter(job.unit, 0);
-            if let Some(claim) = self.operations.claim_of(number, job.operation)
-                && let Some(Claim { unit, hold: Hold::Counted(ticket), .. }) =
-                    claim.take_if(|claim| matches!(claim.hold, Hold::Counted(ticket) if ticket.is_read()))
-            {
-                self.world.units[unit].fence.leave(self.core, ticket);
-            }
+            self.let_stray(number);
             false
         });
         let left = (all - numbers.len()) as u32;
@@ -252,6 +245,21 @@ impl Engine {
             exec.jobs = numbers;
         }
         left
+    }
+
+    /// Nobody waits for a job any more: what it has on the medium counts there until that answers, and a read keeps nobody from
+    /// the range.
+    pub fn let_stray(&mut self, number: usize) {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        let unit = self.operations.unit_of(number, job.operation).unwrap_or(job.unit);
+        job.stray = Some(unit);
+        self.strays.enter(unit, 0);
+        if let Some(claim) = self.operations.claim_of(number, job.operation)
+            && let Some(Claim { unit, hold: Hold::Counted(ticket), .. }) =
+                claim.take_if(|claim| matches!(claim.hold, Hold::Counted(ticket) if ticket.is_read()))
+        {
+            self.world.units[unit].fence.leave(self.core, ticket);
+        }
     }
 
     fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {

@@ -392,8 +392,8 @@ impl Engine {
         self.free_jobs.push(number);
         // Until the tasks are aborted that are to be.
         let _standing = job.standing.take();
-        if job.stray {
-            self.strays.leave(job.unit, 0);
+        if let Some(unit) = job.stray {
+            self.strays.leave(unit, 0);
         }
         for lock in job.locks.drain(..) {
             self.world.units[job.unit].fence.unlock(lock);

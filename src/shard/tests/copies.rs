@@ -6,7 +6,7 @@ use super::fencing::{
 use super::peer::{End, Peer, good};
 use super::*;
 use crate::backend::{FaultAction, FaultRule, OpClass};
-use crate::limits::STRAY_WAIT_MS;
+use crate::limits::{STRAY_WAIT_MS, STRAYS_PER_UNIT};
 use crate::model::Limits;
 use crate::wire::TmFunction;
 
@@ -229,4 +229,22 @@ fn a_copy_that_is_kept_out_writes_nothing_onto_what_is_erased() {
     assert_eq!(peer.end(erase, 5 * SOON), good());
     assert_eq!(peer.end(copy, 5 * SOON).sense, (0xa, 0));
     assert_eq!(first(&mut peer, 8), [0; 4096]);
+}
+
+#[test]
+fn a_copy_that_outlives_its_task_counts_where_it_hangs() {
+    let hangs = FaultRule::new(FaultAction::Hang).on(OpClass::Write);
+    let server = Server::new(1, FaultPlan::new().rule(hangs));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let naa = server.world.units[0].logical.params().naa;
+    for _ in 0..STRAYS_PER_UNIT {
+        copy_from_lun_1(&mut peer, naa);
+        // It has read, and writes.
+        (0..8).for_each(|_| peer.ping());
+    }
+    assert_eq!(peer.managed(TmFunction::ABORT_TASK_SET, 1, u32::MAX).0, 0);
+    let [there, elsewhere, copy] = [peer.read(0, 200, 1), peer.write(1, 0, 8, 1), copy_from_lun_1(&mut peer, naa)];
+    assert_eq!(peer.end(there, 5 * SOON).status, 8);
+    assert_eq!(peer.end(elsewhere, 5 * SOON), good());
+    assert_eq!(peer.end(copy, 5 * SOON).status, 8);
 }

@@ -307,7 +307,7 @@ pub(super) fn rod_token_information(call: &mut Call) -> Planned {
     reply.finish(be32(call.cdb, 10) as usize)
 }
 
-/// COPY OPERATION ABORT (SPC-4 clause 6.3): the operation ends with its next slice.
+/// COPY OPERATION ABORT (SPC-4 clause 6.3): the operation ends before its next slice.
 pub(super) fn abort(call: &mut Call) -> Planned {
     let operation = named(call, be32(call.cdb, 2))?;
     if operation.is_over() {

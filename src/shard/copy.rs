@@ -1,10 +1,13 @@
 //! Third-party copies: EXTENDED COPY and the commands with ROD tokens, between the logical units of one target.
 //!
 //! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
-//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it. Aborted with its task; one with IMMED belongs to no task, and ends when its nexus is lost or
+//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it, and the
+//! session on that of its copy. Aborted with its task; one with IMMED belongs to no task, and ends when its nexus is lost or
 //! somebody cancels it. Whoever aborts tasks at a unit ends the copies that read or write it, too, and so does who erases it.
 //! Whenever an operation could begin, both units are asked whether the nexus may still do that; and a copy ends when its nexus
 //! does not find one of its units any more.
+//!
+//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`).
 //!
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
@@ -61,7 +64,8 @@ impl Engine {
                 let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
                 let (target, init) = (holder.target, holder.session.init());
                 let nexus = (init.initiator.clone(), init.target_portal_group);
-                let copy = CopyJob { target, nexus, units: touched, watch, left: None };
+                let session = holder.serial;
+                let copy = CopyJob { target, session, nexus, units: touched, watch, left: None };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
@@ -82,7 +86,8 @@ impl Engine {
             let number = self.copies[at];
             let Some(job) = self.jobs[number].as_mut() else { continue };
             let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(scope)) else { continue };
-            if job.cancelled || !is_meant((&copy.nexus.0, copy.nexus.1)) {
+            let is_known = copy.left.is_some() || job.stray.is_some();
+            if is_known || !is_meant((&copy.nexus.0, copy.nexus.1)) {
                 continue;
             }
             let units = copy.units.iter().copied().map(Scope::Unit);
@@ -90,29 +95,50 @@ impl Engine {
             // From then on nobody waits for what it has on the medium.
             let until_ms = self.now_ms + ABORT_GRACE_MS;
             copy.left = Some(self.management.leave_copy(scopes, until_ms, self.now_ms));
-            job.cancelled = true;
-            if job.seat != NOBODY {
-                job.given_up = Some(self.world.units[job.unit].logical.formatted(COPY_ABORTED));
-            }
-            self.keep_claims(number);
-            self.run_soon(number);
+            let outcome = self.world.units[job.unit].logical.formatted(COPY_ABORTED);
+            self.end_copy(number, outcome);
         }
     }
 
-    /// Ends the copies that somebody wants to end and that cannot find out, being kept waiting for a range, a limit or their turn.
+    /// Ends the copies that somebody wants to end, whatever they are at.
     pub fn end_cancelled_copies(&mut self) {
         for at in 0..self.copies.len() {
             let number = self.copies[at];
-            if let Some(job) = self.jobs[number].as_mut()
+            if let Some(job) = self.jobs[number].as_ref()
                 && let Some(copy) = job.copy.as_deref()
                 && !job.cancelled
-                && job.is_kept_waiting()
                 && let Some(outcome) = copy.watch.cancelled(&self.world.units[job.unit].logical)
             {
-                (job.cancelled, job.given_up) = (true, Some(outcome).filter(|_| job.seat != NOBODY));
-                self.run_soon(number);
+                self.end_copy(number, outcome);
             }
         }
+    }
+
+    /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, nobody who hears of that may be overtaken.
+    #[cold]
+    pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
+        const THIRD_PARTY_COPY_OUT: u8 = 0x83;
+        let cdb = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
+        if outcome == Outcome::GOOD && cdb.is_some_and(|cdb| cdb.first() == Some(&THIRD_PARTY_COPY_OUT)) {
+            self.end_cancelled_copies();
+        }
+    }
+
+    /// Has a copy begin nothing more. It is over when the medium has let go of what it has there, which nobody overtakes.
+    fn end_copy(&mut self, number: usize, outcome: Outcome) {
+        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        if std::mem::replace(&mut job.cancelled, true) {
+            return;
+        }
+        job.given_up = Some(outcome).filter(|_| job.seat != NOBODY);
+        self.keep_claims(number);
+        self.run_soon(number);
+    }
+
+    /// Whether a session, which has this number, has a copy on this core that goes on.
+    pub fn has_copies(&self, session: u64) -> bool {
+        let mut jobs = self.copies.iter().filter_map(|number| self.jobs.get(*number)?.as_ref());
+        jobs.any(|job| !job.cancelled && job.copy.as_ref().is_some_and(|copy| copy.session == session))
     }
 
     /// What was moved for the command itself is its parameter list.
@@ -152,6 +178,8 @@ impl Engine {
 pub struct CopyJob {
     /// Index of the target.
     target: usize,
+    /// The session that asked for it: what is unique about it.
+    session: u64,
     /// The initiator port that asked for it, and the tag of the portal group that it came by.
     nexus: (InitiatorPort, u16),
     /// The unit that was asked, the sources, and the destinations.

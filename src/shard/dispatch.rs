@@ -257,6 +257,9 @@ impl Engine {
         let limited = !flows.is_empty();
         match plan {
             Plan::Done(outcome) => {
+                if !self.copies.is_empty() {
+                    self.end_aborted_copy(seat, task, outcome);
+                }
                 let outcome = self.unless_hung(seat, task, unit, outcome);
                 self.reply(seat, task, outcome);
             }

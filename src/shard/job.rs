@@ -420,11 +420,6 @@ impl Job {
         self.shared.requests.borrow_mut().clear();
     }
 
-    /// It has asked for something that it cannot have yet.
-    pub fn is_kept_waiting(&self) -> bool {
-        self.in_flight == 0 && !self.shared.requests.borrow().is_empty()
-    }
-
     /// Takes the next thing that it asked for.
     pub fn next_request(&self) -> Option<Request> {
         self.shared.requests.borrow_mut().pop_front()

@@ -174,6 +174,8 @@ impl Engine {
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
+            // Whoever has its place then is not to be overtaken by what they have on the medium.
+            self.end_cancelled_copies();
         }
     }
 

@@ -90,12 +90,14 @@ impl Engine {
         route.into_iter().enumerate().filter(|(_, conn)| *conn != usize::MAX)
     }
 
-    /// Whether a session could be moved at all: each of its connections must be at its service.
+    /// Whether a session could be moved at all: each of its connections must be at its service, and no copy of its own would be
+    /// left behind, where nobody hears of the loss of its nexus.
     pub(super) fn is_movable(&self, seat: usize) -> bool {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
         let serves = |(_, conn)| self.seat_of(conn).is_some_and(|(of, _)| of == seat);
         let is_normal = holder.session.init().kind == SessionKind::Normal && !holder.session.keeps();
-        is_normal && !holder.ended && !self.shutdown && self.legs(seat).next().is_some() && self.legs(seat).all(serves)
+        let goes_on = !holder.ended && !self.shutdown && !self.has_copies(holder.serial);
+        is_normal && goes_on && self.legs(seat).next().is_some() && self.legs(seat).all(serves)
     }
 
     /// Whether a session holds nothing of this core, and nobody here waits for it.

@@ -232,6 +232,19 @@ fn a_copy_that_is_kept_out_writes_nothing_onto_what_is_erased() {
 }
 
 #[test]
+fn a_copy_that_waits_for_a_flush_that_hangs_can_be_ended() {
+    let hangs = FaultRule::new(FaultAction::Hang).on(OpClass::Flush);
+    let server = Server::new(1, FaultPlan::new().rule(hangs));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    zero_in_the_background(&mut peer);
+    // All is zeroed.
+    let syncs = &server.world.units[0].syncs;
+    wait_until(|| syncs.begun() > 0);
+    end_zeroing(&mut peer);
+    assert_eq!(end_of_zeroing(&mut peer, 5 * SOON), COMPLETED_WITH_ERRORS);
+}
+
+#[test]
 fn a_copy_that_outlives_its_task_counts_where_it_hangs() {
     let hangs = FaultRule::new(FaultAction::Hang).on(OpClass::Write);
     let server = Server::new(1, FaultPlan::new().rule(hangs));
@@ -247,4 +260,21 @@ fn a_copy_that_outlives_its_task_counts_where_it_hangs() {
     assert_eq!(peer.end(there, 5 * SOON).status, 8);
     assert_eq!(peer.end(elsewhere, 5 * SOON), good());
     assert_eq!(peer.end(copy, 5 * SOON).status, 8);
+}
+
+#[test]
+fn a_preempt_and_abort_waits_for_a_copy_that_was_aborted_before() {
+    const PACE: Duration = Duration::from_millis(200);
+    let slow = FaultRule::new(FaultAction::Delay(PACE)).on(OpClass::Write).times(1);
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut victim, mut other) = registered(FaultPlan::new().rule(slow), 1, directory.path());
+    let begin = Instant::now();
+    let copy = copy_from_lun_1(&mut victim, server.world.units[0].logical.params().naa);
+    // It has read, and writes.
+    (0..8).for_each(|_| victim.ping());
+    victim.manage(TmFunction::ABORT_TASK, 1, copy);
+    victim.ping();
+    let preempt = reserve_out(&mut other, PREEMPT_AND_ABORT, 2, 1);
+    assert_eq!(other.end(preempt, 5 * SOON), good());
+    assert!(begin.elapsed() >= PACE);
 }

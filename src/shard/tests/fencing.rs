@@ -219,3 +219,33 @@ fn no_byte_of_a_copy_in_the_background_comes_after_its_nexus_is_preempted() {
     std::thread::sleep(4 * PACE);
     assert!(all(&mut other) == then, "it goes on");
 }
+
+#[test]
+fn a_copy_in_the_background_that_is_ended_keeps_the_range_of_its_slice_from_the_first_moment() {
+    // It is cancelled, its connection is lost, or its session is another one from then on.
+    for way in 0..3 {
+        let slow = FaultRule::new(FaultAction::Delay(DELAY)).on(OpClass::Clear).times(1);
+        // One core, so that it learns of that before it has the write.
+        let server = Server::new(1, FaultPlan::new().rule(slow));
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let other = Peer::login(server.at, 2, &[]).ready();
+        let begin = Instant::now();
+        zero_in_the_background(&mut peer);
+        peer.ping();
+        let mut later = match way {
+            0 => {
+                end_zeroing(&mut peer);
+                peer
+            }
+            1 => {
+                drop(peer);
+                other
+            }
+            _ => Peer::login(server.at, 1, &[]).ready(),
+        };
+        let write = later.write(0, 4, 8, 0xbb);
+        assert_eq!(later.end(write, Duration::from_secs(3)), good());
+        assert!(begin.elapsed() >= DELAY, "{way}");
+        assert_eq!(first(&mut later, 12)[2048..], [0xbb; 4096], "{way}");
+    }
+}

@@ -1,9 +1,10 @@
 //! Sessions that move from core to core while they are used.
 
 use super::Server;
+use super::fencing::{end_zeroing, zero_in_the_background};
 use super::payload::all_back;
 use super::peer::{Pdu, Peer, good};
-use crate::backend::{FaultAction, FaultPlan, FaultRule};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::shard::change::Change;
 use crate::shard::mesh::Message;
 use crate::shard::world::World;
@@ -287,6 +288,21 @@ fn move_once_now(server: &Server, peer: &Peer) -> bool {
     server.world.post(from, Message::Demand { tsih, to: 1 - from });
     std::thread::sleep(Duration::from_millis(400));
     server.world.registry.whereabouts(tsih) != Some((from, false))
+}
+
+/// Else the loss of its nexus would not be heard of where the copy is.
+#[test]
+fn a_session_stays_where_its_copy_in_the_background_is() {
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(300))).on(OpClass::Clear);
+    let server = Server::new(2, FaultPlan::new().rule(slow));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    zero_in_the_background(&mut peer);
+    assert!(!move_once_now(&server, &peer));
+    end_zeroing(&mut peer);
+    let end = Instant::now() + 5 * SOON;
+    while !move_once_now(&server, &peer) {
+        assert!(Instant::now() < end, "it stays for good");
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Engine {
             self.expire_owed(waiting);
         }
         self.end_cancelled_copies();
+        self.outlive_copies();
         for conn in 0..self.links.len() {
             if !self.watched[conn] {
                 continue;

@@ -7,7 +7,8 @@
 //! Whenever an operation could begin, both units are asked whether the nexus may still do that; and a copy ends when its nexus
 //! does not find one of its units any more.
 //!
-//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`).
+//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation that
+//! outlives its task if that takes long. A unit takes no more copies while it has too many of those.
 //!
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
@@ -21,7 +22,7 @@ use super::left::{LeftCopy, Scope};
 use super::work::NOBODY;
 use super::world::{Unit, World};
 use crate::backend::Op;
-use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES};
+use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES, STRAYS_PER_UNIT};
 use crate::model::InitiatorPort;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWatch, CopyWork, Peer, Scene, TokenWork};
@@ -60,12 +61,15 @@ impl Engine {
                 touched.extend(peers.filter_map(|peer| units.get(peer)));
                 touched.sort_unstable();
                 touched.dedup();
+                if touched.iter().any(|&unit| self.keeps_too_much(unit)) {
+                    return self.answer_copy(seat, task, Outcome::BUSY, asked);
+                }
                 let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
                 let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
                 let (target, init) = (holder.target, holder.session.init());
                 let nexus = (init.initiator.clone(), init.target_portal_group);
                 let session = holder.serial;
-                let copy = CopyJob { target, session, nexus, units: touched, watch, left: None };
+                let copy = CopyJob { target, session, nexus, units: touched, watch, left: None, ended_ms: 0 };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
                     return self.answer_copy(seat, task, Outcome::GOOD, asked);
@@ -131,8 +135,34 @@ impl Engine {
             return;
         }
         job.given_up = Some(outcome).filter(|_| job.seat != NOBODY);
+        if let Some(copy) = job.copy.as_mut() {
+            copy.ended_ms = self.now_ms;
+        }
         self.keep_claims(number);
         self.run_soon(number);
+    }
+
+    /// Copies in the background that have ended, and that the medium does not let go of: they are strays from then on.
+    pub fn outlive_copies(&mut self) {
+        for at in 0..self.copies.len() {
+            let number = self.copies[at];
+            if let Some(job) = self.jobs[number].as_ref()
+                && job.copy.as_ref().is_some_and(|copy| self.now_ms >= copy.ended_ms + ABORT_GRACE_MS)
+                && (job.cancelled, job.seat, job.stray) == (true, NOBODY, None)
+                && job.in_flight > 0
+            {
+                self.let_stray(number);
+            }
+        }
+    }
+
+    /// Whether a unit has too much on its medium that nobody waits for: of copies also what is not called a stray yet.
+    fn keeps_too_much(&self, unit: usize) -> bool {
+        let is_kept = |number: &&usize| {
+            let job = self.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
+            job.is_some_and(|job| self.operations.unit_of(**number, job.operation) == Some(unit))
+        };
+        self.strays.are_too_many(unit) || self.copies.iter().filter(is_kept).count() >= STRAYS_PER_UNIT
     }
 
     /// Whether a session, which has this number, has a copy on this core that goes on.
@@ -188,6 +218,8 @@ pub struct CopyJob {
     watch: CopyWatch,
     /// Aborted; counts it for those who wait for its end.
     left: Option<LeftCopy>,
+    /// When it was ended, milliseconds.
+    ended_ms: u64,
 }
 
 impl CopyJob {

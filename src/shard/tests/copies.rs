@@ -1,7 +1,8 @@
 //! Third-party copies that an operation keeps out whose task is gone, and those that are to be no more.
 
 use super::fencing::{
-    end_zeroing, first, registered, registered_at, reserve_out, status_of_zeroing, zero_in_the_background,
+    ask_for_zeroes, end_zeroing, first, registered, registered_at, reserve_out, status_of_zeroing,
+    zero_in_the_background,
 };
 use super::peer::{End, Peer, good};
 use super::*;
@@ -242,6 +243,40 @@ fn a_copy_that_waits_for_a_flush_that_hangs_can_be_ended() {
     wait_until(|| syncs.begun() > 0);
     end_zeroing(&mut peer);
     assert_eq!(end_of_zeroing(&mut peer, 5 * SOON), COMPLETED_WITH_ERRORS);
+}
+
+#[test]
+fn copies_that_a_medium_keeps_and_nobody_waits_for_are_bounded() {
+    for resets in [false, true] {
+        let hangs = FaultRule::new(FaultAction::Hang).on(OpClass::Clear);
+        let server = Server::new(1, FaultPlan::new().rule(hangs));
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let mut begun = 0;
+        for _ in 0..4 {
+            let asked: Vec<_> = (0..STRAYS_PER_UNIT as u8).map(|id| ask_for_zeroes(&mut peer, id)).collect();
+            let is_begun = |itt: &&u32| peer.end(**itt, 5 * SOON).status == 0;
+            begun += asked.iter().filter(is_begun).count();
+            // One at least in a turn is given to the medium.
+            (0..2 * STRAYS_PER_UNIT).for_each(|_| peer.ping());
+            if resets {
+                assert_eq!(peer.managed(TmFunction::LOGICAL_UNIT_RESET, 0, 0).0, 0);
+                peer.settle(&[0]);
+            } else {
+                assert_eq!(peer.logout(0, 0), 0);
+                peer = Peer::login(server.at, 1, &[]).ready();
+            }
+        }
+        assert_eq!(begun, STRAYS_PER_UNIT);
+        // They count among what has outlived its task.
+        let mut is_busy = || {
+            let read = peer.read(0, 0, 1);
+            peer.end(read, 5 * SOON).status == 8
+        };
+        let end = Instant::now() + 5 * SOON;
+        while !is_busy() {
+            assert!(Instant::now() < end);
+        }
+    }
 }
 
 #[test]

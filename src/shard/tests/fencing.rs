@@ -137,7 +137,7 @@ pub(super) fn zero_in_the_background(peer: &mut Peer) {
 }
 
 /// The same by this list identifier; its tag.
-fn ask_for_zeroes(peer: &mut Peer, id: u8) -> u32 {
+pub(super) fn ask_for_zeroes(peer: &mut Peer, id: u8) -> u32 {
     let mut list = vec![0; 536 + 16];
     let length = list.len() as u16;
     list[0..2].copy_from_slice(&(length - 2).to_be_bytes());

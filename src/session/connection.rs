@@ -31,6 +31,8 @@ pub(super) struct Ping {
 
 /// State of one connection in full feature phase.
 pub(super) struct Connection {
+    /// Which one of the session it is: unlike slots and CIDs, it is not used again.
+    pub number: u32,
     pub cid: Cid,
     pub params: Params,
     pub state: ConnState,
@@ -55,6 +57,7 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(init: &ConnectionInit, now_ms: u64) -> Self {
         let mut connection = Connection {
+            number: 0,
             cid: init.cid,
             params: init.params,
             state: ConnState::LoggedIn,

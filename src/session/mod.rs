@@ -137,6 +137,8 @@ pub struct Session {
     window: Window,
     tasks: Slab,
     connections: Vec<Connection>,
+    /// How many have been added.
+    added: u32,
     events: Events,
     now_ms: u64,
     /// The last MaxCmdSN that the initiator was told.
@@ -200,6 +202,7 @@ impl Session {
             window,
             tasks: Slab::new(),
             connections,
+            added: 0,
             events: Events::new(),
             now_ms,
             immediate_commands: 0,
@@ -238,7 +241,9 @@ impl Session {
         }
         self.now_ms = now_ms;
         let params = conn.params.joined_to(&self.init.params);
-        let connection = Connection::new(&ConnectionInit { params, ..conn }, now_ms);
+        let mut connection = Connection::new(&ConnectionInit { params, ..conn }, now_ms);
+        self.added += 1;
+        connection.number = self.added;
         let free = self.connections.iter().position(|c| !c.state.may_send());
         let ix = match free {
             Some(ix) => ix,
@@ -308,6 +313,26 @@ impl Session {
     pub fn command(&self, task: TaskId) -> &TaskCommand {
         const NONE: &TaskCommand = &TaskCommand::NONE;
         self.tasks.get(task).map_or(NONE, |t| &t.command)
+    }
+
+    /// Which status of the session that of a task is if it is given now; `None`: it would wait for something else.
+    pub fn next_status(&self, task: TaskId) -> Option<u64> {
+        let t =
+            self.tasks.get(task).filter(|t| t.state == State::Open && !t.incoming.is_owed() && t.outgoing.is_none());
+        let c = self.connections.get(usize::from(t.filter(|_| self.fence.is_none())?.command.conn.0))?;
+        Some(u64::from(c.number) << 32 | u64::from(c.stat_sn.0))
+    }
+
+    /// Whether the initiator has a status that was given as this one; `None`: it is not known, and will not be.
+    pub fn has_arrived(&self, status: u64) -> Option<bool> {
+        let c = self.connections.iter().find(|c| u64::from(c.number) == status >> 32)?;
+        //= RFC 7143 section 11.3.3
+        //# Command responses up to ExpStatSN - 1 (modulo 2**32) have been
+        //# received (acknowledges status) on the connection.
+        let before = c.exp_stat_sn.0;
+        // It may be of long ago: all but the last ones have arrived.
+        let has_arrived = (status as u32).wrapping_sub(before) >= c.stat_sn.0.wrapping_sub(before);
+        (has_arrived || c.state.may_send()).then_some(has_arrived)
     }
 
     /// The next thing that is asked of the shard, if it is to run a command: mostly it is.

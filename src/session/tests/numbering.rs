@@ -296,6 +296,36 @@ fn item_45_answers_go_to_the_connection_of_the_command() {
     r.read(512);
 }
 
+#[test]
+fn a_status_has_arrived_when_it_is_acknowledged_on_its_connection() {
+    let agreed = Params { max_connections: 2, ..params() };
+    let mut r = Rig::with(SessionKind::Normal, agreed, 1);
+    let answered = |r: &mut Rig, exp_stat_sn| {
+        let command = ScsiCommand { exp_stat_sn, ..r.draw() };
+        let task = r.run(command, &[]);
+        let status = r.s.next_status(task).unwrap();
+        r.good(task);
+        assert_eq!(r.s.next_status(task), None, "it has one");
+        (status, r.response().0.stat_sn)
+    };
+    let (first, said) = answered(&mut r, StatSn(0));
+    let (second, _) = answered(&mut r, said);
+    let has_arrived = |r: &Rig| [first, second].map(|status| r.s.has_arrived(status));
+    assert_eq!(has_arrived(&r), [Some(false); 2]);
+    let ping = NopOut { exp_stat_sn: said.next(), ..r.nop() };
+    r.send(ping, &[]);
+    assert_eq!(has_arrived(&r), [Some(true), Some(false)]);
+    // So many statuses later that the numbers come again.
+    assert_eq!(r.s.has_arrived(first ^ 1 << 31), Some(true));
+    let init = |cid, stat_sn| ConnectionInit { cid: Cid(cid), params: agreed, stat_sn, exp_cmd_sn: CmdSn(1) };
+    r.s.add_connection(init(7, said), 0).unwrap();
+    r.s.connection_lost(r.c, seam::CloseReason::Disconnected);
+    assert_eq!(has_arrived(&r), [Some(true), None]);
+    // Another one in the place of the first.
+    assert_eq!(r.s.add_connection(init(8, said.add(9)), 0).unwrap(), r.c);
+    assert_eq!(has_arrived(&r), [None; 2]);
+}
+
 impl Rig {
     fn nop_copy(&self) -> NopOut {
         NopOut {

@@ -301,8 +301,11 @@ pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;
-/// Initiator ports that are saved with a unit whose writes may be lost; where there are more, each has yet to hear of it.
+/// Initiator ports that are saved with a unit whose writes may be lost; who is left out where there are more has yet to hear of it.
 pub const LOST_PORTS: usize = ABSENT_HEARERS;
+/// Who may have lost writes and is not known is told when it comes within that time after another host has heard, and went on.
+/// Who is away for longer has hardly kept what it wrote last, and who is new is not to be told for ever.
+pub const OTHERS_HEAR_MS: u64 = 24 * 3_600_000;
 /// Of those who wait for I/O buffers, so many jobs and so many commands are asked in a turn.
 pub const FED_PER_TURN: usize = 512;
 /// Task management functions, and PREEMPT AND ABORT, of one host that a core has asked others to carry out, and they have not.

@@ -1,20 +1,22 @@
-//! Which failures to make writes durable each nexus has been told of.
+//! Which failures to make writes durable each nexus has heard of.
 //!
 //! Such a failure is the medium's: what was lost may be what any host has written. They are counted elsewhere; here is, for
-//! each I_T_L nexus, up to which it has heard. It hears with its own next flush or durable write, once.
+//! each I_T_L nexus, up to which it has heard. It hears with its own next flush or durable write, once. What it was told it
+//! has heard when it has acknowledged that answer, which may be lost with its connection: until then it is told again.
 //!
 //! A host that logs in anew has perhaps written before: what it was answered GOOD for then may be lost by now, and nobody
 //! was there to be told. So a new nexus begins with what its initiator port had heard of when it was last here; one of a port
-//! that was never here with what its initiator has, by whichever port. Of those who are gone a bounded number is remembered;
-//! when one has to be forgotten, ports that nobody knows are taken to be it.
+//! that was never here with what its initiator has, by whichever port. Of those who are gone a bounded number is remembered.
+//!
+//! All that are not known are one ([`Others`]): ports that had to be forgotten, and those that wrote before the process began,
+//! for one before it that was killed. Of what fails before a flush has gone well they have yet to hear.
 //!
 //! What is lost is lost when the process ends, too, and the kernel does not say so twice. So who has not heard then is saved
 //! with the unit ([`Lost`]), and hears of it after the next start.
 
 use super::unit::{LogicalUnit, LuNexus};
-use crate::limits::{ABSENT_HEARERS, LOST_PORTS};
+use crate::limits::{ABSENT_HEARERS, LOST_PORTS, OTHERS_HEAR_MS};
 use crate::model::{InitiatorPort, IscsiName};
-use crate::wire::Isid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,10 +39,7 @@ impl Lost {
 #[derive(Debug, Default)]
 pub(super) struct Hearers {
     list: Vec<Hearer>,
-    /// What the least informed of those had heard of who had to be forgotten.
-    forgotten: Option<u64>,
-    /// A nexus that had heard of so many was answered GOOD since: those who are not known need not hear of them after a restart.
-    settled: u64,
+    others: Others,
 }
 
 /// A nexus; it is gone when nobody else has its count.
@@ -48,6 +47,39 @@ pub(super) struct Hearers {
 struct Hearer {
     port: InitiatorPort,
     heard: Arc<AtomicU64>,
+}
+
+/// Initiator ports that are not listed. None of them has a nexus, so they write nothing any more.
+#[derive(Debug, Default)]
+struct Others {
+    /// What the least informed has heard of.
+    heard: u64,
+    /// Failures there had been when all that they wrote was durable, or lost: later ones do not concern them.
+    until: u64,
+    /// Counts who has joined them.
+    joined: u64,
+    /// The most failures that a nexus had heard of which was answered GOOD, and when that was first so.
+    settling: (u64, u64),
+}
+
+/// What a nexus has heard.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    /// Of so many failures.
+    heard: Arc<AtomicU64>,
+    /// Of so many it was told, with this answer: by the number that the caller knows it by.
+    told: Option<(u64, u64)>,
+}
+
+/// What a nexus knows of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It has yet to hear, and is told.
+    IsTold,
+    /// It has heard of them: that is news.
+    Now,
+    /// It has.
+    Before,
 }
 
 impl Hearer {
@@ -60,49 +92,85 @@ impl Hearer {
     }
 }
 
+impl Others {
+    /// What one of them that comes has heard of, when there have been so many failures.
+    fn heard(&self, failures: u64) -> u64 {
+        if self.heard < failures.min(self.until) { self.heard } else { failures }
+    }
+
+    /// One more, that has heard of so many. It may have written just now.
+    fn join(&mut self, heard: u64, failures: u64) {
+        *self = Others { heard: heard.min(self.heard(failures)), until: u64::MAX, joined: self.joined + 1, ..*self };
+    }
+
+    /// Not zero: what those wrote who have joined so far is not known to be durable.
+    fn unflushed(&self) -> u64 {
+        if self.until == u64::MAX { self.joined } else { 0 }
+    }
+}
+
 impl Hearers {
+    /// Those of a unit that is served from now on. `volatile`: of what was written before, something may be lost yet.
+    pub(super) fn begin(volatile: bool) -> Hearers {
+        let mut hearers = Hearers::default();
+        if volatile {
+            hearers.others.join(0, 0);
+        }
+        hearers
+    }
+
     fn enlist(&mut self, port: &InitiatorPort, failures: u64) -> Arc<AtomicU64> {
         let of_port = self.list.iter().filter(|hearer| hearer.port == *port).map(Hearer::heard).min();
         let of_name = self.list.iter().filter(|hearer| hearer.port.name == port.name).map(Hearer::heard).max();
-        let unknown = || of_name.unwrap_or(failures).min(self.forgotten.unwrap_or(u64::MAX));
+        let unknown = || of_name.unwrap_or(failures).min(self.others.heard(failures));
         let heard = Arc::new(AtomicU64::new(of_port.unwrap_or_else(unknown)));
         // The new one goes on for those of its port that are gone.
         self.list.retain(|hearer| hearer.port != *port || !hearer.is_gone());
-        if self.list.iter().filter(|hearer| hearer.is_gone()).count() >= ABSENT_HEARERS
-            && let Some(oldest) = self.list.iter().position(Hearer::is_gone)
-        {
-            let heard = self.list.remove(oldest).heard();
-            self.forgotten = Some(heard.min(self.forgotten.unwrap_or(u64::MAX)));
+        if self.list.iter().filter(|hearer| hearer.is_gone()).count() >= ABSENT_HEARERS {
+            self.forget_one(failures);
         }
         self.list.push(Hearer { port: port.clone(), heard: Arc::clone(&heard) });
         heard
     }
 
+    /// Of those who are gone: rather who has heard, then who is of an initiator with other ports here, then the oldest.
+    fn forget_one(&mut self, failures: u64) {
+        let mut ports = BTreeMap::new();
+        for hearer in &self.list {
+            *ports.entry(&hearer.port.name).or_insert(0) += 1;
+        }
+        let rank = |hearer: &Hearer| (hearer.heard() < failures, ports.get(&hearer.port.name) == Some(&1));
+        let gone = self.list.iter().enumerate().filter(|(_, hearer)| hearer.is_gone());
+        if let Some((at, _)) = gone.min_by_key(|(_, hearer)| rank(hearer)) {
+            let heard = self.list.remove(at).heard();
+            self.others.join(heard, failures);
+        }
+    }
+
     /// What is to be saved after so many failures; `None`: all have heard of them.
     pub(super) fn lost(&self, failures: u64) -> Option<Lost> {
-        let others = self.settled >= failures || self.forgotten.is_none_or(|heard| heard >= failures);
+        let others = self.others.heard(failures) >= failures;
         let mut ports = BTreeMap::new();
-        for Hearer { port, heard } in &self.list {
-            let has_heard = heard.load(Ordering::Relaxed) >= failures;
-            *ports.entry((&port.name, port.isid.0, &port.proof)).or_insert(true) &= has_heard;
+        for hearer in &self.list {
+            let Hearer { port, .. } = hearer;
+            let known = ports.entry((&port.name, port.isid.0, &port.proof)).or_insert((port, true));
+            known.1 &= hearer.heard() >= failures;
         }
         let unheard: BTreeSet<&IscsiName> =
-            ports.iter().filter(|(_, has_heard)| !**has_heard).map(|((name, ..), _)| *name).collect();
+            ports.values().filter(|(_, has_heard)| !has_heard).map(|(port, _)| &port.name).collect();
         if others && unheard.is_empty() {
             return None;
         }
+        let saved = |&(port, has_heard): &(&InitiatorPort, bool)| (port.clone(), has_heard);
         // All of an initiator: which of its ports has heard says what another one is told. And all that are known where the others
-        // have not heard: that ends with the first who has, and what a port has yet to hear does not.
-        let is_needed = |name: &IscsiName| !others || unheard.contains(name);
-        let port = |(name, isid, proof): (&IscsiName, [u8; 6], &Option<Arc<str>>)| InitiatorPort {
-            proof: proof.clone(),
-            ..InitiatorPort::new(name.clone(), Isid(isid))
-        };
-        let ports: Vec<_> = { ports.into_iter() }
-            .filter(|((name, ..), _)| is_needed(name))
-            .map(|(key, has_heard)| (port(key), has_heard))
-            .collect();
-        if ports.len() > LOST_PORTS { Some(Lost::UNHEARD) } else { Some(Lost { ports, others }) }
+        // have not heard: that ends, and what a port has yet to hear does not.
+        let needed = || ports.values().filter(|(port, _)| !others || unheard.contains(&port.name));
+        if needed().count() <= LOST_PORTS {
+            return Some(Lost { ports: needed().map(saved).collect(), others });
+        }
+        // Who is left out is told, if only once more.
+        let heard = ports.values().filter(|(_, has_heard)| *has_heard).take(LOST_PORTS);
+        Some(Lost { ports: heard.map(saved).collect(), others: false })
     }
 
     /// What was saved is the first failure.
@@ -112,26 +180,76 @@ impl Hearers {
             heard: Arc::new(AtomicU64::new(u64::from(*has_heard))),
         };
         self.list.extend(ports.iter().map(hearer));
-        if !others {
-            self.forgotten = Some(0);
-        }
+        self.others.heard = u64::from(*others);
+        self.others.until = self.others.until.max(1);
     }
 
     /// A nexus that has heard of so many is answered GOOD.
-    pub(super) fn settle(&mut self, failures: u64) {
-        self.settled = self.settled.max(failures);
+    fn settle(&mut self, failures: u64, now_ms: u64) {
+        let (most, since_ms) = self.others.settling;
+        if failures > most {
+            self.others.settling = (failures, now_ms);
+        } else if failures == most && now_ms.saturating_sub(since_ms) >= OTHERS_HEAR_MS {
+            self.others.heard = self.others.heard.max(failures);
+        }
+    }
+
+    /// As [`LogicalUnit::others_unflushed`].
+    pub(super) fn others_unflushed(&self) -> u64 {
+        self.others.unflushed()
+    }
+
+    /// As [`LogicalUnit::others_flushed`].
+    fn others_flushed(&mut self, number: u64, failures: u64) {
+        if self.others.unflushed() == number {
+            self.others.until = failures;
+        }
+    }
+}
+
+impl Hearing {
+    /// Whether what it was told last has arrived, as `has_arrived` knows; then it has heard. `None`: it will not arrive.
+    fn note_arrival(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) -> Option<bool> {
+        let (failures, answer) = self.told?;
+        let has_arrived = has_arrived(answer)?;
+        if has_arrived {
+            self.heard.fetch_max(failures, Ordering::Relaxed);
+        }
+        Some(has_arrived)
+    }
+
+    fn hear(&mut self, failures: u64, answer: Option<u64>, has_arrived: impl FnOnce(u64) -> Option<bool>) -> Heard {
+        if self.heard.load(Ordering::Relaxed) >= failures {
+            return Heard::Before;
+        }
+        match (self.note_arrival(has_arrived), self.told) {
+            (Some(true), Some((of, _))) if of >= failures => return Heard::Now,
+            // The first such answer is enough: it may be that another one is always on its way.
+            (Some(false), Some((of, _))) if of >= failures => {}
+            _ => self.told = answer.map(|answer| (failures, answer)),
+        }
+        Heard::IsTold
     }
 }
 
 impl LogicalUnit {
-    /// What was lost may be of before this unit was here: of no port is known what it has written. Each hears of it once.
-    pub fn nobody_has_heard(&self) {
-        self.state().hearers.forgotten = Some(0);
+    /// Hosts that are not here may have written what is not known to be durable, before the unit was served, or before they were
+    /// forgotten: a flush that begins after this was asked, and goes well, is what [`LogicalUnit::others_flushed`] is to be told of.
+    pub fn others_unflushed(&self) -> Option<u64> {
+        Some(self.others_unflushed.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
 
-    /// A nexus that has heard of so many failures is answered GOOD.
-    pub fn has_settled(&self, failures: u64) {
-        self.state().hearers.settle(failures);
+    /// What those wrote is durable, or was lost by one of so many failures.
+    pub fn others_flushed(&self, number: u64, failures: u64) {
+        let mut state = self.state();
+        state.hearers.others_flushed(number, failures);
+        self.others_unflushed.store(state.hearers.others_unflushed(), Ordering::Release);
+    }
+
+    /// A nexus that has heard of so many failures is answered GOOD. When that was so for long enough ([`OTHERS_HEAR_MS`]), who
+    /// is not known need not hear of them any more.
+    pub fn has_settled(&self, failures: u64, now_ms: u64) {
+        self.state().hearers.settle(failures, now_ms);
     }
 }
 
@@ -139,19 +257,29 @@ impl LuNexus {
     /// The same, of a port of an initiator, when there have been so many failures.
     #[must_use]
     pub fn of_port(mut self, unit: &LogicalUnit, port: &InitiatorPort, failures: u64) -> LuNexus {
-        self.heard = unit.state().hearers.enlist(port, failures);
+        let mut state = unit.state();
+        self.hearing.heard = state.hearers.enlist(port, failures);
+        unit.others_unflushed.store(state.hearers.others_unflushed(), Ordering::Release);
+        drop(state);
         self
     }
 
-    /// It is told of all failures so far. Whether there are some that it had not heard of.
-    pub fn hear(&self, failures: u64) -> bool {
-        self.heard.swap(failures, Ordering::Relaxed) != failures
+    /// What it knows of so many failures; if it is told now, that is with this answer. `has_arrived` knows of an answer whether
+    /// it has arrived; `None`: it will not.
+    pub fn hear(&mut self, failures: u64, answer: Option<u64>, has_arrived: impl FnOnce(u64) -> Option<bool>) -> Heard {
+        self.hearing.hear(failures, answer, has_arrived)
+    }
+
+    /// It ends: what it was told counts for those that come after it, if it has arrived.
+    pub fn leave(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) {
+        self.hearing.note_arrival(has_arrived);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Isid;
 
     fn port(name: &str, isid: u8) -> InitiatorPort {
         let name = IscsiName::new(&format!("iqn.2026-11.io.ringsan:{name}")).unwrap();
@@ -230,33 +358,124 @@ mod tests {
 
     #[test]
     fn what_was_lost_before_anybody_was_here_is_news_until_somebody_goes_on_after_it() {
-        let mut first = Hearers { forgotten: Some(0), ..Hearers::default() };
+        let mut first = Hearers::begin(true);
         let told = first.enlist(&port("a", 1), 1);
         assert_eq!(first.lost(1), Some(Lost { ports: vec![(port("a", 1), false)], others: false }));
         told.store(1, Ordering::Relaxed);
         let mut next = restarted(&first, 1);
         assert_eq!(["a", "b"].map(|name| heard(&next.enlist(&port(name, 1), 1))), [1, 0]);
         let late = first.enlist(&port("late", 1), 1);
-        first.settle(1);
+        // It counts from the first GOOD on, of those that have heard of all.
+        for (failures, now_ms) in [(1, 7), (1, 6 + OTHERS_HEAR_MS), (2, 7 + OTHERS_HEAR_MS), (1, 7 + OTHERS_HEAR_MS)] {
+            first.settle(failures, now_ms);
+            assert!(first.lost(1).is_some_and(|lost| !lost.others));
+        }
+        first.settle(2, 7 + 2 * OTHERS_HEAR_MS);
         assert_eq!(first.lost(1), Some(Lost { ports: vec![(port("late", 1), false)], others: true }));
         late.store(1, Ordering::Relaxed);
         assert_eq!(first.lost(1), None);
-        assert_eq!(heard(&first.enlist(&port("b", 1), 1)), 0, "as long as this process lives");
-        assert!(first.lost(2).is_some_and(|lost| !lost.others), "another one");
+        assert_eq!(heard(&first.enlist(&port("b", 1), 1)), 1);
+        assert!(first.lost(3).is_some_and(|lost| !lost.others), "another one");
+    }
+
+    #[test]
+    fn what_fails_after_a_flush_concerns_nobody_who_was_gone_before_it() {
+        let mut hearers = Hearers::begin(true);
+        let before = hearers.others_unflushed();
+        hearers.others_flushed(before, 1);
+        assert_eq!(hearers.others_unflushed(), 0);
+        assert_eq!(heard(&hearers.enlist(&port("a", 1), 1)), 0, "what failed before it does");
+        hearers.settle(1, 0);
+        hearers.settle(1, OTHERS_HEAR_MS);
+        assert_eq!(heard(&hearers.enlist(&port("b", 1), 2)), 2);
+        // One of those comes to be forgotten while another flush is under way.
+        let before = hearers.others_unflushed();
+        for n in 0..ABSENT_HEARERS {
+            drop(hearers.enlist(&port(&format!("h{n}"), 1), 2));
+        }
+        hearers.others_flushed(before, 2);
+        assert_eq!(heard(&hearers.enlist(&port("c", 1), 3)), 2, "not of the third");
+        let since = hearers.others_unflushed();
+        hearers.others_flushed(since, 3);
+        assert!(hearers.lost(4).is_some_and(|lost| !lost.others), "what was lost before");
+    }
+
+    #[test]
+    fn who_has_heard_and_who_has_other_ports_is_forgotten_first() {
+        let mut hearers = Hearers::default();
+        drop(hearers.enlist(&port("v", 1), 0));
+        for isid in 0..ABSENT_HEARERS {
+            drop(hearers.enlist(&port("many", isid as u8), 0));
+        }
+        hearers.list[9].heard.store(1, Ordering::Relaxed);
+        let is_here = |hearers: &Hearers, port: &InitiatorPort| hearers.list.iter().any(|one| one.port == *port);
+        let heard = hearers.list[9].port.clone();
+        drop(hearers.enlist(&port("w", 1), 1));
+        assert!(!is_here(&hearers, &heard));
+        for n in 0..9 {
+            drop(hearers.enlist(&port(&format!("w{n}"), 1), 0));
+        }
+        assert!(is_here(&hearers, &port("v", 1)));
+    }
+
+    #[test]
+    fn what_was_told_is_heard_when_it_has_arrived() {
+        let mut one = Hearing::default();
+        let arrived = |upto: u64| move |answer: u64| Some(answer <= upto);
+        assert_eq!(one.hear(1, Some(5), arrived(4)), Heard::IsTold);
+        assert_eq!(one.hear(1, Some(6), arrived(4)), Heard::IsTold);
+        assert_eq!([one.hear(1, Some(7), arrived(5)), one.hear(1, Some(8), arrived(5))], [Heard::Now, Heard::Before]);
+        assert_eq!(one.hear(2, Some(9), arrived(8)), Heard::IsTold);
+        // Its connection is gone.
+        assert_eq!(one.hear(2, None, |_| None), Heard::IsTold);
+        assert_eq!(
+            one.hear(2, Some(3), arrived(9)),
+            Heard::IsTold,
+            "what was told without an answer is not known to be heard"
+        );
+        one.note_arrival(arrived(3));
+        assert_eq!(one.hear(2, Some(4), arrived(3)), Heard::Before);
     }
 
     /// It is not there while somebody else hears, and goes on.
     #[test]
     fn who_was_here_when_all_had_yet_to_hear_hears_whoever_goes_on_before() {
-        let mut first = Hearers::default();
+        let mut first = Hearers::begin(true);
         let _here = ["a", "b"].map(|name| first.enlist(&port(name, 1), 0));
-        first.forgotten = Some(0);
         let mut next = restarted(&first, 1);
         let told = next.enlist(&port("a", 1), 1);
         assert_eq!(told.swap(1, Ordering::Relaxed), 0);
-        next.settle(1);
+        next.settle(1, 0);
+        next.settle(1, OTHERS_HEAR_MS);
         let mut again = restarted(&next, 1);
         assert_eq!(["a", "b", "c"].map(|name| heard(&again.enlist(&port(name, 1), 1))), [1, 0, 1]);
+    }
+
+    #[test]
+    fn who_had_to_be_forgotten_hears_after_a_restart_whoever_goes_on_before() {
+        let mut hearers = Hearers::default();
+        drop(hearers.enlist(&port("v", 1), 0));
+        for n in 0..ABSENT_HEARERS {
+            drop(hearers.enlist(&port(&format!("h{n}"), 1), 0));
+        }
+        for hearer in &hearers.list {
+            hearer.heard.store(1, Ordering::Relaxed);
+        }
+        hearers.settle(1, 0);
+        assert!(!hearers.lost(1).unwrap().others);
+        let mut next = restarted(&hearers, 1);
+        assert_eq!(["v", "h9"].map(|name| heard(&next.enlist(&port(name, 1), 1))), [0, 1]);
+    }
+
+    #[test]
+    fn who_did_not_fit_into_what_is_saved_hears_whoever_goes_on_before() {
+        let mut hearers = Hearers::default();
+        let _present: Vec<_> = (0..=LOST_PORTS).map(|n| hearers.enlist(&port(&format!("h{n}"), 1), 0)).collect();
+        let mut next = restarted(&hearers, 1);
+        next.enlist(&port("h0", 1), 1).store(1, Ordering::Relaxed);
+        next.settle(1, 0);
+        let mut again = restarted(&next, 1);
+        assert_eq!(["h0", "h1"].map(|name| heard(&again.enlist(&port(name, 1), 1))), [1, 0]);
     }
 
     #[test]

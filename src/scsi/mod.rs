@@ -61,7 +61,7 @@ pub use absent::absent;
 pub use attention::Attention;
 pub use capacity::{LbaScan, LbaStatuses};
 pub use erase::Erasure;
-pub use hearing::Lost;
+pub use hearing::{Heard, Lost};
 pub use identifying::IdentifyingInformation;
 pub use mode::Modes;
 pub use orwrite::{Allowed, Generation};

@@ -15,7 +15,7 @@ use super::counters::{Counters, Tally};
 use super::diagnostic;
 use super::erase::{Busy, Erasure};
 use super::health::Health;
-use super::hearing::{Hearers, Lost};
+use super::hearing::{Hearers, Hearing, Lost};
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
 use super::mode::{Modes, Unflushed};
@@ -89,6 +89,8 @@ pub struct LogicalUnit {
     write_through: AtomicBool,
     /// As [`State::unflushed`].
     unflushed: AtomicU64,
+    /// As [`LogicalUnit::others_unflushed`]; zero: `None`.
+    pub(super) others_unflushed: AtomicU64,
     /// Held by everything, too, that waits to be saved and that others are to wait for.
     pub(super) turn: Arc<()>,
     /// How far SANITIZE or FORMAT UNIT is, of 65536.
@@ -147,7 +149,7 @@ pub struct LuNexus {
     pub(super) pending: Pending,
     tally: Arc<Tally>,
     /// Failures to make writes durable that it was told of.
-    pub(super) heard: Arc<AtomicU64>,
+    pub(super) hearing: Hearing,
     /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
     pub(super) echo: Vec<u8>,
     /// What GET EVENT STATUS NOTIFICATION has told.
@@ -171,7 +173,7 @@ impl LuNexus {
             blocked: 0,
             pending,
             tally,
-            heard: Arc::default(),
+            hearing: Hearing::default(),
             echo: Vec::new(),
             events,
         }
@@ -246,11 +248,14 @@ impl Pass {
 impl LogicalUnit {
     /// A logical unit with nothing reserved and default mode pages.
     pub fn new(params: LuParams) -> LogicalUnit {
-        let state = State { ports: Ports::new(&params.port_groups), ..State::default() };
+        let hearers = Hearers::begin(params.volatile_cache);
+        let others_unflushed = hearers.others_unflushed();
+        let state = State { ports: Ports::new(&params.port_groups), hearers, ..State::default() };
         LogicalUnit {
             blocks: AtomicU64::new(params.blocks),
             write_through: AtomicBool::new(!params.volatile_cache),
             unflushed: AtomicU64::new(0),
+            others_unflushed: AtomicU64::new(others_unflushed),
             turn: Arc::new(()),
             params,
             generation: AtomicU64::new(1),

@@ -7,7 +7,7 @@
 //! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that it has
 //! not heard of may have cost what it wrote before, whoever met it.
 
-use super::engine::{Engine, Owner};
+use super::engine::{Engine, Owner, Seat};
 use super::exec::Failure;
 use super::job::Cell1;
 use super::mesh::Message;
@@ -16,7 +16,8 @@ use super::world::Unit;
 use crate::backend::Op;
 use crate::limits::{FLUSHED_PER_TURN, SYNC_DRAIN_MS};
 use crate::model::MediumFault;
-use crate::scsi::Outcome;
+use crate::scsi::{Heard, Outcome};
+use crate::session::seam::TaskId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,6 +62,17 @@ struct Waiting {
     failures: u64,
 }
 
+/// What there was before the flush that a core has begun, and is durable if it goes well.
+#[derive(Default)]
+struct Covers {
+    /// The switching off of the cache.
+    off: Option<u64>,
+    /// What hosts have written that are not known.
+    others: Option<u64>,
+    /// Failures there had been.
+    failures: u64,
+}
+
 /// Who waits for flushes of one unit, in the order in which they came.
 #[derive(Default)]
 struct Line {
@@ -69,8 +81,7 @@ struct Line {
     gone: usize,
     /// One is to happen after so many others, whoever waits.
     wanted_after: Option<u64>,
-    /// Of the one that this core has begun: the switching off of the cache before it, and the failures there had been.
-    covers: (Option<u64>, u64),
+    covers: Covers,
     /// Some were left to a turn that begins with a message which is on its way.
     left: bool,
 }
@@ -237,7 +248,8 @@ impl Engine {
                 }
                 Step::Begin => {
                     let Unit { syncs, logical, .. } = &*self.world.units[unit];
-                    self.flushes.line(unit).covers = (logical.unflushed(), syncs.failures());
+                    let (off, others) = (logical.unflushed(), logical.others_unflushed());
+                    self.flushes.line(unit).covers = Covers { off, others, failures: syncs.failures() };
                     if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit)) {
                         self.finished(owner, result);
                     }
@@ -288,11 +300,17 @@ impl Engine {
                 continue;
             }
             self.flushes.draining.swap_remove(at);
-            // Before anybody is told: who waits has perhaps switched the cache off.
-            if let (Some(off), failures) = self.flushes.line(unit).covers
-                && syncs.failures() == failures
-            {
-                world.units[unit].logical.cache_flushed(off);
+            let Covers { off, others, failures } = std::mem::take(&mut self.flushes.line(unit).covers);
+            if syncs.failures() == failures {
+                let logical = &world.units[unit].logical;
+                // Before anybody is told: who waits has perhaps switched the cache off.
+                if let Some(off) = off {
+                    logical.cache_flushed(off);
+                }
+                // A durable write that is not over has perhaps been told what was theirs.
+                if let Some(others) = others.filter(|_| syncs.is_drained(epoch)) {
+                    logical.others_flushed(others, failures);
+                }
             }
             syncs.end().filter(|core| *core != self.core).for_each(|core| world.post(core, Message::Flushed { unit }));
             self.advance_flushes(unit);
@@ -327,15 +345,18 @@ impl Engine {
 
     /// What a flush or a durable write that went well is answered.
     #[inline]
-    pub fn vouch(&mut self, seat: usize, unit: usize) -> Outcome {
-        if self.world.units[unit].syncs.failures() == 0 { Outcome::GOOD } else { self.vouch_after_failures(seat, unit) }
+    pub fn vouch(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
+        if self.world.units[unit].syncs.failures() == 0 {
+            return Outcome::GOOD;
+        }
+        self.vouch_after_failures(seat, task, unit)
     }
 
     #[cold]
-    fn vouch_after_failures(&mut self, seat: usize, unit: usize) -> Outcome {
+    fn vouch_after_failures(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
         // Before it is asked: of those it may have heard by now.
         let failures = self.world.units[unit].syncs.failures();
-        if self.hear(seat, unit) {
+        if self.hear(seat, task, unit) {
             let unit = &self.world.units[unit];
             return unit.logical.fault(unit.syncs.last_failure(), None);
         }
@@ -343,18 +364,20 @@ impl Engine {
         Outcome::GOOD
     }
 
-    /// A nexus is about to be told that what it wrote may be lost. Whether that is news to it.
+    /// A nexus is about to be told, with the end of a task, that what it wrote may be lost. Whether it has yet to hear so.
     #[cold]
-    pub fn hear(&mut self, seat: usize, unit: usize) -> bool {
-        let failures = self.world.units[unit].syncs.failures();
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return true };
+    pub fn hear(&mut self, seat: usize, task: TaskId, unit: usize) -> bool {
+        let Unit { syncs, news, .. } = &*self.world.units[unit];
+        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return true };
+        let Seat { session, nexus, map, .. } = holder;
         // A nexus that does not find the unit any more cannot say what it knows.
-        let at = holder.map.units.iter().position(|&own| own == unit);
-        let news = at.and_then(|at| holder.nexus.get(at)).is_none_or(|nexus| nexus.hear(failures));
-        if news {
-            self.world.units[unit].news.store(true, Ordering::Relaxed);
+        let at = map.units.iter().position(|&own| own == unit);
+        let Some(nexus) = at.and_then(|at| nexus.get_mut(at)) else { return true };
+        let heard = nexus.hear(syncs.failures(), session.next_status(task), |status| session.has_arrived(status));
+        if heard == Heard::Now {
+            news.store(true, Ordering::Relaxed);
         }
-        news
+        heard == Heard::IsTold
     }
 
     /// Counts the failure of an operation that was to make something durable, before anybody is told of its end.

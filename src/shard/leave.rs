@@ -172,6 +172,7 @@ impl Engine {
             //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
             //# which the task management function was received.
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
+                nexus.leave(|status| gone.session.has_arrived(status));
                 self.world.units[unit].logical.nexus_lost(nexus.id());
             }
             // Whoever has its place then is not to be overtaken by what they have on the medium.

@@ -2,7 +2,8 @@
 //!
 //! Who has not heard of it when a unit is served no more is saved with the unit ([`crate::scsi::Lost`]); at the next start that
 //! counts as a failure, and each hears of it as of any other ([`super::syncs`]). A host that has heard, and goes on, is not to
-//! hear again: the first GOOD after somebody has heard saves who has by then.
+//! hear again: the first GOOD after somebody has heard saves who has by then. Who is not known and has not come when others
+//! have gone on for long ([`OTHERS_HEAR_MS`]) is not told any more.
 //!
 //! A process that is killed has no end. So each failure is saved when it is counted, too, beside whatever is answered. Of one unit
 //! one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the next one.
@@ -11,18 +12,23 @@ use super::engine::Engine;
 use super::job::Cell1;
 use super::mesh::Message;
 use super::world::Unit;
+use crate::limits::OTHERS_HEAR_MS;
 use crate::model::MediumFault;
 use crate::scsi::Saved;
 use crate::state::Keeper;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The job of what no job has asked for.
 pub(super) const NOBODY: usize = usize::MAX;
 
 /// Whether it is being saved who has yet to hear.
 #[derive(Default)]
-pub struct Remembering(AtomicU8);
+pub struct Remembering {
+    saving: AtomicU8,
+    /// When it is to be looked, with a GOOD, whether others are still to hear; zero: never.
+    look_ms: AtomicU64,
+}
 
 const IDLE: u8 = 0;
 const ON_ITS_WAY: u8 = 1;
@@ -32,17 +38,26 @@ const AGAIN: u8 = 2;
 impl Remembering {
     /// There is news; whether the caller is to begin.
     fn want(&self) -> bool {
-        self.0.swap(AGAIN, Ordering::SeqCst) == IDLE
+        self.saving.swap(AGAIN, Ordering::SeqCst) == IDLE
+    }
+
+    /// Somebody goes on, which is news or not: whether it is to be looked who has settled.
+    fn is_looked(&self, is_news: bool, now_ms: u64) -> bool {
+        let look_ms = self.look_ms.load(Ordering::Relaxed);
+        if is_news {
+            self.look_ms.store(now_ms.saturating_add(OTHERS_HEAR_MS), Ordering::Relaxed);
+        }
+        is_news || look_ms > 0 && now_ms >= look_ms && self.look_ms.swap(0, Ordering::Relaxed) == look_ms
     }
 
     /// Before it is looked what there is to save.
     fn begin(&self) {
-        self.0.store(ON_ITS_WAY, Ordering::SeqCst);
+        self.saving.store(ON_ITS_WAY, Ordering::SeqCst);
     }
 
     /// It is saved, or cannot be; whether the caller is to begin again.
     fn is_wanted_again(&self) -> bool {
-        self.0.compare_exchange(ON_ITS_WAY, IDLE, Ordering::SeqCst, Ordering::SeqCst).is_err()
+        self.saving.compare_exchange(ON_ITS_WAY, IDLE, Ordering::SeqCst, Ordering::SeqCst).is_err()
     }
 }
 
@@ -51,16 +66,16 @@ impl Unit {
     pub(super) fn recall(&self, saved: &Saved) {
         if saved.lost.is_some() {
             self.syncs.fail(MediumFault::Write);
+            // Perhaps all are here who have heard, and who is not known is still to hear: for so long.
+            self.news.store(true, Ordering::Relaxed);
             let serial = &self.logical.params().serial;
             tracing::warn!(serial, "what hosts wrote before it was last closed may be lost: they are told");
         }
     }
 
-    /// It is served no more, and what was written last may be lost. What hosts wrote that were here before the process was is
-    /// not known.
+    /// It is served no more, and what was written last may be lost.
     pub(super) fn lost_in_the_end(&self) {
         self.syncs.fail(MediumFault::Write);
-        self.logical.nobody_has_heard();
     }
 
     /// It is not served yet, and writes may be lost: saves who has yet to hear; whether that is done. Blocking.
@@ -105,8 +120,9 @@ impl Engine {
     #[cold]
     pub fn save_who_has_heard(&mut self, unit: usize, failures: u64) {
         let home = &self.world.units[unit];
-        if home.news.load(Ordering::Relaxed) && home.news.swap(false, Ordering::Relaxed) && home.file.lasts() {
-            home.logical.has_settled(failures);
+        let is_news = home.news.load(Ordering::Relaxed) && home.news.swap(false, Ordering::Relaxed);
+        if home.remembering.is_looked(is_news, self.now_ms) {
+            home.logical.has_settled(failures, self.now_ms);
             self.save_lost(unit);
         }
     }
@@ -140,5 +156,18 @@ impl Engine {
         if home.remembering.is_wanted_again() {
             self.begin_to_remember(home);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_known_is_looked_after_once_when_others_have_gone_on_for_long() {
+        let remembering = Remembering::default();
+        let looks = [(false, 1), (true, 2), (false, 3), (true, 4), (false, 2 + OTHERS_HEAR_MS)];
+        assert_eq!(looks.map(|(is_news, ms)| remembering.is_looked(is_news, ms)), [false, true, false, true, false]);
+        assert_eq!([0, 1].map(|more| remembering.is_looked(false, 4 + OTHERS_HEAR_MS + more)), [true, false]);
     }
 }

@@ -219,13 +219,13 @@ impl Engine {
     /// What a write ends with that is to be durable; `None`: a flush is waited for.
     fn made_durable(&mut self, seat: usize, slot: usize) -> Option<Outcome> {
         let exec = self.exec(seat, slot)?;
-        let (unit, durable, flushed) = (exec.unit, exec.durable, exec.flushed);
+        let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
         if matches!(exec.kind, Kind::Write(Action::Compare)) {
             return Some(Outcome::GOOD);
         }
         let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
         if flushed || durable && (self.world.units[unit].direct || verified) {
-            return Some(self.vouch(seat, unit));
+            return Some(self.vouch(seat, task, unit));
         }
         self.flush_for(Waiter::Task(seat, slot), unit);
         None
@@ -562,7 +562,7 @@ impl Engine {
             }
             Some(Failure::Lost(outcome)) => {
                 self.stats.medium_faults += 1;
-                self.hear(seat, unit);
+                self.hear(seat, task, unit);
                 outcome
             }
             Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),

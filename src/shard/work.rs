@@ -431,10 +431,11 @@ impl Engine {
         exec.jobs.retain(|other| *other != number);
         let (mut outcome, durable) = end.as_ref().map_or((Outcome::GOOD, false), |e| (e.outcome, e.durable));
         if durable && slice.is_none() {
+            let task = exec.task;
             if outcome == Outcome::GOOD {
-                outcome = self.vouch(seat, unit);
+                outcome = self.vouch(seat, task, unit);
             } else {
-                self.hear(seat, unit);
+                self.hear(seat, task, unit);
             }
         }
         let Some(exec) = self.exec(seat, slot) else { return };

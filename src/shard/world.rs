@@ -45,7 +45,7 @@ pub struct Unit {
     pub fence: Arc<Fence>,
     /// What makes its writes durable.
     pub syncs: Syncs,
-    /// A nexus has heard of failures, and what is saved does not say so.
+    /// Somebody has heard of failures, and what is saved does not say so.
     pub news: AtomicBool,
     /// That is being saved.
     pub remembering: Remembering,
@@ -149,11 +149,13 @@ impl Unit {
                 if let Some(off) = off {
                     self.logical.cache_flushed(off);
                 }
+                if let Some(others) = self.logical.others_unflushed() {
+                    self.logical.others_flushed(others, self.syncs.failures());
+                }
                 false
             }
             Err(error) => {
                 self.not_synced(&error);
-                self.logical.nobody_has_heard();
                 self.remember_before()
             }
         }
@@ -497,7 +499,7 @@ mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
     use crate::model::InitiatorPort;
-    use crate::scsi::{Lost, Modes, NexusId};
+    use crate::scsi::{Heard, Lost, Modes, NexusId};
     use crate::shard::change::new_nexus;
     use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};
@@ -550,8 +552,9 @@ mod tests {
             // Whoever logs in now may have written before.
             for isid in 1..3 {
                 let port = InitiatorPort::new(target().name, Isid([0x80, 0, 0, isid, 0, 0]));
-                let nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port);
-                assert_eq!(nexus.hear(unit.syncs.failures()), write_through);
+                let mut nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port);
+                let expected = if write_through { Heard::IsTold } else { Heard::Before };
+                assert_eq!(nexus.hear(unit.syncs.failures(), None, |_| None), expected);
             }
         }
     }

@@ -152,6 +152,27 @@ fn a_host_that_logs_in_again_is_told_of_what_it_missed() {
     assert_eq!((flushed(&mut again), flushed(&mut again)), (lost(), good()));
 }
 
+/// The answer may have been in the connection that broke: the host asks the same once more.
+#[test]
+fn what_a_host_may_not_have_received_it_is_told_again() {
+    for ends_with_logout in [false, true] {
+        let server = Server::new(1, one_fails(FAILS, 0));
+        let [mut met, mut host] = [1, 2].map(|host| Peer::login(server.at, host, &[]).ready());
+        assert_eq!((flushed(&mut met), flushed(&mut met)), (lost(), good()));
+        // The second one is not sent by who has heard.
+        let flushes = host.together(|host| [flush(host), flush(host)]);
+        assert_eq!(flushes.map(|itt| host.end(itt, SOON)), [lost(), lost()]);
+        if ends_with_logout {
+            // This acknowledges it.
+            assert_eq!(host.logout(0, 0), 0);
+        }
+        drop(host);
+        let mut again = Peer::login(server.at, 2, &[]).ready();
+        let expected = if ends_with_logout { good() } else { lost() };
+        assert_eq!((flushed(&mut again), flushed(&mut again)), (expected, good()));
+    }
+}
+
 #[test]
 fn a_durable_write_that_fails_is_everybodys_failure() {
     let plan = FaultPlan::new().rule(FaultRule::new(FAILS).on(OpClass::Write).within(0..512).times(1));

@@ -184,7 +184,6 @@ fn changes_with_nothing_to_store_do_not_wait_until_it_is_saved_who_has_yet_to_he
     let unit = LogicalUnit::new(params());
     let (mut one, mut two, mut three) = (Host::new(&unit, 1), Host::new(&unit, 2), Host::new(&unit, 3));
     assert_eq!(out(&mut two, REGISTER, 0, &list(0, 2, 0)), GOOD);
-    unit.nobody_has_heard();
     let lost = unit.lost(1);
     let (decided, saved) = unit.decide(&lost);
     assert_eq!(planned(&mut one, &out_cdb(REGISTER, 0), &list(0, 1, 0)), Plan::Done(Outcome::GOOD));

@@ -274,6 +274,16 @@ pub const KEEPER_END: std::time::Duration = std::time::Duration::from_secs(2);
 pub const UNIT_ATTENTIONS: usize = 8;
 /// Parameter lists (UNMAP, MODE SELECT, PERSISTENT RESERVE OUT, ...) are at most this long, bytes.
 pub const MAX_PARAMETER_BYTES: usize = 65_536;
+/// Commands of one session that are on their way to be saved at one logical unit (PERSISTENT RESERVE OUT, MODE SELECT, ...):
+/// one more is answered BUSY. They are saved one after the other, and each takes as long as a file system takes to store
+/// something: who preempts somebody waits for all that came before, and that is to be little.
+pub const SAVES_PER_SESSION: usize = 8;
+/// Those of all sessions from one address.
+pub const SAVES_PER_ADDRESS: usize = 32;
+/// Those from one host, which may have a whole /64 of IPv6.
+pub const SAVES_PER_HOST: usize = 64;
+/// What the commands take that one core has on their way, at all logical units: mostly their parameter lists.
+pub const SAVING_BYTES_PER_CORE: usize = 4 << 20;
 /// Ranges that a unit remembers to have been changed by one command alone, for reads that go on in parts meanwhile.
 pub const FENCE_LOG: usize = 4096;
 /// MAXIMUM UNMAP LBA COUNT: blocks that one UNMAP may name, over all its descriptors.
@@ -360,6 +370,7 @@ const _: () = assert!(KEPT_RESPONSE_BYTES_BESIDE < KEPT_RESPONSE_BYTES && KEPT_R
 const _: () = assert!(MAX_TEXT_ANSWER_BYTES < NEGOTIATION_BYTES_PER_CORE);
 const _: () = assert!(ARENA_BYTES.is_multiple_of(SLICE_BYTES));
 const _: () = assert!(UNMAP_DESCRIPTORS * 16 + 8 <= MAX_PARAMETER_BYTES);
+const _: () = assert!(MAX_PARAMETER_BYTES * KEPT_PARTS_OF_A_HOST <= SAVING_BYTES_PER_CORE);
 const _: () = assert!(2 * 4096 <= SLICE_BYTES);
 const _: () = assert!(OPTIMAL_TRANSFER_BYTES as u64 <= MAX_TRANSFER_BYTES);
 const _: () = assert!(536 + ROD_RANGES * 16 <= MAX_PARAMETER_BYTES);

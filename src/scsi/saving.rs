@@ -142,6 +142,13 @@ impl State {
     }
 }
 
+impl Saving {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Saving>() + self.list.len()
+    }
+}
+
 impl SaveEnd {
     fn of(outcome: Outcome) -> SaveEnd {
         SaveEnd { outcome, aborts: Vec::new(), flush: false }

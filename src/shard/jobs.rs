@@ -2,6 +2,7 @@
 //! of the medium, so that other commands, NOPs and task management come in between.
 
 use super::job::{JobBuffer, JobCx, JobEnd};
+use super::saves::Admitted;
 use super::world::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
@@ -512,8 +513,9 @@ async fn overwrite(
 
 /// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. Where the
 /// cache is off then, nothing is to be left in it.
-pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>) -> JobEnd {
+pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>, admitted: Admitted) -> JobEnd {
     let end = cx.save(saving).await;
+    drop(admitted);
     if end.flush {
         return flush(cx, place).await;
     }

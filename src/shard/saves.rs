@@ -2,21 +2,29 @@
 //! and the beginning and the end of an erasure.
 //!
 //! What such a command changes is decided and put into force on its own core; the keeper stores what comes of it, and nothing else.
-//! Of one unit one command at a time is on its way, in the order in which they came, whichever cores they are on ([`Line`]).
+//! Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores they are on ([`Line`]).
 //! So the keeper has one order of each unit, and units take turns there.
+//!
+//! What waits there is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it waits, and
+//! who preempts somebody waits for all that came before.
 
 use super::dispatch::slot_of;
-use super::engine::Engine;
+use super::engine::{Engine, Seat};
 use super::exec::Kind;
+use super::host::{Address, Host};
 use super::job::{Cell1, Job, JobCx};
 use super::jobs;
 use super::lost::NOBODY;
 use super::mesh::{Mailbox, Message};
+use super::stores::Stores;
 use super::world::Unit;
+use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION, SAVING_BYTES_PER_CORE};
 use crate::panics::Mutex;
-use crate::scsi::{Decided, SaveEnd, Saving};
+use crate::scsi::{Decided, Outcome, SaveEnd, Saving};
+use crate::session::Direction;
 use crate::session::seam::TaskId;
-use std::collections::VecDeque;
+use crate::session::store::Held;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A command, for all cores.
@@ -27,57 +35,126 @@ struct Asker {
     ticket: usize,
 }
 
-/// Commands of one unit in the order in which they came. It is the first one's turn.
-#[derive(Default)]
-pub struct Line(Mutex<VecDeque<Asker>>);
+/// Whose commands are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Whose {
+    /// By its serial.
+    Session(u64),
+    Address(Address),
+    Host(Host),
+}
 
-impl Line {
-    /// Comes last; whether that is first, too.
-    fn join(&self, asker: Asker) -> bool {
-        let mut line = self.0.lock();
-        line.push_back(asker);
-        line.len() == 1
+impl Whose {
+    fn all(seat: &Seat) -> [Whose; 3] {
+        let address = Address::of(seat.text.peer());
+        [Whose::Session(seat.serial), Whose::Address(address), Whose::Host(address.host())]
     }
 
-    fn is_first(&self, asker: Asker) -> bool {
-        self.0.lock().front() == Some(&asker)
+    fn most(self) -> usize {
+        match self {
+            Whose::Session(_) => SAVES_PER_SESSION,
+            Whose::Address(_) => SAVES_PER_ADDRESS,
+            Whose::Host(_) => SAVES_PER_HOST,
+        }
+    }
+}
+
+/// Commands of one unit in the order in which they came. It is the first one's turn.
+#[derive(Default)]
+pub struct Line(Mutex<Standers>);
+
+#[derive(Default)]
+struct Standers {
+    /// By place.
+    askers: BTreeMap<u64, Asker>,
+    next: u64,
+    /// How many have been let in and are not over, whether they stand here yet or not.
+    let_in: HashMap<Whose, usize>,
+}
+
+impl Line {
+    /// Comes last: its place, and whether that is first, too.
+    fn join(&self, asker: Asker) -> (u64, bool) {
+        let mut line = self.0.lock();
+        let place = line.next;
+        line.next += 1;
+        line.askers.insert(place, asker);
+        (place, line.askers.len() == 1)
+    }
+
+    fn is_first(&self, place: u64) -> bool {
+        self.0.lock().askers.first_key_value().is_some_and(|(first, _)| *first == place)
     }
 
     /// Goes, from wherever it stands: whose turn that makes it.
-    fn leave(&self, asker: Asker) -> Option<Asker> {
+    fn leave(&self, place: u64) -> Option<Asker> {
         let mut line = self.0.lock();
-        let at = line.iter().position(|&other| other == asker)?;
-        line.remove(at);
-        if at == 0 { line.front().copied() } else { None }
+        line.askers.remove(&place)?;
+        line.askers.first_key_value().filter(|(first, _)| **first > place).map(|(_, asker)| *asker)
+    }
+
+    /// Counts one more. False: there are too many.
+    fn let_in(&self, whose: [Whose; 3]) -> bool {
+        let mut line = self.0.lock();
+        if whose.iter().any(|whose| line.let_in.get(whose).is_some_and(|count| *count >= whose.most())) {
+            return false;
+        }
+        whose.into_iter().for_each(|whose| *line.let_in.entry(whose).or_default() += 1);
+        true
+    }
+
+    fn let_out(&self, whose: [Whose; 3]) {
+        let mut line = self.0.lock();
+        for whose in whose {
+            if let Some(count) = line.let_in.get_mut(&whose) {
+                *count -= 1;
+                if *count == 0 {
+                    line.let_in.remove(&whose);
+                }
+            }
+        }
     }
 
     /// How many stand in it.
     #[cfg(test)]
     pub fn standing(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().askers.len()
     }
 }
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.
 pub struct Standing {
     home: Arc<Unit>,
-    asker: Asker,
+    place: u64,
     mailboxes: Arc<[Mailbox]>,
 }
 
 impl Standing {
     fn is_first(&self) -> bool {
-        self.home.saves.is_first(self.asker)
+        self.home.saves.is_first(self.place)
     }
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        if let Some(next) = self.home.saves.leave(self.asker)
+        if let Some(next) = self.home.saves.leave(self.place)
             && let Some(mailbox) = self.mailboxes.get(next.core)
         {
             mailbox.post(Message::SaveTurn { ticket: next.ticket });
         }
+    }
+}
+
+/// What a command takes until it is over is counted: for its session, its address and its host. Dropped, it is given back.
+pub struct Admitted {
+    home: Arc<Unit>,
+    whose: [Whose; 3],
+    _held: Held,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.home.saves.let_out(self.whose);
     }
 }
 
@@ -93,10 +170,17 @@ struct Save {
 }
 
 /// Those of one core.
-#[derive(Default)]
 pub struct Saves {
     by_ticket: Vec<Option<Save>>,
     free: Vec<usize>,
+    /// What they take.
+    kept: Stores,
+}
+
+impl Default for Saves {
+    fn default() -> Saves {
+        Saves { by_ticket: Vec::new(), free: Vec::new(), kept: Stores::new(SAVING_BYTES_PER_CORE) }
+    }
 }
 
 impl Saves {
@@ -127,13 +211,29 @@ impl Saves {
 impl Engine {
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
     pub fn spawn_save(&mut self, seat: usize, task: TaskId, unit: usize, saving: Box<Saving>, asked: u64) {
+        let Some(admitted) = self.admit_save(seat, unit, &saving) else {
+            self.clear(seat, task.slot());
+            return self.complete(seat, task, Outcome::BUSY, asked, Direction::Out);
+        };
         let cx = JobCx::new(self.account(seat));
-        let work = jobs::save(cx.clone(), self.place_of(unit), saving);
+        let work = jobs::save(cx.clone(), self.place_of(unit), saving, admitted);
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let exec = slot_of(&mut holder.exec, task);
         exec.begin(Kind::Job, task, unit, (0, 0, asked));
         exec.in_flight += 1;
         self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+    }
+
+    /// Counts a command that is to be saved. `None`: there is too much of its kind already.
+    fn admit_save(&mut self, seat: usize, unit: usize, saving: &Saving) -> Option<Admitted> {
+        let holder = self.seats.get(seat)?.as_deref()?;
+        let (home, whose) = (Arc::clone(&self.world.units[unit]), Whose::all(holder));
+        let store = self.saves.kept.of(Host::of(holder.text.peer()));
+        if store.is_crowded() || !home.saves.let_in(whose) {
+            return None;
+        }
+        let bytes = size_of::<Job>() + size_of::<Save>() + saving.bytes();
+        Some(Admitted { home, whose, _held: store.hold(bytes) })
     }
 
     /// A job has a command saved.
@@ -150,9 +250,8 @@ impl Engine {
         if let Some(Some(job)) = self.jobs.get_mut(job) {
             job.saving = Some(ticket);
         }
-        let asker = Asker { core: self.core, ticket };
-        let is_first = home.saves.join(asker);
-        let standing = Standing { home, asker, mailboxes: Arc::clone(&self.world.mailboxes) };
+        let (place, is_first) = home.saves.join(Asker { core: self.core, ticket });
+        let standing = Standing { home, place, mailboxes: Arc::clone(&self.world.mailboxes) };
         self.saves.by_ticket[ticket] = Some(Save { job, cell, saving, decided: None, standing });
         is_first.then_some(ticket)
     }
@@ -213,22 +312,46 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::tests::at;
     use super::*;
 
     #[test]
     fn who_goes_tells_the_next_one_and_who_only_waited_tells_nobody() {
         let line = Line::default();
-        let [first, second, third, fourth] =
-            [(0, 0), (1, 0), (0, 7), (2, 1)].map(|(core, ticket)| Asker { core, ticket });
-        assert!(line.join(first));
-        assert!([second, third, fourth].iter().all(|&asker| !line.join(asker)));
+        let askers = [(0, 0), (1, 0), (0, 7), (2, 1)].map(|(core, ticket)| Asker { core, ticket });
+        let [(first, true), (second, false), (third, false), (fourth, false)] = askers.map(|asker| line.join(asker))
+        else {
+            panic!("it is the first one's turn");
+        };
         assert_eq!(line.leave(second), None, "it was not its turn");
         assert!(line.is_first(first));
-        assert_eq!(line.leave(first), Some(third));
+        assert_eq!(line.leave(first), Some(askers[2]));
         assert!(line.is_first(third) && !line.is_first(fourth));
         assert_eq!(line.leave(first), None, "it has gone already");
-        assert_eq!(line.leave(third), Some(fourth));
+        assert_eq!(line.leave(third), Some(askers[3]));
         assert_eq!(line.leave(fourth), None);
-        assert!(line.join(second), "nobody is there any more");
+        assert!(line.join(askers[1]).1, "nobody is there any more");
+    }
+
+    #[test]
+    fn neither_a_session_nor_an_address_nor_a_host_has_the_whole_line() {
+        let line = Line::default();
+        let whose = |session, address| {
+            let address = Address::of(at(address));
+            [Whose::Session(session), Whose::Address(address), Whose::Host(address.host())]
+        };
+        let fill = |session, address| (0..1000).take_while(|_| line.let_in(whose(session, address))).count();
+        let [one, same, third, other] = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"];
+        let sessions = (SAVES_PER_ADDRESS / SAVES_PER_SESSION) as u64;
+        assert!((0..sessions).all(|session| fill(session, one) == SAVES_PER_SESSION));
+        assert_eq!(fill(100, one), 0, "another session of an address that has its part");
+        let more: usize = (200..250).map(|session| fill(session, same)).sum();
+        assert_eq!((more, fill(300, third)), (SAVES_PER_HOST - SAVES_PER_ADDRESS, 0));
+        assert_eq!(fill(400, other), SAVES_PER_SESSION, "another host");
+        line.let_out(whose(0, one));
+        assert_eq!((fill(300, third), fill(0, one)), (1, 0));
+        // Nobody is remembered who has nothing here.
+        (0..SAVES_PER_SESSION).for_each(|_| line.let_out(whose(400, other)));
+        assert!(!line.0.lock().let_in.contains_key(&Whose::Session(400)));
     }
 }

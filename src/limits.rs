@@ -115,7 +115,7 @@ pub const FAILED_LOGIN_MOST_MS: u64 = 4_000;
 pub const FAILED_LOGIN_MEMORY_MS: u64 = 60_000;
 /// Hosts whose failed authentications are remembered.
 pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
-/// Log lines that peers can cause, each second and thread, of each level. A flood must not turn into a flood of log lines.
+/// Log lines that peers can cause, each second and thread, of each share ([`crate::noise`]). A flood must not turn into a flood of log lines.
 pub const PEER_LINES_PER_SECOND: u32 = 20;
 /// Descriptors that connections leave to everything else that has to be opened: saved state, logical units that come.
 pub const RESERVED_DESCRIPTORS: usize = 64;

@@ -3,13 +3,14 @@
 use crate::limits::PEER_LINES_PER_SECOND;
 
 /// Keeps a thread from writing too many lines because of what peers do: each line that a peer can cause asks here first. What
-/// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts.
+/// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts. And so has what media do:
+/// that writes may be lost is not hidden by who is refused at the door.
 #[derive(Debug, Default)]
 pub struct Noise {
     second: u64,
-    lines: [u32; 2],
+    lines: [u32; 3],
     /// Left out and not told yet.
-    owed: [u32; 2],
+    owed: [u32; 3],
 }
 
 impl Noise {
@@ -23,10 +24,15 @@ impl Noise {
         self.share(1, now_ms)
     }
 
+    /// As [`Noise::line`], for what a medium has done or failed to do.
+    pub fn medium(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(2, now_ms)
+    }
+
     fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
         let second = now_ms / 1000;
         if second != self.second {
-            (self.second, self.lines) = (second, [0; 2]);
+            (self.second, self.lines) = (second, [0; 3]);
         }
         let (lines, owed) = (&mut self.lines[which], &mut self.owed[which]);
         if *lines >= PEER_LINES_PER_SECOND {
@@ -71,6 +77,7 @@ pub(crate) mod tests {
         let lines = (0..1000).filter(|_| noise.line(5_500).is_some()).count();
         assert_eq!(lines, PEER_LINES_PER_SECOND as usize);
         assert_eq!(noise.notice(5_999), Some(0), "what happens every day has its own share");
+        assert_eq!(noise.medium(5_999), Some(0), "nobody hides what a medium has lost");
         assert_eq!(noise.line(6_000), Some(1000 - PEER_LINES_PER_SECOND));
         assert_eq!(noise.line(6_001), Some(0));
     }

@@ -392,7 +392,7 @@ impl Engine {
             unit.syncs.fail(fault);
             // The kernel does not say it twice, and the process may be killed before its end.
             self.save_lost(number);
-            if let Some(left_out) = self.noise.line(self.now_ms) {
+            if let Some(left_out) = self.noise.medium(self.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
                 tracing::error!(serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");
             }

@@ -336,14 +336,17 @@ impl Engine {
             match (*before, now) {
                 (false, true) => {
                     unit.hung.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        serial = unit.logical.params().serial,
-                        "the medium of a logical unit does not answer"
-                    );
+                    if let Some(left_out) = self.noise.medium(self.now_ms) {
+                        let serial = &unit.logical.params().serial;
+                        tracing::error!(serial, left_out, "the medium of a logical unit does not answer");
+                    }
                 }
                 (true, false) => {
                     unit.hung.fetch_sub(1, Ordering::Relaxed);
-                    tracing::warn!(serial = unit.logical.params().serial, "the medium of a logical unit answers again");
+                    if let Some(left_out) = self.noise.medium(self.now_ms) {
+                        let serial = &unit.logical.params().serial;
+                        tracing::warn!(serial, left_out, "the medium of a logical unit answers again");
+                    }
                 }
                 _ => {}
             }

@@ -329,7 +329,7 @@ pub const ABORTS_ELSEWHERE_OF_SESSION: usize = 16;
 pub const FLUSHED_PER_TURN: u32 = 256;
 /// A flush that the medium has answered waits this long for the durable writes beside it, milliseconds.
 pub const SYNC_DRAIN_MS: u64 = 5_000;
-/// The echo buffer (WRITE BUFFER, READ BUFFER) of one I_T_L nexus, bytes.
+/// The echo buffer (WRITE BUFFER, READ BUFFER) of one logical unit, bytes.
 pub const ECHO_BUFFER_BYTES: usize = 4096;
 /// How often the room of thin units is measured.
 pub const SPACE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);

@@ -73,19 +73,26 @@ pub(super) fn write_buffer(call: &mut Call) -> Planned {
 
 pub(super) fn write_buffer_list(call: &mut Call, list: &[u8]) -> Planned {
     let list = list.get(..limits::ECHO_BUFFER_BYTES).unwrap_or(list);
-    call.nexus.echo.clear();
-    call.nexus.echo.extend_from_slice(list);
+    call.unit.state().echo = Some((call.nexus.id, list.into()));
+    call.nexus.has_echo = true;
     Ok(Plan::Done(Outcome::GOOD))
 }
 
-/// READ BUFFER (SPC-4 clause 6.18), echo buffer only: what this nexus wrote last.
+/// READ BUFFER (SPC-4 clause 6.18), echo buffer only: what this nexus wrote last. There is one for all nexuses: one each would
+/// be as much memory as hosts like to have.
 pub(super) fn read_buffer(call: &mut Call) -> Planned {
+    /// It is said when another nexus has overwritten it.
+    const EBOS: u8 = 0x01;
+    const OVERWRITTEN: Sense = Sense::new(key::ABORTED_COMMAND, asc::ECHO_BUFFER_OVERWRITTEN);
     match call.cdb[1] & 0x1f {
-        ECHO if call.nexus.echo.is_empty() => return Err(Outcome::illegal(asc::COMMAND_SEQUENCE_ERROR)),
-        ECHO => call.reply.put(&call.nexus.echo),
+        ECHO if !call.nexus.has_echo => return Err(Outcome::illegal(asc::COMMAND_SEQUENCE_ERROR)),
+        ECHO => match &call.unit.state().echo {
+            Some((nexus, bytes)) if *nexus == call.nexus.id => call.reply.put(bytes),
+            _ => return Err(Outcome::check(OVERWRITTEN)),
+        },
         ECHO_DESCRIPTOR => {
             let [high, low] = (limits::ECHO_BUFFER_BYTES as u16).to_be_bytes();
-            call.reply.put(&[0, 0, high, low]);
+            call.reply.put(&[EBOS, 0, high, low]);
         }
         _ => return Err(Outcome::invalid_cdb_field(1, 4)),
     }

@@ -132,6 +132,8 @@ pub(super) struct State {
     pub(super) medium_changes: u64,
     /// PREVENT ALLOW MEDIUM REMOVAL: who wants it to stay.
     pub(super) removal_prevented_by: Vec<NexusId>,
+    /// The echo buffer, and who wrote to it last.
+    pub(super) echo: Option<(NexusId, Box<[u8]>)>,
 }
 
 /// What one I_T_L nexus has pending and is refused at the moment; owned by the core of its session.
@@ -150,8 +152,8 @@ pub struct LuNexus {
     tally: Arc<Tally>,
     /// Failures to make writes durable that it was told of.
     pub(super) hearing: Hearing,
-    /// What WRITE BUFFER left for READ BUFFER; empty: nothing yet.
-    pub(super) echo: Vec<u8>,
+    /// WRITE BUFFER has left something for READ BUFFER.
+    pub(super) has_echo: bool,
     /// What GET EVENT STATUS NOTIFICATION has told.
     pub(super) events: Reported,
 }
@@ -174,7 +176,7 @@ impl LuNexus {
             pending,
             tally,
             hearing: Hearing::default(),
-            echo: Vec::new(),
+            has_echo: false,
             events,
         }
     }

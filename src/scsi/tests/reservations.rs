@@ -352,7 +352,7 @@ fn reports() {
     assert_eq!(host.data(&[0x37, 0, 0x18, 0, 0, 0, 0, 0, 32]), [0, 0x18, 0, 0]);
     assert_eq!(host.data(&[0xb7, 0x0c, 0, 0, 0, 0, 0, 0, 0, 32]), [0, 0x0c, 0, 0, 0, 0, 0, 0]);
     assert_eq!(host.failure(&[0x3c, 0x0a, 0, 0, 0, 0, 0, 0, 4]), (5, 0x2c00));
-    assert_eq!(host.data(&[0x3c, 0x0b, 0, 0, 0, 0, 0, 0, 4]), [0, 0, 0x10, 0]);
+    assert_eq!(host.data(&[0x3c, 0x0b, 0, 0, 0, 0, 0, 0, 4]), [1, 0, 0x10, 0], "EBOS");
     assert_eq!(host.send_list(&[0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 3], b"abc"), GOOD);
     assert_eq!(host.data(&[0x3c, 0x0a, 0, 0, 0, 0, 0, 0, 4]), b"abc");
     assert_eq!(host.data(&[0x1c, 1, 0, 0, 255]), [0, 0, 0, 1, 0]);
@@ -386,4 +386,19 @@ fn the_full_status_of_many_registrations_takes_no_time() {
     let (of_all, alone): (Vec<_>, Vec<_>) = described.into_iter().partition(|(_, of_all)| *of_all);
     assert_eq!((of_all.len(), alone.len()), (crate::limits::REGISTRATIONS / PORTS - 1, PORTS));
     assert!(begin.elapsed() < std::time::Duration::from_millis(200), "{:?}", begin.elapsed());
+}
+
+/// However many nexuses there are, a unit has one (SPC-4 clause 6.18).
+#[test]
+fn what_another_nexus_wrote_to_the_echo_buffer_is_not_read_and_is_said() {
+    const READ: [u8; 9] = [0x3c, 0x0a, 0, 0, 0, 0, 0, 0, 4];
+    let unit = LogicalUnit::new(params());
+    let [mut one, mut two] = [1, 2].map(|host| Host::new(&unit, host));
+    assert_eq!(one.send_list(&[0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 3], b"abc"), GOOD);
+    assert_eq!(two.failure(&READ), (5, 0x2c00), "none of its own");
+    assert_eq!(two.send_list(&[0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 2], b"de"), GOOD);
+    assert_eq!(one.failure(&READ), (0x0b, 0x3f0f), "ECHO BUFFER OVERWRITTEN");
+    assert_eq!(two.data(&READ), b"de");
+    assert_eq!(one.send_list(&[0x3b, 0x0a, 0, 0, 0, 0, 0, 0, 1], b"f"), GOOD);
+    assert_eq!(one.data(&READ), b"f");
 }

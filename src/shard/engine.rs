@@ -469,6 +469,8 @@ pub struct Engine {
     pub fresh: super::arming::Arming,
     /// Connections that are no more: their receive side is to be reset.
     pub gone: Vec<usize>,
+    /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`leave.rs`).
+    pub lost: Vec<usize>,
     /// Seats of sessions that have ended and are to be dropped when they are ready. A seat may be another session's by now.
     pub ending: Vec<usize>,
     /// Scratch for parameter data.
@@ -540,6 +542,7 @@ impl Engine {
             noise: Noise::default(),
             fresh: super::arming::Arming::default(),
             gone: Vec::new(),
+            lost: Vec::new(),
             ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,

@@ -27,11 +27,9 @@ impl Engine {
         match std::mem::replace(&mut link.phase, Phase::Leaving) {
             Phase::Full { seat, ix } => {
                 self.log_end(peer, reason);
-                let now_ms = self.now_ms;
                 if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                     holder.session.connection_lost(ix, reason);
                     holder.text.forget(ix);
-                    holder.lost_ms = now_ms;
                 }
                 if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                     *route = usize::MAX;
@@ -75,6 +73,8 @@ impl Engine {
             if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                 *route = usize::MAX;
             }
+            // It may have been logged out for recovery.
+            self.bound_lost(seat);
         }
         self.dirty.push(conn);
         self.sweep(conn);
@@ -101,11 +101,16 @@ impl Engine {
     /// that has waited longest makes room, of its initiator or its address if they have too many, else of all.
     fn bound_lost(&mut self, new: usize) {
         let is_lost = |seat: &&Seat| !seat.ended && seat.session.is_failed();
-        let Some(own) = self.seats.get(new).and_then(Option::as_deref).filter(is_lost) else { return };
-        let lost = || {
-            let seats = self.seats.iter().enumerate();
-            seats.filter_map(|(number, seat)| Some((number, seat.as_deref().filter(is_lost)?)))
+        let seats = &mut self.seats;
+        let Some(own) = seats.get_mut(new).and_then(Option::as_deref_mut).filter(|seat| is_lost(&&**seat)) else {
+            return;
         };
+        own.lost_ms = self.now_ms;
+        // Nobody says when one is continued, or over.
+        self.lost.retain(|&seat| seat != new && seats.get(seat).and_then(Option::as_deref).filter(is_lost).is_some());
+        self.lost.push(new);
+        let Some(own) = self.seats.get(new).and_then(Option::as_deref) else { return };
+        let lost = || self.lost.iter().filter_map(|&seat| Some((seat, self.seats.get(seat)?.as_deref()?)));
         let address = |seat: &Seat| Address::of(seat.text.peer());
         // Who only says its name is somebody else.
         fn initiator(seat: &Seat) -> (&IscsiName, Option<&str>) {

@@ -1,7 +1,7 @@
 //! From PDUs to sessions, and from session events to work.
 
 use super::buffers::Buf;
-use super::engine::{Engine, Parts, Phase, Seat};
+use super::engine::{Engine, Order, Parts, Phase, Seat};
 use super::exec::{Action, Exec, Kind, Then};
 use super::flush::Waiter;
 use super::resend::Source;
@@ -178,27 +178,22 @@ impl Engine {
     #[cold]
     fn order(&mut self, seat: usize) {
         if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
-            && !std::mem::replace(&mut holder.is_ordering, true)
+            && holder.order == Order::Free
         {
-            self.ordering.push(seat);
+            holder.order = Order::Kept;
         }
     }
 
-    /// Goes on with the sessions that keep the order of commands: the end of one may have let others begin. Most of many
-    /// have nothing to go on with.
+    /// Goes on with the sessions that keep the order of commands and of which something may have ended: that may have let others
+    /// begin. There may be many that only wait.
     pub fn keep_order(&mut self) {
-        let seats = std::mem::take(&mut self.ordering);
-        for &seat in &seats {
-            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-                holder.is_ordering = false;
+        for seat in std::mem::take(&mut self.ordering) {
+            let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { continue };
+            // The seat may be another session's by now.
+            if holder.order == Order::Stirred {
+                holder.order = if holder.session.keeps_order() { Order::Kept } else { Order::Free };
             }
-        }
-        for seat in seats {
-            let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { continue };
             if !holder.session.has_events() {
-                if holder.session.keeps_order() {
-                    self.order(seat);
-                }
                 continue;
             }
             self.pump(seat);

@@ -175,6 +175,17 @@ impl Phase {
     }
 }
 
+/// Whether the end of a command of a session may let others of it begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nobody waits.
+    Free,
+    /// Somebody does, for an ORDERED command or as one.
+    Kept,
+    /// And something may have ended: it is among those that are looked at at the end of the turn.
+    Stirred,
+}
+
 /// A session on this core.
 pub struct Seat {
     /// The state machine.
@@ -205,8 +216,8 @@ pub struct Seat {
     pub flows: Flows,
     /// Unique in the process: seats are used again.
     pub serial: u64,
-    /// It is among those whose ORDERED commands have others wait.
-    pub is_ordering: bool,
+    /// Whether its ORDERED commands have others wait.
+    pub order: Order,
     /// Until then it is not to be moved to another core.
     pub stays_until_ms: u64,
     /// Since when it has had no connection, if it waits for one (`leave.rs`).
@@ -443,7 +454,7 @@ pub struct Engine {
     pub locking: Lockings,
     /// Numbers of the jobs that are copies.
     pub copies: Vec<usize>,
-    /// Sessions with ORDERED commands: seats.
+    /// Seats of sessions with ORDERED commands of which something may have ended.
     pub ordering: Vec<usize>,
     /// Flushes that are waited for, or not over.
     pub flushes: Flushes,
@@ -552,11 +563,17 @@ impl Engine {
         }
     }
 
-    /// A seat and the outbox of its session: what nearly every step needs at once.
+    /// A seat and the outbox of its session: what nearly every step needs at once. Without it no command ends, unless the events
+    /// of its session are looked at next.
     #[inline]
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
+        let number = seat;
         let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
+        if seat.order == Order::Kept {
+            seat.order = Order::Stirred;
+            self.ordering.push(number);
+        }
         let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty, copies: None };
         Some(Parts { seat, out })
     }

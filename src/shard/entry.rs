@@ -2,7 +2,7 @@
 
 use super::change::new_nexus;
 use super::doors::Ticket;
-use super::engine::{Engine, Link, Moving, Phase, Seat};
+use super::engine::{Engine, Link, Moving, Order, Phase, Seat};
 use super::host::{Address, Host};
 use super::mesh::Handover;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
@@ -563,7 +563,7 @@ impl Engine {
             ended: false,
             flows,
             serial: nexus_id.0,
-            is_ordering: false,
+            order: Order::Free,
             stays_until_ms: 0,
             lost_ms: 0,
         });

@@ -30,7 +30,7 @@
 use super::buffers::Account;
 use super::change::Change;
 use super::core::Core;
-use super::engine::{Engine, Link, Parts, Phase, Seat};
+use super::engine::{Engine, Link, Order, Parts, Phase, Seat};
 use super::exec::{Exec, Kind};
 use super::host::Host;
 use super::mesh::Message;
@@ -316,7 +316,7 @@ impl Core {
         engine.change(&change);
         let tsih = seat.tsih();
         seat.account = engine.arena.open(Host::of(seat.text.peer()), &seat.session.init().initiator.name.to_string());
-        seat.is_ordering = false;
+        seat.order = Order::Free;
         seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
         let mut arrived = Vec::with_capacity(legs.len());

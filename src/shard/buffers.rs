@@ -172,7 +172,6 @@ impl Account {
     }
 
     /// Bytes that it holds.
-    #[cfg(test)]
     pub fn held(&self) -> usize {
         self.0.as_ref().map_or(0, |ledger| ledger.held.get())
     }

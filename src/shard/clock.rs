@@ -59,12 +59,9 @@ impl Clock {
 }
 
 impl Engine {
-    /// Time passes: logins that take too long, peers that do not read, sessions' own clocks.
-    pub fn tick(&mut self) {
-        let waiting = self.waiting();
-        if waiting != Waiting::default() {
-            self.expire_owed(waiting);
-        }
+    /// Time passes: logins that take too long, peers that do not read, sessions' own clocks. `waiting`: who waits for buffers.
+    pub fn tick(&mut self, waiting: Waiting) {
+        self.expire_owed(waiting);
         self.end_cancelled_copies();
         self.outlive_copies();
         for conn in 0..self.links.len() {
@@ -150,9 +147,9 @@ impl Engine {
             || self.operations.len() > 0
             || self.watched.contains(&true);
         let due_ms = self.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.now_ms));
-        match self.look_from {
-            0 if busy => TICK_MS,
-            0 => due_ms.clamp(TICK_MS, REST_MS),
+        match (self.look_from, self.owed_from) {
+            (0, 0) if busy => TICK_MS,
+            (0, 0) => due_ms.clamp(TICK_MS, REST_MS),
             _ => 0,
         }
     }

@@ -157,8 +157,9 @@ impl Core {
         }
         if now >= self.next_tick && !self.is_behind(now, worked) {
             self.behind = None;
-            self.engine.tick();
-            self.expire_halves();
+            let waiting = self.engine.waiting();
+            self.engine.tick(waiting);
+            self.expire_halves(waiting);
             self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
             self.buffers.shrink();
             self.balance(now);

@@ -434,6 +434,8 @@ pub struct Engine {
     pub starved: SlotQueue,
     /// Since when somebody has waited for a buffer, milliseconds.
     pub starved_since_ms: Option<u64>,
+    /// The seat that `expire_owed` goes on with; 0: it was through.
+    pub owed_from: usize,
     /// How far it is to those who wait for buffers that have come back.
     pub feeding: super::starve::Feeding,
     /// Writes to RAM units that are answered at the end of the turn.
@@ -530,6 +532,7 @@ impl Engine {
             waiting_jobs: super::starve::StarvedJobs::default(),
             starved: SlotQueue::default(),
             starved_since_ms: None,
+            owed_from: 0,
             feeding: super::starve::Feeding::default(),
             stored: Vec::with_capacity(STORED),
             copying: VecDeque::new(),

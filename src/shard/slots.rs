@@ -34,21 +34,25 @@ impl SlotQueue {
         Some((seat, slot))
     }
 
-    /// Takes out those that do not wait any more.
-    pub fn retain(&mut self, mut waits: impl FnMut(usize, usize) -> bool) {
-        let queued = &mut self.queued;
-        self.order.retain(|&(seat, slot)| {
-            let stays = waits(seat, slot);
-            if !stays {
-                queued[seat][slot / 64] &= !(1 << (slot % 64));
+    /// Takes those out of the first `most` that do not wait any more: the seats of the others, in their order.
+    pub fn retain_first(
+        &mut self,
+        most: usize,
+        mut waits: impl FnMut(usize, usize) -> bool,
+    ) -> impl Iterator<Item = usize> {
+        let first = most.min(self.order.len());
+        let mut stay = 0;
+        for at in 0..first {
+            let (seat, slot) = self.order[at];
+            if waits(seat, slot) {
+                self.order[stay] = (seat, slot);
+                stay += 1;
+            } else {
+                self.queued[seat][slot / 64] &= !(1 << (slot % 64));
             }
-            stays
-        });
-    }
-
-    /// All seats that have slots here, in the order of those.
-    pub fn seats(&self) -> impl Iterator<Item = usize> {
-        self.order.iter().map(|(seat, _)| *seat)
+        }
+        self.order.drain(stay..first);
+        self.order.iter().take(stay).map(|(seat, _)| *seat)
     }
 
     /// How many there are.
@@ -76,11 +80,13 @@ mod tests {
         }
         assert_eq!((queue.len(), queue.pop()), (4, Some((7, 64))));
         queue.push(7, 64);
-        queue.retain(|seat, slot| (seat, slot) != (7, 0));
+        // The last of them is not looked at.
+        let seats = queue.retain_first(3, |seat, slot| (seat, slot) == (0, last));
+        assert!(seats.eq([0]));
         queue.push(7, 0);
-        assert!(queue.seats().eq([0, 7, 7, 7]));
+        queue.push(7, last);
         let all: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(all, [(0, last), (7, last), (7, 64), (7, 0)]);
+        assert_eq!(all, [(0, last), (7, 64), (7, 0), (7, last)]);
         assert!(queue.is_empty());
     }
 }

@@ -9,7 +9,7 @@
 use super::buffers::Buf;
 use super::core::Core;
 use super::dispatch::PartialDest;
-use super::engine::Engine;
+use super::engine::{Engine, Seat};
 use super::exec::{Exec, Failure, Kind, Progress};
 use super::job::{Cell1, Job};
 use super::work::NOBODY;
@@ -17,6 +17,11 @@ use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
 use crate::session::Session;
 use crate::session::seam::CloseReason;
 use std::collections::VecDeque;
+
+/// Of those who wait for buffers, so many are looked at in a turn: more than one session can have wait.
+const LOOKED_AT: usize = 2048;
+/// Sessions with buffers whose commands are looked at before others have their turn.
+const OWED_PER_TURN: usize = 32;
 
 /// The sessions that wait for buffers, as far as it matters to each whether others do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,8 +122,9 @@ impl StarvedJobs {
         }
     }
 
-    fn jobs<'a>(&'a self, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
-        self.places.iter().filter_map(|place| place.job_in(jobs))
+    /// Those in the first places.
+    fn first<'a>(&'a self, most: usize, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
+        self.places.iter().take(most).filter_map(|place| place.job_in(jobs))
     }
 }
 
@@ -184,7 +190,8 @@ impl Engine {
         }
     }
 
-    /// Who has been waiting for buffers for long. Those that have gone away meanwhile are forgotten.
+    /// Who has been waiting for buffers for long. Those that have gone away meanwhile are forgotten. Many may wait: the first of
+    /// them say whether more than one session does.
     pub fn waiting(&mut self) -> Waiting {
         /// What is shorter than this is not for want of a peer's data.
         const LONG_MS: u64 = 500;
@@ -192,35 +199,53 @@ impl Engine {
             return Waiting::default();
         }
         let seats = &self.seats;
-        self.starved.retain(|seat, slot| {
+        let slots = self.starved.retain_first(LOOKED_AT, |seat, slot| {
             let exec = seats.get(seat).and_then(Option::as_deref).and_then(|holder| holder.exec.get(slot));
             exec.is_some_and(|exec| exec.starved)
         });
-        let jobs = self.waiting_jobs.jobs(&self.jobs);
+        let jobs = self.waiting_jobs.first(LOOKED_AT, &self.jobs);
         let jobs = jobs.filter(|job| !job.cancelled).map(|job| job.seat).filter(|&seat| seat != NOBODY);
-        let mut seats = self.starved.seats().chain(jobs);
+        let mut seats = slots.chain(jobs);
         let one = seats.next();
-        Waiting { one, another: seats.any(|seat| Some(seat) != one) }
+        // At least half of all places are those of jobs that wait.
+        let another = seats.any(|seat| Some(seat) != one) || self.waiting_jobs.len() > 2 * LOOKED_AT;
+        Waiting { one, another }
     }
 
-    /// Takes the buffers from commands whose data has not come for too long, while others wait for some.
+    /// Takes the buffers from commands whose data has not come for too long, while others wait for some. With many sessions
+    /// that takes several turns.
     #[cold]
     pub fn expire_owed(&mut self, waiting: Waiting) {
+        if waiting == Waiting::default() {
+            self.owed_from = 0;
+            return;
+        }
         let until_ms = self.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
-        for seat in (0..self.seats.len()).filter(|&seat| waiting.besides(seat)) {
-            let Some(Some(holder)) = self.seats.get_mut(seat) else { continue };
-            let slots =
-                holder.exec.iter_mut().enumerate().filter(|(_, exec)| is_overdue(exec, &holder.session, until_ms));
-            let mut overdue = Vec::new();
-            for (slot, exec) in slots {
-                exec.failed = Some(Failure::NoBuffer);
-                overdue.push(slot);
-            }
-            self.stats.overdue += overdue.len() as u64;
-            overdue.iter().for_each(|&slot| self.advance(seat, slot));
-            if !overdue.is_empty() {
-                self.pump(seat);
-            }
+        for _ in 0..OWED_PER_TURN {
+            let has_buffers = |holder: &Seat| holder.account.held() > 0;
+            let next = (self.owed_from..self.seats.len())
+                .find(|&seat| waiting.besides(seat) && self.seats[seat].as_deref().is_some_and(has_buffers));
+            let Some(seat) = next else {
+                self.owed_from = 0;
+                return;
+            };
+            self.owed_from = seat + 1;
+            self.expire_owed_by(seat, until_ms);
+        }
+    }
+
+    fn expire_owed_by(&mut self, seat: usize, until_ms: u64) {
+        let Some(Some(holder)) = self.seats.get_mut(seat) else { return };
+        let slots = holder.exec.iter_mut().enumerate().filter(|(_, exec)| is_overdue(exec, &holder.session, until_ms));
+        let mut overdue = Vec::new();
+        for (slot, exec) in slots {
+            exec.failed = Some(Failure::NoBuffer);
+            overdue.push(slot);
+        }
+        self.stats.overdue += overdue.len() as u64;
+        overdue.iter().for_each(|&slot| self.advance(seat, slot));
+        if !overdue.is_empty() {
+            self.pump(seat);
         }
     }
 }
@@ -228,8 +253,7 @@ impl Engine {
 impl Core {
     /// Takes the buffers from commands of which a part has come with its data, and no more for too long, while others wait for
     /// some. There is no command yet that could be answered: the connection is closed.
-    pub(super) fn expire_halves(&mut self) {
-        let waiting = self.engine.waiting();
+    pub(super) fn expire_halves(&mut self, waiting: Waiting) {
         if waiting == Waiting::default() {
             return;
         }
@@ -263,6 +287,23 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::make_core;
+    use crate::shard::world::World;
+    use std::sync::Arc;
+
+    #[test]
+    fn those_who_have_gone_are_forgotten_a_part_at_a_time() {
+        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
+        let mut core = make_core(0, Arc::new(world), Vec::new(), std::time::Duration::ZERO).unwrap();
+        let engine = &mut core.engine;
+        (engine.starved_since_ms, engine.now_ms) = (Some(0), 1000);
+        let count = 3 * LOOKED_AT;
+        (0..count).for_each(|seat| engine.starved.push(seat, 0));
+        assert_eq!(engine.waiting(), Waiting::default());
+        assert_eq!(engine.starved.len(), count - LOOKED_AT);
+        (0..2).for_each(|_| assert_eq!(engine.waiting(), Waiting::default()));
+        assert!(engine.starved.is_empty());
+    }
 
     #[test]
     fn who_waits_alone_is_no_reason_to_hurry() {

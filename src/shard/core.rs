@@ -27,6 +27,10 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 /// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
 const COMMANDED: Duration = Duration::from_millis(10);
 
+/// Connections of one portal that are accepted in one turn. With as many as there are, who only connects would have a turn last
+/// as long as it likes; with fewer, who connects beside that would wait for long.
+const ACCEPTS: usize = 8;
+
 /// One core.
 pub struct Core {
     pub(super) engine: Engine,
@@ -94,9 +98,7 @@ impl Core {
     /// Runs until the server is told to shut down and has done so.
     pub fn run(&mut self) -> io::Result<()> {
         record::begin(self.engine.core);
-        for i in 0..self.listeners.len() {
-            self.arm_accept(i);
-        }
+        self.listen();
         self.arm_bell();
         let mut completions = Vec::with_capacity(4096);
         let mut last_work = Instant::now();
@@ -266,9 +268,17 @@ impl Core {
         }
     }
 
+    fn listen(&mut self) {
+        for listener in 0..self.listeners.len() {
+            (0..ACCEPTS).for_each(|_| self.arm_accept(listener));
+        }
+    }
+
+    /// Takes one more, which is armed again when it is over: with the next turn.
     fn arm_accept(&mut self, listener: usize) {
         let fd = types::Fd(self.listeners[listener].as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build();
+        let entry =
+            opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build();
         self.engine.ring.push(entry.user_data(Source::Accept.tag(listener as u64)));
     }
 
@@ -283,7 +293,7 @@ impl Core {
                 self.engine.accepted(socket, peer, local);
             }
         }
-        if completion.more() || self.engine.shutdown {
+        if self.engine.shutdown {
             return;
         }
         if is_shortage(-completion.result) {
@@ -426,6 +436,23 @@ mod tests {
     use crate::shard::make_core;
     use crate::shard::world::World;
     use std::sync::Arc;
+
+    #[test]
+    fn a_turn_accepts_a_few_connections_of_each_portal() {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
+        let mut core = make_core(0, Arc::new(world), vec![listener], Duration::ZERO).unwrap();
+        let clients = [(); 3 * ACCEPTS].map(|()| std::net::TcpStream::connect(at).unwrap());
+        core.listen();
+        let mut completions = Vec::new();
+        while core.engine.stats.accepted < clients.len() as u64 {
+            core.engine.ring.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
+            core.engine.ring.drain(&mut completions);
+            assert!(completions.len() <= ACCEPTS, "{} in one turn", completions.len());
+            completions.drain(..).for_each(|completion| core.completed(completion));
+        }
+    }
 
     #[test]
     fn a_shortage_is_said_once_until_it_is_over() {

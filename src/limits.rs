@@ -41,8 +41,8 @@ pub const KEPT_RESPONSE_BYTES: usize = 256 << 10;
 /// many, a connection keeps only `KEPT_RESPONSE_BYTES_BESIDE`, and a session one connection that is gone: no address alone
 /// makes a core keep hundreds of megabytes for as long as it pings.
 pub const KEPT_BYTES_PER_CORE: usize = 64 << 20;
-/// One host has this part of what all sessions of a core keep, and of their negotiations, at most: more than that, and it is
-/// as if there were too many for all.
+/// One host has this part of what all sessions of a core keep, of their negotiations, and of what is to be saved, at most:
+/// more than that, and it is as if there were too many for all.
 pub const KEPT_PARTS_OF_A_HOST: usize = 4;
 /// A host that has less than this part is not kept short by what others have, unless those come to twice the bound: some
 /// dozens of hosts would have to be at it.

@@ -1,15 +1,20 @@
 """Checks of faulty-media on requests that hang: who waits for what is on the medium, and who does not."""
 
+import os
 import pathlib
+import shlex
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from disk import BLOCK, FILES, PROMPT_SECONDS, Disk, let_it_answer, prompt, read, until, write  # noqa: E402
+from disk import BLOCK, FILES, MIB, PROMPT_SECONDS, SIZE, Disk, let_it_answer, prompt, read, until, write  # noqa: E402
 from initiator import ABORT_TASK, R2T, read10, synchronize_cache10, write10  # noqa: E402
+from target import IQN, ROOT, die_with_parent  # noqa: E402
 
 # The token that stands for zeroes (SPC-5).
 ZEROES = struct.pack(">IHH", 0xFFFF0001, 0, 504) + bytes(504)
@@ -53,6 +58,113 @@ def hung_seek(checks):
         checks.check("while GET LBA STATUS of one unit hangs, another answers", took < PROMPT_SECONDS, f"{took:.2f} s")
         disk.medium.release()
         until(host, asking).good()
+
+
+class Configured(Disk):
+    """With a file that SIGHUP has read again: `luns` are tables of LUNs by number, in TOML."""
+
+    def __init__(self, more=""):
+        super().__init__(more)
+        self.luns = {number: f'path = "medium/files/{name}"' for number, name in enumerate(FILES)}
+        # On the disk of the test, which answers.
+        for name in ("a.img", "b.img"):
+            with open(self.folder / name, "wb") as file:
+                file.truncate(SIZE)
+        self.write_file()
+
+    def write_file(self):
+        tables = "".join(f"[[target.lun]]\nnumber = {number}\n{table}\n" for number, table in self.luns.items())
+        (self.folder / "hung.toml").write_text(f'[[portal]]\nlisten = "127.0.0.1:{self.port}"\n[[target]]\nname = "{IQN}"\n{tables}')
+
+    def arguments(self):
+        return ["serve", "--config", "hung.toml"]
+
+    def reload(self, seconds=20):
+        """What the log says of it; nothing if nothing came of it."""
+        at = len(self.log_text())
+        self.write_file()
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if "configuration read again" in (said := self.log_text()[at:]):
+                return said
+            time.sleep(0.02)
+        return ""
+
+
+def asks(disk, op):
+    """Whether the medium is asked that of the first unit while nobody uses it; it does not answer from then on."""
+    return disk.medium.ask("wait", rule=disk.medium.rule(op, FILES[0], hang=True), hits=1, seconds=10)
+
+
+def hung_stat(checks):
+    for op, more in (("getattr", ""), ("statfs", "\nthin = true")):
+        disk = Configured(more and ",thin")
+        disk.luns[0] += more
+        with disk:
+            asked = asks(disk, op)
+            # That another one was cut short is said by who looks at it.
+            os.truncate(disk.medium.path / FILES[1], MIB)
+            deadline = time.monotonic() + 20
+            while not (cut := "was cut short" in disk.log_text()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            checks.check(f"{op} of one unit hangs: others are looked at", asked and cut, (asked, disk.log_text()[-300:]))
+            disk.luns[2] = 'path = "a.img"'
+            # A reload has a minute for what it reads.
+            said = disk.reload(90)
+            if op == "getattr":
+                checks.check(f"{op}: a reload that names it changes nothing", "does not answer" in said, said)
+            else:
+                checks.check(f"{op}: a LUN is added beside it", "LUN 2 of" in said and "added" in said, said)
+            del disk.luns[0]
+            said = disk.reload(90)
+            checks.check(f"{op}: it is removed", "LUN 0 of" in said and "removed" in said, said)
+            took = prompt(lambda: read(disk.host("c", luns=(2,)), 0, 8, lun=2).good()) if said else None
+            checks.check(f"{op}: and what was added is served", took is not None, took)
+            disk.medium.release()
+
+
+def hung_reload(checks):
+    """Of what a reload opens. It has a minute for that."""
+    disk = Configured()
+    with disk:
+        name = "new.img"
+        rule = disk.medium.rule("fsync", name, hang=True)
+        disk.luns |= {2: 'path = "a.img"', 3: f'path = "medium/files/{name}"\nsize = "1MiB"\ncreate = true'}
+        said = disk.reload(90)
+        asked = disk.medium.ask("wait", rule=rule, hits=1, seconds=0)
+        checks.check("a reload is refused that would serve a file that hangs", asked and "does not answer" in said, (asked, said))
+        del disk.luns[3]
+        said = disk.reload()
+        checks.check("what it had opened before that one is served by the next one", "LUN 2 of" in said and "added" in said, said)
+        checks.check("and can be read", bool(said) and read(disk.host("c", luns=(2,)), 0, 8, lun=2).good())
+        disk.medium.release()
+        deadline = time.monotonic() + 10
+        while (disk.medium.path / name).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        checks.check("what is made late is taken back", not (disk.medium.path / name).exists())
+
+
+def hung_start(checks):
+    disk = Configured()
+    try:
+        # Whoever only checks the configuration does not ask for that, and signals still kill him.
+        rule = disk.medium.rule("statfs", FILES[0], hang=True)
+        program = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
+        with open(disk.log, "ab") as log:
+            process = subprocess.Popen(program + disk.arguments(), cwd=disk.folder, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=log, preexec_fn=die_with_parent)
+        disk.medium.wait(rule)
+        process.send_signal(signal.SIGTERM)
+        # FUSE lets nobody go whose request it has, not even kill -9 (NFS does): the process ends when it is answered.
+        deadline = time.monotonic() + 10
+        while not (ends := "and is not waited for" in disk.log_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        disk.medium.release()
+        code = process.wait(20)
+        checks.check("SIGTERM ends a start that waits for a medium", ends and code == 0, (ends, code, disk.log_text()[-300:]))
+    finally:
+        disk.__exit__(None, None, None)
 
 
 def ghost_write(checks):
@@ -242,5 +354,5 @@ def aborted_preempt_and_abort(checks):
                      answer == 0 and not written and late.status is None, (answer, written, late.status))
 
 
-CHECKS = [hung_unit, hung_seek, ghost_write, exclusive_commands, token_beside_a_write, preempt_and_abort, preempt_and_copy,
+CHECKS = [hung_unit, hung_seek, hung_stat, hung_reload, hung_start, ghost_write, exclusive_commands, token_beside_a_write, preempt_and_abort, preempt_and_copy,
           aborted_preempt_and_abort]

@@ -10,7 +10,8 @@ holes and sizes since its last fsync each one is kept, lost or (writes) torn bet
 directory's changes an arbitrary number of the last ones is lost.
 
 A rule applies to requests of one kind on files of one name that touch a range. The first that applies is what happens:
-  op      read, write, dsync (writes with O_DSYNC), fsync, allocate, punch, size, seek, create, rename, remove
+  op      read, write, dsync (writes with O_DSYNC), fsync, allocate, punch, size, seek, create, rename, remove, open,
+          getattr, statfs
   name    of the file; any by default          start, end      bytes; all by default
   skip    so many first                         times           so many then; all by default
   error   its errno, by name                    delay           seconds
@@ -230,6 +231,9 @@ class Store(FileSystem):
         if stat.S_ISDIR(found.mode):
             return found.mode, 0, 0
         return found.mode, found.now.size, len(found.now.chunks) * CHUNK
+
+    def asked(self, what, node):
+        self.judge(what, node)
 
     def names(self, node):
         """The entries of a directory."""

@@ -84,6 +84,8 @@ pub const MEDIUM_HANG_MS: u64 = 5_000;
 /// How long the end of the process waits for the next medium to say that it is flushed. (A service manager's patience is 90 s as
 /// a rule.)
 pub const MEDIUM_END: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a reload waits for a file to be opened, made or grown. (To give a large one its space may take as long.)
+pub const FILE_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Media that are flushed at a time beside the cores: at the end of the process, and before units that leave are closed. Those
 /// that do not answer are not counted.
 pub const SYNC_THREADS: usize = 16;

@@ -68,12 +68,12 @@ const UNSAFE: &[&str] = &[
 /// such lines, and why no peer can have them written as often as it likes. In `shard` and `state`, where peers are.
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/clock.rs", 1, "once after each pause of the machine"),
-    ("shard/control.rs", 5, "of signals, and of a thread that ends"),
+    ("shard/control.rs", 6, "of signals, and of a thread that ends"),
     ("shard/doors.rs", 1, "at the start and at a reload"),
     ("shard/fresh.rs", 2, "at the start, or of a reload"),
     ("shard/lost.rs", 2, "at the start, or of a reload"),
     ("shard/mod.rs", 5, "at the start and at the end"),
-    ("shard/reload.rs", 2, "of a reload"),
+    ("shard/reload/ask.rs", 2, "of a reload"),
     ("shard/reload/again.rs", 6, "of a reload"),
     ("shard/syncing.rs", 3, "at the end, or of a reload"),
     ("shard/world.rs", 6, "at the start, of a reload, or once for each unit"),

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -276,7 +276,8 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Option<Snapshot> + Send + '
     let spool = Spool::start("log", std::io::stderr()).unwrap();
     spool.take_panics();
     tracing_subscriber::fmt().with_ansi(false).with_writer(spool.clone()).init();
-    shard::serve(snapshot, Some(Box::new(reread)), |_| spool.say(b"ready\n")).unwrap();
+    let reread = Mutex::new(reread);
+    shard::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);
@@ -410,7 +411,7 @@ fn a_panic_of_the_control_thread_takes_nothing_with_it() {
     let (mut server, mut said) = again("a_panic_of_the_control_thread_takes_nothing_with_it", AGAIN, "");
     let mut session = server.session(1);
     server.run("kill", &["-HUP"]);
-    said.until("thread 'ringsan-control' panicked at tests/process.rs:");
+    said.until("thread 'ringsan-beside' panicked at tests/process.rs:");
     said.until("the control thread has failed");
     works(&mut session, 1);
     works(&mut server.session(2), 1);

@@ -51,6 +51,8 @@ pub enum OpClass {
     /// Syncs beside the cores, which are none either: those of [`super::Medium::sync`] and of a file that grows. Not among
     /// `Any`.
     Sync,
+    /// Looks at its length, beside the cores, none either. Not among `Any`.
+    Look,
 }
 
 /// One thing that goes wrong.
@@ -84,6 +86,12 @@ impl FaultPlan {
     pub(super) fn wait_for_map(&self) {
         // Only delays are planned for these.
         let _ = self.wait_for(OpClass::Map);
+    }
+
+    /// Comes back when a look at its length is due.
+    pub(super) fn wait_for_look(&self) {
+        // As for those.
+        let _ = self.wait_for(OpClass::Look);
     }
 
     /// Comes back when a sync beside the cores is due, or has failed.

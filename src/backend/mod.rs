@@ -211,7 +211,10 @@ impl Medium {
                 bytes => Ok(bytes),
             },
             (Kind::Null, _) => open::given_size(spec, "null"),
-            (Kind::Fault { inner, .. }, _) => inner.asked(spec),
+            (Kind::Fault { inner, plan }, _) => {
+                plan.wait_for_look();
+                inner.asked(spec)
+            }
             (Kind::File(_), _) => Ok(self.properties().size_bytes),
         }
     }
@@ -354,7 +357,10 @@ impl Medium {
                 self.size_bytes.cut();
             }
             Kind::File(_) | Kind::Ram(_) | Kind::Null => {}
-            Kind::Fault { inner, .. } => return inner.is_whole(),
+            Kind::Fault { inner, plan } => {
+                plan.wait_for_look();
+                return inner.is_whole();
+            }
         }
         self.size_bytes.is_whole()
     }

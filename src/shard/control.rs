@@ -1,20 +1,21 @@
 //! The control thread: what is done beside the cores while they serve, and may fail or take long. It reads the configuration
-//! again, and looks after the media ([`Unit::measure`](super::world::Unit::measure)).
+//! again. It waits for no file system that does not answer: all that asks one is done on other threads ([`super::beside`],
+//! [`super::syncing`]).
 //!
 //! The first thread has only signals and the end to look after: nothing that happens here keeps it from those. A panic here
 //! is contained ([`crate::panics`]): everything stays as it is, and who asks for another configuration is told that there
 //! will be none.
 
+use super::looks::Looking;
 use super::reload::Reloader;
-use super::world::World;
 use super::{Reread, ServeError};
-use crate::limits::{CONTROL_END, SPACE_INTERVAL};
+use crate::limits::CONTROL_END;
 use crate::panics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How soon a reload goes on.
 const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
@@ -28,6 +29,8 @@ pub struct Control {
     stop: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     can_reread: bool,
+    /// Beside the thread.
+    _looking: Looking,
 }
 
 impl Control {
@@ -36,14 +39,21 @@ impl Control {
         let (orders, taken) = mpsc::sync_channel(1);
         let (ends, ended) = mpsc::sync_channel(1);
         let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let control =
-            Control { orders, ended, stop: Arc::clone(&stop), lost: Arc::clone(&lost), can_reread: reread.is_some() };
-        let end = move |done: Option<()>| {
-            if done.is_none() {
+        let _looking = Looking::start(reloader.published()).map_err(ServeError::System)?;
+        let control = Control {
+            orders,
+            ended,
+            stop: Arc::clone(&stop),
+            lost: Arc::clone(&lost),
+            can_reread: reread.is_some(),
+            _looking,
+        };
+        let end = move |was_stopped: Option<bool>| {
+            if was_stopped != Some(true) {
                 lost.store(true, Ordering::Release);
                 tracing::error!(
-                    "the control thread has failed: disks are served as before, but the configuration is not read again, and \
-                     the room of thin units is not measured; restart ringsan when that suits"
+                    "the control thread has failed: disks are served as before, but the configuration is not read again; \
+                     restart ringsan when that suits"
                 );
             }
             let _ = ends.try_send(());
@@ -80,28 +90,30 @@ impl Control {
     }
 }
 
-fn run(mut reloader: Reloader, mut reread: Option<Box<Reread>>, orders: &Receiver<()>, stop: &AtomicBool) {
-    let mut measured = Instant::now();
-    loop {
-        let rest = if reloader.is_under_way() { LOOK_AT_RELOAD } else { SPACE_INTERVAL };
-        let order = orders.recv_timeout(rest);
+/// False: something that is done beside it has panicked.
+fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<()>, stop: &AtomicBool) -> bool {
+    let reread: Option<Arc<Reread>> = reread.map(Arc::from);
+    while !reloader.has_failed() {
+        let order = match reloader.is_under_way() {
+            true => orders.recv_timeout(LOOK_AT_RELOAD),
+            false => orders.recv().map_err(RecvTimeoutError::from),
+        };
         if stop.load(Ordering::Acquire) || matches!(order, Err(RecvTimeoutError::Disconnected)) {
-            return;
+            return true;
         }
         if order.is_ok()
-            && let Some(reread) = &mut reread
-            && let Some(snapshot) = reread()
+            && let Some(reread) = reread.clone()
         {
-            reloader.reload(snapshot);
+            match reloader.beside(move || reread()) {
+                Some(Some(snapshot)) => reloader.reload(snapshot),
+                Some(None) => {}
+                None => tracing::error!(
+                    "configuration read again, and everything stays as it was: a file system does not answer, that of the file or of one \
+                     that it names"
+                ),
+            }
         }
         reloader.look();
-        if measured.elapsed() >= SPACE_INTERVAL {
-            measure(reloader.world());
-            measured = Instant::now();
-        }
     }
-}
-
-fn measure(world: &World) {
-    world.units.iter().for_each(|unit| unit.measure());
+    false
 }

@@ -13,6 +13,7 @@ mod arming;
 mod atomics;
 mod balance;
 mod bell;
+mod beside;
 mod buffers;
 mod change;
 mod clock;
@@ -38,6 +39,7 @@ mod left;
 mod load;
 mod loan;
 mod locking;
+mod looks;
 mod lost;
 mod mailbox;
 mod mesh;
@@ -119,6 +121,9 @@ pub enum ServeError {
         /// The designator.
         naa: u128,
     },
+    /// A file, a device or the state directory.
+    #[error("{}: its file system does not answer", .0.display())]
+    Silent(PathBuf),
     /// A portal's address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -151,8 +156,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Entries of a ring that is only made to see whether that is allowed.
 const PROBE_ENTRIES: u32 = 8;
 
-/// Reads the configuration again, on the control thread; `None`: it is not valid, which has been said.
-pub type Reread = dyn FnMut() -> Option<Snapshot> + Send;
+/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back; `None`: it is not
+/// valid, which has been said.
+pub type Reread = dyn Fn() -> Option<Snapshot> + Send + Sync;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
 /// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on;

@@ -11,25 +11,29 @@
 //! served elsewhere waits for that.
 
 mod again;
+mod ask;
 
 use super::ServeError;
+use super::beside::{Beside, Wait};
 use super::change::Change;
 use super::fresh::Fresh;
 use super::mesh::Message;
 use super::syncing::Syncing;
 use super::world::{LunMap, Target, Unit, World, admission};
-use crate::backend::{Fit, Medium, OpenError};
+use crate::backend::OpenError;
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
-use crate::panics::Mutex;
+use crate::panics::{self, Mutex};
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
-use crate::state::{Register, UnitFile};
+use crate::state::Register;
 use again::Again;
-use std::cmp::Ordering;
+use ask::Made;
+use std::cell::RefCell;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{self, Arc, PoisonError, mpsc};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A unit that is removed.
@@ -41,16 +45,25 @@ struct Leaving {
     naa: [u8; 16],
 }
 
-/// A unit that nobody is shown any more; both are gone when its file is closed.
+/// A unit that nobody is shown any more.
 struct Closing {
     of: Leaving,
-    held: (Weak<Unit>, Weak<Medium>, Weak<UnitFile>),
+    stage: Stage,
+}
+
+/// Files and memory are let go of beside the cores, and beside this thread: either may take long.
+enum Stage {
+    /// By others than this.
+    InUse(Arc<Unit>),
+    /// By a thread of its own.
+    LetGo(JoinHandle<()>),
 }
 
 /// Where a LUN's unit comes from.
 enum Place {
     Kept(usize),
-    New(Box<Fresh>),
+    /// The next one of those that are to be added.
+    New,
 }
 
 /// What is to be done.
@@ -60,6 +73,7 @@ struct Plan {
     removed: Vec<usize>,
     /// The LUNs of each target.
     places: Vec<Vec<(u16, Place)>>,
+    made: Made,
     leaving: Vec<Leaving>,
     /// Units and their new sizes, bytes.
     resized: Vec<(usize, u64)>,
@@ -83,6 +97,7 @@ pub struct Reloader {
     /// Indices of units to be used again.
     free: Vec<usize>,
     again: Option<Again>,
+    beside: RefCell<Beside>,
 }
 
 impl Reloader {
@@ -99,6 +114,7 @@ impl Reloader {
             syncing,
             free: Vec::new(),
             again: None,
+            beside: RefCell::default(),
         }
     }
 
@@ -117,7 +133,19 @@ impl Reloader {
         Arc::clone(&self.syncing)
     }
 
-    /// Serves `wanted` from now on. Blocking; says in the log what came of it.
+    /// What `call` comes to; `None`: it waits for a file system that does not answer, and is not waited for.
+    pub fn beside<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let mut beside = self.beside.borrow_mut();
+        beside.begin();
+        beside.call(Wait::Work, call)
+    }
+
+    /// Something of what is done beside the control thread has panicked.
+    pub fn has_failed(&self) -> bool {
+        self.beside.borrow().has_failed()
+    }
+
+    /// Serves `wanted` from now on. Blocking, but for no file system that does not answer; says in the log what came of it.
     pub fn reload(&mut self, wanted: Snapshot) {
         self.again = None;
         self.attempt(Again::new(wanted));
@@ -139,11 +167,7 @@ impl Reloader {
         while syncing.turn(Duration::ZERO) {}
         syncing.save_again();
         drop(syncing);
-        let is_open = |closing: &mut Closing| {
-            let (unit, medium, file) = &closing.held;
-            unit.strong_count() + medium.strong_count() + file.strong_count() > 0
-        };
-        let closed = self.closing.extract_if(.., |closing| !is_open(closing));
+        let closed = self.closing.extract_if(.., |closing| closing.is_closed());
         self.free.extend(closed.map(|closing| closing.of.unit));
         let (is_quiet, now) = (self.leaving.is_empty() && self.closing.is_empty(), Instant::now());
         // A file that is never closed keeps what waits for another one no longer than that.
@@ -165,8 +189,7 @@ impl Reloader {
             world.leaving.retain(|unit| *unit != of.unit);
             let nothing = Arc::clone(&world.nothing);
             let Some(unit) = world.units.get_mut(of.unit).map(|place| mem::replace(place, nothing)) else { continue };
-            let held = (Arc::downgrade(&unit), Arc::downgrade(&unit.medium), Arc::downgrade(&unit.file));
-            self.closing.push(Closing { of, held });
+            self.closing.push(Closing { of, stage: Stage::InUse(Arc::clone(&unit)) });
             units.push(unit);
         }
         self.syncing.lock().begin(units);
@@ -221,17 +244,34 @@ impl Reloader {
     /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for. After
     /// a failure all is as it was.
     fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
-        let known = self.refreshed_register();
-        self.plan_anew(wanted, patient).inspect_err(|_| {
-            *self.world.register.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        })
+        self.beside.borrow_mut().begin();
+        let register = Arc::new(sync::Mutex::new(self.refreshed_register()?));
+        let mut made = Made::default();
+        match self.plan_anew(wanted, patient, &register, &mut made) {
+            Ok(plan) => {
+                // All that was asked has answered: nobody else has it.
+                *lock(&self.world.register) = mem::take(&mut *lock(&register));
+                Ok(Plan { made, ..plan })
+            }
+            Err(error) => {
+                self.take_back(made);
+                Err(error)
+            }
+        }
     }
 
-    fn plan_anew(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
+    fn plan_anew(
+        &self,
+        wanted: Snapshot,
+        patient: bool,
+        register: &Arc<sync::Mutex<Register>>,
+        made: &mut Made,
+    ) -> Result<Plan, ServeError> {
         let (mut snapshot, removed) = self.align(wanted);
         let (mut done, mut kept) = (Vec::new(), Vec::new());
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
         let targets = mem::take(&mut snapshot.targets);
+        let common = Arc::new(snapshot.clone());
         let leaving = self.leaving_of(&targets, &mut done);
         let busy = |target: &TargetSpec, lun: &LunSpec| {
             let closing = self.closing.iter().map(|closing| &closing.of);
@@ -253,16 +293,16 @@ impl Reloader {
             if before.is_some_and(|old| old.groups.len() == spec.groups.len() && limits(old) != limits(&spec)) {
                 done.push(format!("groups of {} have other limits", spec.name));
             }
-            let mut found = Vec::new();
-            for mut lun in mem::take(&mut spec.luns) {
+            let (luns, mut found) = (mem::take(&mut spec.luns), Vec::new());
+            let target = Arc::new(spec.clone());
+            for mut lun in luns {
                 let what = format!("LUN {} of {}", lun.number, spec.name);
                 if let Some((unit, old)) = self.kept(at, &lun) {
                     if old.limits != lun.limits {
                         done.push(format!("{what} has other limits"));
                     }
                     keep_options(&mut lun, old, &what, &mut kept);
-                    self.note_replaced(unit, &lun, &what, &mut kept);
-                    self.ask(unit, &lun).map_err(ServeError::Open)?;
+                    self.ask(unit, &lun, (&what, &mut kept))?;
                     stay.push((unit, lun.clone(), what));
                     found.push((lun.number, Place::Kept(unit)));
                     spec.luns.push(lun);
@@ -272,10 +312,11 @@ impl Reloader {
                     waiting.push(what);
                     continue;
                 }
-                match Unit::open((&snapshot, &spec, &lun), &self.world.register, &taken, self.cores) {
+                match self.open((&common, &target, &lun), register, &taken) {
                     Ok(unit) => {
                         taken.push(unit.logical.params().naa);
-                        found.push((lun.number, Place::New(Box::new(unit))));
+                        made.fresh.push(unit);
+                        found.push((lun.number, Place::New));
                     }
                     Err(ServeError::Open(OpenError::InUse { .. })) if patient => {
                         waiting.push(what);
@@ -290,8 +331,8 @@ impl Reloader {
             snapshot.targets.push(spec);
         }
         // Last, when nothing else can fail: it is hard to be taken back.
-        let resized = self.fit_all(&stay, &mut done, &mut kept).map_err(ServeError::Open)?;
-        Ok(Plan { snapshot, removed, places, leaving, resized, done, kept, waiting })
+        let resized = self.fit_all(&stay, made, (&mut done, &mut kept))?;
+        Ok(Plan { snapshot, removed, places, made: Made::default(), leaving, resized, done, kept, waiting })
     }
 
     /// The unit that is there already for a LUN of target number `at`, and what it was configured as.
@@ -300,29 +341,6 @@ impl Reloader {
         let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
         let target = self.world.targets.get(at)?;
         Some((*target.units.get(target.position(lun.number)?)?, spec))
-    }
-
-    /// Reads again which store has which identity: another ringsan may have served one. What is known then.
-    fn refreshed_register(&self) -> Register {
-        let mut register = self.world.register.lock().unwrap_or_else(PoisonError::into_inner);
-        // That of the start: another setting takes a restart.
-        if let Err(error) = register.refresh(&self.world.directory.snapshot().state) {
-            tracing::warn!("{error}");
-        }
-        register.clone()
-    }
-
-    /// A path is not a file: says so if it names another one than the unit has.
-    fn note_replaced(&self, unit: usize, lun: &LunSpec, what: &str, kept: &mut Vec<String>) {
-        if let (Some(unit), LunKind::File(path)) = (self.world.units.get(unit), &lun.kind)
-            && !unit.medium.is_at(path)
-        {
-            let path = path.display();
-            kept.push(format!(
-                "{what}: {path} is not the file any more that is served: it was replaced or removed, and what hosts write \
-                 goes to the old one, which is gone when it is closed; put it back, or remove the LUN and add it again"
-            ));
-        }
     }
 
     /// The units that `targets` have no more.
@@ -343,59 +361,18 @@ impl Reloader {
         leaving
     }
 
-    /// Whether a unit that stays can have the size that is asked for. Nothing grows yet.
-    fn ask(&self, unit: usize, lun: &LunSpec) -> Result<(), OpenError> {
-        self.world.units.get(unit).map_or(Ok(()), |unit| unit.medium.asked(lun).map(drop))
-    }
-
-    /// Has units that stay grow, all or none of them; those that are to have another size from now on, with that, bytes.
-    fn fit_all(
-        &self,
-        stay: &[(usize, LunSpec, String)],
-        done: &mut Vec<String>,
-        kept: &mut Vec<String>,
-    ) -> Result<Vec<(usize, u64)>, OpenError> {
-        let (mut resized, mut grown) = (Vec::new(), Vec::new());
-        for (number, lun, what) in stay {
-            let Some(unit) = self.world.units.get(*number) else { continue };
-            let fit = match unit.fit(lun) {
-                Ok(fit) => fit,
-                Err(error) => {
-                    if matches!(error, OpenError::Unsynced { .. }) {
-                        // Any core: on one, it keeps its place among what else is saved of the unit.
-                        self.world.post(0, Message::Lost { unit: *number });
-                    }
-                    ungrow(&grown);
-                    return Err(error);
-                }
-            };
-            let (now, wanted) = (unit.medium.properties().size_bytes, fit.bytes);
-            grown.push((unit, fit, what));
-            match wanted.cmp(&now) {
-                Ordering::Less if !(lun.shrink || lun.cdrom) => kept.push(format!(
-                    "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
-                )),
-                Ordering::Greater | Ordering::Less => {
-                    done.push(format!("{what} has {wanted} bytes"));
-                    resized.push((*number, wanted));
-                }
-                Ordering::Equal => {}
-            }
-        }
-        Ok(resized)
-    }
-
     fn apply(&mut self, plan: Plan) {
         let mut world = World::clone(&self.world);
-        let mut targets = Vec::new();
+        let (mut targets, mut fresh) = (Vec::new(), plan.made.keep());
         for (at, (spec, places)) in plan.snapshot.targets.iter().zip(plan.places).enumerate() {
             let mut own = LunMap::default();
             for (number, place) in places {
-                own.numbers.push(number);
-                own.units.push(match place {
-                    Place::Kept(unit) => unit,
-                    Place::New(unit) => self.install(&mut world, unit.keep()),
-                });
+                let unit = match place {
+                    Place::Kept(unit) => Some(unit),
+                    Place::New => fresh.next().map(|unit| self.install(&mut world, unit)),
+                };
+                own.numbers.extend(unit.map(|_| number));
+                own.units.extend(unit);
             }
             let groups = plan.snapshot.port_groups(spec);
             for unit in own.units.iter().filter_map(|unit| world.units.get(*unit)) {
@@ -435,13 +412,30 @@ impl Reloader {
     }
 }
 
-/// Another one did not grow: these are as long as they were again.
-fn ungrow(grown: &[(&Arc<Unit>, Fit, &String)]) {
-    for (unit, fit, what) in grown {
-        if let Err(error) = unit.medium.ungrow(fit) {
-            tracing::error!("{what} has a longer file than before: {error}");
+impl Closing {
+    /// Goes on with it; whether its file is closed.
+    fn is_closed(&mut self) -> bool {
+        let unit = match &self.stage {
+            Stage::InUse(unit) => unit,
+            Stage::LetGo(thread) => return thread.is_finished(),
+        };
+        if [Arc::strong_count(unit), Arc::strong_count(&unit.medium), Arc::strong_count(&unit.file)] != [1; 3] {
+            return false;
         }
+        let (give, given) = mpsc::channel();
+        let let_go = move || panics::contained(move || drop(given.recv()), |_| ());
+        // If there is no thread to be had, perhaps the next time.
+        if let Ok(thread) = Builder::new().name("ringsan-close".to_owned()).spawn(let_go)
+            && let Stage::InUse(unit) = mem::replace(&mut self.stage, Stage::LetGo(thread))
+        {
+            let _ = give.send(unit);
+        }
+        false
     }
+}
+
+fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command never finds blocks that the medium does not have: what grows grows there first, what shrinks does so last.

@@ -1,7 +1,7 @@
 //! Another configuration against a world without cores: what they are told is taken over here.
 
 use super::*;
-use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
 use std::fs::{self, File};
@@ -148,6 +148,101 @@ fn a_medium_that_hangs_is_not_waited_for() {
     bench.turn();
     assert_eq!(bench.luns(0), [1, 4]);
     assert!(bench.reloader.again.as_ref().is_some_and(|again| again.is_late));
+}
+
+/// The file system of the first unit says nothing of it.
+fn hung_looks(world: &mut World) {
+    let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+    let plan = FaultPlan::new().rule(FaultRule::new(FaultAction::Hang).on(OpClass::Look));
+    unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), plan));
+}
+
+/// Nor does a file system that says nothing of a file that is served.
+#[test]
+fn what_is_on_a_file_system_that_hangs_can_be_removed() {
+    let luns = |folder: &Path| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)];
+    let mut bench = Bench::changed(luns, hung_looks);
+    // That this has not answered yet is known.
+    let hung = Arc::clone(&bench.core.units[0]);
+    let of = hung.logical.params().naa;
+    let long = mem::replace(&mut bench.reloader.beside.get_mut().look, Duration::from_millis(1));
+    assert!(bench.reloader.beside.get_mut().call_of(of, Wait::Look, move || hung.measure()).is_none());
+    bench.reloader.beside.get_mut().look = 40 * long;
+    let luns = vec![bench.file(0, "a", MIB), bench.file(1, "b", 3 * MIB), bench.file(3, "d", MIB)];
+    let refused = bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), false).map(drop).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!("{}: its file system does not answer", bench.folder.path().join("a").display())
+    );
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.turn();
+    assert_eq!((bench.luns(0), bench.blocks(0, 1)), (vec![0, 1], 2048), "all or nothing");
+    let luns = vec![bench.file(1, "b", 3 * MIB), bench.file(3, "d", MIB)];
+    bench.reloader.reload(snapshot(vec![target("a", luns)]));
+    bench.turn();
+    assert_eq!((bench.luns(0), bench.blocks(0, 1)), (vec![1, 3], 6144));
+}
+
+#[test]
+fn a_growth_that_hangs_is_taken_back_when_it_answers() {
+    let late = Duration::from_secs(2);
+    let mut bench = Bench::changed(
+        |folder| vec![file(folder, 0, "a", MIB)],
+        |world| {
+            let rule = FaultRule::new(FaultAction::Delay(late)).on(OpClass::Sync).times(1);
+            let unit = Arc::get_mut(&mut world.units[0]).unwrap();
+            unit.medium = Arc::new(Medium::with_faults(Arc::clone(&unit.medium), FaultPlan::new().rule(rule)));
+        },
+    );
+    let larger = bench.file(0, "a", 2 * MIB);
+    let long = mem::replace(&mut bench.reloader.beside.get_mut().work, Duration::from_millis(1));
+    let mut made = Made::default();
+    let stay = [(0, larger.clone(), "a LUN".to_owned())];
+    let silent = bench.reloader.fit_all(&stay, &mut made, (&mut Vec::new(), &mut Vec::new()));
+    assert!(matches!(silent, Err(ServeError::Silent(_))));
+    bench.reloader.beside.get_mut().work = long;
+    let begin = Instant::now();
+    for bytes in [2 * MIB, MIB] {
+        while fs::metadata(bench.folder.path().join("a")).unwrap().len() != bytes {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it does not become {bytes}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    // Until the call is over it is asked for nothing else.
+    while bench.blocks(0, 0) == 2048 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never grows");
+        bench.reloader.reload(snapshot(vec![target("a", vec![larger.clone()])]));
+        bench.turn();
+    }
+    assert_eq!(bench.blocks(0, 0), 4096);
+}
+
+/// To close a file, and to give back much memory, may take long.
+#[test]
+fn a_unit_that_is_removed_is_let_go_of_on_no_core() {
+    let ram = LunSpec { size_bytes: Some(MIB), ..LunSpec::new(1, LunKind::Ram) };
+    let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB), ram]);
+    let units: Vec<_> = bench.core.units.iter().map(Arc::downgrade).collect();
+    bench.reloader.reload(snapshot(vec![target("a", vec![])]));
+    bench.turn();
+    bench.reloader.look();
+    let begin = Instant::now();
+    while !bench.reloader.syncing.lock().is_over() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        let syncing = bench.reloader.syncing();
+        syncing.lock().turn(Duration::from_millis(1));
+    }
+    // The core is the last one that has the world with it.
+    let last = || units.iter().all(|unit| unit.strong_count() == 2);
+    while !last() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bench.turn();
+    assert!(units.iter().all(|unit| unit.strong_count() == 1), "they are not dropped there");
+    bench.settle();
+    assert!(units.iter().all(|unit| unit.strong_count() == 0));
+    File::open(bench.folder.path().join("a")).unwrap().try_lock().expect("closed");
 }
 
 /// The process ends before its control thread has looked again.

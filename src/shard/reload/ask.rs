@@ -1,0 +1,175 @@
+//! What a plan asks of file systems, and what it has done there until it is served.
+//!
+//! All of it beside the control thread ([`crate::shard::beside`]), which waits for no file system that does
+//! not answer: then nothing changes. A unit that is to leave is asked nothing.
+
+use super::{Fresh, Reloader, ServeError};
+use crate::backend::{Fit, OpenError};
+use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
+use crate::shard::beside::Wait;
+use crate::shard::mesh::Message;
+use crate::shard::world::Unit;
+use crate::state::Register;
+use std::cmp::Ordering;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a plan has made. Unless it is served, all of it is taken back.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Units to be added, in the order of the configuration.
+    pub(super) fresh: Vec<Fresh>,
+    grown: Vec<Grown>,
+}
+
+impl Made {
+    /// It is served: the units to be added.
+    pub(super) fn keep(self) -> impl Iterator<Item = Unit> {
+        self.grown.into_iter().for_each(Grown::keep);
+        self.fresh.into_iter().map(Fresh::keep)
+    }
+}
+
+/// A unit that stays, whose file may have grown: unless that is kept, it is as long as it was again.
+struct Grown {
+    unit: Arc<Unit>,
+    /// None: it is kept.
+    fit: Option<Fit>,
+    what: String,
+}
+
+impl Grown {
+    fn keep(mut self) {
+        self.fit = None;
+    }
+}
+
+impl Drop for Grown {
+    fn drop(&mut self) {
+        if let Some(fit) = &self.fit
+            && let Err(error) = self.unit.medium.ungrow(fit)
+        {
+            tracing::error!("{} has a longer file than before: {error}", self.what);
+        }
+    }
+}
+
+fn naa(unit: &Unit) -> [u8; 16] {
+    unit.logical.params().naa
+}
+
+/// Where its file system is found.
+fn place(lun: &LunSpec) -> PathBuf {
+    if let LunKind::File(path) = &lun.kind { path.clone() } else { PathBuf::new() }
+}
+
+impl Reloader {
+    /// Reads again which store has which identity: another ringsan may have served one. What is known then, for a plan.
+    pub(super) fn refreshed_register(&self) -> Result<Register, ServeError> {
+        let mut register = self.world.register.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // That of the start: another setting takes a restart.
+        let state = self.world.directory.snapshot().state.clone();
+        let silent = ServeError::Silent(state.clone());
+        let refresh = move || {
+            if let Err(error) = register.refresh(&state) {
+                tracing::warn!("{error}");
+            }
+            register
+        };
+        self.beside.borrow_mut().call(Wait::Work, refresh).ok_or(silent)
+    }
+
+    /// Whether a unit that stays can have the size that is asked for. Nothing grows yet.
+    ///
+    /// A path is not a file: says so if it names another one than the unit has.
+    pub(super) fn ask(
+        &self,
+        unit: usize,
+        lun: &LunSpec,
+        (what, kept): (&str, &mut Vec<String>),
+    ) -> Result<(), ServeError> {
+        let Some(unit) = self.world.units.get(unit).map(Arc::clone) else { return Ok(()) };
+        let (of, path, wanted) = (naa(&unit), place(lun), lun.clone());
+        let look = move || (unit.medium.is_at(&place(&wanted)), unit.medium.asked(&wanted).map(drop));
+        let (is_there, asked) = match self.beside.borrow_mut().call_of(of, Wait::Look, look) {
+            Some(said) => said,
+            None => return Err(ServeError::Silent(path)),
+        };
+        if !is_there {
+            let path = path.display();
+            kept.push(format!(
+                "{what}: {path} is not the file any more that is served: it was replaced or removed, and what hosts write \
+                 goes to the old one, which is gone when it is closed; put it back, or remove the LUN and add it again"
+            ));
+        }
+        asked.map_err(ServeError::Open)
+    }
+
+    /// As [`Unit::open`].
+    pub(super) fn open(
+        &self,
+        (common, target, lun): (&Arc<Snapshot>, &Arc<TargetSpec>, &LunSpec),
+        register: &Arc<Mutex<Register>>,
+        taken: &[[u8; 16]],
+    ) -> Result<Fresh, ServeError> {
+        let (common, target, wanted) = (Arc::clone(common), Arc::clone(target), lun.clone());
+        let (register, taken, cores) = (Arc::clone(register), taken.to_vec(), self.cores);
+        let open = move || Unit::open((&common, &target, &wanted), &register, &taken, cores);
+        self.beside.borrow_mut().call(Wait::Work, open).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
+    }
+
+    /// Has units that stay grow, all or none of them; those that are to have another size from now on, with that, bytes.
+    pub(super) fn fit_all(
+        &self,
+        stay: &[(usize, LunSpec, String)],
+        made: &mut Made,
+        (done, kept): (&mut Vec<String>, &mut Vec<String>),
+    ) -> Result<Vec<(usize, u64)>, ServeError> {
+        let mut resized = Vec::new();
+        for (number, lun, what) in stay {
+            let Some(unit) = self.world.units.get(*number) else { continue };
+            let now = unit.medium.properties().size_bytes;
+            let grown = self.fit(*number, unit, lun, what)?;
+            let wanted = grown.fit.as_ref().map_or(now, |fit| fit.bytes);
+            made.grown.push(grown);
+            match wanted.cmp(&now) {
+                Ordering::Less if !(lun.shrink || lun.cdrom) => kept.push(format!(
+                    "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
+                )),
+                Ordering::Greater | Ordering::Less => {
+                    done.push(format!("{what} has {wanted} bytes"));
+                    resized.push((*number, wanted));
+                }
+                Ordering::Equal => {}
+            }
+        }
+        Ok(resized)
+    }
+
+    fn fit(&self, number: usize, unit: &Arc<Unit>, lun: &LunSpec, what: &str) -> Result<Grown, ServeError> {
+        let (of, world, unit) = (naa(unit), Arc::clone(&self.world), Arc::clone(unit));
+        let (wanted, what) = (lun.clone(), what.to_owned());
+        let fit = move || match unit.fit(&wanted) {
+            Ok(fit) => Ok(Grown { unit, fit: Some(fit), what }),
+            Err(error) => {
+                if matches!(error, OpenError::Unsynced { .. }) {
+                    // Any core: on one, it keeps its place among what else is saved of the unit.
+                    world.post(0, Message::Lost { unit: number });
+                }
+                Err(ServeError::Open(error))
+            }
+        };
+        self.beside.borrow_mut().call_of(of, Wait::Work, fit).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
+    }
+
+    /// It is not served. What does not answer is taken back when it does, and keeps nothing else.
+    pub(super) fn take_back(&self, made: Made) {
+        let mut beside = self.beside.borrow_mut();
+        for grown in made.grown {
+            beside.drop_of(naa(&grown.unit), grown);
+        }
+        for fresh in made.fresh {
+            beside.drop_of(naa(&fresh), fresh);
+        }
+    }
+}

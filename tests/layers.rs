@@ -72,7 +72,7 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/doors.rs", 1, "at the start and at a reload"),
     ("shard/fresh.rs", 2, "at the start, or of a reload"),
     ("shard/lost.rs", 2, "at the start, or of a reload"),
-    ("shard/mod.rs", 5, "at the start and at the end"),
+    ("shard/mod.rs", 6, "at the start and at the end"),
     ("shard/reload/ask.rs", 2, "of a reload"),
     ("shard/reload/again.rs", 6, "of a reload"),
     ("shard/syncing.rs", 3, "at the end, or of a reload"),

@@ -72,22 +72,23 @@ mod world;
 
 use crate::backend::OpenError;
 use crate::limits::{
-    DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_WINDOW_BYTES,
-    RING_ENTRIES, SPARE_FILES,
+    CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
+    RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
 };
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
-use crate::state::StateError;
+use crate::state::{KeeperThread, StateError};
 use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
-use signals::Wish;
+use signals::{Signals, Wish};
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::Builder;
 use std::time::Duration;
 use syncing::Syncing;
 use world::{Unit, World};
@@ -153,6 +154,9 @@ pub enum ServeError {
 /// How soon it is noticed that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// The same of a signal, before there are cores.
+const LOOK_AT_START: Duration = Duration::from_millis(50);
+
 /// Entries of a ring that is only made to see whether that is allowed.
 const PROBE_ENTRIES: u32 = 8;
 
@@ -185,7 +189,8 @@ pub fn serve(
     for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
         portal.listen.set_port(bound.port());
     }
-    let (world, keeper) = World::open(snapshot, cores.len())?;
+    let mut wishes = Vec::new();
+    let Some((world, keeper)) = open(&signals, &mut wishes, snapshot, cores.len())? else { return Ok(()) };
     let reloader = reload::Reloader::new(world, cores.len());
     let (world, syncing) = (reloader.published(), reloader.syncing());
     let (tell, told) = mpsc::channel();
@@ -216,10 +221,11 @@ pub fn serve(
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
         let control = control::Control::start(reloader, reread)?;
         let waited = signals.wait(|wish| {
-            match wish {
-                Some(Wish::Reread) => control.reread(),
-                Some(Wish::Count) => say_counts(&world.lock()),
-                None => {}
+            for wish in wishes.drain(..).chain(wish) {
+                match wish {
+                    Wish::Reread => control.reread(),
+                    Wish::Count => say_counts(&world.lock()),
+                }
             }
             threads_alive(&told).then_some(LOOK)
         });
@@ -250,6 +256,43 @@ pub fn serve(
         );
     }
     ended
+}
+
+/// [`World::open`], on a thread of its own, for a medium that does not answer is not to keep a SIGTERM from this one. `None`:
+/// one came. What others wish meanwhile is for later.
+fn open(
+    signals: &Signals,
+    wishes: &mut Vec<Wish>,
+    snapshot: Snapshot,
+    cores: usize,
+) -> Result<Option<(World, KeeperThread)>, ServeError> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let work = move || drop(tell.send(World::open(snapshot, cores)));
+    Builder::new().name("ringsan-open".to_owned()).spawn(work).map_err(ServeError::System)?;
+    let mut opened = None;
+    let look = |wish| {
+        wishes.extend(wish);
+        match told.recv_timeout(LOOK_AT_START) {
+            Err(RecvTimeoutError::Timeout) => Some(Duration::ZERO),
+            Ok(world) => {
+                opened = Some(world);
+                None
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    };
+    signals.wait(look).map_err(ServeError::System)?;
+    if let Some(opened) = opened {
+        return opened.map(Some);
+    }
+    // It is left as it is, as after kill -9, unless that is a matter of moments.
+    match told.recv_timeout(CONTROL_END) {
+        Ok(opened) => opened.map(|_| None),
+        Err(_) => {
+            tracing::warn!("a file system does not answer, and is not waited for: nothing was served");
+            Ok(None)
+        }
+    }
 }
 
 /// Says how many are there: SIGUSR1.

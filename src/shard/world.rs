@@ -571,6 +571,8 @@ mod tests {
             let mut unit = Unit::open((&snapshot, &target(), &lun), &Mutex::default(), &[], 1).unwrap().keep();
             let fails = FaultRule::new(FaultAction::Fail(MediumFault::Write)).on(OpClass::Sync);
             unit.medium = Arc::new(Medium::with_faults(unit.medium, FaultPlan::new().rule(fails)));
+            // As if its sync had not gone well before.
+            unit.logical = Arc::new(LogicalUnit::new(unit.logical.params().clone()));
             assert_eq!(unit.resume(Saved::default()), failures > 0);
             assert_eq!(unit.syncs.failures(), failures);
             assert_eq!(unit.file.load().unwrap().lost, (failures > 0).then_some(Lost::UNHEARD));

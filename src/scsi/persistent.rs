@@ -37,46 +37,57 @@ pub(super) fn read_keys(call: &mut Call) -> Planned {
         for registration in &reservations.registrations {
             reply.put(&registration.key.to_be_bytes());
         }
+        8 * reservations.registrations.len()
     })
 }
 
 /// READ RESERVATION.
 pub(super) fn read_reservation(call: &mut Call) -> Planned {
     read(call, |reply, reservations| {
-        if let Some(held) = &reservations.held {
-            reply.put(&reservations.holders_key(held).to_be_bytes());
-            reply.put(&[0, 0, 0, 0, 0, held.kind as u8, 0, 0]);
-        }
+        let Some(held) = &reservations.held else { return 0 };
+        reply.put(&reservations.holders_key(held).to_be_bytes());
+        reply.put(&[0, 0, 0, 0, 0, held.kind as u8, 0, 0]);
+        16
     })
 }
 
 /// READ FULL STATUS: one descriptor for each registration, or for those of one initiator port at all target ports.
 pub(super) fn read_full_status(call: &mut Call) -> Planned {
     let ports = call.unit.state().ports.relative_ports();
+    let wanted = usize::from(be16(call.cdb, 7));
     read(call, |reply, reservations| {
         const R_HOLDER: u8 = 0x01;
         const ALL_TG_PT: u8 = 0x02;
+        let mut len = 0;
         for (registration, of_all_ports) in reservations.described(&ports) {
+            let id = transport_id_len(&registration.nexus.initiator);
+            len += 24 + id;
+            // What is beyond is only counted: the table may be long, and all who use the unit wait meanwhile.
+            if reply.data.len() >= wanted {
+                continue;
+            }
             let held = reservations.held.as_ref().filter(|_| reservations.holds(registration));
             let all = if of_all_ports { ALL_TG_PT } else { 0 };
             let (holder, kind) = held.map_or((0, 0), |held| (R_HOLDER, held.kind as u8));
             reply.put(&registration.key.to_be_bytes());
             reply.put(&[0, 0, 0, 0, holder | all, kind, 0, 0, 0, 0]);
             reply.put(&registration.nexus.target_port.to_be_bytes());
-            let id = transport_id(&registration.nexus.initiator);
-            reply.put(&(id.len() as u32).to_be_bytes());
-            reply.put(&id);
+            reply.put(&(id as u32).to_be_bytes());
+            put_transport_id(reply, &registration.nexus.initiator, id);
         }
+        len
     })
 }
 
-/// PRGENERATION and ADDITIONAL LENGTH, then what `body` writes.
-fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations)) -> Planned {
+/// PRGENERATION and ADDITIONAL LENGTH, then what `body` writes, or as much of it as is asked for: it says how long all is.
+//
+// SPC-4 clause 6.15.2: "The contents of the ADDITIONAL LENGTH field are not altered based on the allocation length".
+fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations) -> usize) -> Planned {
     let state = call.unit.state();
     call.reply.put(&state.reservations.generation.to_be_bytes());
     call.reply.put(&[0; 4]);
-    body(call.reply, &state.reservations);
-    call.reply.patch_u32(4, 8);
+    let len = body(call.reply, &state.reservations);
+    call.reply.patch(4, &(len as u32).to_be_bytes());
     call.reply.finish(usize::from(be16(call.cdb, 7)))
 }
 
@@ -186,7 +197,8 @@ fn transport_ids(list: &[u8]) -> Result<Vec<InitiatorPort>, Outcome> {
     while !rest.is_empty() {
         let at = (list.len() - rest.len()) as u16;
         let (port, len) = parse_transport_id(rest).ok_or(Outcome::invalid_list_field(at, 7))?;
-        if ports.len() >= limits::REGISTRATIONS {
+        // So many more than one may have need not be looked for in the table.
+        if ports.len() >= limits::REGISTRATIONS_PER_INITIATOR {
             return Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES));
         }
         ports.push(port);
@@ -222,24 +234,31 @@ fn register_and_move(
 /// Protocol identifier of iSCSI, and the format with name and ISID (SPC-4 clause 7.6.4.6).
 const ISCSI_PORT: u8 = 0x45;
 
-/// The TransportID of an initiator port: `name,i,0xISID`, NUL terminated, padded to four bytes.
-fn transport_id(port: &InitiatorPort) -> Vec<u8> {
-    let mut id = vec![ISCSI_PORT, 0, 0, 0];
-    id.extend_from_slice(port.name.as_str().as_bytes());
+/// Behind the name in a TransportID: a separator, and an ISID as digits.
+const ISID_BYTES: usize = ",i,0x".len() + 12;
+
+/// Bytes of the TransportID of an initiator port.
+fn transport_id_len(port: &InitiatorPort) -> usize {
+    (4 + port.name.as_str().len() + ISID_BYTES + 1).next_multiple_of(4).max(24)
+}
+
+/// The TransportID of an initiator port, of that length: `name,i,0xISID`, NUL terminated, padded to four bytes.
+fn put_transport_id(reply: &mut Reply, port: &InitiatorPort, len: usize) {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let end = reply.data.len() + len;
+    let [high, low] = ((len - 4) as u16).to_be_bytes();
+    reply.put(&[ISCSI_PORT, 0, high, low]);
+    reply.put(port.name.as_str().as_bytes());
     //= RFC 7143 section 4.4.2
     //# The SCSI port name MUST be used in iSCSI.
     //
     //= RFC 7143 section 4.4.2
     //# When used in SCSI parameter data, the SCSI port name MUST be encoded as:
-    id.extend_from_slice(b",i,0x");
+    reply.put(b",i,0x");
     for byte in port.isid.0 {
-        id.extend_from_slice(format!("{byte:02x}").as_bytes());
+        reply.put(&[byte >> 4, byte & 0x0f].map(|digit| DIGITS[usize::from(digit)]));
     }
-    id.resize((id.len() + 1).next_multiple_of(4).max(24), 0);
-    let [high, low] = ((id.len() - 4) as u16).to_be_bytes();
-    id[2] = high;
-    id[3] = low;
-    id
+    reply.data.resize(end, 0);
 }
 
 /// The initiator port of a TransportID, and how long that is. Only the format with an ISID names a port.

@@ -186,7 +186,7 @@ impl Reply {
         self.patch(at, &len.to_be_bytes());
     }
 
-    fn patch(&mut self, at: usize, bytes: &[u8]) {
+    pub(super) fn patch(&mut self, at: usize, bytes: &[u8]) {
         if let Some(field) = self.data.get_mut(at..at + bytes.len()) {
             field.copy_from_slice(bytes);
         }

@@ -16,7 +16,8 @@ use super::sense::asc;
 use super::unit::NexusId;
 use crate::limits;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
-use std::collections::HashMap;
+use crate::wire::Isid;
+use std::collections::{HashMap, HashSet};
 
 /// TYPE of a persistent reservation (SPC-4 table 64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,13 @@ pub(super) struct Change {
 
 type Changed = Result<Change, Outcome>;
 
+/// What can be said of a nexus without what its initiator port has proved: name, ISID, target port.
+type Said<'a> = (&'a IscsiName, Isid, u16);
+
+fn said(nexus: &ItNexus) -> Said<'_> {
+    (&nexus.initiator.name, nexus.initiator.isid, nexus.target_port)
+}
+
 const CONFLICT: Outcome = Outcome::RESERVATION_CONFLICT;
 
 /// Offset of SERVICE ACTION RESERVATION KEY in the parameter list.
@@ -146,6 +154,25 @@ impl Reservations {
     fn position(&self, nexus: &ItNexus) -> Option<usize> {
         let exact = self.registrations.iter().position(|registration| registration.nexus == *nexus);
         exact.or_else(|| self.registrations.iter().position(|registration| registration.nexus.covers(nexus)))
+    }
+
+    /// The same of many, in one go through the table: it may be long, and all who use the unit wait meanwhile.
+    fn positions(&self, nexuses: &[ItNexus]) -> Vec<Option<usize>> {
+        let said_of = |number: &usize| nexuses.get(*number).map(said);
+        let mut sorted: Vec<usize> = (0..nexuses.len()).collect();
+        sorted.sort_unstable_by_key(said_of);
+        let mut found = vec![None; nexuses.len()];
+        for (at, known) in self.nexuses().enumerate() {
+            let like = Some(said(known));
+            let first = sorted.partition_point(|number| said_of(number) < like);
+            for &number in sorted.iter().skip(first).take_while(|number| said_of(number) == like) {
+                let (Some(nexus), Some(place)) = (nexuses.get(number), found.get_mut(number)) else { continue };
+                if known == nexus || (place.is_none() && known.covers(nexus)) {
+                    *place = Some(at);
+                }
+            }
+        }
+        found
     }
 
     fn find(&self, nexus: &ItNexus) -> Option<&Registration> {
@@ -186,14 +213,16 @@ impl Reservations {
     pub(super) fn described(&self, ports: &[u16]) -> Vec<(&Registration, bool)> {
         // Those that are told of together: the first of them, and their target ports.
         let mut alike: HashMap<_, (usize, Vec<u16>)> = HashMap::new();
-        let of = |each: &Registration| (each.nexus.initiator.clone(), each.key, self.holds(each));
+        let of = |each: &'_ Registration| (each.key, self.holds(each));
         for (number, each) in self.registrations.iter().enumerate().filter(|(_, each)| each.all_target_ports) {
-            alike.entry(of(each)).or_insert_with(|| (number, Vec::new())).1.push(each.nexus.target_port);
+            let group = alike.entry((&each.nexus.initiator, of(each))).or_insert_with(|| (number, Vec::new()));
+            group.1.push(each.nexus.target_port);
         }
         alike.retain(|_, (_, at)| ports.iter().all(|port| at.contains(port)));
-        let told = |(number, each): (usize, _)| match alike.get(&of(each)).filter(|_| each.all_target_ports) {
-            None => Some((each, false)),
-            Some((first, _)) => (*first == number).then_some((each, true)),
+        let told = |(number, each): (usize, _)| {
+            let each: &Registration = each;
+            let group = if each.all_target_ports { alike.get(&(&each.nexus.initiator, of(each))) } else { None };
+            group.map_or(Some((each, false)), |(first, _)| (*first == number).then_some((each, true)))
         };
         self.registrations.iter().enumerate().filter_map(told).collect()
     }
@@ -264,7 +293,8 @@ impl Reservations {
             .chain(elsewhere.copied())
             .map(|target_port| ItNexus { initiator: nexus.initiator.clone(), target_port })
             .collect();
-        if !ignore && own.iter().any(|each| self.key_of(each).is_some_and(|other| other != key)) {
+        let is_anothers = |at: usize| self.registrations.get(at).is_some_and(|other| other.key != key);
+        if !ignore && self.positions(&own).into_iter().flatten().any(is_anothers) {
             return Err(CONFLICT);
         }
         let mut change = Change::default();
@@ -279,25 +309,29 @@ impl Reservations {
             let named = also.iter().flat_map(|port| {
                 own.iter().map(|each| ItNexus { initiator: port.clone(), target_port: each.target_port })
             });
-            let known = |each: &ItNexus| own.iter().chain(self.nexuses()).any(|nexus| each.covers(nexus));
-            let named: Vec<ItNexus> = named.filter(|each| !known(each)).collect();
+            let named: Vec<ItNexus> = named.collect();
+            let mut known: HashSet<Said<'_>> = HashSet::new();
+            if !named.is_empty() {
+                known.extend(own.iter().chain(self.nexuses()).map(said));
+            }
+            let named: Vec<ItNexus> = named.iter().filter(|each| known.insert(said(each))).cloned().collect();
             self.put_keys(&nexus.initiator.name, &[own, named].concat(), new_key, !all_ports.is_empty())?;
         }
         self.generation = self.generation.wrapping_add(1);
         Ok(change)
     }
 
-    /// Registers these with a key, at the charge of `asker`, or gives them another one.
+    /// Registers these, each of which is there once, with a key, at the charge of `asker`, or gives them another one.
     fn put_keys(&mut self, asker: &IscsiName, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
-        self.check_room(asker, nexuses)?;
-        nexuses.iter().for_each(|nexus| self.part(nexus));
-        for nexus in nexuses {
-            let Some(at) = self.position(nexus) else {
+        let places = self.positions(nexuses);
+        self.check_room(asker, nexuses, places.iter().filter(|place| place.is_none()).count())?;
+        self.part(places.iter().flatten().copied().collect());
+        for (nexus, place) in nexuses.iter().zip(places) {
+            let Some(registration) = place.and_then(|at| self.registrations.get_mut(at)) else {
                 let new = Registration::new(nexus.clone(), key, all);
                 self.registrations.push(Registration { charged_to: asker.clone(), ..new });
                 continue;
             };
-            let Some(registration) = self.registrations.get_mut(at) else { continue };
             // Whoever registers itself has shown whose the initiator port is, and pays for it.
             if nexus.initiator.name == *asker {
                 let old = std::mem::replace(&mut registration.nexus, nexus.clone());
@@ -311,10 +345,9 @@ impl Reservations {
         Ok(())
     }
 
-    /// Whether there is room for those of `nexuses` that are not registered: in the table, and for what one initiator,
-    /// by whatever names it has, may have of it.
-    fn check_room(&self, asker: &IscsiName, nexuses: &[ItNexus]) -> Result<(), Outcome> {
-        let new = nexuses.iter().filter(|nexus| self.find(nexus).is_none()).count();
+    /// Whether there is room for those of `nexuses` that are not registered, which are `new`: in the table, and for what
+    /// one initiator, by whatever names it has, may have of it.
+    fn check_room(&self, asker: &IscsiName, nexuses: &[ItNexus], new: usize) -> Result<(), Outcome> {
         let proof = nexuses.first().and_then(|nexus| nexus.initiator.proof.as_ref());
         let charged = self.registrations.iter().filter(|each| each.charged_to == *asker).count();
         let proved = self.registrations.iter().filter(|each| each.nexus.initiator.proof.as_ref() == proof).count();
@@ -324,11 +357,12 @@ impl Reservations {
         if fits { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
     }
 
-    /// The registration of a nexus changes by itself: what ALL_TG_PT made of it is no longer one for all ports.
-    fn part(&mut self, nexus: &ItNexus) {
-        let Some(initiator) = self.find(nexus).map(|own| own.nexus.initiator.clone()) else { return };
-        for each in self.registrations.iter_mut().filter(|each| each.nexus.initiator == initiator) {
-            each.all_target_ports = false;
+    /// The registrations at these places change by themselves: what ALL_TG_PT made of them are no longer ones for all ports.
+    fn part(&mut self, places: Vec<usize>) {
+        let own = places.into_iter().filter_map(|at| self.registrations.get(at));
+        let initiators: HashSet<InitiatorPort> = own.map(|own| own.nexus.initiator.clone()).collect();
+        for each in self.registrations.iter_mut().filter(|each| each.all_target_ports) {
+            each.all_target_ports = !initiators.contains(&each.nexus.initiator);
         }
     }
 
@@ -336,8 +370,8 @@ impl Reservations {
     fn unregister(&mut self, nexus: &ItNexus) -> Change {
         let mut change = Change::default();
         let held_it = self.is_holder(nexus);
-        self.part(nexus);
         let Some(at) = self.position(nexus) else { return change };
+        self.part(vec![at]);
         let own = self.registrations.remove(at).nexus;
         if let Some(held) = &self.held
             && held_it
@@ -423,14 +457,11 @@ impl Reservations {
             return Err(CONFLICT);
         }
         let Some(own) = self.find(nexus).map(|own| own.nexus.clone()) else { return Err(CONFLICT) };
-        let spared = |each: &Registration| takes_over && each.nexus == own;
-        let removed: Vec<_> =
-            self.registrations.iter().filter(|each| is_victim(each) && !spared(each)).cloned().collect();
-        for each in &removed {
-            self.part(&each.nexus);
-        }
-        let victim = |each: &Registration| removed.iter().any(|gone| gone.nexus == each.nexus);
-        self.registrations.retain(|each| !victim(each));
+        let is_removed = |each: &Registration| is_victim(each) && !(takes_over && each.nexus == own);
+        let places = self.registrations.iter().enumerate().filter(|(_, each)| is_removed(each));
+        self.part(places.map(|(at, _)| at).collect());
+        let removed: Vec<Registration>;
+        (removed, self.registrations) = std::mem::take(&mut self.registrations).into_iter().partition(is_removed);
         let mut removed: Vec<_> = removed.into_iter().map(|each| each.nexus).collect();
         removed.retain(|each| *each != own);
         let mut change = Change { preempted: removed.clone(), ..Change::default() };
@@ -469,11 +500,9 @@ impl Reservations {
         let to = meant.ok_or(Outcome::invalid_list_field(24, 7))?;
         self.put_keys(&nexus.initiator.name, std::slice::from_ref(&to), new_key, false)?;
         self.hold(&to, held.kind);
-        if unregister {
-            self.part(nexus);
-            if let Some(at) = self.position(nexus) {
-                self.registrations.remove(at);
-            }
+        if unregister && let Some(at) = self.position(nexus) {
+            self.part(vec![at]);
+            self.registrations.remove(at);
         }
         self.generation = self.generation.wrapping_add(1);
         Ok(Change::default())

@@ -9,6 +9,7 @@ mod logs;
 mod nexus;
 mod paths;
 mod properties;
+mod registrations;
 mod removable;
 mod reservations;
 mod saving;

@@ -364,30 +364,6 @@ fn reports() {
     assert_eq!(host.reply.data, [0xde, 7, 0, 0], "at iSCSIProtocolLevel 2");
 }
 
-#[test]
-fn the_full_status_of_many_registrations_takes_no_time() {
-    use crate::model::{InitiatorPort, IscsiName, ItNexus};
-    use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
-    const PORTS: usize = 16;
-    let port = |n: usize| {
-        let name = IscsiName::new(&format!("iqn.2001-04.com.example:host{n}")).expect("a name");
-        InitiatorPort::new(name, crate::wire::Isid([0, 2, 0x3d, 0, 0, 1]))
-    };
-    let nexus = |n: usize| ItNexus { initiator: port(n / PORTS), target_port: (n % PORTS) as u16 };
-    let mut registrations: Vec<_> =
-        (0..crate::limits::REGISTRATIONS).map(|n| Registration::new(nexus(n), 7, true)).collect();
-    // One of the last group's is another's by now.
-    registrations.last_mut().expect("some").all_target_ports = false;
-    let held = Held { kind: ReservationType::WriteExclusiveAllRegistrants, holder: nexus(0) };
-    let reservations = Reservations { registrations, held: Some(held), ..Reservations::default() };
-    let ports: Vec<u16> = (0..PORTS as u16).collect();
-    let begin = std::time::Instant::now();
-    let described = reservations.described(&ports);
-    let (of_all, alone): (Vec<_>, Vec<_>) = described.into_iter().partition(|(_, of_all)| *of_all);
-    assert_eq!((of_all.len(), alone.len()), (crate::limits::REGISTRATIONS / PORTS - 1, PORTS));
-    assert!(begin.elapsed() < std::time::Duration::from_millis(200), "{:?}", begin.elapsed());
-}
-
 /// However many nexuses there are, a unit has one (SPC-4 clause 6.18).
 #[test]
 fn what_another_nexus_wrote_to_the_echo_buffer_is_not_read_and_is_said() {

@@ -4,6 +4,7 @@
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
 //! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
 
+use super::acting::{Acting, Sharing};
 use super::clock::{BEAT, TICK_MS};
 use super::engine::{Engine, Source};
 use super::load::{Balance, Meter};
@@ -39,7 +40,7 @@ pub struct Core {
     pub(super) directs: Vec<Option<Box<Direct>>>,
     pub(super) buffers: ReceiveBuffers,
     /// Connections that have more than a turn's worth parked: they take turns.
-    pub(super) sharing: VecDeque<usize>,
+    pub(super) sharing: Sharing,
     /// Memory for what they have parked.
     pub(super) spare_parked: SpareParked,
     listeners: Vec<TcpListener>,
@@ -51,7 +52,6 @@ pub struct Core {
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
-    pub(super) turn_began: Instant,
     spin: Duration,
     next_tick: Instant,
     /// Since when what has arrived is looked at first, after a pause.
@@ -75,7 +75,7 @@ impl Core {
             receive: Vec::new(),
             directs: Vec::new(),
             buffers,
-            sharing: VecDeque::with_capacity(64),
+            sharing: Sharing::default(),
             spare_parked: SpareParked::new(),
             listeners,
             resting: Vec::new(),
@@ -83,7 +83,6 @@ impl Core {
             short: None,
             bell: Box::new(0),
             turn: 1,
-            turn_began: now,
             spin,
             next_tick: now + TICK,
             behind: None,
@@ -106,7 +105,7 @@ impl Core {
         loop {
             self.engine.ring.drain(&mut completions);
             let now = Instant::now();
-            self.turn_began = now;
+            self.engine.acting = Acting::of_turn(now, self.sharing.is_empty());
             if now >= next_beat {
                 self.engine.world.clock.beat(now);
                 next_beat = now + BEAT;
@@ -468,5 +467,19 @@ mod tests {
         assert_eq!(rest(&mut core), 0);
         core.engine.now_ms += 1000;
         assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0]);
+    }
+
+    #[test]
+    fn what_other_cores_have_sent_does_not_keep_everything_else_waiting() {
+        const MANY: usize = 1_000_000;
+        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
+        let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+        core.inbox.extend((0..MANY).map(|_| Message::Aborted { ticket: u32::MAX }));
+        // Nobody acts on one in a nanosecond, let alone on thousands in the time of a turn.
+        core.messages();
+        let left = core.inbox.len();
+        assert!(left > 0 && left < MANY, "{left}");
+        core.messages();
+        assert!(core.inbox.len() < left);
     }
 }

@@ -249,6 +249,7 @@ impl Engine {
             Some(at) => self.world.units[unit].logical.plan(&mut nexus[at], &command, &mut self.reply),
             None => crate::scsi::absent(&command, &mut self.reply),
         };
+        self.acting.took_time |= !matches!(plan, Plan::Medium(MediumOp::Read { .. } | MediumOp::Write { .. }));
         let limited = !flows.is_empty();
         match plan {
             Plan::Done(outcome) => {
@@ -543,6 +544,7 @@ impl Engine {
 
     /// All Data-Out of a `Kind::Gather` is there.
     pub fn gathered(&mut self, seat: usize, slot: usize) {
+        self.acting.took_time = true;
         let Some(exec) = self.exec(seat, slot) else { return };
         let (task, unit, total) = (exec.task, exec.unit, exec.total);
         let slice = exec.slices.pop_front();

@@ -492,6 +492,8 @@ pub struct Engine {
     pub now_ms: u64,
     /// The same by the clock of all cores.
     pub now_ns: u64,
+    /// What of what is received is acted on in this turn.
+    pub acting: super::acting::Acting,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
@@ -561,6 +563,7 @@ impl Engine {
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
             now_ns: 0,
+            acting: super::acting::Acting::of_turn(std::time::Instant::now(), true),
             stats: Stats::default(),
             shutdown: false,
         }

@@ -9,6 +9,7 @@
 //! later when its core has too much to do ([`relocate`]); nothing on the way of a command takes a lock or allocates; other
 //! cores are told rare facts by message ([`mesh`]), and shared registries are locked at login and for those only.
 
+mod acting;
 mod arming;
 mod atomics;
 mod balance;

@@ -27,15 +27,14 @@ use super::engine::{Engine, Phase, Source};
 use super::loan::Loan;
 use super::record;
 use super::relocate::Halt;
-use super::turns::{Budget, Parked};
-use crate::limits::{MAX_CONTROL_DATA_BYTES, RECEIVE_BUFFERS, TURN_US};
+use super::turns::Parked;
+use crate::limits::{MAX_CONTROL_DATA_BYTES, TURN_PDUS};
 use crate::ring::Completion;
 use crate::session::seam::CloseReason;
 use crate::wire::framer::{Frame, FrameError, Framer};
 use crate::wire::{BHS_LEN, Bhs, bhs};
 use io_uring::{opcode, squeue, types};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 /// A data segment of at least this many bytes is worth a receive of its own.
 const LARGE_BYTES: usize = 64 << 10;
@@ -43,9 +42,6 @@ const LARGE_BYTES: usize = 64 << 10;
 const BEHIND_BYTES: usize = 4 << 10;
 /// So many receives in a row without a large payload, and the connection goes back to the multishot receive.
 const SMALL_IN_A_ROW: u8 = 8;
-/// Headers that came with receives of known size are acted on in the turn that they came in, until it has taken so long. It is
-/// what receives into the core's buffers may take.
-const PLACED_IN_TURN: Duration = Duration::from_micros(RECEIVE_BUFFERS as u64 * TURN_US);
 /// While more is here to be received, what there is to be sent is gathered until so much was received.
 const HELD_BACK_BYTES: usize = 512 << 10;
 
@@ -95,8 +91,8 @@ pub(super) struct Receive {
     login_bhs: Bhs,
     /// The turn in which it got something last.
     pub(super) turn: u64,
-    /// What of that may still be acted on.
-    pub(super) budget: Budget,
+    /// PDUs of that which may still be acted on.
+    pub(super) left: u32,
     /// Bytes that wait for their turn, or for their session to have moved to another core.
     pub(super) parked: Parked,
     /// Payload is large: receives are to be of known size.
@@ -115,7 +111,7 @@ impl Receive {
             login: Vec::new(),
             login_bhs: [0; BHS_LEN],
             turn: 0,
-            budget: Budget::of_turn(),
+            left: TURN_PDUS,
             parked: Parked::default(),
             large: false,
             small: 0,
@@ -198,9 +194,9 @@ impl Core {
     }
 
     /// Acts on a chunk, or keeps it for where the session goes.
-    fn take(&mut self, conn: usize, chunk: &[u8]) {
+    pub(super) fn take(&mut self, conn: usize, chunk: &[u8]) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
-        receive.budget_of(self.turn);
+        receive.begin_turn(self.turn);
         let mut rest = chunk;
         if !receive.parked.takes_turns && receive.parked.is_empty() {
             if self.relocation.is_some() && self.chunk_of_leaving(conn, chunk) {
@@ -208,7 +204,7 @@ impl Core {
             }
             let Some(receive) = self.receive.get_mut(conn) else { return };
             rest = Self::chunk(&mut self.engine, receive, conn, chunk);
-            receive.parked.takes_turns = receive.budget.is_spent();
+            receive.parked.takes_turns = receive.left == 0 || !rest.is_empty();
             self.engine.settle_stores();
         }
         if !rest.is_empty() && !self.park(conn, rest) {
@@ -224,11 +220,7 @@ impl Core {
         let loan = direct.loan.take();
         let mut behind = received;
         if let Some(receive) = self.receive.get_mut(conn) {
-            receive.budget_of(self.turn);
-            // Receives into buffers of the core are as many as there are of those. These come from any number of connections.
-            if self.turn_began.elapsed() > PLACED_IN_TURN {
-                receive.budget = Budget::spent();
-            }
+            receive.begin_turn(self.turn);
             receive.hold_back(&mut self.engine, conn, received, more);
             if receive.partial.as_ref().is_none_or(|partial| bhs::data_segment_len(&partial.bhs) < LARGE_BYTES) {
                 receive.small = receive.small.saturating_add(1);
@@ -317,12 +309,12 @@ impl Core {
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
         // With nothing left there may be the end of a PDU to be told.
-        let stops = |engine: &Engine, budget: &Budget, chunk: &[u8]| {
-            !chunk.is_empty() && (budget.is_spent() || !engine.may_answer(conn))
+        let stops = |engine: &Engine, left: u32, chunk: &[u8]| {
+            !chunk.is_empty() && (left == 0 || engine.acting.is_over() || !engine.may_answer(conn))
         };
         loop {
             if let Some((seat, ix)) = engine.seat_of(conn) {
-                if stops(engine, &receive.budget, chunk) {
+                if stops(engine, receive.left, chunk) {
                     return chunk;
                 }
                 match receive.framer.next(&mut chunk) {
@@ -330,11 +322,13 @@ impl Core {
                     Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                         record::pdu(bhs);
                         engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
-                        receive.budget.spend(bhs);
+                        receive.left = receive.left.saturating_sub(1);
+                        engine.acting.spend(bhs);
                     }
                     Ok(Frame::Begin { bhs, ahs, data_len }) => {
                         record::pdu(bhs);
-                        receive.budget.spend(bhs);
+                        receive.left = receive.left.saturating_sub(1);
+                        engine.acting.spend(bhs);
                         receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                         if data_len >= LARGE_BYTES
                             && let Some(partial) = &receive.partial
@@ -351,6 +345,7 @@ impl Core {
                     Ok(Frame::End { data_digest_ok }) => {
                         if let Some(partial) = receive.partial.take() {
                             engine.end(seat, ix, partial, data_digest_ok);
+                            engine.acting.look_if_it_took_time();
                         }
                     }
                     Err(error) => {
@@ -366,7 +361,7 @@ impl Core {
                 receive.partial = None;
                 return &[];
             }
-            if stops(engine, &receive.budget, chunk) {
+            if stops(engine, receive.left, chunk) {
                 return chunk;
             }
             match receive.framer.next(&mut chunk) {
@@ -374,11 +369,13 @@ impl Core {
                 Ok(Frame::Whole { bhs, data, .. }) => {
                     record::pdu(bhs);
                     engine.login_pdu(conn, bhs, data);
-                    receive.budget.spend(bhs);
+                    receive.left = receive.left.saturating_sub(1);
+                    engine.acting.spend(bhs);
                 }
                 Ok(Frame::Begin { bhs, .. }) => {
                     record::pdu(bhs);
-                    receive.budget.spend(bhs);
+                    receive.left = receive.left.saturating_sub(1);
+                    engine.acting.spend(bhs);
                     receive.login_bhs = *bhs;
                     receive.login.clear();
                 }
@@ -386,6 +383,8 @@ impl Core {
                 Ok(Frame::End { .. }) => {
                     let data = std::mem::take(&mut receive.login);
                     engine.login_pdu(conn, &receive.login_bhs, &data);
+                    engine.acting.took_time = true;
+                    engine.acting.look_if_it_took_time();
                 }
                 Err(error) => {
                     Self::broken(engine, conn, error);

@@ -24,6 +24,7 @@ mod saves;
 mod shares;
 mod syncs;
 mod tokens;
+mod turns;
 mod unread;
 mod variable;
 

@@ -1,16 +1,17 @@
 //! Peers take turns: how much of what one of them has sent is acted on before others are looked after, and what becomes of
 //! the rest.
 //!
-//! What comes is acted on as it comes, up to `limits::TURN_PDUS` and `TURN_US` of a connection and turn: no initiator that
-//! waits for its answers has more. What is beyond is parked, and nothing more is received until it is done with. All
-//! connections that have something parked share `limits::SHARE_US` of each turn, `SHARE_PDUS` of one after the other, so
-//! that a turn is as short with many of them as with one. A connection stays among those until a share of it was all that
-//! it had.
+//! What comes is acted on as it comes, up to `limits::TURN_PDUS` of a connection, and `TURN_PDUS_OF_ALL` and `TURN_US` of all
+//! of them ([`super::acting`]): no initiator that waits for its answers has more. What is beyond is parked, and nothing more is
+//! received until it is done with. All connections that have something parked share `limits::SHARE_US` of each turn,
+//! `SHARE_PDUS` of one after the other, host by host, so that a turn is as short with many of them as with one. A connection
+//! stays among those until a share of it was all that it had.
 //!
 //! Nor is anything acted on while what is queued for a connection has no room (`Tx::has_room`): who does not read is
 //! answered no more, and its own window is what fills. The end of a connection whose bytes are parked comes when they are
 //! done with.
 
+use super::acting::Acting;
 use super::core::Core;
 use super::engine::Engine;
 use super::host::Host;
@@ -18,72 +19,10 @@ use super::receive::Receive;
 use super::relocate::Halt;
 use crate::limits::{
     PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS,
-    TURN_US,
 };
 use crate::session::seam::CloseReason;
-use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// So many PDUs between two looks at the clock.
-const LOOK_AFTER: u32 = 32;
-
-/// What may be acted on before others have their turn.
-pub(super) struct Budget {
-    /// PDUs until the clock is looked at. Zero: it is spent.
-    look: u32,
-    /// PDUs behind those.
-    more: u32,
-    time: Duration,
-    until: Option<Instant>,
-}
-
-impl Budget {
-    /// Of what comes in one turn.
-    pub(super) const fn of_turn() -> Budget {
-        Budget::of(TURN_PDUS, Duration::from_micros(TURN_US), None)
-    }
-
-    /// None: the others of the turn have had all of it.
-    pub(super) const fn spent() -> Budget {
-        Budget { look: 0, more: 0, time: Duration::ZERO, until: None }
-    }
-
-    /// Of what is parked.
-    fn of_share(until: Instant) -> Budget {
-        Budget::of(SHARE_PDUS, Duration::ZERO, Some(until))
-    }
-
-    const fn of(pdus: u32, time: Duration, until: Option<Instant>) -> Budget {
-        let look = if pdus < LOOK_AFTER { pdus } else { LOOK_AFTER };
-        Budget { look, more: pdus - look, time, until }
-    }
-
-    /// A PDU was acted on; it is not spent before.
-    #[inline]
-    pub(super) fn spend(&mut self, header: &Bhs) {
-        self.look = self.look.saturating_sub(1);
-        let light = matches!(bhs::opcode(header), Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT | Opcode::NOP_OUT);
-        if self.look == 0 || !light {
-            self.look_at_clock();
-        }
-    }
-
-    /// Few know how long a text or a SNACK takes.
-    #[cold]
-    fn look_at_clock(&mut self) {
-        let now = Instant::now();
-        let is_over = now >= *self.until.get_or_insert(now + self.time);
-        let left = if is_over { 0 } else { self.look + self.more };
-        self.look = left.min(LOOK_AFTER);
-        self.more = left - self.look;
-    }
-
-    #[inline]
-    pub(super) fn is_spent(&self) -> bool {
-        self.look == 0
-    }
-}
 
 /// Bytes that have been received and not acted on.
 #[derive(Default)]
@@ -106,9 +45,14 @@ impl Parked {
         self.bytes.is_empty()
     }
 
+    /// Bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.from
+    }
+
     /// False: that would be too many.
     fn add(&mut self, bytes: &[u8]) -> bool {
-        if self.bytes.len() - self.from + bytes.len() > PARKED_BYTES {
+        if self.len() + bytes.len() > PARKED_BYTES {
             return false;
         }
         self.bytes.drain(..std::mem::take(&mut self.from));
@@ -234,7 +178,8 @@ impl Core {
             Some(tx) if !tx.has_room(&self.engine.pool) => tx.wait(None),
             _ => {
                 parked.queued = true;
-                self.sharing.push_back(conn);
+                let link = self.engine.links.get(conn).and_then(Option::as_ref);
+                self.sharing.add(link.map(|link| Host::of(link.peer)), conn);
             }
         }
     }
@@ -262,15 +207,16 @@ impl Core {
             }
         }
         for _ in 0..self.sharing.len() {
-            let Some(conn) = self.sharing.pop_front() else { return };
-            self.act_on_share(conn, Budget::of_share(until));
+            let Some(conn) = self.sharing.next() else { return };
+            self.engine.acting = Acting::of_shares(until);
+            self.act_on_share(conn);
             if Instant::now() >= until {
                 return;
             }
         }
     }
 
-    fn act_on_share(&mut self, conn: usize, budget: Budget) {
+    fn act_on_share(&mut self, conn: usize) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
         receive.parked.queued = false;
         if receive.parked.is_empty() {
@@ -281,10 +227,10 @@ impl Core {
             return;
         }
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
-        let of_turn = std::mem::replace(&mut receive.budget, budget);
+        let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
         let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
-        receive.parked.takes_turns = receive.budget.is_spent();
-        receive.budget = of_turn;
+        receive.parked.takes_turns = receive.left == 0 || self.engine.acting.is_over();
+        receive.left = of_turn;
         self.engine.settle_stores();
         if left == 0 {
             receive.parked.from = 0;
@@ -319,12 +265,11 @@ impl Engine {
 }
 
 impl Receive {
-    /// What this connection may still have acted on in this turn.
+    /// It gets something: the first in this turn, perhaps.
     #[inline]
-    pub(super) fn budget_of(&mut self, turn: u64) {
+    pub(super) fn begin_turn(&mut self, turn: u64) {
         if self.turn != turn {
-            self.turn = turn;
-            self.budget = Budget::of_turn();
+            (self.turn, self.left) = (turn, TURN_PDUS);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! What of that which peers have sent is acted on in one turn: for all connections together, and whose come next.
+
+use super::host::Host;
+use crate::limits::{TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
+use crate::wire::{Bhs, Opcode, bhs};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// So many PDUs between two looks at the clock, of those that are known to take little.
+const LOOK_AFTER: u32 = 32;
+
+/// What all connections together may have acted on before others have their turn.
+pub struct Acting {
+    /// PDUs. Zero: it is over.
+    left: u32,
+    /// PDUs until the clock is looked at.
+    look: u32,
+    until: Instant,
+    /// Something was done that may have taken long: nobody knows before the clock is looked at.
+    pub took_time: bool,
+}
+
+impl Acting {
+    /// Of what comes in a turn. While others have something parked, that is less: they are not to wait long for their turns,
+    /// and whoever is always first has no more of it than they.
+    pub fn of_turn(began: Instant, is_alone: bool) -> Acting {
+        let parts = if is_alone { 1 } else { TURN_PARTS_BESIDE };
+        let time = Duration::from_micros(TURN_US) / parts;
+        Acting { left: TURN_PDUS_OF_ALL / parts, look: LOOK_AFTER, until: began + time, took_time: false }
+    }
+
+    /// Of what is parked.
+    pub fn of_shares(until: Instant) -> Acting {
+        Acting { left: u32::MAX, look: LOOK_AFTER, until, took_time: false }
+    }
+
+    /// A PDU was acted on.
+    #[inline]
+    pub fn spend(&mut self, header: &Bhs) {
+        (self.left, self.look) = (self.left.saturating_sub(1), self.look.saturating_sub(1));
+        let light = matches!(bhs::opcode(header), Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT | Opcode::NOP_OUT);
+        if self.look == 0 || !light {
+            self.look_at_clock();
+        }
+        self.look_if_it_took_time();
+    }
+
+    /// The end of a PDU was acted on that has been counted before.
+    #[inline]
+    pub fn look_if_it_took_time(&mut self) {
+        if self.took_time {
+            self.look_at_clock();
+        }
+    }
+
+    #[cold]
+    fn look_at_clock(&mut self) {
+        (self.look, self.took_time) = (LOOK_AFTER, false);
+        if Instant::now() >= self.until {
+            self.left = 0;
+        }
+    }
+
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// Connections that have something parked. Their hosts take turns, and the connections of each: who has many has no more.
+#[derive(Default)]
+pub struct Sharing {
+    /// In the order of their turns. Those that are gone already have no host.
+    hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
+    connections: usize,
+}
+
+impl Sharing {
+    pub fn add(&mut self, host: Option<Host>, conn: usize) {
+        self.connections += 1;
+        match self.hosts.iter_mut().find(|(of, _)| *of == host) {
+            Some((_, conns)) => conns.push_back(conn),
+            None => self.hosts.push_back((host, VecDeque::from([conn]))),
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn next(&mut self) -> Option<usize> {
+        let (host, mut conns) = self.hosts.pop_front()?;
+        let conn = conns.pop_front()?;
+        self.connections -= 1;
+        if !conns.is_empty() {
+            self.hosts.push_back((host, conns));
+        }
+        Some(conn)
+    }
+
+    /// Connections.
+    pub fn len(&self) -> usize {
+        self.connections
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.connections == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::host::tests::at;
+
+    fn header(opcode: u8) -> Bhs {
+        let mut header = [0; crate::wire::BHS_LEN];
+        header[0] = opcode;
+        header
+    }
+
+    /// After so many of them it is over.
+    fn over_after(mut acting: Acting, opcode: u8, took_time: bool) -> usize {
+        let mut count = 0;
+        while !acting.is_over() {
+            acting.took_time |= took_time;
+            acting.spend(&header(opcode));
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_turn_is_over_when_its_time_is_or_its_pdus_are() {
+        const COMMAND: u8 = 0x01;
+        const TEXT: u8 = 0x04;
+        const DATA_OUT: u8 = 0x05;
+        let now = Instant::now();
+        let (long, past) = (now + Duration::from_hours(1), now.checked_sub(Duration::from_secs(1)).unwrap());
+        let (all, beside) = (TURN_PDUS_OF_ALL as usize, (TURN_PDUS_OF_ALL / TURN_PARTS_BESIDE) as usize);
+        for opcode in [COMMAND, TEXT, DATA_OUT] {
+            assert_eq!(over_after(Acting::of_turn(long, true), opcode, false), all);
+            assert_eq!(over_after(Acting::of_turn(long, false), opcode, true), beside);
+        }
+        let of_time: [fn(Instant) -> Acting; 2] = [|began| Acting::of_turn(began, true), Acting::of_shares];
+        for of in of_time {
+            assert_eq!(over_after(of(past), COMMAND, false), LOOK_AFTER as usize);
+            assert_eq!(over_after(of(past), COMMAND, true), 1, "one that nobody knows");
+            assert_eq!(over_after(of(past), TEXT, false), 1);
+        }
+        let mut end = Acting::of_turn(past, true);
+        end.look_if_it_took_time();
+        assert!(!end.is_over());
+        end.took_time = true;
+        end.look_if_it_took_time();
+        assert!(end.is_over());
+    }
+
+    #[test]
+    fn hosts_take_turns_however_many_connections_they_have() {
+        let [many, one, two] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|ip| Some(Host::of(at(ip))));
+        let mut sharing = Sharing::default();
+        (0..60).for_each(|conn| sharing.add(many, conn));
+        sharing.add(one, 100);
+        [200, 201].into_iter().for_each(|conn| sharing.add(two, conn));
+        assert_eq!([(); 6].map(|()| sharing.next()), [0, 100, 200, 1, 201, 2].map(Some));
+        // Who comes again is behind the other hosts, and behind the other connections of its own.
+        sharing.add(many, 0);
+        sharing.add(one, 100);
+        assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(Some));
+        let left: Vec<_> = std::iter::from_fn(|| sharing.next()).collect();
+        assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&0), 0, true));
+    }
+}

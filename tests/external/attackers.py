@@ -5,6 +5,7 @@ Each function is what one process of an attacker does; it is begun again when ri
 
 import contextlib
 import dataclasses
+import select
 import socket
 import struct
 import time
@@ -121,6 +122,24 @@ def unread(site, more, **named):
 def pings_unread(site):
     """pings with 8 KiB each, whose answers are never read"""
     unread(site, lambda session: (bhs(NOP_OUT | IMMEDIATE, FINAL, 0, 77, RESERVED_TAG, numbers(session), 8192) + bytes(8192)) * 8)
+
+
+@attack(processes=4, least=640)
+def many_pings(site):
+    """64 sessions that have 250 pings answered at a time, each as soon as all of them are"""
+    owed = dict.fromkeys((site.session(f"-{site.number}-{n}") for n in range(16)), 0)
+    room = memoryview(bytearray(1 << 16))
+    while site.going():
+        for session, left in owed.items():
+            if left <= 0:
+                session.raw(bhs(NOP_OUT | IMMEDIATE, FINAL, 0, 77, RESERVED_TAG, numbers(session)) * 250)
+                owed[session] += 250 * 48
+                site.done()
+        for session in select.select(list(owed), [], [], 0.05)[0]:
+            count = session.socket.recv_into(room)
+            if not count:
+                raise EOFError("closed")
+            owed[session] -= count
 
 
 @attack(processes=2, least=10)
@@ -426,6 +445,25 @@ def registrations(site):
             data = struct.pack(">QQ8x", 0, 5)
             session.execute(FILE, struct.pack(">BBB2xIx", 0x5F, 6, 0, len(data)), data)
         site.done()
+
+
+@attack(processes=4, least=500)
+def full_status(site):
+    """READ FULL STATUS of 512 registrations, all of it or just how long it is, 120 at a time"""
+    session = site.session(f"-{site.number}", isid=1)
+    session.ready(FILE)
+    ids = b""
+    for isid in range(2, 129):
+        port = f"{NAMES}attacker-{site.number},i,0x{isid:012x}".encode()
+        port += bytes(4 - len(port) % 4)
+        ids += struct.pack(">BxH", 0x45, len(port)) + port
+    data = struct.pack(">QQ4xB3xI", 0, 5, 8, len(ids)) + ids
+    session.execute(FILE, struct.pack(">BBB2xIx", 0x5F, 0, 0, len(data)), data)
+
+    def make(session):
+        length = site.rng.choice((8, 65535))
+        return command(session, FILE, struct.pack(">BB5xHx", 0x5E, 3, length), length)
+    site.ask([session], make)
 
 
 @attack(processes=2, least=200)

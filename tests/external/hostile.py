@@ -336,7 +336,8 @@ class Found:
         self.calm, self.hurt, self.after = None, None, None
         self.count, self.beside = 0, ""
         self.before, self.now, self.peak, self.lines, self.seconds = {}, {}, 0, 0, 0.0
-        self.errors = []
+        # What went wrong, and what only took too long.
+        self.errors, self.late = [], []
 
     def share(self):
         """Of the reads, what was left."""
@@ -400,6 +401,8 @@ def measure(attack):
                     time.sleep(0.3)
                 if attack.afterwards:
                     attack.afterwards(grounds)
+        except TimeoutError as error:
+            found.late.append(f"somebody waited too long: {error}")
         except Exception as error:  # pylint: disable=broad-except
             found.errors.append(f"{type(error).__name__}: {error}")
         finally:

@@ -17,7 +17,7 @@
 use super::unit::{LogicalUnit, LuNexus};
 use crate::limits::{ABSENT_HEARERS, LOST_PORTS, OTHERS_HEAR_MS};
 use crate::model::{InitiatorPort, IscsiName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,13 +38,22 @@ impl Lost {
 /// All that are here, and those that were.
 #[derive(Debug, Default)]
 pub(super) struct Hearers {
-    list: Vec<Hearer>,
+    /// By initiator: a login looks at the others of its own only.
+    list: HashMap<IscsiName, Vec<Hearer>>,
+    /// How many those are.
+    count: usize,
+    /// With so many, those who are gone are counted: that costs as much as there are, and there may be thousands.
+    look_at: usize,
+    /// How many there have been.
+    numbers: u64,
     others: Others,
 }
 
 /// A nexus; it is gone when nobody else has its count.
 #[derive(Debug)]
 struct Hearer {
+    /// Its place among all, in the order in which they came.
+    number: u64,
     port: InitiatorPort,
     heard: Arc<AtomicU64>,
 }
@@ -120,38 +129,59 @@ impl Hearers {
     }
 
     fn enlist(&mut self, port: &InitiatorPort, failures: u64) -> Arc<AtomicU64> {
-        let of_port = self.list.iter().filter(|hearer| hearer.port == *port).map(Hearer::heard).min();
-        let of_name = self.list.iter().filter(|hearer| hearer.port.name == port.name).map(Hearer::heard).max();
+        let own = self.list.get(&port.name).map_or(&[][..], Vec::as_slice);
+        let of_port = own.iter().filter(|hearer| hearer.port == *port).map(Hearer::heard).min();
+        let of_name = own.iter().map(Hearer::heard).max();
         let unknown = || of_name.unwrap_or(failures).min(self.others.heard(failures));
         let heard = Arc::new(AtomicU64::new(of_port.unwrap_or_else(unknown)));
         // The new one goes on for those of its port that are gone.
-        self.list.retain(|hearer| hearer.port != *port || !hearer.is_gone());
-        if self.list.iter().filter(|hearer| hearer.is_gone()).count() >= ABSENT_HEARERS {
-            self.forget_one(failures);
+        if let Some(own) = self.list.get_mut(&port.name) {
+            self.count -= own.extract_if(.., |hearer| hearer.port == *port && hearer.is_gone()).count();
         }
-        self.list.push(Hearer { port: port.clone(), heard: Arc::clone(&heard) });
+        if self.count >= self.look_at {
+            self.forget_surplus(failures);
+        }
+        self.add(port, &heard);
         heard
     }
 
-    /// Of those who are gone: rather who has heard, then who is of an initiator with other ports here, then the oldest.
-    fn forget_one(&mut self, failures: u64) {
-        let mut ports = BTreeMap::new();
-        for hearer in &self.list {
-            *ports.entry(&hearer.port.name).or_insert(0) += 1;
+    fn add(&mut self, port: &InitiatorPort, heard: &Arc<AtomicU64>) {
+        self.numbers += 1;
+        self.count += 1;
+        let hearer = Hearer { number: self.numbers, port: port.clone(), heard: Arc::clone(heard) };
+        self.list.entry(port.name.clone()).or_default().push(hearer);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Hearer> {
+        self.list.values().flatten()
+    }
+
+    /// Forgets who is gone until there is room for one more of them: rather who has heard, then who is of an initiator with other
+    /// ports here, then the oldest.
+    fn forget_surplus(&mut self, failures: u64) {
+        let mut gone = Vec::new();
+        for own in self.list.values() {
+            let rank = |one: &Hearer| (one.heard() < failures, own.len() == 1, one.number);
+            gone.extend(own.iter().filter(|one| one.is_gone()).map(rank));
         }
-        let rank = |hearer: &Hearer| (hearer.heard() < failures, ports.get(&hearer.port.name) == Some(&1));
-        let gone = self.list.iter().enumerate().filter(|(_, hearer)| hearer.is_gone());
-        if let Some((at, _)) = gone.min_by_key(|(_, hearer)| rank(hearer)) {
-            let heard = self.list.remove(at).heard();
-            self.others.join(heard, failures);
+        self.look_at = ABSENT_HEARERS + 2 * (self.count - gone.len());
+        gone.sort_unstable();
+        gone.truncate((gone.len() + 1).saturating_sub(ABSENT_HEARERS));
+        let forgotten: HashSet<u64> = gone.iter().map(|(.., number)| *number).collect();
+        for own in self.list.values_mut() {
+            for hearer in own.extract_if(.., |one| forgotten.contains(&one.number)) {
+                self.count -= 1;
+                self.others.join(hearer.heard(), failures);
+            }
         }
+        self.list.retain(|_, own| !own.is_empty());
     }
 
     /// What is to be saved after so many failures; `None`: all have heard of them.
     pub(super) fn lost(&self, failures: u64) -> Option<Lost> {
         let others = self.others.heard(failures) >= failures;
         let mut ports = BTreeMap::new();
-        for hearer in &self.list {
+        for hearer in self.all() {
             let Hearer { port, .. } = hearer;
             let known = ports.entry((&port.name, port.isid.0, &port.proof)).or_insert((port, true));
             known.1 &= hearer.heard() >= failures;
@@ -175,11 +205,9 @@ impl Hearers {
 
     /// What was saved is the first failure.
     pub(super) fn restore(&mut self, Lost { ports, others }: &Lost) {
-        let hearer = |(port, has_heard): &(InitiatorPort, bool)| Hearer {
-            port: port.clone(),
-            heard: Arc::new(AtomicU64::new(u64::from(*has_heard))),
-        };
-        self.list.extend(ports.iter().map(hearer));
+        for (port, has_heard) in ports {
+            self.add(port, &Arc::new(AtomicU64::new(u64::from(*has_heard))));
+        }
         self.others.heard = u64::from(*others);
         self.others.until = self.others.until.max(1);
     }
@@ -301,7 +329,7 @@ mod tests {
         one.store(3, Ordering::Relaxed);
         drop(one);
         assert_eq!(heard(&hearers.enlist(&port("a", 1), 3)), 3, "once");
-        assert_eq!(hearers.list.len(), 2);
+        assert_eq!(hearers.count, 2);
     }
 
     #[test]
@@ -321,7 +349,7 @@ mod tests {
         for n in 0..ABSENT_HEARERS + 2 {
             hearers.enlist(&port(&format!("h{n}"), 1), 0);
         }
-        assert_eq!(hearers.list.len(), ABSENT_HEARERS);
+        assert_eq!(hearers.count, ABSENT_HEARERS);
         assert_eq!(heard(&hearers.enlist(&port("h0", 1), 1)), 0);
     }
 
@@ -350,7 +378,7 @@ mod tests {
         // A path that nobody uses keeps nobody else from being done with it.
         let again = restarted(&next, 1);
         assert_eq!(again.lost(1), next.lost(1));
-        for hearer in &next.list {
+        for hearer in next.all() {
             hearer.heard.store(1, Ordering::Relaxed);
         }
         assert_eq!(next.lost(1), None);
@@ -400,6 +428,21 @@ mod tests {
         assert!(hearers.lost(4).is_some_and(|lost| !lost.others), "what was lost before");
     }
 
+    /// So a login costs no more where thousands are there.
+    #[test]
+    fn those_who_are_gone_are_counted_now_and_then() {
+        let mut hearers = Hearers::default();
+        let _live: Vec<_> = (0..1000).map(|n| hearers.enlist(&port(&format!("h{n}"), 1), 0)).collect();
+        let mut looks = 0;
+        for n in 0..10_000 {
+            let before = hearers.count;
+            drop(hearers.enlist(&port(&format!("g{n}"), 1), 0));
+            looks += usize::from(hearers.count <= before);
+            assert!(hearers.count <= 3 * 1000 + ABSENT_HEARERS);
+        }
+        assert!((1..=11).contains(&looks), "{looks}");
+    }
+
     #[test]
     fn who_has_heard_and_who_has_other_ports_is_forgotten_first() {
         let mut hearers = Hearers::default();
@@ -407,9 +450,10 @@ mod tests {
         for isid in 0..ABSENT_HEARERS {
             drop(hearers.enlist(&port("many", isid as u8), 0));
         }
-        hearers.list[9].heard.store(1, Ordering::Relaxed);
-        let is_here = |hearers: &Hearers, port: &InitiatorPort| hearers.list.iter().any(|one| one.port == *port);
-        let heard = hearers.list[9].port.clone();
+        let is_here = |hearers: &Hearers, port: &InitiatorPort| hearers.all().any(|one| one.port == *port);
+        let ninth = hearers.all().find(|one| one.number == 9).unwrap();
+        ninth.heard.store(1, Ordering::Relaxed);
+        let heard = ninth.port.clone();
         drop(hearers.enlist(&port("w", 1), 1));
         assert!(!is_here(&hearers, &heard));
         for n in 0..9 {
@@ -458,7 +502,7 @@ mod tests {
         for n in 0..ABSENT_HEARERS {
             drop(hearers.enlist(&port(&format!("h{n}"), 1), 0));
         }
-        for hearer in &hearers.list {
+        for hearer in hearers.all() {
             hearer.heard.store(1, Ordering::Relaxed);
         }
         hearers.settle(1, 0);

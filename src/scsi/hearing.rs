@@ -298,9 +298,10 @@ impl LuNexus {
         self.hearing.hear(failures, answer, has_arrived)
     }
 
-    /// It ends: what it was told counts for those that come after it, if it has arrived.
-    pub fn leave(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) {
-        self.hearing.note_arrival(has_arrived);
+    /// It ends: what it was told counts for those that come after it, if it has arrived. Whether that is news.
+    pub fn leave(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) -> bool {
+        let before = self.hearing.heard.load(Ordering::Relaxed);
+        self.hearing.note_arrival(has_arrived) == Some(true) && self.hearing.heard.load(Ordering::Relaxed) > before
     }
 }
 

@@ -163,17 +163,18 @@ impl Engine {
             });
         }
         holder.sources.keep_units(&holder.map.units);
-        let lost = old.units.iter().zip(left).filter(|(_, nexus)| nexus.is_some()).map(|(unit, _)| *unit);
-        let lost: Vec<usize> = lost.filter(|unit| !holder.map.units.contains(unit)).collect();
+        let gone = old.units.iter().zip(left).filter_map(|(unit, nexus)| Some((*unit, nexus?)));
+        let gone: Vec<(usize, LuNexus)> = gone.filter(|(unit, _)| !holder.map.units.contains(unit)).collect();
+        let lost: Vec<usize> = gone.iter().map(|(unit, _)| *unit).collect();
         // What is served to nobody any more goes on with what it has. What others have is theirs from now on.
         let taken =
             |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
         let Seat { session, exec, .. } = holder;
         session.abort_tasks_at(|task, lun| taken(unit_of(exec, &old, task, lun)));
-        let taken: Vec<usize> = lost.iter().copied().filter(|unit| taken(Some(*unit))).collect();
-        for unit in lost {
-            world.units[unit].logical.nexus_lost(id);
+        for (unit, nexus) in gone {
+            world.units[unit].nexus_leaves(&nexus, session);
         }
+        let taken: Vec<usize> = lost.iter().copied().filter(|unit| taken(Some(*unit))).collect();
         if !taken.is_empty() {
             self.cut_unsent(&taken, |of| of == seat);
         }

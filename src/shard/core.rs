@@ -234,7 +234,8 @@ impl Core {
         let until = if self.engine.waits_for_ranges() {
             // Another core may give a range back without telling: soon, or it is a medium that does not answer.
             let fresh = self.engine.now_ms < self.engine.ranges_since_ms.saturating_add(20);
-            Duration::from_micros(if fresh { 50 } else { 2_000 })
+            // More wait than a turn looks at: those at the end of the line come the later, the longer it sleeps in between.
+            Duration::from_micros(if fresh || self.engine.have_many_waiting() { 50 } else { 2_000 })
         } else if self.engine.management.is_empty()
             && self.engine.adoptions.is_empty()
             && !self.engine.strays.are_awaited()

@@ -177,8 +177,7 @@ impl Engine {
             //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
             //# which the task management function was received.
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
-                nexus.leave(|status| gone.session.has_arrived(status));
-                self.world.units[unit].logical.nexus_lost(nexus.id());
+                self.world.units[unit].nexus_leaves(nexus, &gone.session);
             }
             // Whoever has its place then is not to be overtaken by what they have on the medium.
             self.end_cancelled_copies();

@@ -14,7 +14,8 @@ use super::mesh::Message;
 use super::world::Unit;
 use crate::limits::OTHERS_HEAR_MS;
 use crate::model::MediumFault;
-use crate::scsi::Saved;
+use crate::scsi::{LuNexus, Saved};
+use crate::session::Session;
 use crate::state::Keeper;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -71,6 +72,14 @@ impl Unit {
             let serial = &self.logical.params().serial;
             tracing::warn!(serial, "what hosts wrote before it was last closed may be lost: they are told");
         }
+    }
+
+    /// A nexus of a session is gone. What it was told of lost writes may have arrived since: that is saved with the next GOOD.
+    pub(super) fn nexus_leaves(&self, nexus: &LuNexus, session: &Session) {
+        if nexus.leave(|status| session.has_arrived(status)) {
+            self.news.store(true, Ordering::Relaxed);
+        }
+        self.logical.nexus_lost(nexus.id());
     }
 
     /// It is served no more, and what was written last may be lost.

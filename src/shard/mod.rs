@@ -248,7 +248,12 @@ pub fn serve(
     // In this order: what leaves the world meanwhile is with those that have left.
     let world = Arc::clone(&world.lock());
     let syncing = mem::replace(&mut *syncing.lock(), Syncing::new(&world.keeper));
-    ended = ended.and(sync_all(&world, syncing, MEDIUM_END));
+    ended.and(end(&world, syncing, keeper))
+}
+
+/// Nobody is served any more: makes durable what is there, and saves what is to outlive the process.
+fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), ServeError> {
+    let ended = sync_all(world, syncing, MEDIUM_END);
     // It is given nothing any more: what is on its way is done before it ends.
     world.keeper.end();
     if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
@@ -288,7 +293,11 @@ fn open(
     }
     // It is left as it is, as after kill -9, unless that is a matter of moments.
     match told.recv_timeout(CONTROL_END) {
-        Ok(opened) => opened.map(|_| None),
+        // It may have met lost writes, which the kernel tells once.
+        Ok(opened) => opened.and_then(|(world, keeper)| {
+            let syncing = Syncing::new(&world.keeper);
+            end(&world, syncing, keeper).map(|()| None)
+        }),
         Err(_) => {
             tracing::warn!("a file system does not answer, and is not waited for: nothing was served");
             Ok(None)

@@ -456,6 +456,11 @@ impl Engine {
         held || self.flushes.are_draining()
     }
 
+    /// Whether more of a kind wait for a range than are tried in a turn.
+    pub fn have_many_waiting(&self) -> bool {
+        [self.fenced.len(), self.stalled.len(), self.locking.len()].iter().any(|waiting| *waiting > FED_PER_TURN)
+    }
+
     /// Tries again what waits for a range, so much in a turn. Those that want one for themselves come last: `locking.rs`.
     pub fn retry_held(&mut self) {
         if self.waits_for_ranges() {

@@ -38,6 +38,7 @@ use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Se
 use crate::session::directory::SnapshotDirectory;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -178,7 +179,9 @@ impl Server {
         let stays = |unit: &usize| world.targets.iter().any(|target| target.units.contains(unit));
         world.leaving = (0..world.units.len()).filter(|unit| !stays(unit)).collect();
         world.directory = SnapshotDirectory::new(Arc::new(snapshot));
-        world.generation += 1;
+        // Each is newer than the one before.
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        world.generation += GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
         let world = Arc::new(world);
         let change = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         self.world.post(core, Message::Change(change));

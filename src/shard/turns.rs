@@ -229,7 +229,8 @@ impl Core {
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
         let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
         let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
-        receive.parked.takes_turns = receive.left == 0 || self.engine.acting.is_over();
+        // A share was all that it had: what comes is acted on as it comes again.
+        receive.parked.takes_turns = left > 0;
         receive.left = of_turn;
         self.engine.settle_stores();
         if left == 0 {

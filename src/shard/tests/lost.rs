@@ -3,6 +3,7 @@
 use super::super::sync_all;
 use super::super::syncing::Syncing;
 use super::peer::{End, Peer, good};
+use super::rights::group;
 use super::saves::stuck_keeper;
 use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
@@ -271,4 +272,35 @@ fn nothing_is_saved_of_what_does_not_outlive_the_process() {
     world.units[1].syncs.fail(MediumFault::Write);
     ended(&world).unwrap();
     assert!(saved(&world).is_none() && !file.exists());
+}
+
+/// Its answer had arrived, whatever came then: it is not told again, also not after a restart.
+#[test]
+fn who_was_told_has_heard_also_if_its_nexus_is_gone_before_it_goes_on() {
+    for is_taken in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let places = |places: &[SocketAddr]| {
+            let mut all = configuration(directory.path(), places);
+            all.targets[0].groups = vec![group(1, &[0, 1])];
+            all
+        };
+        let server = Server::changed(1, places, |world| fail(world, second_fails(1)));
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        assert_eq!([flushed(&mut peer), flushed(&mut peer)], [good(), lost()]);
+        let saved = || server.world.units[0].file.load().unwrap().lost;
+        wait_until(|| saved().is_some());
+        // Which acknowledges that.
+        peer.ping();
+        if is_taken {
+            server.reconfigure(0, |new| new.targets[0].groups = vec![group(1, &[1])]);
+            peer.settle(&[1]);
+            server.reconfigure(0, |_| ());
+        } else {
+            drop(peer);
+            peer = Peer::login(server.at, 1, &[]);
+        }
+        peer.settle(&[0]);
+        assert_eq!(flushed(&mut peer), good(), "{is_taken}");
+        wait_until(|| saved().is_none());
+    }
 }

@@ -86,18 +86,21 @@ impl Turns {
 
 #[test]
 fn one_connection_has_its_part_of_a_turn_and_then_shares() {
-    let mut turns = Turns::new();
-    let conn = turns.login("192.0.2.1");
-    turns.begin();
-    turns.come(conn, READ, 1, TURN_PDUS + SHARE_PDUS + 7);
-    assert_eq!(turns.parked(conn), SHARE_PDUS + 7);
-    turns.core.share_turn();
-    assert_eq!(turns.parked(conn), 7);
-    turns.core.share_turn();
-    assert_eq!(turns.parked(conn), 0);
-    turns.begin();
-    turns.come(conn, READ, 1, TURN_PDUS);
-    assert_eq!(turns.parked(conn), 0, "a share was all that it had: it is as before");
+    // The second is all of a share.
+    for last in [7, SHARE_PDUS] {
+        let mut turns = Turns::new();
+        let conn = turns.login("192.0.2.1");
+        turns.begin();
+        turns.come(conn, READ, 1, TURN_PDUS + SHARE_PDUS + last);
+        assert_eq!(turns.parked(conn), SHARE_PDUS + last);
+        turns.core.share_turn();
+        assert_eq!(turns.parked(conn), last);
+        turns.core.share_turn();
+        assert_eq!(turns.parked(conn), 0);
+        turns.begin();
+        turns.come(conn, READ, 1, TURN_PDUS);
+        assert_eq!(turns.parked(conn), 0, "a share was all that it had: it is as before");
+    }
 }
 
 #[test]

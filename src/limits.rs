@@ -167,12 +167,13 @@ pub const TURN_SEND_BYTES: usize = 2 << 20;
 pub const SEND_BYTES: usize = 512 << 10;
 /// PDUs of one connection that are acted on in one turn as they come; what is beyond takes turns with that of others.
 pub const TURN_PDUS: u32 = 256;
-/// The same of all connections of a core: four with windows of commands as wide as they are are not in each other's way.
-pub const TURN_PDUS_OF_ALL: u32 = 512;
-/// Time until which PDUs are acted on in one turn as they come, whosever they are, microseconds.
-pub const TURN_US: u64 = 500;
+/// The same of all connections of a core: eight with windows of commands as wide as they are are not in each other's way.
+pub const TURN_PDUS_OF_ALL: u32 = 1024;
+/// Time until which PDUs are acted on in one turn as they come, whosever they are, microseconds. What is beyond is copied and
+/// waits: four sessions with 32 commands each take some 400.
+pub const TURN_US: u64 = 1000;
 /// While anybody has something parked, what comes has this part of either. A read of somebody else takes two or three turns.
-pub const TURN_PARTS_BESIDE: u32 = 4;
+pub const TURN_PARTS_BESIDE: u32 = 8;
 /// PDUs of one connection that are acted on before others with as many have their turn.
 pub const SHARE_PDUS: u32 = 32;
 /// Time of one turn that those connections have together, microseconds.

@@ -9,6 +9,7 @@ use super::stray::Hold;
 use crate::model::MediumFault;
 use crate::scsi::{Generation, MediumOp};
 use crate::session::seam::{DataRef, TaskId};
+use std::rc::Rc;
 
 /// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
 pub const SLICES: usize = 4;
@@ -110,7 +111,7 @@ pub struct Exec {
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
     pub aborted: bool,
     /// Counts it for those who wait for its end: it was aborted while something was in flight.
-    pub left: Option<Box<Mark>>,
+    pub left: Option<Rc<Mark>>,
     /// Waits in the core's queue for buffers.
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.

@@ -34,6 +34,22 @@ struct Counts {
 #[derive(Debug, Default, Clone)]
 pub struct Left(Rc<RefCell<Counts>>);
 
+/// The last mark of those that many hold: a function aborts all tasks of a session at a unit, one after the other.
+#[derive(Debug, Default)]
+pub struct SharedMarks(Weak<Mark>);
+
+impl SharedMarks {
+    /// One more that is aborted. Those with the same scopes have one mark together, until the last of them is gone.
+    pub fn mark(&mut self, left: &Left, scopes: &[Scope]) -> Rc<Mark> {
+        if let Some(last) = self.0.upgrade().filter(|last| last.scopes == scopes) {
+            return last;
+        }
+        let mark = Rc::new(left.mark(scopes.to_vec()));
+        self.0 = Rc::downgrade(&mark);
+        mark
+    }
+}
+
 impl Left {
     /// One more that is aborted, and counts in each of these scopes.
     pub fn mark(&self, scopes: Vec<Scope>) -> Mark {
@@ -137,6 +153,8 @@ pub struct Management {
     pub elsewhere: Elsewhere,
     /// What is left of aborted tasks.
     pub left: Left,
+    /// The marks of those.
+    pub marks: SharedMarks,
     /// Copies that were aborted, and until when somebody waits for what they have on the medium.
     copies: VecDeque<(u64, Weak<RefCell<Option<Mark>>>)>,
 }
@@ -329,6 +347,21 @@ mod tests {
         assert!(all.left.is_any(scope));
         all.expire_copies(250);
         assert!(!all.left.is_any(scope) && first.borrow().is_none());
+    }
+
+    #[test]
+    fn tasks_of_the_same_scopes_have_one_mark_until_the_last_is_gone() {
+        let (left, mut marks) = (Left::default(), SharedMarks::default());
+        let [one, other] = [[Scope::Seat(1, None), Scope::Unit(7)], [Scope::Seat(2, None), Scope::Unit(7)]];
+        let first = marks.mark(&left, &one);
+        let (second, third) = (marks.mark(&left, &one), marks.mark(&left, &other));
+        assert!(Rc::ptr_eq(&first, &second) && !Rc::ptr_eq(&first, &third));
+        drop(first);
+        assert!(left.is_any(one[0]) && left.is_any(one[1]));
+        drop((second, third));
+        assert!(!left.is_any(one[0]) && !left.is_any(one[1]));
+        let _again = marks.mark(&left, &other);
+        assert!(left.is_any(other[0]) && !left.is_any(one[0]));
     }
 
     #[test]

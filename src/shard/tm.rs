@@ -46,9 +46,9 @@ impl Engine {
     fn mark_left(&mut self, seat: usize, slot: usize) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Some(exec) = holder.exec.get_mut(slot) else { return };
-        let own = [Scope::Seat(seat, None), Scope::Seat(seat, Some(exec.unit))];
-        let scopes = [&own[..], &[Scope::Target(holder.target), Scope::Unit(exec.unit)]].concat();
-        exec.left = Some(Box::new(self.management.left.mark(scopes)));
+        let (target, unit) = (Scope::Target(holder.target), exec.unit);
+        let scopes = [Scope::Seat(seat, None), Scope::Seat(seat, Some(unit)), target, Scope::Unit(unit)];
+        exec.left = Some(self.management.marks.mark(&self.management.left, &scopes));
     }
 
     /// Tells a session that nothing of an aborted task is left here.

@@ -583,7 +583,10 @@ impl Engine {
 
     fn parameters(&mut self, seat: usize, task: TaskId, unit: usize, buf: Option<&Buf>, len: usize) -> Option<Plan> {
         let list = buf.and_then(|buf| buf.bytes(0, len)).unwrap_or(&[]);
-        let is_too_much = self.asks_too_much(seat);
+        let cdb = &self.seats.get(seat)?.as_deref()?.session.command(task).cdb;
+        if aborts_others(cdb) && self.asks_too_much(seat) {
+            return None;
+        }
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
@@ -591,9 +594,6 @@ impl Engine {
         // Another unit may be there by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
-        if is_too_much && aborts_others(command.cdb) {
-            return None;
-        }
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
     }

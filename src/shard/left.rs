@@ -265,8 +265,8 @@ impl Management {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::elsewhere::Asking;
     use crate::shard::host::tests::at;
+    use crate::shard::whose::Whose;
 
     fn function(seat: usize, cores_left: usize) -> Pending {
         Pending { answer: Answer::Function(seat, 0), cores_left, ends: None }
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_other_cores_is_counted_whoever_still_waits_for_it() {
-        let (mut all, asking) = (Management::default(), Asking::of(1, at("192.0.2.1")));
+        let (mut all, asking) = (Management::default(), Whose::of(1, at("192.0.2.1")));
         let mut tickets = Vec::new();
         while !all.elsewhere.is_too_much(asking) {
             let ticket = all.next_ticket();

@@ -68,6 +68,7 @@ mod tm;
 mod turns;
 mod tx;
 mod unsent;
+mod whose;
 mod work;
 mod world;
 

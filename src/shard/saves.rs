@@ -9,14 +9,15 @@
 //! who preempts somebody waits for all that came before.
 
 use super::dispatch::slot_of;
-use super::engine::{Engine, Seat};
+use super::engine::Engine;
 use super::exec::Kind;
-use super::host::{Address, Host};
+use super::host::Host;
 use super::job::{Cell1, Job, JobCx};
 use super::jobs;
 use super::lost::NOBODY;
 use super::mesh::{Mailbox, Message};
 use super::stores::Stores;
+use super::whose::{Counts, Whose};
 use super::world::Unit;
 use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION, SAVING_BYTES_PER_CORE};
 use crate::panics::Mutex;
@@ -24,7 +25,7 @@ use crate::scsi::{Decided, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use crate::session::store::Held;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A command, for all cores.
@@ -35,41 +36,23 @@ struct Asker {
     ticket: usize,
 }
 
-/// Whose commands are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Whose {
-    /// By its serial.
-    Session(u64),
-    Address(Address),
-    Host(Host),
-}
-
-impl Whose {
-    fn all(seat: &Seat) -> [Whose; 3] {
-        let address = Address::of(seat.text.peer());
-        [Whose::Session(seat.serial), Whose::Address(address), Whose::Host(address.host())]
-    }
-
-    fn most(self) -> usize {
-        match self {
-            Whose::Session(_) => SAVES_PER_SESSION,
-            Whose::Address(_) => SAVES_PER_ADDRESS,
-            Whose::Host(_) => SAVES_PER_HOST,
-        }
-    }
-}
-
 /// Commands of one unit in the order in which they came. It is the first one's turn.
 #[derive(Default)]
 pub struct Line(Mutex<Standers>);
 
-#[derive(Default)]
 struct Standers {
     /// By place.
     askers: BTreeMap<u64, Asker>,
     next: u64,
     /// How many have been let in and are not over, whether they stand here yet or not.
-    let_in: HashMap<Whose, usize>,
+    let_in: Counts,
+}
+
+impl Default for Standers {
+    fn default() -> Standers {
+        let let_in = Counts::new([SAVES_PER_SESSION, SAVES_PER_ADDRESS, SAVES_PER_HOST]);
+        Standers { askers: BTreeMap::new(), next: 0, let_in }
+    }
 }
 
 impl Line {
@@ -94,25 +77,17 @@ impl Line {
     }
 
     /// Counts one more. False: there are too many.
-    fn let_in(&self, whose: [Whose; 3]) -> bool {
+    fn let_in(&self, whose: Whose) -> bool {
         let mut line = self.0.lock();
-        if whose.iter().any(|whose| line.let_in.get(whose).is_some_and(|count| *count >= whose.most())) {
-            return false;
+        let is_let_in = !line.let_in.is_full(whose);
+        if is_let_in {
+            line.let_in.add(whose);
         }
-        whose.into_iter().for_each(|whose| *line.let_in.entry(whose).or_default() += 1);
-        true
+        is_let_in
     }
 
-    fn let_out(&self, whose: [Whose; 3]) {
-        let mut line = self.0.lock();
-        for whose in whose {
-            if let Some(count) = line.let_in.get_mut(&whose) {
-                *count -= 1;
-                if *count == 0 {
-                    line.let_in.remove(&whose);
-                }
-            }
-        }
+    fn let_out(&self, whose: Whose) {
+        self.0.lock().let_in.remove(whose);
     }
 
     /// How many stand in it.
@@ -148,7 +123,7 @@ impl Drop for Standing {
 /// What a command takes until it is over is counted: for its session, its address and its host. Dropped, it is given back.
 pub struct Admitted {
     home: Arc<Unit>,
-    whose: [Whose; 3],
+    whose: Whose,
     _held: Held,
 }
 
@@ -227,7 +202,7 @@ impl Engine {
     /// Counts a command that is to be saved. `None`: there is too much of its kind already.
     fn admit_save(&mut self, seat: usize, unit: usize, saving: &Saving) -> Option<Admitted> {
         let holder = self.seats.get(seat)?.as_deref()?;
-        let (home, whose) = (Arc::clone(&self.world.units[unit]), Whose::all(holder));
+        let (home, whose) = (Arc::clone(&self.world.units[unit]), Whose::of(holder.serial, holder.text.peer()));
         let store = self.saves.kept.of(Host::of(holder.text.peer()));
         if store.is_crowded() || !home.saves.let_in(whose) {
             return None;
@@ -336,10 +311,7 @@ mod tests {
     #[test]
     fn neither_a_session_nor_an_address_nor_a_host_has_the_whole_line() {
         let line = Line::default();
-        let whose = |session, address| {
-            let address = Address::of(at(address));
-            [Whose::Session(session), Whose::Address(address), Whose::Host(address.host())]
-        };
+        let whose = |session, address| Whose::of(session, at(address));
         let fill = |session, address| (0..1000).take_while(|_| line.let_in(whose(session, address))).count();
         let [one, same, third, other] = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"];
         let sessions = (SAVES_PER_ADDRESS / SAVES_PER_SESSION) as u64;
@@ -351,7 +323,9 @@ mod tests {
         line.let_out(whose(0, one));
         assert_eq!((fill(300, third), fill(0, one)), (1, 0));
         // Nobody is remembered who has nothing here.
-        (0..SAVES_PER_SESSION).for_each(|_| line.let_out(whose(400, other)));
-        assert!(!line.0.lock().let_in.contains_key(&Whose::Session(400)));
+        let line = Line::default();
+        let all = (0..1000).take_while(|_| line.let_in(whose(400, other))).count();
+        (0..all).for_each(|_| line.let_out(whose(400, other)));
+        assert!(line.0.lock().let_in.is_empty());
     }
 }

@@ -6,12 +6,12 @@
 //! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
 //! rejected", never a lie.
 
-use super::elsewhere::Asking;
 use super::engine::{Engine, Parts, Seat};
 use super::exec::{Exec, Kind};
 use super::flush::Waiter;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
+use super::whose::Whose;
 use super::world::LunMap;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::{Attention, Outcome};
@@ -121,9 +121,9 @@ impl Engine {
         }
     }
 
-    fn asking(&self, seat: usize) -> Option<Asking> {
+    fn asking(&self, seat: usize) -> Option<Whose> {
         let holder = self.seats.get(seat)?.as_deref()?;
-        Some(Asking::of(holder.serial, holder.text.peer()))
+        Some(Whose::of(holder.serial, holder.text.peer()))
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.

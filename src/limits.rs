@@ -316,6 +316,8 @@ pub const REGISTRATIONS: usize = 1024;
 pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 /// Those that belong to one user or initiator group, by whatever names its initiators go.
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
+/// Those that one host has asked for since the process started: a host of IPv6 may be all of a network.
+pub const REGISTRATIONS_PER_HOST: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;
 /// Initiator ports that are saved with a unit whose writes may be lost; who is left out where there are more has yet to hear of it.

@@ -4,7 +4,7 @@
 use super::cdb::{be16, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Outcome, Plan, Reply};
-use super::reservation::{Change, ReservationType, Reservations};
+use super::reservation::{Asker, Change, ReservationType, Reservations};
 use super::saving::{Next, Part};
 use super::sense::asc;
 use crate::limits;
@@ -135,23 +135,23 @@ pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
 pub(super) fn decide(
     now: &Reservations,
     ports: &[u16],
-    nexus: &ItNexus,
+    asker: &Asker,
     cdb: &[u8; 16],
     list: &[u8],
 ) -> Result<Next, Outcome> {
-    let action = cdb[1] & 0x1f;
+    let (action, nexus) = (cdb[1] & 0x1f, &asker.nexus);
     let (key, action_key) = (be64(list, 0), be64(list, 8));
     let kind = ReservationType::from_code(cdb[2] & 0x0f).filter(|_| cdb[2] >> 4 == 0);
     let mut next = now.clone();
     let change = match (action, kind) {
         (action::REGISTER | action::REGISTER_AND_IGNORE_EXISTING_KEY, _) => {
-            register(&mut next, nexus, action, ports, list)?
+            register(&mut next, asker, action, ports, list)?
         }
         (action::RESERVE, Some(kind)) => next.reserve(nexus, key, kind)?,
         (action::RELEASE, kind) => next.release(nexus, key, kind)?,
         (action::CLEAR, _) => next.clear(nexus, key)?,
         (action::PREEMPT | action::PREEMPT_AND_ABORT, Some(kind)) => next.preempt(nexus, key, action_key, kind)?,
-        (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, nexus, ports, list)?,
+        (action::REGISTER_AND_MOVE, _) => register_and_move(&mut next, asker, ports, list)?,
         _ => return Err(Outcome::invalid_cdb_field(2, 3)),
     };
     Ok(Next::Reservations { next, change, abort: action == action::PREEMPT_AND_ABORT, ports: ports.to_vec() })
@@ -161,7 +161,7 @@ pub(super) fn decide(
 /// clause 5.13.5): also that of one that unregisters, but not of one that has nothing to do.
 fn register(
     reservations: &mut Reservations,
-    nexus: &ItNexus,
+    asker: &Asker,
     action: u8,
     ports: &[u16],
     list: &[u8],
@@ -178,9 +178,9 @@ fn register(
         (false, _) => Vec::new(),
     };
     let keys = (be64(list, 0), be64(list, 8));
-    let registers = keys.1 != 0 || reservations.key_of(nexus).is_some();
+    let registers = keys.1 != 0 || reservations.key_of(&asker.nexus).is_some();
     let all_ports = if flags & ALL_TG_PT != 0 { ports } else { &[] };
-    let change = reservations.register(nexus, keys, ignore, all_ports, &also)?;
+    let change = reservations.register(asker, keys, ignore, all_ports, &also)?;
     if registers {
         reservations.aptpl = flags & APTPL != 0;
     }
@@ -209,7 +209,7 @@ fn transport_ids(list: &[u8]) -> Result<Vec<InitiatorPort>, Outcome> {
 
 fn register_and_move(
     reservations: &mut Reservations,
-    nexus: &ItNexus,
+    asker: &Asker,
     ports: &[u16],
     list: &[u8],
 ) -> Result<Change, Outcome> {
@@ -226,7 +226,7 @@ fn register_and_move(
     let (initiator, _) = id.ok_or(Outcome::invalid_list_field(LIST_BYTES as u16, 7))?;
     let unregister = byte(list, 17) & UNREG != 0;
     let to = ItNexus { initiator, target_port };
-    let change = reservations.register_and_move(nexus, (be64(list, 0), be64(list, 8)), to, unregister)?;
+    let change = reservations.register_and_move(asker, (be64(list, 0), be64(list, 8)), to, unregister)?;
     reservations.aptpl = byte(list, 17) & APTPL != 0;
     Ok(change)
 }

@@ -15,7 +15,7 @@ use super::plan::Outcome;
 use super::sense::asc;
 use super::unit::NexusId;
 use crate::limits;
-use crate::model::{InitiatorPort, IscsiName, ItNexus};
+use crate::model::{Host, InitiatorPort, IscsiName, ItNexus};
 use crate::wire::Isid;
 use std::collections::{HashMap, HashSet};
 
@@ -82,13 +82,22 @@ pub struct Registration {
     pub all_target_ports: bool,
     /// Who asked for it, and has one less to ask for: with SPEC_I_PT and REGISTER AND MOVE somebody else.
     pub(super) charged_to: IscsiName,
+    /// Where that one was; `None` since the process started anew.
+    pub(super) asked_from: Option<Host>,
 }
 
 impl Registration {
     /// One that its own initiator asked for.
     pub fn new(nexus: ItNexus, key: u64, all_target_ports: bool) -> Registration {
-        Registration { charged_to: nexus.initiator.name.clone(), nexus, key, all_target_ports }
+        Registration { charged_to: nexus.initiator.name.clone(), asked_from: None, nexus, key, all_target_ports }
     }
+}
+
+/// Who asks for a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    pub(super) nexus: ItNexus,
+    pub(super) host: Option<Host>,
 }
 
 /// The persistent reservation there is.
@@ -144,9 +153,14 @@ impl Reservations {
         Reservations { registrations, held, aptpl: true, ..Reservations::default() }
     }
 
-    /// What is to be stored: nothing, unless APTPL is in force. PRGENERATION is zero after a restart in any case.
+    /// What is to be stored: nothing, unless APTPL is in force. PRGENERATION is zero after a restart in any case, and from
+    /// where a registration was asked for is of this run.
     pub(super) fn to_save(&self) -> Option<Reservations> {
-        self.aptpl.then(|| Reservations { generation: 0, reserved_by: None, ..self.clone() })
+        self.aptpl.then(|| {
+            let mut saved = Reservations { generation: 0, reserved_by: None, ..self.clone() };
+            saved.registrations.iter_mut().for_each(|each| each.asked_from = None);
+            saved
+        })
     }
 
     /// Where the registration of a nexus is: one that was made by itself before one that somebody else made for whoever has
@@ -270,13 +284,13 @@ impl Reservations {
     /// target port of the logical unit, otherwise none. `also`: whom SPEC_I_PT names.
     pub(super) fn register(
         &mut self,
-        nexus: &ItNexus,
+        asker: &Asker,
         keys: (u64, u64),
         ignore: bool,
         all_ports: &[u16],
         also: &[InitiatorPort],
     ) -> Changed {
-        let (key, new_key) = keys;
+        let ((key, new_key), nexus) = (keys, &asker.nexus);
         let known = self.key_of(nexus);
         if !ignore && known.unwrap_or(0) != key {
             return Err(CONFLICT);
@@ -315,27 +329,28 @@ impl Reservations {
                 known.extend(own.iter().chain(self.nexuses()).map(said));
             }
             let named: Vec<ItNexus> = named.iter().filter(|each| known.insert(said(each))).cloned().collect();
-            self.put_keys(&nexus.initiator.name, &[own, named].concat(), new_key, !all_ports.is_empty())?;
+            self.put_keys(asker, &[own, named].concat(), new_key, !all_ports.is_empty())?;
         }
         self.generation = self.generation.wrapping_add(1);
         Ok(change)
     }
 
     /// Registers these, each of which is there once, with a key, at the charge of `asker`, or gives them another one.
-    fn put_keys(&mut self, asker: &IscsiName, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
+    fn put_keys(&mut self, asker: &Asker, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
         let places = self.positions(nexuses);
         self.check_room(asker, nexuses, places.iter().filter(|place| place.is_none()).count())?;
         self.part(places.iter().flatten().copied().collect());
+        let (name, asked_from) = (&asker.nexus.initiator.name, asker.host);
         for (nexus, place) in nexuses.iter().zip(places) {
             let Some(registration) = place.and_then(|at| self.registrations.get_mut(at)) else {
                 let new = Registration::new(nexus.clone(), key, all);
-                self.registrations.push(Registration { charged_to: asker.clone(), ..new });
+                self.registrations.push(Registration { charged_to: name.clone(), asked_from, ..new });
                 continue;
             };
             // Whoever registers itself has shown whose the initiator port is, and pays for it.
-            if nexus.initiator.name == *asker {
+            if nexus.initiator.name == *name {
                 let old = std::mem::replace(&mut registration.nexus, nexus.clone());
-                registration.charged_to = asker.clone();
+                (registration.charged_to, registration.asked_from) = (name.clone(), asked_from);
                 if let Some(held) = self.held.as_mut().filter(|held| held.holder == old) {
                     held.holder = nexus.clone();
                 }
@@ -347,12 +362,14 @@ impl Reservations {
 
     /// Whether there is room for those of `nexuses` that are not registered, which are `new`: in the table, and for what
     /// one initiator, by whatever names it has, may have of it.
-    fn check_room(&self, asker: &IscsiName, nexuses: &[ItNexus], new: usize) -> Result<(), Outcome> {
+    fn check_room(&self, asker: &Asker, nexuses: &[ItNexus], new: usize) -> Result<(), Outcome> {
         let proof = nexuses.first().and_then(|nexus| nexus.initiator.proof.as_ref());
-        let charged = self.registrations.iter().filter(|each| each.charged_to == *asker).count();
+        let charged = self.registrations.iter().filter(|each| each.charged_to == asker.nexus.initiator.name).count();
         let proved = self.registrations.iter().filter(|each| each.nexus.initiator.proof.as_ref() == proof).count();
+        let there = self.registrations.iter().filter(|each| each.asked_from == asker.host).count();
         let fits = self.registrations.len() + new <= limits::REGISTRATIONS
             && (new == 0 || charged + new <= limits::REGISTRATIONS_PER_INITIATOR)
+            && (new == 0 || asker.host.is_none() || there + new <= limits::REGISTRATIONS_PER_HOST)
             && (new == 0 || proof.is_none() || proved + new <= limits::REGISTRATIONS_PER_PROOF);
         if fits { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
     }
@@ -482,12 +499,12 @@ impl Reservations {
     /// TransportID that could be several registered ports' is refused: it must not be left to chance who may write.
     pub(super) fn register_and_move(
         &mut self,
-        nexus: &ItNexus,
+        asker: &Asker,
         keys: (u64, u64),
         to: ItNexus,
         unregister: bool,
     ) -> Changed {
-        let (key, new_key) = keys;
+        let ((key, new_key), nexus) = (keys, &asker.nexus);
         self.check_key(nexus, key)?;
         let holds = self.is_holder(nexus);
         let Some(held) = self.held.clone().filter(|held| holds && !held.kind.of_all_registrants()) else {
@@ -498,7 +515,7 @@ impl Reservations {
         }
         let meant = self.meant(nexus, to).filter(|to| !to.covers(nexus));
         let to = meant.ok_or(Outcome::invalid_list_field(24, 7))?;
-        self.put_keys(&nexus.initiator.name, std::slice::from_ref(&to), new_key, false)?;
+        self.put_keys(asker, std::slice::from_ref(&to), new_key, false)?;
         self.hold(&to, held.kind);
         if unregister && let Some(at) = self.position(nexus) {
             self.part(vec![at]);

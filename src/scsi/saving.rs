@@ -18,7 +18,7 @@ use super::mode::{self, Modes};
 use super::opcode::{Call, Planned};
 use super::persistent;
 use super::plan::{Outcome, Plan, Sense};
-use super::reservation::{Change, Reservations};
+use super::reservation::{Asker, Change, Reservations};
 use super::sense::{asc, key};
 use super::unit::{LogicalUnit, NexusId, State};
 use crate::model::ItNexus;
@@ -60,7 +60,7 @@ pub struct Saving {
     pub(super) list: Vec<u8>,
     nexus: NexusId,
     /// `None`: what changes is nobody's.
-    pub(super) it_nexus: Option<ItNexus>,
+    pub(super) asker: Option<Asker>,
     /// Counts those that are on their way, but for those that nobody is to wait for.
     turn: Arc<()>,
 }
@@ -157,13 +157,13 @@ impl SaveEnd {
 
 impl Call<'_> {
     /// Has the command carried out by [`LogicalUnit::save`].
-    fn save(&self, part: Part, it_nexus: ItNexus, list: &[u8]) -> Planned {
+    fn save(&self, part: Part, asker: Asker, list: &[u8]) -> Planned {
         Ok(Plan::Save(Box::new(Saving {
             part,
             cdb: *self.cdb,
             list: list.to_vec(),
             nexus: self.nexus.id(),
-            it_nexus: Some(it_nexus),
+            asker: Some(asker),
             turn: Arc::clone(&self.unit.turn),
         })))
     }
@@ -173,13 +173,14 @@ impl Call<'_> {
     pub(super) fn change(&mut self, part: Part, list: &[u8]) -> Planned {
         let mut state = self.unit.state();
         let target_port = state.ports.relative_port(self.nexus.port_group);
-        let it_nexus = ItNexus { initiator: self.command.initiator.clone(), target_port };
+        let nexus = ItNexus { initiator: self.command.initiator.clone(), target_port };
+        let asker = Asker { nexus, host: self.nexus.host };
         if self.unit.is_saving() {
-            return self.save(part, it_nexus, list);
+            return self.save(part, asker, list);
         }
-        let next = self.unit.next_of(&state, part, self.cdb, Some(&it_nexus), list)?;
+        let next = self.unit.next_of(&state, part, self.cdb, Some(&asker), list)?;
         if next.saved(&state) != Saved::of(&state) || self.unit.is_to_be_flushed(&next) {
-            return self.save(part, it_nexus, list);
+            return self.save(part, asker, list);
         }
         let end = self.unit.adopt(&mut state, next, self.nexus.id());
         self.reply.aborts = end.aborts;
@@ -238,7 +239,7 @@ impl LogicalUnit {
 
     /// What nobody has asked for.
     fn own(&self, part: Part, turn: Arc<()>) -> Box<Saving> {
-        Box::new(Saving { part, cdb: [0; 16], list: Vec::new(), nexus: NexusId(0), it_nexus: None, turn })
+        Box::new(Saving { part, cdb: [0; 16], list: Vec::new(), nexus: NexusId(0), asker: None, turn })
     }
 
     /// What a command comes to that [`LogicalUnit::plan`] or [`LogicalUnit::parameters`] answered with [`Plan::Save`], and
@@ -247,7 +248,7 @@ impl LogicalUnit {
     /// The caller takes care of the order: for one logical unit one at a time, first come, first served, until it is concluded.
     pub fn decide(&self, saving: &Saving) -> (Decided, Option<Box<Saved>>) {
         let state = self.state();
-        let next = self.next_of(&state, saving.part, &saving.cdb, saving.it_nexus.as_ref(), &saving.list);
+        let next = self.next_of(&state, saving.part, &saving.cdb, saving.asker.as_ref(), &saving.list);
         let changed = |next: &Next| Some(next.saved(&state)).filter(|saved| *saved != Saved::of(&state));
         let saved = next.as_ref().ok().and_then(changed).map(Box::new);
         (Decided { next, nexus: saving.nexus }, saved)
@@ -274,17 +275,17 @@ impl LogicalUnit {
         state: &State,
         part: Part,
         cdb: &[u8; 16],
-        it_nexus: Option<&ItNexus>,
+        asker: Option<&Asker>,
         list: &[u8],
     ) -> Result<Next, Outcome> {
         match part {
             Part::Reservations => {
-                let it_nexus = it_nexus.ok_or(NOT_SAVED)?;
-                persistent::decide(&state.reservations, &state.ports.relative_ports(), it_nexus, cdb, list)
+                let asker = asker.ok_or(NOT_SAVED)?;
+                persistent::decide(&state.reservations, &state.ports.relative_ports(), asker, cdb, list)
             }
             Part::Unfinished(unfinished) => {
                 // A command, EXIT FAILURE MODE: another erasure may have begun, or have failed, since it was planned.
-                if it_nexus.is_some() {
+                if asker.is_some() {
                     self.may_exit(state)?;
                 }
                 Ok(Next::Unfinished(unfinished))

@@ -26,7 +26,7 @@ use super::reservation::Reservations;
 use super::rod::Tokens;
 use super::sense::{asc, key, status};
 use super::space::Pool;
-use crate::model::{InitiatorPort, ItNexus, MediumFault, PortGroup};
+use crate::model::{Host, InitiatorPort, ItNexus, MediumFault, PortGroup};
 use crate::panics::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -142,6 +142,8 @@ pub struct LuNexus {
     pub(super) id: NexusId,
     /// Tag of the portal group, which is the target port group, that it comes by.
     pub(super) port_group: u16,
+    /// Where it comes from, if that is somewhere.
+    pub(super) host: Option<Host>,
     /// The generation that `blocked` was made from.
     seen: u64,
     /// Attentions up to this generation were pulled.
@@ -170,6 +172,7 @@ impl LuNexus {
         LuNexus {
             id,
             port_group,
+            host: None,
             seen: u64::MAX,
             pulled,
             blocked: 0,
@@ -185,6 +188,12 @@ impl LuNexus {
     #[must_use]
     pub fn by_port_group(self, tag: u16) -> LuNexus {
         LuNexus { port_group: tag, ..self }
+    }
+
+    /// The same, of an initiator at that host.
+    #[must_use]
+    pub fn from_host(self, host: Host) -> LuNexus {
+        LuNexus { host: Some(host), ..self }
     }
 
     /// The nexus that this is about.

@@ -1,7 +1,7 @@
 //! What of that which peers have sent is acted on in one turn: for all connections together, and whose come next.
 
-use super::host::Host;
 use crate::limits::{TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
+use crate::model::Host;
 use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::host::tests::at;
+    use crate::model::host::tests::at;
 
     fn header(opcode: u8) -> Bhs {
         let mut header = [0; crate::wire::BHS_LEN];

@@ -10,9 +10,9 @@
 //! whatever one of them does with its pieces, others find some. An account outlives its session as long as there are pieces
 //! of it.
 
-use super::host::Host;
 use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
+use crate::model::Host;
 use crate::ring::Mapping;
 use crate::session::seam::DataRef;
 use std::cell::{Cell, RefCell};
@@ -352,7 +352,7 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::host::tests::at;
+    use crate::model::host::tests::at;
 
     fn here() -> Host {
         Host::of(at("127.0.0.1"))

@@ -12,13 +12,14 @@ use super::exec::Kind;
 use super::tm::unit_of;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
-use crate::model::{InitiatorPort, IscsiName};
+use crate::model::{Host, InitiatorPort, IscsiName};
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
 use crate::session::seam::CloseReason;
 use crate::wire::Lun;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the cores are told.
@@ -39,8 +40,8 @@ pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
 }
 
 /// What an initiator port has pending at a unit that it has not found before.
-pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort) -> LuNexus {
-    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures())
+pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort, peer: SocketAddr) -> LuNexus {
+    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures()).from_host(Host::of(peer))
 }
 
 impl Engine {
@@ -152,6 +153,7 @@ impl Engine {
         let old = std::mem::replace(&mut holder.map, map);
         let mut left: Vec<Option<LuNexus>> = std::mem::take(&mut holder.nexus).into_iter().map(Some).collect();
         let (id, port_group) = (NexusId(holder.serial), holder.session.init().target_portal_group);
+        let peer = holder.text.peer();
         for &unit in &holder.map.units {
             let at = old.units.iter().zip(&left).position(|(old, nexus)| *old == unit && nexus.is_some());
             holder.nexus.push(match at.and_then(|at| left.get_mut(at)?.take()) {
@@ -159,7 +161,9 @@ impl Engine {
                     nexus.attend(Attention::ReportedLunsDataHasChanged);
                     nexus
                 }
-                None => new_nexus(id, &world.units[unit], &holder.session.init().initiator).by_port_group(port_group),
+                None => {
+                    new_nexus(id, &world.units[unit], &holder.session.init().initiator, peer).by_port_group(port_group)
+                }
             });
         }
         holder.sources.keep_units(&holder.map.units);

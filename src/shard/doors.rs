@@ -5,10 +5,10 @@
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
 
-use super::host::{Address, Host};
 use crate::limits::{
     FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, RESERVED_DESCRIPTORS,
 };
+use crate::model::{Address, Host};
 use crate::panics::Mutex;
 use procfs::process::{LimitValue, Process};
 use std::collections::hash_map::Entry;
@@ -220,7 +220,7 @@ impl HalfOpen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::host::tests::at;
+    use crate::model::host::tests::at;
     use std::net::IpAddr;
 
     fn ip(text: &str) -> Address {

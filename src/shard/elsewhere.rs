@@ -1,7 +1,7 @@
 //! What a core asks others to abort: their mailboxes are as long, and what waits there comes before what others wait for.
 //!
 //! It is counted for who asks until they have answered, whoever still waits for that: of a session, an address and a host. A
-//! host may be all of a network (`host.rs`), so the others have less each.
+//! host may be all of a network (`model/host.rs`), so the others have less each.
 
 use super::whose::{Counts, Whose};
 use crate::limits::{ABORTS_ELSEWHERE, ABORTS_ELSEWHERE_OF_ADDRESS, ABORTS_ELSEWHERE_OF_SESSION};
@@ -55,8 +55,8 @@ impl Elsewhere {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::tests::at;
     use super::*;
+    use crate::model::host::tests::at;
 
     /// Sessions `from`.. of a peer ask, a function each after the other, until no more is taken: the tickets.
     fn fill(all: &mut Elsewhere, ip: &str, from: u64, sessions: u64) -> Vec<u32> {

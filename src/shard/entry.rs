@@ -3,7 +3,6 @@
 use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Link, Moving, Order, Phase, Seat};
-use super::host::{Address, Host};
 use super::mesh::Handover;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
 use super::relocate::Halt;
@@ -11,6 +10,7 @@ use super::text::SeatText;
 use crate::limits::{
     CONNECTION_SLOTS, CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES,
 };
+use crate::model::{Address, Host};
 use crate::scsi::NexusId;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::negotiate::Offer;
@@ -544,7 +544,7 @@ impl Engine {
         let map = self.world.targets.get(target).map(|t| t.map(access)).unwrap_or_default();
         let flows = self.open_flows(&map, target, access.group());
         let nexus = |&unit: &usize| {
-            new_nexus(nexus_id, &self.world.units[unit], &login.initiator).by_port_group(login.portal_group)
+            new_nexus(nexus_id, &self.world.units[unit], &login.initiator, peer).by_port_group(login.portal_group)
         };
         let nexus = map.units.iter().map(nexus).collect();
         let account = self.arena.open(Host::of(peer), &login.initiator.name.to_string());

@@ -1,9 +1,9 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::engine::{Engine, Moving, Parts, Phase, Seat};
-use super::host::Address;
 use super::mesh::{Handover, Message};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
+use crate::model::Address;
 use crate::model::IscsiName;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;

@@ -265,7 +265,7 @@ impl Management {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::host::tests::at;
+    use crate::model::host::tests::at;
     use crate::shard::whose::Whose;
 
     fn function(seat: usize, cores_left: usize) -> Pending {

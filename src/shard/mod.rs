@@ -32,7 +32,6 @@ mod fence;
 mod flush;
 mod fresh;
 mod holes;
-mod host;
 mod job;
 mod jobs;
 mod leave;

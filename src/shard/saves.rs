@@ -11,7 +11,6 @@
 use super::dispatch::slot_of;
 use super::engine::Engine;
 use super::exec::Kind;
-use super::host::Host;
 use super::job::{Cell1, Job, JobCx};
 use super::jobs;
 use super::lost::NOBODY;
@@ -20,6 +19,7 @@ use super::stores::Stores;
 use super::whose::{Counts, Whose};
 use super::world::Unit;
 use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION, SAVING_BYTES_PER_CORE};
+use crate::model::Host;
 use crate::panics::Mutex;
 use crate::scsi::{Decided, Outcome, SaveEnd, Saving};
 use crate::session::Direction;
@@ -287,8 +287,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::tests::at;
     use super::*;
+    use crate::model::host::tests::at;
 
     #[test]
     fn who_goes_tells_the_next_one_and_who_only_waited_tells_nobody() {

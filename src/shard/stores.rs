@@ -1,6 +1,6 @@
 //! What the sessions of each host keep on this core: [`Store`], by host.
 
-use super::host::Host;
+use crate::model::Host;
 use crate::session::store::Store;
 use std::collections::HashMap;
 
@@ -27,8 +27,8 @@ impl Stores {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::tests::at;
     use super::*;
+    use crate::model::host::tests::at;
 
     #[test]
     fn what_is_kept_is_counted_by_host() {

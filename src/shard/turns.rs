@@ -14,12 +14,12 @@
 use super::acting::Acting;
 use super::core::Core;
 use super::engine::Engine;
-use super::host::Host;
 use super::receive::Receive;
 use super::relocate::Halt;
 use crate::limits::{
     PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS,
 };
+use crate::model::Host;
 use crate::session::seam::CloseReason;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

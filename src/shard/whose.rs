@@ -1,7 +1,7 @@
 //! What is counted for a session, an address and a host at once, and bounded for each. A host may be all of a network
-//! (`host.rs`), so an address has less than a host, and a session less than both.
+//! (`model/host.rs`), so an address has less than a host, and a session less than both.
 
-use super::host::{Address, Host};
+use crate::model::{Address, Host};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 

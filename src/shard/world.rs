@@ -552,7 +552,7 @@ mod tests {
             // Whoever logs in now may have written before.
             for isid in 1..3 {
                 let port = InitiatorPort::new(target().name, Isid([0x80, 0, 0, isid, 0, 0]));
-                let mut nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port);
+                let mut nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port, "192.0.2.1:1".parse().unwrap());
                 let expected = if write_through { Heard::IsTold } else { Heard::Before };
                 assert_eq!(nexus.hear(unit.syncs.failures(), None, |_| None), expected);
             }

@@ -1,9 +1,10 @@
 //! Tables full of registrations: what they cost, with the state of the unit locked.
 
-use super::reservations::{GOOD, list, out, read_in, transport_id};
+use super::reservations::{GOOD, list, out, read_in, transport_id, transport_id_of};
 use super::*;
-use crate::limits::{REGISTRATIONS, REGISTRATIONS_PER_INITIATOR};
-use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
+use crate::limits::{REGISTRATIONS, REGISTRATIONS_PER_HOST, REGISTRATIONS_PER_INITIATOR};
+use crate::model::host::tests::at;
+use crate::scsi::reservation::{Asker, Held, Registration, ReservationType, Reservations};
 use std::time::{Duration, Instant};
 
 /// Target ports of one initiator port.
@@ -81,6 +82,33 @@ fn more_transport_ids_than_one_initiator_may_register_are_refused() {
 }
 
 #[test]
+fn one_host_has_a_part_of_the_table_whatever_it_calls_itself() {
+    let unit = LogicalUnit::new(params());
+    let enter = |number: u8, address: &str| {
+        let mut host = Host::new(&unit, number);
+        host.nexus.host = Some(crate::model::Host::of(at(address)));
+        host
+    };
+    // Each has as many registered as an initiator may, itself among them.
+    let register = |host: &mut Host<'_>, prefix: usize| {
+        let id = |n: usize| transport_id_of(&format!("{prefix}-{n}"), n as u8);
+        let ids: Vec<u8> = (1..REGISTRATIONS_PER_INITIATOR).flat_map(id).collect();
+        out(host, 0, 0, &[&list(0, 7, 8)[..], &(ids.len() as u32).to_be_bytes(), &ids].concat())
+    };
+    let names = REGISTRATIONS_PER_HOST / REGISTRATIONS_PER_INITIATOR;
+    for name in 1..=names {
+        assert_eq!(register(&mut enter(name as u8, "192.0.2.1"), name), GOOD);
+    }
+    let mut more = enter(names as u8 + 1, "192.0.2.1");
+    assert_eq!(sense_of(out(&mut more, 0, 0, &list(0, 7, 0))), (5, 0x5504), "another name, the same host");
+    let mut known = enter(1, "192.0.2.1");
+    assert_eq!(out(&mut known, 0, 0, &list(7, 8, 0)), GOOD, "another key takes no room");
+    assert_eq!(out(&mut enter(100, "192.0.2.2"), 0, 0, &list(0, 7, 0)), GOOD, "another host has its room");
+    assert_eq!(out(&mut known, 0, 0, &list(8, 0, 0)), GOOD);
+    assert_eq!(out(&mut more, 0, 0, &list(0, 7, 0)), GOOD, "one place was given back");
+}
+
+#[test]
 fn a_transport_id_that_is_given_twice_is_registered_once() {
     let unit = LogicalUnit::new(params());
     let mut one = Host::new(&unit, 1);
@@ -95,8 +123,9 @@ fn to_register_many_takes_time_in_proportion() {
     let grows = growth(|count| {
         let mut reservations = many(count);
         let also: Vec<_> = (0..count / 5).map(|n| nexus(REGISTRATIONS + n, 0).initiator).collect();
+        let asker = Asker { nexus: nexus(REGISTRATIONS - 1, 0), host: None };
         let begin = Instant::now();
-        reservations.register(&nexus(REGISTRATIONS - 1, 0), (0, 5), false, &[], &also).expect("room");
+        reservations.register(&asker, (0, 5), false, &[], &also).expect("room");
         let took = begin.elapsed();
         assert_eq!(reservations.registrations.len(), count + 1 + also.len());
         took

@@ -272,7 +272,11 @@ fn preempt_all_registrants() {
 
 /// The TransportID of host `number`, as `sg_persist` makes it.
 pub(super) fn transport_id(number: u8) -> Vec<u8> {
-    let mut id = format!("\x45\0\0\0iqn.2026-01.org.example:host{number},i,0x00023d0000{number:02x}\0").into_bytes();
+    transport_id_of(&number.to_string(), number)
+}
+
+pub(super) fn transport_id_of(host: &str, number: u8) -> Vec<u8> {
+    let mut id = format!("\x45\0\0\0iqn.2026-01.org.example:host{host},i,0x00023d0000{number:02x}\0").into_bytes();
     id.resize(id.len().next_multiple_of(4), 0);
     id[3] = (id.len() - 4) as u8;
     id

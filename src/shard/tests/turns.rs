@@ -2,9 +2,9 @@
 
 use super::{TARGET, lun, snapshot};
 use crate::limits::{QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES};
+use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;
-use crate::shard::host::tests::at;
 use crate::shard::make_core;
 use crate::shard::receive::Receive;
 use crate::shard::world::World;

@@ -37,6 +37,7 @@ impl Host {
 }
 
 #[cfg(test)]
+/// For tests of what is counted by host, too.
 pub mod tests {
     use super::*;
 

@@ -233,9 +233,12 @@ pub struct Arena {
     round: u64,
 }
 
-fn all_free(class: u8) -> u64 {
-    let pieces = SLICE_BYTES / CLASS_BYTES[usize::from(class)];
-    if pieces == 64 { u64::MAX } else { (1 << pieces) - 1 }
+/// A superblock of each class with all of its pieces free.
+const ALL_FREE: [u64; 4] =
+    [all_free(CLASS_BYTES[0]), all_free(CLASS_BYTES[1]), all_free(CLASS_BYTES[2]), all_free(CLASS_BYTES[3])];
+
+const fn all_free(piece_bytes: usize) -> u64 {
+    u64::MAX >> (64 - SLICE_BYTES / piece_bytes)
 }
 
 impl Pieces {
@@ -258,7 +261,8 @@ impl Pieces {
     fn split(&mut self, class: u8) -> Option<u16> {
         let index = self.whole.pop()?;
         let list = &mut self.partial[usize::from(class)];
-        self.superblocks[usize::from(index)] = Superblock { class, free: all_free(class), position: list.len() as u16 };
+        self.superblocks[usize::from(index)] =
+            Superblock { class, free: ALL_FREE[usize::from(class)], position: list.len() as u16 };
         list.push(index);
         Some(index)
     }
@@ -277,7 +281,7 @@ impl Pieces {
         }
         superblock.free |= 1 << piece;
         // Keep one superblock of a class split: a single command at a time would split and join for each.
-        if superblock.free == all_free(of) && self.partial[class].len() > 1 {
+        if superblock.free == ALL_FREE[class] && self.partial[class].len() > 1 {
             let position = usize::from(superblock.position);
             self.partial[class].swap_remove(position);
             if let Some(&moved) = self.partial[class].get(position) {

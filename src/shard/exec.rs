@@ -93,6 +93,13 @@ pub struct Slice {
     pub source: Option<DataRef>,
 }
 
+impl Slice {
+    /// One whose data is to come.
+    pub fn to_fill(buf: Buf, scratch: Option<Buf>, offset: u32, len: u32) -> Slice {
+        Slice { buf: Some(buf), scratch, offset, len, progress: Progress::Filling, hold: None, source: None }
+    }
+}
+
 /// One task.
 #[derive(Debug)]
 pub struct Exec {

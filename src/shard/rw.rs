@@ -105,6 +105,19 @@ pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
     }
 }
 
+/// A slice of a read has entered the fence.
+struct Entered {
+    /// Where it begins on the medium.
+    at: u64,
+    hold: Hold,
+}
+
+/// The task in a slot, for who needs more of the engine beside it.
+#[inline]
+fn task_in(seats: &mut [Option<Box<Seat>>], seat: usize, slot: usize) -> Option<&mut Exec> {
+    seats.get_mut(seat)?.as_deref_mut()?.exec.get_mut(slot)
+}
+
 impl Engine {
     /// Takes a task as far as it goes without waiting.
     pub fn advance(&mut self, seat: usize, slot: usize) {
@@ -139,7 +152,7 @@ impl Engine {
     /// The task in a slot.
     #[inline]
     pub fn exec(&mut self, seat: usize, slot: usize) -> Option<&mut Exec> {
-        self.seats.get_mut(seat)?.as_deref_mut()?.exec.get_mut(slot)
+        task_in(&mut self.seats, seat, slot)
     }
 
     /// Answers a command. `asked`: bytes that its CDB asked to move.
@@ -247,6 +260,7 @@ impl Engine {
         }
         let Some(Some(holder)) = self.seats.get_mut(seat) else { return false };
         let Some(exec) = holder.exec.get_mut(slot) else { return false };
+        let (is_read, unit, offset) = (exec.kind == Kind::Read, exec.unit, exec.started);
         // Data that came with a read (a bidirectional command) is nothing that the medium is to overwrite: it has been
         // let go of when the read began.
         let fits = |staged: &mut (Buf, u32)| staged.0.capacity() >= len;
@@ -271,108 +285,103 @@ impl Engine {
             self.stats.most_waiting = self.stats.most_waiting.max(self.starved.len() as u64);
             return false;
         };
-        let Ok(hold) = self.enter_read(seat, slot, len) else { return true };
-        let Some(exec) = self.exec(seat, slot) else { return false };
-        let (offset, len) = (exec.started, len as u32);
-        let progress = if exec.kind == Kind::Read { Progress::Busy } else { Progress::Filling };
-        exec.started += len;
-        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
-        let source = if progress == Progress::Busy { self.memory_of(unit, at, len) } else { None };
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
-        let exec = &mut holder.exec[slot];
-        exec.slices.push_back(Slice { buf: Some(buf), scratch, offset, len, progress, hold, source });
-        if progress == Progress::Filling {
-            if exec.filled < exec.started {
-                holder.session.want_data_out(exec.task, exec.started, &mut out);
-            }
-            return true;
+        if is_read {
+            self.read_slice((seat, slot, offset), unit, len as u32, buf);
+        } else {
+            self.fill_slice(seat, slot, Slice::to_fill(buf, scratch, offset, len as u32));
         }
-        exec.in_flight += 1;
-        if let Some(from) = source {
-            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
-            return true;
-        }
-        let io_len = on_medium(len, self.world.units[unit].block_bytes);
-        self.start_slice(seat, slot, offset, unit, |buffer| Op::Read { offset: at, buffer }, io_len);
         true
     }
 
-    /// Has the next slice of a read enter the fence. The error: it has to wait, or the read fails.
-    #[inline]
-    fn enter_read(&mut self, seat: usize, slot: usize, len: usize) -> Result<Option<Hold>, ()> {
-        let Some(exec) = self.exec(seat, slot).filter(|exec| exec.kind == Kind::Read) else { return Ok(None) };
-        let (unit, at, is_first) = (exec.unit, exec.base + u64::from(exec.started), exec.started == 0);
-        let mut given_back = exec.given_back;
-        let fence = &self.world.units[unit].fence;
-        if is_first {
-            given_back = fence.given_back();
+    /// Asks for the data of the next slice, as far as it has not come already.
+    fn fill_slice(&mut self, seat: usize, slot: usize, slice: Slice) {
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let Some(exec) = holder.exec.get_mut(slot) else { return };
+        exec.started += slice.len;
+        exec.slices.push_back(slice);
+        if exec.filled < exec.started {
+            holder.session.want_data_out(exec.task, exec.started, &mut out);
         }
-        let ticket = fence.enter_read(self.core, at, len as u64);
-        // Two parts of a read are to be of one moment, if atomic writes are made in between.
-        let torn = ticket.filter(|_| !is_first && fence.given_back() != given_back && fence.is_torn(given_back, at));
-        let Some(ticket) = ticket else {
-            self.wait_for_fence(seat, slot, (at, len as u64));
-            return Err(());
-        };
-        if let Some(ticket) = torn {
-            fence.leave(self.core, ticket);
-        }
-        let Some(exec) = self.exec(seat, slot) else { return Ok(None) };
-        (exec.given_back, exec.fenced_since_ms) = (given_back, None);
-        if torn.is_some() {
-            exec.failed.get_or_insert(Failure::Outcome(OVERLAPPING));
-            return Err(());
-        }
-        Ok(Some(Hold::Counted(ticket)))
     }
 
-    fn start_slice(
-        &mut self,
-        seat: usize,
-        slot: usize,
-        offset: u32,
-        unit: usize,
-        op: impl FnOnce(crate::backend::Buffer) -> Op,
-        io_len: usize,
-    ) {
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
-        let Some(buf) = holder.exec[slot].slice_at(offset).and_then(|s| s.buf.as_ref()) else { return };
-        let Some(buffer) = buf.buffer(io_len) else {
-            return self.note_slice(seat, slot, offset, Err(TOO_LONG));
+    /// Reads the next slice of a task, unless it has to wait for its range.
+    #[inline]
+    fn read_slice(&mut self, (seat, slot, offset): (usize, usize, u32), unit: usize, len: u32, buf: Buf) {
+        let Some(Entered { at, hold }) = self.enter_read(seat, slot, unit, len) else { return };
+        let source = self.memory_of(unit, at, len);
+        let buffer = buf.buffer(on_medium(len, self.world.units[unit].block_bytes));
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let progress = Progress::Busy;
+        exec.slices.push_back(Slice { buf: Some(buf), scratch: None, offset, len, progress, hold: Some(hold), source });
+        exec.started += len;
+        exec.in_flight += 1;
+        if let Some(from) = source {
+            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
+            return;
+        }
+        self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }));
+    }
+
+    /// Has the next slice of a read enter the fence. `None`: it has to wait, or the read fails.
+    #[inline]
+    fn enter_read(&mut self, seat: usize, slot: usize, unit: usize, len: u32) -> Option<Entered> {
+        let exec = task_in(&mut self.seats, seat, slot)?;
+        let (at, is_first, len) = (exec.base + u64::from(exec.started), exec.started == 0, u64::from(len));
+        let fence = &self.world.units[unit].fence;
+        if is_first {
+            exec.given_back = fence.given_back();
+        }
+        let given_back = exec.given_back;
+        let Some(ticket) = fence.enter_read(self.core, at, len) else {
+            self.wait_for_fence(seat, slot, (at, len));
+            return None;
         };
-        let op = op(buffer);
-        if let Some((_, result)) = self.start(unit, op, Owner::Slice { seat, slot, offset }) {
+        exec.fenced_since_ms = None;
+        // Two parts of a read are to be of one moment, if atomic writes are made in between.
+        if !is_first && fence.given_back() != given_back && fence.is_torn(given_back, at) {
+            fence.leave(self.core, ticket);
+            exec.failed.get_or_insert(Failure::Outcome(OVERLAPPING));
+            return None;
+        }
+        Some(Entered { at, hold: Hold::Counted(ticket) })
+    }
+
+    /// Starts what is to be done with a slice. `None`: its buffer is not as long as that.
+    fn start_slice(&mut self, (seat, slot, offset): (usize, usize, u32), unit: usize, op: Option<Op>) {
+        let done = match op {
+            Some(op) => self.start(unit, op, Owner::Slice { seat, slot, offset }).map(|(_, result)| result),
+            None => Some(Err(TOO_LONG)),
+        };
+        if let Some(result) = done {
             self.note_slice(seat, slot, offset, result);
         }
     }
 
+    /// Writes a slice whose data is there.
     fn run_slice(&mut self, seat: usize, slot: usize, offset: u32) {
-        let Some(exec) = self.exec(seat, slot) else { return };
+        let Some(exec) = task_in(&mut self.seats, seat, slot) else { return };
         let (unit, at) = (exec.unit, exec.base + u64::from(offset));
-        let durable = exec.durable && self.world.units[unit].direct;
-        let Some(exec) = self.exec(seat, slot) else { return };
         let Kind::Write(action) = exec.kind else { return };
-        let Some(len) = exec.slice_at(offset).map(|s| s.len as usize) else { return };
-        let hold = match action {
-            Action::Write => match self.world.units[unit].fence.enter(self.core, at, len as u64) {
-                None => return self.wait_for_fence(seat, slot, (at, len as u64)),
-                Some(ticket) => {
-                    self.world.units[unit].logical.overwritten(at, len as u64);
-                    Some(Hold::Counted(ticket))
-                }
-            },
-            // These are jobs, which enter or lock by themselves.
-            _ => None,
-        };
-        let Some(exec) = self.exec(seat, slot) else { return };
+        let Unit { fence, logical, direct, .. } = &*self.world.units[unit];
+        let durable = exec.durable && *direct;
+        let Some(slice) = exec.slice_at(offset) else { return };
+        let len = slice.len as usize;
+        if action == Action::Write {
+            let Some(ticket) = fence.enter(self.core, at, len as u64) else {
+                return self.wait_for_fence(seat, slot, (at, len as u64));
+            };
+            logical.overwritten(at, len as u64);
+            slice.hold = Some(Hold::Counted(ticket));
+        }
+        slice.progress = Progress::Busy;
+        let buffer = slice.buf.as_ref().and_then(|buf| buf.buffer(len));
         exec.fenced_since_ms = None;
         exec.in_flight += 1;
-        if let Some(slice) = exec.slice_at(offset) {
-            (slice.progress, slice.hold) = (Progress::Busy, hold);
-        }
         if action == Action::Write {
-            self.start_slice(seat, slot, offset, unit, |buffer| Op::Write { offset: at, buffer, durable }, len);
+            let op = buffer.map(|buffer| Op::Write { offset: at, buffer, durable });
+            self.start_slice((seat, slot, offset), unit, op);
         } else {
+            // These are jobs, which enter or lock by themselves.
             self.spawn_slice(seat, slot, offset, action);
         }
     }

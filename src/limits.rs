@@ -169,6 +169,9 @@ pub const SEND_BYTES: usize = 512 << 10;
 pub const TURN_PDUS: u32 = 256;
 /// The same of all connections of a core: eight with windows of commands as wide as they are are not in each other's way.
 pub const TURN_PDUS_OF_ALL: u32 = 1024;
+/// So many commands a ping is as much as: there is nothing to be gained by many of them at once, and who has others wait for
+/// as many as come would do so with those.
+pub const PING_COMMANDS: u32 = 8;
 /// Time until which PDUs are acted on in one turn as they come, whosever they are, microseconds. What is beyond is copied and
 /// waits: four sessions with 32 commands each take some 400.
 pub const TURN_US: u64 = 1000;
@@ -316,7 +319,9 @@ pub const REGISTRATIONS: usize = 1024;
 pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 /// Those that belong to one user or initiator group, by whatever names its initiators go.
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
-/// Those that one host has asked for since the process started: a host of IPv6 may be all of a network.
+/// Those that one address has asked for since the process started.
+pub const REGISTRATIONS_PER_ADDRESS: usize = REGISTRATIONS / 2;
+/// The same of a host, which in IPv6 may be all of a network.
 pub const REGISTRATIONS_PER_HOST: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;

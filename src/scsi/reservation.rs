@@ -15,9 +15,10 @@ use super::plan::Outcome;
 use super::sense::asc;
 use super::unit::NexusId;
 use crate::limits;
-use crate::model::{Host, InitiatorPort, IscsiName, ItNexus};
+use crate::model::{Address, InitiatorPort, IscsiName, ItNexus};
 use crate::wire::Isid;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// TYPE of a persistent reservation (SPC-4 table 64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,15 +82,28 @@ pub struct Registration {
     /// It is one of those that ALL_TG_PT made, and none of them has changed.
     pub all_target_ports: bool,
     /// Who asked for it, and has one less to ask for: with SPEC_I_PT and REGISTER AND MOVE somebody else.
-    pub(super) charged_to: IscsiName,
-    /// Where that one was; `None` since the process started anew.
-    pub(super) asked_from: Option<Host>,
+    pub(super) charged_to: Payer,
+}
+
+/// Whom a registration is charged to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Payer {
+    name: IscsiName,
+    proof: Option<Arc<str>>,
+    /// Where it was; `None` since the process started anew.
+    address: Option<Address>,
+}
+
+impl Payer {
+    fn of(initiator: &InitiatorPort, address: Option<Address>) -> Payer {
+        Payer { name: initiator.name.clone(), proof: initiator.proof.clone(), address }
+    }
 }
 
 impl Registration {
     /// One that its own initiator asked for.
     pub fn new(nexus: ItNexus, key: u64, all_target_ports: bool) -> Registration {
-        Registration { charged_to: nexus.initiator.name.clone(), asked_from: None, nexus, key, all_target_ports }
+        Registration { charged_to: Payer::of(&nexus.initiator, None), nexus, key, all_target_ports }
     }
 }
 
@@ -97,7 +111,7 @@ impl Registration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
     pub(super) nexus: ItNexus,
-    pub(super) host: Option<Host>,
+    pub(super) address: Option<Address>,
 }
 
 /// The persistent reservation there is.
@@ -153,12 +167,12 @@ impl Reservations {
         Reservations { registrations, held, aptpl: true, ..Reservations::default() }
     }
 
-    /// What is to be stored: nothing, unless APTPL is in force. PRGENERATION is zero after a restart in any case, and from
-    /// where a registration was asked for is of this run.
+    /// What is to be stored: nothing, unless APTPL is in force. PRGENERATION is zero after a restart in any case, and each
+    /// registration is charged to whom it is of then.
     pub(super) fn to_save(&self) -> Option<Reservations> {
         self.aptpl.then(|| {
             let mut saved = Reservations { generation: 0, reserved_by: None, ..self.clone() };
-            saved.registrations.iter_mut().for_each(|each| each.asked_from = None);
+            saved.registrations.iter_mut().for_each(|each| each.charged_to = Payer::of(&each.nexus.initiator, None));
             saved
         })
     }
@@ -338,19 +352,19 @@ impl Reservations {
     /// Registers these, each of which is there once, with a key, at the charge of `asker`, or gives them another one.
     fn put_keys(&mut self, asker: &Asker, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
         let places = self.positions(nexuses);
-        self.check_room(asker, nexuses, places.iter().filter(|place| place.is_none()).count())?;
+        let payer = Payer::of(&asker.nexus.initiator, asker.address);
+        self.check_room(&payer, places.iter().filter(|place| place.is_none()).count())?;
         self.part(places.iter().flatten().copied().collect());
-        let (name, asked_from) = (&asker.nexus.initiator.name, asker.host);
         for (nexus, place) in nexuses.iter().zip(places) {
             let Some(registration) = place.and_then(|at| self.registrations.get_mut(at)) else {
                 let new = Registration::new(nexus.clone(), key, all);
-                self.registrations.push(Registration { charged_to: name.clone(), asked_from, ..new });
+                self.registrations.push(Registration { charged_to: payer.clone(), ..new });
                 continue;
             };
             // Whoever registers itself has shown whose the initiator port is, and pays for it.
-            if nexus.initiator.name == *name {
+            if nexus.initiator.name == payer.name {
                 let old = std::mem::replace(&mut registration.nexus, nexus.clone());
-                (registration.charged_to, registration.asked_from) = (name.clone(), asked_from);
+                registration.charged_to = payer.clone();
                 if let Some(held) = self.held.as_mut().filter(|held| held.holder == old) {
                     held.holder = nexus.clone();
                 }
@@ -360,18 +374,21 @@ impl Reservations {
         Ok(())
     }
 
-    /// Whether there is room for those of `nexuses` that are not registered, which are `new`: in the table, and for what
-    /// one initiator, by whatever names it has, may have of it.
-    fn check_room(&self, asker: &Asker, nexuses: &[ItNexus], new: usize) -> Result<(), Outcome> {
-        let proof = nexuses.first().and_then(|nexus| nexus.initiator.proof.as_ref());
-        let charged = self.registrations.iter().filter(|each| each.charged_to == asker.nexus.initiator.name).count();
-        let proved = self.registrations.iter().filter(|each| each.nexus.initiator.proof.as_ref() == proof).count();
-        let there = self.registrations.iter().filter(|each| each.asked_from == asker.host).count();
-        let fits = self.registrations.len() + new <= limits::REGISTRATIONS
-            && (new == 0 || charged + new <= limits::REGISTRATIONS_PER_INITIATOR)
-            && (new == 0 || asker.host.is_none() || there + new <= limits::REGISTRATIONS_PER_HOST)
-            && (new == 0 || proof.is_none() || proved + new <= limits::REGISTRATIONS_PER_PROOF);
-        if fits { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
+    /// Whether there is room for `new` more: in the table, and of what one initiator, by whatever names and proofs and from
+    /// whatever addresses it asks, may have of it.
+    fn check_room(&self, payer: &Payer, new: usize) -> Result<(), Outcome> {
+        let fits = |is: &dyn Fn(&Payer) -> bool, most: usize| {
+            self.registrations.iter().filter(|each| is(&each.charged_to)).count() + new <= most
+        };
+        let host = |of: &Payer| of.address.map(Address::host);
+        let has_room = new == 0
+            || fits(&|_| true, limits::REGISTRATIONS)
+                && fits(&|each| each.name == payer.name, limits::REGISTRATIONS_PER_INITIATOR)
+                && (payer.proof.is_none() || fits(&|each| each.proof == payer.proof, limits::REGISTRATIONS_PER_PROOF))
+                && (payer.address.is_none()
+                    || fits(&|each| each.address == payer.address, limits::REGISTRATIONS_PER_ADDRESS)
+                        && fits(&|each| host(each) == host(payer), limits::REGISTRATIONS_PER_HOST));
+        if has_room { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
     }
 
     /// The registrations at these places change by themselves: what ALL_TG_PT made of them are no longer ones for all ports.

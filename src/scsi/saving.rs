@@ -174,7 +174,7 @@ impl Call<'_> {
         let mut state = self.unit.state();
         let target_port = state.ports.relative_port(self.nexus.port_group);
         let nexus = ItNexus { initiator: self.command.initiator.clone(), target_port };
-        let asker = Asker { nexus, host: self.nexus.host };
+        let asker = Asker { nexus, address: self.nexus.address };
         if self.unit.is_saving() {
             return self.save(part, asker, list);
         }

@@ -26,7 +26,7 @@ use super::reservation::Reservations;
 use super::rod::Tokens;
 use super::sense::{asc, key, status};
 use super::space::Pool;
-use crate::model::{Host, InitiatorPort, ItNexus, MediumFault, PortGroup};
+use crate::model::{Address, InitiatorPort, ItNexus, MediumFault, PortGroup};
 use crate::panics::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -143,7 +143,7 @@ pub struct LuNexus {
     /// Tag of the portal group, which is the target port group, that it comes by.
     pub(super) port_group: u16,
     /// Where it comes from, if that is somewhere.
-    pub(super) host: Option<Host>,
+    pub(super) address: Option<Address>,
     /// The generation that `blocked` was made from.
     seen: u64,
     /// Attentions up to this generation were pulled.
@@ -172,7 +172,7 @@ impl LuNexus {
         LuNexus {
             id,
             port_group,
-            host: None,
+            address: None,
             seen: u64::MAX,
             pulled,
             blocked: 0,
@@ -190,10 +190,10 @@ impl LuNexus {
         LuNexus { port_group: tag, ..self }
     }
 
-    /// The same, of an initiator at that host.
+    /// The same, of an initiator at that address.
     #[must_use]
-    pub fn from_host(self, host: Host) -> LuNexus {
-        LuNexus { host: Some(host), ..self }
+    pub fn at(self, address: Address) -> LuNexus {
+        LuNexus { address: Some(address), ..self }
     }
 
     /// The nexus that this is about.

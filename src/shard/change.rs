@@ -12,7 +12,7 @@ use super::exec::Kind;
 use super::tm::unit_of;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
-use crate::model::{Host, InitiatorPort, IscsiName};
+use crate::model::{Address, InitiatorPort, IscsiName};
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
@@ -41,7 +41,7 @@ pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
 
 /// What an initiator port has pending at a unit that it has not found before.
 pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort, peer: SocketAddr) -> LuNexus {
-    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures()).from_host(Host::of(peer))
+    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures()).at(Address::of(peer))
 }
 
 impl Engine {

@@ -2,7 +2,11 @@
 
 use super::reservations::{GOOD, list, out, read_in, transport_id, transport_id_of};
 use super::*;
-use crate::limits::{REGISTRATIONS, REGISTRATIONS_PER_HOST, REGISTRATIONS_PER_INITIATOR};
+use crate::limits::{
+    REGISTRATIONS, REGISTRATIONS_PER_ADDRESS, REGISTRATIONS_PER_HOST, REGISTRATIONS_PER_INITIATOR,
+    REGISTRATIONS_PER_PROOF,
+};
+use crate::model::Address;
 use crate::model::host::tests::at;
 use crate::scsi::reservation::{Asker, Held, Registration, ReservationType, Reservations};
 use std::time::{Duration, Instant};
@@ -81,31 +85,59 @@ fn more_transport_ids_than_one_initiator_may_register_are_refused() {
     assert_eq!(read_in(&mut one, 0)[8..], [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7]);
 }
 
+/// By that name, from there.
+fn enter<'a>(unit: &'a LogicalUnit, number: u8, address: &str) -> Host<'a> {
+    let mut host = Host::new(unit, number);
+    host.nexus.address = Some(Address::of(at(address)));
+    host
+}
+
+/// Has as many registered as one initiator may, itself among them.
+fn register_all(host: &mut Host<'_>, number: usize) -> Plan {
+    let id = |n: usize| transport_id_of(&format!("{number}-{n}"), n as u8);
+    let ids: Vec<u8> = (1..REGISTRATIONS_PER_INITIATOR).flat_map(id).collect();
+    out(host, 0, 0, &[&list(0, 7, 8)[..], &(ids.len() as u32).to_be_bytes(), &ids].concat())
+}
+
 #[test]
 fn one_host_has_a_part_of_the_table_whatever_it_calls_itself() {
     let unit = LogicalUnit::new(params());
-    let enter = |number: u8, address: &str| {
-        let mut host = Host::new(&unit, number);
-        host.nexus.host = Some(crate::model::Host::of(at(address)));
-        host
-    };
-    // Each has as many registered as an initiator may, itself among them.
-    let register = |host: &mut Host<'_>, prefix: usize| {
-        let id = |n: usize| transport_id_of(&format!("{prefix}-{n}"), n as u8);
-        let ids: Vec<u8> = (1..REGISTRATIONS_PER_INITIATOR).flat_map(id).collect();
-        out(host, 0, 0, &[&list(0, 7, 8)[..], &(ids.len() as u32).to_be_bytes(), &ids].concat())
-    };
-    let names = REGISTRATIONS_PER_HOST / REGISTRATIONS_PER_INITIATOR;
-    for name in 1..=names {
-        assert_eq!(register(&mut enter(name as u8, "192.0.2.1"), name), GOOD);
+    let (first, second, elsewhere) = ("2001:db8::1", "2001:db8::2", "192.0.2.2");
+    let (of_one, of_all) = (REGISTRATIONS_PER_ADDRESS, REGISTRATIONS_PER_HOST);
+    let (of_one, of_all) = (of_one / REGISTRATIONS_PER_INITIATOR, of_all / REGISTRATIONS_PER_INITIATOR);
+    for name in 1..=of_one {
+        assert_eq!(register_all(&mut enter(&unit, name as u8, first), name), GOOD);
     }
-    let mut more = enter(names as u8 + 1, "192.0.2.1");
-    assert_eq!(sense_of(out(&mut more, 0, 0, &list(0, 7, 0))), (5, 0x5504), "another name, the same host");
-    let mut known = enter(1, "192.0.2.1");
+    let mut more = enter(&unit, 50, first);
+    assert_eq!(sense_of(out(&mut more, 0, 0, &list(0, 7, 0))), (5, 0x5504), "another name, the same address");
+    let mut known = enter(&unit, 1, first);
     assert_eq!(out(&mut known, 0, 0, &list(7, 8, 0)), GOOD, "another key takes no room");
-    assert_eq!(out(&mut enter(100, "192.0.2.2"), 0, 0, &list(0, 7, 0)), GOOD, "another host has its room");
+    assert_eq!(out(&mut enter(&unit, 100, elsewhere), 0, 0, &list(0, 7, 0)), GOOD, "another host has its room");
+    for name in of_one + 1..=of_all {
+        assert_eq!(register_all(&mut enter(&unit, name as u8, second), name), GOOD, "so has one of the same network");
+    }
+    let mut third = enter(&unit, 51, "2001:db8::3");
+    assert_eq!(sense_of(out(&mut third, 0, 0, &list(0, 7, 0))), (5, 0x5504), "but that may be one host");
     assert_eq!(out(&mut known, 0, 0, &list(8, 0, 0)), GOOD);
     assert_eq!(out(&mut more, 0, 0, &list(0, 7, 0)), GOOD, "one place was given back");
+    assert_eq!(register_all(&mut enter(&unit, 101, elsewhere), 101), GOOD);
+}
+
+/// Of those that SPEC_I_PT names nobody knows what they can prove: they are their asker's.
+#[test]
+fn one_account_has_a_part_of_the_table_wherever_it_comes_from() {
+    let unit = LogicalUnit::new(params());
+    let names = REGISTRATIONS_PER_PROOF / REGISTRATIONS_PER_INITIATOR;
+    let with_proof = |number: usize| {
+        let mut host = enter(&unit, number as u8, &format!("192.0.2.{number}"));
+        host.port.proof = Some("user one".into());
+        host
+    };
+    for name in 1..=names {
+        assert_eq!(register_all(&mut with_proof(name), name), GOOD);
+    }
+    assert_eq!(sense_of(out(&mut with_proof(50), 0, 0, &list(0, 7, 0))), (5, 0x5504));
+    assert_eq!(out(&mut enter(&unit, 51, "192.0.2.51"), 0, 0, &list(0, 7, 0)), GOOD);
 }
 
 #[test]
@@ -123,7 +155,7 @@ fn to_register_many_takes_time_in_proportion() {
     let grows = growth(|count| {
         let mut reservations = many(count);
         let also: Vec<_> = (0..count / 5).map(|n| nexus(REGISTRATIONS + n, 0).initiator).collect();
-        let asker = Asker { nexus: nexus(REGISTRATIONS - 1, 0), host: None };
+        let asker = Asker { nexus: nexus(REGISTRATIONS - 1, 0), address: None };
         let begin = Instant::now();
         reservations.register(&asker, (0, 5), false, &[], &also).expect("room");
         let took = begin.elapsed();

@@ -164,11 +164,14 @@ impl Account {
         Some(Buf { ledger: Rc::clone(ledger), superblock, piece, class: class as u8 })
     }
 
-    /// It holds a quarter of its share already (a fifth of the arena if it is alone): more is for what goes on, and not for
-    /// what waits for its turn at a limit.
+    /// It, or with whom it shares, holds a quarter of its share already (a session a fifth of the arena if it is alone): more
+    /// is for what goes on, and not for what waits for its turn at a limit.
     pub fn is_crowded(&self) -> bool {
-        let free_bytes = |ledger: &Ledger| ledger.arena.pieces.borrow().free_bytes;
-        self.0.as_ref().is_some_and(|ledger| 4 * ledger.held.get() > free_bytes(ledger))
+        self.0.as_ref().is_some_and(|ledger| {
+            let free_bytes = ledger.arena.pieces.borrow().free_bytes;
+            let [session, initiator, address] = ledger.levels().map(|held| 4 * held.get());
+            session > free_bytes || initiator > 2 * free_bytes || address > 3 * free_bytes
+        })
     }
 
     /// Bytes that it holds.
@@ -442,6 +445,21 @@ mod tests {
         let waiting: Vec<_> =
             std::iter::from_fn(|| account.take(SLICE_BYTES).filter(|_| !account.is_crowded())).collect();
         assert_eq!(waiting.len(), ARENA_BYTES / 5 / SLICE_BYTES);
+    }
+
+    #[test]
+    fn what_waits_is_a_part_of_an_initiators_and_of_an_addresss_however_many_sessions_there_are() {
+        for (names, part) in [(1, 3.0), (16, 7.0 / 3.0)] {
+            let mut arena = Arena::new().unwrap();
+            let accounts: Vec<_> = (0..16).map(|n| arena.open(here(), &format!("host{}", n % names))).collect();
+            let wait = |account: &Account| {
+                std::iter::from_fn(|| account.take(SLICE_BYTES).filter(|_| !account.is_crowded())).collect::<Vec<_>>()
+            };
+            let waiting: usize = accounts.iter().map(wait).collect::<Vec<_>>().iter().map(Vec::len).sum();
+            let most = (ARENA_BYTES as f64 / part) as usize / SLICE_BYTES;
+            assert!(waiting <= most && waiting > most / 2, "{waiting} of {most}");
+            assert!(arena.open(here(), "host0").take(SLICE_BYTES).is_some());
+        }
     }
 
     #[test]

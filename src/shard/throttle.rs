@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// A command waits at a limit, perhaps with data that came with it. Buffers with such data are no more than a part of the
-    /// session's share, so that its commands at other units go on.
+    /// share of a session, an initiator and an address, so that their commands at other units go on.
     pub fn bound_waiting(&mut self, seat: usize, task: TaskId) {
         let Some(Some(holder)) = self.seats.get(seat) else { return };
         let holds = holder.exec.get(task.slot()).is_some_and(|exec| exec.held.is_some() && exec.staging.is_some());

@@ -1,6 +1,6 @@
 //! What of that which peers have sent is acted on in one turn: for all connections together, and whose come next.
 
-use crate::limits::{TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
+use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
 use crate::model::Host;
 use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::VecDeque;
@@ -37,9 +37,11 @@ impl Acting {
     /// A PDU was acted on.
     #[inline]
     pub fn spend(&mut self, header: &Bhs) {
-        (self.left, self.look) = (self.left.saturating_sub(1), self.look.saturating_sub(1));
-        let light = matches!(bhs::opcode(header), Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT | Opcode::NOP_OUT);
-        if self.look == 0 || !light {
+        let opcode = bhs::opcode(header);
+        let is_command = matches!(opcode, Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT);
+        let spent = if is_command { 1 } else { PING_COMMANDS };
+        (self.left, self.look) = (self.left.saturating_sub(spent), self.look.saturating_sub(1));
+        if self.look == 0 || !is_command && opcode != Opcode::NOP_OUT {
             self.look_at_clock();
         }
         self.look_if_it_took_time();
@@ -129,15 +131,18 @@ mod tests {
 
     #[test]
     fn a_turn_is_over_when_its_time_is_or_its_pdus_are() {
+        const PING: u8 = 0x00;
         const COMMAND: u8 = 0x01;
         const TEXT: u8 = 0x04;
         const DATA_OUT: u8 = 0x05;
         let now = Instant::now();
         let (long, past) = (now + Duration::from_hours(1), now.checked_sub(Duration::from_secs(1)).unwrap());
         let (all, beside) = (TURN_PDUS_OF_ALL as usize, (TURN_PDUS_OF_ALL / TURN_PARTS_BESIDE) as usize);
-        for opcode in [COMMAND, TEXT, DATA_OUT] {
-            assert_eq!(over_after(Acting::of_turn(long, true), opcode, false), all);
-            assert_eq!(over_after(Acting::of_turn(long, false), opcode, true), beside);
+        for (opcode, commands) in
+            [(COMMAND, 1), (DATA_OUT, 1), (PING, PING_COMMANDS as usize), (TEXT, PING_COMMANDS as usize)]
+        {
+            assert_eq!(over_after(Acting::of_turn(long, true), opcode, false), all / commands);
+            assert_eq!(over_after(Acting::of_turn(long, false), opcode, true), beside / commands);
         }
         let of_time: [fn(Instant) -> Acting; 2] = [|began| Acting::of_turn(began, true), Acting::of_shares];
         for of in of_time {

@@ -124,10 +124,9 @@ def pings_unread(site):
     unread(site, lambda session: (bhs(NOP_OUT | IMMEDIATE, FINAL, 0, 77, RESERVED_TAG, numbers(session), 8192) + bytes(8192)) * 8)
 
 
-@attack(processes=4, least=640)
-def many_pings(site):
-    """64 sessions that have 250 pings answered at a time, each as soon as all of them are"""
-    owed = dict.fromkeys((site.session(f"-{site.number}-{n}") for n in range(16)), 0)
+def in_step(site, sessions):
+    """So many that have 250 pings answered at a time."""
+    owed = dict.fromkeys((site.session(f"-{site.number}-{n}") for n in range(sessions)), 0)
     room = memoryview(bytearray(1 << 16))
     while site.going():
         for session, left in owed.items():
@@ -140,6 +139,18 @@ def many_pings(site):
             if not count:
                 raise EOFError("closed")
             owed[session] -= count
+
+
+@attack(processes=4, least=640)
+def many_pings(site):
+    """64 sessions that have 250 pings answered at a time, each as soon as all of them are"""
+    in_step(site, 16)
+
+
+@attack(processes=4, least=40)
+def few_pings(site):
+    """4 sessions that have 250 pings answered at a time: as many as are acted on in a turn"""
+    in_step(site, 1)
 
 
 @attack(processes=2, least=10)

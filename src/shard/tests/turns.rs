@@ -177,7 +177,10 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
     ping[5..8].copy_from_slice(&(DATA_BYTES as u32).to_be_bytes()[1..]);
     ping[20..24].fill(0xff);
     let pings = ping.repeat(QUEUED_BYTES / DATA_BYTES);
-    conns.iter().for_each(|conn| turns.core.take(*conn, &pings));
+    for conn in &conns {
+        turns.begin();
+        turns.core.take(*conn, &pings);
+    }
     let queued = turns.core.engine.dirty.len();
     assert_eq!(queued, conns.len());
     turns.core.engine.flush();

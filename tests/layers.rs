@@ -75,7 +75,7 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("shard/mod.rs", 6, "at the start and at the end"),
     ("shard/reload/ask.rs", 2, "of a reload"),
     ("shard/reload/again.rs", 6, "of a reload"),
-    ("shard/syncing.rs", 3, "at the end, or of a reload"),
+    ("shard/syncing.rs", 4, "at the end, or of a reload"),
     ("shard/world.rs", 6, "at the start, of a reload, or once for each unit"),
     ("state/mod.rs", 1, "at the start"),
 ];

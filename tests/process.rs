@@ -12,8 +12,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
+use tracing_subscriber::fmt::MakeWriter;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -271,11 +273,27 @@ fn snapshot(address: SocketAddr) -> Snapshot {
     Snapshot { portals: vec![portal], targets: vec![target], cores: vec![0], ..Snapshot::default() }
 }
 
+/// The next line that the control thread says makes it panic.
+static CONTROL_PANICS: AtomicBool = AtomicBool::new(false);
+
+/// Where lines go.
+struct Log(Spool);
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = &'a Spool;
+
+    fn make_writer(&'a self) -> &'a Spool {
+        let is_control = std::thread::current().name() == Some("ringsan-control");
+        assert!(!(is_control && CONTROL_PANICS.swap(false, Ordering::Relaxed)), "for a test");
+        &self.0
+    }
+}
+
 /// The library as the program, until it is told to end. `reread` is what is done at a SIGHUP.
 fn serve(snapshot: Snapshot, reread: impl FnMut() -> Option<Snapshot> + Send + 'static) -> ! {
     let spool = Spool::start("log", std::io::stderr()).unwrap();
     spool.take_panics();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(spool.clone()).init();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(Log(spool.clone())).init();
     let reread = Mutex::new(reread);
     shard::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
@@ -406,12 +424,33 @@ fn a_shortage_of_descriptors_is_said_once_and_state_is_saved_meanwhile() {
 fn a_panic_of_the_control_thread_takes_nothing_with_it() {
     const AGAIN: &str = "RINGSAN_TEST_CONTROL_PANICS_AT";
     if let Ok(address) = std::env::var(AGAIN) {
+        let address: SocketAddr = address.parse().unwrap();
+        let read = move || {
+            CONTROL_PANICS.store(true, Ordering::Relaxed);
+            Some(snapshot(address))
+        };
+        serve(snapshot(address), read);
+    }
+    let (server, said) = again("a_panic_of_the_control_thread_takes_nothing_with_it", AGAIN, "");
+    said_by_a_panic_of(server, said, "thread 'ringsan-control' panicked at tests/process.rs:");
+}
+
+/// What it has done on another thread, for that may hang.
+#[test]
+fn a_panic_of_what_control_waits_for_takes_nothing_with_it() {
+    const AGAIN: &str = "RINGSAN_TEST_READING_PANICS_AT";
+    if let Ok(address) = std::env::var(AGAIN) {
         serve(snapshot(address.parse().unwrap()), || panic!("for a test"));
     }
-    let (mut server, mut said) = again("a_panic_of_the_control_thread_takes_nothing_with_it", AGAIN, "");
+    let (server, said) = again("a_panic_of_what_control_waits_for_takes_nothing_with_it", AGAIN, "");
+    said_by_a_panic_of(server, said, "thread 'ringsan-beside' panicked at tests/process.rs:");
+}
+
+/// A session goes on, others come, and the end is an end.
+fn said_by_a_panic_of(mut server: Server, mut said: Said, words: &str) {
     let mut session = server.session(1);
     server.run("kill", &["-HUP"]);
-    said.until("thread 'ringsan-beside' panicked at tests/process.rs:");
+    said.until(words);
     said.until("the control thread has failed");
     works(&mut session, 1);
     works(&mut server.session(2), 1);

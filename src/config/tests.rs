@@ -51,6 +51,8 @@ fn the_examples_are_valid() {
     assert_eq!(full.snapshot.cores, [0]);
     assert_eq!(full.snapshot.spin_us, Some(50));
     assert_eq!(full.snapshot.congestion.as_deref(), Some("cubic"));
+    assert!(!full.snapshot.strict);
+    assert!(from_text(&FULL.replace("strict = false", "strict = true"), Path::new("x.toml")).unwrap().snapshot.strict);
     assert_eq!(full.snapshot.access_states, [(1, AccessState::ActiveOptimized)]);
     assert_eq!(full.snapshot.targets[0].access_states, [(2, AccessState::ActiveNonOptimized)]);
     assert_eq!(full.snapshot.portals[0].advertise, Some("192.0.2.10:3260".parse().unwrap()));

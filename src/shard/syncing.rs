@@ -9,7 +9,7 @@
 
 use super::world::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
-use crate::panics::Mutex;
+use crate::panics::{self, Mutex};
 use crate::scsi::LogicalUnit;
 use crate::state::{Keeper, UnitFile};
 use std::collections::{BTreeMap, VecDeque};
@@ -202,7 +202,16 @@ impl Syncing {
     fn staff(&self) {
         while self.work.lock().hire(self.hangs) {
             let (work, keeper, tell) = (Arc::clone(&self.work), Arc::clone(&self.keeper), self.tell.clone());
-            if Builder::new().name("ringsan-sync".to_owned()).spawn(move || sync_all(&work, &keeper, &tell)).is_err() {
+            // What it was at is silent from then on, as what hangs is.
+            let end = |done: Option<()>| {
+                if done.is_none() {
+                    tracing::error!(
+                        "a thread that has media made durable has failed: its medium counts as not flushed"
+                    );
+                }
+            };
+            let run = move || panics::contained(move || sync_all(&work, &keeper, &tell), end);
+            if Builder::new().name("ringsan-sync".to_owned()).spawn(run).is_err() {
                 self.work.lock().threads -= 1;
                 return;
             }

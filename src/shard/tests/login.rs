@@ -1,7 +1,7 @@
 //! What a login opens at a server that is running: discovery at every portal, and digests.
 
 use super::peer::{Peer, good};
-use super::{Server, TARGET, credentials, lun};
+use super::{Server, TARGET, credentials, lun, snapshot};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::model::{Group, IscsiName, Limits, Snapshot};
 use crate::wire::{Opcode, TmFunction, Tsih};
@@ -12,9 +12,18 @@ const ONE: (&str, &str) = ("one", "the secret of one");
 const TWO: (&str, &str) = ("two", "the secret of two");
 /// What the initiator is told: class and detail.
 const NO_SUCH_SESSION: u16 = 0x020A;
+const FAULTY: u16 = 0x0200;
 const FORBIDDEN: u16 = 0x0202;
 const NOT_FOUND: u16 = 0x0203;
 const REMOVED: u16 = 0x0204;
+
+#[test]
+fn what_others_let_in_is_refused_where_that_is_wanted() {
+    for (strict, status) in [(false, 0), (true, FAULTY)] {
+        let server = Server::of(1, 1, [], |places| Snapshot { strict, ..snapshot(places, vec![]) }).0;
+        assert_eq!(Peer::connect(server.at).try_login(1, 0, 0, &["AuthMethod=None"]), status);
+    }
+}
 
 #[test]
 fn item_29_discovery_at_every_portal() {

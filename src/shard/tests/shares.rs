@@ -186,23 +186,6 @@ fn what_waits_at_a_limit_leaves_buffers_to_other_units() {
 }
 
 #[test]
-fn what_many_sessions_have_wait_at_a_limit_leaves_buffers_to_their_other_units() {
-    let plans = [FaultPlan::new(), FaultPlan::new()];
-    let one_a_second = Limits { iops: Some(1), bytes_per_s: None };
-    let luns = vec![LunSpec { limits: one_a_second, ..lun(0) }, lun(1)];
-    let server = Server::of(1, 1, plans, |places| snapshot(places, luns)).0;
-    let mut peers: Vec<Peer> = (1..17).map(|host| Peer::login(server.at, host, &KEYS).ready()).collect();
-    for peer in &mut peers {
-        for _ in 0..30 {
-            peer.command(0, &cdb([0x2a, 0], BLOCKS), 0, &vec![7; SLICE_BYTES]);
-        }
-        peer.ping();
-    }
-    assert_eq!(read(&mut Peer::login(server.at, 17, &KEYS).ready(), 1, SOON), 0, "of the same address");
-    assert_eq!(read(&mut peers[0], 1, SOON), 0);
-}
-
-#[test]
 fn flushes_that_nobody_waits_for_are_done_as_one() {
     let slow = FaultRule::new(FaultAction::Delay(Duration::from_secs(1))).on(OpClass::Flush);
     let mut server = Server::new(1, FaultPlan::new().rule(slow));

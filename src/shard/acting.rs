@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// So many PDUs between two looks at the clock, of those that are known to take little.
 const LOOK_AFTER: u32 = 32;
 
+/// Hosts that have something parked at once, and connections of each, for which there is memory from the beginning.
+const SPARE_HOSTS: usize = 16;
+const SPARE_CONNECTIONS: usize = 64;
+
 /// What all connections together may have acted on before others have their turn.
 pub struct Acting {
     /// PDUs. Zero: it is over.
@@ -70,11 +74,19 @@ impl Acting {
 }
 
 /// Connections that have something parked. Their hosts take turns, and the connections of each: who has many has no more.
-#[derive(Default)]
 pub struct Sharing {
     /// In the order of their turns. Those that are gone already have no host.
     hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
+    /// Memory for more of them: a turn that came late allocates nothing.
+    spare: Vec<VecDeque<usize>>,
     connections: usize,
+}
+
+impl Default for Sharing {
+    fn default() -> Sharing {
+        let spare = (0..SPARE_HOSTS).map(|_| VecDeque::with_capacity(SPARE_CONNECTIONS)).collect();
+        Sharing { hosts: VecDeque::with_capacity(SPARE_HOSTS), spare, connections: 0 }
+    }
 }
 
 impl Sharing {
@@ -82,7 +94,11 @@ impl Sharing {
         self.connections += 1;
         match self.hosts.iter_mut().find(|(of, _)| *of == host) {
             Some((_, conns)) => conns.push_back(conn),
-            None => self.hosts.push_back((host, VecDeque::from([conn]))),
+            None => {
+                let mut conns = self.spare.pop().unwrap_or_default();
+                conns.push_back(conn);
+                self.hosts.push_back((host, conns));
+            }
         }
     }
 
@@ -93,6 +109,8 @@ impl Sharing {
         self.connections -= 1;
         if !conns.is_empty() {
             self.hosts.push_back((host, conns));
+        } else if self.spare.len() < SPARE_HOSTS {
+            self.spare.push(conns);
         }
         Some(conn)
     }
@@ -172,5 +190,7 @@ mod tests {
         assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(Some));
         let left: Vec<_> = std::iter::from_fn(|| sharing.next()).collect();
         assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&0), 0, true));
+        let room: Vec<usize> = sharing.spare.iter().map(VecDeque::capacity).collect();
+        assert!(room.len() == SPARE_HOSTS && room.iter().all(|room| *room >= SPARE_CONNECTIONS), "{room:?}");
     }
 }

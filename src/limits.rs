@@ -169,8 +169,8 @@ pub const SEND_BYTES: usize = 512 << 10;
 pub const TURN_PDUS: u32 = 256;
 /// The same of all connections of a core: eight with windows of commands as wide as they are are not in each other's way.
 pub const TURN_PDUS_OF_ALL: u32 = 1024;
-/// So many commands a ping is as much as: there is nothing to be gained by many of them at once, and who has others wait for
-/// as many as come would do so with those.
+/// So many commands a ping is as much as, or any other PDU that is neither a command nor its data: nobody needs many of those at
+/// once, and others wait for as many as there are.
 pub const PING_COMMANDS: u32 = 8;
 /// Time until which PDUs are acted on in one turn as they come, whosever they are, microseconds. What is beyond is copied and
 /// waits: four sessions with 32 commands each take some 400.

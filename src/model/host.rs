@@ -36,8 +36,8 @@ impl Host {
     }
 }
 
-#[cfg(test)]
 /// For tests of what is counted by host, too.
+#[cfg(test)]
 pub mod tests {
     use super::*;
 

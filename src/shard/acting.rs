@@ -15,7 +15,7 @@ const SPARE_CONNECTIONS: usize = 64;
 
 /// What all connections together may have acted on before others have their turn.
 pub struct Acting {
-    /// PDUs. Zero: it is over.
+    /// Commands, or what else comes to as many. Zero: it is over.
     left: u32,
     /// PDUs until the clock is looked at.
     look: u32,

@@ -3,8 +3,7 @@
 use super::engine::{Engine, Moving, Parts, Phase, Seat};
 use super::mesh::{Handover, Message};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
-use crate::model::Address;
-use crate::model::IscsiName;
+use crate::model::{Address, IscsiName};
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;

@@ -13,8 +13,8 @@
 //! ```
 
 use super::ids::{Itt, Lun};
+use super::open_enum::open_enum;
 use super::serial::{CmdSn, StatSn};
-use super::{WireError, open_enum};
 
 /// Length of the Basic Header Segment in bytes.
 pub const BHS_LEN: usize = 48;
@@ -80,6 +80,22 @@ impl Opcode {
     pub const fn is_targets(self) -> bool {
         self.0 & 0x20 != 0
     }
+}
+
+/// Why 48 bytes are not the PDU that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The header carries another opcode than the type that was asked to parse it.
+    #[error("expected opcode {expected}, found {found}")]
+    WrongOpcode {
+        /// The opcode of the type that was asked.
+        expected: Opcode,
+        /// The opcode in the header.
+        found: Opcode,
+    },
+    /// No PDU of RFC 7143 section 11.2.1.2 has this opcode.
+    #[error("unknown opcode {0}")]
+    UnknownOpcode(Opcode),
 }
 
 /// The opcode: the low six bits of byte 0.

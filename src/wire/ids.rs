@@ -81,6 +81,11 @@ impl Lun {
     /// What the 14 bits of a flat-space address can hold.
     pub const MAX_NUMBER: u16 = 0x3fff;
 
+    /// Whether two fields name the same logical unit, however each was written.
+    pub fn is_same_unit(self, other: Lun) -> bool {
+        self == other || self.number().is_some() && self.number() == other.number()
+    }
+
     /// The single-level address of logical unit `number`: peripheral device addressing on bus 0 below 256, flat space
     /// above (SAM-5 clauses 4.7.7.2 and 4.7.7.3). Only the low 14 bits count: a target has at most 16384 of them.
     pub const fn flat(number: u16) -> Self {

@@ -22,67 +22,15 @@ pub mod crc;
 pub mod digest;
 pub mod framer;
 pub mod ids;
+mod open_enum;
 pub mod pdu;
 pub mod pretty;
 pub mod serial;
 pub mod text;
 
-pub use bhs::{BHS_LEN, Bhs, Opcode};
+pub use bhs::{BHS_LEN, Bhs, Opcode, WireError};
 pub use framer::{Frame, FrameError, Framer};
 pub use ids::{Cid, Isid, Itt, Lun, Tsih, Ttt};
+pub(crate) use open_enum::open_enum;
 pub use pdu::*;
 pub use serial::{CmdSn, DataSn, R2tSn, StatSn};
-
-/// Why 48 bytes are not the PDU that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// The header carries another opcode than the type that was asked to parse it.
-    #[error("expected opcode {expected}, found {found}")]
-    WrongOpcode {
-        /// The opcode of the type that was asked.
-        expected: Opcode,
-        /// The opcode in the header.
-        found: Opcode,
-    },
-    /// No PDU of RFC 7143 section 11.2.1.2 has this opcode.
-    #[error("unknown opcode {0}")]
-    UnknownOpcode(Opcode),
-}
-
-/// Declares an open newtype over a code of the standard: it can hold any value, has a constant per assigned one, and
-/// prints the standard's name for it.
-macro_rules! open_enum {
-    ($(#[$meta:meta])* pub struct $name:ident($raw:ty) { $($(#[$vmeta:meta])* $value:ident = $code:literal, $text:literal;)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-        pub struct $name(pub $raw);
-
-        impl $name {
-            $($(#[$vmeta])* pub const $value: Self = Self($code);)*
-
-            /// The standard's name, or `None` for a code that it does not assign.
-            pub const fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $($code => Some($text),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                match self.name() {
-                    Some(name) => f.write_str(name),
-                    None => write!(f, "{:#04x}", self.0),
-                }
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({:#04x} {})"), self.0, self)
-            }
-        }
-    };
-}
-pub(crate) use open_enum;

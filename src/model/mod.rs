@@ -1,6 +1,7 @@
 //! Plain data shared by the layers: names, what is exported to whom, faults and room of a medium. Immutable; no I/O.
 
 pub mod access;
+pub mod access_state;
 pub mod backing;
 pub mod chap;
 pub mod fault;
@@ -11,11 +12,12 @@ pub mod snapshot;
 pub mod space;
 
 pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
+pub use access_state::AccessState;
 pub use backing::{Backing, IN_DEVICE, split_mark};
 pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use fault::MediumFault;
 pub use host::{Address, Host};
 pub use names::{InitiatorPort, IscsiName, ItNexus};
-pub use ports::{AccessState, PortGroup};
+pub use ports::PortGroup;
 pub use snapshot::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 pub use space::Space;

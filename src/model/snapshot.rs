@@ -1,9 +1,9 @@
 //! The configuration as validated: which portals listen, which targets exist, what their logical units are made of.
 
 use super::access::{Admission, Group, Limits};
+use super::access_state::AccessState;
 use super::chap::Credentials;
 use super::names::IscsiName;
-use super::ports::AccessState;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

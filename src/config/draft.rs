@@ -6,6 +6,7 @@ use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom, size};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::wire::Lun;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -52,8 +53,6 @@ pub const LUN_KEYS: &[&str] = &[
     "bandwidth",
 ];
 
-/// The largest LUN of the flat space addressing method (SAM-5 4.7.3).
-pub(super) const MAX_LUN: u64 = 16_383;
 /// One more than the largest number of a core.
 const MAX_CORES: usize = 4096;
 /// The largest exponent of physical to logical blocks that READ CAPACITY(16) can say (SBC-3 5.16.2).
@@ -80,7 +79,7 @@ pub(super) struct Draft {
     /// Where `state` was written; `None`: it is the default.
     pub(super) state_at: Option<Origin>,
     pub(super) access: AccessDraft,
-    /// What discovery asks for: `access::resolve` fills it in.
+    /// What discovery asks for: `resolve` fills it in.
     pub(super) discovery: Option<Arc<Credentials>>,
 }
 
@@ -98,7 +97,7 @@ pub(super) struct TargetDraft {
     pub(super) groups: Vec<GroupDraft>,
     /// Whether initiators in no group have access; `None`: when there are no groups.
     others: Option<bool>,
-    /// What `chap` asks for: `access::resolve` fills it in.
+    /// What `chap` asks for: `resolve` fills it in.
     pub(super) credentials: Option<Arc<Credentials>>,
 }
 
@@ -285,12 +284,20 @@ impl Draft {
 }
 
 impl TargetDraft {
+    /// One initiator group.
+    pub(super) fn read_group(&mut self, section: &mut Section, faults: &mut Faults) {
+        let group = GroupDraft::read(section, &self.groups, faults);
+        self.groups.extend(group);
+    }
+
     /// One logical unit. Its paths are relative to `base`.
     pub(super) fn read_lun(&mut self, section: &mut Section, number: Option<u16>, base: &Path, faults: &mut Faults) {
         let written = section.take("number");
         let origin = written.as_ref().map_or_else(|| section.origin.clone(), |setting| setting.origin.clone());
         let number = match (&written, number) {
-            (Some(setting), _) => faults.keep(setting.integer(0, MAX_LUN)).and_then(|n| u16::try_from(n).ok()),
+            (Some(setting), _) => {
+                faults.keep(setting.integer(0, Lun::MAX_NUMBER.into())).and_then(|n| u16::try_from(n).ok())
+            }
             (None, Some(number)) => Some(number),
             (None, None) => {
                 faults.add(&origin, "a logical unit needs a number: its LUN, 0 for the first");

@@ -19,6 +19,7 @@ mod document;
 mod draft;
 mod machine;
 pub mod options;
+mod resolve;
 pub mod size;
 #[cfg(test)]
 mod tests;
@@ -201,7 +202,7 @@ pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
     let mut draft = document::read(&text, file, &mut faults);
     machine::check_secrecy(&draft, file, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
-    access::resolve(&mut draft, &mut faults);
+    resolve::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);
     faults.config(draft)
 }
@@ -214,7 +215,7 @@ pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
 pub fn from_text(text: &str, file: &Path) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
     let mut draft = document::read(text, file, &mut faults);
-    access::resolve(&mut draft, &mut faults);
+    resolve::resolve(&mut draft, &mut faults);
     faults.config(draft)
 }
 
@@ -227,7 +228,7 @@ pub fn from_options(options: &Options) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
     let mut draft = options::read(options, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
-    access::resolve(&mut draft, &mut faults);
+    resolve::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);
     faults.config(draft)
 }

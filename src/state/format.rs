@@ -1,15 +1,13 @@
 //! The format of a unit's file: TOML between a first line that names the format and a last one with the CRC32C of all
 //! before it. People may read it; only ringsan writes it.
 
-use super::register::{Name, Owner, Record};
-use super::{Identity, StateError};
+use super::owner::{Identity, Name, Owner, Record};
 use crate::limits::{self, MAX_STATE_BYTES};
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{Erasure, IdentifyingInformation, Lost, Modes, Saved};
 use crate::wire::Isid;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// The format that is written.
@@ -30,17 +28,6 @@ pub(super) enum Flaw {
     Damaged(String),
     Version(String),
     Foreign(String),
-}
-
-impl Flaw {
-    /// The same, with the file.
-    pub(super) fn at(self, path: &Path) -> StateError {
-        match self {
-            Flaw::Damaged(why) => StateError::Damaged(path.to_owned(), why),
-            Flaw::Version(found) => StateError::Version(path.to_owned(), found),
-            Flaw::Foreign(unit) => StateError::Foreign(path.to_owned(), unit),
-        }
-    }
 }
 
 fn damaged(why: impl Into<String>) -> Flaw {

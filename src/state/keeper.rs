@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code, reason = "nice(2)")]
 
-use super::UnitFile;
+use super::unit_file::UnitFile;
 use crate::limits::{KEEPER_NICENESS, STATE_DESCRIPTORS};
 use crate::noise::Noise;
 use crate::scsi::Saved;

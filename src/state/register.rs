@@ -11,24 +11,16 @@
 //! of those that were served before there were records; one at a LUN whose derived identity belongs to another store is
 //! given a new one. Identities that the configuration sets are nobody else's business.
 
-use super::StateError;
 use super::directory::Directory;
+use super::error::StateError;
 use super::format::{self, Flaw};
+use super::owner::{Name, Owner, Record};
 use crate::limits::STATE_FILES;
-use crate::model::{Backing, split_mark};
+use crate::model::Backing;
 use crate::scsi::identity;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-
-/// What a logical unit is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// NAA designator.
-    pub naa: [u8; 16],
-    /// Unit serial number.
-    pub serial: String,
-}
 
 /// Where a unit is shown, and what the configuration wants it to be called.
 #[derive(Debug, Clone, Copy)]
@@ -41,49 +33,6 @@ pub struct Wanted<'a> {
     pub naa: Option<[u8; 16]>,
     /// `serial`.
     pub serial: Option<&'a str>,
-}
-
-/// The store that a record names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) path: String,
-    pub(super) mark: Option<String>,
-    /// Of the machine that the mark is of; empty: unknown.
-    pub(super) machine: String,
-}
-
-impl Owner {
-    /// As a store is found here and now.
-    pub(super) fn of(backing: &Backing) -> Owner {
-        Owner { path: backing.path.clone(), mark: backing.mark.clone(), machine: machine() }
-    }
-
-    /// Whether it was this store. `has_double`: whether another one with its mark is at a path.
-    fn is(&self, backing: &Owner, has_double: &dyn Fn(&str) -> bool) -> bool {
-        let is_there = self.path == backing.path;
-        match (&self.mark, &backing.mark) {
-            (Some(old), Some(new)) if self.machine == backing.machine && !self.machine.is_empty() => {
-                let ((old, old_device), (new, new_device)) = (split_mark(old), split_mark(new));
-                // Marks have got longer: what a record does not say yet is taken to be so where its store was.
-                let said_less = || new.strip_prefix(old).is_some_and(|more| more.starts_with(' '));
-                match old_device.zip(new_device) {
-                    // A file system that was moved to another disk, and is mounted where it was, has the same files.
-                    _ if is_there => old == new || said_less(),
-                    // One on another disk that is mounted elsewhere is a snapshot, or a copy.
-                    Some((old_device, new_device)) => old == new && old_device == new_device,
-                    None => old == new && !has_double(&self.path),
-                }
-            }
-            _ => is_there,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) name: Name,
-    /// `None`: written before stores were recorded.
-    pub(super) owner: Option<Owner>,
 }
 
 /// The records of a directory.
@@ -206,12 +155,4 @@ impl Register {
         self.put(Record { name: name.clone(), owner: Some(owner) });
         Ok((name, belongs_to_another))
     }
-}
-
-/// What the machine is known by, if it says.
-fn machine() -> String {
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let id = id.trim();
-    // Not itself, which is nobody else's business (machine-id(5)).
-    if id.is_empty() { String::new() } else { format!("{:032x}", identity::digest_of(id)) }
 }

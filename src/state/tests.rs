@@ -1,13 +1,14 @@
 //! The files: what is written is read again, what is damaged is refused, and a failure leaves the old file.
 
+use super::owner::{Identity, Owner};
 use super::*;
-use crate::limits::{LOST_PORTS, MAX_GROUP_NAME_BYTES, REGISTRATIONS};
+use crate::limits::{LOST_PORTS, MAX_GROUP_NAME_BYTES, MAX_STATE_BYTES, REGISTRATIONS};
 use crate::model::names::MAX_NAME_BYTES;
-use crate::model::{AccessState, InitiatorPort, IscsiName, ItNexus, PortGroup};
+use crate::model::{AccessState, Backing, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
-    Command, Erasure, IdentifyingInformation, LogicalUnit, Lost, LuNexus, Modes, NexusId, Outcome, Plan, Reply,
-    identity,
+    Command, Erasure, IdentifyingInformation, LogicalUnit, Lost, LuNexus, LuParams, Modes, NexusId, Outcome, Plan,
+    Reply, Saved, identity,
 };
 use crate::wire::{Isid, Lun};
 use proptest::collection::vec;

@@ -5,8 +5,8 @@
 //! of two that make one at the same time, one has the name, and the other finds that file. Only where a file system has no
 //! files without a name is it made in its place, and removed after a failure by who holds its lock.
 
-use super::OpenError;
-use super::open::{from_io, is_at};
+use super::error::{OpenError, from_io};
+use super::mark::is_at;
 use super::sys;
 use crate::model::LunSpec;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};

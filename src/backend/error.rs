@@ -1,7 +1,7 @@
 //! Why a medium could not be opened: one line each that names the file or option and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A medium that could not be opened. `Display` is one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -143,4 +143,13 @@ fn wanted(write: bool) -> &'static str {
 
 fn advice(write: bool) -> &'static str {
     if write { "change its owner or mode, or export it with readonly" } else { "change its owner or mode" }
+}
+
+/// What the system says of a file, when `action` was tried with it.
+pub(super) fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path, write },
+        _ => OpenError::Io { path, action, source },
+    }
 }

@@ -5,12 +5,11 @@
 //! ring under the operation's own token, so nothing needs a second thread or clock. An operation that hangs leaves its
 //! token in use for good, as a dead disk does.
 
-use super::{Handle, Op, Queue, Started, Token};
+use super::queue::Op;
 use crate::model::MediumFault;
-use io_uring::{opcode, types};
+use io_uring::types;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -62,9 +61,9 @@ pub struct FaultRule {
     range: Option<Range<u64>>,
     skip: u64,
     times: u64,
-    action: FaultAction,
+    pub(super) action: FaultAction,
     /// A delay as the kernel wants it; here because it must stay where it is until the entry was submitted.
-    timespec: types::Timespec,
+    pub(super) timespec: types::Timespec,
     /// Operations that matched so far, on all cores.
     matched: AtomicU64,
 }
@@ -118,7 +117,7 @@ impl FaultPlan {
     }
 
     /// The rule that acts on this operation.
-    fn due(&self, op: &Op) -> Option<&FaultRule> {
+    pub(super) fn due(&self, op: &Op) -> Option<&FaultRule> {
         self.rules.iter().find(|rule| rule.is_due(op))
     }
 }
@@ -182,71 +181,5 @@ impl FaultRule {
     fn counts(&self) -> bool {
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
         number >= self.skip && number - self.skip < self.times
-    }
-}
-
-/// What a token stands for here. Those that are not here are with the medium below.
-#[derive(Clone, Copy)]
-enum Held {
-    Delayed(Op),
-    Failing(MediumFault),
-    Hung,
-}
-
-/// One core's access to a faulty medium.
-pub(super) struct FaultHandle {
-    inner: Handle,
-    plan: Arc<FaultPlan>,
-    held: Vec<Option<Held>>,
-}
-
-impl FaultHandle {
-    pub(super) fn new(inner: Handle, plan: Arc<FaultPlan>) -> Self {
-        FaultHandle { inner, plan, held: Vec::new() }
-    }
-
-    pub(super) fn inner(&self) -> &Handle {
-        &self.inner
-    }
-
-    pub(super) fn inner_mut(&mut self) -> &mut Handle {
-        &mut self.inner
-    }
-
-    pub(super) fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
-        let Some(rule) = self.plan.due(&op) else { return self.inner.start(op, token, queue) };
-        let held = match rule.action {
-            FaultAction::Fail(fault) => return Started::Done(Err(fault)),
-            FaultAction::Hang => Held::Hung,
-            FaultAction::Delay(_) => Held::Delayed(op),
-            FaultAction::FailLate(fault, _) => Held::Failing(fault),
-        };
-        if !matches!(held, Held::Hung) {
-            queue.push(opcode::Timeout::new(&raw const rule.timespec).build(), token);
-        }
-        let index = token.0 as usize;
-        if index >= self.held.len() {
-            self.held.resize(index + 1, None);
-        }
-        self.held[index] = Some(held);
-        Started::Pending
-    }
-
-    pub(super) fn complete<Q: Queue + ?Sized>(
-        &mut self,
-        token: Token,
-        result: i32,
-        queue: &mut Q,
-    ) -> Option<Result<(), MediumFault>> {
-        match self.held.get_mut(token.0 as usize).and_then(Option::take) {
-            None => self.inner.complete(token, result, queue),
-            Some(Held::Hung) => Some(Err(MediumFault::Internal(libc::EINVAL))),
-            Some(Held::Failing(fault)) => Some(Err(fault)),
-            // The timeout has expired (ETIME), or was refused: go on in either case.
-            Some(Held::Delayed(op)) => match self.inner.start(op, token, queue) {
-                Started::Done(result) => Some(result),
-                Started::Pending => None,
-            },
-        }
     }
 }

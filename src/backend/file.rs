@@ -14,8 +14,10 @@
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
 use super::errno::{Direction, fault_of};
+use super::properties::Properties;
+use super::queue::{Buffer, Op, Queue, Started, Token};
 use super::size::Size;
-use super::{Buffer, Op, Properties, Queue, Started, Token, null, sys};
+use super::{null, sys};
 use crate::model::{MediumFault, Space};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};

@@ -63,6 +63,16 @@ fn device(number: u64) -> Option<String> {
     names.min_by_key(|name| (rank(name), name.clone()))
 }
 
+/// Whether this open file is what `path` names now.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
+    if open.file_type().is_block_device() {
+        named.file_type().is_block_device() && open.rdev() == named.rdev()
+    } else {
+        (open.dev(), open.ino()) == (named.dev(), named.ino())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,9 +23,11 @@ mod errno;
 mod error;
 mod fault;
 mod file;
+mod handle;
 mod mark;
 mod null;
 mod open;
+mod properties;
 pub mod queue;
 mod ram;
 mod size;
@@ -40,14 +42,16 @@ mod testing;
 
 pub use error::OpenError;
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
+pub use handle::Handle;
+pub use properties::{Fit, Properties};
 pub use queue::{Buffer, Op, Queue, Started, Token};
 pub use ram::MemoryHold;
 pub use stream::{prefetch, settle};
 
-use crate::model::{Backing, LunKind, LunSpec, MediumFault, Space};
+use crate::model::{Backing, LunKind, LunSpec, Space};
+use handle::{FaultHandle, HandleKind};
 use size::Size;
 use std::io;
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,45 +81,6 @@ enum Kind {
     Ram(Arc<ram::Memory>),
     Null,
     Fault { inner: Arc<Medium>, plan: Arc<FaultPlan> },
-}
-
-/// What [`Medium::fit`] comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fit {
-    /// The size that the medium can have now.
-    pub bytes: u64,
-    /// The length of its file before that grew.
-    grown_from: Option<u64>,
-}
-
-impl Fit {
-    /// Its file has grown, which is to be made durable.
-    pub fn has_grown(&self) -> bool {
-        self.grown_from.is_some()
-    }
-}
-
-/// What is true of a medium.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Properties {
-    /// Size in bytes, a multiple of the logical block length.
-    pub size_bytes: u64,
-    /// A discard gives space back (and is not merely written as zeroes).
-    pub discard: bool,
-    /// The unit that is given back, in bytes, a multiple of the logical block length; of no meaning without `discard`.
-    pub discard_granularity_bytes: u32,
-    /// A file that does not have all of its space yet: a write can find no room.
-    pub sparse: bool,
-    /// Completed writes may be lost with the power until a flush: WCE.
-    pub volatile_cache: bool,
-    /// A disk that turns.
-    pub rotational: bool,
-    /// O_DIRECT is in use.
-    pub direct: bool,
-    /// Offsets and lengths of transfers are multiples of this, in bytes; at most the logical block length.
-    pub io_align_bytes: u32,
-    /// Buffers are aligned to this, in bytes.
-    pub mem_align_bytes: u32,
 }
 
 impl Medium {
@@ -235,7 +200,7 @@ impl Medium {
     /// what is written to it is gone when it is closed. Blocking.
     pub fn is_at(&self, path: &Path) -> bool {
         match &self.kind {
-            Kind::File(medium) => open::is_at(medium.file(), path),
+            Kind::File(medium) => mark::is_at(medium.file(), path),
             Kind::Ram(_) | Kind::Null => true,
             Kind::Fault { inner, .. } => inner.is_at(path),
         }
@@ -323,7 +288,7 @@ impl Medium {
             Kind::Ram(memory) => HandleKind::Ram(MemoryHold::new(memory)),
             Kind::Null => HandleKind::Null,
             Kind::Fault { inner, plan } => {
-                HandleKind::Fault(Box::new(fault::FaultHandle::new(inner.handle(), Arc::clone(plan))))
+                HandleKind::Fault(Box::new(FaultHandle::new(inner.handle(), Arc::clone(plan))))
             }
         };
         let align_mask = u64::from(self.block_bytes) - 1;
@@ -412,157 +377,5 @@ impl Medium {
                 inner.allocated(offset, len)
             }
         }
-    }
-}
-
-impl Properties {
-    /// Those of a medium without a disk. Nothing outlives the process, so there is no cache that a flush could save:
-    /// to report one would only cost hosts their flushes.
-    fn of_memory(size_bytes: u64) -> Self {
-        Properties {
-            size_bytes,
-            discard: true,
-            sparse: false,
-            discard_granularity_bytes: 4096,
-            volatile_cache: false,
-            rotational: false,
-            direct: false,
-            io_align_bytes: 1,
-            mem_align_bytes: 1,
-        }
-    }
-}
-
-/// One core's access to a [`Medium`]. Neither `Send` nor `Sync`: its operations in flight belong to the core's ring.
-pub struct Handle {
-    kind: HandleKind,
-    size_bytes: Arc<Size>,
-    /// Logical block length less one.
-    align_mask: u64,
-    readonly: bool,
-}
-
-enum HandleKind {
-    File(file::FileHandle),
-    Ram(MemoryHold),
-    Null,
-    Fault(Box<fault::FaultHandle>),
-}
-
-impl Handle {
-    /// Starts an operation. When it is `Pending`, every completion that the queue delivers for `token` goes to
-    /// [`Handle::complete`], until that gives a result; the token is not used for another operation before.
-    ///
-    /// The buffer of `op` is valid for its length, and stays so until then (contract of [`Buffer`]).
-    pub fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
-        match self.check(&op) {
-            Ok(true) => {}
-            // Nothing to do is done.
-            Ok(false) => return Started::Done(Ok(())),
-            Err(fault) => return Started::Done(Err(fault)),
-        }
-        match &mut self.kind {
-            HandleKind::File(file) => file.start(op, token, queue),
-            HandleKind::Ram(hold) => hold.memory().start(op),
-            HandleKind::Null => null::start(op),
-            HandleKind::Fault(fault) => fault.start(op, token, queue),
-        }
-    }
-
-    /// Takes the completion of an entry that this handle pushed with `token`; `result` is that of the kernel.
-    /// `None`: the operation was continued (short transfer, interruption, next step), another completion follows.
-    pub fn complete<Q: Queue + ?Sized>(
-        &mut self,
-        token: Token,
-        result: i32,
-        queue: &mut Q,
-    ) -> Option<Result<(), MediumFault>> {
-        match &mut self.kind {
-            HandleKind::File(file) => file.complete(token, result, queue),
-            HandleKind::Fault(fault) => fault.complete(token, result, queue),
-            // These push no entries: the completion is not ours.
-            HandleKind::Ram(_) | HandleKind::Null => Some(Err(MediumFault::Internal(libc::EINVAL))),
-        }
-    }
-
-    /// RAM only: writes `bytes` to `offset` at once; [`settle`] is to be called before anybody is told so. False: not done, the
-    /// medium is another or the range not inside; use [`Handle::start`], which says why.
-    #[inline]
-    pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
-        let HandleKind::Ram(hold) = &self.kind else { return false };
-        let end = offset.checked_add(bytes.len() as u64);
-        if self.readonly || end.is_none_or(|end| end > self.size_bytes.bytes()) {
-            return false;
-        }
-        // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
-        #[allow(unsafe_code)]
-        unsafe {
-            hold.memory().store(bytes.as_ptr(), offset, bytes.len());
-        }
-        true
-    }
-
-    /// RAM only: the first byte and the length in bytes, to copy from directly. Valid while the handle lives; who has it looked
-    /// at later takes a [`Handle::hold`] besides.
-    ///
-    /// Bytes behind it change under the reader when another core writes: never make a Rust reference to them.
-    #[inline]
-    pub fn memory(&self) -> Option<(*mut u8, u64)> {
-        match &self.kind {
-            HandleKind::Ram(hold) => {
-                let (start, mapped) = hold.memory().pointer();
-                Some((start, mapped.min(self.size_bytes.bytes())))
-            }
-            // A planned fault must not be bypassed.
-            HandleKind::File(_) | HandleKind::Null | HandleKind::Fault(_) => None,
-        }
-    }
-
-    /// RAM only: what keeps the memory of [`Handle::memory`] where it is.
-    #[inline]
-    pub fn hold(&self) -> Option<&MemoryHold> {
-        match &self.kind {
-            HandleKind::Ram(hold) => Some(hold),
-            HandleKind::File(_) | HandleKind::Null | HandleKind::Fault(_) => None,
-        }
-    }
-
-    /// The descriptor behind this handle, for registering it with the core's ring.
-    pub fn raw_fd(&self) -> Option<RawFd> {
-        match &self.kind {
-            HandleKind::File(file) => Some(file.raw_fd()),
-            HandleKind::Fault(fault) => fault.inner().raw_fd(),
-            HandleKind::Ram(_) | HandleKind::Null => None,
-        }
-    }
-
-    /// From now on use the file registered at `index` with this core's ring.
-    pub fn set_registered(&mut self, index: u32) {
-        match &mut self.kind {
-            HandleKind::File(file) => file.set_registered(index),
-            HandleKind::Fault(fault) => fault.inner_mut().set_registered(index),
-            HandleKind::Ram(_) | HandleKind::Null => {}
-        }
-    }
-
-    /// Whether there is anything to do, and all of it is inside the medium.
-    fn check(&self, op: &Op) -> Result<bool, MediumFault> {
-        let (offset, len, modifies) = match *op {
-            Op::Read { offset, buffer } => (offset, buffer.len() as u64, false),
-            Op::Write { offset, buffer, .. } => (offset, buffer.len() as u64, true),
-            Op::Flush => return Ok(true),
-            Op::Evict { offset, len } => (offset, len, false),
-            Op::Discard { offset, len } | Op::Zero { offset, len } => (offset, len, true),
-        };
-        let inside = offset.checked_add(len).is_some_and(|end| end <= self.size_bytes.bytes());
-        if !inside || (offset | len) & self.align_mask != 0 {
-            // The caller's range check is broken: nothing is touched.
-            return Err(MediumFault::Internal(libc::EINVAL));
-        }
-        if modifies && self.readonly {
-            return Err(MediumFault::Protected);
-        }
-        self.size_bytes.admit(modifies)?;
-        Ok(len != 0)
     }
 }

@@ -3,10 +3,12 @@
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
 
 use super::create::{self, Made, create, grow};
+use super::error::{OpenError, from_io};
 use super::file::{FileMedium, Page};
+use super::mark::is_at;
+use super::properties::{Fit, Properties};
 use super::sys::{self, DirectAlign};
 use super::sysfs::{self, DeviceNumber};
-use super::{Fit, OpenError, Properties};
 use crate::model::LunSpec;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -121,16 +123,6 @@ pub(super) fn open(
     })
 }
 
-/// Whether this open file is what `path` names now.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
-    if open.file_type().is_block_device() {
-        named.file_type().is_block_device() && open.rdev() == named.rdev()
-    } else {
-        (open.dev(), open.ino()) == (named.dev(), named.ino())
-    }
-}
-
 /// Everything after the open(2) itself; the lock is held.
 fn settle(
     file: File,
@@ -203,14 +195,6 @@ fn device_holder(path: &Path) -> Option<String> {
     let locked =
         || DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()).filter(|pid| sysfs::process_lives(*pid));
     mounted.or_else(part).or_else(|| locked().map(|pid| format!("by {}", sysfs::process_name(pid))))
-}
-
-pub(super) fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::Permission { path, write },
-        _ => OpenError::Io { path, action, source },
-    }
 }
 
 /// One process, one logical unit: two writers' caches and reservations would not know of each other. Readers may share.

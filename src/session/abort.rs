@@ -6,7 +6,7 @@
 use super::Session;
 use super::seam::{Event, Outbox, TaskId};
 use super::task::{Charge, Ghost, Kind, State};
-use super::tmf::{m_set, same_lun};
+use super::tmf::m_set;
 use crate::limits::TASKS_PER_SESSION;
 use crate::wire::Lun;
 
@@ -133,7 +133,7 @@ impl Session {
     /// Aborts all tasks that were delivered, or those of one logical unit, for a cause outside this session: CLEAR TASK
     /// SET, a reset or PREEMPT AND ABORT of another initiator. Each comes as [`Event::Abort`]; none is answered.
     pub fn abort_tasks(&mut self, lun: Option<Lun>) {
-        self.abort_tasks_at(|_, of| lun.is_none_or(|lun| same_lun(lun, of)));
+        self.abort_tasks_at(|_, of| lun.is_none_or(|lun| lun.is_same_unit(of)));
     }
 
     /// The same for the tasks that are meant, with their LUNs.

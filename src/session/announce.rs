@@ -5,23 +5,15 @@
 
 use super::Session;
 use super::params::{SessionKind, TaskReporting};
+use super::parts::Notice;
 use super::seam::{CloseReason, ConnIx, Outbox, Payload};
 use crate::limits::SHUTDOWN_LOGOUT_MS;
-use crate::wire::{AsyncEvent, AsyncMessage, Cid, CmdSn, Lun, StatSn};
+use crate::wire::{AsyncEvent, AsyncMessage, CmdSn, Lun, StatSn};
 
 /// The longest sense data of an event: its length and as much as a sense buffer holds (SPC-4 clause 4.5.1).
 const MAX_SENSE_BYTES: usize = 252;
 /// Time that an initiator is given for a Text Request, seconds.
 const NEGOTIATION_S: u16 = 10;
-
-/// Something to be announced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notice {
-    /// A connection is gone; said on all others.
-    Dropped(Cid),
-    /// The tasks of a logical unit on this connection are being terminated.
-    Terminated(ConnIx, Lun),
-}
 
 impl Session {
     /// Reports a SCSI event of a logical unit, with its sense data, on one connection (event 0). The bit of the INQUIRY data

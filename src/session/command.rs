@@ -2,10 +2,11 @@
 
 use super::events::Events;
 use super::fault::{Fault, TaskFault};
-use super::ordering::Ordering;
 use super::params::Params;
+use super::parts::Ordering;
 use super::seam::{Dest, Outbox, TaskId};
-use super::task::{Cdb, Charge, Kind, State, Task};
+use super::task::{Charge, Kind, State, Task};
+use super::task_command::Cdb;
 use super::window::Admit;
 use super::{Received, Session};
 use crate::limits::IMMEDIATE_COMMANDS;

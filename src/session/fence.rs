@@ -7,23 +7,10 @@
 //! acknowledgment longer than `limits::FENCE_WAIT_MS`.
 
 use super::Session;
+use super::parts::Fence;
 use super::seam::{ConnIx, Outbox, TaskId};
-use super::tmf::same_lun;
 use crate::limits::{CONNECTION_SLOTS, FENCE_WAIT_MS, TASKS_PER_SESSION};
-use crate::wire::{Lun, StatSn};
-
-/// See the module.
-pub(super) struct Fence {
-    owner: TaskId,
-    /// `None`: all of them.
-    lun: Option<Lun>,
-    /// By connection: the StatSN that has to be acknowledged.
-    marks: [Option<StatSn>; CONNECTION_SLOTS],
-    /// Where the response went.
-    sent: Option<(ConnIx, StatSn)>,
-    /// Until when an acknowledgment is waited for.
-    until_ms: u64,
-}
+use crate::wire::Lun;
 
 impl Session {
     /// Whether an answer of `lun` has to wait for a fence that is not its own.
@@ -36,9 +23,9 @@ impl Session {
         //# If any new responses for the I_T_L nexus are received from the SCSI
         //# layer before the fence is cleared, those Response PDUs MUST be held and
         //# queued at the iSCSI layer until the fence is cleared.
-        self.fence
-            .as_ref()
-            .is_some_and(|f| (f.owner != task || f.sent.is_some()) && f.lun.is_none_or(|fenced| same_lun(fenced, lun)))
+        self.fence.as_ref().is_some_and(|f| {
+            (f.owner != task || f.sent.is_some()) && f.lun.is_none_or(|fenced| fenced.is_same_unit(lun))
+        })
     }
 
     /// Whether the response of `owner`, which needs a fence, may go out now. The first call puts the fence up.

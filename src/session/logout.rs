@@ -1,11 +1,10 @@
 //! The ends of connections and sessions: Logout, lost connections, requested logouts, the session's own end.
 
 use super::Session;
-use super::announce::Notice;
 use super::params::SessionKind;
+use super::parts::Notice;
 use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload};
 use super::state::{ConnState, ConnStep, SessionState, SessionStep};
-use super::tmf::same_lun;
 use crate::limits::{SHUTDOWN_LOGOUT_MS, TASKS_PER_SESSION};
 use crate::wire::{AsyncEvent, CmdSn, LogoutReason, LogoutRequest, LogoutResponse, LogoutResult, Lun, StatSn};
 
@@ -192,7 +191,7 @@ impl Session {
 
     /// The nexus of a command that ended with its connection is to be told, once.
     pub(super) fn note_cleared(&mut self, lun: Lun) {
-        let known = |event: &Event| matches!(event, Event::Cleared { lun: other } if same_lun(*other, lun));
+        let known = |event: &Event| matches!(event, Event::Cleared { lun: other } if other.is_same_unit(lun));
         if !self.events.any(known) {
             self.events.push(Event::Cleared { lun });
         }

@@ -1,12 +1,13 @@
 //! Connection recovery (RFC 7143 sections 7.1.4.3, 7.2.2 and 8.2): at ErrorRecoveryLevel 2 the tasks of a connection that is
 //! gone wait for a new allegiance.
 //!
-//! [`Lost`] takes the place of the connection, whose slot is free at once: its tasks carry an id of their own
+//! A [`Lost`] takes the place of the connection, whose slot is free at once: its tasks carry an id of their own
 //! ([`ConnIx`] from `LOST_BASE` on), their commands go on, and their answers are kept. TASK REASSIGN puts a task on another
 //! connection. What nobody asks for within Time2Wait + Time2Retain is aborted.
 
 use super::Session;
-use super::recovery::{Kept, Outgoing, Responses};
+use super::parts::Lost;
+use super::recovery::{Kept, Outgoing};
 use super::seam::{CloseReason, ConnIx, Outbox, TaskId};
 use super::state::{SessionState, SessionStep};
 use super::task::{Charge, Kind, State};
@@ -21,19 +22,6 @@ pub(super) struct Nowhere;
 
 impl Outbox for Nowhere {
     fn pdu(&mut self, _: ConnIx, _: &Bhs, _: super::seam::Payload<'_>) {}
-}
-
-/// What is left of a connection that is gone.
-pub(super) struct Lost {
-    pub cid: Cid,
-    /// Stands in for the connection in its tasks.
-    pub id: ConnIx,
-    /// A Logout "for recovery", explicit or implicit, has been performed.
-    pub logged_out: bool,
-    /// Its state times out.
-    pub until_ms: u64,
-    /// Responses that were not acknowledged, or could not be sent.
-    pub kept: Responses,
 }
 
 /// The one that is forgotten first.

@@ -10,15 +10,16 @@
 //! |---|---|
 //! | `window` | CmdSN: what is delivered, held, ignored; MaxCmdSN |
 //! | `stamp` | StatSN, ExpCmdSN, MaxCmdSN in PDUs |
-//! | `task` | the slab of tasks |
+//! | `task`, `task_command`, `management` | the slab of tasks; what they are |
 //! | `command`, `deliver` | requests: checks, order, delivery |
-//! | `data_in`, `data_out` | Data-In, residuals, responses; R2T, Data-Out |
+//! | `data_in`, `residual`, `data_out` | Data-In, responses; residuals; R2T, Data-Out |
 //! | `tmf`, `abort` | task management; how tasks end before their time |
 //! | `nop`, `logout` | pings and timers; the ends of connections |
 //! | `recovery`, `resend`, `lost` | what is kept to be sent again; SNACK; tasks without a connection |
 //! | `store` | what all sessions of a core keep together |
 //! | `fence`, `announce` | response order across connections; Asynchronous Messages |
-//! | `state`, `connection`, `fault` | chapter 8 as tables; per connection; what a fault comes to |
+//! | `state`, `connection` | chapter 8 as tables; per connection |
+//! | `fault`, `refuse` | what is wrong with a PDU or task, and what that comes to |
 //!
 //! Invariants: MaxCmdSN never grants more than there are free slots; a delivered command is answered or aborted, never
 //! both; a slot is free only when the shard has let go of its task. What serves ErrorRecoveryLevel 1 and 2 is out of the
@@ -39,37 +40,39 @@ mod fence;
 pub mod login;
 mod logout;
 mod lost;
+mod management;
 mod nop;
 mod ordering;
 pub mod params;
+mod parts;
 mod recovery;
+mod refuse;
 mod resend;
+mod residual;
 pub mod seam;
 mod stamp;
 pub mod state;
 pub mod store;
 mod task;
+mod task_command;
 pub mod text;
 pub mod text_seam;
 mod tmf;
 mod window;
 
 pub use connection::ConnectionInit;
-pub use params::SessionKind;
-pub use task::{Cdb, TaskCommand};
+pub use params::{SessionInit, SessionKind};
+pub use seam::{DataInEnd, Direction};
+pub use task_command::{Cdb, TaskCommand};
 pub use text_seam::{TextHandler, TextStep};
 
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_SESSION};
-use crate::model::{InitiatorPort, IscsiName};
-use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, Tsih, bhs};
-use announce::Notice;
+use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, bhs};
 use connection::Connection;
 use events::Events;
 use fault::{Fault, TaskFault};
-use fence::Fence;
-use lost::Lost;
-use ordering::Ordering;
 use params::Params;
+use parts::{Fence, Lost, Notice, Ordering};
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
 use std::cell::Cell;
@@ -77,45 +80,10 @@ use store::Store;
 use task::{Kind, Slab, State};
 use window::Window;
 
-/// What a login leaves behind of a session.
-#[derive(Debug, Clone)]
-pub struct SessionInit {
-    /// The SCSI initiator port.
-    pub initiator: InitiatorPort,
-    /// The target node; `None` in a discovery session that named none.
-    pub target_name: Option<IscsiName>,
-    /// The portal group tag; with the target's name, the SCSI target port.
-    pub target_portal_group: u16,
-    /// Our handle for the session.
-    pub tsih: Tsih,
-    /// Normal or discovery.
-    pub kind: SessionKind,
-    /// What was negotiated on the leading connection.
-    pub params: Params,
-}
-
 /// The session has as many connections as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session has as many connections as were agreed upon")]
 pub struct TooMany;
-
-/// The end of a command's Data-In.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DataInEnd {
-    /// Bytes that the CDB asked to transfer, whatever the initiator expected.
-    pub transfer_bytes: u64,
-}
-
-/// Which way a command's data goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// No data.
-    None,
-    /// To the initiator.
-    In,
-    /// From the initiator.
-    Out,
-}
 
 /// A PDU as it came in.
 pub(crate) struct Received<'a> {

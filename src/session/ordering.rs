@@ -10,42 +10,7 @@
 use super::Session;
 use super::seam::{Event, TaskId};
 use super::task::{Kind, State, Task};
-use super::tmf::same_lun;
 use crate::wire::{Lun, TaskAttr};
-
-/// The order of the commands that are delivered.
-#[derive(Default)]
-pub(super) struct Ordering {
-    /// ORDERED commands that are delivered and not gone.
-    ordered: usize,
-    /// Delivered commands that have not begun, oldest first.
-    waiting: Vec<TaskId>,
-    /// How often a task was looked at.
-    #[cfg(test)]
-    pub looks: usize,
-}
-
-impl Ordering {
-    /// Whether a command with this attribute may begin at once.
-    #[inline]
-    pub fn is_free(&self, attr: TaskAttr) -> bool {
-        attr == TaskAttr::HEAD_OF_QUEUE || self.ordered == 0 && attr != TaskAttr::ORDERED
-    }
-
-    /// Whether the order of commands matters at the moment.
-    #[inline]
-    pub fn is_kept(&self) -> bool {
-        self.ordered > 0
-    }
-
-    /// Tests count the steps.
-    #[inline]
-    fn look_at(&mut self, tasks: usize) {
-        #[cfg(test)]
-        (self.looks += tasks);
-        _ = tasks;
-    }
-}
 
 /// What a command at a logical unit finds there before it.
 #[derive(Default)]
@@ -107,7 +72,7 @@ impl Session {
     fn first_waiting(&mut self, lun: Lun) -> Option<&Task> {
         self.ordering.look_at(self.ordering.waiting.len());
         let mut waiting = self.ordering.waiting.iter().filter_map(|id| self.tasks.get(*id));
-        waiting.find(|task| same_lun(lun, task.command.lun))
+        waiting.find(|task| lun.is_same_unit(task.command.lun))
     }
 
     /// Has those of a logical unit begin that wait for nobody any more.
@@ -117,14 +82,14 @@ impl Session {
         let is_there = |task: &Task| {
             matches!(task.kind, Kind::Scsi)
                 && matches!(task.state, State::Open | State::Aborting)
-                && same_lun(lun, task.command.lun)
+                && lun.is_same_unit(task.command.lun)
         };
         let mut ahead = Ahead::default();
         let all = (0..tasks.slots()).filter_map(|slot| tasks.get(tasks.id(slot)?));
         all.filter(|task| !task.waits && is_there(task)).for_each(|task| ahead.add(task));
         ordering.waiting.retain(|&id| {
             let Some(task) = tasks.get_mut(id) else { return false };
-            if !same_lun(lun, task.command.lun) {
+            if !lun.is_same_unit(task.command.lun) {
                 return true;
             }
             let is_open = task.state == State::Open;

@@ -3,6 +3,9 @@
 //! Text is parsed once, at login (`login::negotiate`); from then on only these typed values exist. Lengths are bytes
 //! and are named by their receiver.
 
+use crate::model::{InitiatorPort, IscsiName};
+use crate::wire::Tsih;
+
 /// What a session is for (RFC 7143 sections 4.3 and 13.21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SessionKind {
@@ -104,4 +107,21 @@ impl Params {
             ..*session
         }
     }
+}
+
+/// What a login leaves behind of a session.
+#[derive(Debug, Clone)]
+pub struct SessionInit {
+    /// The SCSI initiator port.
+    pub initiator: InitiatorPort,
+    /// The target node; `None` in a discovery session that named none.
+    pub target_name: Option<IscsiName>,
+    /// The portal group tag; with the target's name, the SCSI target port.
+    pub target_portal_group: u16,
+    /// Our handle for the session.
+    pub tsih: Tsih,
+    /// Normal or discovery.
+    pub kind: SessionKind,
+    /// What was negotiated on the leading connection.
+    pub params: Params,
 }

@@ -176,3 +176,21 @@ pub enum CloseReason {
     /// The server is shutting down.
     Shutdown,
 }
+
+/// The end of a command's Data-In.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataInEnd {
+    /// Bytes that the CDB asked to transfer, whatever the initiator expected.
+    pub transfer_bytes: u64,
+}
+
+/// Which way a command's data goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// No data.
+    None,
+    /// To the initiator.
+    In,
+    /// From the initiator.
+    Out,
+}

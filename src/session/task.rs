@@ -4,118 +4,15 @@
 //! Tag. What a task may do next is in its [`State`]: `Held` (waits for its CmdSN), `Open` (the shard has it),
 //! `Answering` (its status is settled, but the initiator still owes data), `Aborting` (the shard has been told to let go).
 
+use super::fault::TaskFault;
+use super::management::Management;
 use super::recovery::Outgoing;
+use super::residual::Residual;
 use super::seam::{ConnIx, TaskId};
 use super::store::Held;
-use super::tmf::{Management, same_lun};
+use super::task_command::TaskCommand;
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
-use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn, TaskAttr};
-use std::ops::Deref;
-
-/// A CDB: 16 bytes in place, longer ones on the heap (those came with an AHS).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cdb {
-    inline: [u8; 16],
-    extended: Option<Box<[u8]>>,
-}
-
-impl Cdb {
-    /// The CDB of a command without AHS.
-    #[inline]
-    pub fn new(inline: [u8; 16]) -> Self {
-        Cdb { inline, extended: None }
-    }
-
-    /// Becomes the CDB of a command without AHS.
-    #[inline]
-    pub(super) fn set(&mut self, inline: [u8; 16]) {
-        self.inline = inline;
-        if self.extended.is_some() {
-            self.extended = None;
-        }
-    }
-
-    /// A CDB of more than 16 bytes.
-    pub fn extended(bytes: &[u8]) -> Self {
-        let mut inline = [0; 16];
-        inline.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        Cdb { inline, extended: Some(bytes.into()) }
-    }
-}
-
-impl Deref for Cdb {
-    type Target = [u8];
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        self.extended.as_deref().unwrap_or(&self.inline)
-    }
-}
-
-/// What the shard needs to know of a SCSI command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskCommand {
-    /// The logical unit addressed.
-    pub lun: Lun,
-    /// The CDB: 16 bytes, or more if an Extended CDB AHS came along.
-    pub cdb: Cdb,
-    /// Expected Data Transfer Length, bytes; that of the write, if both `read` and `write` are set.
-    pub edtl_bytes: u32,
-    /// Bidirectional Read Expected Data Transfer Length, bytes; 0 if none was given.
-    pub bidi_read_edtl_bytes: u32,
-    /// The R bit.
-    pub read: bool,
-    /// The W bit.
-    pub write: bool,
-    /// Task attribute.
-    pub attr: TaskAttr,
-    /// Command priority, 0 to 15 (RFC 7144 section 5.1.1).
-    pub priority: u8,
-    /// The I bit.
-    pub immediate_delivery: bool,
-    /// The connection it came on and is answered on.
-    pub conn: ConnIx,
-    /// Write data received without a gap from offset 0, bytes.
-    pub received_bytes: u32,
-}
-
-impl TaskCommand {
-    /// An empty one, for slots that were never used.
-    pub(super) const NONE: TaskCommand = TaskCommand {
-        lun: Lun([0; 8]),
-        cdb: Cdb { inline: [0; 16], extended: None },
-        edtl_bytes: 0,
-        bidi_read_edtl_bytes: 0,
-        read: false,
-        write: false,
-        attr: TaskAttr::UNTAGGED,
-        priority: 0,
-        immediate_delivery: false,
-        conn: ConnIx(0),
-        received_bytes: 0,
-    };
-
-    /// Both R and W: status may not travel in a Data-In.
-    #[inline]
-    pub fn is_bidirectional(&self) -> bool {
-        self.read && self.write
-    }
-
-    /// What the initiator expects to receive, bytes.
-    #[inline]
-    pub fn read_edtl_bytes(&self) -> u32 {
-        match (self.read, self.write) {
-            (true, true) => self.bidi_read_edtl_bytes,
-            (true, false) => self.edtl_bytes,
-            _ => 0,
-        }
-    }
-
-    /// What the initiator expects to send, bytes.
-    #[inline]
-    pub fn write_edtl_bytes(&self) -> u32 {
-        if self.write { self.edtl_bytes } else { 0 }
-    }
-}
+use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn};
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,7 +141,7 @@ impl Incoming {
 pub(super) struct Answer {
     pub status: u8,
     pub sense: Vec<u8>,
-    pub residual: super::data_in::Residual,
+    pub residual: Residual,
     /// It needs a response fence.
     pub fence: bool,
 }
@@ -280,7 +177,7 @@ pub(super) struct Task {
     /// It is among those that are delivered and have not begun.
     pub waits: bool,
     /// A held command that will end with an error of ours when its turn comes.
-    pub fault: Option<super::fault::TaskFault>,
+    pub fault: Option<TaskFault>,
     /// The status to be sent when data and shard are done with.
     pub answer: Option<Box<Answer>>,
     pub ghost: Option<Ghost>,
@@ -488,14 +385,15 @@ impl Slab {
     /// The ghosts of a logical unit on a connection: their initiator is told so with this StatSN.
     pub fn tell_ghosts(&mut self, conn: ConnIx, lun: Lun, stat_sn: StatSn) {
         let ghosts = self.slots.iter_mut().filter_map(|t| t.ghost.as_mut());
-        ghosts.filter(|g| g.conn == conn && same_lun(g.lun, lun)).for_each(|g| _ = g.told.get_or_insert(stat_sn));
+        ghosts.filter(|g| g.conn == conn && g.lun.is_same_unit(lun)).for_each(|g| _ = g.told.get_or_insert(stat_sn));
     }
 
     /// The initiator has acknowledged that it was told, and sends no more to these: it has seen all before `exp_stat_sn`.
     pub fn lay_ghosts(&mut self, conn: ConnIx, lun: Lun, exp_stat_sn: StatSn) {
         for t in &mut self.slots {
-            t.ghost
-                .take_if(|g| g.conn == conn && same_lun(g.lun, lun) && g.told.is_some_and(|told| told.lt(exp_stat_sn)));
+            t.ghost.take_if(|g| {
+                g.conn == conn && g.lun.is_same_unit(lun) && g.told.is_some_and(|told| told.lt(exp_stat_sn))
+            });
         }
     }
 }

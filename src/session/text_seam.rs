@@ -2,8 +2,7 @@
 //! [`TextHandler`] (SendTargets in discovery, operational keys); what it costs in sequence numbers, and which answer
 //! goes to the wire how, is decided by [`Session`](super::Session).
 
-use super::SessionInit;
-use super::params::Params;
+use super::params::{Params, SessionInit};
 use super::seam::ConnIx;
 use crate::wire::{RejectReason, TextRequest, Ttt};
 

@@ -11,6 +11,7 @@
 //! its place (`fence`).
 
 use super::Session;
+use super::management::Management;
 use super::params::TaskReporting;
 use super::seam::{CloseReason, ConnIx, Event, Outbox, Payload, TaskId, TmRequest};
 use super::task::{Charge, Kind, State, Task};
@@ -19,64 +20,13 @@ use crate::wire::{
     CmdSn, Itt, Lun, Opcode, StatSn, TaskManagementRequest, TaskManagementResponse, TmFunction, TmResponse, bhs,
 };
 
-/// A task management function in progress.
-pub(super) struct Management {
-    function: TmFunction,
-    lun: Lun,
-    cmd_sn: CmdSn,
-    referenced: Itt,
-    ref_cmd_sn: CmdSn,
-    /// It begins when all commands before it have been received.
-    waits_for_commands: bool,
-    /// Slots that the shard must let go of before the response.
-    pub(super) waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
-    pub(super) with_shard: bool,
-    response: Option<TmResponse>,
-    /// The answer to a query: there are tasks.
-    found: bool,
-    info: [u8; 3],
-    /// Its connection is gone: nobody is to be answered.
-    pub(super) orphan: bool,
-    /// An ABORT TASK whose task is not let go of until then is answered with "Function rejected".
-    deadline_ms: u64,
-}
-
 /// How long an ABORT TASK waits for the shard to let go of the task, milliseconds. Initiators give it some ten seconds and
 /// then reset the logical unit; a medium that hangs must not keep them from knowing.
 const ABORT_TIMEOUT_MS: u64 = 1_000;
 
 impl Management {
-    fn wait_for(&mut self, slot: usize) {
-        if let Some(word) = self.waits_for.get_mut(slot / 64) {
-            *word |= 1 << (slot % 64);
-        }
-    }
-
-    pub(super) fn gone(&mut self, slot: usize) {
-        if let Some(word) = self.waits_for.get_mut(slot / 64) {
-            *word &= !(1 << (slot % 64));
-        }
-    }
-
-    /// It acts on all logical units.
-    fn is_of_all_units(&self) -> bool {
-        matches!(
-            self.function,
-            TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET | TmFunction::I_T_NEXUS_RESET
-        )
-    }
-
-    /// It acts on more than one task.
-    fn is_many(&self) -> bool {
-        self.is_of_all_units()
-            || matches!(
-                self.function,
-                TmFunction::ABORT_TASK_SET | TmFunction::CLEAR_TASK_SET | TmFunction::LOGICAL_UNIT_RESET
-            )
-    }
-
     fn covers(&self, task: &Task) -> bool {
-        if !matches!(task.kind, Kind::Scsi) || !(self.is_of_all_units() || same_lun(self.lun, task.command.lun)) {
+        if !matches!(task.kind, Kind::Scsi) || !(self.is_of_all_units() || self.lun.is_same_unit(task.command.lun)) {
             return false;
         }
         //= RFC 7143 section 11.5.1
@@ -89,11 +39,6 @@ impl Management {
         let reset = self.is_of_all_units() || self.function == TmFunction::LOGICAL_UNIT_RESET;
         earlier || reset && task.state != State::Held
     }
-}
-
-/// Whether two LUN fields name the same logical unit, however each was written.
-pub(super) fn same_lun(a: Lun, b: Lun) -> bool {
-    a == b || a.number().is_some() && a.number() == b.number()
 }
 
 impl Session {
@@ -195,7 +140,7 @@ impl Session {
                     //# Management request; such a request MUST result in Task Management
                     //# response of "Function rejected".
                     Some(t) if matches!(t.kind, Kind::Management(_)) => TmResponse::FUNCTION_REJECTED,
-                    Some(t) if scsi(t) && same_lun(t.command.lun, request.lun) => TmResponse::FUNCTION_SUCCEEDED,
+                    Some(t) if scsi(t) && t.command.lun.is_same_unit(request.lun) => TmResponse::FUNCTION_SUCCEEDED,
                     _ => TmResponse::FUNCTION_COMPLETE,
                 };
                 self.settle(id, response, out);
@@ -212,7 +157,7 @@ impl Session {
             function => {
                 let found = (0..TASKS_PER_SESSION)
                     .filter_map(|slot| self.tasks.get(self.tasks.id(slot)?))
-                    .any(|t| scsi(t) && t.state != State::Held && same_lun(t.command.lun, request.lun));
+                    .any(|t| scsi(t) && t.state != State::Held && t.command.lun.is_same_unit(request.lun));
                 m_set(self.tasks.get_mut(id), |m| {
                     m.with_shard = true;
                     m.found = function == TmFunction::QUERY_TASK_SET && found;
@@ -363,7 +308,7 @@ impl Session {
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));
         for lost in &mut self.lost {
-            let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || same_lun(ours, lun));
+            let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || ours.is_same_unit(lun));
             lost.kept.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
         }
         for slot in 0..TASKS_PER_SESSION {

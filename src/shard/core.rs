@@ -2,11 +2,12 @@
 //!
 //! One turn: take all completions, parse what was received, let sessions and jobs act, push one send for each connection
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
-//! do. A core that is given commands spins a bounded time before it sleeps (`spin`).
+//! do. (With jobs to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps (`spin`).
 
 use super::acting::{Acting, Sharing};
 use super::clock::{BEAT, TICK_MS};
 use super::engine::{Engine, Source};
+use super::left::LOOK_MS;
 use super::load::{Balance, Meter};
 use super::mesh::{Message, Repeats};
 use super::receive::{Direct, Receive};
@@ -24,6 +25,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(TICK_MS);
+const LOOK: Duration = Duration::from_millis(LOOK_MS);
 
 /// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
 const COMMANDED: Duration = Duration::from_millis(10);
@@ -111,7 +113,10 @@ impl Core {
                 next_beat = now + BEAT;
             }
             self.engine.now_ns = self.engine.world.clock.now_ns(now);
-            self.engine.now_ms = self.engine.now_ns / 1_000_000;
+            let before_ms = std::mem::replace(&mut self.engine.now_ms, self.engine.now_ns / 1_000_000);
+            if !self.engine.management.is_empty() {
+                self.engine.management.turn_came_after(self.engine.now_ms.saturating_sub(before_ms));
+            }
             self.meter.wakes(now);
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
@@ -228,7 +233,9 @@ impl Core {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
-            self.engine.ring.spin(last_work + self.spin);
+            let until = last_work + self.spin;
+            // Longer without a turn would be a pause to them.
+            self.engine.ring.spin(if self.engine.management.is_empty() { until } else { until.min(now + LOOK) });
             return Wait::No;
         }
         let until = if self.engine.waits_for_ranges() {
@@ -243,7 +250,7 @@ impl Core {
         {
             self.next_tick.saturating_duration_since(now)
         } else {
-            Duration::from_millis(10)
+            LOOK
         };
         let until = until.min(Duration::from_nanos(self.engine.rates.wake_ns().saturating_sub(self.engine.now_ns)));
         Wait::AtMost(until.max(Duration::from_micros(1)))

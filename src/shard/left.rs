@@ -4,6 +4,7 @@
 //! Who aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as it is left.
 
 use super::elsewhere::Elsewhere;
+use crate::limits::PAUSE_MS;
 use crate::scsi::Outcome;
 use crate::session::seam::TaskId;
 use std::cell::RefCell;
@@ -134,6 +135,20 @@ pub struct Pending {
 /// Counts an aborted copy as long as it is there, and somebody may wait for it.
 pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
 
+/// A core with functions under way looks so often for what has become of them, milliseconds.
+pub const LOOK_MS: u64 = 10;
+/// One that takes longer from one turn to the next has stood still, milliseconds: no turn takes as long.
+const STOOD_STILL_MS: u64 = 100;
+const _: () = assert!(STOOD_STILL_MS >= 10 * LOOK_MS);
+
+/// Until when a function waits at most, milliseconds.
+struct Deadline {
+    at_ms: u64,
+    /// However long the core has stood still since: a longer pause is one of the clock.
+    latest_ms: u64,
+    ticket: u32,
+}
+
 /// What is waited for here, whether other cores are waited for, and the ticket.
 type Key = (Scope, bool, u32);
 
@@ -147,7 +162,7 @@ pub struct Management {
     /// Those that a session waits for: seat and ticket.
     of_seats: BTreeSet<(usize, u32)>,
     /// Until when they wait at most, in the order of time.
-    deadlines: VecDeque<(u64, u32)>,
+    deadlines: VecDeque<Deadline>,
     last_ticket: u32,
     /// What other cores were asked to abort.
     pub elsewhere: Elsewhere,
@@ -184,7 +199,7 @@ impl Management {
         self.of_seats.extend(pending.answer.seat().map(|seat| (seat, ticket)));
         self.pending.insert(key, pending);
         if deadline_ms < u64::MAX {
-            self.deadlines.push_back((deadline_ms, ticket));
+            self.deadlines.push_back(Deadline { at_ms: deadline_ms, latest_ms: deadline_ms + PAUSE_MS, ticket });
         }
         None
     }
@@ -250,10 +265,20 @@ impl Management {
         }
     }
 
+    /// A turn comes so long after the one before. That is soon, unless the core has stood still: with its machine, as a rule, and
+    /// so with the other cores. They are not late for that.
+    pub fn turn_came_after(&mut self, ms: u64) {
+        if ms >= STOOD_STILL_MS {
+            for deadline in &mut self.deadlines {
+                deadline.at_ms = (deadline.at_ms + ms).min(deadline.latest_ms);
+            }
+        }
+    }
+
     /// One that has waited for too long.
     pub fn given_up(&mut self, now_ms: u64) -> Option<Pending> {
         loop {
-            let (_, ticket) = *self.deadlines.front().filter(|(deadline_ms, _)| *deadline_ms <= now_ms)?;
+            let ticket = self.deadlines.front().filter(|deadline| deadline.at_ms <= now_ms)?.ticket;
             self.deadlines.pop_front();
             if let Some(pending) = self.take(ticket) {
                 return Some(pending);
@@ -316,6 +341,21 @@ mod tests {
         assert_eq!((all.pending.len(), all.of_seats.len(), all.keys.len()), (450, 450, 450));
         (0..10).for_each(|seat| all.forget(seat));
         assert!(all.is_empty() && all.keys.is_empty() && all.of_seats.is_empty());
+    }
+
+    #[test]
+    fn a_function_is_not_late_for_as_long_as_the_core_stood_still() {
+        let mut all = Management::default();
+        for (ticket, deadline_ms) in [(1, 900), (2, 1000)] {
+            assert!(all.wait(Scope::Unit(7), ticket, function(1, 2), deadline_ms).is_none());
+        }
+        (0..10).for_each(|_| all.turn_came_after(STOOD_STILL_MS - 1));
+        assert!(all.given_up(899).is_none());
+        all.turn_came_after(1500);
+        assert!(all.given_up(2399).is_none() && all.given_up(2400).is_some());
+        // Not for ever, however often.
+        (0..100).for_each(|_| all.turn_came_after(1500));
+        assert!(all.given_up(999 + PAUSE_MS).is_none() && all.given_up(1000 + PAUSE_MS).is_some());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use std::collections::HashSet;
 
-/// How long a function waits at most, milliseconds.
+/// How long a function waits at most, milliseconds. While the machine stands still does not count (`left.rs`).
 const LIMIT_MS: u64 = 900;
 
 impl Engine {

@@ -13,12 +13,15 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from disk import BLOCK, FILES, MIB, PROMPT_SECONDS, SIZE, Disk, let_it_answer, prompt, read, until, write  # noqa: E402
-from initiator import ABORT_TASK, R2T, read10, synchronize_cache10, write10  # noqa: E402
+from initiator import ABORT_TASK, LOGICAL_UNIT_RESET, R2T, read10, synchronize_cache10, write10  # noqa: E402
 from target import IQN, ROOT, die_with_parent  # noqa: E402
 
 # The token that stands for zeroes (SPC-5).
 ZEROES = struct.pack(">IHH", 0xFFFF0001, 0, 504) + bytes(504)
 LIST = 7
+# Longer than a function waits, and not so long that the clock of all cores stands still.
+PAUSE_SECONDS = 1.5
+
 
 def hung_unit(checks):
     with Disk() as disk:
@@ -42,6 +45,31 @@ def hung_unit(checks):
             write(other, 0, b"n" * 4096).good()
             if read(other, 0, 8).good().data_in != b"n" * 4096:
                 raise AssertionError("the old write is over the new one")
+
+
+def reset_in_a_pause(checks):
+    """A machine that stands still for longer than a reset may take does not have it refused: the other core stood still, too."""
+    with Disk(cores="0,1") as disk:
+        host, others = disk.host("a"), [disk.host(f"b{n}") for n in range(3)]
+        answers = []
+        for _ in range(4):
+            rule = disk.medium.rule("write", FILES[0], hang=True)
+            for n, other in enumerate(others):
+                other.submit(0, write10(8 * n, 8), b"w" * 4096)
+            disk.medium.wait(rule, hits=len(others))
+            host.ask(LOGICAL_UNIT_RESET)
+            # Until the other cores have been told.
+            time.sleep(0.05)
+            disk.process.send_signal(signal.SIGSTOP)
+            time.sleep(PAUSE_SECONDS)
+            disk.process.send_signal(signal.SIGCONT)
+            answers.append(host.managed())
+            disk.medium.release()
+            for other in others:
+                other.tasks.clear()
+                other.ready(0)
+            host.ready(0)
+        checks.check("a reset is not refused for a pause of the machine", answers == [0] * len(answers), answers)
 
 
 def hung_seek(checks):
@@ -354,5 +382,5 @@ def aborted_preempt_and_abort(checks):
                      answer == 0 and not written and late.status is None, (answer, written, late.status))
 
 
-CHECKS = [hung_unit, hung_seek, hung_stat, hung_reload, hung_start, ghost_write, exclusive_commands, token_beside_a_write, preempt_and_abort, preempt_and_copy,
-          aborted_preempt_and_abort]
+CHECKS = [hung_unit, reset_in_a_pause, hung_seek, hung_stat, hung_reload, hung_start, ghost_write, exclusive_commands, token_beside_a_write,
+          preempt_and_abort, preempt_and_copy, aborted_preempt_and_abort]

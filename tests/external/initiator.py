@@ -362,13 +362,21 @@ class Session(Connection):
 
     def manage(self, function, lun=0, task=None):
         """Task management, immediate; returns the response. Tasks that end meanwhile keep their outcome."""
-        itt = self.new_itt()
-        self.send(bhs(TASK_MANAGEMENT | IMMEDIATE, FINAL | function, lun, itt, task.itt if task else RESERVED_TAG,
-                      ((24, self.cmd_sn), (28, self.exp_stat_sn))))
-        while (pdu := self.receive()).opcode != TASK_RESPONSE:
-            self.handle(pdu)
+        self.ask(function, lun, task)
+        response = self.managed()
         if task is not None:
             self.tasks.pop(task.itt, None)
+        return response
+
+    def ask(self, function, lun=0, task=None):
+        """Sends a task management request, immediate."""
+        self.send(bhs(TASK_MANAGEMENT | IMMEDIATE, FINAL | function, lun, self.new_itt(), task.itt if task else RESERVED_TAG,
+                      ((24, self.cmd_sn), (28, self.exp_stat_sn))))
+
+    def managed(self):
+        """The response to one."""
+        while (pdu := self.receive()).opcode != TASK_RESPONSE:
+            self.handle(pdu)
         return pdu.header[2]
 
     def _solicited(self, task, r2t):

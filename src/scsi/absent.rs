@@ -2,11 +2,10 @@
 //! SAM-5 clause 5.11).
 
 use super::cdb::be16;
-use super::diagnostic::{NO_SENSE, put_sense};
-use super::opcode;
-use super::plan::{Command, Outcome, Plan, Reply, Sense};
-use super::sense::{asc, key};
-use super::{inquiry, report_luns, vpd};
+use super::diagnostic::put_sense;
+use super::plan::{Command, Plan, Reply};
+use super::sense::{NO_SENSE, Outcome, Sense, asc, key};
+use super::{class, inquiry, opcode, report_luns, vpd};
 
 const UNSUPPORTED: Sense = Sense::new(key::ILLEGAL_REQUEST, asc::LOGICAL_UNIT_NOT_SUPPORTED);
 
@@ -29,7 +28,7 @@ fn answer(command: &Command, reply: &mut Reply) -> opcode::Planned {
     let well_known = command.lun.is_report_luns_wlun();
     let unsupported =
         if well_known { Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE) } else { Outcome::check(UNSUPPORTED) };
-    let Ok((row, cdb)) = opcode::find(command.cdb, opcode::class::CDROM) else {
+    let Ok((row, cdb)) = opcode::find(command.cdb, class::CDROM) else {
         return Err(unsupported);
     };
     match row.opcode() {

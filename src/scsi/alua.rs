@@ -10,9 +10,10 @@
 
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be32};
-use super::opcode::{Call, Planned, class};
-use super::plan::{Outcome, Plan, Reply};
-use super::sense::asc;
+use super::class;
+use super::opcode::{Call, Planned};
+use super::plan::{Plan, Reply};
+use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;
 use crate::limits;
 use crate::model::{AccessState, PortGroup};

@@ -6,9 +6,8 @@
 //! entries it has not seen are gone from the log, or that has more pending than the queue holds, is told 29/00, which by
 //! SAM-5 stands for all that a reset may have changed.
 
-use super::plan::Sense;
-use super::sense::{asc, key};
-use super::unit::NexusId;
+use super::params::NexusId;
+use super::sense::{Sense, asc, key};
 use crate::limits;
 use crate::model::ItNexus;
 use std::collections::VecDeque;

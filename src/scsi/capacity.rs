@@ -2,8 +2,9 @@
 
 use super::cdb::{be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
+use super::sense::Outcome;
 use super::unit::LogicalUnit;
 
 /// Answers FFFFFFFFh when the last LBA does not fit, which sends the host to READ CAPACITY(16).

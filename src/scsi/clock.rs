@@ -6,8 +6,8 @@
 use super::attention::{Attention, Recipients};
 use super::cdb::{be32, byte};
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan};
-use super::sense::asc;
+use super::plan::Plan;
+use super::sense::{Outcome, asc};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What a host set, in milliseconds since 1970, and when; among the rare state.

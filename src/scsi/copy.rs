@@ -11,9 +11,9 @@
 
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::plan::{MediumOp, Plan};
 use super::rod;
-use super::sense::asc;
+use super::sense::{Outcome, asc};
 use crate::limits;
 
 /// Service actions of THIRD-PARTY COPY OUT (83h).

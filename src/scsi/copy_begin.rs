@@ -7,14 +7,14 @@
 //! The [`CopyWork`] that comes out goes to whoever moves the blocks; it tells the copy operation how it gets on, and what
 //! the command is answered with. Dropped before its end, it reports the operation as terminated.
 
+use super::class;
 use super::copy::{self, CopyKind, CopyRequest, Extended, Segment, out_action};
 use super::copy_status::Operation;
-use super::opcode::class;
-use super::plan::{Outcome, Sense};
+use super::params::NexusId;
 use super::rod::{self, Populate, Token, WriteUsingToken};
 use super::rw::check_range;
-use super::sense::{asc, key};
-use super::unit::{LogicalUnit, LuNexus, NexusId, Pass};
+use super::sense::{Outcome, Sense, asc, key};
+use super::unit::{LogicalUnit, LuNexus, Pass};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
 use std::time::Instant;

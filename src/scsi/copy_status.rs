@@ -9,10 +9,10 @@
 use super::cdb::{be32, byte};
 use super::copy::out_action::{POPULATE_TOKEN, WRITE_USING_TOKEN};
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan, Sense};
+use super::params::NexusId;
+use super::plan::Plan;
 use super::rod::TOKEN_BYTES;
-use super::sense::{self, asc};
-use super::unit::NexusId;
+use super::sense::{self, Outcome, Sense, asc};
 use crate::limits;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};

@@ -4,9 +4,9 @@
 use super::cdb::be32;
 use super::copy::{self, in_action, out_action};
 use super::opcode::{Call, Planned};
+use super::params::LuParams;
 use super::plan::Reply;
 use super::rod;
-use super::unit::LuParams;
 use crate::limits;
 
 /// Descriptor type codes of CSCDs and segments that are supported, ascending.

@@ -1,10 +1,10 @@
 //! What a logical unit, its target and the ports on the way to it are called: VPD page 83h (SPC-4 clause 7.8.6), and page
 //! 88h (clause 7.8.15). The logical unit has the same names on every path; the port is the one that was asked.
 
-use super::inquiry;
+use super::identity::VENDOR;
 use super::opcode::Call;
+use super::params::LuParams;
 use super::plan::Reply;
-use super::unit::LuParams;
 
 /// Who a designator names (SPC-4 table 603).
 mod association {
@@ -28,7 +28,7 @@ pub(super) fn device_identification(call: &mut Call) {
     let relative_port = call.unit.state().ports.relative_port(tag);
     designator(call.reply, BINARY, association::LOGICAL_UNIT | NAA, &params.naa);
     let serial = params.serial.as_bytes();
-    let vendor_id: Vec<u8> = inquiry::VENDOR.iter().chain(serial).copied().take(252).collect();
+    let vendor_id: Vec<u8> = VENDOR.iter().chain(serial).copied().take(252).collect();
     designator(call.reply, ASCII, association::LOGICAL_UNIT | T10_VENDOR, &vendor_id);
     port_name(call.reply, params, tag);
     designator(call.reply, BINARY, association::TARGET_PORT | RELATIVE_PORT, &low_half(relative_port));

@@ -3,8 +3,8 @@
 
 use super::cdb::{be16, be24};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan, Reply, Sense};
-use super::sense::{self, MAX_SENSE_BYTES, asc, key};
+use super::plan::{MediumOp, Plan, Reply};
+use super::sense::{self, MAX_SENSE_BYTES, Outcome, Sense, asc, key};
 use crate::limits;
 
 /// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called; whether
@@ -34,9 +34,6 @@ pub(super) fn put_sense(reply: &mut Reply, sense: Sense, cdb: &[u8; 16]) -> Plan
     reply.put(&bytes[..len]);
     reply.finish(usize::from(cdb[4]))
 }
-
-/// Sense that says nothing.
-pub(super) const NO_SENSE: Sense = Sense::new(key::NO_SENSE, asc::NO_ADDITIONAL_SENSE_INFORMATION);
 
 /// SEND DIAGNOSTIC (SPC-4 clause 6.42): the default self-test asks the medium whether it answers; there are no diagnostic
 /// pages to send.

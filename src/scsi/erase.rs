@@ -11,9 +11,9 @@
 
 use super::cdb::{be16, be32, byte};
 use super::opcode::{Call, Planned};
-use super::plan::{Erase, MediumOp, Outcome, Plan, Sense};
+use super::plan::{Erase, MediumOp, Plan};
 use super::saving::Part;
-use super::sense::{asc, key};
+use super::sense::{Outcome, Sense, asc, key};
 use super::unit::{LogicalUnit, State};
 use std::sync::atomic::Ordering;
 

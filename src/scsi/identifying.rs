@@ -3,9 +3,9 @@
 
 use super::cdb::be32;
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan};
+use super::plan::Plan;
 use super::saving::{Next, Part};
-use super::sense::asc;
+use super::sense::{Outcome, asc};
 use crate::limits;
 
 /// The labels of a logical unit; empty: none.

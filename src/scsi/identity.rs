@@ -5,6 +5,9 @@
 /// administered (IEEE 802), so no vendor's identifiers can be the same.
 const COMPANY_ID: [u8; 3] = [0x02, 0x52, 0x53];
 
+/// T10 VENDOR IDENTIFICATION.
+pub(super) const VENDOR: &[u8; 8] = b"RINGSAN ";
+
 /// The NAA type 6 designator (SPC-4 clause 7.8.6.6.5) of a logical unit.
 ///
 /// With a configured serial number it follows the target's name and that serial, so that the unit may move to another

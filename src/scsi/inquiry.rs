@@ -1,8 +1,10 @@
 //! INQUIRY (SPC-4 clause 6.6; MMC-6): standard data here, vital product data in [`super::vpd`].
 
 use super::cdb::be16;
+use super::identity::VENDOR;
 use super::opcode::{Call, Planned};
-use super::plan::{Command, Outcome, Reply};
+use super::plan::{Command, Reply};
+use super::sense::Outcome;
 use super::vpd;
 
 /// First byte of INQUIRY data: peripheral qualifier and device type of a direct access block device.
@@ -16,8 +18,6 @@ pub(super) const WELL_KNOWN: u8 = 0x1e;
 /// Of a LUN where no logical unit can be: qualifier 011b, unknown device type.
 pub(super) const NOTHING: u8 = 0x7f;
 
-/// T10 VENDOR IDENTIFICATION.
-pub(super) const VENDOR: &[u8; 8] = b"RINGSAN ";
 /// PRODUCT IDENTIFICATION: the same for all disks, because hosts decide by it which units are of one array.
 const DISK: &[u8; 16] = b"VIRTUAL-DISK    ";
 const CDROM: &[u8; 16] = b"VIRTUAL-CDROM   ";

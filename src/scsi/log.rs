@@ -9,7 +9,8 @@
 use super::attention::{Attention, Recipients};
 use super::cdb::be16;
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan, Reply};
+use super::plan::{Plan, Reply};
+use super::sense::Outcome;
 use super::unit::LogicalUnit;
 
 const SUPPORTED: u8 = 0x00;

@@ -7,10 +7,11 @@
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan};
+use super::params::NexusId;
+use super::plan::Plan;
 use super::saving::{Next, Part};
-use super::sense::asc;
-use super::unit::{LogicalUnit, NexusId, State};
+use super::sense::{Outcome, asc};
+use super::unit::{LogicalUnit, State};
 
 /// Mode parameters that MODE SELECT can change. The default is the default.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@
 
 use super::cdb::{be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::plan::{MediumOp, Plan};
 use super::rw::{Extent, FUA, durable, unless_empty};
-use super::sense::asc;
+use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;
 use crate::limits;
 

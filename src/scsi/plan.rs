@@ -5,6 +5,7 @@ use super::copy::CopyRequest;
 use super::erase::Erasure;
 use super::orwrite::Generation;
 use super::saving::Saving;
+use super::sense::Outcome;
 use crate::model::{InitiatorPort, ItNexus};
 use crate::wire::Lun;
 
@@ -103,37 +104,6 @@ pub enum Erase {
     Discard,
     /// Zeroed.
     Zero,
-}
-
-/// Status and sense of a finished command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// SAM status code: 0x00 GOOD, 0x02 CHECK CONDITION, ...
-    pub status: u8,
-    /// What REQUEST SENSE or autosense says; `None` with GOOD.
-    pub sense: Option<Sense>,
-}
-
-/// Sense: key, additional code and qualifier, information. Encoded to fixed or descriptor format by `scsi::sense`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sense {
-    /// Sense key.
-    pub key: u8,
-    /// ADDITIONAL SENSE CODE and QUALIFIER, as 0xAACC.
-    pub asc_ascq: u16,
-    /// INFORMATION field: an LBA, the offset of a miscompare, ...
-    pub information: Option<u64>,
-    /// COMMAND-SPECIFIC INFORMATION: of a copy that was aborted, the segment.
-    pub command_specific: Option<u32>,
-    /// SENSE KEY SPECIFIC: field pointer of ILLEGAL REQUEST (C/D, bit pointer, field), segment pointer or progress indication.
-    pub specific: Option<[u8; 3]>,
-    /// Descriptor format (D_SENSE of the control mode page, or REQUEST SENSE with DESC).
-    pub descriptor_format: bool,
-}
-
-impl Outcome {
-    /// GOOD, no sense.
-    pub const GOOD: Outcome = Outcome { status: 0, sense: None };
 }
 
 /// Scratch for the parameter data of one command. One per core, reused: `data` keeps its capacity.

@@ -5,9 +5,10 @@
 //! again after a restart.
 
 use super::attention::{Attention, Recipients};
-use super::opcode::{Call, Planned, class};
-use super::plan::{MediumOp, Outcome, Plan, Sense};
-use super::sense::{asc, key};
+use super::class;
+use super::opcode::{Call, Planned};
+use super::plan::{MediumOp, Plan};
+use super::sense::{Outcome, Sense, asc, key};
 
 /// A host that stops the unit wants its writes safe, so that is a flush, unless NO_FLUSH says otherwise. Power conditions
 /// change nothing here, so any is granted, and LOEJ and START are then ignored, as the clause says.

@@ -3,7 +3,8 @@
 use super::attention::Attention;
 use super::cdb::be32;
 use super::opcode::{Call, Planned};
-use super::plan::{Command, Outcome, Plan, Reply};
+use super::plan::{Command, Plan, Reply};
+use super::sense::Outcome;
 use crate::wire::Lun;
 
 /// Of an existing logical unit: it also takes back the unit attention that asks for this command.

@@ -10,10 +10,9 @@
 //! at every target port there was, and still is.
 
 use super::attention::Attention;
-use super::opcode::class;
-use super::plan::Outcome;
-use super::sense::asc;
-use super::unit::NexusId;
+use super::class;
+use super::params::NexusId;
+use super::sense::{Outcome, asc};
 use crate::limits;
 use crate::model::{Address, InitiatorPort, IscsiName, ItNexus};
 use crate::wire::Isid;

@@ -13,10 +13,10 @@
 use super::cdb::{be16, be32, be64, byte};
 use super::copy::{self, CopyKind, CopyRequest};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::params::{LuParams, NexusId};
+use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
-use super::sense::asc;
-use super::unit::{LuParams, NexusId};
+use super::sense::{Outcome, asc};
 use crate::limits;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,8 +5,8 @@
 
 use super::cdb::{be16, be24, be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
-use super::sense::asc;
+use super::plan::{MediumOp, Plan};
+use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;
 use crate::limits;
 

@@ -16,11 +16,12 @@ use super::hearing::Lost;
 use super::identifying::{self, IdentifyingInformation};
 use super::mode::{self, Modes};
 use super::opcode::{Call, Planned};
+use super::params::NexusId;
 use super::persistent;
-use super::plan::{Outcome, Plan, Sense};
+use super::plan::Plan;
 use super::reservation::{Asker, Change, Reservations};
-use super::sense::{asc, key};
-use super::unit::{LogicalUnit, NexusId, State};
+use super::sense::{Outcome, Sense, asc, key};
+use super::unit::{LogicalUnit, State};
 use crate::model::ItNexus;
 use std::sync::Arc;
 

@@ -1,9 +1,33 @@
-//! Sense data (SPC-4 clause 4.5): the codes in use, constructors of the outcomes that carry them, and the encoding.
+//! Status and sense data (SPC-4 clause 4.5): the codes in use, the outcomes that carry them, and the encoding.
 //!
 //! A failed command is an [`Outcome`]; nothing below writes sense bytes by hand. [`encode`] is the only writer of the two
 //! formats: fixed (response code 70h) and descriptor (72h). Deferred errors (71h, 73h) are not used.
 
-use super::plan::{Outcome, Sense};
+/// Status and sense of a finished command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// SAM status code: 0x00 GOOD, 0x02 CHECK CONDITION, ...
+    pub status: u8,
+    /// What REQUEST SENSE or autosense says; `None` with GOOD.
+    pub sense: Option<Sense>,
+}
+
+/// Sense: key, additional code and qualifier, information. Encoded to fixed or descriptor format by [`encode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sense {
+    /// Sense key.
+    pub key: u8,
+    /// ADDITIONAL SENSE CODE and QUALIFIER, as 0xAACC.
+    pub asc_ascq: u16,
+    /// INFORMATION field: an LBA, the offset of a miscompare, ...
+    pub information: Option<u64>,
+    /// COMMAND-SPECIFIC INFORMATION: of a copy that was aborted, the segment.
+    pub command_specific: Option<u32>,
+    /// SENSE KEY SPECIFIC: field pointer of ILLEGAL REQUEST (C/D, bit pointer, field), segment pointer or progress indication.
+    pub specific: Option<[u8; 3]>,
+    /// Descriptor format (D_SENSE of the control mode page, or REQUEST SENSE with DESC).
+    pub descriptor_format: bool,
+}
 
 /// Sense keys (SPC-4 table 43).
 pub mod key {
@@ -134,6 +158,9 @@ pub mod status {
     pub const RESERVATION_CONFLICT: u8 = 0x18;
 }
 
+/// Sense that says nothing.
+pub(super) const NO_SENSE: Sense = Sense::new(key::NO_SENSE, asc::NO_ADDITIONAL_SENSE_INFORMATION);
+
 impl Sense {
     /// A sense key and its additional sense code, nothing else.
     pub const fn new(key: u8, asc_ascq: u16) -> Sense {
@@ -142,6 +169,9 @@ impl Sense {
 }
 
 impl Outcome {
+    /// GOOD, no sense.
+    pub const GOOD: Outcome = Outcome { status: 0, sense: None };
+
     /// RESERVATION CONFLICT: a status without sense data (SAM-5 clause 5.3.1).
     pub const RESERVATION_CONFLICT: Outcome = Outcome { status: status::RESERVATION_CONFLICT, sense: None };
 

@@ -2,7 +2,8 @@
 
 use super::cdb::{be16, be32};
 use super::opcode::{self, Call, Planned, Row};
-use super::plan::{Outcome, Reply};
+use super::plan::Reply;
+use super::sense::Outcome;
 
 /// A command timeouts descriptor that specifies no timeout (SPC-4 clause 6.35.4).
 const NO_TIMEOUTS: [u8; 12] = [0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

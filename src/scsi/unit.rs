@@ -9,72 +9,30 @@
 
 use super::alua::Ports;
 use super::attention::{Attention, Log, Pending, Recipients};
+use super::class;
 use super::clock::Clock;
 use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
-use super::diagnostic;
 use super::erase::{Busy, Erasure};
 use super::health::Health;
 use super::hearing::{Hearers, Hearing, Lost};
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
 use super::mode::{Modes, Unflushed};
-use super::opcode::{self, Call, Planned, class};
+use super::opcode::{self, Call, Planned};
 use super::orwrite::Generations;
-use super::plan::{Command, Outcome, Plan, Reply, Sense};
+use super::params::{LuParams, NexusId};
+use super::plan::{Command, Plan, Reply};
 use super::reservation::Reservations;
 use super::rod::Tokens;
-use super::sense::{asc, key, status};
+use super::sense::{NO_SENSE, Outcome, Sense, asc, key, status};
 use super::space::Pool;
-use crate::model::{Address, InitiatorPort, ItNexus, MediumFault, PortGroup};
+use crate::model::{Address, InitiatorPort, ItNexus, MediumFault};
 use crate::panics::{Mutex, MutexGuard};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Instant;
-
-/// What a logical unit is, as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LuParams {
-    /// Logical block length in bytes.
-    pub block_bytes: u32,
-    /// Physical block length in bytes: a power of two multiple of `block_bytes`.
-    pub physical_block_bytes: u32,
-    /// Capacity in logical blocks.
-    pub blocks: u64,
-    /// Writes are refused with 07/27/00.
-    pub readonly: bool,
-    /// Thin provisioned: UNMAP and WRITE SAME with UNMAP give space back, and unmapped blocks read as zeroes.
-    pub thin: bool,
-    /// Unit serial number (VPD page 80h).
-    pub serial: String,
-    /// NAA type 6 designator (VPD page 83h), see [`super::identity::naa`].
-    pub naa: [u8; 16],
-    /// iSCSI name of the target (the names of target device and target port in VPD page 83h).
-    pub target_name: String,
-    /// Target port groups that it is found through, with the access states to begin with; at least one.
-    pub port_groups: Vec<PortGroup>,
-    /// OPTIMAL UNMAP GRANULARITY in logical blocks; at most 1 MiB is reported.
-    pub unmap_granularity_blocks: u32,
-    /// UNMAP GRANULARITY ALIGNMENT in logical blocks.
-    pub unmap_alignment_blocks: u32,
-    /// Writes may stay in a volatile cache until SYNCHRONIZE CACHE (WCE). When false, every write is planned with FUA.
-    pub volatile_cache: bool,
-    /// The medium rotates (VPD page B1h).
-    pub rotational: bool,
-    /// The medium can be ejected and loaded (RMB).
-    pub removable: bool,
-    /// A CD-ROM or DVD-ROM (device type 05h): read only and removable, blocks of 2048 bytes.
-    pub cdrom: bool,
-    /// Thin: hosts are told when no more than this is available where the blocks live, in bytes.
-    pub low_space_bytes: Option<u64>,
-    /// MAXIMUM ATOMIC TRANSFER LENGTH in logical blocks; zero where WRITE ATOMIC is not to be had.
-    pub atomic_blocks: u32,
-}
-
-/// Identifies an I_T nexus for as long as it lives; never used again by the same process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NexusId(pub u64);
 
 /// A logical unit: the device server's shared part, one for the process.
 #[derive(Debug)]
@@ -473,7 +431,7 @@ impl LogicalUnit {
         }
         if blocked & (class::BUSY | class::MEDIUM) != 0 {
             let sense = self.readiness();
-            if sense != diagnostic::NO_SENSE {
+            if sense != NO_SENSE {
                 return Err(Outcome::check(sense));
             }
         }
@@ -517,7 +475,7 @@ impl LogicalUnit {
             Some(busy) => self.busy_sense(busy),
             None if state.ejected && self.params.cdrom => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT_TRAY_OPEN),
             None if state.ejected => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
-            None => diagnostic::NO_SENSE,
+            None => NO_SENSE,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::cdb::{be16, be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
-use super::sense::asc;
+use super::sense::{Outcome, asc};
 use crate::limits;
 
 /// Bytes of the header of the parameter list.

@@ -3,10 +3,11 @@
 use super::copy_vpd::third_party_copy;
 use super::designation::{device_identification, scsi_ports};
 use super::opcode::Call;
-use super::plan::{Outcome, Reply};
+use super::params::LuParams;
+use super::plan::Reply;
 use super::rw::max_compare_and_write_blocks;
-use super::sense::MAX_SENSE_BYTES;
-use super::unit::{LogicalUnit, LuParams};
+use super::sense::{MAX_SENSE_BYTES, Outcome};
+use super::unit::LogicalUnit;
 use super::write_same::{max_write_same_blocks, wsnz};
 use crate::limits;
 

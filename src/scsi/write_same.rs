@@ -2,10 +2,10 @@
 
 use super::cdb::{be16, be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Outcome, Plan};
+use super::params::LuParams;
+use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
-use super::sense::asc;
-use super::unit::LuParams;
+use super::sense::{Outcome, asc};
 use crate::limits;
 
 /// ANCHOR in byte 1 of the CDB; the same bit in both forms.

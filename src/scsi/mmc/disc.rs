@@ -3,8 +3,7 @@
 
 use super::super::cdb::{be16, be32};
 use super::super::opcode::{Call, Planned};
-use super::super::plan::Outcome;
-use super::super::sense::asc;
+use super::super::sense::{Outcome, asc};
 use super::is_dvd;
 use super::toc::TRACK;
 

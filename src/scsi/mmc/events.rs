@@ -5,7 +5,8 @@
 
 use super::super::cdb::be16;
 use super::super::opcode::{Call, Planned};
-use super::super::plan::{Outcome, Plan};
+use super::super::plan::Plan;
+use super::super::sense::Outcome;
 use super::super::unit::State;
 
 const OPERATIONAL_CHANGE: u8 = 1;

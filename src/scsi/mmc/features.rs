@@ -2,7 +2,7 @@
 
 use super::super::cdb::be16;
 use super::super::opcode::{Call, Planned};
-use super::super::plan::Outcome;
+use super::super::sense::Outcome;
 use super::is_dvd;
 
 /// Profile numbers (MMC-6).

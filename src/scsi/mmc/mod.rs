@@ -12,9 +12,9 @@ pub(super) mod toc;
 
 use super::cdb::{be16, be24, be32};
 use super::opcode::{Call, Planned};
-use super::plan::{Outcome, Plan};
+use super::plan::Plan;
 use super::rw;
-use super::sense::asc;
+use super::sense::{Outcome, asc};
 
 /// An image of this many blocks (900 MiB) is that of a DVD-ROM: no CD has so much.
 pub(super) const DVD_FROM_BLOCKS: u64 = 900 << 20 >> 11;

@@ -2,7 +2,8 @@
 
 use super::super::cdb::be16;
 use super::super::opcode::{Call, Planned};
-use super::super::plan::{Outcome, Reply};
+use super::super::plan::Reply;
+use super::super::sense::Outcome;
 use super::{is_dvd, msf};
 
 /// The only track, and the only session.

@@ -1,6 +1,7 @@
 //! Each row of the command table against itself.
 
-use super::super::opcode::{TABLE, class, find, rows_of};
+use super::super::class;
+use super::super::opcode::{TABLE, find, rows_of};
 use super::*;
 
 #[test]

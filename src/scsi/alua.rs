@@ -3,16 +3,16 @@
 //!
 //! Each logical unit has its own states, to begin with those of the configuration. They change at once, so there is no
 //! "transitioning"; a change is told every nexus, on all ports, with 2A/06. What goes in which state is in the command
-//! table: [`class::STANDBY`] and [`class::UNAVAILABLE`].
+//! table: [`super::class::STANDBY`] and [`super::class::UNAVAILABLE`].
 //!
 //! Not here: offline, which is a state of ports and set where they are managed; states that depend on the LBA. States set
 //! by a command do not outlast the process.
 
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be32};
-use super::class;
 use super::opcode::{Call, Planned};
 use super::plan::{Plan, Reply};
+use super::ports::{Cause, Group};
 use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;
 use crate::limits;
@@ -20,73 +20,6 @@ use crate::model::{AccessState, PortGroup};
 
 /// IMPLICIT TRANSITION TIME, seconds: a reload of the configuration takes much less.
 const IMPLICIT_TRANSITION_S: u8 = 10;
-
-/// STATUS CODE: why a group is in its state (SPC-4 table 295).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    Nothing = 0,
-    Command = 1,
-    Implicit = 2,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Group {
-    configured: PortGroup,
-    state: AccessState,
-    cause: Cause,
-}
-
-/// The target port groups of a logical unit.
-#[derive(Debug, Default)]
-pub(super) struct Ports(Vec<Group>);
-
-impl Ports {
-    pub(super) fn new(groups: &[PortGroup]) -> Ports {
-        let group = |&configured: &PortGroup| Group { configured, state: configured.state, cause: Cause::Nothing };
-        Ports(groups.iter().map(group).collect())
-    }
-
-    fn group(&self, tag: u16) -> Option<&Group> {
-        self.0.iter().find(|group| group.configured.tag == tag)
-    }
-
-    /// Classes of commands that do not go through by way of group `tag`.
-    pub(super) fn blocks(&self, tag: u16) -> u16 {
-        match self.group(tag).map_or(AccessState::ActiveOptimized, |group| group.state) {
-            AccessState::ActiveOptimized | AccessState::ActiveNonOptimized => 0,
-            AccessState::Standby => class::STANDBY,
-            AccessState::Unavailable => class::UNAVAILABLE,
-        }
-    }
-
-    /// RELATIVE TARGET PORT IDENTIFIER of the port in group `tag`.
-    pub(super) fn relative_port(&self, tag: u16) -> u16 {
-        self.group(tag).map_or(tag.max(1), |group| group.configured.relative_port)
-    }
-
-    /// RELATIVE TARGET PORT IDENTIFIERs of all ports.
-    pub(super) fn relative_ports(&self) -> Vec<u16> {
-        self.0.iter().map(|group| group.configured.relative_port).collect()
-    }
-
-    /// Every port with the group that it is in.
-    pub(super) fn all(&self) -> impl Iterator<Item = PortGroup> {
-        self.0.iter().map(|group| group.configured)
-    }
-
-    /// The groups are configured anew: each keeps its state unless it is now configured to another than before. Whether
-    /// anything is different.
-    fn configure(&mut self, groups: &[PortGroup]) -> bool {
-        let new = groups.iter().map(|&configured| match self.group(configured.tag) {
-            Some(old) if old.configured.state == configured.state => Group { configured, ..*old },
-            _ => Group { configured, state: configured.state, cause: Cause::Implicit },
-        });
-        let new: Vec<Group> = new.collect();
-        let differs = new != self.0;
-        self.0 = new;
-        differs
-    }
-}
 
 impl LogicalUnit {
     /// The target port groups that it is to be found through from now on, with the states that they begin with. When

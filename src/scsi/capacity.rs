@@ -2,7 +2,7 @@
 
 use super::cdb::{be32, be64};
 use super::opcode::{Call, Planned};
-use super::plan::{MediumOp, Plan};
+use super::plan::{LbaScan, MediumOp, Plan};
 use super::rw::check_range;
 use super::sense::Outcome;
 use super::unit::LogicalUnit;
@@ -28,19 +28,6 @@ pub(super) fn read_capacity_16(call: &mut Call) -> Planned {
     call.reply.finish(be32(call.cdb, 10) as usize)
 }
 
-/// What GET LBA STATUS asks for. Only the backend knows the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LbaScan {
-    /// STARTING LOGICAL BLOCK ADDRESS, of the medium.
-    pub lba: u64,
-    /// ALLOCATION LENGTH, bytes; not zero.
-    pub alloc_bytes: u32,
-    /// SCAN LENGTH in blocks; zero: no limit.
-    pub scan_blocks: u32,
-    /// REPORT TYPE, one of [`REPORT_TYPES`].
-    report: u8,
-}
-
 /// REPORT TYPE (SBC-4 table 49): all, those with a status, mapped, deallocated, anchored (none are), in doubt (none are).
 const REPORT_TYPES: [u8; 6] = [0x00, 0x01, 0x02, 0x03, 0x04, 0x10];
 
@@ -63,16 +50,6 @@ fn lba_status(call: &mut Call, scan: LbaScan, report_at: u16) -> Planned {
     }
     check_range(call.unit, scan.lba, 1)?;
     Ok(if scan.alloc_bytes == 0 { Plan::Done(Outcome::GOOD) } else { Plan::Medium(MediumOp::LbaStatus(scan)) })
-}
-
-impl LbaScan {
-    /// Where the scan ends at the latest, on a medium of that many blocks.
-    pub fn end(&self, capacity: u64) -> u64 {
-        match self.scan_blocks {
-            0 => capacity,
-            blocks => capacity.min(self.lba.saturating_add(u64::from(blocks))),
-        }
-    }
 }
 
 /// The parameter data of GET LBA STATUS (SBC-4 clause 5.6.2), for whoever carries out [`MediumOp::LbaStatus`]: runs of

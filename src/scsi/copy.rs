@@ -2,7 +2,7 @@
 //!
 //! Here a list becomes a [`CopyRequest`] that is right in itself. It names logical units, which one device server does not
 //! know; [`super::copy_begin`] finds them among those that the nexus may see, checks every range, and says what to move.
-//! [`super::copy_status`] keeps account of copy operations, [`super::rod`] has the commands with tokens.
+//! [`super::operations`] keeps account of copy operations, [`super::rod`] has the commands with tokens.
 //!
 //! Supported: CSCD descriptors of type E4h with the NAA designator of VPD page 83h, CSCD descriptor ID FFFFh (the
 //! addressed logical unit), segment descriptors of type 02h (block to block). STR is honoured by always going through the
@@ -10,11 +10,13 @@
 //! blocks on both sides is refused), EXTENDED COPY(LID4).
 
 use super::cdb::{be16, be24, be32, be64, byte};
+use super::copy_request::{CopyKind, Cscd, Extended, IDENTIFICATION_DESCRIPTOR, Segment};
 use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
-use super::rod;
 use super::sense::{Outcome, asc};
 use crate::limits;
+
+pub use super::copy_request::CopyRequest;
 
 /// Service actions of THIRD-PARTY COPY OUT (83h).
 pub(super) mod out_action {
@@ -34,8 +36,6 @@ pub(super) mod in_action {
 
 /// Segment descriptor type: from block device to block device.
 pub(super) const BLOCK_TO_BLOCK: u8 = 0x02;
-/// CSCD descriptor type: identification descriptor.
-pub(super) const IDENTIFICATION_DESCRIPTOR: u8 = 0xe4;
 /// CSCD descriptor ID of the logical unit that the command is sent to.
 pub(super) const THIS_LOGICAL_UNIT: u16 = 0xffff;
 /// Bytes of the header of the parameter list.
@@ -49,56 +49,6 @@ pub(super) const MAX_DESCRIPTOR_BYTES: usize =
     limits::COPY_CSCD_DESCRIPTORS * CSCD_BYTES + limits::COPY_SEGMENT_DESCRIPTORS * SEGMENT_BYTES;
 /// MAXIMUM SEGMENT LENGTH, bytes: as many blocks as a segment can name, of the longest kind.
 pub(super) const MAX_SEGMENT_BYTES: u32 = u16::MAX as u32 * 4096;
-
-/// A third-party copy, its parameter list parsed and checked as far as one device server can.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyRequest {
-    /// Bytes of parameter list that the CDB announced: what residuals are counted from.
-    pub list_bytes: u32,
-    /// What is asked for.
-    pub(super) kind: CopyKind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum CopyKind {
-    Extended(Extended),
-    Populate(rod::Populate),
-    Write(rod::WriteUsingToken),
-}
-
-/// EXTENDED COPY(LID1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Extended {
-    /// LIST IDENTIFIER, unless LIST ID USAGE says that there is none.
-    pub(super) list_id: Option<u8>,
-    pub(super) cscds: Vec<Cscd>,
-    pub(super) segments: Vec<Segment>,
-}
-
-/// A copy source or copy destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cscd {
-    /// The NAA designator of a logical unit; `None`: a designator that none of ours has.
-    pub(super) naa: Option<[u8; 16]>,
-    pub(super) peripheral_type: u8,
-    /// DISK BLOCK LENGTH; zero if not told.
-    pub(super) block_bytes: u32,
-}
-
-/// A segment descriptor of type 02h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    /// Where in the parameter list it stands.
-    pub(super) at: u16,
-    /// CSCD descriptor IDs.
-    pub(super) source: u16,
-    pub(super) destination: u16,
-    pub(super) source_lba: u64,
-    pub(super) destination_lba: u64,
-    pub(super) blocks: u16,
-    /// DC: `blocks` are those of the destination.
-    pub(super) destination_counts: bool,
-}
 
 /// PARAMETER LIST LENGTH of the commands of operation code 83h. Zero is no error: nothing is done.
 pub(super) fn list_length(call: &Call, least: usize) -> Planned {

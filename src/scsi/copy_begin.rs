@@ -8,12 +8,13 @@
 //! the command is answered with. Dropped before its end, it reports the operation as terminated.
 
 use super::class;
-use super::copy::{self, CopyKind, CopyRequest, Extended, Segment, out_action};
-use super::copy_status::Operation;
+use super::copy::{self, out_action};
+use super::copy_request::{CopyKind, CopyRequest, Extended, Populate, Segment, WriteUsingToken};
+use super::operations::Operation;
 use super::params::NexusId;
-use super::rod::{self, Populate, Token, WriteUsingToken};
 use super::rw::check_range;
 use super::sense::{Outcome, Sense, asc, key};
+use super::tokens::{self, Token};
 use super::unit::{LogicalUnit, LuNexus, Pass};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
@@ -375,7 +376,7 @@ fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun
     let block_bytes = scene.peers.get(scene.here).map_or(1, |peer| u64::from(peer.unit.block_bytes().max(1)));
     let at = |(lba, blocks): (u64, u64)| (lba.saturating_mul(block_bytes), blocks.saturating_mul(block_bytes));
     let destinations = write.ranges.iter().copied().map(at);
-    let (token, steps): (_, Vec<_>) = if super::cdb::be32(&write.token[..], 0) == rod::ZERO {
+    let (token, steps): (_, Vec<_>) = if super::cdb::be32(&write.token[..], 0) == tokens::ZERO {
         let zeroes = |(offset, bytes)| CopyStep { source: None, destination: (scene.here, offset), bytes };
         (None, destinations.map(zeroes).collect())
     } else {
@@ -400,7 +401,7 @@ fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun
 fn token_of(write: &WriteUsingToken, scene: &mut Scene) -> Result<(usize, Arc<Token>), Outcome> {
     const NOT_REPORTABLE: Outcome = Outcome::illegal(asc::INVALID_TOKEN_OPERATION_CAUSE_NOT_REPORTABLE);
     let here = scene.peers.get(scene.here).map(|peer| peer.unit.block_bytes());
-    let creator = rod::creator(&write.token);
+    let creator = tokens::creator(&write.token);
     let unknown = Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_UNKNOWN);
     let mut found = Err(unknown);
     for (position, peer) in scene.peers.iter().enumerate() {
@@ -416,7 +417,7 @@ fn token_of(write: &WriteUsingToken, scene: &mut Scene) -> Result<(usize, Arc<To
     peer.unit.admits(peer.nexus, scene.initiator, class::READS_MEDIUM).map_err(|_| NOT_REPORTABLE)?;
     let inside = token.ranges.iter().all(|(lba, blocks)| check_range(peer.unit, *lba, *blocks).is_ok());
     let over_itself = position == scene.here
-        && write.ranges.iter().any(|range| token.ranges.iter().any(|of_token| rod::overlap(*range, *of_token)));
+        && write.ranges.iter().any(|range| token.ranges.iter().any(|of_token| tokens::overlap(*range, *of_token)));
     if Some(peer.unit.block_bytes()) != here || !inside || over_itself {
         return Err(NOT_REPORTABLE);
     }

@@ -3,14 +3,15 @@
 
 use super::cdb::be32;
 use super::copy::{self, in_action, out_action};
+use super::copy_request::IDENTIFICATION_DESCRIPTOR;
 use super::opcode::{Call, Planned};
 use super::params::LuParams;
 use super::plan::Reply;
-use super::rod;
+use super::tokens;
 use crate::limits;
 
 /// Descriptor type codes of CSCDs and segments that are supported, ascending.
-const DESCRIPTOR_TYPES: [u8; 2] = [copy::BLOCK_TO_BLOCK, copy::IDENTIFICATION_DESCRIPTOR];
+const DESCRIPTOR_TYPES: [u8; 2] = [copy::BLOCK_TO_BLOCK, IDENTIFICATION_DESCRIPTOR];
 
 /// The third-party copy descriptors of the page. Block device ROD limits come first: Windows looks for them there.
 pub(super) fn third_party_copy(reply: &mut Reply, params: &LuParams) {
@@ -41,7 +42,7 @@ pub(super) fn third_party_copy(reply: &mut Reply, params: &LuParams) {
     });
     descriptor(reply, 0x0106, rod_token_features);
     descriptor(reply, 0x0108, |reply| {
-        let types = [(rod::POINT_IN_TIME_CHANGE_VULNERABLE, TOKEN_IN | TOKEN_OUT), (rod::ZERO, TOKEN_IN)];
+        let types = [(tokens::POINT_IN_TIME_CHANGE_VULNERABLE, TOKEN_IN | TOKEN_OUT), (tokens::ZERO, TOKEN_IN)];
         reply.put(&[0, 0]);
         reply.put(&(64 * types.len() as u16).to_be_bytes());
         for (rod_type, flags) in types {

@@ -10,54 +10,13 @@
 //! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
 
 use super::cdb::{be16, be32, byte};
+use super::erasure::{Busy, Erase, Erasure};
 use super::opcode::{Call, Planned};
-use super::plan::{Erase, MediumOp, Plan};
+use super::plan::{MediumOp, Plan};
 use super::saving::Part;
 use super::sense::{Outcome, Sense, asc, key};
 use super::unit::{LogicalUnit, State};
 use std::sync::atomic::Ordering;
-
-/// What keeps a logical unit from doing anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Busy {
-    /// FORMAT UNIT is under way.
-    Formatting,
-    /// SANITIZE is under way. `unrestricted`: AUSE was set.
-    Sanitizing { unrestricted: bool },
-    /// FORMAT UNIT failed: the medium is half erased until it is formatted again.
-    FormatFailed,
-    /// SANITIZE failed. `unrestricted`: EXIT FAILURE MODE may end this.
-    SanitizeFailed { unrestricted: bool },
-}
-
-/// What was to be erased, of which all that is stored is that it has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Erasure {
-    /// FORMAT UNIT.
-    Format,
-    /// SANITIZE.
-    Sanitize {
-        /// AUSE was set: EXIT FAILURE MODE may end a failure.
-        unrestricted: bool,
-    },
-}
-
-impl Erasure {
-    fn under_way(self) -> Busy {
-        match self {
-            Erasure::Format => Busy::Formatting,
-            Erasure::Sanitize { unrestricted } => Busy::Sanitizing { unrestricted },
-        }
-    }
-
-    /// What a logical unit is that was left in the middle of it.
-    pub(super) fn failed(self) -> Busy {
-        match self {
-            Erasure::Format => Busy::FormatFailed,
-            Erasure::Sanitize { unrestricted } => Busy::SanitizeFailed { unrestricted },
-        }
-    }
-}
 
 /// IMMED and AUSE in byte 1 of SANITIZE.
 const IMMED: u8 = 0x80;

@@ -3,7 +3,6 @@
 //! A medium that can be lost (a file, a device) is asked by reading from it, at most once a [`VOUCHED`]; what is read or
 //! written all the time vouches for nothing, so that the data path has no part in this.
 
-use super::unit::LogicalUnit;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,17 +35,15 @@ impl Health {
     pub(super) fn doubt(&self) {
         self.good_until_ms.store(0, Ordering::Relaxed);
     }
-}
 
-impl LogicalUnit {
-    /// From now on TEST UNIT READY asks the medium (`MediumOp::Probe`).
-    pub fn watch(&self) {
-        self.health.can_be_lost.store(true, Ordering::Relaxed);
+    /// From now on it is asked at all.
+    pub(super) fn watch(&self) {
+        self.can_be_lost.store(true, Ordering::Relaxed);
     }
 
-    /// The medium has answered [`super::MediumOp::Probe`].
-    pub fn answered(&self) {
+    /// It has answered.
+    pub(super) fn vouch(&self) {
         let until = now_ms().saturating_add(VOUCHED.as_millis() as u64);
-        self.health.good_until_ms.store(until, Ordering::Relaxed);
+        self.good_until_ms.store(until, Ordering::Relaxed);
     }
 }

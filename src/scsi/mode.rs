@@ -6,35 +6,13 @@
 
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
+use super::modes::{Modes, Unflushed};
 use super::opcode::{Call, Planned};
 use super::params::NexusId;
 use super::plan::Plan;
 use super::saving::{Next, Part};
 use super::sense::{Outcome, asc};
 use super::unit::{LogicalUnit, State};
-
-/// Mode parameters that MODE SELECT can change. The default is the default.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Modes {
-    /// D_SENSE: sense data in descriptor format.
-    pub descriptor_sense: bool,
-    /// SWP: software write protect.
-    pub swp: bool,
-    /// WCE is zero on a medium with a volatile cache: every write is durable before its status.
-    pub write_through: bool,
-}
-
-/// The volatile cache was switched off, and what was in it is not known to be durable. Until it is, WCE is reported as it was:
-/// who finds it zero flushes nothing any more.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unflushed {
-    /// The time that it was switched off, counted.
-    number: u64,
-    /// By whom.
-    by: Option<NexusId>,
-    /// Somebody was told that it is on.
-    is_told: bool,
-}
 
 impl State {
     /// Other mode parameters are in force. Whether that has switched the cache off, of a unit that has one.

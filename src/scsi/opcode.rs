@@ -13,8 +13,8 @@ use super::plan::{Command, Plan, Reply};
 use super::sense::{Outcome, asc};
 use super::unit::{LogicalUnit, LuNexus};
 use super::{
-    alua, capacity, class, clock, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log,
-    management, mmc, mode, orwrite, persistent, removable, report_luns, rod, rw, supported, sync, unmap, write_same,
+    alua, capacity, class, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc,
+    mode, orwrite, persistent, removable, report_luns, rod, rw, supported, sync, timestamp, unmap, write_same,
 };
 
 /// Operation codes that are answered where there is no logical unit.
@@ -308,10 +308,10 @@ const COMMANDS: [Row; 94] = [
     row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, alua::report).action().in_any_state(),
     row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action().in_standby(),
     row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action().in_standby(),
-    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, clock::report).action().in_standby(),
+    row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, timestamp::report).action().in_standby(),
     row("SET IDENTIFYING INFORMATION", &[0xa4, 0x06, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::CHANGES, identifying::set).list(identifying::set_list).action(),
     row("SET TARGET PORT GROUPS", &[0xa4, 0x0a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES & !class::BUSY, alua::set).list(alua::set_list).action().in_any_state(),
-    row("SET TIMESTAMP", &[0xa4, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, clock::set).list(clock::set_list).action(),
+    row("SET TIMESTAMP", &[0xa4, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::CHANGES, timestamp::set).list(timestamp::set_list).action(),
     row("READ(12)", &[0xa8, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::READS_MEDIUM, rw::read_12),
     row("WRITE(12)", &[0xaa, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0], class::WRITES_MEDIUM, rw::write_12),
     row("READ DISC STRUCTURE", &[0xad, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc0, 0], class::READS_DISC, mmc::disc::read_disc_structure),

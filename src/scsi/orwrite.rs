@@ -8,88 +8,13 @@
 //! not (clause 4.27.3).
 
 use super::cdb::{be32, be64};
+use super::generation::{Allowed, Generation, Generations, policy};
 use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::rw::{Extent, FUA, durable, unless_empty};
-use super::sense::{Outcome, asc};
+use super::sense::Outcome;
 use super::unit::LogicalUnit;
 use crate::limits;
-
-/// ORWgeneration codes and the ORWRITE processing policy; among the rare state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Generations {
-    current: u32,
-    previous: u32,
-    policy: u8,
-}
-
-impl Default for Generations {
-    /// As after power on.
-    fn default() -> Generations {
-        Generations { current: 0, previous: 0, policy: policy::CURRENT_ONLY }
-    }
-}
-
-/// What becomes of set operations whose generation is not the current one (SBC-4 table 29).
-mod policy {
-    /// The previous one goes too; others fail.
-    pub(super) const AND_PREVIOUS: u8 = 0;
-    /// The previous one is discarded; others fail.
-    pub(super) const DISCARD_PREVIOUS: u8 = 2;
-    /// All go.
-    pub(super) const ALL: u8 = 3;
-    /// All are discarded.
-    pub(super) const DISCARD: u8 = 5;
-    /// All fail.
-    pub(super) const CURRENT_ONLY: u8 = 7;
-
-    pub(super) const KNOWN: [u8; 5] = [AND_PREVIOUS, DISCARD_PREVIOUS, ALL, DISCARD, CURRENT_ONLY];
-}
-
-/// What an ORWRITE says of generations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
-    /// A set operation of this generation.
-    Set {
-        /// EXPECTED ORWGENERATION.
-        expected: u32,
-    },
-    /// A change generation and clear operation.
-    Change {
-        /// EXPECTED ORWGENERATION: the one that ends.
-        expected: u32,
-        /// NEW ORWGENERATION.
-        new: u32,
-        /// PREVIOUS GENERATION PROCESSING.
-        policy: u8,
-    },
-}
-
-/// What is to be done with the data of an ORWRITE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowed {
-    /// The operation.
-    Perform,
-    /// Nothing, and the command ends GOOD.
-    Discard,
-}
-
-impl Generations {
-    fn judge(&self, generation: Generation) -> Result<Allowed, Outcome> {
-        const REFUSED: Outcome = Outcome::illegal(asc::ORWRITE_GENERATION_DOES_NOT_MATCH);
-        match generation {
-            Generation::Set { expected } | Generation::Change { expected, .. } if expected == self.current => {
-                Ok(Allowed::Perform)
-            }
-            Generation::Change { .. } => Err(REFUSED),
-            Generation::Set { expected } => match (self.policy, expected == self.previous) {
-                (policy::AND_PREVIOUS, true) | (policy::ALL, _) => Ok(Allowed::Perform),
-                (policy::DISCARD_PREVIOUS, true) | (policy::DISCARD, _) => Ok(Allowed::Discard),
-                _ => Err(REFUSED),
-            },
-        }
-    }
-}
 
 impl LogicalUnit {
     /// Whether an ORWRITE goes through. To be asked when its range is its own, of a change of the generation the medium.

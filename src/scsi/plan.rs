@@ -1,9 +1,8 @@
 //! The seam between the device server and whoever carries its plans out.
 
-use super::capacity::LbaScan;
-use super::copy::CopyRequest;
-use super::erase::Erasure;
-use super::orwrite::Generation;
+use super::copy_request::CopyRequest;
+use super::erasure::{Erase, Erasure};
+use super::generation::Generation;
 use super::saving::Saving;
 use super::sense::Outcome;
 use crate::model::{InitiatorPort, ItNexus};
@@ -88,22 +87,27 @@ pub enum MediumOp {
     Copy(Box<CopyRequest>),
 }
 
-/// How a medium is erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Erase {
-    /// Written over with a pattern (1 byte to a block, repeated in each block), several times.
-    Overwrite {
-        /// The pattern.
-        pattern: Vec<u8>,
-        /// How often, 1 to 31.
-        passes: u8,
-        /// Every second pass writes the pattern inverted.
-        invert: bool,
-    },
-    /// Given back; reads as zeroes.
-    Discard,
-    /// Zeroed.
-    Zero,
+/// What GET LBA STATUS asks for. Only the backend knows the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LbaScan {
+    /// STARTING LOGICAL BLOCK ADDRESS, of the medium.
+    pub lba: u64,
+    /// ALLOCATION LENGTH, bytes; not zero.
+    pub alloc_bytes: u32,
+    /// SCAN LENGTH in blocks; zero: no limit.
+    pub scan_blocks: u32,
+    /// REPORT TYPE, one of those that there are.
+    pub(super) report: u8,
+}
+
+impl LbaScan {
+    /// Where the scan ends at the latest, on a medium of that many blocks.
+    pub fn end(&self, capacity: u64) -> u64 {
+        match self.scan_blocks {
+            0 => capacity,
+            blocks => capacity.min(self.lba.saturating_add(u64::from(blocks))),
+        }
+    }
 }
 
 /// Scratch for the parameter data of one command. One per core, reused: `data` keeps its capacity.

@@ -11,10 +11,11 @@
 //! Not here: files and their format.
 
 use super::attention::{Attention, Recipients};
-use super::erase::{Busy, Erasure};
-use super::hearing::Lost;
+use super::erasure::{Busy, Erasure};
+use super::hearers::Lost;
 use super::identifying::{self, IdentifyingInformation};
-use super::mode::{self, Modes};
+use super::mode;
+use super::modes::Modes;
 use super::opcode::{Call, Planned};
 use super::params::NexusId;
 use super::persistent;

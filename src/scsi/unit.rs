@@ -7,26 +7,26 @@
 //! Invariants: rare state changes under the mutex only, and whoever changes it moves the generation before it unlocks; so
 //! a command planned after a change was answered sees the change, on every core.
 
-use super::alua::Ports;
 use super::attention::{Attention, Log, Pending, Recipients};
 use super::class;
 use super::clock::Clock;
-use super::copy_status::Operations;
 use super::counters::{Counters, Tally};
-use super::erase::{Busy, Erasure};
+use super::erasure::{Busy, Erasure};
+use super::generation::Generations;
 use super::health::Health;
-use super::hearing::{Hearers, Hearing, Lost};
+use super::hearers::{Hearers, Hearing, Lost};
 use super::identifying::IdentifyingInformation;
 use super::mmc::events::Reported;
-use super::mode::{Modes, Unflushed};
+use super::modes::{Modes, Unflushed};
 use super::opcode::{self, Call, Planned};
-use super::orwrite::Generations;
+use super::operations::Operations;
 use super::params::{LuParams, NexusId};
 use super::plan::{Command, Plan, Reply};
+use super::ports::Ports;
 use super::reservation::Reservations;
-use super::rod::Tokens;
 use super::sense::{NO_SENSE, Outcome, Sense, asc, key, status};
 use super::space::Pool;
+use super::tokens::Tokens;
 use crate::model::{Address, InitiatorPort, ItNexus, MediumFault};
 use crate::panics::{Mutex, MutexGuard};
 use std::cell::Cell;
@@ -588,6 +588,16 @@ impl LogicalUnit {
             MediumFault::Internal(_) => Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE),
         };
         self.formatted(Outcome { status: status::CHECK_CONDITION, sense: Some(sense) })
+    }
+
+    /// From now on TEST UNIT READY asks the medium (`MediumOp::Probe`).
+    pub fn watch(&self) {
+        self.health.watch();
+    }
+
+    /// The medium has answered [`super::MediumOp::Probe`].
+    pub fn answered(&self) {
+        self.health.vouch();
     }
 
     /// INVALID FIELD IN CDB for a command whose CDB and announced Data-Out do not belong together

@@ -13,9 +13,10 @@ use super::cdb::{be16, be32, byte};
 use super::erasure::{Busy, Erase, Erasure};
 use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
-use super::saving::Part;
+use super::saved::Part;
 use super::sense::{Outcome, Sense, asc, key};
-use super::unit::{LogicalUnit, State};
+use super::state::State;
+use super::unit::LogicalUnit;
 use std::sync::atomic::Ordering;
 
 /// IMMED and AUSE in byte 1 of SANITIZE.

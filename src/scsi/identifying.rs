@@ -4,18 +4,9 @@
 use super::cdb::be32;
 use super::opcode::{Call, Planned};
 use super::plan::Plan;
-use super::saving::{Next, Part};
+use super::saved::{IdentifyingInformation, Next, Part};
 use super::sense::{Outcome, asc};
 use crate::limits;
-
-/// The labels of a logical unit; empty: none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct IdentifyingInformation {
-    /// Peripheral device identifying information, at most `limits::IDENTIFYING_INFORMATION_BYTES`.
-    pub binary: Vec<u8>,
-    /// Peripheral device text identifying information, UTF-8, at most `limits::IDENTIFYING_TEXT_BYTES`.
-    pub text: String,
-}
 
 /// INFORMATION TYPE (SPC-4 clause 6.32.1), as it stands in byte 10 of the CDB.
 mod kind {

@@ -6,44 +6,13 @@
 
 use super::attention::{Attention, Recipients};
 use super::cdb::{be16, be24, be32, be64, byte};
-use super::modes::{Modes, Unflushed};
+use super::modes::Modes;
 use super::opcode::{Call, Planned};
-use super::params::NexusId;
 use super::plan::Plan;
-use super::saving::{Next, Part};
+use super::saved::{Next, Part};
 use super::sense::{Outcome, asc};
-use super::unit::{LogicalUnit, State};
-
-impl State {
-    /// Other mode parameters are in force. Whether that has switched the cache off, of a unit that has one.
-    pub(super) fn set_modes(&mut self, modes: Modes, has_cache: bool, by: Option<NexusId>) -> bool {
-        let old = std::mem::replace(&mut self.modes, modes);
-        let is_switched_off = has_cache && modes.write_through && !old.write_through;
-        if is_switched_off {
-            self.switched_off += 1;
-            self.unflushed = Some(Unflushed { number: self.switched_off, by, is_told: false });
-        } else if !modes.write_through {
-            self.unflushed = None;
-        }
-        is_switched_off
-    }
-
-    /// Which switching off of the cache is not known to be flushed; zero: none.
-    pub(super) fn unflushed(&self) -> u64 {
-        self.unflushed.map_or(0, |unflushed| unflushed.number)
-    }
-
-    /// The mode parameters as they are reported.
-    fn reported_modes(&mut self) -> Modes {
-        match &mut self.unflushed {
-            Some(unflushed) => {
-                unflushed.is_told = true;
-                Modes { write_through: false, ..self.modes }
-            }
-            None => self.modes,
-        }
-    }
-}
+use super::state::State;
+use super::unit::LogicalUnit;
 
 impl LogicalUnit {
     /// What was in the cache when it was switched off, as [`LogicalUnit::unflushed`] has said before the flush began, is durable:

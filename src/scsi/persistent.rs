@@ -5,7 +5,7 @@ use super::cdb::{be16, be32, be64, byte};
 use super::opcode::{Call, Planned};
 use super::plan::{Plan, Reply};
 use super::reservation::{Asker, Change, ReservationType, Reservations};
-use super::saving::{Next, Part};
+use super::saved::{Next, Part};
 use super::sense::{Outcome, asc};
 use crate::limits;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};

@@ -3,7 +3,7 @@
 use super::copy_request::CopyRequest;
 use super::erasure::{Erase, Erasure};
 use super::generation::Generation;
-use super::saving::Saving;
+use super::saved::Saving;
 use super::sense::Outcome;
 use crate::model::{InitiatorPort, ItNexus};
 use crate::wire::Lun;

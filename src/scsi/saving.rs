@@ -12,98 +12,18 @@
 
 use super::attention::{Attention, Recipients};
 use super::erasure::{Busy, Erasure};
-use super::hearers::Lost;
-use super::identifying::{self, IdentifyingInformation};
-use super::mode;
-use super::modes::Modes;
+use super::identifying;
 use super::opcode::{Call, Planned};
 use super::params::NexusId;
-use super::persistent;
 use super::plan::Plan;
-use super::reservation::{Asker, Change, Reservations};
+use super::reservation::{Asker, Reservations};
+use super::saved::{Decided, Next, Part, SaveEnd, Saved, Saving};
 use super::sense::{Outcome, Sense, asc, key};
-use super::unit::{LogicalUnit, State};
+use super::state::State;
+use super::unit::LogicalUnit;
+use super::{mode, persistent};
 use crate::model::ItNexus;
 use std::sync::Arc;
-
-/// What a store keeps of a logical unit. The default is that of a unit of which nothing was ever saved.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Saved {
-    /// Registrations and the persistent reservation; `None` unless they are to persist through power loss (APTPL).
-    pub reservations: Option<Reservations>,
-    /// Saved values of the mode pages.
-    pub modes: Modes,
-    /// What SET IDENTIFYING INFORMATION left.
-    pub identifying: IdentifyingInformation,
-    /// What was to be erased and is not known to be.
-    pub unfinished: Option<Erasure>,
-    /// Who has to hear that writes may be lost.
-    pub lost: Option<Lost>,
-}
-
-/// Which part of the state a command changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    Reservations,
-    Modes,
-    IdentifyingInformation,
-    /// An erasure begins, or there is none any more.
-    Unfinished(Option<Erasure>),
-    /// Who has heard of so many failures to make writes durable.
-    Lost(u64),
-}
-
-/// A command that waits for [`LogicalUnit::save`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saving {
-    part: Part,
-    pub(super) cdb: [u8; 16],
-    /// The parameter list.
-    pub(super) list: Vec<u8>,
-    nexus: NexusId,
-    /// `None`: what changes is nobody's.
-    pub(super) asker: Option<Asker>,
-    /// Counts those that are on their way, but for those that nobody is to wait for.
-    turn: Arc<()>,
-}
-
-/// What became of a [`Saving`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SaveEnd {
-    /// Status and sense of the command.
-    pub outcome: Outcome,
-    /// As [`super::Reply::aborts`].
-    pub aborts: Vec<ItNexus>,
-    /// The volatile cache is off from now on: what may still be in it is to be flushed before the outcome is sent, and also if
-    /// that is not sent. Whoever has switched it off, and when: that flush is perhaps not over, or has failed.
-    pub flush: bool,
-}
-
-/// What a [`Saving`] comes to, not in force yet.
-#[derive(Debug)]
-pub struct Decided {
-    next: Result<Next, Outcome>,
-    nexus: NexusId,
-}
-
-/// What a command makes of the state.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// `ports`: the target ports that there were.
-    Reservations {
-        next: Reservations,
-        change: Change,
-        abort: bool,
-        ports: Vec<u16>,
-    },
-    Modes {
-        modes: Modes,
-        save: bool,
-    },
-    IdentifyingInformation(IdentifyingInformation),
-    Unfinished(Option<Erasure>),
-    Lost(Option<Lost>),
-}
 
 /// The store failed. The reason is for its log: no additional sense code says more.
 const NOT_SAVED: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));
@@ -132,22 +52,6 @@ impl Next {
             Next::Unfinished(unfinished) => Saved { unfinished: *unfinished, ..saved },
             Next::Lost(lost) => Saved { lost: lost.clone(), ..saved },
         }
-    }
-}
-
-impl State {
-    /// Registrations for all target ports are so at those, too, that are not among `before`.
-    pub(super) fn spread_registrations(&mut self, before: &[u16]) {
-        let mut added = self.ports.relative_ports();
-        added.retain(|port| !before.contains(port));
-        self.reservations.spread(&added);
-    }
-}
-
-impl Saving {
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        size_of::<Saving>() + self.list.len()
     }
 }
 

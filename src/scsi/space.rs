@@ -4,19 +4,12 @@
 //! falls to the threshold every nexus is told 38/07, once: again only after there has been more.
 
 use super::attention::{Attention, Recipients};
-use super::unit::{LogicalUnit, State};
+use super::state::State;
+use super::unit::LogicalUnit;
 use crate::model::Space;
 
 /// Threshold sets are of 1 MiB: four billion of them, which is what the fields hold, are more than a file can have.
 const THRESHOLD_SET_BYTES: u64 = 1 << 20;
-
-/// The space of a logical unit as last measured; among its rare state.
-#[derive(Debug, Default)]
-pub(super) struct Pool {
-    space: Option<Space>,
-    /// The threshold is reached.
-    low: bool,
-}
 
 impl LogicalUnit {
     /// Takes a measurement of the medium. `None`: it cannot be measured. Only what is thin has use for it.

@@ -7,25 +7,21 @@
 //! Invariants: rare state changes under the mutex only, and whoever changes it moves the generation before it unlocks; so
 //! a command planned after a change was answered sees the change, on every core.
 
-use super::attention::{Attention, Log, Pending, Recipients};
+use super::attention::{Attention, Pending, Recipients};
 use super::class;
 use super::clock::Clock;
-use super::counters::{Counters, Tally};
-use super::erasure::{Busy, Erasure};
+use super::counters::Tally;
 use super::generation::Generations;
 use super::health::Health;
-use super::hearers::{Hearers, Hearing, Lost};
-use super::identifying::IdentifyingInformation;
-use super::mmc::events::Reported;
-use super::modes::{Modes, Unflushed};
+use super::hearers::{Hearers, Hearing};
+use super::mmc::reported::Reported;
 use super::opcode::{self, Call, Planned};
 use super::operations::Operations;
 use super::params::{LuParams, NexusId};
 use super::plan::{Command, Plan, Reply};
 use super::ports::Ports;
-use super::reservation::Reservations;
 use super::sense::{NO_SENSE, Outcome, Sense, asc, key, status};
-use super::space::Pool;
+use super::state::State;
 use super::tokens::Tokens;
 use crate::model::{Address, InitiatorPort, ItNexus, MediumFault};
 use crate::panics::{Mutex, MutexGuard};
@@ -57,41 +53,6 @@ pub struct LogicalUnit {
     pub(super) copies: Operations,
     pub(super) health: Health,
     pub(super) tokens: Tokens,
-}
-
-/// What changes rarely.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) attentions: Log,
-    pub(super) modes: Modes,
-    /// Of the cache that those have switched off.
-    pub(super) unflushed: Option<Unflushed>,
-    /// How often it was switched off.
-    pub(super) switched_off: u64,
-    /// What `modes` returns to with a reset, and starts with after a restart.
-    pub(super) saved_modes: Modes,
-    pub(super) identifying: IdentifyingInformation,
-    pub(super) reservations: Reservations,
-    pub(super) counters: Counters,
-    pub(super) hearers: Hearers,
-    /// What is stored of who has to hear of lost writes.
-    pub(super) lost: Option<Lost>,
-    pub(super) pool: Pool,
-    pub(super) ports: Ports,
-    pub(super) generations: Generations,
-    pub(super) clock: Clock,
-    /// SANITIZE or FORMAT UNIT is under way, or has failed.
-    pub(super) busy: Option<Busy>,
-    /// What is stored of an erasure that is not complete.
-    pub(super) unfinished: Option<Erasure>,
-    /// The removable medium is out.
-    pub(super) ejected: bool,
-    /// How often it was ejected or loaded.
-    pub(super) medium_changes: u64,
-    /// PREVENT ALLOW MEDIUM REMOVAL: who wants it to stay.
-    pub(super) removal_prevented_by: Vec<NexusId>,
-    /// The echo buffer, and who wrote to it last.
-    pub(super) echo: Option<(NexusId, Box<[u8]>)>,
 }
 
 /// What one I_T_L nexus has pending and is refused at the moment; owned by the core of its session.

@@ -7,45 +7,12 @@ use super::super::cdb::be16;
 use super::super::opcode::{Call, Planned};
 use super::super::plan::Plan;
 use super::super::sense::Outcome;
-use super::super::unit::State;
+use super::reported::{MEDIA, OPERATIONAL_CHANGE};
 
-const OPERATIONAL_CHANGE: u8 = 1;
 const POWER_MANAGEMENT: u8 = 2;
-const MEDIA: u8 = 4;
 const DEVICE_BUSY: u8 = 6;
 /// Classes that are supported, most important first.
 const CLASSES: [u8; 4] = [OPERATIONAL_CHANGE, POWER_MANAGEMENT, MEDIA, DEVICE_BUSY];
-
-/// Changes of the medium that a nexus has reported, by class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Reported {
-    operational: u64,
-    media: u64,
-}
-
-impl Reported {
-    /// Nothing is new to a nexus that begins now.
-    pub(in super::super) fn begin(state: &State) -> Reported {
-        Reported { operational: state.medium_changes, media: state.medium_changes }
-    }
-
-    /// Whether a class has something to report.
-    fn lacks(&self, class: u8, state: &State) -> bool {
-        match class {
-            OPERATIONAL_CHANGE => self.operational != state.medium_changes,
-            MEDIA => self.media != state.medium_changes,
-            _ => false,
-        }
-    }
-
-    fn note(&mut self, class: u8, state: &State) {
-        match class {
-            OPERATIONAL_CHANGE => self.operational = state.medium_changes,
-            MEDIA => self.media = state.medium_changes,
-            _ => {}
-        }
-    }
-}
 
 /// The event descriptor of a class; `new`: an event that was not reported yet.
 fn descriptor(class: u8, new: bool, ejected: bool) -> [u8; 4] {
@@ -73,7 +40,7 @@ fn descriptor(class: u8, new: bool, ejected: bool) -> [u8; 4] {
 }
 
 /// The most important class that was asked for and has an event is answered; if none has, the first of them says so.
-pub(in super::super) fn get_event_status(call: &mut Call) -> Planned {
+pub(crate) fn get_event_status(call: &mut Call) -> Planned {
     const POLLED: u8 = 0x01;
     const NEA: u8 = 0x80;
     const HEADER_BYTES: u16 = 4;

@@ -8,6 +8,7 @@
 pub(super) mod disc;
 pub(super) mod events;
 pub(super) mod features;
+pub(super) mod reported;
 pub(super) mod toc;
 
 use super::cdb::{be16, be24, be32};

@@ -17,7 +17,7 @@ const MSF: u8 = 0x02;
 
 /// The formats 0 (tracks), 1 (sessions) and, of a CD, 2 (everything in the lead-in). FORMAT is in byte 2, and was once in
 /// the two upper bits of the last byte, where Linux still puts it.
-pub(in super::super) fn read_toc(call: &mut Call) -> Planned {
+pub(crate) fn read_toc(call: &mut Call) -> Planned {
     let (format, format_at) = match call.cdb[2] & 0x0f {
         0 => (call.cdb[9] >> 6, (9, 7)),
         format => (format, (2, 3)),
@@ -79,7 +79,7 @@ fn lead_in(call: &mut Call, blocks: u64) -> Result<(), Outcome> {
 
 /// READ SUB-CHANNEL: the position, which is at the beginning because nothing plays; and that there is neither a media
 /// catalogue number nor an ISRC.
-pub(in super::super) fn read_sub_channel(call: &mut Call) -> Planned {
+pub(crate) fn read_sub_channel(call: &mut Call) -> Planned {
     const SUBQ: u8 = 0x40;
     const NO_AUDIO_STATUS: u8 = 0x15;
     const POSITION: u8 = 1;

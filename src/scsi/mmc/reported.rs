@@ -1,0 +1,39 @@
+//! Which changes of the medium a nexus has reported: what GET EVENT STATUS NOTIFICATION has told.
+
+use super::super::state::State;
+
+/// NOTIFICATION CLASS of operational changes.
+pub(super) const OPERATIONAL_CHANGE: u8 = 1;
+/// And that of the media.
+pub(super) const MEDIA: u8 = 4;
+
+/// Changes of the medium that a nexus has reported, by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reported {
+    operational: u64,
+    media: u64,
+}
+
+impl Reported {
+    /// Nothing is new to a nexus that begins now.
+    pub(crate) fn begin(state: &State) -> Reported {
+        Reported { operational: state.medium_changes, media: state.medium_changes }
+    }
+
+    /// Whether a class has something to report.
+    pub(super) fn lacks(&self, class: u8, state: &State) -> bool {
+        match class {
+            OPERATIONAL_CHANGE => self.operational != state.medium_changes,
+            MEDIA => self.media != state.medium_changes,
+            _ => false,
+        }
+    }
+
+    pub(super) fn note(&mut self, class: u8, state: &State) {
+        match class {
+            OPERATIONAL_CHANGE => self.operational = state.medium_changes,
+            MEDIA => self.media = state.medium_changes,
+            _ => {}
+        }
+    }
+}

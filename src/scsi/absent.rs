@@ -1,6 +1,7 @@
 //! LUNs without a logical unit, and the REPORT LUNS well-known logical unit (SPC-4 clauses 6.6, 6.33, 6.39 and 8.2;
 //! SAM-5 clause 5.11).
 
+use super::call::Planned;
 use super::cdb::be16;
 use super::diagnostic::put_sense;
 use super::plan::{Command, Plan, Reply};
@@ -24,7 +25,7 @@ pub fn absent(command: &Command, reply: &mut Reply) -> Plan {
     }
 }
 
-fn answer(command: &Command, reply: &mut Reply) -> opcode::Planned {
+fn answer(command: &Command, reply: &mut Reply) -> Planned {
     let well_known = command.lun.is_report_luns_wlun();
     let unsupported =
         if well_known { Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE) } else { Outcome::check(UNSUPPORTED) };

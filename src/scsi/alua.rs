@@ -9,8 +9,8 @@
 //! by a command do not outlast the process.
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32};
-use super::opcode::{Call, Planned};
 use super::plan::{Plan, Reply};
 use super::ports::{Cause, Group};
 use super::sense::{Outcome, asc};

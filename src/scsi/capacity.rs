@@ -1,7 +1,7 @@
 //! READ CAPACITY(10) and (16) (SBC-3 clauses 5.18, 5.19), GET LBA STATUS(16) and (32) (SBC-4 clauses 5.6 and 5.7).
 
+use super::call::{Call, Planned};
 use super::cdb::{be32, be64};
-use super::opcode::{Call, Planned};
 use super::plan::{LbaScan, MediumOp, Plan};
 use super::rw::check_range;
 use super::sense::Outcome;

@@ -9,9 +9,9 @@
 //! segments in order; PRIORITY changes nothing. Not here: inline data, PAD and CAT (a segment that is no whole number of
 //! blocks on both sides is refused), EXTENDED COPY(LID4).
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::copy_request::{CopyKind, Cscd, Extended, IDENTIFICATION_DESCRIPTOR, Segment};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::sense::{Outcome, asc};
 use crate::limits;

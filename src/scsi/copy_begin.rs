@@ -10,12 +10,13 @@
 use super::class;
 use super::copy::{self, out_action};
 use super::copy_request::{CopyKind, CopyRequest, Extended, Populate, Segment, WriteUsingToken};
+use super::nexus::{LuNexus, Pass};
 use super::operations::Operation;
 use super::params::NexusId;
 use super::rw::check_range;
 use super::sense::{Outcome, Sense, asc, key};
 use super::tokens::{self, Token};
-use super::unit::{LogicalUnit, LuNexus, Pass};
+use super::unit::LogicalUnit;
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,10 +1,10 @@
 //! The commands that ask for copy operations, which [`super::operations`] keeps account of: RECEIVE COPY STATUS(LID1), RECEIVE
 //! COPY FAILURE DETAILS(LID1), RECEIVE ROD TOKEN INFORMATION, and COPY OPERATION ABORT.
 
+use super::call::{Call, Planned};
 use super::cdb::{be32, byte};
 use super::copy::out_action::{POPULATE_TOKEN, WRITE_USING_TOKEN};
 use super::copy_request::TOKEN_BYTES;
-use super::opcode::{Call, Planned};
 use super::operations::{End, Operation};
 use super::plan::Plan;
 use super::sense::{self, Outcome, Sense};

@@ -1,10 +1,10 @@
 //! VPD page 8Fh, third-party copy (SPC-4 clause 7.8.17), and RECEIVE COPY OPERATING PARAMETERS (SPC-4 clause 6.21): what
 //! the copy manager can do. Both say the same limits, from [`crate::limits`].
 
+use super::call::{Call, Planned};
 use super::cdb::be32;
 use super::copy::{self, in_action, out_action};
 use super::copy_request::IDENTIFICATION_DESCRIPTOR;
-use super::opcode::{Call, Planned};
 use super::params::LuParams;
 use super::plan::Reply;
 use super::tokens;

@@ -1,8 +1,8 @@
 //! What a logical unit, its target and the ports on the way to it are called: VPD page 83h (SPC-4 clause 7.8.6), and page
 //! 88h (clause 7.8.15). The logical unit has the same names on every path; the port is the one that was asked.
 
+use super::call::Call;
 use super::identity::VENDOR;
-use super::opcode::Call;
 use super::params::LuParams;
 use super::plan::Reply;
 

@@ -1,8 +1,8 @@
 //! Commands about the state of the logical unit and the way to it: TEST UNIT READY, REQUEST SENSE, SEND
 //! DIAGNOSTIC, RECEIVE DIAGNOSTIC RESULTS, and the echo buffer of WRITE BUFFER and READ BUFFER.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be24};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan, Reply};
 use super::sense::{self, MAX_SENSE_BYTES, Outcome, Sense, asc, key};
 use crate::limits;

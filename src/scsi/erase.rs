@@ -9,9 +9,9 @@
 //!
 //! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, byte};
 use super::erasure::{Busy, Erase, Erasure};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::saved::Part;
 use super::sense::{Outcome, Sense, asc, key};

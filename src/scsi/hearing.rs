@@ -2,7 +2,8 @@
 //! of it is in [`super::hearers`].
 
 use super::hearers::Heard;
-use super::unit::{LogicalUnit, LuNexus};
+use super::nexus::LuNexus;
+use super::unit::LogicalUnit;
 use crate::model::InitiatorPort;
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,8 @@
 //! REPORT and SET IDENTIFYING INFORMATION (SPC-4 clauses 6.32 and 6.43): what an owner writes on a logical unit, as on a
 //! label. There is a binary one and one of text; both are saved.
 
+use super::call::{Call, Planned};
 use super::cdb::be32;
-use super::opcode::{Call, Planned};
 use super::plan::Plan;
 use super::saved::{IdentifyingInformation, Next, Part};
 use super::sense::{Outcome, asc};

@@ -1,8 +1,8 @@
 //! INQUIRY (SPC-4 clause 6.6; MMC-6): standard data here, vital product data in [`super::vpd`].
 
+use super::call::{Call, Planned};
 use super::cdb::be16;
 use super::identity::VENDOR;
-use super::opcode::{Call, Planned};
 use super::plan::{Command, Reply};
 use super::sense::Outcome;
 use super::vpd;

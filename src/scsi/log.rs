@@ -7,8 +7,8 @@
 //! Processing intervals are zero: to measure them would cost every command a look at the clock.
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::cdb::be16;
-use super::opcode::{Call, Planned};
 use super::plan::{Plan, Reply};
 use super::sense::Outcome;
 use super::unit::LogicalUnit;

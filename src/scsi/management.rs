@@ -1,8 +1,8 @@
 //! MAINTENANCE IN and what else reports about the device: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, READ
 //! DEFECT DATA.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32};
-use super::opcode::{Call, Planned};
 
 /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 clause 6.37): abort task, abort task set, clear task set, logical unit
 /// reset, target reset; from iSCSIProtocolLevel 2 on, query task, query task set, I_T nexus reset and query asynchronous

@@ -16,8 +16,10 @@
 //! Not here: protection information, and with it the 32-byte READ, WRITE, VERIFY and their kin.
 
 mod absent;
+mod admission;
 mod alua;
 mod attention;
+mod call;
 mod capacity;
 mod cdb;
 mod class;
@@ -44,6 +46,7 @@ mod management;
 mod mmc;
 mod mode;
 mod modes;
+mod nexus;
 pub mod opcode;
 mod operations;
 mod orwrite;
@@ -55,6 +58,7 @@ mod removable;
 mod report_luns;
 pub mod reservation;
 mod rod;
+mod row;
 mod rw;
 mod saved;
 mod saving;
@@ -77,12 +81,13 @@ pub use erasure::{Erase, Erasure};
 pub use generation::{Allowed, Generation};
 pub use hearers::{Heard, Lost};
 pub use modes::Modes;
+pub use nexus::LuNexus;
 pub use params::{LuParams, NexusId};
 pub use persistent::aborts_others;
 pub use plan::{Command, LbaScan, MediumOp, Plan, Reply};
 pub use saved::{Decided, IdentifyingInformation, SaveEnd, Saved, Saving};
 pub use sense::{Outcome, Sense};
-pub use unit::{LogicalUnit, LuNexus};
+pub use unit::LogicalUnit;
 
 #[cfg(test)]
 mod tests;

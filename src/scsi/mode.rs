@@ -5,9 +5,9 @@
 //! rest is as it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::modes::Modes;
-use super::opcode::{Call, Planned};
 use super::plan::Plan;
 use super::saved::{Next, Part};
 use super::sense::{Outcome, asc};

@@ -8,10 +8,10 @@
 //! The rows of operation code 7Fh are the commands of 32 bytes (SPC-4 clause 4.2.3), whose CDB goes on in an additional
 //! header segment. Those of them that belong to type 2 protection are no commands of a logical unit without it.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, byte};
-use super::plan::{Command, Plan, Reply};
+use super::row::{Row, row};
 use super::sense::{Outcome, asc};
-use super::unit::{LogicalUnit, LuNexus};
 use super::{
     alua, capacity, class, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc,
     mode, orwrite, persistent, removable, report_luns, rod, rw, supported, sync, timestamp, unmap, write_same,
@@ -32,128 +32,6 @@ const ADDITIONAL_BYTES: u8 = (VARIABLE_BYTES - 8) as u8;
 /// READ(32), VERIFY(32), WRITE(32), WRITE AND VERIFY(32), WRITE SAME(32), WRITE ATOMIC(32), WRITE STREAM(32) and
 /// WRITE SCATTERED(32).
 const TYPE_2_PROTECTION: [u16; 8] = [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0f, 0x10, 0x11];
-
-/// What a handler answers: a plan, or the outcome of a command that fails.
-pub(super) type Planned = Result<Plan, Outcome>;
-
-/// A command on its way through a handler.
-pub(super) struct Call<'a> {
-    pub(super) unit: &'a LogicalUnit,
-    pub(super) nexus: &'a mut LuNexus,
-    pub(super) command: &'a Command<'a>,
-    pub(super) cdb: &'a [u8; 16],
-    pub(super) reply: &'a mut Reply,
-}
-
-/// One command.
-pub struct Row {
-    /// The standard's name.
-    pub name: &'static str,
-    /// CDB usage data, as long as the CDB.
-    pub usage: &'static [u8],
-    /// The service action, for operation codes that have them.
-    pub action: Option<u16>,
-    pub(super) class: u16,
-    pub(super) plan: fn(&mut Call) -> Planned,
-    /// Goes on when the parameter list is there.
-    pub(super) list: Option<fn(&mut Call, &[u8]) -> Planned>,
-    /// Bits of the CDB's first 16 bytes that must be zero, the first byte as the most significant.
-    forbidden: u128,
-    /// The same of the 16 bytes after them.
-    forbidden_rest: u128,
-}
-
-const fn row(name: &'static str, usage: &'static [u8], class: u16, plan: fn(&mut Call) -> Planned) -> Row {
-    let row = Row { name, usage, action: None, class, plan, list: None, forbidden: 0, forbidden_rest: 0 };
-    Row { forbidden: forbidden(usage, 0, 0), ..row }
-}
-
-impl Row {
-    /// The row of a service action: byte 1 of the usage data names it.
-    const fn action(self) -> Row {
-        const IN_BYTE_1: u128 = 0x1f << 112;
-        Row { action: Some(self.usage[1] as u16 & 0x1f), forbidden: forbidden(self.usage, 0, IN_BYTE_1), ..self }
-    }
-
-    /// The row of a variable-length CDB: bytes 8 and 9 of the usage data name the service action.
-    const fn variable(self) -> Row {
-        const IN_BYTES_8_AND_9: u128 = 0xffff << 48;
-        let usage = self.usage;
-        Row {
-            action: Some(u16::from_be_bytes([usage[8], usage[9]])),
-            forbidden: forbidden(usage, 0, IN_BYTES_8_AND_9),
-            forbidden_rest: forbidden(usage, 16, 0),
-            ..self
-        }
-    }
-
-    /// The row of a command with a parameter list.
-    const fn list(self, parse: fn(&mut Call, &[u8]) -> Planned) -> Row {
-        Row { list: Some(parse), ..self }
-    }
-
-    /// The row of a command of disks only.
-    const fn on_disks(self) -> Row {
-        Row { class: self.class | class::DISK, ..self }
-    }
-
-    /// The row of a command that goes through by a target port in standby.
-    const fn in_standby(self) -> Row {
-        Row { class: self.class & !class::STANDBY, ..self }
-    }
-
-    /// The row of a command that goes through by any target port.
-    const fn in_any_state(self) -> Row {
-        Row { class: self.class & !(class::STANDBY | class::UNAVAILABLE), ..self }
-    }
-
-    /// The operation code.
-    pub const fn opcode(&self) -> u8 {
-        self.usage[0]
-    }
-
-    /// Refuses a CDB with a bit set that is not evaluated, pointing at it (SPC-4 clauses 4.3.1 and 4.5.2.4.2).
-    #[inline]
-    pub(super) fn check(&self, cdb: &[u8; 16]) -> Result<(), Outcome> {
-        match u128::from_be_bytes(*cdb) & self.forbidden {
-            0 => Ok(()),
-            wrong => Err(wrong_bit(wrong, 0)),
-        }
-    }
-
-    /// The same for what is beyond the first 16 bytes of a CDB; `cdb` is all of it.
-    #[inline]
-    pub(super) fn check_rest(&self, cdb: &[u8]) -> Result<(), Outcome> {
-        if self.forbidden_rest == 0 { Ok(()) } else { self.check_variable(cdb) }
-    }
-
-    #[cold]
-    fn check_variable(&self, cdb: &[u8]) -> Result<(), Outcome> {
-        let rest = cdb.get(16..).and_then(<[u8]>::first_chunk).copied().map_or(0, u128::from_be_bytes);
-        match rest & self.forbidden_rest {
-            0 => Ok(()),
-            wrong => Err(wrong_bit(wrong, 16)),
-        }
-    }
-}
-
-/// `from`: where in the CDB the bits begin.
-#[cold]
-fn wrong_bit(wrong: u128, from: u16) -> Outcome {
-    let first = wrong.leading_zeros();
-    Outcome::invalid_cdb_field(from + (first / 8) as u16, 7 - (first % 8) as u8)
-}
-
-/// The bits that must be zero of the 16 bytes after `from`, those of `action` aside.
-const fn forbidden(usage: &[u8], from: usize, action: u128) -> u128 {
-    let mut bytes = [0; 16];
-    let mut at = if from == 0 { 1 } else { 0 };
-    while at < 16 && from + at < usage.len() {
-        bytes[at] = !usage[from + at];
-        at += 1;
-    }
-    u128::from_be_bytes(bytes) & !action
-}
 
 /// The row of a CDB, and the CDB's first 16 bytes. `absent`: the class of commands that the type of device does not have;
 /// a row of it is found all the same where an operation code has no other.
@@ -222,6 +100,11 @@ static INDEX: [&[Row]; 256] = {
     }
     index
 };
+
+/// REPORT SUPPORTED OPERATION CODES, which tells of the table that it is a row of.
+fn report_operation_codes(call: &mut Call) -> Planned {
+    supported::report_operation_codes(call, TABLE, rows_of(call.cdb[3]))
+}
 
 /// Every command, by operation code, service action and type of device.
 pub static TABLE: &[Row] = &COMMANDS;
@@ -306,7 +189,7 @@ const COMMANDS: [Row; 94] = [
     row("REPORT LUNS", &[0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ALWAYS, report_luns::report_luns),
     row("REPORT IDENTIFYING INFORMATION", &[0xa3, 0x05, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::ANY, identifying::report).action(),
     row("REPORT TARGET PORT GROUPS", &[0xa3, 0x2a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, alua::report).action().in_any_state(),
-    row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, supported::report_operation_codes).action().in_standby(),
+    row("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, report_operation_codes).action().in_standby(),
     row("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::READS, management::report_task_management).action().in_standby(),
     row("REPORT TIMESTAMP", &[0xa3, 0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], class::ANY, timestamp::report).action().in_standby(),
     row("SET IDENTIFYING INFORMATION", &[0xa4, 0x06, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], class::CHANGES, identifying::set).list(identifying::set_list).action(),

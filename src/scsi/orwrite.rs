@@ -7,9 +7,9 @@
 //! Generations live as long as the process: nothing but a power on or hard reset sets them back, a logical unit reset does
 //! not (clause 4.27.3).
 
+use super::call::{Call, Planned};
 use super::cdb::{be32, be64};
 use super::generation::{Allowed, Generation, Generations, policy};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::rw::{Extent, FUA, durable, unless_empty};
 use super::sense::Outcome;

@@ -1,8 +1,8 @@
 //! PERSISTENT RESERVE IN and OUT (SPC-4 clauses 6.15, 6.16), RESERVE and RELEASE: CDBs and parameter data. What they do is
 //! in [`super::reservation`].
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64, byte};
-use super::opcode::{Call, Planned};
 use super::plan::{Plan, Reply};
 use super::reservation::{Asker, Change, ReservationType, Reservations};
 use super::saved::{Next, Part};

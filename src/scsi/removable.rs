@@ -5,8 +5,8 @@
 //! again after a restart.
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::class;
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::sense::{Outcome, Sense, asc, key};
 

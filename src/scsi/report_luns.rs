@@ -1,8 +1,8 @@
 //! REPORT LUNS (SPC-4 clause 6.33).
 
 use super::attention::Attention;
+use super::call::{Call, Planned};
 use super::cdb::be32;
-use super::opcode::{Call, Planned};
 use super::plan::{Command, Plan, Reply};
 use super::sense::Outcome;
 use crate::wire::Lun;

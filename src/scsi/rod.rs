@@ -2,10 +2,10 @@
 //! (offloaded data transfer). POPULATE TOKEN turns ranges of a logical unit into a token, WRITE USING TOKEN copies from a
 //! token, on this logical unit or another one of the target that the nexus sees.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64, byte};
 use super::copy;
 use super::copy_request::{CopyKind, CopyRequest, Populate, TOKEN_BYTES, WriteUsingToken};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
 use super::sense::{Outcome, asc};

@@ -3,8 +3,8 @@
 //! Every range is checked here, once, against the capacity; what comes out as a [`MediumOp`] is inside the medium. A
 //! transfer of no blocks is done at once, but its LBA is checked all the same.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;

@@ -11,9 +11,8 @@
 //! Not here: files and their format.
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::erasure::{Busy, Erasure};
-use super::identifying;
-use super::opcode::{Call, Planned};
 use super::params::NexusId;
 use super::plan::Plan;
 use super::reservation::{Asker, Reservations};
@@ -21,7 +20,7 @@ use super::saved::{Decided, Next, Part, SaveEnd, Saved, Saving};
 use super::sense::{Outcome, Sense, asc, key};
 use super::state::State;
 use super::unit::LogicalUnit;
-use super::{mode, persistent};
+use super::{identifying, mode, persistent};
 use crate::model::ItNexus;
 use std::sync::Arc;
 

@@ -1,22 +1,24 @@
 //! REPORT SUPPORTED OPERATION CODES (SPC-4 clause 6.35): the command table as parameter data.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32};
-use super::opcode::{self, Call, Planned, Row};
 use super::plan::Reply;
+use super::row::Row;
 use super::sense::Outcome;
 
 /// A command timeouts descriptor that specifies no timeout (SPC-4 clause 6.35.4).
 const NO_TIMEOUTS: [u8; 12] = [0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-pub(super) fn report_operation_codes(call: &mut Call) -> Planned {
+/// `table`: all commands; `of_opcode`: those with the REQUESTED OPERATION CODE.
+pub(super) fn report_operation_codes(call: &mut Call, table: &[Row], of_opcode: &[Row]) -> Planned {
     let timeouts = call.cdb[2] & 0x80 != 0;
-    let (opcode, action) = (call.cdb[3], be16(call.cdb, 4));
-    let rows = || opcode::rows_of(opcode).iter().filter(|row| row.class & call.unit.absent() == 0);
+    let action = be16(call.cdb, 4);
+    let rows = || of_opcode.iter().filter(|row| row.class & call.unit.absent() == 0);
     let with_actions = rows().any(|row| row.action.is_some());
     let found = || rows().find(|row| row.action.is_none_or(|own| own == action));
     let row = match call.cdb[2] & 0x07 {
         0 => {
-            all(call, timeouts);
+            all(call, table, timeouts);
             return call.reply.finish(be32(call.cdb, 6) as usize);
         }
         1 if with_actions => return Err(Outcome::invalid_cdb_field(2, 2)),
@@ -31,12 +33,12 @@ pub(super) fn report_operation_codes(call: &mut Call) -> Planned {
 }
 
 /// The all_commands format (SPC-4 clause 6.35.2).
-fn all(call: &mut Call, timeouts: bool) {
+fn all(call: &mut Call, table: &[Row], timeouts: bool) {
     const SERVACTV: u8 = 0x01;
     const CTDP: u8 = 0x02;
     let unit = call.unit;
     call.reply.put(&[0; 4]);
-    for row in opcode::TABLE.iter().filter(|row| unit.has(row)) {
+    for row in table.iter().filter(|row| unit.has(row)) {
         let flags = if row.action.is_some() { SERVACTV } else { 0 } | if timeouts { CTDP } else { 0 };
         let len = row.usage.len() as u8;
         let [high, low] = row.action.unwrap_or(0).to_be_bytes();

@@ -1,7 +1,7 @@
 //! SYNCHRONIZE CACHE (SBC-3 clauses 5.22, 5.23).
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
 

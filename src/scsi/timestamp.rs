@@ -1,9 +1,9 @@
 //! REPORT TIMESTAMP and SET TIMESTAMP (SPC-4 clauses 6.38 and 6.46).
 
 use super::attention::{Attention, Recipients};
+use super::call::{Call, Planned};
 use super::cdb::{be32, byte};
 use super::clock::Clock;
-use super::opcode::{Call, Planned};
 use super::plan::Plan;
 use super::sense::{Outcome, asc};
 use std::time::Instant;

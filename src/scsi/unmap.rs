@@ -1,7 +1,7 @@
 //! UNMAP (SBC-3 clause 5.28): the CDB, and the parameter list of block descriptors.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64};
-use super::opcode::{Call, Planned};
 use super::plan::{MediumOp, Plan};
 use super::rw::check_range;
 use super::sense::{Outcome, asc};

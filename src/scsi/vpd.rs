@@ -1,8 +1,8 @@
 //! Vital product data pages (SPC-4 clause 7.8, SBC-3 clause 6.6).
 
+use super::call::Call;
 use super::copy_vpd::third_party_copy;
 use super::designation::{device_identification, scsi_ports};
-use super::opcode::Call;
 use super::params::LuParams;
 use super::plan::Reply;
 use super::rw::max_compare_and_write_blocks;

@@ -1,7 +1,7 @@
 //! WRITE SAME(10) and (16) (SBC-3 clauses 5.42, 5.43), with UNMAP and NDOB.
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64};
-use super::opcode::{Call, Planned};
 use super::params::LuParams;
 use super::plan::{MediumOp, Plan};
 use super::rw::check_range;

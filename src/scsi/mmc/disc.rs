@@ -1,14 +1,14 @@
 //! What is told about disc and track (MMC-6): READ DISC INFORMATION, READ TRACK INFORMATION, and READ DISC STRUCTURE, which
 //! was READ DVD STRUCTURE.
 
+use super::super::call::{Call, Planned};
 use super::super::cdb::{be16, be32};
-use super::super::opcode::{Call, Planned};
 use super::super::sense::{Outcome, asc};
 use super::is_dvd;
 use super::toc::TRACK;
 
 /// READ DISC INFORMATION, standard: complete, not erasable, one session with one track, for unrestricted use.
-pub(crate) fn read_disc_information(call: &mut Call) -> Planned {
+pub(in super::super) fn read_disc_information(call: &mut Call) -> Planned {
     const LAST_SESSION_COMPLETE: u8 = 0x0c;
     const DISC_COMPLETE: u8 = 0x02;
     const URU: u8 = 0x20;
@@ -27,7 +27,7 @@ pub(crate) fn read_disc_information(call: &mut Call) -> Planned {
 }
 
 /// READ TRACK INFORMATION about the only track, by address, track or session.
-pub(crate) fn read_track_information(call: &mut Call) -> Planned {
+pub(in super::super) fn read_track_information(call: &mut Call) -> Planned {
     const BY_ADDRESS: u8 = 0;
     const DATA_UNINTERRUPTED: u8 = 4;
     const MODE_1: u8 = 1;
@@ -50,7 +50,7 @@ pub(crate) fn read_track_information(call: &mut Call) -> Planned {
 }
 
 /// READ DISC STRUCTURE of a DVD: its physical format, that it is not protected, and the list of these.
-pub(crate) fn read_disc_structure(call: &mut Call) -> Planned {
+pub(in super::super) fn read_disc_structure(call: &mut Call) -> Planned {
     const DVD: u8 = 0;
     const PHYSICAL_FORMAT: u8 = 0x00;
     const COPYRIGHT: u8 = 0x01;

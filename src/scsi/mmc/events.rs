@@ -3,8 +3,8 @@
 //! The logical unit counts how often its medium was ejected or loaded; a nexus keeps, for each class with events, which
 //! count it has reported. Only the latest of the changes that it has missed is told, as that is what is true.
 
+use super::super::call::{Call, Planned};
 use super::super::cdb::be16;
-use super::super::opcode::{Call, Planned};
 use super::super::plan::Plan;
 use super::super::sense::Outcome;
 use super::reported::{MEDIA, OPERATIONAL_CHANGE};
@@ -40,7 +40,7 @@ fn descriptor(class: u8, new: bool, ejected: bool) -> [u8; 4] {
 }
 
 /// The most important class that was asked for and has an event is answered; if none has, the first of them says so.
-pub(crate) fn get_event_status(call: &mut Call) -> Planned {
+pub(in super::super) fn get_event_status(call: &mut Call) -> Planned {
     const POLLED: u8 = 0x01;
     const NEA: u8 = 0x80;
     const HEADER_BYTES: u16 = 4;

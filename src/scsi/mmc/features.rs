@@ -1,7 +1,7 @@
 //! GET CONFIGURATION (MMC-6): profiles and features.
 
+use super::super::call::{Call, Planned};
 use super::super::cdb::be16;
-use super::super::opcode::{Call, Planned};
 use super::super::sense::Outcome;
 use super::is_dvd;
 
@@ -83,7 +83,7 @@ fn features(profile: u16, block_bytes: u32) -> [Feature; 8] {
 }
 
 /// Lists the features from STARTING FEATURE NUMBER on: all, those that are current, or that one.
-pub(crate) fn get_configuration(call: &mut Call) -> Planned {
+pub(in super::super) fn get_configuration(call: &mut Call) -> Planned {
     const ALL: u8 = 0;
     const CURRENT: u8 = 1;
     const ONE: u8 = 2;

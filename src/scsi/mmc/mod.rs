@@ -11,8 +11,8 @@ pub(super) mod features;
 pub(super) mod reported;
 pub(super) mod toc;
 
+use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32};
-use super::opcode::{Call, Planned};
 use super::plan::Plan;
 use super::rw;
 use super::sense::{Outcome, asc};

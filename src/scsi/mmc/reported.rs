@@ -4,19 +4,19 @@ use super::super::state::State;
 
 /// NOTIFICATION CLASS of operational changes.
 pub(super) const OPERATIONAL_CHANGE: u8 = 1;
-/// And that of the media.
+/// NOTIFICATION CLASS of the media.
 pub(super) const MEDIA: u8 = 4;
 
 /// Changes of the medium that a nexus has reported, by class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reported {
+pub(in super::super) struct Reported {
     operational: u64,
     media: u64,
 }
 
 impl Reported {
     /// Nothing is new to a nexus that begins now.
-    pub(crate) fn begin(state: &State) -> Reported {
+    pub(in super::super) fn begin(state: &State) -> Reported {
         Reported { operational: state.medium_changes, media: state.medium_changes }
     }
 

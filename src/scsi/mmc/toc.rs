@@ -1,7 +1,7 @@
 //! READ TOC/PMA/ATIP (MMC-6) and READ SUB-CHANNEL (MMC-3): one session with one data track.
 
+use super::super::call::{Call, Planned};
 use super::super::cdb::be16;
-use super::super::opcode::{Call, Planned};
 use super::super::plan::Reply;
 use super::super::sense::Outcome;
 use super::{is_dvd, msf};
@@ -17,7 +17,7 @@ const MSF: u8 = 0x02;
 
 /// The formats 0 (tracks), 1 (sessions) and, of a CD, 2 (everything in the lead-in). FORMAT is in byte 2, and was once in
 /// the two upper bits of the last byte, where Linux still puts it.
-pub(crate) fn read_toc(call: &mut Call) -> Planned {
+pub(in super::super) fn read_toc(call: &mut Call) -> Planned {
     let (format, format_at) = match call.cdb[2] & 0x0f {
         0 => (call.cdb[9] >> 6, (9, 7)),
         format => (format, (2, 3)),
@@ -79,7 +79,7 @@ fn lead_in(call: &mut Call, blocks: u64) -> Result<(), Outcome> {
 
 /// READ SUB-CHANNEL: the position, which is at the beginning because nothing plays; and that there is neither a media
 /// catalogue number nor an ISRC.
-pub(crate) fn read_sub_channel(call: &mut Call) -> Planned {
+pub(in super::super) fn read_sub_channel(call: &mut Call) -> Planned {
     const SUBQ: u8 = 0x40;
     const NO_AUDIO_STATUS: u8 = 0x15;
     const POSITION: u8 = 1;

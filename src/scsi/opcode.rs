@@ -10,12 +10,14 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, byte};
-use super::row::{Row, row};
+use super::row::row;
 use super::sense::{Outcome, asc};
 use super::{
     alua, capacity, class, copy, copy_status, copy_vpd, diagnostic, erase, identifying, inquiry, log, management, mmc,
     mode, orwrite, persistent, removable, report_luns, rod, rw, supported, sync, timestamp, unmap, write_same,
 };
+
+pub use super::row::Row;
 
 /// Operation codes that are answered where there is no logical unit.
 pub(super) const TEST_UNIT_READY: u8 = 0x00;

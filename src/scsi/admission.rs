@@ -1,4 +1,4 @@
-//! The way of a command through a logical unit: what blocks it for its nexus, and who plans it.
+//! Admission of a command to a logical unit: what blocks it for its nexus, and who plans it.
 //!
 //! [`LogicalUnit::plan`] is the way of every command: table row, what blocks it for this nexus, CDB mask, handler. The
 //! hot path is one atomic load (the generation) and two tests of a mask; the mutex is taken only by a nexus that finds

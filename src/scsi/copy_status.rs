@@ -1,4 +1,4 @@
-//! The commands that ask for copy operations, which [`super::operations`] keeps account of: RECEIVE COPY STATUS(LID1), RECEIVE
+//! The commands about copy operations, which [`super::operations`] keeps account of: RECEIVE COPY STATUS(LID1), RECEIVE
 //! COPY FAILURE DETAILS(LID1), RECEIVE ROD TOKEN INFORMATION, and COPY OPERATION ABORT.
 
 use super::call::{Call, Planned};

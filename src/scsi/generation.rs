@@ -1,4 +1,7 @@
 //! ORWgeneration codes (SBC-4 clause 4.27): what tells set operations of one generation of a bitmap from those of the next.
+//!
+//! Generations live as long as the process: nothing but a power on or hard reset sets them back, a logical unit reset does
+//! not (clause 4.27.3).
 
 use super::sense::{Outcome, asc};
 

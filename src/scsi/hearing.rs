@@ -1,5 +1,5 @@
-//! Which failures to make writes durable each nexus has heard of, as those ask and are asked who serve the unit; what is known
-//! of it is in [`super::hearers`].
+//! Which failures to make writes durable each nexus has heard of: what whoever serves the unit asks and says of that.
+//! What is known of it, and for how long, is in [`super::hearers`].
 
 use super::hearers::Heard;
 use super::nexus::LuNexus;
@@ -21,8 +21,8 @@ impl LogicalUnit {
         self.others_unflushed.store(state.hearers.others_unflushed(), Ordering::Release);
     }
 
-    /// A nexus that has heard of so many failures is answered GOOD. When that was so for long enough (`limits::OTHERS_HEAR_MS`), who
-    /// is not known need not hear of them any more.
+    /// A nexus that has heard of so many failures is answered GOOD. When that was so for long enough
+    /// (`limits::OTHERS_HEAR_MS`), who is not known need not hear of them any more.
     pub fn has_settled(&self, failures: u64, now_ms: u64) {
         self.state().hearers.settle(failures, now_ms);
     }

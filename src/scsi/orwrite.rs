@@ -3,9 +3,6 @@
 //!
 //! The generation is looked at when a command has its range for itself ([`LogicalUnit::or_allowed`]): a change of it has
 //! the whole medium for itself, so nobody can pass the look with the old one and set bits after the new one has begun.
-//!
-//! Generations live as long as the process: nothing but a power on or hard reset sets them back, a logical unit reset does
-//! not (clause 4.27.3).
 
 use super::call::{Call, Planned};
 use super::cdb::{be32, be64};

@@ -96,7 +96,7 @@ pub struct LbaScan {
     pub alloc_bytes: u32,
     /// SCAN LENGTH in blocks; zero: no limit.
     pub scan_blocks: u32,
-    /// REPORT TYPE, one of those that there are.
+    /// REPORT TYPE, one of those that `capacity.rs` knows.
     pub(super) report: u8,
 }
 

@@ -1,6 +1,7 @@
 //! Representations of data and their tokens (SPC-4 clause 5.17.6, SBC-3 clauses 5.7 and 5.46): what Windows copies with
 //! (offloaded data transfer). POPULATE TOKEN turns ranges of a logical unit into a token, WRITE USING TOKEN copies from a
-//! token, on this logical unit or another one of the target that the nexus sees.
+//! token, on this logical unit or another one of the target that the nexus sees. Here are the commands; the tokens are in
+//! [`super::tokens`].
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64, byte};

@@ -1,4 +1,4 @@
-//! REPORT TIMESTAMP and SET TIMESTAMP (SPC-4 clauses 6.38 and 6.46).
+//! REPORT TIMESTAMP and SET TIMESTAMP (SPC-4 clauses 6.38 and 6.46), about the [`Clock`] of a logical unit.
 
 use super::attention::{Attention, Recipients};
 use super::call::{Call, Planned};

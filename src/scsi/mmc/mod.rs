@@ -3,7 +3,8 @@
 //! The medium is an image of 2048-byte blocks: one session with one data track, that of a CD-ROM, or of a DVD-ROM from
 //! [`DVD_FROM_BLOCKS`] on. Only user data is stored, so there is nothing to answer about raw sectors, sub-channels, audio
 //! or writing. [`toc`]: READ TOC/PMA/ATIP and READ SUB-CHANNEL; [`disc`]: what is told about disc and track; [`features`]:
-//! GET CONFIGURATION; [`events`]: GET EVENT STATUS NOTIFICATION. Here: READ CD, and commands about the mechanism.
+//! GET CONFIGURATION; [`events`]: GET EVENT STATUS NOTIFICATION; [`reported`]: what that has told. Here: READ CD, and
+//! commands about the mechanism.
 
 pub(super) mod disc;
 pub(super) mod events;

@@ -2,7 +2,7 @@
 
 use super::tests::{Dialogue, answer, done, said};
 use super::*;
-use crate::session::params::TaskReporting;
+use crate::session::params::{Params, SessionKind, TaskReporting};
 
 const SEC: u8 = SECURITY_NEGOTIATION;
 const OPS: u8 = LOGIN_OPERATIONAL_NEGOTIATION;

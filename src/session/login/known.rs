@@ -3,8 +3,8 @@
 use super::fault::LoginFault;
 use super::identity::Identity;
 use super::negotiate::{Negotiation, Phase};
+use super::seam::{First, LoginAnswer, LoginDone, LoginEnv};
 use super::security::Security;
-use super::{First, LoginAnswer, LoginDone, LoginEnv};
 use crate::model::{InitiatorPort, IscsiName};
 use crate::session::directory::{NoTarget, TargetRef, Wanted};
 use crate::session::params::{Params, SessionKind};

@@ -2,7 +2,7 @@
 //!
 //! [`Login::request`] takes one Login Request and says what to do: [`Step::Answer`] it and wait for the next, send the
 //! answer of [`Step::Refuse`] and close, or place the connection of [`Step::Done`] in a session. What the target knows is
-//! asked of a [`Directory`]; nothing here knows other sessions, so whether a TSIH exists is checked by who places the
+//! asked of a [`Directory`](crate::session::directory::Directory); nothing here knows other sessions, so whether a TSIH exists is checked by who places the
 //! connection, who can still refuse ([`LoginDone::refuse`]).
 //!
 //! Parts: [`keys`] (the table of keys), [`negotiate`] (operational stage), [`security`] and [`chap`] (security stage),
@@ -11,13 +11,7 @@
 //! Invariants: text, exchanges and time are bounded by `limits`; after a refusal or the final answer every request is
 //! refused; full feature phase is never reached before the directory's policy is satisfied.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use crate::limits;
-use crate::model::InitiatorPort;
-use crate::session::directory::{Directory, TargetRef};
-use crate::session::params::{Params, SessionKind};
 use crate::wire::stage::{FULL_FEATURE_PHASE, LOGIN_OPERATIONAL_NEGOTIATION, SECURITY_NEGOTIATION};
 use crate::wire::{Cid, CmdSn, Isid, LoginRequest, LoginResponse, LoginStatus, StatSn, Tsih};
 
@@ -31,124 +25,23 @@ mod known;
 pub mod ltds;
 pub mod negotiate;
 mod offer;
+mod seam;
 pub mod security;
 #[cfg(test)]
 mod tests;
 
 pub use fault::LoginFault;
+pub use seam::{LoginAnswer, LoginDone, LoginEnv, Step};
+
 use known::Known;
 use ltds::{Inbound, Outbound};
-use negotiate::{NegotiationFault, Offer};
+use negotiate::NegotiationFault;
+use seam::{First, refusal};
 
 /// The version of iSCSI that this is (RFC 7143 section 11.12.4).
 const VERSION: u8 = 0;
 /// StatSN of the first response of a connection.
 const FIRST_STAT_SN: StatSn = StatSn(1);
-
-/// What a login asks of its surroundings.
-pub struct LoginEnv<'a> {
-    /// Who may have which target.
-    pub directory: &'a dyn Directory,
-    /// The local address that the peer is connected to.
-    pub portal: SocketAddr,
-    /// The peer's address.
-    pub peer: SocketAddr,
-    /// Fills a buffer with random bytes that nobody can guess.
-    pub random: &'a mut dyn FnMut(&mut [u8]),
-    /// What is offered in operational negotiation.
-    pub offer: &'a Offer,
-}
-
-/// A Login Response to be sent, its data segment in `text`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoginAnswer {
-    /// The header; its DataSegmentLength is set.
-    pub response: LoginResponse,
-    /// The data segment, without padding: at most 8192 bytes.
-    pub text: Vec<u8>,
-}
-
-/// What a Login Request leads to.
-#[derive(Debug)]
-pub enum Step {
-    /// Send this and wait for the next Login Request.
-    Answer(LoginAnswer),
-    /// Send this and close the connection.
-    Refuse {
-        /// The Login Response with a status that is not success.
-        answer: LoginAnswer,
-        /// For the operator.
-        reason: LoginFault,
-    },
-    /// The login is complete: place the connection, then send its final answer.
-    Done(Box<LoginDone>),
-}
-
-/// A completed login.
-#[derive(Debug, Clone)]
-pub struct LoginDone {
-    /// What the session is for.
-    pub kind: SessionKind,
-    /// Who logged in.
-    pub initiator: InitiatorPort,
-    /// InitiatorAlias, for display only.
-    pub initiator_alias: Option<String>,
-    /// The target; `None` in an unnamed discovery session.
-    pub target: Option<TargetRef>,
-    /// Tag of the portal group that the login came in through.
-    pub portal_group: u16,
-    /// As requested: 0 for a new session (or the reinstatement of one), else the session to join.
-    pub tsih: Tsih,
-    /// The connection.
-    pub cid: Cid,
-    /// What was negotiated. For a connection that joins: see [`Params::joined_to`].
-    pub params: Params,
-    /// CHAP_N that was proved; `None` without authentication. All connections of a session should have the same
-    /// (RFC 7143 section 9.2).
-    pub identity: Option<Arc<str>>,
-    /// The final response. Whoever places the connection fills in TSIH, and ExpCmdSN and MaxCmdSN of a session that
-    /// is joined.
-    pub answer: LoginAnswer,
-    /// StatSN of the next response on the connection.
-    pub next_stat_sn: StatSn,
-    /// CmdSN of the login: for a new session its first ExpCmdSN.
-    pub cmd_sn: CmdSn,
-}
-
-impl LoginDone {
-    /// The answer when the connection cannot be placed; the connection is then to be closed.
-    #[must_use]
-    pub fn refuse(self, status: LoginStatus) -> LoginAnswer {
-        let response = LoginResponse { tsih: self.tsih, ..self.answer.response };
-        refusal(response, status, Vec::new())
-    }
-}
-
-/// Turns a response into a Login reject.
-fn refusal(response: LoginResponse, status: LoginStatus, text: Vec<u8>) -> LoginAnswer {
-    //= RFC 7143 section 6.3.1
-    //# The T bit, the CSG field,
-    //# and the NSG field are reserved.
-    let response = LoginResponse {
-        transit: false,
-        cont: false,
-        csg: 0,
-        nsg: 0,
-        status,
-        data_segment_len: text.len() as u32,
-        ..response
-    };
-    LoginAnswer { response, text }
-}
-
-/// What the first Login Request fixed for all of them.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    isid: Isid,
-    tsih: Tsih,
-    cid: Cid,
-    cmd_sn: CmdSn,
-}
 
 /// The login of one connection.
 #[derive(Debug)]

@@ -1,11 +1,14 @@
 //! Logins, as dialogues: the rules of RFC 7143 one by one, then what real initiators send.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::keys::KeyFault;
+use super::negotiate::Offer;
 use super::*;
 use crate::model::{IscsiName, Portal, Snapshot, TargetSpec};
-use crate::session::directory::{AuthPolicy, NoTarget, SnapshotDirectory, TargetVisitor, Wanted};
+use crate::session::directory::{AuthPolicy, Directory, NoTarget, SnapshotDirectory, TargetRef, TargetVisitor, Wanted};
+use crate::session::params::{Params, SessionKind};
 use crate::wire::Itt;
 use crate::wire::text::Pairs;
 use proptest::prelude::*;

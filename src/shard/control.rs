@@ -6,16 +6,21 @@
 //! is contained ([`crate::panics`]): everything stays as it is, and who asks for another configuration is told that there
 //! will be none.
 
+use super::error::ServeError;
 use super::looks::Looking;
 use super::reload::Reloader;
-use super::{Reread, ServeError};
 use crate::limits::CONTROL_END;
+use crate::model::Snapshot;
 use crate::panics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::Builder;
 use std::time::Duration;
+
+/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back; `None`: it is not
+/// valid, which has been said.
+pub type Reread = dyn Fn() -> Option<Snapshot> + Send + Sync;
 
 /// How soon a reload goes on.
 const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);

@@ -27,6 +27,7 @@ mod elsewhere;
 mod engine;
 mod entry;
 mod errand;
+mod error;
 mod exec;
 mod fence;
 mod flush;
@@ -71,21 +72,22 @@ mod whose;
 mod work;
 mod world;
 
-use crate::backend::OpenError;
+pub use control::Reread;
+pub use error::ServeError;
+
 use crate::limits::{
     CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
     RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
 };
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
-use crate::state::{KeeperThread, StateError};
+use crate::state::KeeperThread;
 use glommio::{LocalExecutorBuilder, Placement};
 use mesh::Message;
 use signals::{Signals, Wish};
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -93,64 +95,6 @@ use std::thread::Builder;
 use std::time::Duration;
 use syncing::Syncing;
 use world::{Unit, World};
-
-/// Why the server could not start, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A LUN's file or device.
-    #[error(transparent)]
-    Open(OpenError),
-    /// What was saved of a logical unit.
-    #[error(transparent)]
-    State(StateError),
-    /// A file that was served before is not there.
-    #[error(
-        "{path}: it was served before, and is not there: is its file system mounted? (To begin with an empty disk that hosts \
-         take for the same, move {record} away; for another disk choose another path)",
-        path = .path.display(), record = .record.display()
-    )]
-    Gone {
-        /// The file.
-        path: PathBuf,
-        /// The record of it.
-        record: PathBuf,
-    },
-    /// Two units of one identity.
-    #[error("{what} would have the designator {naa:032x} of another logical unit: hosts would take both for one disk")]
-    Identity {
-        /// The second of the two.
-        what: String,
-        /// The designator.
-        naa: u128,
-    },
-    /// A file, a device or the state directory.
-    #[error("{}: its file system does not answer", .0.display())]
-    Silent(PathBuf),
-    /// A portal's address.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
-    /// The kernel does not take the TCP congestion control that the configuration names.
-    #[error("congestion: cannot use '{0}': {1}")]
-    Congestion(String, io::Error),
-    /// `--cores`, or `cores` in the file.
-    #[error("cannot run on core {0}: this process may use cores {1}")]
-    Core(usize, String),
-    /// No io_uring to be had.
-    #[error(
-        "io_uring is not usable here ({0}): ringsan needs Linux 6.1 or later with kernel.io_uring_disabled = 0, and a \
-         container runtime whose seccomp profile allows it"
-    )]
-    Ring(io::Error),
-    /// An executor could not be made.
-    #[error(
-        "cannot start the executors ({0}): if this is about memory, raise the limit for locked memory (ulimit -l, or \
-         LimitMEMLOCK= in a unit file) to 64 MiB for each core or more"
-    )]
-    Executor(String),
-    /// Anything else that the system refused.
-    #[error("the system refused: {0}")]
-    System(io::Error),
-}
 
 /// How soon it is noticed that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
@@ -160,10 +104,6 @@ const LOOK_AT_START: Duration = Duration::from_millis(50);
 
 /// Entries of a ring that is only made to see whether that is allowed.
 const PROBE_ENTRIES: u32 = 8;
-
-/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back; `None`: it is not
-/// valid, which has been said.
-pub type Reread = dyn Fn() -> Option<Snapshot> + Send + Sync;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
 /// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on;

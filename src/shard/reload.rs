@@ -12,10 +12,12 @@
 
 mod again;
 mod ask;
+mod attempt;
+mod made;
 
-use super::ServeError;
 use super::beside::{Beside, Wait};
 use super::change::Change;
+use super::error::ServeError;
 use super::fresh::Fresh;
 use super::mesh::Message;
 use super::syncing::Syncing;
@@ -28,7 +30,7 @@ use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::Register;
 use again::Again;
-use ask::Made;
+use made::Made;
 use std::cell::RefCell;
 use std::mem;
 use std::path::PathBuf;

@@ -3,10 +3,10 @@
 //!
 //! Invariants: a target and a unit keep their index for as long as anybody may use it.
 
-use super::ServeError;
 use super::clock::Clock;
 use super::doors::Doors;
 use super::errand::{Errandry, Errands};
+use super::error::ServeError;
 use super::fence::Fence;
 use super::fresh::{Fresh, Undo};
 use super::load::Load;

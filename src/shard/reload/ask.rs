@@ -1,10 +1,11 @@
-//! What a plan asks of file systems, and what it has done there until it is served.
+//! What a plan asks of file systems, and has done there.
 //!
 //! All of it beside the control thread ([`crate::shard::beside`]), which waits for no file system that does
 //! not answer: then nothing changes. A unit that is to leave is asked nothing.
 
+use super::made::{Grown, Made};
 use super::{Fresh, Reloader, ServeError};
-use crate::backend::{Fit, OpenError};
+use crate::backend::OpenError;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::shard::beside::Wait;
 use crate::shard::mesh::Message;
@@ -13,46 +14,6 @@ use crate::state::Register;
 use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// What a plan has made. Unless it is served, all of it is taken back.
-#[derive(Default)]
-pub(super) struct Made {
-    /// Units to be added, in the order of the configuration.
-    pub(super) fresh: Vec<Fresh>,
-    grown: Vec<Grown>,
-}
-
-impl Made {
-    /// It is served: the units to be added.
-    pub(super) fn keep(self) -> impl Iterator<Item = Unit> {
-        self.grown.into_iter().for_each(Grown::keep);
-        self.fresh.into_iter().map(Fresh::keep)
-    }
-}
-
-/// A unit that stays, whose file may have grown: unless that is kept, it is as long as it was again.
-struct Grown {
-    unit: Arc<Unit>,
-    /// None: it is kept.
-    fit: Option<Fit>,
-    what: String,
-}
-
-impl Grown {
-    fn keep(mut self) {
-        self.fit = None;
-    }
-}
-
-impl Drop for Grown {
-    fn drop(&mut self) {
-        if let Some(fit) = &self.fit
-            && let Err(error) = self.unit.medium.ungrow(fit)
-        {
-            tracing::error!("{} has a longer file than before: {error}", self.what);
-        }
-    }
-}
 
 fn naa(unit: &Unit) -> [u8; 16] {
     unit.logical.params().naa

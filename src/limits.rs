@@ -77,7 +77,7 @@ pub const ERRANDS_PER_UNIT: usize = 64;
 pub const EVICTIONS: usize = 8;
 /// How much of a range is looked for in the page cache at a time, bytes: some 100 us where all of it is there.
 pub const CACHE_LOOK_BYTES: u64 = 4 << 20;
-/// A command waits this long for the blocks of such an operation, milliseconds.
+/// A command waits this long for the blocks of an operation that has outlived its task, milliseconds.
 pub const STRAY_WAIT_MS: u64 = 5_000;
 /// A medium that leaves an operation unanswered for this long is not ready, milliseconds.
 pub const MEDIUM_HANG_MS: u64 = 5_000;
@@ -131,7 +131,7 @@ pub const ACCEPT_REST: std::time::Duration = std::time::Duration::from_millis(20
 pub const SAVING_REST: std::time::Duration = std::time::Duration::from_millis(10);
 /// Without any for this long, a shortage of those is over, and the next one is said again.
 pub const SHORTAGE_OVER: std::time::Duration = std::time::Duration::from_secs(10);
-/// The most that either can be configured to.
+/// The most that connections of a core, or those from one address, can be configured to.
 pub const MAX_CONNECTIONS: usize = 1 << 20;
 /// Connections from one address to one core that have not finished their login, unless configured: one
 /// host alone does not take all places, and one that logs in many sessions at once has enough.
@@ -345,7 +345,7 @@ pub const FLUSHED_PER_TURN: u32 = 256;
 pub const SYNC_DRAIN_MS: u64 = 5_000;
 /// The echo buffer (WRITE BUFFER, READ BUFFER) of one logical unit, bytes.
 pub const ECHO_BUFFER_BYTES: usize = 4096;
-/// How often the room of thin units is measured.
+/// How often media are looked at beside the cores: what room they have, and whether files are whole.
 pub const SPACE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 /// OPTIMAL TRANSFER LENGTH, bytes.
 pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;

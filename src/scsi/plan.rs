@@ -38,7 +38,8 @@ pub enum Plan {
     /// Nothing was done. What the command tells is told once: it is to be planned again by somebody who has a buffer for it
     /// ([`Reply::unbuffered`]).
     Buffer,
-    /// Its effect is to be stored first, or the cache to be flushed: `LogicalUnit::save` carries it out, which may block.
+    /// Its effect is to be stored first, or the cache to be flushed: `LogicalUnit::decide` says what, and when that is done
+    /// `LogicalUnit::conclude` carries it out.
     Save(Box<Saving>),
 }
 

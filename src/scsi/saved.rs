@@ -46,7 +46,7 @@ pub(super) enum Part {
     Lost(u64),
 }
 
-/// A command that waits for [`super::LogicalUnit::save`].
+/// A command whose effect is to be stored first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saving {
     pub(super) part: Part,

@@ -61,7 +61,7 @@ impl SaveEnd {
 }
 
 impl Call<'_> {
-    /// Has the command carried out by [`LogicalUnit::save`].
+    /// Has the command carried out when its effect is stored.
     fn save(&self, part: Part, asker: Asker, list: &[u8]) -> Planned {
         Ok(Plan::Save(Box::new(Saving {
             part,

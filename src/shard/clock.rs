@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that a closing connection's last PDU waits for the peer's end of the stream, milliseconds.
+/// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
 /// How often clocks are looked at while something happens, milliseconds.
 pub const TICK_MS: u64 = 250;

@@ -123,12 +123,12 @@ pub struct Exec {
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.
     pub fenced: bool,
+    /// Since when it has waited for that, milliseconds.
+    pub fenced_since_ms: Option<u64>,
     /// Waits until the connection has room for its data: see [`super::tx::Tx::wait`].
     pub crowded: bool,
     /// A read of a RAM unit whose data is sent from where it lies, a piece at a time.
     pub in_place: bool,
-    /// Since when, milliseconds.
-    pub fenced_since_ms: Option<u64>,
     /// Waits for its session's turn at a limit, in this flow.
     pub held: Option<FlowId>,
     /// Bytes of its transfer that are paid for, where there is a limit.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Instant;
 
-/// A job that belongs to no task (a flush with IMMED).
+/// In place of a seat: the job has no task, or has outlived it.
 pub const NOBODY: usize = usize::MAX;
 
 impl Engine {

@@ -47,10 +47,12 @@ impl Session {
         false
     }
 
-    /// Ends a task because its connection or session ends; `goes_on`: the session does.
+    /// Ends a task because its connection or its session ends. `goes_on` says whether the session goes on without that
+    /// connection; then the nexus is told of commands that were cleared.
     pub(super) fn abort_with_connection(&mut self, id: TaskId, goes_on: bool) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        // What was not delivered yet leaves a gap that the initiator fills: nothing is cleared.
+        // A command that was not delivered yet is not cleared: its CmdSN becomes a gap again, which the initiator
+        // fills.
         let active = matches!(task.kind, Kind::Scsi) && matches!(task.state, State::Open | State::Answering);
         let cleared = (goes_on && active).then_some(task.command.lun);
         if task.charge == Charge::Held {
@@ -109,7 +111,8 @@ impl Session {
         self.let_go(task, out);
     }
 
-    /// A task that was aborted and has no business with the shard any more: is it done with its data, too?
+    /// Closes an aborted task that the shard has let go of, once the data of its R2Ts has come or has been waited for
+    /// long enough. Does nothing for any other task.
     pub(super) fn drained<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         let Some(t) = self.tasks.get(task) else { return };
         let over = t.drain_by_ms > 0 && (t.incoming.r2ts() == 0 || t.drain_by_ms <= self.now_ms);
@@ -136,9 +139,10 @@ impl Session {
         self.abort_tasks_at(|_, of| lun.is_none_or(|lun| lun.is_same_unit(of)));
     }
 
-    /// The same for the tasks that are meant, with their LUNs.
+    /// Aborts the delivered tasks for which `is_meant`, given id and LUN, says so, as
+    /// [`abort_tasks`](Self::abort_tasks) does.
     pub fn abort_tasks_at(&mut self, is_meant: impl Fn(TaskId, Lun) -> bool) {
-        // Most of many sessions have none.
+        // Such an abort looks at many sessions, and most of them have no task: the slots are not looked at then.
         let slots = if self.tasks.len() > 0 { self.tasks.slots() } else { 0 };
         for slot in 0..slots {
             let Some(id) = self.tasks.id(slot) else { continue };

@@ -1,6 +1,6 @@
 //! Asynchronous Messages (RFC 7143 section 11.9): what the target says without being asked.
 //!
-//! Those that follow from something which has no outbox at hand are put down as a [`Notice`] and leave with the next
+//! A message whose cause arises where no outbox is at hand is put down as a [`Notice`] and leaves with the next
 //! [`Session::tick`], which is due at once.
 
 use super::Session;
@@ -30,7 +30,7 @@ impl Session {
         self.announce_with(ix, AsyncEvent::SCSI_ASYNC_EVENT, lun, [0; 3], payload, out);
     }
 
-    /// Asks for a Text Request on a connection (event 4).
+    /// Asks for a Text Request on a connection (event 4). Nothing is sent in a discovery session.
     pub fn request_negotiation<O: Outbox>(&mut self, conn: ConnIx, out: &mut O) {
         if self.init.kind == SessionKind::Normal {
             let parameters = [0, 0, NEGOTIATION_S];
@@ -53,7 +53,8 @@ impl Session {
     /// An Asynchronous Message about a connection, sent on that connection: events 1 and 2.
     pub(super) fn announce<O: Outbox>(&mut self, ix: ConnIx, event: AsyncEvent, out: &mut O) {
         let Some(c) = self.connections.get(usize::from(ix.0)) else { return };
-        // Nothing is retained after a drop of ours; a logout has this many seconds.
+        // Parameter 3 is Time2Retain in seconds: 0, for nothing is retained after a drop by the target. With a logout
+        // request it is the time that the initiator has to log out.
         let parameters = match event {
             AsyncEvent::CONNECTION_DROP => [c.cid.0, self.init.params.time2wait_s, 0],
             _ => [0, 0, (SHUTDOWN_LOGOUT_MS / 1000) as u16],
@@ -73,7 +74,7 @@ impl Session {
         //# implementation is FastAbort-capable, and the third-party affected
         //# session is a FastAbort session, the following behavior SHOULD be
         //# exhibited by the iSCSI target layer:
-        // Whatever the issuing session agreed upon: it is not asked.
+        // Only what this session agreed upon counts. What the issuing session agreed upon is not looked at.
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         //= RFC 7143 section 4.2.3.4
         //# If there are multiple affected LUs (say, due to a target reset), then
@@ -90,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Sends what was put down.
+    /// Sends an Asynchronous Message for each [`Notice`] that was put down.
     pub(super) fn send_notices<O: Outbox>(&mut self, out: &mut O) {
         for notice in std::mem::take(&mut self.notices) {
             let p = self.init.params;

@@ -58,7 +58,8 @@ fn check(command: &ScsiCommand) -> Result<(), Fault> {
 #[cold]
 fn additional(rx: &Received<'_>) -> Result<(Cdb, u32), Fault> {
     const BROKEN: Fault = Fault::DropSession("malformed additional header segment");
-    // Once more: the fields that it was parsed to are not to be kept in memory for this.
+    // The header is parsed a second time, so that the caller need not keep the parsed fields in memory for this rare
+    // case.
     let command = ScsiCommand::read(rx.bhs);
     let mut cdb = [0; ahs::MAX_CDB];
     let len = ahs::cdb(&command, rx.ahs, &mut cdb).map_err(|_| BROKEN)?;
@@ -80,9 +81,9 @@ struct Unsolicited {
     write: bool,
     /// Bytes that came with the command.
     len: u32,
-    /// Where all of it ends at most.
+    /// Up to where data may come without an R2T, bytes from offset 0: min(FirstBurstLength, EDTL), 0 without W.
     end: u32,
-    /// More is to come.
+    /// Unsolicited Data-Out PDUs are to follow.
     more: bool,
 }
 
@@ -95,7 +96,7 @@ impl Unsolicited {
         Unsolicited { write: command.write, len: rx.data_len, end, more }
     }
 
-    /// What is wrong with it.
+    /// The rule that this data breaks, if it breaks one.
     #[inline]
     fn fault(&self, params: &Params) -> Option<TaskFault> {
         //= RFC 7143 section 11.8
@@ -120,7 +121,8 @@ impl Unsolicited {
     }
 }
 
-/// Opens a task whose turn has come: it is run, or what is wrong with it comes back, or that its attribute has it wait.
+/// Opens a task whose turn has come, and has the shard run it if nothing is in the way. Returns what the task is to
+/// fail with, if it is to fail, and whether its task attribute may have it wait for others (`ordering`).
 #[inline(always)]
 fn deliver(task: &mut Task, id: TaskId, ordering: &Ordering, events: &mut Events) -> (Option<TaskFault>, bool) {
     task.state = State::Open;
@@ -136,7 +138,8 @@ fn deliver(task: &mut Task, id: TaskId, ordering: &Ordering, events: &mut Events
 }
 
 impl Session {
-    /// When a request may be delivered: task tag first, then immediate room or CmdSN. Changes nothing.
+    /// When a request may be delivered. The task tag is looked at first, then the I bit, then CmdSN. Whether there is
+    /// room for an immediate request is for the caller to check. Changes nothing.
     #[inline]
     pub(super) fn turn(&self, itt: Itt, cmd_sn: CmdSn, immediate: bool) -> Result<Turn, Fault> {
         //= RFC 7143 section 4.2.2.1
@@ -172,7 +175,7 @@ impl Session {
         //# An iSCSI target MUST be able to handle at least one immediate task
         //# management command and one immediate non-task-management iSCSI
         //# command per connection at any time.
-        // One of the slots is kept for a task management function.
+        // One place among the immediate requests is kept for a task management function.
         let full = self.immediate_commands + 1 >= IMMEDIATE_COMMANDS
             || self.immediate_commands + self.immediate_managements >= IMMEDIATE_COMMANDS;
         if turn == Turn::Immediate && full {
@@ -208,8 +211,8 @@ impl Session {
         }
     }
 
-    /// Makes a command a task, and has it run if its turn has come: its id, what is to fail it now, and whether data came
-    /// with it that it takes.
+    /// Makes a command a task, and has it run if its turn has come. Returns the task's id, what the task is to fail
+    /// with now, and whether it takes the data that came with the command.
     #[inline(always)]
     fn instantiate(
         &mut self,
@@ -222,7 +225,8 @@ impl Session {
         let unsolicited = Unsolicited::of(command, rx, params);
         let mut fault = unsolicited.fault(params);
         if rx.discarded && fault.is_none() {
-            // The window has opened since the header came in, but the data is gone.
+            // When the header came in, the command could not be taken, so its data was read over. Now it could be, but
+            // without its data it is ignored: the initiator may send it again.
             return Err(Fault::Ignore);
         }
         if command.attr == TaskAttr::ACA {
@@ -296,7 +300,8 @@ impl Session {
         }
     }
 
-    /// The charge of a task whose slot is given back.
+    /// Gives the slot of a task back, with what the task was charged: its place in the window or among the immediate
+    /// requests, or the CmdSN that it was held for.
     #[inline]
     pub(super) fn close_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };

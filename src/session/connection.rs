@@ -6,7 +6,8 @@ use super::state::ConnState;
 use crate::limits::TASKS_PER_SESSION;
 use crate::wire::{Cid, CmdSn, StatSn, Ttt};
 
-/// How far beyond what was sent an ExpStatSN may be: an initiator that counts wrongly, and not something else.
+/// How far an ExpStatSN may lie beyond the next StatSN to be taken for the miscount of an initiator. One that lies
+/// further is taken for something else, and not believed.
 const BEYOND: u32 = TASKS_PER_SESSION as u32;
 
 /// A connection that has just finished its login.
@@ -36,20 +37,21 @@ pub(super) struct Connection {
     pub cid: Cid,
     pub params: Params,
     pub state: ConnState,
-    /// The next one to be used. Written in `stamp` only.
+    /// The StatSN that the next status gets. Changed in `stamp` only.
     pub stat_sn: StatSn,
     /// The last ExpStatSN received: every status before it has arrived.
     pub exp_stat_sn: StatSn,
     pub last_rx_ms: u64,
     pub ping: Option<Ping>,
-    /// An initiator that was asked to log out has time until then.
+    /// When the time is over that the initiator has to log out, milliseconds; `None`: it was not asked to.
     pub logout_by_ms: Option<u64>,
     /// `begin` had the data segment of the current PDU read over, so `finish` cannot take the PDU.
     pub rx_discarded: bool,
     /// The longest Data-In, and the longest sequence of them, in bytes; both multiples of four.
     pub data_in_bytes: u32,
     pub burst_bytes: u32,
-    /// Responses that may be asked for again, and those that wait for their data. Empty at ErrorRecoveryLevel 0.
+    /// `kept`: responses that may be asked for again. `replays`: responses that go out once the shard has read their
+    /// data again. Both are empty at ErrorRecoveryLevel 0.
     pub kept: Responses,
     pub replays: Vec<Kept>,
 }
@@ -90,8 +92,8 @@ impl Connection {
         self.params = params;
     }
 
-    /// Takes note of an ExpStatSN. Of one that lies a little beyond what was sent (initiators count one too far) it is
-    /// certain that all that was sent has arrived; one far from it is not believed.
+    /// Takes note of an ExpStatSN. One that lies up to `BEYOND` after the next StatSN (some initiators count one too
+    /// far) acknowledges all that was sent. One that lies further off is ignored.
     #[inline]
     pub fn acknowledge(&mut self, exp_stat_sn: StatSn) {
         if !exp_stat_sn.le(self.stat_sn) {
@@ -105,12 +107,13 @@ impl Connection {
         }
     }
 
-    /// What is kept of it, those that are to be sent when their data has been last.
+    /// All responses that are kept: first `kept`, then `replays`. Their number in this order is the place that
+    /// `kept_at`, `kept_at_mut` and `take_replay` take.
     pub fn all_kept(&self) -> impl Iterator<Item = &Kept> {
         self.kept.iter().chain(&self.replays)
     }
 
-    /// The one at this place of all that is kept.
+    /// The response at place `n` of [`all_kept`](Self::all_kept).
     pub fn kept_at(&self, n: usize) -> Option<&Kept> {
         match n.checked_sub(self.kept.len()) {
             Some(n) => self.replays.get(n),
@@ -118,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// The one at this place of all that is kept.
+    /// The response at place `n` of [`all_kept`](Self::all_kept).
     pub fn kept_at_mut(&mut self, n: usize) -> Option<&mut Kept> {
         match n.checked_sub(self.kept.len()) {
             Some(n) => self.replays.get_mut(n),
@@ -126,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Takes the one at this place out, if it is to be sent when its data has been.
+    /// Takes the response at place `n` of [`all_kept`](Self::all_kept) out, if it is one of `replays`.
     pub fn take_replay(&mut self, n: usize) -> Option<Kept> {
         let n = n.checked_sub(self.kept.len()).filter(|n| *n < self.replays.len())?;
         Some(self.replays.swap_remove(n))

@@ -42,7 +42,7 @@ struct Run {
 }
 
 impl Run {
-    /// The header of `len` bytes `at` bytes into the run.
+    /// The header of the next Data-In: it carries the `len` bytes that begin `at` bytes into the run.
     #[inline]
     fn pdu(&mut self, at: u32, len: u32, is_final: bool) -> DataIn {
         //= RFC 7143 section 4.2.2.4
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Data that is not all in one Data-In with the status.
+    /// Sends data that does not fit into one Data-In, or whose Data-In may not carry the status.
     #[allow(clippy::too_many_arguments, reason = "the rest of data_in, split off to be out of its way")]
     #[inline(never)]
     fn data_in_parts<O: Outbox>(
@@ -244,7 +244,8 @@ impl Session {
         self.respond(task, status, sense, residual, out);
     }
 
-    /// Sends the status of a task in state `Answering` if no data is owed any more.
+    /// Sends the status of a task in state `Answering`, unless it has to wait: for data that the initiator owes, for
+    /// read data that is sent again, or for a fence.
     pub(super) fn answer_if_due<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         let Some(t) = self.tasks.get(task) else { return };
         let replaying = t.outgoing.as_deref().is_some_and(|o| o.replaying);
@@ -266,7 +267,7 @@ impl Session {
         //= RFC 7143 section 4.2.2.3.4
         //# a) The first completion message carrying the UA after the multi-
         //# task abort on issuing and third-party sessions.
-        // With RFC3720 semantics nothing is fenced but responses to task management functions.
+        // With TaskReporting=RFC3720 only the responses to task management functions are fenced (`tmf`).
         let fence =
             t.answer.as_deref().is_some_and(|a| a.fence) && self.init.params.task_reporting != TaskReporting::Rfc3720;
         if fence && !self.pass_fence(task, Some(lun), out) {

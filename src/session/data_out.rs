@@ -16,13 +16,14 @@ use crate::wire::{CmdSn, DataOut, R2t, R2tSn, RejectReason, StatSn, Ttt};
 enum Judged {
     /// The next piece of a live task's data.
     Take(TaskId),
-    /// For a task whose end is settled: only its F bit counts.
+    /// It belongs to a task whose end is settled: its data is read over, and only its F bit counts.
     Swallow(TaskId),
     /// It breaks a rule, which ends the task.
     Bad { task: TaskId, reject: Option<RejectReason>, fault: TaskFault },
-    /// A PDU before it was lost, and that can be made up for.
+    /// A Data-Out before it was lost. At ErrorRecoveryLevel 1 and 2 a recovery R2T makes up for that.
     Broken(TaskId),
-    /// It has arrived before: the answer to an R2T and to its replacement. Or it is on its way to a task that was aborted.
+    /// It is read over without a word. Either its data has arrived before, as when both an R2T and its recovery R2T are
+    /// answered, or it was under way to a task that has been aborted since.
     Ghost,
     /// Nobody asked for it.
     Unknown,
@@ -102,7 +103,7 @@ impl Session {
         Judged::Take(id)
     }
 
-    /// Where the data of a Data-Out goes.
+    /// Where the data segment of a Data-Out goes. The shard has the task from now on if the data is placed in it.
     pub(super) fn begin_data_out(&mut self, conn: ConnIx, pdu: &DataOut) -> Dest {
         match self.judge_data_out(conn, pdu) {
             Judged::Take(task) => {
@@ -165,7 +166,8 @@ impl Session {
         }
     }
 
-    /// Part of a sequence is lost: what is left of it is read over, then all from the gap on is asked for again.
+    /// Part of a sequence is lost: the rest of the sequence is read over, and at its F bit everything from the gap on
+    /// is asked for again.
     fn break_sequence<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, out: &mut O) {
         let now_ms = self.now_ms;
         let Some(t) = self.tasks.get_mut(task) else { return };
@@ -180,7 +182,7 @@ impl Session {
         }
     }
 
-    /// Asks again for what is missing of the current sequence.
+    /// Asks again for what is missing of the current sequence. After `limits::RECOVERY_R2TS` times the task fails.
     fn recover<O: Outbox>(&mut self, task: TaskId, solicited: bool, out: &mut O) {
         let Some(t) = self.tasks.get_mut(task) else { return };
         t.incoming.recoveries = t.incoming.recoveries.saturating_add(1);
@@ -197,13 +199,14 @@ impl Session {
             //# but requests all or part of the data burst that an earlier R2T
             //# (with a lower R2TSN) had already requested.
             Some(end) if t.state == State::Open && from < end => self.send_r2t(task, from, end - from, out),
-            // Unsolicited data is asked for like any other, when there is room for it.
+            // Missing unsolicited data is asked for like any other, when the shard has room for it.
             _ => self.ask(task, out),
         }
         self.answer_if_due(task, out);
     }
 
-    /// Asks again for data that has not come for too long.
+    /// Asks again for data that has not come for `limits::SEQUENCE_TIMEOUT_MS`. At ErrorRecoveryLevel 0 this does
+    /// nothing.
     pub(super) fn expire_sequences<O: Outbox>(&mut self, out: &mut O) {
         if !self.keeps || self.now_ms < self.scan_ms {
             return;
@@ -234,7 +237,7 @@ impl Session {
         }
     }
 
-    /// A Data-Out is lost, and its task with it; what of its sequence is still to come is waited for.
+    /// Fails a task of which a Data-Out is lost. Its status waits for what is still to come of the sequence.
     fn lose_data_out<O: Outbox>(&mut self, task: TaskId, pdu: &DataOut, fault: TaskFault, out: &mut O) {
         if let Some(t) = self.tasks.get_mut(task) {
             if pdu.ttt.is_reserved() {
@@ -291,14 +294,16 @@ impl Session {
         }
     }
 
-    /// Since when the initiator owes a task data of which nothing has come, milliseconds; `None`: it owes none.
+    /// When data of a task was last asked for or last came in, milliseconds on the clock of [`finish`](Self::finish),
+    /// if the initiator owes the task data. `None`: it owes none.
     pub fn owes_since_ms(&self, task: TaskId) -> Option<u64> {
         let incoming = &self.tasks.get(task)?.incoming;
         incoming.is_owed().then_some(incoming.since_ms)
     }
 
-    /// The shard has room for the task's data up to `upto_bytes`: what neither was sent nor is on its way is asked for, as
-    /// far as MaxBurstLength and MaxOutstandingR2T allow, the rest when earlier R2Ts have been answered.
+    /// Tells the session that the shard has room for the task's data up to `upto_bytes`. What neither was sent nor is
+    /// on its way is asked for now, as far as MaxBurstLength and MaxOutstandingR2T allow; the rest when earlier R2Ts
+    /// have been answered.
     #[inline]
     pub fn want_data_out<O: Outbox>(&mut self, task: TaskId, upto_bytes: u32, out: &mut O) {
         let Some(t) = self.tasks.get_mut(task) else { return };
@@ -313,7 +318,8 @@ impl Session {
             let Some(t) = self.tasks.get_mut(task).filter(|t| t.state == State::Open) else { return };
             let conn = t.command.conn;
             let Some(connection) = self.connections.get(usize::from(conn.0)) else { return };
-            // The numbers of a sequence must not be mixed up with those of an earlier one that is to be sent again.
+            // At ErrorRecoveryLevel 1 and 2 one sequence is under way at a time: the DataSNs of one that is sent again
+            // must not be taken for those of the next one.
             if self.keeps && t.incoming.is_owed() {
                 return;
             }
@@ -376,7 +382,8 @@ impl Session {
     }
 }
 
-/// What a Data-Out is where a lost one can be made up for; `None`: nothing out of the ordinary.
+/// Judges a Data-Out in a session that can make up for a lost one (ErrorRecoveryLevel 1 and 2). `None`: the rules of
+/// level 0 decide.
 #[cold]
 fn judge_recoverable(id: TaskId, task: &Task, pdu: &DataOut) -> Option<Judged> {
     let incoming = &task.incoming;
@@ -386,7 +393,8 @@ fn judge_recoverable(id: TaskId, task: &Task, pdu: &DataOut) -> Option<Judged> {
     }
     let owed = if pdu.ttt.is_reserved() { incoming.unsolicited } else { incoming.r2t_end().is_some() };
     if !owed {
-        // Too late: it has been asked for again, or will be.
+        // No sequence is open for this data. If the task has asked for data again, it is a late part of a sequence that
+        // was given up.
         return incoming.recoveries.gt(&0).then_some(Judged::Ghost);
     }
     //= RFC 7143 section 7.9

@@ -22,7 +22,7 @@ fn cmd_sn(header: &Bhs) -> CmdSn {
     CmdSn(u32::from_be_bytes([a, b, c, d]))
 }
 
-/// The format rules of these requests.
+/// The format rules for NOP-Out, Text, Logout and task management requests.
 fn check(opcode: Opcode, rx: &Received<'_>) -> Result<(), Fault> {
     if bhs::itt(rx.bhs).is_reserved() {
         return Err(Fault::DropSession("request with reserved Initiator Task Tag"));
@@ -56,7 +56,8 @@ impl Session {
         if rx.data_len as usize > MAX_CONTROL_DATA_BYTES {
             return Err(Fault::RejectPdu(RejectReason::COMMAND_NOT_SUPPORTED));
         }
-        // One of the slots is kept for another kind of immediate command; the other requests are done with at once.
+        // One place among the immediate requests is kept for a SCSI command. NOP-Out, Text and Logout need no place:
+        // they are done with at once.
         let full = self.immediate_managements + 1 >= IMMEDIATE_COMMANDS
             || self.immediate_commands + self.immediate_managements >= IMMEDIATE_COMMANDS;
         if opcode == Opcode::TASK_MANAGEMENT_REQUEST && turn == Turn::Immediate && full {
@@ -82,7 +83,8 @@ impl Session {
         if opcode == Opcode::NOP_OUT && bhs::itt(rx.bhs).is_reserved() {
             return self.nop_out_silent(rx);
         }
-        // Data that was read over since the window was closed then cannot be made up for.
+        // When the header came in, the request could not be taken, so its data was read over. Without its data the
+        // request is ignored.
         let gone = rx.discarded && rx.data_len > 0;
         match self.judge_request(opcode, rx) {
             Err(fault) => self.apply(fault, rx.conn, rx.bhs, out),
@@ -94,8 +96,8 @@ impl Session {
         }
     }
 
-    /// Keeps a request until the gap before it is plugged. When all of them together have too much data, it is forgotten:
-    /// its CmdSN is not acknowledged, so it may be sent again.
+    /// Keeps a request until the gap before it is plugged. If all held requests of the session would have too much data
+    /// with this one, it is forgotten: its CmdSN is not acknowledged, so it may be sent again.
     fn hold_request(&mut self, rx: &Received<'_>) {
         let most = if self.store.is_crowded() { MAX_CONTROL_DATA_BYTES } else { MAX_TEXT_BYTES };
         if self.held_bytes.saturating_add(rx.data.len()) > most {
@@ -111,7 +113,8 @@ impl Session {
         self.window.hold(cmd_sn(rx.bhs), id.slot());
     }
 
-    /// Delivers what was held and whose turn has come. Each turn may bring the next.
+    /// Delivers the held requests and commands whose turn has come, until there is a gap again. Then begins the task
+    /// management functions that have waited for them.
     pub(super) fn drain<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
         //= RFC 7143 section 4.2.2.1
         //# With the exception of the commands marked for immediate delivery, the
@@ -150,7 +153,8 @@ impl Session {
         self.resume_managements();
     }
 
-    /// Runs a request whose turn has come. Returns whether it counts as received.
+    /// Runs a request whose turn has come. Returns whether its CmdSN counts as received, which that of a rejected Text
+    /// Request does not.
     fn run<O: Outbox>(
         &mut self,
         conn: ConnIx,
@@ -247,7 +251,7 @@ impl Session {
         received
     }
 
-    /// Whether a session of this kind takes requests of this kind.
+    /// Whether this session takes requests with this opcode: a discovery session takes only a few.
     pub(super) fn permits(&self, opcode: Opcode) -> bool {
         //= RFC 7143 section 4.3
         //# The target MUST ONLY accept Text Requests with the SendTargets

@@ -67,7 +67,8 @@ pub enum Wanted<'a> {
     Target(&'a TargetRef),
 }
 
-/// Why an initiator gets no target (RFC 7143 section 11.13.5).
+/// Why an initiator gets no target. The numbers are Status-Class and Status-Detail of the Login Response, two
+/// hexadecimal digits each (RFC 7143 section 11.13.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTarget {
     /// 0203.
@@ -128,21 +129,22 @@ pub struct Applicant<'a> {
     pub identity: Option<&'a str>,
 }
 
-/// That somebody may have its session, as it was configured when that was asked. Nobody but [`SnapshotDirectory::admit`]
-/// makes one, and without one there is no session and no LUN to be found.
+/// Proof that an applicant may have its session, under the configuration that was asked. Only
+/// [`SnapshotDirectory::admit`] makes one, and without one there is no session and no LUN to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
     group: Option<usize>,
 }
 
 impl Access {
-    /// Its initiator group at the target; `None`: it is in none of them.
+    /// Index of the initiator group that the applicant is in at its target; `None`: it is in none, or its session is a
+    /// discovery session.
     pub fn group(self) -> Option<usize> {
         self.group
     }
 }
 
-/// The directory that a configuration amounts to.
+/// A [`Directory`] that answers from one configuration.
 #[derive(Debug, Clone)]
 pub struct SnapshotDirectory {
     snapshot: Arc<Snapshot>,
@@ -151,13 +153,13 @@ pub struct SnapshotDirectory {
 }
 
 impl SnapshotDirectory {
-    /// Over this configuration.
+    /// Answers from `snapshot`; no target is removed.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self { snapshot, removed: Arc::default() }
     }
 
-    /// The same, but those targets of the configuration (their indices) have been removed: nobody is shown them, and who
-    /// logs in to one is told so.
+    /// This directory with the targets whose indices are in `removed` taken away: nobody is shown them, and an
+    /// initiator that logs in to one is told that it has been removed.
     #[must_use]
     pub fn without(self, removed: &[usize]) -> Self {
         Self { removed: removed.into(), ..self }
@@ -173,11 +175,12 @@ impl SnapshotDirectory {
     /// changed.
     ///
     /// # Errors
-    /// Why it could not log in any more with what it has proved.
+    /// Why the applicant could not log in now: [`NoTarget::NotFound`], [`NoTarget::Removed`] or [`NoTarget::Forbidden`]
+    /// for its target, [`NoTarget::Unproved`] if something else than what it has proved is asked for.
     pub fn admit(&self, who: &Applicant<'_>) -> Result<Access, NoTarget> {
         let &Applicant { kind, initiator, peer, identity, .. } = who;
         let target = match who.target {
-            // Its place may be another target's by now.
+            // The configuration has another target at this index now.
             Some((at, name)) if self.snapshot.targets.get(at).is_some_and(|target| target.name != *name) => {
                 return Err(NoTarget::Removed);
             }
@@ -194,7 +197,8 @@ impl SnapshotDirectory {
                     return Ok(Access { group });
                 }
                 if groups(spec, initiator, peer).next().is_some() {
-                    // Of a group that asks for what was not proved.
+                    // The initiator is in a group by name and address, but that group asks for a proof that it has not
+                    // given.
                     return Err(NoTarget::Unproved);
                 }
                 spec.credentials.as_ref()
@@ -244,8 +248,9 @@ impl SnapshotDirectory {
             .map(|(_, portal)| portal)
     }
 
-    /// The initiator group of target number `target` that an initiator is in which has proved to be `identity`; `None`: it is
-    /// in none of them.
+    /// The index of the initiator group, at target number `target`, of an initiator that has proved to be `identity`.
+    /// If the first group that its name and address allow asks for nothing, that one; else the first whose credentials
+    /// have `identity`. `None`: it is in none of them.
     fn group(&self, target: usize, initiator: &IscsiName, peer: SocketAddr, identity: Option<&str>) -> Option<usize> {
         let proved = |group: &Group| match (&group.credentials, identity) {
             (Some(credentials), Some(identity)) => credentials.find(identity).is_some(),
@@ -259,9 +264,9 @@ impl SnapshotDirectory {
         }
     }
 
-    /// What shows whose the port of an initiator is that has proved to be `identity` and wants target number `target`: its
-    /// user, else the initiator group that its name and address put it in, or that they put it in none. `None`: nobody is
-    /// asked for anything.
+    /// What tells one owner of an initiator port from another, for an initiator that has proved to be `identity` and
+    /// wants target number `target`: the user, else the initiator group that name and address put it in, else that they
+    /// put it in none. `None`: no target is named, or it has no groups, and nothing was proved.
     pub fn proof(
         &self,
         target: Option<usize>,
@@ -279,7 +284,8 @@ impl SnapshotDirectory {
         let groups = &self.snapshot.targets.get(target?)?.groups;
         match self.group(target?, initiator, peer, None).and_then(|group| groups.get(group)) {
             Some(group) => Some(Arc::clone(&group.proof)),
-            // Not those who only say the name of somebody in a group.
+            // Initiators outside all groups have one proof in common, which differs from that of each group: to use the
+            // name of a group's member is not enough to be taken for it.
             None => (!groups.is_empty()).then(|| "others".into()),
         }
     }
@@ -361,14 +367,14 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// How far an address is good for.
+/// From where an address can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     /// On this host.
     Loopback,
     /// On one link: the number of its interface, where the address says so.
     Link(u32),
-    /// Beyond.
+    /// From anywhere.
     Wide,
 }
 
@@ -419,7 +425,7 @@ impl Directory for SnapshotDirectory {
             Wanted::Discovery => policy(self.snapshot.discovery.as_ref()),
             Wanted::Target(target) => match self.snapshot.targets.get(target.index) {
                 Some(target) => asked(target, initiator, peer),
-                // Nobody can prove that.
+                // The configuration has no such target. These credentials have no account, so nobody can satisfy them.
                 None => AuthPolicy::Chap(Arc::new(Credentials::default())),
             },
         }

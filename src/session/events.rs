@@ -3,12 +3,13 @@
 use super::seam::{Event, TaskId};
 use std::collections::VecDeque;
 
-/// Room that is there from the start: more are raised at once only when many tasks are aborted.
+/// Room for events that the queue has from the start. More of them wait at once only when many tasks are aborted.
 const EVENTS: usize = 64;
 
-/// What is asked, the oldest first.
+/// The queue of what is asked, the oldest first.
 pub(super) struct Events {
-    /// Mostly there is only one, a command to be run: it goes the short way, ahead of an empty queue.
+    /// A command to be run that is older than all of `queue`. Mostly nothing else is asked, and then it does not go
+    /// through the queue.
     first: Option<TaskId>,
     queue: VecDeque<Event>,
 }
@@ -32,7 +33,7 @@ impl Events {
         self.queue.push_back(event);
     }
 
-    /// The oldest, if it is a command to be run.
+    /// Takes the oldest event if it is a command to be run.
     #[inline(always)]
     pub fn next_command(&mut self) -> Option<TaskId> {
         if self.first.is_some() {
@@ -47,7 +48,7 @@ impl Events {
         }
     }
 
-    /// The oldest.
+    /// Takes the oldest event.
     #[inline]
     pub fn next(&mut self) -> Option<Event> {
         match self.first.take() {

@@ -85,7 +85,8 @@ impl Session {
         }
     }
 
-    /// When an acknowledgment has been waited for long enough.
+    /// When the fence has waited long enough for an acknowledgment, milliseconds; `u64::MAX`: there is no fence, or it
+    /// waits for none.
     pub(super) fn fence_deadline_ms(&self) -> u64 {
         self.fence.as_ref().map_or(u64::MAX, |fence| fence.until_ms)
     }
@@ -104,7 +105,7 @@ impl Session {
         self.fence_due = true;
     }
 
-    /// The task that put a fence up is gone without a response.
+    /// Takes down the fence of a task that ends without having sent its response.
     pub(super) fn drop_fence(&mut self, owner: TaskId) {
         if self.fence.as_ref().is_some_and(|f| f.owner == owner && f.sent.is_none()) {
             self.fence = None;
@@ -112,7 +113,8 @@ impl Session {
         }
     }
 
-    /// Something was acknowledged, or a connection is gone: lets through what may go.
+    /// Looks whether the fence may let something pass, after an acknowledgment or the end of a connection, and sends
+    /// the responses that may go now.
     pub(super) fn look_at_fence<O: Outbox>(&mut self, out: &mut O) {
         self.fence_due = false;
         if let Some(fence) = &mut self.fence {

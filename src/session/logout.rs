@@ -82,7 +82,8 @@ impl Session {
 
     fn answer_logout<O: Outbox>(&mut self, conn: ConnIx, request: &LogoutRequest, result: LogoutResult, out: &mut O) {
         let params = self.init.params;
-        // What was closed is forgotten at once; only who is to try again is told when.
+        // Time2Wait and Time2Retain say when to try again, so they are given only where there is something to come back
+        // for. What was closed is forgotten at once.
         let retry = result == LogoutResult::RECOVERY_NOT_SUPPORTED
             || request.reason == LogoutReason::REMOVE_FOR_RECOVERY && result == LogoutResult::CLOSED;
         let pdu = LogoutResponse {
@@ -172,9 +173,9 @@ impl Session {
         }
     }
 
-    /// Aborts the tasks of one connection, or all.
+    /// Aborts the tasks of one connection, which may be a lost one; `None`: all tasks of the session.
     pub(super) fn abort_connection(&mut self, conn: Option<ConnIx>) {
-        // With the session its nexus ends: there is nobody left to be told.
+        // If the session ends too, so does its I_T nexus, and there is nobody left to be told of cleared commands.
         let goes_on = conn.is_some_and(|conn| self.outlives(conn));
         for slot in 0..TASKS_PER_SESSION {
             let Some(id) = self.tasks.id(slot) else { continue };
@@ -189,7 +190,8 @@ impl Session {
         self.connections().any(|ix| ix != conn) || self.lost.iter().any(|lost| lost.id != conn)
     }
 
-    /// The nexus of a command that ended with its connection is to be told, once.
+    /// Has the nexus told that commands at this logical unit ended with their connection. One event for a unit is
+    /// enough.
     pub(super) fn note_cleared(&mut self, lun: Lun) {
         let known = |event: &Event| matches!(event, Event::Cleared { lun: other } if other.is_same_unit(lun));
         if !self.events.any(known) {
@@ -225,7 +227,8 @@ impl Session {
             debug_assert_eq!(c.state, ConnState::Free);
             (c.kept, c.replays) = Default::default();
         }
-        // A session that fails below ErrorRecoveryLevel 2 has nothing to be continued: its state times out at once.
+        // After any other end nothing is kept to be continued: the session fails (N5), and its state times out at once
+        // (N6).
         self.state = if clean {
             self.state.after(&[SessionStep::N3, SessionStep::N6])
         } else {

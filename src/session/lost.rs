@@ -17,14 +17,14 @@ use crate::wire::{Bhs, Cid, Itt, Opcode, TaskManagementRequest, TmResponse, bhs}
 /// Ids of lost connections begin here; those of connections are slots, far below.
 const LOST_BASE: u8 = 0x80;
 
-/// Swallows what has no connection.
+/// An outbox that drops everything, for a task whose connection is gone: nothing can be sent for it.
 pub(super) struct Nowhere;
 
 impl Outbox for Nowhere {
     fn pdu(&mut self, _: ConnIx, _: &Bhs, _: super::seam::Payload<'_>) {}
 }
 
-/// The one that is forgotten first.
+/// Index of the lost connection that is forgotten first.
 fn soonest(lost: &[Lost]) -> usize {
     lost.iter().enumerate().min_by_key(|(_, l)| l.until_ms).map_or(0, |(n, _)| n)
 }
@@ -42,9 +42,10 @@ impl Session {
         self.state == SessionState::LoggedIn && p.error_recovery_level >= 2 && p.time2retain_s > 0
     }
 
-    /// Takes the tasks of a connection off it.
+    /// Puts a [`Lost`] in the place of a connection: the commands that can be continued wait there, its other tasks are
+    /// aborted. `logged_out` says whether a Logout for recovery, explicit or implicit, has been performed.
     pub(super) fn suspend(&mut self, conn: ConnIx, logged_out: bool) {
-        // With too much kept on the core: the last one only.
+        // If the sessions of the core keep too much, this session keeps only the connection that is lost now.
         let most = if self.store.is_crowded() { 1 } else { LOST_CONNECTIONS };
         while self.lost.len() >= most {
             let oldest = self.lost.swap_remove(soonest(&self.lost));
@@ -98,7 +99,8 @@ impl Session {
         }
     }
 
-    /// A Logout for a connection that is gone already. False: there is none of this CID.
+    /// Performs a Logout for a connection that is gone already. Returns whether there is a lost connection with this
+    /// CID.
     pub(super) fn log_out_lost(&mut self, cid: Cid, for_recovery: bool) -> bool {
         let until_ms = self.retain_until();
         let (named, others): (Vec<Lost>, Vec<Lost>) = self.lost.drain(..).partition(|l| l.cid == cid);
@@ -107,11 +109,11 @@ impl Session {
             return false;
         }
         for mut lost in named {
-            // One that was logged out before, and whose successor is now gone too, keeps its time.
             if !for_recovery {
                 self.abort_connection(Some(lost.id));
                 continue;
             }
+            // A lost connection that was logged out before keeps its time: this Logout means a later one with its CID.
             if !std::mem::replace(&mut lost.logged_out, true) {
                 lost.until_ms = until_ms;
             }
@@ -120,7 +122,7 @@ impl Session {
         true
     }
 
-    /// Forgets what nobody came back for.
+    /// Aborts the tasks of lost connections whose time is over. A session that has failed ends with the last of them.
     pub(super) fn expire_lost(&mut self) {
         while let Some(n) = self.lost.iter().position(|l| l.until_ms <= self.now_ms) {
             //= RFC 7143 section 11.14.5
@@ -146,12 +148,12 @@ impl Session {
         self.state = self.state.after(&[SessionStep::N5]);
     }
 
-    /// The next time that something is forgotten.
+    /// When the next lost connection is forgotten, milliseconds; `u64::MAX`: there is none.
     pub(super) fn lost_deadline_ms(&self) -> u64 {
         self.lost.iter().map(|l| l.until_ms).min().unwrap_or(u64::MAX)
     }
 
-    /// TASK REASSIGN.
+    /// Carries out TASK REASSIGN, which task `id` is: the referenced task goes on on `conn`, after the response.
     pub(super) fn reassign<O: Outbox>(
         &mut self,
         id: TaskId,
@@ -269,7 +271,8 @@ impl Session {
         self.answer_if_due(task, out);
     }
 
-    /// Sends what is left of a command that was answered.
+    /// Sends what was not acknowledged of a command that was answered before its connection was lost: the rest of its
+    /// read data, then its response.
     fn replay<O: Outbox>(&mut self, itt: Itt, conn: ConnIx, exp_data_sn: u32, out: &mut O) {
         let Some(mut kept) = self.lost.iter_mut().find_map(|l| l.kept.take(itt)) else { return };
         let Some(c) = self.connections.get_mut(usize::from(conn.0)) else { return };

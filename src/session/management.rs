@@ -10,18 +10,19 @@ pub(super) struct Management {
     pub(super) cmd_sn: CmdSn,
     pub(super) referenced: Itt,
     pub(super) ref_cmd_sn: CmdSn,
-    /// It begins when all commands before it have been received.
+    /// It has not begun: commands before its CmdSN are missing, and it waits for them.
     pub(super) waits_for_commands: bool,
-    /// Slots that the shard must let go of before the response.
+    /// The task slots that the shard must let go of before the response, one bit each.
     pub(super) waits_for: [u64; TASKS_PER_SESSION.div_ceil(64)],
     pub(super) with_shard: bool,
     pub(super) response: Option<TmResponse>,
-    /// The answer to a query: there are tasks.
+    /// For QUERY TASK SET: the session has tasks at the logical unit.
     pub(super) found: bool,
     pub(super) info: [u8; 3],
     /// Its connection is gone: nobody is to be answered.
     pub(super) orphan: bool,
-    /// An ABORT TASK whose task is not let go of until then is answered with "Function rejected".
+    /// When waiting ends, milliseconds; `u64::MAX`: never. ABORT TASK is then answered with "Function rejected"; a
+    /// function on many tasks waits no longer for the data of their R2Ts.
     pub(super) deadline_ms: u64,
 }
 

@@ -4,7 +4,8 @@
 //! arrive ([`Session::begin`]), then the PDUs once their data segment is in ([`Session::finish`]); it takes events
 //! ([`Session::next_event`]) and gives back data and status ([`Session::data_in`], [`Session::complete`],
 //! [`Session::want_data_out`]). PDUs to be sent go to an [`Outbox`]. Time is an argument. No LUN data passes through here,
-//! no CDB is decoded, and nothing is allocated for a command without AHS.
+//! no CDB is decoded (but `data_in` recognises PREEMPT AND ABORT), and a command without AHS allocates nothing on its
+//! usual way, once its session has slots enough.
 //!
 //! | file | rules |
 //! |---|---|
@@ -22,8 +23,8 @@
 //! | `fault`, `refuse` | what is wrong with a PDU or task, and what that comes to |
 //!
 //! Invariants: MaxCmdSN never grants more than there are free slots; a delivered command is answered or aborted, never
-//! both; a slot is free only when the shard has let go of its task. What serves ErrorRecoveryLevel 1 and 2 is out of the
-//! way of sessions without them.
+//! both; a slot is free only when the shard has let go of its task. Sessions at ErrorRecoveryLevel 0 do not pay for
+//! what serves levels 1 and 2.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod abort;
@@ -105,7 +106,7 @@ pub struct Session {
     window: Window,
     tasks: Slab,
     connections: Vec<Connection>,
-    /// How many have been added.
+    /// Connections added to the session so far; each gets the count as its number.
     added: u32,
     events: Events,
     now_ms: u64,
@@ -118,24 +119,24 @@ pub struct Session {
     managements: usize,
     /// Aborted tasks may wait for the data of their R2Ts.
     drains: bool,
-    /// Data of requests that are held.
+    /// Data segments of the requests that are held, bytes.
     held_bytes: usize,
     pings: u16,
     text_answer: Vec<u8>,
     /// ErrorRecoveryLevel is above 0: what is sent is kept until it is acknowledged.
     keeps: bool,
-    /// Where that is counted, and requests that are held.
+    /// Counts what is kept, and the requests that are held, together with those of other sessions.
     store: Store,
     /// Pieces of read data that the shard was asked for again.
     resends: usize,
-    /// Which response was found last among those of which connection (`resend`).
+    /// Where `find_kept` (`resend`) found a response last: slot of the connection, and place among what that keeps.
     found: Cell<(usize, usize)>,
     /// When `tick` looks next for data that does not come.
     scan_ms: u64,
     /// Connections that are gone and whose tasks wait.
     lost: Vec<Lost>,
     fence: Option<Fence>,
-    /// `tick` is to look at the fence.
+    /// `tick` is to look at the fence, or at what waited for it.
     fence_due: bool,
     notices: Vec<Notice>,
     ordering: Ordering,
@@ -238,7 +239,7 @@ impl Session {
         Ok(ConnIx(ix as u8))
     }
 
-    /// What it keeps from now on is counted there, with what others keep.
+    /// Has what the session keeps from now on counted in `store`, with what other sessions keep.
     pub fn keep_in(&mut self, store: &Store) {
         self.store = store.clone();
     }
@@ -283,7 +284,8 @@ impl Session {
         self.tasks.get(task).map_or(NONE, |t| &t.command)
     }
 
-    /// Which status of the session that of a task is if it is given now; `None`: it would wait for something else.
+    /// Identifies the status that a task would get if it were answered now: number of the connection in the upper 32
+    /// bits, StatSN in the lower. `None`: the status may have to wait, so its StatSN is not certain.
     pub fn next_status(&self, task: TaskId) -> Option<u64> {
         let t =
             self.tasks.get(task).filter(|t| t.state == State::Open && !t.incoming.is_owed() && t.outgoing.is_none());
@@ -291,19 +293,20 @@ impl Session {
         Some(u64::from(c.number) << 32 | u64::from(c.stat_sn.0))
     }
 
-    /// Whether the initiator has a status that was given as this one; `None`: it is not known, and will not be.
+    /// Whether a status that [`next_status`](Self::next_status) identified has reached the initiator. `None`: its
+    /// connection is gone, and nobody will know.
     pub fn has_arrived(&self, status: u64) -> Option<bool> {
         let c = self.connections.iter().find(|c| u64::from(c.number) == status >> 32)?;
         //= RFC 7143 section 11.3.3
         //# Command responses up to ExpStatSN - 1 (modulo 2**32) have been
         //# received (acknowledges status) on the connection.
         let before = c.exp_stat_sn.0;
-        // It may be of long ago: all but the last ones have arrived.
+        // Only those from ExpStatSN up to the next StatSN have not arrived. Any other, however old it is, has.
         let has_arrived = (status as u32).wrapping_sub(before) >= c.stat_sn.0.wrapping_sub(before);
         (has_arrived || c.state.may_send()).then_some(has_arrived)
     }
 
-    /// The next thing that is asked of the shard, if it is to run a command: mostly it is.
+    /// Takes the next thing that is asked of the shard if that is to run a command, which it mostly is.
     #[inline]
     pub fn next_command(&mut self) -> Option<TaskId> {
         self.events.next_command()
@@ -319,7 +322,7 @@ impl Session {
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             let event = self.events.next()?;
-            // Progress of a task that has been answered or aborted since is nobody's business.
+            // Write data of a task that was answered or aborted after the event was raised is of no use to the shard.
             if !matches!(event, Event::DataOut { task, .. } if !self.is_live(task)) {
                 return Some(event);
             }
@@ -400,7 +403,8 @@ impl Session {
         task
     }
 
-    /// What was held may now have its turn, or what was acknowledged open a fence.
+    /// Looks after each PDU whether a command that was held has its turn now, and whether a fence may let something
+    /// pass.
     #[inline(always)]
     fn after<O: Outbox>(&mut self, text: &mut dyn TextHandler, out: &mut O) {
         if self.fence.is_some() {
@@ -411,7 +415,7 @@ impl Session {
         }
     }
 
-    /// A PDU of which not even the opcode matters.
+    /// Refuses a PDU whose data segment is too long or damaged. It is not carried out, whatever it asks for.
     #[cold]
     fn refuse<O: Outbox>(&mut self, rx: &Received<'_>, too_long: bool, out: &mut O) {
         if too_long {
@@ -475,7 +479,7 @@ impl Session {
         self.apply(fault, rx.conn, rx.bhs, out);
     }
 
-    /// At ErrorRecoveryLevel 0 nothing is sent twice.
+    /// Takes a SNACK. At ErrorRecoveryLevel 0 nothing can be sent twice, so it is rejected.
     #[cold]
     fn snack<O: Outbox>(&mut self, rx: &Received<'_>, out: &mut O) {
         let Ok(snack) = SnackRequest::parse(rx.bhs) else { return };

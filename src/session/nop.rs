@@ -142,7 +142,7 @@ impl Session {
         several && open.all(|c| c.logout_by_ms.is_some_and(|by| self.now_ms >= by))
     }
 
-    /// Asks a connection for an ExpStatSN.
+    /// Asks the initiator for an ExpStatSN on a connection, by a ping, if a fence waits and no ping is under way there.
     pub(super) fn solicit<O: Outbox>(&mut self, ix: ConnIx, out: &mut O) {
         let idle =
             self.connections.get(usize::from(ix.0)).is_some_and(|c| c.state.is_full_feature() && c.ping.is_none());
@@ -170,7 +170,8 @@ impl Session {
         self.send_unnumbered(ix, &mut header, out);
     }
 
-    /// Whether the initiator has to be told of a MaxCmdSN that no response will carry.
+    /// Whether the initiator has to be told of a new MaxCmdSN by a NOP-In: no task is open that would tell it with its
+    /// response, or the last MaxCmdSN that it was told leaves it no command to send.
     fn window_news(&self) -> bool {
         let closed = self.max_cmd_sn_sent.lt(self.window.exp_cmd_sn());
         self.max_cmd_sn_sent != self.window.max_cmd_sn() && (closed || self.tasks.len() == 0)

@@ -38,7 +38,7 @@ impl Session {
         self.ordering.is_kept()
     }
 
-    /// A command is delivered that has to wait, perhaps.
+    /// Puts a delivered command among those that wait, and has it begin at once if nothing is before it.
     #[cold]
     pub(super) fn enqueue(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
@@ -52,7 +52,7 @@ impl Session {
         self.begin_waiting(lun);
     }
 
-    /// Gives the slot of a task back whose end may matter to others.
+    /// Gives the slot of a task back while order matters, and has those begin that waited for it.
     #[cold]
     pub(super) fn release_in_order(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
@@ -62,7 +62,8 @@ impl Session {
         if waited {
             self.ordering.waiting.retain(|waiting| *waiting != id);
         }
-        // One that is not ORDERED has kept only ORDERED ones, and those only if they are the first to wait there.
+        // A command that is not ORDERED holds up ORDERED ones only, and of those only the first that waits at the unit
+        // could begin now.
         if ordered || self.first_waiting(lun).is_some_and(|first| first.ordered) {
             self.begin_waiting(lun);
         }
@@ -75,7 +76,7 @@ impl Session {
         waiting.find(|task| lun.is_same_unit(task.command.lun))
     }
 
-    /// Has those of a logical unit begin that wait for nobody any more.
+    /// Has the commands of a logical unit begin that no other command holds up any more.
     fn begin_waiting(&mut self, lun: Lun) {
         let Session { tasks, ordering, events, .. } = self;
         ordering.look_at(tasks.slots() + ordering.waiting.len());
@@ -94,7 +95,7 @@ impl Session {
             }
             let is_open = task.state == State::Open;
             task.waits = is_open && ahead.keeps(task);
-            // One that was aborted before it began is in the way of others until it is gone.
+            // A command that was aborted before it began holds up others until it is gone.
             if is_there(task) {
                 ahead.add(task);
             }

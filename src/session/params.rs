@@ -92,8 +92,9 @@ impl Default for Params {
 }
 
 impl Params {
-    /// These, negotiated by a connection that joins or reinstates, with what `session` agreed upon for all its
-    /// connections: only the digests and the segment lengths are a connection's own (scope CO in RFC 7143 chapter 13).
+    /// Returns the parameters of a connection that joins or reinstates: `self` is what it negotiated, `session` what
+    /// holds for all connections. Only the digests and the segment lengths are its own (scope CO in RFC 7143 chapter
+    /// 13).
     #[must_use]
     pub fn joined_to(self, session: &Params) -> Params {
         //= RFC 7143 section 13

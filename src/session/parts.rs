@@ -9,7 +9,7 @@ use crate::wire::{Cid, Lun, StatSn, TaskAttr};
 /// Something to be announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// A connection is gone; said on all others.
+    /// A connection is gone. This is said on the first one that is left.
     Dropped(Cid),
     /// The tasks of a logical unit on this connection are being terminated.
     Terminated(ConnIx, Lun),
@@ -18,24 +18,25 @@ pub(super) enum Notice {
 /// The response fence that is up (`fence`).
 pub(super) struct Fence {
     pub(super) owner: TaskId,
-    /// `None`: all of them.
+    /// The logical unit whose answers wait; `None`: those of all units.
     pub(super) lun: Option<Lun>,
-    /// By connection: the StatSN that has to be acknowledged.
+    /// By slot of the connection: the ExpStatSN that has to come there before the response goes out; `None`: none is
+    /// waited for.
     pub(super) marks: [Option<StatSn>; CONNECTION_SLOTS],
-    /// Where the response went.
+    /// The connection that the response went out on, and the ExpStatSN that acknowledges it; `None`: it still waits.
     pub(super) sent: Option<(ConnIx, StatSn)>,
-    /// Until when an acknowledgment is waited for.
+    /// Until when an acknowledgment is waited for, milliseconds; `u64::MAX`: none is waited for any more.
     pub(super) until_ms: u64,
 }
 
 /// What is left of a connection that is gone.
 pub(super) struct Lost {
     pub cid: Cid,
-    /// Stands in for the connection in its tasks.
+    /// The id that the tasks have in place of that of their connection.
     pub id: ConnIx,
     /// A Logout "for recovery", explicit or implicit, has been performed.
     pub logged_out: bool,
-    /// Its state times out.
+    /// When its tasks and responses are given up, milliseconds.
     pub until_ms: u64,
     /// Responses that were not acknowledged, or could not be sent.
     pub kept: Responses,

@@ -24,7 +24,7 @@ pub(super) struct Run {
     pub sn: u32,
     pub offset: u32,
     pub len: u32,
-    /// Bytes of its sequence before it.
+    /// Bytes of its first sequence (up to an F bit) that come before it.
     pub burst: u32,
     pub pdu_bytes: u32,
     pub max_burst: u32,
@@ -78,7 +78,7 @@ impl Run {
         })
     }
 
-    /// DataSN after it, and bytes of the sequence that goes on after it.
+    /// The DataSN after the run, and the bytes that the sequence which goes on after it has so far.
     pub fn end(self) -> (u32, u32) {
         let burst = |(sn, burst): (u32, u32), p: Piece| {
             (sn.wrapping_add(1), if p.is_final { 0 } else { burst.saturating_add(p.len) })
@@ -95,23 +95,23 @@ pub(super) struct Outgoing {
     /// The first DataSN that is not acknowledged, and where its data begins.
     pub acked_sn: u32,
     pub acked_offset: u32,
-    /// Copied into the response.
+    /// The SNACK Tag of the last R-Data SNACK, for the SCSI Response; 0: there was none.
     pub snack_tag: u32,
     /// Stretches that the shard was asked for and has not answered.
     pub pending: u32,
-    /// By whom they were asked for, oldest first.
+    /// What has asked for the pending stretches, oldest first.
     asked: VecDeque<Asked>,
-    /// Stretches that nobody waits for any more, and that the shard answers for before those.
+    /// Stretches that nobody waits for any more. The shard answers for them before it does for those that are pending.
     stale: u32,
-    /// The task has a new connection and its data is sent there from the acknowledged point on; what is new has to queue
-    /// up behind that.
+    /// The task has a new connection, and its data is sent there from the acknowledged point on. Data that the shard
+    /// reads meanwhile is asked for again behind that, so that the order is kept.
     pub replaying: bool,
     /// The response is to be sent (again) when nothing is pending.
     pub then_status: bool,
 }
 
-/// Stretches that the shard was asked for, and the header of the SNACK that asked for them. `None`: they are sent to a new
-/// connection, or it was rejected.
+/// Stretches that the shard was asked for, and the header of the SNACK that asked for them. `None`: they are sent to a
+/// new connection, or the SNACK was rejected.
 #[derive(Debug)]
 struct Asked {
     snack: Option<Bhs>,
@@ -134,7 +134,8 @@ impl Outgoing {
         }
     }
 
-    /// The shard is asked for so many stretches, by that SNACK if it is one.
+    /// Notes that the shard is asked for so many stretches more; `snack` is the header of the SNACK that asks, if one
+    /// does.
     pub fn ask(&mut self, snack: Option<&Bhs>, stretches: usize) {
         let stretches = stretches as u32;
         self.pending += stretches;
@@ -145,21 +146,21 @@ impl Outgoing {
         }
     }
 
-    /// Nobody waits for what was asked for any more.
+    /// Notes that nobody waits any more for the stretches that were asked for.
     pub fn ask_no_more(&mut self) {
         self.stale += std::mem::take(&mut self.pending);
         self.asked.clear();
     }
 
-    /// The shard has answered for the oldest stretch, and nobody waits for that any more.
+    /// Takes the shard's answer for the oldest stretch if nobody waits for that any more. Returns whether that is so.
     pub fn take_stale(&mut self) -> bool {
         let is_stale = self.stale > 0;
         self.stale -= u32::from(is_stale);
         is_stale
     }
 
-    /// The shard has answered for the oldest stretch. The SNACK that is to be rejected if it cannot be read: once for all
-    /// that it asked for.
+    /// Takes the shard's answer for the oldest stretch that is waited for. If it could not be read, returns the header
+    /// of the SNACK to be rejected, once for all stretches that this SNACK asked for.
     pub fn answered(&mut self, is_read: bool) -> Option<Bhs> {
         self.pending = self.pending.saturating_sub(1);
         let oldest = self.asked.front_mut()?;
@@ -176,7 +177,7 @@ impl Outgoing {
         self.runs.back().map_or(self.acked_sn, |run| run.end().0)
     }
 
-    /// Everything before DataSN `sn` has arrived. False: that was never sent.
+    /// Notes that everything before DataSN `sn` has arrived. Returns false if that was never sent.
     pub fn acknowledge(&mut self, sn: u32) -> bool {
         if sn < self.acked_sn {
             return true;
@@ -198,7 +199,8 @@ impl Outgoing {
         true
     }
 
-    /// Cuts everything that is not acknowledged anew. Returns the DataSN and burst after it.
+    /// Cuts everything that is not acknowledged into PDUs anew. Returns the DataSN after it, and the bytes that its
+    /// last sequence has so far.
     pub fn recut(&mut self, pdu_bytes: u32, max_burst: u32) -> (u32, u32) {
         let (mut sn, mut burst) = (self.acked_sn, 0);
         for run in &mut self.runs {
@@ -212,7 +214,8 @@ impl Outgoing {
         (sn, burst)
     }
 
-    /// The stretches that DataSN `from` to before `to` lie in.
+    /// The read data of DataSN `from` up to, without, `to`: offset and length in the transfer, bytes, one stretch for a
+    /// run.
     pub fn stretches(&self, from: u32, to: u32) -> Vec<(u32, u32)> {
         let mut found = Vec::new();
         for run in &self.runs {
@@ -238,10 +241,10 @@ pub(super) struct Kept {
     pub stat_sn: StatSn,
     pub header: Bhs,
     pub bytes: Box<[u8]>,
-    /// Of a SCSI command.
+    /// Tag and logical unit, if it answers a SCSI command.
     pub command: Option<(Itt, Lun)>,
     pub data: Option<Box<Outgoing>>,
-    /// What it is charged.
+    /// What the response is charged in the store.
     pub held: Held,
 }
 
@@ -254,7 +257,7 @@ impl Kept {
         self.data.as_deref().map(|data| data.task)
     }
 
-    /// Bytes that it takes.
+    /// Bytes of memory that the response takes.
     fn cost(&self) -> usize {
         let runs = |data: &Outgoing| size_of::<Outgoing>() + data.runs.len() * size_of::<Run>();
         size_of::<Kept>() + self.bytes.len() + self.data.as_deref().map_or(0, runs)
@@ -265,12 +268,12 @@ impl Kept {
 #[derive(Debug, Default)]
 pub(super) struct Responses {
     queue: VecDeque<Kept>,
-    /// What they are charged for together.
+    /// What all of them are charged together, bytes.
     bytes: usize,
 }
 
 impl Responses {
-    /// Keeps one; the oldest make room.
+    /// Keeps a response. The oldest are dropped if they are too many.
     pub fn push(&mut self, mut kept: Kept) {
         kept.held.set(kept.cost());
         self.bytes += kept.held.bytes();
@@ -278,7 +281,7 @@ impl Responses {
         self.make_room();
     }
 
-    /// The last one is the answer to a command, with its read data.
+    /// Notes of the last response that it answers this command, with this read data.
     pub fn attach(&mut self, command: Option<(Itt, Lun)>, data: Option<Box<Outgoing>>) {
         let Some(kept) = self.queue.back_mut() else { return };
         (kept.command, kept.data) = (command, data);
@@ -300,9 +303,10 @@ impl Responses {
         self.shrink();
     }
 
-    /// Has no memory for many more than there are: only those are charged.
+    /// Gives back the memory that the queue has for many more responses than there are: only responses are charged, not
+    /// the room for more.
     fn shrink(&mut self) {
-        /// As many as are not worth it.
+        /// Room for so many is kept in any case: to give it back is not worth it.
         const SPARE: usize = 64;
         if self.queue.capacity() > SPARE.max(4 * self.queue.len()) {
             self.queue.shrink_to(SPARE.max(2 * self.queue.len()));
@@ -325,7 +329,7 @@ impl Responses {
         });
     }
 
-    /// Drops all up to the last one that is so: of a connection they are without a gap.
+    /// Drops all responses up to the last one that `is_so`, so that the StatSNs which a connection keeps have no gap.
     pub fn forget_through(&mut self, is_so: impl Fn(&Kept) -> bool) {
         let count = self.queue.iter().rposition(is_so).map_or(0, |at| at + 1);
         (0..count).for_each(|_| self.pop());

@@ -15,7 +15,7 @@ use crate::wire::{
     bhs,
 };
 
-/// Where the read data of a command is.
+/// What has the read data of a command: its task, or, once it is answered, its response.
 enum Holder {
     Task(TaskId),
     Response,
@@ -95,8 +95,9 @@ impl Session {
         }
     }
 
-    /// The ids of a task's slot have come round: forgets what is kept of tasks, millions of commands ago, that had those which
-    /// are given out now. What is asked for of one of them would be another's data.
+    /// Forgets the responses to old tasks whose ids may be given out again from now on, because the ids of this task's
+    /// slot have come round. Those tasks were millions of commands ago. What is asked for of a new task must not be
+    /// looked for in their responses.
     fn forget_namesakes(&mut self, task: TaskId) {
         let is_namesake = |k: &Kept| k.task().is_some_and(|old| is_beside(old, task));
         self.lost.iter_mut().for_each(|l| l.kept.retain(|k| !is_namesake(k)));
@@ -143,7 +144,8 @@ impl Session {
         }
     }
 
-    /// The read data of a command that is allegiant to a connection.
+    /// What has the read data of a command that is allegiant to this connection, and the data, if some was sent.
+    /// `None`: the connection has no such command.
     fn holder(&mut self, conn: ConnIx, itt: Itt) -> Option<(Holder, Option<&mut Outgoing>)> {
         if let Some(id) = self.tasks.find(itt) {
             let t = self.tasks.get_mut(id)?;
@@ -197,7 +199,7 @@ impl Session {
         Ok(())
     }
 
-    /// The R2T that is outstanding, as it was.
+    /// Sends the outstanding R2T again, as it was, if the SNACK asks for it.
     fn resend_r2t<O: Outbox>(&mut self, id: TaskId, snack: &SnackRequest, out: &mut O) -> Result<(), RejectReason> {
         let t = self.tasks.get(id).ok_or(RejectReason::PROTOCOL_ERROR)?;
         let (sn, from) = (t.incoming.r2t_sn, t.incoming.r2t_from);
@@ -247,7 +249,7 @@ impl Session {
             return Err(RejectReason::PROTOCOL_ERROR);
         }
         if c.kept.iter().next().is_none_or(|kept| from.lt(kept.stat_sn)) && from != to {
-            // It had to make room for others.
+            // The first response that is asked for was dropped to make room for others.
             return Err(RejectReason::SNACK_REJECT);
         }
         let wanted = |k: &&Kept| from.le(k.stat_sn) && k.stat_sn.lt(to);
@@ -321,8 +323,8 @@ impl Session {
         Ok(())
     }
 
-    /// The shard has read data again that an [`Event::Resend`] asked for; `None`: it cannot. Returns whether anything was
-    /// sent that refers to `data`.
+    /// Sends read data again, which the shard has read for an [`Event::Resend`]; `data` is `None` if it cannot be read.
+    /// `offset` and `len` are those of the event, bytes. Returns whether anything was sent that refers to `data`.
     pub fn resend<O: Outbox>(
         &mut self,
         task: TaskId,
@@ -332,7 +334,8 @@ impl Session {
         out: &mut O,
     ) -> bool {
         self.resends = self.resends.saturating_sub(1);
-        // Its connection was lost meanwhile: it is not one of those that the next one is to have before the status.
+        // The connection that this was read for was lost meanwhile. The next one asks for its own stretches and does
+        // not wait for this one.
         if self.outgoing(task).is_some_and(Outgoing::take_stale) || self.takes_stale_of_lost(task) {
             return false;
         }
@@ -383,8 +386,9 @@ impl Session {
         Some((ConnIx(ix as u8), itt, lun))
     }
 
-    /// The connection that keeps the answer to a task, and its place there. What is asked for of one task comes together, and
-    /// there may be thousands of others.
+    /// The slot of the connection that keeps the answer to a task, and the answer's place among what that keeps. Where
+    /// it was found last is looked at first: stretches of one task come together, and there may be thousands of
+    /// responses.
     fn find_kept(&self, task: TaskId) -> Option<(usize, usize)> {
         let is_it = |k: &Kept| k.task() == Some(task);
         let (ix, n) = self.found.get();
@@ -402,7 +406,8 @@ impl Session {
         self.place_of(task).map(|(conn, ..)| conn)
     }
 
-    /// The tasks whose read data may still be asked for, in order. To find out of one would cost as much as of all.
+    /// The tasks whose read data may still be asked for, sorted by id. There is no such question for one task: it would
+    /// cost as much as this one.
     pub fn resendable(&self) -> Vec<TaskId> {
         let ids = (0..self.tasks.slots()).filter_map(|slot| self.tasks.id(slot));
         let kept = self.connections.iter().flat_map(Connection::all_kept);
@@ -426,14 +431,15 @@ impl Session {
         self.connections.get_mut(ix)?.kept_at_mut(n)?.data.as_deref_mut()
     }
 
-    /// The same where the answer to the task waits for another connection.
+    /// Takes a stale stretch of a task whose answer waits for another connection. Returns whether there was one.
     fn takes_stale_of_lost(&mut self, task: TaskId) -> bool {
         let mut kept = self.lost.iter_mut().flat_map(|lost| lost.kept.iter_mut());
         let data = kept.find(|kept| kept.task() == Some(task)).and_then(|kept| kept.data.as_deref_mut());
         data.is_some_and(Outgoing::take_stale)
     }
 
-    /// One stretch less to come: the status may be due.
+    /// Sends the status of a task, or sends it again, if that has waited for read data and no stretch is pending any
+    /// more.
     pub(super) fn data_resent<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         let Some(outgoing) = self.outgoing(task).filter(|o| o.pending == 0) else { return };
         outgoing.replaying = false;
@@ -471,7 +477,8 @@ impl Session {
         }
     }
 
-    /// The data cannot be read again.
+    /// Has a command end with "SNACK rejected" because its data cannot be read again: its task, or a response that has
+    /// not been sent on its new connection. A response that was sent stays as it is.
     fn unreadable<O: Outbox>(&mut self, task: TaskId, out: &mut O) {
         if self.tasks.get(task).is_some() {
             if let Some(outgoing) = self.outgoing(task) {

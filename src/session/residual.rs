@@ -14,7 +14,8 @@ pub(super) struct Residual {
     pub bidi_bytes: u32,
 }
 
-/// Overflow, underflow, count.
+/// Compares what the CDB asked to move (`presented`, the RFC's SPDTL) with EDTL, both in bytes. Returns overflow,
+/// underflow, and the residual count in bytes.
 #[inline]
 fn compare(presented: u64, expected: u32) -> (bool, bool, u32) {
     //= RFC 7143 section 11.4.5.2

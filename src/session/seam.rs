@@ -105,8 +105,8 @@ pub enum Event {
         /// Contiguous bytes received from offset 0.
         received_bytes: u32,
     },
-    /// The task was aborted or its session is ending: stop it, drop its buffers, then call `Session::released`. No
-    /// response of it will be sent.
+    /// The task was aborted, has broken a rule, or its session is ending: stop it, drop its buffers, then call
+    /// `Session::released`. The shard is not to answer it; if it has broken a rule, `released` sends CHECK CONDITION.
     Abort(TaskId),
     /// Commands at this logical unit ended with the connection that they came by, and the session goes on: its nexus is to
     /// be told (RFC 7143 section 11.14.5). Once for each unit, with the `Abort` of the tasks.
@@ -152,7 +152,7 @@ pub struct TmRequest {
     pub lun: crate::wire::Lun,
 }
 
-/// Why a connection or session ends. For the log and the counters; `rule` names what a peer broke.
+/// Why a connection or session ends, for the log and the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The initiator logged out.
@@ -169,7 +169,7 @@ pub enum CloseReason {
     Disconnected,
     /// A digest did not match and recovery is not agreed upon.
     Digest,
-    /// The peer broke a rule that ends the connection or session (RFC 7143 section 7.7).
+    /// The peer broke a rule that ends the connection or session (RFC 7143 section 7.7); the text names it.
     Protocol(&'static str),
     /// A reset that closes connections (TARGET COLD RESET).
     Reset,

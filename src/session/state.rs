@@ -1,8 +1,9 @@
 //! The states of a connection and of a session as tables (RFC 7143 chapter 8).
 //!
-//! [`CONNECTION`] and [`SESSION`] have one row per transition of the RFC's diagrams for a target; tests (in `sim`)
-//! compare them with the RFC's own tables, and reach what they have. [`ConnState::after`] is how a connection's state changes; a transition that the table does not
-//! have is refused, which leaves the state as it was.
+//! [`CONNECTION`] and [`SESSION`] have one row for each transition of the RFC's diagrams for a target. Tests in `sim`
+//! compare them with the RFC's own tables, and check that scripts reach every row but those listed as out of reach.
+//! [`ConnState::after`] and [`SessionState::after`] change a state; a transition that the table does not have leaves it
+//! as it was.
 
 /// State of a connection (RFC 7143 section 8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

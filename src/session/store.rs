@@ -1,9 +1,14 @@
 //! What the sessions of one core keep for later, counted together, and for each host.
 //!
-//! Each thing that is kept has a [`Held`] of its own, which gives back what it was charged when it is dropped, wherever that
-//! is. With too much in a [`Store`] ([`Store::is_crowded`]) each session keeps little, so that many of them come to no more
-//! than the bound, and that little for each. One host alone comes to its part of that only, and a little is left to every
-//! other one.
+//! Each thing that is kept has a [`Held`] of its own, which gives back what it was charged when it is dropped, wherever
+//! that is. A session whose [`Store`] is crowded ([`Store::is_crowded`]) keeps little. So one host comes to little more
+//! than its part, many together to little more than the bound, and a little is left to every other one.
+//!
+//! | bytes that are kept | stores that are crowded |
+//! |---|---|
+//! | by a host: its part or more | those of that host |
+//! | by all: the bound or more | those of hosts with 1 / `KEPT_PARTS_OF_A_HOST_BESIDE` of the bound or more |
+//! | by all: twice the bound or more | all |
 
 use crate::limits::{KEPT_PARTS_OF_A_HOST, KEPT_PARTS_OF_A_HOST_BESIDE};
 use std::sync::Arc;
@@ -25,32 +30,32 @@ impl Total {
     }
 }
 
-/// Counts what is kept: one for the sessions of a core that one host has. Clones count together.
+/// Counts what the sessions of one host keep on one core. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Store {
     all: Arc<Total>,
-    /// What this host keeps of it.
+    /// What this host keeps of that; its `most` is the host's part.
     own: Arc<Total>,
 }
 
 impl Store {
-    /// Crowded from `most` bytes on: of who may have it all.
+    /// The store of a host that may have all of the core's bound, which is `most` bytes.
     pub fn new(most: usize) -> Store {
         Store { all: Total::new(most), own: Total::new(most) }
     }
 
-    /// The same of a host that has a part of it, beside others.
+    /// A store of another host on the same core: it shares the bound, and has a part of it.
     #[must_use]
     pub fn of_another_host(&self) -> Store {
         Store { all: Arc::clone(&self.all), own: Total::new(self.all.most / KEPT_PARTS_OF_A_HOST) }
     }
 
-    /// Nobody else counts here for this host.
+    /// Whether this is the only store of its host: no session and nothing that is kept counts in it.
     pub fn is_unshared(&self) -> bool {
         Arc::strong_count(&self.own) == 1
     }
 
-    /// So much is kept that each is to keep little.
+    /// Whether so much is kept that each session of this host is to keep little (see the table above).
     pub fn is_crowded(&self) -> bool {
         let (all, own) = (self.used(), self.own.used());
         let beside = self.all.most / KEPT_PARTS_OF_A_HOST_BESIDE;
@@ -62,7 +67,7 @@ impl Store {
         self.all.used()
     }
 
-    /// For something that is kept here, `bytes` long.
+    /// Charges `bytes` to this store, until what is returned is dropped.
     pub fn hold(&self, bytes: usize) -> Held {
         let mut held = Held { store: self.clone(), bytes: 0 };
         held.set(bytes);
@@ -70,14 +75,14 @@ impl Store {
     }
 }
 
-/// Of a session that nobody counts with others: it is never crowded.
+/// A store that counts with no other and is never crowded.
 impl Default for Store {
     fn default() -> Store {
         Store::new(usize::MAX)
     }
 }
 
-/// What something that is kept is charged; given back when dropped.
+/// What one thing that is kept is charged. The charge is given back when this is dropped.
 #[derive(Debug, Default)]
 pub struct Held {
     store: Store,
@@ -90,7 +95,7 @@ impl Held {
         self.bytes
     }
 
-    /// It is `bytes` long now.
+    /// Changes the charge to `bytes`.
     pub fn set(&mut self, bytes: usize) {
         for total in [&self.store.all, &self.store.own] {
             if bytes > self.bytes {
@@ -102,7 +107,7 @@ impl Held {
         self.bytes = bytes;
     }
 
-    /// Whether too much is kept where it is.
+    /// Whether the store that is charged is crowded.
     pub fn is_crowded(&self) -> bool {
         self.store.is_crowded()
     }

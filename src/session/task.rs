@@ -1,8 +1,9 @@
-//! Tasks and the slab that holds them: a fixed number of slots, nothing allocated per command.
+//! Tasks and the slab that holds them: a bounded number of slots, which are used again.
 //!
 //! [`Slab`] hands out slots, recognises stale [`TaskId`]s by their generation, and finds a task by its Initiator Task
 //! Tag. What a task may do next is in its [`State`]: `Held` (waits for its CmdSN), `Open` (the shard has it),
-//! `Answering` (its status is settled, but the initiator still owes data), `Aborting` (the shard has been told to let go).
+//! `Answering` (its status is settled, but has to wait: for data that the initiator owes, for read data that is sent
+//! again, or for a fence), `Aborting` (the shard has been told to let go).
 
 use super::fault::TaskFault;
 use super::management::Management;
@@ -63,14 +64,14 @@ pub(super) struct Incoming {
     pub broken: bool,
     /// Times that data was asked for again.
     pub recoveries: u8,
-    /// When data was last asked for or came in, at ErrorRecoveryLevel 1 and 2.
+    /// When the command came, or data of it was last asked for or came in, milliseconds.
     pub since_ms: u64,
-    /// R2Ts that were sent: they share the numbers of a bidirectional command's Data-In.
+    /// R2Ts that were sent. Those of a bidirectional command are numbered together with its Data-In.
     pub r2ts_sent: u32,
-    /// The last R2T: its number and where it begins.
+    /// The last R2T: its R2TSN, and the offset of the data that it asks for.
     pub r2t_sn: u32,
     pub r2t_from: u32,
-    /// Where the outstanding R2Ts end, oldest first.
+    /// The ends of the data that the outstanding R2Ts ask for, oldest first: the first `r2ts` entries.
     r2t_ends: [u32; MAX_OUTSTANDING_R2T as usize],
     r2ts: u8,
 }
@@ -104,7 +105,7 @@ impl Incoming {
         u16::from(self.r2ts)
     }
 
-    /// Where the oldest outstanding R2T ends.
+    /// The end of the data that the oldest outstanding R2T asks for; `None`: none is outstanding.
     #[inline]
     pub fn r2t_end(&self) -> Option<u32> {
         if self.r2ts > 0 { self.r2t_ends.first().copied() } else { None }
@@ -119,7 +120,7 @@ impl Incoming {
         }
     }
 
-    /// Nothing of what was asked for will come any more; all up to `received` has.
+    /// Notes that no more of what was asked for or announced will come. All data up to `received` has.
     pub fn interrupt(&mut self, received: u32) {
         (self.unsolicited, self.r2ts, self.broken, self.data_sn) = (false, 0, false, 0);
         self.asked = received;
@@ -172,9 +173,9 @@ pub(super) struct Task {
     pub burst_bytes: u32,
     /// The shard has been told of this task: it has to let go of it before the slot is free.
     pub shared: bool,
-    /// It counts as ORDERED among those that are delivered.
+    /// It counts in `Ordering::ordered`: it is delivered, and is ORDERED.
     pub ordered: bool,
-    /// It is among those that are delivered and have not begun.
+    /// It is in `Ordering::waiting`: it is delivered, and has not begun.
     pub waits: bool,
     /// A held command that will end with an error of ours when its turn comes.
     pub fault: Option<TaskFault>,
@@ -183,13 +184,13 @@ pub(super) struct Task {
     pub ghost: Option<Ghost>,
     /// Read data that may be asked for again (ErrorRecoveryLevel 1 and 2).
     pub outgoing: Option<Box<Outgoing>>,
-    /// Aborted by a function that waits for the data of its R2Ts until then.
+    /// Until when a function that has aborted the task waits for the data of its R2Ts, milliseconds; 0: it does not.
     pub drain_by_ms: u64,
-    /// Its own while it is live; else one that no task has.
+    /// The id of the live task in this slot; `NO_ID` if the slot is free.
     id: TaskId,
     /// How often the slot was taken. Ids have the low 24 bits of it.
     generation: u32,
-    /// The halves of all ids that it had been through when [`Slab::comes_round`] was asked last.
+    /// `generation >> HALF` when [`Slab::comes_round`] was asked last.
     looked: u32,
 }
 
@@ -238,10 +239,16 @@ pub(super) struct Slab {
 }
 
 const _: () = assert!(TASKS_PER_SESSION < 0xff);
-/// There is no such slot.
+/// The id of no task: its low byte is no slot.
 const NO_ID: TaskId = TaskId(u32::MAX);
 
-/// The bit of a generation that says which half of all ids it is in: the highest that ids have.
+/// The highest bit of a generation that ids have. It says which half of all ids of its slot an id is in.
+///
+/// ```text
+/// TaskId: | generation: bit 23 (the half), bits 22 to 0 | slot: 8 bits |
+/// ```
+///
+/// When a slot goes on to the other half, ids of that half which are still kept somewhere are from the round before.
 const HALF: u32 = 23;
 
 /// Whether two ids are of one slot, and of the same half of all its ids.
@@ -256,11 +263,11 @@ fn bucket(itt: Itt) -> usize {
 
 impl Slab {
     pub fn new() -> Self {
-        // They grow to what the initiator uses: most sessions never have more than a few tasks.
+        // Slots are added as the initiator uses them: most sessions never have more than a few tasks.
         Slab { slots: Vec::new(), free: Vec::with_capacity(TASKS_PER_SESSION), buckets: [0; 256] }
     }
 
-    /// Slots that there are.
+    /// Slots that there are, free or in use.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -270,8 +277,8 @@ impl Slab {
         self.slots.len() - self.free.len()
     }
 
-    /// Takes a slot for the task `itt`; its id and the slot, which is in state `Free` and wants to be filled in. `None` if
-    /// all are in use.
+    /// Takes a slot for the task `itt`. Returns the task's id and the slot, which is in state `Free` and wants to be
+    /// filled in; `None` if all slots are in use.
     #[inline(always)]
     pub fn take(&mut self, itt: Itt) -> Option<(TaskId, &mut Task)> {
         let slot = match self.free.pop() {
@@ -309,7 +316,8 @@ impl Slab {
             return;
         }
         (task.state, task.id) = (State::Free, NO_ID);
-        // What has its own memory goes now; without it, nothing is to be dropped.
+        // What has memory of its own is dropped now. Most tasks have nothing of the kind, and a look spares them the
+        // drop.
         if !matches!(task.kind, Kind::Scsi) {
             task.kind = Kind::Scsi;
         }
@@ -340,8 +348,8 @@ impl Slab {
         self.slots.get(slot).map(|task| task.id).filter(|id| *id != NO_ID)
     }
 
-    /// Whether the ids of this task's slot are in the other half of all since this was asked last: then what is kept of one
-    /// in the same half ([`is_beside`]) is of another task, from before the ids came round.
+    /// Whether the ids of this task's slot have gone on to the other half since this was asked last. Then what is kept
+    /// of a task whose id is in the same half ([`is_beside`]) is of another task, from before the ids came round.
     pub fn comes_round(&mut self, id: TaskId) -> bool {
         let Some(task) = self.get_mut(id) else { return false };
         let now = task.generation >> HALF;
@@ -364,8 +372,8 @@ impl Slab {
         self.slots[slot].generation = self.slots[slot].generation.wrapping_add(times);
     }
 
-    /// Whether one of them needs more from the initiator: data that it owes or that is still to be asked for, or a command
-    /// that comes before it.
+    /// Whether one of the tasks needs more from the initiator: data that it owes or that is still to be asked for, or a
+    /// command that comes before it.
     pub fn await_initiator(&self) -> bool {
         let lacks_data = |t: &Task| t.command.received_bytes < t.command.write_edtl_bytes();
         self.slots.iter().any(|t| match t.state {
@@ -376,19 +384,22 @@ impl Slab {
         })
     }
 
-    /// Whether `task`, or an aborted task with tag `itt`, was here: its data may still be on the way.
+    /// Whether data with Initiator Task Tag `itt` may be on the way to an aborted task. `task` is its Target Transfer
+    /// Tag, which has to be that of the task, too, unless it is the reserved one (unsolicited data).
     pub fn is_ghost(&self, task: TaskId, itt: Itt) -> bool {
         let mut ghosts = self.slots.iter().filter_map(|t| t.ghost);
         ghosts.any(|g| g.itt == itt && (task.0 == u32::MAX || g.task == task))
     }
 
-    /// The ghosts of a logical unit on a connection: their initiator is told so with this StatSN.
+    /// Notes of the ghosts of a logical unit on a connection that the initiator is told of them, by an Asynchronous
+    /// Message with this StatSN.
     pub fn tell_ghosts(&mut self, conn: ConnIx, lun: Lun, stat_sn: StatSn) {
         let ghosts = self.slots.iter_mut().filter_map(|t| t.ghost.as_mut());
         ghosts.filter(|g| g.conn == conn && g.lun.is_same_unit(lun)).for_each(|g| _ = g.told.get_or_insert(stat_sn));
     }
 
-    /// The initiator has acknowledged that it was told, and sends no more to these: it has seen all before `exp_stat_sn`.
+    /// Forgets the ghosts of a logical unit on a connection that the initiator was told of by a status before
+    /// `exp_stat_sn`: it has acknowledged that, and sends no more data to them.
     pub fn lay_ghosts(&mut self, conn: ConnIx, lun: Lun, exp_stat_sn: StatSn) {
         for t in &mut self.slots {
             t.ghost.take_if(|g| {

@@ -50,7 +50,7 @@ struct Conversation {
 /// Who asks, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
-    /// Of the session.
+    /// What the session is for.
     pub kind: SessionKind,
     /// The initiator.
     pub initiator: &'a IscsiName,
@@ -74,7 +74,7 @@ pub struct Reply {
 }
 
 impl Conversations {
-    /// What is under way is counted there, with that of others.
+    /// Has the negotiations under way, and later ones, counted in `store`, with those of other sessions.
     pub fn keep_in(&mut self, store: &Store) {
         self.store = store.clone();
         for conversation in self.slots.iter_mut().flatten() {
@@ -169,7 +169,7 @@ impl Conversations {
 }
 
 impl Conversation {
-    /// Bytes that it takes.
+    /// Bytes of memory that the negotiation takes.
     fn cost(&self) -> usize {
         size_of::<Conversation>() + self.inbound.cost() + self.outbound.cost()
     }
@@ -222,7 +222,7 @@ impl Conversation {
             //# Targets MUST NOT submit parameters that require an additional initiator
             //# Text Request in a Text Response with the F bit set to 1.
             //
-            // We answer, and submit nothing of our own.
+            // The target only answers here, and submits nothing of its own.
             None => self
                 .negotiation
                 .turn(&text, &Offer::default(), &mut answer)
@@ -242,7 +242,7 @@ impl Conversation {
         //# initiator MaxRecvDataSegmentLength (a parameter that is negotiated
         //# per connection and per direction).
         //
-        // Linux drops the connection on more than 8192 bytes of text whatever it declared.
+        // Linux drops the connection on more than 8192 bytes of text, whatever MaxRecvDataSegmentLength it declared.
         let max = usize::try_from(params.initiator_max_recv_bytes).unwrap_or(usize::MAX);
         answer.extend_from_slice(self.outbound.part(max.min(limits::MAX_CONTROL_DATA_BYTES)));
         let cont = self.outbound.is_pending();

@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    /// The functions of RFC 7144.
+    /// Begins one of the functions of RFC 7144: the queries and I_T NEXUS RESET.
     fn query<O: Outbox>(&mut self, id: TaskId, request: &TaskManagementRequest, out: &mut O) {
         let scsi = |t: &Task| matches!(t.kind, Kind::Scsi) && t.state != State::Aborting;
         match request.function {
@@ -202,7 +202,8 @@ impl Session {
         self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
     }
 
-    /// ABORT TASK for a command that was answered on a connection which is logged out.
+    /// Carries out ABORT TASK for a command that was answered on a connection which has been logged out for recovery:
+    /// its status is sent again. Returns whether there was such a command.
     fn resend_lost_status<O: Outbox>(&mut self, id: TaskId, itt: Itt, out: &mut O) -> bool {
         let Some(conn) = self.tasks.get(id).map(|t| t.command.conn) else { return false };
         let mut lost = self.lost.iter_mut().filter(|l| l.logged_out);
@@ -215,7 +216,8 @@ impl Session {
         true
     }
 
-    /// ABORT TASK for a task that is not here.
+    /// Carries out ABORT TASK for a task that is not here: if its CmdSN is a gap, the gap is plugged. Returns the
+    /// response.
     fn plug_for_abort(&mut self, ref_cmd_sn: CmdSn, cmd_sn: CmdSn) -> TmResponse {
         //= RFC 7143 section 7.11
         //# If the abort request is received and the original command is missing,
@@ -246,7 +248,7 @@ impl Session {
         TmResponse::TASK_DOES_NOT_EXIST
     }
 
-    /// A function on many tasks: at once, or when the commands that it covers have all been received.
+    /// Begins a function on many tasks at once, or has it wait until the commands before it have all been received.
     fn begin_many(&mut self, id: TaskId) {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         let (cmd_sn, plugs) = (m.cmd_sn, m.is_of_all_units());
@@ -376,7 +378,8 @@ impl Session {
         self.tm_complete(id, response, out);
     }
 
-    /// Gives up on tasks that the shard does not let go of, and on data that does not come.
+    /// Ends the waiting that has lasted too long: of ABORT TASK for the shard, and of aborted tasks for the data of
+    /// their R2Ts.
     pub(super) fn expire_managements<O: Outbox>(&mut self, out: &mut O) {
         let due_ms = self.management_deadline_ms();
         if due_ms > self.now_ms {
@@ -399,8 +402,9 @@ impl Session {
         }
     }
 
-    /// When the first of the task management functions under way is given up, or the first of the tasks that wait for the
-    /// data of their R2Ts: those may outlive the function, which ends with its connection.
+    /// When [`expire_managements`](Self::expire_managements) has something to do next, milliseconds; `u64::MAX`: never.
+    /// Tasks that wait for the data of their R2Ts count by themselves: they may outlive the function, which ends with
+    /// its connection.
     pub(super) fn management_deadline_ms(&self) -> u64 {
         if self.managements == 0 && !self.drains {
             return u64::MAX;
@@ -438,7 +442,8 @@ impl Session {
         let nexus_lost = m.function == TmFunction::I_T_NEXUS_RESET && response == TmResponse::FUNCTION_COMPLETE;
         let many = m.is_many();
         let lun = if m.is_of_all_units() { None } else { Some(m.lun) };
-        // Before the fence, whose other side they are on.
+        // Asynchronous Messages about the aborted tasks go out first, so that a fence waits for their acknowledgment,
+        // too.
         self.send_notices(out);
         //= RFC 7143 section 4.2.3.3
         //# The TMF Response MUST NOT be sent by the target iSCSI layer before the

@@ -23,7 +23,7 @@ pub(super) enum Admit {
     Deliver,
     /// It is for later: a gap comes before it.
     Hold,
-    /// Outside the window, or already there.
+    /// It lies outside the window, or one with this CmdSN was received already.
     Ignore,
 }
 
@@ -159,7 +159,7 @@ impl Window {
         self.contains(cmd_sn) && self.entry(cmd_sn) == EMPTY
     }
 
-    /// What was held for ExpCmdSN, once the gap before it is plugged.
+    /// What is held for ExpCmdSN; `None`: nothing was received for it.
     #[inline]
     pub fn head(&self) -> Option<Head> {
         if self.held == 0 {

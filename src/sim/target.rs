@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Its name.
+/// The iSCSI name of the target.
 pub const NAME: &str = "iqn.2001-04.com.example:disk";
 /// Bytes of a logical block.
 pub const BLOCK_BYTES: u32 = 512;
@@ -51,7 +51,7 @@ enum Job {
     Resend { task: TaskId, offset: u32, len: u32 },
 }
 
-/// See the module.
+/// A target of one session with a disk in memory. It acts only when it is sent something or time is let pass.
 pub struct Target {
     /// What it wants in negotiations.
     pub offer: Offer,
@@ -67,7 +67,7 @@ pub struct Target {
     pub ended: Option<CloseReason>,
     directory: SnapshotDirectory,
     connections: Vec<Phase>,
-    /// Connection numbers by the session's slots.
+    /// The connection number of each slot of the session; `usize::MAX`: none.
     routes: Vec<usize>,
     out: Vec<Packet>,
     work: HashMap<u32, Work>,
@@ -79,7 +79,7 @@ pub struct Target {
     last_tsih: u16,
 }
 
-/// Where the session's PDUs go.
+/// The [`Outbox`] of the session: makes packets of its PDUs, with read data from the disk.
 pub struct Tray<'a> {
     routes: &'a [usize],
     disk: &'a [u8],
@@ -102,7 +102,7 @@ impl Outbox for Tray<'_> {
     }
 }
 
-/// Answers text with nothing.
+/// Answers each Text Request with an empty final response.
 struct NoText;
 
 impl TextHandler for NoText {
@@ -120,7 +120,7 @@ impl TextHandler for NoText {
 }
 
 impl Target {
-    /// One with a disk of `blocks` zeroes.
+    /// A target whose disk has `blocks` blocks of zeroes. `seed` decides how long each step takes.
     pub fn new(offer: Offer, blocks: u32, seed: u64) -> Target {
         let name = IscsiName::new(NAME).into_iter().collect::<Vec<_>>();
         let targets = name.into_iter().map(|name| TargetSpec::new(name, None, Vec::new())).collect();
@@ -264,7 +264,8 @@ impl Target {
                     }
                 }
                 Event::Resend { task, offset, len } => {
-                    // In their order: each takes as long as the one before, or longer.
+                    // Resends have to be answered in their order, so none is due before the one that was asked for
+                    // last.
                     let last = self.jobs.iter().filter(|(_, _, job)| matches!(job, Job::Resend { .. }));
                     let last = last.map(|(due, ..)| *due).max().unwrap_or(0);
                     self.later(Job::Resend { task, offset, len });

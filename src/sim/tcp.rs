@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long is waited for the target by itself.
+/// How long to wait for the target, if `with_patience` says nothing else.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 struct Line {
@@ -18,7 +18,7 @@ struct Line {
     closed: bool,
 }
 
-/// See the module.
+/// A running server as a [`Peer`].
 pub struct Tcp {
     address: SocketAddr,
     lines: Vec<Option<Line>>,
@@ -28,30 +28,31 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// To the portal at `address`; nothing is connected yet.
+    /// A peer at the portal `address`. Nothing is connected yet.
     pub fn new(address: SocketAddr) -> Tcp {
         Tcp { address, lines: Vec::new(), patience: PATIENCE, arrived: Vec::new() }
     }
 
-    /// Waits this long for the first byte, or for the target to take any of what is sent.
+    /// Sets how long to wait for the first byte to come, or for the target to take any of what is sent.
     pub fn with_patience(self, patience: Duration) -> Tcp {
         Tcp { patience, ..self }
     }
 }
 
 impl Line {
-    /// Waits until there is something to read or, if `writes`, room to write; false: not until then.
+    /// Waits until there is something to read or, if `writes`, room to write. Returns false if there is neither by
+    /// `until`.
     fn wait(lines: &[&Line], writes: bool, until: Instant) -> bool {
         let wanted = if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut polled: Vec<_> = lines.iter().map(|line| PollFd::new(&line.socket, wanted)).collect();
         let rest = until.saturating_duration_since(Instant::now());
         let rest = Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() };
-        // Interrupted: looked at again.
+        // A wait that a signal interrupts counts as ready: the caller looks at the sockets and waits again.
         poll(&mut polled, Some(&rest)).is_ok_and(|ready| ready > 0) || Instant::now() < until
     }
 
-    /// Sends `bytes`, and takes what comes in meanwhile: a target that can send nothing need not read either. One that does
-    /// neither for so long is given up.
+    /// Sends `bytes`, and takes what comes in meanwhile: a target whose own PDUs are not taken need not read either. A
+    /// target that does neither for `patience` is given up.
     fn write(&mut self, conn: usize, bytes: &[u8], patience: Duration, packets: &mut Vec<Packet>) {
         let (mut rest, mut until) = (bytes, Instant::now() + patience);
         while !rest.is_empty() && !self.closed {
@@ -70,7 +71,7 @@ impl Line {
         }
     }
 
-    /// Takes what has come in; false: nothing has.
+    /// Takes what has come in. Returns false if nothing has.
     fn read(&mut self, conn: usize, packets: &mut Vec<Packet>) -> bool {
         let mut bytes = [0; 65536];
         let mut chunk = match self.socket.read(&mut bytes) {
@@ -121,7 +122,7 @@ impl Peer for Tcp {
             self.lines.push(None);
         }
         self.lines[conn] = TcpStream::connect(self.address).ok().map(|socket| {
-            // Only makes it slower where it fails.
+            // Where this fails, PDUs are only slower.
             let _ = socket.set_nodelay(true);
             socket.set_nonblocking(true).expect("a socket that does not block");
             Line { socket, framer: Framer::new(1 << 24), partial: None, closed: false }

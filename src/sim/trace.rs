@@ -146,7 +146,7 @@ pub struct Trace<P> {
 }
 
 impl<P: Peer> Trace<P> {
-    /// Nothing has been sent yet; the first CmdSN is 1.
+    /// An initiator that has sent nothing yet to `peer`. Its first CmdSN is 1.
     pub fn new(peer: P) -> Self {
         Trace {
             peer,
@@ -266,10 +266,10 @@ impl<P: Peer> Trace<P> {
         self.peer.send(Packet { intact, ..Packet::new(conn, &header, data) });
     }
 
-    /// The next PDU of a connection.
+    /// Takes the next PDU of a connection, and acknowledges its status unless `hold` is in force.
     fn next(&mut self, line: &str, conn: usize) -> Packet {
         let mut place = None;
-        // A server may be busy: what is expected is waited for more patiently than "nothing".
+        // A server may be busy: a PDU that is expected is waited for longer than `< nothing` waits.
         for _ in 0..ATTEMPTS {
             self.fill();
             place = self.arrived.iter().position(|p| p.conn == conn);

@@ -45,18 +45,18 @@ struct Command {
     conn: usize,
     /// Read data that has come, by buffer offset.
     data: BTreeMap<u32, Vec<u8>>,
-    /// DataSN that have come, and how many there are (from the response).
+    /// By DataSN: whether that Data-In has come. After the response it has as many entries as the response counts.
     seen: Vec<bool>,
     /// The data that was acknowledged: DataSN and buffer offset behind it.
     acked: (u32, u32),
     status: Option<u32>,
     since_ms: u64,
-    /// Waits for TASK REASSIGN to be answered: tag of the request.
+    /// The tag of the TASK REASSIGN whose answer is waited for.
     reassign: Option<u32>,
     allegiant: bool,
 }
 
-/// See the module.
+/// An initiator, the network and the target that it talks to, under one seed.
 pub struct World {
     target: Target,
     rng: Rng,
@@ -64,7 +64,7 @@ pub struct World {
     level: u8,
     now_ms: u64,
     up: Vec<bool>,
-    /// ExpStatSN and the responses beyond it, by connection.
+    /// By connection: the ExpStatSN, and (`ahead`) the StatSNs of responses that came beyond it.
     exp_stat_sn: Vec<u32>,
     ahead: Vec<BTreeMap<u32, ()>>,
     tsih: u16,
@@ -84,7 +84,8 @@ fn fill(index: u32, write: bool) -> Vec<u8> {
 }
 
 impl World {
-    /// A world at `level`.
+    /// A world whose initiator proposes ErrorRecoveryLevel `level`. Each command's blocks are filled with what a read
+    /// of them has to find.
     pub fn new(seed: u64, level: u8, faults: Faults) -> World {
         let offer = Offer { error_recovery_level: level, max_connections: 8, time2retain_s: 60, ..Offer::default() };
         let mut target = Target::new(offer, COMMANDS * BLOCKS, seed ^ 0xabcd);
@@ -115,7 +116,8 @@ impl World {
     /// Runs until every command is answered.
     ///
     /// # Errors
-    /// What the oracle found.
+    /// What the oracle found: commands that are answered twice, with an error or not in time, an unknown PDU, or a disk
+    /// with other data than was written.
     pub fn run(&mut self) -> Result<(), String> {
         while self.answered.len() < COMMANDS as usize {
             if self.now_ms > LIMIT_MS {
@@ -317,7 +319,7 @@ impl World {
         self.send(conn, command, Vec::new());
     }
 
-    /// Onto the network, which may damage or lose it.
+    /// Puts a PDU onto the network, which may damage or lose it.
     fn send(&mut self, conn: usize, pdu: impl Into<Pdu>, data: Vec<u8>) {
         let mut header = [0; BHS_LEN];
         pdu.into().emit(&mut header);
@@ -389,7 +391,7 @@ impl World {
         self.gap(conn, stat_sn);
     }
 
-    /// Everything before `upto` must have come.
+    /// Asks by SNACK for each status before `upto` that has not come.
     fn gap(&mut self, conn: usize, upto: u32) {
         if self.level > 0 && self.exp_stat_sn[conn] != upto && StatSn(self.exp_stat_sn[conn]).lt(StatSn(upto)) {
             let from = self.exp_stat_sn[conn];
@@ -419,8 +421,8 @@ impl World {
         self.send(conn, nop, Vec::new());
     }
 
-    /// The command that a PDU belongs to. Its new connection may speak of it before the response to TASK REASSIGN, if that
-    /// was lost, has been sent again.
+    /// The command that a PDU belongs to. A PDU on the new connection of a command may come before the response to TASK
+    /// REASSIGN, if that was lost and has to be sent again.
     fn find(&self, conn: usize, itt: u32) -> Option<usize> {
         let ours = |c: &Command| c.itt == itt && c.conn == conn && (c.allegiant || c.reassign.is_some());
         self.open.iter().position(ours)
@@ -549,7 +551,8 @@ impl World {
         }
     }
 
-    /// Commands that make no progress: sent again, or their status asked for; those without a connection are reassigned.
+    /// Looks after the commands that make no progress: sends them again or asks for what is missing of them, and
+    /// reassigns those whose connection was cut.
     fn look_after(&mut self) {
         for n in 0..self.open.len() {
             let Some(c) = self.open.get(n) else { return };
@@ -580,7 +583,8 @@ impl World {
         }
     }
 
-    /// The connection of a command was cut, and is up again: its login was the implicit Logout.
+    /// Reassigns a command whose connection was cut and is up again. The login of the new one was the implicit Logout
+    /// of the old one.
     fn reassign(&mut self, n: usize) {
         let Some(conn) = (0..CONNECTIONS).find(|c| self.up[*c]).filter(|_| self.up[self.open[n].conn]) else { return };
         let (itt, now_ms) = (self.itt, self.now_ms);

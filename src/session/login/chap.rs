@@ -30,7 +30,8 @@ pub const SECRET_OF_96_BITS: usize = 16;
 /// Characters of a secret of (at least) 128 random bits.
 pub const SECRET_OF_128_BITS: usize = 22;
 
-/// A new secret: six random bits in each of its characters.
+/// A new secret of so many characters, each of which stands for six random bits. `random` fills a buffer with random
+/// bytes.
 pub fn generate_secret(characters: usize, random: &mut dyn FnMut(&mut [u8])) -> Zeroizing<String> {
     //= RFC 7143 section 9.2.1
     //# Implementations MUST support the
@@ -180,7 +181,7 @@ impl Exchange {
     /// Answers CHAP_A: appends the algorithm chosen, which is one of `allowed`, and a challenge.
     ///
     /// # Errors
-    /// [`ChapFault::Malformed`], [`ChapFault::Algorithm`].
+    /// [`ChapFault::Malformed`] if an item of `list` is no number, [`ChapFault::Algorithm`] if none of them is allowed.
     pub fn algorithm(
         list: &str,
         allowed: &[ChapAlgorithm],
@@ -210,10 +211,13 @@ impl Exchange {
         Ok(Self { algorithm, id: id[0], challenge })
     }
 
-    /// Checks the response and returns the name that was proved. Appends our own proof if it is asked for.
+    /// Checks CHAP_N and CHAP_R against `credentials` and returns the name that was proved. Appends our own proof
+    /// (CHAP_N, CHAP_R) to `answer` if CHAP_I and CHAP_C ask for it.
     ///
     /// # Errors
-    /// What is wrong. The exchange is over either way.
+    /// [`ChapFault::Missing`] or [`ChapFault::Malformed`] for a key, [`ChapFault::UnknownName`],
+    /// [`ChapFault::WrongResponse`], [`ChapFault::Reflection`], or [`ChapFault::NoTargetAccount`] if we are asked for a
+    /// proof and have none. The exchange is over either way.
     pub fn response(
         self,
         keys: &ChapKeys<'_>,
@@ -267,7 +271,7 @@ impl Exchange {
         Ok(account.name.clone())
     }
 
-    /// Appends the proof of who we are.
+    /// Appends the proof of who we are: CHAP_N, and CHAP_R for the initiator's identifier and challenge.
     fn prove(
         &self,
         id: u8,

@@ -30,7 +30,7 @@ pub enum LoginFault {
     /// T and C set.
     #[error("set the T bit and the C bit in one Login Request")]
     TransitAndContinue,
-    /// Data while we had more to say.
+    /// The request has data, or sets C, while the target still has text to send.
     #[error("sent text instead of letting the target finish its own")]
     OutOfTurn,
     /// CSG is not the stage that the login is in, or reserved.
@@ -50,16 +50,17 @@ pub enum LoginFault {
     /// ISID, TSIH or CID changed.
     #[error("changed ISID, TSIH or CID within its login")]
     Changed,
-    /// Longer than `limits::MAX_TEXT_BYTES`, or our answer would be; or more than `limits::MAX_TEXT_PAIRS`.
+    /// The text is longer than `limits::MAX_TEXT_BYTES` or has more than `limits::MAX_TEXT_PAIRS` pairs, or the answer
+    /// to it would be too long.
     #[error("sent too much text")]
     TooMuchText,
-    /// More than `limits::MAX_TEXT_EXCHANGES`.
+    /// The login takes more than `limits::MAX_TEXT_EXCHANGES` requests.
     #[error("did not come to an end with its login")]
     TooManyExchanges,
     /// Not key=value.
     #[error("sent text that is not key=value: {0}")]
     Text(TextError),
-    /// A key or its value.
+    /// A key is not allowed there, or its value is bad.
     #[error("{key}: {fault}")]
     Key {
         /// The key; empty if it is not one of RFC 7143.
@@ -145,7 +146,8 @@ impl LoginFault {
 }
 
 impl LoginFault {
-    /// The text of the Login reject. `answer` is what would have been answered in this turn: void, but for a Reject.
+    /// The text of the Login reject. `answer` is what this turn would have been answered: it is dropped, but for
+    /// AuthMethod=Reject.
     pub(super) fn text(&self, answer: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         match self {

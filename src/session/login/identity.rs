@@ -20,9 +20,9 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads it from the text of the first turn, in `stage`.
+    /// Reads who logs in to what from the text of the first turn, which is in `stage`.
     ///
-    /// What other targets let in is let in here: the initiator's name is taken as it is, unless `strict`.
+    /// The initiator's name is read leniently ([`IscsiName::lenient`]), as other targets do it, unless `strict`.
     pub(super) fn read(text: &[u8], stage: u8, strict: bool) -> Result<Self, LoginFault> {
         let mut seen = KeySet::default();
         let (mut initiator, mut target, mut kind, mut alias) = (None, None, None, None);
@@ -88,7 +88,8 @@ impl Identity {
     }
 }
 
-/// The pairs of a text that introduce the initiator. Also checks that no other Any-Stage key is the initiator's.
+/// The pairs of a text that introduce the initiator. An Any-Stage key that only a target may send is a fault, unless
+/// its value is a needless answer to a declaration of ours.
 fn declarations(text: &[u8]) -> impl Iterator<Item = Result<(&'static KeySpec, &str), LoginFault>> {
     Pairs::new(text).filter_map(|pair| {
         let (name, value) = match pair {

@@ -1,7 +1,7 @@
 //! The keys of RFC 7143 chapters 12 and 13 as one table: who may send each, when, and how its value is settled.
 //!
-//! Login and full feature phase read the same rows. A key that is not in the table is not understood; one that is in it is
-//! never answered so (RFC 7143 section 6.2).
+//! Login and full feature phase read the same rows. Only a key that is not in the table is answered with NotUnderstood
+//! (RFC 7143 section 6.2).
 
 use crate::wire::text::{ValueError, answer};
 
@@ -109,7 +109,7 @@ const OWN: bool = false;
 const NORMAL: bool = true;
 /// Relevant in every session.
 const EVERY: bool = false;
-/// Bounds of the lengths in bytes.
+/// The largest value of the keys whose value is a length in bytes.
 const MAX_LENGTH: u32 = (1 << 24) - 1;
 
 macro_rules! keys {
@@ -210,7 +210,7 @@ pub struct KeySet(u64);
 const _: () = assert!(Key::ChapR as u32 == 44, "KeySet has a bit for each key");
 
 impl KeySet {
-    /// Adds a key; whether it was new.
+    /// Adds a key. Returns whether it was new.
     pub fn insert(&mut self, key: Key) -> bool {
         let new = !self.contains(key);
         self.0 |= 1 << key as u32;
@@ -235,7 +235,7 @@ pub enum KeyFault {
     /// Only targets send it.
     #[error("only a target may send it")]
     Sender,
-    /// Reject, Irrelevant or NotUnderstood where nothing was proposed, None where it is no choice.
+    /// Reject, Irrelevant or NotUnderstood, which only an answer may have, as the value of a proposal or declaration.
     #[error("proposes a reserved word")]
     ReservedWord,
     /// Not of the key's type.

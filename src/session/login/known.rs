@@ -17,8 +17,8 @@ use crate::wire::{LoginRequest, StatSn, Tsih};
 pub(super) struct Known {
     pub(super) identity: Identity,
     pub(super) target: Option<TargetRef>,
-    /// A discovery session named a target that it cannot have. Which there are is told to nobody before it has proved what
-    /// discovery asks for, be it name by name.
+    /// Why a discovery session cannot have the target that it names. It is told so only after it has proved what
+    /// discovery asks for: else anybody could find out, name by name, which targets there are.
     missing: Option<NoTarget>,
     pub(super) portal_group: u16,
     pub(super) security: Security,
@@ -26,7 +26,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads who the initiator is and what it wants from its first turn, and whether it may have it.
+    /// Reads from the initiator's first turn who it is and what it wants, and finds out whether it may have that.
+    /// Appends TargetPortalGroupTag and, in a normal session, TargetAlias to `answer`.
     pub(super) fn introduce(
         text: &[u8],
         request: &LoginRequest,
@@ -90,12 +91,13 @@ impl Known {
         //# All negotiations are explicit (i.e., the result MUST only be based on
         //# newly exchanged or declared values).
         //
-        // So it begins at the defaults of the standard, whatever was agreed upon before and whatever we would like.
+        // So each negotiation begins at the defaults of the standard, whatever was agreed upon before and whatever the
+        // target would like.
         let negotiation = Negotiation::new(Params::default(), phase, identity.kind);
         Ok(Self { identity, target, missing, portal_group, security, negotiation })
     }
 
-    /// Whether what was asked for can be had, once that may be told.
+    /// Refuses a target that cannot be had, as soon as the initiator may be told so.
     pub(super) fn check_target(&self) -> Result<(), LoginFault> {
         match self.missing {
             Some(fault) if self.security.is_satisfied() => Err(LoginFault::NoTarget(fault)),

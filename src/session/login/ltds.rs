@@ -10,7 +10,7 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub struct Inbound {
     text: Vec<u8>,
-    /// Of all turns of this negotiation.
+    /// Bytes of all turns of this negotiation.
     total: usize,
     /// Nulls that end a pair, of all turns.
     pairs: usize,
@@ -89,8 +89,8 @@ impl Outbound {
 
     /// The next data segment, at most `max_bytes` long; more is left if `is_pending` then.
     ///
-    /// It ends behind a key=value pair if one ends within `max_bytes`: not asked for, but some initiators parse each PDU
-    /// for itself.
+    /// The segment ends behind a key=value pair if one ends within `max_bytes`. The RFC does not ask for that, but some
+    /// initiators parse each PDU for itself.
     pub fn part(&mut self, max_bytes: usize) -> &[u8] {
         let rest = self.text.get(self.sent..).unwrap_or_default();
         let len = match rest.get(..max_bytes) {

@@ -1,9 +1,10 @@
 //! The login phase of one connection (RFC 7143 sections 6.3 and 11.12, 11.13), sans-I/O.
 //!
-//! [`Login::request`] takes one Login Request and says what to do: [`Step::Answer`] it and wait for the next, send the
-//! answer of [`Step::Refuse`] and close, or place the connection of [`Step::Done`] in a session. What the target knows is
-//! asked of a [`Directory`](crate::session::directory::Directory); nothing here knows other sessions, so whether a TSIH exists is checked by who places the
-//! connection, who can still refuse ([`LoginDone::refuse`]).
+//! [`Login::request`] takes one Login Request and says what to do: send [`Step::Answer`] and wait for the next request,
+//! send the answer of [`Step::Refuse`] and close, or place the connection of [`Step::Done`] in a session. A
+//! [`Directory`](crate::session::directory::Directory) says which targets there are and what they ask for. Nothing here
+//! knows other sessions: whoever places the connection checks whether its TSIH exists, and can still refuse the login
+//! ([`LoginDone::refuse`]).
 //!
 //! Parts: [`keys`] (the table of keys), [`negotiate`] (operational stage), [`security`] and [`chap`] (security stage),
 //! [`ltds`] (text over several PDUs), [`fault`] (why a login is refused).
@@ -53,7 +54,7 @@ pub struct Login {
     stage: u8,
     inbound: Inbound,
     outbound: Outbound,
-    /// We have nothing more to negotiate in this stage.
+    /// The target has nothing more to negotiate in this stage.
     ready: bool,
     exchanges: u32,
     stat_sn: StatSn,
@@ -62,7 +63,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A connection accepted at `now_ms`.
+    /// The login of a connection that was accepted at `now_ms`, milliseconds.
     pub fn new(now_ms: u64) -> Self {
         Self {
             started_ms: now_ms,
@@ -111,7 +112,8 @@ impl Login {
         }
     }
 
-    /// Whether the next text is to prove who the initiator is. When it did and does no more, that was judged.
+    /// Whether the initiator was challenged, so that its next text has to prove who it is. If this is true before a
+    /// request and false after it, that request's proof was judged.
     pub fn awaits_proof(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.security.awaits_proof())
     }
@@ -348,7 +350,7 @@ impl Login {
         //# If the PDU MaxCmdSN is less than the PDU ExpCmdSN - 1 (in a
         //# Serial Number Arithmetic sense), they are both ignored.
         //
-        // Which is what is wanted of them while the session that is joined is not known.
+        // A connection that joins a session is to ignore both, for while it logs in that session is not known here.
         let window = if request.tsih == Tsih(0) { limits::COMMAND_WINDOW.wrapping_sub(1) } else { u32::MAX - 1 };
         LoginResponse {
             transit: false,

@@ -88,7 +88,8 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Any-Stage keys belong to the login; in full feature phase there is no one else to judge them.
+    /// Whether the key is for another part to judge. In a login Any-Stage keys are for `identity`; in full feature
+    /// phase there is nobody else, so all keys are judged here.
     fn is_elsewhere(&self, spec: &KeySpec) -> bool {
         spec.any_stage && spec.usage != Usage::Security && self.phase != Phase::FullFeature
     }
@@ -195,14 +196,16 @@ impl Negotiation {
         }
     }
 
-    /// Some initiators go straight to the operational stage and say there that they want no authentication. Whether they need
-    /// any was settled when they came: what they say now changes nothing, and is not answered.
+    /// Accepts AuthMethod in the operational stage, where some initiators that skip the security stage say that they
+    /// want no authentication. Whether they need any was settled when they came, so this changes nothing and is not
+    /// answered.
     fn late_auth_method(&mut self) -> Result<(), KeyFault> {
         if self.seen.insert(Key::AuthMethod) { Ok(()) } else { Err(KeyFault::Twice) }
     }
 
-    /// Whether a key is answered with the constant. It "may" be (RFC 7143 section 6.2): unless `strict`, it is only for what
-    /// another connection has settled, for some initiators read each answer as a number.
+    /// Whether a key is answered with the constant Irrelevant. RFC 7143 section 6.2 says that it "may" be. Some
+    /// initiators read each answer as a number, so unless `strict` only keys that another connection has settled are
+    /// answered so.
     fn is_irrelevant(&self, spec: &KeySpec, strict: bool) -> bool {
         let discovery = self.kind == SessionKind::Discovery && spec.irrelevant_in_discovery;
         // What the leading connection settled cannot be changed by another one; saying so is kinder than refusing an
@@ -258,7 +261,7 @@ impl Negotiation {
         let (place, result) = match key {
             Key::InitialR2T => (&mut params.initial_r2t, theirs || offer.initial_r2t),
             Key::ImmediateData => (&mut params.immediate_data, theirs && offer.immediate_data),
-            // Both orders are all that we can do.
+            // The target moves data in order only, so the result is Yes whatever is proposed.
             Key::DataPduInOrder => (&mut params.data_pdu_in_order, true),
             _ => (&mut params.data_sequence_in_order, true),
         };
@@ -269,7 +272,7 @@ impl Negotiation {
     fn settle_number(&mut self, key: Key, theirs: u32, offer: &Offer) -> u32 {
         let r2ts_settled = self.seen.contains(Key::MaxOutstandingR2T) && self.params.max_outstanding_r2t > 1;
         let params = &mut self.params;
-        // Each is at most what we offer, which fits its type.
+        // Each result fits: it is at most what the target offers, or at most 3600 s where the larger Time2Wait counts.
         let narrow = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         match key {
             Key::MaxConnections => {
@@ -350,10 +353,11 @@ impl Negotiation {
         self.params.target_max_recv_bytes = bytes;
     }
 
-    /// The initiator wants to end the negotiation. Whether it can: if not, `answer` proposes what is missing.
+    /// Checks the values when the initiator wants to end the negotiation. Returns whether it can be ended; if not,
+    /// `answer` proposes the value that is missing.
     ///
     /// # Errors
-    /// The values do not fit to each other, and nothing more can be negotiated.
+    /// [`KeyFault::Integrity`] if FirstBurstLength was settled and exceeds MaxBurstLength.
     pub fn conclude(&mut self, answer: &mut Vec<u8>) -> Result<bool, NegotiationFault> {
         //= RFC 7143 section 6.2
         //# An iSCSI target MUST
@@ -391,7 +395,10 @@ fn depends_on_others(key: Key) -> bool {
     matches!(key, Key::FirstBurstLength | Key::MaxOutstandingR2T | Key::DefaultTime2Retain)
 }
 
-/// Answers a key that is not in the table.
+/// Answers a key that is not in the table with NotUnderstood.
+///
+/// # Errors
+/// [`KeyFault::ReservedWord`], without the name of the key, if the value is one that only an answer may have.
 pub fn not_understood(name: &str, value: &str, answer: &mut Vec<u8>) -> Result<(), NegotiationFault> {
     if keys::is_answer_word(value) {
         return Err(NegotiationFault::Key("", KeyFault::ReservedWord));

@@ -67,7 +67,7 @@ impl Default for Offer {
             max_burst_bytes: limits::MAX_BURST_BYTES,
             first_burst_bytes: limits::FIRST_BURST_BYTES,
             time2wait_s: 0,
-            // Of use at ErrorRecoveryLevel 2 only: below, nothing survives the connection, and 0 is what is answered.
+            // This counts at ErrorRecoveryLevel 2 only. Below, nothing survives the connection, and 0 is answered.
             time2retain_s: 20,
             max_outstanding_r2t: limits::MAX_OUTSTANDING_R2T,
             //= RFC 7143 section 10.6.1
@@ -80,7 +80,7 @@ impl Default for Offer {
             //# For extended copy operations, implementations SHOULD use
             //# ErrorRecoveryLevel=2 whenever there is a relatively high likelihood of
             //# connection failure.
-            // Both are to be had: which one is used, the initiator proposes.
+            // The target serves both levels. The initiator decides which one is used, by what it proposes.
             error_recovery_level: 2,
             fast_abort: true,
             protocol_level: 2,

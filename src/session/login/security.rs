@@ -76,10 +76,11 @@ impl Security {
         matches!(self.state, State::Challenged(_))
     }
 
-    /// Takes one turn of the initiator and appends the answers. Any-Stage keys are passed over.
+    /// Takes one turn of the initiator and appends the answers. `wants_on` is the T bit of its request. Any-Stage keys
+    /// are passed over.
     ///
     /// # Errors
-    /// Why the login is refused.
+    /// Why the login is refused: a rule that the text breaks, no method in common, or a failed CHAP exchange.
     pub fn turn(
         &mut self,
         text: &[u8],

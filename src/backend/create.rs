@@ -16,11 +16,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// For its owner alone: a disk image holds all that its guests' permissions protect.
+/// Mode of a new file. It is for its owner alone: a disk image holds all that its guests' permissions protect.
 const MODE: u32 = 0o600;
 
-/// A file that was made here: which one, and when it was last written to. Between the giving of its name and its lock somebody
-/// else can have had it.
+/// Recognises a file that was made here: its device and inode number, and when it was last written to. Somebody else
+/// can have had the file between the moment it got its name and the moment it was locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Made {
     file: (u64, u64),
@@ -33,7 +33,7 @@ impl Made {
         Ok(Made { file: (of.dev(), of.ino()), written: (of.mtime(), of.mtime_nsec()) })
     }
 
-    /// Whether that is this file, and nobody has written to it since.
+    /// Whether `file` is the one that was made, and nobody has written to it since.
     pub(super) fn is_still(&self, file: &File) -> bool {
         Made::of(file).is_ok_and(|now| now == *self)
     }
@@ -48,7 +48,8 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenEr
         return Err(OpenError::MissingReadonly { path: path.to_owned() });
     }
     let directory = directory_of(path);
-    // Before there is a name in it: one that could not be made to last would be found by the next start.
+    // The directory is opened before there is a name in it: if it cannot be opened, it cannot be synced, and the next
+    // start would find a name that may not last.
     let opened = File::open(directory).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::NoDirectory { path: path.to_owned() },
         _ => from_io(path, true, "open its directory", error),
@@ -82,7 +83,7 @@ pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenEr
     Ok(made)
 }
 
-/// Removes a file whose name may not last, if nobody has it.
+/// Removes the file that was made, whose name may not last, unless somebody else has locked it or written to it.
 fn take_back(path: &Path, made: Made) {
     let Ok(file) = File::open(path) else { return };
     if made.is_still(&file) && file.try_lock().is_ok() && is_at(&file, path) {
@@ -111,7 +112,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// A file without a name; `None` where there are none.
+/// Opens a file without a name in `directory`; `None`: the kernel or the file system has no such files.
 fn nameless(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(MODE)) {
@@ -121,9 +122,9 @@ fn nameless(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Gives a file its name; false: another has it already. `None`: it could not be done.
+/// Gives a file its name. `Some(false)`: another file has that name already; `None`: it cannot be done this way.
 fn name(file: &File, path: &Path) -> io::Result<Option<bool>> {
-    // The way without a capability; it needs /proc.
+    // A link by way of /proc needs no capability; but /proc has to be there.
     let here = format!("/proc/self/fd/{}", file.as_raw_fd());
     match rustix::fs::linkat(CWD, here, CWD, path, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(Some(true)),
@@ -133,7 +134,8 @@ fn name(file: &File, path: &Path) -> io::Result<Option<bool>> {
     }
 }
 
-/// Makes the file under its name. One that was locked by somebody else meanwhile is theirs: `None`.
+/// Makes the file under its name at once. `None`: somebody else has made it first, or has locked it before us, and it
+/// is theirs.
 pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Result<Option<Made>, OpenError> {
     let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
@@ -155,19 +157,19 @@ pub(super) fn create_in_place(path: &Path, size_bytes: u64, thin: bool) -> Resul
     })
 }
 
-/// Gives a new file its size, durably. Nobody has written to it: a failure is of nothing else.
+/// Gives a new file its size, durably. Nobody has written to it, so a failed sync concerns nothing but that size.
 fn fill(file: &File, path: &Path, size_bytes: u64, thin: bool) -> Result<(), OpenError> {
     grow(file, path, 0, size_bytes, thin)?;
     file.sync_all().map_err(|source| OpenError::Unsynced { path: path.to_owned(), source })
 }
 
-/// Makes a file larger. If it is not thin it gets the space, too, as far as there is room; where there is not, it is sparse,
-/// which its unit says of itself.
+/// Makes a file larger, from `from` to `to` bytes. Unless it is thin it also gets its space, if there is room for all
+/// of it; otherwise it becomes sparse, as its properties then say.
 pub(super) fn grow(file: &File, path: &Path, from: u64, to: u64, thin: bool) -> Result<(), OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), action: "grow it to size=", source };
     let room = || sys::available_bytes(file).is_ok_and(|available| available >= to - from);
     if thin || !room() || allocate(file, from, to - from).is_err() {
-        // What a failure has allocated is given back.
+        // The file is first cut back to `from` bytes, which gives back what a failed allocation has taken.
         file.set_len(from).and_then(|()| file.set_len(to)).map_err(failed)?;
     }
     Ok(())

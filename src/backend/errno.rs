@@ -32,7 +32,7 @@ pub(super) fn fault_of(errno: i32, direction: Direction) -> MediumFault {
         libc::ENODEV | libc::ENXIO | libc::ENOMEDIUM | libc::ESTALE | libc::ESHUTDOWN | libc::EHOSTDOWN => {
             MediumFault::NotReady
         }
-        // EBADE: a reservation of another host on the disk below us.
+        // EBADE: another host has a reservation of the disk below.
         libc::EROFS | libc::EPERM | libc::EBADF | libc::EACCES | libc::EBADE if direction == Direction::Write => {
             MediumFault::Protected
         }

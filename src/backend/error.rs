@@ -32,7 +32,7 @@ pub enum OpenError {
         /// What it is instead: "a directory", "a socket", ...
         found: &'static str,
     },
-    /// EACCES, EPERM, EROFS.
+    /// The system denies access: EACCES, EPERM or EROFS.
     #[error("{}: permission denied to {}; {}", path.display(), wanted(*.write), advice(*.write))]
     Permission {
         /// The file.
@@ -97,13 +97,13 @@ pub enum OpenError {
         /// The size.
         bytes: u64,
     },
-    /// None of 512, 2048 (of a CD-ROM) and 4096.
+    /// The block length is neither 512 nor 4096; or, of a CD-ROM, it is not 2048.
     #[error("block length {bytes} is not possible; use 512 or 4096, and cdrom for 2048")]
     BlockLength {
         /// What was asked for.
         bytes: u32,
     },
-    /// A medium that has the size that it was made with.
+    /// A medium in memory that is to become larger than the memory that it was made with.
     #[error("{what}: cannot grow while it is served; it is larger after a restart, when what is in it is gone")]
     Fixed {
         /// The kind of medium.
@@ -117,7 +117,8 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// It was made or has grown, but that could not be made durable: nor, perhaps, what was written to it before.
+    /// The file was made or has grown, but that could not be made durable; what was written to it before is perhaps not
+    /// durable either.
     #[error("{}: cannot grow it to size=: {source}", path.display())]
     Unsynced {
         /// The file.
@@ -145,7 +146,7 @@ fn advice(write: bool) -> &'static str {
     if write { "change its owner or mode, or export it with readonly" } else { "change its owner or mode" }
 }
 
-/// What the system says of a file, when `action` was tried with it.
+/// The error for what the system said when `action` was tried with a file. `write`: it was to be written, too.
 pub(super) fn from_io(path: &Path, write: bool, action: &'static str, source: io::Error) -> OpenError {
     let path = path.to_owned();
     match source.kind() {

@@ -45,12 +45,14 @@ pub enum OpClass {
     Flush,
     /// Discards and zeroing.
     Clear,
-    /// Looks at the map of the medium, which are no operations: a hang or a delay is the caller's. Not among `Any`.
+    /// Looks at what is allocated ([`super::Medium::allocated`]). They are no operations of a handle: a delay or a hang
+    /// keeps the caller. Not part of `Any`.
     Map,
-    /// Syncs beside the cores, which are none either: those of [`super::Medium::sync`] and of a file that grows. Not among
-    /// `Any`.
+    /// Syncs beside the cores: [`super::Medium::sync`], also of a file that has grown. They are no operations of a
+    /// handle either. Not part of `Any`.
     Sync,
-    /// Looks at its length, beside the cores, none either. Not among `Any`.
+    /// Looks at the length of the file, beside the cores ([`super::Medium::look`], [`super::Medium::asked`]). They are
+    /// no operations of a handle either. Not part of `Any`.
     Look,
 }
 
@@ -62,7 +64,7 @@ pub struct FaultRule {
     skip: u64,
     times: u64,
     pub(super) action: FaultAction,
-    /// A delay as the kernel wants it; here because it must stay where it is until the entry was submitted.
+    /// The delay in the kernel's form. It is kept here because it must not move until its entry was submitted.
     pub(super) timespec: types::Timespec,
     /// Operations that matched so far, on all cores.
     matched: AtomicU64,
@@ -83,17 +85,17 @@ impl FaultPlan {
 
     /// Comes back when a look at the map of the medium is due.
     pub(super) fn wait_for_map(&self) {
-        // Only delays are planned for these.
+        // A look cannot fail: a failure that is planned for it is ignored.
         let _ = self.wait_for(OpClass::Map);
     }
 
-    /// Comes back when a look at its length is due.
+    /// Comes back when a look at the length of the file is due.
     pub(super) fn wait_for_look(&self) {
-        // As for those.
+        // A failure that is planned is ignored here, too.
         let _ = self.wait_for(OpClass::Look);
     }
 
-    /// Comes back when a sync beside the cores is due, or has failed.
+    /// Comes back when a sync beside the cores is due. The error: it is planned to fail.
     pub(super) fn wait_for_sync(&self) -> io::Result<()> {
         self.wait_for(OpClass::Sync)
     }
@@ -123,7 +125,7 @@ impl FaultPlan {
 }
 
 impl FaultRule {
-    /// Does `action` to every operation.
+    /// A rule that does `action` to every operation.
     pub fn new(action: FaultAction) -> Self {
         let timespec = match action {
             FaultAction::Delay(time) | FaultAction::FailLate(_, time) => types::Timespec::from(time),
@@ -133,14 +135,14 @@ impl FaultRule {
         FaultRule { class: OpClass::Any, range: None, skip: 0, times: u64::MAX, action, timespec, matched }
     }
 
-    /// Only to operations of this class.
+    /// Restricts the rule to operations of this class.
     #[must_use]
     pub fn on(mut self, class: OpClass) -> Self {
         self.class = class;
         self
     }
 
-    /// Only to operations that touch these bytes; flushes touch none.
+    /// Restricts the rule to operations that touch these bytes of the medium; flushes touch none.
     #[must_use]
     pub fn within(mut self, bytes: Range<u64>) -> Self {
         self.range = Some(bytes);
@@ -166,7 +168,7 @@ impl FaultRule {
             Op::Read { offset, buffer } => (OpClass::Read, offset, buffer.len() as u64),
             Op::Write { offset, buffer, .. } => (OpClass::Write, offset, buffer.len() as u64),
             Op::Flush => (OpClass::Flush, 0, 0),
-            // To lose what is cached harms nobody.
+            // No rule acts on an eviction: it changes no data.
             Op::Evict { .. } => return false,
             Op::Discard { offset, len } | Op::Zero { offset, len } => (OpClass::Clear, offset, len),
         };
@@ -177,7 +179,7 @@ impl FaultRule {
         self.counts()
     }
 
-    /// Whether it is this one's turn.
+    /// Counts one more operation that matches, and answers whether the rule acts on it.
     fn counts(&self) -> bool {
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
         number >= self.skip && number - self.skip < self.times

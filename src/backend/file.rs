@@ -8,8 +8,9 @@
 //! - A discard tries, in this order, to punch a hole, to zero the range, to write zeroes: each leaves zeroes behind, so a
 //!   discard reads as zero on every file system and device. (On a block device the hole is REQ_OP_WRITE_ZEROES with
 //!   unmap; BLKDISCARD itself promises nothing about what is read afterwards.) Zeroing starts at the second step.
-//! - What is read is told once it is certain that the file was not cut short before: see `size.rs`.
-//! - The kernel reports a failed write-back once per open file, and all cores share one: who is told says so to all others.
+//! - The result of a read is given once it is certain that the file was not cut short before: see `size.rs`.
+//! - The kernel reports a failed write-back once per open file, and all cores share one open file: the core that gets
+//!   the error has to tell the others.
 //!
 //! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
 
@@ -33,7 +34,7 @@ const MAX_ENTRY_BYTES: u64 = 1 << 30;
 /// The most that one fallocate entry covers: the kernel holds the file's lock for its duration, and writes wait. Also of
 /// fadvise, whose entry has 32 bits for a length.
 const MAX_RANGE_BYTES: u64 = 1 << 30;
-/// A folio of the page cache is at most as large. One that lies in a range only in part is not forgotten.
+/// The largest folio of the page cache, in bytes. The kernel does not drop a folio that is only partly in a range.
 const FOLIO_BYTES: u64 = 2 << 20;
 /// Zeroes to write from, in pages. The most that one entry of the slowest way to zero a range writes.
 const ZERO_PAGES: usize = 64;
@@ -41,7 +42,7 @@ const ZERO_PAGES: usize = 64;
 const MAX_RETRIES: u8 = 100;
 /// Slots made with a handle; more are made when larger tokens come, up to [`MAX_TOKENS`].
 const FIRST_SLOTS: usize = 128;
-/// No file ends here.
+/// Stands for no padding: no file ends at this offset.
 const NO_PADDING: u64 = u64::MAX;
 /// Tokens are small dense numbers below this.
 const MAX_TOKENS: usize = 65_536;
@@ -56,17 +57,18 @@ static ZEROES: LazyLock<Box<[Page]>> = LazyLock::new(|| vec![Page([0; 4096]); ZE
 
 /// An open file or block device.
 pub(super) struct FileMedium {
-    /// Holds the lock.
+    /// The open file. Its descriptor holds the lock.
     file: File,
-    /// Somebody may cut it short; a device ends where it ends.
+    /// It is a regular file, which somebody may cut short; a device keeps its length.
     is_regular: bool,
-    /// What a continued transfer is rounded down to.
+    /// A transfer that came out short goes on at a multiple of this, in bytes.
     io_align_bytes: u64,
     /// Whether fallocate can punch holes here; found out by trying. Read by discards only.
     punches: AtomicBool,
     /// Whether fallocate can zero ranges here.
     zeroes_ranges: AtomicBool,
-    /// Where the file ends, when the medium's last block reaches beyond: zeroes follow. Else no offset.
+    /// Where the file ends, in bytes, if the medium's last block reaches beyond that: zeroes follow. Otherwise
+    /// [`NO_PADDING`].
     padding_at: AtomicU64,
 }
 
@@ -93,22 +95,22 @@ impl FileMedium {
         &self.file
     }
 
-    /// It is no device.
+    /// Whether it is a regular file, not a device.
     pub(super) fn is_regular(&self) -> bool {
         self.is_regular
     }
 
-    /// Whether a regular file has fewer bytes. Blocking.
+    /// Whether it is a regular file that has fewer bytes than a medium of `bytes` bytes needs. Blocking.
     pub(super) fn is_shorter_than(&self, bytes: u64) -> bool {
         self.is_regular && self.file.metadata().is_ok_and(|metadata| metadata.len() < self.stored_bytes(bytes))
     }
 
-    /// The same without waiting for anything: for a core.
+    /// As [`Self::is_shorter_than`] as far as this machine knows, without waiting for anything: for a core.
     fn is_known_shorter_than(&self, bytes: u64) -> bool {
         self.is_regular && sys::known_bytes(&self.file).is_some_and(|known| known < self.stored_bytes(bytes))
     }
 
-    /// How many of a medium's bytes its file has: where it ends in its last block is known.
+    /// How many of a medium's `bytes` bytes its file has to have: all but the padding of the last block.
     fn stored_bytes(&self, bytes: u64) -> u64 {
         bytes.min(self.padding_at.load(Ordering::Relaxed))
     }
@@ -214,7 +216,7 @@ impl Slot {
         Slot { work, buffer, offset, len: buffer.len() as u64, ..Slot::IDLE }
     }
 
-    /// Its entry makes a file longer that ends before it does.
+    /// Whether the entry makes the file longer if it reaches beyond the end of the file.
     fn lengthens(&self) -> bool {
         matches!(self.work, Work::Write { .. } | Work::Clear(Way::Write))
     }
@@ -240,7 +242,8 @@ macro_rules! on_file {
     };
 }
 
-/// Fills up with zeroes what a read has left behind the end of the file; `moved`: bytes that its last entry has read.
+/// Fills with zeroes what a read has left of its buffer at the end of the file; `moved`: bytes that its last entry has
+/// read.
 fn pad(slot: &Slot, moved: u64) -> Result<(), MediumFault> {
     let have = slot.done + moved;
     let buffer = slot.buffer.after(have as usize);
@@ -259,7 +262,7 @@ pub(super) struct FileHandle {
     registered: Option<u32>,
     /// By token.
     slots: Vec<Slot>,
-    /// The completions that came with this batch were there before the file was last found whole.
+    /// The batch of completions after which the file was last found whole: all of its reads are certain.
     certain: u64,
 }
 
@@ -285,7 +288,7 @@ impl FileHandle {
             Op::Flush if self.readonly => return Started::Done(Ok(())),
             Op::Flush => Slot { work: Work::Flush, ..Slot::IDLE },
             Op::Evict { offset, len } => {
-                // All folios that have some of it; to lose more of what is cached harms nobody.
+                // The range is extended to whole folios: to drop more of what is cached harms nobody.
                 let (start, end) = (offset - offset % FOLIO_BYTES, (offset + len).next_multiple_of(FOLIO_BYTES));
                 Slot { work: Work::Evict, offset: start, len: end - start, ..Slot::IDLE }
             }
@@ -338,7 +341,8 @@ impl FileHandle {
         }
     }
 
-    /// Whether what a read has brought is what is stored: `size.rs`.
+    /// Makes sure that what a read has brought is what is stored (see `size.rs`): one look is enough for a batch of
+    /// completions. The error: the file was cut short.
     fn confirm(&mut self, batch: u64) -> Result<(), MediumFault> {
         if self.certain == batch {
             return Ok(());
@@ -385,7 +389,7 @@ impl FileHandle {
         match slot.work {
             Work::Idle => return Some(Err(MediumFault::Internal(libc::EINVAL))),
             Work::Flush => return Some(Ok(())),
-            // These do all or nothing, and say 0.
+            // Such an entry does all or nothing, and its result is 0.
             Work::Evict | Work::Clear(Way::Punch | Way::ZeroRange) => slot.done += slot.asked,
             Work::Read | Work::Write { .. } | Work::Clear(Way::Write) => {
                 let moved = u64::from(result.unsigned_abs());
@@ -422,7 +426,7 @@ impl FileHandle {
     /// Pushes the entry for what is left of the operation, and keeps it in its slot.
     ///
     /// # Errors
-    /// It would hide that the file was cut short: `size.rs`.
+    /// `MediumFault::Write`: the entry would hide that the file was cut short (see `size.rs`).
     fn advance<Q: Queue + ?Sized>(&mut self, mut slot: Slot, token: Token, queue: &mut Q) -> Result<(), MediumFault> {
         slot.asked = (slot.len - slot.done).min(match slot.work {
             Work::Evict | Work::Clear(Way::Punch | Way::ZeroRange) => MAX_RANGE_BYTES,
@@ -446,7 +450,7 @@ impl FileHandle {
     /// The entry for `slot.asked` bytes from where the operation stands.
     fn entry(&self, slot: &Slot) -> Entry {
         let offset = slot.offset + slot.done;
-        // What is asked for is not more than what is left of the buffer: `advance`.
+        // `advance` has bounded `asked` by what is left of the buffer.
         let (ptr, len) = (slot.buffer.after(slot.done as usize).ptr(), slot.asked as u32);
         match (slot.work, slot.buffer.registered()) {
             (Work::Read, None) => on_file!(self, file => opcode::Read::new(file, ptr, len).offset(offset).build()),

@@ -11,7 +11,8 @@ use io_uring::opcode;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-/// One core's access to a [`Medium`](super::Medium). Neither `Send` nor `Sync`: its operations in flight belong to the core's ring.
+/// One core's access to a [`Medium`](super::Medium). Neither `Send` nor `Sync`: its operations in flight belong to the
+/// core's ring.
 pub struct Handle {
     pub(super) kind: HandleKind,
     pub(super) size_bytes: Arc<Size>,
@@ -63,8 +64,9 @@ impl Handle {
         }
     }
 
-    /// RAM only: writes `bytes` to `offset` at once; [`settle`](super::settle) is to be called before anybody is told so. False: not done, the
-    /// medium is another or the range not inside; use [`Handle::start`], which says why.
+    /// Writes `bytes` to `offset` of a RAM medium at once; [`settle`](super::settle) is to be called before anybody is
+    /// told that they are written. False: nothing is written, because the medium is no memory, is read-only, or does
+    /// not contain the range; [`Handle::start`] says why.
     #[inline]
     pub fn write_in_place(&self, offset: u64, bytes: &[u8]) -> bool {
         let HandleKind::Ram(hold) = &self.kind else { return false };
@@ -80,8 +82,8 @@ impl Handle {
         true
     }
 
-    /// RAM only: the first byte and the length in bytes, to copy from directly. Valid while the handle lives; who has it looked
-    /// at later takes a [`Handle::hold`] besides.
+    /// Of a RAM medium only: a pointer to its first byte and its length in bytes, to copy from directly. The pointer is
+    /// valid while the handle lives; whoever has the memory looked at later takes a [`Handle::hold`] besides.
     ///
     /// Bytes behind it change under the reader when another core writes: never make a Rust reference to them.
     #[inline]
@@ -114,7 +116,7 @@ impl Handle {
         }
     }
 
-    /// From now on use the file registered at `index` with this core's ring.
+    /// From now on entries name the file that is registered at `index` with this core's ring.
     pub fn set_registered(&mut self, index: u32) {
         match &mut self.kind {
             HandleKind::File(file) => file.set_registered(index),
@@ -123,7 +125,8 @@ impl Handle {
         }
     }
 
-    /// Whether there is anything to do, and all of it is inside the medium.
+    /// Checks an operation before it begins; false: there is nothing to do. The error: its range is not inside the
+    /// medium or not of whole blocks, the medium is read-only, or its file was cut short.
     fn check(&self, op: &Op) -> Result<bool, MediumFault> {
         let (offset, len, modifies) = match *op {
             Op::Read { offset, buffer } => (offset, buffer.len() as u64, false),
@@ -145,7 +148,7 @@ impl Handle {
     }
 }
 
-/// What a token stands for on a medium that fails. Those that are not here are with the medium below.
+/// An operation that a planned fault keeps back. A token without one belongs to the medium below.
 #[derive(Clone, Copy)]
 enum Held {
     Delayed(Op),

@@ -1,4 +1,5 @@
-//! What a file or device is, whatever it is called: the same after a rename and a restart, another one of a copy.
+//! The mark of a file or device: a text that it is recognised by, whatever its path. It is the same after a rename and
+//! a restart; a copy has another one.
 
 use super::sys;
 use super::sysfs::DeviceNumber;
@@ -10,8 +11,9 @@ use std::path::Path;
 /// File systems whose handles of files last, and are given to no other file: ext2 to ext4, XFS, F2FS, NFS, tmpfs. (FUSE has
 /// handles that do not.)
 const LASTING: [i64; 5] = [0xef53, 0x5846_5342, 0xf2f5_2010, 0x6969, 0x0102_1994];
-/// Those that count where others draw lots: handles last, but the first file of each new file system may well have the same.
-/// Which one it is of is said by its identifier, which is derived from a UUID: Btrfs, ZFS, bcachefs.
+/// File systems that count where others draw lots: their handles last, but the first file of each new file system may
+/// well have the same one. So the mark names the file system, too, by its identifier, which is derived from a UUID:
+/// Btrfs, ZFS, bcachefs.
 const COUNTING: [i64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 
 /// The mark of an open file or device; `None`: there is none that lasts.
@@ -26,12 +28,14 @@ pub(super) fn of(file: &File) -> Option<String> {
         return None;
     }
     let (kind, handle) = sys::file_handle(file).ok()?;
-    // A snapshot of such a file system below it has the same UUID, and files of the same handles.
+    // A snapshot of the device below a file system has the same UUID, and files of the same handles. So where the mark
+    // does not name the file system, it names the device.
     let device = if file_system.is_none() { device(metadata.dev()) } else { None };
     Some(of_handle(kind, &handle, file_system.transpose().ok()?, device.as_deref()))
 }
 
-/// The mark of a file by what its file system calls it, and by what that is called, or where it is, where it matters.
+/// The mark of a file: type and bytes of its handle, and where these do not suffice the identifier of the file system,
+/// or the name of the device.
 fn of_handle(kind: i32, handle: &[u8], file_system: Option<u64>, device: Option<&str>) -> String {
     let digits: String = handle.iter().map(|byte| format!("{byte:02x}")).collect();
     let file_system = file_system.map(|id| format!(" on {id:016x}")).unwrap_or_default();
@@ -39,20 +43,21 @@ fn of_handle(kind: i32, handle: &[u8], file_system: Option<u64>, device: Option<
     format!("file {kind:x} {digits}{file_system}{device}")
 }
 
-/// Whether two stores may have the same mark, as the file in a snapshot has that of the original. The devices are not looked at:
-/// a record may not name one.
+/// Whether two marks may be those of a store and of its double, as the file in a snapshot is one of the original. The
+/// devices are not compared: a record may not name one.
 pub(super) fn are_doubles(one: &str, other: &str) -> bool {
     split_mark(one).0 == split_mark(other).0
 }
 
-/// The mark of what is at a path. Opens it in name only: a FIFO would wait for its other end, a tape would be wound back.
+/// The mark of what is at a path. It is opened as a path only: a FIFO would wait for its other end, a tape would be
+/// wound back.
 pub(super) fn at(path: &Path) -> Option<String> {
     of(&OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?)
 }
 
-/// The best of the names that udev has given a device by what it says of itself.
+/// The best of the names in /dev/disk/by-id that udev has given the device `number`.
 fn device(number: u64) -> Option<String> {
-    /// Best first; all others are behind.
+    /// Beginnings of names, best first; all other names come behind these.
     const KINDS: [&str; 8] = ["wwn-", "nvme-eui.", "nvme-uuid.", "dm-uuid-", "md-uuid-", "scsi-", "nvme-", "ata-"];
     let names = fs::read_dir("/dev/disk/by-id").ok()?.flatten();
     let is_it = |entry: &fs::DirEntry| {

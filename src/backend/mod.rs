@@ -9,14 +9,14 @@
 //!   has checked them; a backend asserts it all the same and answers `MediumFault::Internal` rather than touch other bytes;
 //! - a write is visible to every later read of any handle once it has completed; it is durable once it completed with
 //!   `durable`, or once a flush that was started after it completed has completed;
-//! - what could not be made durable is told once, to whichever flush or durable write asks next: it may have been written
-//!   by anybody, and whoever asked passes it on;
+//! - a failure to make writes durable is reported once, to whichever flush or durable write asks next: what is lost may
+//!   have been written by anybody, and whoever is told passes it on;
 //! - a completed discard reads as zeroes; so does a completed zeroing;
 //! - a CD-ROM's image is followed by zeroes up to a whole block;
 //! - short transfers are continued inside; interrupted ones (EINTR, EAGAIN) retried;
 //! - buffers belong to the caller, who keeps them alive until the operation's completion was handed back.
 //!
-//! It does not cut large operations for fairness (the shard does), nor order or lock overlapping ones.
+//! A backend does not cut large operations for fairness (the shard does), nor order or lock overlapping ones.
 
 mod create;
 mod errno;
@@ -61,17 +61,17 @@ use std::sync::Arc;
 /// with has unregistered it: a ring keeps its files open, and the kernel tears rings down at its leisure.
 pub struct Medium {
     kind: Kind,
-    /// Those that it was opened with; its size may have changed since.
+    /// The properties that it was opened with; its size may have changed since.
     properties: Properties,
-    /// Bytes, shared with the handles.
+    /// Its size at present, in bytes; shared with the handles.
     size_bytes: Arc<Size>,
     block_bytes: u32,
     readonly: bool,
     begun: open::Begun,
 }
 
-/// A path as a store is recognised by it: of a device it is the name that it was given, not the one that it has for the
-/// moment.
+/// The absolute form of a path, as a store is recognised by it. Links are not resolved: a device has the name that it
+/// was given, not the one that it has for the moment.
 pub fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
@@ -86,8 +86,11 @@ enum Kind {
 impl Medium {
     /// Opens what a configuration names, and locks it. Blocking.
     ///
-    /// A missing file is created when the size is given and `create` says so (its directory is not); a smaller regular file
-    /// grows to its size, durably with the next [`Medium::sync`].
+    /// A missing file is created when the size is given and `create` says so; its directory is not created. A smaller
+    /// regular file grows to its size, durably with the next [`Medium::sync`].
+    ///
+    /// # Errors
+    /// Why the medium cannot be had, and what to do about it.
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
         let block_bytes = spec.block_bytes;
         let possible: &[u32] = if spec.cdrom { &[2048] } else { &[512, 4096] };
@@ -116,8 +119,8 @@ impl Medium {
         Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly, begun })
     }
 
-    /// Takes back what [`Medium::open`] has done to the file at `path`, of which nobody was told: one that was made is removed, one
-    /// that has grown has its length again. Blocking.
+    /// Takes back what [`Medium::open`] has done to the file at `path`: one that was made is removed, one that has
+    /// grown has its length again. For a file that nobody was told of yet. Blocking.
     ///
     /// # Errors
     /// What the system says.
@@ -129,7 +132,7 @@ impl Medium {
         }
     }
 
-    /// Whether [`Medium::open`] has made a file longer that was there.
+    /// Whether [`Medium::open`] has made an existing file longer.
     pub fn has_grown(&self) -> bool {
         match &self.kind {
             Kind::Fault { inner, .. } => inner.has_grown(),
@@ -137,7 +140,7 @@ impl Medium {
         }
     }
 
-    /// A medium of no bytes.
+    /// A read-only medium of no bytes, for where there is no unit.
     pub fn none() -> Medium {
         Medium {
             kind: Kind::Null,
@@ -168,7 +171,7 @@ impl Medium {
     /// Why that size cannot be had.
     pub fn asked(&self, spec: &LunSpec) -> Result<u64, OpenError> {
         match (&self.kind, &spec.kind) {
-            // It would be made longer, and what is gone read as zeroes.
+            // A file that was cut short would be made longer again, and what is gone would read as zeroes.
             (Kind::File(_), _) if !self.is_whole() => Ok(self.properties().size_bytes),
             (Kind::File(file), LunKind::File(path)) => open::asked(file, path, spec),
             (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
@@ -184,7 +187,8 @@ impl Medium {
         }
     }
 
-    /// Gives back what a file has grown by, of which nobody was told. Blocking.
+    /// Cuts a file back to the length that it had before [`Medium::fit`] made it grow. For a growth that nobody was
+    /// told of yet. Blocking.
     ///
     /// # Errors
     /// What the system says.
@@ -196,8 +200,8 @@ impl Medium {
         }
     }
 
-    /// Whether `path` names what is open here. No file is one that has no name any more, or whose name another file has now:
-    /// what is written to it is gone when it is closed. Blocking.
+    /// Whether `path` names what is open here. It does not if the file has no name any more, or if another file has
+    /// that name now: then what is written is gone when the file is closed. Blocking.
     pub fn is_at(&self, path: &Path) -> bool {
         match &self.kind {
             Kind::File(medium) => mark::is_at(medium.file(), path),
@@ -206,7 +210,7 @@ impl Medium {
         }
     }
 
-    /// What is in it outlives the process.
+    /// Whether what is in it outlives the process.
     pub fn lasts(&self) -> bool {
         match &self.kind {
             Kind::File(_) => true,
@@ -215,7 +219,8 @@ impl Medium {
         }
     }
 
-    /// It is a file, not a device or memory: holes in it are made by a thread of the kernel's, one at a time.
+    /// Whether it is a regular file, not a device or memory: holes in a file are made by a thread of the kernel's, one
+    /// at a time.
     pub fn is_regular_file(&self) -> bool {
         match &self.kind {
             Kind::File(medium) => medium.is_regular(),
@@ -224,8 +229,8 @@ impl Medium {
         }
     }
 
-    /// What this store of the unit `spec` of a target is recognised by. A drive for discs is recognised as a drive: its
-    /// image is nothing of its own. Blocking.
+    /// What this store of the unit `spec` of a target is recognised by. A CD-ROM is recognised as a drive, by its
+    /// place: its image is nothing of its own. Blocking.
     pub fn backing(&self, spec: &LunSpec, target: &str) -> Backing {
         let place = |what| Backing { path: format!("({what} {} of {target})", spec.number), mark: None, lasts: false };
         match (&self.kind, &spec.kind) {
@@ -238,7 +243,7 @@ impl Medium {
         }
     }
 
-    /// Whether another store than this one is at `path` and has its mark, as the files of a snapshot have. Blocking.
+    /// Whether `path` names another store that has the mark of this one, as the files of a snapshot have. Blocking.
     pub fn has_double(&self, path: &Path) -> bool {
         match &self.kind {
             _ if self.is_at(path) => false,
@@ -251,7 +256,7 @@ impl Medium {
         }
     }
 
-    /// From now on it has this size, as [`Medium::fit`] has answered it: no operation begins beyond.
+    /// From now on the medium has this size, as [`Medium::fit`] has answered it: no operation begins beyond it.
     pub fn set_size(&self, bytes: u64) {
         self.size_bytes.set(bytes);
     }
@@ -264,12 +269,12 @@ impl Medium {
         Medium { kind, properties, size_bytes, block_bytes, readonly, begun: open::Begun::default() }
     }
 
-    /// What is true of this medium.
+    /// The properties of this medium, with its size at present.
     pub fn properties(&self) -> Properties {
         Properties { size_bytes: self.size_bytes.bytes(), ..self.properties }
     }
 
-    /// Every completed write is durable already, or nothing ever is: flushes and FUA change nothing.
+    /// Whether flushes and FUA change nothing: every completed write is durable already, or nothing ever is.
     pub fn is_durable_write(&self) -> bool {
         !self.properties.volatile_cache
     }
@@ -307,8 +312,8 @@ impl Medium {
         }
     }
 
-    /// Looks in passing whether the file is as long as it should be; false: it was cut short under us. Blocking, and not for a
-    /// core.
+    /// Looks whether the file is as long as it should be; false: it was cut short. Writes from before the previous look
+    /// are forgotten with this one (see `size.rs`). Blocking, and not for a core.
     pub fn look(&self) -> bool {
         let whole = self.is_whole();
         self.size_bytes.age();
@@ -343,8 +348,8 @@ impl Medium {
         }
     }
 
-    /// Whether some of a range is in the page cache, where a read finds it instead of on the medium; `None`: nobody can tell. It
-    /// takes as long as the range has pages, but waits for nothing.
+    /// Whether some of a range of bytes is in the page cache, where a read finds it instead of on the medium; `None`:
+    /// nobody can tell. The call takes as long as the range has pages, but waits for nothing.
     pub fn is_cached(&self, offset: u64, len: u64) -> Option<bool> {
         match &self.kind {
             Kind::File(medium) => sys::cached_pages(medium.file(), offset, len).ok().map(|pages| pages > 0),
@@ -367,7 +372,7 @@ impl Medium {
         match &self.kind {
             Kind::File(medium) => {
                 let found = medium.allocated(offset, len, self.block_bytes)?;
-                // What is gone is no hole: let it be read, and be an error.
+                // What was cut off is no hole. It is answered as mapped, so that it is read, and the read fails.
                 Ok(if self.is_whole() { found } else { (true, len) })
             }
             Kind::Ram(memory) => memory.allocated(offset, len),

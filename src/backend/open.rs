@@ -1,6 +1,7 @@
 //! Opening a regular file or block device: what it is, who has it, how large it is, and how it wants to be read.
 //!
-//! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks and happens at start-up.
+//! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks: it is for the start and
+//! for reloads, not for a core.
 
 use super::create::{self, Made, create, grow};
 use super::error::{OpenError, from_io};
@@ -58,19 +59,20 @@ fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenErro
 /// What opening has done to a file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Begun {
-    /// It was not there.
+    /// The file was not there, and was made.
     is_made: bool,
-    /// The length of it before it grew.
+    /// The length of the file before it grew, in bytes.
     grown_from: Option<u64>,
 }
 
 impl Begun {
-    /// It was there, and is longer now.
+    /// Whether the file was there, and is longer now.
     pub(super) fn has_grown(self) -> bool {
         !self.is_made && self.grown_from.is_some()
     }
 
-    /// Takes that back. The lock is held, and nobody was shown the file.
+    /// Removes a file that was made, or gives one that has grown its old length. The lock is held, and nobody was shown
+    /// the file.
     pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
         match self {
             Begun { is_made: true, .. } => create::remove(file, path),
@@ -97,7 +99,8 @@ pub(super) fn open(
         // The type first: to open a FIFO would wait for its other end.
         let kind = match fs::metadata(path) {
             Ok(metadata) => metadata.file_type(),
-            // A link to nothing stays one. What is there by now, somebody else has just made.
+            // A symbolic link to nothing stays one. If `create` finds something at the path, somebody else has just
+            // made it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
                 made = create(path, spec)?;
                 continue;
@@ -109,9 +112,10 @@ pub(super) fn open(
         }
         let file = open_existing(path, spec.readonly, kind.is_block_device())?;
         lock(&file, path, spec.readonly)?;
-        // A path is not a file: until the lock was had, the name could be given to another one.
+        // Until the lock was had, the name could be given to another file.
         if is_at(&file, path) {
-            // Before it was locked somebody else may have had it, or have put another one in its place.
+            // A file counts as made here only if nobody has touched it since: before it was locked somebody else may
+            // have had it, or have put another one in its place.
             let is_made = made.is_some_and(|made: Made| made.is_still(&file));
             return settle(file, path, spec, (kind.is_block_device(), is_made), caching);
         }
@@ -123,7 +127,7 @@ pub(super) fn open(
     })
 }
 
-/// Everything after the open(2) itself; the lock is held.
+/// Sizes and examines a file that is open and locked. A failure takes back what was done to the file.
 fn settle(
     file: File,
     path: &Path,
@@ -144,7 +148,7 @@ fn settle(
             Ok((medium, properties, begun))
         }
         Err(error) => {
-            // What has failed is said, not what failed after it.
+            // The first failure is reported, not one of taking back.
             let _ = begun.undo(&file, path);
             Err(error)
         }
@@ -191,7 +195,7 @@ fn device_holder(path: &Path) -> Option<String> {
     let device = DeviceNumber::new(metadata.rdev());
     let mounted = device.mounted_on().map(|place| format!("mounted on {place}"));
     let part = || device.part_of().map(|other| format!("part of {other}"));
-    // One that is served has a lock, too.
+    // A device that is served is locked, too.
     let locked =
         || DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()).filter(|pid| sysfs::process_lives(*pid));
     mounted.or_else(part).or_else(|| locked().map(|pid| format!("by {}", sysfs::process_name(pid))))
@@ -222,14 +226,14 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
     }
 }
 
-/// As [`settle_size`] for a file that has been open for long.
+/// As [`settle_size`], for a medium that is served already.
 pub(super) fn fit(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<Fit, OpenError> {
     let size = settle_size(medium.file(), path, spec, is_block_device(medium, path, spec)?)?;
     medium.set_padding_at(size.padding_at);
     Ok(Fit { bytes: size.bytes, grown_from: size.grows_from })
 }
 
-/// As [`fit`], but nothing grows.
+/// The size in bytes that [`fit`] would come to; nothing grows.
 pub(super) fn asked(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<u64, OpenError> {
     asked_size(medium.file(), path, spec, is_block_device(medium, path, spec)?).map(|size| size.bytes)
 }
@@ -241,16 +245,16 @@ fn is_block_device(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<b
 
 /// How large a medium is.
 struct Size {
-    /// All of it, in whole blocks.
+    /// Bytes of the medium, in whole blocks.
     bytes: u64,
     /// Where its file ends, if that is in the last block: zeroes follow.
     padding_at: Option<u64>,
-    /// What a regular file has that is to be longer.
+    /// The present length of a regular file that is to grow, in bytes.
     grows_from: Option<u64>,
 }
 
-/// The size; a regular file that is smaller than asked for grows. Called with the lock held. It is not durable yet: what the
-/// kernel says to a sync is perhaps about what hosts wrote before, and whoever asks for it here has nobody to tell.
+/// The size; a regular file that is smaller than asked for grows. Called with the lock held. The growth is not durable
+/// yet: a sync may report that writes of hosts are lost, and nobody could be told of that from here.
 fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
     let size = asked_size(file, path, spec, block_device)?;
     if let Some(from) = size.grows_from {
@@ -367,7 +371,8 @@ fn direct_alignment(file: &File, block_bytes: u32, size_bytes: u64, block_device
     if !fits || sys::set_direct(file, true).is_err() {
         return None;
     }
-    // Try one block, where no larger alignment holds, whatever was said: EINVAL decides. An I/O error does not.
+    // Whatever was said, one block is read, at an offset without a larger alignment: EINVAL tells that direct I/O is
+    // not possible. An I/O error does not.
     let mut page = Box::new(Page([0; 4096]));
     let block = &mut page.0[..block_bytes as usize];
     let offset = u64::from(block_bytes).min(size_bytes - u64::from(block_bytes));

@@ -51,7 +51,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Its file has grown, which is to be made durable.
+    /// Whether its file has grown, which is yet to be made durable.
     pub fn has_grown(&self) -> bool {
         self.grown_from.is_some()
     }

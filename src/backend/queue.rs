@@ -58,7 +58,7 @@ impl Buffer {
         inside.then(|| Buffer { ptr: self.ptr.wrapping_add(at), len, registered: self.registered })
     }
 
-    /// What is behind its first `bytes`, for who goes on himself: not registered.
+    /// The part of it behind its first `bytes` bytes. That names no registered buffer.
     #[must_use]
     pub fn after(self, bytes: usize) -> Buffer {
         let bytes = bytes.min(self.len);
@@ -87,7 +87,7 @@ pub enum Op {
     },
     /// All writes that completed before this was started become durable.
     Flush,
-    /// What is cached of the range is dropped, so that the next read comes from the medium: as far as it is clean, and nobody
+    /// Drop what is cached of the range, so that the next read comes from the medium: as far as it is clean, and nobody
     /// else holds it. Nothing to do where there is no page cache.
     Evict {
         /// First byte.
@@ -126,6 +126,7 @@ pub trait Queue {
     /// Queues an entry; it is submitted at the end of the turn. `token` comes back with its result. The entry's
     /// user_data is set here. Never fails: a full queue is submitted first.
     fn push(&mut self, entry: io_uring::squeue::Entry, token: Token);
-    /// The batch of completions that is being handed out: all of it was there before its first one was. From 1 on.
+    /// The number of the batch of completions that is being handed out, from 1 on. All of a batch was there before its
+    /// first completion was handed out.
     fn batch(&self) -> u64;
 }

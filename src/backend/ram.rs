@@ -37,7 +37,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 /// Keeps the memory of a RAM unit mapped, whatever becomes of the unit: whoever has the kernel look at it later holds one.
-/// Of one core, so that taking and dropping one is no matter of the caches between them.
+/// A hold belongs to one core and is counted there: to take and drop one moves no cache line between cores.
 #[derive(Clone)]
 #[allow(clippy::redundant_allocation, reason = "shared by cores, and counted by each of them for itself")]
 pub struct MemoryHold(Rc<Arc<Memory>>);
@@ -52,7 +52,7 @@ impl MemoryHold {
         &self.0
     }
 
-    /// Whether both hold the same, for the same handle.
+    /// Whether both are holds of the same handle, and so of the same memory.
     #[inline]
     pub fn is(&self, other: &MemoryHold) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
@@ -119,13 +119,13 @@ impl Memory {
         Started::Done(Ok(()))
     }
 
-    /// Copies `len` bytes to `offset`. Nobody is to be told before [`super::settle`].
+    /// Copies `len` bytes to `offset`. Nobody is to be told that they are there before [`super::settle`].
     ///
     /// # Safety
     /// The range is inside the mapping; `from` is valid for `len` bytes and not part of it.
     #[inline]
     pub(super) unsafe fn store(&self, from: *const u8, offset: u64, len: usize) {
-        /// A medium that a cache may well hold is written through it.
+        /// A medium of at most this size may well be in a cache, and is written through it.
         const CACHEABLE_BYTES: u64 = 16 << 20;
         let to = self.at(offset);
         // SAFETY: the caller's promise.
@@ -195,8 +195,8 @@ impl Memory {
     }
 }
 
-/// What an entry of /proc/self/pagemap says of a page of ours. One that was only ever read maps the kernel's page of zeroes,
-/// which is never mapped by us alone.
+/// Whether a page of the mapping is backed, by its entry in /proc/self/pagemap. A page that was only ever read maps the
+/// kernel's page of zeroes, which is never mapped by us alone.
 fn is_backed(entry: u64) -> bool {
     const PRESENT: u64 = 1 << 63;
     const SWAPPED: u64 = 1 << 62;
@@ -204,7 +204,7 @@ fn is_backed(entry: u64) -> bool {
     entry & SWAPPED != 0 || entry & (PRESENT | OURS_ALONE) == PRESENT | OURS_ALONE
 }
 
-/// A number that the system knows of itself; 0: it does not.
+/// A number that the system knows of itself, by sysconf(3); 0: it does not know.
 fn sysconf(name: libc::c_int) -> u64 {
     // SAFETY: no pointers.
     let value = unsafe { libc::sysconf(name) };

@@ -1,19 +1,20 @@
 //! How large a medium is, and whether its file still has all of it.
 //!
-//! A file that somebody cuts short while it is served ends before its blocks do. A write behind its new end makes it longer
-//! again, and what is gone would read as zeroes, GOOD. It does not, for:
+//! A file that somebody cuts short while it is served ends before its blocks do. A write behind its new end makes it
+//! longer again, and what is gone would read as zeroes, with GOOD. That does not happen, for:
 //!
 //! - Once cut, the file stays shorter than the medium, whatever is written: only a write that reaches the medium's end could
 //!   change that, and each such write looks at the length first. So every later look finds the cut.
-//! - What was read from a file that is being written is told only after such a look (`file.rs`): one for all reads whose
-//!   completions came together. A hole that a write has left behind a cut is thus never taken for data.
-//! - `Medium::look` comes now and then, for cuts of what nobody reads.
+//! - The result of a read from a file that is being written is given only after such a look (`file.rs`): one look for
+//!   all reads whose completions came together. A hole that a write has left behind a cut is thus never taken for data.
+//! - `Medium::look` is called now and then, for cuts of what nobody reads.
 //!
 //! Once a cut is noticed, nothing more is written. What is left is read as long as nothing was written since the file was
 //! whole; where something was, anything may be a hole, and nothing is read.
 //!
-//! What remains: a cut in the moment between the look of a write that reaches the end and that write. And on a network file
-//! system a look knows of what other machines do as late as this machine's kernel does.
+//! What remains: a write that reaches the end looks at the length first, and a cut between that look and the write is
+//! not noticed. And on a network file system a look knows of what other machines do as late as this machine's kernel
+//! does.
 
 use crate::model::MediumFault;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -24,16 +25,16 @@ pub(super) struct Size {
     bytes: AtomicU64,
     /// [`WHOLE`], [`CUT`] or [`LOST`].
     state: AtomicU8,
-    /// Something that may lengthen a file was begun or ended since it was last looked at in passing.
+    /// A write that may lengthen the file has begun or ended since the last [`super::Medium::look`].
     written: AtomicBool,
-    /// And before it, since the time before that.
+    /// Such a write has begun or ended between the last look and the one before it.
     written_before: AtomicBool,
 }
 
 const WHOLE: u8 = 0;
-/// Nothing is written; reads find the end themselves.
+/// The file was cut short and not written since it was whole. Writes are refused; reads find the end themselves.
 const CUT: u8 = 1;
-/// Nothing is certain.
+/// The file was cut short and may have been written since: anything may be a hole. Reads and writes are refused.
 const LOST: u8 = 2;
 
 impl Size {
@@ -65,7 +66,7 @@ impl Size {
         self.state.load(Ordering::Relaxed) == LOST
     }
 
-    /// The file ends where it should not.
+    /// Notes that the file ends where it should not.
     pub(super) fn cut(&self) {
         let state = if self.is_written() { LOST } else { CUT };
         self.state.fetch_max(state, Ordering::Relaxed);
@@ -75,13 +76,13 @@ impl Size {
         self.written.load(Ordering::Relaxed) || self.written_before.load(Ordering::Relaxed)
     }
 
-    /// What was read may be a hole that a write has left.
+    /// Whether what was read may be a hole that a write has left.
     #[inline]
     pub(super) fn is_doubtful(&self) -> bool {
         self.is_written() || self.is_lost()
     }
 
-    /// A write begins or has ended. One that ends after a cut was noticed may have left a hole all the same.
+    /// Notes that a write begins or has ended. One that ends after a cut was noticed may have left a hole all the same.
     #[inline]
     pub(super) fn note_write(&self) {
         if !self.written.load(Ordering::Relaxed) || !self.is_whole() {
@@ -92,14 +93,14 @@ impl Size {
         }
     }
 
-    /// It was looked at in passing. Writes are forgotten with the second such look: what had begun before the first may have
-    /// ended after it.
+    /// Notes a [`super::Medium::look`]. Writes are forgotten with the second look after them: what had begun before the
+    /// first may have ended after it.
     pub(super) fn age(&self) {
         let written = self.written.swap(false, Ordering::Relaxed);
         self.written_before.store(written, Ordering::Relaxed);
     }
 
-    /// What an operation finds.
+    /// Whether an operation may begin; `modifies`: it changes the medium. The error: the file was cut short.
     #[inline]
     pub(super) fn admit(&self, modifies: bool) -> Result<(), MediumFault> {
         if self.is_whole() { Ok(()) } else { self.refuse(modifies) }

@@ -3,8 +3,8 @@
 
 #![allow(unsafe_code)] // Pointers into a medium, to which no reference may be made; each block says why it holds.
 
-/// Copies `len` bytes to `to`, which nobody will read soon. This core sees them at once; the others only know the order of
-/// these stores and of later ones after [`settle`].
+/// Copies `len` bytes to `to`, which nobody will read soon. This core sees the bytes at once; other cores may see what
+/// is stored later before them, unless [`settle`] comes between.
 ///
 /// # Safety
 /// Both ranges are valid for `len` bytes and do not overlap.
@@ -77,7 +77,7 @@ unsafe fn copy_avx(from: *const u8, to: *mut u8, len: usize) {
 /// Asks the memory for bytes that will be read before long, so that they are in the cache by then. Any address will do.
 #[inline]
 pub fn prefetch(from: *const u8, len: usize) {
-    /// A longer run is noticed by the processor itself.
+    /// No more is asked for: the processor itself notices a longer run.
     const MAX_BYTES: usize = 4096;
     const LINE_BYTES: usize = 64;
     #[cfg(target_arch = "x86_64")]

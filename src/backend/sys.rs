@@ -1,7 +1,7 @@
 //! The few system calls that neither std nor the io-uring crate wraps, as safe functions on an open file.
 //!
-//! All but [`known_bytes`] and [`cached_pages`] block; they are for opening a medium, for measuring it and for GET LBA STATUS, never for the path of a
-//! READ or WRITE.
+//! All but [`known_bytes`] and [`cached_pages`] block: they are for opening a medium, for measuring it and for GET LBA
+//! STATUS, never for the path of a READ or WRITE.
 
 #![allow(unsafe_code)]
 
@@ -43,8 +43,8 @@ pub(super) fn direct_align(file: &File) -> io::Result<DirectAlign> {
     })
 }
 
-/// How many bytes a regular file has, as far as this machine knows: no network is asked, and nothing waited for. `None`: it does
-/// not say.
+/// How many bytes a regular file has, as far as this machine knows: no network is asked, and nothing waited for.
+/// `None`: the kernel does not say.
 pub(super) fn known_bytes(file: &File) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::statx>::uninit();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -166,8 +166,8 @@ fn seek(file: &File, offset: u64, whence: i32) -> io::Result<u64> {
 
 /// Sets or clears O_DIRECT on an open file.
 ///
-/// On the descriptor that has the lock, instead of a second open: between the two the path could come to mean another
-/// file.
+/// The flag is changed on the descriptor that has the lock, instead of by a second open: between the two the path could
+/// come to mean another file.
 pub(super) fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };

@@ -11,6 +11,9 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps `len` bytes of zeroes. Pages are taken when first touched.
+    ///
+    /// # Errors
+    /// What the kernel says.
     pub fn new(len: usize) -> io::Result<Mapping> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let base = unsafe {
@@ -44,7 +47,7 @@ impl Mapping {
         self.len
     }
 
-    /// Never: a mapping has at least one page.
+    /// Whether it has no bytes. That never is so: the kernel makes no such mapping.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -57,7 +57,7 @@ pub enum Wait {
 /// A core's ring.
 pub struct Ring {
     uring: IoUring,
-    /// The deferred-work flags of the kernel could be had (6.1 and later).
+    /// Whether the kernel has the flags for deferred work (6.1 and later).
     deferred: bool,
     /// Time spent in [`Ring::spin`].
     spun: Duration,
@@ -66,9 +66,12 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Sets up a ring for one thread. Takes the flags that make a single-threaded loop cheap where the kernel has them:
-    /// SINGLE_ISSUER with DEFER_TASKRUN (work runs when we ask, not in interrupts), TASKRUN_FLAG (a spinning core sees in
-    /// memory that there is work).
+    /// Sets up a ring for one thread, with the flags that make a single-threaded loop cheap where the kernel has them:
+    /// SINGLE_ISSUER with DEFER_TASKRUN (work runs when we ask, not in interrupts), TASKRUN_FLAG (a spinning core sees
+    /// in memory that there is work).
+    ///
+    /// # Errors
+    /// What the kernel says to a ring without these flags.
     pub fn new(entries: u32) -> io::Result<Ring> {
         let best = IoUring::builder()
             .setup_cqsize(entries * 4)
@@ -97,7 +100,8 @@ impl Ring {
     #[inline]
     pub fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: see above; every entry's memory is kept by its owner until the completion is handed back.
+            // SAFETY: the caller's duty, as said above: every entry's memory is kept by its owner until the completion
+            // is handed back.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -108,6 +112,9 @@ impl Ring {
     }
 
     /// Hands the queued entries to the kernel, runs deferred work, and waits for a completion if asked to.
+    ///
+    /// # Errors
+    /// What the kernel says, but for what passes: ETIME, EINTR, EBUSY, EAGAIN.
     #[inline]
     pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let result = match wait {
@@ -151,9 +158,10 @@ impl Ring {
         self.deferred
     }
 
-    /// Looks at memory until the kernel has something for us, or until then. Returns at once if something is queued.
+    /// Looks at memory until the kernel has something for us, or the time is `until`. Returns at once if entries wait
+    /// to be submitted.
     pub fn spin(&mut self, until: Instant) {
-        /// The clock costs as much as a few looks.
+        /// Looks between two readings of the clock, which costs as much as a few looks.
         const LOOKS: u32 = 8;
         if !self.uring.submission().is_empty() {
             return;
@@ -176,7 +184,8 @@ impl Ring {
         }
     }
 
-    /// How long it has looked at memory in vain since this was last asked; the first and last few looks do not count.
+    /// How long [`Ring::spin`] has looked at memory in vain since this was last asked; the first and last few looks do
+    /// not count.
     pub fn take_spun(&mut self) -> Duration {
         std::mem::take(&mut self.spun)
     }
@@ -197,16 +206,25 @@ impl Ring {
     }
 
     /// Makes a table of `count` empty registered-file slots.
+    ///
+    /// # Errors
+    /// What the kernel says.
     pub fn register_files(&self, count: u32) -> io::Result<()> {
         self.uring.submitter().register_files_sparse(count)
     }
 
     /// Puts `fd` (or nothing: -1) into a registered-file slot.
+    ///
+    /// # Errors
+    /// What the kernel says.
     pub fn set_file(&self, slot: u32, fd: RawFd) -> io::Result<()> {
         self.uring.submitter().register_files_update(slot, &[fd]).map(|_| ())
     }
 
-    /// Registers one stretch of memory as fixed buffer 0. Needs locked memory: may fail with ENOMEM.
+    /// Registers one stretch of memory as fixed buffer 0.
+    ///
+    /// # Errors
+    /// What the kernel says; ENOMEM where so much memory may not be locked.
     pub fn register_memory(&self, mapping: &Mapping) -> io::Result<()> {
         let iovec = libc::iovec { iov_base: mapping.as_ptr().cast(), iov_len: mapping.len() };
         // SAFETY: the mapping lives as long as the core, and the ring is dropped before it.

@@ -1,9 +1,9 @@
 //! Provided receive buffers: one pool for all connections of a core. The kernel picks a buffer when bytes arrive, so an
 //! idle connection holds none.
 //!
-//! The kernel takes buffers in the order in which they were given to it, so it goes through all that it has: what it has
-//! should fit the cache together with what is made of it. It is shown a few, those used last first; once they did not
-//! suffice it is shown more, and fewer again when they did for a while.
+//! The kernel takes buffers in the order in which they were given to it, so it goes through all that it has: these
+//! should fit the cache together with what is made of them. So it is shown a few, those used last first. Once they did
+//! not suffice it is shown more, and fewer again when they did for a while.
 
 use super::{Mapping, Ring};
 use io_uring::types::BufRingEntry;
@@ -19,7 +19,7 @@ pub struct ReceiveBuffers {
     tail: u16,
     /// Buffers that the kernel is not shown; what was used last is on top.
     spare: Vec<u16>,
-    /// How many it is to be shown.
+    /// How many buffers the kernel is to be shown.
     shown_goal: usize,
 }
 
@@ -31,6 +31,9 @@ pub const GROUP: u16 = 0;
 
 impl ReceiveBuffers {
     /// Registers `count` (a power of two) buffers of `buffer_len` bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
     pub fn new(ring: &Ring, count: u16, buffer_len: usize) -> io::Result<ReceiveBuffers> {
         assert!(count.is_power_of_two());
         let entries = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
@@ -58,13 +61,13 @@ impl ReceiveBuffers {
         self.spare.push(id);
     }
 
-    /// The kernel found no buffer for what had come.
+    /// Notes that the kernel found no buffer for what had come: it is to be shown twice as many.
     #[cold]
     pub fn ran_out(&mut self) {
         self.shown_goal = (2 * self.shown_goal).min(usize::from(self.count));
     }
 
-    /// Some time has passed: fewer may do.
+    /// Notes that some time has passed: one buffer less may do.
     pub fn shrink(&mut self) {
         self.shown_goal = (self.shown_goal - 1).max(FEWEST.min(usize::from(self.count)));
     }

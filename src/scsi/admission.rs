@@ -104,12 +104,13 @@ impl LogicalUnit {
         self.refuse(nexus, class & !class::ATTENTION, false)
     }
 
-    /// Whether a nexus may read the medium now: data that a command of it has read is to be read once more for it.
+    /// Whether a nexus may read the medium now. Asked before data that one of its commands has read is read once more
+    /// for it.
     pub fn lets_read(&self, nexus: &mut LuNexus, port: &InitiatorPort) -> bool {
         self.admits(nexus, port, class::READS_MEDIUM).is_ok()
     }
 
-    /// The same for a copy that has begun. A load and a test while nothing has changed here.
+    /// As [`LogicalUnit::admits`], for a copy that has begun. Costs a load and a test while nothing has changed here.
     #[inline]
     pub(super) fn still_admits(&self, pass: &Pass, class: u16) -> Result<(), Outcome> {
         if self.generation.load(Ordering::Acquire) != pass.seen.get() {
@@ -145,7 +146,8 @@ impl LogicalUnit {
         self.refuse_class(blocked, has_action)
     }
 
-    /// The same for what is no matter of a nexus any more: of these classes none goes through.
+    /// The part of [`LogicalUnit::refuse`] that needs no nexus. `blocked`: classes of the command that do not go
+    /// through.
     #[cold]
     fn refuse_class(&self, blocked: u16, has_action: bool) -> Result<(), Outcome> {
         if blocked & (class::STANDBY | class::UNAVAILABLE) != 0 {

@@ -22,8 +22,8 @@ use crate::model::{AccessState, PortGroup};
 const IMPLICIT_TRANSITION_S: u8 = 10;
 
 impl LogicalUnit {
-    /// The target port groups that it is to be found through from now on, with the states that they begin with. When
-    /// something changes by that, every nexus is told 2A/06 (SPC-4 clause 5.15.2.5: an implicit change).
+    /// Sets the target port groups that it is found through from now on, with the states that they begin with. If that
+    /// changes anything, every nexus is told 2A/06 (SPC-4 clause 5.15.2.5: an implicit change).
     pub fn set_port_groups(&self, groups: &[PortGroup]) {
         let mut state = self.state();
         let old = state.ports.relative_ports();
@@ -65,7 +65,7 @@ fn descriptor(reply: &mut Reply, group: &Group) {
 /// Bytes of the header of SET TARGET PORT GROUPS' parameter list, and of each of its descriptors.
 const DESCRIPTOR_BYTES: usize = 4;
 
-/// SET TARGET PORT GROUPS (SPC-4 clause 6.45): no list is no error and no change.
+/// SET TARGET PORT GROUPS (SPC-4 clause 6.45): a command without a list is no error and changes nothing.
 pub(super) fn set(call: &mut Call) -> Planned {
     match be32(call.cdb, 6) {
         0 => Ok(Plan::Done(Outcome::GOOD)),
@@ -74,7 +74,7 @@ pub(super) fn set(call: &mut Call) -> Planned {
     }
 }
 
-/// All of the list is looked at before anything is changed.
+/// The list of SET TARGET PORT GROUPS: all of it is looked at before anything is changed.
 pub(super) fn set_list(call: &mut Call, list: &[u8]) -> Planned {
     let announced = be32(call.cdb, 6) as usize;
     if list.len() < announced || list.len() < DESCRIPTOR_BYTES || !list.len().is_multiple_of(DESCRIPTOR_BYTES) {

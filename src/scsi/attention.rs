@@ -113,7 +113,7 @@ impl Recipients {
     }
 }
 
-/// Attentions posted that some nexus may not have pulled yet.
+/// The latest attentions that were posted, for each nexus that has not pulled them yet.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: VecDeque<(u64, Attention, Recipients)>,
@@ -121,7 +121,7 @@ pub(super) struct Log {
     dropped: u64,
 }
 
-/// Entries of a [`Log`].
+/// The most entries that a [`Log`] keeps.
 const LOG_ENTRIES: usize = 8 * limits::UNIT_ATTENTIONS;
 
 impl Log {

@@ -7,7 +7,7 @@ use super::rw::check_range;
 use super::sense::Outcome;
 use super::unit::LogicalUnit;
 
-/// Answers FFFFFFFFh when the last LBA does not fit, which sends the host to READ CAPACITY(16).
+/// READ CAPACITY(10). Answers FFFFFFFFh when the last LBA does not fit, which sends the host to READ CAPACITY(16).
 pub(super) fn read_capacity_10(call: &mut Call) -> Planned {
     let last = u32::try_from(call.unit.blocks().saturating_sub(1)).unwrap_or(u32::MAX);
     call.reply.put(&last.to_be_bytes());
@@ -15,7 +15,7 @@ pub(super) fn read_capacity_10(call: &mut Call) -> Planned {
     call.reply.finish(usize::MAX)
 }
 
-/// Tells block lengths and provisioning. LBPRZ goes with LBPME: unmapped blocks read as zeroes.
+/// READ CAPACITY(16): tells block lengths and provisioning, too. LBPRZ goes with LBPME: unmapped blocks read as zeroes.
 pub(super) fn read_capacity_16(call: &mut Call) -> Planned {
     const LBPME: u8 = 0x80;
     const LBPRZ: u8 = 0x40;
@@ -67,12 +67,13 @@ pub struct LbaStatuses {
 impl LbaStatuses {
     const HEADER_BYTES: usize = 8;
     const DESCRIPTOR_BYTES: usize = 16;
-    /// The answer may be shorter than the allocation length.
+    /// The most descriptors of one answer, which may be shorter than the allocation length.
     const MOST: usize = 256;
 
-    /// With no runs yet.
+    /// An answer with no runs yet.
     pub fn new(scan: LbaScan, unit: &LogicalUnit) -> LbaStatuses {
-        // One at least, so that the length tells the truth even when it is cut off.
+        // There is room for one descriptor at least, so that PARAMETER DATA LENGTH tells the truth even when the data
+        // is cut off.
         let room = (scan.alloc_bytes as usize).saturating_sub(Self::HEADER_BYTES) / Self::DESCRIPTOR_BYTES;
         let room = room.clamp(1, Self::MOST);
         LbaStatuses { scan, thin: unit.params().thin, room, last: None, data: vec![0; Self::HEADER_BYTES] }
@@ -83,7 +84,7 @@ impl LbaStatuses {
         self.data.len() >= Self::HEADER_BYTES + self.room * Self::DESCRIPTOR_BYTES
     }
 
-    /// Takes a run. On what is not thin provisioned everything is mapped.
+    /// Takes a run of `blocks` blocks from `lba` on. On a unit that is not thin provisioned everything is mapped.
     pub fn add(&mut self, lba: u64, blocks: u32, mapped: bool) {
         const DEALLOCATED: u8 = 1;
         const MAPPED: u8 = 3;

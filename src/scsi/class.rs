@@ -1,4 +1,5 @@
-//! Why a command may not go through: a row of the table has the bits that apply to it, a nexus those that are in force.
+//! Classes of commands, as bits: each is a reason why a command may not go through. A row of the table has the bits of
+//! its command, a nexus those that are in force for it.
 
 /// Reports a pending unit attention instead of being carried out (SAM-5 clause 5.14).
 pub const ATTENTION: u16 = 0x01;
@@ -16,7 +17,7 @@ pub const MEDIUM: u16 = 0x20;
 pub const THIN: u16 = 0x40;
 /// Does not go through while the medium is erased (SBC-4 clause 4.11.3).
 pub const BUSY: u16 = 0x80;
-/// Exists where the medium can write atomically only.
+/// Exists only where the medium can write atomically.
 pub const ATOMIC: u16 = 0x100;
 /// Does not go through by a target port in standby (SPC-4 clause 5.15.2.4.4).
 pub const STANDBY: u16 = 0x400;
@@ -27,7 +28,7 @@ pub const DISK: u16 = 0x1000;
 /// Is one of CD-ROMs only (device type 05h). What has neither bit is a command of both.
 pub const CDROM: u16 = 0x2000;
 
-/// INQUIRY, REPORT LUNS, REQUEST SENSE: always.
+/// Of no class, so never blocked: INQUIRY, REPORT LUNS, REQUEST SENSE.
 pub const ALWAYS: u16 = 0;
 /// Allowed under every persistent reservation.
 pub const ANY: u16 = ATTENTION | ACCESS | BUSY | STANDBY | UNAVAILABLE;
@@ -43,5 +44,6 @@ pub const WRITES_MEDIUM: u16 = CHANGES | PROTECTED | MEDIUM | DISK;
 pub const READS_DISC: u16 = READS_MEDIUM | CDROM;
 /// Tells about a CD-ROM under every reservation, and without a look at what is pending (MMC-6).
 pub const TELLS_OF_CDROM: u16 = STANDBY | UNAVAILABLE | CDROM;
-/// Erases the medium; knows itself what goes on beside an erasing, or after one that failed.
+/// Erases the medium. Not of class [`BUSY`]: the handlers know themselves what goes on beside an erasing, or after one
+/// that failed.
 pub const ERASES_MEDIUM: u16 = WRITES_MEDIUM & !BUSY;

@@ -50,7 +50,8 @@ pub(super) const MAX_DESCRIPTOR_BYTES: usize =
 /// MAXIMUM SEGMENT LENGTH, bytes: as many blocks as a segment can name, of the longest kind.
 pub(super) const MAX_SEGMENT_BYTES: u32 = u16::MAX as u32 * 4096;
 
-/// PARAMETER LIST LENGTH of the commands of operation code 83h. Zero is no error: nothing is done.
+/// Checks PARAMETER LIST LENGTH of a command of operation code 83h, whose list has at least `least` bytes. Zero is no
+/// error: nothing is done.
 pub(super) fn list_length(call: &Call, least: usize) -> Planned {
     match be32(call.cdb, 10) {
         0 => Ok(Plan::Done(Outcome::GOOD)),
@@ -61,7 +62,7 @@ pub(super) fn list_length(call: &Call, least: usize) -> Planned {
     }
 }
 
-/// The parameter list as announced; less came: PARAMETER LIST LENGTH ERROR.
+/// PARAMETER LIST LENGTH, and as much of the list as it says. The error: less came (PARAMETER LIST LENGTH ERROR).
 pub(super) fn whole_list<'a>(call: &Call, list: &'a [u8]) -> Result<(u32, &'a [u8]), Outcome> {
     let announced = be32(call.cdb, 10);
     let list = list.get(..announced as usize).ok_or(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR))?;

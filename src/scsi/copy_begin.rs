@@ -41,10 +41,10 @@ pub struct Scene<'a> {
     pub now: Instant,
 }
 
-/// What came of it.
+/// What a copy comes to when it is begun.
 #[derive(Debug)]
 pub enum Begun {
-    /// This is the outcome.
+    /// Nothing is to be moved: this is the outcome.
     Done(Outcome),
     /// Blocks are to be moved.
     Run(CopyWork),
@@ -59,7 +59,7 @@ pub struct CopyStep {
     pub source: Option<(usize, u64)>,
     /// Index into `Scene::peers` and offset.
     pub destination: (usize, u64),
-    /// How much.
+    /// Bytes to be copied.
     pub bytes: u64,
 }
 
@@ -81,13 +81,13 @@ impl Drop for CopyWork {
     }
 }
 
-/// For who looks after a copy while that cannot go on.
+/// For whoever looks after a copy while the copy itself cannot go on.
 #[derive(Debug, Clone)]
 pub struct CopyWatch(Arc<Operation>, Option<Arc<Token>>);
 
 impl CopyWatch {
-    /// Somebody wants the copy to end: it is over, with this outcome in the sense format of `unit`, which the command was sent
-    /// to.
+    /// Ends the copy if somebody wants it to end, and answers its outcome, in the sense format of `unit`, which the
+    /// command was sent to. `None`: nobody wants that.
     pub fn cancelled(&self, unit: &LogicalUnit) -> Option<Outcome> {
         let outcome = interrupted(&self.0, self.1.as_deref()).filter(|_| self.0.is_cancelled())?;
         let outcome = unit.formatted(outcome);
@@ -96,7 +96,8 @@ impl CopyWatch {
     }
 }
 
-/// Why a copy is to stop: what its token stood for is no more, which says more, or somebody wants it to.
+/// Why a copy is to stop: its token was revoked, or somebody wants it to stop. If both are so the former is answered,
+/// which says more.
 fn interrupted(operation: &Operation, token: Option<&Token>) -> Option<Outcome> {
     if token.is_some_and(Token::is_revoked) {
         return Some(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED));
@@ -105,24 +106,27 @@ fn interrupted(operation: &Operation, token: Option<&Token>) -> Option<Outcome> 
 }
 
 impl CopyWork {
-    /// The command is answered now, the copy goes on in the background.
+    /// Whether the command is answered now, and the copy goes on in the background.
     pub fn is_immediate(&self) -> bool {
         self.immediate
     }
 
-    /// To be looked after from elsewhere.
+    /// A handle to look after the copy with, from elsewhere.
     pub fn watch(&self) -> CopyWatch {
         CopyWatch(Arc::clone(&self.operation), self.token.clone())
     }
 
-    /// Whether the copy is to stop: asked whenever an operation of it could begin.
+    /// Why the copy is to stop, if it is: asked whenever an operation of it could begin.
     pub fn interrupted(&self) -> Option<Outcome> {
         interrupted(&self.operation, self.token.as_deref())
     }
 
-    /// Whether the nexus may still read the source of step `step`, or write its destination, which is `unit`: asked with
-    /// [`CopyWork::interrupted`]. As at the beginning write protection is told as it is, and anything else is that device's
-    /// failure, with `left_blocks` not copied.
+    /// Whether the nexus may still read the source of step `step`, or write its destination (`of_destination`); `unit`
+    /// is the one of the two that is meant. Asked with [`CopyWork::interrupted`].
+    ///
+    /// # Errors
+    /// As at the beginning: write protection is told as it is; anything else is that device's failure, with
+    /// `left_blocks` not copied.
     pub fn admitted(
         &self,
         step: usize,
@@ -140,12 +144,12 @@ impl CopyWork {
         unit.still_admits(pass, class).map_err(|outcome| refused(step, outcome, Some(left_blocks)))
     }
 
-    /// That many bytes more are at the destination.
+    /// Notes that `bytes` bytes more are at the destination.
     pub fn advance(&self, bytes: u64) {
         self.operation.advance(bytes);
     }
 
-    /// So many of the steps are done.
+    /// Notes that the first `steps` steps are done.
     pub fn steps_done(&self, steps: usize) {
         self.operation.segments_done(u16::try_from(steps).unwrap_or(u16::MAX));
     }
@@ -167,7 +171,7 @@ impl CopyWork {
         }
     }
 
-    /// The copy is over; answers the outcome in the sense format of `unit`, which the command was sent to.
+    /// Ends the copy; answers the outcome in the sense format of `unit`, which the command was sent to.
     pub fn finish(&self, unit: &LogicalUnit, outcome: Outcome) -> Outcome {
         let outcome = unit.formatted(outcome);
         self.operation.finish(outcome);
@@ -190,7 +194,8 @@ impl Drop for TokenWork {
 }
 
 impl TokenWork {
-    /// What nobody may be changing when the token is made, and all that is in between: first byte, and bytes.
+    /// The range that nobody may be changing when the token is made, as first byte and number of bytes: from the first
+    /// of the token's blocks to the last, with all that is in between.
     pub fn hull(&self, unit: &LogicalUnit) -> (u64, u64) {
         let ranges = &self.populate.ranges;
         let start = ranges.iter().map(|(lba, _)| *lba).min().unwrap_or(0);
@@ -199,8 +204,8 @@ impl TokenWork {
         (start.saturating_mul(block_bytes), end.saturating_sub(start).saturating_mul(block_bytes))
     }
 
-    /// Makes it; answers the outcome in the sense format of `unit`, which the command was sent to. `random` fills a buffer
-    /// with bytes that nobody can guess.
+    /// Makes the token; answers the outcome in the sense format of `unit`, which the command was sent to. `random`
+    /// fills a buffer with bytes that nobody can guess.
     pub fn make(&self, unit: &LogicalUnit, now: Instant, random: &mut dyn FnMut(&mut [u8])) -> Outcome {
         let TokenWork { operation, owner, populate } = self;
         let made = match operation.is_cancelled() {
@@ -222,7 +227,7 @@ impl TokenWork {
     }
 }
 
-/// Somebody wants the operation to end.
+/// The outcome of an operation that somebody wants to end.
 const CANCELLED: Outcome = Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION));
 
 /// COPY ABORTED while a segment is processed.
@@ -275,7 +280,8 @@ fn extended_copy(extended: &Extended, scene: &mut Scene) -> Result<Begun, Outcom
     Ok(Begun::Run(CopyWork { steps, operation, token: None, immediate: false, passes }))
 }
 
-/// What the nexus may do with those that the steps are for, from now on; each of them knows of the copy.
+/// What the nexus may do, from now on, with each logical unit that the steps read or write. Each of these, but the one
+/// that the command was sent to, takes note of the copy.
 fn passes(steps: &[CopyStep], operation: &Arc<Operation>, scene: &Scene) -> Vec<(usize, Pass)> {
     let all = steps.iter().flat_map(|step| step.source.map(|(peer, _)| peer).into_iter().chain([step.destination.0]));
     let mut used: Vec<usize> = all.collect();
@@ -354,7 +360,7 @@ fn admitted(number: usize, peer: usize, class: u16, scene: &mut Scene) -> Result
     peer.unit.admits(peer.nexus, scene.initiator, class).map_err(|outcome| refused(number, outcome, None))
 }
 
-/// What a copy is answered whose nexus a logical unit refuses with `outcome`.
+/// The outcome of a copy whose nexus is refused by a logical unit with `outcome`.
 fn refused(number: usize, outcome: Outcome, information: Option<u64>) -> Outcome {
     match outcome.sense {
         Some(Sense { key: key::DATA_PROTECT, .. }) => outcome,
@@ -368,9 +374,9 @@ fn populate_token(populate: &Populate, scene: &mut Scene) -> Result<Begun, Outco
     Ok(Begun::Make(TokenWork { operation, owner: here.nexus.id, populate: populate.clone() }))
 }
 
-/// A token that cannot be used fails the command before it becomes a copy operation.
+/// WRITE USING TOKEN. A token that cannot be used fails the command before it becomes a copy operation.
 fn write_using_token(write: &WriteUsingToken, scene: &mut Scene) -> Result<Begun, Outcome> {
-    // It was when the CDB came; the list may have come much later.
+    // Writing was admitted when the CDB came; the list may have come much later.
     if let Some(here) = scene.peers.get_mut(scene.here) {
         here.unit.admits(here.nexus, scene.initiator, class::WRITES_MEDIUM)?;
     }

@@ -1,8 +1,9 @@
 //! What a logical unit has done, for the general statistics and performance log page (SPC-4 clause 7.3.9).
 //!
-//! Each I_T_L nexus counts in a [`Tally`] of its own, which only the core of its session writes: a load, an add and a store
-//! to memory that is in that core's cache, no atomic read-modify-write. Whoever reads sums them up. The logical unit knows
-//! its tallies; those of nexuses that are gone are folded into a total when the next one is made.
+//! Each I_T_L nexus counts in a [`Tally`] of its own, which only the core of its session writes: a load, an add and a
+//! store to memory that is in that core's cache, no atomic read-modify-write. Whoever reads sums them up. The logical
+//! unit knows its tallies; now and then, when a new one is made, those of nexuses that are gone are folded into a
+//! total.
 
 use super::plan::{MediumOp, Plan};
 use std::sync::Arc;
@@ -91,12 +92,12 @@ impl Totals {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     tallies: Vec<Arc<Tally>>,
-    /// With so many, those of nexuses that are gone are looked for: to look costs as much as there are, and there may be
-    /// thousands of nexuses that each come and go.
+    /// With so many tallies those of nexuses that are gone are looked for. A search costs as much as there are tallies,
+    /// and there may be thousands of nexuses that each come and go.
     look_at: usize,
-    /// Of nexuses that are gone.
+    /// What nexuses that are gone have counted.
     gone: Totals,
-    /// What LOG SELECT has set to zero.
+    /// What was counted when LOG SELECT last set the counters to zero: it is subtracted.
     reset: Totals,
 }
 
@@ -112,7 +113,7 @@ impl Counters {
         tally
     }
 
-    /// Adds up those of nexuses that are gone.
+    /// Adds the tallies of nexuses that are gone to `gone`, and drops them.
     fn fold(&mut self) {
         let gone = &mut self.gone;
         self.tallies.retain(|tally| {

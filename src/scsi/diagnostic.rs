@@ -7,8 +7,8 @@ use super::plan::{MediumOp, Plan, Reply};
 use super::sense::{self, MAX_SENSE_BYTES, Outcome, Sense, asc, key};
 use crate::limits;
 
-/// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called; whether
-/// the medium answers is known, or it is asked.
+/// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called. If
+/// it is not known that the medium answers, the medium is asked.
 pub(super) fn test_unit_ready(call: &mut Call) -> Planned {
     Ok(if call.unit.health.is_known() { Plan::Done(Outcome::GOOD) } else { Plan::Medium(MediumOp::Probe) })
 }
@@ -75,10 +75,10 @@ pub(super) fn write_buffer_list(call: &mut Call, list: &[u8]) -> Planned {
     Ok(Plan::Done(Outcome::GOOD))
 }
 
-/// READ BUFFER (SPC-4 clause 6.18), echo buffer only: what this nexus wrote last. There is one for all nexuses: one each would
-/// be as much memory as hosts like to have.
+/// READ BUFFER (SPC-4 clause 6.18), echo buffer only: what this nexus wrote last. There is one buffer for all nexuses:
+/// one for each would be as much memory as hosts care to claim.
 pub(super) fn read_buffer(call: &mut Call) -> Planned {
-    /// It is said when another nexus has overwritten it.
+    /// EBOS: a nexus is told when another one has overwritten the echo buffer.
     const EBOS: u8 = 0x01;
     const OVERWRITTEN: Sense = Sense::new(key::ABORTED_COMMAND, asc::ECHO_BUFFER_OVERWRITTEN);
     match call.cdb[1] & 0x1f {

@@ -1,11 +1,11 @@
 //! SANITIZE (SBC-4 clauses 4.11 and 5.30) and FORMAT UNIT (SBC-3 clause 5.3): erasing the whole medium.
 //!
-//! To plan the command changes nothing: who carries the plan out begins with [`LogicalUnit::begin_erase`]. From then on until
-//! [`LogicalUnit::erase_done`] the logical unit is busy: it refuses everything but INQUIRY, REPORT LUNS and REQUEST SENSE, and
-//! tells how far it is. Who has begun goes on with it whatever becomes of the command: neither an abort, nor a reset, nor the
-//! loss of the nexus ends it. A restart of the process does: what is erased in part comes back as a unit whose erasing has
-//! failed. For that, who carries the plan out has [`LogicalUnit::unfinished`] saved before anything is erased, and taken back
-//! when all is.
+//! Planning the command changes nothing: whoever carries the plan out begins with [`LogicalUnit::begin_erase`]. From
+//! then on until [`LogicalUnit::erase_done`] the logical unit is busy: it refuses every command but INQUIRY, REPORT
+//! LUNS, REQUEST SENSE and SET TARGET PORT GROUPS, and tells how far the erasing is. The erasing goes on whatever
+//! becomes of the command: neither an abort, nor a reset, nor the loss of the nexus ends it. A restart of the process
+//! does: what is erased in part comes back as a unit whose erasing has failed. For that, whoever carries the plan out
+//! has [`LogicalUnit::unfinished`] saved before anything is erased, and taken back when all is.
 //!
 //! Not here: CRYPTOGRAPHIC ERASE, as nothing is encrypted; ZNR, as there are no zones; defect lists.
 
@@ -36,20 +36,21 @@ impl LogicalUnit {
         }
     }
 
-    /// How far an erasing is, in bytes.
+    /// Notes how far an erasing is: `done` of `all` bytes.
     pub fn erase_progress(&self, done: u64, all: u64) {
         let part = u128::from(done) * 65536 / u128::from(all.max(1));
         self.progress.store(u16::try_from(part).unwrap_or(u16::MAX), Ordering::Relaxed);
     }
 
-    /// What [`LogicalUnit::begin_erase`] has begun is not, and nothing is erased: all is as it was before.
+    /// Takes back [`LogicalUnit::begin_erase`] when nothing was erased: all is as it was before.
     pub fn erase_not_begun(&self) {
         let mut state = self.state();
         state.busy = state.unfinished.map(Erasure::failed);
         self.changed(&state);
     }
 
-    /// The erasing that has begun is over. A failure stays until the next one succeeds.
+    /// Ends the erasing that has begun; `good`: all is erased. Answers the outcome of the command. After a failure the
+    /// unit stays busy until another erasing succeeds, or EXIT FAILURE MODE ends the failure.
     pub fn erase_done(&self, good: bool) -> Outcome {
         let mut state = self.state();
         state.busy = match state.busy {
@@ -64,22 +65,25 @@ impl LogicalUnit {
         }
     }
 
-    /// Begins what [`MediumOp::Erase`] asks for: the unit is busy from now on. The error: another has begun since that was
-    /// planned.
+    /// Begins what [`MediumOp::Erase`] asks for: the unit is busy from now on.
+    ///
+    /// # Errors
+    /// Another erasing has begun since this one was planned, or has failed in a way that this one may not end.
     pub fn begin_erase(&self, erasure: Erasure) -> Result<(), Outcome> {
         let mut state = self.state();
         self.may_erase(&state, erasure).map_err(|outcome| self.formatted(outcome))?;
         self.progress.store(0, Ordering::Relaxed);
         state.busy = Some(erasure.under_way());
         self.changed(&state);
-        // What they stand for is to be no more, whether or not all of it is reached; nor is what a copy has read to come back
-        // afterwards, when the unit is not busy any more.
+        // Tokens end: what they stand for is to be no more, whether or not all of it is reached. So do copies: what one
+        // has read must not come back afterwards, when the unit is not busy any more.
         self.overwritten(0, u64::MAX);
         self.copies.end_all();
         Ok(())
     }
 
-    /// Whether EXIT FAILURE MODE has something to end. The error: it may not.
+    /// Whether EXIT FAILURE MODE has a failure to end. The error: the unit is busy with something that this command may
+    /// not end.
     pub(super) fn may_exit(&self, state: &State) -> Result<bool, Outcome> {
         match state.busy {
             Some(Busy::SanitizeFailed { unrestricted: true }) => Ok(true),
@@ -127,7 +131,8 @@ pub(super) fn overwrite(call: &mut Call) -> Planned {
 /// Bytes of the parameter list before the pattern.
 const LIST_HEADER: u32 = 4;
 
-/// INVERT, TEST (which means nothing here) and OVERWRITE COUNT; the pattern's length must be that of what is there.
+/// The list of SANITIZE, OVERWRITE: INVERT, OVERWRITE COUNT and the pattern, all of which must be there. TEST must be
+/// zero.
 pub(super) fn overwrite_list(call: &mut Call, list: &[u8]) -> Planned {
     const INVERT: u8 = 0x80;
     const TEST: u8 = 0x60;
@@ -163,7 +168,8 @@ pub(super) fn exit_failure_mode(call: &mut Call) -> Planned {
 const FMTDATA: u8 = 0x10;
 const LONGLIST: u8 = 0x20;
 
-/// FORMAT UNIT. The CDB does not say how long its parameter list is: the header is, as no defects are taken.
+/// FORMAT UNIT. The CDB does not say how long its parameter list is. It is as long as its header (4 bytes, or 8 with
+/// LONGLIST), as no defects are taken.
 pub(super) fn format_unit(call: &mut Call) -> Planned {
     match call.cdb[1] & (FMTDATA | LONGLIST) {
         0 => format(call, false),
@@ -173,7 +179,7 @@ pub(super) fn format_unit(call: &mut Call) -> Planned {
     }
 }
 
-/// IMMED is the only thing that the list can ask for; FOV with the bits behind it asks for what is so anyhow.
+/// The list of FORMAT UNIT. IMMED is the only thing that it can ask for; FOV and DCRT ask for what is so anyhow.
 pub(super) fn format_unit_list(call: &mut Call, list: &[u8]) -> Planned {
     const IMMED: u8 = 0x02;
     const FOV: u8 = 0x80;

@@ -13,7 +13,7 @@ pub(super) enum Busy {
     SanitizeFailed { unrestricted: bool },
 }
 
-/// What was to be erased, of which all that is stored is that it has begun.
+/// An erasing, by its command. Of one that is not complete this is all that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Erasure {
     /// FORMAT UNIT.
@@ -33,7 +33,7 @@ impl Erasure {
         }
     }
 
-    /// What a logical unit is that was left in the middle of it.
+    /// What a logical unit is busy with that was left in the middle of this erasing.
     pub(super) fn failed(self) -> Busy {
         match self {
             Erasure::Format => Busy::FormatFailed,

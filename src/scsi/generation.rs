@@ -14,7 +14,7 @@ pub(super) struct Generations {
 }
 
 impl Default for Generations {
-    /// As after power on.
+    /// The codes as they are after power on.
     fn default() -> Generations {
         Generations { current: 0, previous: 0, policy: policy::CURRENT_ONLY }
     }
@@ -22,11 +22,11 @@ impl Default for Generations {
 
 /// What becomes of set operations whose generation is not the current one (SBC-4 table 29).
 pub(super) mod policy {
-    /// The previous one goes too; others fail.
+    /// Those of the previous generation are performed, too; all others fail.
     pub const AND_PREVIOUS: u8 = 0;
-    /// The previous one is discarded; others fail.
+    /// Those of the previous generation are discarded; all others fail.
     pub const DISCARD_PREVIOUS: u8 = 2;
-    /// All go.
+    /// All are performed.
     pub const ALL: u8 = 3;
     /// All are discarded.
     pub const DISCARD: u8 = 5;
@@ -58,7 +58,7 @@ pub enum Generation {
 /// What is to be done with the data of an ORWRITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
-    /// The operation.
+    /// Perform the operation.
     Perform,
     /// Nothing, and the command ends GOOD.
     Discard,

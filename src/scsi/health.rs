@@ -36,12 +36,12 @@ impl Health {
         self.good_until_ms.store(0, Ordering::Relaxed);
     }
 
-    /// From now on it is asked at all.
+    /// From now on the medium is asked; until then it is taken to answer.
     pub(super) fn watch(&self) {
         self.can_be_lost.store(true, Ordering::Relaxed);
     }
 
-    /// It has answered.
+    /// The medium has answered.
     pub(super) fn vouch(&self) {
         let until = now_ms().saturating_add(VOUCHED.as_millis() as u64);
         self.good_until_ms.store(until, Ordering::Relaxed);

@@ -1,18 +1,28 @@
 //! Which failures to make writes durable each nexus has heard of.
 //!
-//! Such a failure is the medium's: what was lost may be what any host has written. They are counted elsewhere; here is, for
-//! each I_T_L nexus, up to which it has heard. It hears with its own next flush or durable write, once. What it was told it
-//! has heard when it has acknowledged that answer, which may be lost with its connection: until then it is told again.
+//! Such a failure is the medium's: what was lost may be what any host has written. Failures are counted elsewhere; here
+//! is, for each I_T_L nexus, how many of them it has heard of. A nexus is told with its own next flush or durable
+//! write, once. It has heard when it has acknowledged that answer, which may be lost with its connection: until then it
+//! is told again.
 //!
-//! A host that logs in anew has perhaps written before: what it was answered GOOD for then may be lost by now, and nobody
-//! was there to be told. So a new nexus begins with what its initiator port had heard of when it was last here; one of a port
-//! that was never here with what its initiator has, by whichever port. Of those who are gone a bounded number is remembered.
+//! A host that logs in anew has perhaps written before: what it was answered GOOD for then may be lost by now, and
+//! nobody was there to be told. So what a new nexus has heard of is taken from those that were here before it:
 //!
-//! All that are not known are one ([`Others`]): ports that had to be forgotten, and those that wrote before the process began,
-//! for one before it that was killed. Of what fails before a flush has gone well they have yet to hear.
+//! ```text
+//!  the new nexus is of                   it has heard of as many failures as
+//!  a port that is listed                 that port: its least informed nexus
+//!  another port of a listed initiator    the best informed port of its initiator, but at most as Others
+//!  an initiator that is not listed       Others
+//! ```
 //!
-//! What is lost is lost when the process ends, too, and the kernel does not say so twice. So who has not heard then is saved
-//! with the unit ([`Lost`]), and hears of it after the next start.
+//! Of nexuses that are gone a bounded number stays listed.
+//!
+//! All initiator ports that are not listed are treated as one ([`Others`]): those that had to be forgotten, and those
+//! that wrote before the process began, to one before it that was killed. They have yet to hear of what fails before a
+//! flush has gone well.
+//!
+//! What is lost stays lost when the process ends, and the kernel does not report it twice. So whoever has not heard by
+//! then is saved with the unit ([`Lost`]), and hears of it after the next start.
 
 use crate::limits::{ABSENT_HEARERS, LOST_PORTS, OTHERS_HEAR_MS};
 use crate::model::{InitiatorPort, IscsiName};
@@ -20,35 +30,38 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Writes may be lost, and not all who may have written them have heard so. A store keeps it.
+/// Writes may be lost, and not all who may have written them have heard so. Kept by a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// Initiator ports, and whether each has heard. The others of an initiator of which there is one are as the best informed.
+    /// Initiator ports, and whether each has heard. Another port of one of these initiators counts as the best informed
+    /// of them.
     pub ports: Vec<(InitiatorPort, bool)>,
-    /// Whether all that are not among those have heard, or have written nothing. If not, all have yet to hear.
+    /// Whether all ports that are not among `ports` have heard, or have written nothing. If not, all of them have yet
+    /// to hear.
     pub others: bool,
 }
 
 impl Lost {
-    /// Of which nobody has heard.
+    /// Lost writes of which nobody has heard.
     pub const UNHEARD: Lost = Lost { ports: Vec::new(), others: false };
 }
 
-/// All that are here, and those that were.
+/// The nexuses that are here, and those that are gone and remembered.
 #[derive(Debug, Default)]
 pub(super) struct Hearers {
-    /// By initiator: a login looks at the others of its own only.
+    /// By initiator: a login looks at the nexuses of its own initiator only.
     list: HashMap<IscsiName, Vec<Hearer>>,
-    /// How many those are.
+    /// How many nexuses `list` has.
     count: usize,
-    /// With so many, those who are gone are counted: that costs as much as there are, and there may be thousands.
+    /// With so many nexuses those that are gone are counted: that costs as much as there are, and there may be
+    /// thousands.
     look_at: usize,
-    /// How many there have been.
+    /// How many nexuses were ever listed: the number of the newest.
     numbers: u64,
     others: Others,
 }
 
-/// A nexus; it is gone when nobody else has its count.
+/// A nexus. It is gone when nobody else holds its `heard`.
 #[derive(Debug)]
 struct Hearer {
     /// Its place among all, in the order in which they came.
@@ -60,22 +73,24 @@ struct Hearer {
 /// Initiator ports that are not listed. None of them has a nexus, so they write nothing any more.
 #[derive(Debug, Default)]
 struct Others {
-    /// What the least informed has heard of.
+    /// How many failures the least informed of them has heard of.
     heard: u64,
-    /// Failures there had been when all that they wrote was durable, or lost: later ones do not concern them.
+    /// How many failures there had been when all that they wrote was durable, or lost: later ones do not concern them.
+    /// `u64::MAX`: what they wrote is not known to be durable.
     until: u64,
-    /// Counts who has joined them.
+    /// How many ports have joined them so far.
     joined: u64,
-    /// The most failures that a nexus had heard of which was answered GOOD, and when that was first so.
+    /// The most failures that a nexus which was answered GOOD had heard of, and when that was first so, in
+    /// milliseconds.
     settling: (u64, u64),
 }
 
 /// What a nexus has heard.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
-    /// Of so many failures.
+    /// How many failures it has heard of.
     pub(super) heard: Arc<AtomicU64>,
-    /// Of so many it was told, with this answer: by the number that the caller knows it by.
+    /// How many failures it was told of last, and the number by which the caller knows the answer that told it.
     told: Option<(u64, u64)>,
 }
 
@@ -86,7 +101,7 @@ pub enum Heard {
     IsTold,
     /// It has heard of them: that is news.
     Now,
-    /// It has.
+    /// It had heard of them before.
     Before,
 }
 
@@ -101,24 +116,24 @@ impl Hearer {
 }
 
 impl Others {
-    /// What one of them that comes has heard of, when there have been so many failures.
+    /// How many of `failures` failures a port has heard of that comes from among them.
     fn heard(&self, failures: u64) -> u64 {
         if self.heard < failures.min(self.until) { self.heard } else { failures }
     }
 
-    /// One more, that has heard of so many. It may have written just now.
+    /// Takes in a port that has heard of `heard` failures. It may have written just now.
     fn join(&mut self, heard: u64, failures: u64) {
         *self = Others { heard: heard.min(self.heard(failures)), until: u64::MAX, joined: self.joined + 1, ..*self };
     }
 
-    /// Not zero: what those wrote who have joined so far is not known to be durable.
+    /// How many have joined so far, if what they wrote is not known to be durable; zero if it is.
     fn unflushed(&self) -> u64 {
         if self.until == u64::MAX { self.joined } else { 0 }
     }
 }
 
 impl Hearers {
-    /// Those of a unit that is served from now on. `volatile`: of what was written before, something may be lost yet.
+    /// For a unit that is served from now on. `volatile`: of what was written before, something may be lost yet.
     pub(super) fn begin(volatile: bool) -> Hearers {
         let mut hearers = Hearers::default();
         if volatile {
@@ -133,7 +148,7 @@ impl Hearers {
         let of_name = own.iter().map(Hearer::heard).max();
         let unknown = || of_name.unwrap_or(failures).min(self.others.heard(failures));
         let heard = Arc::new(AtomicU64::new(of_port.unwrap_or_else(unknown)));
-        // The new one goes on for those of its port that are gone.
+        // The new nexus takes the place of those of its port that are gone.
         if let Some(own) = self.list.get_mut(&port.name) {
             self.count -= own.extract_if(.., |hearer| hearer.port == *port && hearer.is_gone()).count();
         }
@@ -155,8 +170,8 @@ impl Hearers {
         self.list.values().flatten()
     }
 
-    /// Forgets who is gone until there is room for one more of them: rather who has heard, then who is of an initiator with other
-    /// ports here, then the oldest.
+    /// Forgets nexuses that are gone until there is room for one more of them: first those that have heard of all
+    /// failures, then those whose initiator has others listed, then the oldest.
     fn forget_surplus(&mut self, failures: u64) {
         let mut gone = Vec::new();
         for own in self.list.values() {
@@ -176,7 +191,7 @@ impl Hearers {
         self.list.retain(|_, own| !own.is_empty());
     }
 
-    /// What is to be saved after so many failures; `None`: all have heard of them.
+    /// What is to be saved after `failures` failures; `None`: all have heard of them.
     pub(super) fn lost(&self, failures: u64) -> Option<Lost> {
         let others = self.others.heard(failures) >= failures;
         let mut ports = BTreeMap::new();
@@ -191,18 +206,19 @@ impl Hearers {
             return None;
         }
         let saved = |&(port, has_heard): &(&InitiatorPort, bool)| (port.clone(), has_heard);
-        // All of an initiator: which of its ports has heard says what another one is told. And all that are known where the others
-        // have not heard: that ends, and what a port has yet to hear does not.
+        // If one port of an initiator has not heard, all of its ports are saved: which of them has heard says what
+        // another one is told. If the others have not heard, all ports that are known are saved: the others need not
+        // hear for ever, but what a port has yet to hear stays.
         let needed = || ports.values().filter(|(port, _)| !others || unheard.contains(&port.name));
         if needed().count() <= LOST_PORTS {
             return Some(Lost { ports: needed().map(saved).collect(), others });
         }
-        // Who is left out is told, if only once more.
+        // Not all of them may be saved. A port that is left out is told, perhaps once more than needed.
         let heard = ports.values().filter(|(_, has_heard)| *has_heard).take(LOST_PORTS);
         Some(Lost { ports: heard.map(saved).collect(), others: false })
     }
 
-    /// What was saved is the first failure.
+    /// Takes up what was saved, which counts as the first failure.
     pub(super) fn restore(&mut self, Lost { ports, others }: &Lost) {
         for (port, has_heard) in ports {
             self.add(port, &Arc::new(AtomicU64::new(u64::from(*has_heard))));
@@ -211,7 +227,8 @@ impl Hearers {
         self.others.until = self.others.until.max(1);
     }
 
-    /// A nexus that has heard of so many is answered GOOD.
+    /// Notes that a nexus which has heard of `failures` failures is answered GOOD. Once that has been so for
+    /// [`OTHERS_HEAR_MS`], the others count as having heard of them.
     pub(super) fn settle(&mut self, failures: u64, now_ms: u64) {
         let (most, since_ms) = self.others.settling;
         if failures > most {
@@ -221,7 +238,7 @@ impl Hearers {
         }
     }
 
-    /// As [`super::LogicalUnit::others_unflushed`].
+    /// As [`super::LogicalUnit::others_unflushed`]; zero: `None`.
     pub(super) fn others_unflushed(&self) -> u64 {
         self.others.unflushed()
     }
@@ -235,7 +252,8 @@ impl Hearers {
 }
 
 impl Hearing {
-    /// Whether what it was told last has arrived, as `has_arrived` knows; then it has heard. `None`: it will not arrive.
+    /// Asks `has_arrived` whether the answer that told the nexus last has arrived; if so, it has heard. `None`: it was
+    /// told nothing, or the answer will not arrive.
     pub(super) fn note_arrival(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) -> Option<bool> {
         let (failures, answer) = self.told?;
         let has_arrived = has_arrived(answer)?;
@@ -256,7 +274,8 @@ impl Hearing {
         }
         match (self.note_arrival(has_arrived), self.told) {
             (Some(true), Some((of, _))) if of >= failures => return Heard::Now,
-            // The first such answer is enough: it may be that another one is always on its way.
+            // The answer that is on its way tells enough, and stays the one that counts: if each new answer took its
+            // place, one might always be on its way.
             (Some(false), Some((of, _))) if of >= failures => {}
             _ => self.told = answer.map(|answer| (failures, answer)),
         }

@@ -8,28 +8,31 @@ use crate::model::InitiatorPort;
 use std::sync::atomic::Ordering;
 
 impl LogicalUnit {
-    /// Hosts that are not here may have written what is not known to be durable, before the unit was served, or before they were
-    /// forgotten: a flush that begins after this was asked, and goes well, is what [`LogicalUnit::others_flushed`] is to be told of.
+    /// A number, if hosts that are not here may have written what is not known to be durable: before the unit was
+    /// served, or before they were forgotten. When a flush that begins after this was asked has gone well,
+    /// [`LogicalUnit::others_flushed`] is to be told of the number.
     pub fn others_unflushed(&self) -> Option<u64> {
         Some(self.others_unflushed.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
 
-    /// What those wrote is durable, or was lost by one of so many failures.
+    /// What hosts that are not here wrote is durable, or was lost by one of `failures` failures. `number`: from
+    /// [`LogicalUnit::others_unflushed`], before the flush; if more hosts were forgotten since, nothing is noted.
     pub fn others_flushed(&self, number: u64, failures: u64) {
         let mut state = self.state();
         state.hearers.others_flushed(number, failures);
         self.others_unflushed.store(state.hearers.others_unflushed(), Ordering::Release);
     }
 
-    /// A nexus that has heard of so many failures is answered GOOD. When that was so for long enough
-    /// (`limits::OTHERS_HEAR_MS`), who is not known need not hear of them any more.
+    /// Notes that a nexus which has heard of `failures` failures is answered GOOD. When that was so for long enough
+    /// (`limits::OTHERS_HEAR_MS`), hosts that are not known need not hear of them any more.
     pub fn has_settled(&self, failures: u64, now_ms: u64) {
         self.state().hearers.settle(failures, now_ms);
     }
 }
 
 impl LuNexus {
-    /// The same, of a port of an initiator, when there have been so many failures.
+    /// This nexus as one of the initiator port `port`, when there have been `failures` failures: it begins with what
+    /// the port, its initiator, or hosts that are not known had heard of.
     #[must_use]
     pub fn of_port(mut self, unit: &LogicalUnit, port: &InitiatorPort, failures: u64) -> LuNexus {
         let mut state = unit.state();
@@ -39,13 +42,15 @@ impl LuNexus {
         self
     }
 
-    /// What it knows of so many failures; if it is told now, that is with this answer. `has_arrived` knows of an answer whether
-    /// it has arrived; `None`: it will not.
+    /// What the nexus knows of `failures` failures. If it is told now, that is with the answer of number `answer`;
+    /// `None`: that it arrives will not be known. `has_arrived` knows of an earlier answer whether it has arrived;
+    /// `None`: it will not.
     pub fn hear(&mut self, failures: u64, answer: Option<u64>, has_arrived: impl FnOnce(u64) -> Option<bool>) -> Heard {
         self.hearing.hear(failures, answer, has_arrived)
     }
 
-    /// It ends: what it was told counts for those that come after it, if it has arrived. Whether that is news.
+    /// The nexus ends: what it was told counts for those that come after it, if that answer has arrived. Answers
+    /// whether that is news.
     pub fn leave(&self, has_arrived: impl FnOnce(u64) -> Option<bool>) -> bool {
         let before = self.hearing.heard.load(Ordering::Relaxed);
         self.hearing.note_arrival(has_arrived) == Some(true) && self.hearing.heard.load(Ordering::Relaxed) > before

@@ -40,7 +40,7 @@ pub fn serial_of(naa: &[u8; 16]) -> String {
     format!("{:016x}", (bits ^ (bits >> 64)) as u64)
 }
 
-/// Of any text.
+/// The digest of any text, in 128 bits: stable for ever, but no protection against malice.
 pub fn digest_of(text: &str) -> u128 {
     digest(text, 0, None)
 }

@@ -9,13 +9,13 @@ use super::vpd;
 
 /// First byte of INQUIRY data: peripheral qualifier and device type of a direct access block device.
 pub(super) const DIRECT_ACCESS: u8 = 0x00;
-/// Of a CD-ROM or DVD-ROM.
+/// First byte of INQUIRY data of a CD-ROM or DVD-ROM.
 pub(super) const CD_DVD: u8 = 0x05;
-/// PERIPHERAL QUALIFIER 001b: by way of a port that is unavailable (SPC-4 clause 5.15.2.4.5).
+/// PERIPHERAL QUALIFIER 001b: the unit is asked by way of a port that is unavailable (SPC-4 clause 5.15.2.4.5).
 const NOT_REACHED: u8 = 0x20;
-/// Of the REPORT LUNS well-known logical unit.
+/// First byte of INQUIRY data of the REPORT LUNS well-known logical unit.
 pub(super) const WELL_KNOWN: u8 = 0x1e;
-/// Of a LUN where no logical unit can be: qualifier 011b, unknown device type.
+/// First byte of INQUIRY data of a LUN where no logical unit can be: qualifier 011b, unknown device type.
 pub(super) const NOTHING: u8 = 0x7f;
 
 /// PRODUCT IDENTIFICATION: the same for all disks, because hosts decide by it which units are of one array.

@@ -1,8 +1,8 @@
 //! LOG SENSE and LOG SELECT (SPC-4 clauses 6.7 and 6.8): the pages 00h, 0Ch, 19h and 2Fh.
 //!
-//! Parameters are cumulative values, and their own thresholds and defaults: PAGE CONTROL makes no difference to what LOG
-//! SENSE answers. LOG SELECT can set them back (PCR), and nothing else: no page has a parameter that a host could give a
-//! value.
+//! Parameters are cumulative values, and serve as their own thresholds and defaults: PAGE CONTROL makes no difference
+//! to what LOG SENSE answers. LOG SELECT can set them back (PCR), and nothing else: no page has a parameter that a host
+//! could give a value.
 //!
 //! Processing intervals are zero: to measure them would cost every command a look at the clock.
 
@@ -100,7 +100,7 @@ fn statistics(reply: &mut Reply, unit: &LogicalUnit) {
     parameter(reply, 1, &value);
 }
 
-/// LOG SELECT: with PCR the counters of a page, or of all, begin at zero again, and the others are told 2A/02.
+/// LOG SELECT: with PCR the counters of a page, or of all, begin at zero again, and all other nexuses are told 2A/02.
 ///
 /// With no PCR and no parameter list there is nothing to do; a parameter list is refused.
 pub(super) fn log_select(call: &mut Call) -> Planned {

@@ -4,9 +4,10 @@
 //! `opcode.rs` is the one table that knows the commands; dispatch, CDB validation and REPORT SUPPORTED OPERATION CODES
 //! all read it.
 //!
-//! No file names one that names it. From below: what a command comes to (`sense.rs`, `plan.rs`) and what commands leave
-//! behind (`attention.rs`, `reservation.rs`, `modes.rs` and their like), `state.rs`, `unit.rs` and `nexus.rs`; what handlers
-//! are called with (`call.rs`, `row.rs`) and the handlers; `saving.rs`, the table, and `admission.rs`, which is the way in.
+//! There is no circle: no file names another one that names it. From below: what a command comes to (`sense.rs`,
+//! `plan.rs`) and what commands leave behind (`attention.rs`, `reservation.rs`, `modes.rs` and their like), `state.rs`,
+//! `unit.rs` and `nexus.rs`; what handlers are called with (`call.rs`, `row.rs`) and the handlers; `saving.rs`, the
+//! table, and `admission.rs`, which is the way in.
 //!
 //! - [`LogicalUnit`]: identity, geometry and rarely changing state of one logical unit; one value for the process, shared
 //!   by all cores behind an `Arc`. Its rare state sits behind a mutex that a command takes only when the unit's

@@ -1,8 +1,9 @@
 //! MODE SENSE and MODE SELECT (SPC-4 clauses 6.9 to 6.12): pages 01h, 08h, 0Ah and 1Ch, and subpages 01h of 0Ah and 02h
 //! of 1Ch; of a CD-ROM 01h, 0Ah, 1Ah, 1Ch and 2Ah, and subpage 01h of 0Ah (MMC-6).
 //!
-//! D_SENSE of the control page can be changed, of disks SWP, too, and WCE of the caching page where there is a cache; the
-//! rest is as it is. With SP all of that is saved. Subpage 00h is the page itself, FFh the page with all its subpages.
+//! MODE SELECT can change D_SENSE of the control page, on disks SWP, too, and WCE of the caching page where there is a
+//! cache; everything else is fixed. With SP all of these are saved. Subpage 00h is the page itself, FFh the page with
+//! all its subpages.
 
 use super::attention::{Attention, Recipients};
 use super::call::{Call, Planned};
@@ -15,8 +16,8 @@ use super::state::State;
 use super::unit::LogicalUnit;
 
 impl LogicalUnit {
-    /// What was in the cache when it was switched off, as [`LogicalUnit::unflushed`] has said before the flush began, is durable:
-    /// from now on WCE is reported as zero.
+    /// What was in the cache when it was switched off is durable: from now on WCE is reported as zero. `number`: from
+    /// [`LogicalUnit::unflushed`], before the flush began.
     pub fn cache_flushed(&self, number: u64) {
         let mut state = self.state();
         let Some(unflushed) = state.unflushed.take_if(|unflushed| unflushed.number == number) else { return };
@@ -42,14 +43,14 @@ const PAGES: [(u8, u8); 8] = [
 const READ_WRITE_ERROR_RECOVERY: (u8, u8) = (0x01, 0);
 const CACHING: (u8, u8) = (0x08, 0);
 const CONTROL: (u8, u8) = (0x0a, 0);
-/// SPC-4 clause 7.5.9.
+/// The control extension page (SPC-4 clause 7.5.9).
 const CONTROL_EXTENSION: (u8, u8) = (0x0a, 1);
-/// Of CD-ROMs only, whose timers are off.
+/// The power condition page, of CD-ROMs only; the timers are off.
 const POWER_CONDITION: (u8, u8) = (0x1a, 0);
 const INFORMATIONAL_EXCEPTIONS: (u8, u8) = (0x1c, 0);
 /// MM capabilities and mechanical status (MMC-3); of CD-ROMs only.
 const CAPABILITIES: (u8, u8) = (0x2a, 0);
-/// SBC-3 clause 6.5.8; of thin units only.
+/// The logical block provisioning page (SBC-3 clause 6.5.8), of thin units only.
 const LOGICAL_BLOCK_PROVISIONING: (u8, u8) = (0x1c, 2);
 /// SPF in byte 0: the header is that of a subpage, of 4 bytes.
 const SPF: u8 = 0x40;
@@ -65,7 +66,7 @@ const SWP: u8 = 0x08;
 enum Values {
     /// The bits that can be changed.
     Changeable,
-    /// Current, default or saved ones.
+    /// The current, default or saved values.
     Are(Modes),
 }
 
@@ -144,7 +145,7 @@ fn page(code: (u8, u8), values: Values, unit: &LogicalUnit, status: Status) -> O
             page[17] = AVAILABLE;
             page[20..24].copy_from_slice(&status.threshold.unwrap_or(0).to_be_bytes());
         }
-        // DEXCPT: there are none.
+        // DEXCPT: there are no informational exceptions.
         (INFORMATIONAL_EXCEPTIONS, _) => page[2] = 0x08,
         (CAPABILITIES, _) => capabilities(&mut page, status.locked),
         _ => {}
@@ -168,11 +169,11 @@ fn capabilities(page: &mut [u8; PAGE_BYTES], locked: bool) {
     page[14..16].copy_from_slice(&SPEED_KB_PER_S.to_be_bytes());
 }
 
-/// PS, in the first byte of a page that MODE SENSE returns: it can be saved.
+/// PS in the first byte of a page that MODE SENSE returns: the page can be saved, as some of it can be changed.
 fn saveable(code: (u8, u8), unit: &LogicalUnit) -> u8 {
     const PS: u8 = 0x80;
     let changeable = page(code, Values::Changeable, unit, Status::default());
-    // Behind the header, which is there in any case.
+    // Only the bytes behind the page header are looked at: the header is there in any case.
     let any =
         |(page, len): ([u8; PAGE_BYTES], usize)| page[if code.1 == 0 { 2 } else { 4 }..len].iter().any(|b| *b != 0);
     if changeable.is_some_and(any) { PS } else { 0 }
@@ -287,7 +288,8 @@ fn select(call: &mut Call, len_bytes: u32) -> Planned {
 
 /// MODE SELECT with its list. Other nexuses are told when something has changed.
 pub(super) fn select_list(call: &mut Call, list: &[u8]) -> Planned {
-    // A list that came short may still end with a page; one that did not come at all is no empty one.
+    // A list that came short may still end with a whole page. One that did not come at all is not taken for an empty
+    // list.
     if list.is_empty() {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));
     }

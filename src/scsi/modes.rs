@@ -2,7 +2,7 @@
 
 use super::params::NexusId;
 
-/// Mode parameters that MODE SELECT can change. The default is the default.
+/// Mode parameters that MODE SELECT can change. `Default` has their default values.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Modes {
     /// D_SENSE: sense data in descriptor format.
@@ -13,14 +13,14 @@ pub struct Modes {
     pub write_through: bool,
 }
 
-/// The volatile cache was switched off, and what was in it is not known to be durable. Until it is, WCE is reported as it was:
-/// who finds it zero flushes nothing any more.
+/// The volatile cache was switched off, and what was in it is not known to be durable. Until it is, WCE is reported as
+/// one: a host that finds it zero flushes nothing any more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unflushed {
-    /// The time that it was switched off, counted.
+    /// The number of this switching off, counted from 1.
     pub(super) number: u64,
-    /// By whom.
+    /// The nexus that has switched it off; `None`: a reset or a restart has.
     pub(super) by: Option<NexusId>,
-    /// Somebody was told that it is on.
+    /// A host was told since then that the cache is on.
     pub(super) is_told: bool,
 }

@@ -17,9 +17,9 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct LuNexus {
     pub(super) id: NexusId,
-    /// Tag of the portal group, which is the target port group, that it comes by.
+    /// Tag of the portal group that it comes by, which is its target port group.
     pub(super) port_group: u16,
-    /// Where it comes from, if that is somewhere.
+    /// The network address that it comes from, if there is one.
     pub(super) address: Option<Address>,
     /// The generation that `blocked` was made from.
     pub(super) seen: u64,
@@ -61,19 +61,19 @@ impl LuNexus {
         }
     }
 
-    /// The same, by way of the portal group `tag`; else it is the first of the logical unit.
+    /// This nexus as one that comes by the portal group `tag`; otherwise it comes by the first of the logical unit.
     #[must_use]
     pub fn by_port_group(self, tag: u16) -> LuNexus {
         LuNexus { port_group: tag, ..self }
     }
 
-    /// The same, of an initiator at that address.
+    /// This nexus as one of an initiator at `address`.
     #[must_use]
     pub fn at(self, address: Address) -> LuNexus {
         LuNexus { address: Some(address), ..self }
     }
 
-    /// The nexus that this is about.
+    /// The I_T nexus that this is the I_T_L nexus of.
     pub fn id(&self) -> NexusId {
         self.id
     }
@@ -94,7 +94,7 @@ impl LuNexus {
         self.blocked & class::UNAVAILABLE != 0
     }
 
-    /// Says whether unit attentions are pending as of the last command.
+    /// Notes in `blocked` whether unit attentions are pending.
     pub(super) fn note_pending(&mut self) {
         if self.pending.is_empty() {
             self.blocked &= !class::ATTENTION;
@@ -103,8 +103,8 @@ impl LuNexus {
         }
     }
 
-    /// Whether a reservation of another nexus keeps a class of commands from this one. Handlers ask for what depends on
-    /// more than the operation code.
+    /// Refuses a class of commands, with RESERVATION CONFLICT, if a reservation of another nexus keeps it from this
+    /// one. Handlers ask for what depends on more than the operation code.
     pub(super) fn check_reserved(&self, class: u16) -> Result<(), Outcome> {
         if self.blocked & class == 0 { Ok(()) } else { Err(Outcome::RESERVATION_CONFLICT) }
     }
@@ -116,7 +116,7 @@ pub(super) struct Pass {
     pub(super) id: NexusId,
     pub(super) port_group: u16,
     pub(super) initiator: InitiatorPort,
-    /// As of the nexus.
+    /// The generation that `blocked` was made from.
     pub(super) seen: Cell<u64>,
     pub(super) blocked: Cell<u16>,
 }

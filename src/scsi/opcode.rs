@@ -38,8 +38,9 @@ const TYPE_2_PROTECTION: [u16; 8] = [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0f, 0x10, 0
 /// The row of a CDB, and the CDB's first 16 bytes. `absent`: the class of commands that the type of device does not have;
 /// a row of it is found all the same where an operation code has no other.
 ///
-/// Fails with INVALID COMMAND OPERATION CODE, or with INVALID FIELD IN CDB for an unknown service action, or a
-/// variable-length CDB that has not the length of its command.
+/// # Errors
+/// INVALID COMMAND OPERATION CODE; or INVALID FIELD IN CDB for an unknown service action, or for a variable-length CDB
+/// that has not the length of its command.
 #[inline]
 pub fn find(whole: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outcome> {
     let Some(cdb) = whole.first_chunk::<16>() else {
@@ -70,7 +71,7 @@ pub fn find(whole: &[u8], absent: u16) -> Result<(&'static Row, &[u8; 16]), Outc
 #[cold]
 fn find_variable(rows: &'static [Row], cdb: &[u8]) -> Result<&'static Row, Outcome> {
     let action = be16(cdb, 8);
-    // SBC-4 clause 4.21.2.2: with type 0 protection these are invalid, and terminated so.
+    // SBC-4 clause 4.21.2.2: with type 0 protection these commands are invalid, and are terminated with this code.
     if TYPE_2_PROTECTION.contains(&action) {
         return Err(Outcome::illegal(asc::INVALID_COMMAND_OPERATION_CODE));
     }

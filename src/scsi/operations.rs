@@ -1,9 +1,10 @@
 //! Account of the copy operations of one logical unit (SPC-4 clause 5.17.4).
 //!
 //! An [`Operation`] is named by its I_T nexus and list identifier. Whoever works on it holds it too and writes its
-//! progress into atomics, so no lock is taken for a slice. An operation that is over is held until its end was told, the
-//! nexus uses the identifier again or is lost, the logical unit is reset, or the place is needed: there are at most
-//! `limits::COPY_OPERATIONS`, of which a nexus has as many under way as are left free; who has most that are over loses one.
+//! progress into atomics, so no lock is taken for a slice. An operation that is over is held until its end was told,
+//! the nexus uses the identifier again or is lost, the logical unit is reset, or its place is needed. There are at most
+//! `limits::COPY_OPERATIONS`. A nexus may have as many under way as are still free then. If all places are taken, the
+//! nexus with the most operations that are over loses its oldest one of these.
 
 use super::copy_request::TOKEN_BYTES;
 use super::params::NexusId;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub(super) enum End {
     Good,
     Failed(Outcome),
-    /// Its task was aborted, or the process that did it went away.
+    /// Whoever worked on it has given it up before its end, as when the task was aborted.
     Terminated,
 }
 
@@ -50,7 +51,7 @@ impl Operation {
         }
     }
 
-    /// Somebody wants it to stop.
+    /// Whether somebody wants it to stop.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -63,17 +64,17 @@ impl Operation {
         self.segments.store(segments, Ordering::Relaxed);
     }
 
-    /// The token that it made.
+    /// Notes the token that it made.
     pub(super) fn made(&self, token: &[u8; TOKEN_BYTES]) {
         let _ = self.token.set(Box::new(*token));
     }
 
-    /// It is over; the first end counts.
+    /// Ends it with `outcome`; if it has ended before, the first end counts.
     pub(super) fn finish(&self, outcome: Outcome) {
         let _ = self.end.set(if outcome == Outcome::GOOD { End::Good } else { End::Failed(outcome) });
     }
 
-    /// It was given up, unless it was over.
+    /// Ends it as given up, unless it is over.
     pub(super) fn give_up(&self) {
         let _ = self.end.set(End::Terminated);
     }
@@ -93,7 +94,7 @@ impl Operation {
 #[derive(Debug)]
 struct Entry {
     nexus: NexusId,
-    /// `None`: nobody can ask for it.
+    /// Its list identifier; `None`: nobody can ask for it.
     id: Option<u32>,
     operation: Arc<Operation>,
 }
@@ -102,7 +103,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     entries: Mutex<Vec<Entry>>,
-    /// What another logical unit was asked for, and reads or writes this one.
+    /// Operations that another logical unit was asked for, and that read or write this one.
     guests: Mutex<Vec<(NexusId, Weak<Operation>)>>,
 }
 
@@ -135,7 +136,7 @@ impl Operations {
         if entries.len() >= limits::COPY_OPERATIONS {
             let over = |of: NexusId| entries.iter().filter(|e| e.nexus == of && e.operation.is_over()).count();
             let most = entries.iter().map(|entry| over(entry.nexus)).max().unwrap_or(0);
-            // Its oldest: the order is that of their beginnings.
+            // The first one is the oldest of that nexus: entries are in the order in which they began.
             let oldest = |entry: &Entry| entry.operation.is_over() && over(entry.nexus) == most;
             let oldest = entries.iter().position(oldest).ok_or(Outcome::BUSY)?;
             entries.remove(oldest);
@@ -149,7 +150,8 @@ impl Operations {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An operation of another logical unit reads or writes this one: it ends when its nexus does not find this one any more.
+    /// Takes note of an operation of another logical unit that reads or writes this one: it ends when its nexus is lost
+    /// here.
     pub(super) fn watch(&self, nexus: NexusId, operation: &Arc<Operation>) {
         let mut guests = self.guests();
         guests.retain(|(_, guest)| guest.upgrade().is_some_and(|operation| !operation.is_over()));
@@ -184,14 +186,15 @@ impl Operations {
         });
     }
 
-    /// What is on the logical unit is to be no more: every operation ends that it was asked for, or that reads or writes it.
+    /// Ends every operation that the logical unit was asked for, or that reads or writes it: what is on it is to be no
+    /// more.
     pub(super) fn end_all(&self) {
         let cancel = |operation: &Operation| operation.cancelled.store(true, Ordering::Relaxed);
         self.entries().iter().for_each(|entry| cancel(&entry.operation));
         self.guests().iter().filter_map(|(_, guest)| guest.upgrade()).for_each(|operation| cancel(&operation));
     }
 
-    /// LOGICAL UNIT RESET: every operation ends.
+    /// LOGICAL UNIT RESET: every operation that this logical unit was asked for ends.
     pub(super) fn reset(&self) {
         for entry in self.entries().drain(..) {
             entry.operation.cancelled.store(true, Ordering::Relaxed);

@@ -14,7 +14,8 @@ use super::unit::LogicalUnit;
 use crate::limits;
 
 impl LogicalUnit {
-    /// Whether an ORWRITE goes through. To be asked when its range is its own, of a change of the generation the medium.
+    /// Whether an ORWRITE goes through. To be asked when the command has its range for itself; one that changes the
+    /// generation has the whole medium.
     ///
     /// # Errors
     /// ORWRITE GENERATION DOES NOT MATCH.
@@ -43,7 +44,7 @@ fn set(call: &mut Call, extent: Extent, fua: bool, expected: u32) -> Planned {
     unless_empty(blocks, MediumOp::OrWrite { lba, blocks, fua, generation: Generation::Set { expected } })
 }
 
-/// ORWRITE(32). A change of the generation is done in one slice, and also when it has no bits to clear.
+/// ORWRITE(32). A change of the generation is done in one slice. It is also done when there are no bits to clear.
 pub(super) fn or_write_32(call: &mut Call) -> Planned {
     let cdb = call.command.cdb;
     let (operation, policy) = (call.cdb[2], call.cdb[3]);

@@ -79,7 +79,8 @@ pub(super) fn read_full_status(call: &mut Call) -> Planned {
     })
 }
 
-/// PRGENERATION and ADDITIONAL LENGTH, then what `body` writes, or as much of it as is asked for: it says how long all is.
+/// PRGENERATION and ADDITIONAL LENGTH, then what `body` writes: all of it, or as much as is asked for. `body` answers
+/// how many bytes all of it has.
 //
 // SPC-4 clause 6.15.2: "The contents of the ADDITIONAL LENGTH field are not altered based on the allocation length".
 fn read(call: &mut Call, body: impl FnOnce(&mut Reply, &Reservations) -> usize) -> Planned {
@@ -131,7 +132,7 @@ pub(super) fn out_list(call: &mut Call, list: &[u8]) -> Planned {
     call.change(Part::Reservations, list)
 }
 
-/// What the command makes of the reservations; the list has its length.
+/// What the command makes of the reservations; the length of the list has been checked.
 pub(super) fn decide(
     now: &Reservations,
     ports: &[u16],
@@ -197,7 +198,8 @@ fn transport_ids(list: &[u8]) -> Result<Vec<InitiatorPort>, Outcome> {
     while !rest.is_empty() {
         let at = (list.len() - rest.len()) as u16;
         let (port, len) = parse_transport_id(rest).ok_or(Outcome::invalid_list_field(at, 7))?;
-        // So many more than one may have need not be looked for in the table.
+        // One initiator may not register so many anyhow: the list is refused before all of it is looked for in the
+        // table.
         if ports.len() >= limits::REGISTRATIONS_PER_INITIATOR {
             return Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES));
         }
@@ -282,7 +284,7 @@ fn parse_transport_id(bytes: &[u8]) -> Option<(InitiatorPort, usize)> {
 /// RESERVE(6) and RESERVE(10) (SPC-2 clauses 7.21, 7.22).
 pub(super) fn reserve_unit(call: &mut Call) -> Planned {
     let mut state = call.unit.state();
-    // A registration that is being saved would conflict, and does not show yet.
+    // A registration that is being saved does not show yet, but this command would conflict with it.
     if call.unit.is_saving() {
         return Err(Outcome::BUSY);
     }

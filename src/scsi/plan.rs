@@ -35,18 +35,19 @@ pub enum Plan {
     },
     /// Work on the medium.
     Medium(MediumOp),
-    /// Nothing was done. What the command tells is told once: it is to be planned again by somebody who has a buffer for it
-    /// ([`Reply::unbuffered`]).
+    /// Nothing was done: what the command tells is told once, and there is no buffer for it. It is to be planned again
+    /// by somebody who has one ([`Reply::unbuffered`]).
     Buffer,
-    /// Its effect is to be stored first, or the cache to be flushed: `LogicalUnit::decide` says what, and when that is done
-    /// `LogicalUnit::conclude` carries it out.
+    /// The effect of the command is to be stored first, or the cache to be flushed. `LogicalUnit::decide` says what is
+    /// to be stored; when that is done `LogicalUnit::conclude` puts it into effect.
     Save(Box<Saving>),
 }
 
 /// Work on the medium. Ranges are checked against the capacity already; `blocks` is not zero unless said. `lba` and
 /// `blocks` count logical blocks; `fua`: durable before the status (of a read: from the medium).
 #[allow(missing_docs, reason = "the fields are the same everywhere, and told above")]
-// With a word that tells them apart: without, that is computed from a field of one of them, for every command.
+// With `repr(u64)` the variants are told apart by a word of their own. Without it, the compiler computes that from a
+// field of one of them, for every command.
 #[repr(u64)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediumOp {
@@ -119,7 +120,7 @@ pub struct Reply {
     /// PREEMPT AND ABORT: I_T nexuses whose tasks on this logical unit are to be aborted before the outcome is sent. Empty
     /// for every other command.
     pub aborts: Vec<ItNexus>,
-    /// Whoever plans may find that there is no buffer for `data`. Commands that forget what they have told come to
+    /// Set by a caller that may find no buffer for `data`. Commands that forget what they have told come to
     /// [`Plan::Buffer`] then.
     pub unbuffered: bool,
 }
@@ -175,7 +176,7 @@ impl Reply {
 }
 
 impl MediumOp {
-    /// Bytes that go to the initiator when all goes well; `LbaStatus` at most.
+    /// Bytes that go to the initiator when all goes well; of `LbaStatus` the most that may go.
     pub fn data_in_bytes(&self, block_bytes: u32) -> u64 {
         match self {
             MediumOp::Read { blocks, .. } => u64::from(*blocks) * u64::from(block_bytes),
@@ -199,7 +200,8 @@ impl MediumOp {
         blocks * u64::from(block_bytes)
     }
 
-    /// Whether what comes from the initiator is compared or joined with as much from the medium: that has to be somewhere, too.
+    /// Whether what comes from the initiator is compared or joined with as many bytes from the medium, for which there
+    /// has to be room, too.
     pub fn needs_scratch(&self) -> bool {
         matches!(
             self,
@@ -210,8 +212,8 @@ impl MediumOp {
         )
     }
 
-    /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or more,
-    /// COMPARE AND WRITE and WRITE SAME are to fail with `Outcome::invalid_cdb_field` rather than work on what came.
+    /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or
+    /// more it is to fail with INVALID FIELD IN CDB (`LogicalUnit::wrong_data_length`) rather than work on what came.
     pub fn needs_exact_data_out(&self) -> bool {
         matches!(
             self,

@@ -56,8 +56,8 @@ impl Ports {
         self.0.iter().map(|group| group.configured)
     }
 
-    /// The groups are configured anew: each keeps its state unless it is now configured to another than before. Whether
-    /// anything is different.
+    /// Configures the groups anew: each keeps its state unless it is now configured to another than before. Answers
+    /// whether anything is different.
     pub(super) fn configure(&mut self, groups: &[PortGroup]) -> bool {
         let new = groups.iter().map(|&configured| match self.group(configured.tag) {
             Some(old) if old.configured.state == configured.state => Group { configured, ..*old },

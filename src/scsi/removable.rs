@@ -10,15 +10,16 @@ use super::class;
 use super::plan::{MediumOp, Plan};
 use super::sense::{Outcome, Sense, asc, key};
 
-/// A host that stops the unit wants its writes safe, so that is a flush, unless NO_FLUSH says otherwise. Power conditions
-/// change nothing here, so any is granted, and LOEJ and START are then ignored, as the clause says.
+/// START STOP UNIT. A host that stops the unit wants its writes safe, so a stop is a flush, unless NO_FLUSH says
+/// otherwise. Power conditions change nothing here, so any is granted, and LOEJ and START are then ignored, as the
+/// clause says.
 pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
     const START: u8 = 0x01;
     const LOEJ: u8 = 0x02;
     const NO_FLUSH: u8 = 0x04;
     let flags = call.cdb[4];
     let (start, eject_or_load) = (flags & START != 0, flags & LOEJ != 0);
-    // Of a CD-ROM that bit is FL: there is one format layer.
+    // Of a CD-ROM that bit is FL, which is refused: there is one format layer.
     if call.unit.params().cdrom && flags & NO_FLUSH != 0 {
         return Err(Outcome::invalid_cdb_field(4, 2));
     }
@@ -40,7 +41,7 @@ pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
     Ok(Plan::Medium(MediumOp::Flush { immed: call.cdb[1] & 0x01 != 0 }))
 }
 
-/// Loads or ejects. Whoever did not do it is told 28/00 of a medium that was loaded.
+/// Loads or ejects the medium. When it is loaded, all other nexuses are told 28/00.
 fn move_tray(call: &mut Call, load: bool) -> Result<(), Outcome> {
     let mut state = call.unit.state();
     if !state.removal_prevented_by.is_empty() {
@@ -59,8 +60,8 @@ fn move_tray(call: &mut Call, load: bool) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Each nexus prevents for itself, and what it prevents ends with it, with a reset, or when it allows. A medium that
-/// cannot be removed need not be kept: either is granted.
+/// PREVENT ALLOW MEDIUM REMOVAL. Each nexus prevents the removal for itself. That ends when the nexus allows it again,
+/// or with the nexus or a reset. A medium that cannot be removed need not be kept: either is granted.
 pub(super) fn prevent_allow(call: &mut Call) -> Planned {
     let prevent = call.cdb[4] & 0x01 != 0;
     if prevent {

@@ -7,7 +7,7 @@ use super::plan::{Command, Plan, Reply};
 use super::sense::Outcome;
 use crate::wire::Lun;
 
-/// Of an existing logical unit: it also takes back the unit attention that asks for this command.
+/// REPORT LUNS to an existing logical unit: it also takes back the unit attention that asks for this command.
 pub(super) fn report_luns(call: &mut Call) -> Planned {
     if call.reply.unbuffered {
         return Ok(Plan::Buffer);

@@ -1,13 +1,13 @@
 //! Reservations of a logical unit: persistent (SPC-4 clause 5.13) and the older RESERVE/RELEASE (SPC-2 clause 5.5.1).
 //!
 //! [`Reservations`] is the whole state as plain data, keyed by I_T nexus, which is an initiator port and a target port:
-//! connections and sessions come and go, a registration stays. It decides; `persistent.rs` has the commands and their
-//! parameter data. What a change means to other nexuses it tells as a `Change`: who gets which unit attention, and whose
-//! tasks are to be aborted.
+//! connections and sessions come and go, a registration stays. Here is what a service action changes; `persistent.rs`
+//! has the commands and their parameter data. What a change means to other nexuses is told as a `Change`: who gets
+//! which unit attention, and whose tasks are to be aborted.
 //!
-//! Invariants: an I_T nexus has one registration, also if others speak of it, who cannot say what it has proved; the holder
-//! of a reservation is registered; ALL_TG_PT of a registration says that its initiator port was registered with the same key
-//! at every target port there was, and still is.
+//! Invariants: an I_T nexus has one registration, also if another one has named it, which cannot say what its port has
+//! proved; the holder of a reservation is registered; ALL_TG_PT of a registration says that its initiator port was
+//! registered with the same key at every target port there was, and still is.
 
 use super::attention::Attention;
 use super::class;
@@ -60,7 +60,7 @@ impl ReservationType {
         !matches!(self, ReservationType::WriteExclusive | ReservationType::ExclusiveAccess)
     }
 
-    /// What it keeps from those that it does not admit.
+    /// Classes of commands that it keeps from nexuses that it does not admit.
     const fn keeps(self) -> u16 {
         match self {
             ReservationType::WriteExclusive
@@ -78,9 +78,10 @@ pub struct Registration {
     pub nexus: ItNexus,
     /// Its reservation key, never zero.
     pub key: u64,
-    /// It is one of those that ALL_TG_PT made, and none of them has changed.
+    /// It is one of the registrations that one ALL_TG_PT made, and none of them has changed since.
     pub all_target_ports: bool,
-    /// Who asked for it, and has one less to ask for: with SPEC_I_PT and REGISTER AND MOVE somebody else.
+    /// Whose allowance it counts against: that of whoever asked for it, who may be somebody else with SPEC_I_PT and
+    /// REGISTER AND MOVE.
     pub(super) charged_to: Payer,
 }
 
@@ -89,7 +90,7 @@ pub struct Registration {
 pub(super) struct Payer {
     name: IscsiName,
     proof: Option<Arc<str>>,
-    /// Where it was; `None` since the process started anew.
+    /// The network address that it asked from; `None`: not known, as after a restart.
     address: Option<Address>,
 }
 
@@ -100,7 +101,7 @@ impl Payer {
 }
 
 impl Registration {
-    /// One that its own initiator asked for.
+    /// A registration that its own initiator asked for.
     pub fn new(nexus: ItNexus, key: u64, all_target_ports: bool) -> Registration {
         Registration { charged_to: Payer::of(&nexus.initiator, None), nexus, key, all_target_ports }
     }
@@ -131,7 +132,8 @@ pub struct Reservations {
     pub registrations: Vec<Registration>,
     /// The persistent reservation.
     pub held: Option<Held>,
-    /// APTPL of the latest registration: all of this outlives a loss of power, now and until one says otherwise.
+    /// APTPL of the latest registration: whether registrations and reservation outlive a loss of power, until another
+    /// registration says otherwise.
     pub aptpl: bool,
     /// Who has the logical unit by RESERVE(6) or RESERVE(10); gone with the nexus.
     pub(super) reserved_by: Option<NexusId>,
@@ -161,7 +163,7 @@ const CONFLICT: Outcome = Outcome::RESERVATION_CONFLICT;
 const SERVICE_ACTION_KEY_AT: u16 = 8;
 
 impl Reservations {
-    /// Those that persist through power loss, as they were stored.
+    /// The registrations and the reservation that persist through power loss, as they were stored.
     pub fn persistent(registrations: Vec<Registration>, held: Option<Held>) -> Reservations {
         Reservations { registrations, held, aptpl: true, ..Reservations::default() }
     }
@@ -183,7 +185,8 @@ impl Reservations {
         exact.or_else(|| self.registrations.iter().position(|registration| registration.nexus.covers(nexus)))
     }
 
-    /// The same of many, in one go through the table: it may be long, and all who use the unit wait meanwhile.
+    /// As `position`, of many nexuses in one go through the table: it may be long, and all who use the unit wait
+    /// meanwhile.
     fn positions(&self, nexuses: &[ItNexus]) -> Vec<Option<usize>> {
         let said_of = |number: &usize| nexuses.get(*number).map(said);
         let mut sorted: Vec<usize> = (0..nexuses.len()).collect();
@@ -210,8 +213,9 @@ impl Reservations {
         self.registrations.iter().map(|registration| &registration.nexus)
     }
 
-    /// The nexus that `asker` speaks of, who cannot say what that has proved: the one that is registered by this name, ISID
-    /// and target port, else just what was said. `None`: there are several, and none of them is the asker's own.
+    /// The nexus that `asker` means by `spoken`, without knowing what that has proved: the one that is registered by
+    /// this name, ISID and target port, else just what was said. `None`: there are several, and none of them is the
+    /// asker's own.
     fn meant(&self, asker: &ItNexus, spoken: ItNexus) -> Option<ItNexus> {
         let known: Vec<&ItNexus> = self.nexuses().filter(|nexus| spoken.covers(nexus)).collect();
         let own = known.iter().find(|nexus| nexus.initiator == asker.initiator);
@@ -238,7 +242,7 @@ impl Reservations {
     /// The registrations as READ FULL STATUS shows them, and whether one stands for all target ports: then those of its
     /// initiator port are the same at each of `ports`, and the others of them are not shown.
     pub(super) fn described(&self, ports: &[u16]) -> Vec<(&Registration, bool)> {
-        // Those that are told of together: the first of them, and their target ports.
+        // Registrations that are shown as one: the number of the first of them, and their target ports.
         let mut alike: HashMap<_, (usize, Vec<u16>)> = HashMap::new();
         let of = |each: &'_ Registration| (each.key, self.holds(each));
         for (number, each) in self.registrations.iter().enumerate().filter(|(_, each)| each.all_target_ports) {
@@ -282,7 +286,7 @@ impl Reservations {
         Ok(())
     }
 
-    /// RELEASE(6) and (10): of another's reservation it does nothing, and is GOOD.
+    /// RELEASE(6) and (10): if another nexus has the reservation, the command does nothing, and is GOOD.
     pub(super) fn release_unit(&mut self, nexus: NexusId) -> Result<(), Outcome> {
         if !self.registrations.is_empty() {
             return Err(CONFLICT);
@@ -314,7 +318,8 @@ impl Reservations {
         if known.is_some() && !also.is_empty() {
             return Err(Outcome::invalid_list_field(20, 3));
         }
-        // With ALL_TG_PT it is as if the same had come through each of the ports; where it would have been refused, all is.
+        // With ALL_TG_PT it is as if the same command had come through each of the ports. If it would be refused at one
+        // of them, all of it is.
         let elsewhere = all_ports.iter().filter(|port| **port != nexus.target_port);
         let own: Vec<ItNexus> = std::iter::once(nexus.target_port)
             .chain(elsewhere.copied())
@@ -348,7 +353,8 @@ impl Reservations {
         Ok(change)
     }
 
-    /// Registers these, each of which is there once, with a key, at the charge of `asker`, or gives them another one.
+    /// Registers `nexuses` with `key`, at the charge of `asker`; those that are registered already get `key` instead of
+    /// theirs. Each nexus is there once.
     fn put_keys(&mut self, asker: &Asker, nexuses: &[ItNexus], key: u64, all: bool) -> Result<(), Outcome> {
         let places = self.positions(nexuses);
         let payer = Payer::of(&asker.nexus.initiator, asker.address);
@@ -390,7 +396,8 @@ impl Reservations {
         if has_room { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
     }
 
-    /// The registrations at these places change by themselves: what ALL_TG_PT made of them are no longer ones for all ports.
+    /// The registrations at these places are about to change alone: those of the same initiator ports that ALL_TG_PT
+    /// made no longer stand for all ports.
     fn part(&mut self, places: Vec<usize>) {
         let own = places.into_iter().filter_map(|at| self.registrations.get(at));
         let initiators: HashSet<InitiatorPort> = own.map(|own| own.nexus.initiator.clone()).collect();
@@ -427,7 +434,7 @@ impl Reservations {
         if self.key_of(nexus) == Some(key) { Ok(()) } else { Err(CONFLICT) }
     }
 
-    /// A reservation of `kind` by a nexus that is registered.
+    /// Gives the reservation, with type `kind`, to a nexus that is registered.
     fn hold(&mut self, nexus: &ItNexus, kind: ReservationType) {
         self.held = self.find(nexus).map(|own| Held { kind, holder: own.nexus.clone() });
     }
@@ -541,7 +548,8 @@ impl Reservations {
         Ok(Change::default())
     }
 
-    /// Registrations for all target ports are so at each of `ports`, which were added since they were made.
+    /// Adds, for each registration for all target ports, one at each of `ports`, which were added since it was made; as
+    /// far as there is room.
     pub(super) fn spread(&mut self, ports: &[u16]) {
         let all: Vec<_> = self.registrations.iter().filter(|each| each.all_target_ports).cloned().collect();
         for each in all {

@@ -15,11 +15,11 @@ pub struct Row {
     pub action: Option<u16>,
     pub(super) class: u16,
     pub(super) plan: fn(&mut Call) -> Planned,
-    /// Goes on when the parameter list is there.
+    /// The handler of the parameter list, if there is one: it goes on when the list has come.
     pub(super) list: Option<fn(&mut Call, &[u8]) -> Planned>,
     /// Bits of the CDB's first 16 bytes that must be zero, the first byte as the most significant.
     forbidden: u128,
-    /// The same of the 16 bytes after them.
+    /// Bits of the 16 bytes after those that must be zero.
     forbidden_rest: u128,
 }
 
@@ -81,7 +81,7 @@ impl Row {
         }
     }
 
-    /// The same for what is beyond the first 16 bytes of a CDB; `cdb` is all of it.
+    /// As [`Row::check`], for what is beyond the first 16 bytes of a CDB; `cdb` is all of it.
     #[inline]
     pub(super) fn check_rest(&self, cdb: &[u8]) -> Result<(), Outcome> {
         if self.forbidden_rest == 0 { Ok(()) } else { self.check_variable(cdb) }
@@ -106,14 +106,16 @@ impl LogicalUnit {
     }
 }
 
-/// `from`: where in the CDB the bits begin.
+/// INVALID FIELD IN CDB, pointing at the first of the bits that are set in `wrong`. `from`: where in the CDB these
+/// begin.
 #[cold]
 fn wrong_bit(wrong: u128, from: u16) -> Outcome {
     let first = wrong.leading_zeros();
     Outcome::invalid_cdb_field(from + (first / 8) as u16, 7 - (first % 8) as u8)
 }
 
-/// The bits that must be zero of the 16 bytes after `from`, those of `action` aside.
+/// The bits that must be zero of the 16 bytes from `from` on; not among them are the operation code and the bits of
+/// `action`.
 const fn forbidden(usage: &[u8], from: usize, action: u128) -> u128 {
     let mut bytes = [0; 16];
     let mut at = if from == 0 { 1 } else { 0 };

@@ -75,7 +75,7 @@ fn read(call: &mut Call, extent: Extent, fua: bool) -> Planned {
     unless_empty(blocks, MediumOp::Read { lba, blocks, fua })
 }
 
-/// Reads a range of another command; `length_at`: where its CDB has the number of blocks.
+/// Plans the read of a command that is no READ; `length_at`: where its CDB has the number of blocks.
 pub(super) fn read_blocks(call: &mut Call, lba: u64, blocks: u32, length_at: u16) -> Planned {
     read(call, Extent { lba, blocks, length_at }, false)
 }
@@ -100,7 +100,7 @@ pub(super) fn read_16(call: &mut Call) -> Planned {
     read(call, Extent::of_16(call.cdb), call.cdb[1] & FUA != 0)
 }
 
-/// With no volatile cache every write is durable before its status.
+/// Whether every write is durable before its status: there is no volatile cache, or it is switched off.
 #[inline]
 pub(super) fn durable(call: &Call) -> bool {
     call.unit.is_write_through()
@@ -234,7 +234,8 @@ pub(super) fn max_compare_and_write_blocks(block_bytes: u32) -> u8 {
 
 /// COMPARE AND WRITE, SBC-3 clause 5.2.
 ///
-/// No blocks go to the medium too: an initiator that sends data with them has meant more than the field can say.
+/// A command of no blocks is planned as one on the medium, too, so that data with it is noticed: an initiator that
+/// announces some has meant more blocks than the field can say.
 pub(super) fn compare_and_write(call: &mut Call) -> Planned {
     let (lba, blocks) = (be64(call.cdb, 2), u32::from(call.cdb[13]));
     check_range(call.unit, lba, u64::from(blocks))?;

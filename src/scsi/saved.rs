@@ -19,7 +19,7 @@ pub struct Saved {
     pub modes: Modes,
     /// What SET IDENTIFYING INFORMATION left.
     pub identifying: IdentifyingInformation,
-    /// What was to be erased and is not known to be.
+    /// The erasing that has begun and is not known to be complete.
     pub unfinished: Option<Erasure>,
     /// Who has to hear that writes may be lost.
     pub lost: Option<Lost>,
@@ -54,14 +54,15 @@ pub struct Saving {
     /// The parameter list.
     pub(super) list: Vec<u8>,
     pub(super) nexus: NexusId,
-    /// `None`: what changes is nobody's.
+    /// Who asks for the change; `None`: no command does.
     pub(super) asker: Option<Asker>,
-    /// Counts those that are on their way, but for those that nobody is to wait for.
+    /// The unit's `turn`, whose holders are counted to see whether a saving is on its way. One that nobody is to wait
+    /// for holds another.
     pub(super) turn: Arc<()>,
 }
 
 impl Saving {
-    /// Bytes that it takes.
+    /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         size_of::<Saving>() + self.list.len()
     }
@@ -74,8 +75,9 @@ pub struct SaveEnd {
     pub outcome: Outcome,
     /// As [`super::Reply::aborts`].
     pub aborts: Vec<ItNexus>,
-    /// The volatile cache is off from now on: what may still be in it is to be flushed before the outcome is sent, and also if
-    /// that is not sent. Whoever has switched it off, and when: that flush is perhaps not over, or has failed.
+    /// The volatile cache is off from now on: what may still be in it is to be flushed before the outcome is sent, and
+    /// also if that is not sent. So it is if the cache was off before: the flush that was due then is perhaps not over,
+    /// or has failed.
     pub flush: bool,
 }
 

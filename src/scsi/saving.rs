@@ -4,9 +4,10 @@
 //! what the command changes ([`LogicalUnit::decide`]), somebody who may block has the result written, and it is adopted
 //! ([`LogicalUnit::conclude`]). What could not be written is not adopted, and the command says so.
 //!
-//! Invariants: one [`Saving`] of a logical unit is carried out at a time, in the order in which they were planned. While
-//! one is on its way (planned and not dropped), every other command that changes the same state comes this way too. Who has
-//! yet to hear of lost writes no command changes: while that is on its way, what has nothing to store waits for nobody.
+//! Invariants: one [`Saving`] of a logical unit is carried out at a time, in the order in which they were planned.
+//! While one is on its way (planned and not dropped), every other command that changes the same state comes this way
+//! too. An exception is the saving of who has yet to hear of lost writes, which no command changes: while that is on
+//! its way, a command that has nothing to store does not wait.
 //!
 //! Not here: files and their format.
 
@@ -61,7 +62,7 @@ impl SaveEnd {
 }
 
 impl Call<'_> {
-    /// Has the command carried out when its effect is stored.
+    /// Plans the command as one that is carried out when its effect is stored.
     fn save(&self, part: Part, asker: Asker, list: &[u8]) -> Planned {
         Ok(Plan::Save(Box::new(Saving {
             part,
@@ -73,8 +74,8 @@ impl Call<'_> {
         })))
     }
 
-    /// Carries a command out at once if it is all done then, otherwise it is planned to be saved: its effect is to be stored
-    /// first, or the cache to be flushed.
+    /// Carries a command out at once if nothing has to be stored or flushed for it, and no [`Saving`] is on its way;
+    /// otherwise it is planned as [`Plan::Save`].
     pub(super) fn change(&mut self, part: Part, list: &[u8]) -> Planned {
         let mut state = self.unit.state();
         let target_port = state.ports.relative_port(self.nexus.port_group);
@@ -94,7 +95,7 @@ impl Call<'_> {
 }
 
 impl LogicalUnit {
-    /// Whether a [`Saving`] is on its way. Asked with the state locked, as they are made: a no is then sure.
+    /// Whether a [`Saving`] is on its way. Asked with the state locked: as they are made under that lock, a no is sure.
     pub(super) fn is_saving(&self) -> bool {
         Arc::strong_count(&self.turn) > 1
     }
@@ -104,7 +105,7 @@ impl LogicalUnit {
         Saved::of(&self.state())
     }
 
-    /// What it has to keep when nobody is served any more, after so many failures to make writes durable.
+    /// What a store has to keep when nobody is served any more, after `failures` failures to make writes durable.
     pub fn saved_at_end(&self, failures: u64) -> Saved {
         let state = self.state();
         Saved { lost: state.hearers.lost(failures), ..Saved::of(&state) }
@@ -129,20 +130,22 @@ impl LogicalUnit {
         self.changed(&state);
     }
 
-    /// That an erasure has begun, or that there is none any more, to be carried out by [`LogicalUnit::save`].
+    /// A saving that notes that an erasure has begun, or that there is none any more; [`LogicalUnit::save`] carries it
+    /// out.
     pub fn unfinished(&self, erasure: Option<Erasure>) -> Box<Saving> {
-        // Made with the state locked, as all are.
+        // Savings are made with the state locked: see `is_saving`.
         let _state = self.state();
         self.own(Part::Unfinished(erasure), Arc::clone(&self.turn))
     }
 
-    /// Who has yet to hear after so many failures to make writes durable, to be carried out by [`LogicalUnit::save`]. The store
-    /// is perhaps on what has failed: no command that has nothing to store waits for it, fencing above all.
+    /// A saving of who has yet to hear of `failures` failures to make writes durable; [`LogicalUnit::save`] carries it
+    /// out. The store is perhaps on what has failed, so no command that has nothing to store waits for it, least of all
+    /// one that fences a host off.
     pub fn lost(&self, failures: u64) -> Box<Saving> {
         self.own(Part::Lost(failures), Arc::default())
     }
 
-    /// What nobody has asked for.
+    /// A saving that no command has asked for.
     fn own(&self, part: Part, turn: Arc<()>) -> Box<Saving> {
         Box::new(Saving { part, cdb: [0; 16], list: Vec::new(), nexus: NexusId(0), asker: None, turn })
     }
@@ -169,7 +172,8 @@ impl LogicalUnit {
         }
     }
 
-    /// All of it at once, for who may block: `write` stores what it is given and says whether that worked.
+    /// Decides, stores and concludes at once, for a caller that may block: `write` stores what it is given and says
+    /// whether that worked.
     pub fn save(&self, saving: &Saving, write: impl FnOnce(&Saved) -> bool) -> SaveEnd {
         let (decided, saved) = self.decide(saving);
         self.conclude(decided, saved.is_none_or(|saved| write(&saved)))
@@ -189,7 +193,8 @@ impl LogicalUnit {
                 persistent::decide(&state.reservations, &state.ports.relative_ports(), asker, cdb, list)
             }
             Part::Unfinished(unfinished) => {
-                // A command, EXIT FAILURE MODE: another erasure may have begun, or have failed, since it was planned.
+                // Asked for by a command, this is EXIT FAILURE MODE: another erasure may have begun, or have failed,
+                // since it was planned.
                 if asker.is_some() {
                     self.may_exit(state)?;
                 }
@@ -201,7 +206,7 @@ impl LogicalUnit {
         }
     }
 
-    /// Whether the cache is off with that, where there is one.
+    /// Whether `next` leaves a volatile cache switched off, so that it is to be flushed.
     fn is_to_be_flushed(&self, next: &Next) -> bool {
         matches!(next, Next::Modes { modes, .. } if self.params().volatile_cache && modes.write_through)
     }
@@ -233,7 +238,7 @@ impl LogicalUnit {
             }
             Next::Unfinished(unfinished) => {
                 state.unfinished = unfinished;
-                // EXIT FAILURE MODE.
+                // EXIT FAILURE MODE ends the failure.
                 if unfinished.is_none() && matches!(state.busy, Some(Busy::SanitizeFailed { .. })) {
                     state.busy = None;
                     self.changed(state);

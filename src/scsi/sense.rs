@@ -1,6 +1,6 @@
 //! Status and sense data (SPC-4 clause 4.5): the codes in use, the outcomes that carry them, and the encoding.
 //!
-//! A failed command is an [`Outcome`]; nothing below writes sense bytes by hand. [`encode`] is the only writer of the two
+//! A failed command is an [`Outcome`]; nobody else writes sense bytes by hand. [`encode`] is the only writer of the two
 //! formats: fixed (response code 70h) and descriptor (72h). Deferred errors (71h, 73h) are not used.
 
 /// Status and sense of a finished command.

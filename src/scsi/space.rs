@@ -1,7 +1,8 @@
 //! How much room a thin logical unit has: what page 0Ch of LOG SENSE tells, and the soft threshold of SBC-3 clause 4.7.3.7.
 //!
-//! Whoever opens the medium measures it, now and then, and says so with [`LogicalUnit::note_space`]. When what is available
-//! falls to the threshold every nexus is told 38/07, once: again only after there has been more.
+//! Whoever serves the unit measures its medium now and then, and says so with [`LogicalUnit::note_space`]. When what is
+//! available falls to the threshold every nexus is told 38/07, once; they are told again only after there has been
+//! more.
 
 use super::attention::{Attention, Recipients};
 use super::state::State;
@@ -12,7 +13,7 @@ use crate::model::Space;
 const THRESHOLD_SET_BYTES: u64 = 1 << 20;
 
 impl LogicalUnit {
-    /// Takes a measurement of the medium. `None`: it cannot be measured. Only what is thin has use for it.
+    /// Takes a measurement of the medium. `None`: it cannot be measured. Of a unit that is not thin nothing is noted.
     pub fn note_space(&self, space: Option<Space>) {
         if !self.params().thin {
             return;

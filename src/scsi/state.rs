@@ -18,9 +18,9 @@ use crate::model::Space;
 pub(super) struct State {
     pub(super) attentions: Log,
     pub(super) modes: Modes,
-    /// Of the cache that those have switched off.
+    /// The cache that `modes` have switched off, while it is not known to be flushed.
     pub(super) unflushed: Option<Unflushed>,
-    /// How often it was switched off.
+    /// How often the cache was switched off.
     pub(super) switched_off: u64,
     /// What `modes` returns to with a reset, and starts with after a restart.
     pub(super) saved_modes: Modes,
@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) unfinished: Option<Erasure>,
     /// The removable medium is out.
     pub(super) ejected: bool,
-    /// How often it was ejected or loaded.
+    /// How often the medium was ejected or loaded, or became another disc.
     pub(super) medium_changes: u64,
     /// PREVENT ALLOW MEDIUM REMOVAL: who wants it to stay.
     pub(super) removal_prevented_by: Vec<NexusId>,
@@ -57,7 +57,7 @@ pub(super) struct Pool {
 }
 
 impl State {
-    /// Other mode parameters are in force. Whether that has switched the cache off, of a unit that has one.
+    /// Puts other mode parameters in force. Answers whether that has switched the cache off, of a unit that has one.
     pub(super) fn set_modes(&mut self, modes: Modes, has_cache: bool, by: Option<NexusId>) -> bool {
         let old = std::mem::replace(&mut self.modes, modes);
         let is_switched_off = has_cache && modes.write_through && !old.write_through;
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Registrations for all target ports are so at those, too, that are not among `before`.
+    /// Extends registrations for all target ports to those ports that are not among `before`.
     pub(super) fn spread_registrations(&mut self, before: &[u16]) {
         let mut added = self.ports.relative_ports();
         added.retain(|port| !before.contains(port));

@@ -19,7 +19,7 @@ pub(super) fn report(call: &mut Call) -> Planned {
 
 /// Bytes of the parameter list.
 const LIST_BYTES: u32 = 12;
-/// Where it has the timestamp, of 6 bytes; the others are reserved.
+/// Where the list has the timestamp, of 6 bytes; its other bytes are reserved.
 const TIMESTAMP_AT: usize = 4;
 
 /// SET TIMESTAMP; without a list nothing is set.
@@ -32,7 +32,7 @@ pub(super) fn set(call: &mut Call) -> Planned {
 }
 
 pub(super) fn set_list(call: &mut Call, list: &[u8]) -> Planned {
-    /// The high order byte of a timestamp is not greater.
+    /// The high order byte of a timestamp is at most this.
     const MOST: u8 = 0xf0;
     let Some(field) = list.get(TIMESTAMP_AT..TIMESTAMP_AT + 6).filter(|_| list.len() == LIST_BYTES as usize) else {
         return Err(Outcome::illegal(asc::PARAMETER_LIST_LENGTH_ERROR));

@@ -1,8 +1,9 @@
 //! Representations of data and their tokens (SPC-4 clause 5.17.6): the tokens of a logical unit, and their bytes.
 //!
-//! Tokens are of the type "point in time copy, change vulnerable": no data is kept aside, so a token is good until somebody
-//! overwrites its blocks, and then it is revoked: by everybody who changes them, just before (a load while there are no
-//! tokens). While a token is made nobody changes its blocks: what was under way is in it, what comes later revokes it.
+//! Tokens are of the type "point in time copy, change vulnerable": no data is kept aside, so a token is good until
+//! somebody overwrites its blocks. Whoever changes blocks revokes the tokens for them, just before; while there are no
+//! tokens that is a load. While a token is made nobody changes its blocks: what was under way is in it, what comes
+//! later revokes it.
 //!
 //! A token holds 320 random bits. It is looked up by the logical unit that it names and then compared as a whole in
 //! constant time: it cannot be forged, nor guessed a byte at a time. There are at most `limits::ROD_TOKENS` on a logical
@@ -69,12 +70,13 @@ impl Tokens {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether who changes blocks has to call [`Tokens::overwritten`].
+    /// Whether whoever changes blocks has to call [`Tokens::overwritten`].
     pub(super) fn are_watched(&self) -> bool {
         self.watched.load(Ordering::Acquire)
     }
 
-    /// Makes a token. If there are too many, who has most of them loses its oldest one.
+    /// Makes a token. If there are too many, the nexus that has most of them loses its oldest one. The error: copies
+    /// are using all of them.
     pub(super) fn create(
         &self,
         params: &LuParams,
@@ -151,8 +153,8 @@ impl Token {
     }
 }
 
-/// The place of the token that makes room for one of `owner`: the oldest that no copy is using, of the nexus that has most of
-/// those; of `owner` itself, if nobody has more. So nobody keeps others from having some.
+/// The place of the token that makes room for one of `owner`. Of the tokens that no copy is using, it is the oldest of
+/// the nexus that has most; of `owner` itself, if nobody has more. So nobody keeps others from having some.
 fn spare(live: &[Arc<Token>], owner: NexusId) -> Option<usize> {
     let unused = || live.iter().enumerate().filter(|(_, token)| Arc::strong_count(token) == 1);
     let count = |of: NexusId| unused().filter(|(_, token)| token.owner == of).count();
@@ -166,7 +168,7 @@ fn purge(live: &mut Vec<Arc<Token>>, now: Instant) {
     live.retain(|token| Arc::strong_count(token) > 1 || !token.is_expired(now));
 }
 
-/// The 16 bytes of a NAA designator in a token, and where it has them.
+/// Where a token has the 16 bytes of a NAA designator.
 const NAA_AT: usize = 24;
 
 /// The logical unit that a token says it is of.

@@ -1,7 +1,7 @@
 //! One logical unit: what all cores share of it, and the rare state behind its mutex.
 //!
-//! Invariants: rare state changes under the mutex only, and whoever changes it moves the generation before it unlocks; so
-//! a command planned after a change was answered sees the change, on every core.
+//! Invariants: rare state changes under the mutex only, and whoever changes what a nexus takes over from it moves the
+//! generation before unlocking; so a command planned after such a change was answered sees the change, on every core.
 
 use super::attention::{Attention, Recipients};
 use super::class;
@@ -32,11 +32,11 @@ pub struct LogicalUnit {
     descriptor_sense: AtomicBool,
     /// Every write is durable before its status: WCE of the caching mode page is zero.
     write_through: AtomicBool,
-    /// As [`State::unflushed`].
+    /// [`State::unflushed`], to be read without the lock.
     unflushed: AtomicU64,
     /// As [`LogicalUnit::others_unflushed`]; zero: `None`.
     pub(super) others_unflushed: AtomicU64,
-    /// Held by everything, too, that waits to be saved and that others are to wait for.
+    /// Held also by every saving that is on its way and that others are to wait for.
     pub(super) turn: Arc<()>,
     /// How far SANITIZE or FORMAT UNIT is, of 65536.
     pub(super) progress: AtomicU16,
@@ -69,7 +69,7 @@ impl LogicalUnit {
         }
     }
 
-    /// As configured. The capacity may have changed since: [`LogicalUnit::blocks`].
+    /// Its parameters, as configured. The capacity may have changed since: [`LogicalUnit::blocks`].
     pub fn params(&self) -> &LuParams {
         &self.params
     }
@@ -91,8 +91,8 @@ impl LogicalUnit {
         self.write_through.load(Ordering::Relaxed)
     }
 
-    /// Which switching off of the cache is not known to be flushed, if one is not: a flush that begins after this was asked, and
-    /// goes well, is what [`LogicalUnit::cache_flushed`] is to be told of.
+    /// The number of the switching off of the cache that is not known to be flushed, if there is one. When a flush that
+    /// begins after this was asked has gone well, [`LogicalUnit::cache_flushed`] is to be told of the number.
     pub fn unflushed(&self) -> Option<u64> {
         Some(self.unflushed.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
@@ -132,7 +132,8 @@ impl LogicalUnit {
         self.state.lock()
     }
 
-    /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock.
+    /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock. Answers the
+    /// new generation.
     pub(super) fn changed(&self, state: &State) -> u64 {
         self.descriptor_sense.store(state.modes.descriptor_sense, Ordering::Relaxed);
         self.write_through.store(!self.params.volatile_cache || state.modes.write_through, Ordering::Relaxed);
@@ -151,12 +152,12 @@ impl LogicalUnit {
         self.post(&mut self.state(), attention, Recipients::Except(except));
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values, RESERVE(6) and
-    /// the prevention of medium removal end, and every nexus,
-    /// also the one that asked for it, is told 29/03; persistent reservations stay. Tasks are not known here: whoever
-    /// carries out the function aborts them.
+    /// LOGICAL UNIT RESET (SAM-5 clause 6.3.3): mode pages return to their saved values; copy operations, RESERVE(6)
+    /// and RESERVE(10), and the prevention of medium removal end; every nexus, also the one that asked for the reset,
+    /// is told 29/03. Persistent reservations stay. Tasks are not known here: whoever carries out the function aborts
+    /// them.
     ///
-    /// True: that has switched the volatile cache off, and what is in it is to be flushed.
+    /// True: the reset has switched the volatile cache off, and what is in it is to be flushed.
     pub fn reset(&self) -> bool {
         self.reset_as(false)
     }
@@ -182,8 +183,8 @@ impl LogicalUnit {
         is_switched_off
     }
 
-    /// A nexus is gone (logout, connection lost for good, reinstatement): RESERVE(6) of it and what it
-    /// prevented end with it.
+    /// A nexus is gone (logout, connection lost for good, reinstatement): its copy operations, its RESERVE(6) or
+    /// RESERVE(10), and its prevention of medium removal end with it.
     pub fn nexus_lost(&self, nexus: NexusId) {
         self.copies.nexus_lost(nexus);
         let mut state = self.state();
@@ -247,7 +248,7 @@ impl LogicalUnit {
     }
 }
 
-/// A fixed disk whose medium is gone: nothing that a host does brings it back.
+/// The sense of a disk whose medium is gone: nothing that a host does brings it back.
 fn not_ready() -> Sense {
     Sense::new(key::NOT_READY, asc::LOGICAL_UNIT_NOT_READY_MANUAL_INTERVENTION_REQUIRED)
 }

@@ -57,8 +57,9 @@ fn begin(reply: &mut Reply, peripheral: u8, page: u8) {
     reply.put(&[peripheral, page, 0, 0]);
 }
 
-/// Page 86h (SPC-4 clause 7.8.7): task attributes but ACA; whether there is a volatile cache; and the longest sense data. All that is zero is not to be had: protection information, grouping,
-/// command priority, microcode, extended self-tests.
+/// Page 86h (SPC-4 clause 7.8.7): all task attributes but ACA, whether there is a volatile cache, and the longest sense
+/// data. What is zero is not to be had: protection information, grouping, command priority, microcode, extended
+/// self-tests.
 fn extended_inquiry(reply: &mut Reply, params: &LuParams) {
     const SIMPSUP: u8 = 0x01;
     const ORDSUP: u8 = 0x02;

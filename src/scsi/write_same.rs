@@ -14,8 +14,8 @@ const UNMAP: u8 = 0x08;
 /// NO DATA-OUT BUFFER, WRITE SAME(16) only.
 const NDOB: u8 = 0x01;
 
-/// No blocks mean all up to the end of the medium, unless WSNZ of VPD page B0h is set: see [`wsnz`]. More than MAXIMUM WRITE SAME LENGTH is
-/// refused. ANCHOR is refused: anchored blocks do not exist here (ANC_SUP is zero).
+/// WRITE SAME. No blocks mean all up to the end of the medium, unless WSNZ of VPD page B0h is set (see [`wsnz`]). More
+/// than MAXIMUM WRITE SAME LENGTH is refused. ANCHOR is refused: anchored blocks do not exist here (ANC_SUP is zero).
 fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned {
     let flags = call.cdb[1];
     if flags & ANCHOR != 0 {
@@ -44,8 +44,8 @@ fn write_same(call: &mut Call, lba: u64, blocks: u64, length_at: u16) -> Planned
     }))
 }
 
-/// WRITE SAME NON-ZERO. Where hosts give space back with WRITE SAME, a length that was reckoned to zero must not do so for
-/// the rest of the medium.
+/// WRITE SAME NON-ZERO: a WRITE SAME of no blocks is refused. Where hosts give space back with WRITE SAME, a length
+/// that was reckoned to zero must not do so for the rest of the medium.
 pub(super) fn wsnz(params: &LuParams) -> bool {
     params.thin
 }

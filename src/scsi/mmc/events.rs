@@ -1,7 +1,8 @@
 //! GET EVENT STATUS NOTIFICATION (MMC-6), polled: operational change, power management, media, device busy.
 //!
-//! The logical unit counts how often its medium was ejected or loaded; a nexus keeps, for each class with events, which
-//! count it has reported. Only the latest of the changes that it has missed is told, as that is what is true.
+//! The logical unit counts how often its medium was ejected or loaded, or became another disc; a nexus keeps, for each
+//! class with events, which count it has reported. Only the latest of the changes that it has missed is told, as that
+//! is what is true.
 
 use super::super::call::{Call, Planned};
 use super::super::cdb::be16;
@@ -39,7 +40,8 @@ fn descriptor(class: u8, new: bool, ejected: bool) -> [u8; 4] {
     }
 }
 
-/// The most important class that was asked for and has an event is answered; if none has, the first of them says so.
+/// GET EVENT STATUS NOTIFICATION: answers the most important class that was asked for and has an event; if none has,
+/// the first class that was asked for says so.
 pub(in super::super) fn get_event_status(call: &mut Call) -> Planned {
     const POLLED: u8 = 0x01;
     const NEA: u8 = 0x80;

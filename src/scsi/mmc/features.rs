@@ -82,7 +82,8 @@ fn features(profile: u16, block_bytes: u32) -> [Feature; 8] {
     ]
 }
 
-/// Lists the features from STARTING FEATURE NUMBER on: all, those that are current, or that one.
+/// GET CONFIGURATION: lists the features from STARTING FEATURE NUMBER on: all, those that are current, or only the one
+/// of that number.
 pub(in super::super) fn get_configuration(call: &mut Call) -> Planned {
     const ALL: u8 = 0;
     const CURRENT: u8 = 1;

@@ -15,8 +15,8 @@ const DATA_TRACK: u8 = 0x14;
 /// TIME, or MSF: addresses are minutes, seconds and frames.
 const MSF: u8 = 0x02;
 
-/// The formats 0 (tracks), 1 (sessions) and, of a CD, 2 (everything in the lead-in). FORMAT is in byte 2, and was once in
-/// the two upper bits of the last byte, where Linux still puts it.
+/// READ TOC/PMA/ATIP in the formats 0 (tracks), 1 (sessions) and, of a CD, 2 (everything in the lead-in). FORMAT is in
+/// byte 2; it once was in the two upper bits of the last byte, where Linux still puts it.
 pub(in super::super) fn read_toc(call: &mut Call) -> Planned {
     let (format, format_at) = match call.cdb[2] & 0x0f {
         0 => (call.cdb[9] >> 6, (9, 7)),
@@ -92,7 +92,7 @@ pub(in super::super) fn read_sub_channel(call: &mut Call) -> Planned {
             (POSITION, _) => {
                 call.reply.put(&[POSITION, DATA_TRACK, TRACK, 1]);
                 put_address(call.reply, 0, time);
-                // The same, from the beginning of the track.
+                // The position from the beginning of the track is zero, too.
                 call.reply.put(&[0; 4]);
             }
             (CATALOGUE_NUMBER, _) => call.reply.put_padded(&[CATALOGUE_NUMBER], 20, 0),

@@ -1,4 +1,5 @@
-//! What of that which peers have sent is acted on in one turn: for all connections together, and whose come next.
+//! Bounds how much of what peers have sent a core acts on in one turn, for all connections together ([`Acting`]), and
+//! says whose parked bytes come next ([`Sharing`]).
 
 use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
 use crate::model::Host;
@@ -6,39 +7,41 @@ use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many PDUs between two looks at the clock, of those that are known to take little.
+/// How many PDUs are acted on between two looks at the clock, if they are of kinds that are known to take little time.
 const LOOK_AFTER: u32 = 32;
 
-/// Hosts that have something parked at once, and connections of each, for which there is memory from the beginning.
+/// Memory is taken at the start for so many hosts that have something parked at once, and for so many connections of
+/// each.
 const SPARE_HOSTS: usize = 16;
 const SPARE_CONNECTIONS: usize = 64;
 
-/// What all connections together may have acted on before others have their turn.
+/// How much may still be acted on, for all connections of a core together, before other work has its turn.
 pub struct Acting {
-    /// Commands, or what else comes to as many. Zero: it is over.
+    /// Commands and Data-Out PDUs that may still be acted on; any other PDU counts as [`PING_COMMANDS`] of them. Zero:
+    /// the budget is spent.
     left: u32,
-    /// PDUs until the clock is looked at.
+    /// PDUs that may be acted on until the clock is looked at.
     look: u32,
     until: Instant,
-    /// Something was done that may have taken long: nobody knows before the clock is looked at.
+    /// Something was done that may have taken long: the next look at the clock says whether it has.
     pub took_time: bool,
 }
 
 impl Acting {
-    /// Of what comes in a turn. While others have something parked, that is less: they are not to wait long for their turns,
-    /// and whoever is always first has no more of it than they.
+    /// The budget for what arrives in a turn. While other connections have something parked it is smaller: they do not
+    /// wait long for their turns, and a connection that is always first gets no more than they do.
     pub fn of_turn(began: Instant, is_alone: bool) -> Acting {
         let parts = if is_alone { 1 } else { TURN_PARTS_BESIDE };
         let time = Duration::from_micros(TURN_US) / parts;
         Acting { left: TURN_PDUS_OF_ALL / parts, look: LOOK_AFTER, until: began + time, took_time: false }
     }
 
-    /// Of what is parked.
+    /// The budget for what is parked: the time `until`, and no number of PDUs.
     pub fn of_shares(until: Instant) -> Acting {
         Acting { left: u32::MAX, look: LOOK_AFTER, until, took_time: false }
     }
 
-    /// A PDU was acted on.
+    /// Counts a PDU that was acted on, and looks at the clock if that is due.
     #[inline]
     pub fn spend(&mut self, header: &Bhs) {
         let opcode = bhs::opcode(header);
@@ -51,7 +54,7 @@ impl Acting {
         self.look_if_it_took_time();
     }
 
-    /// The end of a PDU was acted on that has been counted before.
+    /// Looks at the clock if that is due after the end of a PDU that [`Acting::spend`] has counted before.
     #[inline]
     pub fn look_if_it_took_time(&mut self) {
         if self.took_time {
@@ -75,7 +78,8 @@ impl Acting {
 
 /// Connections that have something parked. Their hosts take turns, and the connections of each: who has many has no more.
 pub struct Sharing {
-    /// In the order of their turns. Those that are gone already have no host.
+    /// The hosts in the order of their turns, with their connections. `None`: the host of connections that are gone
+    /// already.
     hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
     /// Memory for more of them: a turn that came late allocates nothing.
     spare: Vec<VecDeque<usize>>,
@@ -102,7 +106,7 @@ impl Sharing {
         }
     }
 
-    /// Whose turn it is.
+    /// Takes out the connection whose turn it is.
     pub fn next(&mut self) -> Option<usize> {
         let (host, mut conns) = self.hosts.pop_front()?;
         let conn = conns.pop_front()?;
@@ -115,7 +119,7 @@ impl Sharing {
         Some(conn)
     }
 
-    /// Connections.
+    /// How many connections have something parked.
     pub fn len(&self) -> usize {
         self.connections
     }

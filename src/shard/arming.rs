@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-/// See the module.
+/// The connections of one core whose receive is to be armed: the hungry ones, and the others.
 #[derive(Default)]
 pub struct Arming {
     hungry: VecDeque<usize>,

@@ -14,18 +14,18 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// For this process.
+    /// Registers this process for membarrier(2), if the kernel has it.
     pub fn new() -> Barrier {
         Barrier { asymmetric: membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 }
     }
 
-    /// Of the side that comes by often.
+    /// The barrier for the side that comes by often.
     #[inline]
     pub fn often(&self) {
         if self.asymmetric { compiler_fence(Ordering::SeqCst) } else { fence(Ordering::SeqCst) }
     }
 
-    /// Of the other.
+    /// The barrier for the side that comes by seldom.
     pub fn seldom(&self) {
         fence(Ordering::SeqCst);
         if self.asymmetric {

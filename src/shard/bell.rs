@@ -9,6 +9,9 @@ pub struct Bell(OwnedFd);
 impl Bell {
     /// One that nobody has rung.
     #[allow(unsafe_code)]
+    ///
+    /// # Errors
+    /// The error of eventfd(2).
     pub fn new() -> io::Result<Bell> {
         // SAFETY: a plain system call; the descriptor it returns is ours alone.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
@@ -19,12 +22,12 @@ impl Bell {
         Ok(Bell(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// To be read, eight bytes at a time.
+    /// The descriptor of the eventfd, to be read eight bytes at a time.
     pub fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
-    /// Wakes who reads.
+    /// Wakes the core whose ring reads the bell.
     pub fn ring(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes of a local; an eventfd takes exactly that.

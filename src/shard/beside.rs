@@ -1,8 +1,9 @@
 //! What a reload asks of file systems, and does there: on a thread of its own, for one that hangs keeps whoever asks it for ever.
 //!
-//! Invariants: the control thread waits for an answer no longer than it has patience. One that comes later is dropped on the
-//! thread where it came, which takes back what was done for it ([`super::fresh`]). A unit of which a call is out is asked
-//! nothing else. A panic is the control thread's own: [`Beside::has_failed`].
+//! Invariants: the control thread waits for an answer no longer than it has patience. An answer that comes later is
+//! dropped on the thread that made the call, which takes back what was done for it ([`super::fresh`]). While a call of
+//! a unit has not come back, that unit is asked nothing else. A call that panics counts as a failure of the control
+//! thread itself: [`Beside::has_failed`].
 
 use crate::limits::{FILE_WAIT, MEDIUM_HANG_MS};
 use crate::panics;
@@ -11,15 +12,16 @@ use std::sync::{Arc, Weak};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How long a look is waited for.
+/// How long the answer to a look is waited for.
 const LOOK: Duration = Duration::from_millis(MEDIUM_HANG_MS);
 
-/// When something has not answered, looks are waited for a part of that: all of them together are not to take for ever either.
+/// Once something has not answered, each look is waited for only this part of [`Beside::look`]: all of them together
+/// are not to take for ever.
 const PARTS_WHEN_SILENT: u32 = 5;
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// What it is that is waited for.
+/// What kind of answer is waited for, which decides for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// A look at what is there, which is a matter of moments.
@@ -28,16 +30,17 @@ pub enum Wait {
     Work,
 }
 
-/// See the module.
+/// Makes calls on the `ringsan-beside` thread, and waits for their answers no longer than it has patience.
 pub struct Beside {
     pub look: Duration,
     pub work: Duration,
     /// Something has not answered since [`Beside::begin`].
     is_silent: bool,
     has_failed: bool,
-    /// None: there is none yet, or it has not come back.
+    /// `None`: no thread was started yet, or the last one has not come back from its call.
     thread: Option<Sender<Call>>,
-    /// Units, by their designators, and the calls that they have not answered.
+    /// Units, by their designators, each with a call that has not been answered: the `Weak` lives until that call comes
+    /// back.
     late: Vec<([u8; 16], Weak<()>)>,
 }
 
@@ -48,23 +51,24 @@ impl Default for Beside {
 }
 
 impl Beside {
-    /// What comes now has all patience again.
+    /// From now on calls are waited for with all patience again.
     pub fn begin(&mut self) {
         self.is_silent = false;
         self.late.retain(|(_, call)| call.strong_count() > 0);
     }
 
-    /// A call has panicked.
+    /// Whether a call has panicked.
     pub fn has_failed(&self) -> bool {
         self.has_failed
     }
 
-    /// What `call` comes to; `None`: it has not come back.
+    /// Makes a call on the other thread. Its result; `None`: it has not come back in time, or it has panicked.
     pub fn call<T: Send + 'static>(&mut self, wait: Wait, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         self.call_or_late(wait, call).ok()
     }
 
-    /// The same, of a unit that is served.
+    /// Like [`Beside::call`], for a unit that is served. `None` also as long as an earlier call of that unit is not
+    /// back.
     pub fn call_of<T: Send + 'static>(
         &mut self,
         unit: [u8; 16],
@@ -77,14 +81,14 @@ impl Beside {
         self.call_or_late(wait, call).map_err(|late| self.late.push((unit, late))).ok()
     }
 
-    /// Drops something of a unit that is served, or was to be.
+    /// Drops `what` on the other thread: it belongs to a unit that is served, or was to be.
     pub fn drop_of(&mut self, unit: [u8; 16], what: impl Send + 'static) {
         if let Err(late) = self.call_or_late(Wait::Look, move || drop(what)) {
             self.late.push((unit, late));
         }
     }
 
-    /// What it comes to, or what lives until it has come back.
+    /// The result of a call. The error: what lives until the call has come back.
     fn call_or_late<T: Send + 'static>(
         &mut self,
         wait: Wait,
@@ -92,11 +96,11 @@ impl Beside {
     ) -> Result<T, Weak<()>> {
         let out = Arc::new(());
         let late = Arc::downgrade(&out);
-        // Without room: what nobody takes stays with who gives it.
+        // A channel without room: an answer that nobody takes stays with the thread that gives it.
         let (tell, told) = mpsc::sync_channel(0);
         let lost = tell.clone();
         let work = move || {
-            // What is not taken is dropped here, and `out` after it.
+            // An answer that is not taken is dropped on this thread, and `out` after it.
             drop(tell.send(Some(call())));
             drop(out);
         };
@@ -117,7 +121,7 @@ impl Beside {
         }
         self.has_failed |= answer.is_ok();
         self.is_silent = true;
-        // It ends when it comes back.
+        // The thread ends when its call comes back, for nothing more is sent to it.
         self.thread = None;
         Err(late)
     }
@@ -132,7 +136,7 @@ impl Beside {
         };
         let (thread, calls) = mpsc::channel::<Call>();
         let run = move || calls.iter().for_each(|call| call());
-        // Without a thread nobody answers.
+        // Without a thread the call is dropped, and nobody answers.
         if Builder::new().name("ringsan-beside".to_owned()).spawn(run).is_ok() && thread.send(call).is_ok() {
             self.thread = Some(thread);
         }

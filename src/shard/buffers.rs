@@ -24,7 +24,7 @@ use std::rc::{Rc, Weak};
 const CLASS_BYTES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, SLICE_BYTES];
 const _: () = assert!(SLICE_BYTES / CLASS_BYTES[0] <= 64, "a superblock's pieces fit a 64-bit mask");
 
-/// A piece of the arena; goes back when dropped.
+/// A piece of the arena, which goes back there when it is dropped.
 #[derive(Debug)]
 pub struct Buf {
     ledger: Rc<Ledger>,
@@ -45,7 +45,7 @@ impl Drop for Buf {
 }
 
 impl Buf {
-    /// Bytes in it.
+    /// Size of the piece, bytes.
     #[inline]
     pub fn capacity(&self) -> usize {
         CLASS_BYTES[usize::from(self.class)]
@@ -91,7 +91,7 @@ impl Buf {
         Some(unsafe { std::slice::from_raw_parts(start, len) })
     }
 
-    /// The same, to be written.
+    /// Like [`Buf::bytes`], to be written.
     #[inline]
     #[allow(unsafe_code)]
     pub fn bytes_mut(&mut self, at: usize, len: usize) -> Option<&mut [u8]> {
@@ -133,8 +133,9 @@ impl Ledger {
         [&self.held, &self.initiator.0, &self.address.0]
     }
 
-    /// Whether so many bytes more are its to take: a session holds as much as is left free at most, so half of the arena if
-    /// nobody else wants any; an initiator twice that (two thirds), an address three times (three quarters).
+    /// Whether this session may take so many bytes more. A session holds at most as much as is left free, so half of
+    /// the arena if nobody else wants any; an initiator twice that (two thirds), an address three times (three
+    /// quarters).
     #[inline]
     fn has_room(&self, bytes: usize, free_bytes: usize) -> bool {
         let [session, initiator, address] = self.levels().map(|held| held.get() + bytes);
@@ -142,7 +143,7 @@ impl Ledger {
     }
 }
 
-/// Whom pieces are charged to. The default has none.
+/// Whom pieces are charged to. The default account gives none.
 #[derive(Debug, Clone, Default)]
 pub struct Account(Option<Rc<Ledger>>);
 
@@ -164,8 +165,9 @@ impl Account {
         Some(Buf { ledger: Rc::clone(ledger), superblock, piece, class: class as u8 })
     }
 
-    /// It, or with whom it shares, holds a quarter of its share already (a session a fifth of the arena if it is alone): more
-    /// is for what goes on, and not for what waits for its turn at a limit.
+    /// Whether the session, its initiator or its address holds a quarter of its share already (a session that is alone:
+    /// a fifth of the arena). What is left of the share is for commands that go on, not for those that wait for their
+    /// turn at a limit.
     pub fn is_crowded(&self) -> bool {
         self.0.as_ref().is_some_and(|ledger| {
             let free_bytes = ledger.arena.pieces.borrow().free_bytes;
@@ -174,12 +176,12 @@ impl Account {
         })
     }
 
-    /// Bytes that it holds.
+    /// Bytes that the session holds.
     pub fn held(&self) -> usize {
         self.0.as_ref().map_or(0, |ledger| ledger.held.get())
     }
 
-    /// It was refused in this round of giving: nobody else of it needs to ask.
+    /// Notes that the account was refused in this round ([`Arena::next_round`]): nobody else of it needs to ask.
     pub fn refuse(&self, round: u64) {
         if let Some(ledger) = &self.0 {
             ledger.refused.set(round);
@@ -209,7 +211,7 @@ struct Pieces {
     /// Superblocks of each class that have both free and used pieces, or were just split.
     partial: [Vec<u16>; 4],
     free_bytes: usize,
-    /// Some have come back since who waits was asked last.
+    /// Pieces have come back since [`Arena::next_round`] was asked last.
     came_back: bool,
 }
 
@@ -232,7 +234,7 @@ type Tallies = HashMap<(Host, Box<str>), Weak<Tally>>;
 pub struct Arena {
     shared: Rc<Shared>,
     tallies: Tallies,
-    /// Counts the rounds in which those were served who wait.
+    /// Number of the latest round in which those who wait for pieces are served.
     round: u64,
 }
 
@@ -297,6 +299,9 @@ impl Pieces {
 
 impl Arena {
     /// Maps the arena; its pages are taken when first used.
+    ///
+    /// # Errors
+    /// The error of the mapping.
     pub fn new() -> io::Result<Arena> {
         let count = ARENA_BYTES / SLICE_BYTES;
         let pieces = Pieces {
@@ -339,7 +344,7 @@ impl Arena {
         Account(Some(Rc::new(Ledger { arena, held: Cell::new(0), initiator, address, refused: Cell::new(0) })))
     }
 
-    /// If some pieces have come back since this was asked last: the number of a new round in which those are served who wait.
+    /// The number of a new round in which those who wait are served, if pieces have come back since the last call.
     #[inline]
     pub fn next_round(&mut self) -> Option<u64> {
         if !std::mem::take(&mut self.shared.pieces.borrow_mut().came_back) {

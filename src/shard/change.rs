@@ -22,11 +22,11 @@ use crate::wire::Lun;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What the cores are told.
+/// Another configuration, as each core is told of it.
 pub struct Change {
     /// What is served from now on.
     pub world: Arc<World>,
-    /// Units with another capacity.
+    /// Numbers of the units that have another capacity.
     pub resized: Vec<usize>,
 }
 
@@ -91,7 +91,8 @@ impl Engine {
         let served = |name: &IscsiName| world.targets.iter().any(|target| !target.removed && target.name == *name);
         match admitted {
             Ok(_) if is_discovery && named.is_none_or(served) => return,
-            // Its place is that of another target: it is not to be taken for a session of that one.
+            // The target is removed, and has its place still: its sessions are asked to log out. Where another target
+            // has that place by now, the session ends below: it is not to be taken for a session of that one.
             Err(NoTarget::Removed) if target.is_some_and(|target| Some(&target.name) == init.target_name.as_ref()) => {
                 if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
                     holder.session.request_logout(&mut out);
@@ -99,16 +100,18 @@ impl Engine {
                 }
                 return;
             }
-            // Also a discovery session of a target that is gone: for as long as it is there, no other target has its place. Who
-            // may not use the target any more has no business in it, nor is what it has begun let go on at its own pace.
+            // A normal session stays. All others end: a session whose initiator may not use the target any more has no
+            // business in it, nor is what it has begun let go on at its own pace; and as long as a discovery session of
+            // a target that is gone is there, no other target gets the place of that.
             Ok(_) if !is_discovery => {}
             _ => return self.end_seat(seat),
         }
         let init = holder.session.init();
         let shown = (&init.initiator.name, holder.text.peer(), holder.identity.as_deref());
         if world.directory.proof(Some(holder.target), shown.0, shown.1, shown.2) != init.initiator.proof {
-            // What its port shows now is another port. It would not be found by the login that is to replace it, and what it
-            // has on the medium could come behind what that one writes.
+            // The initiator's port has another proof by now, so it is another port. The login that is to replace this
+            // session would not find it, and what this session has on the medium could come behind what that login
+            // writes.
             return self.end_seat(seat);
         }
         holder.access = admitted.ok();
@@ -146,7 +149,7 @@ impl Engine {
         self.sweep_seat(seat);
     }
 
-    /// A session finds other LUNs from now on.
+    /// Gives a session another LUN map, with a nexus for each unit of it.
     fn change_map(&mut self, seat: usize, map: Arc<LunMap>) {
         let world = Arc::clone(&self.world);
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
@@ -170,7 +173,8 @@ impl Engine {
         let gone = old.units.iter().zip(left).filter_map(|(unit, nexus)| Some((*unit, nexus?)));
         let gone: Vec<(usize, LuNexus)> = gone.filter(|(unit, _)| !holder.map.units.contains(unit)).collect();
         let lost: Vec<usize> = gone.iter().map(|(unit, _)| *unit).collect();
-        // What is served to nobody any more goes on with what it has. What others have is theirs from now on.
+        // A unit that is served to nobody any more goes on with the commands it has. A unit that others still find is
+        // theirs from now on: the commands that this session has there are aborted.
         let taken =
             |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
         let Seat { session, exec, .. } = holder;
@@ -195,7 +199,7 @@ impl Engine {
                 continue;
             }
             self.places.clear();
-            // The ring keeps its files open.
+            // The ring keeps the files open that are registered with it.
             let _ = self.ring.set_file(unit as u32, -1);
             if let Some(handle) = self.handles.get_mut(unit) {
                 *handle = self.world.nothing.medium.handle();

@@ -28,18 +28,18 @@ const _: () = assert!(PAUSE_MS > REST_MS + 2 * BEAT.as_millis() as u64);
 /// listened.
 pub struct Clock {
     epoch: Instant,
-    /// When a core was last awake.
+    /// When a core last said that it was awake.
     heard: Mutex<Instant>,
     stood_ns: AtomicU64,
 }
 
 impl Clock {
-    /// It begins.
+    /// A clock that begins at `now`.
     pub fn new(now: Instant) -> Clock {
         Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0) }
     }
 
-    /// The time, nanoseconds.
+    /// The time since the clock began, without the time for which it stood still, nanoseconds.
     #[inline]
     pub fn now_ns(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.epoch).as_nanos() as u64;
@@ -118,13 +118,14 @@ impl Engine {
         self.look_from = next;
     }
 
-    /// Looks at a session's clock.
+    /// Looks at a session's clock, and notes when it is to be looked at again.
     fn look(&mut self, seat: usize) {
-        /// At least once in so many milliseconds. What a session has to do earlier, it knows when it is stirred.
+        /// A session's clock is looked at at least once in so many milliseconds. If it has something to do earlier,
+        /// that is known when the session is stirred.
         const LOOK_MS: u64 = NOP_INTERVAL_MS;
         let now_ms = self.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else {
-            // Until somebody takes the seat.
+            // Nothing is due here until somebody takes the seat.
             self.look_ms[seat] = u64::MAX;
             return;
         };

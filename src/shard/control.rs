@@ -22,24 +22,28 @@ use std::time::Duration;
 /// valid, which has been said.
 pub type Reread = dyn Fn() -> Option<Snapshot> + Send + Sync;
 
-/// How soon a reload goes on.
+/// How long until a reload that is under way is looked at again, if no order comes.
 const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
 
-/// The way to the thread.
+/// What the first thread reaches the control thread by.
 pub struct Control {
-    /// That the configuration is to be read again. One is enough: it is read as it is then.
+    /// An order to read the configuration again. There is room for one, which is enough: the file is read as it is when
+    /// the order is taken.
     orders: SyncSender<()>,
-    /// Hangs up when the thread ends; the message is that it does nothing any more.
+    /// A message says that the thread does nothing any more. The channel hangs up when the thread ends.
     ended: Receiver<()>,
     stop: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     can_reread: bool,
-    /// Beside the thread.
+    /// The threads that look at files, beside the control thread.
     _looking: Looking,
 }
 
 impl Control {
     /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`ServeError::System`]: a thread cannot be started.
     pub fn start(reloader: Reloader, reread: Option<Box<Reread>>) -> Result<Control, ServeError> {
         let (orders, taken) = mpsc::sync_channel(1);
         let (ends, ended) = mpsc::sync_channel(1);
@@ -83,8 +87,8 @@ impl Control {
         }
     }
 
-    /// Has the thread end, and waits for it; not for long if it is stuck. It has begun nothing then that a start after this
-    /// one does not find as it is after kill -9.
+    /// Has the thread end, and waits for it, but no longer than `CONTROL_END` if it is stuck. Whatever it has begun by
+    /// then, the next start finds it as it would after kill -9.
     pub fn stop(self) {
         let Control { orders, ended, stop, .. } = self;
         stop.store(true, Ordering::Release);
@@ -95,7 +99,7 @@ impl Control {
     }
 }
 
-/// False: something that is done beside it has panicked.
+/// The loop of the control thread, until it is told to stop. False: something that was done beside it has panicked.
 fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<()>, stop: &AtomicBool) -> bool {
     let reread: Option<Arc<Reread>> = reread.map(Arc::from);
     while !reloader.has_failed() {

@@ -1,11 +1,11 @@
 //! Third-party copies: EXTENDED COPY and the commands with ROD tokens, between the logical units of one target.
 //!
-//! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media, a
-//! slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it, and the
-//! session on that of its copy. Aborted with its task; one with IMMED belongs to no task, and ends when its nexus is lost or
-//! somebody cancels it. Whoever aborts tasks at a unit ends the copies that read or write it, too, and so does who erases it.
-//! Whenever an operation could begin, both units are asked whether the nexus may still do that; and a copy ends when its nexus
-//! does not find one of its units any more.
+//! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media,
+//! a slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it, and
+//! as long as it goes on, the session stays there, too. A copy is aborted with its task; one with IMMED belongs to no
+//! task, and ends when its nexus is lost or somebody cancels it. Whoever aborts tasks at a unit ends the copies that
+//! read or write it, too, and so does who erases it. Whenever an operation could begin, both units are asked whether
+//! the nexus may still do that; and a copy ends when its nexus does not find one of its units any more.
 //!
 //! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation that
 //! outlives its task if that takes long. A unit takes no more copies while it has too many of those.
@@ -96,7 +96,7 @@ impl Engine {
             }
             let units = copy.units.iter().copied().map(Scope::Unit);
             let scopes = std::iter::once(Scope::Target(copy.target)).chain(units).collect();
-            // From then on nobody waits for what it has on the medium.
+            // From now on nobody waits for what the copy has on the medium.
             let until_ms = self.now_ms + ABORT_GRACE_MS;
             copy.left = Some(self.management.leave_copy(scopes, until_ms, self.now_ms));
             let outcome = self.world.units[job.unit].logical.formatted(COPY_ABORTED);
@@ -104,7 +104,7 @@ impl Engine {
         }
     }
 
-    /// Ends the copies that somebody wants to end, whatever they are at.
+    /// Ends the copies that somebody wants to end, whatever step they are at.
     pub fn end_cancelled_copies(&mut self) {
         for at in 0..self.copies.len() {
             let number = self.copies[at];
@@ -118,7 +118,8 @@ impl Engine {
         }
     }
 
-    /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, nobody who hears of that may be overtaken.
+    /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, the copies end first: what
+    /// they still do must not come behind anything that is done by whoever hears of the answer.
     #[cold]
     pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
         const THIRD_PARTY_COPY_OUT: u8 = 0x83;
@@ -128,7 +129,8 @@ impl Engine {
         }
     }
 
-    /// Has a copy begin nothing more. It is over when the medium has let go of what it has there, which nobody overtakes.
+    /// Has a copy begin nothing more. It is over when the medium has let go of what the copy has there: that keeps its
+    /// range, so nobody overtakes it.
     fn end_copy(&mut self, number: usize, outcome: Outcome) {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         if std::mem::replace(&mut job.cancelled, true) {
@@ -142,7 +144,8 @@ impl Engine {
         self.run_soon(number);
     }
 
-    /// Copies in the background that have ended, and that the medium does not let go of: they are strays from then on.
+    /// Makes strays of the copies in the background that have ended, and that the medium does not let go of for
+    /// `ABORT_GRACE_MS`.
     pub fn outlive_copies(&mut self) {
         for at in 0..self.copies.len() {
             let number = self.copies[at];
@@ -156,7 +159,8 @@ impl Engine {
         }
     }
 
-    /// Whether a unit has too much on its medium that nobody waits for: of copies also what is not called a stray yet.
+    /// Whether a unit has too many operations on its medium that nobody waits for. Those of ended copies count even if
+    /// they are not called strays yet.
     fn keeps_too_much(&self, unit: usize) -> bool {
         let is_kept = |number: &&usize| {
             let job = self.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
@@ -165,13 +169,14 @@ impl Engine {
         self.strays.are_too_many(unit) || self.copies.iter().filter(is_kept).count() >= STRAYS_PER_UNIT
     }
 
-    /// Whether a session, which has this number, has a copy on this core that goes on.
+    /// Whether the session with the serial number `session` has a copy on this core that goes on.
     pub fn has_copies(&self, session: u64) -> bool {
         let mut jobs = self.copies.iter().filter_map(|number| self.jobs.get(*number)?.as_ref());
         jobs.any(|job| !job.cancelled && job.copy.as_ref().is_some_and(|copy| copy.session == session))
     }
 
-    /// What was moved for the command itself is its parameter list.
+    /// Answers a copy command. `asked`: the bytes of its parameter list, which is all that was moved for the command
+    /// itself.
     fn answer_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64) {
         self.clear(seat, task.slot());
         self.complete(seat, task, outcome, asked, Direction::Out);
@@ -190,7 +195,7 @@ impl Engine {
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
         let here = session.command(task).lun.number().and_then(|number| map.position(number))?;
-        // Another unit may be there by now.
+        // The LUN may be another unit's by now.
         map.units.get(here).filter(|at| **at == unit)?;
         let peers = nexus.iter_mut().zip(&map.units);
         let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
@@ -204,21 +209,22 @@ impl Engine {
     }
 }
 
-/// Whom a running copy belongs to, and what it uses: it is no task of the units that it reads and writes, perhaps of none.
+/// Whom a running copy belongs to, and what it uses: it is no task of the units that it reads and writes, and perhaps
+/// no task at all.
 pub struct CopyJob {
     /// Index of the target.
     target: usize,
-    /// The session that asked for it: what is unique about it.
+    /// Serial number of the session that asked for it.
     session: u64,
     /// The initiator port that asked for it, and the tag of the portal group that it came by.
     nexus: (InitiatorPort, u16),
     /// The unit that was asked, the sources, and the destinations.
     units: Vec<usize>,
-    /// Whether somebody wants it to end.
+    /// Says whether somebody wants the copy to end.
     watch: CopyWatch,
-    /// Aborted; counts it for those who wait for its end.
+    /// Set when the copy is aborted: counts it for those who wait for its end.
     left: Option<LeftCopy>,
-    /// When it was ended, milliseconds.
+    /// When it was ended, milliseconds of the core's clock.
     ended_ms: u64,
 }
 
@@ -234,7 +240,7 @@ impl CopyJob {
 
 const COPY_ABORTED: Outcome = Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION));
 
-/// What a copy finds its media by.
+/// How a copy finds its media.
 struct Route {
     world: Arc<World>,
     /// Index into `World::units`, for each of the copy's peers.
@@ -262,7 +268,7 @@ impl Route {
 async fn make_token(cx: JobCx, work: TokenWork, unit: Arc<Unit>) -> JobEnd {
     let (offset, len) = work.hull(&unit.logical);
     if len > 0 {
-        // What was on its way before is done, and what comes later finds the token.
+        // With the range locked, what was under way before is done, and what comes later finds the token.
         cx.lock(offset, len).await;
     }
     work.make(&unit.logical, Instant::now(), &mut fill_random).into()
@@ -290,8 +296,8 @@ async fn run(cx: JobCx, work: CopyWork, route: Route) -> JobEnd {
     }
 }
 
-/// Where WCE is zero, what was copied is durable before the status.
-/// `before`: for each step, the failures that its destination had when the copy began.
+/// Makes what was copied durable before the status, on destinations where WCE is zero. `before`: for each step, the
+/// failures that its destination had when the copy began.
 async fn settle(cx: &JobCx, work: &CopyWork, route: &Route, before: &[u64]) -> Result<(), Outcome> {
     let mut settled = Vec::new();
     for ((number, step), before) in work.steps.iter().enumerate().zip(before) {
@@ -335,7 +341,7 @@ async fn step(cx: &JobCx, work: &CopyWork, route: &Route, number: usize) -> Resu
         let mut held = None;
         if let Some((from, from_offset)) = source {
             let (from, _) = route.unit(from).ok_or(TASK_SET_FULL)?;
-            // For the read and the write, before a buffer is taken.
+            // For the read and for the write: what waits for a limit holds no buffer.
             cx.pay(Some(from), len).await;
             cx.pay(Some(to), len).await;
             let buffer = held.insert(cx.buffer(len as usize).await);

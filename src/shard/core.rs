@@ -46,22 +46,22 @@ pub struct Core {
     /// Memory for what they have parked.
     pub(super) spare_parked: SpareParked,
     listeners: Vec<TcpListener>,
-    /// Those that rest, and until when, because there was nothing to make a connection of.
+    /// Listeners that rest until `rest_until`, because an accept failed for want of descriptors or memory.
     resting: Vec<usize>,
     rest_until: Instant,
-    /// When there was nothing for the last time, once that has been said.
+    /// When an accept last failed for that reason. `None`: that was not logged yet.
     short: Option<Instant>,
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
     spin: Duration,
     next_tick: Instant,
-    /// Since when what has arrived is looked at first, after a pause.
+    /// Since when the clocks wait, after a pause, until what has arrived in it was looked at.
     behind: Option<Instant>,
     shutdown_at: Option<Instant>,
     pub(super) meter: Meter,
     pub(super) balance: Balance,
-    /// What others have sent and has not been acted on.
+    /// Messages of other cores that were not acted on yet.
     pub(super) inbox: VecDeque<Message>,
     /// A session that is about to move to another core.
     pub(super) relocation: Option<Relocation>,
@@ -97,6 +97,9 @@ impl Core {
     }
 
     /// Runs until the server is told to shut down and has done so.
+    ///
+    /// # Errors
+    /// An error of [`crate::ring::Ring::enter`].
     pub fn run(&mut self) -> io::Result<()> {
         record::begin(self.engine.core);
         self.listen();
@@ -201,8 +204,9 @@ impl Core {
         self.buffers.publish();
     }
 
-    /// Whether clocks have to wait: this core comes late, or its machine was stopped, and what has arrived meanwhile is to be
-    /// looked at before anybody is found to be silent. A turn in which nothing came says that all was.
+    /// Whether clocks have to wait: this core comes late, or its machine was stopped, and what has arrived meanwhile is
+    /// to be looked at before anybody is found to be silent. A turn in which nothing came shows that all of it was
+    /// looked at.
     fn is_behind(&mut self, now: Instant, worked: bool) -> bool {
         if self.behind.is_none() && now < self.next_tick + TICK {
             return false;
@@ -213,7 +217,7 @@ impl Core {
         more && now.saturating_duration_since(since) < Duration::from_millis(CATCH_UP_MS)
     }
 
-    /// Whether there is something to be acted on that has been received.
+    /// Whether something was received that is still to be acted on.
     pub(super) fn has_parked(&self) -> bool {
         !self.sharing.is_empty() || !self.engine.roomy.is_empty()
     }
@@ -234,14 +238,15 @@ impl Core {
         }
         if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
             let until = last_work + self.spin;
-            // Longer without a turn would be a pause to them.
+            // To the functions that wait, longer without a turn would look as if the core had stood still.
             self.engine.ring.spin(if self.engine.management.is_empty() { until } else { until.min(now + LOOK) });
             return Wait::No;
         }
         let until = if self.engine.waits_for_ranges() {
-            // Another core may give a range back without telling: soon, or it is a medium that does not answer.
+            // Another core may give a range back without telling this one: either soon, or the medium does not answer.
             let fresh = self.engine.now_ms < self.engine.ranges_since_ms.saturating_add(20);
-            // More wait than a turn looks at: those at the end of the line come the later, the longer it sleeps in between.
+            // If more wait than a turn looks at, those at the end of the line come the later, the longer the core
+            // sleeps.
             Duration::from_micros(if fresh || self.engine.have_many_waiting() { 50 } else { 2_000 })
         } else if self.engine.management.is_empty()
             && self.engine.adoptions.is_empty()
@@ -281,7 +286,8 @@ impl Core {
         }
     }
 
-    /// Takes one more, which is armed again when it is over: with the next turn.
+    /// Has the kernel accept one connection. When that is over, it is armed again: the entry goes out with the next
+    /// turn.
     fn arm_accept(&mut self, listener: usize) {
         let fd = types::Fd(self.listeners[listener].as_raw_fd());
         let entry =
@@ -309,10 +315,12 @@ impl Core {
         self.arm_accept(listener);
     }
 
-    /// To ask at once again would be all that this core does. Who waits to be accepted is kept by the kernel.
+    /// Has a listener rest after a shortage: to ask again at once would be all that this core does. The kernel keeps
+    /// the connections that wait to be accepted.
     fn rest(&mut self, listener: usize, error: i32) {
         let now = Instant::now();
-        // One connection that goes is room for one that comes: that is no end of it, and not worth another line.
+        // A connection that ends makes room for one that comes: that does not end the shortage, and the next failure is
+        // not worth another line.
         let is_over = self.short.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_OVER);
         if !is_over {
             self.short = Some(now);
@@ -411,7 +419,8 @@ impl Core {
         !working || now >= hard
     }
 
-    /// The kernel or a medium still has operations on this core's memory: it must stay where it is until the process ends.
+    /// Whether the kernel or a medium still has operations on this core's memory, which must then stay where it is
+    /// until the process ends.
     pub fn is_unfinished(&self) -> bool {
         self.engine.operations.len() > 0 || self.engine.tx.iter().any(|tx| tx.is_sending())
     }
@@ -423,12 +432,12 @@ impl Core {
     }
 }
 
-/// Whether an accept failed for want of something that comes back, and not for its connection.
+/// Whether an accept failed for want of something that comes back (descriptors, memory), and not for its connection.
 fn is_shortage(errno: i32) -> bool {
     matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
 }
 
-/// Makes an accepted socket ready: no delay, keepalive, its addresses.
+/// Makes an accepted socket ready: it sends without delay. The socket, its peer's address, and its own.
 fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
     let stream = std::net::TcpStream::from(socket);
     stream.set_nodelay(true).ok()?;

@@ -37,7 +37,7 @@ pub struct Partial {
     pub dest: PartialDest,
     /// Bytes of it that have been received.
     pub received: u32,
-    /// When it began.
+    /// When it began, milliseconds of the core's clock.
     pub since_ms: u64,
 }
 
@@ -49,12 +49,12 @@ pub enum PartialDest {
     Staging(Option<Buf>),
     /// A task's transfer, from this offset on.
     Task(TaskId, u32),
-    /// Read over.
+    /// Dropped as it comes in.
     Discard,
 }
 
 impl Engine {
-    /// A PDU of full feature phase that lies whole in the chunk.
+    /// Acts on a PDU of full feature phase that lies whole in the chunk.
     #[inline]
     pub fn whole(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
         let now_ms = self.now_ms;
@@ -79,7 +79,7 @@ impl Engine {
         self.events(seat, None);
     }
 
-    /// A PDU of full feature phase whose header is in.
+    /// Begins a PDU of full feature phase whose header is in: says where its data goes.
     pub fn begin(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Option<Partial> {
         let Parts { seat: holder, mut out, .. } = self.parts(seat)?;
         let dest = match holder.session.begin(ix, bhs, ahs, data_len, &mut out) {
@@ -93,7 +93,7 @@ impl Engine {
         Some(Partial { bhs: *bhs, ahs: ahs.to_vec(), dest, received: 0, since_ms: self.now_ms })
     }
 
-    /// Some of its data.
+    /// Takes some of the data of a PDU.
     pub fn data(&mut self, seat: usize, partial: &mut Partial, bytes: &[u8]) {
         match &mut partial.dest {
             PartialDest::Gather(gathered) => gathered.extend_from_slice(bytes),
@@ -106,7 +106,7 @@ impl Engine {
         partial.received += bytes.len() as u32;
     }
 
-    /// All of it.
+    /// Ends a PDU whose data is all in: the session acts on it.
     pub fn end(&mut self, seat: usize, ix: ConnIx, partial: Partial, digest_ok: bool) {
         let now_ms = self.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
@@ -174,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// A session keeps the order of commands.
+    /// Notes that a session keeps the order of commands.
     #[cold]
     fn order(&mut self, seat: usize) {
         if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
@@ -184,8 +184,8 @@ impl Engine {
         }
     }
 
-    /// Goes on with the sessions that keep the order of commands and of which something may have ended: that may have let others
-    /// begin. There may be many that only wait.
+    /// Goes on with the sessions that keep the order of commands and of which something may have ended, since that may
+    /// have let others begin. It looks at no others: there may be many that only wait.
     pub fn keep_order(&mut self) {
         for seat in std::mem::take(&mut self.ordering) {
             let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { continue };
@@ -241,7 +241,8 @@ impl Engine {
         let exec = slot_of(exec, task);
         exec.task = task;
         if exec.dropped {
-            // Before it is planned: that may change something, or take a unit attention.
+            // A command whose data was dropped ends before it is planned: planning may change something, or take a unit
+            // attention.
             self.clear(seat, task.slot());
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
         }
@@ -316,7 +317,7 @@ impl Engine {
         self.reply_in(seat, task, outcome, None);
     }
 
-    /// The same in a buffer, if that is large enough.
+    /// Like [`Engine::reply`], with the parameter data in `buf` if that is large enough.
     fn reply_in(&mut self, seat: usize, task: TaskId, outcome: Outcome, buf: Option<Buf>) {
         let len = self.reply.data.len();
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
@@ -398,7 +399,7 @@ impl Engine {
                 self.spawn_erase((seat, task), unit, erasure, (how, immed));
             }
             MediumOp::Flush { immed: true } => {
-                // The flush goes on by itself; its failure is the next one's to report.
+                // The flush goes on by itself. If it fails, the next one has to report that.
                 self.flush_for(Waiter::Nobody, unit);
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
@@ -437,7 +438,7 @@ impl Engine {
         // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
         // the length of what was sent, not of what is read.
         exec.staging = None;
-        // With a limit on bytes, what is more than a slice goes by slices.
+        // With a limit on bytes, a read of more than a slice goes slice by slice.
         let paid = total <= exec.paid;
         self.stats.read_bytes += u64::from(total);
         if session.keeps() {
@@ -561,7 +562,7 @@ impl Engine {
                         self.preempt((seat, task), unit, (outcome, u64::from(total)), &nexuses);
                     }
                     Some(Plan::Done(outcome)) => {
-                        // What was moved is the list, not an answer.
+                        // The residual count is that of the list, which is what was moved, not that of an answer.
                         self.complete(seat, task, outcome, u64::from(total), Direction::Out);
                     }
                     Some(Plan::Medium(op)) => {
@@ -591,14 +592,14 @@ impl Engine {
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
         let command = command_of(session, task, map);
-        // Another unit may be there by now.
+        // The LUN may be another unit's by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
         let logical = &world.units[unit].logical;
         Some(logical.parameters(&mut nexus[position], &command, list, &mut self.reply))
     }
 
-    /// The session a connection is in full feature phase of.
+    /// The session that a connection is in full feature phase of, and the connection's slot there.
     #[inline]
     pub fn seat_of(&self, conn: usize) -> Option<(usize, ConnIx)> {
         match self.links.get(conn)?.as_ref()? {

@@ -27,7 +27,7 @@ pub enum Full {
     /// The bound of one address.
     #[error("{0} connections from this address are open")]
     Address(usize),
-    /// What is left is for others.
+    /// The bound of one host: the places that are left are for others.
     #[error("{0} connections from its network are open")]
     Host(usize),
 }
@@ -45,7 +45,7 @@ struct Counts {
 struct Failures {
     count: u32,
     last_ms: u64,
-    /// Until then nobody there is told what a proof has come to.
+    /// Until then nobody at the host is told what a proof has come to, milliseconds.
     silent_until_ms: u64,
 }
 
@@ -54,7 +54,7 @@ struct Failures {
 pub struct Doors {
     most: AtomicUsize,
     most_per_address: AtomicUsize,
-    /// For so many there are descriptors.
+    /// There are descriptors for so many connections.
     most_open: AtomicUsize,
     counts: Mutex<Counts>,
 }
@@ -95,10 +95,13 @@ impl Doors {
     }
 
     /// Lets a connection from `address` in.
+    ///
+    /// # Errors
+    /// The bound that is reached.
     pub fn enter(self: &Arc<Doors>, address: Address) -> Result<Ticket, Full> {
         let mut counts = self.counts.lock();
         let most = self.most.load(Ordering::Relaxed).min(self.most_open.load(Ordering::Relaxed));
-        // Whatever the bounds are, with few places or descriptors too: a quarter is for others.
+        // Whatever the bounds are, and with few places or descriptors too: a quarter is for other hosts.
         let per_host = most - most / 4;
         let per_address = self.most_per_address.load(Ordering::Relaxed).min(per_host);
         if counts.all >= most {
@@ -116,8 +119,8 @@ impl Doors {
         Ok(Ticket { doors: Arc::clone(self), address })
     }
 
-    /// An authentication from `host` has failed: how many there were lately, and when that is answered. `now_ms` may be
-    /// that of any core.
+    /// Notes that an authentication from `host` has failed. The number of failures there lately, with this one, and
+    /// when it is answered, milliseconds. `now_ms` may be that of any core.
     pub fn failed(&self, host: Host, now_ms: u64) -> (u32, u64) {
         let mut counts = self.counts.lock();
         let failures = &mut counts.failures;
@@ -142,8 +145,8 @@ impl Doors {
         (known.count, known.silent_until_ms)
     }
 
-    /// An authentication from `host` was right: when that is answered. Who guesses must not know a wrong one by the
-    /// silence that follows, and try the next.
+    /// When an authentication from `host` that was right is answered, milliseconds: no sooner than a wrong one would
+    /// be. Otherwise who guesses would know a wrong secret by the silence that follows, and try the next.
     pub fn succeeded(&self, host: Host, now_ms: u64) -> u64 {
         let counts = self.counts.lock();
         counts.failures.get(&host).map_or(now_ms, |known| known.silent_until_ms.max(now_ms))
@@ -187,10 +190,11 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
 pub struct HalfOpen(VecDeque<(usize, SocketAddr)>);
 
 impl HalfOpen {
-    /// Notes connection number `conn`. `waits` says which of the others are still logging in. The one that is to make room,
-    /// if there are now more than `most`, or more than `most_per_address` from one address: the oldest of those. With more
-    /// than three quarters from one host, the oldest of its address that has most: a host of its own is not to have them
-    /// all, and where many share a network it is not they who have many.
+    /// Notes that connection number `conn` is logging in, and says which one is to make room, if one is. `waits` says
+    /// which of the others are still logging in. With more than `most_per_address` from one address it is the oldest of
+    /// that address. Else, with more than three quarters of `most` from one host, it is the oldest of that host's
+    /// address that has most of them: a host is not to have all places, and where many share a network it is not they
+    /// who have many. Else, with more than `most`, it is the oldest of all.
     pub fn enter(
         &mut self,
         conn: usize,

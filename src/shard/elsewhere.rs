@@ -1,7 +1,9 @@
-//! What a core asks others to abort: their mailboxes are as long, and what waits there comes before what others wait for.
+//! Bounds what a core asks others to abort. Without bounds their mailboxes would grow with it, and what waits there
+//! comes before what others wait for.
 //!
-//! It is counted for who asks until they have answered, whoever still waits for that: of a session, an address and a host. A
-//! host may be all of a network (`model/host.rs`), so the others have less each.
+//! What was asked for counts for whoever asked until all cores have answered, even if nobody waits for that any more:
+//! for a session, an address and a host. A host may be all of a network (`model/host.rs`), so a session and an address
+//! have less each.
 
 use super::whose::{Counts, Whose};
 use crate::limits::{ABORTS_ELSEWHERE, ABORTS_ELSEWHERE_OF_ADDRESS, ABORTS_ELSEWHERE_OF_SESSION};
@@ -23,7 +25,7 @@ impl Default for Elsewhere {
 }
 
 impl Elsewhere {
-    /// So many other cores were asked to abort something. They answer with this ticket.
+    /// Notes that `cores` other cores were asked to abort something, and will answer with this ticket.
     pub fn ask(&mut self, ticket: u32, whose: Whose, cores: usize) {
         if cores > 0 {
             self.asked.insert(ticket, (whose, cores));
@@ -31,12 +33,12 @@ impl Elsewhere {
         }
     }
 
-    /// Whether so much was asked for that other cores have to do some of it before they are asked for more.
+    /// Whether `whose` has asked for so much that other cores have to do some of it before they are asked for more.
     pub fn is_too_much(&self, whose: Whose) -> bool {
         self.counts.is_full(whose)
     }
 
-    /// One of the cores has answered.
+    /// Notes that one of the cores has answered.
     pub fn answered(&mut self, ticket: u32) {
         let Some((whose, cores)) = self.asked.get_mut(&ticket) else { return };
         *cores -= 1;

@@ -1,9 +1,17 @@
 //! Everything of a core except the receive side: sessions, transmit queues, logical units, buffers, operations in flight.
 //!
-//! Methods are grouped by concern in the files beside: `rw.rs` (reads and writes), `dispatch.rs` (PDUs and session events),
-//! `work.rs` (jobs), `tm.rs` (task management across sessions and cores), `stray.rs` (what outlives its task), `entry.rs`
-//! (login and placement), `leave.rs` (the end of connections and sessions), `clock.rs` (time), `relocate.rs` (moving to
-//! another core), `flush.rs` (durability), `ram.rs` (what is special about RAM units). None of them awaits or blocks.
+//! Methods are grouped by concern in the files beside. None of them awaits or blocks.
+//!
+//! - PDUs, session events and commands: `dispatch.rs`, `rw.rs` (reads and writes), `resend.rs` (data that is sent once
+//!   more), `throttle.rs` (limits), `starve.rs` (who waits for buffers), `turns.rs` (peers take turns)
+//! - media: `ram.rs` (what is special about RAM units), `loan.rs` (buffers lent to receives), `flush.rs` (durability),
+//!   `lost.rs` (lost writes are remembered), `stray.rs` (what outlives its task), `unsent.rs` (answers whose session
+//!   may not read any more)
+//! - jobs: `work.rs`, `copy.rs` (third-party copies), `locking.rs` (ranges), `holes.rs` (discards and zeroing in
+//!   files), `saves.rs` (what is stored before it is answered)
+//! - connections and sessions: `entry.rs` (login and placement), `leave.rs` (their end), `relocate.rs` (moving to
+//!   another core), `load.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
+//! - the core: `clock.rs` (time), `change.rs` (another configuration)
 
 use super::buffers::{Account, Arena, Buf};
 use super::change::Change;
@@ -70,7 +78,7 @@ impl Source {
     /// The bits of `user_data` that are the number.
     pub const NUMBER: u64 = (1 << 56) - 1;
 
-    /// What is over, in words that its number follows.
+    /// What kind of operation a completion belongs to, in words that its number follows.
     pub fn name_of(user_data: u64) -> &'static str {
         const NAMES: [&str; 7] = [
             "operation",
@@ -107,9 +115,9 @@ pub struct Link {
     pub framing: Option<(bool, bool, usize)>,
     /// A receive is armed.
     pub receiving: bool,
-    /// It was cancelled only to be armed in another way: its end is not the end of the connection.
+    /// Its receive was cancelled only to be armed in another way: the end of the receive is not that of the connection.
     pub rearming: bool,
-    /// More PDUs are here already: what there is to be sent waits a turn for what they will have sent.
+    /// More PDUs are here already: what there is to be sent waits a turn for the answers to them.
     pub corked: bool,
     /// No more PDUs are taken; the socket is closed when nothing is in flight.
     pub closing: bool,
@@ -117,9 +125,9 @@ pub struct Link {
     pub moving: Option<Box<Moving>>,
     /// Its session is about to move to another core.
     pub halt: Halt,
-    /// When bytes last left, for noticing a peer that does not read.
+    /// When bytes last left, milliseconds: tells a peer that does not read.
     pub sent_ms: u64,
-    /// When our half was closed.
+    /// When our half was closed, milliseconds.
     pub shut_ms: Option<u64>,
 }
 
@@ -127,9 +135,9 @@ pub struct Link {
 pub struct Moving {
     /// The core it goes to.
     pub core: usize,
-    /// The rest of the message.
+    /// Its login, which is complete.
     pub login: Box<crate::session::login::LoginDone>,
-    /// Its session.
+    /// What it is to be in its session.
     pub session: Membership,
     /// The session that it replaces.
     pub replaces: Option<Tsih>,
@@ -141,7 +149,7 @@ pub enum Phase {
     Login {
         /// The state machine.
         login: Box<Login>,
-        /// When it must be through.
+        /// When it must be through, milliseconds.
         deadline_ms: u64,
     },
     /// Full feature phase.
@@ -151,15 +159,15 @@ pub enum Phase {
         /// Its slot there.
         ix: ConnIx,
     },
-    /// Its proof was judged, and what it has come to is not told yet: nothing else is taken from it.
+    /// Its proof was judged, and it was not told yet what that has come to: nothing else is taken from it.
     Judged {
         /// The state machine.
         login: Box<Login>,
-        /// What comes next.
+        /// What is done when it is told.
         step: Box<Step>,
-        /// When.
+        /// When it is told, milliseconds.
         until_ms: u64,
-        /// When the login must be through then.
+        /// When the login must be through, milliseconds, once it goes on.
         deadline_ms: u64,
     },
     /// Logged in; waits until the session that it replaces has let go of its tasks.
@@ -178,11 +186,12 @@ impl Phase {
 /// Whether the end of a command of a session may let others of it begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Nobody waits.
+    /// No command waits for another to end.
     Free,
-    /// Somebody does, for an ORDERED command or as one.
+    /// A command waits, for an ORDERED one or because it is one.
     Kept,
-    /// And something may have ended: it is among those that are looked at at the end of the turn.
+    /// As `Kept`, and something may have ended: the seat is in `Engine::ordering`, which is looked at at the end of the
+    /// turn.
     Stirred,
 }
 
@@ -196,11 +205,11 @@ pub struct Seat {
     pub target: usize,
     /// The user that its initiator has proved to be.
     pub identity: Option<Arc<str>>,
-    /// What it may have; `None`: nothing any more.
+    /// What the directory lets it have; `None`: nothing any more.
     pub access: Option<Access>,
-    /// What it finds where.
+    /// The units that it finds, by LUN.
     pub map: Arc<LunMap>,
-    /// Its handle.
+    /// Its TSIH, for as long as it lives.
     pub handle: SessionHandle,
     /// What its nexus has pending at each unit of `map`, in that order.
     pub nexus: Vec<LuNexus>,
@@ -210,7 +219,7 @@ pub struct Seat {
     pub sources: super::resend::Sources,
     /// Whom its I/O buffers are charged to.
     pub account: Account,
-    /// No more events will come; dropped when its tasks have let go.
+    /// No more events of it will come; it is dropped when its tasks have let go.
     pub ended: bool,
     /// Where its limited commands wait; empty: nothing is limited.
     pub flows: Flows,
@@ -218,9 +227,9 @@ pub struct Seat {
     pub serial: u64,
     /// Whether its ORDERED commands have others wait.
     pub order: Order,
-    /// Until then it is not to be moved to another core.
+    /// Until then it is not to be moved to another core, milliseconds.
     pub stays_until_ms: u64,
-    /// Since when it has had no connection, if it waits for one (`leave.rs`).
+    /// Since when it has had no connection, milliseconds, if it waits for one (`leave.rs`).
     pub lost_ms: u64,
 }
 
@@ -230,7 +239,8 @@ impl Seat {
         self.handle.tsih()
     }
 
-    /// Whose it is. (What target a discovery session names makes no difference to what it may have.)
+    /// As whom the session asks the directory. (What target a discovery session names makes no difference to what it
+    /// may have.)
     pub fn applicant(&self) -> Applicant<'_> {
         let init = self.session.init();
         Applicant {
@@ -261,7 +271,7 @@ pub enum Owner {
         seat: usize,
         /// Task slot.
         slot: usize,
-        /// Offset of the slice in the transfer: names it.
+        /// Offset of the slice in the transfer, bytes: names it.
         offset: u32,
     },
     /// Data that is to be sent once more.
@@ -272,9 +282,9 @@ pub enum Owner {
         job: usize,
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
-        /// What it changes.
+        /// The range that it changes, if that is known to the fence.
         claim: Option<Claim>,
-        /// It makes a hole in this unit's file.
+        /// The unit in whose file it makes a hole.
         hole: Option<usize>,
     },
     /// Nobody: its task is gone.
@@ -320,37 +330,38 @@ impl Operations {
         taken
     }
 
-    /// The range that the operation of a job changes, if that has a claim to one.
+    /// The claim of the operation that job `number` has begun with `token`; `None`: that is not under way. The inner
+    /// `None`: it has no claim to a range.
     pub fn claim_of(&mut self, number: usize, token: Option<Token>) -> Option<&mut Option<Claim>> {
         match &mut self.slots.get_mut(token?.0 as usize)?.as_mut()?.owner {
             Owner::Job { job, claim, .. } if *job == number => Some(claim),
-            // The place has been taken by another one.
+            // The token is that of another operation by now.
             _ => None,
         }
     }
 
-    /// The unit that the operation of a job is on, if that is under way.
+    /// The unit of the operation that job `number` has begun with `token`, if that is under way.
     pub fn unit_of(&self, number: usize, token: Option<Token>) -> Option<usize> {
         let operation = self.slots.get(token?.0 as usize)?.as_ref()?;
         matches!(operation.owner, Owner::Job { job, .. } if job == number).then_some(operation.unit)
     }
 
-    /// Everything under way: owner and unit.
+    /// Owner and unit of each operation under way.
     pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
         self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))
     }
 
-    /// Everything under way: unit, and when it began.
+    /// Unit of each operation under way, and when it began, milliseconds.
     pub fn ages(&self) -> impl Iterator<Item = (usize, u64)> {
         self.slots.iter().flatten().map(|operation| (operation.unit, operation.since_ms))
     }
 
-    /// Whether there is one on a unit.
+    /// Whether an operation is under way on a unit.
     pub fn use_unit(&self, unit: usize) -> bool {
         self.slots.iter().flatten().any(|operation| operation.unit == unit)
     }
 
-    /// How many there are.
+    /// How many operations are under way.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -379,7 +390,7 @@ pub struct Parts<'a> {
     pub out: Outlet<'a>,
 }
 
-/// See the module.
+/// All of a core but its receive side.
 pub struct Engine {
     /// This core's number.
     pub core: usize,
@@ -395,7 +406,7 @@ pub struct Engine {
     pub pool: BatchPool,
     /// What sessions keep to send it again, and requests that they hold.
     pub kept: Stores,
-    /// Their text negotiations.
+    /// What text negotiations of sessions keep.
     pub negotiations: Stores,
     /// Transmit sides, by connection number.
     pub tx: Vec<Tx>,
@@ -407,10 +418,10 @@ pub struct Engine {
     pub roomy: Vec<usize>,
     /// Sessions, by seat.
     pub seats: Vec<Option<Box<Seat>>>,
-    /// When the clock of each seat's session is to be looked at; zero: with the next tick. A thousand idle sessions are not
-    /// in the cache.
+    /// When the clock of each seat's session is to be looked at; zero: with the next tick. The times are together here
+    /// because the seats of a thousand idle sessions are not in the cache.
     pub look_ms: Vec<u64>,
-    /// The seat that `tick` goes on with; 0: it was through.
+    /// The seat that `tick` goes on with; 0: it has been through all.
     pub look_from: usize,
     /// Connections that `tick` looks at, by number: those that log in, send or close. The others cost it one byte each.
     pub watched: Vec<bool>,
@@ -434,15 +445,15 @@ pub struct Engine {
     pub starved: SlotQueue,
     /// Since when somebody has waited for a buffer, milliseconds.
     pub starved_since_ms: Option<u64>,
-    /// The seat that `expire_owed` goes on with; 0: it was through.
+    /// The seat that `expire_owed` goes on with; 0: it has been through all.
     pub owed_from: usize,
-    /// How far it is to those who wait for buffers that have come back.
+    /// How far the core is in giving buffers that have come back to those who wait for them.
     pub feeding: super::starve::Feeding,
     /// Writes to RAM units that are answered at the end of the turn.
     pub stored: Vec<Stored>,
     /// Slices of RAM units that are copied at the end of the turn.
     pub copying: VecDeque<Copying>,
-    /// Fences where it is counted for what is sent from a RAM unit's memory.
+    /// The fences of RAM units at which this core is counted for what is sent from their memory.
     pub places: Places,
     /// Reads of this turn that the kernel will copy from a RAM unit's memory.
     pub read_soon: usize,
@@ -468,7 +479,7 @@ pub struct Engine {
     pub strays: Strays,
     /// Limits on commands and bytes a second.
     pub rates: Shaper,
-    /// Where jobs wait that belong to nobody.
+    /// Where jobs of no session wait at the limits of units.
     pub unit_flows: Flows,
     /// Task management functions under way.
     pub management: super::left::Management,
@@ -476,7 +487,7 @@ pub struct Engine {
     pub adoptions: Vec<super::entry::Adoption>,
     /// Connections that are logging in.
     pub half_open: HalfOpen,
-    /// Bounds the lines about refused logins.
+    /// Bounds the lines in the log that peers and media cause.
     pub noise: Noise,
     /// Connections that were made or moved in: their receive is to be armed.
     pub fresh: super::arming::Arming,
@@ -488,11 +499,11 @@ pub struct Engine {
     pub ending: Vec<usize>,
     /// Scratch for parameter data.
     pub reply: Reply,
-    /// The time, read once a turn.
+    /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
-    /// The same by the clock of all cores.
+    /// The same time, nanoseconds.
     pub now_ns: u64,
-    /// What of what is received is acted on in this turn.
+    /// How much of what is received may still be acted on in this turn.
     pub acting: super::acting::Acting,
     /// Counters.
     pub stats: Stats,
@@ -569,8 +580,9 @@ impl Engine {
         }
     }
 
-    /// A seat and the outbox of its session: what nearly every step needs at once. Without it no command ends, unless the events
-    /// of its session are looked at next.
+    /// A seat and the outbox of its session: what nearly every step needs at once. Whatever ends a command borrows
+    /// them, or looks at the session's events next: so it is noticed here that commands which wait for their order may
+    /// begin.
     #[inline]
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
@@ -592,7 +604,7 @@ impl Engine {
         }
     }
 
-    /// A piece for `seat`.
+    /// An I/O buffer of at least `len` bytes, charged to the session at `seat`. `None`: there is none for it now.
     #[inline]
     pub fn allocate(&self, seat: usize, len: usize) -> Option<Buf> {
         self.seats.get(seat)?.as_deref()?.account.take(len)
@@ -603,7 +615,7 @@ impl Engine {
         self.seats.get(seat).and_then(Option::as_deref).map(|seat| seat.account.clone()).unwrap_or_default()
     }
 
-    /// Starts an operation on a unit. `Some`: it is done already.
+    /// Starts an operation on a unit. `Some`: it is done already; its owner and its result.
     #[inline]
     pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
         let sync = self.sync_of(unit, &op);
@@ -635,7 +647,7 @@ impl Engine {
         }
     }
 
-    /// An operation is not under way any more; who waits for it.
+    /// Takes out an operation that is not under way any more; its owner.
     #[inline]
     fn operation_over(&mut self, token: Token, result: Result<(), MediumFault>) -> Option<Owner> {
         let Operation { owner, unit, sync, .. } = self.operations.remove(token)?;
@@ -746,8 +758,8 @@ impl Engine {
         }
     }
 
-    /// Has those go on that waited for room on a connection, or for nothing any more since it is gone: each for a piece, until
-    /// then. False: some are left, and there is room.
+    /// Has those go on that waited for room on a connection, or that wait for nothing any more since the connection is
+    /// gone: each for a piece, until `until`. False: some are left, and there is room.
     #[cold]
     pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
         let Some(mut left) = self.tx.get(conn).map(Tx::waiting) else { return true };

@@ -24,12 +24,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. They do, whatever the
-/// medium does, within `limits::ABORT_GRACE_MS`.
+/// A login waits this long for the session that it replaces to let go of its tasks, milliseconds. The session does
+/// that, whatever the medium does, within `limits::ABORT_GRACE_MS`.
 const REINSTATEMENT_MS: u64 = 900;
 const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 
-/// Why a login is refused that another one of its initiator port has come behind.
+/// Why a login is refused when a later one of its initiator port has come behind it.
 const OVERTAKEN: &str = "its initiator port has logged in once more";
 
 /// A login that waits for the end of the session it replaces.
@@ -105,7 +105,7 @@ impl Engine {
         Some(self.enter_link(link))
     }
 
-    /// Why this core takes no connection from an address.
+    /// Why this core takes no connection from an address; `None`: it takes one.
     fn full(&self, peer: SocketAddr) -> Option<&'static str> {
         const OWN: usize = CONNECTIONS_PER_CORE - CONNECTIONS_FOR_OTHERS;
         let open = self.links.iter().flatten().count();
@@ -121,8 +121,8 @@ impl Engine {
         }
     }
 
-    /// Gives a connection a number: one of which nothing is left. What a connection that went in this turn has received is
-    /// there until its end, and would be taken for what this one has.
+    /// Gives a connection a number of which nothing is left. If the connection that had a number went in this turn,
+    /// what it has received is there until the end of the turn, and would be taken for that of the new one.
     pub(super) fn enter_link(&mut self, link: Link) -> usize {
         let gone = &self.gone;
         let mut free = self.links.iter().enumerate().filter(|(_, link)| link.is_none()).map(|(conn, _)| conn);
@@ -189,7 +189,7 @@ impl Engine {
         if until_ms <= self.now_ms {
             return self.take_step(conn, step);
         }
-        // The initiator has done its part: that time is not its own.
+        // The initiator has done its part: the time of our silence is not taken from its own.
         let deadline_ms = deadline_ms.saturating_add(until_ms - self.now_ms);
         if let Phase::Login { login, .. } = std::mem::replace(&mut link.phase, Phase::Leaving) {
             link.phase = Phase::Judged { login, step: Box::new(step), until_ms, deadline_ms };
@@ -263,8 +263,9 @@ impl Engine {
         self.send_on(conn, Moving { core, login, session, replaces });
     }
 
-    /// Whether a login that is complete, or has waited since then, may have what it asked for at its beginning. What was
-    /// said at the beginning counts for nothing: the configuration may have changed since. `None`: it is turned away.
+    /// Whether a login that is complete, or has waited since then, may have what it asked for. What the directory said
+    /// at the beginning of the login counts for nothing: the configuration may have changed since. `None`: it was
+    /// turned away.
     fn admit(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
         let peer = self.links.get(conn)?.as_ref()?.peer;
         let who = Applicant {
@@ -284,8 +285,9 @@ impl Engine {
         }
     }
 
-    /// The same for a login that was placed before, and has waited or come here since. What its port shows must be what it was
-    /// placed by: else it would be found by nobody who is to replace it, nor has it found whom it replaces.
+    /// Like [`Engine::admit`], for a login that was placed before, and has waited or come here since. Its initiator
+    /// port must have the proof that it was placed by: else a login that is to replace it would not find it, nor has it
+    /// found whom it replaces.
     fn admit_again(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
         let peer = self.links.get(conn)?.as_ref()?.peer;
         let (login, access) = self.admit(conn, login)?;
@@ -306,7 +308,7 @@ impl Engine {
         self.refuse(conn, &login.refuse(status));
     }
 
-    /// Whose its initiator port is.
+    /// The proof that is part of a login's initiator port: it says whose the port is.
     fn proof(&self, login: &LoginDone, peer: SocketAddr) -> Option<Arc<str>> {
         let target = login.target.as_ref().map(|target| target.index);
         self.world.directory.proof(target, &login.initiator.name, peer, login.identity.as_deref())
@@ -322,11 +324,12 @@ impl Engine {
         self.sweep(conn);
     }
 
-    /// Where the session is that a login joins or replaces, if it has moved since the login was sent here: `relocate.rs`.
+    /// The core of the session that a login joins or replaces, if that session has moved since the login was sent here
+    /// (`relocate.rs`). `None`: it has not, or is gone.
     fn elsewhere(&self, session: &Membership, replaces: Option<Tsih>) -> Option<usize> {
         let sought = match session {
             Membership::Joins(tsih) => *tsih,
-            // The oldest: those between are logins that wait for its end.
+            // The oldest is asked for: those between are logins that wait for its end.
             Membership::Leads(handle) => *self.world.registry.ahead_of(handle.tsih()).first().or(replaces.as_ref())?,
         };
         if self.seats.iter().flatten().any(|seat| seat.tsih() == sought) {
@@ -339,7 +342,7 @@ impl Engine {
     /// A connection moves in from another core.
     pub fn moved_in(&mut self, handover: Handover) {
         let Handover { socket, peer, local, ticket, login, session, replaces, change } = handover;
-        // It may be of a target that this core has not heard of.
+        // The login may be for a target that this core has not heard of.
         self.change(&change);
         if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving)
             && let Some(admitted) = self.admit_again(conn, login)
@@ -365,7 +368,8 @@ impl Engine {
         if matches!(session, Membership::Joins(_)) {
             return self.seat_login(conn, login, access, session);
         }
-        // Whether it replaces one or not: who came behind it waits for it to be gone.
+        // This is asked whether the login replaces a session or not: a later one that has come behind it waits for it
+        // to be gone.
         if self.world.registry.is_overtaken(session.tsih()) {
             return self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
         }
@@ -373,12 +377,12 @@ impl Engine {
             return self.seat_login(conn, login, access, session);
         }
         let ahead = self.world.registry.ahead_of(session.tsih());
-        // A login that waits itself: this one waits in its place.
+        // A login ahead that waits itself is turned away: this one waits in its place.
         while let Some(at) = self.adoptions.iter().position(|waits| ahead.contains(&waits.session.tsih())) {
             let Adoption { conn, login, .. } = self.adoptions.swap_remove(at);
             self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
         }
-        // Also those that have ended with their connections: what they had in flight may not be over.
+        // Sessions that have ended with their connections count, too: what they had in flight may not be over.
         for old in 0..self.seats.len() {
             let Some(seat) = self.seats[old].as_deref_mut().filter(|seat| ahead.contains(&seat.tsih())) else {
                 continue;
@@ -488,7 +492,7 @@ impl Engine {
             let initiator = &login.initiator.name;
             tracing::warn!(%peer, %initiator, left_out, "the initiator's name is not made as RFC 7143 section 4.2.7 wants it");
         }
-        // A connection that was reinstated is to be closed.
+        // If this connection reinstates another one of its session, that one is to be closed.
         self.pump(seat);
     }
 
@@ -604,7 +608,8 @@ impl Engine {
 
 const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
-/// `None` for what no login comes to: a normal session without a target.
+/// The name by which the registry knows the session of a login. `None`: a normal session without a target, which no
+/// login comes to.
 fn session_name(login: &LoginDone, local: SocketAddr) -> Option<SessionName> {
     let with = match (&login.target, login.kind) {
         (Some(target), _) => Counterpart::Port { target: target.index, portal_group: login.portal_group },

@@ -16,10 +16,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
 
-/// What is done on such a thread. It asks now and then whether anybody still wants to know.
+/// What is done on such a thread. The call asks its argument now and then whether anybody still wants to know.
 pub type Call = Box<dyn FnOnce(&dyn Fn() -> bool) -> JobEnd + Send>;
 
-/// Where the end of an errand is put. Its job alone keeps it: who has dropped it does not wait.
+/// Where the end of an errand is put. Only the job of the errand keeps this alive: once the job has dropped it, nobody
+/// waits.
 #[derive(Default)]
 pub struct Answer(Mutex<Option<JobEnd>>);
 
@@ -42,7 +43,7 @@ pub struct Errand {
 }
 
 impl Errand {
-    /// `told` is called, by the thread, when the answer is there.
+    /// An errand that has not begun. `told` is called, by the thread, when the answer is there.
     pub fn new(call: Call, answer: &Arc<Answer>, told: impl FnOnce() + Send + 'static) -> Errand {
         Errand { call, answer: Arc::downgrade(answer), told: Box::new(told) }
     }
@@ -51,8 +52,8 @@ impl Errand {
         self.answer.strong_count() > 0
     }
 
-    /// A panic of it is the failure of its command, and of all that comes after it on this unit: its thread is gone, and
-    /// there are not to be more of them.
+    /// Runs the errand. If it panics, its command fails, and so do all errands that come after it on this unit: its
+    /// thread is gone, and there are not to be more of them.
     fn run(self, unit: &Arc<Unit>) {
         let Errand { call, answer, told } = self;
         let (wanted, unit) = (answer.clone(), Arc::clone(unit));
@@ -68,7 +69,7 @@ impl Errand {
         );
     }
 
-    /// It is not begun.
+    /// Ends the errand without beginning it.
     fn refuse(self, end: JobEnd) {
         Errand::end(&self.answer, self.told, end);
     }
@@ -88,19 +89,19 @@ fn failed(unit: &Unit) -> JobEnd {
 
 #[derive(Default)]
 struct Waiting {
-    /// One has panicked.
+    /// An errand of the unit has panicked.
     has_failed: bool,
     /// There is a thread, or there soon will be.
     is_under_way: bool,
     errands: VecDeque<Errand>,
 }
 
-/// Those of one unit.
+/// The errands of one unit.
 #[derive(Default)]
 pub struct Errands(Mutex<Waiting>);
 
 impl Errands {
-    /// Takes one more of `unit`, whose they are. Whether a thread is to be made for them.
+    /// Takes one more errand of `unit`, which has these errands. True: a thread is to be made for them.
     fn push(&self, unit: &Unit, errand: Errand) -> bool {
         let mut waiting = self.0.lock();
         if waiting.has_failed {
@@ -120,7 +121,7 @@ impl Errands {
         !std::mem::replace(&mut waiting.is_under_way, true)
     }
 
-    /// The next one for the thread; `None`: it is to end.
+    /// The next errand for the thread; `None`: the thread is to end.
     fn pop(&self) -> Option<Errand> {
         let mut waiting = self.0.lock();
         while let Some(errand) = waiting.errands.pop_front() {
@@ -132,7 +133,7 @@ impl Errands {
         None
     }
 
-    /// One has panicked: no more are begun.
+    /// An errand has panicked: no more are begun.
     fn fail(&self, unit: &Unit) {
         let mut waiting = self.0.lock();
         waiting.has_failed = true;
@@ -146,7 +147,7 @@ impl Errands {
 pub struct Errandry(Sender<Arc<Unit>>);
 
 impl Errandry {
-    /// Ends when this is dropped.
+    /// Starts the thread that makes the others; it ends when this is dropped.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -156,7 +157,7 @@ impl Errandry {
         Ok(Errandry(units))
     }
 
-    /// Has it run beside the cores; its answer comes in any case. Does not block.
+    /// Has an errand run beside the cores; its job gets an answer in any case. Does not block.
     pub fn send(&self, unit: &Arc<Unit>, errand: Errand) {
         if unit.errands.push(unit, errand) {
             // The receiver lives as long as this.
@@ -174,7 +175,7 @@ fn run(units: &Receiver<Arc<Unit>>) {
             }
         });
         if made.is_err() {
-            // No thread to be had.
+            // There is no thread to be had: what waits is refused.
             while let Some(errand) = errands.errands.pop() {
                 errand.refuse(Outcome::BUSY.into());
             }

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 /// Why the server could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A LUN's file or device.
+    /// A LUN's file or device cannot be opened, or cannot have the size that is asked for.
     #[error(transparent)]
     Open(OpenError),
-    /// What was saved of a logical unit.
+    /// What was saved cannot be used: the state of a logical unit, or which disk has which identity.
     #[error(transparent)]
     State(StateError),
     /// A file that was served before is not there.
@@ -35,16 +35,16 @@ pub enum ServeError {
         /// The designator.
         naa: u128,
     },
-    /// A file, a device or the state directory.
+    /// The file system of a file, a device or the state directory does not answer.
     #[error("{}: its file system does not answer", .0.display())]
     Silent(PathBuf),
-    /// A portal's address.
+    /// A portal's address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     /// The kernel does not take the TCP congestion control that the configuration names.
     #[error("congestion: cannot use '{0}': {1}")]
     Congestion(String, io::Error),
-    /// `--cores`, or `cores` in the file.
+    /// `--cores`, or `cores` in the file, names a core that this process may not use.
     #[error("cannot run on core {0}: this process may use cores {1}")]
     Core(usize, String),
     /// No io_uring to be had.

@@ -62,7 +62,7 @@ pub enum Then {
 pub enum Progress {
     /// Data-Out is coming in.
     Filling,
-    /// It is received straight into its buffer, which this connection's receive has meanwhile (`loan.rs`).
+    /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`loan.rs`).
     Lent {
         /// Number of the connection.
         conn: usize,
@@ -78,8 +78,8 @@ pub enum Progress {
 pub struct Slice {
     /// Its buffer; `None` while a job or a receive has it.
     pub buf: Option<Buf>,
-    /// Another one, as large, for what comes back from the medium; taken together with the first, so that nobody who has one
-    /// waits for the other.
+    /// Another buffer, as large, for what comes back from the medium. It is taken together with the first, so that
+    /// nobody who has one waits for the other.
     pub scratch: Option<Buf>,
     /// Offset in the task's transfer, bytes.
     pub offset: u32,
@@ -89,7 +89,7 @@ pub struct Slice {
     pub progress: Progress,
     /// Its count at the unit's fence, while it is written, or read beside atomic writes.
     pub hold: Option<Hold>,
-    /// Memory of a RAM unit that it is copied from when it is sent.
+    /// Memory of a RAM unit that the slice is copied from when it is sent.
     pub source: Option<DataRef>,
 }
 
@@ -109,21 +109,21 @@ pub struct Exec {
     pub task: TaskId,
     /// Index of the logical unit in the process.
     pub unit: usize,
-    /// Durable before the status.
+    /// What is written is to be durable before the status.
     pub durable: bool,
     /// All is written, and a flush is waited for.
     pub flushing: Option<FlushTicket>,
-    /// A flush has come behind what was written.
+    /// A flush that began after everything was written has ended.
     pub flushed: bool,
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
     pub aborted: bool,
-    /// Counts it for those who wait for its end: it was aborted while something was in flight.
+    /// Counts the task for those who wait for its end: it was aborted while something was in flight.
     pub left: Option<Rc<Mark>>,
     /// Waits in the core's queue for buffers.
     pub starved: bool,
     /// Waits in the core's queue for a range that another command holds.
     pub fenced: bool,
-    /// Since when it has waited for that, milliseconds.
+    /// Since when it has waited for that range, milliseconds.
     pub fenced_since_ms: Option<u64>,
     /// Waits until the connection has room for its data: see [`super::tx::Tx::wait`].
     pub crowded: bool,
@@ -141,9 +141,9 @@ pub struct Exec {
     pub asked: u64,
     /// Bytes whose slices have been made.
     pub started: u32,
-    /// Bytes that are behind: queued for sending, or on the medium.
+    /// Bytes that are done: queued for sending, or on the medium.
     pub moved: u32,
-    /// Of a read in parts: what the unit's fence had given back before the first one.
+    /// Of a read in parts: what [`super::fence::Fence::given_back`] said before the first part.
     pub given_back: u64,
     /// Contiguous Data-Out bytes that have arrived.
     pub filled: u32,
@@ -151,15 +151,15 @@ pub struct Exec {
     pub slices: std::collections::VecDeque<Slice>,
     /// Operations of this task on the medium, and jobs.
     pub in_flight: u32,
-    /// Numbers of the jobs among them. Empty with nothing in flight, so that a slot that is used again costs nothing.
+    /// Numbers of the jobs in flight. Empty with nothing in flight, so that a slot that is used again costs nothing.
     pub jobs: Vec<usize>,
     /// What went wrong, at the lowest offset of the transfer of all that did.
     pub failed: Option<Failure>,
-    /// That offset.
+    /// The offset of `failed` in the transfer, bytes.
     pub failed_at: u32,
     /// How often the first bad block of a read has been looked for.
     pub located: u8,
-    /// After `Gather`.
+    /// What comes after `Kind::Gather`.
     pub then: Option<Then>,
     /// Data that came with the command, before its turn: buffer and bytes in it.
     pub staging: Option<(Buf, u32)>,
@@ -172,8 +172,8 @@ pub struct Exec {
 pub enum Failure {
     /// The medium failed.
     Medium(MediumFault),
-    /// The same, and it counts among the failures to make something durable: who is told of it has heard of all of those. Of
-    /// any other failure nobody learns that what he wrote before is lost.
+    /// The medium failed, and that counts among the failures to make something durable: a nexus that is told of it has
+    /// heard of all of those. From any other failure nobody learns that what he wrote before is lost.
     Lost(crate::scsi::Outcome),
     /// A job found the outcome (MISCOMPARE, ...).
     Outcome(crate::scsi::Outcome),
@@ -241,7 +241,7 @@ impl Exec {
         }
     }
 
-    /// What has failed can be read after all, by itself: what is not behind is read again.
+    /// Has everything read again that is not done: what has failed can be read after all, by itself.
     pub fn read_again(&mut self) {
         (self.failed, self.started) = (None, self.moved);
     }
@@ -270,7 +270,7 @@ impl Exec {
         is_idle && self.held.is_none() && self.paid == u32::MAX && !self.dropped
     }
 
-    /// The slot of a task that was over before anything was begun in it is free again.
+    /// Frees the slot of a task that was over before anything was begun in it.
     #[inline(always)]
     pub fn clear_fresh(&mut self) {
         debug_assert!(self.is_fresh() && self.slices.is_empty() && self.in_flight == 0 && self.jobs.is_empty());
@@ -286,7 +286,7 @@ impl Exec {
         }
     }
 
-    /// The slot is free again. Its slices and staging must be gone.
+    /// Frees the slot. Its slices and staging must be gone.
     #[inline(always)]
     pub fn clear(&mut self) {
         debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);

@@ -1,18 +1,31 @@
 //! Ranges of a unit that one command needs for itself, on every core: COMPARE AND WRITE, ORWRITE, atomic writes.
 //!
 //! Every other change of the medium enters the fence before it begins and leaves it when it is done. That costs a few
-//! instructions on a cache line of its core's own: it counts itself in one of two counters, then looks whether any range
-//! is held. Who wants a range makes it known, and waits until it has seen each counter of each core at zero once. Reads do
-//! the same with two counters of their own, which nobody waits for and ranges do not keep out until an atomic write is
-//! asked for: so that those which were under way by then are known.
+//! instructions on a cache line of its core's own: the change counts itself in one of two counters, then looks whether
+//! any range is held. Who wants a range makes it known, and waits until it has seen each counter of each core at zero
+//! once. Reads count themselves, too, in two counters of their own, so that those under way are known. Only once an
+//! atomic write was asked for do ranges keep reads out, and do their holders wait for reads.
 //!
-//! Why the holder is alone: the two sides each see what the other wrote before (the rare side pays for both: membarrier(2)).
-//! So a change has either seen the range, and does not begin; or its counter is seen with it counted, and then at zero only
-//! when it is done. Which counter it took, and when it found out which to take, does not matter.
+//! Why the holder is alone: both sides write, pass a barrier, and read what the other one writes (the rare side pays
+//! for both barriers: membarrier(2)).
 //!
-//! Two counters are there so that one can come to zero under load: changes take that of their current epoch, reads that of
-//! theirs. An epoch moves on when somebody waits for its counter on some core, and nobody for the other. Reads have one of
-//! their own because a peer that does not take what it has read holds one of their counters: changes still come to zero.
+//! ```text
+//! change, often                 holder, seldom
+//! 1 counts itself               1 makes its range known
+//! --------------------- barrier ---------------------
+//! 2 is a range held there?      2 is this counter at zero?
+//!    yes: leaves, tries later      no: looks again later
+//!    no:  begins                   yes: what was counted is done
+//! ```
+//!
+//! At least one of them sees the other. So a change has either seen the range, and does not begin; or the holder sees
+//! it counted, and its counter at zero only when it is done. Which counter the change took, and when it found out which
+//! to take, does not matter.
+//!
+//! Two counters are there so that one can come to zero under load: changes take that of their current epoch, reads that
+//! of theirs. An epoch moves on when somebody waits for its counter on some core, and nobody for the other. Reads have
+//! epochs and counters of their own because a peer that does not take what it has read keeps one of them from zero:
+//! those of changes still come to zero.
 //!
 //! `tests/models.rs` runs this very file under loom.
 //!
@@ -33,7 +46,7 @@ use std::sync::PoisonError;
 pub struct Ticket(u8);
 
 impl Ticket {
-    /// Of a read.
+    /// Whether it is the count of a read.
     pub fn is_read(self) -> bool {
         usize::from(self.0) >= READS
     }
@@ -41,7 +54,7 @@ impl Ticket {
 
 /// Counters of a core: of changes by epoch, then of reads by epoch.
 const COUNTERS: usize = 4;
-/// The first one of reads.
+/// The first counter of reads.
 const READS: usize = 2;
 
 /// A range held, or about to be.
@@ -55,9 +68,10 @@ struct Range {
     number: u64,
     start: u64,
     end: u64,
-    /// Of an operation that outlived its task.
+    /// It is that of an operation that outlived its task.
     stray: bool,
-    /// The counters, by core, that have not been at zero since the range was made known. None: what began before is over.
+    /// The counters, by core, that were not seen at zero since the range was made known. Empty: what began before is
+    /// over.
     waits: Vec<[bool; COUNTERS]>,
 }
 
@@ -85,26 +99,27 @@ struct Busy([AtomicU32; COUNTERS]);
 struct Held {
     ranges: Vec<Range>,
     last: u64,
-    /// Ranges that were given back since they keep reads out, by their number in that order: start, end.
+    /// The latest ranges that were given back since ranges keep reads out: number (they count up from one), start, end.
     log: VecDeque<(u64, u64, u64)>,
 }
 
 /// The fence of one unit.
 pub struct Fence {
+    /// Number of the ranges in `held`, to be looked at without the lock.
     count: AtomicUsize,
-    /// Of changes, then of reads.
+    /// The current epochs of changes and of reads; the lowest bit chooses the counter.
     epochs: [AtomicUsize; 2],
     held: Mutex<Held>,
-    /// Ranges keep reads out, too.
+    /// Ranges keep reads out, too: an atomic write was asked for.
     atomic: AtomicBool,
-    /// Ranges given back since then.
+    /// How many ranges were given back since then.
     given_back: AtomicU64,
     busy: Box<[Busy]>,
     barrier: Barrier,
 }
 
 impl Fence {
-    /// For `cores` cores.
+    /// The fence of a unit that `cores` cores use.
     pub fn new(cores: usize) -> Fence {
         Fence {
             count: AtomicUsize::new(0),
@@ -132,7 +147,7 @@ impl Fence {
         Some(ticket)
     }
 
-    /// The same of a read, or of a part of one.
+    /// Like [`Fence::enter`], for a read or a part of one.
     #[inline]
     pub fn enter_read(&self, core: usize, offset: u64, len: u64) -> Option<Ticket> {
         let ticket = self.counted(core, READS);
@@ -143,8 +158,8 @@ impl Fence {
         Some(ticket)
     }
 
-    /// The same of a read that is over only when its peer has it. `None`: it is not to be done so any more, since atomic
-    /// writes would have to wait for the peer.
+    /// Like [`Fence::enter_read`], for a read that is over only when its peer has it. `None`: reads may not be done so
+    /// any more, since atomic writes would have to wait for the peer.
     #[inline]
     pub fn enter_sent(&self, core: usize) -> Option<Ticket> {
         let ticket = self.counted(core, READS);
@@ -216,7 +231,7 @@ impl Fence {
         self.count.store(held.ranges.len(), Ordering::SeqCst);
         drop(held);
         self.barrier.seldom();
-        // Not before: a lock that drains must find the range once the change is no longer counted.
+        // The count goes down only now: a lock that drains must find the range once the change is no longer counted.
         self.leave(core, ticket);
         lock
     }
@@ -228,7 +243,7 @@ impl Fence {
         }
     }
 
-    /// The change, or the read, is done.
+    /// Ends the count of a change or a read that is done.
     #[inline]
     pub fn leave(&self, core: usize, ticket: Ticket) {
         let busy = &self.busy[core].0[usize::from(ticket.0)];
@@ -246,17 +261,18 @@ impl Fence {
         let reads = self.keeps_reads();
         let lock = held.add((offset, len), false, vec![[true, true, reads, reads]; self.busy.len()]);
         self.count.store(held.ranges.len(), Ordering::SeqCst);
-        // Under the mutex: nobody looks at the counters for this range before.
+        // Still under the mutex: nobody looks at the counters for this range before the barrier.
         self.barrier.seldom();
         Some(lock)
     }
 
-    /// Whether all changes that began before the lock are done, strays in its range too. To be asked until it says so.
+    /// Whether all that was counted when the range was locked is done, and all strays in the range. To be asked until
+    /// it says so.
     pub fn is_drained(&self, lock: &Lock) -> bool {
         let mut held = self.held();
         self.look(&mut held.ranges);
         let Some(own) = held.ranges.iter().find(|range| range.number == lock.number) else { return true };
-        // A change that was counted may have become a stray meanwhile.
+        // A change that was counted may have become a stray meanwhile: it is counted no more, and not over.
         let mut strays = held.ranges.iter().filter(|range| range.stray && range.number != own.number);
         own.waits.is_empty() && !strays.any(|range| range.overlaps(own.start, own.end - own.start))
     }

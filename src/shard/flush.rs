@@ -43,8 +43,8 @@ pub enum Waiter {
     Nobody,
 }
 
-/// That a task or a job waits for a flush. It keeps this as long as it does, and gives it up with [`Flushes::forget`] when it
-/// has to end before: seats, slots and jobs are used again, numbers of these are not.
+/// Says that a task or a job waits for a flush. The waiter keeps this as long as it waits, and gives it up with
+/// [`Flushes::forget`] when it has to end before: seats, slots and jobs are used again, the numbers of tickets are not.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct FlushTicket {
@@ -54,22 +54,22 @@ pub struct FlushTicket {
 
 struct Waiting {
     number: u64,
-    /// `None`: gone.
+    /// `None`: who waited is gone.
     who: Option<Waiter>,
-    /// Flushes that had begun when it came.
+    /// Flushes of the unit that had begun when it came.
     after: u64,
-    /// Failures there had been.
+    /// Failures of the unit there had been by then.
     failures: u64,
 }
 
-/// What there was before the flush that a core has begun, and is durable if it goes well.
+/// What there was before a flush that this core has begun: it is durable if the flush goes well.
 #[derive(Default)]
 struct Covers {
-    /// The switching off of the cache.
+    /// The switching off of the cache, if that is still to be flushed.
     off: Option<u64>,
-    /// What hosts have written that are not known.
+    /// What hosts that are not known have written, if that is still to be flushed.
     others: Option<u64>,
-    /// Failures there had been.
+    /// Failures of the unit there had been by then.
     failures: u64,
 }
 
@@ -77,12 +77,12 @@ struct Covers {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
-    /// How many of those are gone. They stay until they are the most.
+    /// How many of `waiting` are gone. They stay in it until they are more than half.
     gone: usize,
-    /// One is to happen after so many others, whoever waits.
+    /// A flush is to happen after so many have begun, even if nobody waits for its end.
     wanted_after: Option<u64>,
     covers: Covers,
-    /// Some were left to a turn that begins with a message which is on its way.
+    /// Some waiters were left to a turn that begins with a message which is on its way.
     left: bool,
 }
 
@@ -121,7 +121,7 @@ impl Line {
     }
 }
 
-/// Somebody whose flush has ended.
+/// A waiter whose flush has ended, and who is to be told.
 struct Told {
     number: u64,
     who: Waiter,
@@ -134,7 +134,7 @@ enum Step {
     Begin,
 }
 
-/// A flush that the medium has answered.
+/// A flush that the medium has answered, and that is not over before the durable writes of its epoch are.
 struct Draining {
     unit: usize,
     epoch: Epoch,
@@ -146,10 +146,10 @@ struct Draining {
 pub struct Flushes {
     /// By unit.
     lines: Vec<Line>,
-    /// The last number that was given.
+    /// The last number that was given to a ticket.
     last: u64,
     draining: Vec<Draining>,
-    /// A turn, by its time, and how many were told in it.
+    /// A turn, by its time (`Engine::now_ns`), and how many waiters were told in it.
     told: (u64, u32),
 }
 
@@ -168,7 +168,7 @@ impl Flushes {
         !self.draining.is_empty()
     }
 
-    /// Who is about to wait.
+    /// A ticket for somebody who is about to wait.
     fn ticket(&mut self, unit: usize) -> FlushTicket {
         self.last += 1;
         FlushTicket { unit, number: self.last }
@@ -181,7 +181,7 @@ impl Flushes {
         &mut self.lines[unit]
     }
 
-    /// Whether somebody else may be told in the turn that began then.
+    /// Whether another waiter may be told in the turn that began at `turn_ns`.
     fn may_tell(&mut self, turn_ns: u64) -> bool {
         if self.told.0 != turn_ns {
             self.told = (turn_ns, 0);
@@ -193,7 +193,7 @@ impl Flushes {
         self.line(unit).waiting.push_back(Waiting { number: ticket, who: Some(who), after, failures });
     }
 
-    /// Who waited is gone.
+    /// Forgets a task or a job that waited, and is gone.
     pub fn forget(&mut self, ticket: FlushTicket) {
         self.line(ticket.unit).forget(ticket.number);
     }
@@ -207,7 +207,7 @@ impl Engine {
         let ticket = self.flushes.ticket(unit);
         let number = ticket.number;
         match who {
-            // One that has not begun is this one's, too.
+            // A flush that was wanted before, and has not begun, is this one's, too.
             Waiter::Nobody if self.flushes.line(unit).wanted_after.replace(after) == Some(after) => return,
             Waiter::Nobody => {}
             Waiter::Task(seat, slot) => {
@@ -223,7 +223,8 @@ impl Engine {
         self.advance_flushes(unit);
     }
 
-    /// A flush of another core has ended, or some were left. Perhaps in the very turn that left them: then it asks for another.
+    /// Goes on with those who wait when a flush of another core has ended, or when a turn has left some of them. That
+    /// may be this very turn: then another message is sent.
     pub fn flushes_go_on(&mut self, unit: usize) {
         self.flushes.line(unit).left = false;
         self.advance_flushes(unit);
@@ -276,20 +277,21 @@ impl Engine {
                 return None;
             }
             syncs.tell(self.core);
-            // It may have ended before that.
+            // The flush under way may have ended before that: look once more.
             will_be_told = true;
         }
     }
 
-    /// The medium has answered a flush that this core has begun. Its failure is counted.
+    /// The medium has answered a flush that this core has begun. If it failed, that was counted before.
     pub fn flush_answered(&mut self, unit: usize) {
         let epoch = self.world.units[unit].syncs.drain();
         self.flushes.draining.push(Draining { unit, epoch, until_ms: self.now_ms.saturating_add(SYNC_DRAIN_MS) });
         self.advance_drains();
     }
 
-    /// Ends the flushes for which no durable write is under way any more, and tells who waits. One that the medium leaves unanswered holds up
-    /// nobody for long: what it was told, if anything, is counted when it is over.
+    /// Ends the flushes for which no durable write is under way any more, and tells who waits. A durable write that the
+    /// medium leaves unanswered holds a flush up for [`SYNC_DRAIN_MS`] at most: if it fails later, that is counted
+    /// then.
     pub fn advance_drains(&mut self) {
         let mut at = 0;
         while let Some(&Draining { unit, epoch, until_ms }) = self.flushes.draining.get(at) {
@@ -303,11 +305,11 @@ impl Engine {
             let Covers { off, others, failures } = std::mem::take(&mut self.flushes.line(unit).covers);
             if syncs.failures() == failures {
                 let logical = &world.units[unit].logical;
-                // Before anybody is told: who waits has perhaps switched the cache off.
+                // Before anybody is told: one of those who wait may have switched the cache off.
                 if let Some(off) = off {
                     logical.cache_flushed(off);
                 }
-                // A durable write that is not over has perhaps been told what was theirs.
+                // A durable write that is not over may yet be told of a failure to store what those hosts wrote.
                 if let Some(others) = others.filter(|_| syncs.is_drained(epoch)) {
                     logical.others_flushed(others, failures);
                 }
@@ -343,7 +345,7 @@ impl Engine {
         }
     }
 
-    /// What a flush or a durable write that went well is answered.
+    /// The answer to a flush or a durable write that went well: GOOD, or a failure that its nexus has not heard of.
     #[inline]
     pub fn vouch(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
         if self.world.units[unit].syncs.failures() == 0 {
@@ -354,7 +356,7 @@ impl Engine {
 
     #[cold]
     fn vouch_after_failures(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
-        // Before it is asked: of those it may have heard by now.
+        // Read before the nexus is asked: of so many it may have heard by now.
         let failures = self.world.units[unit].syncs.failures();
         if self.hear(seat, task, unit) {
             let unit = &self.world.units[unit];
@@ -364,7 +366,7 @@ impl Engine {
         Outcome::GOOD
     }
 
-    /// A nexus is about to be told, with the end of a task, that what it wrote may be lost. Whether it has yet to hear so.
+    /// Whether a nexus has yet to hear that what it wrote may be lost. If so, the end of this task tells it.
     #[cold]
     pub fn hear(&mut self, seat: usize, task: TaskId, unit: usize) -> bool {
         let Unit { syncs, news, .. } = &*self.world.units[unit];
@@ -390,7 +392,7 @@ impl Engine {
             && concerns_others(sync, fault)
         {
             unit.syncs.fail(fault);
-            // The kernel does not say it twice, and the process may be killed before its end.
+            // Saved now: the kernel does not say it twice, and the process may be killed before its end.
             self.save_lost(number);
             if let Some(left_out) = self.noise.medium(self.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
@@ -403,8 +405,8 @@ impl Engine {
     }
 }
 
-/// Whether a failure may have cost what was written before. A durable write that finds no space, or nobody who writes, has
-/// not come to that.
+/// Whether a failure may have cost what was written before. A durable write that was refused (it found no space, say)
+/// has not come to that.
 fn concerns_others(sync: Sync, fault: MediumFault) -> bool {
     sync == Sync::Flush || !fault.is_refusal()
 }

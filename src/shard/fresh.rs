@@ -1,8 +1,8 @@
 //! A unit between its opening and the moment from which it is served: a configuration of which something fails leaves neither
 //! files nor records behind.
 //!
-//! The record goes first: one that names a file which is not there would say that a disk is gone. The file is locked until both
-//! are done.
+//! The record is taken back first: a record that names a file which is not there would say that a disk is gone. The
+//! file is locked until both are done.
 
 use super::world::Unit;
 use crate::backend::Medium;
@@ -18,12 +18,12 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// What was done for it so far is to be kept with it.
+    /// A unit, with what was done for it so far: that is kept or taken back with it.
     pub fn new(unit: Unit, undo: Undo) -> Fresh {
         Fresh { unit, undo }
     }
 
-    /// It is served from now on.
+    /// The unit, which is served from now on.
     pub fn keep(self) -> Unit {
         let Fresh { unit, mut undo } = self;
         undo.keep();
@@ -31,7 +31,7 @@ impl Fresh {
     }
 }
 
-/// As if it were served: to look at.
+/// A fresh unit can be looked at as if it were served.
 impl std::ops::Deref for Fresh {
     type Target = Unit;
 
@@ -43,26 +43,26 @@ impl std::ops::Deref for Fresh {
 /// Takes back what was done for a unit, when it is dropped.
 pub struct Undo {
     medium: Arc<Medium>,
-    /// Its file.
+    /// Path of its file, if something may have to be undone there.
     path: Option<PathBuf>,
-    /// Its record, and what that said before.
+    /// The file with its record, and what the record said before, if that is to be taken back.
     recorded: Option<(Arc<UnitFile>, Before)>,
 }
 
 impl Undo {
-    /// A medium has just been opened.
+    /// For a medium that has just been opened.
     pub fn of(medium: &Arc<Medium>, lun: &LunSpec) -> Undo {
         let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
         Undo { medium: Arc::clone(medium), path, recorded: None }
     }
 
-    /// What was done stays.
+    /// Takes nothing back: what was done stays.
     pub fn keep(&mut self) {
         (self.path, self.recorded) = (None, None);
     }
 
-    /// What was written down stays, and a file that was made: a record that names none would say that a disk is gone. One that has
-    /// grown has its length again, for who still asks for that.
+    /// Takes no record back, nor a file that was made: a record that names a file which is not there would say that a
+    /// disk is gone. A file that has grown gets its former length again, for those who still ask for that.
     pub fn keep_record(&mut self) {
         self.recorded = None;
         if !self.medium.has_grown() {
@@ -70,7 +70,7 @@ impl Undo {
         }
     }
 
-    /// Whose it is has been written down.
+    /// Notes that it was written down whose the file is, and what was there before.
     pub fn recorded(&mut self, file: &Arc<UnitFile>, before: Option<Before>) {
         self.recorded = before.map(|before| (Arc::clone(file), before));
     }

@@ -1,11 +1,12 @@
-//! Holes in files: discards and zeroing, of a file one at a time on each core.
+//! Holes in files: discards and zeroing. On each core a file has one made at a time.
 //!
 //! The kernel makes a hole with a thread of its own, on the processor of the core that asked, and a file has one made at a
 //! time whatever is asked for. More of them at once would be no sooner done, and the core would spend its turns with handing
 //! them over: 128 UNMAPs of 64 ranges of one host left a sixth of somebody else's reads.
 //!
-//! Who waits here has nothing under way and is not counted at the fence; it has its turn in the order of asking. A range that its
-//! command has locked it keeps: the hole that it waits for is with the medium already, and needs no range any more.
+//! A job that waits here has nothing under way and is not counted at the fence; jobs have their turns in the order in
+//! which they asked. If its command has locked a range, the job keeps that: the hole that it waits for is with the
+//! medium already, and needs no range any more.
 
 use super::engine::Engine;
 use crate::backend::Op;
@@ -19,12 +20,12 @@ struct Busy {
     waiting: VecDeque<usize>,
 }
 
-/// Those of one core.
+/// The files of one core that holes are made in.
 #[derive(Default)]
 pub struct Holes(Vec<Busy>);
 
 impl Holes {
-    /// A job wants to make a hole. False: it is polled when it is its turn.
+    /// A job wants to make a hole. False: it has to wait, and is polled when it is its turn.
     pub fn enter(&mut self, unit: usize, job: usize) -> bool {
         let Some(busy) = self.0.iter_mut().find(|busy| busy.unit == unit) else {
             self.0.push(Busy { unit, next: None, waiting: VecDeque::new() });
@@ -40,7 +41,7 @@ impl Holes {
         false
     }
 
-    /// The hole is made, or is not: the job whose turn it is now.
+    /// A hole is made, or has failed: the job whose turn it is now.
     #[must_use]
     pub fn leave(&mut self, unit: usize) -> Option<usize> {
         let at = self.0.iter().position(|busy| busy.unit == unit)?;
@@ -53,7 +54,7 @@ impl Holes {
         next
     }
 
-    /// A job is over: units in which it was its turn.
+    /// Forgets a job that is over. The units at which it was its turn.
     #[must_use]
     pub fn forget(&mut self, job: usize) -> Vec<usize> {
         self.0.iter_mut().for_each(|busy| busy.waiting.retain(|waiting| *waiting != job));
@@ -62,7 +63,7 @@ impl Holes {
 }
 
 impl Engine {
-    /// Whether an operation makes a hole in a file; the unit then.
+    /// The unit, if an operation makes a hole in its file.
     pub fn hole_of(&self, unit: usize, op: &Op) -> Option<usize> {
         let is_hole =
             matches!(op, Op::Discard { .. } | Op::Zero { .. }) && self.world.units[unit].medium.is_regular_file();

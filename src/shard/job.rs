@@ -31,8 +31,8 @@ pub struct JobEnd {
     pub data: Vec<u8>,
     /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
     pub aborts: Vec<ItNexus>,
-    /// With GOOD, what hosts have written is durable. Else that is what has failed, and counts as such (`syncs.rs`): who is told
-    /// of it has heard of all that may be lost.
+    /// With GOOD: what hosts have written is durable. Else: what has failed was to make it durable, and counts as such
+    /// a failure (`syncs.rs`), so who is told of it has heard of all that may be lost.
     pub durable: bool,
 }
 
@@ -42,12 +42,12 @@ impl From<Outcome> for JobEnd {
     }
 }
 
-/// An answer on its way to a job.
+/// Where a job finds an answer; `None`: it is not there yet.
 pub type Cell1<T> = Rc<Cell<Option<T>>>;
 
 /// What a job has asked for and the core has not begun.
 pub enum Request {
-    /// Run it on a unit's medium; `None`: the job's own. `free`: whatever the limits of that.
+    /// Run `op` on the medium of a unit; `None`: the job's own. `free`: it waits for no limit of that unit.
     Op { unit: Option<usize>, op: Op, free: bool, cell: Cell1<Result<(), MediumFault>> },
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
@@ -78,7 +78,7 @@ struct Shared {
 pub struct JobCx {
     shared: Rc<Shared>,
     account: Account,
-    /// Its operations are not paid for.
+    /// Its operations wait for no limit.
     free: bool,
 }
 
@@ -91,18 +91,21 @@ impl JobBuffer {
         self.0.capacity()
     }
 
-    /// The first `len` bytes, for an operation that its job awaits before it looks at the buffer again. The error: there are
-    /// not as many.
+    /// The first `len` bytes, for an operation that its job awaits before it looks at the buffer again.
+    ///
+    /// # Errors
+    /// [`MediumFault::Internal`]: the buffer has not as many.
     pub fn first(&mut self, len: usize) -> Result<Buffer, MediumFault> {
         self.0.buffer(len).ok_or(MediumFault::Internal(libc::ERANGE))
     }
 
-    /// The first `len` bytes; fewer if there are not as many. Only between operations on this buffer: a job awaits those.
+    /// The first `len` bytes, or fewer if there are not as many. Only between operations on this buffer: a job awaits
+    /// those.
     pub fn bytes(&self, len: usize) -> &[u8] {
         self.0.bytes(0, len.min(self.0.capacity())).unwrap_or(&[])
     }
 
-    /// The same, to be written.
+    /// Like [`JobBuffer::bytes`], to be written.
     pub fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
         let len = len.min(self.0.capacity());
         self.0.bytes_mut(0, len).unwrap_or(&mut [])
@@ -110,17 +113,17 @@ impl JobBuffer {
 }
 
 impl JobCx {
-    /// For a new job whose buffers are charged to that account.
+    /// For a new job whose buffers are charged to `account`.
     pub fn new(account: Account) -> JobCx {
         JobCx { shared: Rc::default(), account, free: false }
     }
 
-    /// For another job of this core.
+    /// For another job of this core, charged to the same account.
     pub fn sibling(&self) -> JobCx {
         JobCx { shared: Rc::default(), account: self.account.clone(), free: self.free }
     }
 
-    /// The same job's, for operations that wait for no limit: it has a buffer in its hands.
+    /// For operations of the same job that wait for no limit, because it has a buffer in its hands.
     pub fn free(&self) -> JobCx {
         JobCx { free: true, ..self.clone() }
     }
@@ -130,17 +133,26 @@ impl JobCx {
         self.ask(|cell| Request::Spawn(cx, work, cell)).await;
     }
 
-    /// Runs one operation on the medium.
+    /// Runs one operation on the medium of the job's unit.
+    ///
+    /// # Errors
+    /// The fault of the medium.
     pub async fn op(&self, op: Op) -> Result<(), MediumFault> {
         self.ask(|cell| Request::Op { unit: None, op, free: self.free, cell }).await
     }
 
-    /// Reads the first `len` bytes of a buffer.
+    /// Reads the first `len` bytes of a buffer from `offset`.
+    ///
+    /// # Errors
+    /// The fault of the medium, or that of [`JobBuffer::first`].
     pub async fn read(&self, offset: u64, buffer: &mut JobBuffer, len: usize) -> Result<(), MediumFault> {
         self.op(Op::Read { offset, buffer: buffer.first(len)? }).await
     }
 
-    /// Writes the first `len` bytes of a buffer.
+    /// Writes the first `len` bytes of a buffer to `offset`.
+    ///
+    /// # Errors
+    /// The fault of the medium, or that of [`JobBuffer::first`].
     pub async fn write(
         &self,
         offset: u64,
@@ -152,12 +164,19 @@ impl JobCx {
     }
 
     /// Runs one operation on the medium of another unit.
+    ///
+    /// # Errors
+    /// The fault of the medium.
     pub async fn op_on(&self, unit: usize, op: Op) -> Result<(), MediumFault> {
         self.ask(|cell| Request::Op { unit: Some(unit), op, free: self.free, cell }).await
     }
 
-    /// The same, unless `may` says why not. An operation may have to wait (for a limit, a range, its turn), and meanwhile that may
-    /// change: `may` is asked whenever it could begin, right before. What has begun is awaited.
+    /// Like [`JobCx::op_on`], unless `may` says why not. An operation may have to wait (for a limit, a range, its
+    /// turn), and meanwhile that may change: `may` is asked whenever it could begin, right before. What has begun is
+    /// awaited.
+    ///
+    /// # Errors
+    /// What `may` has said. The fault of the medium is in the inner result.
     pub async fn op_if<E>(
         &self,
         unit: usize,
@@ -184,8 +203,8 @@ impl JobCx {
         .await
     }
 
-    /// A buffer of at least `len` bytes; waits until one is free. A job that has a buffer or a range already does not ask for
-    /// one: it would keep others from having theirs, and they it.
+    /// A buffer of at least `len` bytes; waits until one is free. A job that has a buffer or a range already does not
+    /// ask for one: it would keep others from having theirs, and they would keep it.
     pub async fn buffer(&self, len: usize) -> JobBuffer {
         if let Some(buf) = self.account.take(len) {
             return JobBuffer(buf);
@@ -193,8 +212,8 @@ impl JobCx {
         JobBuffer(self.ask(|cell| Request::Buffer(len, cell)).await)
     }
 
-    /// Waits until the next operation of `bytes` on a unit is paid for (`None`: its own), if that is limited. Before a buffer
-    /// is taken for it: what waits for a limit holds nothing.
+    /// Waits until the next operation of `bytes` on a unit (`None`: the job's own) is paid for, if that is limited. To
+    /// be asked before a buffer is taken for it: what waits for a limit holds nothing.
     pub async fn pay(&self, unit: Option<usize>, bytes: u64) {
         self.ask(|cell| Request::Pay(unit, bytes, cell)).await;
     }
@@ -247,11 +266,11 @@ impl From<Buf> for JobBuffer {
     }
 }
 
-/// Jobs to be polled, by session (the first place: of nobody). Sessions take turns.
+/// Jobs to be polled, by session; the first place is for those of nobody. Sessions take turns.
 #[derive(Default)]
 pub struct Runnable {
     of: Vec<VecDeque<usize>>,
-    /// Places that have some, in the order of their turns.
+    /// Places that have jobs, in the order of their turns.
     turns: VecDeque<usize>,
     len: usize,
 }
@@ -270,7 +289,7 @@ impl Runnable {
         self.len += 1;
     }
 
-    /// The next one of the session whose turn it is.
+    /// Takes the next job of the session whose turn it is.
     pub fn pop(&mut self) -> Option<usize> {
         let place = self.turns.pop_front()?;
         let jobs = self.of.get_mut(place)?;
@@ -282,25 +301,25 @@ impl Runnable {
         Some(job)
     }
 
-    /// How many there are.
+    /// How many jobs there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// None at all.
+    /// Whether there are no jobs.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// What an operation of a job cannot have yet.
+/// The range that an operation of a job waits for, because another command holds some of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stalled {
-    /// The unit: not the job's own, perhaps.
+    /// The unit, which need not be the job's own.
     pub unit: usize,
     /// Offset and length, bytes.
     pub range: (u64, u64),
-    /// Since when, milliseconds.
+    /// Since when it waits, milliseconds.
     pub since_ms: u64,
 }
 
@@ -312,7 +331,7 @@ pub struct Job {
     pub in_flight: usize,
     /// Its unit.
     pub unit: usize,
-    /// Whose it is.
+    /// Seat of its session; `work::NOBODY`: it has none.
     pub seat: usize,
     /// Task slot of its session.
     pub slot: usize,
@@ -320,15 +339,15 @@ pub struct Job {
     pub slice: Option<u32>,
     /// Ranges that it holds.
     pub locks: Vec<Lock>,
-    /// It waits for another one.
+    /// It waits for one more range.
     pub is_locking: bool,
     /// Its task was aborted: it is dropped as soon as nothing is in flight.
     pub cancelled: bool,
     /// Its operations on the medium count for the limits of its unit.
     pub charged: bool,
-    /// The next one is paid for.
+    /// Its next operation is paid for.
     pub paid: bool,
-    /// Units on which one behind it each is paid for, too.
+    /// Units on which it has paid for an operation ahead ([`JobCx::pay`]): each as often as it is here.
     pub prepaid: Vec<usize>,
     /// Whom its buffers are charged to.
     pub account: Account,
@@ -340,26 +359,27 @@ pub struct Job {
     pub flushing: Option<FlushTicket>,
     /// The answer of its errand.
     pub errand: Weak<Answer>,
-    /// It goes on when its task is aborted, without it.
+    /// When its task is aborted it goes on without that.
     pub survives: bool,
     /// It is a third-party copy: of whom, and where to.
     pub copy: Option<Box<CopyJob>>,
-    /// What its command has brought about and is to be followed, by whoever goes on with it: a flush, and the nexuses whose
-    /// tasks are to be aborted.
+    /// What is still to be done when its command has been stored, even if the task is gone: whether a flush, and the
+    /// nexuses whose tasks are to be aborted.
     pub owed: Option<(bool, Vec<ItNexus>)>,
     /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
     pub stray: Option<usize>,
-    /// Its operation on the medium, if that is its own still ([`super::engine::Operations::claim_of`]).
+    /// Its operation on the medium. The token may be another operation's by now
+    /// ([`super::engine::Operations::claim_of`]).
     pub operation: Option<Token>,
-    /// It has asked for a place in a hole.
+    /// It has asked for its turn to make a hole in a file (`holes.rs`).
     pub in_hole: bool,
     /// It waits for its turn to be saved, or for the keeper: its ticket.
     pub saving: Option<usize>,
     /// It keeps the commands that are to be saved behind it waiting until the tasks are aborted that it was to abort.
     pub standing: Option<Standing>,
-    /// A held range keeps its operation out.
+    /// A held range keeps its operation out: which one.
     pub stalled: Option<Stalled>,
-    /// Cancelled for this, not by its task.
+    /// The outcome it was cancelled with, if that was not for an abort of its task.
     pub given_up: Option<Outcome>,
 }
 

@@ -19,7 +19,7 @@ pub struct Place {
     pub medium: Arc<Medium>,
     /// Logical block length, bytes.
     pub block_bytes: u64,
-    /// Both, and what they have in common with all cores.
+    /// The unit as all cores share it.
     pub home: Arc<Unit>,
 }
 
@@ -31,8 +31,8 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
 }
 
 impl Place {
-    /// What a fault is answered. Which block it was, nobody has said: also of a single one that could not be read or written
-    /// others may be the cause, since a device fails as one what it has put together.
+    /// The answer to a fault. It names no block: even if a single block could not be read or written, others may be the
+    /// cause, since a device fails as one what it has put together.
     fn fault(&self, fault: MediumFault) -> JobEnd {
         self.unit.fault(fault, None).into()
     }
@@ -51,15 +51,16 @@ impl Place {
         cx.read(offset, buffer, len).await.map_err(|fault| self.fault(fault))
     }
 
-    /// What the first block of a range is answered that cannot be read by itself. The range is read in parts as large as the
-    /// buffer, which become smaller around what fails. `None`: all of it can be read, but not all of it is in the buffer.
+    /// The answer for the first block of a range that cannot be read by itself. The range is read in parts as large as
+    /// the buffer, which become smaller around what fails. `None`: all of it can be read, but not all of it is in the
+    /// buffer.
     async fn first_bad(&self, cx: &JobCx, buffer: &mut JobBuffer, (offset, len): (u64, u64)) -> Option<JobEnd> {
         let (block, last) = (self.block_bytes, offset + len);
         let whole = (len.min(buffer.capacity() as u64) / block * block).max(block);
         let (mut at, mut end, mut part) = (offset, last, whole);
         while at < last {
             if at == end {
-                // It was there, a moment ago.
+                // What has just failed can be read now, part by part: go on with the rest.
                 (end, part) = (last, whole);
             }
             let now = part.min(end - at);
@@ -78,7 +79,7 @@ impl Place {
         None
     }
 
-    /// A write has failed; `durable`: that was to be durable by itself.
+    /// The end of a command whose write has failed. `durable`: the write was to be durable by itself.
     fn unwritten(&self, fault: MediumFault, durable: bool) -> JobEnd {
         JobEnd { durable: durable && !fault.is_refusal(), ..self.fault(fault) }
     }
@@ -89,13 +90,13 @@ impl Place {
         if self.medium.can_be_lost() { 4 << 20 } else { 1 << 20 }
     }
 
-    /// A slice that is a whole number of blocks.
+    /// Bytes of the next slice, if `left` are left: a whole number of blocks.
     fn step(&self, left: u64) -> usize {
         left.min(SLICE_BYTES as u64) as usize
     }
 }
 
-/// The block that a command brought, elsewhere than in an I/O buffer: who has one does not wait for another.
+/// Copies the block that a command brought out of its I/O buffer: who has a buffer does not wait for another.
 fn kept(pattern: JobBuffer, block: usize) -> Box<[u8]> {
     pattern.bytes(block).into()
 }
@@ -122,15 +123,15 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
     }
 }
 
-/// What becomes of a read that has failed in a range: the sense data names the first block that cannot be read. GOOD: by now
-/// all of it can be.
+/// What a read that has failed in a range is answered: the sense data names the first block that cannot be read. GOOD:
+/// by now all of it can be read.
 pub async fn locate(cx: JobCx, place: Place, offset: u64, len: u64) -> JobEnd {
     let mut buffer = cx.buffer(place.step(len)).await;
     place.first_bad(&cx, &mut buffer, (offset, len)).await.unwrap_or_else(|| Outcome::GOOD.into())
 }
 
-/// Has what is read next come from the medium, not from the page cache: what is not there yet is written, and forgotten here.
-/// With direct I/O it does anyway.
+/// Has what is read next come from the medium, not from the page cache: what is not on the medium yet is written, and
+/// the cache forgets the range. With direct I/O reads come from the medium anyway.
 async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Result<(), JobEnd> {
     if !place.home.volatile || place.home.direct {
         return Ok(());
@@ -139,7 +140,7 @@ async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Resul
     if flushed.outcome != Outcome::GOOD {
         return Err(flushed);
     }
-    // A page that somebody has in his hands just then stays the first time.
+    // A page that somebody is using just then stays in the cache: it is tried again.
     for _ in 0..EVICTIONS {
         cx.op(Op::Evict { offset, len }).await.map_err(|fault| place.fault(fault))?;
         match is_cached(cx, place, (offset, len)).await {
@@ -152,7 +153,7 @@ async fn uncached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Resul
     Ok(())
 }
 
-/// Whether the kernel has some of a range in its cache, if it says so.
+/// Whether the kernel has some of a range in its page cache; `None`: it does not say.
 async fn is_cached(cx: &JobCx, place: &Place, (offset, len): (u64, u64)) -> Option<bool> {
     let (mut at, end) = (offset, offset + len);
     while at < end {
@@ -247,7 +248,7 @@ pub async fn write_verify(
     if let Err(fault) = cx.write(offset, &mut data, len, durable).await {
         return place.unwritten(fault, durable);
     }
-    // Where that was not durable by itself, it is before it is read.
+    // If the write was not durable by itself, this makes it so before it reads.
     let end = compare(cx.clone(), place, (data, medium), (offset, len), base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
     match end.outcome.sense {
@@ -363,8 +364,8 @@ pub async fn unmap(cx: JobCx, place: Place, ranges: Vec<(u64, u64)>) -> JobEnd {
     settled(&cx, &place, false, false).await
 }
 
-/// The end of a command that has changed the medium: durable, if it was asked to be (`fua`), or without a volatile cache to
-/// speak of (WCE 0) at this moment. `written`: what it wrote is durable already.
+/// The end of a command that has changed the medium: that is made durable, if it was asked to be (`fua`), or if there
+/// is no volatile cache to speak of at this moment (WCE 0). `written`: what the command wrote is durable already.
 async fn settled(cx: &JobCx, place: &Place, fua: bool, written: bool) -> JobEnd {
     if !place.home.volatile || !(fua || place.unit.is_write_through()) {
         return Outcome::GOOD.into();
@@ -424,8 +425,8 @@ pub async fn write_atomic(
     }
 }
 
-/// SANITIZE and FORMAT UNIT. That it has begun is on stable storage before anything is erased, and before anybody is told so:
-/// a restart that comes in between finds it. With `immed` the rest goes on by itself.
+/// SANITIZE and FORMAT UNIT. It is on stable storage that it has begun before anything is erased, and before anybody is
+/// told so: a restart that comes in between finds it. With `immed` the rest goes on by itself.
 pub async fn erase(cx: JobCx, place: Place, erasure: Erasure, (how, immed): (Erase, bool)) -> JobEnd {
     if place.medium.lasts() {
         let begun = cx.save(place.unit.unfinished(Some(erasure))).await.outcome;
@@ -464,7 +465,7 @@ async fn erase_all(cx: JobCx, place: Place, how: Erase) -> JobEnd {
         Ok(()) => cx.op(Op::Flush).await.is_ok(),
         Err(_) => false,
     };
-    // One that somebody else was told of has perhaps lost what was erased.
+    // A flush whose failure somebody else was told of has perhaps lost what was erased.
     done &= place.home.syncs.failures() == before;
     if done && place.medium.lasts() {
         done = cx.save(place.unit.unfinished(None)).await.outcome == Outcome::GOOD;
@@ -472,7 +473,7 @@ async fn erase_all(cx: JobCx, place: Place, how: Erase) -> JobEnd {
     place.unit.erase_done(done).into()
 }
 
-/// As [`clear`], with progress.
+/// Like [`clear`], for the whole medium and with progress.
 async fn erase_once(cx: &JobCx, place: &Place, size: u64, discard: bool) -> Result<(), MediumFault> {
     let mut at = 0;
     while at < size {
@@ -511,8 +512,8 @@ async fn overwrite(
     Ok(())
 }
 
-/// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. Where the
-/// cache is off then, nothing is to be left in it.
+/// PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION: what they change is stored, then in force. If that
+/// switches the cache off, a flush follows, so that nothing is left in it.
 pub async fn save(cx: JobCx, place: Place, saving: Box<Saving>, admitted: Admitted) -> JobEnd {
     let end = cx.save(saving).await;
     drop(admitted);
@@ -536,7 +537,8 @@ pub async fn lba_status(cx: JobCx, place: Place, scan: LbaScan) -> JobEnd {
     cx.errand(Box::new(move |is_wanted| read_map(&place, scan, is_wanted))).await
 }
 
-/// Descriptors of runs, from the medium's own map. Blocking.
+/// Reads which blocks the medium has allocated, run by run, until the answer is full or nobody wants it any more.
+/// Blocking.
 fn read_map(place: &Place, scan: LbaScan, is_wanted: &dyn Fn() -> bool) -> JobEnd {
     let capacity = place.unit.blocks();
     let end = scan.end(capacity);

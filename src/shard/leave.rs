@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 impl Engine {
-    /// The peer is gone, or will be treated so: nothing more is sent.
+    /// Treats the peer as gone: nothing more is sent.
     pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
         shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
@@ -37,7 +37,7 @@ impl Engine {
                 self.sweep_seat(seat);
                 self.bound_lost(seat);
             }
-            // Refused, which was said.
+            // This login was refused, and that was logged when its proof was judged.
             Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => self.stats.failed_logins += 1,
             Phase::Login { login, .. } | Phase::Judged { login, .. } => {
                 self.stats.failed_logins += 1;
@@ -72,14 +72,14 @@ impl Engine {
             if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                 *route = usize::MAX;
             }
-            // It may have been logged out for recovery.
+            // The connection may have been logged out for recovery.
             self.bound_lost(seat);
         }
         self.dirty.push(conn);
         self.sweep(conn);
     }
 
-    /// A session will ask for nothing more: closes its connections.
+    /// Closes the connections of a session that will ask for nothing more.
     pub fn ended(&mut self, seat: usize, reason: CloseReason) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         if !std::mem::replace(&mut holder.ended, true) {
@@ -89,15 +89,16 @@ impl Engine {
         for conn in route.into_iter().filter(|&c| c != usize::MAX) {
             match reason {
                 CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
-                // Nobody reads there any more.
+                // Nobody reads on these connections any more.
                 _ => self.disconnected(conn, reason),
             }
         }
         self.forget_management(seat);
     }
 
-    /// Sessions that wait for a new connection (ErrorRecoveryLevel 2) are few: when seat `new` may have become one, the one
-    /// that has waited longest makes room, of its initiator or its address if they have too many, else of all.
+    /// Bounds the sessions that wait for a new connection (ErrorRecoveryLevel 2): when seat `new` may have become one,
+    /// the one that has waited longest makes room, of its initiator, its address or its host if they have too many,
+    /// else of all.
     fn bound_lost(&mut self, new: usize) {
         let is_lost = |seat: &&Seat| !seat.ended && seat.session.is_failed();
         let seats = &mut self.seats;
@@ -105,13 +106,13 @@ impl Engine {
             return;
         };
         own.lost_ms = self.now_ms;
-        // Nobody says when one is continued, or over.
+        // Nobody says when such a session is continued, or over: those are left out here.
         self.lost.retain(|&seat| seat != new && seats.get(seat).and_then(Option::as_deref).filter(is_lost).is_some());
         self.lost.push(new);
         let Some(own) = self.seats.get(new).and_then(Option::as_deref) else { return };
         let lost = || self.lost.iter().filter_map(|&seat| Some((seat, self.seats.get(seat)?.as_deref()?)));
         let address = |seat: &Seat| Address::of(seat.text.peer());
-        // Who only says its name is somebody else.
+        // An initiator that only says its name is another one than one that has proved it.
         fn initiator(seat: &Seat) -> (&IscsiName, Option<&str>) {
             let port = &seat.session.init().initiator;
             (&port.name, port.proof.as_deref())
@@ -178,7 +179,8 @@ impl Engine {
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
                 self.world.units[unit].nexus_leaves(nexus, &gone.session);
             }
-            // Whoever has its place then is not to be overtaken by what they have on the medium.
+            // The copies of this nexus end, too: whoever has its place next is not to be overtaken by what they have on
+            // the medium.
             self.end_cancelled_copies();
         }
     }

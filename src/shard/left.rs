@@ -1,7 +1,9 @@
-//! What is left of aborted tasks on a core, and the functions that wait for it (`tm.rs`). It is counted by what they wait
-//! for: to look at all tasks of all sessions whenever one of them ends would take longer than a turn may.
+//! What is left of aborted tasks on a core, and the functions that wait for it (`tm.rs`). It is counted by scope, which
+//! is what a function waits for: to look at all tasks of all sessions whenever one of them ends would take longer than
+//! a turn may.
 //!
-//! Who aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as it is left.
+//! Whoever aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as the thing is
+//! left.
 
 use super::elsewhere::Elsewhere;
 use crate::limits::PAUSE_MS;
@@ -26,7 +28,7 @@ pub enum Scope {
 #[derive(Debug, Default)]
 struct Counts {
     left: HashMap<Scope, usize>,
-    /// Where nothing is left any more, since somebody looked.
+    /// Scopes in which nothing is left any more, since somebody looked.
     emptied: Vec<Scope>,
     is_awaited: bool,
 }
@@ -35,12 +37,14 @@ struct Counts {
 #[derive(Debug, Default, Clone)]
 pub struct Left(Rc<RefCell<Counts>>);
 
-/// The last mark of those that many hold: a function aborts all tasks of a session at a unit, one after the other.
+/// The latest mark that several tasks hold together: a function aborts all tasks of a session at a unit, one after the
+/// other.
 #[derive(Debug, Default)]
 pub struct SharedMarks(Weak<Mark>);
 
 impl SharedMarks {
-    /// One more that is aborted. Those with the same scopes have one mark together, until the last of them is gone.
+    /// A mark for one more task that is aborted. Tasks with the same scopes have one mark together, until the last of
+    /// them is gone.
     pub fn mark(&mut self, left: &Left, scopes: &[Scope]) -> Rc<Mark> {
         if let Some(last) = self.0.upgrade().filter(|last| last.scopes == scopes) {
             return last;
@@ -52,7 +56,7 @@ impl SharedMarks {
 }
 
 impl Left {
-    /// One more that is aborted, and counts in each of these scopes.
+    /// Counts one more thing that is aborted in each of these scopes, until the mark is dropped.
     pub fn mark(&self, scopes: Vec<Scope>) -> Mark {
         for scope in &scopes {
             *self.0.borrow_mut().left.entry(*scope).or_default() += 1;
@@ -60,19 +64,19 @@ impl Left {
         Mark { left: self.clone(), scopes }
     }
 
-    /// Whether something is left.
+    /// Whether something is left in a scope.
     pub fn is_any(&self, scope: Scope) -> bool {
         self.0.borrow().left.contains_key(&scope)
     }
 
-    /// From now on it matters, or does not, where nothing is left any more.
+    /// Says whether functions wait now: only then scopes in which nothing is left any more are noted.
     pub fn await_ends(&self, is_awaited: bool) {
         let mut counts = self.0.borrow_mut();
         counts.is_awaited = is_awaited;
         counts.emptied.clear();
     }
 
-    /// Where nothing is left any more, since this was asked last.
+    /// The scopes in which nothing is left any more, since this was asked last.
     pub fn emptied(&self) -> Vec<Scope> {
         std::mem::take(&mut self.0.borrow_mut().emptied)
     }
@@ -128,7 +132,7 @@ pub struct Pending {
     pub answer: Answer,
     /// Cores that have not answered.
     pub cores_left: usize,
-    /// Then all sessions of this target are ended.
+    /// A target, all sessions of which are ended once that is said, if nothing is left.
     pub ends: Option<usize>,
 }
 
@@ -137,14 +141,14 @@ pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
 
 /// A core with functions under way looks so often for what has become of them, milliseconds.
 pub const LOOK_MS: u64 = 10;
-/// One that takes longer from one turn to the next has stood still, milliseconds: no turn takes as long.
+/// If a turn comes so long after the one before, the core has stood still, milliseconds: no turn takes as long.
 const STOOD_STILL_MS: u64 = 100;
 const _: () = assert!(STOOD_STILL_MS >= 10 * LOOK_MS);
 
 /// Until when a function waits at most, milliseconds.
 struct Deadline {
     at_ms: u64,
-    /// However long the core has stood still since: a longer pause is one of the clock.
+    /// It is not put off beyond this, however long the core stands still: a longer pause is one of the clock.
     latest_ms: u64,
     ticket: u32,
 }
@@ -155,38 +159,39 @@ type Key = (Scope, bool, u32);
 /// Functions under way on a core. None is looked at before something has ended that it waits for.
 #[derive(Default)]
 pub struct Management {
-    /// By what they wait for, and whether they wait for other cores, too: those are not looked at when something ends here.
+    /// By what they wait for here, and whether they wait for other cores, too: such functions are not looked at when
+    /// something ends here.
     pending: BTreeMap<Key, Pending>,
-    /// Where the one with this ticket is.
+    /// The key in `pending` of the function with this ticket.
     keys: HashMap<u32, Key>,
-    /// Those that a session waits for: seat and ticket.
+    /// The functions that a session waits for: seat and ticket.
     of_seats: BTreeSet<(usize, u32)>,
-    /// Until when they wait at most, in the order of time.
+    /// Until when functions wait at most, in the order of time.
     deadlines: VecDeque<Deadline>,
     last_ticket: u32,
     /// What other cores were asked to abort.
     pub elsewhere: Elsewhere,
     /// What is left of aborted tasks.
     pub left: Left,
-    /// The marks of those.
+    /// The mark that the latest of those share.
     pub marks: SharedMarks,
     /// Copies that were aborted, and until when somebody waits for what they have on the medium.
     copies: VecDeque<(u64, Weak<RefCell<Option<Mark>>>)>,
 }
 
 impl Management {
-    /// Nothing waits.
+    /// Whether no function waits.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// A name for a function, on this core.
+    /// A new number for a function of this core.
     pub fn next_ticket(&mut self) -> u32 {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         self.last_ticket
     }
 
-    /// Has a function wait, until then at most; `None` comes back if it has to.
+    /// Has a function wait, until `deadline_ms` at most. `Some`: it comes back, for there is nothing to wait for.
     pub fn wait(&mut self, scope: Scope, ticket: u32, pending: Pending, deadline_ms: u64) -> Option<Pending> {
         if pending.cores_left == 0 && !self.left.is_any(scope) {
             return Some(pending);
@@ -204,7 +209,7 @@ impl Management {
         None
     }
 
-    /// Takes one that waits out.
+    /// Takes out the function with this ticket.
     pub fn take(&mut self, ticket: u32) -> Option<Pending> {
         let pending = self.pending.remove(&self.keys.remove(&ticket)?)?;
         if let Some(seat) = pending.answer.seat() {
@@ -217,7 +222,7 @@ impl Management {
         Some(pending)
     }
 
-    /// Those that wait for nothing any more.
+    /// The tickets of the functions that have waited for this scope and nothing else, if nothing is left there.
     pub fn done(&self, scope: Scope) -> Vec<u32> {
         if self.left.is_any(scope) {
             return Vec::new();
@@ -226,7 +231,8 @@ impl Management {
         all.map(|((.., ticket), _)| *ticket).collect()
     }
 
-    /// Another core has done what was asked of it with this ticket: what is waited for, if it was the last.
+    /// Another core has done what was asked of it with this ticket. If it was the last core: the scope that is waited
+    /// for here.
     pub fn done_elsewhere(&mut self, ticket: u32) -> Option<Scope> {
         self.elsewhere.answered(ticket);
         let key = self.keys.get_mut(&ticket)?;
@@ -241,7 +247,7 @@ impl Management {
         Some(key.0)
     }
 
-    /// Counts an aborted copy until it is over, or until then.
+    /// Counts an aborted copy until it is over, or until `until_ms`.
     pub fn leave_copy(&mut self, scopes: Vec<Scope>, until_ms: u64, now_ms: u64) -> LeftCopy {
         self.expire_copies(now_ms);
         let copy = Rc::new(RefCell::new(Some(self.left.mark(scopes))));
@@ -249,7 +255,8 @@ impl Management {
         copy
     }
 
-    /// One that the medium has kept for too long is known by the range that it keeps, as any operation that outlives its task.
+    /// Stops counting the copies that the medium has kept for too long: such a copy is known by the range that it
+    /// keeps, like any operation that outlives its task.
     pub fn expire_copies(&mut self, now_ms: u64) {
         while self.copies.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
             if let Some((_, copy)) = self.copies.pop_front() {
@@ -258,15 +265,15 @@ impl Management {
         }
     }
 
-    /// Forgets what a session waits for.
+    /// Forgets the functions that a session waits for.
     pub fn forget(&mut self, seat: usize) {
         while let Some(&(_, ticket)) = self.of_seats.range((seat, 0)..=(seat, u32::MAX)).next() {
             self.take(ticket);
         }
     }
 
-    /// A turn comes so long after the one before. That is soon, unless the core has stood still: with its machine, as a rule, and
-    /// so with the other cores. They are not late for that.
+    /// Notes that a turn comes `ms` after the one before. That is soon, unless the core has stood still: with its
+    /// machine, as a rule, and so with the other cores. Those are not late for that, so the deadlines are put off.
     pub fn turn_came_after(&mut self, ms: u64) {
         if ms >= STOOD_STILL_MS {
             for deadline in &mut self.deadlines {
@@ -275,7 +282,7 @@ impl Management {
         }
     }
 
-    /// One that has waited for too long.
+    /// Takes out a function that has waited for too long.
     pub fn given_up(&mut self, now_ms: u64) -> Option<Pending> {
         loop {
             let ticket = self.deadlines.front().filter(|deadline| deadline.at_ms <= now_ms)?.ticket;

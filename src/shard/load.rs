@@ -5,8 +5,8 @@
 //! turn; only a core that sleeps after it has worked reads the clock once more. [`Load`] is what the others see, without a
 //! lock. Time in which another thread has the processor counts as work, for this one cannot have it.
 //!
-//! A core without a spin submits what it has and sleeps in one call. What it does in that call is not seen by that clock, so
-//! the processor time of its thread is asked, too.
+//! A core without a spin submits what it has and sleeps in one call. The work that is done in that call does not show
+//! in these times, so the processor time of its thread is asked, too.
 
 use super::balance::{self, Use};
 use super::core::Core;
@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What is measured is the mean over this.
+/// The time over which the load of a core is averaged.
 pub const PERIOD: Duration = Duration::from_secs(1);
-/// What was published longer ago than this is not known any more, milliseconds.
+/// A load that was published longer ago than this is not known any more, milliseconds.
 const STALE_MS: u64 = 4_000;
 const PARTS_BITS: u32 = 16;
 
@@ -29,7 +29,7 @@ const PARTS_BITS: u32 = 16;
 pub struct Load(AtomicU64);
 
 impl Load {
-    /// The core's own measurement.
+    /// Publishes the core's own measurement, parts of a thousand.
     pub fn publish(&self, now_ms: u64, parts: u32) {
         self.0.store(now_ms << PARTS_BITS | u64::from(parts.min(1000)), Ordering::Relaxed);
     }
@@ -41,7 +41,8 @@ impl Load {
         (word != 0 && now_ms.saturating_sub(at_ms) <= STALE_MS).then_some(parts as u32)
     }
 
-    /// A session is on its way there that will use so much: until the next measurement others are to see that.
+    /// Adds what a session will use that is on its way to this core, parts of a thousand: others are to see that until
+    /// the next measurement.
     pub fn expect(&self, parts: u32) {
         let more = |word: u64| {
             let now = word & ((1 << PARTS_BITS) - 1);
@@ -60,12 +61,12 @@ pub struct Meter {
     resting: Option<Instant>,
     /// The turn before has left something to do.
     queued: bool,
-    /// Of the thread, when the period began; `None`: that is not asked.
+    /// Processor time of the thread when the period began; `None`: it is not asked.
     processor: Option<Duration>,
 }
 
 impl Meter {
-    /// From now on; `spins`: the core spins before it sleeps.
+    /// A meter that measures from `now` on, if it is `on`. `spins`: the core spins before it sleeps.
     pub fn new(now: Instant, on: bool, spins: bool) -> Meter {
         let processor = (on && !spins).then(thread_time);
         Meter { on, began: now, idle: Duration::ZERO, resting: None, queued: false, processor }
@@ -88,7 +89,8 @@ impl Meter {
         }
     }
 
-    /// When a period is over: how busy the core was in it, parts of a thousand. `spun`: how long it has spun since the last.
+    /// How busy the core was, parts of a thousand, when a period is over. `spun`: how long it has spun since that was
+    /// asked last.
     pub fn measure(&mut self, now: Instant, spun: impl FnOnce() -> Duration) -> Option<u32> {
         let period = now.saturating_duration_since(self.began);
         if !self.on || period < PERIOD {
@@ -118,12 +120,12 @@ fn thread_time() -> Duration {
 pub struct Balance {
     /// Periods in a row that it has been saturated.
     saturated: u32,
-    /// What each session had done when the last one ended: serial number, work.
+    /// What each session had done when the last period ended: serial number, work.
     done: Vec<(u64, u64)>,
 }
 
 impl Engine {
-    /// What a session has done since it began: commands, where so many bytes count as one.
+    /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
     fn work_of(&self, seat: &Seat) -> u64 {
         const BYTES: u64 = 16 << 10;
         let of = |(nexus, unit): (&crate::scsi::LuNexus, &usize)| {
@@ -136,7 +138,7 @@ impl Engine {
 }
 
 impl Core {
-    /// A period may be over: says how busy this core was, and has a session move if that pays.
+    /// When a period is over: says how busy this core was, and has a session move if that pays.
     pub(super) fn balance(&mut self, now: Instant) {
         let Some(busy) = self.meter.measure(now, || self.engine.ring.take_spun()) else { return };
         let (world, core) = (Arc::clone(&self.engine.world), self.engine.core);
@@ -163,7 +165,7 @@ impl Core {
         }
     }
 
-    /// What the sessions did since the last period: nothing, if that is not known.
+    /// What each session did since the last period; 0, if nobody knows what it had done by then.
     fn uses(&mut self) -> Vec<Use> {
         let before = std::mem::take(&mut self.balance.done);
         let mut uses = Vec::new();

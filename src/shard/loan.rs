@@ -35,12 +35,13 @@ pub struct Loan {
     /// Where in it the next byte of payload goes.
     within: usize,
     len: usize,
+    /// Seat and serial number of the session.
     holder: (usize, u64),
     conn: usize,
     home: Home,
 }
 
-/// Whom it was borrowed from.
+/// Where the buffer was borrowed, and goes back to.
 enum Home {
     /// A command's data that is coming in with it.
     Staging,
@@ -109,7 +110,7 @@ impl Engine {
         unit.and_then(|unit| self.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
     }
 
-    /// The receive is over; `received` bytes of payload were written.
+    /// A receive into what was lent is over; it has written `received` bytes of payload.
     pub fn give_back(&mut self, loan: Loan, partial: Option<&mut Partial>, received: usize) {
         let Loan { buf, holder: (seat, serial), conn, home, .. } = loan;
         self.stats.placed_bytes += received as u64;

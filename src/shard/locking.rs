@@ -1,8 +1,8 @@
 //! Jobs that wait to have a range for themselves (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC, erasing).
 //!
-//! They are served in the order in which they asked, and so many in a turn. Whoever only waits for a range to be free goes before
-//! them (`Engine::retry_held`): a lock is not kept from its range by those, it waits for them to be done once it has it. So
-//! nobody waits for ever, whatever the others ask for.
+//! They are served in the order in which they asked, [`FED_PER_TURN`] in a turn. Who only waits for a range to be free
+//! goes before them (`Engine::retry_held`): they cannot keep a lock from its range, for once it has the range it waits
+//! for them to be done. So nobody waits for ever, whatever the others ask for.
 
 use super::engine::Engine;
 use super::fence::Lock;
@@ -17,12 +17,12 @@ pub struct Locking {
     offset: u64,
     len: u64,
     cell: Cell1<()>,
-    /// Held, but changes that began before are still under way; with the unit it is of.
+    /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
     lock: Option<(Lock, usize)>,
     since_ms: u64,
 }
 
-/// Those of a core, in their order.
+/// The jobs of a core that wait for a range, in their order.
 pub type Lockings = VecDeque<Locking>;
 
 impl Engine {
@@ -38,7 +38,7 @@ impl Engine {
         }
     }
 
-    /// Goes on with the jobs that wait for a range, or for a change that another command's range keeps out.
+    /// Goes on with the jobs that wait to have a range for themselves.
     pub fn advance_locks(&mut self) {
         for _ in 0..self.locking.len().min(FED_PER_TURN) {
             let Some(waiting) = self.locking.pop_front() else { return };
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// Goes on with one; it comes back if it has to wait.
+    /// Goes on with one job; it comes back if it has to wait.
     fn advance_lock(&mut self, mut waiting: Locking) -> Option<Locking> {
         let Some(job) = self.jobs.get_mut(waiting.job).and_then(Option::as_mut).filter(|job| !job.cancelled) else {
             self.unlock(waiting.lock);
@@ -69,7 +69,7 @@ impl Engine {
         None
     }
 
-    /// A job has ended, whatever it waited for.
+    /// A job has ended: gives back what it waited for, or had got of it.
     pub fn forget_locking(&mut self, job: usize) {
         let mut gone = Vec::new();
         while let Some(at) = self.locking.iter().position(|waiting| waiting.job == job) {

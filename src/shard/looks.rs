@@ -1,5 +1,5 @@
-//! Looks at all media now and then ([`Unit::measure`]): whether their files are whole, and how much room thin units have. Whatever
-//! keeps the control thread keeps nobody from that.
+//! Looks at all media now and then ([`Unit::measure`]): whether their files are whole, and how much room thin units
+//! have. This goes on whatever keeps the control thread.
 //!
 //! A file system that does not answer keeps a thread of its own, and no other unit: it is not looked at again as long as that
 //! lasts, and another thread goes on with the rest.
@@ -28,7 +28,7 @@ struct Work {
 pub struct Looking(#[expect(dead_code, reason = "hangs up when it is dropped")] Sender<()>);
 
 impl Looking {
-    /// Begins with them.
+    /// Begins to look at the units of `world`.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -46,10 +46,10 @@ impl Looking {
     }
 }
 
-/// See the module.
+/// The rounds of looks, and the threads that make them.
 struct Looks {
     work: Arc<Mutex<Work>>,
-    /// A thread that has been at one unit for so long is not counted.
+    /// A thread that has been at one unit for so long does not count: another one goes on with the rest.
     hangs: Duration,
 }
 
@@ -99,13 +99,13 @@ impl Work {
     }
 }
 
-/// A thread.
+/// What each thread does: looks at units until none are left.
 fn look_at_all(work: &Mutex<Work>) {
     loop {
         let Some(unit) = work.lock().next() else { return };
         let looked_at = Arc::downgrade(&unit);
         unit.measure();
-        // Nobody else may have it any more: its file is closed, which may take as long.
+        // If nobody else has the unit any more, this closes its file, which may take as long.
         drop(unit);
         work.lock().at_work.retain(|(unit, _)| !unit.ptr_eq(&looked_at));
     }

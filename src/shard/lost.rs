@@ -1,12 +1,13 @@
-//! That writes may be lost is not forgotten when the process ends.
+//! Remembers beyond the end of the process that writes may be lost.
 //!
-//! Who has not heard of it when a unit is served no more is saved with the unit ([`crate::scsi::Lost`]); at the next start that
-//! counts as a failure, and each hears of it as of any other ([`super::syncs`]). A host that has heard, and goes on, is not to
-//! hear again: the first GOOD after somebody has heard saves who has by then. Who is not known and has not come when others
-//! have gone on for long ([`OTHERS_HEAR_MS`]) is not told any more.
+//! When a unit is served no more, those who have not heard of it are saved with the unit ([`crate::scsi::Lost`]); at
+//! the next start that counts as a failure, and each hears of it as of any other ([`super::syncs`]). A host that has
+//! heard, and goes on, is not to hear again: the first GOOD after somebody has heard saves who has by then. Hosts that
+//! are not known, and have not come when others have gone on for long ([`OTHERS_HEAR_MS`]), are not told any more.
 //!
-//! A process that is killed has no end. So each failure is saved when it is counted, too, beside whatever is answered. Of one unit
-//! one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the next one.
+//! A process that is killed has no end. So each failure is saved when it is counted, too, beside whatever is answered.
+//! Of one unit one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the
+//! next one.
 
 use super::engine::Engine;
 use super::job::Cell1;
@@ -20,29 +21,29 @@ use crate::state::Keeper;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// The job of what no job has asked for.
+/// Stands for the number of a job, for what no job has asked for.
 pub(super) const NOBODY: usize = usize::MAX;
 
-/// Whether it is being saved who has yet to hear.
+/// Whether it is being saved who has yet to hear of lost writes, for all cores.
 #[derive(Default)]
 pub struct Remembering {
     saving: AtomicU8,
-    /// When it is to be looked, with a GOOD, whether others are still to hear; zero: never.
+    /// When a GOOD is to look whether others are still to hear, milliseconds; zero: never.
     look_ms: AtomicU64,
 }
 
 const IDLE: u8 = 0;
 const ON_ITS_WAY: u8 = 1;
-/// On its way, and to be saved again: there is news.
+/// A save is on its way, and another one is to follow: there is news.
 const AGAIN: u8 = 2;
 
 impl Remembering {
-    /// There is news; whether the caller is to begin.
+    /// Notes that there is news. True: the caller is to begin with a save.
     fn want(&self) -> bool {
         self.saving.swap(AGAIN, Ordering::SeqCst) == IDLE
     }
 
-    /// Somebody goes on, which is news or not: whether it is to be looked who has settled.
+    /// Somebody goes on, which is news or not. Whether it is to be looked who has settled.
     fn is_looked(&self, is_news: bool, now_ms: u64) -> bool {
         let look_ms = self.look_ms.load(Ordering::Relaxed);
         if is_news {
@@ -51,23 +52,24 @@ impl Remembering {
         is_news || look_ms > 0 && now_ms >= look_ms && self.look_ms.swap(0, Ordering::Relaxed) == look_ms
     }
 
-    /// Before it is looked what there is to save.
+    /// A save begins: to be called before it is looked what there is to save.
     fn begin(&self) {
         self.saving.store(ON_ITS_WAY, Ordering::SeqCst);
     }
 
-    /// It is saved, or cannot be; whether the caller is to begin again.
+    /// A save is over, whether it worked or not. True: there was news meanwhile, and the caller is to begin again.
     fn is_wanted_again(&self) -> bool {
         self.saving.compare_exchange(ON_ITS_WAY, IDLE, Ordering::SeqCst, Ordering::SeqCst).is_err()
     }
 }
 
 impl Unit {
-    /// What was saved says that writes may be lost: that is a failure.
+    /// Counts a failure if what was saved says that writes may be lost.
     pub(super) fn recall(&self, saved: &Saved) {
         if saved.lost.is_some() {
             self.syncs.fail(MediumFault::Write);
-            // Perhaps all are here who have heard, and who is not known is still to hear: for so long.
+            // The next GOOD is to look: perhaps all are here who have heard, and who is not known is to hear for so
+            // long from then on.
             self.news.store(true, Ordering::Relaxed);
             let serial = &self.logical.params().serial;
             tracing::warn!(serial, "what hosts wrote before it was last closed may be lost: they are told");
@@ -82,12 +84,12 @@ impl Unit {
         self.logical.nexus_lost(nexus.id());
     }
 
-    /// It is served no more, and what was written last may be lost.
+    /// Counts a failure of a unit that is served no more: what was written last may be lost.
     pub(super) fn lost_in_the_end(&self) {
         self.syncs.fail(MediumFault::Write);
     }
 
-    /// It is not served yet, and writes may be lost: saves who has yet to hear; whether that is done. Blocking.
+    /// Saves who has yet to hear of lost writes, of a unit that is not served yet. Whether that is stored. Blocking.
     pub(super) fn remember_before(&self) -> bool {
         if !self.file.lasts() {
             return false;
@@ -102,7 +104,7 @@ impl Unit {
                 tracing::error!(
                     "{file}: it cannot be saved that hosts are to be told of what they may have lost: {error}"
                 );
-                // It is tried again.
+                // The next GOOD tries it again.
                 self.news.store(true, Ordering::Relaxed);
             }
             is_stored
@@ -114,7 +116,7 @@ impl Unit {
     /// the keeper's thread if there is something to save. Does not block.
     pub(super) fn remember(self: Arc<Unit>, keeper: &Keeper, done: impl FnOnce(bool) + Send + 'static) {
         let (file, failures) = (Arc::clone(&self.file), self.syncs.failures());
-        // Whatever it says already: something else may be on its way there.
+        // Saved whatever was saved before: something else may be on its way there.
         let saved = (failures > 0 && file.lasts()).then(|| Box::new(self.logical.saved_at_end(failures)));
         drop(self);
         match saved {
@@ -125,7 +127,8 @@ impl Unit {
 }
 
 impl Engine {
-    /// A nexus that has heard of so many failures is answered GOOD: what is saved is to say who has heard, if that has changed.
+    /// A nexus that has heard of so many failures is answered GOOD: if that is news of who has yet to hear, it is
+    /// saved.
     #[cold]
     pub fn save_who_has_heard(&mut self, unit: usize, failures: u64) {
         let home = &self.world.units[unit];
@@ -136,7 +139,7 @@ impl Engine {
         }
     }
 
-    /// There is news of who has yet to hear: it is saved, and nobody waits for that.
+    /// Saves who has yet to hear, since there is news; nobody waits for that.
     #[cold]
     pub fn save_lost(&mut self, unit: usize) {
         if let Some(home) = self.world.units.get(unit)
@@ -152,12 +155,12 @@ impl Engine {
         home.remembering.begin();
         let saving = home.logical.lost(home.syncs.failures());
         if let Some(ticket) = self.line_up(NOBODY, home, saving, Cell1::default()) {
-            // Who fails again and again has it looked at once in a turn.
+            // Its turn comes by message: a unit that fails again and again is looked at once in a turn.
             self.world.post(self.core, Message::SaveTurn { ticket });
         }
     }
 
-    /// It is saved, or cannot be: then the next GOOD tries again, or the next failure.
+    /// A save of who has yet to hear is over. If it failed, the next GOOD tries again, or the next failure.
     pub fn lost_saved(&mut self, home: Arc<Unit>, is_stored: bool) {
         if !is_stored {
             home.news.store(true, Ordering::Relaxed);

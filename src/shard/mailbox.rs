@@ -12,7 +12,7 @@ use super::bell::Bell;
 use std::io;
 use std::sync::PoisonError;
 
-/// See the module.
+/// A mailbox: anybody puts messages in, its core takes them out.
 pub struct Mailbox<M> {
     messages: Mutex<Vec<M>>,
     /// The bell was rung since the core last looked.
@@ -22,6 +22,9 @@ pub struct Mailbox<M> {
 
 impl<M> Mailbox<M> {
     /// An empty one.
+    ///
+    /// # Errors
+    /// The error of [`Bell::new`].
     pub fn new() -> io::Result<Mailbox<M>> {
         Ok(Mailbox { messages: Mutex::new(Vec::new()), pending: AtomicBool::new(false), bell: Bell::new()? })
     }
@@ -43,14 +46,14 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Nothing is there.
+    /// Whether nothing is there.
     pub fn is_empty(&self) -> bool {
         self.messages().is_empty()
     }
 
     /// Takes everything that is there, in the order in which it was put in.
     pub fn take(&self) -> Vec<M> {
-        // No store: a swap has its place in the order of the others, right behind the one that it reads.
+        // A swap, not a store: it has its place in the order of the other swaps, right behind the one that it reads.
         self.pending.swap(false, Ordering::AcqRel);
         std::mem::take(&mut *self.messages())
     }

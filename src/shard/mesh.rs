@@ -55,13 +55,13 @@ pub enum Message {
     Panic,
     /// Abort tasks, answer with `Aborted`.
     Abort {
-        /// Those that are meant.
+        /// Whose tasks are meant.
         scope: Scope,
         /// Also end the sessions (TARGET COLD RESET).
         end_sessions: bool,
         /// Core to answer.
         from: usize,
-        /// Handed back.
+        /// Handed back with the answer.
         ticket: u32,
         /// Only the tasks of these I_T nexuses; none given: of all.
         nexuses: Vec<ItNexus>,
@@ -112,7 +112,7 @@ pub enum Message {
 pub struct Repeats(Option<Scope>);
 
 impl Repeats {
-    /// Whether this one, the next in order, only repeats the one before.
+    /// Whether `message`, the next one in order, only repeats the abort before it.
     pub fn repeats(&mut self, message: &Message) -> bool {
         let scope = match message {
             Message::Abort { scope, nexuses, .. } if nexuses.is_empty() => Some(*scope),

@@ -1,9 +1,10 @@
 //! The cores: the only part that touches sockets, the ring and time.
 //!
-//! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept, receive,
-//! send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads. The first
-//! thread waits for signals; what may fail or take long beside the cores is the control thread's ([`control`]). (The measurements that the design started from: a ring inside the executor, woken through an
-//! eventfd, costs 0.4 us more for each command of a RAM disk than a loop of its own.)
+//! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept,
+//! receive, send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads.
+//! The first thread waits for signals; what may fail or take long beside the cores is done by the control thread
+//! ([`control`]). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
+//! more for each command of a RAM disk than a loop of its own.)
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login, or
 //! later when its core has too much to do ([`relocate`]); nothing on the way of a command takes a lock or allocates; other
@@ -96,25 +97,28 @@ use std::time::Duration;
 use syncing::Syncing;
 use world::{Unit, World};
 
-/// How soon it is noticed that a core has ended by itself.
+/// How soon the first thread notices that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The same of a signal, before there are cores.
+/// How soon the first thread notices a signal while media are opened, before there are cores.
 const LOOK_AT_START: Duration = Duration::from_millis(50);
 
 /// Entries of a ring that is only made to see whether that is allowed.
 const PROBE_ENTRIES: u32 = 8;
 
-/// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once, with
-/// the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from then on;
-/// SIGUSR1 has the log say how many sessions and connections there are.
+/// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
+/// with the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from
+/// then on; SIGUSR1 has the log say how many sessions and connections there are.
+///
+/// # Errors
+/// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
 pub fn serve(
     mut snapshot: Snapshot,
     reread: Option<Box<Reread>>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
-    // Here, where it is still known what failed: the executors make rings, too.
+    // A ring is made here, where it is still known what failed: the executors make rings, too.
     if let Err(error) = Ring::new(PROBE_ENTRIES)
         && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
     {
@@ -194,7 +198,7 @@ pub fn serve(
 /// Nobody is served any more: makes durable what is there, and saves what is to outlive the process.
 fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), ServeError> {
     let ended = sync_all(world, syncing, MEDIUM_END);
-    // It is given nothing any more: what is on its way is done before it ends.
+    // The keeper is given nothing more: what is on its way there is done before it ends.
     world.keeper.end();
     if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
         tracing::warn!(
@@ -204,8 +208,8 @@ fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), Serv
     ended
 }
 
-/// [`World::open`], on a thread of its own, for a medium that does not answer is not to keep a SIGTERM from this one. `None`:
-/// one came. What others wish meanwhile is for later.
+/// [`World::open`], on a thread of its own: a medium that does not answer is not to keep a SIGTERM from this one.
+/// `None`: a SIGTERM (or SIGINT) came. What others wish meanwhile is kept for later.
 fn open(
     signals: &Signals,
     wishes: &mut Vec<Wish>,
@@ -231,9 +235,9 @@ fn open(
     if let Some(opened) = opened {
         return opened.map(Some);
     }
-    // It is left as it is, as after kill -9, unless that is a matter of moments.
+    // The opening is left as it is, as after kill -9, unless it is a matter of moments.
     match told.recv_timeout(CONTROL_END) {
-        // It may have met lost writes, which the kernel tells once.
+        // The opening may have met lost writes, which the kernel tells once.
         Ok(opened) => opened.and_then(|(world, keeper)| {
             let syncing = Syncing::new(&world.keeper);
             end(&world, syncing, keeper).map(|()| None)
@@ -245,14 +249,15 @@ fn open(
     }
 }
 
-/// Says how many are there: SIGUSR1.
+/// SIGUSR1: logs how many sessions and connections there are.
 fn say_counts(world: &World) {
     let (sessions, connections) = (world.registry.sessions(), world.doors.open());
     tracing::info!(sessions, connections, "SIGUSR1: sessions, with logins that are to be some, and connections");
 }
 
-/// Makes everything durable, with the media that others have begun to make so. A medium that did not answer would not now
-/// either: that is an error, and not waited for. Nor for long is one that does not answer this.
+/// Makes everything durable that is served, and the media that others have begun to make so. A medium that did not
+/// answer before would not now either: it is not waited for, and that is an error. The rest is waited for, for
+/// `patience` at most.
 fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(), ServeError> {
     let is_unfinished = |unit: &Arc<Unit>| unit.unfinished.load(Ordering::Relaxed);
     let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
@@ -289,7 +294,7 @@ impl Drop for Farewell<'_> {
     }
 }
 
-/// All cores have started: whatever one of them tells after that is that it has ended.
+/// Whether no core has ended: once all have started, that is all that one of them tells.
 fn threads_alive(told: &mpsc::Receiver<Told>) -> bool {
     matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty))
 }
@@ -335,7 +340,7 @@ fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: 
         Err(_) => {}
     }
     let buffers = ReceiveBuffers::new(&ring, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
-    // Those of units that come later are registered too, as long as there is room.
+    // Files of units that come later are registered, too, as long as there is room.
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
@@ -351,10 +356,10 @@ fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
         .map(|portal| {
             let address = portal.listen;
             let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
-            // Failing to bound it costs no more than speed.
+            // If the window cannot be bounded, that costs no more than speed.
             let _ = set_option(&listener, libc::TCP_WINDOW_CLAMP, &RECEIVE_WINDOW_BYTES.to_ne_bytes());
             match snapshot.congestion.as_deref() {
-                // A kernel without it, or one that keeps it from this user: the system's does, too.
+                // A kernel that lacks this one, or keeps it from this user, is no fault: the system's own does, too.
                 None => drop(set_congestion(&listener, DEFAULT_CONGESTION)),
                 Some("system") => {}
                 Some(name) => {

@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
 /// it has begun. Measured: none costs 6 % more with 32 commands at a time, all of 4 KiB cost 4 %.
 const SOON_SENT: usize = 256;
-/// Only of so many reads of a turn. Beyond those the memory has enough to do, and asking takes as long as waiting: with 128
-/// commands at a time, asking for all of them costs 4 % more.
+/// Bytes are asked for only of so many reads of a turn. Beyond those the memory has enough to do, and asking takes as
+/// long as waiting: with 128 commands at a time, asking for all of them costs 4 % more.
 const SOON_SENT_READS: usize = 16;
 /// Of a read that is copied by us, so much of each page at its beginning is asked for while the one before it is copied.
 /// Measured: this costs up to a tenth less than to ask for all of it when it is planned.
@@ -31,7 +31,7 @@ const COPIED_DATA_IN: u32 = 32;
 /// So much is a piece for any initiator: the shortest MaxRecvDataSegmentLength is 512 bytes (RFC 7143 section 13.12).
 const ALWAYS_QUEUED: u32 =
     if 512 * QUEUED_DATA_IN < SLICE_BYTES as u32 { 512 * QUEUED_DATA_IN } else { SLICE_BYTES as u32 };
-/// Beyond these the processor does not read ahead by itself.
+/// Bytes of a page: beyond its end the processor does not read ahead by itself.
 const PAGE_BYTES: usize = 4096;
 
 /// A slice of a RAM unit that is copied at the end of the turn.
@@ -41,7 +41,7 @@ pub struct Copying {
     pub offset: u32,
     pub from: DataRef,
     pub len: usize,
-    /// Where it goes, and where it is counted, if it is all of its task; else the task has it as a slice.
+    /// The buffer it goes to, and its count at the fence, if it is all of its task; else the task has it as a slice.
     pub whole: Option<(Buf, Entered)>,
 }
 
@@ -60,13 +60,14 @@ pub struct Stored {
     entered: Entered,
 }
 
-/// Where a core is counted: at the fence of a unit.
+/// A core at the fence of a unit, where it counts what it sends.
 struct Place {
     fence: Arc<Fence>,
     core: usize,
 }
 
-/// Those where this core has been. Of one core, so that to hold one is no matter of the caches between them.
+/// The fences where this core has been, by unit. They are of one core, so that to hold one moves nothing between the
+/// cores' caches.
 #[derive(Default)]
 pub struct Places(Vec<Option<Rc<Place>>>);
 
@@ -81,7 +82,7 @@ impl Places {
         place
     }
 
-    /// Units may be others now.
+    /// Forgets all of them: units may be others now.
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -96,13 +97,13 @@ pub struct InPlace {
 }
 
 impl InPlace {
-    /// Of that memory, under that fence.
+    /// Whether it is of that memory, and counted at that fence.
     #[inline]
     pub fn is_of(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
         self.memory.is(memory) && self.is_under(fence)
     }
 
-    /// Of the unit with that fence.
+    /// Whether it is counted at that fence.
     #[inline]
     pub fn is_under(&self, fence: &Arc<Fence>) -> bool {
         Arc::ptr_eq(&self.place.fence, fence)
@@ -115,8 +116,8 @@ impl Drop for InPlace {
     }
 }
 
-/// The most data of a command that is queued at once. What may have to be sent again is read again in pieces that fit an
-/// I/O buffer, and is never asked for across two of them.
+/// The most bytes of a command that are queued at once: `pdus` Data-In PDUs. What a session keeps to send it again is
+/// read again in pieces that fit an I/O buffer, and is never asked for across two of them.
 #[inline]
 fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
     let most = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3).saturating_mul(pdus);
@@ -134,9 +135,10 @@ fn address(handle: &Handle, offset: u64, len: u32) -> Option<DataRef> {
     Some(DataRef(memory.wrapping_add(offset as usize) as u64))
 }
 
-/// Memory of a RAM unit is sent from where it lies, unless a digest is computed over it: another command could change the
-/// bytes between the digest and the copy into the socket. Those are copied first. And a part may be sent late, with another
-/// command's data by then: an atomic write must not be seen so.
+/// Whether memory of a RAM unit may be sent from where it lies. Not if a digest is computed over it: another command
+/// could change the bytes between the digest and the copy into the socket, so they are copied first. Nor once atomic
+/// writes were asked for: a part may be sent late, with another command's data by then, and an atomic write must not be
+/// seen so.
 #[inline]
 fn may_go_in_place(tx: &Tx, fence: &Fence) -> bool {
     !tx.data_digest() && !fence.keeps_reads()
@@ -199,8 +201,8 @@ impl Engine {
         address(self.handles.get(unit)?, offset, len)
     }
 
-    /// Sends what is read from where it lies, at once. False: nothing was done, for it is not in memory, or there is more to
-    /// look at.
+    /// Sends what is read from where it lies, at once. False: nothing was done, for the data is not in memory, or there
+    /// is more to look at.
     #[inline(always)]
     pub fn read_in_place(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) -> bool {
         let Some(handle) = self.handles.get(unit) else { return false };
@@ -222,7 +224,7 @@ impl Engine {
         if !may_go_in_place(tx, fence) || !is_piece || !tx.has_room(&self.pool) {
             return false;
         }
-        // What joins reads that are counted is counted with them.
+        // A read that is queued with reads that are counted at the fence is counted with them.
         let mut entered = None;
         if !tx.holds(memory, fence) {
             entered = fence.enter_sent(self.core);
@@ -265,7 +267,8 @@ impl Engine {
         is_there && holds_nothing && may_go_in_place(tx, &self.world.units[unit].fence)
     }
 
-    /// What was queued last on a connection is of a unit's memory, and of reads that are counted: until it is out.
+    /// What was queued last on a connection is of a unit's memory, and counted at its fence: it is held until it is
+    /// out.
     #[inline(never)]
     fn hold_in_place(&mut self, conn: usize, unit: usize, ticket: Ticket) {
         let fence = &self.world.units[unit].fence;
@@ -330,7 +333,7 @@ impl Engine {
         unit: usize,
         (base, total, asked): (u64, u32, u64),
     ) -> bool {
-        // Files are out first.
+        // A file or device ends here: its data does not lie in memory.
         let Some(from) = self.memory_of(unit, base, total) else { return false };
         if total as usize > SLICE_BYTES || total > self.piece_bytes_of(seat, task) {
             return false;

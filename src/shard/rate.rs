@@ -25,9 +25,9 @@ pub const BURST_NS: u64 = 100_000_000;
 const GRAIN_NS: u64 = 500_000;
 /// The most that it claims at a time, unless one item is dearer.
 const CLAIM_NS: u64 = 25_000_000;
-/// So many entries without a flow are left where they are.
+/// So many entries of a heap that belong to no flow any more are left where they are.
 const HEAP_SPARE: usize = 64;
-/// The highest rate that is told from none: keeps products within 64 bits.
+/// The highest rate: one above it is cut to this. It keeps products within 64 bits.
 const MAX_RATE: u64 = 1 << 43;
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -46,12 +46,12 @@ impl Bucket {
         Bucket { rate_per_s: rate_per_s.clamp(1, MAX_RATE), given_ns: AtomicU64::new(0), item_ns: AtomicU64::new(0) }
     }
 
-    /// Whether it is one of `rate_per_s`.
+    /// Whether it is a limit of `rate_per_s`.
     pub fn is_of(&self, rate_per_s: u64) -> bool {
         self.rate_per_s == rate_per_s.clamp(1, MAX_RATE)
     }
 
-    /// What is to be claimed for a flow that lacks `need_ns`.
+    /// How much of the bucket's time is to be claimed for a flow that lacks `need_ns`, nanoseconds.
     fn share_ns(&self, need_ns: u64) -> u64 {
         let lately = self.item_ns.load(Ordering::Relaxed);
         let share_ns = need_ns.max(lately - lately / 8);
@@ -59,7 +59,7 @@ impl Bucket {
         share_ns.max(GRAIN_NS)
     }
 
-    /// Claims the next `len_ns` of its time: they may be used from the time on that is returned.
+    /// Claims the next `len_ns` of the bucket's time. When the tokens of that may be used, nanoseconds.
     fn claim(&self, now_ns: u64, len_ns: u64) -> u64 {
         let begin = |given: u64| given.max(now_ns.saturating_sub(BURST_NS));
         let moved =
@@ -77,7 +77,7 @@ pub struct Cost {
     pub bytes: u32,
 }
 
-/// A place in a gate without a limit.
+/// A place in a gate where there is no limit.
 pub const OPEN: u32 = u32::MAX;
 
 /// All limits; gates hold places in it.
@@ -111,9 +111,9 @@ pub struct FlowId(u32);
 /// What a core has of one bucket.
 #[derive(Clone, Copy, Default)]
 struct Account {
-    /// Claimed and not used: tokens times `SECOND_NS`.
+    /// Tokens that are claimed and not used, times `SECOND_NS`.
     credit: u64,
-    /// May be used from here on.
+    /// When they may be used, nanoseconds.
     from_ns: u64,
     /// The start time of the flow that it last served.
     served: u64,
@@ -122,7 +122,7 @@ struct Account {
 }
 
 impl Account {
-    /// From when on `tokens` can be had; claims them if need be.
+    /// When `tokens` can be had, nanoseconds; claims them if need be.
     fn have(&mut self, bucket: &Bucket, tokens: u32, now_ns: u64) -> u64 {
         let price = u64::from(tokens) * SECOND_NS;
         if self.credit < price {
@@ -140,11 +140,11 @@ struct Flow {
     gate: Gate,
     /// Commands that have not begun, and what those ask for that have.
     queues: [VecDeque<(Waiter, Cost)>; 2],
-    /// What each of both had, in the same time as `start`.
+    /// What each of both queues has had, in the same time as `start`.
     spent: [u64; 2],
     /// When its next item starts, in the time of its scarcest bucket, as if all flows had begun together.
     start: u64,
-    /// Its entry in the heap, while it waits.
+    /// Number of its entry in the heap while it waits; zero: it does not.
     entry: u64,
 }
 
@@ -162,7 +162,7 @@ impl Flow {
         if self.spent[0] < self.spent[1] { [0, 1] } else { [1, 0] }
     }
 
-    /// Has `who` wait. A queue that was empty gains nothing by that.
+    /// Has `who` wait. A queue gains nothing by having been empty.
     fn push(&mut self, who: Waiter, cost: Cost) {
         let side = who.side();
         if self.queues[side].is_empty() {
@@ -172,7 +172,7 @@ impl Flow {
     }
 }
 
-/// See the module.
+/// One core's side of the limits: what it has claimed, and its flows.
 pub struct Shaper {
     buckets: Buckets,
     accounts: Vec<Account>,
@@ -180,14 +180,14 @@ pub struct Shaper {
     free: Vec<FlowId>,
     /// Flows that wait: start, entry, number. Entries whose flow has another one by now are passed over.
     heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
-    /// Those that this round has looked at and that have to go on waiting.
+    /// Entries that this round has looked at, of flows that have to go on waiting.
     blocked: Vec<Reverse<(u64, u64, u32)>>,
     last_entry: u64,
-    /// Before this, nobody's turn comes.
+    /// Before this nobody's turn comes, nanoseconds.
     wake_ns: u64,
     /// The same, as far as the round that is under way has found out.
     next_wake_ns: u64,
-    /// [`Shaper::next`] has not come to its end yet.
+    /// A round is under way: [`Shaper::next`] has not come to its end yet.
     in_round: bool,
 }
 
@@ -226,7 +226,7 @@ impl Shaper {
         })
     }
 
-    /// The flow is no more; who still waits in it is told.
+    /// Ends a flow. Those who still wait in it are returned.
     pub fn close(&mut self, id: FlowId) -> impl Iterator<Item = Waiter> + use<> {
         if self.flows[id.0 as usize].entry != 0 {
             self.leave(id);
@@ -236,12 +236,12 @@ impl Shaper {
         begun.into_iter().chain(fresh).map(|(who, _)| who)
     }
 
-    /// Whether these are its limits.
+    /// Whether `buckets` are its limits.
     pub fn has(&self, buckets: &Buckets) -> bool {
         Arc::ptr_eq(&self.buckets, buckets)
     }
 
-    /// Other limits. What was claimed of those that stay is kept. Gates are void until they are given anew.
+    /// Takes over other limits. What was claimed of those that stay is kept. Gates are void until they are given anew.
     pub fn change(&mut self, buckets: Buckets) {
         let old: HashMap<_, _> = self.buckets.iter().map(Arc::as_ptr).zip(&self.accounts).collect();
         let kept = |bucket: &Arc<Bucket>| {
@@ -254,7 +254,7 @@ impl Shaper {
         self.wake_ns = u64::MAX;
     }
 
-    /// Another gate for a flow, after [`Shaper::change`]. Who waits in it goes on waiting, for that.
+    /// Gives a flow another gate, after [`Shaper::change`]. Who waits in the flow goes on waiting, for that gate.
     pub fn regate(&mut self, id: FlowId, gate: Gate) {
         let flow = &mut self.flows[id.0 as usize];
         flow.gate = gate;
@@ -271,7 +271,7 @@ impl Shaper {
         (unit, group) != (OPEN, OPEN)
     }
 
-    /// True: paid, go on. False: `who` waits, and is told by [`Shaper::next`].
+    /// Pays for `who`. True: paid, go on. False: `who` waits, until [`Shaper::next`] returns it.
     pub fn enter(&mut self, id: FlowId, who: Waiter, cost: Cost, now_ns: u64) -> bool {
         let flow = &self.flows[id.0 as usize];
         // Nobody overtakes those who wait for the same bucket.
@@ -295,7 +295,7 @@ impl Shaper {
         false
     }
 
-    /// `who` does not want to wait any more.
+    /// Forgets `who`, which does not want to wait any more.
     pub fn forget(&mut self, id: FlowId, who: Waiter) {
         let flow = &mut self.flows[id.0 as usize];
         flow.queues[who.side()].retain(|(waiter, _)| *waiter != who);
@@ -304,7 +304,7 @@ impl Shaper {
         }
     }
 
-    /// The next one that can go on; it is paid for. `None`: nobody, until [`Shaper::wake_ns`].
+    /// Takes out the next one that can go on; it is paid for. `None`: nobody, until [`Shaper::wake_ns`].
     pub fn next(&mut self, now_ns: u64) -> Option<Waiter> {
         if now_ns < self.wake_ns {
             return None;
@@ -316,7 +316,7 @@ impl Shaper {
             if flow.entry != entry {
                 continue;
             }
-            // What waits for a command that may begin does not keep those waiting that have, nor the other way round.
+            // A command that may not begin keeps nobody waiting that has begun, nor the other way round.
             let Some(who) = flow.turn().into_iter().find_map(|side| self.serve(id, side, now_ns)) else {
                 self.blocked.push(Reverse((start, entry, number)));
                 continue;
@@ -334,7 +334,7 @@ impl Shaper {
         None
     }
 
-    /// Takes the first of one of a flow's queues, if it can be paid for.
+    /// Takes the first one of one of a flow's two queues, if it can be paid for.
     fn serve(&mut self, id: FlowId, side: usize, now_ns: u64) -> Option<Waiter> {
         let &(who, cost) = self.flows[id.0 as usize].queues[side].front()?;
         if let Err(from_ns) = self.pay(id, cost, now_ns) {
@@ -349,13 +349,13 @@ impl Shaper {
         Some(who)
     }
 
-    /// When [`Shaper::next`] is worth asking again; `u64::MAX`: nobody waits.
+    /// When [`Shaper::next`] is worth asking again, nanoseconds; `u64::MAX`: nobody waits.
     #[inline]
     pub fn wake_ns(&self) -> u64 {
         self.wake_ns
     }
 
-    /// Whether all buckets of a flow have what it takes now; else from when on.
+    /// Whether all buckets of a flow have what `cost` takes now. The error: from when on they have, nanoseconds.
     fn pay(&mut self, id: FlowId, cost: Cost, now_ns: u64) -> Result<(), u64> {
         let mut from_ns = 0;
         for (bucket, bytes) in limits(&self.flows[id.0 as usize].gate) {
@@ -384,7 +384,7 @@ impl Shaper {
         flow.start = flow.start.saturating_add(weight_ns);
     }
 
-    /// Puts a flow into the heap. One that had nothing to ask for gains nothing by that.
+    /// Puts a flow into the heap. A flow gains nothing by having had nothing to ask for.
     fn list(&mut self, id: FlowId) {
         let flow = &mut self.flows[id.0 as usize];
         if flow.entry == 0 {
@@ -400,7 +400,7 @@ impl Shaper {
         }
     }
 
-    /// Nobody waits in a flow any more.
+    /// Notes that nobody waits in a flow any more.
     fn leave(&mut self, id: FlowId) {
         let flow = &mut self.flows[id.0 as usize];
         flow.entry = 0;

@@ -7,19 +7,20 @@
 //! follows: trailer and headers. They go through the framer like everything else. Between payloads only those few bytes
 //! are received. After [`SMALL_IN_A_ROW`] receives without a large payload the connection goes back.
 //!
-//! Not so for RAM units. Measured: writes of 128 KiB on one connection cost 4 to 13 % less, but up to 29 % more with reads
-//! among them, and up to 15 % more on four connections.
+//! RAM units have only the multishot receive. Measured: with the other, writes of 128 KiB on one connection cost 4 to
+//! 13 % less, but up to 29 % more with reads among them, and up to 15 % more on four connections.
 //!
-//! Never more than one receive is in flight on a connection (`Link::receiving`), and the next one is armed only when the
-//! one before is over, so bytes are in order. A cancellation is queued before the receive that follows, and never meets
-//! it. Who owns the I/O buffer meanwhile: `loan.rs`.
+//! Never more than one receive is in flight on a connection (`Link::receiving`), and the next one is armed only when
+//! the one before is over, so bytes are in order. A cancellation is queued before the receive that follows, and never
+//! meets it. `loan.rs` says who owns the I/O buffer meanwhile.
 //!
 //! What the kernel has pointers into ([`Direct`]) belongs to the core and to the connection's number there. A session that
 //! moves to another core (`relocate.rs`) takes nothing of it along: it has no receive then, and no payload half received.
 //!
-//! A receive of known size brings one PDU or a part of it, where a multishot one brings many. So that answers and R2Ts do
-//! not leave one by one, they are held back a turn while the socket has more (`Link::corked`), up to `HELD_BACK_BYTES`.
-//! It takes what is there and does not wait for all of it: a peer that sends slowly is noticed by the same clocks as ever.
+//! A receive of known size brings one PDU or a part of it, where a multishot one brings many. So that answers and R2Ts
+//! do not leave one by one, they are held back a turn while the socket has more (`Link::corked`), up to
+//! `HELD_BACK_BYTES`. Such a receive takes what is there and does not wait for all of it: a peer that sends slowly is
+//! noticed by the same clocks as ever.
 
 use super::core::Core;
 use super::dispatch::{Partial, PartialDest};
@@ -63,7 +64,7 @@ impl Direct {
         Box::new(Direct { header, vectors: [empty; 2], behind: [0; BEHIND_BYTES], armed: false, loan: None })
     }
 
-    /// A receive into what is lent, if something is, and behind it.
+    /// Makes a receive into what is lent, if something is, and into `behind`.
     fn entry(&mut self, file: types::Fd, loan: Option<Loan>) -> squeue::Entry {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
         let count = match loan.as_ref().and_then(Loan::room) {
@@ -91,7 +92,7 @@ pub(super) struct Receive {
     login_bhs: Bhs,
     /// The turn in which it got something last.
     pub(super) turn: u64,
-    /// PDUs of that which may still be acted on.
+    /// PDUs of this connection that may still be acted on in that turn.
     pub(super) left: u32,
     /// Bytes that wait for their turn, or for their session to have moved to another core.
     pub(super) parked: Parked,
@@ -131,7 +132,8 @@ impl Receive {
         }
     }
 
-    /// What the next receive takes to its place. `None`: it is to be a multishot one.
+    /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
+    /// outer `None`: it is to be a multishot one.
     fn lend(&mut self, engine: &mut Engine, conn: usize) -> Option<Option<Loan>> {
         let (seat, _) = engine.seat_of(conn).filter(|_| self.large)?;
         let remaining = self.framer.payload_remaining();
@@ -139,7 +141,7 @@ impl Receive {
             Some(partial) if remaining > 0 => engine.lend(conn, seat, partial, remaining),
             _ => None,
         };
-        // What is much goes nowhere, or has to be copied.
+        // If there is much, and nothing to lend, the payload goes nowhere or has to be copied.
         if loan.is_none() && (remaining > BEHIND_BYTES || self.small >= SMALL_IN_A_ROW) {
             (self.large, self.small) = (false, 0);
             return None;
@@ -193,7 +195,7 @@ impl Core {
         }
     }
 
-    /// Acts on a chunk, or keeps it for where the session goes.
+    /// Acts on a chunk. What cannot be acted on now, or is for where the session goes, is parked.
     pub(super) fn take(&mut self, conn: usize, chunk: &[u8]) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
         receive.begin_turn(self.turn);
@@ -249,7 +251,7 @@ impl Core {
         }
     }
 
-    /// Nothing is in flight on a connection any more.
+    /// A receive is over, so nothing is in flight on its connection: arms it again, or sees to the connection's end.
     fn over(&mut self, conn: usize, result: i32) {
         let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
         link.receiving = false;
@@ -302,13 +304,13 @@ impl Core {
         }
     }
 
-    /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget goes; the
-    /// rest of it.
+    /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
+    /// goes. The rest of the chunk is returned.
     pub(super) fn chunk<'c>(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
         record::chunk(engine.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
-        // With nothing left there may be the end of a PDU to be told.
+        // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
         let stops = |engine: &Engine, left: u32, chunk: &[u8]| {
             !chunk.is_empty() && (left == 0 || engine.acting.is_over() || !engine.may_answer(conn))
         };
@@ -357,7 +359,7 @@ impl Core {
             }
             if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
             {
-                // Closing, or not ours any more: read over.
+                // The connection is closing, or not ours any more: what comes is dropped.
                 receive.partial = None;
                 return &[];
             }
@@ -403,7 +405,7 @@ impl Core {
         }
     }
 
-    /// Has the framer know what the login has agreed upon.
+    /// Tells the framer what the login has agreed upon.
     fn take_framing(engine: &mut Engine, receive: &mut Receive, conn: usize) {
         if let Some(Some(link)) = engine.links.get_mut(conn)
             && let Some((header, data, longest)) = link.framing.take()

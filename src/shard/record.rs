@@ -23,7 +23,8 @@ enum Event {
         conn: u32,
         bytes: u32,
     },
-    /// A header in them: the byte with its opcode, its operation code (where it has one), and [`TAGS`], which is one move.
+    /// A header in those bytes: its first byte (with the opcode), its operation code (where it has one), and the bytes
+    /// from [`TAGS`] on, which are one move.
     Pdu(u8, u8, [u8; TAGS_LEN]),
     /// An operation of the ring is over: its `user_data` and result.
     Completed {
@@ -73,7 +74,7 @@ pub fn chunk(now_ms: u64, conn: usize, chunk: &[u8]) {
     note(Event::Chunk { at_ms: now_ms as u32, conn: conn as u32, bytes: chunk.len() as u32 });
 }
 
-/// There is a header in it.
+/// There is a header in that chunk.
 #[inline]
 pub fn pdu(header: &Bhs) {
     // The compiler sees that the range is inside and leaves plain moves; the default is never taken.
@@ -81,7 +82,7 @@ pub fn pdu(header: &Bhs) {
     note(Event::Pdu(header[0], header[32], tags));
 }
 
-/// An operation of the ring is over, other than those of connections, of which their PDUs tell.
+/// An operation of the ring is over. (Receives and sends are left out: PDUs tell of them.)
 #[inline]
 pub fn completed(now_ms: u64, completion: &Completion) {
     let (at_ms, user_data, result) = (now_ms as u32, completion.user_data, completion.result);
@@ -108,7 +109,7 @@ fn note(event: Event) {
     });
 }
 
-/// The witness: the events, the newest last.
+/// What a panic calls: writes the events to `text`, the newest last.
 fn tell(text: &mut String) {
     RECORD.with(|record| {
         let newest = record.noted.get();

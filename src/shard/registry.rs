@@ -25,7 +25,7 @@ pub struct SessionName {
 }
 
 impl SessionName {
-    /// The same names, but of somebody who has proved something else.
+    /// Whether both have the same names, but have proved something else.
     fn differs_in_proof(&self, other: &SessionName) -> bool {
         let said = |port: &InitiatorPort| InitiatorPort { proof: None, ..port.clone() };
         self != other && self.with == other.with && said(&self.initiator) == said(&other.initiator)
@@ -72,7 +72,7 @@ pub struct Place {
     pub replaces: Option<Tsih>,
 }
 
-/// A TSIH, by who is to be the session. Given back when it is dropped.
+/// A TSIH, held by whoever is to be the session, or is it. Given back when it is dropped.
 pub struct SessionHandle {
     registry: Arc<Registry>,
     tsih: Tsih,
@@ -139,8 +139,8 @@ struct Known {
 #[derive(Default)]
 struct Inner {
     by_tsih: HashMap<Tsih, Known>,
-    /// The newest last: it is the one that a login replaces. It begins when those before it have ended, and if it does not wait
-    /// for that itself any more, its successor does.
+    /// Sessions of one name, the newest last: that is the one that a login replaces. A session begins when those before
+    /// it have ended; if it does not wait for that itself any more, its successor does.
     by_name: HashMap<SessionName, Vec<Tsih>>,
     load: Vec<usize>,
     last: u16,
@@ -161,8 +161,12 @@ impl Registry {
         self.0.lock()
     }
 
-    /// Finds the place of a login that asked for `tsih`; `here` is the core that ran it, taken for discovery, and when it is
-    /// among the least loaded. A new session is registered at once, so that two logins at the same time see each other.
+    /// Finds the place of a login that asked for `tsih`. `here` is the core that ran the login: it is taken for
+    /// discovery, and for other sessions if it is among the least loaded. A new session is registered at once, so that
+    /// two logins at the same time see each other.
+    ///
+    /// # Errors
+    /// Why there is no place for the login.
     pub fn place(
         self: &Arc<Self>,
         name: &SessionName,
@@ -207,7 +211,7 @@ impl Registry {
         self.lock().around(tsih).map_or_else(Vec::new, |(ahead, _)| ahead.to_vec())
     }
 
-    /// Whether all those have ended.
+    /// Whether all sessions have ended that this one is to follow ([`Registry::ahead_of`]).
     pub fn is_first(&self, tsih: Tsih) -> bool {
         self.lock().around(tsih).is_none_or(|(ahead, _)| ahead.is_empty())
     }
@@ -217,7 +221,7 @@ impl Registry {
         self.lock().around(tsih).is_some_and(|(_, behind)| !behind.is_empty())
     }
 
-    /// Whether there are sessions with a target.
+    /// Whether there are sessions with the target at `index`.
     pub fn has_target(&self, index: usize) -> bool {
         let is_of = |known: &Known| matches!(known.name.with, Counterpart::Port { target, .. } if target == index);
         self.lock().by_tsih.values().any(is_of)
@@ -228,8 +232,8 @@ impl Registry {
         self.lock().by_tsih.get(&tsih).map(|known| (known.core, known.in_transit))
     }
 
-    /// A session leaves for core `to`. `leave` posts the message that it is; if it says no, nothing has changed. Who learns
-    /// here that the session is at `to` posts behind that message.
+    /// A session leaves for core `to`. `leave` posts the message that the session travels in; if it says no, nothing
+    /// has changed. Who learns here that the session is at `to` posts behind that message.
     pub fn depart(&self, tsih: Tsih, to: usize, leave: impl FnOnce() -> bool) -> bool {
         let mut inner = self.lock();
         let gone = !inner.closed && inner.by_tsih.contains_key(&tsih) && leave();
@@ -246,7 +250,7 @@ impl Registry {
         }
     }
 
-    /// A new session goes to another core than it was placed on, after the one that it replaces.
+    /// A new session goes to another core than it was placed on, to which the one that it replaces has moved.
     pub fn follow(&self, tsih: Tsih, to: usize) {
         self.lock().rehome(tsih, to, false);
     }
@@ -277,7 +281,7 @@ impl Registry {
         }
     }
 
-    /// How many sessions there are, those that are to be included.
+    /// How many sessions there are, with the logins that are to become some.
     pub fn sessions(&self) -> usize {
         self.lock().by_tsih.len()
     }
@@ -298,7 +302,7 @@ impl Inner {
         self.load.iter().position(|&l| l == least).unwrap_or(here)
     }
 
-    /// Those of the same names: before it, and behind it.
+    /// The sessions of the same names: those before this one, and those behind it.
     fn around(&self, tsih: Tsih) -> Option<(&[Tsih], &[Tsih])> {
         let same = self.by_name.get(&self.by_tsih.get(&tsih)?.name)?;
         let at = same.iter().position(|each| *each == tsih)?;

@@ -43,7 +43,7 @@ struct Leaving {
     /// Its index.
     unit: usize,
     path: Option<PathBuf>,
-    /// By which its saved state is found.
+    /// The designator that its saved state is found by.
     naa: [u8; 16],
 }
 
@@ -53,48 +53,49 @@ struct Closing {
     stage: Stage,
 }
 
-/// Files and memory are let go of beside the cores, and beside this thread: either may take long.
+/// Who still has the unit. Files and memory are let go of beside the cores, and beside this thread: either may take
+/// long.
 enum Stage {
-    /// By others than this.
+    /// Others than this use it.
     InUse(Arc<Unit>),
-    /// By a thread of its own.
+    /// A thread of its own lets go of it.
     LetGo(JoinHandle<()>),
 }
 
 /// Where a LUN's unit comes from.
 enum Place {
     Kept(usize),
-    /// The next one of those that are to be added.
+    /// The next one of the units that are to be added.
     New,
 }
 
-/// What is to be done.
+/// What a reload is to do.
 struct Plan {
     snapshot: Snapshot,
     /// Indices of the targets that are no more.
     removed: Vec<usize>,
-    /// The LUNs of each target.
+    /// Where the units of each target's LUNs come from.
     places: Vec<Vec<(u16, Place)>>,
     made: Made,
     leaving: Vec<Leaving>,
     /// Units and their new sizes, bytes.
     resized: Vec<(usize, u64)>,
-    /// What is different, and what has to stay as it is, in words.
+    /// What is different (`done`), and what has to stay as it is (`kept`), in words.
     done: Vec<String>,
     kept: Vec<String>,
-    /// What waits for a file.
+    /// The LUNs that wait for a file, in words.
     waiting: Vec<String>,
 }
 
-/// See the module.
+/// Has another configuration served, and goes on with what a reload leaves under way.
 pub struct Reloader {
     world: Arc<World>,
-    /// The same, for the first thread.
+    /// The same world, for the first thread.
     published: Arc<Mutex<Arc<World>>>,
     cores: usize,
     leaving: Vec<Leaving>,
     closing: Vec<Closing>,
-    /// What becomes of their media; the first thread sees it to its end.
+    /// The media of units that leave, until they are durable; the first thread sees that to its end.
     syncing: Arc<Mutex<Syncing>>,
     /// Indices of units to be used again.
     free: Vec<usize>,
@@ -125,24 +126,25 @@ impl Reloader {
         &self.world
     }
 
-    /// Where it can be seen what is served now, whatever becomes of this.
+    /// Where it can be seen what is served now, whatever becomes of this reloader.
     pub fn published(&self) -> Arc<Mutex<Arc<World>>> {
         Arc::clone(&self.published)
     }
 
-    /// Media of units that are in no world any more. Each unit is here before it is no longer there.
+    /// Media of units that are in no world any more. Each unit is put here before it is taken out of the world.
     pub fn syncing(&self) -> Arc<Mutex<Syncing>> {
         Arc::clone(&self.syncing)
     }
 
-    /// What `call` comes to; `None`: it waits for a file system that does not answer, and is not waited for.
+    /// What `call` comes to, beside this thread. `None`: it waits for a file system that does not answer, or has
+    /// panicked.
     pub fn beside<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let mut beside = self.beside.borrow_mut();
         beside.begin();
         beside.call(Wait::Work, call)
     }
 
-    /// Something of what is done beside the control thread has panicked.
+    /// Whether something that is done beside the control thread has panicked.
     pub fn has_failed(&self) -> bool {
         self.beside.borrow().has_failed()
     }
@@ -179,8 +181,8 @@ impl Reloader {
         }
     }
 
-    /// Takes units out of the world that no core has a handle of. They are made durable beside this thread, which has others to
-    /// look after.
+    /// Takes units out of the world that no core has a handle of. They are made durable beside this thread, which has
+    /// other things to look after.
     fn close(&mut self, gone: Vec<Leaving>) {
         if gone.is_empty() {
             return;
@@ -209,7 +211,8 @@ impl Reloader {
         }
     }
 
-    /// Puts the targets where they have been, new ones behind; the second value is which are there no more.
+    /// Puts each target where it has been, and new ones behind. The second value: the indices of those that are no
+    /// more.
     fn align(&self, mut wanted: Snapshot) -> (Snapshot, Vec<usize>) {
         let old = &self.world.directory.snapshot().targets;
         let mut slots: Vec<Option<TargetSpec>> = old.iter().map(|_| None).collect();
@@ -222,7 +225,7 @@ impl Reloader {
             }
         }
         for spec in new {
-            // Those that were removed are remembered, but not without end.
+            // Targets that were removed are remembered, but not without end.
             let forgotten = |&at: &usize| {
                 slots.get(at).is_some_and(Option::is_none)
                     && self.world.targets.get(at).is_some_and(|target| target.removed)
@@ -251,7 +254,7 @@ impl Reloader {
         let mut made = Made::default();
         match self.plan_anew(wanted, patient, &register, &mut made) {
             Ok(plan) => {
-                // All that was asked has answered: nobody else has it.
+                // All calls beside this thread have answered: nobody else has the register.
                 *lock(&self.world.register) = mem::take(&mut *lock(&register));
                 Ok(Plan { made, ..plan })
             }
@@ -332,7 +335,7 @@ impl Reloader {
             places.push(found);
             snapshot.targets.push(spec);
         }
-        // Last, when nothing else can fail: it is hard to be taken back.
+        // This comes last, when nothing else can fail: it is hard to take back.
         let resized = self.fit_all(&stay, made, (&mut done, &mut kept))?;
         Ok(Plan { snapshot, removed, places, made: Made::default(), leaving, resized, done, kept, waiting })
     }
@@ -415,7 +418,7 @@ impl Reloader {
 }
 
 impl Closing {
-    /// Goes on with it; whether its file is closed.
+    /// Goes on with letting go of the unit; whether its file is closed.
     fn is_closed(&mut self) -> bool {
         let unit = match &self.stage {
             Stage::InUse(unit) => unit,
@@ -426,7 +429,7 @@ impl Closing {
         }
         let (give, given) = mpsc::channel();
         let let_go = move || panics::contained(move || drop(given.recv()), |_| ());
-        // If there is no thread to be had, perhaps the next time.
+        // If there is no thread to be had, it is tried again the next time.
         if let Ok(thread) = Builder::new().name("ringsan-close".to_owned()).spawn(let_go)
             && let Stage::InUse(unit) = mem::replace(&mut self.stage, Stage::LetGo(thread))
         {
@@ -440,7 +443,8 @@ fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A command never finds blocks that the medium does not have: what grows grows there first, what shrinks does so last.
+/// Gives a unit another size. A command never finds blocks that the medium does not have: growing begins with the
+/// medium, shrinking with the unit.
 fn resize(unit: &Unit, bytes: u64) {
     let blocks = bytes / u64::from(unit.block_bytes.max(1));
     if bytes > unit.medium.properties().size_bytes {
@@ -452,9 +456,9 @@ fn resize(unit: &Unit, bytes: u64) {
     }
 }
 
-/// What cannot change while the cores work stays as it was.
+/// Has those settings stay as they were that cannot change while the cores work.
 fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
-    // Port 0 was another one then.
+    // Port 0 in the file stands for the port that was chosen at the start.
     let listens = |old: &Portal, new: &Portal| {
         old.listen == new.listen || new.listen.port() == 0 && old.listen.ip() == new.listen.ip()
     };
@@ -484,7 +488,7 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
     snapshot.state.clone_from(&old.state);
 }
 
-/// What a host has seen of a logical unit stays as it was.
+/// Has those options of a LUN stay as they were that a host has seen of it.
 fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<String>) {
     let options = [
         ("block", lun.block_bytes != old.block_bytes),

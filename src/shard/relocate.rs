@@ -90,8 +90,8 @@ impl Engine {
         route.into_iter().enumerate().filter(|(_, conn)| *conn != usize::MAX)
     }
 
-    /// Whether a session could be moved at all: each of its connections must be at its service, and no copy of its own would be
-    /// left behind, where nobody hears of the loss of its nexus.
+    /// Whether a session could be moved at all: each of its connections must be in full feature phase and not closing,
+    /// and no copy of its own may go on: it would be left behind, where nobody hears of the loss of its nexus.
     pub(super) fn is_movable(&self, seat: usize) -> bool {
         let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
         let serves = |(_, conn)| self.seat_of(conn).is_some_and(|(of, _)| of == seat);
@@ -158,7 +158,7 @@ impl Core {
         let known = |(_, conn): (usize, usize)| {
             !stopped || matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped)
         };
-        // A connection that joined it since then is not stopped.
+        // A connection that has joined the session since it was stopped is not stopped.
         if !same || !self.engine.is_movable(seat) || !self.engine.legs(seat).all(known) {
             return self.resume();
         }
@@ -216,7 +216,7 @@ impl Core {
             let (piece, rest) = chunk.split_at(receive.framer.rest_of_pdu(chunk));
             let left = Self::chunk(&mut self.engine, receive, conn, piece).len();
             if left > 0 {
-                // Its turn is over, or there is no room for what it would be answered.
+                // The connection's turn is over, or there is no room for what the PDU would be answered.
                 return self.park(conn, &chunk[piece.len() - left..]);
             }
             chunk = rest;
@@ -236,7 +236,7 @@ impl Core {
             return true;
         }
         if link.halt == Halt::Stopped {
-            // Should the peer be gone, the next receive says so again, wherever that is.
+            // Should the peer be gone, the next receive says so again, on whatever core that is.
             return true;
         }
         link.halt = Halt::No;
@@ -247,7 +247,7 @@ impl Core {
         cancelled
     }
 
-    /// The session goes on where it is.
+    /// Has the session go on where it is.
     fn resume(&mut self) {
         let Some(Relocation { seat, serial, stopped, .. }) = self.relocation.take() else { return };
         if let Some(Some(holder)) = self.engine.seats.get_mut(seat)
@@ -290,7 +290,7 @@ impl Core {
         let legs: Vec<_> = engine.legs(seat).collect();
         let mut holder = engine.seats.get_mut(seat)?.take()?;
         holder.flows.drain(..).for_each(|flow| drop(engine.rates.close(flow.1)));
-        // They are of this core: what is left of them stays here.
+        // Account and tasks are of this core: what is left of them stays here.
         (holder.account, holder.exec) = (Account::default(), Vec::new());
         if let Some(route) = engine.routes.get_mut(seat) {
             *route = [usize::MAX; CONNECTION_SLOTS];
@@ -348,7 +348,7 @@ impl Core {
         arrived.into_iter().for_each(|conn| self.settle_parked(conn));
     }
 
-    /// A session that has moved in is served as the others here are.
+    /// Has a session that has moved in served as the others here are.
     fn settle_in(&mut self, number: usize, change: &Change) {
         let engine = &mut self.engine;
         let latest = Arc::clone(&engine.latest);

@@ -23,32 +23,34 @@ pub enum Source<'a> {
     Bytes(&'a [u8]),
 }
 
-/// What a seat knows.
+/// What a seat remembers of data that may have to be sent again.
 #[derive(Default)]
 pub struct Sources {
-    /// Units and where in them, oldest first.
+    /// Data from media: task, unit, and where in the unit it begins, bytes; oldest first.
     media: VecDeque<(TaskId, usize, u64)>,
-    /// Parameter data, oldest first.
+    /// Parameter data of tasks, oldest first.
     bytes: VecDeque<(TaskId, Box<[u8]>)>,
-    /// What that is charged.
+    /// What `bytes` is charged.
     held: Held,
-    /// With so many of both, those that are of no use any more are looked for. To look costs as much as there are.
+    /// With so many in `media` and `bytes` together, those that are of no use any more are looked for. To look costs as
+    /// much as there are.
     look_at: usize,
-    /// Which of `media` was found last: what is asked for of one task comes together.
+    /// Index in `media` of what was found last: what is asked for of one task comes together.
     found: usize,
+    /// What is to be sent again: task, offset and length, bytes.
     asked: VecDeque<(TaskId, u32, u32)>,
     busy: bool,
-    /// The next one waits until the connection has room.
+    /// The next read waits until the connection has room.
     crowded: bool,
 }
 
-/// What a piece of parameter data takes.
+/// How many bytes a piece of parameter data counts as.
 fn cost((_, bytes): &(TaskId, Box<[u8]>)) -> usize {
     size_of::<(TaskId, Box<[u8]>)>() + bytes.len()
 }
 
 impl Sources {
-    /// Parameter data is counted there, with what others keep.
+    /// Counts parameter data in `store`, with what others keep.
     pub fn keep_in(&mut self, store: &Store) {
         self.held = store.hold(self.held.bytes());
     }
@@ -89,7 +91,8 @@ impl Sources {
         self.held.set(self.bytes.iter().map(cost).sum());
     }
 
-    /// Remembers one. Parameter data beyond the bound makes room, the oldest first: it cannot be asked for again.
+    /// Remembers where the data of a task came from. Parameter data beyond the bound makes room, the oldest first: that
+    /// cannot be asked for again.
     #[cold]
     pub fn remember(&mut self, task: TaskId, source: Source<'_>, session: &Session) {
         let count = self.media.len() + self.bytes.len();
@@ -116,7 +119,7 @@ impl Sources {
     }
 }
 
-/// A read that is under way.
+/// A read, under way, of data that is to be sent again.
 pub struct Reread {
     seat: usize,
     serial: u64,
@@ -143,7 +146,7 @@ impl Engine {
         self.next_reread(seat);
     }
 
-    /// The connection has room again.
+    /// Goes on with a session that waited for room on a connection.
     pub fn reread_on(&mut self, seat: usize) {
         if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
             && std::mem::take(&mut holder.sources.crowded)
@@ -182,7 +185,8 @@ impl Engine {
             };
             let world = &self.world;
             let medium = medium.filter(|&(unit, _)| {
-                // It is read anew, and who has reserved or is erasing it meanwhile does not expect that.
+                // The data is read anew, which whoever has reserved the unit, or is erasing it meanwhile, does not
+                // expect.
                 let Seat { map, nexus, session, .. } = &mut *holder;
                 let nexus = map.units.iter().position(|at| *at == unit).and_then(|at| nexus.get_mut(at));
                 let logical = world.units.get(unit).map(|unit| &unit.logical);
@@ -219,7 +223,7 @@ impl Engine {
         }
     }
 
-    /// The medium has answered.
+    /// The medium has answered a read of data that is to be sent again.
     pub fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>) {
         let seat = reread.seat;
         self.reread_done(reread, result);

@@ -17,7 +17,7 @@ use crate::scsi::{Outcome, Sense};
 use crate::session::seam::{ConnIx, TaskId};
 use crate::session::{DataInEnd, Direction};
 
-/// What `Engine::next_step` found to do for a task.
+/// What [`Exec::next_step`] found to do for a task.
 enum Step {
     /// Send the oldest slice, a read that is full.
     Send,
@@ -33,7 +33,7 @@ enum Step {
     Gathered,
     /// Everything is done.
     Complete,
-    /// It failed or was aborted and nothing is in flight.
+    /// The task failed or was aborted, and nothing of it is in flight.
     WindUp,
     /// Wait.
     Nothing,
@@ -95,7 +95,7 @@ fn on_medium(len: u32, block_bytes: u32) -> usize {
     len.next_multiple_of(block_bytes) as usize
 }
 
-/// Has a piece given back when all is out that was queued for a connection so far; at once if that is gone.
+/// Has a buffer given back when all is out that was queued for a connection so far; at once if the connection is gone.
 #[inline]
 pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
     if let Some(&conn) = out.connections.get(usize::from(conn.0))
@@ -220,7 +220,8 @@ impl Engine {
         let (task, asked, unit, durable) = (exec.task, exec.asked, exec.unit, exec.durable);
         let Unit { volatile, logical, .. } = &*self.world.units[unit];
         let mut outcome = Outcome::GOOD;
-        // As it is now, not when the command came: a host that has switched the cache off trusts every GOOD after that.
+        // What counts is whether the cache is off now, not when the command came: a host that has switched it off
+        // trusts every GOOD after that.
         if *volatile && (durable || logical.is_write_through()) {
             let Some(durable) = self.made_durable(seat, slot) else { return };
             outcome = durable;
@@ -229,7 +230,7 @@ impl Engine {
         self.complete(seat, task, outcome, asked, Direction::Out);
     }
 
-    /// What a write ends with that is to be durable; `None`: a flush is waited for.
+    /// The outcome of a write that is to be durable; `None`: a flush is waited for.
     fn made_durable(&mut self, seat: usize, slot: usize) -> Option<Outcome> {
         let exec = self.exec(seat, slot)?;
         let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
@@ -381,7 +382,7 @@ impl Engine {
             let op = buffer.map(|buffer| Op::Write { offset: at, buffer, durable });
             self.start_slice((seat, slot, offset), unit, op);
         } else {
-            // These are jobs, which enter or lock by themselves.
+            // All other actions are jobs, which enter or lock by themselves.
             self.spawn_slice(seat, slot, offset, action);
         }
     }
@@ -398,7 +399,7 @@ impl Engine {
         let (unit, durable) = (exec.unit, exec.durable);
         let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
-            // What is copied from memory is copied when it is sent.
+            // A slice that is copied from memory is copied when it is sent, and stays counted until then.
             if slice.source.is_some() { None } else { slice.hold.take() }
         });
         if let Err(fault) = result {
@@ -418,7 +419,7 @@ impl Engine {
         fault: MediumFault,
     ) {
         let Unit { direct, logical, .. } = &*self.world.units[unit];
-        // Which block could not be written, nobody has said.
+        // Nobody has said which block could not be written.
         let failure = match durable && *direct && !fault.is_refusal() {
             true => Failure::Lost(logical.fault(fault, None)),
             false => Failure::Medium(fault),
@@ -440,7 +441,8 @@ impl Engine {
         true
     }
 
-    /// Another command holds the range: the task is tried again every turn.
+    /// Has a task wait for a range that another command holds: it is tried again every turn, and fails if that is not
+    /// given back.
     #[cold]
     fn wait_for_fence(&mut self, seat: usize, slot: usize, range: (u64, u64)) {
         let now_ms = self.now_ms;
@@ -470,7 +472,8 @@ impl Engine {
         [self.fenced.len(), self.stalled.len(), self.locking.len()].iter().any(|waiting| *waiting > FED_PER_TURN)
     }
 
-    /// Tries again what waits for a range, so much in a turn. Those that want one for themselves come last: `locking.rs`.
+    /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
+    /// themselves come last: `locking.rs`.
     pub fn retry_held(&mut self) {
         if self.waits_for_ranges() {
             if self.ranges_since_ms == u64::MAX {
@@ -529,14 +532,15 @@ impl Engine {
                 self.release_hold(unit, hold);
             }
             if let Progress::Lent { conn } = slice.progress {
-                // The receive releases it when it is over: soon, also if the peer stalls.
+                // The receive releases the buffer when it is over: soon, even if the peer stalls.
                 self.rearm_receive(conn);
             }
         }
     }
 
-    /// Looks for the first bad block of a read that has failed: in that slice and all behind it, since a device fails as one
-    /// what it has put together from several. What the task holds it gives back first: the job needs a buffer.
+    /// Looks for the first bad block of a read that has failed: in the slice that failed and all behind it, since a
+    /// device fails as one what it has put together from several. The task gives back first what it holds: the job
+    /// needs a buffer.
     #[cold]
     fn locate(&mut self, seat: usize, slot: usize) {
         let Some(exec) = self.exec(seat, slot) else { return };
@@ -590,7 +594,7 @@ impl Engine {
     pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8]) {
         let slot = task.slot();
         if self.exec(seat, slot).is_none_or(|e| e.kind == Kind::Idle && e.staging.is_none() && !e.dropped) {
-            // Unsolicited data of a command without immediate data that waits, for its CmdSN or at a limit.
+            // This is unsolicited data of a command without immediate data, which waits for its CmdSN or at a limit.
             self.stage(seat, task, &[]);
         }
         let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
@@ -618,7 +622,7 @@ impl Engine {
                 0
             };
             if n == 0 {
-                // Either beyond what the CDB moves (read over), or unsolicited data that found no buffer.
+                // The data is either beyond what the CDB moves, and dropped, or unsolicited and found no buffer.
                 match exec.kind {
                     Kind::Idle => exec.dropped = true,
                     _ if offset < exec.total => {

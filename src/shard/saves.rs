@@ -5,8 +5,8 @@
 //! Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores they are on ([`Line`]).
 //! So the keeper has one order of each unit, and units take turns there.
 //!
-//! What waits there is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it waits, and
-//! who preempts somebody waits for all that came before.
+//! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
+//! waits, and who preempts somebody waits for all that came before.
 
 use super::dispatch::slot_of;
 use super::engine::Engine;
@@ -28,11 +28,11 @@ use crate::session::store::Held;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A command, for all cores.
+/// A command that is to be saved, as all cores know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asker {
     core: usize,
-    /// Its place there ([`Saves`]).
+    /// Its ticket there ([`Saves`]).
     ticket: usize,
 }
 
@@ -41,10 +41,10 @@ struct Asker {
 pub struct Line(Mutex<Standers>);
 
 struct Standers {
-    /// By place.
+    /// By place in the line.
     askers: BTreeMap<u64, Asker>,
     next: u64,
-    /// How many have been let in and are not over, whether they stand here yet or not.
+    /// How many commands were let in and are not over, whether they stand in the line yet or not.
     let_in: Counts,
 }
 
@@ -56,7 +56,7 @@ impl Default for Standers {
 }
 
 impl Line {
-    /// Comes last: its place, and whether that is first, too.
+    /// Puts `asker` last. Its place, and whether that is the first one, too.
     fn join(&self, asker: Asker) -> (u64, bool) {
         let mut line = self.0.lock();
         let place = line.next;
@@ -69,14 +69,14 @@ impl Line {
         self.0.lock().askers.first_key_value().is_some_and(|(first, _)| *first == place)
     }
 
-    /// Goes, from wherever it stands: whose turn that makes it.
+    /// Takes a command out, wherever it stands. The one whose turn it is because of that.
     fn leave(&self, place: u64) -> Option<Asker> {
         let mut line = self.0.lock();
         line.askers.remove(&place)?;
         line.askers.first_key_value().filter(|(first, _)| **first > place).map(|(_, asker)| *asker)
     }
 
-    /// Counts one more. False: there are too many.
+    /// Counts one more command. False: there are too many.
     fn let_in(&self, whose: Whose) -> bool {
         let mut line = self.0.lock();
         let is_let_in = !line.let_in.is_full(whose);
@@ -120,7 +120,7 @@ impl Drop for Standing {
     }
 }
 
-/// What a command takes until it is over is counted: for its session, its address and its host. Dropped, it is given back.
+/// Counts what a command takes until it is over: for its session, its address and its host. Dropped, it is given back.
 pub struct Admitted {
     home: Arc<Unit>,
     whose: Whose,
@@ -133,22 +133,22 @@ impl Drop for Admitted {
     }
 }
 
-/// A command on its way.
+/// A command that is to be saved, on its way.
 struct Save {
     /// Its job, and where the answer goes.
     job: usize,
     cell: Cell1<SaveEnd>,
     saving: Box<Saving>,
-    /// Once its turn has come.
+    /// Set once its turn has come.
     decided: Option<Decided>,
     standing: Standing,
 }
 
-/// Those of one core.
+/// The commands of one core that are to be saved, by ticket.
 pub struct Saves {
     by_ticket: Vec<Option<Save>>,
     free: Vec<usize>,
-    /// What they take.
+    /// The memory that they take.
     kept: Stores,
 }
 
@@ -159,7 +159,7 @@ impl Default for Saves {
 }
 
 impl Saves {
-    /// The ticket of the next one.
+    /// A ticket for another command.
     fn ticket(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.by_ticket.push(None);
@@ -171,7 +171,7 @@ impl Saves {
         self.by_ticket.get_mut(ticket)?.as_mut()
     }
 
-    /// Whether one of a unit is on its way.
+    /// Whether a command of a unit is on its way.
     pub fn use_unit(&self, unit: &Arc<Unit>) -> bool {
         self.by_ticket.iter().flatten().any(|save| Arc::ptr_eq(&save.standing.home, unit))
     }
@@ -211,7 +211,7 @@ impl Engine {
         Some(Admitted { home, whose, _held: store.hold(bytes) })
     }
 
-    /// A job has a command saved.
+    /// Has a command saved, for a job.
     pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
         let home = Arc::clone(&self.world.units[unit]);
         if let Some(ticket) = self.line_up(job, home, saving, cell) {
@@ -219,7 +219,8 @@ impl Engine {
         }
     }
 
-    /// A job has a command saved, or no job has something else saved; its ticket, if it is its turn.
+    /// Puts what is to be saved into its unit's line: for a job, or for `NOBODY`. Its ticket, if it is its turn at
+    /// once.
     pub fn line_up(&mut self, job: usize, home: Arc<Unit>, saving: Box<Saving>, cell: Cell1<SaveEnd>) -> Option<usize> {
         let ticket = self.saves.ticket();
         if let Some(Some(job)) = self.jobs.get_mut(job) {
@@ -231,7 +232,7 @@ impl Engine {
         is_first.then_some(ticket)
     }
 
-    /// It is a command's turn: what it changes is given to the keeper.
+    /// It is a command's turn: what it changes is decided, and given to the keeper.
     pub fn save_turn(&mut self, ticket: usize) {
         let Some(save) = self.saves.of(ticket) else { return };
         if save.decided.is_some() || !save.standing.is_first() {
@@ -255,7 +256,7 @@ impl Engine {
             return;
         };
         let end = standing.home.logical.conclude(decided, is_stored);
-        // First, so that who is answered finds the unit with nothing on its way.
+        // `saving` goes first, so that who is answered finds the unit with nothing on its way.
         drop(saving);
         if number == NOBODY {
             let home = Arc::clone(&standing.home);
@@ -265,7 +266,8 @@ impl Engine {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         job.saving = None;
         job.in_flight -= 1;
-        // What is to be aborted must not have its turn before it is: it may stand behind this one.
+        // The place in the line is kept: a command that is to be aborted may stand behind this one, and must not have
+        // its turn before.
         job.standing = Some(standing).filter(|_| !end.aborts.is_empty());
         job.owed = Some((end.flush, end.aborts.clone()));
         cell.set(Some(end));

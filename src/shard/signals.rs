@@ -17,8 +17,11 @@ pub enum Wish {
 }
 
 impl Signals {
-    /// Blocks them for this thread and all that it will start. SIGHUP too where there is nothing to read again: who sends it
-    /// to be sure does not want the disks gone.
+    /// Blocks these signals for this thread and all that it will start. SIGHUP is blocked even where there is nothing
+    /// to read again: who sends it to be sure does not want the disks gone.
+    ///
+    /// # Errors
+    /// The signals cannot be blocked, or there is no signalfd.
     #[allow(unsafe_code)]
     pub fn block() -> io::Result<Signals> {
         // SAFETY: the set is a local that these calls initialise before it is used; the descriptor is ours alone.
@@ -41,8 +44,11 @@ impl Signals {
         }
     }
 
-    /// Returns when one of them comes that ends the server, or when `look` says `None`. It is called now and then, with what
-    /// one of the others asks for, and says after how long it is to be called again at the latest.
+    /// Returns when a signal comes that ends the server, or when `look` says `None`. `look` is called now and then,
+    /// with what another signal asks for, and says after how long it is to be called again at the latest.
+    ///
+    /// # Errors
+    /// The signalfd cannot be read.
     pub fn wait(&self, mut look: impl FnMut(Option<Wish>) -> Option<Duration>) -> io::Result<()> {
         loop {
             let wish = match self.pending()? {
@@ -56,7 +62,7 @@ impl Signals {
         }
     }
 
-    /// Until a signal comes, at most this long.
+    /// Sleeps until a signal comes, at most this long.
     #[allow(unsafe_code)]
     fn sleep(&self, at_most: Duration) {
         let mut fd = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };

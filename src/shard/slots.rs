@@ -1,21 +1,22 @@
 //! Task slots that wait for something of their core, in the order in which they began to.
 //!
-//! A slot is there once. A task that ends while it waits leaves its place behind: it is the next one's in that slot, should that
-//! have to wait, too. So whatever a peer asks for and takes back, a queue is no longer than there are slots.
+//! A slot is in a queue once. A task that ends while it waits leaves its place behind: the next task in that slot has
+//! it, should that have to wait, too. So whatever a peer asks for and takes back, a queue is no longer than there are
+//! slots.
 
 use crate::limits::TASKS_PER_SESSION;
 use std::collections::VecDeque;
 
-/// See the module. Slots are named by seat and slot.
+/// A queue of slots, each named by its seat and its number there.
 #[derive(Default)]
 pub struct SlotQueue {
     order: VecDeque<(usize, usize)>,
-    /// Those that are in `order`: by seat, a bit for each slot.
+    /// The slots that are in `order`: by seat, a bit for each slot.
     queued: Vec<[u64; TASKS_PER_SESSION.div_ceil(64)]>,
 }
 
 impl SlotQueue {
-    /// A slot comes last, unless it is there already.
+    /// Puts a slot at the end, unless it is there already.
     pub fn push(&mut self, seat: usize, slot: usize) {
         if self.queued.len() <= seat {
             self.queued.resize(seat + 1, Default::default());
@@ -27,14 +28,14 @@ impl SlotQueue {
         }
     }
 
-    /// Takes the first one.
+    /// Takes the first slot out.
     pub fn pop(&mut self) -> Option<(usize, usize)> {
         let (seat, slot) = self.order.pop_front()?;
         self.queued[seat][slot / 64] &= !(1 << (slot % 64));
         Some((seat, slot))
     }
 
-    /// Takes those out of the first `most` that do not wait any more: the seats of the others, in their order.
+    /// Takes those of the first `most` slots out that do not wait any more. The seats of the others, in their order.
     pub fn retain_first(
         &mut self,
         most: usize,
@@ -55,12 +56,12 @@ impl SlotQueue {
         self.order.iter().take(stay).map(|(seat, _)| *seat)
     }
 
-    /// How many there are.
+    /// How many slots wait.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// None at all.
+    /// Whether no slot waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()

@@ -18,12 +18,12 @@ use crate::session::Session;
 use crate::session::seam::CloseReason;
 use std::collections::VecDeque;
 
-/// Of those who wait for buffers, so many are looked at in a turn: more than one session can have wait.
+/// Of those who wait for buffers, so many are looked at: more than one session can have wait.
 const LOOKED_AT: usize = 2048;
 /// Sessions with buffers whose commands are looked at before others have their turn.
 const OWED_PER_TURN: usize = 32;
 
-/// The sessions that wait for buffers, as far as it matters to each whether others do.
+/// Whether sessions wait for buffers: one of them, and whether there is another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     one: Option<usize>,
@@ -46,7 +46,7 @@ fn is_overdue(exec: &Exec, session: &Session, until_ms: u64) -> bool {
         && session.owes_since_ms(exec.task).is_some_and(|since_ms| since_ms <= until_ms)
 }
 
-/// How many are left to be asked whether what has come back is enough for them.
+/// How many of those who wait are left, in this round, to be asked whether what has come back is enough for them.
 #[derive(Default)]
 pub struct Feeding {
     round: u64,
@@ -60,10 +60,10 @@ impl Feeding {
     }
 }
 
-/// A job that waits for a buffer of that many bytes.
+/// The place of a job that waits for a buffer of `len` bytes.
 pub struct Place {
     job: usize,
-    /// Which of all it is: the job has it in `starved` as long as it waits.
+    /// Number of this wait: the job has it in `starved` as long as it waits.
     serial: u64,
     len: usize,
     cell: Cell1<Buf>,
@@ -75,7 +75,8 @@ impl Place {
     }
 }
 
-/// Jobs that wait for buffers, in the order in which they have asked. Who has gone leaves a place behind, which is passed over.
+/// Jobs that wait for buffers, in the order in which they have asked. A job that has gone leaves a place behind, which
+/// is passed over.
 #[derive(Default)]
 pub struct StarvedJobs {
     places: VecDeque<Place>,
@@ -92,7 +93,7 @@ impl StarvedJobs {
         self.places.len()
     }
 
-    /// A job comes last; what it is to have in `starved`.
+    /// Puts a job at the end. The number that it is to have in `starved`.
     pub fn push(&mut self, job: usize, len: usize, cell: Cell1<Buf>) -> u64 {
         self.serial += 1;
         self.places.push_back(Place { job, serial: self.serial, len, cell });
@@ -103,7 +104,7 @@ impl StarvedJobs {
         self.places.push_back(place);
     }
 
-    /// The first place. `None`: nobody stands there any more.
+    /// Takes the first place. `None`: nobody stands there any more.
     fn pop(&mut self, jobs: &[Option<Job>]) -> Option<Place> {
         let place = self.places.pop_front()?;
         if place.job_in(jobs).is_some() {
@@ -113,7 +114,7 @@ impl StarvedJobs {
         None
     }
 
-    /// One of them is not there any more.
+    /// Notes that a job has left its place.
     pub fn leave(&mut self, jobs: &[Option<Job>]) {
         self.left_behind += 1;
         if self.left_behind > self.places.len() / 2 {
@@ -122,7 +123,7 @@ impl StarvedJobs {
         }
     }
 
-    /// Those in the first places.
+    /// The jobs in the first `most` places.
     fn first<'a>(&'a self, most: usize, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
         self.places.iter().take(most).filter_map(|place| place.job_in(jobs))
     }
@@ -190,10 +191,10 @@ impl Engine {
         }
     }
 
-    /// Who has been waiting for buffers for long. Those that have gone away meanwhile are forgotten. Many may wait: the first of
-    /// them say whether more than one session does.
+    /// Which sessions have been waiting for buffers for long. Slots whose tasks have gone away meanwhile are forgotten.
+    /// Many may wait: the first of them say whether more than one session does.
     pub fn waiting(&mut self) -> Waiting {
-        /// What is shorter than this is not for want of a peer's data.
+        /// A wait that is shorter than this is not for want of a peer's data, milliseconds.
         const LONG_MS: u64 = 500;
         if self.starved_since_ms.is_none_or(|since_ms| self.now_ms < since_ms.saturating_add(LONG_MS)) {
             return Waiting::default();
@@ -207,7 +208,7 @@ impl Engine {
         let jobs = jobs.filter(|job| !job.cancelled).map(|job| job.seat).filter(|&seat| seat != NOBODY);
         let mut seats = slots.chain(jobs);
         let one = seats.next();
-        // At least half of all places are those of jobs that wait.
+        // At least half of all places are of jobs that still wait.
         let another = seats.any(|seat| Some(seat) != one) || self.waiting_jobs.len() > 2 * LOOKED_AT;
         Waiting { one, another }
     }
@@ -251,8 +252,8 @@ impl Engine {
 }
 
 impl Core {
-    /// Takes the buffers from commands of which a part has come with its data, and no more for too long, while others wait for
-    /// some. There is no command yet that could be answered: the connection is closed.
+    /// Takes the buffers from commands that come with their data, of which no more has come for too long, while others
+    /// wait for buffers. There is no command yet that could be answered: the connection is closed.
     pub(super) fn expire_halves(&mut self, waiting: Waiting) {
         if waiting == Waiting::default() {
             return;
@@ -263,7 +264,7 @@ impl Core {
                 && self.engine.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
             {
                 if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
-                    // Else the receive may have the buffer, and its end gives it back.
+                    // If a receive is under way it may have the buffer, and gives it back at its end.
                     self.forget_partial(conn);
                 }
                 self.engine.disconnected(conn, CloseReason::NopTimeout);

@@ -25,7 +25,7 @@ pub struct Stats {
     pub most_waiting: u64,
     /// The most who were told in one turn that their flush has ended.
     pub most_flushed: u64,
-    /// Operations that a medium failed.
+    /// Reads and writes that ended because a medium failed.
     pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.
     pub digest_errors: u64,

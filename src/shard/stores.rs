@@ -4,19 +4,19 @@ use crate::model::Host;
 use crate::session::store::Store;
 use std::collections::HashMap;
 
-/// See the module.
+/// The stores of one core: one for each host, and a bound on all of them together.
 pub struct Stores {
     all: Store,
     hosts: HashMap<Host, Store>,
 }
 
 impl Stores {
-    /// All hosts together have `most` bytes.
+    /// Stores in which all hosts together have at most `most` bytes.
     pub fn new(most: usize) -> Stores {
         Stores { all: Store::new(most), hosts: HashMap::new() }
     }
 
-    /// That of a host.
+    /// The store of a host.
     pub fn of(&mut self, host: Host) -> Store {
         if self.hosts.len() >= 2 * self.hosts.values().filter(|store| !store.is_unshared()).count() + 16 {
             self.hosts.retain(|_, store| !store.is_unshared());

@@ -87,16 +87,16 @@ pub struct Strays {
     /// Bytes of buffers in them.
     bytes: usize,
     all: usize,
-    /// In the order of time.
+    /// Aborted tasks that wait for the medium, in the order of time.
     leaving: VecDeque<Leaving>,
     /// Units that did not answer when this core last looked.
     hung: Vec<bool>,
-    /// The same, while it looks.
+    /// What `hung` is to be, while this core looks.
     found: Vec<bool>,
 }
 
 impl Strays {
-    /// None yet, of so many units.
+    /// No strays yet, and places for so many units.
     pub fn new(units: usize) -> Strays {
         let mut strays = Strays {
             units: Vec::new(),
@@ -110,14 +110,14 @@ impl Strays {
         strays
     }
 
-    /// There are more units, perhaps.
+    /// Makes places for more units, if there are more.
     pub fn resize(&mut self, units: usize) {
         self.units.resize(units.max(self.units.len()), 0);
         self.hung.resize(self.units.len(), false);
         self.found.resize(self.units.len(), false);
     }
 
-    /// A unit is another one now: nothing is under way there.
+    /// A unit's place is another unit's now: nothing is under way there.
     pub fn forget(&mut self, unit: usize) {
         if let Some(hung) = self.hung.get_mut(unit) {
             *hung = false;
@@ -132,7 +132,7 @@ impl Strays {
         }
     }
 
-    /// One is over.
+    /// A stray is over.
     pub fn leave(&mut self, unit: usize, bytes: usize) {
         self.all = self.all.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -141,7 +141,7 @@ impl Strays {
         }
     }
 
-    /// No more commands for the medium of this unit: there are too many already.
+    /// Whether the medium of a unit takes no more commands, since it has too many strays already.
     #[inline]
     pub fn are_too_many(&self, unit: usize) -> bool {
         self.all > 0
@@ -195,7 +195,7 @@ impl Engine {
         self.advance(seat, slot);
     }
 
-    /// What a task is writing is not to be overtaken: it is gone.
+    /// Keeps the ranges of what an aborted task is writing: the task is gone, and that is not to be overtaken.
     fn keep_slices(&mut self, seat: usize, slot: usize) {
         let (world, core) = (self.world.clone(), self.core);
         let Some(exec) = self.exec(seat, slot) else { return };
@@ -209,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// The same for what a job has on the medium, and for the ranges that it holds.
+    /// Like `keep_slices`, for what a job has on the medium, and for the ranges that it holds.
     pub fn keep_claims(&mut self, number: usize) {
         let Some(Some(job)) = self.jobs.get(number) else { return };
         if job.in_flight == 0 {
@@ -247,8 +247,8 @@ impl Engine {
         left
     }
 
-    /// Nobody waits for a job any more: what it has on the medium counts there until that answers, and a read keeps nobody from
-    /// the range.
+    /// Makes a stray of a job that nobody waits for any more: what it has on the medium counts at that unit until it is
+    /// over. A read keeps nobody from its range.
     pub fn let_stray(&mut self, number: usize) {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         let unit = self.operations.unit_of(number, job.operation).unwrap_or(job.unit);
@@ -283,7 +283,7 @@ impl Engine {
         left
     }
 
-    /// The medium has answered after all; nobody wants to know what.
+    /// The medium has answered a stray after all; nobody wants to know what.
     pub fn stray_over(&mut self, stray: Stray) {
         let Stray { unit, buf, kept } = stray;
         self.strays.leave(unit, buf.capacity());
@@ -297,7 +297,7 @@ impl Engine {
         self.release_hold(claim.unit, claim.hold);
     }
 
-    /// An operation on a unit is over.
+    /// An operation on a unit is over: gives back its count at the fence, or its range.
     #[inline]
     pub fn release_hold(&self, unit: usize, hold: Hold) {
         let fence = &self.world.units[unit].fence;

@@ -4,8 +4,8 @@
 //! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to nobody: hosts
 //! are told after the next start, as they are of a failure ([`super::lost`]).
 //!
-//! Where that cannot be saved, it is tried again, and at the end once more. As long, the file of the saved state is not let go of:
-//! the unit is not served again as if nothing had been lost.
+//! If it cannot be saved that hosts are to be told, that is tried again, and at the end once more. Until then the file
+//! of the saved state is not let go of: the unit is not served again as if nothing had been lost.
 
 use super::world::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
@@ -24,7 +24,7 @@ const HANGS: Duration = Duration::from_millis(MEDIUM_HANG_MS);
 
 const UNSAVED: &str = "what hosts wrote may be lost, and it cannot be saved that they are to be told";
 
-/// Whoever waits looks so many times in that time whether another thread is needed.
+/// Whoever waits for the end looks so many times in [`HANGS`] whether another thread is needed.
 const LOOKS: u32 = 4;
 
 /// How soon what could not be saved is tried again.
@@ -33,11 +33,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What became of a unit: of its medium, and whether there is something that could not be saved.
 enum Answer {
     Synced(u64, io::Result<()>, Option<Unsaved>),
-    /// It was tried again.
+    /// What could not be saved was tried again; `Some`: in vain.
     Saved(Option<Unsaved>),
 }
 
-/// Who has yet to hear of what a unit has lost that is let go of, and where that belongs.
+/// What could not be saved of a unit that is let go of: who has yet to hear of what it has lost. And where that
+/// belongs.
 struct Unsaved {
     file: Arc<UnitFile>,
     logical: Arc<LogicalUnit>,
@@ -50,7 +51,7 @@ impl Unsaved {
         Unsaved { file, logical, failures: unit.syncs.failures() }
     }
 
-    /// Nobody has anything else of it saved any more.
+    /// Has it saved once more. (Nobody has anything else of the unit saved any more.)
     fn save(self, keeper: &Keeper, tell: Sender<Answer>) {
         let (file, saved) = (Arc::clone(&self.file), Box::new(self.logical.saved_at_end(self.failures)));
         keeper.submit(&file, saved, move |is_saved| drop(tell.send(Answer::Saved((!is_saved).then_some(self)))));
@@ -76,27 +77,27 @@ struct Work {
 /// Media that are being made durable, by threads of their own.
 pub struct Syncing {
     keeper: Arc<Keeper>,
-    /// In the order in which they came.
+    /// Units that have not answered, in the order in which they came.
     waiting: BTreeMap<u64, Waiting>,
     /// What could not be saved of those that have answered, when that was tried again last, and how much of it is with the keeper.
     unsaved: Vec<Unsaved>,
     tried: Instant,
     on_their_way: usize,
-    /// How many have come so far.
+    /// How many units have come so far.
     begun: u64,
     work: Arc<Mutex<Work>>,
     tell: Sender<Answer>,
     answers: Receiver<Answer>,
-    /// When the last one came, or has answered.
+    /// When the last unit came, or has answered.
     heard: Instant,
-    /// The log has been told that none has answered since.
+    /// The log has been told that no unit has answered since.
     is_told: bool,
     failed: Option<io::Error>,
     hangs: Duration,
 }
 
 impl Syncing {
-    /// Of nothing so far.
+    /// With no media so far.
     pub fn new(keeper: &Arc<Keeper>) -> Syncing {
         let (tell, answers) = mpsc::channel();
         Syncing {
@@ -116,7 +117,7 @@ impl Syncing {
         }
     }
 
-    /// Begins with more of them. Each unit is let go of when its medium has answered.
+    /// Begins with more units. Each is let go of when its medium has answered.
     pub fn begin(&mut self, units: Vec<Arc<Unit>>) {
         for unit in units {
             self.begun += 1;
@@ -128,7 +129,7 @@ impl Syncing {
         self.staff();
     }
 
-    /// Whether all have answered.
+    /// Whether all have answered, and nothing is on its way to be saved.
     pub fn is_over(&self) -> bool {
         self.waiting.is_empty() && self.on_their_way == 0
     }
@@ -150,7 +151,7 @@ impl Syncing {
 
     /// Takes an answer, waiting `rest` for one; false: there was none. Failures, and a long silence, are said in the log.
     pub fn turn(&mut self, rest: Duration) -> bool {
-        // Not hung up on: this has a sender of its own.
+        // The channel never hangs up: this has a sender of its own.
         let answer = self.answers.recv_timeout(rest);
         self.staff();
         match answer {
@@ -168,7 +169,7 @@ impl Syncing {
         }
         if !self.is_told && !self.waiting.is_empty() && self.heard.elapsed() >= self.hangs {
             self.is_told = true;
-            // Those that are at it come first; others wait for them.
+            // Units that a thread is at come first; others wait for them.
             let serials: Vec<&str> = self.waiting.values().map(|one| &*one.serial).take(SYNC_THREADS).collect();
             tracing::warn!(?serials, "what was written is not flushed yet: the medium does not answer");
         }
@@ -198,11 +199,12 @@ impl Syncing {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// Starts the threads that are needed. As many again as are silent, so that a few turns get past however many.
+    /// Starts the threads that are needed: beside those that are silent as many again, and at least `SYNC_THREADS`, so
+    /// that a few turns get past however many are silent.
     fn staff(&self) {
         while self.work.lock().hire(self.hangs) {
             let (work, keeper, tell) = (Arc::clone(&self.work), Arc::clone(&self.keeper), self.tell.clone());
-            // What it was at is silent from then on, as what hangs is.
+            // The medium that the thread was at is silent from then on, like one that hangs.
             let end = |done: Option<()>| {
                 if done.is_none() {
                     tracing::error!(
@@ -237,7 +239,7 @@ impl Syncing {
         }
     }
 
-    /// Those that have not answered never will.
+    /// Counts the media as failed that have not answered, as if they never will.
     fn give_up(&mut self, why: &str) {
         while let Some((&number, waiting)) = self.waiting.first_key_value() {
             if let Some(unit) = waiting.unit.upgrade() {
@@ -262,7 +264,7 @@ impl Work {
         is_needed
     }
 
-    /// Counts the caller if there is none and something is left.
+    /// Counts the caller as a thread, if there is none and something is left.
     fn hire_the_first(&mut self) -> bool {
         let is_needed = self.threads == 0 && !self.left.is_empty();
         self.threads += usize::from(is_needed);
@@ -280,7 +282,7 @@ impl Work {
     }
 }
 
-/// A thread.
+/// What each thread does: makes units durable until none are left.
 fn sync_all(work: &Mutex<Work>, keeper: &Keeper, tell: &Sender<Answer>) {
     loop {
         let Some((number, unit)) = work.lock().next() else { return };

@@ -29,17 +29,17 @@ struct Writes([AtomicU32; 2]);
 #[must_use]
 pub struct Epoch(u8);
 
-/// See the module. One for each unit.
+/// What makes the writes of one unit durable: whose turn it is to flush, and what has failed.
 pub struct Syncs {
     /// Counts failures, of flushes and of durable writes.
     failures: AtomicU64,
-    /// What the last one was, and up to which the log has told.
+    /// What the last failure was, and how many the log has been told of.
     last: Mutex<(Option<MediumFault>, u64)>,
     /// Flushes that have begun.
     begun: AtomicU64,
     /// Flushes that have ended: `begun`, or one less.
     ended: AtomicU64,
-    /// Moves with every flush.
+    /// Moves on with every flush; its lowest bit chooses the counter of durable writes.
     epoch: AtomicU32,
     writes: Box<[Writes]>,
     /// Cores that want to be told when a flush of another one ends.
@@ -71,7 +71,7 @@ impl Syncs {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).0.unwrap_or(MediumFault::Write)
     }
 
-    /// A flush or a durable write has failed, whoever asked for it: before anybody is told that it is over.
+    /// Counts the failure of a flush or a durable write, whoever asked for it: before anybody is told that it is over.
     pub fn fail(&self, fault: MediumFault) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(fault);
         self.failures.fetch_add(1, Ordering::SeqCst);
@@ -99,7 +99,7 @@ impl Syncs {
         }
     }
 
-    /// It is over, and its failure is counted.
+    /// A durable write is over. If it failed, that is counted already.
     #[inline]
     pub fn durable_over(&self, core: usize, epoch: Epoch) {
         self.writes[core].0[usize::from(epoch.0)].fetch_sub(1, Ordering::SeqCst);
@@ -121,17 +121,17 @@ impl Syncs {
         self.begun.compare_exchange(ended, ended + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// The medium has answered the flush: which durable writes are to be over before it ends.
+    /// The medium has answered the flush. The epoch whose durable writes are to be over before the flush ends.
     pub fn drain(&self) -> Epoch {
         Epoch((self.epoch.fetch_add(1, Ordering::SeqCst) & 1) as u8)
     }
 
-    /// Whether they are.
+    /// Whether all durable writes of an epoch are over.
     pub fn is_drained(&self, epoch: Epoch) -> bool {
         self.writes.iter().all(|writes| writes.0[usize::from(epoch.0)].load(Ordering::SeqCst) == 0)
     }
 
-    /// Gives the turn back; the cores to be told. If it failed, that is counted already.
+    /// Ends the flush, and gives the turn back. The cores to be told. If the flush failed, that is counted already.
     pub fn end(&self) -> impl Iterator<Item = usize> {
         self.ended.store(self.begun(), Ordering::SeqCst);
         let waiting = self.waiting.iter().enumerate();

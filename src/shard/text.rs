@@ -24,12 +24,12 @@ impl SeatText {
         SeatText { conversations: Conversations::default(), world, portal, peer }
     }
 
-    /// The configuration has changed.
+    /// Goes by another configuration from now on.
     pub fn change(&mut self, world: Arc<World>) {
         self.world = world;
     }
 
-    /// What is under way is counted there, with that of others.
+    /// Counts what is under way in `store`, with that of others.
     pub fn keep_in(&mut self, store: &Store) {
         self.conversations.keep_in(store);
     }

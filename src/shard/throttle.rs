@@ -26,7 +26,7 @@ use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::sync::Arc;
 
-/// Where those wait who use a unit: unit and flow, ascending; units without a limit are not there.
+/// Where those wait who use a unit: unit and flow, in the order of units; units without a limit are not there.
 pub type Flows = Vec<(usize, FlowId)>;
 
 impl Seat {
@@ -69,7 +69,7 @@ impl World {
         self.rates = rates.into();
     }
 
-    /// What those pay who use a unit as members of a target's group.
+    /// The gate of those who use a unit as members of a target's group.
     fn gate(&self, unit: usize, target: usize, group: Option<usize>) -> Gate {
         let open = [OPEN; 2];
         let [unit_commands, unit_bytes] = self.unit_rates.get(unit).copied().unwrap_or(open);
@@ -79,7 +79,7 @@ impl World {
         [unit_commands, unit_bytes, commands, bytes]
     }
 
-    /// What those pay who use units, but for no session.
+    /// The gate of each unit for those who use it for no session.
     pub fn unit_gates(&self) -> impl Iterator<Item = (usize, Gate)> {
         self.unit_rates.iter().map(|[commands, bytes]| [*commands, *bytes, OPEN, OPEN]).enumerate()
     }
@@ -150,7 +150,7 @@ impl Engine {
             | MediumOp::Compare { blocks, one_block: false, .. } => {
                 u64::from(command.write_edtl_bytes()).min(u64::from(blocks) * block_bytes)
             }
-            // Their buffers are taken when the data is asked for, and they have paid for all by then.
+            // These take their buffers when the data is asked for, and have paid for all by then.
             MediumOp::WriteAtomic { .. } | MediumOp::CompareAndWrite { .. } => op.data_out_bytes(block_bytes as u32),
             MediumOp::Compare { .. } | MediumOp::Verify { .. } | MediumOp::WriteSame { .. } => 0,
             MediumOp::Erase { .. }
@@ -194,7 +194,7 @@ impl Engine {
         let paid = self.rates.enter(flow, Waiter::Slice(seat, slot), cost, self.now_ns);
         exec.paid = exec.started.saturating_add(len as u32);
         if !paid {
-            // What it waited for on the medium before that is over.
+            // What the task waited for on the medium before that is over.
             (exec.held, exec.fenced_since_ms) = (Some(flow), None);
         }
         paid
@@ -226,10 +226,10 @@ impl Engine {
             return true;
         }
         let seat = self.seats.get(job.seat).and_then(Option::as_deref);
-        // What goes on without its task is the unit's alone.
+        // A job that goes on without its task is bound by the unit's limits alone.
         let Some(flow) = flow(seat.map_or(&self.unit_flows, |seat| &seat.flows), unit) else { return true };
         let cost = Cost { operations: 0, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
-        // Among the commands of its session it has had its turn when it began.
+        // Among the commands of its session a job has had its turn when it began: only bytes are paid for.
         if !self.rates.enter(flow, Waiter::Job(number), cost, self.now_ns) {
             job.held = Some(flow);
             return false;
@@ -278,7 +278,7 @@ impl Engine {
         self.pump(seat);
     }
 
-    /// A task that waits is not to go on.
+    /// Forgets a task that waits at a limit, and is not to go on.
     #[cold]
     pub fn forget_held(&mut self, seat: usize, slot: usize, flow: FlowId) {
         self.rates.forget(flow, Waiter::Command(seat, slot));

@@ -20,15 +20,16 @@ use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use std::collections::HashSet;
 
-/// How long a function waits at most, milliseconds. While the machine stands still does not count (`left.rs`).
+/// How long a function waits at most, milliseconds. The time for which the machine stands still does not count
+/// (`left.rs`).
 const LIMIT_MS: u64 = 900;
 
 impl Engine {
-    /// A session's own abort of one task.
+    /// A session aborts one of its tasks.
     pub fn abort(&mut self, seat: usize, task: TaskId) {
         let slot = task.slot();
         let Some(exec) = self.exec(seat, slot) else {
-            // Never begun, and no data came with it.
+            // The task was never begun, and no data came with it.
             return self.let_go(seat, task);
         };
         exec.task = task;
@@ -42,7 +43,7 @@ impl Engine {
         self.let_go(seat, task);
     }
 
-    /// Counts an aborted task for those who wait for it.
+    /// Counts an aborted task for those who wait for its end.
     fn mark_left(&mut self, seat: usize, slot: usize) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Some(exec) = holder.exec.get_mut(slot) else { return };
@@ -65,7 +66,7 @@ impl Engine {
         let all_units = matches!(request.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET);
         let hidden = self.world.targets.get(target).is_some_and(|own| own.units.len() > holder.map.units.len());
         if all_units && hidden {
-            // A reset of units that the initiator must not even see.
+            // This would reset units that the initiator must not even see.
             //= RFC 7143 section 11.5.1
             //# When authorization fails at the target, the appropriate response as
             //# described in Section 11.6.1 MUST be returned by the target.
@@ -152,7 +153,7 @@ impl Engine {
         unit.logical.asynchronous_event(nexus.get_mut(position)?, &session.init().initiator)
     }
 
-    /// Commands of a session at a LUN as it sees it ended with their connection.
+    /// Notes that commands of a session, at a LUN as it sees it, ended with their connection.
     pub fn cleared(&mut self, seat: usize, lun: Lun) {
         if let Some(Seat { nexus, map, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
             && let Some(nexus) = lun.number().and_then(|n| nexus.get_mut(map.position(n)?))
@@ -274,7 +275,7 @@ impl Engine {
                     }
                     Scope::Target(_) | Scope::Unit(_) | Scope::Seat(..) => continue,
                 }
-                // Also where nothing but a notice or a place in the window came of it.
+                // Even if nothing but a notice or a place in the window came of it.
                 if session.has_events() || session.next_deadline_ms() <= self.now_ms {
                     self.pump(seat);
                 }
@@ -287,7 +288,8 @@ impl Engine {
         }
     }
 
-    /// Another core's abort. `is_repeated`: it directly follows one that had the same tasks aborted, and nothing has begun since.
+    /// Carries out another core's abort. `is_repeated`: it directly follows one that had the same tasks aborted, and
+    /// nothing has begun since.
     pub fn abort_foreign(
         &mut self,
         scope: Scope,
@@ -315,14 +317,14 @@ impl Engine {
         }
     }
 
-    /// An aborted copy may be over: somebody may wait for that.
+    /// An aborted copy may be over: answers the functions that waited for that.
     pub fn copy_over(&mut self) {
         if !self.management.is_empty() {
             self.settle();
         }
     }
 
-    /// A task was let go of: somebody may wait for that.
+    /// A task was let go of: answers the functions that waited for that.
     pub fn task_let_go(&mut self, seat: usize) {
         self.pump(seat);
         if !self.management.is_empty() {
@@ -361,7 +363,7 @@ impl Engine {
         }
     }
 
-    /// A function is answered: what it aborted is gone, or not in time.
+    /// Answers a function. `is_done`: what it aborted is gone; else it was not in time.
     fn waited(&mut self, pending: Pending, is_done: bool) {
         let response = if is_done { TmResponse::FUNCTION_COMPLETE } else { TmResponse::FUNCTION_REJECTED };
         match pending.answer {
@@ -403,7 +405,7 @@ impl Engine {
         }
     }
 
-    /// Forgets what a session waited for: it is gone.
+    /// Forgets what a session waited for, which is gone.
     pub fn forget_management(&mut self, seat: usize) {
         self.management.forget(seat);
     }

@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(super) struct Parked {
     bytes: Vec<u8>,
-    /// Those before are done with.
+    /// The bytes before this one are done with.
     from: usize,
-    /// Among those that take turns.
+    /// It is among those that take turns.
     queued: bool,
     /// Bytes of memory that are counted for it ([`SpareParked::count`]).
     counted: usize,
-    /// What comes is parked too, behind them.
+    /// What comes is parked, too, behind these bytes.
     pub(super) takes_turns: bool,
     /// The peer has closed its half: there will be no more.
     pub(super) ended: bool,
@@ -45,12 +45,12 @@ impl Parked {
         self.bytes.is_empty()
     }
 
-    /// Bytes.
+    /// Bytes that are not acted on yet.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.from
     }
 
-    /// False: that would be too many.
+    /// Adds bytes. False: that would be too many.
     fn add(&mut self, bytes: &[u8]) -> bool {
         if self.len() + bytes.len() > PARKED_BYTES {
             return false;
@@ -64,12 +64,12 @@ impl Parked {
 /// Memory of a core for parked bytes: some is kept, so that a turn that came late allocates nothing, and all is counted.
 pub(super) struct SpareParked {
     kept: Vec<Vec<u8>>,
-    /// Bytes that what is parked takes.
+    /// Bytes of memory that everything takes that is parked on this core.
     used: usize,
 }
 
 impl SpareParked {
-    /// So many are kept, each for all that the receive buffers hold. Their pages are taken when first used.
+    /// So many buffers are kept, each for all that the receive buffers hold. Their pages are taken when first used.
     const KEPT: usize = 4;
     const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
 
@@ -92,7 +92,7 @@ impl SpareParked {
         self.used = self.used.saturating_sub(before) + parked.counted;
     }
 
-    /// What a connection has parked leaves this core, or is dropped.
+    /// What a connection has parked leaves this core, or is dropped: it is counted no more.
     pub(super) fn discount(&mut self, parked: &mut Parked) {
         self.used = self.used.saturating_sub(std::mem::take(&mut parked.counted));
     }
@@ -103,7 +103,7 @@ impl SpareParked {
         (parked.bytes, parked.from) = (Vec::new(), 0);
     }
 
-    /// `bytes` is empty.
+    /// Takes back memory for parked bytes; `bytes` is empty.
     fn give_back(&mut self, bytes: Vec<u8>) {
         if bytes.capacity() == Self::BYTES && self.kept.len() < Self::KEPT {
             self.kept.push(bytes);
@@ -111,8 +111,9 @@ impl SpareParked {
     }
 }
 
-/// Which connection takes most memory of those of the host that takes most with all that it has, if any takes some. Who has
-/// many connections with little on each does not get those of others closed. Those that are gone already have no host.
+/// Which connection takes most memory, among those of the host that takes most with all its connections. `None`: none
+/// takes any. A host that has many connections with little on each does not get those of others closed. The host of
+/// connections that are gone already is `None`.
 fn fullest(all: impl Iterator<Item = (Option<Host>, usize, usize)>) -> Option<usize> {
     // Of each host: all that it takes, the most on one connection, and which that is.
     let mut hosts: HashMap<Option<Host>, (usize, usize, usize)> = HashMap::new();
@@ -150,8 +151,8 @@ impl Core {
         true
     }
 
-    /// Too much is parked for all connections together: drops what the fullest of the host has that has most, and closes it.
-    /// False: there is none.
+    /// Too much is parked for all connections together: drops what is parked on the fullest connection of the host that
+    /// has most, and closes it. False: nothing is parked.
     #[cold]
     fn close_fullest(&mut self) -> bool {
         let links = &self.engine.links;
@@ -184,7 +185,7 @@ impl Core {
         }
     }
 
-    /// A connection has moved in, and what it had parked with it.
+    /// A connection has moved in, with what it had parked.
     pub(super) fn settle_parked(&mut self, conn: usize) {
         if let Some(receive) = self.receive.get_mut(conn) {
             receive.parked.queued = false;
@@ -223,13 +224,13 @@ impl Core {
             return;
         }
         if matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing) {
-            // Its session is about to leave, and acts on it where it goes.
+            // The session is about to leave, and acts on the bytes where it goes.
             return;
         }
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
         let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
         let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
-        // A share was all that it had: what comes is acted on as it comes again.
+        // If a share was all that the connection had, what comes is acted on as it comes again.
         receive.parked.takes_turns = left > 0;
         receive.left = of_turn;
         self.engine.settle_stores();
@@ -244,7 +245,7 @@ impl Core {
         self.take_turns(conn);
     }
 
-    /// Everything is done with: receives go on, if there is anything to come.
+    /// All that was parked is done with: receives go on, if there is anything to come.
     fn act_on_end(&mut self, conn: usize) {
         let ended = self.receive.get_mut(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
         if ended {
@@ -266,7 +267,7 @@ impl Engine {
 }
 
 impl Receive {
-    /// It gets something: the first in this turn, perhaps.
+    /// The connection gets something. If that is the first in this turn, its budget begins anew.
     #[inline]
     pub(super) fn begin_turn(&mut self, turn: u64) {
         if self.turn != turn {

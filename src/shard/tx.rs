@@ -32,13 +32,14 @@ pub struct Batch {
     /// still move.
     vectors: Vec<libc::iovec>,
     releases: Vec<Buf>,
-    /// Of the RAM units that it sends from.
+    /// What keeps the memory of the RAM units where it is that the batch is sent from.
     in_place: Vec<InPlace>,
     /// First vector that is not sent completely.
     first: usize,
-    /// Bytes of the vectors from there on.
+    /// Bytes of the vectors from `first` on.
     left: usize,
-    /// Bytes of memory that are counted for it: what it takes, and some ahead, so that they are counted now and then.
+    /// Bytes of memory that are counted for it in the pool: what it takes, and some ahead, so that it is counted only
+    /// now and then.
     charged: usize,
     header: Option<Box<libc::msghdr>>,
 }
@@ -72,7 +73,8 @@ impl Batch {
         self.bytes.len() + self.vectors.len() * size_of::<libc::iovec>()
     }
 
-    /// Whether what it sends from that memory may be looked at until it is out, and is counted at that fence.
+    /// Whether it holds that memory already, counted at that fence: what is sent from there may be looked at until the
+    /// batch is out.
     #[inline(always)]
     fn holds(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
         let Some((last, before)) = self.in_place.split_last() else { return false };
@@ -81,17 +83,17 @@ impl Batch {
 
     #[inline(never)]
     fn are_among(before: &[InPlace], memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
-        /// Of sessions with many units in use some are held twice, which is no harm.
+        /// Only so many are looked at: if a session uses many units, some are held twice, which is no harm.
         const LOOKED_AT: usize = 8;
         before.iter().rev().take(LOOKED_AT).any(|held| held.is_of(memory, fence))
     }
 
-    /// Keeps this until it is out.
+    /// Keeps `held` until the batch is out.
     pub fn hold(&mut self, held: InPlace) {
         self.in_place.push(held);
     }
 
-    /// Nothing more comes in: its own bytes stay where they are.
+    /// Nothing more comes into the batch: its own bytes stay where they are.
     fn prepare(&mut self) {
         let (mut own, mut left) = (self.bytes.as_mut_ptr(), 0);
         for vector in &mut self.vectors {
@@ -137,7 +139,7 @@ impl Batch {
         true
     }
 
-    /// Bytes of memory that it has taken.
+    /// Bytes of memory that it has allocated.
     fn capacity(&self) -> usize {
         self.bytes.capacity() + self.vectors.capacity() * size_of::<libc::iovec>()
     }
@@ -156,9 +158,9 @@ impl Batch {
 #[allow(clippy::vec_box, reason = "a batch changes hands several times; only its pointer is to move")]
 pub struct BatchPool {
     spare: Vec<Box<Batch>>,
-    /// Bytes that those take.
+    /// Bytes that the spare batches take.
     spare_bytes: usize,
-    /// Bytes that what is queued takes in all others, on all connections of the core.
+    /// Bytes of memory that are counted for all other batches, on all connections of the core.
     queued: usize,
 }
 
@@ -179,7 +181,7 @@ impl BatchPool {
             self.spare_bytes -= batch.capacity();
             return batch;
         }
-        // Two: while one is sent, the next is filled.
+        // Two are made: while one is sent, the next is filled.
         let fresh = || {
             let (bytes, vectors) = (Vec::with_capacity(FIRST_BYTES), Vec::with_capacity(FIRST_VECTORS));
             Box::new(Batch { bytes, vectors, releases: Vec::with_capacity(FIRST_RELEASES), ..Batch::default() })
@@ -206,7 +208,7 @@ impl BatchPool {
 pub struct Tx {
     filling: Option<Box<Batch>>,
     sending: Option<Box<Batch>>,
-    /// Bytes of memory that are counted for this one.
+    /// Bytes of memory that are counted for `sending`.
     sending_bytes: usize,
     /// Its room was used up when that was last looked at: as often as what it fills is charged.
     is_full: bool,
@@ -273,7 +275,7 @@ impl Tx {
         !self.is_full || self.queued() < pool.room()
     }
 
-    /// Wants to be told when there is room again.
+    /// Asks to be told when there is room again. `who`: the task that has more to send, if one has.
     #[cold]
     pub fn wait(&mut self, who: Option<(usize, usize)>) {
         self.wanted = true;
@@ -306,7 +308,7 @@ impl Tx {
         self.in_flight && !self.dead
     }
 
-    /// I/O buffers wait until what is queued is out.
+    /// Whether I/O buffers wait until what is queued is out.
     pub fn holds_buffers(&self) -> bool {
         [&self.sending, &self.filling].into_iter().flatten().any(|batch| !batch.releases.is_empty())
     }
@@ -383,7 +385,7 @@ impl Tx {
         self.filling.as_ref().is_some_and(|batch| batch.holds(memory, fence))
     }
 
-    /// What is queued last goes out with this.
+    /// The batch that goes out with what was queued last.
     #[inline]
     pub fn last_batch(&mut self) -> Option<&mut Batch> {
         self.filling.as_deref_mut()
@@ -456,7 +458,8 @@ pub struct Outlet<'a> {
     pub pool: &'a mut BatchPool,
     /// Connections that have something to send this turn; may name one twice.
     pub dirty: &'a mut Vec<usize>,
-    /// LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows of.
+    /// Where LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows
+    /// of. `None`: it is not copied.
     pub copies: Option<(DataRef, DataRef)>,
 }
 
@@ -471,8 +474,9 @@ impl Outbox for Outlet<'_> {
         let copied = match (self.copies, payload) {
             (Some((from, to)), Payload::Data { at, len }) => {
                 let from = from.0 + (at.0 - to.0);
-                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and which `rw.rs` has
-                // checked the range of; `at` is `len` bytes of an I/O buffer of ours. They never overlap.
+                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `ram.rs` has
+                // checked the range (`Engine::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
+                // overlap.
                 #[allow(unsafe_code)]
                 Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })
             }

@@ -1,7 +1,8 @@
 //! Answers that are on their way from memory when the right to read it is lost.
 //!
-//! A RAM unit is sent from where it lies (`ram.rs`): what a peer has not taken yet of a READ that is over for us comes from
-//! what others have written since. No abort finds such a READ. So the connection goes, with all that is queued on it.
+//! A RAM unit is sent from where it lies (`ram.rs`). Of a READ that is over for us, the peer may not have taken
+//! everything yet: the rest is sent with what others have written since. No abort finds such a READ, so the connection
+//! goes, with all that is queued on it.
 
 use super::engine::{Engine, Phase};
 use super::fence::Fence;
@@ -9,8 +10,8 @@ use crate::session::seam::CloseReason;
 use std::sync::Arc;
 
 impl Engine {
-    /// Cuts the connections of the sessions that are meant on which something is still to be sent from the memory of these
-    /// units. Whose a connection was that is being closed already is not known any more: those go, too.
+    /// Cuts the connections of the sessions that are meant on which something is still to be sent from the memory of
+    /// these units. It is not known any more whose a connection was that is being closed already: those go, too.
     #[cold]
     pub fn cut_unsent(&mut self, units: &[usize], is_meant: impl Fn(usize) -> bool) {
         let units = units.iter().filter_map(|unit| self.world.units.get(*unit));

@@ -18,13 +18,13 @@ enum One {
 pub struct Whose([One; 3]);
 
 impl Whose {
-    /// The session with this serial, whose initiator is there.
+    /// The session with this serial number, whose initiator is at `peer`.
     pub fn of(serial: u64, peer: SocketAddr) -> Whose {
         Whose([One::Session(serial), One::Address(Address::of(peer)), One::Host(Host::of(peer))])
     }
 }
 
-/// How many of something each has.
+/// How many of something each session, address and host has.
 #[derive(Debug)]
 pub struct Counts {
     /// The most of a session, an address and a host.
@@ -43,12 +43,12 @@ impl Counts {
         whose.0.iter().zip(self.most).any(|(one, most)| self.counts.get(one).is_some_and(|count| *count >= most))
     }
 
-    /// One more.
+    /// Counts one more for each of the three.
     pub fn add(&mut self, whose: Whose) {
         whose.0.into_iter().for_each(|one| *self.counts.entry(one).or_default() += 1);
     }
 
-    /// One less. Nobody is remembered who has none.
+    /// Counts one less for each of the three. Who has none is not remembered.
     pub fn remove(&mut self, whose: Whose) {
         for one in whose.0 {
             if let Some(count) = self.counts.get_mut(&one) {

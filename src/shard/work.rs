@@ -49,7 +49,7 @@ impl Engine {
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
         let needed = op.data_out_bytes(block_bytes as u32);
-        // Those that hold buffers from the beginning have paid before that.
+        // Jobs that hold buffers from the beginning have paid before that.
         let charged = !matches!(
             op,
             MediumOp::Probe
@@ -120,7 +120,7 @@ impl Engine {
         let Some(exec) = self.exec(seat, slot) else { return };
         let Some(slice) = exec.slice_at(offset) else { return };
         let len = slice.len as usize;
-        // Both are there: `make_slice` makes none without.
+        // Both buffers are there: `make_slice` makes no slice without.
         let Some((buf, scratch)) = slice.buf.take().zip(slice.scratch.take()) else { return };
         let (place, both, inner) = (self.place_of(unit), (buf.into(), scratch.into()), cx.clone());
         let at = base + u64::from(offset);
@@ -130,7 +130,7 @@ impl Engine {
                 Box::pin(jobs::write_verify(inner, place, both, (at, len), base, compare))
             }
             Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
-            // Goes to the medium without a job.
+            // A plain write goes to the medium without a job.
             Action::Write => Box::pin(async { WRONG_DATA_LENGTH.into() }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
@@ -179,7 +179,7 @@ impl Engine {
         self.enlist(job);
     }
 
-    /// A command was aborted, but not what it did: the rest of it is still to be done.
+    /// Does what is left of a command that was aborted after it had taken effect.
     #[cold]
     fn do_for_nobody(&mut self, unit: usize, flush: bool, aborts: &[ItNexus]) {
         if flush {
@@ -259,7 +259,7 @@ impl Engine {
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
-                // Until what is owed has been done.
+                // The place in the line is kept until what is owed was done.
                 let _standing = job.standing.take();
                 let (unit, owed, end) = (job.unit, job.owed.take(), job.given_up.take().map(JobEnd::from));
                 self.job_over(number, end);
@@ -276,7 +276,7 @@ impl Engine {
     }
 
     fn serve_job(&mut self, number: usize) {
-        // One that is cancelled begins nothing more.
+        // A job that is cancelled begins nothing more.
         while let Some(Some(job)) = self.jobs.get_mut(number)
             && !job.cancelled
             && let Some(request) = job.next_request()
@@ -302,7 +302,8 @@ impl Engine {
                         return self.hold_job(number, Request::Pay(Some(unit), bytes, cell));
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
-                    // Only what is limited is paid for.
+                    // The bytes were paid for only if there is a limit: then the next operation on that unit costs
+                    // nothing.
                     if std::mem::take(&mut job.paid) {
                         job.prepaid.push(unit);
                     }
@@ -355,15 +356,15 @@ impl Engine {
         }
     }
 
-    /// A job cannot go on with what it asked for.
+    /// Puts back what a job has asked for and cannot have yet.
     fn hold_job(&mut self, number: usize, request: Request) {
         if let Some(Some(job)) = self.jobs.get_mut(number) {
             job.ask_again(request);
         }
     }
 
-    /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it is not, since nobody waits for
-    /// it; it has time.
+    /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it goes on, since nobody
+    /// waits for it: it has time.
     pub fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
         if job.cancelled || job.survives || job.seat == NOBODY {
@@ -390,7 +391,7 @@ impl Engine {
     fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
         let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
         self.free_jobs.push(number);
-        // Until the tasks are aborted that are to be.
+        // The place in the line is kept until the tasks are aborted that are to be.
         let _standing = job.standing.take();
         if let Some(unit) = job.stray {
             self.strays.leave(unit, 0);
@@ -444,7 +445,7 @@ impl Engine {
                 slice.progress = Progress::Ready;
             }
             match (exec.kind, outcome == Outcome::GOOD) {
-                // The first bad block was looked for.
+                // The first bad block was looked for: all of the range can be read by now.
                 (Kind::Read, true) if !exec.aborted => exec.read_again(),
                 (Kind::Read, false) => exec.failed = Some(Failure::Outcome(outcome)),
                 // Another slice may have failed otherwise, and be what is told.
@@ -505,8 +506,8 @@ impl Engine {
     }
 }
 
-/// What an operation of a job is known by at its unit's fence, if it has to be. `None`: it has to wait. `locked`: the job
-/// holds the range already.
+/// How the fence of a unit is to know of a job's operation; the inner `None`: it need not. The outer `None`: the
+/// operation has to wait. `locked`: the job holds the range already.
 fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
     let Unit { fence, logical, .. } = &*world.units[unit];
     match (changed_range(op), op) {
@@ -525,7 +526,7 @@ fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Opti
     }
 }
 
-/// What an operation reads or changes.
+/// The range that an operation reads or changes: offset and length, bytes.
 fn touched_range(op: &Op) -> (u64, u64) {
     match *op {
         Op::Read { offset, buffer } | Op::Write { offset, buffer, .. } => (offset, buffer.len() as u64),
@@ -534,13 +535,13 @@ fn touched_range(op: &Op) -> (u64, u64) {
     }
 }
 
-/// What an operation changes.
+/// The range that an operation changes: offset and length, bytes.
 fn changed_range(op: &Op) -> Option<(u64, u64)> {
     let changes = matches!(op, Op::Write { .. } | Op::Discard { .. } | Op::Zero { .. });
     changes.then(|| touched_range(op))
 }
 
-/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not what the
-/// CDB cannot do without.
+/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not the one
+/// that the CDB needs.
 pub const WRONG_DATA_LENGTH: Outcome =
     Outcome::illegal(crate::scsi::sense::asc::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);

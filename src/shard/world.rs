@@ -47,7 +47,7 @@ pub struct Unit {
     pub syncs: Syncs,
     /// Somebody has heard of failures, and what is saved does not say so.
     pub news: AtomicBool,
-    /// That is being saved.
+    /// Whether that is being saved.
     pub remembering: Remembering,
     /// Commands that are to be saved before they are answered.
     pub saves: Line,
@@ -63,15 +63,18 @@ pub struct Unit {
     pub hung: AtomicU32,
     /// The log has been told that its file was cut short.
     cut: AtomicBool,
-    /// And that the page cache keeps what is to be verified.
+    /// The log has been told that the page cache keeps what is to be verified.
     cached: AtomicBool,
     /// A core has ended while the medium still owed it answers.
     pub unfinished: AtomicBool,
 }
 
 impl Unit {
-    /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators of
-    /// others. A failure leaves file and record as they were, but not `register`. Blocking.
+    /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators
+    /// of others. Blocking.
+    ///
+    /// # Errors
+    /// Why the unit cannot be served. File and record are as they were, but not `register`.
     pub fn open(
         (snapshot, target, lun): (&Snapshot, &TargetSpec, &LunSpec),
         register: &Mutex<Register>,
@@ -123,7 +126,7 @@ impl Unit {
             }
         }
         if unit.resume(saved) {
-            // The kernel says it to nobody else: it is kept, whatever fails now.
+            // The kernel tells nobody else of the lost writes: that is kept, whatever fails now.
             undo.keep_record();
         }
         unit.measure();
@@ -133,13 +136,14 @@ impl Unit {
         Ok(Fresh::new(unit, undo))
     }
 
-    /// It is again as it was when it was last served. Whether it was saved that hosts have lost what they had written. Blocking.
+    /// Makes the unit what it was when it was last served. Whether it was saved that hosts have lost what they had
+    /// written. Blocking.
     fn resume(&self, saved: Saved) -> bool {
         self.recall(&saved);
         self.logical.restore(saved);
-        // The cache may have been on when the process was killed, or its flush not over: what hosts have written before is to be
-        // durable now that they find it off. So is that a file has grown. The kernel may say to that sync what it could not write
-        // back of what the process before was given: so it is done here, where hosts can be told.
+        // The cache may have been on when the process was killed, or its flush not over: what hosts have written before
+        // is to be durable now that they find it off. So is that a file has grown. That sync may be told what the
+        // kernel could not write back for the process before: it is done here, where hosts can be told.
         let off = self.logical.unflushed();
         if off.is_none() && !self.medium.has_grown() {
             return false;
@@ -192,15 +196,18 @@ impl Unit {
         }
     }
 
-    /// As [`Medium::fit`], and durable. A file that only may not grow has lost nothing.
+    /// Like [`Medium::fit`]; what has grown is made durable.
+    ///
+    /// # Errors
+    /// Why that size cannot be had. A file that only may not grow has lost nothing.
     pub fn fit(&self, lun: &LunSpec) -> Result<Fit, OpenError> {
         let fit = self.medium.fit(lun)?;
         let LunKind::File(path) = &lun.kind else { return Ok(fit) };
         if !fit.has_grown() {
             return Ok(fit);
         }
-        // What the kernel says here it says to nobody else: no flush ends before that is counted. To be counted is a matter of
-        // any thread.
+        // What the kernel says here it says to nobody else: counted as a durable write, this keeps flushes from ending
+        // before that is counted, too. On which core it is counted makes no difference.
         let epoch = self.syncs.durable(0);
         let synced = self.medium.sync().inspect_err(|error| self.not_synced(error));
         self.syncs.durable_over(0, epoch);
@@ -219,14 +226,14 @@ impl Unit {
         tracing::error!(serial, failures, "not flushed: what hosts wrote last may be lost: {error}");
     }
 
-    /// A core has no handle of it any more, and will never have.
+    /// A core has no handle of this unit any more, and will never have.
     pub fn let_go(&self, core: usize) {
         if let Some(held) = self.held.get(core) {
             held.store(false, Ordering::Release);
         }
     }
 
-    /// Whether a core has a handle of it.
+    /// Whether `core` has a handle of this unit.
     pub fn is_held_by(&self, core: usize) -> bool {
         self.held.get(core).is_some_and(|held| held.load(Ordering::Acquire))
     }
@@ -236,7 +243,7 @@ impl Unit {
         (0..self.held.len()).any(|core| self.is_held_by(core))
     }
 
-    /// What is to be read from the medium stays in the page cache, or may do so: the log is told once.
+    /// Says in the log, once, that what is to be read from the medium stays in the page cache, or may do so.
     pub fn keeps_cached(&self) {
         if !self.cached.swap(true, Ordering::Relaxed) {
             let serial = &self.logical.params().serial;
@@ -285,7 +292,7 @@ impl LunMap {
         self.units.get(self.position(lun.number()?)?).copied()
     }
 
-    /// Those of these LUNs that a group finds, where it finds them.
+    /// What a group finds: units of this map, at the LUNs that its mappings give them.
     fn mapped(&self, mappings: &[LunMapping]) -> LunMap {
         let unit = |mapping: &LunMapping| self.units.get(self.position(mapping.of_target)?).copied();
         let mut pairs: Vec<(u16, usize)> = mappings.iter().filter_map(|m| Some((m.number, unit(m)?))).collect();
@@ -304,11 +311,11 @@ pub struct Target {
     own: Arc<LunMap>,
     /// What its initiator groups find, in the order of the configuration.
     groups: Vec<Arc<LunMap>>,
-    /// Their limits: places in `World::rates`.
+    /// The limits of those groups, on commands and on bytes: places in `World::rates`.
     pub group_rates: Vec<[u32; 2]>,
-    /// Who is in no group finds nothing.
+    /// An initiator that is in no group finds nothing.
     groups_only: bool,
-    /// It is there no more; its sessions are about to end.
+    /// The target is there no more; its sessions are about to end.
     pub removed: bool,
 }
 
@@ -325,12 +332,12 @@ impl Target {
         Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
     }
 
-    /// What is found by who may have this target.
+    /// The LUNs of an initiator with this access to the target.
     pub fn map(&self, access: Access) -> Arc<LunMap> {
         self.map_of(access.group())
     }
 
-    /// What initiators in a group find, or those that are in none.
+    /// The LUNs of initiators in a group, or of those that are in none.
     fn map_of(&self, group: Option<usize>) -> Arc<LunMap> {
         let map = match group {
             None if self.groups_only => None,
@@ -341,7 +348,7 @@ impl Target {
     }
 }
 
-/// A target's own LUNs.
+/// A target can be used as the map of its own LUNs.
 impl std::ops::Deref for Target {
     type Target = LunMap;
 
@@ -350,12 +357,12 @@ impl std::ops::Deref for Target {
     }
 }
 
-/// See the module.
+/// What all cores share, as of one configuration.
 #[derive(Clone)]
 pub struct World {
     /// Who may see which target where.
     pub directory: SnapshotDirectory,
-    /// The units of all targets. Where there was one and is none: `nothing`.
+    /// The units of all targets. Where there was a unit and is none: `nothing`.
     pub units: Vec<Arc<Unit>>,
     /// What stands where there is no unit.
     pub nothing: Arc<Unit>,
@@ -365,7 +372,7 @@ pub struct World {
     pub targets: Vec<Target>,
     /// Connections are counted here.
     pub doors: Arc<Doors>,
-    /// How many there may be.
+    /// How many connections there may be.
     pub admission: Admission,
     /// Which configuration this is: each has a higher number than the one before.
     pub generation: u64,
@@ -379,11 +386,11 @@ pub struct World {
     pub keeper: Arc<Keeper>,
     /// Has errands run.
     pub errandry: Arc<Errandry>,
-    /// One for each core.
+    /// The mailbox of each core.
     pub mailboxes: Arc<[Mailbox]>,
     /// All limits on commands and bytes a second.
     pub rates: Buckets,
-    /// Those of each unit: places in `rates`.
+    /// The limits of each unit, on commands and on bytes: places in `rates`.
     pub unit_rates: Vec<[u32; 2]>,
     /// The clock of all cores.
     pub clock: Arc<Clock>,
@@ -406,7 +413,7 @@ fn lu_params(
         physical_block_bytes: lun.physical_block_bytes,
         blocks: facts.size_bytes / u64::from(lun.block_bytes),
         readonly: lun.readonly,
-        // What can run out of space says so, whatever was asked for.
+        // A medium that can run out of space says so, whatever was asked for.
         thin: (lun.thin || facts.sparse) && facts.discard,
         serial,
         naa,
@@ -419,7 +426,7 @@ fn lu_params(
         removable: lun.removable,
         cdrom: lun.cdrom,
         low_space_bytes: lun.low_space_bytes,
-        // A file may be torn by a loss of power; memory does not outlive one.
+        // Only memory has atomic writes: a file may be torn by a loss of power, and memory does not outlive one.
         atomic_blocks: match lun.kind {
             LunKind::Ram => SLICE_BYTES as u32 / lun.block_bytes,
             LunKind::File(_) | LunKind::Null => 0,
@@ -438,8 +445,11 @@ pub fn admission(snapshot: &Snapshot) -> Admission {
 }
 
 impl World {
-    /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread is
-    /// the keeper's. A failure leaves files and records as they were.
+    /// Opens every medium and puts the device servers over them, as they were when the process last ended. The thread
+    /// is the keeper's.
+    ///
+    /// # Errors
+    /// Why something cannot be opened or started. Files and records are as they were.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), ServeError> {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
@@ -486,7 +496,7 @@ impl World {
         Ok((world, thread))
     }
 
-    /// Tells a core something.
+    /// Posts a message to a core.
     pub fn post(&self, core: usize, message: Message) {
         if let Some(mailbox) = self.mailboxes.get(core) {
             mailbox.post(message);

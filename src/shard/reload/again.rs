@@ -12,15 +12,15 @@ pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// A configuration of which a part waits for a file.
 pub(super) struct Again {
     pub(super) wanted: Snapshot,
-    /// The LUNs of that part, in words. None: nothing of all of it is served yet.
+    /// The LUNs of that part, in words. Empty: nothing of the configuration is served yet.
     pub(super) waiting: Vec<String>,
-    /// Not before.
+    /// It is not tried again before.
     pub(super) next: Instant,
-    /// How long a file is waited for that is in use, or what has failed is tried.
+    /// Until then a file that is in use is waited for, and what has failed is tried again.
     pub(super) until: Instant,
     /// Files have not been closed by then, and the log says so.
     pub(super) is_late: bool,
-    /// Why it was not served when it was tried last.
+    /// Why that part was not served when it was tried last.
     pub(super) failed: Option<String>,
 }
 

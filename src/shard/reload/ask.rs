@@ -1,6 +1,6 @@
 //! What a plan asks of file systems, and has done there.
 //!
-//! All of it beside the control thread ([`crate::shard::beside`]), which waits for no file system that does
+//! All of this is done beside the control thread ([`crate::shard::beside`]), which waits for no file system that does
 //! not answer: then nothing changes. A unit that is to leave is asked nothing.
 
 use super::made::{Grown, Made};
@@ -19,7 +19,7 @@ fn naa(unit: &Unit) -> [u8; 16] {
     unit.logical.params().naa
 }
 
-/// Where its file system is found.
+/// Path of a LUN's file; empty if it has none.
 fn place(lun: &LunSpec) -> PathBuf {
     if let LunKind::File(path) = &lun.kind { path.clone() } else { PathBuf::new() }
 }
@@ -28,7 +28,7 @@ impl Reloader {
     /// Reads again which store has which identity: another ringsan may have served one. What is known then, for a plan.
     pub(super) fn refreshed_register(&self) -> Result<Register, ServeError> {
         let mut register = self.world.register.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // That of the start: another setting takes a restart.
+        // The state directory is that of the start: another setting takes a restart.
         let state = self.world.directory.snapshot().state.clone();
         let silent = ServeError::Silent(state.clone());
         let refresh = move || {
@@ -66,7 +66,7 @@ impl Reloader {
         asked.map_err(ServeError::Open)
     }
 
-    /// As [`Unit::open`].
+    /// Like [`Unit::open`], beside the control thread.
     pub(super) fn open(
         &self,
         (common, target, lun): (&Arc<Snapshot>, &Arc<TargetSpec>, &LunSpec),
@@ -79,7 +79,8 @@ impl Reloader {
         self.beside.borrow_mut().call(Wait::Work, open).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
     }
 
-    /// Has units that stay grow, all or none of them; those that are to have another size from now on, with that, bytes.
+    /// Has units that stay grow, all or none of them. The units that are to have another size from now on, with that
+    /// size, bytes.
     pub(super) fn fit_all(
         &self,
         stay: &[(usize, LunSpec, String)],
@@ -114,7 +115,7 @@ impl Reloader {
             Ok(fit) => Ok(Grown { unit, fit: Some(fit), what }),
             Err(error) => {
                 if matches!(error, OpenError::Unsynced { .. }) {
-                    // Any core: on one, it keeps its place among what else is saved of the unit.
+                    // Any core will do: there the save keeps its place among what else is saved of the unit.
                     world.post(0, Message::Lost { unit: number });
                 }
                 Err(ServeError::Open(error))
@@ -123,7 +124,8 @@ impl Reloader {
         self.beside.borrow_mut().call_of(of, Wait::Work, fit).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
     }
 
-    /// It is not served. What does not answer is taken back when it does, and keeps nothing else.
+    /// Takes back what a plan has made and is not served. A unit that does not answer is taken back when it does, and
+    /// keeps nothing else.
     pub(super) fn take_back(&self, made: Made) {
         let mut beside = self.beside.borrow_mut();
         for grown in made.grown {

@@ -29,7 +29,7 @@ impl Reloader {
                     self.again = Some(Again { waiting: plan.waiting.clone(), next, ..again });
                 }
                 self.apply(plan);
-                // Who waits for this line finds what it says.
+                // The line comes last: who waits for it finds what it says.
                 if is_said {
                     tracing::info!("configuration read again: {done}");
                 }

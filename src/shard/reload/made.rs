@@ -14,17 +14,18 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// It is served: the units to be added.
+    /// Keeps all of it, since it is served; the units to be added.
     pub(super) fn keep(self) -> impl Iterator<Item = Unit> {
         self.grown.into_iter().for_each(Grown::keep);
         self.fresh.into_iter().map(Fresh::keep)
     }
 }
 
-/// A unit that stays, whose file may have grown: unless that is kept, it is as long as it was again.
+/// A unit that stays, whose file may have grown. When this is dropped the file gets its former length again, unless
+/// that is kept.
 pub(super) struct Grown {
     pub(super) unit: Arc<Unit>,
-    /// None: it is kept.
+    /// `None`: what has grown is kept.
     pub(super) fit: Option<Fit>,
     pub(super) what: String,
 }

@@ -43,9 +43,9 @@ impl Directory {
         Directory::open(path)?.ok_or_else(|| io::ErrorKind::NotADirectory.into())
     }
 
-    /// Whether others than its owner may put files here.
+    /// Whether others than its owner may look here, or even put files here.
     pub(super) fn is_open_to_others(&self) -> bool {
-        self.0.metadata().is_ok_and(|metadata| metadata.mode() & 0o022 != 0)
+        self.0.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
     }
 
     fn file(&self, name: &Path, flags: OFlags) -> Result<File, Errno> {

@@ -33,7 +33,7 @@ pub fn warn_of_others(directory: &Path) {
     if let Ok(Some(open)) = Directory::open(directory)
         && open.is_open_to_others()
     {
-        tracing::warn!(directory = %directory.display(), "others than its owner can write to the saved state: chmod 700");
+        tracing::warn!(directory = %directory.display(), "others than its owner can get at the saved state: chmod 700");
     }
 }
 

@@ -303,6 +303,11 @@ fn nobody_else_reads_or_redirects_the_files() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let (state, lock) = (directory.path().join("state"), file.path.with_extension("lock"));
     assert_eq!((mode(&state), mode(&file.path), mode(&lock)), (0o700, 0o600, 0o600));
+    for (given, is_open) in [(0o700, false), (0o701, true), (0o740, true), (0o755, true), (0o722, true)] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(given)).unwrap();
+        assert_eq!(Directory::open(&state).unwrap().unwrap().is_open_to_others(), is_open, "{given:o}");
+    }
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
     // Links that somebody else has put there.
     let other = directory.path().join("other");
     fs::write(&other, "theirs").unwrap();

@@ -321,7 +321,8 @@ pub const REGISTRATIONS_PER_INITIATOR: usize = 128;
 pub const REGISTRATIONS_PER_PROOF: usize = REGISTRATIONS / 4 * 3;
 /// Those that one address has asked for since the process started.
 pub const REGISTRATIONS_PER_ADDRESS: usize = REGISTRATIONS / 2;
-/// The same of a host, which in IPv6 may be all of a network.
+/// Those that one host, which in IPv6 may be all of a network, has asked for. Of those from before a restart nobody knows
+/// where they came from: they count against each host, which still has a quarter of the places that are left.
 pub const REGISTRATIONS_PER_HOST: usize = REGISTRATIONS / 4 * 3;
 /// Initiator ports that are gone and of which a unit remembers what failures they were told of.
 pub const ABSENT_HEARERS: usize = 256;

@@ -386,13 +386,17 @@ impl Reservations {
             self.registrations.iter().filter(|each| is(&each.charged_to)).count() + new <= most
         };
         let host = |of: &Payer| of.address.map(Address::host);
+        // Those from before a restart may all be of one host: of what is left beside them each has a part only.
+        let unknown = self.registrations.iter().filter(|each| each.charged_to.address.is_none()).count();
+        let left = limits::REGISTRATIONS.saturating_sub(unknown);
+        let of_host = limits::REGISTRATIONS_PER_HOST.saturating_sub(unknown).max(left / 4);
         let has_room = new == 0
             || fits(&|_| true, limits::REGISTRATIONS)
                 && fits(&|each| each.name == payer.name, limits::REGISTRATIONS_PER_INITIATOR)
                 && (payer.proof.is_none() || fits(&|each| each.proof == payer.proof, limits::REGISTRATIONS_PER_PROOF))
                 && (payer.address.is_none()
                     || fits(&|each| each.address == payer.address, limits::REGISTRATIONS_PER_ADDRESS)
-                        && fits(&|each| host(each) == host(payer), limits::REGISTRATIONS_PER_HOST));
+                        && fits(&|each| host(each) == host(payer), of_host));
         if has_room { Ok(()) } else { Err(Outcome::illegal(asc::INSUFFICIENT_REGISTRATION_RESOURCES)) }
     }
 

@@ -123,6 +123,32 @@ fn one_host_has_a_part_of_the_table_whatever_it_calls_itself() {
     assert_eq!(register_all(&mut enter(&unit, 101, elsewhere), 101), GOOD);
 }
 
+/// A restart forgets where registrations came from, and lets nobody have the rest of them.
+#[test]
+fn one_host_does_not_fill_the_table_by_and_by() {
+    let before = LogicalUnit::new(params());
+    let of_host = REGISTRATIONS_PER_HOST / REGISTRATIONS_PER_INITIATOR;
+    for name in 1..=of_host {
+        assert_eq!(register_all(&mut enter(&before, name as u8, &format!("2001:db8::{}", name % 2)), name), GOOD);
+    }
+    let unit = LogicalUnit::new(params());
+    let saved = before.state().reservations.clone();
+    let saved = Reservations { aptpl: true, ..saved }.to_save().expect("all of it");
+    unit.state().reservations = Reservations::persistent(saved.registrations, None);
+    let left = REGISTRATIONS - REGISTRATIONS_PER_HOST;
+    for address in ["2001:db8::2", "192.0.2.1"] {
+        let part = (0..left).take_while(|n| {
+            let mut host = enter(&unit, 50 + (n / 4) as u8, address);
+            host.port.isid = Isid([0x80, 0, 0, 0, address.len() as u8, (n % 4) as u8]);
+            out(&mut host, 0, 0, &list(0, 7, 0)) == GOOD
+        });
+        assert_eq!(part.count(), left / 4, "{address}");
+    }
+    // Who comes again is known, and no more than it was.
+    let mut known = enter(&unit, 1, "2001:db8::1");
+    assert_eq!(out(&mut known, 0, 0, &list(7, 8, 0)), GOOD);
+}
+
 /// Of those that SPEC_I_PT names nobody knows what they can prove: they are their asker's.
 #[test]
 fn one_account_has_a_part_of_the_table_wherever_it_comes_from() {

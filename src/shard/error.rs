@@ -28,12 +28,17 @@ pub enum ServeError {
         record: PathBuf,
     },
     /// Two units of one identity.
-    #[error("{what} would have the designator {naa:032x} of another logical unit: hosts would take both for one disk")]
+    #[error(
+        "{what} would have the designator {naa:032x} or the serial number '{serial}' of another logical unit: hosts would take \
+         both for one disk"
+    )]
     Identity {
         /// The second of the two.
         what: String,
-        /// The designator.
+        /// Its designator.
         naa: u128,
+        /// Its serial number.
+        serial: String,
     },
     /// The file system of a file, a device or the state directory does not answer.
     #[error("{}: its file system does not answer", .0.display())]

@@ -28,7 +28,7 @@ use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
-use crate::state::Register;
+use crate::state::{Name, Register};
 use again::Again;
 use made::Made;
 use std::cell::RefCell;
@@ -43,8 +43,8 @@ struct Leaving {
     /// Its index.
     unit: usize,
     path: Option<PathBuf>,
-    /// The designator that its saved state is found by.
-    naa: [u8; 16],
+    /// What hosts know it by; its saved state is found by the designator.
+    name: Name,
 }
 
 /// A unit that nobody is shown any more.
@@ -285,10 +285,13 @@ impl Reloader {
             let derived = || identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
             // Any other identity follows the file.
             let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
-            all.any(|unit| Some(unit.naa) == naa || unit.path.as_ref().is_some_and(|own| Some(own) == path))
+            all.any(|unit| {
+                let is_path = unit.path.as_ref().is_some_and(|own| Some(own) == path);
+                is_path || Some(unit.name.naa) == naa || lun.serial.as_ref() == Some(&unit.name.serial)
+            })
         };
         let (mut places, mut stay, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.logical.params().naa).collect();
+        let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.name()).collect();
         for (at, mut spec) in targets.into_iter().enumerate() {
             if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
                 done.push(format!("target {} added", spec.name));
@@ -319,7 +322,7 @@ impl Reloader {
                 }
                 match self.open((&common, &target, &lun), register, &taken) {
                     Ok(unit) => {
-                        taken.push(unit.logical.params().naa);
+                        taken.push(unit.name());
                         made.fresh.push(unit);
                         found.push((lun.number, Place::New));
                     }
@@ -358,8 +361,8 @@ impl Reloader {
                 if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
                     let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
                     done.push(format!("LUN {} of {} removed", lun.number, old.name));
-                    let naa = self.world.units.get(unit).map_or([0; 16], |unit| unit.logical.params().naa);
-                    leaving.push(Leaving { unit, path, naa });
+                    let name = self.world.units.get(unit).unwrap_or(&self.world.nothing).name();
+                    leaving.push(Leaving { unit, path, name });
                 }
             }
         }

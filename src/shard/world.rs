@@ -70,15 +70,21 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: the designators
-    /// of others. Blocking.
+    /// What hosts know it by.
+    pub fn name(&self) -> Name {
+        let LuParams { naa, serial, .. } = self.logical.params();
+        Name { naa: *naa, serial: serial.clone() }
+    }
+
+    /// Opens a medium and puts the device server over it, as it was when it was last served. `taken`: what others are
+    /// called. Blocking.
     ///
     /// # Errors
     /// Why the unit cannot be served. File and record are as they were, but not `register`.
     pub fn open(
         (snapshot, target, lun): (&Snapshot, &TargetSpec, &LunSpec),
         register: &Mutex<Register>,
-        taken: &[[u8; 16]],
+        taken: &[Name],
         cores: usize,
     ) -> Result<Fresh, ServeError> {
         let mut register = register.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,11 +102,13 @@ impl Unit {
         let wanted =
             Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
         let has_double = |path: &str| medium.has_double(Path::new(path));
-        let named = register.name(wanted, &backing, taken, &has_double);
+        let designators: Vec<_> = taken.iter().map(|name| name.naa).collect();
+        let named = register.name(wanted, &backing, &designators, &has_double);
         let (name, is_new) = named.map_err(ServeError::System)?;
-        if taken.contains(&name.naa) {
+        // A host takes for paths to one disk what has either in common.
+        if taken.iter().any(|other| other.naa == name.naa || other.serial == name.serial) {
             let what = format!("LUN {} of {}", lun.number, target.name);
-            return Err(ServeError::Identity { what, naa: u128::from_be_bytes(name.naa) });
+            return Err(ServeError::Identity { what, naa: u128::from_be_bytes(name.naa), serial: name.serial });
         }
         if is_new {
             tracing::warn!(
@@ -463,7 +471,7 @@ impl World {
                 own.numbers.push(lun.number);
                 own.units.push(units.len());
                 let unit = Unit::open((&snapshot, spec, lun), &register, &taken, cores)?;
-                taken.push(unit.logical.params().naa);
+                taken.push(unit.name());
                 units.push(unit);
             }
             targets.push(Target::new(spec, own, false));

@@ -10,7 +10,7 @@ use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::shard::beside::Wait;
 use crate::shard::mesh::Message;
 use crate::shard::world::Unit;
-use crate::state::Register;
+use crate::state::{Name, Register};
 use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,7 +71,7 @@ impl Reloader {
         &self,
         (common, target, lun): (&Arc<Snapshot>, &Arc<TargetSpec>, &LunSpec),
         register: &Arc<Mutex<Register>>,
-        taken: &[[u8; 16]],
+        taken: &[Name],
     ) -> Result<Fresh, ServeError> {
         let (common, target, wanted) = (Arc::clone(common), Arc::clone(target), lun.clone());
         let (register, taken, cores) = (Arc::clone(register), taken.to_vec(), self.cores);

@@ -457,8 +457,24 @@ fn two_units_of_one_identity_are_refused() {
     };
     let name = "iqn.2026-11.io.ringsan:a";
     let derived = LunSpec { naa: None, ..serial(0, name) };
-    let wanted = snapshot(vec![target("a", vec![derived, serial(1, name)])]);
-    assert!(matches!(World::open(wanted, 1).map(drop), Err(ServeError::Identity { .. })));
+    // A serial number that is set may be that of another disk, too.
+    let set = LunSpec { naa: None, serial: Some(identity::default_serial(name, 0)), ..serial(1, name) };
+    for second in [serial(1, name), set] {
+        let wanted = snapshot(vec![target("a", vec![derived.clone(), second])]);
+        assert!(matches!(World::open(wanted, 1).map(drop), Err(ServeError::Identity { .. })));
+    }
+}
+
+#[test]
+fn a_serial_number_is_given_on_when_its_disk_is_gone() {
+    let named = |number| {
+        let ram = LunSpec::new(number, LunKind::Ram);
+        LunSpec { size_bytes: Some(MIB), serial: Some("given-on".to_owned()), ..ram }
+    };
+    let mut bench = Bench::new(|_| vec![named(0)]);
+    bench.reloader.reload(snapshot(vec![target("a", vec![named(1)])]));
+    bench.settle();
+    assert_eq!(bench.blocks(0, 1), 2048);
 }
 
 #[test]

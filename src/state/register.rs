@@ -38,7 +38,7 @@ pub struct Wanted<'a> {
 /// The records of a directory.
 #[derive(Debug, Clone, Default)]
 pub struct Register {
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
 }
 
 impl Register {

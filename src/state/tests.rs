@@ -330,6 +330,15 @@ fn at(lun: u16) -> Wanted<'static> {
     Wanted { target: TARGET, lun, naa: None, serial: None }
 }
 
+/// Marks count only between records of one machine, so where that cannot be told there is nothing to try.
+fn machine_says_which_it_is() -> bool {
+    let says = fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty());
+    if !says {
+        eprintln!("skipped: there is no /etc/machine-id");
+    }
+    says
+}
+
 /// What hosts know of a disk is the disk's, wherever it is shown.
 #[test]
 fn an_identity_follows_its_store() {
@@ -337,8 +346,7 @@ fn an_identity_follows_its_store() {
     let (old, _) = register.name(at(1), &backing("/a", Some("1")), &[], &NO_DOUBLE).unwrap();
     assert_eq!((old.naa, &*old.serial), (identity::naa(TARGET, 1, None), &*identity::default_serial(TARGET, 1)));
     let moved = Wanted { target: "iqn.2026-01.org.example:other", ..at(7) };
-    let machine = fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty());
-    if machine {
+    if machine_says_which_it_is() {
         assert_eq!(
             register.name(moved, &backing("/b", Some("1")), &[], &NO_DOUBLE).unwrap().0,
             old,
@@ -369,7 +377,7 @@ fn an_identity_follows_its_store() {
 /// The file in a snapshot has the mark of the one that it is a snapshot of, and is another disk, whichever comes first.
 #[test]
 fn a_snapshot_does_not_take_the_identity_of_what_is_still_in_its_place() {
-    if !fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+    if !machine_says_which_it_is() {
         return;
     }
     let mut register = Register::default();
@@ -388,7 +396,7 @@ fn a_snapshot_does_not_take_the_identity_of_what_is_still_in_its_place() {
 /// Also when the original is not mounted: its device tells.
 #[test]
 fn a_snapshot_on_another_device_is_another_disk() {
-    if !fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+    if !machine_says_which_it_is() {
         return;
     }
     let on = |path, device: &str| backing(path, Some(&format!("file 81 aa{device}")));
@@ -413,6 +421,23 @@ fn a_snapshot_on_another_device_is_another_disk() {
     assert_eq!(register.name(at(0), &on("/vol/b", disk), &[], &|path| path == "/vol/a").unwrap().0, old);
 }
 
+/// Marks of another machine mean nothing: handles of files are alike everywhere. What is at the path is the disk.
+#[test]
+fn on_another_machine_a_disk_is_known_by_its_path() {
+    let mut register = Register::default();
+    let mut name = |lun, path, mark| {
+        let found = register.name(at(lun), &backing(path, Some(mark)), &[], &NO_DOUBLE).unwrap().0;
+        for owner in register.records.iter_mut().filter_map(|record| record.owner.as_mut()) {
+            owner.machine = "of another".to_owned();
+        }
+        found
+    };
+    let old = name(0, "/vol/a", "file 81 aa");
+    assert_eq!(name(7, "/vol/a", "file 81 bb"), old, "copied to its path");
+    assert_ne!(name(8, "/vol/b", "file 81 bb"), old, "a file that is called alike");
+    assert_eq!(name(9, "/vol/a", "file 81 aa"), old);
+}
+
 /// Marks of some file systems say by now which one they are of. A record without that is of what is where its store was.
 #[test]
 fn a_record_with_a_shorter_mark_is_of_what_is_at_its_path() {
@@ -421,7 +446,7 @@ fn a_record_with_a_shorter_mark_is_of_what_is_at_its_path() {
     let mut name = |backing: Backing| register.name(at(0), &backing, &[], &NO_DOUBLE).unwrap().0;
     let old = name(backing("/vol/a", Some("file 4d 0a")));
     assert_eq!(name(longer("/vol/a")), old);
-    if fs::read_to_string("/etc/machine-id").is_ok_and(|id| !id.trim().is_empty()) {
+    if machine_says_which_it_is() {
         assert_eq!(name(longer("/vol/b")), old, "it is in the record now");
         assert_ne!(name(backing("/vol/b", Some("file 4d 0a on 02"))), old, "the first file of a new file system");
         let old = name(backing("/vol/c", Some("file 4d 0b")));

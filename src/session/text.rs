@@ -1,8 +1,8 @@
 //! Text Requests in full feature phase: SendTargets, and the few keys that may still be negotiated (RFC 7143 sections 6.4,
 //! 11.10, 11.11 and appendix C).
 //!
-//! [`Conversations`] remembers, for each connection of a session, the negotiation that is under way; [`TextCall`] is one
-//! Text Request with everything that answering it takes. What a Text PDU costs in sequence numbers is the session's.
+//! [`Conversations`] remembers, for each connection of a session, the negotiation that is under way; [`Asker`] is who
+//! has sent a Text Request, with what answering it takes. What a Text PDU costs in sequence numbers is the session's.
 //!
 //! Invariants: values take effect with the final answer or not at all; an answer is never longer than the initiator takes;
 //! a connection has one negotiation, whose text is bounded by `limits`.

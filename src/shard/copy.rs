@@ -1,6 +1,6 @@
 //! Third-party copies: EXTENDED COPY and the commands with ROD tokens, between the logical units of one target.
 //!
-//! The device server says what to move ([`scsi::copy_begin`]); here it is moved, as a job that works on several media,
+//! The device server says what to move (`scsi/copy_begin.rs`); here it is moved, as a job that works on several media,
 //! a slice at a time with a turn of the core in between. A copy stays on the core of the session that asked for it, and
 //! as long as it goes on, the session stays there, too. A copy is aborted with its task; one with IMMED belongs to no
 //! task, and ends when its nexus is lost or somebody cancels it. Whoever aborts tasks at a unit ends the copies that

@@ -6,7 +6,7 @@
 //!
 //! Folding, in short: a 128-bit lane of the message, times x to the distance to a later lane, modulo the polynomial, can be
 //! added to that later lane. Bit `i` of a lane stands for x to the power of `127 - i` (CRC32C is reflected), so a product of
-//! 64-bit words comes out one power low and with 32 places to spare: hence the 31 and the 33 in [`fold_by`].
+//! 64-bit words comes out one power low and with 32 places to spare: hence the 31 and the 33 in `fold_by`.
 
 #![allow(unsafe_code)] // Vector instructions and pointer copies; each block says why it holds.
 

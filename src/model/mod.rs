@@ -10,6 +10,7 @@ pub mod names;
 pub mod ports;
 pub mod snapshot;
 pub mod space;
+pub mod task;
 
 pub use access::{Admission, Group, Limits, LunMapping, NamePattern, Network};
 pub use access_state::AccessState;
@@ -21,3 +22,4 @@ pub use names::{InitiatorPort, IscsiName, ItNexus};
 pub use ports::PortGroup;
 pub use snapshot::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 pub use space::Space;
+pub use task::{DataRef, TaskId};

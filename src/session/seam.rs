@@ -3,35 +3,11 @@
 
 use crate::wire::Bhs;
 
+pub use crate::model::{DataRef, TaskId};
+
 /// A connection's slot in its session (not its CID).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnIx(pub u8);
-
-/// A task: slot of the session's slab in the low byte, generation in the others, so that a stale one is recognised.
-/// Also the Target Transfer Tag of its R2Ts, hence never 0xffffffff: there are fewer slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(pub u32);
-
-impl TaskId {
-    /// Index into arrays of `limits::TASKS_PER_SESSION`.
-    #[inline]
-    pub fn slot(self) -> usize {
-        (self.0 & 0xff) as usize
-    }
-}
-
-/// Bytes of LUN data that the shard keeps: an opaque address to which the session only adds offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DataRef(pub u64);
-
-impl DataRef {
-    /// The reference `bytes` further on.
-    #[inline]
-    #[must_use]
-    pub fn advanced(self, bytes: u32) -> DataRef {
-        DataRef(self.0.wrapping_add(u64::from(bytes)))
-    }
-}
 
 /// The data segment of a PDU to be sent.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,7 @@
 //! raised where the capacity is changed). Commands that wait at a unit that is not found any more wait for no limit
 //! (`throttle.rs`).
 
-use super::engine::{Engine, Parts, Seat};
-use super::exec::Kind;
+use super::engine::{Engine, Parts};
 use super::tm::unit_of;
 use super::world::{LunMap, Unit, World};
 use crate::backend::Handle;
@@ -47,38 +46,40 @@ pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort, peer: SocketAdd
 impl Engine {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
-        if change.world.generation <= self.world.generation {
+        if change.world.generation <= self.fabric.world.generation {
             return;
         }
-        self.latest = Arc::clone(change);
-        let old = std::mem::replace(&mut self.world, Arc::clone(&change.world));
-        let world = Arc::clone(&self.world);
-        self.strays.resize(world.units.len());
+        self.fabric.latest = Arc::clone(change);
+        let old = std::mem::replace(&mut self.fabric.world, Arc::clone(&change.world));
+        let world = Arc::clone(&self.fabric.world);
+        self.executor.world = Arc::clone(&world);
+        self.executor.strays.resize(world.units.len());
         for (number, unit) in world.units.iter().enumerate() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
                 continue;
             }
-            self.strays.forget(number);
-            let handle = handle(&self.ring, number as u32, unit);
-            match self.handles.get_mut(number) {
+            self.executor.strays.forget(number);
+            let handle = handle(&self.fabric.ring, number as u32, unit);
+            match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
-                None => self.handles.push(handle),
+                None => self.executor.handles.push(handle),
             }
         }
-        self.places.clear();
-        for seat in 0..self.seats.len() {
+        self.executor.places.clear();
+        for seat in 0..self.fabric.seats.len() {
             self.change_seat(seat, &old, &change.resized);
         }
-        self.end_cancelled_copies();
+        self.executor.end_cancelled_copies();
         self.change_flows();
-        self.leaving = world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.core)).collect();
+        self.fabric.leaving =
+            world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.fabric.core)).collect();
         self.leave_units();
     }
 
     /// A session takes over this core's world; `old` is the one it was in before.
     pub(super) fn change_seat(&mut self, seat: usize, old: &World, resized: &[usize]) {
-        let world = Arc::clone(&self.world);
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
+        let world = Arc::clone(&self.fabric.world);
+        let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));
         if holder.ended {
             return;
@@ -120,7 +121,7 @@ impl Engine {
         if inventory {
             self.change_map(seat, map);
         }
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
         let LunMap { numbers, units } = &*holder.map;
         let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
         let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
@@ -130,7 +131,7 @@ impl Engine {
         for (lun, attention) in events {
             let mut bytes = [0; sense::MAX_SENSE_BYTES];
             let len = sense::encode(&attention.sense(), &mut bytes);
-            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+            if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
                 holder.session.async_scsi_event(Lun::flat(lun), bytes.get(..len).unwrap_or(&[]), &mut out);
             }
         }
@@ -139,10 +140,11 @@ impl Engine {
 
     /// A session ends: what it has with the medium keeps its range.
     fn end_seat(&mut self, seat: usize) {
-        if let Some(map) = self.seats.get(seat).and_then(Option::as_deref).map(|holder| Arc::clone(&holder.map)) {
+        if let Some(map) = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|holder| Arc::clone(&holder.map))
+        {
             self.cut_unsent(&map.units, |of| of == seat);
         }
-        if let Some(Parts { seat: holder, .. }) = self.parts(seat) {
+        if let Some(Parts { seat: holder, .. }) = self.fabric.parts(seat) {
             holder.session.end(CloseReason::Reset);
         }
         self.pump(seat);
@@ -151,8 +153,8 @@ impl Engine {
 
     /// Gives a session another LUN map, with a nexus for each unit of it.
     fn change_map(&mut self, seat: usize, map: Arc<LunMap>) {
-        let world = Arc::clone(&self.world);
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let world = Arc::clone(&self.fabric.world);
+        let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let old = std::mem::replace(&mut holder.map, map);
         let mut left: Vec<Option<LuNexus>> = std::mem::take(&mut holder.nexus).into_iter().map(Some).collect();
         let (id, port_group) = (NexusId(holder.serial), holder.session.init().target_portal_group);
@@ -177,8 +179,8 @@ impl Engine {
         // theirs from now on: the commands that this session has there are aborted.
         let taken =
             |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
-        let Seat { session, exec, .. } = holder;
-        session.abort_tasks_at(|task, lun| taken(unit_of(exec, &old, task, lun)));
+        let (session, executor) = (&mut holder.session, &self.executor);
+        session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
         for (unit, nexus) in gone {
             world.units[unit].nexus_leaves(&nexus, session);
         }
@@ -190,37 +192,32 @@ impl Engine {
 
     /// Gives up the handles of units that are served no more, if nothing here uses them.
     pub fn leave_units(&mut self) {
-        if self.leaving.is_empty() {
+        if self.fabric.leaving.is_empty() {
             return;
         }
-        for unit in std::mem::take(&mut self.leaving) {
+        for unit in std::mem::take(&mut self.fabric.leaving) {
             if self.uses(unit) {
-                self.leaving.push(unit);
+                self.fabric.leaving.push(unit);
                 continue;
             }
-            self.places.clear();
+            self.executor.places.clear();
             // The ring keeps the files open that are registered with it.
-            let _ = self.ring.set_file(unit as u32, -1);
-            if let Some(handle) = self.handles.get_mut(unit) {
-                *handle = self.world.nothing.medium.handle();
+            let _ = self.fabric.ring.set_file(unit as u32, -1);
+            if let Some(handle) = self.executor.handles.get_mut(unit) {
+                *handle = self.fabric.world.nothing.medium.handle();
             }
-            self.world.units[unit].let_go(self.core);
+            self.fabric.world.units[unit].let_go(self.fabric.core);
         }
     }
 
     /// Whether a session finds a unit, or has something under way there.
     fn uses(&mut self, unit: usize) -> bool {
-        let at_work = |exec: &super::exec::Exec| {
-            exec.unit == unit && (exec.kind != Kind::Idle || exec.in_flight > 0 || exec.held.is_some())
-        };
-        self.jobs.iter().flatten().any(|job| job.unit == unit)
-            || self.operations.use_unit(unit)
-            || self.flushes.use_unit(unit)
-            || self.saves.use_unit(&self.world.units[unit])
-            || self.seats.iter_mut().flatten().any(|seat| {
-                seat.map.units.contains(&unit)
-                    || seat.exec.iter().any(at_work)
-                    || seat.sources.use_unit(unit, &seat.session)
-            })
+        self.executor.uses(unit)
+            || self
+                .fabric
+                .seats
+                .iter_mut()
+                .flatten()
+                .any(|seat| seat.map.units.contains(&unit) || seat.sources.use_unit(unit, &seat.session))
     }
 }

@@ -13,37 +13,41 @@
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
 
-use super::dispatch::TASK_SET_FULL;
-use super::engine::{Engine, Seat};
-use super::entry::fill_random;
+use super::begin::TASK_SET_FULL;
 use super::exec::Kind;
+use super::executor::Executor;
 use super::job::{JobCx, JobEnd};
 use super::left::{LeftCopy, Scope};
+use super::random::fill_random;
+use super::sink::Sink;
+use super::sink::{CopyBegun, Moved};
 use super::work::NOBODY;
 use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES, STRAYS_PER_UNIT};
-use crate::model::InitiatorPort;
+use crate::model::{InitiatorPort, TaskId};
 use crate::scsi::copy::CopyRequest;
-use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWatch, CopyWork, Peer, Scene, TokenWork};
+use crate::scsi::copy_begin::{Begun, CopyStep, CopyWatch, CopyWork, TokenWork};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{LogicalUnit, Outcome, Sense};
-use crate::session::Direction;
-use crate::session::seam::TaskId;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
 const ZERO_BYTES: u64 = 1 << 20;
 
-impl Engine {
+impl Executor {
     /// Begins a copy that was planned for `unit`.
-    pub fn copy(&mut self, seat: usize, task: TaskId, unit: usize, request: &CopyRequest) {
+    pub fn copy(&mut self, seat: usize, task: TaskId, unit: usize, request: &CopyRequest, sink: &mut impl Sink) {
         let asked = u64::from(request.list_bytes);
-        match self.begin_copy(seat, task, unit, request) {
-            None => self.answer_copy(seat, task, TASK_SET_FULL, 0),
-            Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
-            Some((Begun::Make(work), _)) => {
+        let Some(CopyBegun { begun, units, of: (target, session), nexus }) =
+            sink.begin_copy((seat, task), unit, request)
+        else {
+            return self.answer_copy(seat, task, TASK_SET_FULL, 0, sink);
+        };
+        match begun {
+            Begun::Done(outcome) => self.answer_copy(seat, task, outcome, asked, sink),
+            Begun::Make(work) => {
                 let cx = JobCx::new(self.account(seat));
                 let job = make_token(cx.clone(), work, Arc::clone(&self.world.units[unit]));
                 if let Some(exec) = self.exec(seat, task.slot()) {
@@ -52,7 +56,7 @@ impl Engine {
                 }
                 self.enlist_copy(&cx, job, (unit, None), Some((seat, task.slot())));
             }
-            Some((Begun::Run(work), units)) => {
+            Begun::Run(work) => {
                 let (immediate, watch) = (work.is_immediate(), work.watch());
                 let cx = JobCx::new(self.account(seat));
                 let mut touched = vec![unit];
@@ -62,17 +66,13 @@ impl Engine {
                 touched.sort_unstable();
                 touched.dedup();
                 if touched.iter().any(|&unit| self.keeps_too_much(unit)) {
-                    return self.answer_copy(seat, task, Outcome::BUSY, asked);
+                    return self.answer_copy(seat, task, Outcome::BUSY, asked, sink);
                 }
                 let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
-                let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
-                let (target, init) = (holder.target, holder.session.init());
-                let nexus = (init.initiator.clone(), init.target_portal_group);
-                let session = holder.serial;
                 let copy = CopyJob { target, session, nexus, units: touched, watch, left: None, ended_ms: 0 };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
-                    return self.answer_copy(seat, task, Outcome::GOOD, asked);
+                    return self.answer_copy(seat, task, Outcome::GOOD, asked, sink);
                 }
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.begin(Kind::Job, task, unit, (0, 0, asked));
@@ -98,7 +98,7 @@ impl Engine {
             let scopes = std::iter::once(Scope::Target(copy.target)).chain(units).collect();
             // From now on nobody waits for what the copy has on the medium.
             let until_ms = self.now_ms + ABORT_GRACE_MS;
-            copy.left = Some(self.management.leave_copy(scopes, until_ms, self.now_ms));
+            copy.left = Some(self.left_copies.leave(&self.left, scopes, until_ms, self.now_ms));
             let outcome = self.world.units[job.unit].logical.formatted(COPY_ABORTED);
             self.end_copy(number, outcome);
         }
@@ -115,17 +115,6 @@ impl Engine {
             {
                 self.end_copy(number, outcome);
             }
-        }
-    }
-
-    /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, the copies end first: what
-    /// they still do must not come behind anything that is done by whoever hears of the answer.
-    #[cold]
-    pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
-        const THIRD_PARTY_COPY_OUT: u8 = 0x83;
-        let cdb = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
-        if outcome == Outcome::GOOD && cdb.is_some_and(|cdb| cdb.first() == Some(&THIRD_PARTY_COPY_OUT)) {
-            self.end_cancelled_copies();
         }
     }
 
@@ -177,35 +166,9 @@ impl Engine {
 
     /// Answers a copy command. `asked`: the bytes of its parameter list, which is all that was moved for the command
     /// itself.
-    fn answer_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64) {
-        self.clear(seat, task.slot());
-        self.complete(seat, task, outcome, asked, Direction::Out);
-    }
-
-    /// Asks the device server. The copy may reach the LUNs that the session's commands can be addressed to, and no other;
-    /// the second value is their units.
-    fn begin_copy(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        request: &CopyRequest,
-    ) -> Option<(Begun, Vec<usize>)> {
-        let world = &self.world;
-        let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let Seat { session, nexus, map, .. } = holder;
-        let here = session.command(task).lun.number().and_then(|number| map.position(number))?;
-        // The LUN may be another unit's by now.
-        map.units.get(here).filter(|at| **at == unit)?;
-        let peers = nexus.iter_mut().zip(&map.units);
-        let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
-        let scene = Scene {
-            peers: peers.collect::<Option<_>>()?,
-            here,
-            initiator: &session.init().initiator,
-            now: Instant::now(),
-        };
-        Some((copy_begin::begin(request, scene), map.units.clone()))
+    fn answer_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, sink: &mut impl Sink) {
+        self.clear(seat, task.slot(), sink);
+        sink.complete((seat, task), outcome, Moved::Out(asked));
     }
 }
 

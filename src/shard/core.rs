@@ -71,7 +71,8 @@ impl Core {
     /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
     pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
         let now = Instant::now();
-        let meter = Meter::new(now, engine.world.mailboxes.len() > 1, engine.ring.can_spin() && !spin.is_zero());
+        let meter =
+            Meter::new(now, engine.fabric.world.mailboxes.len() > 1, engine.fabric.ring.can_spin() && !spin.is_zero());
         Core {
             engine,
             receive: Vec::new(),
@@ -101,98 +102,101 @@ impl Core {
     /// # Errors
     /// An error of [`crate::ring::Ring::enter`].
     pub fn run(&mut self) -> io::Result<()> {
-        record::begin(self.engine.core);
+        record::begin(self.engine.fabric.core);
         self.listen();
         self.arm_bell();
         let mut completions = Vec::with_capacity(4096);
         let mut last_work = Instant::now();
         let (mut commands, mut last_command, mut next_beat) = (0, last_work, last_work);
         loop {
-            self.engine.ring.drain(&mut completions);
+            self.engine.fabric.ring.drain(&mut completions);
             let now = Instant::now();
-            self.engine.acting = Acting::of_turn(now, self.sharing.is_empty());
+            self.engine.fabric.acting = Acting::of_turn(now, self.sharing.is_empty());
             if now >= next_beat {
-                self.engine.world.clock.beat(now);
+                self.engine.fabric.world.clock.beat(now);
                 next_beat = now + BEAT;
             }
-            self.engine.now_ns = self.engine.world.clock.now_ns(now);
-            let before_ms = std::mem::replace(&mut self.engine.now_ms, self.engine.now_ns / 1_000_000);
-            if !self.engine.management.is_empty() {
-                self.engine.management.turn_came_after(self.engine.now_ms.saturating_sub(before_ms));
+            let before_ms = self.engine.fabric.now_ms;
+            self.engine.set_now(self.engine.fabric.world.clock.now_ns(now));
+            if !self.engine.fabric.management.is_empty() {
+                self.engine.fabric.management.turn_came_after(self.engine.fabric.now_ms.saturating_sub(before_ms));
             }
             self.meter.wakes(now);
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
                 self.completed(completion);
             }
-            if worked && !self.engine.runnable.is_empty() {
+            if worked && !self.engine.executor.runnable.is_empty() {
                 // What others have asked for does not wait until jobs have had their time.
                 self.engine.flush();
-                self.engine.ring.enter(Wait::No)?;
+                self.engine.fabric.ring.enter(Wait::No)?;
             }
             self.after_completions(now, worked);
             if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
-                self.engine.mark_unfinished();
+                self.engine.executor.mark_unfinished();
                 return Ok(());
             }
             if worked {
                 self.next_tick = self.next_tick.min(now + TICK);
             }
-            if commands != self.engine.stats.commands {
-                (commands, last_command) = (self.engine.stats.commands, now);
+            if commands != self.engine.fabric.stats.commands {
+                (commands, last_command) = (self.engine.fabric.stats.commands, now);
             }
             if worked && now.duration_since(last_command) < COMMANDED {
                 last_work = now;
             }
             let wait = self.how_long(now, last_work);
-            let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
+            let queued =
+                !self.engine.executor.runnable.is_empty() || !self.engine.fabric.dirty.is_empty() || self.has_parked();
             self.meter.rests(now, worked, wait, queued);
-            self.engine.ring.enter(wait)?;
+            self.engine.fabric.ring.enter(wait)?;
         }
     }
 
     fn after_completions(&mut self, now: Instant, worked: bool) {
+        self.engine.settle_owed();
         self.messages();
         self.share_turn();
-        self.engine.run_jobs();
-        self.engine.feed_starved();
-        self.engine.retry_held();
-        if self.engine.strays.are_awaited() {
-            self.engine.expire_aborts();
+        self.engine.executor.run_jobs(&mut self.engine.fabric);
+        self.engine.executor.feed_starved(&mut self.engine.fabric);
+        self.engine.executor.retry_held(&mut self.engine.fabric);
+        if self.engine.executor.strays.are_awaited() {
+            self.engine.executor.expire_aborts(&mut self.engine.fabric);
         }
-        self.engine.release_paid();
-        if !self.engine.ordering.is_empty() {
+        self.engine.executor.release_paid(&mut self.engine.fabric);
+        self.engine.settle_owed();
+        if !self.engine.fabric.ordering.is_empty() {
             self.engine.keep_order();
         }
         if now >= self.next_tick && !self.is_behind(now, worked) {
             self.behind = None;
-            let waiting = self.engine.waiting();
+            let waiting = self.engine.executor.waiting();
             self.engine.tick(waiting);
             self.expire_halves(waiting);
             self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
             self.buffers.shrink();
             self.balance(now);
         }
-        if !self.engine.management.is_empty() {
+        if !self.engine.fabric.management.is_empty() {
             self.engine.settle();
         }
-        if !self.engine.ending.is_empty() {
+        if !self.engine.fabric.ending.is_empty() {
             self.engine.sweep_ended();
         }
-        if !self.engine.adoptions.is_empty() {
+        if !self.engine.fabric.adoptions.is_empty() {
             self.engine.resume_adoptions();
         }
         if self.relocation.is_some() {
             self.relocate();
         }
-        for conn in std::mem::take(&mut self.engine.gone) {
+        for conn in std::mem::take(&mut self.engine.fabric.gone) {
             self.reset(conn);
         }
         if !self.resting.is_empty() {
             self.accept_again(now);
         }
         self.turn = self.turn.wrapping_add(1);
-        while let Some(conn) = self.engine.fresh.pop() {
+        while let Some(conn) = self.engine.fabric.fresh.pop() {
             if self.receive.len() <= conn {
                 self.receive.resize_with(conn + 1, Receive::new);
             }
@@ -219,7 +223,7 @@ impl Core {
 
     /// Whether something was received that is still to be acted on.
     pub(super) fn has_parked(&self) -> bool {
-        !self.sharing.is_empty() || !self.engine.roomy.is_empty()
+        !self.sharing.is_empty() || !self.engine.fabric.roomy.is_empty()
     }
 
     /// Forgets what a connection has received, and half a PDU in it: it may have been closed while it was looked at.
@@ -232,32 +236,39 @@ impl Core {
 
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        let queued = !self.engine.runnable.is_empty() || !self.engine.dirty.is_empty() || self.has_parked();
-        if queued || !self.inbox.is_empty() || !self.engine.feeding.is_over() || self.next_tick <= now {
+        let queued =
+            !self.engine.executor.runnable.is_empty() || !self.engine.fabric.dirty.is_empty() || self.has_parked();
+        if queued || !self.inbox.is_empty() || !self.engine.executor.feeding.is_over() || self.next_tick <= now {
             return Wait::No;
         }
-        if !self.spin.is_zero() && self.engine.ring.can_spin() && now.duration_since(last_work) < self.spin {
+        if !self.spin.is_zero() && self.engine.fabric.ring.can_spin() && now.duration_since(last_work) < self.spin {
             let until = last_work + self.spin;
             // To the functions that wait, longer without a turn would look as if the core had stood still.
-            self.engine.ring.spin(if self.engine.management.is_empty() { until } else { until.min(now + LOOK) });
+            self.engine.fabric.ring.spin(if self.engine.fabric.management.is_empty() {
+                until
+            } else {
+                until.min(now + LOOK)
+            });
             return Wait::No;
         }
-        let until = if self.engine.waits_for_ranges() {
+        let until = if self.engine.executor.waits_for_ranges() {
             // Another core may give a range back without telling this one: either soon, or the medium does not answer.
-            let fresh = self.engine.now_ms < self.engine.ranges_since_ms.saturating_add(20);
+            let fresh = self.engine.fabric.now_ms < self.engine.executor.ranges_since_ms.saturating_add(20);
             // If more wait than a turn looks at, those at the end of the line come the later, the longer the core
             // sleeps.
-            Duration::from_micros(if fresh || self.engine.have_many_waiting() { 50 } else { 2_000 })
-        } else if self.engine.management.is_empty()
-            && self.engine.adoptions.is_empty()
-            && !self.engine.strays.are_awaited()
+            Duration::from_micros(if fresh || self.engine.executor.have_many_waiting() { 50 } else { 2_000 })
+        } else if self.engine.fabric.management.is_empty()
+            && self.engine.fabric.adoptions.is_empty()
+            && !self.engine.executor.strays.are_awaited()
             && self.relocation.is_none()
         {
             self.next_tick.saturating_duration_since(now)
         } else {
             LOOK
         };
-        let until = until.min(Duration::from_nanos(self.engine.rates.wake_ns().saturating_sub(self.engine.now_ns)));
+        let until = until.min(Duration::from_nanos(
+            self.engine.executor.rates.wake_ns().saturating_sub(self.engine.executor.now_ns),
+        ));
         Wait::AtMost(until.max(Duration::from_micros(1)))
     }
 
@@ -269,14 +280,14 @@ impl Core {
         } else if source == Source::Send as u8 {
             self.engine.sent(number as usize, completion.result);
         } else if source == Source::Medium as u8 {
-            record::completed(self.engine.now_ms, &completion);
-            self.engine.medium_completed(Token(number as u32), completion.result);
+            record::completed(self.engine.fabric.now_ms, &completion);
+            self.engine.executor.medium_completed(Token(number as u32), completion.result, &mut self.engine.fabric);
         } else if source == Source::Accept as u8 {
-            record::completed(self.engine.now_ms, &completion);
+            record::completed(self.engine.fabric.now_ms, &completion);
             self.accepted(number as usize, completion);
         } else if source == Source::Bell as u8 {
             self.arm_bell();
-            self.inbox.extend(self.engine.world.mailboxes[self.engine.core].take());
+            self.inbox.extend(self.engine.fabric.world.mailboxes[self.engine.fabric.core].take());
         }
     }
 
@@ -292,7 +303,7 @@ impl Core {
         let fd = types::Fd(self.listeners[listener].as_raw_fd());
         let entry =
             opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build();
-        self.engine.ring.push(entry.user_data(Source::Accept.tag(listener as u64)));
+        self.engine.fabric.ring.push(entry.user_data(Source::Accept.tag(listener as u64)));
     }
 
     fn accepted(&mut self, listener: usize, completion: Completion) {
@@ -300,13 +311,13 @@ impl Core {
             // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
             #[allow(unsafe_code)]
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            if !self.engine.shutdown
+            if !self.engine.fabric.shutdown
                 && let Some((socket, peer, local)) = prepare(socket)
             {
                 self.engine.accepted(socket, peer, local);
             }
         }
-        if self.engine.shutdown {
+        if self.engine.fabric.shutdown {
             return;
         }
         if is_shortage(-completion.result) {
@@ -324,7 +335,7 @@ impl Core {
         let is_over = self.short.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_OVER);
         if !is_over {
             self.short = Some(now);
-        } else if let Some(left_out) = self.engine.noise.line(self.engine.now_ms) {
+        } else if let Some(left_out) = self.engine.fabric.noise.line(self.engine.fabric.now_ms) {
             self.short = Some(now);
             let error = io::Error::from_raw_os_error(-error);
             tracing::warn!(
@@ -337,9 +348,9 @@ impl Core {
     }
 
     fn accept_again(&mut self, now: Instant) {
-        if self.engine.shutdown {
+        if self.engine.fabric.shutdown {
             self.resting.clear();
-        } else if now >= self.rest_until && !self.engine.world.keeper.needs_descriptors() {
+        } else if now >= self.rest_until && !self.engine.fabric.world.keeper.needs_descriptors() {
             for listener in std::mem::take(&mut self.resting) {
                 self.arm_accept(listener);
             }
@@ -352,9 +363,9 @@ impl Core {
     }
 
     fn arm_bell(&mut self) {
-        let fd = types::Fd(self.engine.world.mailboxes[self.engine.core].bell().fd());
+        let fd = types::Fd(self.engine.fabric.world.mailboxes[self.engine.fabric.core].bell().fd());
         let entry = opcode::Read::new(fd, (&raw mut *self.bell).cast(), 8).build();
-        self.engine.ring.push(entry.user_data(Source::Bell.tag(0)));
+        self.engine.fabric.ring.push(entry.user_data(Source::Bell.tag(0)));
     }
 
     /// Acts on what others have sent, as long as that does not keep everything else waiting; in the order in which it came.
@@ -366,6 +377,7 @@ impl Core {
         while let Some(message) = self.inbox.pop_front() {
             record::message(message.name());
             let is_repeated = repeats.repeats(&message);
+            self.engine.settle_owed();
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
                 Message::Relocate(relocated) => self.arrive(*relocated),
@@ -378,11 +390,11 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),
-                Message::Saved { ticket, is_stored } => self.engine.saved(ticket, is_stored),
-                Message::SaveTurn { ticket } => self.engine.save_turn(ticket),
-                Message::Errand { job, answer } => self.engine.errand_over(job, &answer),
-                Message::Flushed { unit } => self.engine.flushes_go_on(unit),
-                Message::Lost { unit } => self.engine.save_lost(unit),
+                Message::Saved { ticket, is_stored } => self.engine.executor.saved(ticket, is_stored),
+                Message::SaveTurn { ticket } => self.engine.executor.save_turn(ticket),
+                Message::Errand { job, answer } => self.engine.executor.errand_over(job, &answer),
+                Message::Flushed { unit } => self.engine.executor.flushes_go_on(unit, &mut self.engine.fabric),
+                Message::Lost { unit } => self.engine.executor.save_lost(unit),
                 Message::Shutdown => self.shut_down(),
             }
             if begin.elapsed() >= MESSAGES_PER_TURN {
@@ -392,11 +404,11 @@ impl Core {
     }
 
     fn shut_down(&mut self) {
-        if self.engine.shutdown {
+        if self.engine.fabric.shutdown {
             return;
         }
-        self.engine.shutdown = true;
-        self.engine.world.registry.close();
+        self.engine.fabric.shutdown = true;
+        self.engine.fabric.world.registry.close();
         self.listeners.clear();
         self.engine.change_flows();
         self.engine.ask_for_logout();
@@ -407,28 +419,31 @@ impl Core {
     /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
     fn is_over(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        let due = !self.inbox.is_empty() || !self.engine.world.mailboxes[self.engine.core].is_empty();
-        if (due || self.engine.seats.iter().flatten().next().is_some()) && now < at {
+        let due = !self.inbox.is_empty() || !self.engine.fabric.world.mailboxes[self.engine.fabric.core].is_empty();
+        if (due || self.engine.fabric.seats.iter().flatten().next().is_some()) && now < at {
             return false;
         }
         self.engine.end_all();
         self.engine.flush();
         let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
-        let sending = !self.engine.dirty.is_empty() || self.engine.tx.iter().any(|t| t.is_sending());
-        let working = sending || self.engine.operations.len() > 0 || self.engine.seats.iter().any(Option::is_some);
+        let sending = !self.engine.fabric.dirty.is_empty() || self.engine.fabric.tx.iter().any(|t| t.is_sending());
+        let working = sending
+            || self.engine.executor.operations.len() > 0
+            || self.engine.fabric.seats.iter().any(Option::is_some);
         !working || now >= hard
     }
 
     /// Whether the kernel or a medium still has operations on this core's memory, which must then stay where it is
     /// until the process ends.
     pub fn is_unfinished(&self) -> bool {
-        self.engine.operations.len() > 0 || self.engine.tx.iter().any(|tx| tx.is_sending())
+        self.engine.executor.operations.len() > 0 || self.engine.fabric.tx.iter().any(|tx| tx.is_sending())
     }
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
     pub fn account(&self) -> (super::stats::Stats, usize) {
-        (self.engine.stats, self.engine.arena.free_bytes())
+        let stats = super::stats::Stats { executor: self.engine.executor.stats, ..self.engine.fabric.stats };
+        (stats, self.engine.executor.arena.free_bytes())
     }
 }
 
@@ -462,9 +477,9 @@ mod tests {
         let clients = [(); 3 * ACCEPTS].map(|()| std::net::TcpStream::connect(at).unwrap());
         core.listen();
         let mut completions = Vec::new();
-        while core.engine.stats.accepted < clients.len() as u64 {
-            core.engine.ring.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
-            core.engine.ring.drain(&mut completions);
+        while core.engine.fabric.stats.accepted < clients.len() as u64 {
+            core.engine.fabric.ring.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
+            core.engine.fabric.ring.drain(&mut completions);
             assert!(completions.len() <= ACCEPTS, "{} in one turn", completions.len());
             completions.drain(..).for_each(|completion| core.completed(completion));
         }
@@ -480,9 +495,9 @@ mod tests {
         assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0], "another one");
         // What peers have made of the log leaves no room for it: it is said when there is some.
         core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
-        while core.engine.noise.line(core.engine.now_ms).is_some() {}
+        while core.engine.fabric.noise.line(core.engine.fabric.now_ms).is_some() {}
         assert_eq!(rest(&mut core), 0);
-        core.engine.now_ms += 1000;
+        core.engine.fabric.now_ms += 1000;
         assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0]);
     }
 

@@ -13,31 +13,21 @@
 //!   another core), `load.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
 //! - the core: `clock.rs` (time), `change.rs` (another configuration)
 
-use super::buffers::{Account, Arena, Buf};
+use super::buffers::Arena;
 use super::change::Change;
 use super::doors::{HalfOpen, Ticket};
-use super::exec::Exec;
-use super::flush::{Flushes, Sync};
-use super::holes::Holes;
-use super::job::{Cell1, Job, Runnable};
-use super::locking::Lockings;
-use super::ram::{Copying, Places, Stored};
-use super::rate::Shaper;
+use super::executor::Executor;
+use super::left::Management;
 use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
-use super::slots::SlotQueue;
+use super::sink::Preempting;
 use super::stats::Stats;
 use super::stores::Stores;
-use super::stray::{Claim, Stray, Strays};
 use super::text::SeatText;
-use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
-use crate::backend::{Handle, Op, Queue, Started, Token};
-use crate::limits::{
-    CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, TURN_SEND_BYTES,
-};
-use crate::model::MediumFault;
+use crate::backend::{Handle, Queue, Token};
+use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, Reply};
@@ -47,14 +37,10 @@ use crate::session::seam::{CloseReason, ConnIx};
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use io_uring::{opcode, squeue, types};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Writes of one received chunk, at least a block each.
-const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
 
 /// What a completion belongs to: the top byte of `user_data`. The rest is a number of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,16 +199,10 @@ pub struct Seat {
     pub handle: SessionHandle,
     /// What its nexus has pending at each unit of `map`, in that order.
     pub nexus: Vec<LuNexus>,
-    /// Its tasks, by slot.
-    pub exec: Vec<Exec>,
     /// Where the data came from that may have to be sent again.
     pub sources: super::resend::Sources,
-    /// Whom its I/O buffers are charged to.
-    pub account: Account,
     /// No more events of it will come; it is dropped when its tasks have let go.
     pub ended: bool,
-    /// Where its limited commands wait; empty: nothing is limited.
-    pub flows: Flows,
     /// Unique in the process: seats are used again.
     pub serial: u64,
     /// Whether its ORDERED commands have others wait.
@@ -263,110 +243,6 @@ impl Seat {
     }
 }
 
-/// Who waits for an operation on a medium.
-pub enum Owner {
-    /// A slice of a task.
-    Slice {
-        /// Seat of the session.
-        seat: usize,
-        /// Task slot.
-        slot: usize,
-        /// Offset of the slice in the transfer, bytes: names it.
-        offset: u32,
-    },
-    /// Data that is to be sent once more.
-    Reread(Box<super::resend::Reread>),
-    /// A job.
-    Job {
-        /// Its number.
-        job: usize,
-        /// Where the answer goes.
-        cell: Cell1<Result<(), MediumFault>>,
-        /// The range that it changes, if that is known to the fence.
-        claim: Option<Claim>,
-        /// The unit in whose file it makes a hole.
-        hole: Option<usize>,
-    },
-    /// Nobody: its task is gone.
-    Stray(Stray),
-    /// All who wait for a flush of this unit.
-    Flush(usize),
-}
-
-/// Operations in flight, by token.
-#[derive(Default)]
-pub struct Operations {
-    slots: Vec<Option<Operation>>,
-    free: Vec<u32>,
-}
-
-struct Operation {
-    owner: Owner,
-    unit: usize,
-    since_ms: u64,
-    sync: Sync,
-}
-
-impl Operations {
-    fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
-        let operation = Some(Operation { owner, unit, since_ms, sync });
-        match self.free.pop() {
-            Some(n) => {
-                self.slots[n as usize] = operation;
-                Token(n)
-            }
-            None => {
-                self.slots.push(operation);
-                Token(self.slots.len() as u32 - 1)
-            }
-        }
-    }
-
-    fn remove(&mut self, token: Token) -> Option<Operation> {
-        let taken = self.slots.get_mut(token.0 as usize)?.take();
-        if taken.is_some() {
-            self.free.push(token.0);
-        }
-        taken
-    }
-
-    /// The claim of the operation that job `number` has begun with `token`; `None`: that is not under way. The inner
-    /// `None`: it has no claim to a range.
-    pub fn claim_of(&mut self, number: usize, token: Option<Token>) -> Option<&mut Option<Claim>> {
-        match &mut self.slots.get_mut(token?.0 as usize)?.as_mut()?.owner {
-            Owner::Job { job, claim, .. } if *job == number => Some(claim),
-            // The token is that of another operation by now.
-            _ => None,
-        }
-    }
-
-    /// The unit of the operation that job `number` has begun with `token`, if that is under way.
-    pub fn unit_of(&self, number: usize, token: Option<Token>) -> Option<usize> {
-        let operation = self.slots.get(token?.0 as usize)?.as_ref()?;
-        matches!(operation.owner, Owner::Job { job, .. } if job == number).then_some(operation.unit)
-    }
-
-    /// Owner and unit of each operation under way.
-    pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
-        self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))
-    }
-
-    /// Unit of each operation under way, and when it began, milliseconds.
-    pub fn ages(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.slots.iter().flatten().map(|operation| (operation.unit, operation.since_ms))
-    }
-
-    /// Whether an operation is under way on a unit.
-    pub fn use_unit(&self, unit: usize) -> bool {
-        self.slots.iter().flatten().any(|operation| operation.unit == unit)
-    }
-
-    /// How many operations are under way.
-    pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-}
-
 /// The ring as a backend sees it.
 pub struct MediumQueue<'a>(pub &'a mut Ring);
 
@@ -390,18 +266,16 @@ pub struct Parts<'a> {
     pub out: Outlet<'a>,
 }
 
-/// All of a core but its receive side.
-pub struct Engine {
+/// What is iSCSI about a core: sessions, their connections, and what is sent.
+pub struct Fabric {
     /// This core's number.
     pub core: usize,
     /// What all cores share.
     pub world: Arc<World>,
     /// The change that `world` came with.
     pub latest: Arc<Change>,
-    /// The core's ring.
+    /// Its ring. Before the connections: it is closed before the memory goes that it works on.
     pub ring: Ring,
-    /// I/O buffers.
-    pub arena: Arena,
     /// Empty transmit batches.
     pub pool: BatchPool,
     /// What sessions keep to send it again, and requests that they hold.
@@ -427,67 +301,19 @@ pub struct Engine {
     pub watched: Vec<bool>,
     /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
     pub routes: Vec<[usize; CONNECTION_SLOTS]>,
-    /// This core's handle on each unit of the process.
-    pub handles: Vec<Handle>,
     /// Units that are served no more, but still in use here.
     pub leaving: Vec<usize>,
-    /// Operations in flight.
-    pub operations: Operations,
-    /// Running jobs, by number.
-    pub jobs: Vec<Option<Job>>,
-    /// Numbers of jobs that are free.
-    pub free_jobs: Vec<usize>,
-    /// Jobs to be polled.
-    pub runnable: Runnable,
-    /// Jobs that wait for a buffer.
-    pub waiting_jobs: super::starve::StarvedJobs,
-    /// Tasks that wait for a buffer.
-    pub starved: SlotQueue,
-    /// Since when somebody has waited for a buffer, milliseconds.
-    pub starved_since_ms: Option<u64>,
-    /// The seat that `expire_owed` goes on with; 0: it has been through all.
-    pub owed_from: usize,
-    /// How far the core is in giving buffers that have come back to those who wait for them.
-    pub feeding: super::starve::Feeding,
-    /// Writes to RAM units that are answered at the end of the turn.
-    pub stored: Vec<Stored>,
-    /// Slices of RAM units that are copied at the end of the turn.
-    pub copying: VecDeque<Copying>,
-    /// The fences of RAM units at which this core is counted for what is sent from their memory.
-    pub places: Places,
-    /// Reads of this turn that the kernel will copy from a RAM unit's memory.
-    pub read_soon: usize,
-    /// Tasks that wait for a range that another command holds.
-    pub fenced: SlotQueue,
-    /// Jobs whose change of the medium a held range keeps out.
-    pub stalled: VecDeque<usize>,
-    /// Holes that jobs make in files.
-    pub holes: Holes,
-    /// Jobs that wait for a range: job, and what they asked for.
-    pub locking: Lockings,
-    /// Numbers of the jobs that are copies.
-    pub copies: Vec<usize>,
     /// Seats of sessions with ORDERED commands of which something may have ended.
     pub ordering: Vec<usize>,
-    /// Flushes that are waited for, or not over.
-    pub flushes: Flushes,
-    /// Commands that are to be saved before they are answered, by ticket.
-    pub saves: super::saves::Saves,
-    /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
-    pub ranges_since_ms: u64,
-    /// Operations whose tasks are gone.
-    pub strays: Strays,
-    /// Limits on commands and bytes a second.
-    pub rates: Shaper,
-    /// Where jobs of no session wait at the limits of units.
-    pub unit_flows: Flows,
+    /// What the executor's calls have set off, and is to be acted on when it has returned.
+    pub owed: Vec<Owed>,
     /// Task management functions under way.
     pub management: super::left::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<super::entry::Adoption>,
     /// Connections that are logging in.
     pub half_open: HalfOpen,
-    /// Bounds the lines in the log that peers and media cause.
+    /// Bounds the lines in the log that peers cause.
     pub noise: Noise,
     /// Connections that were made or moved in: their receive is to be armed.
     pub fresh: super::arming::Arming,
@@ -501,8 +327,6 @@ pub struct Engine {
     pub reply: Reply,
     /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
-    /// The same time, nanoseconds.
-    pub now_ns: u64,
     /// How much of what is received may still be acted on in this turn.
     pub acting: super::acting::Acting,
     /// Counters.
@@ -511,19 +335,151 @@ pub struct Engine {
     pub shutdown: bool,
 }
 
+/// What the executor's calls have set off in a session, or for it.
+pub enum Owed {
+    /// The session has events.
+    Events(usize),
+    /// It may read the next piece of what it is to send once more.
+    Reread(usize),
+    /// Tasks are to be aborted, then a command is answered.
+    Preempt(Box<Preempting>),
+}
+
+/// All of a core but its receive side. The fabric goes first when it is dropped: its ring is closed before the I/O
+/// buffers go.
+pub struct Engine {
+    /// Sessions and connections.
+    pub fabric: Fabric,
+    /// What carries out their commands.
+    pub executor: Executor,
+}
+
 impl Engine {
     /// A core with nothing on it. `handles`: one for each unit of `world`.
     pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
-        let strays = Strays::new(world.units.len());
-        let mut rates = Shaper::new(Arc::clone(&world.rates));
-        let unit_flows = regated(&mut rates, Flows::new(), world.unit_gates(), &mut Vec::new());
+        let executor = Executor::new(core, Arc::clone(&world), arena, handles);
+        let management = Management::new(executor.left.clone());
+        Engine { fabric: Fabric::new(core, world, ring, management), executor }
+    }
+
+    /// The time of a turn, by the clock of all cores, nanoseconds.
+    #[inline]
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.fabric.now_ms = now_ns / 1_000_000;
+        (self.executor.now_ns, self.executor.now_ms) = (now_ns, self.fabric.now_ms);
+    }
+
+    /// Acts on what the executor's calls have set off.
+    #[inline]
+    pub fn settle_owed(&mut self) {
+        if !self.fabric.owed.is_empty() {
+            self.act_on_owed();
+        }
+    }
+
+    /// What was received is acted on: answers the writes whose data is stored, and acts on what that has set off.
+    #[inline]
+    pub fn settle_received(&mut self) {
+        self.executor.settle_stores(&mut self.fabric);
+        self.settle_owed();
+    }
+
+    /// Copies what is sent from RAM units with a digest, and of the commands that this lets begin, too: nothing is left to
+    /// be copied when the core sleeps.
+    pub fn copy_ready(&mut self) {
+        loop {
+            self.executor.copy_ready(&mut self.fabric);
+            self.settle_owed();
+            if self.executor.copying.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Pushes what is to be sent, a turn's worth of it.
+    pub fn flush(&mut self) {
+        self.fabric.flush();
+        self.executor.read_soon = 0;
+    }
+
+    #[cold]
+    fn act_on_owed(&mut self) {
+        while !self.fabric.owed.is_empty() {
+            for owed in std::mem::take(&mut self.fabric.owed) {
+                match owed {
+                    Owed::Events(seat) => self.pump(seat),
+                    Owed::Reread(seat) => {
+                        self.next_reread(seat);
+                        self.pump(seat);
+                    }
+                    Owed::Preempt(preempting) => self.preempt(*preempting),
+                }
+            }
+        }
+    }
+
+    /// A send completed.
+    pub fn sent(&mut self, conn: usize, result: i32) {
+        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+        if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
+            // The send is over but its batch is kept until the connection is torn down.
+            self.fabric.tx[conn].fail();
+            self.disconnected(conn, CloseReason::Disconnected);
+            return self.fabric.sweep(conn);
+        }
+        link.sent_ms = self.fabric.now_ms;
+        let sent = result.max(0) as usize;
+        let largest = &mut self.fabric.stats.largest_batch_bytes;
+        *largest = (*largest).max(self.fabric.tx[conn].sending_bytes() as u64);
+        let more = self.fabric.tx[conn].sent(sent, &mut self.fabric.pool);
+        if self.fabric.tx[conn].takes_more() {
+            self.fabric.roomy.push(conn);
+        }
+        if more {
+            self.fabric.dirty.push(conn);
+        } else {
+            self.fabric.sweep(conn);
+        }
+    }
+
+    /// Has those go on that waited for room on a connection, or that wait for nothing any more since the connection is
+    /// gone: each for a piece, until `until`. False: some are left, and there is room.
+    #[cold]
+    pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
+        let Some(mut left) = self.fabric.tx.get(conn).map(Tx::waiting) else { return true };
+        while left > 0
+            && self.fabric.tx[conn].has_room(&self.fabric.pool)
+            && let Some((seat, slot)) = self.fabric.tx[conn].next_waiting()
+        {
+            left -= 1;
+            if slot == super::tx::REREADS {
+                self.reread_on(seat);
+            } else {
+                self.executor.has_room(seat, slot, &mut self.fabric);
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        match self.fabric.tx.get_mut(conn) {
+            Some(tx) if tx.waiting() > 0 && tx.has_room(&self.fabric.pool) => false,
+            Some(tx) if tx.waiting() > 0 => {
+                tx.wait(None);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Fabric {
+    fn new(core: usize, world: Arc<World>, ring: Ring, management: Management) -> Fabric {
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
-        Engine {
+        Fabric {
             core,
             world,
             latest,
             ring,
-            arena,
             pool: BatchPool::default(),
             kept: Stores::new(KEPT_BYTES_PER_CORE),
             negotiations: Stores::new(NEGOTIATION_BYTES_PER_CORE),
@@ -536,34 +492,10 @@ impl Engine {
             look_from: 0,
             watched: Vec::new(),
             routes: Vec::new(),
-            handles,
             leaving: Vec::new(),
-            operations: Operations::default(),
-            jobs: Vec::new(),
-            free_jobs: Vec::new(),
-            runnable: Runnable::default(),
-            waiting_jobs: super::starve::StarvedJobs::default(),
-            starved: SlotQueue::default(),
-            starved_since_ms: None,
-            owed_from: 0,
-            feeding: super::starve::Feeding::default(),
-            stored: Vec::with_capacity(STORED),
-            copying: VecDeque::new(),
-            places: Places::default(),
-            read_soon: 0,
-            fenced: SlotQueue::default(),
-            stalled: VecDeque::new(),
-            holes: Holes::default(),
-            locking: Lockings::new(),
-            copies: Vec::new(),
             ordering: Vec::new(),
-            flushes: Flushes::default(),
-            saves: super::saves::Saves::default(),
-            ranges_since_ms: u64::MAX,
-            strays,
-            rates,
-            unit_flows,
-            management: Default::default(),
+            owed: Vec::new(),
+            management,
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),
             noise: Noise::default(),
@@ -573,11 +505,31 @@ impl Engine {
             ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
-            now_ns: 0,
             acting: super::acting::Acting::of_turn(std::time::Instant::now(), true),
             stats: Stats::default(),
             shutdown: false,
         }
+    }
+
+    /// The session that a connection is in full feature phase of, and the connection's slot there.
+    #[inline]
+    pub fn seat_of(&self, conn: usize) -> Option<(usize, ConnIx)> {
+        match self.links.get(conn)?.as_ref()? {
+            Link { phase: Phase::Full { seat, ix }, closing: false, .. } => Some((*seat, *ix)),
+            _ => None,
+        }
+    }
+
+    /// Whether there is room for the answer to one more PDU.
+    #[inline]
+    pub fn may_answer(&self, conn: usize) -> bool {
+        self.tx.get(conn).is_none_or(|tx| tx.has_room(&self.pool))
+    }
+
+    /// The session at a seat.
+    #[inline]
+    pub fn seat(&mut self, seat: usize) -> Option<&mut Seat> {
+        self.seats.get_mut(seat)?.as_deref_mut()
     }
 
     /// A seat and the outbox of its session: what nearly every step needs at once. Whatever ends a command borrows
@@ -601,91 +553,6 @@ impl Engine {
     pub fn stir(&mut self, seat: usize) {
         if let Some(look_ms) = self.look_ms.get_mut(seat) {
             *look_ms = 0;
-        }
-    }
-
-    /// An I/O buffer of at least `len` bytes, charged to the session at `seat`. `None`: there is none for it now.
-    #[inline]
-    pub fn allocate(&self, seat: usize, len: usize) -> Option<Buf> {
-        self.seats.get(seat)?.as_deref()?.account.take(len)
-    }
-
-    /// Whom a session's I/O buffers are charged to.
-    pub fn account(&self, seat: usize) -> Account {
-        self.seats.get(seat).and_then(Option::as_deref).map(|seat| seat.account.clone()).unwrap_or_default()
-    }
-
-    /// Starts an operation on a unit. `Some`: it is done already; its owner and its result.
-    #[inline]
-    pub fn start(&mut self, unit: usize, op: Op, owner: Owner) -> Option<(Owner, Result<(), MediumFault>)> {
-        let sync = self.sync_of(unit, &op);
-        let of_job = if let Owner::Job { job, .. } = owner { Some(job) } else { None };
-        let token = self.operations.insert(owner, unit, self.now_ms, sync);
-        if let Some(Some(job)) = of_job.and_then(|number| self.jobs.get_mut(number)) {
-            job.operation = Some(token);
-        }
-        let started = match self.handles.get_mut(unit) {
-            Some(handle) => handle.start(op, token, &mut MediumQueue(&mut self.ring)),
-            None => Started::Done(Err(MediumFault::NotReady)),
-        };
-        match started {
-            Started::Pending => None,
-            Started::Done(result) => self.operation_over(token, result).map(|owner| (owner, result)),
-        }
-    }
-
-    /// What an operation has to do with durability, on a medium where that is something to be done.
-    #[inline]
-    fn sync_of(&self, unit: usize, op: &Op) -> Sync {
-        match op {
-            Op::Flush => Sync::Flush,
-            Op::Write { durable: true, .. } => match self.world.units.get(unit) {
-                Some(unit) if unit.volatile => Sync::Write(unit.syncs.durable(self.core)),
-                _ => Sync::None,
-            },
-            _ => Sync::None,
-        }
-    }
-
-    /// Takes out an operation that is not under way any more; its owner.
-    #[inline]
-    fn operation_over(&mut self, token: Token, result: Result<(), MediumFault>) -> Option<Owner> {
-        let Operation { owner, unit, sync, .. } = self.operations.remove(token)?;
-        if sync != Sync::None {
-            self.sync_over(unit, sync, result);
-        }
-        Some(owner)
-    }
-
-    /// A completion of the ring belongs to an operation.
-    pub fn medium_completed(&mut self, token: Token, result: i32) {
-        let Some(Some(operation)) = self.operations.slots.get(token.0 as usize) else { return };
-        let Some(handle) = self.handles.get_mut(operation.unit) else { return };
-        let Some(result) = handle.complete(token, result, &mut MediumQueue(&mut self.ring)) else { return };
-        let Some(owner) = self.operation_over(token, result) else { return };
-        self.finished(owner, result);
-    }
-
-    /// An operation is done: tells whoever waits for it.
-    pub fn finished(&mut self, owner: Owner, result: Result<(), MediumFault>) {
-        match owner {
-            Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result),
-            Owner::Reread(reread) => self.reread(*reread, result),
-            Owner::Stray(stray) => self.stray_over(stray),
-            Owner::Flush(unit) => self.flush_answered(unit),
-            Owner::Job { job, cell, claim, hole } => {
-                cell.set(Some(result));
-                if let Some(Some(job)) = self.jobs.get_mut(job) {
-                    job.in_flight -= 1;
-                }
-                if let Some(claim) = claim {
-                    self.release_claim(claim);
-                }
-                if let Some(unit) = hole {
-                    self.hole_over(unit);
-                }
-                self.run_soon(job);
-            }
         }
     }
 
@@ -730,61 +597,5 @@ impl Engine {
             }
         }
         self.dirty.drain(..served);
-        self.read_soon = 0;
-    }
-
-    /// A send completed.
-    pub fn sent(&mut self, conn: usize, result: i32) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
-            // The send is over but its batch is kept until the connection is torn down.
-            self.tx[conn].fail();
-            self.disconnected(conn, CloseReason::Disconnected);
-            self.sweep(conn);
-            return;
-        }
-        link.sent_ms = self.now_ms;
-        let sent = result.max(0) as usize;
-        let largest = &mut self.stats.largest_batch_bytes;
-        *largest = (*largest).max(self.tx[conn].sending_bytes() as u64);
-        let more = self.tx[conn].sent(sent, &mut self.pool);
-        if self.tx[conn].takes_more() {
-            self.roomy.push(conn);
-        }
-        if more {
-            self.dirty.push(conn);
-        } else {
-            self.sweep(conn);
-        }
-    }
-
-    /// Has those go on that waited for room on a connection, or that wait for nothing any more since the connection is
-    /// gone: each for a piece, until `until`. False: some are left, and there is room.
-    #[cold]
-    pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
-        let Some(mut left) = self.tx.get(conn).map(Tx::waiting) else { return true };
-        while left > 0
-            && self.tx[conn].has_room(&self.pool)
-            && let Some((seat, slot)) = self.tx[conn].next_waiting()
-        {
-            left -= 1;
-            if slot == super::tx::REREADS {
-                self.reread_on(seat);
-            } else if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.crowded) {
-                exec.crowded = false;
-                self.advance(seat, slot);
-            }
-            if Instant::now() >= until {
-                break;
-            }
-        }
-        match self.tx.get_mut(conn) {
-            Some(tx) if tx.waiting() > 0 && tx.has_room(&self.pool) => false,
-            Some(tx) if tx.waiting() > 0 => {
-                tx.wait(None);
-                true
-            }
-            _ => true,
-        }
     }
 }

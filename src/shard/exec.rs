@@ -7,8 +7,8 @@ use super::left::Mark;
 use super::rate::FlowId;
 use super::stray::Hold;
 use crate::model::MediumFault;
+use crate::model::{DataRef, TaskId};
 use crate::scsi::{Generation, MediumOp};
-use crate::session::seam::{DataRef, TaskId};
 use std::rc::Rc;
 
 /// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
@@ -268,6 +268,24 @@ impl Exec {
     pub fn is_fresh(&self) -> bool {
         let is_idle = matches!(self.kind, Kind::Idle) && self.staging.is_none();
         is_idle && self.held.is_none() && self.paid == u32::MAX && !self.dropped
+    }
+
+    /// It has begun to work at its unit, or waits to.
+    pub fn is_at_work(&self) -> bool {
+        self.kind != Kind::Idle || self.in_flight > 0 || self.held.is_some()
+    }
+
+    /// It holds nothing, and nothing of it is under way.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.slices.is_empty() && self.staging.is_none()
+    }
+
+    /// Nothing of it is here: its session may go to another core.
+    pub fn is_quiet(&self) -> bool {
+        self.kind == Kind::Idle
+            && self.is_idle()
+            && self.held.is_none()
+            && !(self.starved || self.fenced || self.aborted || self.dropped)
     }
 
     /// Frees the slot of a task that was over before anything was begun in it.

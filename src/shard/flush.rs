@@ -7,17 +7,18 @@
 //! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that it has
 //! not heard of may have cost what it wrote before, whoever met it.
 
-use super::engine::{Engine, Owner, Seat};
 use super::exec::Failure;
+use super::executor::{Executor, Owner};
 use super::job::Cell1;
 use super::mesh::Message;
+use super::sink::Sink;
 use super::syncs::Epoch;
 use super::world::Unit;
 use crate::backend::Op;
 use crate::limits::{FLUSHED_PER_TURN, SYNC_DRAIN_MS};
 use crate::model::MediumFault;
+use crate::model::TaskId;
 use crate::scsi::{Heard, Outcome};
-use crate::session::seam::TaskId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -199,9 +200,9 @@ impl Flushes {
     }
 }
 
-impl Engine {
+impl Executor {
     /// Has a unit flushed for somebody.
-    pub fn flush_for(&mut self, who: Waiter, unit: usize) {
+    pub fn flush_for(&mut self, who: Waiter, unit: usize, sink: &mut impl Sink) {
         let syncs = &self.world.units[unit].syncs;
         let (after, failures) = (syncs.begun(), syncs.failures());
         let ticket = self.flushes.ticket(unit);
@@ -220,19 +221,19 @@ impl Engine {
             }
         }
         self.flushes.join(number, unit, who, (after, failures));
-        self.advance_flushes(unit);
+        self.advance_flushes(unit, sink);
     }
 
     /// Goes on with those who wait when a flush of another core has ended, or when a turn has left some of them. That
     /// may be this very turn: then another message is sent.
-    pub fn flushes_go_on(&mut self, unit: usize) {
+    pub fn flushes_go_on(&mut self, unit: usize, sink: &mut impl Sink) {
         self.flushes.line(unit).left = false;
-        self.advance_flushes(unit);
+        self.advance_flushes(unit, sink);
     }
 
     /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn. When many
     /// have waited, others have their turns in between.
-    pub fn advance_flushes(&mut self, unit: usize) {
+    pub fn advance_flushes(&mut self, unit: usize, sink: &mut impl Sink) {
         loop {
             if !self.flushes.may_tell(self.now_ns) {
                 if !std::mem::replace(&mut self.flushes.line(unit).left, true) {
@@ -245,14 +246,14 @@ impl Engine {
                 Step::Tell(told) => {
                     self.flushes.told.1 += 1;
                     self.stats.most_flushed = self.stats.most_flushed.max(self.flushes.told.1.into());
-                    self.flushed(unit, told);
+                    self.flushed(unit, told, sink);
                 }
                 Step::Begin => {
                     let Unit { syncs, logical, .. } = &*self.world.units[unit];
                     let (off, others) = (logical.unflushed(), logical.others_unflushed());
                     self.flushes.line(unit).covers = Covers { off, others, failures: syncs.failures() };
-                    if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit)) {
-                        self.finished(owner, result);
+                    if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit), sink) {
+                        self.finished(owner, result, sink);
                     }
                 }
             }
@@ -283,16 +284,16 @@ impl Engine {
     }
 
     /// The medium has answered a flush that this core has begun. If it failed, that was counted before.
-    pub fn flush_answered(&mut self, unit: usize) {
+    pub fn flush_answered(&mut self, unit: usize, sink: &mut impl Sink) {
         let epoch = self.world.units[unit].syncs.drain();
         self.flushes.draining.push(Draining { unit, epoch, until_ms: self.now_ms.saturating_add(SYNC_DRAIN_MS) });
-        self.advance_drains();
+        self.advance_drains(sink);
     }
 
     /// Ends the flushes for which no durable write is under way any more, and tells who waits. A durable write that the
     /// medium leaves unanswered holds a flush up for [`SYNC_DRAIN_MS`] at most: if it fails later, that is counted
     /// then.
-    pub fn advance_drains(&mut self) {
+    pub fn advance_drains(&mut self, sink: &mut impl Sink) {
         let mut at = 0;
         while let Some(&Draining { unit, epoch, until_ms }) = self.flushes.draining.get(at) {
             let world = Arc::clone(&self.world);
@@ -315,12 +316,12 @@ impl Engine {
                 }
             }
             syncs.end().filter(|core| *core != self.core).for_each(|core| world.post(core, Message::Flushed { unit }));
-            self.advance_flushes(unit);
+            self.advance_flushes(unit, sink);
             at = 0;
         }
     }
 
-    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told) {
+    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, sink: &mut impl Sink) {
         let Unit { syncs, logical, .. } = &*self.world.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };
         match who {
@@ -340,25 +341,25 @@ impl Engine {
                 }
                 exec.flushed = true;
                 exec.failed = exec.failed.or(lost);
-                self.advance(seat, slot);
+                self.advance(seat, slot, sink);
             }
         }
     }
 
     /// The answer to a flush or a durable write that went well: GOOD, or a failure that its nexus has not heard of.
     #[inline]
-    pub fn vouch(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
+    pub fn vouch(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> Outcome {
         if self.world.units[unit].syncs.failures() == 0 {
             return Outcome::GOOD;
         }
-        self.vouch_after_failures(seat, task, unit)
+        self.vouch_after_failures(seat, task, unit, sink)
     }
 
     #[cold]
-    fn vouch_after_failures(&mut self, seat: usize, task: TaskId, unit: usize) -> Outcome {
+    fn vouch_after_failures(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> Outcome {
         // Read before the nexus is asked: of so many it may have heard by now.
         let failures = self.world.units[unit].syncs.failures();
-        if self.hear(seat, task, unit) {
+        if self.hear(seat, task, unit, sink) {
             let unit = &self.world.units[unit];
             return unit.logical.fault(unit.syncs.last_failure(), None);
         }
@@ -368,14 +369,9 @@ impl Engine {
 
     /// Whether a nexus has yet to hear that what it wrote may be lost. If so, the end of this task tells it.
     #[cold]
-    pub fn hear(&mut self, seat: usize, task: TaskId, unit: usize) -> bool {
+    pub fn hear(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> bool {
         let Unit { syncs, news, .. } = &*self.world.units[unit];
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return true };
-        let Seat { session, nexus, map, .. } = holder;
-        // A nexus that does not find the unit any more cannot say what it knows.
-        let at = map.units.iter().position(|&own| own == unit);
-        let Some(nexus) = at.and_then(|at| nexus.get_mut(at)) else { return true };
-        let heard = nexus.hear(syncs.failures(), session.next_status(task), |status| session.has_arrived(status));
+        let heard = sink.hear((seat, task), unit, syncs.failures());
         if heard == Heard::Now {
             news.store(true, Ordering::Relaxed);
         }

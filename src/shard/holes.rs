@@ -8,7 +8,7 @@
 //! which they asked. If its command has locked a range, the job keeps that: the hole that it waits for is with the
 //! medium already, and needs no range any more.
 
-use super::engine::Engine;
+use super::executor::Executor;
 use crate::backend::Op;
 use std::collections::VecDeque;
 
@@ -62,7 +62,7 @@ impl Holes {
     }
 }
 
-impl Engine {
+impl Executor {
     /// The unit, if an operation makes a hole in its file.
     pub fn hole_of(&self, unit: usize, op: &Op) -> Option<usize> {
         let is_hole =

@@ -1,6 +1,7 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::{Engine, Moving, Parts, Phase, Seat};
+use super::engine::{Engine, Fabric, Moving, Parts, Phase, Seat};
+use super::exec::Exec;
 use super::mesh::{Handover, Message};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
 use crate::model::{Address, IscsiName};
@@ -13,24 +14,24 @@ use std::sync::Arc;
 impl Engine {
     /// Treats the peer as gone: nothing more is sent.
     pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
         shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
         // Also of a connection that was being closed politely: what is still queued will not leave any more.
-        link.shut_ms.get_or_insert(self.now_ms);
+        link.shut_ms.get_or_insert(self.fabric.now_ms);
         if link.closing {
             return;
         }
         link.closing = true;
-        self.watched[conn] = true;
+        self.fabric.watched[conn] = true;
         let peer = link.peer;
         match std::mem::replace(&mut link.phase, Phase::Leaving) {
             Phase::Full { seat, ix } => {
                 self.log_end(peer, reason);
-                if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                     holder.session.connection_lost(ix, reason);
                     holder.text.forget(ix);
                 }
-                if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+                if let Some(route) = self.fabric.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                     *route = usize::MAX;
                 }
                 self.pump(seat);
@@ -38,17 +39,17 @@ impl Engine {
                 self.bound_lost(seat);
             }
             // This login was refused, and that was logged when its proof was judged.
-            Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => self.stats.failed_logins += 1,
+            Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => self.fabric.stats.failed_logins += 1,
             Phase::Login { login, .. } | Phase::Judged { login, .. } => {
-                self.stats.failed_logins += 1;
-                if let Some(left_out) = self.noise.line(self.now_ms) {
+                self.fabric.stats.failed_logins += 1;
+                if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
                     let initiator = login.peer_named().unwrap_or("?");
                     tracing::warn!(%peer, initiator, ?reason, left_out, "login given up");
                 }
             }
             Phase::Waiting => {
-                if let Some(i) = self.adoptions.iter().position(|a| a.conn == conn) {
-                    self.adoptions.swap_remove(i);
+                if let Some(i) = self.fabric.adoptions.iter().position(|a| a.conn == conn) {
+                    self.fabric.adoptions.swap_remove(i);
                 }
             }
             Phase::Leaving => {}
@@ -57,35 +58,35 @@ impl Engine {
 
     /// Sends what is queued, then closes the connection.
     pub fn close(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
+        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
         if link.closing {
             return;
         }
         link.closing = true;
-        self.watched[conn] = true;
+        self.fabric.watched[conn] = true;
         let peer = link.peer;
         if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
             self.log_end(peer, reason);
-            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+            if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                 holder.text.forget(ix);
             }
-            if let Some(route) = self.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
+            if let Some(route) = self.fabric.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
                 *route = usize::MAX;
             }
             // The connection may have been logged out for recovery.
             self.bound_lost(seat);
         }
-        self.dirty.push(conn);
-        self.sweep(conn);
+        self.fabric.dirty.push(conn);
+        self.fabric.sweep(conn);
     }
 
     /// Closes the connections of a session that will ask for nothing more.
     pub fn ended(&mut self, seat: usize, reason: CloseReason) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         if !std::mem::replace(&mut holder.ended, true) {
-            self.ending.push(seat);
+            self.fabric.ending.push(seat);
         }
-        let route = self.routes[seat];
+        let route = self.fabric.routes[seat];
         for conn in route.into_iter().filter(|&c| c != usize::MAX) {
             match reason {
                 CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
@@ -101,16 +102,19 @@ impl Engine {
     /// else of all.
     fn bound_lost(&mut self, new: usize) {
         let is_lost = |seat: &&Seat| !seat.ended && seat.session.is_failed();
-        let seats = &mut self.seats;
+        let seats = &mut self.fabric.seats;
         let Some(own) = seats.get_mut(new).and_then(Option::as_deref_mut).filter(|seat| is_lost(&&**seat)) else {
             return;
         };
-        own.lost_ms = self.now_ms;
+        own.lost_ms = self.fabric.now_ms;
         // Nobody says when such a session is continued, or over: those are left out here.
-        self.lost.retain(|&seat| seat != new && seats.get(seat).and_then(Option::as_deref).filter(is_lost).is_some());
-        self.lost.push(new);
-        let Some(own) = self.seats.get(new).and_then(Option::as_deref) else { return };
-        let lost = || self.lost.iter().filter_map(|&seat| Some((seat, self.seats.get(seat)?.as_deref()?)));
+        self.fabric
+            .lost
+            .retain(|&seat| seat != new && seats.get(seat).and_then(Option::as_deref).filter(is_lost).is_some());
+        self.fabric.lost.push(new);
+        let Some(own) = self.fabric.seats.get(new).and_then(Option::as_deref) else { return };
+        let lost =
+            || self.fabric.lost.iter().filter_map(|&seat| Some((seat, self.fabric.seats.get(seat)?.as_deref()?)));
         let address = |seat: &Seat| Address::of(seat.text.peer());
         // An initiator that only says its name is another one than one that has proved it.
         fn initiator(seat: &Seat) -> (&IscsiName, Option<&str>) {
@@ -129,7 +133,7 @@ impl Engine {
             .or_else(|| surplus(LOST_SESSIONS_PER_HOST, &of_host))
             .or_else(|| surplus(LOST_SESSIONS, &|_| true));
         if let Some(gone) = gone
-            && let Some(holder) = self.seats[gone].as_deref_mut()
+            && let Some(holder) = self.fabric.seats[gone].as_deref_mut()
         {
             holder.session.end(CloseReason::Disconnected);
             self.pump(gone);
@@ -140,12 +144,12 @@ impl Engine {
     fn log_end(&mut self, peer: SocketAddr, reason: CloseReason) {
         match reason {
             CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
-                if let Some(left_out) = self.noise.notice(self.now_ms) {
+                if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
                     tracing::info!(%peer, ?reason, left_out, "connection closed");
                 }
             }
             _ => {
-                if let Some(left_out) = self.noise.line(self.now_ms) {
+                if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
                     tracing::warn!(%peer, ?reason, left_out, "connection closed");
                 }
             }
@@ -154,37 +158,59 @@ impl Engine {
 
     /// Drops the sessions that have ended, where nothing of them is left; looks at no other.
     pub fn sweep_ended(&mut self) {
-        let mut ending = std::mem::take(&mut self.ending);
+        let mut ending = std::mem::take(&mut self.fabric.ending);
         ending.retain(|&seat| {
             self.sweep_seat(seat);
-            self.seats.get(seat).and_then(Option::as_deref).is_some_and(|holder| holder.ended)
+            self.fabric.seats.get(seat).and_then(Option::as_deref).is_some_and(|holder| holder.ended)
         });
-        ending.append(&mut self.ending);
-        self.ending = ending;
+        ending.append(&mut self.fabric.ending);
+        self.fabric.ending = ending;
     }
 
     /// Drops a session that has ended when its tasks have let go.
     pub fn sweep_seat(&mut self, seat: usize) {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
-        let idle = |e: &super::exec::Exec| e.in_flight == 0 && e.slices.is_empty() && e.staging.is_none();
-        if !holder.ended || !holder.exec.iter().all(idle) {
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
+        if !holder.ended || !self.executor.tasks(seat).iter().all(Exec::is_idle) {
             return;
         }
-        if let Some(gone) = self.seats[seat].take() {
-            gone.flows.iter().for_each(|flow| drop(self.rates.close(flow.1)));
+        if let Some(gone) = self.fabric.seats[seat].take() {
+            self.executor.close(seat);
             //= RFC 7144 section 6.3
             //# Each logical unit accessible via the receiving I_T NEXUS MUST behave as
             //# dictated by the I_T nexus loss function in [SAM5] for the I_T nexus on
             //# which the task management function was received.
             for (nexus, &unit) in gone.nexus.iter().zip(&gone.map.units) {
-                self.world.units[unit].nexus_leaves(nexus, &gone.session);
+                self.fabric.world.units[unit].nexus_leaves(nexus, &gone.session);
             }
             // The copies of this nexus end, too: whoever has its place next is not to be overtaken by what they have on
             // the medium.
-            self.end_cancelled_copies();
+            self.executor.end_cancelled_copies();
         }
     }
 
+    /// Asks all initiators to log out (RFC 7143 section 11.9.1, event 1).
+    pub fn ask_for_logout(&mut self) {
+        for seat in 0..self.fabric.seats.len() {
+            if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
+                holder.session.request_logout(&mut out);
+                self.pump(seat);
+            }
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&mut self) {
+        for seat in 0..self.fabric.seats.len() {
+            if let Some(holder) = self.fabric.seats[seat].as_deref_mut() {
+                holder.session.end(CloseReason::Shutdown);
+                self.pump(seat);
+                self.sweep_seat(seat);
+            }
+        }
+    }
+}
+
+impl Fabric {
     /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
     pub fn sweep(&mut self, conn: usize) {
         let Some(Some(link)) = self.links.get_mut(conn) else { return };
@@ -214,27 +240,6 @@ impl Engine {
         if tx.is_idle() && link.shut_ms.is_none() {
             link.shut_ms = Some(self.now_ms);
             shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
-        }
-    }
-
-    /// Asks all initiators to log out (RFC 7143 section 11.9.1, event 1).
-    pub fn ask_for_logout(&mut self) {
-        for seat in 0..self.seats.len() {
-            if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
-                holder.session.request_logout(&mut out);
-                self.pump(seat);
-            }
-        }
-    }
-
-    /// Ends all sessions.
-    pub fn end_all(&mut self) {
-        for seat in 0..self.seats.len() {
-            if let Some(holder) = self.seats[seat].as_deref_mut() {
-                holder.session.end(CloseReason::Shutdown);
-                self.pump(seat);
-                self.sweep_seat(seat);
-            }
         }
     }
 }

@@ -139,6 +139,30 @@ pub struct Pending {
 /// Counts an aborted copy as long as it is there, and somebody may wait for it.
 pub type LeftCopy = Rc<RefCell<Option<Mark>>>;
 
+/// Copies that were aborted, and until when somebody waits for what they have on the medium.
+#[derive(Default)]
+pub struct LeftCopies(VecDeque<(u64, Weak<RefCell<Option<Mark>>>)>);
+
+impl LeftCopies {
+    /// Counts an aborted copy until it is over, or until `until_ms`.
+    pub fn leave(&mut self, left: &Left, scopes: Vec<Scope>, until_ms: u64, now_ms: u64) -> LeftCopy {
+        self.expire(now_ms);
+        let copy = Rc::new(RefCell::new(Some(left.mark(scopes))));
+        self.0.push_back((until_ms, Rc::downgrade(&copy)));
+        copy
+    }
+
+    /// Stops counting the copies that the medium has kept for too long: such a copy is known by the range that it
+    /// keeps, like any operation that outlives its task.
+    pub fn expire(&mut self, now_ms: u64) {
+        while self.0.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            if let Some((_, copy)) = self.0.pop_front() {
+                drop(copy.upgrade().and_then(|copy| copy.take()));
+            }
+        }
+    }
+}
+
 /// A core with functions under way looks so often for what has become of them, milliseconds.
 pub const LOOK_MS: u64 = 10;
 /// If a turn comes so long after the one before, the core has stood still, milliseconds: no turn takes as long.
@@ -173,13 +197,14 @@ pub struct Management {
     pub elsewhere: Elsewhere,
     /// What is left of aborted tasks.
     pub left: Left,
-    /// The mark that the latest of those share.
-    pub marks: SharedMarks,
-    /// Copies that were aborted, and until when somebody waits for what they have on the medium.
-    copies: VecDeque<(u64, Weak<RefCell<Option<Mark>>>)>,
 }
 
 impl Management {
+    /// For functions that wait for what is left here.
+    pub fn new(left: Left) -> Management {
+        Management { left, ..Management::default() }
+    }
+
     /// Whether no function waits.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
@@ -245,24 +270,6 @@ impl Management {
         key.1 = false;
         self.pending.insert(*key, pending);
         Some(key.0)
-    }
-
-    /// Counts an aborted copy until it is over, or until `until_ms`.
-    pub fn leave_copy(&mut self, scopes: Vec<Scope>, until_ms: u64, now_ms: u64) -> LeftCopy {
-        self.expire_copies(now_ms);
-        let copy = Rc::new(RefCell::new(Some(self.left.mark(scopes))));
-        self.copies.push_back((until_ms, Rc::downgrade(&copy)));
-        copy
-    }
-
-    /// Stops counting the copies that the medium has kept for too long: such a copy is known by the range that it
-    /// keeps, like any operation that outlives its task.
-    pub fn expire_copies(&mut self, now_ms: u64) {
-        while self.copies.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
-            if let Some((_, copy)) = self.copies.pop_front() {
-                drop(copy.upgrade().and_then(|copy| copy.take()));
-            }
-        }
     }
 
     /// Forgets the functions that a session waits for.
@@ -386,13 +393,14 @@ mod tests {
 
     #[test]
     fn an_aborted_copy_is_waited_for_until_it_is_over_or_late() {
-        let (mut all, scope) = (Management::default(), Scope::Unit(7));
-        let copies = [all.leave_copy(vec![scope], 250, 0), all.leave_copy(vec![scope], 260, 10)];
+        let (all, scope) = (Management::default(), Scope::Unit(7));
+        let mut left_copies = LeftCopies::default();
+        let copies = [(250, 0), (260, 10)].map(|(until, now)| left_copies.leave(&all.left, vec![scope], until, now));
         let [first, second] = copies;
         drop(second);
-        all.expire_copies(249);
+        left_copies.expire(249);
         assert!(all.left.is_any(scope));
-        all.expire_copies(250);
+        left_copies.expire(250);
         assert!(!all.left.is_any(scope) && first.borrow().is_none());
     }
 

@@ -24,7 +24,7 @@
 use super::buffers::Buf;
 use super::dispatch::{Partial, PartialDest};
 use super::engine::{Engine, Seat};
-use super::exec::Progress;
+use super::rw::Lent;
 use crate::session::seam::TaskId;
 use crate::wire::bhs;
 
@@ -70,63 +70,49 @@ impl Engine {
     /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of
     /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
     pub fn lend(&mut self, conn: usize, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
-        let Seat { session, exec, serial, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let Seat { session, serial, .. } = self.fabric.seat(seat)?;
         let holder = (seat, *serial);
-        let (place, within, room, home) = match &mut partial.dest {
+        match &mut partial.dest {
             PartialDest::Staging(place) => {
                 let within = partial.received as usize;
                 let room = place.as_ref()?.capacity().saturating_sub(within);
-                (place, within, room, Home::Staging)
-            }
-            PartialDest::Task(task, offset) => {
-                let offset = offset.checked_add(partial.received)?;
-                let exec = exec.get_mut(task.slot()).filter(|e| e.task == *task && session.is_live(*task))?;
-                let slice = exec.slice_at(offset).filter(|s| s.progress == Progress::Filling)?;
-                let within = offset - slice.offset;
-                let has = slice.buf.as_ref()?.capacity().saturating_sub(within as usize);
-                let room = has.min((slice.len - within) as usize);
                 if room == 0 {
                     return None;
                 }
-                slice.progress = Progress::Lent { conn };
-                (&mut slice.buf, within as usize, room, Home::Slice(*task, slice.offset))
+                let buf = place.take()?;
+                Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Staging })
             }
-            PartialDest::Gather(_) | PartialDest::Discard => return None,
-        };
-        if room == 0 {
-            return None;
+            PartialDest::Task(task, offset) => {
+                let (task, offset) = (*task, offset.checked_add(partial.received)?);
+                if !session.is_live(task) {
+                    return None;
+                }
+                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn)?;
+                Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
+            }
+            PartialDest::Gather(_) | PartialDest::Discard => None,
         }
-        let buf = place.take()?;
-        Some(Loan { buf, within, len: room.min(remaining), holder, conn, home })
     }
 
     /// Whether a PDU's data is bound for a RAM unit, as far as that is known before its command is looked at.
     pub fn is_for_memory(&self, seat: usize, partial: &Partial) -> bool {
-        let Some(Seat { exec, map, .. }) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let Some(Seat { map, .. }) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
         let unit = match partial.dest {
-            PartialDest::Task(task, _) => exec.get(task.slot()).map(|exec| exec.unit),
+            PartialDest::Task(task, _) => self.executor.tasks(seat).get(task.slot()).map(|exec| exec.unit),
             _ => bhs::lun(&partial.bhs).number().and_then(|n| map.position(n)).map(|at| map.units[at]),
         };
-        unit.and_then(|unit| self.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
+        unit.and_then(|unit| self.executor.handles.get(unit)).is_some_and(|handle| handle.memory().is_some())
     }
 
     /// A receive into what was lent is over; it has written `received` bytes of payload.
     pub fn give_back(&mut self, loan: Loan, partial: Option<&mut Partial>, received: usize) {
         let Loan { buf, holder: (seat, serial), conn, home, .. } = loan;
-        self.stats.placed_bytes += received as u64;
-        let holder = self.seats.get_mut(seat).and_then(Option::as_deref_mut).filter(|s| s.serial == serial);
-        let slice = match &home {
-            Home::Staging => None,
-            Home::Slice(task, offset) => holder
-                .and_then(|s| s.exec.get_mut(task.slot()))
-                .filter(|e| e.task == *task)
-                .and_then(|e| e.slices.iter_mut().find(|s| s.offset == *offset))
-                .filter(|s| s.progress == Progress::Lent { conn }),
+        self.fabric.stats.placed_bytes += received as u64;
+        let is_here = self.fabric.seat(seat).is_some_and(|holder| holder.serial == serial);
+        let mut homeless = match home {
+            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn, buf),
+            Home::Slice(..) | Home::Staging => Some(buf),
         };
-        let mut homeless = Some(buf);
-        if let Some(slice) = slice {
-            (slice.buf, slice.progress) = (homeless.take(), Progress::Filling);
-        }
         if let Some(partial) = partial {
             partial.received = partial.received.saturating_add(received as u32);
             if let (Home::Staging, PartialDest::Staging(place @ None)) = (&home, &mut partial.dest) {

@@ -4,7 +4,7 @@
 //! goes before them (`Engine::retry_held`): they cannot keep a lock from its range, for once it has the range it waits
 //! for them to be done. So nobody waits for ever, whatever the others ask for.
 
-use super::engine::Engine;
+use super::executor::Executor;
 use super::fence::Lock;
 use super::job::Cell1;
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
@@ -25,7 +25,7 @@ pub struct Locking {
 /// The jobs of a core that wait for a range, in their order.
 pub type Lockings = VecDeque<Locking>;
 
-impl Engine {
+impl Executor {
     /// A job wants a range. It has it at once if nobody waits for anything.
     pub fn lock_for(&mut self, job: usize, (offset, len): (u64, u64), cell: Cell1<()>) {
         let is_first = !self.waits_for_ranges();

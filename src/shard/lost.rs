@@ -9,7 +9,7 @@
 //! Of one unit one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the
 //! next one.
 
-use super::engine::Engine;
+use super::executor::Executor;
 use super::job::Cell1;
 use super::mesh::Message;
 use super::world::Unit;
@@ -126,7 +126,7 @@ impl Unit {
     }
 }
 
-impl Engine {
+impl Executor {
     /// A nexus that has heard of so many failures is answered GOOD: if that is news of who has yet to hear, it is
     /// saved.
     #[cold]

@@ -1,20 +1,16 @@
 //! What is special about RAM units: their memory can be sent from, and copied from when it suits us.
 
 use super::buffers::Buf;
-use super::engine::{Engine, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind};
-use super::fence::{Fence, Ticket};
-use super::resend::Source;
-use super::rw::give_after;
-use super::tx::{Outlet, Tx};
-use crate::backend::{Handle, MemoryHold};
+use super::executor::Executor;
+use super::fence::Ticket;
+use super::memory_hold::Lying;
+use super::rw::task_in;
+use super::sink::Sink;
+use super::sink::{InPlaceIf, Part, Sent};
+use crate::backend::Handle;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
-use crate::model::MediumFault;
-use crate::session::DataInEnd;
-use crate::session::Session;
-use crate::session::seam::{ConnIx, DataRef, TaskId};
-use std::rc::Rc;
-use std::sync::Arc;
+use crate::model::{DataRef, MediumFault, TaskId};
 
 /// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
 /// it has begun. Measured: none costs 6 % more with 32 commands at a time, all of 4 KiB cost 4 %.
@@ -60,70 +56,6 @@ pub struct Stored {
     entered: Entered,
 }
 
-/// A core at the fence of a unit, where it counts what it sends.
-struct Place {
-    fence: Arc<Fence>,
-    core: usize,
-}
-
-/// The fences where this core has been, by unit. They are of one core, so that to hold one moves nothing between the
-/// cores' caches.
-#[derive(Default)]
-pub struct Places(Vec<Option<Rc<Place>>>);
-
-impl Places {
-    fn of(&mut self, core: usize, number: usize, fence: &Arc<Fence>) -> Rc<Place> {
-        if self.0.len() <= number {
-            self.0.resize_with(number + 1, || None);
-        }
-        let place = self.0[number].take().filter(|place| Arc::ptr_eq(&place.fence, fence));
-        let place = place.unwrap_or_else(|| Rc::new(Place { fence: Arc::clone(fence), core }));
-        self.0[number] = Some(Rc::clone(&place));
-        place
-    }
-
-    /// Forgets all of them: units may be others now.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-/// What is sent of a RAM unit from where it lies: until it is out, its memory stays there and its reads are counted at the
-/// unit's fence.
-pub struct InPlace {
-    memory: MemoryHold,
-    place: Rc<Place>,
-    ticket: Ticket,
-}
-
-impl InPlace {
-    /// Whether it is of that memory, and counted at that fence.
-    #[inline]
-    pub fn is_of(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
-        self.memory.is(memory) && self.is_under(fence)
-    }
-
-    /// Whether it is counted at that fence.
-    #[inline]
-    pub fn is_under(&self, fence: &Arc<Fence>) -> bool {
-        Arc::ptr_eq(&self.place.fence, fence)
-    }
-}
-
-impl Drop for InPlace {
-    fn drop(&mut self) {
-        self.place.fence.leave(self.place.core, self.ticket);
-    }
-}
-
-/// The most bytes of a command that are queued at once: `pdus` Data-In PDUs. What a session keeps to send it again is
-/// read again in pieces that fit an I/O buffer, and is never asked for across two of them.
-#[inline]
-fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
-    let most = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3).saturating_mul(pdus);
-    if session.keeps() { most.min(SLICE_BYTES as u32) } else { most }
-}
-
 /// Where those bytes lie in memory, if they are of a RAM unit.
 #[inline]
 fn address(handle: &Handle, offset: u64, len: u32) -> Option<DataRef> {
@@ -135,22 +67,13 @@ fn address(handle: &Handle, offset: u64, len: u32) -> Option<DataRef> {
     Some(DataRef(memory.wrapping_add(offset as usize) as u64))
 }
 
-/// Whether memory of a RAM unit may be sent from where it lies. Not if a digest is computed over it: another command
-/// could change the bytes between the digest and the copy into the socket, so they are copied first. Nor once atomic
-/// writes were asked for: a part may be sent late, with another command's data by then, and an atomic write must not be
-/// seen so.
-#[inline]
-fn may_go_in_place(tx: &Tx, fence: &Fence) -> bool {
-    !tx.data_digest() && !fence.keeps_reads()
-}
-
 /// Asks for the first `len` bytes, which will be read before long.
 #[inline]
 fn prefetch(from: DataRef, len: usize) {
     crate::backend::prefetch(from.0 as *const u8, len);
 }
 
-impl Engine {
+impl Executor {
     /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
     /// chunk: until then it is on the medium like any other.
     #[inline]
@@ -171,7 +94,7 @@ impl Engine {
     }
 
     /// Has what was stored seen by all cores, then answers those writes.
-    pub fn settle_stores(&mut self) {
+    pub fn settle_stores(&mut self, sink: &mut impl Sink) {
         if self.stored.is_empty() {
             return;
         }
@@ -182,9 +105,9 @@ impl Engine {
             let Some(exec) = self.exec(seat, slot) else { continue };
             exec.in_flight -= 1;
             if exec.aborted || exec.failed.is_some() {
-                self.advance(seat, slot);
+                self.advance(seat, slot, sink);
             } else {
-                self.written(seat, slot);
+                self.written(seat, slot, sink);
             }
         }
         self.stored = stored;
@@ -204,49 +127,36 @@ impl Engine {
     /// Sends what is read from where it lies, at once. False: nothing was done, for the data is not in memory, or there
     /// is more to look at.
     #[inline(always)]
-    pub fn read_in_place(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64)) -> bool {
+    pub fn read_in_place(
+        &mut self,
+        who: (usize, TaskId),
+        unit: usize,
+        (base, asked): (u64, u64),
+        sink: &mut impl Sink,
+    ) -> bool {
         let Some(handle) = self.handles.get(unit) else { return false };
         let Some(memory) = handle.hold() else { return false };
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return false };
-        let Seat { session, exec, sources, .. } = holder;
-        let cmd = session.command(task);
-        let (total, conn) = (asked.min(u64::from(cmd.read_edtl_bytes())) as u32, cmd.conn);
-        let Some(exec) = exec.get_mut(task.slot()) else { return false };
+        let Some(exec) = task_in(&mut self.clients, who.0, who.1.slot()) else { return false };
+        let total = asked.min(u64::from(sink.expected(who).read_bytes)) as u32;
         if total == 0 || !exec.is_fresh() {
             return false;
         }
         let Some(at) = address(handle, base, total) else { return false };
-        let Some(connections) = self.routes.get(seat) else { return false };
-        let Some(&number) = connections.get(usize::from(conn.0)) else { return false };
-        let Some(tx) = self.tx.get(number) else { return false };
         let fence = &self.world.units[unit].fence;
-        let is_piece = total <= ALWAYS_QUEUED || total <= piece_bytes(session, conn, QUEUED_DATA_IN);
-        if !may_go_in_place(tx, fence) || !is_piece || !tx.has_room(&self.pool) {
+        if fence.keeps_reads() || total > ALWAYS_QUEUED && total > sink.piece_bytes(who, QUEUED_DATA_IN) {
             return false;
         }
-        // A read that is queued with reads that are counted at the fence is counted with them.
-        let mut entered = None;
-        if !tx.holds(memory, fence) {
-            entered = fence.enter_sent(self.core);
-            if entered.is_none() {
-                return false;
-            }
+        let part = Part { offset: 0, len: total, at, end: Some(asked) };
+        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.places };
+        if sink.data_in_place(who, part, lying, InPlaceIf::Now) != Sent::Yes {
+            return false;
         }
         self.read_soon += 1;
         if self.read_soon <= SOON_SENT_READS {
             prefetch(at, SOON_SENT.min(total as usize));
         }
         self.stats.read_bytes += u64::from(total);
-        if session.keeps() {
-            sources.remember(task, Source::Medium(unit, base), session);
-        }
-        let (tx, pool, dirty) = (&mut self.tx, &mut self.pool, &mut self.dirty);
-        let mut out = Outlet { tx, connections, pool, dirty, copies: None };
-        session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
         exec.clear_fresh();
-        if let Some(ticket) = entered {
-            self.hold_in_place(number, unit, ticket);
-        }
         true
     }
 
@@ -254,72 +164,56 @@ impl Engine {
     pub fn goes_in_place(
         &self,
         (seat, task): (usize, TaskId),
-        conn: ConnIx,
         unit: usize,
-        offset: u64,
-        total: u32,
+        (offset, total): (u64, u32),
+        sink: &impl Sink,
     ) -> bool {
-        let number = self.routes.get(seat).and_then(|conns| conns.get(usize::from(conn.0)));
-        let Some(tx) = number.and_then(|&number| self.tx.get(number)) else { return false };
-        let holder = self.seats.get(seat).and_then(Option::as_deref);
-        let holds_nothing = holder.and_then(|seat| seat.exec.get(task.slot())).is_some_and(Exec::holds_nothing);
-        let is_there = self.memory_of(unit, offset, total).is_some();
-        is_there && holds_nothing && may_go_in_place(tx, &self.world.units[unit].fence)
+        let holds_nothing = self.tasks(seat).get(task.slot()).is_some_and(Exec::holds_nothing);
+        self.memory_of(unit, offset, total).is_some()
+            && holds_nothing
+            && !self.world.units[unit].fence.keeps_reads()
+            && sink.sends_in_place((seat, task))
     }
 
-    /// What was queued last on a connection is of a unit's memory, and counted at its fence: it is held until it is
-    /// out.
-    #[inline(never)]
-    fn hold_in_place(&mut self, conn: usize, unit: usize, ticket: Ticket) {
-        let fence = &self.world.units[unit].fence;
-        let Some(memory) = self.handles.get(unit).and_then(Handle::hold) else { return fence.leave(self.core, ticket) };
-        let held = InPlace { memory: memory.clone(), place: self.places.of(self.core, unit, fence), ticket };
-        if let Some(batch) = self.tx.get_mut(conn).and_then(Tx::last_batch) {
-            batch.hold(held);
-        }
-    }
-
-    /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free; or there is no room.
+    /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free; or it waits.
     #[cold]
-    pub fn send_piece(&mut self, seat: usize, slot: usize) -> bool {
-        let Some(Parts { seat: holder, mut out }) = self.parts(seat) else { return true };
-        let Some(exec) = holder.exec.get_mut(slot) else { return true };
-        let (task, unit, base, moved, asked) = (exec.task, exec.unit, exec.base, exec.moved, exec.asked);
-        let left = exec.total - moved;
-        let conn = holder.session.command(task).conn;
-        if exec.crowded || !Self::has_room(exec, conn, &mut out, (seat, slot)) {
+    pub fn send_piece(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> bool {
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return true };
+        if exec.crowded {
             return true;
         }
-        let len = left.min(piece_bytes(&holder.session, conn, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
-        let at = self.memory_of(unit, base + u64::from(moved), len);
-        let core = self.core;
-        let Some(exec) = self.seats.get_mut(seat).and_then(|holder| holder.as_deref_mut()?.exec.get_mut(slot)) else {
-            return true;
-        };
-        let at = at.and_then(|at| Some((at, self.world.units[unit].fence.enter_sent(core)?)));
-        let Some((at, ticket)) = at else {
-            // Slices know what to do about atomic writes, and about a unit that has become smaller.
+        let (unit, moved, left) = (exec.unit, exec.moved, exec.total - exec.moved);
+        let who = (seat, exec.task);
+        let len = left.min(sink.piece_bytes(who, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
+        let handle = self.handles.get(unit);
+        let at = handle.and_then(|handle| address(handle, exec.base + u64::from(moved), len));
+        let Some((memory, at)) = handle.and_then(Handle::hold).zip(at) else {
+            // Slices know what to do about a unit that has become smaller.
             (exec.in_place, exec.started) = (false, moved);
             return false;
         };
-        exec.moved += len;
-        let end = (len == left).then_some(DataInEnd { transfer_bytes: asked });
-        if let Some(Parts { seat: Seat { session, .. }, mut out }) = self.parts(seat) {
-            session.data_in(task, moved, len, at, end, &mut out);
+        let part = Part { offset: moved, len, at, end: (len == left).then_some(exec.asked) };
+        let fence = &self.world.units[unit].fence;
+        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.places };
+        match sink.data_in_place(who, part, lying, InPlaceIf::InTurn) {
+            Sent::No => {
+                // So they do about atomic writes.
+                (exec.in_place, exec.started) = (false, moved);
+                return false;
+            }
+            Sent::Wait => {
+                exec.crowded = true;
+                return true;
+            }
+            Sent::Yes => exec.moved += len,
+            Sent::YesAndWait => {
+                exec.moved += len;
+                exec.crowded = true;
+            }
         }
-        // A connection that is gone has no number, and nothing was queued.
-        let number = self.routes.get(seat).and_then(|conns| conns.get(usize::from(conn.0))).copied();
-        self.hold_in_place(number.unwrap_or(usize::MAX), unit, ticket);
         if len == left {
-            self.clear(seat, slot);
+            self.clear(seat, slot, sink);
             return true;
-        }
-        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return true };
-        // Others have their turn before the next piece, if this one was much.
-        let many = len > piece_bytes(&holder.session, conn, QUEUED_DATA_IN / 2);
-        if many && let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn)) {
-            tx.wait(Some((seat, slot)));
-            holder.exec[slot].crowded = true;
         }
         false
     }
@@ -332,10 +226,11 @@ impl Engine {
         task: TaskId,
         unit: usize,
         (base, total, asked): (u64, u32, u64),
+        sink: &mut impl Sink,
     ) -> bool {
         // A file or device ends here: its data does not lie in memory.
         let Some(from) = self.memory_of(unit, base, total) else { return false };
-        if total as usize > SLICE_BYTES || total > self.piece_bytes_of(seat, task) {
+        if total as usize > SLICE_BYTES || total > sink.piece_bytes((seat, task), COPIED_DATA_IN) {
             return false;
         }
         let Some(buf) = self.allocate(seat, total as usize) else { return false };
@@ -351,36 +246,30 @@ impl Engine {
         true
     }
 
-    fn piece_bytes_of(&self, seat: usize, task: TaskId) -> u32 {
-        let session = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session);
-        session.map_or(0, |session| piece_bytes(session, session.command(task).conn, COPIED_DATA_IN))
-    }
-
-    fn send_copied(&mut self, number: usize, slot: usize, from: DataRef, buf: Buf) {
-        let Some(Parts { seat, mut out }) = self.parts(number) else { return };
-        let Seat { session, exec, .. } = seat;
-        let exec = &mut exec[slot];
+    fn send_copied(&mut self, seat: usize, slot: usize, from: DataRef, buf: Buf, sink: &mut impl Sink) {
+        let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight = 0;
         if exec.aborted {
             drop(buf);
-            return self.advance(number, slot);
+            return self.advance(seat, slot, sink);
         }
         let (task, total, asked) = (exec.task, exec.total, exec.asked);
-        let conn = session.command(task).conn;
         let Some(at) = buf.data(total as usize) else {
             exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE)));
             drop(buf);
-            return self.advance(number, slot);
+            return self.advance(seat, slot, sink);
         };
-        out.copies = Some((from, at));
-        session.data_in(task, 0, total, at, Some(DataInEnd { transfer_bytes: asked }), &mut out);
-        give_after(&mut out, conn, buf);
-        exec.clear();
+        let part = Part { offset: 0, len: total, at, end: Some(asked) };
+        let sent = sink.data_in((seat, task), part, Some(from), buf, true);
+        debug_assert!(sent.is_ok(), "it is queued whether there is room or not");
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.clear();
+        }
     }
 
     /// Copies what is sent from RAM units with a digest: at the end of the turn, all of it together, so that the memory
     /// looks for the next while one is copied.
-    pub fn copy_ready(&mut self) {
+    pub fn copy_ready(&mut self, sink: &mut impl Sink) {
         while let Some(Copying { seat, slot, offset, from, whole, .. }) = self.copying.pop_front() {
             if let Some(next) = self.copying.front() {
                 let pages = (0..next.len.min(SOON_COPIED_WITHIN)).step_by(PAGE_BYTES);
@@ -388,10 +277,10 @@ impl Engine {
             }
             match whole {
                 Some((buf, entered)) => {
-                    self.send_copied(seat, slot, from, buf);
+                    self.send_copied(seat, slot, from, buf, sink);
                     self.leave_fence(entered);
                 }
-                None => self.slice_done(seat, slot, offset, Ok(())),
+                None => self.slice_done(seat, slot, offset, Ok(()), sink),
             }
         }
     }

@@ -127,7 +127,7 @@ impl Receive {
         if !corked {
             self.held_back_bytes = 0;
         }
-        if let Some(Some(link)) = engine.links.get_mut(conn) {
+        if let Some(Some(link)) = engine.fabric.links.get_mut(conn) {
             link.corked = corked;
         }
     }
@@ -135,7 +135,7 @@ impl Receive {
     /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
     /// outer `None`: it is to be a multishot one.
     fn lend(&mut self, engine: &mut Engine, conn: usize) -> Option<Option<Loan>> {
-        let (seat, _) = engine.seat_of(conn).filter(|_| self.large)?;
+        let (seat, _) = engine.fabric.seat_of(conn).filter(|_| self.large)?;
         let remaining = self.framer.payload_remaining();
         let loan = match &mut self.partial {
             Some(partial) if remaining > 0 => engine.lend(conn, seat, partial, remaining),
@@ -153,7 +153,7 @@ impl Receive {
 impl Core {
     pub(super) fn arm_receive(&mut self, conn: usize) {
         let Some(receive) = self.receive.get_mut(conn) else { return };
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
         if link.receiving || link.halt == Halt::Stopped || !receive.parked.is_empty() || receive.parked.ended {
             return;
         }
@@ -168,7 +168,7 @@ impl Core {
             }
             None => opcode::RecvMulti::new(file, crate::ring::RECEIVE_GROUP).build(),
         };
-        self.engine.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
+        self.engine.fabric.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
     }
 
     /// A receive has completed, or goes on.
@@ -191,7 +191,7 @@ impl Core {
         if !completion.more() {
             self.over(conn, bytes);
         } else if self.receive.get(conn).is_some_and(|receive| receive.large) {
-            self.engine.rearm_receive(conn);
+            self.engine.fabric.rearm_receive(conn);
         }
     }
 
@@ -202,12 +202,12 @@ impl Core {
         let mut rest = chunk;
         if !receive.parked.takes_turns && receive.parked.is_empty() {
             if self.relocation.is_some() && self.chunk_of_leaving(conn, chunk) {
-                return self.engine.settle_stores();
+                return self.engine.settle_received();
             }
             let Some(receive) = self.receive.get_mut(conn) else { return };
             rest = Self::chunk(&mut self.engine, receive, conn, chunk);
             receive.parked.takes_turns = receive.left == 0 || !rest.is_empty();
-            self.engine.settle_stores();
+            self.engine.settle_received();
         }
         if !rest.is_empty() && !self.park(conn, rest) {
             // Cancelled receives do not bring so much.
@@ -240,7 +240,7 @@ impl Core {
             if payload > 0 {
                 // A PDU without trailer ends with its payload.
                 Self::chunk(&mut self.engine, receive, conn, &[]);
-                self.engine.settle_stores();
+                self.engine.settle_received();
             }
         }
         if behind > 0 {
@@ -253,13 +253,13 @@ impl Core {
 
     /// A receive is over, so nothing is in flight on its connection: arms it again, or sees to the connection's end.
     fn over(&mut self, conn: usize, result: i32) {
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
         link.receiving = false;
         let rearming = std::mem::take(&mut link.rearming) && result == -libc::ECANCELED;
         if link.halt != Halt::No && self.halted(conn, result) {
             return;
         }
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return };
+        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
         if result == 0
             && !link.closing
             && link.moving.is_none()
@@ -270,20 +270,20 @@ impl Core {
         }
         let again = result > 0 || rearming || matches!(-result, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if result == -libc::ENOBUFS {
-            self.engine.stats.out_of_receive_buffers += 1;
+            self.engine.fabric.stats.out_of_receive_buffers += 1;
             self.buffers.ran_out();
         }
         let got_none = self.receive.get(conn).is_some_and(|receive| receive.turn != self.turn);
         if again && link.moving.is_none() && got_none && !rearming {
-            self.engine.fresh.push_hungry(conn);
+            self.engine.fabric.fresh.push_hungry(conn);
         } else if again && link.moving.is_none() {
-            self.engine.fresh.push(conn);
+            self.engine.fabric.fresh.push(conn);
         } else {
             if link.moving.is_none() {
                 self.forget_partial(conn);
                 self.engine.disconnected(conn, CloseReason::Disconnected);
             }
-            self.engine.sweep(conn);
+            self.engine.fabric.sweep(conn);
         }
     }
 
@@ -307,15 +307,15 @@ impl Core {
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
     /// goes. The rest of the chunk is returned.
     pub(super) fn chunk<'c>(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
-        record::chunk(engine.now_ms, conn, chunk);
+        record::chunk(engine.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
         // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
         let stops = |engine: &Engine, left: u32, chunk: &[u8]| {
-            !chunk.is_empty() && (left == 0 || engine.acting.is_over() || !engine.may_answer(conn))
+            !chunk.is_empty() && (left == 0 || engine.fabric.acting.is_over() || !engine.fabric.may_answer(conn))
         };
         loop {
-            if let Some((seat, ix)) = engine.seat_of(conn) {
+            if let Some((seat, ix)) = engine.fabric.seat_of(conn) {
                 if stops(engine, receive.left, chunk) {
                     return chunk;
                 }
@@ -325,12 +325,12 @@ impl Core {
                         record::pdu(bhs);
                         engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
                         receive.left = receive.left.saturating_sub(1);
-                        engine.acting.spend(bhs);
+                        engine.fabric.acting.spend(bhs);
                     }
                     Ok(Frame::Begin { bhs, ahs, data_len }) => {
                         record::pdu(bhs);
                         receive.left = receive.left.saturating_sub(1);
-                        engine.acting.spend(bhs);
+                        engine.fabric.acting.spend(bhs);
                         receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                         if data_len >= LARGE_BYTES
                             && let Some(partial) = &receive.partial
@@ -347,7 +347,7 @@ impl Core {
                     Ok(Frame::End { data_digest_ok }) => {
                         if let Some(partial) = receive.partial.take() {
                             engine.end(seat, ix, partial, data_digest_ok);
-                            engine.acting.look_if_it_took_time();
+                            engine.fabric.acting.look_if_it_took_time();
                         }
                     }
                     Err(error) => {
@@ -357,7 +357,7 @@ impl Core {
                 }
                 continue;
             }
-            if !matches!(&engine.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
+            if !matches!(&engine.fabric.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
             {
                 // The connection is closing, or not ours any more: what comes is dropped.
                 receive.partial = None;
@@ -372,12 +372,12 @@ impl Core {
                     record::pdu(bhs);
                     engine.login_pdu(conn, bhs, data);
                     receive.left = receive.left.saturating_sub(1);
-                    engine.acting.spend(bhs);
+                    engine.fabric.acting.spend(bhs);
                 }
                 Ok(Frame::Begin { bhs, .. }) => {
                     record::pdu(bhs);
                     receive.left = receive.left.saturating_sub(1);
-                    engine.acting.spend(bhs);
+                    engine.fabric.acting.spend(bhs);
                     receive.login_bhs = *bhs;
                     receive.login.clear();
                 }
@@ -385,8 +385,8 @@ impl Core {
                 Ok(Frame::End { .. }) => {
                     let data = std::mem::take(&mut receive.login);
                     engine.login_pdu(conn, &receive.login_bhs, &data);
-                    engine.acting.took_time = true;
-                    engine.acting.look_if_it_took_time();
+                    engine.fabric.acting.took_time = true;
+                    engine.fabric.acting.look_if_it_took_time();
                 }
                 Err(error) => {
                     Self::broken(engine, conn, error);
@@ -407,7 +407,7 @@ impl Core {
 
     /// Tells the framer what the login has agreed upon.
     fn take_framing(engine: &mut Engine, receive: &mut Receive, conn: usize) {
-        if let Some(Some(link)) = engine.links.get_mut(conn)
+        if let Some(Some(link)) = engine.fabric.links.get_mut(conn)
             && let Some((header, data, longest)) = link.framing.take()
         {
             receive.framer.set_digests(header, data);
@@ -422,7 +422,7 @@ impl Core {
             //# digest error, it MUST either discard the header and all data up to the
             //# beginning of a later PDU or close the connection.
             FrameError::HeaderDigest => {
-                engine.stats.digest_errors += 1;
+                engine.fabric.stats.digest_errors += 1;
                 CloseReason::Digest
             }
             FrameError::DataSegmentTooLong { .. } => CloseReason::Protocol("DataSegmentLength beyond the limit (7.7)"),

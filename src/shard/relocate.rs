@@ -27,15 +27,13 @@
 //!
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
-use super::buffers::Account;
 use super::change::Change;
 use super::core::Core;
 use super::engine::{Engine, Link, Order, Parts, Phase, Seat};
-use super::exec::{Exec, Kind};
+use super::exec::Exec;
 use super::mesh::Message;
 use super::receive::Receive;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
-use crate::model::Host;
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use std::sync::Arc;
@@ -86,56 +84,49 @@ unsafe impl Send for Relocated {}
 impl Engine {
     /// The connections of a session: slot and number.
     fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let route = self.routes.get(seat).copied().unwrap_or([usize::MAX; CONNECTION_SLOTS]);
+        let route = self.fabric.routes.get(seat).copied().unwrap_or([usize::MAX; CONNECTION_SLOTS]);
         route.into_iter().enumerate().filter(|(_, conn)| *conn != usize::MAX)
     }
 
     /// Whether a session could be moved at all: each of its connections must be in full feature phase and not closing,
     /// and no copy of its own may go on: it would be left behind, where nobody hears of the loss of its nexus.
     pub(super) fn is_movable(&self, seat: usize) -> bool {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
-        let serves = |(_, conn)| self.seat_of(conn).is_some_and(|(of, _)| of == seat);
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let serves = |(_, conn)| self.fabric.seat_of(conn).is_some_and(|(of, _)| of == seat);
         let is_normal = holder.session.init().kind == SessionKind::Normal && !holder.session.keeps();
-        let goes_on = !holder.ended && !self.shutdown && !self.has_copies(holder.serial);
+        let goes_on = !holder.ended && !self.fabric.shutdown && !self.executor.has_copies(holder.serial);
         is_normal && goes_on && self.legs(seat).next().is_some() && self.legs(seat).all(serves)
     }
 
     /// Whether a session holds nothing of this core, and nobody here waits for it.
     fn is_quiet(&self, seat: usize) -> bool {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return false };
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
         let rests = |(_, conn): (usize, usize)| {
-            let link = self.links.get(conn).and_then(Option::as_ref);
+            let link = self.fabric.links.get(conn).and_then(Option::as_ref);
             link.is_some_and(|link| link.halt == Halt::Stopped && !link.receiving && link.framing.is_none())
-                && self.tx.get(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
-        };
-        let is_idle = |exec: &Exec| {
-            exec.kind == Kind::Idle
-                && (exec.in_flight, exec.slices.len()) == (0, 0)
-                && exec.staging.is_none()
-                && exec.held.is_none()
-                && !(exec.starved || exec.fenced || exec.aborted || exec.dropped)
+                && self.fabric.tx.get(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
         };
         // What outlived its task (`stray.rs`) stays here, with its buffer and the account that it is charged to.
         holder.session.open_tasks() == 0
             && self.legs(seat).all(rests)
-            && holder.exec.iter().all(is_idle)
-            && self.management.is_empty()
-            && !self.strays.are_awaited()
-            && self.jobs.iter().flatten().all(|job| job.seat != seat)
+            && self.executor.tasks(seat).iter().all(Exec::is_quiet)
+            && self.fabric.management.is_empty()
+            && !self.executor.strays.are_awaited()
+            && self.executor.jobs.iter().flatten().all(|job| job.seat != seat)
     }
 }
 
 impl Core {
     /// Begins to move a session. False: it cannot be moved.
     pub(super) fn begin_move(&mut self, seat: usize, to: usize) -> bool {
-        let elsewhere = to != self.engine.core && to < self.engine.world.mailboxes.len();
+        let elsewhere = to != self.engine.fabric.core && to < self.engine.fabric.world.mailboxes.len();
         if self.relocation.is_some() || !elsewhere || !self.engine.is_movable(seat) {
             return false;
         }
-        let Some(serial) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.serial) else {
+        let Some(serial) = self.engine.fabric.seats.get(seat).and_then(Option::as_deref).map(|s| s.serial) else {
             return false;
         };
-        let until_ms = self.engine.now_ms + MOVE_SEEK_MS;
+        let until_ms = self.engine.fabric.now_ms + MOVE_SEEK_MS;
         self.relocation = Some(Relocation { seat, serial, to, stopped: false, until_ms });
         true
     }
@@ -143,7 +134,7 @@ impl Core {
     /// A test wants a session to move, however busy anybody is.
     #[cfg(test)]
     pub(super) fn demand(&mut self, tsih: crate::wire::Tsih, to: usize) {
-        let seat = self.engine.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih));
+        let seat = self.engine.fabric.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih));
         if let Some(seat) = seat {
             self.begin_move(seat, to);
         }
@@ -154,9 +145,9 @@ impl Core {
     pub(super) fn relocate(&mut self) {
         self.try_stop();
         let Some(Relocation { seat, serial, stopped, until_ms, .. }) = self.relocation else { return };
-        let same = matches!(self.engine.seats.get(seat), Some(Some(holder)) if holder.serial == serial);
+        let same = matches!(self.engine.fabric.seats.get(seat), Some(Some(holder)) if holder.serial == serial);
         let known = |(_, conn): (usize, usize)| {
-            !stopped || matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped)
+            !stopped || matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped)
         };
         // A connection that has joined the session since it was stopped is not stopped.
         if !same || !self.engine.is_movable(seat) || !self.engine.legs(seat).all(known) {
@@ -165,7 +156,7 @@ impl Core {
         if stopped && self.engine.is_quiet(seat) && self.depart() {
             return;
         }
-        if self.engine.now_ms >= until_ms {
+        if self.engine.fabric.now_ms >= until_ms {
             self.resume();
         }
     }
@@ -177,7 +168,7 @@ impl Core {
             let receive = self.receive.get(conn);
             receive.is_some_and(|receive| receive.framer.is_between_pdus() && receive.partial.is_none())
         };
-        let Some(Some(holder)) = self.engine.seats.get(seat) else { return };
+        let Some(Some(holder)) = self.engine.fabric.seats.get(seat) else { return };
         if holder.serial != serial
             || holder.session.awaits_initiator()
             || !self.engine.is_movable(seat)
@@ -186,14 +177,14 @@ impl Core {
             return;
         }
         for (_, conn) in self.engine.legs(seat) {
-            self.engine.cancel_receive(conn);
-            if let Some(Some(link)) = self.engine.links.get_mut(conn) {
+            self.engine.fabric.cancel_receive(conn);
+            if let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) {
                 link.halt = Halt::Stopped;
             }
         }
         if let Some(relocation) = &mut self.relocation {
             relocation.stopped = true;
-            relocation.until_ms = self.engine.now_ms + MOVE_QUIET_MS;
+            relocation.until_ms = self.engine.fabric.now_ms + MOVE_QUIET_MS;
         }
     }
 
@@ -201,12 +192,12 @@ impl Core {
     #[cold]
     pub(super) fn chunk_of_leaving(&mut self, conn: usize, mut chunk: &[u8]) -> bool {
         let Some(Relocation { seat, .. }) = self.relocation else { return false };
-        if self.engine.seat_of(conn).is_none_or(|(of, _)| of != seat) {
+        if self.engine.fabric.seat_of(conn).is_none_or(|(of, _)| of != seat) {
             return false;
         }
         while !chunk.is_empty() {
             let Some(receive) = self.receive.get_mut(conn) else { return true };
-            if matches!(&self.engine.links[conn], Some(link) if link.halt == Halt::Stopped && !link.closing) {
+            if matches!(&self.engine.fabric.links[conn], Some(link) if link.halt == Halt::Stopped && !link.closing) {
                 if !self.park(conn, chunk) {
                     self.resume();
                     continue;
@@ -228,11 +219,11 @@ impl Core {
     /// The receive of a connection that was stopped has ended: true if that is taken care of.
     #[cold]
     pub(super) fn halted(&mut self, conn: usize, result: i32) -> bool {
-        let Some(Some(link)) = self.engine.links.get_mut(conn) else { return true };
+        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return true };
         if link.closing {
             link.halt = Halt::No;
             self.forget_partial(conn);
-            self.engine.sweep(conn);
+            self.engine.fabric.sweep(conn);
             return true;
         }
         if link.halt == Halt::Stopped {
@@ -242,7 +233,7 @@ impl Core {
         link.halt = Halt::No;
         let cancelled = result == -libc::ECANCELED;
         if cancelled {
-            self.engine.fresh.push(conn);
+            self.engine.fabric.fresh.push(conn);
         }
         cancelled
     }
@@ -250,18 +241,18 @@ impl Core {
     /// Has the session go on where it is.
     fn resume(&mut self) {
         let Some(Relocation { seat, serial, stopped, .. }) = self.relocation.take() else { return };
-        if let Some(Some(holder)) = self.engine.seats.get_mut(seat)
+        if let Some(Some(holder)) = self.engine.fabric.seats.get_mut(seat)
             && holder.serial == serial
         {
-            holder.stays_until_ms = self.engine.now_ms + MOVE_RETRY_MS;
+            holder.stays_until_ms = self.engine.fabric.now_ms + MOVE_RETRY_MS;
             tracing::debug!(tsih = holder.tsih().0, stopped, "a session was to move, and did not become quiet in time");
         }
-        for conn in 0..self.engine.links.len() {
-            let Some(Some(link)) = self.engine.links.get_mut(conn) else { continue };
+        for conn in 0..self.engine.fabric.links.len() {
+            let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { continue };
             if link.halt == Halt::Stopped {
                 link.halt = if link.receiving { Halt::Resuming } else { Halt::No };
                 if !link.receiving {
-                    self.engine.fresh.push(conn);
+                    self.engine.fabric.fresh.push(conn);
                 }
                 self.take_turns(conn);
             }
@@ -271,10 +262,12 @@ impl Core {
     /// The session is quiet, and leaves, if nothing was posted to this core meanwhile.
     fn depart(&mut self) -> bool {
         let Some(Relocation { seat, to, .. }) = self.relocation else { return false };
-        let world = Arc::clone(&self.engine.world);
-        let Some(tsih) = self.engine.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih()) else { return false };
+        let world = Arc::clone(&self.engine.fabric.world);
+        let Some(tsih) = self.engine.fabric.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih()) else {
+            return false;
+        };
         let left = world.registry.depart(tsih, to, || {
-            let mailbox = world.mailboxes.get(self.engine.core);
+            let mailbox = world.mailboxes.get(self.engine.fabric.core);
             let heard = self.inbox.is_empty() && mailbox.is_some_and(|mailbox| mailbox.is_empty());
             let relocated = if heard { self.take_out(seat) } else { None };
             relocated.map(|relocated| world.post(to, Message::Relocate(Box::new(relocated)))).is_some()
@@ -288,25 +281,23 @@ impl Core {
     fn take_out(&mut self, seat: usize) -> Option<Relocated> {
         let engine = &mut self.engine;
         let legs: Vec<_> = engine.legs(seat).collect();
-        let mut holder = engine.seats.get_mut(seat)?.take()?;
-        holder.flows.drain(..).for_each(|flow| drop(engine.rates.close(flow.1)));
-        // Account and tasks are of this core: what is left of them stays here.
-        (holder.account, holder.exec) = (Account::default(), Vec::new());
-        if let Some(route) = engine.routes.get_mut(seat) {
+        let holder = engine.fabric.seats.get_mut(seat)?.take()?;
+        engine.executor.close(seat);
+        if let Some(route) = engine.fabric.routes.get_mut(seat) {
             *route = [usize::MAX; CONNECTION_SLOTS];
         }
         let take = |(ix, conn): (usize, usize)| {
-            let link = engine.links.get_mut(conn)?.take()?;
+            let link = engine.fabric.links.get_mut(conn)?.take()?;
             let mut receive = std::mem::replace(self.receive.get_mut(conn)?, Receive::new());
             receive.partial = None;
             self.spare_parked.discount(&mut receive.parked);
-            let tx = engine.tx.get_mut(conn)?;
+            let tx = engine.fabric.tx.get_mut(conn)?;
             let digests = tx.digests();
             tx.set_digests(false, false);
             Some(Leg { ix, link, receive, digests })
         };
         let legs = legs.into_iter().filter_map(take).collect();
-        Some(Relocated { seat: holder, legs, change: Arc::clone(&engine.latest), from: engine.core })
+        Some(Relocated { seat: holder, legs, change: Arc::clone(&engine.fabric.latest), from: engine.fabric.core })
     }
 
     /// A session moves in.
@@ -315,9 +306,8 @@ impl Core {
         let engine = &mut self.engine;
         engine.change(&change);
         let tsih = seat.tsih();
-        seat.account = engine.arena.open(Host::of(seat.text.peer()), &seat.session.init().initiator.name.to_string());
         seat.order = Order::Free;
-        seat.stays_until_ms = engine.now_ms + MOVE_STAY_MS;
+        seat.stays_until_ms = engine.fabric.now_ms + MOVE_STAY_MS;
         let number = engine.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
         let mut arrived = Vec::with_capacity(legs.len());
         for Leg { ix, mut link, receive, digests } in legs {
@@ -325,23 +315,23 @@ impl Core {
             link.halt = Halt::No;
             // The bound on the connections of a core is for those that come from outside.
             let conn = engine.enter_link(link);
-            engine.tx[conn].set_digests(digests.0, digests.1);
-            engine.routes[number][ix] = conn;
+            engine.fabric.tx[conn].set_digests(digests.0, digests.1);
+            engine.fabric.routes[number][ix] = conn;
             if self.receive.len() <= conn {
                 self.receive.resize_with(conn + 1, Receive::new);
             }
             self.receive[conn] = receive;
             arrived.push(conn);
         }
-        engine.world.registry.arrived(tsih);
-        engine.stats.moved_in += 1;
+        engine.fabric.world.registry.arrived(tsih);
+        engine.fabric.stats.moved_in += 1;
         self.settle_in(number, &change);
-        if let Some(Some(holder)) = self.engine.seats.get(number)
-            && let Some(left_out) = self.engine.noise.notice(self.engine.now_ms)
+        if let Some(Some(holder)) = self.engine.fabric.seats.get(number)
+            && let Some(left_out) = self.engine.fabric.noise.notice(self.engine.fabric.now_ms)
         {
             let init = holder.session.init();
             tracing::info!(
-                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.engine.core,
+                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.engine.fabric.core,
                 connections = arrived.len(), left_out, "session moved to the less busy core"
             );
         }
@@ -351,21 +341,18 @@ impl Core {
     /// Has a session that has moved in served as the others here are.
     fn settle_in(&mut self, number: usize, change: &Change) {
         let engine = &mut self.engine;
-        let latest = Arc::clone(&engine.latest);
+        let latest = Arc::clone(&engine.fabric.latest);
         if change.world.generation < latest.world.generation {
             engine.change_seat(number, &change.world, &latest.resized);
+            engine.regate(number);
         }
-        let Some(Some(holder)) = engine.seats.get_mut(number) else { return };
-        holder.text.change(Arc::clone(&engine.world));
-        let (map, target, group) = (Arc::clone(&holder.map), holder.target, holder.group());
-        let flows = if engine.shutdown { Vec::new() } else { engine.open_flows(&map, target, group) };
-        let ends = engine.shutdown;
-        if let Some(Parts { seat: holder, mut out, .. }) = engine.parts(number) {
-            holder.flows = flows;
-            if ends {
-                holder.session.request_logout(&mut out);
-                engine.pump(number);
-            }
+        let Some(Some(holder)) = engine.fabric.seats.get_mut(number) else { return };
+        holder.text.change(Arc::clone(&engine.fabric.world));
+        if engine.fabric.shutdown
+            && let Some(Parts { seat: holder, mut out, .. }) = engine.fabric.parts(number)
+        {
+            holder.session.request_logout(&mut out);
+            engine.pump(number);
         }
     }
 }

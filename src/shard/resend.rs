@@ -3,8 +3,9 @@
 //! Each seat remembers the source of what its commands read until the session has no use for it; a seat reads one stretch at
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
-use super::buffers::Buf;
-use super::engine::{Engine, Owner, Parts, Seat};
+use super::engine::{Engine, Fabric, Parts, Seat};
+use super::executor::Owner;
+use super::sink::Reread;
 use super::tx::REREADS;
 use crate::backend::Op;
 use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SLICE_BYTES, SOURCES};
@@ -119,42 +120,83 @@ impl Sources {
     }
 }
 
-/// A read, under way, of data that is to be sent again.
-pub struct Reread {
-    seat: usize,
-    serial: u64,
-    task: TaskId,
-    offset: u32,
-    len: u32,
-    /// Bytes in the buffer before `offset`.
-    lead: u32,
-    buf: Buf,
-}
-
 impl Engine {
-    /// Remembers where a command's data comes from.
-    #[cold]
-    pub fn remember(&mut self, seat: usize, task: TaskId, source: Source<'_>) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        holder.sources.remember(task, source, &holder.session);
-    }
-
     /// A session wants data once more.
     pub fn resend(&mut self, seat: usize, task: TaskId, offset: u32, len: u32) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         holder.sources.asked.push_back((task, offset, len));
         self.next_reread(seat);
     }
 
     /// Goes on with a session that waited for room on a connection.
     pub fn reread_on(&mut self, seat: usize) {
-        if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
+        if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut)
             && std::mem::take(&mut holder.sources.crowded)
         {
             self.next_reread(seat);
         }
     }
 
+    /// Goes on with what a session is to send again, as far as it goes without waiting.
+    pub fn next_reread(&mut self, seat: usize) {
+        loop {
+            let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+            if holder.sources.busy || holder.sources.crowded || !self.fabric.has_room_to_resend(seat) {
+                return;
+            }
+            let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+            let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
+            let serial = holder.serial;
+            let (bytes, medium) = match holder.sources.find(task) {
+                Some(Source::Bytes(bytes)) => {
+                    (bytes.get(offset as usize..offset as usize + len as usize).map(<[u8]>::to_vec), None)
+                }
+                Some(Source::Medium(unit, base)) => (None, Some((unit, base))),
+                None => (None, None),
+            };
+            let world = &self.fabric.world;
+            let medium = medium.filter(|&(unit, _)| {
+                // The data is read anew, which whoever has reserved the unit, or is erasing it meanwhile, does not
+                // expect.
+                let Seat { map, nexus, session, .. } = &mut *holder;
+                let nexus = map.units.iter().position(|at| *at == unit).and_then(|at| nexus.get_mut(at));
+                let logical = world.units.get(unit).map(|unit| &unit.logical);
+                logical.zip(nexus).is_some_and(|(logical, nexus)| logical.lets_read(nexus, &session.init().initiator))
+            });
+            let block = medium
+                .and_then(|(unit, _)| self.fabric.world.units.get(unit))
+                .map_or(1, |unit| unit.block_bytes.max(1));
+            let lead = if medium.is_some() { offset % block } else { 0 };
+            let io_len = (lead as usize + len as usize).next_multiple_of(block as usize);
+            let known = bytes.is_some() || medium.is_some();
+            let buf = if known && io_len <= SLICE_BYTES { self.executor.allocate(seat, io_len) } else { None };
+            let Some(buf) = buf else {
+                if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
+                    holder.session.resend(task, offset, len, None, &mut out);
+                }
+                continue;
+            };
+            let mut reread = Reread { holder: (seat, serial), task, offset, len, lead, buf };
+            if let Some(bytes) = bytes {
+                reread.buf.put(0, &bytes);
+                self.fabric.reread_done(reread, Ok(()));
+                continue;
+            }
+            let Some((unit, base)) = medium else { return };
+            let Some(buffer) = reread.buf.buffer(io_len) else { return };
+            let op = Op::Read { offset: base + u64::from(offset - lead), buffer };
+            if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+                holder.sources.busy = true;
+            }
+            match self.executor.start(unit, op, Owner::Reread(Box::new(reread)), &mut self.fabric) {
+                Some((Owner::Reread(reread), result)) => self.fabric.reread_done(*reread, result),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Fabric {
     /// Whether there is room for what a session is to send again next. If not, it goes on when there is.
     fn has_room_to_resend(&mut self, seat: usize) -> bool {
         let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
@@ -167,72 +209,9 @@ impl Engine {
         false
     }
 
-    fn next_reread(&mut self, seat: usize) {
-        loop {
-            let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-            if holder.sources.busy || holder.sources.crowded || !self.has_room_to_resend(seat) {
-                return;
-            }
-            let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-            let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
-            let serial = holder.serial;
-            let (bytes, medium) = match holder.sources.find(task) {
-                Some(Source::Bytes(bytes)) => {
-                    (bytes.get(offset as usize..offset as usize + len as usize).map(<[u8]>::to_vec), None)
-                }
-                Some(Source::Medium(unit, base)) => (None, Some((unit, base))),
-                None => (None, None),
-            };
-            let world = &self.world;
-            let medium = medium.filter(|&(unit, _)| {
-                // The data is read anew, which whoever has reserved the unit, or is erasing it meanwhile, does not
-                // expect.
-                let Seat { map, nexus, session, .. } = &mut *holder;
-                let nexus = map.units.iter().position(|at| *at == unit).and_then(|at| nexus.get_mut(at));
-                let logical = world.units.get(unit).map(|unit| &unit.logical);
-                logical.zip(nexus).is_some_and(|(logical, nexus)| logical.lets_read(nexus, &session.init().initiator))
-            });
-            let block =
-                medium.and_then(|(unit, _)| self.world.units.get(unit)).map_or(1, |unit| unit.block_bytes.max(1));
-            let lead = if medium.is_some() { offset % block } else { 0 };
-            let io_len = (lead as usize + len as usize).next_multiple_of(block as usize);
-            let known = bytes.is_some() || medium.is_some();
-            let buf = if known && io_len <= SLICE_BYTES { self.allocate(seat, io_len) } else { None };
-            let Some(buf) = buf else {
-                if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
-                    holder.session.resend(task, offset, len, None, &mut out);
-                }
-                continue;
-            };
-            let mut reread = Reread { seat, serial, task, offset, len, lead, buf };
-            if let Some(bytes) = bytes {
-                reread.buf.put(0, &bytes);
-                self.reread_done(reread, Ok(()));
-                continue;
-            }
-            let Some((unit, base)) = medium else { return };
-            let Some(buffer) = reread.buf.buffer(io_len) else { return };
-            let op = Op::Read { offset: base + u64::from(offset - lead), buffer };
-            if let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) {
-                holder.sources.busy = true;
-            }
-            match self.start(unit, op, Owner::Reread(Box::new(reread))) {
-                Some((Owner::Reread(reread), result)) => self.reread_done(*reread, result),
-                _ => return,
-            }
-        }
-    }
-
-    /// The medium has answered a read of data that is to be sent again.
-    pub fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>) {
-        let seat = reread.seat;
-        self.reread_done(reread, result);
-        self.next_reread(seat);
-        self.pump(seat);
-    }
-
-    fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
-        let Reread { seat, serial, task, offset, len, lead, buf } = reread;
+    /// Data that is to be sent again was read, or could not be.
+    pub fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
+        let Reread { holder: (seat, serial), task, offset, len, lead, buf } = reread;
         let at = buf.data(lead as usize + len as usize).map(|at| at.advanced(lead));
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
             return;

@@ -1,21 +1,21 @@
 //! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
 //! way at a time.
 
+use super::begin::TASK_SET_FULL;
 use super::buffers::Buf;
-use super::engine::{Engine, Owner, Parts, Seat};
 use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
+use super::executor::{Client, Executor, Owner};
 use super::flush::Waiter;
 use super::ram::Copying;
+use super::sink::Sink;
+use super::sink::{Moved, Part};
 use super::stray::{Hold, TIMED_OUT};
-use super::tx::Outlet;
 use super::world::Unit;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, LOCATED_READS, SLICE_BYTES};
-use crate::model::MediumFault;
+use crate::model::{MediumFault, TaskId};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
-use crate::session::seam::{ConnIx, TaskId};
-use crate::session::{DataInEnd, Direction};
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {
@@ -95,14 +95,16 @@ fn on_medium(len: u32, block_bytes: u32) -> usize {
     len.next_multiple_of(block_bytes) as usize
 }
 
-/// Has a buffer given back when all is out that was queued for a connection so far; at once if the connection is gone.
-#[inline]
-pub(super) fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
-    if let Some(&conn) = out.connections.get(usize::from(conn.0))
-        && let Some(tx) = out.tx.get_mut(conn)
-    {
-        tx.release_after(buf, out.pool);
-    }
+/// A buffer that is lent to a receive.
+pub struct Lent {
+    /// The buffer.
+    pub buf: Buf,
+    /// Where in it the data goes.
+    pub within: usize,
+    /// How much of it, bytes.
+    pub room: usize,
+    /// Offset of its slice in the transfer: names it.
+    pub slice: u32,
 }
 
 /// A slice of a read has entered the fence.
@@ -114,108 +116,88 @@ struct Entered {
 
 /// The task in a slot, for who needs more of the engine beside it.
 #[inline]
-fn task_in(seats: &mut [Option<Box<Seat>>], seat: usize, slot: usize) -> Option<&mut Exec> {
-    seats.get_mut(seat)?.as_deref_mut()?.exec.get_mut(slot)
+pub fn task_in(clients: &mut [Client], seat: usize, slot: usize) -> Option<&mut Exec> {
+    clients.get_mut(seat)?.tasks.get_mut(slot)
 }
 
-impl Engine {
+impl Executor {
     /// Takes a task as far as it goes without waiting.
-    pub fn advance(&mut self, seat: usize, slot: usize) {
+    pub fn advance(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         loop {
             let Some(exec) = self.exec(seat, slot) else { return };
             match exec.next_step() {
                 Step::Nothing => return,
                 Step::Send => {
-                    if self.send_front(seat, slot) {
+                    if self.send_front(seat, slot, sink) {
                         return;
                     }
                 }
                 Step::SendInPlace => {
-                    if self.send_piece(seat, slot) {
+                    if self.send_piece(seat, slot, sink) {
                         return;
                     }
                 }
                 Step::Retire => self.retire_front(seat, slot),
-                Step::Run(offset) => self.run_slice(seat, slot, offset),
+                Step::Run(offset) => self.run_slice(seat, slot, offset, sink),
                 Step::Slice(len) => {
-                    if !self.overtakes_stray(seat, slot, len) && !self.make_slice(seat, slot, len) {
+                    if !self.overtakes_stray(seat, slot, len) && !self.make_slice(seat, slot, len, sink) {
                         return;
                     }
                 }
-                Step::Gathered => return self.gathered(seat, slot),
-                Step::Complete => return self.written(seat, slot),
-                Step::WindUp => return self.wind_up(seat, slot),
+                Step::Gathered => return self.gathered(seat, slot, sink),
+                Step::Complete => return self.written(seat, slot, sink),
+                Step::WindUp => return self.wind_up(seat, slot, sink),
             }
+        }
+    }
+
+    /// There is room for data of a task that waited for that.
+    pub fn has_room(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
+        if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.crowded) {
+            exec.crowded = false;
+            self.advance(seat, slot, sink);
         }
     }
 
     /// The task in a slot.
     #[inline]
     pub fn exec(&mut self, seat: usize, slot: usize) -> Option<&mut Exec> {
-        task_in(&mut self.seats, seat, slot)
-    }
-
-    /// Answers a command. `asked`: bytes that its CDB asked to move.
-    pub fn complete(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, direction: Direction) {
-        self.stir(seat);
-        let Some(Parts { seat, mut out, .. }) = self.parts(seat) else { return };
-        let mut bytes;
-        let sense: &[u8] = match &outcome.sense {
-            None => &[],
-            Some(sense) => {
-                bytes = [0; crate::scsi::sense::MAX_SENSE_BYTES];
-                let len = crate::scsi::sense::encode(sense, &mut bytes);
-                &bytes[..len]
-            }
-        };
-        seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
-    }
-
-    /// Whether a connection has room for data of a read, of the task in `slot` of `seat`. If not, that goes on when it has.
-    #[inline]
-    pub(super) fn has_room(exec: &mut Exec, conn: ConnIx, out: &mut Outlet<'_>, (seat, slot): (usize, usize)) -> bool {
-        // What is sent to a connection that is gone takes no room.
-        let tx = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn));
-        let Some(tx) = tx.filter(|tx| !tx.has_room(out.pool)) else { return true };
-        exec.crowded = true;
-        tx.wait(Some((seat, slot)));
-        false
+        task_in(&mut self.clients, seat, slot)
     }
 
     /// Sends the oldest slice of a read. True: that was all, and the slot is free; or there is no room.
-    fn send_front(&mut self, number: usize, slot: usize) -> bool {
-        let Some(Parts { seat, mut out }) = self.parts(number) else { return true };
-        let Seat { session, exec, .. } = seat;
-        let exec = &mut exec[slot];
-        let conn = session.command(exec.task).conn;
-        if exec.crowded || !Self::has_room(exec, conn, &mut out, (number, slot)) {
+    fn send_front(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> bool {
+        let Some(exec) = self.exec(seat, slot) else { return true };
+        if exec.crowded {
             return true;
         }
-        let Some(slice) = exec.slices.pop_front() else { return false };
-        let Some(buf) = slice.buf else { return false };
+        let Some(mut slice) = exec.slices.pop_front() else { return false };
+        let Some(buf) = slice.buf.take() else { return false };
         let Some(at) = buf.data(slice.len as usize) else {
             exec.failed.get_or_insert(Failure::Medium(TOO_LONG));
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return false;
         };
-        let (unit, hold) = (exec.unit, slice.hold);
+        let (task, unit) = (exec.task, exec.unit);
+        let last = exec.moved + slice.len == exec.total;
+        let part = Part { offset: slice.offset, len: slice.len, at, end: last.then_some(exec.asked) };
+        if let Err(buf) = sink.data_in((seat, task), part, slice.source, buf, false) {
+            exec.crowded = true;
+            exec.slices.push_front(Slice { buf: Some(buf), ..slice });
+            return true;
+        }
         exec.moved += slice.len;
-        let last = exec.moved == exec.total;
-        let end = last.then_some(DataInEnd { transfer_bytes: exec.asked });
-        out.copies = slice.source.map(|source| (source, at));
-        session.data_in(exec.task, slice.offset, slice.len, at, end, &mut out);
-        give_after(&mut out, conn, buf);
         if last {
             exec.clear();
         }
-        if let Some(hold) = hold {
+        if let Some(hold) = slice.hold {
             self.release_hold(unit, hold);
         }
         last
     }
 
     /// All of a write is done: it is answered, once it is durable if it has to be.
-    pub(super) fn written(&mut self, seat: usize, slot: usize) {
+    pub(super) fn written(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         let (task, asked, unit, durable) = (exec.task, exec.asked, exec.unit, exec.durable);
         let Unit { volatile, logical, .. } = &*self.world.units[unit];
@@ -223,15 +205,15 @@ impl Engine {
         // What counts is whether the cache is off now, not when the command came: a host that has switched it off
         // trusts every GOOD after that.
         if *volatile && (durable || logical.is_write_through()) {
-            let Some(durable) = self.made_durable(seat, slot) else { return };
+            let Some(durable) = self.made_durable(seat, slot, sink) else { return };
             outcome = durable;
         }
-        self.clear(seat, slot);
-        self.complete(seat, task, outcome, asked, Direction::Out);
+        self.clear(seat, slot, sink);
+        sink.complete((seat, task), outcome, Moved::Out(asked));
     }
 
     /// The outcome of a write that is to be durable; `None`: a flush is waited for.
-    fn made_durable(&mut self, seat: usize, slot: usize) -> Option<Outcome> {
+    fn made_durable(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> Option<Outcome> {
         let exec = self.exec(seat, slot)?;
         let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
         if matches!(exec.kind, Kind::Write(Action::Compare)) {
@@ -239,9 +221,9 @@ impl Engine {
         }
         let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
         if flushed || durable && (self.world.units[unit].direct || verified) {
-            return Some(self.vouch(seat, task, unit));
+            return Some(self.vouch(seat, task, unit, sink));
         }
-        self.flush_for(Waiter::Task(seat, slot), unit);
+        self.flush_for(Waiter::Task(seat, slot), unit, sink);
         None
     }
 
@@ -254,13 +236,13 @@ impl Engine {
     }
 
     /// Makes the next slice; false: no buffer is free, the task waits in the core's queue.
-    pub fn make_slice(&mut self, seat: usize, slot: usize, len: usize) -> bool {
+    pub fn make_slice(&mut self, seat: usize, slot: usize, len: usize, sink: &mut impl Sink) -> bool {
         let Some(exec) = self.exec(seat, slot) else { return false };
         if exec.started.saturating_add(len as u32) > exec.paid && !self.pay_slice(seat, slot, len) {
             return false;
         }
-        let Some(Some(holder)) = self.seats.get_mut(seat) else { return false };
-        let Some(exec) = holder.exec.get_mut(slot) else { return false };
+        let Some(client) = self.clients.get_mut(seat) else { return false };
+        let Some(exec) = client.tasks.get_mut(slot) else { return false };
         let (is_read, unit, offset) = (exec.kind == Kind::Read, exec.unit, exec.started);
         // Data that came with a read (a bidirectional command) is nothing that the medium is to overwrite: it has been
         // let go of when the read began.
@@ -271,10 +253,10 @@ impl Engine {
             return true;
         }
         let was_staged = staged.is_some();
-        let buf = staged.or_else(|| holder.account.take(len));
+        let buf = staged.or_else(|| client.account.take(len));
         let needs_two = matches!(exec.kind, Kind::Write(action) if action != Action::Write)
             || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.needs_scratch());
-        let scratch = if needs_two && buf.is_some() { holder.account.take(len) } else { None };
+        let scratch = if needs_two && buf.is_some() { client.account.take(len) } else { None };
         let Some(buf) = buf.filter(|_| scratch.is_some() == needs_two) else {
             if was_staged {
                 // To wait with the data for a second buffer would keep others from having theirs.
@@ -287,27 +269,33 @@ impl Engine {
             return false;
         };
         if is_read {
-            self.read_slice((seat, slot, offset), unit, len as u32, buf);
+            self.read_slice((seat, slot, offset), unit, len as u32, buf, sink);
         } else {
-            self.fill_slice(seat, slot, Slice::to_fill(buf, scratch, offset, len as u32));
+            self.fill_slice(seat, slot, Slice::to_fill(buf, scratch, offset, len as u32), sink);
         }
         true
     }
 
     /// Asks for the data of the next slice, as far as it has not come already.
-    fn fill_slice(&mut self, seat: usize, slot: usize, slice: Slice) {
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return };
-        let Some(exec) = holder.exec.get_mut(slot) else { return };
+    fn fill_slice(&mut self, seat: usize, slot: usize, slice: Slice, sink: &mut impl Sink) {
+        let Some(exec) = self.exec(seat, slot) else { return };
         exec.started += slice.len;
         exec.slices.push_back(slice);
         if exec.filled < exec.started {
-            holder.session.want_data_out(exec.task, exec.started, &mut out);
+            sink.want_data_out((seat, exec.task), exec.started);
         }
     }
 
     /// Reads the next slice of a task, unless it has to wait for its range.
     #[inline]
-    fn read_slice(&mut self, (seat, slot, offset): (usize, usize, u32), unit: usize, len: u32, buf: Buf) {
+    fn read_slice(
+        &mut self,
+        (seat, slot, offset): (usize, usize, u32),
+        unit: usize,
+        len: u32,
+        buf: Buf,
+        sink: &mut impl Sink,
+    ) {
         let Some(Entered { at, hold }) = self.enter_read(seat, slot, unit, len) else { return };
         let source = self.memory_of(unit, at, len);
         let buffer = buf.buffer(on_medium(len, self.world.units[unit].block_bytes));
@@ -320,13 +308,13 @@ impl Engine {
             self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
             return;
         }
-        self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }));
+        self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }), sink);
     }
 
     /// Has the next slice of a read enter the fence. `None`: it has to wait, or the read fails.
     #[inline]
     fn enter_read(&mut self, seat: usize, slot: usize, unit: usize, len: u32) -> Option<Entered> {
-        let exec = task_in(&mut self.seats, seat, slot)?;
+        let exec = task_in(&mut self.clients, seat, slot)?;
         let (at, is_first, len) = (exec.base + u64::from(exec.started), exec.started == 0, u64::from(len));
         let fence = &self.world.units[unit].fence;
         if is_first {
@@ -348,9 +336,15 @@ impl Engine {
     }
 
     /// Starts what is to be done with a slice. `None`: its buffer is not as long as that.
-    fn start_slice(&mut self, (seat, slot, offset): (usize, usize, u32), unit: usize, op: Option<Op>) {
+    fn start_slice(
+        &mut self,
+        (seat, slot, offset): (usize, usize, u32),
+        unit: usize,
+        op: Option<Op>,
+        sink: &mut impl Sink,
+    ) {
         let done = match op {
-            Some(op) => self.start(unit, op, Owner::Slice { seat, slot, offset }).map(|(_, result)| result),
+            Some(op) => self.start(unit, op, Owner::Slice { seat, slot, offset }, sink).map(|(_, result)| result),
             None => Some(Err(TOO_LONG)),
         };
         if let Some(result) = done {
@@ -359,8 +353,8 @@ impl Engine {
     }
 
     /// Writes a slice whose data is there.
-    fn run_slice(&mut self, seat: usize, slot: usize, offset: u32) {
-        let Some(exec) = task_in(&mut self.seats, seat, slot) else { return };
+    fn run_slice(&mut self, seat: usize, slot: usize, offset: u32, sink: &mut impl Sink) {
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return };
         let (unit, at) = (exec.unit, exec.base + u64::from(offset));
         let Kind::Write(action) = exec.kind else { return };
         let Unit { fence, logical, direct, .. } = &*self.world.units[unit];
@@ -380,7 +374,7 @@ impl Engine {
         exec.in_flight += 1;
         if action == Action::Write {
             let op = buffer.map(|buffer| Op::Write { offset: at, buffer, durable });
-            self.start_slice((seat, slot, offset), unit, op);
+            self.start_slice((seat, slot, offset), unit, op, sink);
         } else {
             // All other actions are jobs, which enter or lock by themselves.
             self.spawn_slice(seat, slot, offset, action);
@@ -388,9 +382,16 @@ impl Engine {
     }
 
     /// An operation on a slice is done, in this turn or by a completion.
-    pub fn slice_done(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
+    pub fn slice_done(
+        &mut self,
+        seat: usize,
+        slot: usize,
+        offset: u32,
+        result: Result<(), MediumFault>,
+        sink: &mut impl Sink,
+    ) {
         self.note_slice(seat, slot, offset, result);
-        self.advance(seat, slot);
+        self.advance(seat, slot, sink);
     }
 
     fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
@@ -474,51 +475,51 @@ impl Engine {
 
     /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
     /// themselves come last: `locking.rs`.
-    pub fn retry_held(&mut self) {
+    pub fn retry_held(&mut self, sink: &mut impl Sink) {
         if self.waits_for_ranges() {
             if self.ranges_since_ms == u64::MAX {
                 self.ranges_since_ms = self.now_ms;
             }
             if self.flushes.are_draining() {
-                self.advance_drains();
+                self.advance_drains(sink);
             }
-            self.retry_stalled();
-            self.retry_fenced();
+            self.retry_stalled(sink);
+            self.retry_fenced(sink);
             self.advance_locks();
         } else {
             self.ranges_since_ms = u64::MAX;
         }
     }
 
-    fn retry_fenced(&mut self) {
+    fn retry_fenced(&mut self, sink: &mut impl Sink) {
         for _ in 0..self.fenced.len().min(FED_PER_TURN) {
             let Some((seat, slot)) = self.fenced.pop() else { return };
             if let Some(exec) = self.exec(seat, slot)
                 && exec.fenced
             {
                 exec.fenced = false;
-                self.advance(seat, slot);
+                self.advance(seat, slot, sink);
             }
         }
     }
 
     /// Takes all buffers from a slot and makes it free.
     #[inline(always)]
-    pub fn clear(&mut self, seat: usize, slot: usize) {
+    pub fn clear(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         match self.exec(seat, slot) {
             Some(exec) if exec.holds_nothing() => exec.clear(),
-            _ => self.clear_holding(seat, slot),
+            _ => self.clear_holding(seat, slot, sink),
         }
     }
 
-    fn clear_holding(&mut self, seat: usize, slot: usize) {
+    fn clear_holding(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
         }
         if let Some(ticket) = self.exec(seat, slot).and_then(|e| e.flushing.take()) {
             self.flushes.forget(ticket);
         }
-        self.drop_slices(seat, slot);
+        self.drop_slices(seat, slot, sink);
         if let Some(exec) = self.exec(seat, slot) {
             exec.staging = None;
             exec.clear();
@@ -526,14 +527,14 @@ impl Engine {
     }
 
     /// Gives all slices of a task back.
-    fn drop_slices(&mut self, seat: usize, slot: usize) {
+    fn drop_slices(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
             if let Some(hold) = slice.hold {
                 self.release_hold(unit, hold);
             }
             if let Progress::Lent { conn } = slice.progress {
                 // The receive releases the buffer when it is over: soon, even if the peer stalls.
-                self.rearm_receive(conn);
+                sink.lent_in_vain(conn);
             }
         }
     }
@@ -542,36 +543,34 @@ impl Engine {
     /// device fails as one what it has put together from several. The task gives back first what it holds: the job
     /// needs a buffer.
     #[cold]
-    fn locate(&mut self, seat: usize, slot: usize) {
+    fn locate(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.located += 1;
         let (unit, offset, base) = (exec.unit, exec.failed_at, exec.base);
         let len = exec.slices.back().map_or(0, |last| (last.offset + last.len).saturating_sub(offset));
         if len == 0 {
-            return self.wind_up(seat, slot);
+            return self.wind_up(seat, slot, sink);
         }
-        self.drop_slices(seat, slot);
+        self.drop_slices(seat, slot, sink);
         let len = on_medium(len, self.world.units[unit].block_bytes) as u64;
         self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
     }
 
-    fn wind_up(&mut self, seat: usize, slot: usize) {
+    fn wind_up(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(Failure::Medium(MediumFault::Read)) = exec.failed
             && exec.kind == Kind::Read
             && !exec.aborted
             && exec.located < LOCATED_READS
         {
-            return self.locate(seat, slot);
+            return self.locate(seat, slot, sink);
         }
         let Some(exec) = self.exec(seat, slot) else { return };
         let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
-        let direction = if exec.kind == Kind::Read { Direction::In } else { Direction::Out };
-        self.clear(seat, slot);
+        let is_read = exec.kind == Kind::Read;
+        self.clear(seat, slot, sink);
         if aborted {
-            self.let_go(seat, task);
-            self.task_let_go(seat);
-            return;
+            return sink.released((seat, task));
         }
         let outcome = match failed {
             Some(Failure::Medium(fault)) => {
@@ -580,30 +579,56 @@ impl Engine {
             }
             Some(Failure::Lost(outcome)) => {
                 self.stats.medium_faults += 1;
-                self.hear(seat, task, unit);
+                self.hear(seat, task, unit, sink);
                 outcome
             }
             Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),
-            Some(Failure::NoBuffer) | None => super::dispatch::TASK_SET_FULL,
+            Some(Failure::NoBuffer) | None => TASK_SET_FULL,
         };
-        self.complete(seat, task, outcome, u64::from(moved), direction);
+        let moved = u64::from(moved);
+        sink.complete((seat, task), outcome, if is_read { Moved::In(moved) } else { Moved::Out(moved) });
     }
 
-    /// Puts Data-Out where it belongs: `offset` counts in the task's transfer.
+    /// Lends the buffer that the data of a write at `offset` of its transfer goes to, to the receive of connection `conn`.
+    /// `None`: it does not go into one that is there now. The task must be live.
+    pub fn lend(&mut self, seat: usize, task: TaskId, offset: u32, conn: usize) -> Option<Lent> {
+        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task)?;
+        let slice = exec.slice_at(offset).filter(|slice| slice.progress == Progress::Filling)?;
+        let within = offset - slice.offset;
+        let has = slice.buf.as_ref()?.capacity().saturating_sub(within as usize);
+        let room = has.min((slice.len - within) as usize);
+        if room == 0 {
+            return None;
+        }
+        let buf = slice.buf.take()?;
+        slice.progress = Progress::Lent { conn };
+        Some(Lent { buf, within: within as usize, room, slice: slice.offset })
+    }
+
+    /// Takes back what was lent. `Some`: the slice is not there any more that it was lent from.
+    pub fn take_back(&mut self, (seat, task): (usize, TaskId), slice: u32, conn: usize, buf: Buf) -> Option<Buf> {
+        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task);
+        let slice = exec
+            .and_then(|exec| exec.slices.iter_mut().find(|own| own.offset == slice))
+            .filter(|slice| slice.progress == Progress::Lent { conn });
+        match slice {
+            Some(slice) => {
+                (slice.buf, slice.progress) = (Some(buf), Progress::Filling);
+                None
+            }
+            None => Some(buf),
+        }
+    }
+
+    /// Puts data of a write where it belongs: `offset` counts in the task's transfer. The task must be live.
     #[inline]
-    pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8]) {
+    pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8], sink: &mut impl Sink) {
         let slot = task.slot();
         if self.exec(seat, slot).is_none_or(|e| e.kind == Kind::Idle && e.staging.is_none() && !e.dropped) {
             // This is unsolicited data of a command without immediate data, which waits for its CmdSN or at a limit.
-            self.stage(seat, task, &[]);
+            self.stage(seat, task, &[], sink);
         }
-        let Some(Parts { seat: holder, .. }) = self.parts(seat) else { return };
-        // A task that has failed already still has its data coming (RFC 7143 section 11.4.2): nobody wants it any more, and
-        // the slot's next command, which may be there by now, must not suffer for it.
-        if !holder.session.is_live(task) {
-            return;
-        }
-        let Some(exec) = holder.exec.get_mut(slot) else { return };
+        let Some(exec) = self.exec(seat, slot) else { return };
         while !bytes.is_empty() {
             let n = if let Some(slice) = exec.slice_at(offset) {
                 if let Progress::Lent { .. } = slice.progress {

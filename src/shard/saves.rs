@@ -8,22 +8,21 @@
 //! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
 //! waits, and who preempts somebody waits for all that came before.
 
-use super::dispatch::slot_of;
-use super::engine::Engine;
 use super::exec::Kind;
+use super::executor::Executor;
 use super::job::{Cell1, Job, JobCx};
 use super::jobs;
 use super::lost::NOBODY;
 use super::mesh::{Mailbox, Message};
+use super::sink::Moved;
+use super::sink::Sink;
 use super::stores::Stores;
 use super::whose::{Counts, Whose};
 use super::world::Unit;
 use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION, SAVING_BYTES_PER_CORE};
-use crate::model::Host;
+use crate::model::TaskId;
 use crate::panics::Mutex;
 use crate::scsi::{Decided, Outcome, SaveEnd, Saving};
-use crate::session::Direction;
-use crate::session::seam::TaskId;
 use crate::session::store::Held;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -183,17 +182,24 @@ impl Saves {
     }
 }
 
-impl Engine {
+impl Executor {
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
-    pub fn spawn_save(&mut self, seat: usize, task: TaskId, unit: usize, saving: Box<Saving>, asked: u64) {
+    pub fn spawn_save(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        saving: Box<Saving>,
+        asked: u64,
+        sink: &mut impl Sink,
+    ) {
         let Some(admitted) = self.admit_save(seat, unit, &saving) else {
-            self.clear(seat, task.slot());
-            return self.complete(seat, task, Outcome::BUSY, asked, Direction::Out);
+            self.clear(seat, task.slot(), sink);
+            return sink.complete((seat, task), Outcome::BUSY, Moved::Out(asked));
         };
         let cx = JobCx::new(self.account(seat));
         let work = jobs::save(cx.clone(), self.place_of(unit), saving, admitted);
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let exec = slot_of(&mut holder.exec, task);
+        let Some(exec) = self.slot_of(seat, task) else { return };
         exec.begin(Kind::Job, task, unit, (0, 0, asked));
         exec.in_flight += 1;
         self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
@@ -201,9 +207,8 @@ impl Engine {
 
     /// Counts a command that is to be saved. `None`: there is too much of its kind already.
     fn admit_save(&mut self, seat: usize, unit: usize, saving: &Saving) -> Option<Admitted> {
-        let holder = self.seats.get(seat)?.as_deref()?;
-        let (home, whose) = (Arc::clone(&self.world.units[unit]), Whose::of(holder.serial, holder.text.peer()));
-        let store = self.saves.kept.of(Host::of(holder.text.peer()));
+        let (whose, host) = self.clients.get(seat)?.whose?;
+        let (home, store) = (Arc::clone(&self.world.units[unit]), self.saves.kept.of(host));
         if store.is_crowded() || !home.saves.let_in(whose) {
             return None;
         }

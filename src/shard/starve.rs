@@ -7,15 +7,12 @@
 //! `limits::SEND_TIMEOUT_MS`.
 
 use super::buffers::Buf;
-use super::core::Core;
-use super::dispatch::PartialDest;
-use super::engine::{Engine, Seat};
 use super::exec::{Exec, Failure, Kind, Progress};
+use super::executor::{Client, Executor};
 use super::job::{Cell1, Job};
+use super::sink::Sink;
 use super::work::NOBODY;
 use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
-use crate::session::Session;
-use crate::session::seam::CloseReason;
 use std::collections::VecDeque;
 
 /// Of those who wait for buffers, so many are looked at: more than one session can have wait.
@@ -37,13 +34,11 @@ impl Waiting {
     }
 }
 
-/// Whether a task holds buffers for data that its initiator has owed since `until_ms` or longer.
-fn is_overdue(exec: &Exec, session: &Session, until_ms: u64) -> bool {
+/// Whether a task holds buffers for data that is to come.
+fn holds_for_data(exec: &Exec) -> bool {
     let takes_data = matches!(exec.kind, Kind::Write(_) | Kind::Gather) && !exec.aborted && exec.failed.is_none();
     let comes_in = |progress| matches!(progress, Progress::Filling | Progress::Lent { .. });
-    takes_data
-        && exec.slices.iter().any(|slice| comes_in(slice.progress))
-        && session.owes_since_ms(exec.task).is_some_and(|since_ms| since_ms <= until_ms)
+    takes_data && exec.slices.iter().any(|slice| comes_in(slice.progress))
 }
 
 /// How many of those who wait are left, in this round, to be asked whether what has come back is enough for them.
@@ -129,10 +124,10 @@ impl StarvedJobs {
     }
 }
 
-impl Engine {
+impl Executor {
     /// Serves those who wait for buffers, oldest first, when some have come back. Of a session that has its share nobody else
     /// is asked in that round. With many of them a round takes several turns.
-    pub fn feed_starved(&mut self) {
+    pub fn feed_starved(&mut self, sink: &mut impl Sink) {
         let waits = !(self.waiting_jobs.is_empty() && self.starved.is_empty());
         self.starved_since_ms = if waits { self.starved_since_ms.or(Some(self.now_ms)) } else { None };
         if !waits {
@@ -143,7 +138,7 @@ impl Engine {
             self.feeding = Feeding { round, jobs: self.waiting_jobs.len(), slots: self.starved.len() };
         }
         self.feed_jobs();
-        self.feed_slots();
+        self.feed_slots(sink);
     }
 
     fn feed_jobs(&mut self) {
@@ -167,7 +162,7 @@ impl Engine {
         }
     }
 
-    fn feed_slots(&mut self) {
+    fn feed_slots(&mut self, sink: &mut impl Sink) {
         let round = self.feeding.round;
         for _ in 0..self.feeding.slots.min(FED_PER_TURN) {
             self.feeding.slots -= 1;
@@ -175,18 +170,18 @@ impl Engine {
                 self.feeding.slots = 0;
                 return;
             };
-            let Some(Some(holder)) = self.seats.get_mut(seat) else { continue };
-            let Some(exec) = holder.exec.get_mut(slot).filter(|exec| exec.starved) else { continue };
-            if holder.account.is_refused(round) {
+            let Some(client) = self.clients.get_mut(seat) else { continue };
+            let Some(exec) = client.tasks.get_mut(slot).filter(|exec| exec.starved) else { continue };
+            if client.account.is_refused(round) {
                 self.starved.push(seat, slot);
                 continue;
             }
             exec.starved = false;
-            self.advance(seat, slot);
-            if let Some(Some(holder)) = self.seats.get(seat)
-                && holder.exec.get(slot).is_some_and(|exec| exec.starved)
+            self.advance(seat, slot, sink);
+            if let Some(client) = self.clients.get(seat)
+                && client.tasks.get(slot).is_some_and(|exec| exec.starved)
             {
-                holder.account.refuse(round);
+                client.account.refuse(round);
             }
         }
     }
@@ -199,10 +194,9 @@ impl Engine {
         if self.starved_since_ms.is_none_or(|since_ms| self.now_ms < since_ms.saturating_add(LONG_MS)) {
             return Waiting::default();
         }
-        let seats = &self.seats;
+        let clients = &self.clients;
         let slots = self.starved.retain_first(LOOKED_AT, |seat, slot| {
-            let exec = seats.get(seat).and_then(Option::as_deref).and_then(|holder| holder.exec.get(slot));
-            exec.is_some_and(|exec| exec.starved)
+            clients.get(seat).and_then(|client| client.tasks.get(slot)).is_some_and(|exec| exec.starved)
         });
         let jobs = self.waiting_jobs.first(LOOKED_AT, &self.jobs);
         let jobs = jobs.filter(|job| !job.cancelled).map(|job| job.seat).filter(|&seat| seat != NOBODY);
@@ -216,72 +210,38 @@ impl Engine {
     /// Takes the buffers from commands whose data has not come for too long, while others wait for some. With many sessions
     /// that takes several turns.
     #[cold]
-    pub fn expire_owed(&mut self, waiting: Waiting) {
+    pub fn expire_owed(&mut self, waiting: Waiting, sink: &mut impl Sink) {
         if waiting == Waiting::default() {
             self.owed_from = 0;
             return;
         }
         let until_ms = self.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
         for _ in 0..OWED_PER_TURN {
-            let has_buffers = |holder: &Seat| holder.account.held() > 0;
-            let next = (self.owed_from..self.seats.len())
-                .find(|&seat| waiting.besides(seat) && self.seats[seat].as_deref().is_some_and(has_buffers));
+            let has_buffers = |client: &Client| client.account.held() > 0;
+            let next = (self.owed_from..self.clients.len())
+                .find(|&seat| waiting.besides(seat) && has_buffers(&self.clients[seat]));
             let Some(seat) = next else {
                 self.owed_from = 0;
                 return;
             };
             self.owed_from = seat + 1;
-            self.expire_owed_by(seat, until_ms);
+            self.expire_owed_by(seat, until_ms, sink);
         }
     }
 
-    fn expire_owed_by(&mut self, seat: usize, until_ms: u64) {
-        let Some(Some(holder)) = self.seats.get_mut(seat) else { return };
-        let slots = holder.exec.iter_mut().enumerate().filter(|(_, exec)| is_overdue(exec, &holder.session, until_ms));
+    fn expire_owed_by(&mut self, seat: usize, until_ms: u64, sink: &mut impl Sink) {
+        let Some(client) = self.clients.get_mut(seat) else { return };
         let mut overdue = Vec::new();
-        for (slot, exec) in slots {
-            exec.failed = Some(Failure::NoBuffer);
-            overdue.push(slot);
-        }
-        self.stats.overdue += overdue.len() as u64;
-        overdue.iter().for_each(|&slot| self.advance(seat, slot));
-        if !overdue.is_empty() {
-            self.pump(seat);
-        }
-    }
-}
-
-impl Core {
-    /// Takes the buffers from commands that come with their data, of which no more has come for too long, while others
-    /// wait for buffers. There is no command yet that could be answered: the connection is closed.
-    pub(super) fn expire_halves(&mut self, waiting: Waiting) {
-        if waiting == Waiting::default() {
-            return;
-        }
-        let until_ms = self.engine.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
-        for conn in 0..self.receive.len() {
-            if self.has_half_since(conn).is_some_and(|since_ms| since_ms <= until_ms)
-                && self.engine.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
+        for (slot, exec) in client.tasks.iter_mut().enumerate() {
+            if holds_for_data(exec)
+                && sink.owes_since_ms((seat, exec.task)).is_some_and(|since_ms| since_ms <= until_ms)
             {
-                if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
-                    // If a receive is under way it may have the buffer, and gives it back at its end.
-                    self.forget_partial(conn);
-                }
-                self.engine.disconnected(conn, CloseReason::NopTimeout);
-                self.engine.sweep(conn);
+                exec.failed = Some(Failure::NoBuffer);
+                overdue.push(slot);
             }
         }
-    }
-
-    /// Since when a connection has been receiving a command whose data has an I/O buffer.
-    fn has_half_since(&self, conn: usize) -> Option<u64> {
-        let half = self.receive.get(conn)?.partial.as_ref()?;
-        let has_buffer = match half.dest {
-            PartialDest::Staging(Some(_)) => true,
-            PartialDest::Staging(None) => self.has_lent(conn),
-            PartialDest::Gather(_) | PartialDest::Task(..) | PartialDest::Discard => false,
-        };
-        has_buffer.then_some(half.since_ms)
+        self.stats.overdue += overdue.len() as u64;
+        overdue.iter().for_each(|&slot| self.advance(seat, slot, sink));
     }
 }
 
@@ -296,7 +256,7 @@ mod tests {
     fn those_who_have_gone_are_forgotten_a_part_at_a_time() {
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
         let mut core = make_core(0, Arc::new(world), Vec::new(), std::time::Duration::ZERO).unwrap();
-        let engine = &mut core.engine;
+        let engine = &mut core.engine.executor;
         (engine.starved_since_ms, engine.now_ms) = (Some(0), 1000);
         let count = 3 * LOOKED_AT;
         (0..count).for_each(|seat| engine.starved.push(seat, 0));

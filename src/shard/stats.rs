@@ -13,26 +13,17 @@ pub struct Stats {
     pub failed_logins: u64,
     /// Commands executed.
     pub commands: u64,
-    /// Bytes asked for by reads.
-    pub read_bytes: u64,
-    /// Bytes announced by writes.
-    pub written_bytes: u64,
     /// Bytes of Data-Out that were received straight into I/O buffers.
     pub placed_bytes: u64,
-    /// Commands that ended because their data did not come while others waited for buffers.
-    pub overdue: u64,
-    /// The most tasks that waited for buffers, or for ranges, at a time.
-    pub most_waiting: u64,
-    /// The most who were told in one turn that their flush has ended.
-    pub most_flushed: u64,
-    /// Reads and writes that ended because a medium failed.
-    pub medium_faults: u64,
     /// PDUs with a header or data digest that did not match.
     pub digest_errors: u64,
     /// Sessions that moved here from another core.
     pub moved_in: u64,
     /// Receives that found no free buffer and were armed again.
     pub out_of_receive_buffers: u64,
+    /// What the executor has counted.
+    #[cfg(test)]
+    pub executor: super::executor::Counters,
     /// Bytes of memory of the largest batch of answers that was sent.
     pub largest_batch_bytes: u64,
 }

@@ -13,14 +13,16 @@
 //! UNIT READY tells.
 
 use super::buffers::Buf;
-use super::engine::{Engine, Owner};
 use super::exec::Kind;
+use super::executor::{Executor, Owner};
 use super::fence::{Fence, Lock, Ticket};
+use super::rw::task_in;
+use super::sink::Sink;
 use super::work::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, ARENA_BYTES, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
+use crate::model::TaskId;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
-use crate::session::seam::TaskId;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
@@ -154,7 +156,7 @@ impl Strays {
     }
 }
 
-impl Engine {
+impl Executor {
     /// An aborted task has something on the medium: gives it a moment, and nobody else the blocks that it writes.
     pub fn await_medium(&mut self, seat: usize, task: TaskId) {
         self.keep_slices(seat, task.slot());
@@ -162,7 +164,7 @@ impl Engine {
     }
 
     /// Lets go of the aborted tasks whose moment is over.
-    pub fn expire_aborts(&mut self) {
+    pub fn expire_aborts(&mut self, sink: &mut impl Sink) {
         // Whose moment began first has it over first: nobody behind one that goes on needs to be looked at.
         while let Some(leaving) = self.strays.leaving.front() {
             let (seat, task, due) = (leaving.seat, leaving.task, leaving.until_ms <= self.now_ms);
@@ -172,14 +174,14 @@ impl Engine {
             }
             self.strays.leaving.pop_front();
             if stays {
-                self.outlive(seat, task.slot());
+                self.outlive(seat, task.slot(), sink);
             }
         }
     }
 
     /// Takes a task off what it has on the medium, and lets go of it.
     #[cold]
-    fn outlive(&mut self, seat: usize, slot: usize) {
+    fn outlive(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let left = self.outlive_jobs(seat, slot) + self.outlive_slices(seat, slot);
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight = exec.in_flight.saturating_sub(left);
@@ -192,7 +194,7 @@ impl Engine {
                 "a task was aborted while the medium does not answer: what it has there goes on without it"
             );
         }
-        self.advance(seat, slot);
+        self.advance(seat, slot, sink);
     }
 
     /// Keeps the ranges of what an aborted task is writing: the task is gone, and that is not to be overtaken.
@@ -263,8 +265,7 @@ impl Engine {
     }
 
     fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return 0 };
-        let Some(exec) = holder.exec.get_mut(slot) else { return 0 };
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return 0 };
         let (unit, base) = (exec.unit, exec.base);
         let mut left = 0;
         for (owner, _) in self.operations.owners() {

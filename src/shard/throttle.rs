@@ -12,29 +12,22 @@
 //! A session whose units and group have no limit has no flows: that is one branch for each command. Another configuration
 //! changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
-use super::dispatch::TASK_SET_FULL;
-use super::engine::{Engine, Seat};
+use super::begin::TASK_SET_FULL;
 use super::exec::Then;
+use super::executor::Executor;
 use super::job::Job;
 use super::rate::{Bucket, Cost, FlowId, Gate, OPEN, Shaper, Waiter};
-use super::world::{LunMap, World};
+use super::sink::Moved;
+use super::sink::Sink;
+use super::world::World;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
-use crate::model::Limits;
+use crate::model::{Limits, TaskId};
 use crate::scsi::MediumOp;
-use crate::session::Direction;
-use crate::session::seam::TaskId;
 use std::sync::Arc;
 
 /// Where those wait who use a unit: unit and flow, in the order of units; units without a limit are not there.
 pub type Flows = Vec<(usize, FlowId)>;
-
-impl Seat {
-    /// The flow of this session's commands at a unit, if they are limited.
-    pub fn flow(&self, unit: usize) -> Option<FlowId> {
-        flow(&self.flows, unit)
-    }
-}
 
 fn flow(flows: &Flows, unit: usize) -> Option<FlowId> {
     flows.binary_search_by_key(&unit, |flow| flow.0).ok().and_then(|at| flows.get(at)).map(|flow| flow.1)
@@ -70,7 +63,7 @@ impl World {
     }
 
     /// The gate of those who use a unit as members of a target's group.
-    fn gate(&self, unit: usize, target: usize, group: Option<usize>) -> Gate {
+    pub fn gate(&self, unit: usize, target: usize, group: Option<usize>) -> Gate {
         let open = [OPEN; 2];
         let [unit_commands, unit_bytes] = self.unit_rates.get(unit).copied().unwrap_or(open);
         let target = self.targets.get(target);
@@ -109,46 +102,49 @@ pub fn regated(
     flows.collect()
 }
 
-impl Engine {
-    /// Flows for a new session: none at all if nothing is limited.
-    pub fn open_flows(&mut self, map: &LunMap, target: usize, group: Option<usize>) -> Flows {
-        let gates = map.units.iter().map(|&unit| (unit, self.world.gate(unit, target, group)));
-        regated(&mut self.rates, Flows::new(), gates, &mut Vec::new())
+impl Executor {
+    /// Has those at a seat use units by these gates from now on. Who waits for a limit that is no more, or at a unit that
+    /// has no gate any more, goes on.
+    pub fn regate(&mut self, seat: usize, gates: Vec<(usize, Gate)>, sink: &mut impl Sink) {
+        let Some(client) = self.clients.get_mut(seat) else { return };
+        let mut let_go = Vec::new();
+        client.flows = regated(&mut self.rates, std::mem::take(&mut client.flows), gates.into_iter(), &mut let_go);
+        let_go.into_iter().for_each(|who| self.go_on(who, sink));
     }
 
-    /// The world has other limits, or the server goes down and nothing is to wait any more. Who waits for a limit that is no
-    /// more, or at a unit that is not found any more, goes on.
-    pub fn change_flows(&mut self) {
-        let (world, lifted) = (Arc::clone(&self.world), self.shutdown);
+    /// There may be other limits, or (`lifted`) none any more. False: they are the same. Else seats are to be gated anew.
+    pub fn change_rates(&mut self, lifted: bool, sink: &mut impl Sink) -> bool {
+        let world = Arc::clone(&self.world);
         if self.rates.has(&world.rates) && !lifted {
-            return;
+            return false;
         }
         self.rates.change(Arc::clone(&world.rates));
-        let mut let_go = Vec::new();
-        for holder in self.seats.iter_mut().flatten() {
-            let found = if holder.ended || lifted { &[][..] } else { &holder.map.units };
-            let (target, group) = (holder.target, holder.group());
-            let gates = found.iter().map(|&unit| (unit, world.gate(unit, target, group)));
-            holder.flows = regated(&mut self.rates, std::mem::take(&mut holder.flows), gates, &mut let_go);
-        }
-        let alone = std::mem::take(&mut self.unit_flows);
+        let (mut let_go, alone) = (Vec::new(), std::mem::take(&mut self.unit_flows));
         self.unit_flows = regated(&mut self.rates, alone, world.unit_gates().filter(|_| !lifted), &mut let_go);
-        let_go.into_iter().for_each(|who| self.go_on(who));
+        let_go.into_iter().for_each(|who| self.go_on(who, sink));
+        true
     }
 
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.
-    pub fn pay_command(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp) -> Option<MediumOp> {
+    pub fn pay_command(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        op: MediumOp,
+        sink: &mut impl Sink,
+    ) -> Option<MediumOp> {
         let block_bytes = u64::from(self.world.units[unit].block_bytes);
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return Some(op) };
-        let Some(flow) = holder.flow(unit) else { return Some(op) };
-        let command = holder.session.command(task);
+        let Some(client) = self.clients.get_mut(seat) else { return Some(op) };
+        let Some(flow) = flow(&client.flows, unit) else { return Some(op) };
+        let expected = sink.expected((seat, task));
         let bytes = match op {
-            MediumOp::Read { blocks, .. } => u64::from(command.read_edtl_bytes()).min(u64::from(blocks) * block_bytes),
+            MediumOp::Read { blocks, .. } => u64::from(expected.read_bytes).min(u64::from(blocks) * block_bytes),
             MediumOp::Write { blocks, .. }
             | MediumOp::WriteVerify { blocks, .. }
             | MediumOp::OrWrite { blocks, .. }
             | MediumOp::Compare { blocks, one_block: false, .. } => {
-                u64::from(command.write_edtl_bytes()).min(u64::from(blocks) * block_bytes)
+                u64::from(expected.write_bytes).min(u64::from(blocks) * block_bytes)
             }
             // These take their buffers when the data is asked for, and have paid for all by then.
             MediumOp::WriteAtomic { .. } | MediumOp::CompareAndWrite { .. } => op.data_out_bytes(block_bytes as u32),
@@ -162,7 +158,7 @@ impl Engine {
             | MediumOp::Copy(_) => return Some(op),
         };
         let bytes = bytes.min(SLICE_BYTES as u64) as u32;
-        let Some(exec) = holder.exec.get_mut(task.slot()) else { return Some(op) };
+        let Some(exec) = client.tasks.get_mut(task.slot()) else { return Some(op) };
         if bytes > 0 && self.rates.counts_bytes(flow) {
             exec.paid = bytes;
         }
@@ -176,20 +172,20 @@ impl Engine {
 
     /// A command waits at a limit, perhaps with data that came with it. Buffers with such data are no more than a part of the
     /// share of a session, an initiator and an address, so that their commands at other units go on.
-    pub fn bound_waiting(&mut self, seat: usize, task: TaskId) {
-        let Some(Some(holder)) = self.seats.get(seat) else { return };
-        let holds = holder.exec.get(task.slot()).is_some_and(|exec| exec.held.is_some() && exec.staging.is_some());
-        if holds && holder.account.is_crowded() {
-            self.clear(seat, task.slot());
-            self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+    pub fn bound_waiting(&mut self, seat: usize, task: TaskId, sink: &mut impl Sink) {
+        let Some(client) = self.clients.get(seat) else { return };
+        let holds = client.tasks.get(task.slot()).is_some_and(|exec| exec.held.is_some() && exec.staging.is_some());
+        if holds && client.account.is_crowded() {
+            self.clear(seat, task.slot(), sink);
+            sink.complete((seat, task), TASK_SET_FULL, Moved::Nothing);
         }
     }
 
     /// Has the next slice of a transfer pay. False: it waits.
     pub fn pay_slice(&mut self, seat: usize, slot: usize, len: usize) -> bool {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return true };
-        let Some(flow) = holder.exec.get(slot).and_then(|exec| holder.flow(exec.unit)) else { return true };
-        let Some(exec) = holder.exec.get_mut(slot) else { return true };
+        let Some(client) = self.clients.get_mut(seat) else { return true };
+        let Some(exec) = client.tasks.get_mut(slot) else { return true };
+        let Some(flow) = flow(&client.flows, exec.unit) else { return true };
         let cost = Cost { operations: 0, bytes: len as u32 };
         let paid = self.rates.enter(flow, Waiter::Slice(seat, slot), cost, self.now_ns);
         exec.paid = exec.started.saturating_add(len as u32);
@@ -225,9 +221,9 @@ impl Engine {
         if !job.charged || job.paid {
             return true;
         }
-        let seat = self.seats.get(job.seat).and_then(Option::as_deref);
         // A job that goes on without its task is bound by the unit's limits alone.
-        let Some(flow) = flow(seat.map_or(&self.unit_flows, |seat| &seat.flows), unit) else { return true };
+        let flows = self.clients.get(job.seat).map_or(&self.unit_flows, |client| &client.flows);
+        let Some(flow) = flow(flows, unit) else { return true };
         let cost = Cost { operations: 0, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
         // Among the commands of its session a job has had its turn when it began: only bytes are paid for.
         if !self.rates.enter(flow, Waiter::Job(number), cost, self.now_ns) {
@@ -239,43 +235,41 @@ impl Engine {
     }
 
     /// Lets those go on whose turn has come.
-    pub fn release_paid(&mut self) {
+    pub fn release_paid(&mut self, sink: &mut impl Sink) {
         while let Some(who) = self.rates.next(self.now_ns) {
-            self.go_on(who);
+            self.go_on(who, sink);
         }
     }
 
-    fn go_on(&mut self, who: Waiter) {
+    fn go_on(&mut self, who: Waiter, sink: &mut impl Sink) {
         match who {
-            Waiter::Command(seat, slot) => self.begin_paid(seat, slot),
+            Waiter::Command(seat, slot) => self.begin_paid(seat, slot, sink),
             Waiter::Slice(seat, slot) => {
                 if let Some(exec) = self.exec(seat, slot) {
                     exec.held = None;
-                    self.advance(seat, slot);
-                    self.pump(seat);
+                    self.advance(seat, slot, sink);
                 }
             }
             Waiter::Job(number) => {
                 if let Some(Some(job)) = self.jobs.get_mut(number) {
                     (job.held, job.paid) = (None, true);
-                    self.run_job(number);
+                    self.run_job(number, sink);
                 }
             }
         }
     }
 
-    fn begin_paid(&mut self, seat: usize, slot: usize) {
+    fn begin_paid(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.held = None;
         let (task, unit, dropped, then) = (exec.task, exec.unit, exec.dropped, exec.then.take());
         let Some(Then::Medium(op)) = then else { return };
         if dropped {
-            self.clear(seat, slot);
-            self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);
+            self.clear(seat, slot, sink);
+            sink.complete((seat, task), TASK_SET_FULL, Moved::Nothing);
         } else {
-            self.medium(seat, task, unit, op, None);
+            self.medium(seat, task, unit, op, None, sink);
         }
-        self.pump(seat);
     }
 
     /// Forgets a task that waits at a limit, and is not to go on.

@@ -6,16 +6,16 @@
 //! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
 //! rejected", never a lie.
 
-use super::engine::{Engine, Parts, Seat};
-use super::exec::{Exec, Kind};
+use super::engine::{Engine, Fabric, Parts, Seat};
+use super::executor::Executor;
 use super::flush::Waiter;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
+use super::sink::{Moved, Preempting, Sink};
 use super::whose::Whose;
 use super::world::LunMap;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
-use crate::scsi::{Attention, Outcome};
-use crate::session::Direction;
+use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use std::collections::HashSet;
@@ -25,46 +25,12 @@ use std::collections::HashSet;
 const LIMIT_MS: u64 = 900;
 
 impl Engine {
-    /// A session aborts one of its tasks.
-    pub fn abort(&mut self, seat: usize, task: TaskId) {
-        let slot = task.slot();
-        let Some(exec) = self.exec(seat, slot) else {
-            // The task was never begun, and no data came with it.
-            return self.let_go(seat, task);
-        };
-        exec.task = task;
-        exec.aborted = true;
-        if exec.in_flight > 0 {
-            self.mark_left(seat, slot);
-            self.await_medium(seat, task);
-            return self.cancel_jobs(seat, slot);
-        }
-        self.clear(seat, slot);
-        self.let_go(seat, task);
-    }
-
-    /// Counts an aborted task for those who wait for its end.
-    fn mark_left(&mut self, seat: usize, slot: usize) {
-        let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let Some(exec) = holder.exec.get_mut(slot) else { return };
-        let (target, unit) = (Scope::Target(holder.target), exec.unit);
-        let scopes = [Scope::Seat(seat, None), Scope::Seat(seat, Some(unit)), target, Scope::Unit(unit)];
-        exec.left = Some(self.management.marks.mark(&self.management.left, &scopes));
-    }
-
-    /// Tells a session that nothing of an aborted task is left here.
-    pub fn let_go(&mut self, seat: usize, task: TaskId) {
-        if let Some(Parts { seat, mut out, .. }) = self.parts(seat) {
-            seat.session.released(task, &mut out);
-        }
-    }
-
     /// Carries out a function for a session.
     pub fn manage(&mut self, seat: usize, request: TmRequest) {
-        let Some(holder) = self.seats.get(seat).and_then(Option::as_deref) else { return };
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
         let target = holder.target;
         let all_units = matches!(request.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET);
-        let hidden = self.world.targets.get(target).is_some_and(|own| own.units.len() > holder.map.units.len());
+        let hidden = self.fabric.world.targets.get(target).is_some_and(|own| own.units.len() > holder.map.units.len());
         if all_units && hidden {
             // This would reset units that the initiator must not even see.
             //= RFC 7143 section 11.5.1
@@ -87,7 +53,7 @@ impl Engine {
             TmFunction::QUERY_ASYNCHRONOUS_EVENT => return self.query_asynchronous_event(seat, request),
             _ => {}
         }
-        if !matches!(scope, Scope::Seat(..)) && self.asks_too_much(seat) {
+        if !matches!(scope, Scope::Seat(..)) && self.fabric.asks_too_much(seat) {
             return self.answer(seat, request.id, TmResponse::FUNCTION_REJECTED);
         }
         let end_sessions = request.function == TmFunction::TARGET_COLD_RESET;
@@ -100,7 +66,7 @@ impl Engine {
         if request.function == TmFunction::CLEAR_TASK_SET {
             self.tell_cleared(seat, scope);
         }
-        let ticket = self.management.next_ticket();
+        let ticket = self.fabric.management.next_ticket();
         let cores_left = match scope {
             Scope::Seat(..) => 0,
             Scope::Unit(_) | Scope::Target(_) => self.abort_everywhere(scope, Some(seat), end_sessions, ticket, &[]),
@@ -108,23 +74,13 @@ impl Engine {
         self.asked_elsewhere(seat, ticket, cores_left);
         let ends = end_sessions.then_some(target);
         let pending = Pending { answer: Answer::Function(seat, request.id), cores_left, ends };
-        self.wait_for(scope, ticket, pending, self.now_ms + LIMIT_MS);
-    }
-
-    /// Whether other cores have to do some of what a session has asked of them before they are asked for more.
-    pub fn asks_too_much(&self, seat: usize) -> bool {
-        self.asking(seat).is_some_and(|asking| self.management.elsewhere.is_too_much(asking))
+        self.wait_for(scope, ticket, pending, self.fabric.now_ms + LIMIT_MS);
     }
 
     fn asked_elsewhere(&mut self, seat: usize, ticket: u32, cores: usize) {
-        if let Some(asking) = self.asking(seat) {
-            self.management.elsewhere.ask(ticket, asking, cores);
+        if let Some(asking) = self.fabric.asking(seat) {
+            self.fabric.management.elsewhere.ask(ticket, asking, cores);
         }
-    }
-
-    fn asking(&self, seat: usize) -> Option<Whose> {
-        let holder = self.seats.get(seat)?.as_deref()?;
-        Some(Whose::of(holder.serial, holder.text.peer()))
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
@@ -139,7 +95,7 @@ impl Engine {
             Some(info) => (TmResponse::FUNCTION_SUCCEEDED, info),
             None => (TmResponse::FUNCTION_COMPLETE, [0; 3]),
         };
-        if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
             holder.session.tm_complete_with(request.id, response, info, &mut out);
             self.pump(seat);
         }
@@ -147,15 +103,15 @@ impl Engine {
 
     /// What is pending for a session at a LUN as it sees it.
     fn asynchronous_event(&mut self, seat: usize, lun: Lun) -> Option<[u8; 3]> {
-        let Seat { session, nexus, map, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
+        let Seat { session, nexus, map, .. } = self.fabric.seats.get_mut(seat)?.as_deref_mut()?;
         let position = map.position(lun.number()?)?;
-        let unit = self.world.units.get(*map.units.get(position)?)?;
+        let unit = self.fabric.world.units.get(*map.units.get(position)?)?;
         unit.logical.asynchronous_event(nexus.get_mut(position)?, &session.init().initiator)
     }
 
     /// Notes that commands of a session, at a LUN as it sees it, ended with their connection.
     pub fn cleared(&mut self, seat: usize, lun: Lun) {
-        if let Some(Seat { nexus, map, .. }) = self.seats.get_mut(seat).and_then(Option::as_deref_mut)
+        if let Some(Seat { nexus, map, .. }) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut)
             && let Some(nexus) = lun.number().and_then(|n| nexus.get_mut(map.position(n)?))
         {
             nexus.attend(Attention::CommandsClearedByProtocolEvent);
@@ -164,11 +120,11 @@ impl Engine {
 
     /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).
     fn tell_cleared(&mut self, seat: usize, scope: Scope) {
-        if let (Scope::Unit(unit), Some(Some(holder))) = (scope, self.seats.get(seat))
+        if let (Scope::Unit(unit), Some(Some(holder))) = (scope, self.fabric.seats.get(seat))
             // All nexuses of a session have one number.
             && let Some(nexus) = holder.nexus.first()
         {
-            self.world.units[unit].logical.raise(Attention::CommandsCleared, Some(nexus.id()));
+            self.fabric.world.units[unit].logical.raise(Attention::CommandsCleared, Some(nexus.id()));
         }
     }
 
@@ -176,7 +132,7 @@ impl Engine {
         //= RFC 7143 section 11.5.1
         //# For the LOGICAL UNIT RESET function, the target MUST behave as dictated
         //# by the Logical Unit Reset function in [SAM2].
-        let world = self.world.clone();
+        let world = self.fabric.world.clone();
         let units = match &scope {
             Scope::Unit(unit) => std::slice::from_ref(unit),
             Scope::Target(target) => world.targets.get(*target).map_or(&[][..], |target| &target.units),
@@ -187,33 +143,26 @@ impl Engine {
             let flush = if hard { logical.hard_reset() } else { logical.reset() };
             if flush {
                 // The function does not wait for a medium. What fails is told with what is written next.
-                self.flush_for(Waiter::Nobody, unit);
+                self.executor.flush_for(Waiter::Nobody, unit, &mut self.fabric);
             }
         }
     }
 
-    /// PREEMPT AND ABORT: aborts the tasks of `nexuses` at the command's unit, on all cores, then answers the command.
-    /// `asked`: bytes of its parameter list.
-    pub fn preempt(
-        &mut self,
-        (seat, task): (usize, TaskId),
-        unit: usize,
-        (outcome, asked): (Outcome, u64),
-        nexuses: &[ItNexus],
-    ) {
-        let (scope, ticket) = (Scope::Unit(unit), self.management.next_ticket());
-        let cores_left = self.abort_everywhere(scope, Some(seat), false, ticket, nexuses);
+    /// PREEMPT AND ABORT: aborts tasks at the command's unit, on all cores, then answers the command. If that was itself
+    /// aborted after it had taken effect nobody waits, and its session may be gone.
+    pub fn preempt(&mut self, preempting: Preempting) {
+        let Preempting { answer, unit, nexuses, standing } = preempting;
+        // It may have been aborted since.
+        let answer = answer.filter(|(seat, task, ..)| self.is_live(*seat, *task));
+        let (scope, ticket) = (Scope::Unit(unit), self.fabric.management.next_ticket());
+        let cores_left = self.abort_everywhere(scope, answer.map(|(seat, ..)| seat), false, ticket, &nexuses);
+        // The place in the line was kept until the tasks are aborted.
+        drop(standing);
+        let Some((seat, task, outcome, asked)) = answer else { return };
         self.asked_elsewhere(seat, ticket, cores_left);
         let pending = Pending { answer: Answer::Command(seat, task, outcome, asked), cores_left, ends: None };
         // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
         self.wait_for(scope, ticket, pending, u64::MAX);
-    }
-
-    /// As [`Engine::preempt`], for a command that was itself aborted after it had taken effect: nobody waits, and its
-    /// session may be gone.
-    pub fn preempt_for_nobody(&mut self, unit: usize, nexuses: &[ItNexus]) {
-        let ticket = self.management.next_ticket();
-        self.abort_everywhere(Scope::Unit(unit), None, false, ticket, nexuses);
     }
 
     /// Aborts here and has the other cores abort; how many of them will answer with `ticket`.
@@ -226,18 +175,18 @@ impl Engine {
         nexuses: &[ItNexus],
     ) -> usize {
         self.abort_others(scope, but, nexuses);
-        let others = (0..self.world.mailboxes.len()).filter(|&c| c != self.core);
+        let others = (0..self.fabric.world.mailboxes.len()).filter(|&c| c != self.fabric.core);
         let post = |core| {
-            let (from, nexuses) = (self.core, nexuses.to_vec());
-            self.world.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
+            let (from, nexuses) = (self.fabric.core, nexuses.to_vec());
+            self.fabric.world.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
         };
-        self.world.registry.while_all_stay(|| others.map(post).count())
+        self.fabric.world.registry.while_all_stay(|| others.map(post).count())
     }
 
     /// Aborts the tasks of all sessions of this core that are meant, except those of seat `but`; with `nexuses`, only of
     /// theirs.
     fn abort_others(&mut self, scope: Scope, but: Option<usize>, nexuses: &[ItNexus]) {
-        let world = self.world.clone();
+        let world = self.fabric.world.clone();
         let logical = match scope {
             Scope::Unit(unit) => world.units.get(unit).map(|unit| &unit.logical),
             Scope::Target(_) | Scope::Seat(..) => None,
@@ -255,28 +204,31 @@ impl Engine {
             let nexus = logical.map(|logical| logical.it_nexus(port, tag));
             nexus.is_some_and(|nexus| nexuses.iter().any(|each| each.covers(&nexus)))
         };
-        self.abort_copies(scope, is_meant);
+        self.executor.abort_copies(scope, is_meant);
         let mut fenced = Vec::new();
-        for seat in 0..self.seats.len() {
+        for seat in 0..self.fabric.seats.len() {
             if Some(seat) == but {
                 continue;
             }
-            if let Some(holder) = self.seats[seat].as_deref_mut()
+            if let Some(holder) = self.fabric.seats[seat].as_deref_mut()
                 && is_meant((&holder.session.init().initiator, holder.session.init().target_portal_group))
             {
-                let Seat { session, exec, map, target, .. } = holder;
+                let Seat { session, map, target, .. } = holder;
+                let executor = &self.executor;
                 if !nexuses.is_empty() {
                     fenced.push(seat);
                 }
                 match scope {
                     Scope::Target(of) if *target == of => session.abort_tasks(None),
-                    Scope::Unit(unit) if map.units.contains(&unit) || exec.iter().any(|exec| exec.unit == unit) => {
-                        session.abort_tasks_at(|task, lun| unit_of(exec, map, task, lun) == Some(unit));
+                    Scope::Unit(unit)
+                        if map.units.contains(&unit) || executor.tasks(seat).iter().any(|exec| exec.unit == unit) =>
+                    {
+                        session.abort_tasks_at(|task, lun| unit_of(executor, seat, map, task, lun) == Some(unit));
                     }
                     Scope::Target(_) | Scope::Unit(_) | Scope::Seat(..) => continue,
                 }
                 // Even if nothing but a notice or a place in the window came of it.
-                if session.has_events() || session.next_deadline_ms() <= self.now_ms {
+                if session.has_events() || session.next_deadline_ms() <= self.fabric.now_ms {
                     self.pump(seat);
                 }
             }
@@ -306,58 +258,43 @@ impl Engine {
             _ => None,
         };
         let pending = Pending { answer: Answer::Core(core, ticket), cores_left: 0, ends };
-        let own = self.management.next_ticket();
+        let own = self.fabric.management.next_ticket();
         self.wait_for(scope, own, pending, u64::MAX);
     }
 
     /// Another core has done what we asked of it.
     pub fn aborted_elsewhere(&mut self, ticket: u32) {
-        if let Some(scope) = self.management.done_elsewhere(ticket) {
+        if let Some(scope) = self.fabric.management.done_elsewhere(ticket) {
             self.answer_done(scope);
-        }
-    }
-
-    /// An aborted copy may be over: answers the functions that waited for that.
-    pub fn copy_over(&mut self) {
-        if !self.management.is_empty() {
-            self.settle();
-        }
-    }
-
-    /// A task was let go of: answers the functions that waited for that.
-    pub fn task_let_go(&mut self, seat: usize) {
-        self.pump(seat);
-        if !self.management.is_empty() {
-            self.settle();
         }
     }
 
     /// Has a function wait until nothing is left of what it aborts; if nothing is, it is answered.
     fn wait_for(&mut self, scope: Scope, ticket: u32, pending: Pending, deadline_ms: u64) {
-        self.management.expire_copies(self.now_ms);
-        if let Some(pending) = self.management.wait(scope, ticket, pending, deadline_ms) {
+        self.executor.left_copies.expire(self.fabric.now_ms);
+        if let Some(pending) = self.fabric.management.wait(scope, ticket, pending, deadline_ms) {
             self.waited(pending, true);
         }
     }
 
     /// Answers every function that waits for nothing any more, or for too long.
     pub fn settle(&mut self) {
-        self.management.expire_copies(self.now_ms);
+        self.executor.left_copies.expire(self.fabric.now_ms);
         loop {
-            let emptied = self.management.left.emptied();
+            let emptied = self.fabric.management.left.emptied();
             if emptied.is_empty() {
                 break;
             }
             emptied.into_iter().for_each(|scope| self.answer_done(scope));
         }
-        while let Some(pending) = self.management.given_up(self.now_ms) {
+        while let Some(pending) = self.fabric.management.given_up(self.fabric.now_ms) {
             self.waited(pending, false);
         }
     }
 
     fn answer_done(&mut self, scope: Scope) {
-        for ticket in self.management.done(scope) {
-            if let Some(pending) = self.management.take(ticket) {
+        for ticket in self.fabric.management.done(scope) {
+            if let Some(pending) = self.fabric.management.take(ticket) {
                 self.waited(pending, true);
             }
         }
@@ -369,10 +306,10 @@ impl Engine {
         match pending.answer {
             Answer::Function(seat, id) => self.answer(seat, id, response),
             Answer::Command(seat, task, outcome, asked) => {
-                self.complete(seat, task, outcome, asked, Direction::Out);
+                self.fabric.complete((seat, task), outcome, Moved::Out(asked));
                 self.pump(seat);
             }
-            Answer::Core(core, ticket) => self.world.post(core, Message::Aborted { ticket }),
+            Answer::Core(core, ticket) => self.fabric.world.post(core, Message::Aborted { ticket }),
         }
         if let Some(target) = pending.ends.filter(|_| is_done) {
             self.end_sessions(target);
@@ -380,7 +317,7 @@ impl Engine {
     }
 
     fn answer(&mut self, seat: usize, id: u8, response: TmResponse) {
-        if let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) {
+        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
             holder.session.tm_complete(id, response, &mut out);
             self.pump(seat);
         }
@@ -395,8 +332,8 @@ impl Engine {
     //# close all of its TCP connections to all initiators (terminates all
     //# sessions).
     fn end_sessions(&mut self, target: usize) {
-        for seat in 0..self.seats.len() {
-            if let Some(holder) = self.seats[seat].as_deref_mut()
+        for seat in 0..self.fabric.seats.len() {
+            if let Some(holder) = self.fabric.seats[seat].as_deref_mut()
                 && holder.target == target
             {
                 holder.session.end(CloseReason::Reset);
@@ -407,13 +344,23 @@ impl Engine {
 
     /// Forgets what a session waited for, which is gone.
     pub fn forget_management(&mut self, seat: usize) {
-        self.management.forget(seat);
+        self.fabric.management.forget(seat);
     }
 }
 
 /// Where a task's command works: at the unit where it has begun to, or else at the one that is found at its LUN now.
-pub fn unit_of(exec: &[Exec], map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
-    let begun = exec.get(task.slot()).filter(|exec| exec.task == task);
-    let begun = begun.filter(|exec| exec.kind != Kind::Idle || exec.in_flight > 0 || exec.held.is_some());
-    begun.map(|exec| exec.unit).or_else(|| map.unit(lun))
+pub fn unit_of(executor: &Executor, seat: usize, map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
+    executor.begun_at(seat, task).or_else(|| map.unit(lun))
+}
+
+impl Fabric {
+    /// Whether other cores have to do some of what a session has asked of them before they are asked for more.
+    pub fn asks_too_much(&self, seat: usize) -> bool {
+        self.asking(seat).is_some_and(|asking| self.management.elsewhere.is_too_much(asking))
+    }
+
+    fn asking(&self, seat: usize) -> Option<Whose> {
+        let holder = self.seats.get(seat)?.as_deref()?;
+        Some(Whose::of(holder.serial, holder.text.peer()))
+    }
 }

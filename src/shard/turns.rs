@@ -13,7 +13,6 @@
 
 use super::acting::Acting;
 use super::core::Core;
-use super::engine::Engine;
 use super::receive::Receive;
 use super::relocate::Halt;
 use crate::limits::{
@@ -146,7 +145,7 @@ impl Core {
         if !added {
             return false;
         }
-        self.engine.rearm_receive(conn);
+        self.engine.fabric.rearm_receive(conn);
         self.take_turns(conn);
         true
     }
@@ -155,12 +154,12 @@ impl Core {
     /// has most, and closes it. False: nothing is parked.
     #[cold]
     fn close_fullest(&mut self) -> bool {
-        let links = &self.engine.links;
+        let links = &self.engine.fabric.links;
         let host_of = |conn: usize| links.get(conn)?.as_ref().map(|link| Host::of(link.peer));
         let parked = self.receive.iter().map(|receive| receive.parked.counted).enumerate();
         let Some(conn) = fullest(parked.map(|(conn, bytes)| (host_of(conn), conn, bytes))) else { return false };
         self.spare_parked.drop_of(&mut self.receive[conn].parked);
-        if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving) {
+        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
             self.forget_partial(conn);
         }
         self.engine.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
@@ -175,11 +174,11 @@ impl Core {
         if parked.is_empty() || parked.queued {
             return;
         }
-        match self.engine.tx.get_mut(conn) {
-            Some(tx) if !tx.has_room(&self.engine.pool) => tx.wait(None),
+        match self.engine.fabric.tx.get_mut(conn) {
+            Some(tx) if !tx.has_room(&self.engine.fabric.pool) => tx.wait(None),
             _ => {
                 parked.queued = true;
-                let link = self.engine.links.get(conn).and_then(Option::as_ref);
+                let link = self.engine.fabric.links.get(conn).and_then(Option::as_ref);
                 self.sharing.add(link.map(|link| Host::of(link.peer)), conn);
             }
         }
@@ -200,16 +199,16 @@ impl Core {
             return;
         }
         let until = Instant::now() + Duration::from_micros(SHARE_US);
-        for conn in std::mem::take(&mut self.engine.roomy) {
+        for conn in std::mem::take(&mut self.engine.fabric.roomy) {
             if Instant::now() >= until || !self.engine.fill_room(conn, until) {
-                self.engine.roomy.push(conn);
+                self.engine.fabric.roomy.push(conn);
             } else {
                 self.take_turns(conn);
             }
         }
         for _ in 0..self.sharing.len() {
             let Some(conn) = self.sharing.next() else { return };
-            self.engine.acting = Acting::of_shares(until);
+            self.engine.fabric.acting = Acting::of_shares(until);
             self.act_on_share(conn);
             if Instant::now() >= until {
                 return;
@@ -223,7 +222,8 @@ impl Core {
         if receive.parked.is_empty() {
             return;
         }
-        if matches!(self.engine.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing) {
+        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing)
+        {
             // The session is about to leave, and acts on the bytes where it goes.
             return;
         }
@@ -233,7 +233,7 @@ impl Core {
         // If a share was all that the connection had, what comes is acted on as it comes again.
         receive.parked.takes_turns = left > 0;
         receive.left = of_turn;
-        self.engine.settle_stores();
+        self.engine.settle_received();
         if left == 0 {
             receive.parked.from = 0;
             self.spare_parked.discount(&mut receive.parked);
@@ -251,18 +251,11 @@ impl Core {
         if ended {
             self.forget_partial(conn);
             self.engine.disconnected(conn, CloseReason::Disconnected);
-            self.engine.sweep(conn);
-        } else if matches!(self.engine.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none()) {
-            self.engine.fresh.push(conn);
+            self.engine.fabric.sweep(conn);
+        } else if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none())
+        {
+            self.engine.fabric.fresh.push(conn);
         }
-    }
-}
-
-impl Engine {
-    /// Whether there is room for the answer to one more PDU.
-    #[inline]
-    pub(super) fn may_answer(&self, conn: usize) -> bool {
-        self.tx.get(conn).is_none_or(|tx| tx.has_room(&self.pool))
     }
 }
 

@@ -8,8 +8,7 @@
 
 use super::buffers::Buf;
 use super::fence::Fence;
-use super::ram::InPlace;
-use crate::backend::MemoryHold;
+use super::memory_hold::{InPlace, Lying};
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
@@ -76,16 +75,16 @@ impl Batch {
     /// Whether it holds that memory already, counted at that fence: what is sent from there may be looked at until the
     /// batch is out.
     #[inline(always)]
-    fn holds(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+    fn holds(&self, lying: &Lying<'_>) -> bool {
         let Some((last, before)) = self.in_place.split_last() else { return false };
-        last.is_of(memory, fence) || Self::are_among(before, memory, fence)
+        lying.is_held_by(last) || Self::are_among(before, lying)
     }
 
     #[inline(never)]
-    fn are_among(before: &[InPlace], memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
+    fn are_among(before: &[InPlace], lying: &Lying<'_>) -> bool {
         /// Only so many are looked at: if a session uses many units, some are held twice, which is no harm.
         const LOOKED_AT: usize = 8;
-        before.iter().rev().take(LOOKED_AT).any(|held| held.is_of(memory, fence))
+        before.iter().rev().take(LOOKED_AT).any(|held| lying.is_held_by(held))
     }
 
     /// Keeps `held` until the batch is out.
@@ -381,8 +380,8 @@ impl Tx {
 
     /// Whether what is queued next goes out with something of that memory, counted at that fence.
     #[inline(always)]
-    pub fn holds(&self, memory: &MemoryHold, fence: &Arc<Fence>) -> bool {
-        self.filling.as_ref().is_some_and(|batch| batch.holds(memory, fence))
+    pub fn holds(&self, lying: &Lying<'_>) -> bool {
+        self.filling.as_ref().is_some_and(|batch| batch.holds(lying))
     }
 
     /// The batch that goes out with what was queued last.

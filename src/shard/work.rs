@@ -2,21 +2,22 @@
 
 use super::buffers::Buf;
 use super::copy::CopyJob;
-use super::engine::{Engine, Owner};
 use super::errand::{Answer, Call, Errand};
 use super::exec::{Action, Failure, Kind, Progress};
+use super::executor::{Executor, Owner};
 use super::flush::Waiter;
 use super::job::{Job, JobBuffer, JobCx, JobEnd, Request, Stalled, Work};
 use super::jobs::{self, Place};
 use super::mesh::Message;
+use super::saves::Standing;
+use super::sink::Sink;
+use super::sink::{Moved, Preempting};
 use super::stray::{Claim, Hold, TIMED_OUT};
 use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, JOBS_PER_TURN};
-use crate::model::ItNexus;
+use crate::model::{ItNexus, TaskId};
 use crate::scsi::{Erase, Erasure, MediumOp, Outcome};
-use crate::session::Direction;
-use crate::session::seam::TaskId;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -25,7 +26,7 @@ use std::time::Instant;
 /// In place of a seat: the job has no task, or has outlived it.
 pub const NOBODY: usize = usize::MAX;
 
-impl Engine {
+impl Executor {
     pub fn place_of(&self, unit: usize) -> Place {
         let unit = &self.world.units[unit];
         Place {
@@ -161,10 +162,17 @@ impl Engine {
     }
 
     /// Begins to erase a unit, if that is not done yet. The job outlives its task.
-    pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, erasure: Erasure, how: (Erase, bool)) {
+    pub fn spawn_erase(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        unit: usize,
+        erasure: Erasure,
+        how: (Erase, bool),
+        sink: &mut impl Sink,
+    ) {
         if let Err(outcome) = self.world.units[unit].logical.begin_erase(erasure) {
-            self.clear(seat, task.slot());
-            return self.complete(seat, task, outcome, 0, Direction::None);
+            self.clear(seat, task.slot(), sink);
+            return sink.complete((seat, task), outcome, Moved::Nothing);
         }
         let cx = JobCx::new(self.account(seat));
         let work = jobs::erase(cx.clone(), self.place_of(unit), erasure, how);
@@ -181,12 +189,20 @@ impl Engine {
 
     /// Does what is left of a command that was aborted after it had taken effect.
     #[cold]
-    fn do_for_nobody(&mut self, unit: usize, flush: bool, aborts: &[ItNexus]) {
+    fn do_for_nobody(
+        &mut self,
+        unit: usize,
+        flush: bool,
+        aborts: &[ItNexus],
+        standing: Option<Standing>,
+        sink: &mut impl Sink,
+    ) {
         if flush {
-            self.flush_for(Waiter::Nobody, unit);
+            self.flush_for(Waiter::Nobody, unit, sink);
         }
         if !aborts.is_empty() {
-            self.preempt_for_nobody(unit, aborts);
+            let nexuses = aborts.to_vec();
+            sink.preempt(Preempting { answer: None, unit, nexuses, standing });
         }
     }
 
@@ -235,7 +251,7 @@ impl Engine {
 
     /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
     /// does not keep everything else waiting. Sessions take turns.
-    pub fn run_jobs(&mut self) {
+    pub fn run_jobs(&mut self, sink: &mut impl Sink) {
         if self.runnable.is_empty() {
             return;
         }
@@ -245,7 +261,7 @@ impl Engine {
             if matches!(self.jobs.get(number), Some(Some(_))) {
                 super::record::job(number);
             }
-            self.run_job(number);
+            self.run_job(number, sink);
             if begin.elapsed() >= JOBS_PER_TURN {
                 return;
             }
@@ -254,28 +270,28 @@ impl Engine {
 
     /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
     /// may be another matter by now ([`JobCx::op_if`]).
-    pub fn run_job(&mut self, number: usize) {
+    pub fn run_job(&mut self, number: usize, sink: &mut impl Sink) {
         let Some(Some(job)) = self.jobs.get_mut(number) else { return };
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
                 // The place in the line is kept until what is owed was done.
-                let _standing = job.standing.take();
+                let standing = job.standing.take();
                 let (unit, owed, end) = (job.unit, job.owed.take(), job.given_up.take().map(JobEnd::from));
-                self.job_over(number, end);
+                self.job_over(number, end, sink);
                 if let Some((flush, aborts)) = owed {
-                    self.do_for_nobody(unit, flush, &aborts);
+                    self.do_for_nobody(unit, flush, &aborts, standing, sink);
                 }
             }
             return;
         }
         match job.poll() {
-            Poll::Ready(end) => self.job_over(number, Some(end)),
-            Poll::Pending => self.serve_job(number),
+            Poll::Ready(end) => self.job_over(number, Some(end), sink),
+            Poll::Pending => self.serve_job(number, sink),
         }
     }
 
-    fn serve_job(&mut self, number: usize) {
+    fn serve_job(&mut self, number: usize, sink: &mut impl Sink) {
         // A job that is cancelled begins nothing more.
         while let Some(Some(job)) = self.jobs.get_mut(number)
             && !job.cancelled
@@ -318,7 +334,7 @@ impl Engine {
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
                     if matches!(op, Op::Flush) {
                         job.paid = false;
-                        self.flush_for(Waiter::Job(number, cell), unit);
+                        self.flush_for(Waiter::Job(number, cell), unit, sink);
                         continue;
                     }
                     let hole = self.hole_of(unit, &op);
@@ -342,8 +358,8 @@ impl Engine {
                     job.in_flight += 1;
                     job.paid = false;
                     let owner = Owner::Job { job: number, cell, claim, hole };
-                    if let Some((owner, result)) = self.start(unit, op, owner) {
-                        self.finished(owner, result);
+                    if let Some((owner, result)) = self.start(unit, op, owner, sink) {
+                        self.finished(owner, result, sink);
                     }
                 }
                 Request::Buffer(len, cell) => {
@@ -377,22 +393,22 @@ impl Engine {
     }
 
     /// Lets the jobs try again whose change a range kept out.
-    pub fn retry_stalled(&mut self) {
+    pub fn retry_stalled(&mut self, sink: &mut impl Sink) {
         for _ in 0..self.stalled.len().min(FED_PER_TURN) {
             let Some(number) = self.stalled.pop_front() else { return };
             let Some(Some(job)) = self.jobs.get(number) else { continue };
             let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
             if !(is_late && self.give_up(number, TIMED_OUT)) {
-                self.run_job(number);
+                self.run_job(number, sink);
             }
         }
     }
 
-    fn job_over(&mut self, number: usize, end: Option<JobEnd>) {
+    fn job_over(&mut self, number: usize, end: Option<JobEnd>, sink: &mut impl Sink) {
         let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
         self.free_jobs.push(number);
         // The place in the line is kept until the tasks are aborted that are to be.
-        let _standing = job.standing.take();
+        let standing = job.standing.take();
         if let Some(unit) = job.stray {
             self.strays.leave(unit, 0);
         }
@@ -402,7 +418,6 @@ impl Engine {
         self.forget_held_job(number, &job);
         if job.copy.take().is_some() {
             self.copies.retain(|copy| *copy != number);
-            self.copy_over();
         }
         // The number will be used again: nothing may be left that was meant for this job.
         if job.starved.is_some() {
@@ -434,9 +449,9 @@ impl Engine {
         if durable && slice.is_none() {
             let task = exec.task;
             if outcome == Outcome::GOOD {
-                outcome = self.vouch(seat, task, unit);
+                outcome = self.vouch(seat, task, unit, sink);
             } else {
-                self.hear(seat, task, unit);
+                self.hear(seat, task, unit, sink);
             }
         }
         let Some(exec) = self.exec(seat, slot) else { return };
@@ -453,31 +468,28 @@ impl Engine {
                 (_, false) => exec.fail(offset, Failure::Outcome(outcome)),
                 _ => {}
             }
-            return self.advance(seat, slot);
+            return self.advance(seat, slot, sink);
         }
         if exec.aborted {
-            return self.advance(seat, slot);
+            return self.advance(seat, slot, sink);
         }
         let (task, asked) = (exec.task, exec.asked);
         let (data, aborts) = end.map(|e| (e.data, e.aborts)).unwrap_or_default();
         if !aborts.is_empty() {
-            self.clear(seat, slot);
-            self.preempt((seat, task), unit, (outcome, asked), &aborts);
+            self.clear(seat, slot, sink);
+            let answer = Some((seat, task, outcome, asked));
+            sink.preempt(Preempting { answer, unit, nexuses: aborts, standing });
         } else if data.is_empty() {
-            self.clear(seat, slot);
-            let direction = if asked > 0 { Direction::Out } else { Direction::None };
-            self.complete(seat, task, outcome, asked, direction);
+            self.clear(seat, slot, sink);
+            sink.complete((seat, task), outcome, if asked > 0 { Moved::Out(asked) } else { Moved::Nothing });
         } else {
-            self.reply.data.clear();
-            self.reply.data.extend_from_slice(&data);
-            self.reply(seat, task, outcome);
+            self.reply((seat, task), outcome, &data, None, sink);
         }
-        self.pump(seat);
     }
 
     /// Cancels the jobs of a task; each ends when nothing of it is in flight.
     /// One that outlives its task goes on for nobody.
-    pub fn cancel_jobs(&mut self, seat: usize, slot: usize) {
+    pub fn cancel_jobs(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
         let all = numbers.len();
         numbers.retain(|&number| {
@@ -501,7 +513,7 @@ impl Engine {
         exec.jobs = numbers;
         if left > 0 {
             exec.in_flight = exec.in_flight.saturating_sub(left);
-            self.advance(seat, slot);
+            self.advance(seat, slot, sink);
         }
     }
 }

@@ -166,7 +166,7 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
     let mut enter = |peer: &str| {
         let conn = core.engine.accepted(socket.try_clone().unwrap().into(), peer.parse().unwrap(), at)?;
         // Those that log in have a bound of their own.
-        core.engine.links[conn].as_mut().unwrap().phase = Phase::Leaving;
+        core.engine.fabric.links[conn].as_mut().unwrap().phase = Phase::Leaving;
         Some(conn)
     };
     let own = |n: usize| format!("[2001:db8::{:x}]:1", n / (CONNECTIONS_PER_ADDRESS / 2));
@@ -189,8 +189,8 @@ fn the_number_of_a_connection_is_given_again_when_what_it_received_is_forgotten(
     let enter = || TcpStream::connect(at).unwrap().into();
     let first = engine.accepted(enter(), at, at).unwrap();
     engine.close(first, CloseReason::Disconnected);
-    assert_eq!(engine.gone, [first]);
+    assert_eq!(engine.fabric.gone, [first]);
     assert_ne!(engine.accepted(enter(), at, at), Some(first), "before");
-    engine.gone.clear();
+    engine.fabric.gone.clear();
     assert_eq!(engine.accepted(enter(), at, at), Some(first), "after");
 }

@@ -415,7 +415,7 @@ fn many_who_waited_for_a_flush_are_told_in_several_turns() {
     }
     assert!(3 * EACH > FLUSHED_PER_TURN as usize);
     let (stats, _) = server.end()[0];
-    assert_eq!(stats.most_flushed, u64::from(FLUSHED_PER_TURN));
+    assert_eq!(stats.executor.most_flushed, u64::from(FLUSHED_PER_TURN));
 }
 
 /// What is left to another turn is asked for by a message, which may be taken in the very turn that sends it: a bell that

@@ -97,7 +97,7 @@ fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
     assert_eq!(read(&mut other, 1, Duration::from_millis(2 * OWED_WHILE_OTHERS_WAIT_MS + 2_000)), 0);
     drop((hogs, other));
     let accounts = server.end();
-    assert!(accounts.iter().all(|(stats, free_bytes)| stats.overdue > 0 && *free_bytes == ARENA_BYTES));
+    assert!(accounts.iter().all(|(stats, free_bytes)| stats.executor.overdue > 0 && *free_bytes == ARENA_BYTES));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn what_is_asked_for_and_taken_back_waits_no_more() {
     });
     ask_and_take_back(&mut peer, |peer| peer.write_solicited(0, 0, SLICE_BYTES));
     drop(peer);
-    let most = server.end()[0].0.most_waiting;
+    let most = server.end()[0].0.executor.most_waiting;
     assert!((1..=TASKS_PER_SESSION as u64).contains(&most), "{most} for buffers");
     // For a range, which a COMPARE AND WRITE has.
     let slow = FaultRule::new(FaultAction::Delay(Duration::from_secs(1))).on(OpClass::Read);
@@ -235,7 +235,7 @@ fn what_is_asked_for_and_taken_back_waits_no_more() {
     ask_and_take_back(&mut peer, |peer| peer.write(0, 0, 1, 7));
     assert_eq!(peer.end(compare, 2 * SOON), good());
     drop(peer);
-    let most = server.end()[0].0.most_waiting;
+    let most = server.end()[0].0.executor.most_waiting;
     assert!((1..=TASKS_PER_SESSION as u64).contains(&most), "{most} for a range");
 }
 
@@ -258,5 +258,5 @@ fn who_does_not_wait_any_more_hurries_nobody() {
     owing.iter_mut().for_each(Peer::ping);
     drop((owing, other));
     let (stats, _) = server.end()[0];
-    assert_eq!((stats.most_waiting, stats.overdue), (1, 0));
+    assert_eq!((stats.executor.most_waiting, stats.executor.overdue), (1, 0));
 }

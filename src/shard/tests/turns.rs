@@ -46,7 +46,7 @@ impl Turns {
         let mut bytes = [&header[..], text.as_bytes()].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.core.take(conn, &bytes);
-        assert!(self.core.engine.seat_of(conn).is_some(), "it is logged in");
+        assert!(self.core.engine.fabric.seat_of(conn).is_some(), "it is logged in");
         self.peers.push(peer);
         self.cmd_sns.resize(conn + 1, 0);
         conn
@@ -56,7 +56,7 @@ impl Turns {
     fn begin(&mut self) {
         self.core.turn += 1;
         let late = Instant::now() + Duration::from_hours(1);
-        self.core.engine.acting = Acting::of_turn(late, self.core.sharing.is_empty());
+        self.core.engine.fabric.acting = Acting::of_turn(late, self.core.sharing.is_empty());
     }
 
     /// So many commands come at once.
@@ -140,7 +140,7 @@ fn what_is_parked_is_acted_on_for_so_long_in_a_turn_however_many_share_it() {
     const BURST: u32 = 100;
     let mut turns = Turns::new();
     let conns: Vec<_> = (0..64).map(|n| turns.login(&format!("192.0.2.{n}"))).collect();
-    turns.core.engine.acting = Acting::of_shares(Instant::now());
+    turns.core.engine.fabric.acting = Acting::of_shares(Instant::now());
     conns.iter().for_each(|conn| turns.come(*conn, TEST_UNIT_READY, 0, BURST));
     let parked = |turns: &Turns| conns.iter().map(|conn| turns.parked(*conn)).sum::<u32>();
     // Nobody acts on thousands of commands in that time.
@@ -160,7 +160,8 @@ fn a_command_of_which_nobody_knows_how_long_it_takes_may_be_the_last_of_a_turn()
     }
     for (conn, operation, acted) in [(conns[0], TEST_UNIT_READY, 1), (conns[1], READ, 32)] {
         turns.core.turn += 1;
-        turns.core.engine.acting = Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
+        turns.core.engine.fabric.acting =
+            Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
         turns.come(conn, operation, 1, 40);
         assert_eq!(40 - turns.parked(conn), acted);
     }
@@ -181,10 +182,10 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
         turns.begin();
         turns.core.take(*conn, &pings);
     }
-    let queued = turns.core.engine.dirty.len();
+    let queued = turns.core.engine.fabric.dirty.len();
     assert_eq!(queued, conns.len());
-    turns.core.engine.flush();
-    let left = turns.core.engine.dirty.len();
+    turns.core.engine.fabric.flush();
+    let left = turns.core.engine.fabric.dirty.len();
     assert!(left > 0 && left < queued, "{left}");
 }
 
@@ -194,8 +195,8 @@ fn jobs_do_not_keep_everything_else_waiting() {
     let mut turns = Turns::new();
     let engine = &mut turns.core.engine;
     // They have ended already, and yet so many take longer than a turn.
-    (0..MANY).for_each(|job| engine.runnable.push(None, job));
-    engine.run_jobs();
-    let left = engine.runnable.len();
+    (0..MANY).for_each(|job| engine.executor.runnable.push(None, job));
+    engine.executor.run_jobs(&mut engine.fabric);
+    let left = engine.executor.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
 }

@@ -1,0 +1,416 @@
+//! How a command begins: from what the device server has planned to slices, jobs, or an answer; and how its data comes.
+
+use super::buffers::Buf;
+use super::exec::{Action, Exec, Failure, Kind, Then};
+use super::executor::Executor;
+use super::flush::Waiter;
+use super::left::Scope;
+use super::sink::{Moved, Part, Preempting, Sink};
+use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
+use crate::model::TaskId;
+use crate::scsi::{Generation, MediumOp, Outcome, Plan};
+
+/// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
+/// flow control; this one is for an arena that others have emptied.
+pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
+
+impl Executor {
+    /// The slot of a task, made if it is used for the first time. `None`: nobody has this seat.
+    #[inline(always)]
+    pub fn slot_of(&mut self, seat: usize, task: TaskId) -> Option<&mut Exec> {
+        let tasks = &mut self.clients.get_mut(seat)?.tasks;
+        let slot = task.slot();
+        if tasks.len() <= slot {
+            make_slots(tasks, slot);
+        }
+        tasks.get_mut(slot)
+    }
+
+    /// A command is about to be planned. False: its data was dropped, and it is to end before: planning may change
+    /// something, or take a unit attention.
+    #[inline]
+    pub fn enter(&mut self, seat: usize, task: TaskId) -> bool {
+        let Some(exec) = self.slot_of(seat, task) else { return false };
+        exec.task = task;
+        !exec.dropped
+    }
+
+    /// Whether the commands at a seat may have to wait for limits.
+    #[inline]
+    pub fn is_limited(&self, seat: usize) -> bool {
+        self.clients.get(seat).is_some_and(|client| !client.flows.is_empty())
+    }
+
+    /// Begins what was planned for a command, after it has paid for that, if it is limited. `inline`: data that came with it.
+    #[inline]
+    pub fn begin(
+        &mut self,
+        who: (usize, TaskId),
+        unit: usize,
+        op: MediumOp,
+        inline: Option<&[u8]>,
+        sink: &mut impl Sink,
+    ) {
+        if self.is_limited(who.0) {
+            return self.begin_limited(who, unit, op, inline, sink);
+        }
+        self.medium(who.0, who.1, unit, op, inline, sink);
+    }
+
+    fn begin_limited(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        unit: usize,
+        op: MediumOp,
+        inline: Option<&[u8]>,
+        sink: &mut impl Sink,
+    ) {
+        if let Some(op) = self.pay_command(seat, task, unit, op, sink) {
+            return self.medium(seat, task, unit, op, inline, sink);
+        }
+        if let Some(data) = inline {
+            self.stage(seat, task, data, sink);
+        }
+        self.bound_waiting(seat, task, sink);
+    }
+
+    /// Ends a command of which nothing was begun.
+    #[inline]
+    pub fn refuse(&mut self, (seat, task): (usize, TaskId), outcome: Outcome, moved: Moved, sink: &mut impl Sink) {
+        self.clear(seat, task.slot(), sink);
+        sink.complete((seat, task), outcome, moved);
+    }
+
+    /// Keeps the data of a command that was not executed at once (it waits for its CmdSN, or at a limit). The task must be
+    /// live.
+    pub fn stage(&mut self, seat: usize, task: TaskId, data: &[u8], sink: &impl Sink) {
+        let edtl = sink.expected((seat, task)).write_bytes as usize;
+        let Some(exec) = self.slot_of(seat, task) else { return };
+        if exec.kind != Kind::Idle || exec.staging.is_some() {
+            return;
+        }
+        let buf = self.allocate(seat, edtl.clamp(data.len(), SLICE_BYTES));
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        match buf {
+            Some(mut buf) => {
+                buf.put(0, data);
+                exec.staging = Some((buf, data.len() as u32));
+            }
+            None => exec.dropped = true,
+        }
+    }
+
+    /// Keeps data of a command that has come before it, `received` bytes in `buf`. `None`: it had to be dropped.
+    pub fn stage_in(&mut self, seat: usize, task: TaskId, staged: Option<(Buf, u32)>) {
+        let Some(exec) = self.slot_of(seat, task) else { return };
+        exec.dropped |= staged.is_none();
+        if staged.is_some() {
+            exec.staging = staged;
+        }
+    }
+
+    /// Data of a write has come without a gap, up to `received` bytes of its transfer.
+    #[inline]
+    pub fn data_out(&mut self, seat: usize, task: TaskId, received: u32, sink: &mut impl Sink) {
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            exec.filled = received;
+        }
+        self.advance(seat, task.slot(), sink);
+    }
+
+    /// Ends a command with parameter data, if it is GOOD and there is some: in `buf`, if that is large enough.
+    pub fn reply(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        outcome: Outcome,
+        data: &[u8],
+        buf: Option<Buf>,
+        sink: &mut impl Sink,
+    ) {
+        let who = (seat, task);
+        let total = data.len().min(sink.expected(who).read_bytes as usize);
+        self.clear(seat, task.slot(), sink);
+        let asked = data.len() as u64;
+        if outcome != Outcome::GOOD || total == 0 {
+            return sink.complete(who, outcome, if asked > 0 { Moved::In(asked) } else { Moved::Nothing });
+        }
+        if total > SLICE_BYTES {
+            return sink.complete(who, TASK_SET_FULL, Moved::Nothing);
+        }
+        let buf = buf.filter(|buf| buf.capacity() >= total).or_else(|| self.allocate(seat, total));
+        let Some((mut buf, at)) = buf.and_then(|buf| buf.data(total).map(|at| (buf, at))) else {
+            return sink.complete(who, TASK_SET_FULL, Moved::Nothing);
+        };
+        buf.put(0, data);
+        sink.parameter_data(who, Part { offset: 0, len: total as u32, at, end: Some(asked) }, buf);
+    }
+
+    /// Begins work on the medium.
+    pub fn medium(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        op: MediumOp,
+        inline: Option<&[u8]>,
+        sink: &mut impl Sink,
+    ) {
+        let who = (seat, task);
+        if self.strays.are_too_many(unit) {
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+        }
+        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
+        if op.needs_exact_data_out()
+            && u64::from(sink.expected(who).write_bytes) != op.data_out_bytes(block_bytes as u32)
+        {
+            let outcome = self.world.units[unit].logical.wrong_data_length();
+            return self.refuse(who, outcome, Moved::Nothing, sink);
+        }
+        match op {
+            MediumOp::Read { lba, blocks, .. } => {
+                if !self.read_in_place(who, unit, at(lba, blocks), sink) {
+                    self.read(seat, task, unit, at(lba, blocks), sink);
+                }
+            }
+            MediumOp::Write { lba, blocks, fua } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline, sink);
+            }
+            MediumOp::WriteVerify { lba, blocks, compare } => {
+                let action = Action::WriteVerify { compare };
+                self.write(seat, task, unit, at(lba, blocks), (action, true), inline, sink);
+            }
+            MediumOp::OrWrite { lba, blocks, fua, generation: generation @ Generation::Set { .. } } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), inline, sink);
+            }
+            MediumOp::Compare { lba, blocks, one_block: false } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), inline, sink);
+            }
+            MediumOp::Compare { lba, one_block: true, .. } => {
+                let place = (lba * block_bytes, block_bytes);
+                self.gather(seat, task, unit, place, Then::Medium(op), inline, sink);
+            }
+            MediumOp::WriteSame { lba, no_data, .. } => {
+                let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
+                self.gather(seat, task, unit, place, Then::Medium(op), inline, sink);
+            }
+            MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
+                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline, sink);
+            }
+            MediumOp::Erase { erasure, how, immed } => {
+                self.spawn_erase((seat, task), unit, erasure, (how, immed), sink);
+            }
+            MediumOp::Flush { immed: true } => {
+                // The flush goes on by itself. If it fails, the next one has to report that.
+                self.flush_for(Waiter::Nobody, unit, sink);
+                self.refuse(who, Outcome::GOOD, Moved::Nothing, sink);
+            }
+            MediumOp::Prefetch { .. } | MediumOp::CompareAndWrite { blocks: 0, .. } => {
+                self.refuse(who, Outcome::GOOD, Moved::Nothing, sink);
+            }
+            MediumOp::CompareAndWrite { lba, blocks, .. } => {
+                let (base, len) = at(lba, blocks);
+                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline, sink);
+            }
+            MediumOp::Copy(request) => self.copy(seat, task, unit, &request, sink),
+            MediumOp::Verify { .. }
+            | MediumOp::Unmap { .. }
+            | MediumOp::Flush { .. }
+            | MediumOp::LbaStatus(_)
+            | MediumOp::Probe => self.spawn(seat, task, unit, op, None),
+        }
+    }
+
+    /// A read that is not sent at once from where it lies.
+    #[inline(never)]
+    fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64), sink: &mut impl Sink) {
+        let total = asked.min(u64::from(sink.expected((seat, task)).read_bytes)) as u32;
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
+        // the length of what was sent, not of what is read.
+        exec.staging = None;
+        // With a limit on bytes, a read of more than a slice goes slice by slice.
+        let paid = total <= exec.paid;
+        self.stats.read_bytes += u64::from(total);
+        if total == 0 {
+            return self.refuse((seat, task), Outcome::GOOD, Moved::In(asked), sink);
+        }
+        let in_place = paid && self.goes_in_place((seat, task), unit, (base, total), sink);
+        if paid && !in_place && self.read_copied(seat, task, unit, (base, total, asked), sink) {
+            return;
+        }
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            exec.begin(Kind::Read, task, unit, (base, total, asked));
+            exec.in_place = in_place;
+        }
+        self.advance(seat, task.slot(), sink);
+    }
+
+    fn write(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        (base, asked): (u64, u64),
+        (action, durable): (Action, bool),
+        inline: Option<&[u8]>,
+        sink: &mut impl Sink,
+    ) {
+        let block_bytes = self.world.units[unit].block_bytes;
+        let expected = sink.expected((seat, task));
+        let total = asked.min(u64::from(expected.write_bytes)) as u32;
+        if !total.is_multiple_of(block_bytes) {
+            // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
+            let outcome = self.world.units[unit].logical.formatted(super::work::WRONG_DATA_LENGTH);
+            return self.refuse((seat, task), outcome, Moved::Out(asked), sink);
+        }
+        self.stats.written_bytes += u64::from(total);
+        if let (Some(data), Action::Write) = (inline, action)
+            && data.len() >= total as usize
+            && total > 0
+            && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
+        {
+            self.world.units[unit].logical.overwritten(base, u64::from(total));
+            if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
+                return self.stored(seat, task, (unit, ticket), (base, total, asked));
+            }
+            self.world.units[unit].fence.leave(self.core, ticket);
+        }
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        exec.begin(Kind::Write(action), task, unit, (base, total, asked));
+        exec.durable = durable;
+        exec.filled = expected.received_bytes;
+        self.advance_with(seat, task, inline, sink);
+    }
+
+    /// Collects `need` bytes of data, then goes on with `then`.
+    pub fn gather(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        (base, need): (u64, u64),
+        then: Then,
+        inline: Option<&[u8]>,
+        sink: &mut impl Sink,
+    ) {
+        let expected = sink.expected((seat, task));
+        let edtl = u64::from(expected.write_bytes);
+        if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
+            return self.refuse((seat, task), super::work::WRONG_DATA_LENGTH, Moved::Out(need), sink);
+        }
+        let total = need.min(edtl);
+        if total > SLICE_BYTES as u64 {
+            return self.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, sink);
+        }
+        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        exec.begin(Kind::Gather, task, unit, (base, total as u32, need));
+        exec.then = Some(then);
+        exec.filled = expected.received_bytes;
+        self.advance_with(seat, task, inline, sink);
+    }
+
+    /// Makes the first slice and puts the data into it that came with the command.
+    fn advance_with(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>, sink: &mut impl Sink) {
+        if let (Some(data), Some(exec)) = (inline, self.exec(seat, task.slot()))
+            && exec.total > 0
+        {
+            let total = exec.total as usize;
+            if self.make_slice(seat, task.slot(), total.min(SLICE_BYTES), sink) {
+                self.place(seat, task, 0, &data[..data.len().min(total)], sink);
+            } else if let Some(exec) = self.exec(seat, task.slot()) {
+                exec.failed.get_or_insert(Failure::NoBuffer);
+            }
+        }
+        self.advance(seat, task.slot(), sink);
+    }
+
+    /// All data of a `Kind::Gather` is there.
+    pub fn gathered(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
+        self.took_time = true;
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (task, unit, total) = (exec.task, exec.unit, exec.total);
+        let slice = exec.slices.pop_front();
+        let (then, (buf, scratch)) = (exec.then.take(), slice.map_or((None, None), |slice| (slice.buf, slice.scratch)));
+        match then {
+            Some(Then::Medium(op)) => self.spawn(seat, task, unit, op, buf.map(|buf| (buf, total, scratch))),
+            Some(Then::Parameters) => self.listed((seat, task), unit, (buf, total), sink),
+            None => {}
+        }
+    }
+
+    /// A parameter list is there, `total` bytes in `buf`.
+    fn listed(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        unit: usize,
+        (buf, total): (Option<Buf>, u32),
+        sink: &mut impl Sink,
+    ) {
+        let (who, slot) = ((seat, task), task.slot());
+        let list = buf.as_ref().and_then(|buf| buf.bytes(0, total as usize)).unwrap_or(&[]);
+        let judged = sink.parameters(who, unit, list);
+        drop(buf);
+        self.clear(seat, slot, sink);
+        let Some((plan, nexuses)) = judged else { return sink.complete(who, TASK_SET_FULL, Moved::Nothing) };
+        match plan {
+            Plan::Done(outcome) if !nexuses.is_empty() => {
+                let answer = Some((seat, task, outcome, u64::from(total)));
+                sink.preempt(Preempting { answer, unit, nexuses, standing: None });
+            }
+            // The residual count is that of the list, which is what was moved, not that of an answer.
+            Plan::Done(outcome) => sink.complete(who, outcome, Moved::Out(u64::from(total))),
+            Plan::Medium(op) => {
+                self.medium(seat, task, unit, op, None, sink);
+                // What was moved is the list: that is what residuals are counted from.
+                if let Some(exec) = self.exec(seat, slot).filter(|e| e.kind == Kind::Job) {
+                    exec.asked = u64::from(total);
+                }
+            }
+            Plan::Save(saving) => self.spawn_save(seat, task, unit, saving, u64::from(total), sink),
+            Plan::Parameters { .. } | Plan::Buffer => sink.complete(who, TASK_SET_FULL, Moved::Nothing),
+        }
+    }
+
+    /// Aborts a task. Nothing more of it is sent, and it is let go of when nothing is under way any more. `target`: whose
+    /// target it is, for those who wait for its end.
+    pub fn abort(&mut self, seat: usize, task: TaskId, target: usize, sink: &mut impl Sink) {
+        let slot = task.slot();
+        let Some(exec) = self.exec(seat, slot) else {
+            // The task was never begun, and no data came with it.
+            return sink.released((seat, task));
+        };
+        exec.task = task;
+        exec.aborted = true;
+        if exec.in_flight > 0 {
+            self.mark_left(seat, slot, target);
+            self.await_medium(seat, task);
+            return self.cancel_jobs(seat, slot, sink);
+        }
+        self.clear(seat, slot, sink);
+        sink.released((seat, task));
+    }
+
+    /// Counts an aborted task for those who wait for its end.
+    fn mark_left(&mut self, seat: usize, slot: usize, target: usize) {
+        let (left, marks) = (&self.left, &mut self.marks);
+        let Some(exec) = self.clients.get_mut(seat).and_then(|client| client.tasks.get_mut(slot)) else { return };
+        let unit = exec.unit;
+        let scopes = [Scope::Seat(seat, None), Scope::Seat(seat, Some(unit)), Scope::Target(target), Scope::Unit(unit)];
+        exec.left = Some(marks.mark(left, &scopes));
+    }
+
+    /// The unit at which a task has begun to work, if it has.
+    pub fn begun_at(&self, seat: usize, task: TaskId) -> Option<usize> {
+        let exec = self.tasks(seat).get(task.slot())?;
+        (exec.task == task && exec.is_at_work()).then_some(exec.unit)
+    }
+}
+
+#[cold]
+fn make_slots(exec: &mut Vec<Exec>, slot: usize) {
+    // Some more than is asked for: which slots a session uses varies a little in steady state, too.
+    let enough = (2 * slot + 1).next_power_of_two().clamp(slot + 1, TASKS_PER_SESSION.max(slot + 1));
+    exec.reserve_exact(enough - exec.len());
+    exec.resize_with(enough, Exec::default);
+}

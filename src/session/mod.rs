@@ -53,7 +53,6 @@ mod residual;
 pub mod seam;
 mod stamp;
 pub mod state;
-pub mod store;
 mod task;
 mod task_command;
 pub mod text;
@@ -68,6 +67,7 @@ pub use task_command::{Cdb, TaskCommand};
 pub use text_seam::{TextHandler, TextStep};
 
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_SESSION};
+use crate::shares::Store;
 use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, bhs};
 use connection::Connection;
 use events::Events;
@@ -77,7 +77,6 @@ use parts::{Fence, Lost, Notice, Ordering};
 use seam::{CloseReason, ConnIx, Dest, Event, Outbox, TaskId};
 use state::{SessionState, SessionStep};
 use std::cell::Cell;
-use store::Store;
 use task::{Kind, Slab, State};
 use window::Window;
 

@@ -9,11 +9,11 @@
 //!
 //! Invariants: nothing here is used below ErrorRecoveryLevel 1; all is bounded by `limits::KEPT_RESPONSES`,
 //! `limits::KEPT_RESPONSE_BYTES` and the number of slices of a transfer, and for all sessions of a core together by its
-//! [`Store`](super::store::Store); what had to be dropped is refused when asked for.
+//! [`Store`](crate::shares::Store); what had to be dropped is refused when asked for.
 
 use super::seam::TaskId;
-use super::store::Held;
 use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSE_BYTES_BESIDE, KEPT_RESPONSES};
+use crate::shares::Held;
 use crate::wire::{Bhs, Itt, Lun, StatSn};
 use std::collections::VecDeque;
 
@@ -385,7 +385,7 @@ impl Responses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::store::Store;
+    use crate::shares::Store;
 
     fn run(sn: u32, offset: u32, len: u32, burst: u32, ends: bool) -> Run {
         Run { sn, offset, len, burst, pdu_bytes: 4096, max_burst: 16384, ends }

@@ -10,9 +10,9 @@ use super::management::Management;
 use super::recovery::Outgoing;
 use super::residual::Residual;
 use super::seam::{ConnIx, TaskId};
-use super::store::Held;
 use super::task_command::TaskCommand;
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
+use crate::shares::Held;
 use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn};
 
 /// Where a task stands.

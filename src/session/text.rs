@@ -15,9 +15,9 @@ use super::login::ltds::{Inbound, Outbound};
 use super::login::negotiate::{Negotiation, Offer, Phase};
 use super::params::{Params, SessionKind};
 use super::seam::ConnIx;
-use super::store::{Held, Store};
 use crate::limits;
 use crate::model::IscsiName;
+use crate::shares::{Held, Store};
 use crate::wire::text::{Pairs, TextWriter};
 use crate::wire::{Itt, RejectReason, TextRequest, Ttt};
 

@@ -5,8 +5,8 @@
 //! for a session, an address and a host. A host may be all of a network (`model/host.rs`), so a session and an address
 //! have less each.
 
-use super::whose::{Counts, Whose};
 use crate::limits::{ABORTS_ELSEWHERE, ABORTS_ELSEWHERE_OF_ADDRESS, ABORTS_ELSEWHERE_OF_SESSION};
+use crate::shares::{Counts, Whose};
 use std::collections::HashMap;
 
 /// What other cores were asked to abort and have not answered.

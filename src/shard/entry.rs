@@ -4,16 +4,15 @@ use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Fabric, Link, Moving, Order, Phase, Seat};
 use super::mesh::Handover;
-use super::random::fill_random;
 use super::rate::Gate;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
 use super::relocate::Halt;
 use super::text::SeatText;
-use super::whose::Whose;
 use crate::limits::{
     CONNECTION_SLOTS, CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES,
 };
 use crate::model::{Address, Host};
+use crate::random::fill_random;
 use crate::scsi::NexusId;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::negotiate::Offer;
@@ -21,6 +20,7 @@ use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, LoginFault,
 use crate::session::params::SessionKind;
 use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
+use crate::shares::Whose;
 use crate::wire::{Bhs, LoginRequest, LoginStatus, Opcode, Tsih, bhs};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

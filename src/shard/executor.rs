@@ -24,12 +24,12 @@ use super::slots::SlotQueue;
 use super::starve::{Feeding, StarvedJobs};
 use super::stray::{Claim, Stray, Strays};
 use super::throttle::{Flows, regated};
-use super::whose::Whose;
 use super::world::World;
 use crate::backend::{Handle, Op, Started, Token};
 use crate::limits::RECEIVE_BUFFER_BYTES;
 use crate::model::{Host, MediumFault};
 use crate::noise::Noise;
+use crate::shares::Whose;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

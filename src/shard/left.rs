@@ -305,7 +305,7 @@ impl Management {
 mod tests {
     use super::*;
     use crate::model::host::tests::at;
-    use crate::shard::whose::Whose;
+    use crate::shares::Whose;
 
     fn function(seat: usize, cores_left: usize) -> Pending {
         Pending { answer: Answer::Function(seat, 0), cores_left, ends: None }

@@ -12,7 +12,7 @@ use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SLICE_BYTE
 use crate::model::MediumFault;
 use crate::session::Session;
 use crate::session::seam::TaskId;
-use crate::session::store::{Held, Store};
+use crate::shares::{Held, Store};
 use std::collections::VecDeque;
 
 /// Where the data of a command came from.

@@ -16,14 +16,14 @@ use super::lost::NOBODY;
 use super::mesh::{Mailbox, Message};
 use super::sink::Moved;
 use super::sink::Sink;
-use super::stores::Stores;
-use super::whose::{Counts, Whose};
 use super::world::Unit;
 use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION, SAVING_BYTES_PER_CORE};
 use crate::model::TaskId;
 use crate::panics::Mutex;
 use crate::scsi::{Decided, Outcome, SaveEnd, Saving};
-use crate::session::store::Held;
+use crate::shares::Held;
+use crate::shares::Stores;
+use crate::shares::{Counts, Whose};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 use super::world::World;
 use crate::session::params::Params;
 use crate::session::seam::ConnIx;
-use crate::session::store::Store;
 use crate::session::text::{Asker, Conversations};
 use crate::session::{SessionInit, TextHandler, TextStep};
+use crate::shares::Store;
 use crate::wire::TextRequest;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,11 +12,11 @@ use super::flush::Waiter;
 use super::left::{Answer, Pending, Scope};
 use super::mesh::Message;
 use super::sink::{Moved, Preempting, Sink};
-use super::whose::Whose;
 use super::world::LunMap;
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
+use crate::shares::Whose;
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use std::collections::HashSet;
 

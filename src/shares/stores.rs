@@ -1,7 +1,7 @@
 //! What the sessions of each host keep on this core: [`Store`], by host.
 
+use super::store::Store;
 use crate::model::Host;
-use crate::session::store::Store;
 use std::collections::HashMap;
 
 /// The stores of one core: one for each host, and a bound on all of them together.

@@ -3,8 +3,8 @@
 use super::driver::*;
 use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSE_BYTES_BESIDE, LOST_CONNECTIONS, MAX_CONTROL_DATA_BYTES};
 use crate::session::seam::CloseReason;
-use crate::session::store::Store;
 use crate::session::*;
+use crate::shares::Store;
 use crate::wire::*;
 
 fn keeping(level: u8, store: &Store) -> Rig {

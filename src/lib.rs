@@ -7,8 +7,10 @@
 //! something said), [`panics`] (what a panic takes with it).
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
+pub mod atomics;
 pub mod backend;
 pub mod config;
+pub mod exec;
 pub mod limits;
 pub mod log;
 pub mod model;

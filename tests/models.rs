@@ -1,7 +1,7 @@
 //! What is lock-free between cores, in every order that its steps can come in: the source files themselves, built on loom's
 //! types instead of those of the standard library.
 
-/// What `src/shard/atomics.rs` is to the server. membarrier(2) is to both sides what a full fence in each is.
+/// What `src/atomics.rs` is to the server. membarrier(2) is to both sides what a full fence in each is.
 #[allow(dead_code)]
 mod atomics {
     pub use loom::sync::atomic::Ordering;
@@ -123,13 +123,13 @@ mod model {
 }
 
 #[allow(dead_code)]
-#[path = "../src/shard/fence.rs"]
+#[path = "../src/exec/fence.rs"]
 mod fence;
 #[allow(dead_code)]
 #[path = "../src/shard/mailbox.rs"]
 mod mailbox;
 #[allow(dead_code)]
-#[path = "../src/shard/syncs.rs"]
+#[path = "../src/exec/syncs.rs"]
 mod syncs;
 
 use atomics::{AtomicBool, Ordering};

@@ -9,8 +9,9 @@
 
 use super::engine::{Engine, Parts};
 use super::tm::unit_of;
-use super::world::{LunMap, Unit, World};
+use super::world::{LunMap, World};
 use crate::backend::Handle;
+use crate::exec::unit::Unit;
 use crate::model::{Address, InitiatorPort, IscsiName};
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
@@ -52,7 +53,7 @@ impl Engine {
         self.fabric.latest = Arc::clone(change);
         let old = std::mem::replace(&mut self.fabric.world, Arc::clone(&change.world));
         let world = Arc::clone(&self.fabric.world);
-        self.executor.world = Arc::clone(&world);
+        self.executor.media = world.media();
         self.executor.strays.resize(world.units.len());
         for (number, unit) in world.units.iter().enumerate() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
@@ -65,7 +66,7 @@ impl Engine {
                 None => self.executor.handles.push(handle),
             }
         }
-        self.executor.places.clear();
+        self.executor.memory.places.clear();
         for seat in 0..self.fabric.seats.len() {
             self.change_seat(seat, &old, &change.resized);
         }
@@ -200,7 +201,7 @@ impl Engine {
                 self.fabric.leaving.push(unit);
                 continue;
             }
-            self.executor.places.clear();
+            self.executor.memory.places.clear();
             // The ring keeps the files open that are registered with it.
             let _ = self.fabric.ring.set_file(unit as u32, -1);
             if let Some(handle) = self.executor.handles.get_mut(unit) {

@@ -3,7 +3,7 @@
 
 use super::engine::{Engine, Parts, Phase};
 use super::leave::shutdown;
-use super::starve::Waiting;
+use crate::exec::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, PAUSE_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
@@ -145,13 +145,13 @@ impl Engine {
 
     /// After how many milliseconds `tick` is to be called again, if nothing happens.
     pub fn rest_ms(&self) -> u64 {
-        let busy = self.executor.starved_since_ms.is_some()
+        let busy = self.executor.starved.since_ms.is_some()
             || !self.fabric.leaving.is_empty()
             || self.executor.operations.len() > 0
             || self.fabric.watched.contains(&true);
         let due_ms =
             self.fabric.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.fabric.now_ms));
-        match (self.fabric.look_from, self.executor.owed_from) {
+        match (self.fabric.look_from, self.executor.starved.owed_from) {
             (0, 0) if busy => TICK_MS,
             (0, 0) => due_ms.clamp(TICK_MS, REST_MS),
             _ => 0,

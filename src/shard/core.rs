@@ -7,8 +7,8 @@
 use super::acting::{Acting, Sharing};
 use super::clock::{BEAT, TICK_MS};
 use super::engine::{Engine, Source};
-use super::left::LOOK_MS;
 use super::load::{Balance, Meter};
+use super::management::LOOK_MS;
 use super::mesh::{Message, Repeats};
 use super::receive::{Direct, Receive};
 use super::record;
@@ -126,7 +126,7 @@ impl Core {
             for completion in completions.drain(..) {
                 self.completed(completion);
             }
-            if worked && !self.engine.executor.runnable.is_empty() {
+            if worked && !self.engine.executor.running.runnable.is_empty() {
                 // What others have asked for does not wait until jobs have had their time.
                 self.engine.flush();
                 self.engine.fabric.ring.enter(Wait::No)?;
@@ -146,8 +146,9 @@ impl Core {
                 last_work = now;
             }
             let wait = self.how_long(now, last_work);
-            let queued =
-                !self.engine.executor.runnable.is_empty() || !self.engine.fabric.dirty.is_empty() || self.has_parked();
+            let queued = !self.engine.executor.running.runnable.is_empty()
+                || !self.engine.fabric.dirty.is_empty()
+                || self.has_parked();
             self.meter.rests(now, worked, wait, queued);
             self.engine.fabric.ring.enter(wait)?;
         }
@@ -236,9 +237,11 @@ impl Core {
 
     /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
     fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        let queued =
-            !self.engine.executor.runnable.is_empty() || !self.engine.fabric.dirty.is_empty() || self.has_parked();
-        if queued || !self.inbox.is_empty() || !self.engine.executor.feeding.is_over() || self.next_tick <= now {
+        let queued = !self.engine.executor.running.runnable.is_empty()
+            || !self.engine.fabric.dirty.is_empty()
+            || self.has_parked();
+        if queued || !self.inbox.is_empty() || !self.engine.executor.starved.feeding.is_over() || self.next_tick <= now
+        {
             return Wait::No;
         }
         if !self.spin.is_zero() && self.engine.fabric.ring.can_spin() && now.duration_since(last_work) < self.spin {
@@ -253,7 +256,7 @@ impl Core {
         }
         let until = if self.engine.executor.waits_for_ranges() {
             // Another core may give a range back without telling this one: either soon, or the medium does not answer.
-            let fresh = self.engine.fabric.now_ms < self.engine.executor.ranges_since_ms.saturating_add(20);
+            let fresh = self.engine.fabric.now_ms < self.engine.executor.ranges.since_ms.saturating_add(20);
             // If more wait than a turn looks at, those at the end of the line come the later, the longer the core
             // sleeps.
             Duration::from_micros(if fresh || self.engine.executor.have_many_waiting() { 50 } else { 2_000 })
@@ -390,11 +393,7 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
                 Message::Change(change) => self.engine.change(&change),
-                Message::Saved { ticket, is_stored } => self.engine.executor.saved(ticket, is_stored),
-                Message::SaveTurn { ticket } => self.engine.executor.save_turn(ticket),
-                Message::Errand { job, answer } => self.engine.executor.errand_over(job, &answer),
-                Message::Flushed { unit } => self.engine.executor.flushes_go_on(unit, &mut self.engine.fabric),
-                Message::Lost { unit } => self.engine.executor.save_lost(unit),
+                Message::Executor(notice) => self.engine.executor.told(notice, &mut self.engine.fabric),
                 Message::Shutdown => self.shut_down(),
             }
             if begin.elapsed() >= MESSAGES_PER_TURN {

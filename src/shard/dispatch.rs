@@ -1,13 +1,13 @@
 //! From PDUs to sessions, and from session events to work.
 
-use super::begin::TASK_SET_FULL;
-use super::buffers::Buf;
 use super::engine::{Engine, Order, Parts, Seat};
-use super::exec::Then;
 use super::resend::Source;
-use super::sink::Moved;
-use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
+use crate::exec::buffers::Buf;
+use crate::exec::outcomes::DOES_NOT_ANSWER;
+use crate::exec::outcomes::TASK_SET_FULL;
+use crate::exec::sink::Moved;
+use crate::exec::task::Then;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, MediumOp, Outcome, Plan};
 use crate::session::Session;
@@ -186,7 +186,7 @@ impl Engine {
             }
             self.pump(seat);
             // What has ended just now has perhaps let the next ones begin.
-            while !self.executor.stored.is_empty() {
+            while !self.executor.memory.stored.is_empty() {
                 self.executor.settle_stores(&mut self.fabric);
                 self.pump(seat);
             }
@@ -247,7 +247,7 @@ impl Engine {
                 executor.begin((seat, task), unit, op, inline, fabric);
             }
             Plan::Done(outcome) => {
-                if !executor.copies.is_empty() {
+                if !executor.running.copies.is_empty() {
                     self.end_aborted_copy(seat, task, outcome);
                 }
                 let outcome = self.unless_hung(seat, task, unit, outcome);

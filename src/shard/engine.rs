@@ -13,19 +13,20 @@
 //!   another core), `load.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
 //! - the core: `clock.rs` (time), `change.rs` (another configuration)
 
-use super::buffers::Arena;
 use super::change::Change;
-use super::doors::{HalfOpen, Ticket};
-use super::executor::Executor;
-use super::left::Management;
+use super::doors::HalfOpen;
+use super::doors::Ticket;
+use super::management::Management;
 use super::registry::{Membership, SessionHandle};
 use super::relocate::Halt;
-use super::sink::Preempting;
 use super::stats::Stats;
 use super::text::SeatText;
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
 use crate::backend::{Handle, Queue, Token};
+use crate::exec::buffers::Arena;
+use crate::exec::executor::Executor;
+use crate::exec::sink::Preempting;
 use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::ring::Ring;
@@ -308,7 +309,7 @@ pub struct Fabric {
     /// What the executor's calls have set off, and is to be acted on when it has returned.
     pub owed: Vec<Owed>,
     /// Task management functions under way.
-    pub management: super::left::Management,
+    pub management: super::management::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<super::entry::Adoption>,
     /// Connections that are logging in.
@@ -357,8 +358,8 @@ pub struct Engine {
 impl Engine {
     /// A core with nothing on it. `handles`: one for each unit of `world`.
     pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
-        let executor = Executor::new(core, Arc::clone(&world), arena, handles);
-        let management = Management::new(executor.left.clone());
+        let executor = Executor::new(core, world.media(), arena, handles);
+        let management = Management::new(executor.leftovers.left.clone());
         Engine { fabric: Fabric::new(core, world, ring, management), executor }
     }
 
@@ -390,7 +391,7 @@ impl Engine {
         loop {
             self.executor.copy_ready(&mut self.fabric);
             self.settle_owed();
-            if self.executor.copying.is_empty() {
+            if self.executor.memory.copying.is_empty() {
                 return;
             }
         }
@@ -399,7 +400,7 @@ impl Engine {
     /// Pushes what is to be sent, a turn's worth of it.
     pub fn flush(&mut self) {
         self.fabric.flush();
-        self.executor.read_soon = 0;
+        self.executor.memory.read_soon = 0;
     }
 
     #[cold]

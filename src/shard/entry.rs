@@ -4,10 +4,10 @@ use super::change::new_nexus;
 use super::doors::Ticket;
 use super::engine::{Engine, Fabric, Link, Moving, Order, Phase, Seat};
 use super::mesh::Handover;
-use super::rate::Gate;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
 use super::relocate::Halt;
 use super::text::SeatText;
+use crate::exec::rate::Gate;
 use crate::limits::{
     CONNECTION_SLOTS, CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE, MAX_CONTROL_DATA_BYTES,
 };

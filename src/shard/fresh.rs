@@ -4,8 +4,8 @@
 //! The record is taken back first: a record that names a file which is not there would say that a disk is gone. The
 //! file is locked until both are done.
 
-use super::world::Unit;
 use crate::backend::Medium;
+use crate::exec::unit::Unit;
 use crate::model::{LunKind, LunSpec};
 use crate::state::{Before, UnitFile};
 use std::path::PathBuf;

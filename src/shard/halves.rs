@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::dispatch::PartialDest;
-use super::starve::Waiting;
+use crate::exec::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
 use crate::session::seam::CloseReason;
 

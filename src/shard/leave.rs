@@ -1,15 +1,19 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::engine::{Engine, Fabric, Moving, Parts, Phase, Seat};
-use super::exec::Exec;
 use super::mesh::{Handover, Message};
+use crate::exec::task::Exec;
+use crate::exec::unit::Unit;
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
 use crate::model::{Address, IscsiName};
+use crate::scsi::LuNexus;
+use crate::session::Session;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Engine {
     /// Treats the peer as gone: nothing more is sent.
@@ -241,6 +245,16 @@ impl Fabric {
             link.shut_ms = Some(self.now_ms);
             shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
         }
+    }
+}
+
+impl Unit {
+    /// A nexus of a session is gone. What it was told of lost writes may have arrived since: that is saved with the next GOOD.
+    pub(super) fn nexus_leaves(&self, nexus: &LuNexus, session: &Session) {
+        if nexus.leave(|status| session.has_arrived(status)) {
+            self.news.store(true, Ordering::Relaxed);
+        }
+        self.logical.nexus_lost(nexus.id());
     }
 }
 

@@ -21,10 +21,10 @@
 //! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no buffer, and
 //! the task fails (`Engine::place`).
 
-use super::buffers::Buf;
 use super::dispatch::{Partial, PartialDest};
 use super::engine::{Engine, Seat};
-use super::rw::Lent;
+use crate::exec::buffers::Buf;
+use crate::exec::rw::Lent;
 use crate::session::seam::TaskId;
 use crate::wire::bhs;
 

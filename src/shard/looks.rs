@@ -4,7 +4,8 @@
 //! A file system that does not answer keeps a thread of its own, and no other unit: it is not looked at again as long as that
 //! lasts, and another thread goes on with the rest.
 
-use super::world::{Unit, World};
+use super::world::World;
+use crate::exec::unit::Unit;
 use crate::limits::SPACE_INTERVAL;
 use crate::panics::{self, Mutex};
 use std::collections::VecDeque;

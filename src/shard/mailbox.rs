@@ -7,8 +7,8 @@
 //!
 //! `tests/models.rs` runs this very file under loom.
 
-use super::atomics::{AtomicBool, Mutex, MutexGuard, Ordering};
 use super::bell::Bell;
+use crate::atomics::{AtomicBool, Mutex, MutexGuard, Ordering};
 use std::io;
 use std::sync::PoisonError;
 

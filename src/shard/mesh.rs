@@ -5,16 +5,16 @@
 
 use super::change::Change;
 use super::doors::Ticket;
-use super::errand::Answer;
-use super::left::Scope;
 use super::registry::Membership;
 use super::relocate::Relocated;
+use crate::exec::left::Scope;
+use crate::exec::notice::Notice;
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
 use crate::wire::Tsih;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
@@ -73,35 +73,8 @@ pub enum Message {
     },
     /// The configuration has changed.
     Change(Arc<Change>),
-    /// The keeper is done with what a command changes.
-    Saved {
-        /// The command ([`super::saves::Saves`]).
-        ticket: usize,
-        /// Whether it is stored.
-        is_stored: bool,
-    },
-    /// It is a command's turn to be saved.
-    SaveTurn {
-        /// The command.
-        ticket: usize,
-    },
-    /// An errand is over.
-    Errand {
-        /// Number of its job, if that still waits.
-        job: usize,
-        /// Where the answer is.
-        answer: Weak<Answer>,
-    },
-    /// A flush has ended that somebody here waited for.
-    Flushed {
-        /// Of this unit.
-        unit: usize,
-    },
-    /// A failure to make writes durable was counted beside the cores: it is to be saved who has yet to hear of it.
-    Lost {
-        /// Of this unit.
-        unit: usize,
-    },
+    /// To the core's executor.
+    Executor(Notice),
     /// Take leave of the initiators, flush, and return.
     Shutdown,
 }
@@ -136,11 +109,7 @@ impl Message {
             Message::Abort { .. } => "Abort",
             Message::Aborted { .. } => "Aborted",
             Message::Change(_) => "Change",
-            Message::Saved { .. } => "Saved",
-            Message::SaveTurn { .. } => "SaveTurn",
-            Message::Errand { .. } => "Errand",
-            Message::Flushed { .. } => "Flushed",
-            Message::Lost { .. } => "Lost",
+            Message::Executor(notice) => notice.name(),
             Message::Shutdown => "Shutdown",
         }
     }
@@ -178,7 +147,7 @@ mod tests {
             (of_all(1), true),
             (of_all(2), false),
             (of_all(1), false),
-            (Message::SaveTurn { ticket: 0 }, false),
+            (Message::Executor(Notice::SaveTurn { ticket: 0 }), false),
             (of_all(1), false),
             (of_one(), false),
             (of_one(), false),

@@ -12,74 +12,50 @@
 
 mod acting;
 mod arming;
-mod atomics;
 mod balance;
-mod begin;
 mod bell;
 mod beside;
-mod buffers;
 mod change;
 mod clock;
 mod control;
-mod copy;
 mod core;
 mod dispatch;
 mod doors;
 mod elsewhere;
 mod engine;
 mod entry;
-mod errand;
 mod error;
-mod exec;
-mod executor;
-mod fence;
-mod flush;
 mod fresh;
+mod gates;
 mod halves;
-mod holes;
-mod job;
-mod jobs;
 mod leave;
-mod left;
 mod load;
 mod loan;
-mod locking;
 mod looks;
-mod lost;
 mod mailbox;
-mod memory_hold;
+mod management;
 mod mesh;
-mod ram;
-mod rate;
 mod receive;
 mod record;
 mod registry;
 mod reload;
 mod relocate;
 mod resend;
-mod rw;
-mod saves;
 mod signals;
-mod sink;
-mod slots;
-mod starve;
 mod stats;
-mod stray;
 mod syncing;
-mod syncs;
 mod text;
-mod throttle;
 mod tm;
 mod to_initiators;
 mod turns;
 mod tx;
 mod unsent;
-mod work;
 mod world;
 
 pub use control::Reread;
 pub use error::ServeError;
 
+use crate::exec::unit::Unit;
 use crate::limits::{
     CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
     RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
@@ -99,7 +75,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
 use std::time::Duration;
 use syncing::Syncing;
-use world::{Unit, World};
+use world::World;
 
 /// How soon the first thread notices that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
@@ -333,7 +309,7 @@ fn run_core(
 
 fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: Duration) -> io::Result<core::Core> {
     let ring = Ring::new(RING_ENTRIES)?;
-    let mut arena = buffers::Arena::new()?;
+    let mut arena = crate::exec::buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
         Ok(()) => arena.set_registered(),
         Err(e) if core == 0 => {

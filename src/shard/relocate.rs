@@ -30,9 +30,9 @@
 use super::change::Change;
 use super::core::Core;
 use super::engine::{Engine, Link, Order, Parts, Phase, Seat};
-use super::exec::Exec;
 use super::mesh::Message;
 use super::receive::Receive;
+use crate::exec::task::Exec;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
@@ -112,7 +112,7 @@ impl Engine {
             && self.executor.tasks(seat).iter().all(Exec::is_quiet)
             && self.fabric.management.is_empty()
             && !self.executor.strays.are_awaited()
-            && self.executor.jobs.iter().flatten().all(|job| job.seat != seat)
+            && self.executor.running.jobs.iter().flatten().all(|job| job.seat != seat)
     }
 }
 

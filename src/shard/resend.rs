@@ -4,10 +4,10 @@
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
 use super::engine::{Engine, Fabric, Parts, Seat};
-use super::executor::Owner;
-use super::sink::Reread;
 use super::tx::REREADS;
 use crate::backend::Op;
+use crate::exec::operations::Owner;
+use crate::exec::sink::Reread;
 use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SLICE_BYTES, SOURCES};
 use crate::model::MediumFault;
 use crate::session::Session;

@@ -23,7 +23,7 @@ pub struct Stats {
     pub out_of_receive_buffers: u64,
     /// What the executor has counted.
     #[cfg(test)]
-    pub executor: super::executor::Counters,
+    pub executor: crate::exec::executor::Counters,
     /// Bytes of memory of the largest batch of answers that was sent.
     pub largest_batch_bytes: u64,
 }

@@ -7,7 +7,7 @@
 //! If it cannot be saved that hosts are to be told, that is tried again, and at the end once more. Until then the file
 //! of the saved state is not let go of: the unit is not served again as if nothing had been lost.
 
-use super::world::Unit;
+use crate::exec::unit::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
 use crate::panics::{self, Mutex};
 use crate::scsi::LogicalUnit;

@@ -7,12 +7,13 @@
 //! rejected", never a lie.
 
 use super::engine::{Engine, Fabric, Parts, Seat};
-use super::executor::Executor;
-use super::flush::Waiter;
-use super::left::{Answer, Pending, Scope};
+use super::management::{Answer, Pending};
 use super::mesh::Message;
-use super::sink::{Moved, Preempting, Sink};
 use super::world::LunMap;
+use crate::exec::executor::Executor;
+use crate::exec::flushes::Waiter;
+use crate::exec::left::Scope;
+use crate::exec::sink::{Moved, Preempting, Sink};
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
@@ -271,7 +272,7 @@ impl Engine {
 
     /// Has a function wait until nothing is left of what it aborts; if nothing is, it is answered.
     fn wait_for(&mut self, scope: Scope, ticket: u32, pending: Pending, deadline_ms: u64) {
-        self.executor.left_copies.expire(self.fabric.now_ms);
+        self.executor.leftovers.copies.expire(self.fabric.now_ms);
         if let Some(pending) = self.fabric.management.wait(scope, ticket, pending, deadline_ms) {
             self.waited(pending, true);
         }
@@ -279,7 +280,7 @@ impl Engine {
 
     /// Answers every function that waits for nothing any more, or for too long.
     pub fn settle(&mut self) {
-        self.executor.left_copies.expire(self.fabric.now_ms);
+        self.executor.leftovers.copies.expire(self.fabric.now_ms);
         loop {
             let emptied = self.fabric.management.left.emptied();
             if emptied.is_empty() {

@@ -1,13 +1,13 @@
 //! The fabric as the executor's [`Sink`]: data and answers become PDUs on their way to the initiators.
 
-use super::buffers::Buf;
 use super::dispatch::command_of;
 use super::engine::{Fabric, MediumQueue, Owed, Parts, Seat};
-use super::memory_hold::Lying;
 use super::resend::Source;
-use super::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use super::tx::Outlet;
 use crate::backend::Queue;
+use crate::exec::buffers::Buf;
+use crate::exec::memory_hold::Lying;
+use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::scsi::copy::CopyRequest;
@@ -260,6 +260,10 @@ impl Sink for Fabric {
         let at = map.units.iter().position(|&own| own == unit);
         let Some(nexus) = at.and_then(|at| nexus.get_mut(at)) else { return Heard::IsTold };
         nexus.hear(failures, session.next_status(task), |status| session.has_arrived(status))
+    }
+
+    fn polls(&mut self, job: usize) {
+        super::record::job(job);
     }
 
     fn preempt(&mut self, preempting: Preempting) {

@@ -6,9 +6,9 @@
 //! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep
 //! their capacity: steady state allocates nothing.
 
-use super::buffers::Buf;
-use super::fence::Fence;
-use super::memory_hold::{InPlace, Lying};
+use crate::exec::buffers::Buf;
+use crate::exec::fence::Fence;
+use crate::exec::memory_hold::{InPlace, Lying};
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};

@@ -5,7 +5,7 @@
 //! goes, with all that is queued on it.
 
 use super::engine::{Engine, Phase};
-use super::fence::Fence;
+use crate::exec::fence::Fence;
 use crate::session::seam::CloseReason;
 use std::sync::Arc;
 

@@ -5,69 +5,29 @@
 
 use super::clock::Clock;
 use super::doors::Doors;
-use super::errand::{Errandry, Errands};
 use super::error::ServeError;
-use super::fence::Fence;
 use super::fresh::{Fresh, Undo};
 use super::load::Load;
-use super::lost::Remembering;
 use super::mesh::{Mailbox, Message};
-use super::rate::Buckets;
 use super::registry::Registry;
-use super::saves::Line;
-use super::syncs::Syncs;
 use crate::backend::{Fit, Medium, OpenError, absolute};
+use crate::exec::errandry::Errandry;
+use crate::exec::media::Media;
+use crate::exec::rate::Buckets;
+use crate::exec::unit::Unit;
 use crate::limits::{self, SLICE_BYTES};
 use crate::model::{
-    Admission, Backing, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
+    Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
 };
-use crate::scsi::{LogicalUnit, LuParams, Saved};
+use crate::scsi::{LuParams, Saved};
 use crate::session::directory::{Access, SnapshotDirectory};
-use crate::state::{self, Keeper, KeeperThread, Name, Register, UnitFile, Wanted};
+use crate::state::{self, Keeper, KeeperThread, Name, Register, Wanted};
 use crate::wire::Lun;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use std::{fs, io};
-
-/// A logical unit of the process.
-pub struct Unit {
-    /// Where its blocks live.
-    pub medium: Arc<Medium>,
-    /// Its device server.
-    pub logical: Arc<LogicalUnit>,
-    /// What of it outlives the process.
-    pub file: Arc<UnitFile>,
-    /// Logical block length, bytes.
-    pub block_bytes: u32,
-    /// Ranges that a command has for itself. What is queued of a unit that is gone is still counted here.
-    pub fence: Arc<Fence>,
-    /// What makes its writes durable.
-    pub syncs: Syncs,
-    /// Somebody has heard of failures, and what is saved does not say so.
-    pub news: AtomicBool,
-    /// Whether that is being saved.
-    pub remembering: Remembering,
-    /// Commands that are to be saved before they are answered.
-    pub saves: Line,
-    /// What its jobs have asked for beside the cores.
-    pub errands: Errands,
-    /// Completed writes may be lost unless they are made durable.
-    pub volatile: bool,
-    /// A write can be made durable by itself; else a flush behind it does so.
-    pub direct: bool,
-    /// Cores that have a handle of it.
-    held: Box<[AtomicBool]>,
-    /// Cores that find the medium not answering.
-    pub hung: AtomicU32,
-    /// The log has been told that its file was cut short.
-    cut: AtomicBool,
-    /// The log has been told that the page cache keeps what is to be verified.
-    cached: AtomicBool,
-    /// A core has ended while the medium still owed it answers.
-    pub unfinished: AtomicBool,
-}
 
 impl Unit {
     /// What hosts know it by.
@@ -181,29 +141,6 @@ impl Unit {
         Unit::new(Arc::new(medium), params, (Path::new(""), None), cores)
     }
 
-    fn new(medium: Arc<Medium>, params: LuParams, (state, backing): (&Path, Option<&Backing>), cores: usize) -> Unit {
-        let facts = medium.properties();
-        Unit {
-            medium,
-            block_bytes: params.block_bytes,
-            file: Arc::new(UnitFile::new(state, &params, backing)),
-            logical: Arc::new(LogicalUnit::new(params)),
-            fence: Arc::new(Fence::new(cores)),
-            syncs: Syncs::new(cores),
-            news: AtomicBool::new(false),
-            remembering: Remembering::default(),
-            saves: Line::default(),
-            errands: Errands::default(),
-            volatile: facts.volatile_cache,
-            direct: facts.direct,
-            held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
-            hung: AtomicU32::new(0),
-            cut: AtomicBool::new(false),
-            cached: AtomicBool::new(false),
-            unfinished: AtomicBool::new(false),
-        }
-    }
-
     /// Like [`Medium::fit`]; what has grown is made durable.
     ///
     /// # Errors
@@ -232,46 +169,6 @@ impl Unit {
         self.syncs.fail(MediumFault::Write);
         let (failures, serial) = (self.syncs.untold(), &self.logical.params().serial);
         tracing::error!(serial, failures, "not flushed: what hosts wrote last may be lost: {error}");
-    }
-
-    /// A core has no handle of this unit any more, and will never have.
-    pub fn let_go(&self, core: usize) {
-        if let Some(held) = self.held.get(core) {
-            held.store(false, Ordering::Release);
-        }
-    }
-
-    /// Whether `core` has a handle of this unit.
-    pub fn is_held_by(&self, core: usize) -> bool {
-        self.held.get(core).is_some_and(|held| held.load(Ordering::Acquire))
-    }
-
-    /// Whether any core has a handle of it.
-    pub fn is_held(&self) -> bool {
-        (0..self.held.len()).any(|core| self.is_held_by(core))
-    }
-
-    /// Says in the log, once, that what is to be read from the medium stays in the page cache, or may do so.
-    pub fn keeps_cached(&self) {
-        if !self.cached.swap(true, Ordering::Relaxed) {
-            let serial = &self.logical.params().serial;
-            tracing::warn!(
-                serial,
-                "without direct I/O, a VERIFY of this logical unit may read what is cached instead of its medium: the kernel keeps \
-                 pages that others have mapped, all of a file system that lives in memory, or (before Linux 6.5) does not say"
-            );
-        }
-    }
-
-    /// Looks whether its file is whole, and how much room there is for a thin unit. Blocking.
-    pub fn measure(&self) {
-        if !self.medium.look() && !self.cut.swap(true, Ordering::Relaxed) {
-            let serial = &self.logical.params().serial;
-            tracing::error!(serial, "the file of a logical unit was cut short under it: nothing more is written to it");
-        }
-        if self.logical.params().thin {
-            self.logical.note_space(self.medium.space().ok().flatten());
-        }
     }
 }
 
@@ -504,6 +401,23 @@ impl World {
         Ok((world, thread))
     }
 
+    /// What the executors need of it.
+    pub fn media(&self) -> Media {
+        let mailboxes = Arc::clone(&self.mailboxes);
+        Media {
+            units: self.units.iter().cloned().collect(),
+            rates: Arc::clone(&self.rates),
+            unit_rates: self.unit_rates.clone(),
+            keeper: Arc::clone(&self.keeper),
+            errandry: Arc::clone(&self.errandry),
+            post: Arc::new(move |core, notice| {
+                if let Some(mailbox) = mailboxes.get(core) {
+                    mailbox.post(Message::Executor(notice));
+                }
+            }),
+        }
+    }
+
     /// Posts a message to a core.
     pub fn post(&self, core: usize, message: Message) {
         if let Some(mailbox) = self.mailboxes.get(core) {
@@ -517,7 +431,7 @@ mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
     use crate::model::InitiatorPort;
-    use crate::scsi::{Heard, Lost, Modes, NexusId};
+    use crate::scsi::{Heard, LogicalUnit, Lost, Modes, NexusId};
     use crate::shard::change::new_nexus;
     use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};

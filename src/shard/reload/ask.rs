@@ -6,10 +6,11 @@
 use super::made::{Grown, Made};
 use super::{Fresh, Reloader, ServeError};
 use crate::backend::OpenError;
+use crate::exec::notice::Notice;
+use crate::exec::unit::Unit;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::shard::beside::Wait;
 use crate::shard::mesh::Message;
-use crate::shard::world::Unit;
 use crate::state::{Name, Register};
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -116,7 +117,7 @@ impl Reloader {
             Err(error) => {
                 if matches!(error, OpenError::Unsynced { .. }) {
                     // Any core will do: there the save keeps its place among what else is saved of the unit.
-                    world.post(0, Message::Lost { unit: number });
+                    world.post(0, Message::Executor(Notice::Lost { unit: number }));
                 }
                 Err(ServeError::Open(error))
             }

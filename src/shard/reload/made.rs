@@ -1,8 +1,8 @@
 //! What a plan has done to files, until it is served.
 
 use crate::backend::Fit;
+use crate::exec::unit::Unit;
 use crate::shard::fresh::Fresh;
-use crate::shard::world::Unit;
 use std::sync::Arc;
 
 /// What a plan has made. Unless it is served, all of it is taken back.

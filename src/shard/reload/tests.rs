@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::exec::notice::Notice;
 use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
 use std::fs::{self, File};
@@ -52,7 +53,7 @@ impl Bench {
         for message in self.reloader.world.mailboxes[0].take() {
             let change = match message {
                 Message::Change(change) => change,
-                Message::Lost { unit } => {
+                Message::Executor(Notice::Lost { unit }) => {
                     self.lost.push(unit);
                     continue;
                 }

@@ -3,10 +3,11 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::exec::notice::Notice;
+use crate::exec::syncs::Syncs;
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::shard::mesh::Message;
-use crate::shard::syncs::Syncs;
 use crate::shard::world::World;
 use crate::wire::{TmFunction, TmResponse};
 use std::sync::Arc;
@@ -435,7 +436,7 @@ fn nobody_who_waited_is_forgotten_where_messages_come_in_every_turn() {
         scope.spawn(|| {
             while goes_on() {
                 // Nobody waits there.
-                server.world.post(0, Message::Flushed { unit: 1 });
+                server.world.post(0, Message::Executor(Notice::Flushed { unit: 1 }));
                 std::thread::sleep(Duration::from_micros(200));
             }
         });

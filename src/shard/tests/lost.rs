@@ -7,6 +7,7 @@ use super::rights::group;
 use super::saves::stuck_keeper;
 use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::exec::notice::Notice;
 use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
@@ -185,7 +186,7 @@ fn a_failure_is_not_forgotten_when_the_process_is_killed() {
     wait_until(|| saved(&server.world).is_none());
     // Counted beside the cores.
     server.world.units[0].syncs.fail(MediumFault::Write);
-    server.world.post(0, Message::Lost { unit: 0 });
+    server.world.post(0, Message::Executor(Notice::Lost { unit: 0 }));
     wait_until(|| saved(&server.world).is_some());
     server.end();
 }

@@ -1,6 +1,6 @@
 //! Flushes of one medium and their failures, step by step. `tests/models.rs` goes through all orders of such steps.
 
-use super::super::syncs::*;
+use crate::exec::syncs::*;
 use crate::model::MediumFault;
 
 #[test]

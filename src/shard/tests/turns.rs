@@ -195,8 +195,8 @@ fn jobs_do_not_keep_everything_else_waiting() {
     let mut turns = Turns::new();
     let engine = &mut turns.core.engine;
     // They have ended already, and yet so many take longer than a turn.
-    (0..MANY).for_each(|job| engine.executor.runnable.push(None, job));
+    (0..MANY).for_each(|job| engine.executor.running.runnable.push(None, job));
     engine.executor.run_jobs(&mut engine.fabric);
-    let left = engine.executor.runnable.len();
+    let left = engine.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
 }

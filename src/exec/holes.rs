@@ -8,8 +8,6 @@
 //! which they asked. If its command has locked a range, the job keeps that: the hole that it waits for is with the
 //! medium already, and needs no range any more.
 
-use super::executor::Executor;
-use crate::backend::Op;
 use std::collections::VecDeque;
 
 /// A file that a hole is made in.
@@ -59,22 +57,6 @@ impl Holes {
     pub fn forget(&mut self, job: usize) -> Vec<usize> {
         self.0.iter_mut().for_each(|busy| busy.waiting.retain(|waiting| *waiting != job));
         self.0.iter().filter(|busy| busy.next == Some(job)).map(|busy| busy.unit).collect()
-    }
-}
-
-impl Executor {
-    /// The unit, if an operation makes a hole in its file.
-    pub fn hole_of(&self, unit: usize, op: &Op) -> Option<usize> {
-        let is_hole =
-            matches!(op, Op::Discard { .. } | Op::Zero { .. }) && self.world.units[unit].medium.is_regular_file();
-        is_hole.then_some(unit)
-    }
-
-    /// The next job has its turn to make a hole.
-    pub fn hole_over(&mut self, unit: usize) {
-        if let Some(next) = self.holes.leave(unit) {
-            self.run_soon(next);
-        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! What is special about RAM units: their memory can be sent from, and copied from when it suits us.
 
 use super::buffers::Buf;
-use super::exec::{Action, Exec, Failure, Kind};
 use super::executor::Executor;
 use super::fence::Ticket;
+use super::memory::Copying;
+use super::memory::Entered;
+use super::memory::Stored;
 use super::memory_hold::Lying;
 use super::rw::task_in;
 use super::sink::Sink;
 use super::sink::{InPlaceIf, Part, Sent};
+use super::task::{Action, Exec, Failure, Kind};
 use crate::backend::Handle;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, MediumFault, TaskId};
@@ -29,32 +32,6 @@ const ALWAYS_QUEUED: u32 =
     if 512 * QUEUED_DATA_IN < SLICE_BYTES as u32 { 512 * QUEUED_DATA_IN } else { SLICE_BYTES as u32 };
 /// Bytes of a page: beyond its end the processor does not read ahead by itself.
 const PAGE_BYTES: usize = 4096;
-
-/// A slice of a RAM unit that is copied at the end of the turn.
-pub struct Copying {
-    pub seat: usize,
-    pub slot: usize,
-    pub offset: u32,
-    pub from: DataRef,
-    pub len: usize,
-    /// The buffer it goes to, and its count at the fence, if it is all of its task; else the task has it as a slice.
-    pub whole: Option<(Buf, Entered)>,
-}
-
-/// A count at the fence of a unit, to be given back there whatever has become of the task.
-#[derive(Clone, Copy)]
-#[must_use]
-pub struct Entered {
-    unit: usize,
-    ticket: Ticket,
-}
-
-/// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
-pub struct Stored {
-    seat: usize,
-    slot: usize,
-    entered: Entered,
-}
 
 /// Where those bytes lie in memory, if they are of a RAM unit.
 #[inline]
@@ -90,16 +67,16 @@ impl Executor {
             (exec.started, exec.moved) = (total, total);
             exec.in_flight += 1;
         }
-        self.stored.push(Stored { seat, slot, entered: Entered { unit, ticket } });
+        self.memory.stored.push(Stored { seat, slot, entered: Entered { unit, ticket } });
     }
 
     /// Has what was stored seen by all cores, then answers those writes.
     pub fn settle_stores(&mut self, sink: &mut impl Sink) {
-        if self.stored.is_empty() {
+        if self.memory.stored.is_empty() {
             return;
         }
         crate::backend::settle();
-        let mut stored = std::mem::take(&mut self.stored);
+        let mut stored = std::mem::take(&mut self.memory.stored);
         for Stored { seat, slot, entered } in stored.drain(..) {
             self.leave_fence(entered);
             let Some(exec) = self.exec(seat, slot) else { continue };
@@ -110,12 +87,12 @@ impl Executor {
                 self.written(seat, slot, sink);
             }
         }
-        self.stored = stored;
+        self.memory.stored = stored;
     }
 
     #[inline]
     fn leave_fence(&self, Entered { unit, ticket }: Entered) {
-        self.world.units[unit].fence.leave(self.core, ticket);
+        self.media.units[unit].fence.leave(self.core, ticket);
     }
 
     /// Where those bytes of a unit lie in memory, if it is a RAM unit.
@@ -142,17 +119,17 @@ impl Executor {
             return false;
         }
         let Some(at) = address(handle, base, total) else { return false };
-        let fence = &self.world.units[unit].fence;
+        let fence = &self.media.units[unit].fence;
         if fence.keeps_reads() || total > ALWAYS_QUEUED && total > sink.piece_bytes(who, QUEUED_DATA_IN) {
             return false;
         }
         let part = Part { offset: 0, len: total, at, end: Some(asked) };
-        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.places };
+        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.memory.places };
         if sink.data_in_place(who, part, lying, InPlaceIf::Now) != Sent::Yes {
             return false;
         }
-        self.read_soon += 1;
-        if self.read_soon <= SOON_SENT_READS {
+        self.memory.read_soon += 1;
+        if self.memory.read_soon <= SOON_SENT_READS {
             prefetch(at, SOON_SENT.min(total as usize));
         }
         self.stats.read_bytes += u64::from(total);
@@ -171,7 +148,7 @@ impl Executor {
         let holds_nothing = self.tasks(seat).get(task.slot()).is_some_and(Exec::holds_nothing);
         self.memory_of(unit, offset, total).is_some()
             && holds_nothing
-            && !self.world.units[unit].fence.keeps_reads()
+            && !self.media.units[unit].fence.keeps_reads()
             && sink.sends_in_place((seat, task))
     }
 
@@ -193,8 +170,8 @@ impl Executor {
             return false;
         };
         let part = Part { offset: moved, len, at, end: (len == left).then_some(exec.asked) };
-        let fence = &self.world.units[unit].fence;
-        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.places };
+        let fence = &self.media.units[unit].fence;
+        let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.memory.places };
         match sink.data_in_place(who, part, lying, InPlaceIf::InTurn) {
             Sent::No => {
                 // So they do about atomic writes.
@@ -235,14 +212,14 @@ impl Executor {
         }
         let Some(buf) = self.allocate(seat, total as usize) else { return false };
         let slot = task.slot();
-        let fence = &self.world.units[unit].fence;
+        let fence = &self.media.units[unit].fence;
         let Some(ticket) = fence.enter_read(self.core, base, u64::from(total)) else { return false };
         if let Some(exec) = self.exec(seat, slot) {
             exec.begin(Kind::Read, task, unit, (base, total, asked));
             (exec.started, exec.in_flight) = (total, 1);
         }
         let whole = Some((buf, Entered { unit, ticket }));
-        self.copying.push_back(Copying { seat, slot, offset: 0, from, len: total as usize, whole });
+        self.memory.copying.push_back(Copying { seat, slot, offset: 0, from, len: total as usize, whole });
         true
     }
 
@@ -270,8 +247,8 @@ impl Executor {
     /// Copies what is sent from RAM units with a digest: at the end of the turn, all of it together, so that the memory
     /// looks for the next while one is copied.
     pub fn copy_ready(&mut self, sink: &mut impl Sink) {
-        while let Some(Copying { seat, slot, offset, from, whole, .. }) = self.copying.pop_front() {
-            if let Some(next) = self.copying.front() {
+        while let Some(Copying { seat, slot, offset, from, whole, .. }) = self.memory.copying.pop_front() {
+            if let Some(next) = self.memory.copying.front() {
                 let pages = (0..next.len.min(SOON_COPIED_WITHIN)).step_by(PAGE_BYTES);
                 pages.for_each(|page| prefetch(DataRef(next.from.0 + page as u64), SOON_COPIED));
             }

@@ -2,10 +2,10 @@
 //! far it is, and the buffers it holds.
 
 use super::buffers::Buf;
-use super::flush::FlushTicket;
+use super::flushes::FlushTicket;
 use super::left::Mark;
 use super::rate::FlowId;
-use super::stray::Hold;
+use super::strays::Hold;
 use crate::model::MediumFault;
 use crate::model::{DataRef, TaskId};
 use crate::scsi::{Generation, MediumOp};

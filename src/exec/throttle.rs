@@ -12,95 +12,20 @@
 //! A session whose units and group have no limit has no flows: that is one branch for each command. Another configuration
 //! changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
-use super::begin::TASK_SET_FULL;
-use super::exec::Then;
 use super::executor::Executor;
+use super::flows::flow;
+use super::flows::regated;
 use super::job::Job;
-use super::rate::{Bucket, Cost, FlowId, Gate, OPEN, Shaper, Waiter};
+use super::outcomes::TASK_SET_FULL;
+use super::rate::{Cost, FlowId, Gate, Waiter};
 use super::sink::Moved;
 use super::sink::Sink;
-use super::world::World;
+use super::task::Then;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
-use crate::model::{Limits, TaskId};
+use crate::model::TaskId;
 use crate::scsi::MediumOp;
 use std::sync::Arc;
-
-/// Where those wait who use a unit: unit and flow, in the order of units; units without a limit are not there.
-pub type Flows = Vec<(usize, FlowId)>;
-
-fn flow(flows: &Flows, unit: usize) -> Option<FlowId> {
-    flows.binary_search_by_key(&unit, |flow| flow.0).ok().and_then(|at| flows.get(at)).map(|flow| flow.1)
-}
-
-impl World {
-    /// Makes the limits what the configuration says. Those that are the same in `old`, the world before, stay the same.
-    pub fn set_limits(&mut self, old: Option<&World>) {
-        let same = |place: u32, rate| old?.rates.get(place as usize).filter(|bucket| bucket.is_of(rate)).cloned();
-        let mut rates = Vec::new();
-        let mut limited = |limits: Limits, before: Option<[u32; 2]>| {
-            let [commands, bytes] = before.unwrap_or([OPEN; 2]);
-            [(limits.iops, commands), (limits.bytes_per_s, bytes)].map(|(limit, before)| {
-                let Some(rate) = limit else { return OPEN };
-                rates.push(same(before, rate).unwrap_or_else(|| Arc::new(Bucket::new(rate))));
-                rates.len() as u32 - 1
-            })
-        };
-        self.unit_rates = vec![[OPEN; 2]; self.units.len()];
-        let snapshot = Arc::clone(self.directory.snapshot());
-        for (at, (target, spec)) in self.targets.iter_mut().zip(&snapshot.targets).enumerate() {
-            for lun in &spec.luns {
-                let unit = target.position(lun.number).and_then(|position| target.units.get(position)).copied();
-                if let Some((unit, rates)) = unit.and_then(|unit| Some((unit, self.unit_rates.get_mut(unit)?))) {
-                    *rates = limited(lun.limits, old.and_then(|old| old.unit_rates.get(unit).copied()));
-                }
-            }
-            let before = |group| old?.targets.get(at)?.group_rates.get(group).copied();
-            let groups = spec.groups.iter().enumerate();
-            target.group_rates = groups.map(|(number, group)| limited(group.limits, before(number))).collect();
-        }
-        self.rates = rates.into();
-    }
-
-    /// The gate of those who use a unit as members of a target's group.
-    pub fn gate(&self, unit: usize, target: usize, group: Option<usize>) -> Gate {
-        let open = [OPEN; 2];
-        let [unit_commands, unit_bytes] = self.unit_rates.get(unit).copied().unwrap_or(open);
-        let target = self.targets.get(target);
-        let group = target.zip(group).and_then(|(target, group)| target.group_rates.get(group).copied());
-        let [commands, bytes] = group.unwrap_or(open);
-        [unit_commands, unit_bytes, commands, bytes]
-    }
-
-    /// The gate of each unit for those who use it for no session.
-    pub fn unit_gates(&self) -> impl Iterator<Item = (usize, Gate)> {
-        self.unit_rates.iter().map(|[commands, bytes]| [*commands, *bytes, OPEN, OPEN]).enumerate()
-    }
-}
-
-/// Flows for these units: those that were there already, and new ones. Who waited in others is added to `let_go`.
-pub fn regated(
-    rates: &mut Shaper,
-    old: Flows,
-    gates: impl Iterator<Item = (usize, Gate)>,
-    let_go: &mut Vec<Waiter>,
-) -> Flows {
-    let mut gates: Vec<_> = gates.filter(|(_, gate)| *gate != [OPEN; 4]).collect();
-    gates.sort_unstable();
-    gates.dedup_by_key(|(unit, _)| *unit);
-    let left = |&(unit, _): &(usize, FlowId)| gates.binary_search_by_key(&unit, |gate| gate.0).is_err();
-    for (_, id) in old.iter().copied().filter(left) {
-        let_go.extend(rates.close(id));
-    }
-    let flows = gates.into_iter().filter_map(|(unit, gate)| match flow(&old, unit) {
-        Some(id) => {
-            rates.regate(id, gate);
-            Some((unit, id))
-        }
-        None => Some((unit, rates.open(gate)?)),
-    });
-    flows.collect()
-}
 
 impl Executor {
     /// Has those at a seat use units by these gates from now on. Who waits for a limit that is no more, or at a unit that
@@ -114,13 +39,13 @@ impl Executor {
 
     /// There may be other limits, or (`lifted`) none any more. False: they are the same. Else seats are to be gated anew.
     pub fn change_rates(&mut self, lifted: bool, sink: &mut impl Sink) -> bool {
-        let world = Arc::clone(&self.world);
-        if self.rates.has(&world.rates) && !lifted {
+        let media = &self.media;
+        if self.rates.has(&media.rates) && !lifted {
             return false;
         }
-        self.rates.change(Arc::clone(&world.rates));
+        self.rates.change(Arc::clone(&media.rates));
         let (mut let_go, alone) = (Vec::new(), std::mem::take(&mut self.unit_flows));
-        self.unit_flows = regated(&mut self.rates, alone, world.unit_gates().filter(|_| !lifted), &mut let_go);
+        self.unit_flows = regated(&mut self.rates, alone, media.unit_gates().filter(|_| !lifted), &mut let_go);
         let_go.into_iter().for_each(|who| self.go_on(who, sink));
         true
     }
@@ -134,7 +59,7 @@ impl Executor {
         op: MediumOp,
         sink: &mut impl Sink,
     ) -> Option<MediumOp> {
-        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let Some(client) = self.clients.get_mut(seat) else { return Some(op) };
         let Some(flow) = flow(&client.flows, unit) else { return Some(op) };
         let expected = sink.expected((seat, task));
@@ -198,7 +123,7 @@ impl Executor {
 
     /// Has a job pay for an operation on the medium. False: it waits.
     pub fn pay_job(&mut self, number: usize, unit: usize, op: &Op) -> bool {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return true };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return true };
         let bytes = match op {
             Op::Read { buffer, .. } | Op::Write { buffer, .. } => buffer.len() as u64,
             Op::Zero { len, .. } => *len,
@@ -217,7 +142,7 @@ impl Executor {
 
     /// Has a job pay for an operation of so many bytes. False: it waits.
     pub fn pay_bytes(&mut self, number: usize, unit: usize, bytes: u64) -> bool {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return true };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return true };
         if !job.charged || job.paid {
             return true;
         }
@@ -251,7 +176,7 @@ impl Executor {
                 }
             }
             Waiter::Job(number) => {
-                if let Some(Some(job)) = self.jobs.get_mut(number) {
+                if let Some(Some(job)) = self.running.jobs.get_mut(number) {
                     (job.held, job.paid) = (None, true);
                     self.run_job(number, sink);
                 }

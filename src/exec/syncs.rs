@@ -15,7 +15,7 @@
 //!
 //! `tests/models.rs` runs this very file under loom.
 
-use super::atomics::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::atomics::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::model::MediumFault;
 use std::sync::PoisonError;
 

@@ -6,10 +6,11 @@
 //! serves everything else between two of them.
 
 use super::buffers::{Account, Buf};
-use super::copy::CopyJob;
+use super::copy_job::CopyJob;
+use super::end::JobEnd;
 use super::errand::{Answer, Call};
 use super::fence::Lock;
-use super::flush::FlushTicket;
+use super::flushes::FlushTicket;
 use super::rate::FlowId;
 use super::saves::Standing;
 use crate::backend::{Buffer, Op, Token};
@@ -23,24 +24,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// How a job ends.
-pub struct JobEnd {
-    /// Status and sense.
-    pub outcome: Outcome,
-    /// Parameter data, for the commands that answer with some.
-    pub data: Vec<u8>,
-    /// PREEMPT AND ABORT: whose tasks are to be aborted before the outcome is sent.
-    pub aborts: Vec<ItNexus>,
-    /// With GOOD: what hosts have written is durable. Else: what has failed was to make it durable, and counts as such
-    /// a failure (`syncs.rs`), so who is told of it has heard of all that may be lost.
-    pub durable: bool,
-}
-
-impl From<Outcome> for JobEnd {
-    fn from(outcome: Outcome) -> JobEnd {
-        JobEnd { outcome, data: Vec::new(), aborts: Vec::new(), durable: false }
-    }
-}
+/// In place of a seat: the job has no task, or has outlived it.
+pub const NOBODY: usize = usize::MAX;
 
 /// Where a job finds an answer; `None`: it is not there yet.
 pub type Cell1<T> = Rc<Cell<Option<T>>>;
@@ -266,52 +251,6 @@ impl From<Buf> for JobBuffer {
     }
 }
 
-/// Jobs to be polled, by session; the first place is for those of nobody. Sessions take turns.
-#[derive(Default)]
-pub struct Runnable {
-    of: Vec<VecDeque<usize>>,
-    /// Places that have jobs, in the order of their turns.
-    turns: VecDeque<usize>,
-    len: usize,
-}
-
-impl Runnable {
-    /// A job of the session at `seat` is to be polled.
-    pub fn push(&mut self, seat: Option<usize>, job: usize) {
-        let place = seat.map_or(0, |seat| seat + 1);
-        if self.of.len() <= place {
-            self.of.resize_with(place + 1, VecDeque::new);
-        }
-        if self.of[place].is_empty() {
-            self.turns.push_back(place);
-        }
-        self.of[place].push_back(job);
-        self.len += 1;
-    }
-
-    /// Takes the next job of the session whose turn it is.
-    pub fn pop(&mut self) -> Option<usize> {
-        let place = self.turns.pop_front()?;
-        let jobs = self.of.get_mut(place)?;
-        let job = jobs.pop_front()?;
-        if !jobs.is_empty() {
-            self.turns.push_back(place);
-        }
-        self.len -= 1;
-        Some(job)
-    }
-
-    /// How many jobs there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no jobs.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
 /// The range that an operation of a job waits for, because another command holds some of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stalled {
@@ -448,21 +387,5 @@ impl Job {
     /// Puts a request back, to be taken first again.
     pub fn ask_again(&self, request: Request) {
         self.shared.requests.borrow_mut().push_front(request);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_take_turns() {
-        let mut runnable = Runnable::default();
-        (0..4).for_each(|job| runnable.push(Some(7), job));
-        runnable.push(None, 10);
-        runnable.push(Some(2), 20);
-        let all: Vec<_> = std::iter::from_fn(|| runnable.pop()).collect();
-        assert_eq!(all, [0, 10, 20, 1, 2, 3]);
-        assert!(runnable.is_empty());
     }
 }

@@ -13,23 +13,25 @@
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
 
-use super::begin::TASK_SET_FULL;
-use super::exec::Kind;
+use super::copy_job::CopyJob;
+use super::end::JobEnd;
 use super::executor::Executor;
-use super::job::{JobCx, JobEnd};
-use super::left::{LeftCopy, Scope};
+use super::job::JobCx;
+use super::job::NOBODY;
+use super::left::Scope;
+use super::outcomes::COPY_ABORTED;
+use super::outcomes::TASK_SET_FULL;
 use super::sink::Sink;
 use super::sink::{CopyBegun, Moved};
-use super::work::NOBODY;
-use super::world::{Unit, World};
+use super::task::Kind;
+use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES, STRAYS_PER_UNIT};
 use crate::model::{InitiatorPort, TaskId};
 use crate::random::fill_random;
 use crate::scsi::copy::CopyRequest;
-use crate::scsi::copy_begin::{Begun, CopyStep, CopyWatch, CopyWork, TokenWork};
-use crate::scsi::sense::{asc, key};
-use crate::scsi::{LogicalUnit, Outcome, Sense};
+use crate::scsi::copy_begin::{Begun, CopyStep, CopyWork, TokenWork};
+use crate::scsi::{LogicalUnit, Outcome};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,7 +51,7 @@ impl Executor {
             Begun::Done(outcome) => self.answer_copy(seat, task, outcome, asked, sink),
             Begun::Make(work) => {
                 let cx = JobCx::new(self.account(seat));
-                let job = make_token(cx.clone(), work, Arc::clone(&self.world.units[unit]));
+                let job = make_token(cx.clone(), work, Arc::clone(&self.media.units[unit]));
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.begin(Kind::Job, task, unit, (0, 0, asked));
                     exec.in_flight += 1;
@@ -68,7 +70,7 @@ impl Executor {
                 if touched.iter().any(|&unit| self.keeps_too_much(unit)) {
                     return self.answer_copy(seat, task, Outcome::BUSY, asked, sink);
                 }
-                let job = run(cx.clone(), work, Route { world: Arc::clone(&self.world), units, here: unit });
+                let job = run(cx.clone(), work, Route { all: Arc::clone(&self.media.units), units, here: unit });
                 let copy = CopyJob { target, session, nexus, units: touched, watch, left: None, ended_ms: 0 };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
@@ -86,9 +88,9 @@ impl Executor {
     /// Aborts the copies that read or write a unit, or belong to its task set, of the nexuses (initiator port and tag of the portal
     /// group) that are meant. Those whose task is there end as if the device had failed.
     pub fn abort_copies(&mut self, scope: Scope, is_meant: impl Fn((&InitiatorPort, u16)) -> bool) {
-        for at in 0..self.copies.len() {
-            let number = self.copies[at];
-            let Some(job) = self.jobs[number].as_mut() else { continue };
+        for at in 0..self.running.copies.len() {
+            let number = self.running.copies[at];
+            let Some(job) = self.running.jobs[number].as_mut() else { continue };
             let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(scope)) else { continue };
             let is_known = copy.left.is_some() || job.stray.is_some();
             if is_known || !is_meant((&copy.nexus.0, copy.nexus.1)) {
@@ -98,20 +100,20 @@ impl Executor {
             let scopes = std::iter::once(Scope::Target(copy.target)).chain(units).collect();
             // From now on nobody waits for what the copy has on the medium.
             let until_ms = self.now_ms + ABORT_GRACE_MS;
-            copy.left = Some(self.left_copies.leave(&self.left, scopes, until_ms, self.now_ms));
-            let outcome = self.world.units[job.unit].logical.formatted(COPY_ABORTED);
+            copy.left = Some(self.leftovers.copies.leave(&self.leftovers.left, scopes, until_ms, self.now_ms));
+            let outcome = self.media.units[job.unit].logical.formatted(COPY_ABORTED);
             self.end_copy(number, outcome);
         }
     }
 
     /// Ends the copies that somebody wants to end, whatever step they are at.
     pub fn end_cancelled_copies(&mut self) {
-        for at in 0..self.copies.len() {
-            let number = self.copies[at];
-            if let Some(job) = self.jobs[number].as_ref()
+        for at in 0..self.running.copies.len() {
+            let number = self.running.copies[at];
+            if let Some(job) = self.running.jobs[number].as_ref()
                 && let Some(copy) = job.copy.as_deref()
                 && !job.cancelled
-                && let Some(outcome) = copy.watch.cancelled(&self.world.units[job.unit].logical)
+                && let Some(outcome) = copy.watch.cancelled(&self.media.units[job.unit].logical)
             {
                 self.end_copy(number, outcome);
             }
@@ -121,7 +123,7 @@ impl Executor {
     /// Has a copy begin nothing more. It is over when the medium has let go of what the copy has there: that keeps its
     /// range, so nobody overtakes it.
     fn end_copy(&mut self, number: usize, outcome: Outcome) {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         if std::mem::replace(&mut job.cancelled, true) {
             return;
         }
@@ -136,9 +138,9 @@ impl Executor {
     /// Makes strays of the copies in the background that have ended, and that the medium does not let go of for
     /// `ABORT_GRACE_MS`.
     pub fn outlive_copies(&mut self) {
-        for at in 0..self.copies.len() {
-            let number = self.copies[at];
-            if let Some(job) = self.jobs[number].as_ref()
+        for at in 0..self.running.copies.len() {
+            let number = self.running.copies[at];
+            if let Some(job) = self.running.jobs[number].as_ref()
                 && job.copy.as_ref().is_some_and(|copy| self.now_ms >= copy.ended_ms + ABORT_GRACE_MS)
                 && (job.cancelled, job.seat, job.stray) == (true, NOBODY, None)
                 && job.in_flight > 0
@@ -152,15 +154,15 @@ impl Executor {
     /// they are not called strays yet.
     fn keeps_too_much(&self, unit: usize) -> bool {
         let is_kept = |number: &&usize| {
-            let job = self.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
+            let job = self.running.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
             job.is_some_and(|job| self.operations.unit_of(**number, job.operation) == Some(unit))
         };
-        self.strays.are_too_many(unit) || self.copies.iter().filter(is_kept).count() >= STRAYS_PER_UNIT
+        self.strays.are_too_many(unit) || self.running.copies.iter().filter(is_kept).count() >= STRAYS_PER_UNIT
     }
 
     /// Whether the session with the serial number `session` has a copy on this core that goes on.
     pub fn has_copies(&self, session: u64) -> bool {
-        let mut jobs = self.copies.iter().filter_map(|number| self.jobs.get(*number)?.as_ref());
+        let mut jobs = self.running.copies.iter().filter_map(|number| self.running.jobs.get(*number)?.as_ref());
         jobs.any(|job| !job.cancelled && job.copy.as_ref().is_some_and(|copy| copy.session == session))
     }
 
@@ -172,41 +174,10 @@ impl Executor {
     }
 }
 
-/// Whom a running copy belongs to, and what it uses: it is no task of the units that it reads and writes, and perhaps
-/// no task at all.
-pub struct CopyJob {
-    /// Index of the target.
-    target: usize,
-    /// Serial number of the session that asked for it.
-    session: u64,
-    /// The initiator port that asked for it, and the tag of the portal group that it came by.
-    nexus: (InitiatorPort, u16),
-    /// The unit that was asked, the sources, and the destinations.
-    units: Vec<usize>,
-    /// Says whether somebody wants the copy to end.
-    watch: CopyWatch,
-    /// Set when the copy is aborted: counts it for those who wait for its end.
-    left: Option<LeftCopy>,
-    /// When it was ended, milliseconds of the core's clock.
-    ended_ms: u64,
-}
-
-impl CopyJob {
-    fn is_of(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Unit(unit) => self.units.contains(&unit),
-            Scope::Target(target) => self.target == target,
-            Scope::Seat(..) => false,
-        }
-    }
-}
-
-const COPY_ABORTED: Outcome = Outcome::check(Sense::new(key::COPY_ABORTED, asc::NO_ADDITIONAL_SENSE_INFORMATION));
-
 /// How a copy finds its media.
 struct Route {
-    world: Arc<World>,
-    /// Index into `World::units`, for each of the copy's peers.
+    all: Arc<[Arc<Unit>]>,
+    /// Index into `all`, for each of the copy's peers.
     units: Vec<usize>,
     /// The unit that was asked.
     here: usize,
@@ -215,7 +186,7 @@ struct Route {
 impl Route {
     fn unit(&self, peer: usize) -> Option<(usize, &Unit)> {
         let unit = *self.units.get(peer)?;
-        Some((unit, self.world.units.get(unit)?))
+        Some((unit, self.all.get(unit)?))
     }
 
     fn failures(&self, peer: usize) -> u64 {
@@ -223,7 +194,7 @@ impl Route {
     }
 
     fn here(&self) -> Option<&LogicalUnit> {
-        Some(&self.world.units.get(self.here)?.logical)
+        Some(&self.all.get(self.here)?.logical)
     }
 }
 

@@ -35,7 +35,7 @@
 //! Once an atomic write was asked for, no read sees a part of one; a read that is too long to enter as a whole asks
 //! afterwards whether a holder has changed it between its parts.
 
-use super::atomics::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Barrier, Mutex, MutexGuard, Ordering};
+use crate::atomics::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Barrier, Mutex, MutexGuard, Ordering};
 use crate::limits::FENCE_LOG;
 use std::collections::VecDeque;
 use std::sync::PoisonError;

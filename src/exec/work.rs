@@ -1,19 +1,25 @@
 //! Jobs on a core: spawning, polling, and what becomes of their end.
 
 use super::buffers::Buf;
-use super::copy::CopyJob;
+use super::copy_job::CopyJob;
+use super::end::JobEnd;
 use super::errand::{Answer, Call, Errand};
-use super::exec::{Action, Failure, Kind, Progress};
-use super::executor::{Executor, Owner};
-use super::flush::Waiter;
-use super::job::{Job, JobBuffer, JobCx, JobEnd, Request, Stalled, Work};
+use super::executor::Executor;
+use super::flushes::Waiter;
+use super::job::NOBODY;
+use super::job::{Job, JobBuffer, JobCx, Request, Stalled, Work};
 use super::jobs::{self, Place};
-use super::mesh::Message;
+use super::media::Media;
+use super::notice::Notice;
+use super::operations::Owner;
+use super::outcomes::TIMED_OUT;
+use super::outcomes::WRONG_DATA_LENGTH;
 use super::saves::Standing;
 use super::sink::Sink;
 use super::sink::{Moved, Preempting};
-use super::stray::{Claim, Hold, TIMED_OUT};
-use super::world::{Unit, World};
+use super::strays::{Claim, Hold};
+use super::task::{Action, Failure, Kind, Progress};
+use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, JOBS_PER_TURN};
 use crate::model::{ItNexus, TaskId};
@@ -23,12 +29,9 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Instant;
 
-/// In place of a seat: the job has no task, or has outlived it.
-pub const NOBODY: usize = usize::MAX;
-
 impl Executor {
     pub fn place_of(&self, unit: usize) -> Place {
-        let unit = &self.world.units[unit];
+        let unit = &self.media.units[unit];
         Place {
             unit: unit.logical.clone(),
             medium: unit.medium.clone(),
@@ -86,7 +89,7 @@ impl Executor {
             }
             (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
                 let len = at(u64::from(blocks)) as usize;
-                self.world.units[unit].fence.expect_atomic();
+                self.media.units[unit].fence.expect_atomic();
                 Box::pin(jobs::write_atomic(inner, place, data, at(lba), len, fua))
             }
             (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(inner, place, ranges)),
@@ -117,7 +120,7 @@ impl Executor {
         let cx = JobCx::new(self.account(seat));
         let Some(exec) = self.exec(seat, slot) else { return };
         let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
-        let durable = durable && self.world.units[unit].direct;
+        let durable = durable && self.media.units[unit].direct;
         let Some(exec) = self.exec(seat, slot) else { return };
         let Some(slice) = exec.slice_at(offset) else { return };
         let len = slice.len as usize;
@@ -170,7 +173,7 @@ impl Executor {
         how: (Erase, bool),
         sink: &mut impl Sink,
     ) {
-        if let Err(outcome) = self.world.units[unit].logical.begin_erase(erasure) {
+        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure) {
             self.clear(seat, task.slot(), sink);
             return sink.complete((seat, task), outcome, Moved::Nothing);
         }
@@ -208,20 +211,18 @@ impl Executor {
 
     /// Has what may block called beside the cores, for a job.
     fn send_errand(&mut self, number: usize, call: Call, answer: &Arc<Answer>) {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         job.errand = Arc::downgrade(answer);
-        let (mailboxes, core, told) = (Arc::clone(&self.world.mailboxes), self.core, job.errand.clone());
+        let (post, core, told) = (Arc::clone(&self.media.post), self.core, job.errand.clone());
         let errand = Errand::new(call, answer, move || {
-            if let Some(mailbox) = mailboxes.get(core) {
-                mailbox.post(Message::Errand { job: number, answer: told });
-            }
+            post(core, Notice::Errand { job: number, answer: told });
         });
-        self.world.errandry.send(&self.world.units[job.unit], errand);
+        self.media.errandry.send(&self.media.units[job.unit], errand);
     }
 
     /// An errand is over: its job goes on. The number may be another job's by now.
     pub fn errand_over(&mut self, number: usize, answer: &Weak<Answer>) {
-        if let Some(Some(job)) = self.jobs.get(number)
+        if let Some(Some(job)) = self.running.jobs.get(number)
             && job.errand.ptr_eq(answer)
         {
             self.run_soon(number);
@@ -229,37 +230,37 @@ impl Executor {
     }
 
     pub fn enlist(&mut self, job: Job) {
-        let number = self.free_jobs.pop().unwrap_or_else(|| {
-            self.jobs.push(None);
-            self.jobs.len() - 1
+        let number = self.running.free.pop().unwrap_or_else(|| {
+            self.running.jobs.push(None);
+            self.running.jobs.len() - 1
         });
         if let Some(exec) = self.exec(job.seat, job.slot) {
             exec.jobs.push(number);
         }
         if job.copy.is_some() {
-            self.copies.push(number);
+            self.running.copies.push(number);
         }
-        self.jobs[number] = Some(job);
+        self.running.jobs[number] = Some(job);
         self.run_soon(number);
     }
 
     /// A job is to be polled: its session's turn comes.
     pub fn run_soon(&mut self, number: usize) {
-        let seat = self.jobs.get(number).and_then(Option::as_ref).map(|job| job.seat);
-        self.runnable.push(seat.filter(|&seat| seat != NOBODY), number);
+        let seat = self.running.jobs.get(number).and_then(Option::as_ref).map(|job| job.seat);
+        self.running.runnable.push(seat.filter(|&seat| seat != NOBODY), number);
     }
 
     /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
     /// does not keep everything else waiting. Sessions take turns.
     pub fn run_jobs(&mut self, sink: &mut impl Sink) {
-        if self.runnable.is_empty() {
+        if self.running.runnable.is_empty() {
             return;
         }
         let begin = Instant::now();
-        for _ in 0..self.runnable.len() {
-            let Some(number) = self.runnable.pop() else { return };
-            if matches!(self.jobs.get(number), Some(Some(_))) {
-                super::record::job(number);
+        for _ in 0..self.running.runnable.len() {
+            let Some(number) = self.running.runnable.pop() else { return };
+            if matches!(self.running.jobs.get(number), Some(Some(_))) {
+                sink.polls(number);
             }
             self.run_job(number, sink);
             if begin.elapsed() >= JOBS_PER_TURN {
@@ -271,7 +272,7 @@ impl Executor {
     /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
     /// may be another matter by now ([`JobCx::op_if`]).
     pub fn run_job(&mut self, number: usize, sink: &mut impl Sink) {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         if job.cancelled {
             if job.in_flight == 0 {
                 job.stop();
@@ -293,7 +294,7 @@ impl Executor {
 
     fn serve_job(&mut self, number: usize, sink: &mut impl Sink) {
         // A job that is cancelled begins nothing more.
-        while let Some(Some(job)) = self.jobs.get_mut(number)
+        while let Some(Some(job)) = self.running.jobs.get_mut(number)
             && !job.cancelled
             && let Some(request) = job.next_request()
         {
@@ -317,7 +318,7 @@ impl Executor {
                     if !self.pay_bytes(number, unit, bytes) {
                         return self.hold_job(number, Request::Pay(Some(unit), bytes, cell));
                     }
-                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+                    let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
                     // The bytes were paid for only if there is a limit: then the next operation on that unit costs
                     // nothing.
                     if std::mem::take(&mut job.paid) {
@@ -331,7 +332,7 @@ impl Executor {
                     if !free && !self.pay_job(number, unit, &op) {
                         return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
-                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
+                    let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
                     if matches!(op, Op::Flush) {
                         job.paid = false;
                         self.flush_for(Waiter::Job(number, cell), unit, sink);
@@ -339,19 +340,19 @@ impl Executor {
                     }
                     let hole = self.hole_of(unit, &op);
                     if hole.is_some()
-                        && let Some(Some(job)) = self.jobs.get_mut(number)
+                        && let Some(Some(job)) = self.running.jobs.get_mut(number)
                     {
                         job.in_hole = true;
                     }
-                    if hole.is_some() && !self.holes.enter(unit, number) {
+                    if hole.is_some() && !self.ranges.holes.enter(unit, number) {
                         return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
-                    let Some(Some(job)) = self.jobs.get_mut(number) else { return };
-                    let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
+                    let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
+                    let Some(claim) = claim(&self.media, self.core, unit, &op, !job.locks.is_empty()) else {
                         let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
                         job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
                         job.ask_again(Request::Op { unit: Some(unit), op, free, cell });
-                        self.stalled.push_back(number);
+                        self.ranges.stalled.push_back(number);
                         return hole.into_iter().for_each(|unit| self.hole_over(unit));
                     };
                     job.stalled = None;
@@ -363,7 +364,7 @@ impl Executor {
                     }
                 }
                 Request::Buffer(len, cell) => {
-                    job.starved = Some(self.waiting_jobs.push(number, len, cell));
+                    job.starved = Some(self.starved.jobs.push(number, len, cell));
                 }
                 Request::Lock(offset, len, cell) => {
                     self.lock_for(number, (offset, len), cell);
@@ -374,7 +375,7 @@ impl Executor {
 
     /// Puts back what a job has asked for and cannot have yet.
     fn hold_job(&mut self, number: usize, request: Request) {
-        if let Some(Some(job)) = self.jobs.get_mut(number) {
+        if let Some(Some(job)) = self.running.jobs.get_mut(number) {
             job.ask_again(request);
         }
     }
@@ -382,21 +383,21 @@ impl Executor {
     /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it goes on, since nobody
     /// waits for it: it has time.
     pub fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
-        let Some(Some(job)) = self.jobs.get_mut(number) else { return false };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return false };
         if job.cancelled || job.survives || job.seat == NOBODY {
             return false;
         }
         job.cancelled = true;
-        job.given_up = Some(self.world.units[job.unit].logical.formatted(outcome));
+        job.given_up = Some(self.media.units[job.unit].logical.formatted(outcome));
         self.run_soon(number);
         true
     }
 
     /// Lets the jobs try again whose change a range kept out.
     pub fn retry_stalled(&mut self, sink: &mut impl Sink) {
-        for _ in 0..self.stalled.len().min(FED_PER_TURN) {
-            let Some(number) = self.stalled.pop_front() else { return };
-            let Some(Some(job)) = self.jobs.get(number) else { continue };
+        for _ in 0..self.ranges.stalled.len().min(FED_PER_TURN) {
+            let Some(number) = self.ranges.stalled.pop_front() else { return };
+            let Some(Some(job)) = self.running.jobs.get(number) else { continue };
             let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
             if !(is_late && self.give_up(number, TIMED_OUT)) {
                 self.run_job(number, sink);
@@ -405,29 +406,29 @@ impl Executor {
     }
 
     fn job_over(&mut self, number: usize, end: Option<JobEnd>, sink: &mut impl Sink) {
-        let Some(mut job) = self.jobs.get_mut(number).and_then(Option::take) else { return };
-        self.free_jobs.push(number);
+        let Some(mut job) = self.running.jobs.get_mut(number).and_then(Option::take) else { return };
+        self.running.free.push(number);
         // The place in the line is kept until the tasks are aborted that are to be.
         let standing = job.standing.take();
         if let Some(unit) = job.stray {
             self.strays.leave(unit, 0);
         }
         for lock in job.locks.drain(..) {
-            self.world.units[job.unit].fence.unlock(lock);
+            self.media.units[job.unit].fence.unlock(lock);
         }
         self.forget_held_job(number, &job);
         if job.copy.take().is_some() {
-            self.copies.retain(|copy| *copy != number);
+            self.running.copies.retain(|copy| *copy != number);
         }
         // The number will be used again: nothing may be left that was meant for this job.
         if job.starved.is_some() {
-            self.waiting_jobs.leave(&self.jobs);
+            self.starved.jobs.leave(&self.running.jobs);
         }
         if job.stalled.is_some() {
-            self.stalled.retain(|stalled| *stalled != number);
+            self.ranges.stalled.retain(|stalled| *stalled != number);
         }
         if job.in_hole {
-            for unit in self.holes.forget(number) {
+            for unit in self.ranges.holes.forget(number) {
                 self.hole_over(unit);
             }
         }
@@ -493,7 +494,7 @@ impl Executor {
         let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
         let all = numbers.len();
         numbers.retain(|&number| {
-            let job = self.jobs.get_mut(number).and_then(Option::as_mut);
+            let job = self.running.jobs.get_mut(number).and_then(Option::as_mut);
             let Some(job) = job.filter(|job| (job.seat, job.slot) == (seat, slot)) else { return false };
             if job.cancelled {
                 return true;
@@ -520,8 +521,8 @@ impl Executor {
 
 /// How the fence of a unit is to know of a job's operation; the inner `None`: it need not. The outer `None`: the
 /// operation has to wait. `locked`: the job holds the range already.
-fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
-    let Unit { fence, logical, .. } = &*world.units[unit];
+fn claim(media: &Media, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
+    let Unit { fence, logical, .. } = &*media.units[unit];
     match (changed_range(op), op) {
         (Some((offset, len)), _) => {
             let hold = if locked { None } else { Some(Hold::Counted(fence.enter(core, offset, len)?)) };
@@ -552,8 +553,3 @@ fn changed_range(op: &Op) -> Option<(u64, u64)> {
     let changes = matches!(op, Op::Write { .. } | Op::Discard { .. } | Op::Zero { .. });
     changes.then(|| touched_range(op))
 }
-
-/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not the one
-/// that the CDB needs.
-pub const WRONG_DATA_LENGTH: Outcome =
-    Outcome::illegal(crate::scsi::sense::asc::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);

@@ -1,18 +1,15 @@
 //! How a command begins: from what the device server has planned to slices, jobs, or an answer; and how its data comes.
 
 use super::buffers::Buf;
-use super::exec::{Action, Exec, Failure, Kind, Then};
 use super::executor::Executor;
-use super::flush::Waiter;
+use super::flushes::Waiter;
 use super::left::Scope;
+use super::outcomes::{TASK_SET_FULL, WRONG_DATA_LENGTH};
 use super::sink::{Moved, Part, Preempting, Sink};
+use super::task::{Action, Exec, Failure, Kind, Then};
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
 use crate::scsi::{Generation, MediumOp, Outcome, Plan};
-
-/// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
-/// flow control; this one is for an arena that others have emptied.
-pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
 
 impl Executor {
     /// The slot of a task, made if it is used for the first time. `None`: nobody has this seat.
@@ -159,12 +156,12 @@ impl Executor {
         if self.strays.are_too_many(unit) {
             return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
         }
-        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
         if op.needs_exact_data_out()
             && u64::from(sink.expected(who).write_bytes) != op.data_out_bytes(block_bytes as u32)
         {
-            let outcome = self.world.units[unit].logical.wrong_data_length();
+            let outcome = self.media.units[unit].logical.wrong_data_length();
             return self.refuse(who, outcome, Moved::Nothing, sink);
         }
         match op {
@@ -256,25 +253,25 @@ impl Executor {
         inline: Option<&[u8]>,
         sink: &mut impl Sink,
     ) {
-        let block_bytes = self.world.units[unit].block_bytes;
+        let block_bytes = self.media.units[unit].block_bytes;
         let expected = sink.expected((seat, task));
         let total = asked.min(u64::from(expected.write_bytes)) as u32;
         if !total.is_multiple_of(block_bytes) {
             // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
-            let outcome = self.world.units[unit].logical.formatted(super::work::WRONG_DATA_LENGTH);
+            let outcome = self.media.units[unit].logical.formatted(WRONG_DATA_LENGTH);
             return self.refuse((seat, task), outcome, Moved::Out(asked), sink);
         }
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)
             && data.len() >= total as usize
             && total > 0
-            && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
+            && let Some(ticket) = self.media.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            self.world.units[unit].logical.overwritten(base, u64::from(total));
+            self.media.units[unit].logical.overwritten(base, u64::from(total));
             if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
                 return self.stored(seat, task, (unit, ticket), (base, total, asked));
             }
-            self.world.units[unit].fence.leave(self.core, ticket);
+            self.media.units[unit].fence.leave(self.core, ticket);
         }
         let Some(exec) = self.exec(seat, task.slot()) else { return };
         exec.begin(Kind::Write(action), task, unit, (base, total, asked));
@@ -297,7 +294,7 @@ impl Executor {
         let expected = sink.expected((seat, task));
         let edtl = u64::from(expected.write_bytes);
         if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
-            return self.refuse((seat, task), super::work::WRONG_DATA_LENGTH, Moved::Out(need), sink);
+            return self.refuse((seat, task), WRONG_DATA_LENGTH, Moved::Out(need), sink);
         }
         let total = need.min(edtl);
         if total > SLICE_BYTES as u64 {
@@ -393,7 +390,7 @@ impl Executor {
 
     /// Counts an aborted task for those who wait for its end.
     fn mark_left(&mut self, seat: usize, slot: usize, target: usize) {
-        let (left, marks) = (&self.left, &mut self.marks);
+        let (left, marks) = (&self.leftovers.left, &mut self.leftovers.marks);
         let Some(exec) = self.clients.get_mut(seat).and_then(|client| client.tasks.get_mut(slot)) else { return };
         let unit = exec.unit;
         let scopes = [Scope::Seat(seat, None), Scope::Seat(seat, Some(unit)), Scope::Target(target), Scope::Unit(unit)];

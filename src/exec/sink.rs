@@ -169,6 +169,9 @@ pub trait Sink {
     /// Whether who asked has yet to hear of `failures` of a unit. If so, the end of this command tells it.
     fn hear(&mut self, who: (usize, TaskId), unit: usize, failures: u64) -> Heard;
 
+    /// A job is about to be polled.
+    fn polls(&mut self, job: usize);
+
     /// Has tasks aborted, then a command answered.
     fn preempt(&mut self, preempting: Preempting);
 

@@ -1,9 +1,10 @@
 //! What the slow commands do, step by step. Each works in slices of at most `SLICE_BYTES` of buffer, or a bounded stretch
 //! of the medium, so that other commands, NOPs and task management come in between.
 
-use super::job::{JobBuffer, JobCx, JobEnd};
+use super::end::JobEnd;
+use super::job::{JobBuffer, JobCx};
 use super::saves::Admitted;
-use super::world::Unit;
+use super::unit::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;

@@ -1,16 +1,18 @@
 //! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
 //! way at a time.
 
-use super::begin::TASK_SET_FULL;
 use super::buffers::Buf;
-use super::exec::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
-use super::executor::{Client, Executor, Owner};
-use super::flush::Waiter;
-use super::ram::Copying;
+use super::executor::{Client, Executor};
+use super::flushes::Waiter;
+use super::memory::Copying;
+use super::operations::Owner;
+use super::outcomes::TASK_SET_FULL;
+use super::outcomes::TIMED_OUT;
 use super::sink::Sink;
 use super::sink::{Moved, Part};
-use super::stray::{Hold, TIMED_OUT};
-use super::world::Unit;
+use super::strays::Hold;
+use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
+use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, LOCATED_READS, SLICE_BYTES};
 use crate::model::{MediumFault, TaskId};
@@ -200,7 +202,7 @@ impl Executor {
     pub(super) fn written(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         let (task, asked, unit, durable) = (exec.task, exec.asked, exec.unit, exec.durable);
-        let Unit { volatile, logical, .. } = &*self.world.units[unit];
+        let Unit { volatile, logical, .. } = &*self.media.units[unit];
         let mut outcome = Outcome::GOOD;
         // What counts is whether the cache is off now, not when the command came: a host that has switched it off
         // trusts every GOOD after that.
@@ -220,7 +222,7 @@ impl Executor {
             return Some(Outcome::GOOD);
         }
         let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
-        if flushed || durable && (self.world.units[unit].direct || verified) {
+        if flushed || durable && (self.media.units[unit].direct || verified) {
             return Some(self.vouch(seat, task, unit, sink));
         }
         self.flush_for(Waiter::Task(seat, slot), unit, sink);
@@ -264,8 +266,8 @@ impl Executor {
                 return true;
             }
             exec.starved = true;
-            self.starved.push(seat, slot);
-            self.stats.most_waiting = self.stats.most_waiting.max(self.starved.len() as u64);
+            self.starved.tasks.push(seat, slot);
+            self.stats.most_waiting = self.stats.most_waiting.max(self.starved.tasks.len() as u64);
             return false;
         };
         if is_read {
@@ -298,14 +300,14 @@ impl Executor {
     ) {
         let Some(Entered { at, hold }) = self.enter_read(seat, slot, unit, len) else { return };
         let source = self.memory_of(unit, at, len);
-        let buffer = buf.buffer(on_medium(len, self.world.units[unit].block_bytes));
+        let buffer = buf.buffer(on_medium(len, self.media.units[unit].block_bytes));
         let Some(exec) = self.exec(seat, slot) else { return };
         let progress = Progress::Busy;
         exec.slices.push_back(Slice { buf: Some(buf), scratch: None, offset, len, progress, hold: Some(hold), source });
         exec.started += len;
         exec.in_flight += 1;
         if let Some(from) = source {
-            self.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
+            self.memory.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
             return;
         }
         self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }), sink);
@@ -316,7 +318,7 @@ impl Executor {
     fn enter_read(&mut self, seat: usize, slot: usize, unit: usize, len: u32) -> Option<Entered> {
         let exec = task_in(&mut self.clients, seat, slot)?;
         let (at, is_first, len) = (exec.base + u64::from(exec.started), exec.started == 0, u64::from(len));
-        let fence = &self.world.units[unit].fence;
+        let fence = &self.media.units[unit].fence;
         if is_first {
             exec.given_back = fence.given_back();
         }
@@ -357,7 +359,7 @@ impl Executor {
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return };
         let (unit, at) = (exec.unit, exec.base + u64::from(offset));
         let Kind::Write(action) = exec.kind else { return };
-        let Unit { fence, logical, direct, .. } = &*self.world.units[unit];
+        let Unit { fence, logical, direct, .. } = &*self.media.units[unit];
         let durable = exec.durable && *direct;
         let Some(slice) = exec.slice_at(offset) else { return };
         let len = slice.len as usize;
@@ -419,7 +421,7 @@ impl Executor {
         (offset, unit, durable): (u32, usize, bool),
         fault: MediumFault,
     ) {
-        let Unit { direct, logical, .. } = &*self.world.units[unit];
+        let Unit { direct, logical, .. } = &*self.media.units[unit];
         // Nobody has said which block could not be written.
         let failure = match durable && *direct && !fault.is_refusal() {
             true => Failure::Lost(logical.fault(fault, None)),
@@ -435,7 +437,7 @@ impl Executor {
     fn overtakes_stray(&mut self, seat: usize, slot: usize, len: usize) -> bool {
         let Some(exec) = self.exec(seat, slot) else { return false };
         let (unit, at) = (exec.unit, exec.base + u64::from(exec.started));
-        if exec.kind != Kind::Read || !self.world.units[unit].fence.has_stray(at, len as u64) {
+        if exec.kind != Kind::Read || !self.media.units[unit].fence.has_stray(at, len as u64) {
             return false;
         }
         self.wait_for_fence(seat, slot, (at, len as u64));
@@ -458,27 +460,29 @@ impl Executor {
         }
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.fenced = true;
-        self.fenced.push(seat, slot);
-        self.stats.most_waiting = self.stats.most_waiting.max(self.fenced.len() as u64);
+        self.ranges.fenced.push(seat, slot);
+        self.stats.most_waiting = self.stats.most_waiting.max(self.ranges.fenced.len() as u64);
     }
 
     /// Whether anything waits for a range that another command holds, or for durable writes of another core.
     pub fn waits_for_ranges(&self) -> bool {
-        let held = !(self.fenced.is_empty() && self.stalled.is_empty() && self.locking.is_empty());
+        let held = !(self.ranges.fenced.is_empty() && self.ranges.stalled.is_empty() && self.ranges.locking.is_empty());
         held || self.flushes.are_draining()
     }
 
     /// Whether more of a kind wait for a range than are tried in a turn.
     pub fn have_many_waiting(&self) -> bool {
-        [self.fenced.len(), self.stalled.len(), self.locking.len()].iter().any(|waiting| *waiting > FED_PER_TURN)
+        [self.ranges.fenced.len(), self.ranges.stalled.len(), self.ranges.locking.len()]
+            .iter()
+            .any(|waiting| *waiting > FED_PER_TURN)
     }
 
     /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
     /// themselves come last: `locking.rs`.
     pub fn retry_held(&mut self, sink: &mut impl Sink) {
         if self.waits_for_ranges() {
-            if self.ranges_since_ms == u64::MAX {
-                self.ranges_since_ms = self.now_ms;
+            if self.ranges.since_ms == u64::MAX {
+                self.ranges.since_ms = self.now_ms;
             }
             if self.flushes.are_draining() {
                 self.advance_drains(sink);
@@ -487,13 +491,13 @@ impl Executor {
             self.retry_fenced(sink);
             self.advance_locks();
         } else {
-            self.ranges_since_ms = u64::MAX;
+            self.ranges.since_ms = u64::MAX;
         }
     }
 
     fn retry_fenced(&mut self, sink: &mut impl Sink) {
-        for _ in 0..self.fenced.len().min(FED_PER_TURN) {
-            let Some((seat, slot)) = self.fenced.pop() else { return };
+        for _ in 0..self.ranges.fenced.len().min(FED_PER_TURN) {
+            let Some((seat, slot)) = self.ranges.fenced.pop() else { return };
             if let Some(exec) = self.exec(seat, slot)
                 && exec.fenced
             {
@@ -552,7 +556,7 @@ impl Executor {
             return self.wind_up(seat, slot, sink);
         }
         self.drop_slices(seat, slot, sink);
-        let len = on_medium(len, self.world.units[unit].block_bytes) as u64;
+        let len = on_medium(len, self.media.units[unit].block_bytes) as u64;
         self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
     }
 
@@ -575,14 +579,14 @@ impl Executor {
         let outcome = match failed {
             Some(Failure::Medium(fault)) => {
                 self.stats.medium_faults += 1;
-                self.world.units[unit].logical.fault(fault, None)
+                self.media.units[unit].logical.fault(fault, None)
             }
             Some(Failure::Lost(outcome)) => {
                 self.stats.medium_faults += 1;
                 self.hear(seat, task, unit, sink);
                 outcome
             }
-            Some(Failure::Outcome(outcome)) => self.world.units[unit].logical.formatted(outcome),
+            Some(Failure::Outcome(outcome)) => self.media.units[unit].logical.formatted(outcome),
             Some(Failure::NoBuffer) | None => TASK_SET_FULL,
         };
         let moved = u64::from(moved);

@@ -7,32 +7,19 @@
 use super::executor::Executor;
 use super::fence::Lock;
 use super::job::Cell1;
+use super::ranges::Locking;
+use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
 use crate::scsi::Outcome;
-use std::collections::VecDeque;
-
-/// A job that waits for a range.
-pub struct Locking {
-    job: usize,
-    offset: u64,
-    len: u64,
-    cell: Cell1<()>,
-    /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
-    lock: Option<(Lock, usize)>,
-    since_ms: u64,
-}
-
-/// The jobs of a core that wait for a range, in their order.
-pub type Lockings = VecDeque<Locking>;
 
 impl Executor {
     /// A job wants a range. It has it at once if nobody waits for anything.
     pub fn lock_for(&mut self, job: usize, (offset, len): (u64, u64), cell: Cell1<()>) {
         let is_first = !self.waits_for_ranges();
-        if let Some(Some(job)) = self.jobs.get_mut(job) {
+        if let Some(Some(job)) = self.running.jobs.get_mut(job) {
             job.is_locking = true;
         }
-        self.locking.push_back(Locking { job, offset, len, cell, lock: None, since_ms: self.now_ms });
+        self.ranges.locking.push_back(Locking { job, offset, len, cell, lock: None, since_ms: self.now_ms });
         if is_first {
             self.advance_locks();
         }
@@ -40,22 +27,23 @@ impl Executor {
 
     /// Goes on with the jobs that wait to have a range for themselves.
     pub fn advance_locks(&mut self) {
-        for _ in 0..self.locking.len().min(FED_PER_TURN) {
-            let Some(waiting) = self.locking.pop_front() else { return };
+        for _ in 0..self.ranges.locking.len().min(FED_PER_TURN) {
+            let Some(waiting) = self.ranges.locking.pop_front() else { return };
             self.give_up_locking(&waiting);
             if let Some(waiting) = self.advance_lock(waiting) {
-                self.locking.push_back(waiting);
+                self.ranges.locking.push_back(waiting);
             }
         }
     }
 
     /// Goes on with one job; it comes back if it has to wait.
     fn advance_lock(&mut self, mut waiting: Locking) -> Option<Locking> {
-        let Some(job) = self.jobs.get_mut(waiting.job).and_then(Option::as_mut).filter(|job| !job.cancelled) else {
+        let Some(job) = self.running.jobs.get_mut(waiting.job).and_then(Option::as_mut).filter(|job| !job.cancelled)
+        else {
             self.unlock(waiting.lock);
             return None;
         };
-        let fence = &self.world.units[job.unit].fence;
+        let fence = &self.media.units[job.unit].fence;
         if waiting.lock.is_none() {
             waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
         }
@@ -72,15 +60,15 @@ impl Executor {
     /// A job has ended: gives back what it waited for, or had got of it.
     pub fn forget_locking(&mut self, job: usize) {
         let mut gone = Vec::new();
-        while let Some(at) = self.locking.iter().position(|waiting| waiting.job == job) {
-            gone.extend(self.locking.remove(at));
+        while let Some(at) = self.ranges.locking.iter().position(|waiting| waiting.job == job) {
+            gone.extend(self.ranges.locking.remove(at));
         }
         gone.into_iter().for_each(|waiting| self.unlock(waiting.lock));
     }
 
     fn unlock(&self, lock: Option<(Lock, usize)>) {
         if let Some((lock, unit)) = lock {
-            self.world.units[unit].fence.unlock(lock);
+            self.media.units[unit].fence.unlock(lock);
         }
     }
 
@@ -89,11 +77,27 @@ impl Executor {
         let Locking { job: number, offset, len, since_ms, ref lock, .. } = *waiting;
         let late = self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
         let waits_for_reads =
-            || lock.as_ref().is_some_and(|(lock, unit)| self.world.units[*unit].fence.waits_for_reads(lock));
-        if let Some(Some(job)) = self.jobs.get(number)
+            || lock.as_ref().is_some_and(|(lock, unit)| self.media.units[*unit].fence.waits_for_reads(lock));
+        if let Some(Some(job)) = self.running.jobs.get(number)
             && (self.is_given_up(job.unit, (offset, len), since_ms) || late && waits_for_reads())
         {
             self.give_up(number, Outcome::BUSY);
+        }
+    }
+}
+
+impl Executor {
+    /// The unit, if an operation makes a hole in its file.
+    pub fn hole_of(&self, unit: usize, op: &Op) -> Option<usize> {
+        let is_hole =
+            matches!(op, Op::Discard { .. } | Op::Zero { .. }) && self.media.units[unit].medium.is_regular_file();
+        is_hole.then_some(unit)
+    }
+
+    /// The next job has its turn to make a hole.
+    pub fn hole_over(&mut self, unit: usize) {
+        if let Some(next) = self.ranges.holes.leave(unit) {
+            self.run_soon(next);
         }
     }
 }

@@ -1,0 +1,56 @@
+//! What is under way of units in memory, on one core.
+
+use super::buffers::Buf;
+use super::fence::Ticket;
+use super::memory_hold::Places;
+use crate::limits::RECEIVE_BUFFER_BYTES;
+use crate::model::DataRef;
+use std::collections::VecDeque;
+
+/// A slice of a RAM unit that is copied at the end of the turn.
+pub struct Copying {
+    pub seat: usize,
+    pub slot: usize,
+    pub offset: u32,
+    pub from: DataRef,
+    pub len: usize,
+    /// The buffer it goes to, and its count at the fence, if it is all of its task; else the task has it as a slice.
+    pub whole: Option<(Buf, Entered)>,
+}
+
+/// A count at the fence of a unit, to be given back there whatever has become of the task.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct Entered {
+    pub(super) unit: usize,
+    pub(super) ticket: Ticket,
+}
+
+/// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
+pub struct Stored {
+    pub(super) seat: usize,
+    pub(super) slot: usize,
+    pub(super) entered: Entered,
+}
+
+/// Writes of one received chunk, at least a block each.
+pub(super) const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
+
+/// What is under way of units in memory.
+pub struct Memory {
+    /// Writes to RAM units that are answered at the end of the turn.
+    pub stored: Vec<Stored>,
+    /// Slices of RAM units that are copied at the end of the turn.
+    pub copying: VecDeque<Copying>,
+    /// The fences of RAM units at which this core is counted for what is sent from their memory.
+    pub places: Places,
+    /// Reads of this turn that the kernel will copy from a RAM unit's memory.
+    pub read_soon: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        let stored = Vec::with_capacity(STORED);
+        Memory { stored, copying: VecDeque::new(), places: Places::default(), read_soon: 0 }
+    }
+}

@@ -1,0 +1,74 @@
+//! Carrying out plans on media: slices, gathers, jobs, ranges, limits, buffers, and what outlives its task.
+//!
+//! One [`executor::Executor`] for each core, synchronous: no method awaits or blocks. It knows no PDU, connection or session. Those whose
+//! commands it carries out are a [`sink::Sink`] to it.
+
+pub(crate) mod begin;
+pub(crate) mod buffers;
+pub(crate) mod copy;
+pub(crate) mod copy_job;
+pub(crate) mod end;
+pub(crate) mod errand;
+pub(crate) mod errandry;
+pub(crate) mod executor;
+pub(crate) mod fence;
+pub(crate) mod flows;
+pub(crate) mod flush;
+pub(crate) mod flushes;
+pub(crate) mod holes;
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod left;
+pub(crate) mod line;
+pub(crate) mod lock;
+pub(crate) mod lost;
+pub(crate) mod media;
+pub(crate) mod memory;
+pub(crate) mod memory_hold;
+pub(crate) mod notice;
+pub(crate) mod operations;
+pub(crate) mod outcomes;
+pub(crate) mod ram;
+pub(crate) mod ranges;
+pub(crate) mod rate;
+pub(crate) mod remember;
+pub(crate) mod remembering;
+pub(crate) mod running;
+pub(crate) mod rw;
+pub(crate) mod save;
+pub(crate) mod saves;
+pub(crate) mod sink;
+pub(crate) mod slots;
+pub(crate) mod starve;
+pub(crate) mod starved;
+pub(crate) mod stray;
+pub(crate) mod strays;
+pub(crate) mod syncs;
+pub(crate) mod task;
+pub(crate) mod throttle;
+pub(crate) mod unit;
+pub(crate) mod work;
+
+#[cfg(test)]
+mod tests {
+    use super::buffers::Arena;
+    use super::errandry::Errandry;
+    use super::executor::Executor;
+    use super::media::Media;
+    use crate::state::Keeper;
+    use std::sync::Arc;
+
+    /// An executor without a unit.
+    pub fn idle() -> Executor {
+        let (keeper, _thread) = Keeper::start().unwrap();
+        let media = Media {
+            units: Arc::new([]),
+            rates: Arc::default(),
+            unit_rates: Vec::new(),
+            keeper: Arc::new(keeper),
+            errandry: Arc::new(Errandry::start().unwrap()),
+            post: Arc::new(|_, _| ()),
+        };
+        Executor::new(0, media, Arena::new().unwrap(), Vec::new())
+    }
+}

@@ -1,0 +1,47 @@
+//! Who waits for ranges of media on one core.
+
+use super::fence::Lock;
+use super::holes::Holes;
+use super::job::Cell1;
+use super::slots::SlotQueue;
+use std::collections::VecDeque;
+
+/// A job that waits for a range.
+pub struct Locking {
+    pub(super) job: usize,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) cell: Cell1<()>,
+    /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
+    pub(super) lock: Option<(Lock, usize)>,
+    pub(super) since_ms: u64,
+}
+
+/// The jobs of a core that wait for a range, in their order.
+pub type Lockings = VecDeque<Locking>;
+
+/// Who waits for ranges on one core.
+pub struct Ranges {
+    /// Tasks that wait for a range that another command holds.
+    pub fenced: SlotQueue,
+    /// Jobs whose change of the medium a held range keeps out.
+    pub stalled: VecDeque<usize>,
+    /// Holes that jobs make in files.
+    pub holes: Holes,
+    /// Jobs that wait for a range: job, and what they asked for.
+    pub locking: Lockings,
+    /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
+    pub since_ms: u64,
+}
+
+impl Default for Ranges {
+    fn default() -> Ranges {
+        Ranges {
+            fenced: SlotQueue::default(),
+            stalled: VecDeque::new(),
+            holes: Holes::default(),
+            locking: Lockings::new(),
+            since_ms: u64::MAX,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Commands whose effect is stored before they are answered: how they come to their turn, and what becomes of it.
+
+use super::executor::Executor;
+use super::job::Cell1;
+use super::job::Job;
+use super::job::JobCx;
+use super::job::NOBODY;
+use super::line::Asker;
+use super::notice::Notice;
+use super::saves::Admitted;
+use super::saves::Save;
+use super::saves::Standing;
+use super::sink::Moved;
+use super::sink::Sink;
+use super::task::Kind;
+use super::unit::Unit;
+use crate::model::TaskId;
+use crate::scsi::Outcome;
+use crate::scsi::SaveEnd;
+use crate::scsi::Saving;
+use std::sync::Arc;
+impl Executor {
+    /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
+    pub fn spawn_save(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        saving: Box<Saving>,
+        asked: u64,
+        sink: &mut impl Sink,
+    ) {
+        let Some(admitted) = self.admit_save(seat, unit, &saving) else {
+            self.clear(seat, task.slot(), sink);
+            return sink.complete((seat, task), Outcome::BUSY, Moved::Out(asked));
+        };
+        let cx = JobCx::new(self.account(seat));
+        let work = super::jobs::save(cx.clone(), self.place_of(unit), saving, admitted);
+        let Some(exec) = self.slot_of(seat, task) else { return };
+        exec.begin(Kind::Job, task, unit, (0, 0, asked));
+        exec.in_flight += 1;
+        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+    }
+
+    /// Counts a command that is to be saved. `None`: there is too much of its kind already.
+    fn admit_save(&mut self, seat: usize, unit: usize, saving: &Saving) -> Option<Admitted> {
+        let (whose, host) = self.clients.get(seat)?.whose?;
+        let (home, store) = (Arc::clone(&self.media.units[unit]), self.saves.kept.of(host));
+        if store.is_crowded() || !home.saves.let_in(whose) {
+            return None;
+        }
+        let bytes = size_of::<Job>() + size_of::<Save>() + saving.bytes();
+        Some(Admitted { home, whose, _held: store.hold(bytes) })
+    }
+
+    /// Has a command saved, for a job.
+    pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
+        let home = Arc::clone(&self.media.units[unit]);
+        if let Some(ticket) = self.line_up(job, home, saving, cell) {
+            self.save_turn(ticket);
+        }
+    }
+
+    /// Puts what is to be saved into its unit's line: for a job, or for `NOBODY`. Its ticket, if it is its turn at
+    /// once.
+    pub fn line_up(&mut self, job: usize, home: Arc<Unit>, saving: Box<Saving>, cell: Cell1<SaveEnd>) -> Option<usize> {
+        let ticket = self.saves.ticket();
+        if let Some(Some(job)) = self.running.jobs.get_mut(job) {
+            job.saving = Some(ticket);
+        }
+        let (place, is_first) = home.saves.join(Asker { core: self.core, ticket });
+        let standing = Standing { home, place, post: Arc::clone(&self.media.post) };
+        self.saves.by_ticket[ticket] = Some(Save { job, cell, saving, decided: None, standing });
+        is_first.then_some(ticket)
+    }
+
+    /// It is a command's turn: what it changes is decided, and given to the keeper.
+    pub fn save_turn(&mut self, ticket: usize) {
+        let Some(save) = self.saves.of(ticket) else { return };
+        if save.decided.is_some() || !save.standing.is_first() {
+            return;
+        }
+        let Unit { logical, file, .. } = &*save.standing.home;
+        let (decided, saved) = logical.decide(&save.saving);
+        save.decided = Some(decided);
+        let Some(saved) = saved else { return self.saved(ticket, true) };
+        let (post, core) = (Arc::clone(&save.standing.post), self.core);
+        self.media.keeper.submit(file, saved, move |is_stored| {
+            post(core, Notice::Saved { ticket, is_stored });
+        });
+    }
+
+    /// What a command changes is stored, or cannot be.
+    pub fn saved(&mut self, ticket: usize, is_stored: bool) {
+        let Some(Save { job: number, cell, saving, decided: Some(decided), standing }) = self.saves.take(ticket) else {
+            return;
+        };
+        let end = standing.home.logical.conclude(decided, is_stored);
+        // `saving` goes first, so that who is answered finds the unit with nothing on its way.
+        drop(saving);
+        if number == NOBODY {
+            let home = Arc::clone(&standing.home);
+            drop(standing);
+            return self.lost_saved(home, is_stored);
+        }
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
+        job.saving = None;
+        job.in_flight -= 1;
+        // The place in the line is kept: a command that is to be aborted may stand behind this one, and must not have
+        // its turn before.
+        job.standing = Some(standing).filter(|_| !end.aborts.is_empty());
+        job.owed = Some((end.flush, end.aborts.clone()));
+        cell.set(Some(end));
+        self.run_soon(number);
+    }
+
+    /// Takes back what a job wants to have saved, unless it was decided: its task is aborted, and has no effect any more.
+    pub fn withdraw_save(&mut self, number: usize) {
+        if let Some(Some(job)) = self.running.jobs.get_mut(number)
+            && let Some(ticket) = job.saving
+            && self.saves.of(ticket).is_some_and(|save| save.decided.is_none())
+        {
+            job.saving = None;
+            job.in_flight -= 1;
+            drop(self.saves.take(ticket));
+        }
+    }
+}

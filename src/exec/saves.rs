@@ -1,0 +1,103 @@
+//! Commands whose effect is stored before they are answered: PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION,
+//! and the beginning and the end of an erasure.
+//!
+//! What such a command changes is decided and put into force on its own core; the keeper stores what comes of it, and nothing else.
+//! Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores they are on ([`Line`]).
+//! So the keeper has one order of each unit, and units take turns there.
+//!
+//! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
+//! waits, and who preempts somebody waits for all that came before.
+
+use super::job::Cell1;
+use super::notice::{Notice, Post};
+use super::unit::Unit;
+use crate::limits::SAVING_BYTES_PER_CORE;
+use crate::scsi::{Decided, SaveEnd, Saving};
+use crate::shares::Held;
+use crate::shares::Stores;
+use crate::shares::Whose;
+use std::sync::Arc;
+
+/// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.
+pub struct Standing {
+    pub(super) home: Arc<Unit>,
+    pub(super) place: u64,
+    pub(super) post: Post,
+}
+
+impl Standing {
+    pub(super) fn is_first(&self) -> bool {
+        self.home.saves.is_first(self.place)
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if let Some(next) = self.home.saves.leave(self.place) {
+            (self.post)(next.core, Notice::SaveTurn { ticket: next.ticket });
+        }
+    }
+}
+
+/// Counts what a command takes until it is over: for its session, its address and its host. Dropped, it is given back.
+pub struct Admitted {
+    pub(super) home: Arc<Unit>,
+    pub(super) whose: Whose,
+    pub(super) _held: Held,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.home.saves.let_out(self.whose);
+    }
+}
+
+/// A command that is to be saved, on its way.
+pub(super) struct Save {
+    /// Its job, and where the answer goes.
+    pub(super) job: usize,
+    pub(super) cell: Cell1<SaveEnd>,
+    pub(super) saving: Box<Saving>,
+    /// Set once its turn has come.
+    pub(super) decided: Option<Decided>,
+    pub(super) standing: Standing,
+}
+
+/// The commands of one core that are to be saved, by ticket.
+pub struct Saves {
+    pub(super) by_ticket: Vec<Option<Save>>,
+    pub(super) free: Vec<usize>,
+    /// The memory that they take.
+    pub(super) kept: Stores,
+}
+
+impl Default for Saves {
+    fn default() -> Saves {
+        Saves { by_ticket: Vec::new(), free: Vec::new(), kept: Stores::new(SAVING_BYTES_PER_CORE) }
+    }
+}
+
+impl Saves {
+    /// A ticket for another command.
+    pub(super) fn ticket(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.by_ticket.push(None);
+            self.by_ticket.len() - 1
+        })
+    }
+
+    pub(super) fn of(&mut self, ticket: usize) -> Option<&mut Save> {
+        self.by_ticket.get_mut(ticket)?.as_mut()
+    }
+
+    /// Whether a command of a unit is on its way.
+    pub fn use_unit(&self, unit: &Arc<Unit>) -> bool {
+        self.by_ticket.iter().flatten().any(|save| Arc::ptr_eq(&save.standing.home, unit))
+    }
+
+    pub(super) fn take(&mut self, ticket: usize) -> Option<Save> {
+        let save = self.by_ticket.get_mut(ticket)?.take()?;
+        self.free.push(ticket);
+        Some(save)
+    }
+}

@@ -5,7 +5,7 @@ use super::executor::Executor;
 use super::flushes::Waiter;
 use super::left::Scope;
 use super::outcomes::{TASK_SET_FULL, WRONG_DATA_LENGTH};
-use super::sink::{Moved, Part, Preempting, Sink};
+use super::sink::{Given, Moved, Part, Preempting, Sink};
 use super::task::{Action, Exec, Failure, Kind, Then};
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
@@ -38,20 +38,13 @@ impl Executor {
         self.clients.get(seat).is_some_and(|client| !client.flows.is_empty())
     }
 
-    /// Begins what was planned for a command, after it has paid for that, if it is limited. `inline`: data that came with it.
+    /// Begins what was planned for a command, after it has paid for that, if it is limited. `given`: what came with it.
     #[inline]
-    pub fn begin(
-        &mut self,
-        who: (usize, TaskId),
-        unit: usize,
-        op: MediumOp,
-        inline: Option<&[u8]>,
-        sink: &mut impl Sink,
-    ) {
+    pub fn begin(&mut self, who: (usize, TaskId), unit: usize, op: MediumOp, given: Given<'_>, sink: &mut impl Sink) {
         if self.is_limited(who.0) {
-            return self.begin_limited(who, unit, op, inline, sink);
+            return self.begin_limited(who, unit, op, given, sink);
         }
-        self.medium(who.0, who.1, unit, op, inline, sink);
+        self.medium(who.0, who.1, unit, op, given, sink);
     }
 
     fn begin_limited(
@@ -59,13 +52,13 @@ impl Executor {
         (seat, task): (usize, TaskId),
         unit: usize,
         op: MediumOp,
-        inline: Option<&[u8]>,
+        given: Given<'_>,
         sink: &mut impl Sink,
     ) {
-        if let Some(op) = self.pay_command(seat, task, unit, op, sink) {
-            return self.medium(seat, task, unit, op, inline, sink);
+        if let Some(op) = self.pay_command((seat, task), unit, op, given.expected) {
+            return self.medium(seat, task, unit, op, given, sink);
         }
-        if let Some(data) = inline {
+        if let Some(data) = given.inline {
             self.stage(seat, task, data, sink);
         }
         self.bound_waiting(seat, task, sink);
@@ -149,7 +142,7 @@ impl Executor {
         task: TaskId,
         unit: usize,
         op: MediumOp,
-        inline: Option<&[u8]>,
+        given: Given<'_>,
         sink: &mut impl Sink,
     ) {
         let who = (seat, task);
@@ -158,41 +151,40 @@ impl Executor {
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
-        if op.needs_exact_data_out()
-            && u64::from(sink.expected(who).write_bytes) != op.data_out_bytes(block_bytes as u32)
-        {
+        if op.needs_exact_data_out() && u64::from(given.expected.write_bytes) != op.data_out_bytes(block_bytes as u32) {
             let outcome = self.media.units[unit].logical.wrong_data_length();
             return self.refuse(who, outcome, Moved::Nothing, sink);
         }
         match op {
             MediumOp::Read { lba, blocks, .. } => {
-                if !self.read_in_place(who, unit, at(lba, blocks), sink) {
-                    self.read(seat, task, unit, at(lba, blocks), sink);
+                let expects = given.expected.read_bytes;
+                if !self.read_in_place(who, unit, at(lba, blocks), expects, sink) {
+                    self.read(seat, task, unit, at(lba, blocks), expects, sink);
                 }
             }
             MediumOp::Write { lba, blocks, fua } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline, sink);
+                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), given, sink);
             }
             MediumOp::WriteVerify { lba, blocks, compare } => {
                 let action = Action::WriteVerify { compare };
-                self.write(seat, task, unit, at(lba, blocks), (action, true), inline, sink);
+                self.write(seat, task, unit, at(lba, blocks), (action, true), given, sink);
             }
             MediumOp::OrWrite { lba, blocks, fua, generation: generation @ Generation::Set { .. } } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), inline, sink);
+                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), given, sink);
             }
             MediumOp::Compare { lba, blocks, one_block: false } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), inline, sink);
+                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), given, sink);
             }
             MediumOp::Compare { lba, one_block: true, .. } => {
                 let place = (lba * block_bytes, block_bytes);
-                self.gather(seat, task, unit, place, Then::Medium(op), inline, sink);
+                self.gather(seat, task, unit, place, Then::Medium(op), given, sink);
             }
             MediumOp::WriteSame { lba, no_data, .. } => {
                 let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
-                self.gather(seat, task, unit, place, Then::Medium(op), inline, sink);
+                self.gather(seat, task, unit, place, Then::Medium(op), given, sink);
             }
             MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
-                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline, sink);
+                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), given, sink);
             }
             MediumOp::Erase { erasure, how, immed } => {
                 self.spawn_erase((seat, task), unit, erasure, (how, immed), sink);
@@ -207,7 +199,7 @@ impl Executor {
             }
             MediumOp::CompareAndWrite { lba, blocks, .. } => {
                 let (base, len) = at(lba, blocks);
-                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline, sink);
+                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), given, sink);
             }
             MediumOp::Copy(request) => self.copy(seat, task, unit, &request, sink),
             MediumOp::Verify { .. }
@@ -220,8 +212,16 @@ impl Executor {
 
     /// A read that is not sent at once from where it lies.
     #[inline(never)]
-    fn read(&mut self, seat: usize, task: TaskId, unit: usize, (base, asked): (u64, u64), sink: &mut impl Sink) {
-        let total = asked.min(u64::from(sink.expected((seat, task)).read_bytes)) as u32;
+    fn read(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        (base, asked): (u64, u64),
+        expects: u32,
+        sink: &mut impl Sink,
+    ) {
+        let total = asked.min(u64::from(expects)) as u32;
         let Some(exec) = self.exec(seat, task.slot()) else { return };
         // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
         // the length of what was sent, not of what is read.
@@ -250,11 +250,11 @@ impl Executor {
         unit: usize,
         (base, asked): (u64, u64),
         (action, durable): (Action, bool),
-        inline: Option<&[u8]>,
+        given: Given<'_>,
         sink: &mut impl Sink,
     ) {
         let block_bytes = self.media.units[unit].block_bytes;
-        let expected = sink.expected((seat, task));
+        let Given { expected, inline } = given;
         let total = asked.min(u64::from(expected.write_bytes)) as u32;
         if !total.is_multiple_of(block_bytes) {
             // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
@@ -288,10 +288,10 @@ impl Executor {
         unit: usize,
         (base, need): (u64, u64),
         then: Then,
-        inline: Option<&[u8]>,
+        given: Given<'_>,
         sink: &mut impl Sink,
     ) {
-        let expected = sink.expected((seat, task));
+        let Given { expected, inline } = given;
         let edtl = u64::from(expected.write_bytes);
         if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
             return self.refuse((seat, task), WRONG_DATA_LENGTH, Moved::Out(need), sink);
@@ -358,7 +358,8 @@ impl Executor {
             // The residual count is that of the list, which is what was moved, not that of an answer.
             Plan::Done(outcome) => sink.complete(who, outcome, Moved::Out(u64::from(total))),
             Plan::Medium(op) => {
-                self.medium(seat, task, unit, op, None, sink);
+                let given = Given { expected: sink.expected(who), inline: None };
+                self.medium(seat, task, unit, op, given, sink);
                 // What was moved is the list: that is what residuals are counted from.
                 if let Some(exec) = self.exec(seat, slot).filter(|e| e.kind == Kind::Job) {
                     exec.asked = u64::from(total);

@@ -109,12 +109,13 @@ impl Executor {
         who: (usize, TaskId),
         unit: usize,
         (base, asked): (u64, u64),
+        expects: u32,
         sink: &mut impl Sink,
     ) -> bool {
         let Some(handle) = self.handles.get(unit) else { return false };
         let Some(memory) = handle.hold() else { return false };
         let Some(exec) = task_in(&mut self.clients, who.0, who.1.slot()) else { return false };
-        let total = asked.min(u64::from(sink.expected(who).read_bytes)) as u32;
+        let total = asked.min(u64::from(expects)) as u32;
         if total == 0 || !exec.is_fresh() {
             return false;
         }

@@ -24,6 +24,15 @@ pub struct Expected {
     pub received_bytes: u32,
 }
 
+/// What came with a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// What the initiator says of its data.
+    pub expected: Expected,
+    /// Data, as far as it came along.
+    pub inline: Option<&'a [u8]>,
+}
+
 /// What a command moves if it is carried out whole, bytes: what residual counts are counted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {

@@ -18,8 +18,8 @@ use super::flows::regated;
 use super::job::Job;
 use super::outcomes::TASK_SET_FULL;
 use super::rate::{Cost, FlowId, Gate, Waiter};
-use super::sink::Moved;
 use super::sink::Sink;
+use super::sink::{Expected, Given, Moved};
 use super::task::Then;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
@@ -53,16 +53,14 @@ impl Executor {
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.
     pub fn pay_command(
         &mut self,
-        seat: usize,
-        task: TaskId,
+        (seat, task): (usize, TaskId),
         unit: usize,
         op: MediumOp,
-        sink: &mut impl Sink,
+        expected: Expected,
     ) -> Option<MediumOp> {
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let Some(client) = self.clients.get_mut(seat) else { return Some(op) };
         let Some(flow) = flow(&client.flows, unit) else { return Some(op) };
-        let expected = sink.expected((seat, task));
         let bytes = match op {
             MediumOp::Read { blocks, .. } => u64::from(expected.read_bytes).min(u64::from(blocks) * block_bytes),
             MediumOp::Write { blocks, .. }
@@ -193,7 +191,8 @@ impl Executor {
             self.clear(seat, slot, sink);
             sink.complete((seat, task), TASK_SET_FULL, Moved::Nothing);
         } else {
-            self.medium(seat, task, unit, op, None, sink);
+            let given = Given { expected: sink.expected((seat, task)), inline: None };
+            self.medium(seat, task, unit, op, given, sink);
         }
     }
 

@@ -6,7 +6,7 @@ use super::world::LunMap;
 use crate::exec::buffers::Buf;
 use crate::exec::outcomes::DOES_NOT_ANSWER;
 use crate::exec::outcomes::TASK_SET_FULL;
-use crate::exec::sink::Moved;
+use crate::exec::sink::{Expected, Given, Moved};
 use crate::exec::task::Then;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{Command, MediumOp, Outcome, Plan};
@@ -231,6 +231,7 @@ impl Engine {
         let command = command_of(session, task, map);
         let position = command.lun.number().and_then(|n| map.position(n));
         let unit = position.map_or(usize::MAX, |at| map.units[at]);
+        let expected = expected_of(session, task);
         let plan = match position {
             Some(at) => fabric.world.units[unit].logical.plan(&mut nexus[at], &command, &mut fabric.reply),
             None => crate::scsi::absent(&command, &mut fabric.reply),
@@ -244,7 +245,8 @@ impl Engine {
                     let base = lba * u64::from(fabric.world.units[unit].block_bytes);
                     holder.sources.remember(task, Source::Medium(unit, base), &holder.session);
                 }
-                executor.begin((seat, task), unit, op, inline, fabric);
+                let given = Given { expected, inline };
+                executor.begin((seat, task), unit, op, given, fabric);
             }
             Plan::Done(outcome) => {
                 if !executor.running.copies.is_empty() {
@@ -255,7 +257,7 @@ impl Engine {
             }
             Plan::Parameters { len_bytes } => {
                 let need = (0, u64::from(len_bytes));
-                executor.gather(seat, task, unit, need, Then::Parameters, inline, fabric);
+                executor.gather(seat, task, unit, need, Then::Parameters, Given { expected, inline }, fabric);
             }
             Plan::Save(saving) => executor.spawn_save(seat, task, unit, saving, 0, fabric),
             Plan::Buffer => self.execute_with_buffer(seat, task),
@@ -319,6 +321,17 @@ impl Engine {
         {
             self.close(conn, reason);
         }
+    }
+}
+
+/// What the initiator says of a command's data, and what has come of it.
+#[inline]
+pub fn expected_of(session: &Session, task: TaskId) -> Expected {
+    let command = session.command(task);
+    Expected {
+        read_bytes: command.read_edtl_bytes(),
+        write_bytes: command.write_edtl_bytes(),
+        received_bytes: command.received_bytes,
     }
 }
 

@@ -536,7 +536,7 @@ impl Fabric {
     /// A seat and the outbox of its session: what nearly every step needs at once. Whatever ends a command borrows
     /// them, or looks at the session's events next: so it is noticed here that commands which wait for their order may
     /// begin.
-    #[inline]
+    #[inline(always)]
     pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
         let connections = self.routes.get(seat)?;
         let number = seat;

@@ -1,6 +1,6 @@
 //! The fabric as the executor's [`Sink`]: data and answers become PDUs on their way to the initiators.
 
-use super::dispatch::command_of;
+use super::dispatch::{command_of, expected_of};
 use super::engine::{Fabric, MediumQueue, Owed, Parts, Seat};
 use super::resend::Source;
 use super::tx::Outlet;
@@ -61,15 +61,8 @@ impl Sink for Fabric {
 
     #[inline]
     fn expected(&self, (seat, task): (usize, TaskId)) -> Expected {
-        let Some(session) = self.session(seat) else {
-            return Expected { read_bytes: 0, write_bytes: 0, received_bytes: 0 };
-        };
-        let command = session.command(task);
-        Expected {
-            read_bytes: command.read_edtl_bytes(),
-            write_bytes: command.write_edtl_bytes(),
-            received_bytes: command.received_bytes,
-        }
+        let nothing = Expected { read_bytes: 0, write_bytes: 0, received_bytes: 0 };
+        self.session(seat).map_or(nothing, |session| expected_of(session, task))
     }
 
     #[inline]

@@ -14,7 +14,7 @@ use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
 use crate::model::Host;
 use crate::ring::Mapping;
-use crate::session::seam::DataRef;
+use crate::model::DataRef;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;

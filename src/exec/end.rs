@@ -1,7 +1,9 @@
-//! How a job ends.
+//! How a job ends, and what it asks for.
 
 use crate::model::ItNexus;
 use crate::scsi::Outcome;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// How a job ends.
 pub struct JobEnd {
@@ -21,3 +23,6 @@ impl From<Outcome> for JobEnd {
         JobEnd { outcome, data: Vec::new(), aborts: Vec::new(), durable: false }
     }
 }
+
+/// Where a job finds an answer; `None`: it is not there yet.
+pub type Cell1<T> = Rc<Cell<Option<T>>>;

@@ -1,6 +1,6 @@
 //! The flushes of one core: who waits for them, and what is under way.
 
-use super::job::Cell1;
+use super::end::Cell1;
 use super::syncs::Epoch;
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::MediumFault;

@@ -7,7 +7,7 @@
 
 use super::buffers::{Account, Buf};
 use super::copy_job::CopyJob;
-use super::end::JobEnd;
+use super::end::{Cell1, JobEnd};
 use super::errand::{Answer, Call};
 use super::fence::Lock;
 use super::flushes::FlushTicket;
@@ -26,9 +26,6 @@ use std::task::{Context, Poll, Waker};
 
 /// In place of a seat: the job has no task, or has outlived it.
 pub const NOBODY: usize = usize::MAX;
-
-/// Where a job finds an answer; `None`: it is not there yet.
-pub type Cell1<T> = Rc<Cell<Option<T>>>;
 
 /// What a job has asked for and the core has not begun.
 pub enum Request {

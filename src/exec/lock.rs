@@ -4,9 +4,9 @@
 //! goes before them (`Engine::retry_held`): they cannot keep a lock from its range, for once it has the range it waits
 //! for them to be done. So nobody waits for ever, whatever the others ask for.
 
+use super::end::Cell1;
 use super::executor::Executor;
 use super::fence::Lock;
-use super::job::Cell1;
 use super::ranges::Locking;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};

@@ -1,8 +1,8 @@
 //! Failures to make writes durable are saved when they are counted, and who has heard of them when he goes on
 //! (`remember.rs`).
 
+use super::end::Cell1;
 use super::executor::Executor;
-use super::job::Cell1;
 use super::job::NOBODY;
 use super::notice::Notice;
 use super::unit::Unit;

@@ -1,7 +1,7 @@
 //! Operations on media that are under way on one core, and who waits for each.
 
+use super::end::Cell1;
 use super::flushes::Sync;
-use super::job::Cell1;
 use super::sink::Reread;
 use super::strays::{Claim, Stray};
 use crate::backend::Token;

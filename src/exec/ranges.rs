@@ -1,8 +1,8 @@
 //! Who waits for ranges of media on one core.
 
+use super::end::Cell1;
 use super::fence::Lock;
 use super::holes::Holes;
-use super::job::Cell1;
 use super::slots::SlotQueue;
 use std::collections::VecDeque;
 

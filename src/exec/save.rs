@@ -1,7 +1,7 @@
 //! Commands whose effect is stored before they are answered: how they come to their turn, and what becomes of it.
 
+use super::end::Cell1;
 use super::executor::Executor;
-use super::job::Cell1;
 use super::job::Job;
 use super::job::JobCx;
 use super::job::NOBODY;

@@ -8,7 +8,7 @@
 //! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
 //! waits, and who preempts somebody waits for all that came before.
 
-use super::job::Cell1;
+use super::end::Cell1;
 use super::notice::{Notice, Post};
 use super::unit::Unit;
 use crate::limits::SAVING_BYTES_PER_CORE;

@@ -1,7 +1,8 @@
 //! Who waits for I/O buffers on one core.
 
 use super::buffers::Buf;
-use super::job::{Cell1, Job};
+use super::end::Cell1;
+use super::job::Job;
 use super::slots::SlotQueue;
 use std::collections::VecDeque;
 

@@ -27,13 +27,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits", "shares"]),
-    ("exec", &["limits", "model", "ring", "backend", "scsi", "state", "shares", "atomics", "random", "noise", "panics"]),
+    (
+        "exec",
+        &["limits", "model", "ring", "backend", "scsi", "state", "shares", "atomics", "random", "noise", "panics"],
+    ),
     ("config", &["model", "limits", "wire"]),
     (
         "shard",
         &[
-            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "exec", "shares", "atomics", "random",
-            "noise", "panics",
+            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "exec", "shares", "atomics",
+            "random", "noise", "panics",
         ],
     ),
     ("sim", &["limits", "wire", "model", "session"]),

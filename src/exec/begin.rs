@@ -11,43 +11,39 @@ use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
 use crate::scsi::{Generation, MediumOp, Outcome, Plan};
 
+/// How a command comes to be planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Its data was dropped, and it is to end before that: planning may change something, or take a unit attention.
+    Dropped,
+    /// It has no limits.
+    Free,
+    /// What it is to do on a medium is to be paid for.
+    Limited,
+}
+
 impl Executor {
     /// The slot of a task, made if it is used for the first time. `None`: nobody has this seat.
     #[inline(always)]
     pub fn slot_of(&mut self, seat: usize, task: TaskId) -> Option<&mut Exec> {
-        let tasks = &mut self.clients.get_mut(seat)?.tasks;
-        let slot = task.slot();
-        if tasks.len() <= slot {
-            make_slots(tasks, slot);
-        }
-        tasks.get_mut(slot)
+        Some(slot_in(&mut self.clients.get_mut(seat)?.tasks, task.slot()))
     }
 
-    /// A command is about to be planned. False: its data was dropped, and it is to end before: planning may change
-    /// something, or take a unit attention.
+    /// A command is about to be planned.
     #[inline]
-    pub fn enter(&mut self, seat: usize, task: TaskId) -> bool {
-        let Some(exec) = self.slot_of(seat, task) else { return false };
+    pub fn enter(&mut self, seat: usize, task: TaskId) -> Entry {
+        let Some(client) = self.clients.get_mut(seat) else { return Entry::Dropped };
+        let exec = slot_in(&mut client.tasks, task.slot());
         exec.task = task;
-        !exec.dropped
-    }
-
-    /// Whether the commands at a seat may have to wait for limits.
-    #[inline]
-    pub fn is_limited(&self, seat: usize) -> bool {
-        self.clients.get(seat).is_some_and(|client| !client.flows.is_empty())
-    }
-
-    /// Begins what was planned for a command, after it has paid for that, if it is limited. `given`: what came with it.
-    #[inline]
-    pub fn begin(&mut self, who: (usize, TaskId), unit: usize, op: MediumOp, given: Given<'_>, sink: &mut impl Sink) {
-        if self.is_limited(who.0) {
-            return self.begin_limited(who, unit, op, given, sink);
+        match (exec.dropped, client.flows.is_empty()) {
+            (true, _) => Entry::Dropped,
+            (false, true) => Entry::Free,
+            (false, false) => Entry::Limited,
         }
-        self.medium(who.0, who.1, unit, op, given, sink);
     }
 
-    fn begin_limited(
+    /// Like [`Executor::medium`], after the command has paid for what it is to do.
+    pub fn begin_limited(
         &mut self,
         (seat, task): (usize, TaskId),
         unit: usize,
@@ -403,6 +399,14 @@ impl Executor {
         let exec = self.tasks(seat).get(task.slot())?;
         (exec.task == task && exec.is_at_work()).then_some(exec.unit)
     }
+}
+
+#[inline(always)]
+fn slot_in(tasks: &mut Vec<Exec>, slot: usize) -> &mut Exec {
+    if tasks.len() <= slot {
+        make_slots(tasks, slot);
+    }
+    &mut tasks[slot]
 }
 
 #[cold]

@@ -12,9 +12,9 @@
 
 use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
+use crate::model::DataRef;
 use crate::model::Host;
 use crate::ring::Mapping;
-use crate::model::DataRef;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;

@@ -7,42 +7,21 @@
 //! raised where the capacity is changed). Commands that wait at a unit that is not found any more wait for no limit
 //! (`throttle.rs`).
 
-use super::engine::{Engine, Parts};
+use super::engine::Engine;
+use super::fabric::Parts;
+use super::nexus::handle;
+use super::nexus::new_nexus;
 use super::tm::unit_of;
-use super::world::{LunMap, World};
-use crate::backend::Handle;
-use crate::exec::unit::Unit;
-use crate::model::{Address, InitiatorPort, IscsiName};
-use crate::ring::Ring;
+use super::world::Change;
+use super::world::LunMap;
+use super::world::World;
+use crate::model::IscsiName;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
 use crate::session::seam::CloseReason;
 use crate::wire::Lun;
-use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Another configuration, as each core is told of it.
-pub struct Change {
-    /// What is served from now on.
-    pub world: Arc<World>,
-    /// Numbers of the units that have another capacity.
-    pub resized: Vec<usize>,
-}
-
-/// A core's handle of the unit with number `slot`, registered with its ring if there is room.
-pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
-    let mut handle = unit.medium.handle();
-    if ring.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
-        handle.set_registered(slot);
-    }
-    handle
-}
-
-/// What an initiator port has pending at a unit that it has not found before.
-pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort, peer: SocketAddr) -> LuNexus {
-    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures()).at(Address::of(peer))
-}
 
 impl Engine {
     /// Takes a change over, unless a session that moved in has brought it along already.

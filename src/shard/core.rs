@@ -4,16 +4,22 @@
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
 //! do. (With jobs to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps (`spin`).
 
-use super::acting::{Acting, Sharing};
-use super::clock::{BEAT, TICK_MS};
-use super::engine::{Engine, Source};
-use super::load::{Balance, Meter};
+use super::acting::Acting;
+use super::acting::Sharing;
+use super::clock::BEAT;
+use super::clock::TICK_MS;
+use super::engine::Engine;
+use super::load::Balance;
+use super::load::Meter;
 use super::management::LOOK_MS;
-use super::mesh::{Message, Repeats};
-use super::receive::{Direct, Receive};
+use super::mesh::Message;
+use super::mesh::Repeats;
+use super::parked::SpareParked;
+use super::receiving::Direct;
+use super::receiving::Receive;
 use super::record;
-use super::relocate::Relocation;
-use super::turns::SpareParked;
+use super::relocated::Relocation;
+use super::source::Source;
 use crate::backend::Token;
 use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
@@ -168,6 +174,10 @@ impl Core {
         self.engine.settle_owed();
         if !self.engine.fabric.ordering.is_empty() {
             self.engine.keep_order();
+        }
+        // Before clocks are looked at: what a session is to be told comes before what it says by itself.
+        if !self.engine.fabric.management.is_empty() {
+            self.engine.settle();
         }
         if now >= self.next_tick && !self.is_behind(now, worked) {
             self.behind = None;

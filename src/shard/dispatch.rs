@@ -1,16 +1,22 @@
 //! From PDUs to sessions, and from session events to work.
 
-use super::engine::{Engine, Order, Parts, Seat};
-use super::resend::Source;
-use super::world::LunMap;
+use super::command::command_of;
+use super::command::expected_of;
+use super::engine::Engine;
+use super::fabric::Parts;
+use super::partial::Partial;
+use super::partial::PartialDest;
+use super::seat::Order;
+use super::seat::Seat;
+use super::sources::Source;
+use crate::exec::begin::Entry;
 use crate::exec::buffers::Buf;
 use crate::exec::outcomes::DOES_NOT_ANSWER;
 use crate::exec::outcomes::TASK_SET_FULL;
-use crate::exec::sink::{Expected, Given, Moved};
+use crate::exec::sink::{Given, Moved};
 use crate::exec::task::Then;
 use crate::limits::SLICE_BYTES;
-use crate::scsi::{Command, MediumOp, Outcome, Plan};
-use crate::session::Session;
+use crate::scsi::{MediumOp, Outcome, Plan};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
@@ -20,32 +26,6 @@ use std::sync::atomic::Ordering;
 struct Inline<'a> {
     task: TaskId,
     data: &'a [u8],
-}
-
-/// A PDU whose data segment is still coming in.
-pub struct Partial {
-    /// Its header.
-    pub bhs: Bhs,
-    /// Its additional header segments.
-    pub ahs: Vec<u8>,
-    /// Where its data goes.
-    pub dest: PartialDest,
-    /// Bytes of it that have been received.
-    pub received: u32,
-    /// When it began, milliseconds of the core's clock.
-    pub since_ms: u64,
-}
-
-/// Where the data segment of a [`Partial`] goes.
-pub enum PartialDest {
-    /// Collected for the session.
-    Gather(Vec<u8>),
-    /// Immediate data: a buffer of its own until there is a task. `None`: none was free, or a receive has it (`loan.rs`).
-    Staging(Option<Buf>),
-    /// A task's transfer, from this offset on.
-    Task(TaskId, u32),
-    /// Dropped as it comes in.
-    Discard,
 }
 
 impl Engine {
@@ -224,14 +204,16 @@ impl Engine {
         let Engine { fabric, executor } = self;
         fabric.stats.commands += 1;
         let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
-        let Seat { session, nexus, map, .. } = holder;
-        if !executor.enter(seat, task) {
+        let Seat { session, nexus, map, sources, .. } = holder;
+        let session = &*session;
+        let entry = executor.enter(seat, task);
+        if entry == Entry::Dropped {
             return executor.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, fabric);
         }
-        let command = command_of(session, task, map);
+        let told = session.command(task);
+        let command = command_of(told, session.init(), map);
         let position = command.lun.number().and_then(|n| map.position(n));
         let unit = position.map_or(usize::MAX, |at| map.units[at]);
-        let expected = expected_of(session, task);
         let plan = match position {
             Some(at) => fabric.world.units[unit].logical.plan(&mut nexus[at], &command, &mut fabric.reply),
             None => crate::scsi::absent(&command, &mut fabric.reply),
@@ -243,10 +225,14 @@ impl Engine {
                     && session.keeps()
                 {
                     let base = lba * u64::from(fabric.world.units[unit].block_bytes);
-                    holder.sources.remember(task, Source::Medium(unit, base), &holder.session);
+                    sources.remember(task, Source::Medium(unit, base), session);
                 }
-                let given = Given { expected, inline };
-                executor.begin((seat, task), unit, op, given, fabric);
+                let given = Given { expected: expected_of(told), inline };
+                if entry == Entry::Limited {
+                    executor.begin_limited((seat, task), unit, op, given, fabric);
+                } else {
+                    executor.medium(seat, task, unit, op, given, fabric);
+                }
             }
             Plan::Done(outcome) => {
                 if !executor.running.copies.is_empty() {
@@ -256,8 +242,8 @@ impl Engine {
                 self.reply(seat, task, outcome, None);
             }
             Plan::Parameters { len_bytes } => {
-                let need = (0, u64::from(len_bytes));
-                executor.gather(seat, task, unit, need, Then::Parameters, Given { expected, inline }, fabric);
+                let (need, given) = ((0, u64::from(len_bytes)), Given { expected: expected_of(told), inline });
+                executor.gather(seat, task, unit, need, Then::Parameters, given, fabric);
             }
             Plan::Save(saving) => executor.spawn_save(seat, task, unit, saving, 0, fabric),
             Plan::Buffer => self.execute_with_buffer(seat, task),
@@ -273,7 +259,7 @@ impl Engine {
         let asked = (session.command(task).read_edtl_bytes() as usize).min(SLICE_BYTES);
         let buf = if asked > 0 { executor.allocate(seat, asked) } else { None };
         let has_room = asked == 0 || buf.is_some();
-        let command = command_of(session, task, map);
+        let command = command_of(session.command(task), session.init(), map);
         let position = command.lun.number().and_then(|n| map.position(n));
         if let Some(at) = position.filter(|_| has_room) {
             fabric.reply.unbuffered = false;
@@ -321,29 +307,5 @@ impl Engine {
         {
             self.close(conn, reason);
         }
-    }
-}
-
-/// What the initiator says of a command's data, and what has come of it.
-#[inline]
-pub fn expected_of(session: &Session, task: TaskId) -> Expected {
-    let command = session.command(task);
-    Expected {
-        read_bytes: command.read_edtl_bytes(),
-        write_bytes: command.write_edtl_bytes(),
-        received_bytes: command.received_bytes,
-    }
-}
-
-/// A command as the device server sees it.
-#[inline]
-pub fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Command<'a> {
-    let (command, init) = (session.command(task), session.init());
-    Command {
-        cdb: &command.cdb,
-        lun: command.lun,
-        initiator: &init.initiator,
-        protocol_level: init.params.protocol_level,
-        luns: &map.numbers,
     }
 }

@@ -1,11 +1,23 @@
 //! Connections come: login, placement on a core, adoption into a session. How they leave: `leave.rs`.
 
-use super::change::new_nexus;
 use super::doors::Ticket;
-use super::engine::{Engine, Fabric, Link, Moving, Order, Phase, Seat};
+use super::engine::Engine;
+use super::fabric::Fabric;
+use super::link::Adoption;
+use super::link::Halt;
+use super::link::Link;
+use super::link::Moving;
+use super::link::Phase;
 use super::mesh::Handover;
-use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
-use super::relocate::Halt;
+use super::nexus::new_nexus;
+use super::registry::Counterpart;
+use super::registry::Membership;
+use super::registry::NoPlace;
+use super::registry::Place;
+use super::registry::SessionHandle;
+use super::registry::SessionName;
+use super::seat::Order;
+use super::seat::Seat;
 use super::text::SeatText;
 use crate::exec::rate::Gate;
 use crate::limits::{
@@ -34,14 +46,6 @@ const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 
 /// Why a login is refused when a later one of its initiator port has come behind it.
 const OVERTAKEN: &str = "its initiator port has logged in once more";
-
-/// A login that waits for the end of the session it replaces.
-pub struct Adoption {
-    pub(super) conn: usize,
-    login: Box<LoginDone>,
-    session: Membership,
-    deadline_ms: u64,
-}
 
 impl Engine {
     /// A connection was accepted. Its number, or `None` when it is turned away.

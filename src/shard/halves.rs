@@ -1,7 +1,7 @@
 //! Connections that keep I/O buffers from others by half a PDU.
 
 use super::core::Core;
-use super::dispatch::PartialDest;
+use super::partial::PartialDest;
 use crate::exec::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
 use crate::session::seam::CloseReason;

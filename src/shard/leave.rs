@@ -1,7 +1,13 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::{Engine, Fabric, Moving, Parts, Phase, Seat};
-use super::mesh::{Handover, Message};
+use super::engine::Engine;
+use super::fabric::Fabric;
+use super::fabric::Parts;
+use super::link::Moving;
+use super::link::Phase;
+use super::mesh::Handover;
+use super::mesh::Message;
+use super::seat::Seat;
 use crate::exec::task::Exec;
 use crate::exec::unit::Unit;
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};

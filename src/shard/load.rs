@@ -8,11 +8,7 @@
 //! A core without a spin submits what it has and sleeps in one call. The work that is done in that call does not show
 //! in these times, so the processor time of its thread is asked, too.
 
-use super::balance::{self, Use};
-use super::core::Core;
-use super::engine::{Engine, Seat};
 use crate::ring::Wait;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -119,66 +115,9 @@ fn thread_time() -> Duration {
 #[derive(Default)]
 pub struct Balance {
     /// Periods in a row that it has been saturated.
-    saturated: u32,
+    pub(super) saturated: u32,
     /// What each session had done when the last period ended: serial number, work.
-    done: Vec<(u64, u64)>,
-}
-
-impl Engine {
-    /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
-    fn work_of(&self, seat: &Seat) -> u64 {
-        const BYTES: u64 = 16 << 10;
-        let of = |(nexus, unit): (&crate::scsi::LuNexus, &usize)| {
-            let (commands, blocks) = nexus.done();
-            let block_bytes = self.fabric.world.units.get(*unit).map_or(0, |unit| u64::from(unit.block_bytes));
-            commands.wrapping_add(blocks.wrapping_mul(block_bytes) / BYTES)
-        };
-        seat.nexus.iter().zip(&seat.map.units).map(of).fold(0, u64::wrapping_add)
-    }
-}
-
-impl Core {
-    /// When a period is over: says how busy this core was, and has a session move if that pays.
-    pub(super) fn balance(&mut self, now: Instant) {
-        let Some(busy) = self.meter.measure(now, || self.engine.fabric.ring.take_spun()) else { return };
-        let (world, core) = (Arc::clone(&self.engine.fabric.world), self.engine.fabric.core);
-        if let Some(load) = world.loads.get(core) {
-            load.publish(self.engine.fabric.now_ms, busy);
-        }
-        if busy < balance::SATURATED || self.relocation.is_some() {
-            self.balance.saturated = 0;
-            return self.balance.done.clear();
-        }
-        let uses = self.uses();
-        self.balance.saturated += 1;
-        if self.balance.saturated < balance::PERIODS {
-            return;
-        }
-        let busy: Vec<_> = world.loads.iter().map(|load| load.busy(self.engine.fabric.now_ms)).collect();
-        if let Some(choice) = balance::choose(core, &busy, &uses)
-            && self.begin_move(choice.seat, choice.to)
-        {
-            self.balance.saturated = balance::PERIODS.saturating_sub(balance::PAUSE);
-            if let Some(load) = world.loads.get(choice.to) {
-                load.expect(choice.share);
-            }
-        }
-    }
-
-    /// What each session did since the last period; 0, if nobody knows what it had done by then.
-    fn uses(&mut self) -> Vec<Use> {
-        let before = std::mem::take(&mut self.balance.done);
-        let mut uses = Vec::new();
-        for (seat, holder) in self.engine.fabric.seats.iter().enumerate() {
-            let Some(holder) = holder.as_deref().filter(|holder| !holder.ended) else { continue };
-            let done = self.engine.work_of(holder);
-            let was = before.iter().find(|(serial, _)| *serial == holder.serial).map_or(done, |(_, done)| *done);
-            let settled = holder.stays_until_ms > self.engine.fabric.now_ms || !self.engine.is_movable(seat);
-            uses.push(Use { seat, work: done.saturating_sub(was), settled });
-            self.balance.done.push((holder.serial, done));
-        }
-        uses
-    }
+    pub(super) done: Vec<(u64, u64)>,
 }
 
 #[cfg(test)]

@@ -21,50 +21,14 @@
 //! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no buffer, and
 //! the task fails (`Engine::place`).
 
-use super::dispatch::{Partial, PartialDest};
-use super::engine::{Engine, Seat};
-use crate::exec::buffers::Buf;
+use super::engine::Engine;
+use super::lent::Home;
+use super::lent::Loan;
+use super::partial::Partial;
+use super::partial::PartialDest;
+use super::seat::Seat;
 use crate::exec::rw::Lent;
-use crate::session::seam::TaskId;
 use crate::wire::bhs;
-
-/// A buffer that a receive writes into.
-#[must_use = "the buffer would be lost"]
-pub struct Loan {
-    buf: Buf,
-    /// Where in it the next byte of payload goes.
-    within: usize,
-    len: usize,
-    /// Seat and serial number of the session.
-    holder: (usize, u64),
-    conn: usize,
-    home: Home,
-}
-
-/// Where the buffer was borrowed, and goes back to.
-enum Home {
-    /// A command's data that is coming in with it.
-    Staging,
-    /// The slice at this offset of a task.
-    Slice(TaskId, u32),
-}
-
-impl Loan {
-    /// Bytes that may be written.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// What is lent, to be received into: first byte and length.
-    pub fn room(&self) -> Option<(*mut u8, usize)> {
-        self.buf.room(self.within, self.len)
-    }
-
-    /// The first bytes of what was lent, once the receive is over.
-    pub fn bytes(&self, received: usize) -> &[u8] {
-        self.buf.bytes(self.within, received.min(self.len)).unwrap_or(&[])
-    }
-}
 
 impl Engine {
     /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of

@@ -3,10 +3,10 @@
 //! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
 //! server are messages; the sender that needs an answer gets a message back.
 
-use super::change::Change;
 use super::doors::Ticket;
 use super::registry::Membership;
-use super::relocate::Relocated;
+use super::relocated::Relocated;
+use super::world::Change;
 use crate::exec::left::Scope;
 use crate::exec::notice::Notice;
 use crate::model::ItNexus;

@@ -17,6 +17,7 @@ mod bell;
 mod beside;
 mod change;
 mod clock;
+mod command;
 mod control;
 mod core;
 mod dispatch;
@@ -25,26 +26,39 @@ mod elsewhere;
 mod engine;
 mod entry;
 mod error;
+mod fabric;
 mod fresh;
 mod gates;
 mod halves;
 mod leave;
+mod lent;
+mod link;
 mod load;
 mod loan;
 mod looks;
 mod mailbox;
 mod management;
 mod mesh;
+mod nexus;
+mod parked;
+mod partial;
 mod receive;
+mod receiving;
 mod record;
 mod registry;
 mod reload;
 mod relocate;
+mod relocated;
 mod resend;
+mod seat;
+mod shedding;
 mod signals;
+mod source;
+mod sources;
 mod stats;
 mod syncing;
 mod text;
+mod tick;
 mod tm;
 mod to_initiators;
 mod turns;
@@ -324,7 +338,7 @@ fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: 
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
-    let handles = (0..).zip(&world.units).map(|(slot, unit)| change::handle(&ring, slot, unit)).collect();
+    let handles = (0..).zip(&world.units).map(|(slot, unit)| nexus::handle(&ring, slot, unit)).collect();
     let engine = engine::Engine::new(core, world, ring, arena, handles);
     Ok(core::Core::new(engine, buffers, listeners, spin))
 }

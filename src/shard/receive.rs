@@ -23,132 +23,23 @@
 //! noticed by the same clocks as ever.
 
 use super::core::Core;
-use super::dispatch::{Partial, PartialDest};
-use super::engine::{Engine, Phase, Source};
-use super::loan::Loan;
+use super::engine::Engine;
+use super::link::Halt;
+use super::link::Phase;
+use super::partial::Partial;
+use super::partial::PartialDest;
+use super::receiving::BEHIND_BYTES;
+use super::receiving::Direct;
+use super::receiving::LARGE_BYTES;
+use super::receiving::Receive;
 use super::record;
-use super::relocate::Halt;
-use super::turns::Parked;
-use crate::limits::{MAX_CONTROL_DATA_BYTES, TURN_PDUS};
+use super::source::Source;
 use crate::ring::Completion;
 use crate::session::seam::CloseReason;
-use crate::wire::framer::{Frame, FrameError, Framer};
-use crate::wire::{BHS_LEN, Bhs, bhs};
-use io_uring::{opcode, squeue, types};
+use crate::wire::bhs;
+use crate::wire::framer::{Frame, FrameError};
+use io_uring::{opcode, types};
 use std::os::fd::AsRawFd;
-
-/// A data segment of at least this many bytes is worth a receive of its own.
-const LARGE_BYTES: usize = 64 << 10;
-/// What is received behind a payload, or between payloads.
-const BEHIND_BYTES: usize = 4 << 10;
-/// So many receives in a row without a large payload, and the connection goes back to the multishot receive.
-const SMALL_IN_A_ROW: u8 = 8;
-/// While more is here to be received, what there is to be sent is gathered until so much was received.
-const HELD_BACK_BYTES: usize = 512 << 10;
-
-/// A receive of known size. The kernel has pointers into it, and into what is lent, until its completion was taken.
-pub(super) struct Direct {
-    header: libc::msghdr,
-    vectors: [libc::iovec; 2],
-    behind: [u8; BEHIND_BYTES],
-    armed: bool,
-    loan: Option<Loan>,
-}
-
-impl Direct {
-    fn new() -> Box<Direct> {
-        // SAFETY: zeroes are an empty msghdr.
-        #[allow(unsafe_code)]
-        let header = unsafe { std::mem::zeroed() };
-        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        Box::new(Direct { header, vectors: [empty; 2], behind: [0; BEHIND_BYTES], armed: false, loan: None })
-    }
-
-    /// Makes a receive into what is lent, if something is, and into `behind`.
-    fn entry(&mut self, file: types::Fd, loan: Option<Loan>) -> squeue::Entry {
-        let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
-        let count = match loan.as_ref().and_then(Loan::room) {
-            Some((start, len)) => {
-                self.vectors = [libc::iovec { iov_base: start.cast(), iov_len: len }, behind];
-                2
-            }
-            None => {
-                self.vectors[0] = behind;
-                1
-            }
-        };
-        self.header.msg_iov = self.vectors.as_mut_ptr();
-        self.header.msg_iovlen = count as _;
-        (self.armed, self.loan) = (true, loan);
-        opcode::RecvMsg::new(file, &raw mut self.header).build()
-    }
-}
-
-/// The receive side of a connection.
-pub(super) struct Receive {
-    pub(super) framer: Framer,
-    pub(super) partial: Option<Partial>,
-    login: Vec<u8>,
-    login_bhs: Bhs,
-    /// The turn in which it got something last.
-    pub(super) turn: u64,
-    /// PDUs of this connection that may still be acted on in that turn.
-    pub(super) left: u32,
-    /// Bytes that wait for their turn, or for their session to have moved to another core.
-    pub(super) parked: Parked,
-    /// Payload is large: receives are to be of known size.
-    large: bool,
-    /// Receives of known size in a row without a large payload.
-    small: u8,
-    /// Bytes received since what there is to be sent has been held back.
-    held_back_bytes: usize,
-}
-
-impl Receive {
-    pub(super) fn new() -> Receive {
-        Receive {
-            framer: Framer::new(MAX_CONTROL_DATA_BYTES),
-            partial: None,
-            login: Vec::new(),
-            login_bhs: [0; BHS_LEN],
-            turn: 0,
-            left: TURN_PDUS,
-            parked: Parked::default(),
-            large: false,
-            small: 0,
-            held_back_bytes: 0,
-        }
-    }
-
-    /// Holds back what there is to be sent while more is here to be received: one send costs as much as several receives.
-    fn hold_back(&mut self, engine: &mut Engine, conn: usize, received: usize, more: bool) {
-        self.held_back_bytes += received;
-        let corked = more && self.held_back_bytes < HELD_BACK_BYTES;
-        if !corked {
-            self.held_back_bytes = 0;
-        }
-        if let Some(Some(link)) = engine.fabric.links.get_mut(conn) {
-            link.corked = corked;
-        }
-    }
-
-    /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
-    /// outer `None`: it is to be a multishot one.
-    fn lend(&mut self, engine: &mut Engine, conn: usize) -> Option<Option<Loan>> {
-        let (seat, _) = engine.fabric.seat_of(conn).filter(|_| self.large)?;
-        let remaining = self.framer.payload_remaining();
-        let loan = match &mut self.partial {
-            Some(partial) if remaining > 0 => engine.lend(conn, seat, partial, remaining),
-            _ => None,
-        };
-        // If there is much, and nothing to lend, the payload goes nowhere or has to be copied.
-        if loan.is_none() && (remaining > BEHIND_BYTES || self.small >= SMALL_IN_A_ROW) {
-            (self.large, self.small) = (false, 0);
-            return None;
-        }
-        Some(loan)
-    }
-}
 
 impl Core {
     pub(super) fn arm_receive(&mut self, conn: usize) {

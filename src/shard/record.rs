@@ -5,7 +5,7 @@
 //! PDU is its opcode, Initiator Task Tag, LUN and operation code, and nothing else: where a peer's framing is lost, whatever
 //! stands in for its header is its data.
 
-use super::engine::Source;
+use super::source::Source;
 use crate::limits::RECORDED_EVENTS;
 use crate::panics;
 use crate::ring::Completion;

@@ -27,59 +27,23 @@
 //!
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
-use super::change::Change;
 use super::core::Core;
-use super::engine::{Engine, Link, Order, Parts, Phase, Seat};
+use super::engine::Engine;
+use super::fabric::Parts;
+use super::link::Halt;
+use super::link::Phase;
 use super::mesh::Message;
-use super::receive::Receive;
+use super::receiving::Receive;
+use super::relocated::Leg;
+use super::relocated::Relocated;
+use super::relocated::Relocation;
+use super::seat::Order;
+use super::world::Change;
 use crate::exec::task::Exec;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use std::sync::Arc;
-
-/// What a connection receives while its session is about to move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Halt {
-    /// Everything, as always.
-    No,
-    /// Nothing more: the receive is cancelled and not armed again.
-    Stopped,
-    /// Everything again, once the cancelled receive has ended.
-    Resuming,
-}
-
-/// A session that is about to move.
-#[derive(Debug, Clone, Copy)]
-pub struct Relocation {
-    seat: usize,
-    serial: u64,
-    to: usize,
-    stopped: bool,
-    until_ms: u64,
-}
-
-/// A connection on its way.
-struct Leg {
-    ix: usize,
-    link: Link,
-    receive: Receive,
-    digests: (bool, bool),
-}
-
-/// A session on its way.
-pub struct Relocated {
-    seat: Box<Seat>,
-    legs: Vec<Leg>,
-    /// The configuration that it was served with.
-    change: Arc<Change>,
-    from: usize,
-}
-
-// SAFETY: what of it belongs to one core and its arena (the account, tasks with their buffers, a PDU half received) is left
-// behind where it is made, in `Core::take_out`, and made anew in `Core::arrive`.
-#[allow(unsafe_code)]
-unsafe impl Send for Relocated {}
 
 impl Engine {
     /// The connections of a session: slot and number.

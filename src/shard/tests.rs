@@ -28,11 +28,13 @@ mod turns;
 mod unread;
 mod variable;
 
-use super::change::Change;
 use super::make_core;
 use super::mesh::Message;
 use super::stats::Stats;
-use super::world::{LunMap, Target, World};
+use super::world::Change;
+use super::world::LunMap;
+use super::world::Target;
+use super::world::World;
 use crate::backend::{FaultPlan, Medium};
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
 use crate::session::directory::SnapshotDirectory;

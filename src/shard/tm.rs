@@ -6,9 +6,13 @@
 //! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
 //! rejected", never a lie.
 
-use super::engine::{Engine, Fabric, Parts, Seat};
-use super::management::{Answer, Pending};
+use super::engine::Engine;
+use super::fabric::Fabric;
+use super::fabric::Parts;
+use super::management::Answer;
+use super::management::Pending;
 use super::mesh::Message;
+use super::seat::Seat;
 use super::world::LunMap;
 use crate::exec::executor::Executor;
 use crate::exec::flushes::Waiter;

@@ -1,8 +1,13 @@
 //! The fabric as the executor's [`Sink`]: data and answers become PDUs on their way to the initiators.
 
-use super::dispatch::{command_of, expected_of};
-use super::engine::{Fabric, MediumQueue, Owed, Parts, Seat};
-use super::resend::Source;
+use super::command::command_of;
+use super::command::expected_of;
+use super::fabric::Fabric;
+use super::fabric::MediumQueue;
+use super::fabric::Owed;
+use super::fabric::Parts;
+use super::seat::Seat;
+use super::sources::Source;
 use super::tx::Outlet;
 use crate::backend::Queue;
 use crate::exec::buffers::Buf;
@@ -62,10 +67,10 @@ impl Sink for Fabric {
     #[inline]
     fn expected(&self, (seat, task): (usize, TaskId)) -> Expected {
         let nothing = Expected { read_bytes: 0, write_bytes: 0, received_bytes: 0 };
-        self.session(seat).map_or(nothing, |session| expected_of(session, task))
+        self.session(seat).map_or(nothing, |session| expected_of(session.command(task)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn data_in(
         &mut self,
         (seat, task): (usize, TaskId),
@@ -217,7 +222,7 @@ impl Sink for Fabric {
             return None;
         }
         let Seat { session, nexus, map, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let command = command_of(session, task, map);
+        let command = command_of(session.command(task), session.init(), map);
         // The LUN may be another unit's by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;

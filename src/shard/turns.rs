@@ -13,102 +13,12 @@
 
 use super::acting::Acting;
 use super::core::Core;
-use super::receive::Receive;
-use super::relocate::Halt;
-use crate::limits::{
-    PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SHARE_PDUS, SHARE_US, TURN_PDUS,
-};
+use super::link::Halt;
+use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::model::Host;
 use crate::session::seam::CloseReason;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// Bytes that have been received and not acted on.
-#[derive(Default)]
-pub(super) struct Parked {
-    bytes: Vec<u8>,
-    /// The bytes before this one are done with.
-    from: usize,
-    /// It is among those that take turns.
-    queued: bool,
-    /// Bytes of memory that are counted for it ([`SpareParked::count`]).
-    counted: usize,
-    /// What comes is parked, too, behind these bytes.
-    pub(super) takes_turns: bool,
-    /// The peer has closed its half: there will be no more.
-    pub(super) ended: bool,
-}
-
-impl Parked {
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Bytes that are not acted on yet.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.from
-    }
-
-    /// Adds bytes. False: that would be too many.
-    fn add(&mut self, bytes: &[u8]) -> bool {
-        if self.len() + bytes.len() > PARKED_BYTES {
-            return false;
-        }
-        self.bytes.drain(..std::mem::take(&mut self.from));
-        self.bytes.extend_from_slice(bytes);
-        true
-    }
-}
-
-/// Memory of a core for parked bytes: some is kept, so that a turn that came late allocates nothing, and all is counted.
-pub(super) struct SpareParked {
-    kept: Vec<Vec<u8>>,
-    /// Bytes of memory that everything takes that is parked on this core.
-    used: usize,
-}
-
-impl SpareParked {
-    /// So many buffers are kept, each for all that the receive buffers hold. Their pages are taken when first used.
-    const KEPT: usize = 4;
-    const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
-
-    pub(super) fn new() -> SpareParked {
-        SpareParked { kept: (0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect(), used: 0 }
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        self.kept.pop().unwrap_or_default()
-    }
-
-    /// Whether so many bytes more may be parked.
-    fn has_room(&self, bytes: usize) -> bool {
-        self.used + bytes <= PARKED_BYTES_PER_CORE
-    }
-
-    /// Counts what a connection has parked now.
-    fn count(&mut self, parked: &mut Parked) {
-        let before = std::mem::replace(&mut parked.counted, parked.bytes.capacity());
-        self.used = self.used.saturating_sub(before) + parked.counted;
-    }
-
-    /// What a connection has parked leaves this core, or is dropped: it is counted no more.
-    pub(super) fn discount(&mut self, parked: &mut Parked) {
-        self.used = self.used.saturating_sub(std::mem::take(&mut parked.counted));
-    }
-
-    /// Drops what a connection has parked.
-    fn drop_of(&mut self, parked: &mut Parked) {
-        self.discount(parked);
-        (parked.bytes, parked.from) = (Vec::new(), 0);
-    }
-
-    /// Takes back memory for parked bytes; `bytes` is empty.
-    fn give_back(&mut self, bytes: Vec<u8>) {
-        if bytes.capacity() == Self::BYTES && self.kept.len() < Self::KEPT {
-            self.kept.push(bytes);
-        }
-    }
-}
 
 /// Which connection takes most memory, among those of the host that takes most with all its connections. `None`: none
 /// takes any. A host that has many connections with little on each does not get those of others closed. The host of
@@ -259,35 +169,10 @@ impl Core {
     }
 }
 
-impl Receive {
-    /// The connection gets something. If that is the first in this turn, its budget begins anew.
-    #[inline]
-    pub(super) fn begin_turn(&mut self, turn: u64) {
-        if self.turn != turn {
-            (self.turn, self.left) = (turn, TURN_PDUS);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_parked_is_bounded_for_all_together_and_counted() {
-        let (mut spare, mut all) = (SpareParked::new(), Vec::new());
-        while spare.has_room(PARKED_BYTES) {
-            let mut parked = Parked { bytes: Vec::with_capacity(PARKED_BYTES), ..Parked::default() };
-            assert!(parked.add(&[0; 4096]));
-            spare.count(&mut parked);
-            all.push(parked);
-        }
-        assert_eq!(all.len(), PARKED_BYTES_PER_CORE / PARKED_BYTES);
-        spare.drop_of(&mut all[1]);
-        assert!(spare.has_room(PARKED_BYTES) && all[1].is_empty());
-        all.iter_mut().for_each(|parked| spare.discount(parked));
-        assert_eq!(spare.used, 0);
-    }
+    use crate::limits::PARKED_BYTES;
 
     #[test]
     fn the_host_that_has_most_parked_makes_room_whatever_one_connection_of_another_has() {

@@ -4,7 +4,8 @@
 //! everything yet: the rest is sent with what others have written since. No abort finds such a READ, so the connection
 //! goes, with all that is queued on it.
 
-use super::engine::{Engine, Phase};
+use super::engine::Engine;
+use super::link::Phase;
 use crate::exec::fence::Fence;
 use crate::session::seam::CloseReason;
 use std::sync::Arc;

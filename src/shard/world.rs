@@ -6,9 +6,11 @@
 use super::clock::Clock;
 use super::doors::Doors;
 use super::error::ServeError;
-use super::fresh::{Fresh, Undo};
+use super::fresh::Fresh;
+use super::fresh::Undo;
 use super::load::Load;
-use super::mesh::{Mailbox, Message};
+use super::mesh::Mailbox;
+use super::mesh::Message;
 use super::registry::Registry;
 use crate::backend::{Fit, Medium, OpenError, absolute};
 use crate::exec::errandry::Errandry;
@@ -303,6 +305,14 @@ pub struct World {
     pub next_nexus: Arc<AtomicU64>,
 }
 
+/// Another configuration, as each core is told of it.
+pub struct Change {
+    /// What is served from now on.
+    pub world: Arc<World>,
+    /// Numbers of the units that have another capacity.
+    pub resized: Vec<usize>,
+}
+
 /// What the device server is told: the configuration, made true to what the medium really is.
 fn lu_params(
     Name { naa, serial }: Name,
@@ -432,7 +442,7 @@ mod tests {
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
     use crate::model::InitiatorPort;
     use crate::scsi::{Heard, LogicalUnit, Lost, Modes, NexusId};
-    use crate::shard::change::new_nexus;
+    use crate::shard::nexus::new_nexus;
     use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};
     use std::os::fd::AsRawFd;

@@ -4,12 +4,13 @@
 //! not answer: then nothing changes. A unit that is to leave is asked nothing.
 
 use super::made::{Grown, Made};
-use super::{Fresh, Reloader, ServeError};
+use super::{Reloader, ServeError};
 use crate::backend::OpenError;
 use crate::exec::notice::Notice;
 use crate::exec::unit::Unit;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::shard::beside::Wait;
+use crate::shard::fresh::Fresh;
 use crate::shard::mesh::Message;
 use crate::state::{Name, Register};
 use std::cmp::Ordering;

@@ -6,7 +6,7 @@ use crate::backend::FaultPlan;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_ADDRESS, CONNECTIONS_PER_CORE};
 use crate::model::{Account, Credentials, Group, IscsiName, Limits, Secret, TargetSpec};
 use crate::session::seam::CloseReason;
-use crate::shard::engine::Phase;
+use crate::shard::link::Phase;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;

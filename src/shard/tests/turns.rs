@@ -6,7 +6,7 @@ use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;
 use crate::shard::make_core;
-use crate::shard::receive::Receive;
+use crate::shard::receiving::Receive;
 use crate::shard::world::World;
 use crate::wire::{BHS_LEN, bhs};
 use std::os::unix::net::UnixStream;

@@ -1,0 +1,41 @@
+//! A buffer that is lent to a receive (`loan.rs`).
+
+use crate::exec::buffers::Buf;
+use crate::session::seam::TaskId;
+/// A buffer that a receive writes into.
+#[must_use = "the buffer would be lost"]
+pub struct Loan {
+    pub(super) buf: Buf,
+    /// Where in it the next byte of payload goes.
+    pub(super) within: usize,
+    pub(super) len: usize,
+    /// Seat and serial number of the session.
+    pub(super) holder: (usize, u64),
+    pub(super) conn: usize,
+    pub(super) home: Home,
+}
+
+/// Where the buffer was borrowed, and goes back to.
+pub(super) enum Home {
+    /// A command's data that is coming in with it.
+    Staging,
+    /// The slice at this offset of a task.
+    Slice(TaskId, u32),
+}
+
+impl Loan {
+    /// Bytes that may be written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What is lent, to be received into: first byte and length.
+    pub fn room(&self) -> Option<(*mut u8, usize)> {
+        self.buf.room(self.within, self.len)
+    }
+
+    /// The first bytes of what was lent, once the receive is over.
+    pub fn bytes(&self, received: usize) -> &[u8] {
+        self.buf.bytes(self.within, received.min(self.len)).unwrap_or(&[])
+    }
+}

@@ -1,0 +1,23 @@
+//! What a core makes for a unit: its own handle, and what an initiator port has pending there.
+
+use crate::backend::Handle;
+use crate::exec::unit::Unit;
+use crate::model::Address;
+use crate::model::InitiatorPort;
+use crate::ring::Ring;
+use crate::scsi::LuNexus;
+use crate::scsi::NexusId;
+use std::net::SocketAddr;
+/// A core's handle of the unit with number `slot`, registered with its ring if there is room.
+pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
+    let mut handle = unit.medium.handle();
+    if ring.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
+        handle.set_registered(slot);
+    }
+    handle
+}
+
+/// What an initiator port has pending at a unit that it has not found before.
+pub fn new_nexus(id: NexusId, unit: &Unit, port: &InitiatorPort, peer: SocketAddr) -> LuNexus {
+    LuNexus::new(id, &unit.logical).of_port(&unit.logical, port, unit.syncs.failures()).at(Address::of(peer))
+}

@@ -32,7 +32,7 @@ impl Engine {
         self.fabric.latest = Arc::clone(change);
         let old = std::mem::replace(&mut self.fabric.world, Arc::clone(&change.world));
         let world = Arc::clone(&self.fabric.world);
-        self.executor.media = world.media();
+        self.executor.media = world.media(self.fabric.mesh.executors());
         self.executor.strays.resize(world.units.len());
         for (number, unit) in world.units.iter().enumerate() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {

@@ -77,8 +77,7 @@ impl Core {
     /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
     pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
         let now = Instant::now();
-        let meter =
-            Meter::new(now, engine.fabric.world.mailboxes.len() > 1, engine.fabric.ring.can_spin() && !spin.is_zero());
+        let meter = Meter::new(now, engine.fabric.mesh.cores() > 1, engine.fabric.ring.can_spin() && !spin.is_zero());
         Core {
             engine,
             receive: Vec::new(),
@@ -300,7 +299,9 @@ impl Core {
             self.accepted(number as usize, completion);
         } else if source == Source::Bell as u8 {
             self.arm_bell();
-            self.inbox.extend(self.engine.fabric.world.mailboxes[self.engine.fabric.core].take());
+            if let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) {
+                self.inbox.extend(mailbox.take());
+            }
         }
     }
 
@@ -376,7 +377,8 @@ impl Core {
     }
 
     fn arm_bell(&mut self) {
-        let fd = types::Fd(self.engine.fabric.world.mailboxes[self.engine.fabric.core].bell().fd());
+        let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) else { return };
+        let fd = types::Fd(mailbox.bell().fd());
         let entry = opcode::Read::new(fd, (&raw mut *self.bell).cast(), 8).build();
         self.engine.fabric.ring.push(entry.user_data(Source::Bell.tag(0)));
     }
@@ -428,7 +430,8 @@ impl Core {
     /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
     fn is_over(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        let due = !self.inbox.is_empty() || !self.engine.fabric.world.mailboxes[self.engine.fabric.core].is_empty();
+        let mailbox = self.engine.fabric.mesh.of(self.engine.fabric.core);
+        let due = !self.inbox.is_empty() || mailbox.is_some_and(|mailbox| !mailbox.is_empty());
         if (due || self.engine.fabric.seats.iter().flatten().next().is_some()) && now < at {
             return false;
         }
@@ -474,6 +477,7 @@ mod tests {
     use super::*;
     use crate::noise::tests::said;
     use crate::shard::make_core;
+    use crate::shard::mesh::Mesh;
     use crate::shard::world::World;
     use std::sync::Arc;
 
@@ -482,7 +486,7 @@ mod tests {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, Arc::new(world), vec![listener], Duration::ZERO).unwrap();
+        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), vec![listener], Duration::ZERO).unwrap();
         let clients = [(); 3 * ACCEPTS].map(|()| std::net::TcpStream::connect(at).unwrap());
         core.listen();
         let mut completions = Vec::new();
@@ -497,7 +501,7 @@ mod tests {
     #[test]
     fn a_shortage_is_said_once_until_it_is_over() {
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
         let rest = |core: &mut Core| said(|| core.rest(0, -libc::EMFILE)).len();
         assert_eq!([(); 5].map(|()| rest(&mut core)), [1, 0, 0, 0, 0]);
         core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
@@ -514,7 +518,7 @@ mod tests {
     fn what_other_cores_have_sent_does_not_keep_everything_else_waiting() {
         const MANY: usize = 1_000_000;
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
         core.inbox.extend((0..MANY).map(|_| Message::Aborted { ticket: u32::MAX }));
         // Nobody acts on one in a nanosecond, let alone on thousands in the time of a turn.
         core.messages();

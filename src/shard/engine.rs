@@ -16,6 +16,7 @@
 use super::fabric::Fabric;
 use super::fabric::Owed;
 use super::management::Management;
+use super::mesh::Mesh;
 use super::tx::Tx;
 use super::world::World;
 use crate::backend::Handle;
@@ -37,10 +38,16 @@ pub struct Engine {
 
 impl Engine {
     /// A core with nothing on it. `handles`: one for each unit of `world`.
-    pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
-        let executor = Executor::new(core, world.media(), arena, handles);
+    pub fn new(
+        core: usize,
+        (world, mesh): (Arc<World>, Mesh),
+        ring: Ring,
+        arena: Arena,
+        handles: Vec<Handle>,
+    ) -> Engine {
+        let executor = Executor::new(core, world.media(mesh.executors()), arena, handles);
         let management = Management::new(executor.leftovers.left.clone());
-        Engine { fabric: Fabric::new(core, world, ring, management), executor }
+        Engine { fabric: Fabric::new(core, world, mesh, ring, management), executor }
     }
 
     /// The time of a turn, by the clock of all cores, nanoseconds.

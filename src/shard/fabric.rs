@@ -4,6 +4,7 @@ use super::doors::HalfOpen;
 use super::link::Link;
 use super::link::Phase;
 use super::management::Management;
+use super::mesh::Mesh;
 use super::seat::Order;
 use super::seat::Seat;
 use super::source::Source;
@@ -59,6 +60,8 @@ pub struct Fabric {
     pub core: usize,
     /// What all cores share.
     pub world: Arc<World>,
+    /// The mailboxes of all cores.
+    pub mesh: Mesh,
     /// The change that `world` came with.
     pub latest: Arc<Change>,
     /// Its ring. Before the connections: it is closed before the memory goes that it works on.
@@ -133,11 +136,12 @@ pub enum Owed {
 }
 
 impl Fabric {
-    pub(super) fn new(core: usize, world: Arc<World>, ring: Ring, management: Management) -> Fabric {
+    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, ring: Ring, management: Management) -> Fabric {
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {
             core,
             world,
+            mesh,
             latest,
             ring,
             pool: BatchPool::default(),

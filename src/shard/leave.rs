@@ -232,7 +232,7 @@ impl Fabric {
             let change = Arc::clone(&self.latest);
             let handover = Handover { socket, peer, local, ticket, login, session, replaces, change };
             self.gone.push(conn);
-            return self.world.post(core, Message::Adopt(Box::new(handover)));
+            return self.mesh.post(core, Message::Adopt(Box::new(handover)));
         }
         if !link.closing {
             return;

@@ -8,10 +8,11 @@ use super::registry::Membership;
 use super::relocated::Relocated;
 use super::world::Change;
 use crate::exec::left::Scope;
-use crate::exec::notice::Notice;
+use crate::exec::notice::{Notice, Post};
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
 use crate::wire::Tsih;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -117,6 +118,43 @@ impl Message {
 
 /// The mailbox of one core.
 pub type Mailbox = super::mailbox::Mailbox<Message>;
+
+/// The mailboxes of all cores.
+#[derive(Clone)]
+pub struct Mesh(Arc<[Mailbox]>);
+
+impl Mesh {
+    /// For so many cores.
+    ///
+    /// # Errors
+    /// The system has no bell to give.
+    pub fn new(cores: usize) -> io::Result<Mesh> {
+        Ok(Mesh((0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>()?))
+    }
+
+    /// How many cores there are.
+    pub fn cores(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The mailbox of a core.
+    pub fn of(&self, core: usize) -> Option<&Mailbox> {
+        self.0.get(core)
+    }
+
+    /// Posts a message to a core.
+    pub fn post(&self, core: usize, message: Message) {
+        if let Some(mailbox) = self.of(core) {
+            mailbox.post(message);
+        }
+    }
+
+    /// Takes notices to executors.
+    pub fn executors(&self) -> Post {
+        let mesh = self.clone();
+        Arc::new(move |core, notice| mesh.post(core, Message::Executor(notice)))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -78,6 +78,7 @@ use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::KeeperThread;
 use glommio::{LocalExecutorBuilder, Placement};
+use mesh::Mesh;
 use mesh::Message;
 use signals::{Signals, Wish};
 use std::io;
@@ -130,21 +131,22 @@ pub fn serve(
     }
     let mut wishes = Vec::new();
     let Some((world, keeper)) = open(&signals, &mut wishes, snapshot, cores.len())? else { return Ok(()) };
-    let reloader = reload::Reloader::new(world, cores.len());
+    let mesh = Mesh::new(cores.len()).map_err(ServeError::System)?;
+    let reloader = reload::Reloader::new(world, mesh.clone());
     let (world, syncing) = (reloader.published(), reloader.syncing());
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
         let own: Vec<TcpListener> =
             listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
-        let (world, tell) = (Arc::clone(reloader.world()), tell.clone());
+        let (shared, tell) = ((Arc::clone(reloader.world()), mesh.clone()), tell.clone());
         let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("ringsan-{core}"))
             // The executor's own I/O memory is not used for data: keep it, and the locked memory it costs, small.
             .io_memory(64 << 10)
             .ring_depth(16);
         let thread = builder
-            .spawn(move || async move { run_core(core, world, own, spin, &tell) })
+            .spawn(move || async move { run_core(core, shared, own, spin, &tell) })
             .map_err(|e| ServeError::Executor(e.to_string()))?;
         threads.push(thread);
     }
@@ -172,7 +174,7 @@ pub fn serve(
         waited.map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
-        world.lock().post(core, Message::Shutdown);
+        mesh.post(core, Message::Shutdown);
     }
     let mut ended = Ok(());
     for thread in threads {
@@ -295,13 +297,13 @@ fn threads_alive(told: &mpsc::Receiver<Told>) -> bool {
 
 fn run_core(
     core: usize,
-    world: Arc<World>,
+    shared: (Arc<World>, Mesh),
     listeners: Vec<TcpListener>,
     spin: Duration,
     tell: &mpsc::Sender<Told>,
 ) -> io::Result<()> {
     let _farewell = Farewell(tell);
-    let made = make_core(core, world, listeners, spin);
+    let made = make_core(core, shared, listeners, spin);
     match made {
         Ok(mut core) => {
             let _ = tell.send(Told::Started);
@@ -321,7 +323,12 @@ fn run_core(
     }
 }
 
-fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: Duration) -> io::Result<core::Core> {
+fn make_core(
+    core: usize,
+    (world, mesh): (Arc<World>, Mesh),
+    listeners: Vec<TcpListener>,
+    spin: Duration,
+) -> io::Result<core::Core> {
     let ring = Ring::new(RING_ENTRIES)?;
     let mut arena = crate::exec::buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
@@ -339,7 +346,7 @@ fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: 
         tracing::debug!("files are not registered with the kernel: {e}");
     }
     let handles = (0..).zip(&world.units).map(|(slot, unit)| nexus::handle(&ring, slot, unit)).collect();
-    let engine = engine::Engine::new(core, world, ring, arena, handles);
+    let engine = engine::Engine::new(core, (world, mesh), ring, arena, handles);
     Ok(core::Core::new(engine, buffers, listeners, spin))
 }
 

@@ -1,6 +1,5 @@
 //! The receive side of a connection.
 
-use super::engine::Engine;
 use super::lent::Loan;
 use super::parked::Parked;
 use super::partial::Partial;
@@ -93,35 +92,6 @@ impl Receive {
             small: 0,
             held_back_bytes: 0,
         }
-    }
-
-    /// Holds back what there is to be sent while more is here to be received: one send costs as much as several receives.
-    pub(super) fn hold_back(&mut self, engine: &mut Engine, conn: usize, received: usize, more: bool) {
-        self.held_back_bytes += received;
-        let corked = more && self.held_back_bytes < HELD_BACK_BYTES;
-        if !corked {
-            self.held_back_bytes = 0;
-        }
-        if let Some(Some(link)) = engine.fabric.links.get_mut(conn) {
-            link.corked = corked;
-        }
-    }
-
-    /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
-    /// outer `None`: it is to be a multishot one.
-    pub(super) fn lend(&mut self, engine: &mut Engine, conn: usize) -> Option<Option<Loan>> {
-        let (seat, _) = engine.fabric.seat_of(conn).filter(|_| self.large)?;
-        let remaining = self.framer.payload_remaining();
-        let loan = match &mut self.partial {
-            Some(partial) if remaining > 0 => engine.lend(conn, seat, partial, remaining),
-            _ => None,
-        };
-        // If there is much, and nothing to lend, the payload goes nowhere or has to be copied.
-        if loan.is_none() && (remaining > BEHIND_BYTES || self.small >= SMALL_IN_A_ROW) {
-            (self.large, self.small) = (false, 0);
-            return None;
-        }
-        Some(loan)
     }
 }
 

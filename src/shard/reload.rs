@@ -18,6 +18,7 @@ mod made;
 use super::beside::Beside;
 use super::beside::Wait;
 use super::error::ServeError;
+use super::mesh::Mesh;
 use super::mesh::Message;
 use super::syncing::Syncing;
 use super::world::Change;
@@ -97,6 +98,7 @@ pub struct Reloader {
     /// The same world, for the first thread.
     published: Arc<Mutex<Arc<World>>>,
     cores: usize,
+    mesh: Mesh,
     leaving: Vec<Leaving>,
     closing: Vec<Closing>,
     /// The media of units that leave, until they are durable; the first thread sees that to its end.
@@ -109,13 +111,14 @@ pub struct Reloader {
 
 impl Reloader {
     /// For what is served at the start.
-    pub fn new(world: World, cores: usize) -> Reloader {
+    pub fn new(world: World, mesh: Mesh) -> Reloader {
         let world = Arc::new(world);
         let syncing = Arc::new(Mutex::new(Syncing::new(&world.keeper)));
         Reloader {
             published: Arc::new(Mutex::new(Arc::clone(&world))),
             world,
-            cores,
+            cores: mesh.cores(),
+            mesh,
             leaving: Vec::new(),
             closing: Vec::new(),
             syncing,
@@ -211,7 +214,7 @@ impl Reloader {
         drop(before);
         let change = Arc::new(Change { world: Arc::clone(&self.world), resized });
         for core in 0..self.cores {
-            self.world.post(core, Message::Change(Arc::clone(&change)));
+            self.mesh.post(core, Message::Change(Arc::clone(&change)));
         }
     }
 

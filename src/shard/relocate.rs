@@ -83,7 +83,7 @@ impl Engine {
 impl Core {
     /// Begins to move a session. False: it cannot be moved.
     pub(super) fn begin_move(&mut self, seat: usize, to: usize) -> bool {
-        let elsewhere = to != self.engine.fabric.core && to < self.engine.fabric.world.mailboxes.len();
+        let elsewhere = to != self.engine.fabric.core && to < self.engine.fabric.mesh.cores();
         if self.relocation.is_some() || !elsewhere || !self.engine.is_movable(seat) {
             return false;
         }
@@ -231,10 +231,11 @@ impl Core {
             return false;
         };
         let left = world.registry.depart(tsih, to, || {
-            let mailbox = world.mailboxes.get(self.engine.fabric.core);
+            let mesh = self.engine.fabric.mesh.clone();
+            let mailbox = mesh.of(self.engine.fabric.core);
             let heard = self.inbox.is_empty() && mailbox.is_some_and(|mailbox| mailbox.is_empty());
             let relocated = if heard { self.take_out(seat) } else { None };
-            relocated.map(|relocated| world.post(to, Message::Relocate(Box::new(relocated)))).is_some()
+            relocated.map(|relocated| mesh.post(to, Message::Relocate(Box::new(relocated)))).is_some()
         });
         if left {
             self.relocation = None;

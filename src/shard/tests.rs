@@ -29,6 +29,7 @@ mod unread;
 mod variable;
 
 use super::make_core;
+use super::mesh::Mesh;
 use super::mesh::Message;
 use super::stats::Stats;
 use super::world::Change;
@@ -53,6 +54,7 @@ const UNIT_BYTES: u64 = 16 << 20;
 struct Server {
     at: SocketAddr,
     world: Arc<World>,
+    mesh: Mesh,
     cores: Vec<JoinHandle<(Stats, usize)>>,
 }
 
@@ -143,14 +145,15 @@ impl Server {
         let listeners: Vec<_> = (0..portals).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let places: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let (mut world, _keeper) = World::open(snapshot(&places), cores).unwrap();
+        let mesh = Mesh::new(cores).unwrap();
         changed(&mut world);
         let world = Arc::new(world);
         let cores = (0..cores).map(|core| {
             let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();
-            let world = Arc::clone(&world);
+            let (world, mesh) = (Arc::clone(&world), mesh.clone());
             std::thread::spawn(move || {
                 let (number, registry) = (core, Arc::clone(&world.registry));
-                let mut core = make_core(core, world, listeners, Duration::ZERO).unwrap();
+                let mut core = make_core(core, (world, mesh), listeners, Duration::ZERO).unwrap();
                 core.run().unwrap();
                 let account = core.account();
                 if core.is_unfinished() {
@@ -163,7 +166,7 @@ impl Server {
             })
         });
         let cores = cores.collect();
-        (Server { at: places[0], world, cores }, places)
+        (Server { at: places[0], world, mesh, cores }, places)
     }
 
     /// Has one core serve what `changed` makes of the configuration: as a reload has, but for what takes media.
@@ -186,7 +189,7 @@ impl Server {
         world.generation += GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
         let world = Arc::new(world);
         let change = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
-        self.world.post(core, Message::Change(change));
+        self.mesh.post(core, Message::Change(change));
         // Here, in the message, and in the core.
         while Arc::strong_count(&world) < 3 {
             std::thread::sleep(Duration::from_millis(1));
@@ -203,7 +206,7 @@ impl Server {
     /// Ends it; what each core has counted, and the bytes of I/O buffers that are free in the end.
     fn end(&mut self) -> Vec<(Stats, usize)> {
         for core in 0..self.cores.len() {
-            self.world.post(core, Message::Shutdown);
+            self.mesh.post(core, Message::Shutdown);
         }
         self.cores.drain(..).map(|core| core.join().unwrap()).collect()
     }
@@ -213,7 +216,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         for core in 0..self.cores.len() {
-            self.world.post(core, Message::Shutdown);
+            self.mesh.post(core, Message::Shutdown);
         }
     }
 }
@@ -244,22 +247,22 @@ fn connections_inherit_the_congestion_control_of_the_configuration() {
 fn a_core_that_ends_is_noticed_beside_others_that_run() {
     let place = "127.0.0.1:0".parse().unwrap();
     let (world, _keeper) = World::open(snapshot(&[place], vec![lun(0)]), 2).unwrap();
-    let world = Arc::new(world);
+    let (world, mesh) = (Arc::new(world), Mesh::new(2).unwrap());
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let threads = [0, 1].map(|core| {
-            let (world, tell) = (Arc::clone(&world), tell.clone());
-            scope.spawn(move || super::run_core(core, world, vec![], Duration::ZERO, &tell))
+            let (shared, tell) = ((Arc::clone(&world), mesh.clone()), tell.clone());
+            scope.spawn(move || super::run_core(core, shared, vec![], Duration::ZERO, &tell))
         });
         for _ in 0..2 {
             assert!(matches!(told.recv(), Ok(super::Told::Started)));
         }
         assert!(super::threads_alive(&told));
         let [first, second] = threads;
-        world.post(0, Message::Shutdown);
+        mesh.post(0, Message::Shutdown);
         first.join().unwrap().unwrap();
         let is_noticed = !super::threads_alive(&told);
-        world.post(1, Message::Shutdown);
+        mesh.post(1, Message::Shutdown);
         second.join().unwrap().unwrap();
         assert!(is_noticed);
     });

@@ -180,10 +180,10 @@ impl Engine {
         nexuses: &[ItNexus],
     ) -> usize {
         self.abort_others(scope, but, nexuses);
-        let others = (0..self.fabric.world.mailboxes.len()).filter(|&c| c != self.fabric.core);
+        let others = (0..self.fabric.mesh.cores()).filter(|&c| c != self.fabric.core);
         let post = |core| {
             let (from, nexuses) = (self.fabric.core, nexuses.to_vec());
-            self.fabric.world.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
+            self.fabric.mesh.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
         };
         self.fabric.world.registry.while_all_stay(|| others.map(post).count())
     }
@@ -314,7 +314,7 @@ impl Engine {
                 self.fabric.complete((seat, task), outcome, Moved::Out(asked));
                 self.pump(seat);
             }
-            Answer::Core(core, ticket) => self.fabric.world.post(core, Message::Aborted { ticket }),
+            Answer::Core(core, ticket) => self.fabric.mesh.post(core, Message::Aborted { ticket }),
         }
         if let Some(target) = pending.ends.filter(|_| is_done) {
             self.end_sessions(target);

@@ -1,4 +1,4 @@
-//! What all cores share: the units, the targets, the directory, the registry and the mailboxes. A [`World`] never changes:
+//! What all cores share: the units, the targets, the directory, and the registry. A [`World`] never changes:
 //! when the configuration does, the cores are given another one ([`super::change`]), with the same registries in it.
 //!
 //! Invariants: a target and a unit keep their index for as long as anybody may use it.
@@ -9,12 +9,11 @@ use super::error::ServeError;
 use super::fresh::Fresh;
 use super::fresh::Undo;
 use super::load::Load;
-use super::mesh::Mailbox;
-use super::mesh::Message;
 use super::registry::Registry;
 use crate::backend::{Fit, Medium, OpenError, absolute};
 use crate::exec::errandry::Errandry;
 use crate::exec::media::Media;
+use crate::exec::notice::Post;
 use crate::exec::rate::Buckets;
 use crate::exec::unit::Unit;
 use crate::limits::{self, SLICE_BYTES};
@@ -293,8 +292,6 @@ pub struct World {
     pub keeper: Arc<Keeper>,
     /// Has errands run.
     pub errandry: Arc<Errandry>,
-    /// The mailbox of each core.
-    pub mailboxes: Arc<[Mailbox]>,
     /// All limits on commands and bytes a second.
     pub rates: Buckets,
     /// The limits of each unit, on commands and on bytes: places in `rates`.
@@ -383,7 +380,6 @@ impl World {
             }
             targets.push(Target::new(spec, own, false));
         }
-        let mailboxes = (0..cores).map(|_| Mailbox::new()).collect::<Result<_, _>>().map_err(ServeError::System)?;
         let admission = admission(&snapshot);
         let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
         let errandry = Arc::new(Errandry::start().map_err(ServeError::System)?);
@@ -401,7 +397,6 @@ impl World {
             register: Arc::new(register),
             keeper: Arc::new(keeper),
             errandry,
-            mailboxes,
             rates: Arc::default(),
             unit_rates: Vec::new(),
             clock: Arc::new(Clock::new(Instant::now())),
@@ -411,27 +406,15 @@ impl World {
         Ok((world, thread))
     }
 
-    /// What the executors need of it.
-    pub fn media(&self) -> Media {
-        let mailboxes = Arc::clone(&self.mailboxes);
+    /// What the executors need of it. `post`: how they tell each other.
+    pub fn media(&self, post: Post) -> Media {
         Media {
             units: self.units.iter().cloned().collect(),
             rates: Arc::clone(&self.rates),
             unit_rates: self.unit_rates.clone(),
             keeper: Arc::clone(&self.keeper),
             errandry: Arc::clone(&self.errandry),
-            post: Arc::new(move |core, notice| {
-                if let Some(mailbox) = mailboxes.get(core) {
-                    mailbox.post(Message::Executor(notice));
-                }
-            }),
-        }
-    }
-
-    /// Posts a message to a core.
-    pub fn post(&self, core: usize, message: Message) {
-        if let Some(mailbox) = self.mailboxes.get(core) {
-            mailbox.post(message);
+            post,
         }
     }
 }

@@ -111,14 +111,14 @@ impl Reloader {
     }
 
     fn fit(&self, number: usize, unit: &Arc<Unit>, lun: &LunSpec, what: &str) -> Result<Grown, ServeError> {
-        let (of, world, unit) = (naa(unit), Arc::clone(&self.world), Arc::clone(unit));
+        let (of, mesh, unit) = (naa(unit), self.mesh.clone(), Arc::clone(unit));
         let (wanted, what) = (lun.clone(), what.to_owned());
         let fit = move || match unit.fit(&wanted) {
             Ok(fit) => Ok(Grown { unit, fit: Some(fit), what }),
             Err(error) => {
                 if matches!(error, OpenError::Unsynced { .. }) {
                     // Any core will do: there the save keeps its place among what else is saved of the unit.
-                    world.post(0, Message::Executor(Notice::Lost { unit: number }));
+                    mesh.post(0, Message::Executor(Notice::Lost { unit: number }));
                 }
                 Err(ServeError::Open(error))
             }

@@ -5,6 +5,7 @@ use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::exec::notice::Notice;
 use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
+use crate::shard::mesh::Mesh;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -39,7 +40,7 @@ impl Bench {
         let first = Snapshot { state: folder.path().join("state"), ..snapshot(vec![target("a", luns(folder.path()))]) };
         let (mut world, _keeper) = World::open(first, 1).unwrap();
         changed(&mut world);
-        let reloader = Reloader::new(world, 1);
+        let reloader = Reloader::new(world, Mesh::new(1).unwrap());
         Bench { core: Arc::clone(reloader.world()), reloader, folder, lost: Vec::new() }
     }
 
@@ -50,7 +51,7 @@ impl Bench {
     /// What the core does with its messages. The units that it was told to let go of.
     fn turn(&mut self) -> Vec<usize> {
         let mut leaving = Vec::new();
-        for message in self.reloader.world.mailboxes[0].take() {
+        for message in self.reloader.mesh.of(0).unwrap().take() {
             let change = match message {
                 Message::Change(change) => change,
                 Message::Executor(Notice::Lost { unit }) => {
@@ -520,7 +521,7 @@ fn when_one_file_does_not_grow_those_before_it_have_their_length_again() {
     let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB), file(folder, 1, "b", MIB)]);
     let luns = vec![bench.file(0, "a", 2 * MIB), bench.file(1, "b", i64::MAX as u64 & !4095)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
-    assert!(bench.reloader.world.mailboxes[0].take().is_empty());
+    assert!(bench.reloader.mesh.of(0).unwrap().take().is_empty());
     let len = |name: &str| fs::metadata(bench.folder.path().join(name)).unwrap().len();
     assert_eq!((len("a"), len("b")), (MIB, MIB));
 }
@@ -584,7 +585,7 @@ fn what_cannot_be_opened_changes_nothing() {
     let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
     let missing = LunSpec { size_bytes: None, ..bench.file(1, "missing", 0) };
     bench.reloader.reload(snapshot(vec![target("b", vec![missing]), target("a", vec![bench.file(3, "c", MIB)])]));
-    assert!(bench.reloader.world.mailboxes[0].take().is_empty());
+    assert!(bench.reloader.mesh.of(0).unwrap().take().is_empty());
     assert_eq!(bench.luns(0), [0]);
 }
 

@@ -7,6 +7,7 @@ use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_ADDRESS, CONNECTIONS
 use crate::model::{Account, Credentials, Group, IscsiName, Limits, Secret, TargetSpec};
 use crate::session::seam::CloseReason;
 use crate::shard::link::Phase;
+use crate::shard::mesh::Mesh;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
@@ -159,7 +160,7 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
     let raised = Command::new("prlimit").args([descriptors, format!("--pid={}", std::process::id())]).status();
     assert!(raised.unwrap().success(), "so many descriptors are not to be had here");
     let (world, _keeper) = World::open(snapshot(&[], vec![lun(0)]), 1).unwrap();
-    let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let socket = TcpStream::connect(at).unwrap();
@@ -182,7 +183,7 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
 #[test]
 fn the_number_of_a_connection_is_given_again_when_what_it_received_is_forgotten() {
     let (world, _keeper) = World::open(snapshot(&[], vec![lun(0)]), 1).unwrap();
-    let mut core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
     let engine = &mut core.engine;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();

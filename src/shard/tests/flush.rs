@@ -436,7 +436,7 @@ fn nobody_who_waited_is_forgotten_where_messages_come_in_every_turn() {
         scope.spawn(|| {
             while goes_on() {
                 // Nobody waits there.
-                server.world.post(0, Message::Executor(Notice::Flushed { unit: 1 }));
+                server.mesh.post(0, Message::Executor(Notice::Flushed { unit: 1 }));
                 std::thread::sleep(Duration::from_micros(200));
             }
         });

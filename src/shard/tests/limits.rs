@@ -28,7 +28,7 @@ fn server(cores: usize, limits: Limits) -> Server {
 }
 
 fn reloader(server: &Server) -> Reloader {
-    Reloader::new(World::clone(&server.world), server.cores.len())
+    Reloader::new(World::clone(&server.world), server.mesh.clone())
 }
 
 /// Writes of one block each, of which all but the first few have to wait.
@@ -154,7 +154,7 @@ fn what_waits_at_shutdown_is_done() {
     let mut server = server(1, ONE_A_SECOND);
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     let tags = writes(&mut peer, 50);
-    server.world.post(0, Message::Shutdown);
+    server.mesh.post(0, Message::Shutdown);
     all_end_well(&mut peer, &tags, SOON);
     assert_eq!(peer.logout(0, 0), 0);
     assert!(server.stop() < Duration::from_millis(SHUTDOWN_LOGOUT_MS));

@@ -186,7 +186,7 @@ fn a_failure_is_not_forgotten_when_the_process_is_killed() {
     wait_until(|| saved(&server.world).is_none());
     // Counted beside the cores.
     server.world.units[0].syncs.fail(MediumFault::Write);
-    server.world.post(0, Message::Executor(Notice::Lost { unit: 0 }));
+    server.mesh.post(0, Message::Executor(Notice::Lost { unit: 0 }));
     wait_until(|| saved(&server.world).is_some());
     server.end();
 }

@@ -27,7 +27,7 @@ struct Mover {
 
 impl Mover {
     fn of(server: &Server, peer: &Peer) -> Mover {
-        let (world, tsih) = (Arc::clone(&server.world), Tsih(peer.tsih));
+        let (world, mesh, tsih) = (Arc::clone(&server.world), server.mesh.clone(), Tsih(peer.tsih));
         let (stop, moves) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (told, count) = (Arc::clone(&stop), Arc::clone(&moves));
         let thread = std::thread::spawn(move || {
@@ -38,7 +38,7 @@ impl Mover {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     if !in_transit {
-                        world.post(core, Message::Demand { tsih, to: 1 - core });
+                        mesh.post(core, Message::Demand { tsih, to: 1 - core });
                     }
                 }
                 std::thread::sleep(Duration::from_micros(200));
@@ -64,7 +64,7 @@ fn move_once(server: &Server, peer: &Peer) -> bool {
     let tsih = Tsih(peer.tsih);
     let (from, _) = server.world.registry.whereabouts(tsih).unwrap();
     let end = Instant::now() + SOON;
-    server.world.post(from, Message::Demand { tsih, to: 1 - from });
+    server.mesh.post(from, Message::Demand { tsih, to: 1 - from });
     while server.world.registry.whereabouts(tsih) != Some((1 - from, false)) {
         std::thread::sleep(Duration::from_millis(1));
         if Instant::now() >= end {
@@ -270,7 +270,7 @@ fn who_cannot_become_quiet_goes_on_soon() {
     peer.ping();
     for round in 0..10 {
         let begin = Instant::now();
-        server.world.post(core, Message::Demand { tsih: Tsih(peer.tsih), to: 1 - core });
+        server.mesh.post(core, Message::Demand { tsih: Tsih(peer.tsih), to: 1 - core });
         std::thread::sleep(Duration::from_millis(5));
         let write = peer.write(1, 0, 100, round);
         assert_eq!(peer.end(write, SOON), good());
@@ -285,7 +285,7 @@ fn who_cannot_become_quiet_goes_on_soon() {
 fn move_once_now(server: &Server, peer: &Peer) -> bool {
     let tsih = Tsih(peer.tsih);
     let (from, _) = server.world.registry.whereabouts(tsih).unwrap();
-    server.world.post(from, Message::Demand { tsih, to: 1 - from });
+    server.mesh.post(from, Message::Demand { tsih, to: 1 - from });
     std::thread::sleep(Duration::from_millis(400));
     server.world.registry.whereabouts(tsih) != Some((from, false))
 }
@@ -399,7 +399,7 @@ fn a_session_moves_while_the_configuration_changes() {
     let peer = Peer::login(server.at, 1, &[]).ready();
     let mut load = Load::new(peer);
     let mover = Mover::of(&server, &load.peer);
-    let world = Arc::clone(&server.world);
+    let (world, mesh) = (Arc::clone(&server.world), server.mesh.clone());
     let changes = std::thread::spawn(move || {
         for generation in 1..200 {
             let mut next = World::clone(&world);
@@ -408,7 +408,7 @@ fn a_session_moves_while_the_configuration_changes() {
             let change = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
             let first = generation as usize % 2;
             for core in [first, 1 - first] {
-                world.post(core, Message::Change(Arc::clone(&change)));
+                mesh.post(core, Message::Change(Arc::clone(&change)));
                 std::thread::sleep(Duration::from_millis(2));
             }
         }

@@ -37,6 +37,6 @@ fn panic_after_a_read() {
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     let itt = peer.read(1, 0, 1);
     assert_eq!(peer.end(itt, Duration::from_secs(20)).status, 0);
-    server.world.post(0, Message::Panic);
+    server.mesh.post(0, Message::Panic);
     assert!(server.cores.remove(0).join().is_err());
 }

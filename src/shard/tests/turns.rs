@@ -6,6 +6,7 @@ use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;
 use crate::shard::make_core;
+use crate::shard::mesh::Mesh;
 use crate::shard::receiving::Receive;
 use crate::shard::world::World;
 use crate::wire::{BHS_LEN, bhs};
@@ -28,7 +29,7 @@ struct Turns {
 impl Turns {
     fn new() -> Turns {
         let (world, _keeper) = World::open(snapshot(&[at("127.0.0.1")], vec![lun(0)]), 1).unwrap();
-        let core = make_core(0, Arc::new(world), Vec::new(), Duration::ZERO).unwrap();
+        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
         Turns { core, peers: Vec::new(), cmd_sns: Vec::new() }
     }
 

@@ -184,7 +184,7 @@ fn what_is_queued_of_a_unit_outlives_it() {
     let cdb = [0x28, 0, 0, 0, 0, 0, 0, high, low, 0];
     let reads = peer.together(|peer| [0; 2].map(|_| peer.command(0, &cdb, UNIT_BYTES as u32, &[])));
     until("the reads are planned", || peer.has_more());
-    let mut reloader = Reloader::new(World::clone(&server.world), 1);
+    let mut reloader = Reloader::new(World::clone(&server.world), server.mesh.clone());
     reloader.reload(snapshot(&[server.at], vec![lun(1)]));
     until("the unit is closed", || {
         server.world = Arc::clone(reloader.world());

@@ -39,6 +39,32 @@ impl Made {
     }
 }
 
+/// What opening has done to a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// The file was not there, and was made.
+    pub(super) is_made: bool,
+    /// The length of the file before it grew, in bytes.
+    pub(super) grown_from: Option<u64>,
+}
+
+impl Begun {
+    /// Whether the file was there, and is longer now.
+    pub(super) fn has_grown(self) -> bool {
+        !self.is_made && self.grown_from.is_some()
+    }
+
+    /// Removes a file that was made, or gives one that has grown its old length. The lock is held, and nobody was shown
+    /// the file.
+    pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
+        match self {
+            Begun { is_made: true, .. } => remove(file, path),
+            Begun { grown_from: Some(from), .. } => file.set_len(from),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Makes the file at `path`; `None`: somebody else did so first.
 pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenError> {
     let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {

@@ -103,6 +103,12 @@ pub enum OpenError {
         /// What was asked for.
         bytes: u32,
     },
+    /// No kind of medium.
+    #[error("{word}: no such kind of medium")]
+    Kind {
+        /// What was asked for.
+        word: &'static str,
+    },
     /// A medium in memory that is to become larger than the memory that it was made with.
     #[error("{what}: cannot grow while it is served; it is larger after a restart, when what is in it is gone")]
     Fixed {

@@ -3,13 +3,14 @@
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks: it is for the start and
 //! for reloads, not for a core.
 
-use super::create::{self, Made, create, grow};
+use super::create::{Begun, Made, create, grow};
 use super::error::{OpenError, from_io};
-use super::file::{FileMedium, Page};
+use super::file::FileMedium;
 use super::mark::is_at;
 use super::properties::{Fit, Properties};
-use super::sys::{self, DirectAlign};
+use super::sys::{self, DirectAlign, Page};
 use super::sysfs::{self, DeviceNumber};
+use super::verdict::check_size;
 use crate::model::LunSpec;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -21,8 +22,6 @@ use std::time::{Duration, Instant};
 const BUFFER_ALIGN_BYTES: u32 = 4096;
 /// Offsets of probes are multiples of this: more than a page of any machine.
 const PROBE_ALIGN_BYTES: u64 = 1 << 20;
-/// The largest offset that the kernel can address is `i64::MAX`.
-const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// How long a file or device is waited for that is claimed by no process that lives.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -39,56 +38,9 @@ pub(super) enum Caching {
     Buffered,
 }
 
-/// The size that a medium without a file was given.
-pub(super) fn given_size(spec: &LunSpec, what: &'static str) -> Result<u64, OpenError> {
-    let bytes = spec.size_bytes.ok_or(OpenError::SizeNeeded { what })?;
-    check_size(what.to_owned(), bytes, spec.block_bytes)?;
-    Ok(bytes)
-}
-
-fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenError> {
-    if bytes > MAX_FILE_BYTES {
-        return Err(OpenError::TooLarge { what, bytes });
-    }
-    if bytes == 0 || !bytes.is_multiple_of(u64::from(block_bytes)) {
-        return Err(OpenError::NotBlocks { what, bytes, block_bytes });
-    }
-    Ok(())
-}
-
-/// What opening has done to a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Begun {
-    /// The file was not there, and was made.
-    is_made: bool,
-    /// The length of the file before it grew, in bytes.
-    grown_from: Option<u64>,
-}
-
-impl Begun {
-    /// Whether the file was there, and is longer now.
-    pub(super) fn has_grown(self) -> bool {
-        !self.is_made && self.grown_from.is_some()
-    }
-
-    /// Removes a file that was made, or gives one that has grown its old length. The lock is held, and nobody was shown
-    /// the file.
-    pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
-        match self {
-            Begun { is_made: true, .. } => create::remove(file, path),
-            Begun { grown_from: Some(from), .. } => file.set_len(from),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Opens, locks, sizes and examines a file or block device; makes a file that is not there and may be made. A failure leaves it
 /// as it was.
-pub(super) fn open(
-    path: &Path,
-    spec: &LunSpec,
-    caching: Caching,
-) -> Result<(FileMedium, Properties, Begun), OpenError> {
+pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(FileMedium, Properties), OpenError> {
     /// How often the name may turn out to have become that of another file.
     const TRIES: usize = 8;
     if let Some(bytes) = spec.size_bytes {
@@ -134,7 +86,7 @@ fn settle(
     spec: &LunSpec,
     (block_device, is_made): (bool, bool),
     caching: Caching,
-) -> Result<(FileMedium, Properties, Begun), OpenError> {
+) -> Result<(FileMedium, Properties), OpenError> {
     let mut begun = Begun { is_made, grown_from: None };
     let settled = settle_size(&file, path, spec, block_device).and_then(|size| {
         begun.grown_from = size.grows_from;
@@ -143,9 +95,9 @@ fn settle(
     });
     match settled {
         Ok((size, properties)) => {
-            let medium = FileMedium::new(file, &properties);
+            let medium = FileMedium::new(file, &properties, spec.readonly, begun);
             medium.set_padding_at(size.padding_at);
-            Ok((medium, properties, begun))
+            Ok((medium, properties))
         }
         Err(error) => {
             // The first failure is reported, not one of taking back.
@@ -343,6 +295,7 @@ fn examine(
         volatile_cache: !(block_device && alignment.is_some() && disk.write_back() == Some(false)),
         rotational: disk.rotational().unwrap_or(false),
         direct: alignment.is_some(),
+        atomic: false,
         io_align_bytes: alignment.map_or(1, |alignment| alignment.offset_bytes),
         mem_align_bytes: alignment.map_or(1, |alignment| alignment.mem_bytes),
     })

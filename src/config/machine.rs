@@ -58,7 +58,7 @@ pub(super) fn check(draft: &Draft, faults: &mut Faults) {
                     );
                 }
             }
-            LunKind::Null => {}
+            LunKind::Null | LunKind::Other { .. } => {}
         }
     }
     if let Some((cores, origin)) = &draft.cores {

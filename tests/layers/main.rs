@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits"]),
-    ("config", &["model", "limits", "wire"]),
+    ("config", &["model", "limits", "wire", "backend"]),
     ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "noise", "panics"]),
     ("sim", &["limits", "wire", "model", "session"]),
     ("preflight", &["limits"]),
@@ -40,9 +40,10 @@ const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring
 const UNSAFE: &[&str] = &[
     "backend/file/tests.rs",
     "backend/handle.rs",
-    "backend/null.rs",
+    "backend/memory.rs",
     "backend/queue.rs",
-    "backend/ram.rs",
+    "backend/remote.rs",
+    "backend/returns.rs",
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",
@@ -276,7 +277,7 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("backend/file.rs", "use glommio::io::DmaFile;").contains("`glommio`"));
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
-    assert!(complaints("backend/ram.rs", "").contains("has no `unsafe`"));
+    assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
     assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
-    assert_eq!(complaints("backend/ram.rs", "fn f() { unsafe {} }"), "");
+    assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

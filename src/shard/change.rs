@@ -11,7 +11,7 @@ use super::engine::{Engine, Parts, Seat};
 use super::exec::Kind;
 use super::tm::unit_of;
 use super::world::{LunMap, Unit, World};
-use crate::backend::Handle;
+use crate::backend::{Handle, WayIn};
 use crate::model::{Address, InitiatorPort, IscsiName};
 use crate::ring::Ring;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
@@ -30,9 +30,9 @@ pub struct Change {
     pub resized: Vec<usize>,
 }
 
-/// A core's handle of the unit with number `slot`, registered with its ring if there is room.
-pub fn handle(ring: &Ring, slot: u32, unit: &Unit) -> Handle {
-    let mut handle = unit.medium.handle();
+/// A core's handle of the unit with number `slot`, registered with its ring if there is room. `way_in` is the core's.
+pub fn handle(ring: &Ring, way_in: &WayIn, slot: u32, unit: &Unit) -> Handle {
+    let mut handle = unit.medium.handle(way_in);
     if ring.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
         handle.set_registered(slot);
     }
@@ -59,7 +59,7 @@ impl Engine {
                 continue;
             }
             self.strays.forget(number);
-            let handle = handle(&self.ring, number as u32, unit);
+            let handle = handle(&self.ring, &self.way_in, number as u32, unit);
             match self.handles.get_mut(number) {
                 Some(place) => *place = handle,
                 None => self.handles.push(handle),
@@ -202,7 +202,7 @@ impl Engine {
             // The ring keeps the files open that are registered with it.
             let _ = self.ring.set_file(unit as u32, -1);
             if let Some(handle) = self.handles.get_mut(unit) {
-                *handle = self.world.nothing.medium.handle();
+                *handle = self.world.nothing.medium.handle(&self.way_in);
             }
             self.world.units[unit].let_go(self.core);
         }

@@ -277,6 +277,7 @@ impl Core {
         } else if source == Source::Bell as u8 {
             self.arm_bell();
             self.inbox.extend(self.engine.world.mailboxes[self.engine.core].take());
+            self.engine.medium_answered();
         }
     }
 

@@ -14,7 +14,7 @@
 //! - the core: `clock.rs` (time), `change.rs` (another configuration)
 
 use super::buffers::{Account, Arena, Buf};
-use super::change::Change;
+use super::change::{Change, handle};
 use super::doors::{HalfOpen, Ticket};
 use super::exec::Exec;
 use super::flush::{Flushes, Sync};
@@ -33,7 +33,7 @@ use super::text::SeatText;
 use super::throttle::{Flows, regated};
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{LunMap, World};
-use crate::backend::{Handle, Op, Queue, Started, Token};
+use crate::backend::{Handle, Op, Queue, Started, Token, WayIn};
 use crate::limits::{
     CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, TURN_SEND_BYTES,
 };
@@ -429,6 +429,10 @@ pub struct Engine {
     pub routes: Vec<[usize; CONNECTION_SLOTS]>,
     /// This core's handle on each unit of the process.
     pub handles: Vec<Handle>,
+    /// Where threads of media answer this core.
+    pub way_in: WayIn,
+    /// Memory for what they have answered.
+    pub answers: Vec<(Token, i32)>,
     /// Units that are served no more, but still in use here.
     pub leaving: Vec<usize>,
     /// Operations in flight.
@@ -512,8 +516,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A core with nothing on it. `handles`: one for each unit of `world`.
-    pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena, handles: Vec<Handle>) -> Engine {
+    /// A core with nothing on it.
+    pub fn new(core: usize, world: Arc<World>, ring: Ring, arena: Arena) -> Engine {
+        let (mailboxes, units) = (Arc::clone(&world.mailboxes), (0..).zip(&world.units));
+        let way_in = WayIn::new(move || mailboxes[core].bell().ring());
+        let handles = units.map(|(slot, unit)| handle(&ring, &way_in, slot, unit)).collect();
         let strays = Strays::new(world.units.len());
         let mut rates = Shaper::new(Arc::clone(&world.rates));
         let unit_flows = regated(&mut rates, Flows::new(), world.unit_gates(), &mut Vec::new());
@@ -537,6 +544,8 @@ impl Engine {
             watched: Vec::new(),
             routes: Vec::new(),
             handles,
+            way_in,
+            answers: Vec::new(),
             leaving: Vec::new(),
             operations: Operations::default(),
             jobs: Vec::new(),
@@ -664,6 +673,16 @@ impl Engine {
         let Some(result) = handle.complete(token, result, &mut MediumQueue(&mut self.ring)) else { return };
         let Some(owner) = self.operation_over(token, result) else { return };
         self.finished(owner, result);
+    }
+
+    /// Operations that threads of media have carried out.
+    pub fn medium_answered(&mut self) {
+        let mut answers = std::mem::take(&mut self.answers);
+        self.way_in.drain(&mut answers);
+        for (token, result) in answers.drain(..) {
+            self.medium_completed(token, result);
+        }
+        self.answers = answers;
     }
 
     /// An operation is done: tells whoever waits for it.

@@ -344,8 +344,7 @@ fn make_core(core: usize, world: Arc<World>, listeners: Vec<TcpListener>, spin: 
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
-    let handles = (0..).zip(&world.units).map(|(slot, unit)| change::handle(&ring, slot, unit)).collect();
-    let engine = engine::Engine::new(core, world, ring, arena, handles);
+    let engine = engine::Engine::new(core, world, ring, arena);
     Ok(core::Core::new(engine, buffers, listeners, spin))
 }
 

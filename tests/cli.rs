@@ -65,14 +65,14 @@ fn wrong_options_are_one_line_each() {
             &["serve", "--target", "iqn.2026-13.io.x"],
             "--target iqn.2026-13.io.x: 'iqn.2026-13.io.x' is no iSCSI name: an iqn",
         ),
-        (&["serve", "--lun", "path=none.img"], "--lun path=none.img: path: none.img: no such file (with a size, like"),
+        (&["serve", "--lun", "path=none.img"], "--lun path=none.img: path: none.img: no such file (with create"),
         (
             &["serve", "--lun", "path=odd.img"],
             "--lun path=odd.img: path: odd.img: 1000 bytes are not a multiple of the block",
         ),
         (
             &["serve", "--lun", "path=disk.img,size=4K"],
-            "--lun path=disk.img,size=4K: size: disk.img has 8KiB, not 4KiB",
+            "--lun path=disk.img,size=4K: size: disk.img: has 8192 bytes, but size= says 4096",
         ),
         (&["serve", "--chap", "host"], "--chap host: is not USER:FILE, where FILE holds the secret"),
         (&["serve", "--chap", "host:none"], "--chap host:none: none: no such file or directory"),

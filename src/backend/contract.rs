@@ -3,9 +3,9 @@
 //! A kind of medium is one file here and one row in `media.rs`. The file has two types:
 //!
 //! - the [`Cold`] half: one for each logical unit of the process, shared by all threads. It opens, measures, grows and
-//!   syncs. Its methods **may block** as long as they like, for no core ever calls them: the threads `ringsan-open`,
-//!   `-beside`, `-sync`, `-looks` and `-errand` do (`docs/architecture.md`), several at a time. The three that a core does
-//!   call say so, and answer from memory;
+//!   syncs. Its methods **may block** as long as they like, for no core calls them: the threads `ringsan-open`, `-beside`,
+//!   `-sync`, `-look` and `-errand` do (`docs/architecture.md`), several at a time. The few that a core does call, when it
+//!   takes a unit over or is about to discard, say so, and answer from memory;
 //! - the [`Hot`] half: one for each unit **and core**, made on that core, used by it alone and dropped there. It **must not
 //!   block**, and is not to allocate once it has warmed up: all connections of the core wait for each call.
 //!
@@ -61,7 +61,7 @@ use super::properties::{Fit, Properties};
 use super::queue::{Op, Queue, Started, Token};
 use super::remote::WayIn;
 use super::size::Size;
-use super::verdict::given_size;
+use super::verdict::{Identity, Remark, given_size};
 use crate::model::{Backing, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
@@ -253,4 +253,22 @@ pub(super) trait Configured: Cold + Sized {
     /// # Errors
     /// Why it cannot be had, and what to do about it. What there was is as it was.
     fn open(spec: &LunSpec) -> Result<Opened<Self>, OpenError>;
+
+    /// What [`Configured::open`] would come to, as far as can be told by looking: for `ringsan check` and the start, before
+    /// anything is made. It changes nothing and keeps nobody from having the medium. What it decides, `open` decides by
+    /// the same functions. What the medium is recognised by, if it could be served twice.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    fn look(spec: &LunSpec) -> Result<Option<Identity>, OpenError> {
+        if Self::NEEDS_SIZE {
+            given_size(spec)?;
+        }
+        Ok(None)
+    }
+
+    /// What is worth a word of one that can be had, for `ringsan check`.
+    fn remarks(_spec: &LunSpec) -> Vec<Remark> {
+        Vec::new()
+    }
 }

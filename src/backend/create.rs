@@ -8,6 +8,7 @@
 use super::error::{OpenError, from_io};
 use super::mark::is_at;
 use super::sys;
+use super::verdict::directory_of;
 use crate::model::LunSpec;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use std::fs::{self, File, OpenOptions};
@@ -65,14 +66,8 @@ impl Begun {
     }
 }
 
-/// Makes the file at `path`; `None`: somebody else did so first.
-pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenError> {
-    let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {
-        return Err(OpenError::Missing { path: path.to_owned() });
-    };
-    if spec.readonly {
-        return Err(OpenError::MissingReadonly { path: path.to_owned() });
-    }
+/// Makes the file at `path`, which may be made; `None`: somebody else did so first.
+pub(super) fn create(path: &Path, spec: &LunSpec, size_bytes: u64) -> Result<Option<Made>, OpenError> {
     let directory = directory_of(path);
     // The directory is opened before there is a name in it: if it cannot be opened, it cannot be synced, and the next
     // start would find a name that may not last.
@@ -124,14 +119,6 @@ pub(super) fn remove(file: &File, path: &Path) -> io::Result<()> {
     }
     fs::remove_file(path)?;
     sync_directory(directory_of(path))
-}
-
-/// The directory that `path` is in, as a path that can be opened.
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use super::queue::{Op, Queue, Started, Token};
 use super::size::Size;
 #[cfg(test)]
 use super::threaded::Threaded;
+use super::verdict::{Identity, Remark};
 use crate::model::{Backing, LunSpec, MediumFault, Space};
 use std::io;
 use std::os::fd::RawFd;
@@ -28,6 +29,10 @@ pub struct MediumKind {
     pub needs_size: bool,
     /// Opens one.
     pub(super) open: fn(&LunSpec) -> Result<Opened<Kind>, OpenError>,
+    /// See [`Configured::look`].
+    pub(super) look: fn(&LunSpec) -> Result<Option<Identity>, OpenError>,
+    /// See [`Configured::remarks`].
+    pub(super) remarks: fn(&LunSpec) -> Vec<Remark>,
 }
 
 /// Makes of each row: a variant of [`Kind`] (the cold half), one of [`HandleKind`] (the hot half), and an entry of [`KINDS`].
@@ -56,6 +61,8 @@ macro_rules! media {
                 let (cold, properties) = <$cold as Configured>::open(spec)?;
                 Ok((Kind::$name(Arc::new(cold)), properties))
             },
+            look: <$cold as Configured>::look,
+            remarks: <$cold as Configured>::remarks,
         },)*];
 
         impl Kind {

@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-use super::error::OpenError;
+use super::error::{OpenError, SizeFault};
 use super::queue::{Op, Started};
 use std::fs::File;
 use std::io;
@@ -63,7 +63,8 @@ impl MemoryHold {
 impl Memory {
     /// Maps `size_bytes` of zeroes.
     pub(super) fn new(size_bytes: u64) -> Result<Self, OpenError> {
-        let too_large = || OpenError::TooLarge { what: "ram".to_owned(), bytes: size_bytes };
+        let fault = SizeFault::TooLarge { bytes: size_bytes };
+        let too_large = || OpenError::Size { what: "ram".to_owned(), fault };
         let bytes = usize::try_from(size_bytes).map_err(|_| too_large())?;
         let page_bytes = (sysconf(libc::_SC_PAGESIZE) as usize).max(4096);
         let mapped_bytes = bytes.checked_next_multiple_of(page_bytes).ok_or_else(too_large)?;

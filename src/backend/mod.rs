@@ -54,7 +54,7 @@ mod testing;
 mod threaded;
 
 pub use contract::PathIs;
-pub use error::OpenError;
+pub use error::{OpenError, SizeFault};
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use handle::Handle;
 pub use mark::absolute;
@@ -64,6 +64,7 @@ pub use properties::{Fit, Properties};
 pub use queue::{Buffer, Op, Queue, Started, Token};
 pub use remote::{Remote, WayIn};
 pub use stream::{prefetch, settle};
+pub use verdict::{Identity, Remark, check_size};
 
 use crate::model::{Backing, LunSpec, Space};
 use contract::{AtCore, Cold};
@@ -88,6 +89,27 @@ pub struct Medium {
     readonly: bool,
 }
 
+/// The kind of a medium, if there is one with such blocks.
+fn known(spec: &LunSpec) -> Result<&'static MediumKind, OpenError> {
+    verdict::check_block_length(spec)?;
+    let word = spec.kind.word();
+    kind_of(word).ok_or(OpenError::Kind { word })
+}
+
+/// Whether [`Medium::open`] would have what a configuration names, as far as can be told by looking; and what makes it the same
+/// medium as another one. Blocking.
+///
+/// # Errors
+/// What `open` would say.
+pub fn look(spec: &LunSpec) -> Result<Option<Identity>, OpenError> {
+    (known(spec)?.look)(spec)
+}
+
+/// What is worth a word of what [`look`] finds nothing wrong with. Blocking: a block of it is read.
+pub fn remarks(spec: &LunSpec) -> Vec<Remark> {
+    known(spec).map_or_else(|_| Vec::new(), |kind| (kind.remarks)(spec))
+}
+
 impl Medium {
     /// Opens what a configuration names, and locks it. Blocking.
     ///
@@ -97,9 +119,7 @@ impl Medium {
     /// # Errors
     /// Why the medium cannot be had, and what to do about it.
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
-        verdict::check_block_length(spec)?;
-        let word = spec.kind.word();
-        let (kind, properties) = (kind_of(word).ok_or(OpenError::Kind { word })?.open)(spec)?;
+        let (kind, properties) = (known(spec)?.open)(spec)?;
         Ok(Medium::of(kind, properties, spec.block_bytes, spec.readonly))
     }
 

@@ -3,7 +3,7 @@
 
 use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
-use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom, size};
+use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
 use crate::backend::{self, PathIs};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
@@ -353,7 +353,7 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         return None;
     }
     if let Some(bytes) = size_bytes {
-        faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
+        faults.keep(backend::check_size(bytes, block_bytes).map_err(|e| Fault::new(&size_at, e.to_string())))?;
     }
     let create = may_create(section, &kind, had_size, base, faults);
     let spec = LunSpec {
@@ -519,23 +519,6 @@ fn access_states(setting: &Setting) -> Result<Vec<(u16, AccessState)>, Fault> {
         states.push((tag, access_state(word, setting)?));
     }
     Ok(states)
-}
-
-/// A size must be whole blocks, at least one, and an offset must be able to reach all of them.
-pub(super) fn check_size(bytes: u64, block_bytes: u32) -> Result<(), String> {
-    if bytes == 0 {
-        return Err("a logical unit of 0 bytes cannot be served".to_owned());
-    }
-    if !bytes.is_multiple_of(u64::from(block_bytes)) {
-        let below = bytes - bytes % u64::from(block_bytes);
-        return Err(format!(
-            "{bytes} bytes are not a multiple of the block size {block_bytes} (nearest below: {below})"
-        ));
-    }
-    if bytes > limits::MAX_LUN_BYTES {
-        return Err(format!("{} is more than the {} that a file can have", size::Bytes(bytes), limits::MAX_LUN_BYTES));
-    }
-    Ok(())
 }
 
 /// An address in numbers. Names would have to be looked up, and may mean several.

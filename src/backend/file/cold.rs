@@ -6,6 +6,7 @@ use crate::backend::error::OpenError;
 use crate::backend::open::{self, Caching};
 use crate::backend::properties::Fit;
 use crate::backend::size::Size;
+use crate::backend::verdict::{self, Identity, Remark};
 use crate::backend::{mark, sys};
 use crate::model::{Backing, LunKind, LunSpec, Space};
 use std::io;
@@ -135,7 +136,21 @@ impl Configured for FileMedium {
     fn open(spec: &LunSpec) -> Result<Opened<FileMedium>, OpenError> {
         match &spec.kind {
             LunKind::File(path) => open::open(path, spec, Caching::DirectIfPossible),
-            other => Err(OpenError::SizeNeeded { what: other.word() }),
+            other => Err(OpenError::Kind { word: other.word() }),
+        }
+    }
+
+    fn look(spec: &LunSpec) -> Result<Option<Identity>, OpenError> {
+        match &spec.kind {
+            LunKind::File(path) => verdict::look(path, spec).map(Some),
+            other => Err(OpenError::Kind { word: other.word() }),
+        }
+    }
+
+    fn remarks(spec: &LunSpec) -> Vec<Remark> {
+        match &spec.kind {
+            LunKind::File(path) => verdict::remarks(path, spec),
+            _ => Vec::new(),
         }
     }
 }

@@ -297,6 +297,7 @@ pub(super) struct FaultHandle<H> {
 }
 
 impl<H: Hot> Hot for Box<FaultHandle<H>> {
+    #[inline(never)]
     fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
         let Some(rule) = self.plan.due(&op) else { return self.inner.start(op, token, queue) };
         let held = match rule.action {
@@ -316,6 +317,7 @@ impl<H: Hot> Hot for Box<FaultHandle<H>> {
         Started::Pending
     }
 
+    #[inline(never)]
     fn complete<Q: Queue + ?Sized>(
         &mut self,
         token: Token,

@@ -222,6 +222,7 @@ pub(super) struct FileHandle {
 }
 
 impl Hot for FileHandle {
+    #[inline]
     fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
         let slot = match op {
             Op::Read { offset, buffer } => Slot::transfer(Work::Read, offset, buffer),
@@ -257,6 +258,7 @@ impl Hot for FileHandle {
         }
     }
 
+    #[inline]
     fn complete<Q: Queue + ?Sized>(
         &mut self,
         token: Token,

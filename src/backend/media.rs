@@ -169,12 +169,12 @@ impl Cold for Kind {
 }
 
 impl Hot for HandleKind {
-    #[inline]
+    #[inline(always)]
     fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
         each!(self: HandleKind, hot => hot.start(op, token, queue))
     }
 
-    #[inline]
+    #[inline(always)]
     fn complete<Q: Queue + ?Sized>(
         &mut self,
         token: Token,

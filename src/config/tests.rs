@@ -264,6 +264,25 @@ fn lun_options_are_read() {
     assert_eq!((spaced.size_bytes, spaced.thin), (Some(10_000_000_000), false));
 }
 
+/// By the table of the backend alone: nothing here knows that kind.
+#[test]
+fn a_kind_that_the_backend_has_is_known_by_its_word() {
+    let config = from_options(&options(&["kind=threaded,path=pool/one,size=1MiB"])).unwrap();
+    let lun = &config.snapshot.targets[0].luns[0];
+    assert_eq!(lun.kind, LunKind::Other { word: "threaded", path: "pool/one".to_owned() });
+    let text = describe::serves(&config.snapshot);
+    assert!(text.ends_with("  LUN 0: threaded pool/one, 1MiB, blocks of 512 (4096 physical)\n"), "{text}");
+    for (lun, expected) in [
+        ("kind=threaded,size=1MiB", "threaded needs a path"),
+        ("kind=threaded,path=one", "threaded needs a size"),
+        ("kind=threaded,path=one,size=1MiB,create", "only files are made"),
+        ("kind=threaded,path=one,cdrom", "a cdrom is an image"),
+    ] {
+        let line = option_fault(&options(&[lun]));
+        assert!(line.contains(expected), "{lun}\n  {line}");
+    }
+}
+
 #[test]
 fn lun_option_faults_name_option_and_key() {
     for (lun, expected) in [

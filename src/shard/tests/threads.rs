@@ -74,12 +74,12 @@ fn what_is_no_transfer_goes_to_the_thread_too() {
 /// Faults and delays over it come through like those over any other.
 #[test]
 fn a_thread_that_is_late_holds_up_no_other_unit() {
-    let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(300))).on(OpClass::Read);
+    let slow = FaultRule::new(FaultAction::Delay(Duration::from_millis(1500))).on(OpClass::Read);
     let (server, _) =
         Server::of(1, 1, [FaultPlan::new().rule(slow)], |places| snapshot(places, vec![threaded(0), threaded(1)]));
     let mut peer = Peer::login(server.at, 1, &[]).ready();
     let late = peer.read(0, 0, 1);
     let other = peer.read(1, 0, 1);
-    assert_eq!(peer.end(other, Duration::from_millis(250)).data, block_of(0, 1));
+    assert_eq!(peer.end(other, Duration::from_millis(1400)).data, block_of(0, 1));
     assert_eq!(peer.end(late, SOON).data, block_of(0, 1));
 }

@@ -222,7 +222,8 @@ pub(super) struct FileHandle {
 }
 
 impl Hot for FileHandle {
-    #[inline]
+    // Always: it is called behind a planned fault, too, and would be a call of its own for that.
+    #[inline(always)]
     fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
         let slot = match op {
             Op::Read { offset, buffer } => Slot::transfer(Work::Read, offset, buffer),
@@ -258,7 +259,7 @@ impl Hot for FileHandle {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn complete<Q: Queue + ?Sized>(
         &mut self,
         token: Token,

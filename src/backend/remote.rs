@@ -41,6 +41,7 @@ pub struct WayIn(Rc<Side>);
 struct Side {
     shared: Arc<Shared>,
     /// What has come back, to be used again: as much as was ever under way at a time.
+    #[allow(clippy::vec_box, reason = "a node stays where it is: it goes into the stack in its box")]
     spare: RefCell<Vec<Box<Node<Trip>>>>,
 }
 

@@ -332,7 +332,7 @@ fn a_core_is_woken_for_every_answer_and_gets_each_once_in_order() {
         let mut taken = Vec::new();
         while taken.len() < 4 {
             bell.wait();
-            taken.extend(returns.take().map(|node| node.value.with(|answer| read(answer))));
+            taken.extend(returns.take().map(|node| node.value.with(read)));
         }
         for (who, thread) in threads.into_iter().enumerate() {
             thread.join().unwrap();

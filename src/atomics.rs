@@ -1,7 +1,7 @@
-//! What the lock-free parts of this layer are built on, in one place: `tests/models.rs` has another module of this name, of
+//! What is lock-free between threads is built on this, in one place: `tests/models.rs` has another module of this name, of
 //! loom's types, and so runs their very code.
 
-pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub use std::sync::{Mutex, MutexGuard};
 
 use std::sync::atomic::{compiler_fence, fence};

@@ -9,6 +9,7 @@ mod preflight;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, SecretBits, ServeArgs};
+use ringsan::backend;
 use ringsan::config::{self, Config, Options, Overrides, describe};
 use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
@@ -107,6 +108,11 @@ fn check(file: &Path) -> ExitCode {
         Ok(config) => {
             for warning in &config.warnings {
                 fail(&format!("warning: {warning}"));
+            }
+            for lun in config.snapshot.targets.iter().flat_map(|target| &target.luns) {
+                for remark in backend::remarks(lun) {
+                    fail(&format!("warning: {remark}"));
+                }
             }
             say(&format!("{}: ok\n{}", file.display(), describe::serves(&config.snapshot)));
             ExitCode::SUCCESS

@@ -65,14 +65,14 @@ fn wrong_options_are_one_line_each() {
             &["serve", "--target", "iqn.2026-13.io.x"],
             "--target iqn.2026-13.io.x: 'iqn.2026-13.io.x' is no iSCSI name: an iqn",
         ),
-        (&["serve", "--lun", "path=none.img"], "--lun path=none.img: path: none.img: no such file (with a size, like"),
+        (&["serve", "--lun", "path=none.img"], "--lun path=none.img: path: none.img: no such file (with create"),
         (
             &["serve", "--lun", "path=odd.img"],
             "--lun path=odd.img: path: odd.img: 1000 bytes are not a multiple of the block",
         ),
         (
             &["serve", "--lun", "path=disk.img,size=4K"],
-            "--lun path=disk.img,size=4K: size: disk.img has 8KiB, not 4KiB",
+            "--lun path=disk.img,size=4K: size: disk.img: has 8192 bytes, but size= says 4096",
         ),
         (&["serve", "--chap", "host"], "--chap host: is not USER:FILE, where FILE holds the secret"),
         (&["serve", "--chap", "host:none"], "--chap host:none: none: no such file or directory"),
@@ -163,6 +163,28 @@ fn check_says_what_would_be_served() {
     );
     assert!(lines[3].starts_with("  LUN 0: file config/../ringsan-data/disk0.img, 1GiB, blocks of 512"), "{text}");
     assert_eq!(lines[4..], ["  LUN 1: ram, 64MiB, blocks of 512 (4096 physical)"]);
+}
+
+/// Another may have it, and be gone when it is served: that is no fault of the configuration.
+#[test]
+fn check_says_who_has_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = fs::File::create(dir.path().join("disk.img")).unwrap();
+    disk.set_len(1 << 20).unwrap();
+    let text = "[[target]]\nname = \"iqn.2026-11.io.ringsan:t\"\n[[target.lun]]\nnumber = 0\npath = \"disk.img\"\n";
+    fs::write(dir.path().join("x.toml"), text).unwrap();
+    let owner = format!("disk.img: already in use by process {} ", std::process::id());
+    for is_locked in [false, true] {
+        if is_locked {
+            disk.try_lock().unwrap();
+        }
+        let output = ringsan(dir.path()).args(["check", "--config", "x.toml"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(output.status.success() && stdout(&output).starts_with("x.toml: ok\n"), "{stderr}");
+        let said: Vec<_> = stderr.lines().filter(|line| line.contains("already in use")).collect();
+        assert_eq!(said.len(), usize::from(is_locked), "{stderr}");
+        assert!(said.iter().all(|line| line.starts_with("ringsan: warning: ") && line.contains(&owner)), "{stderr}");
+    }
 }
 
 #[test]

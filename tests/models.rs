@@ -4,8 +4,8 @@
 /// What `src/atomics.rs` is to the server. membarrier(2) is to both sides what a full fence in each is.
 #[allow(dead_code)]
 mod atomics {
-    pub use loom::sync::atomic::Ordering;
     use loom::sync::atomic::fence;
+    pub use loom::sync::atomic::{AtomicPtr, Ordering};
     pub use loom::sync::{Mutex, MutexGuard};
 
     /// loom takes SeqCst of a single access for AcqRel, and knows fences: between two of them an access is at least what was
@@ -129,16 +129,21 @@ mod fence;
 #[path = "../src/shard/mailbox.rs"]
 mod mailbox;
 #[allow(dead_code)]
+#[path = "../src/backend/returns.rs"]
+mod returns;
+#[allow(dead_code)]
 #[path = "../src/exec/syncs.rs"]
 mod syncs;
 
 use atomics::{AtomicBool, Ordering};
+use bell::Bell;
 use fence::Fence;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use mailbox::Mailbox;
 use model::MediumFault;
+use returns::{Node, Returns};
 use syncs::Syncs;
 
 /// Blocks under the fence: loom fails when a change of it is beside another access.
@@ -298,6 +303,61 @@ fn a_core_that_looks_early_is_woken_for_what_comes_later() {
         let late = collect(&mailbox, || mailbox.bell().wait(), 3 - early.len());
         assert_eq!([early, late].concat(), [1, 2, 3]);
         poster.join().unwrap();
+    });
+}
+
+/// What a cell of loom holds, which says if anybody else uses it.
+#[allow(unsafe_code)]
+fn read(cell: *const usize) -> usize {
+    // SAFETY: the pointer is that of the cell that it was just asked of.
+    unsafe { *cell }
+}
+
+/// Threads of a medium answer a core, each with a bell for what it finds empty: every answer comes, once, with what is in it,
+/// those of one thread in their order.
+#[test]
+fn a_core_is_woken_for_every_answer_and_gets_each_once_in_order() {
+    model(3, || {
+        let (returns, bell) = (Arc::new(Returns::new()), Arc::new(Bell::new().unwrap()));
+        let threads = [[10, 11], [20, 21]].map(|answers| {
+            let (returns, bell) = (Arc::clone(&returns), Arc::clone(&bell));
+            thread::spawn(move || {
+                for answer in answers {
+                    if returns.put(Box::new(Node::new(UnsafeCell::new(answer)))) {
+                        bell.ring();
+                    }
+                }
+            })
+        });
+        let mut taken = Vec::new();
+        while taken.len() < 4 {
+            bell.wait();
+            taken.extend(returns.take().map(|node| node.value.with(read)));
+        }
+        for (who, thread) in threads.into_iter().enumerate() {
+            thread.join().unwrap();
+            let of_one: Vec<_> = taken.iter().filter(|answer| **answer / 10 == who + 1).collect();
+            assert_eq!(of_one, [&(who * 10 + 10), &(who * 10 + 11)]);
+        }
+        assert!(returns.take().next().is_none());
+    });
+}
+
+/// A core ends while it is answered: an answer is taken or dropped, and nothing is kept.
+#[test]
+fn an_answer_to_a_core_that_ends_is_taken_or_dropped() {
+    model(3, || {
+        let (returns, alive) = (Arc::new(Returns::new()), std::sync::Arc::new(()));
+        let (other, kept) = (Arc::clone(&returns), std::sync::Arc::clone(&alive));
+        let thread = thread::spawn(move || {
+            for _ in 0..2 {
+                other.put(Box::new(Node::new(std::sync::Arc::clone(&kept))));
+            }
+        });
+        drop(returns.close());
+        thread.join().unwrap();
+        assert!(returns.take().next().is_none());
+        assert_eq!(std::sync::Arc::strong_count(&alive), 1);
     });
 }
 

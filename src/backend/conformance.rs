@@ -1,10 +1,12 @@
 //! One suite for every medium: what `mod.rs` promises, tried on each kind, way of opening and block length.
 //!
 //! [`suite`] states exact expectations, so a medium that refuses everything, or forgets what it was told, does not pass;
-//! two tests at the end prove that of the suite itself.
+//! two tests at the end prove that of the suite itself. A medium that is not here calls it from the tests in its own file, as
+//! `threaded.rs` does.
 
+use super::media::Kind;
 use super::testing::{LoopDevice, Rig, Tamper, buffered_file, spec};
-use super::{FaultAction, FaultPlan, FaultRule, Kind, Medium, Op, OpClass, Started, Token};
+use super::{FaultAction, FaultPlan, FaultRule, Medium, Op, OpClass, Started, Token, WayIn};
 use crate::model::{LunKind, MediumFault};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -12,15 +14,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const SIZE_BYTES: u64 = 1 << 20;
+pub(super) const SIZE_BYTES: u64 = 1 << 20;
 const OUT_OF_RANGE: Result<(), MediumFault> = Err(MediumFault::Internal(libc::EINVAL));
 
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|index| (index as u8).wrapping_mul(31) ^ (index >> 8) as u8 ^ seed).collect()
 }
 
-/// The suite. `registered`: with registered file and buffer.
-fn suite(medium: &Arc<Medium>, registered: bool, tamper: Tamper) {
+/// The suite, for a medium of [`SIZE_BYTES`]. `registered`: with registered file and buffer.
+pub(super) fn suite(medium: &Arc<Medium>, registered: bool, tamper: Tamper) {
     assert_eq!(medium.properties().size_bytes, SIZE_BYTES);
     let mut rig = Rig::new(medium, registered).tampering(tamper);
     reads_back_what_was_written(medium, &mut rig);
@@ -28,6 +30,7 @@ fn suite(medium: &Arc<Medium>, registered: bool, tamper: Tamper) {
     refuses_what_is_out_of_range(medium, &mut rig);
     keeps_many_in_flight_apart(&mut rig);
     says_what_is_allocated(medium, &mut rig);
+    answers_each_core_for_itself(medium);
 }
 
 fn reads_back_what_was_written(medium: &Arc<Medium>, rig: &mut Rig) {
@@ -124,6 +127,24 @@ fn says_what_is_allocated(medium: &Arc<Medium>, rig: &mut Rig) {
     assert!(holes == 0 || medium.properties().discard);
 }
 
+/// With a ring and a thread each, as the cores are.
+fn answers_each_core_for_itself(medium: &Arc<Medium>) {
+    const CORES: u64 = 4;
+    let share = SIZE_BYTES / CORES;
+    std::thread::scope(|scope| {
+        for core in 0..CORES {
+            scope.spawn(move || {
+                let mut rig = Rig::new(medium, false);
+                for round in 0..8 {
+                    let data = pattern(share as usize, round ^ (core as u8) << 4);
+                    assert_eq!(rig.write(core * share, &data, round == 0), Ok(()));
+                    assert!(rig.read(core * share, share as usize) == Ok(data), "core {core} in round {round}");
+                }
+            });
+        }
+    });
+}
+
 fn ram(block_bytes: u32) -> Arc<Medium> {
     Arc::new(Medium::open(&spec(LunKind::Ram, Some(SIZE_BYTES), block_bytes)).expect("memory"))
 }
@@ -135,7 +156,7 @@ fn file(directory: &TempDir, block_bytes: u32) -> Arc<Medium> {
 }
 
 fn without_fallocate(medium: &Arc<Medium>) {
-    match &medium.kind {
+    match &*medium.kind {
         Kind::File(file) => file.forget_fallocate(),
         _ => unreachable!("only files have it"),
     }
@@ -331,7 +352,7 @@ fn faults_come_when_planned_and_touch_nothing() {
     assert_eq!(rig.read(0, 4096), Err(MediumFault::Read));
     assert_eq!(rig.read(0, 4096), Err(MediumFault::Read));
     assert_eq!(rig.read(4096, 4096), Ok(vec![0; 4096]));
-    assert!(medium.handle().memory().is_none(), "no way around the plan");
+    assert!(medium.handle(&WayIn::new(|| ())).memory().is_none(), "no way around the plan");
 }
 
 #[test]
@@ -339,7 +360,7 @@ fn what_hangs_stays_pending_and_holds_up_nobody() {
     let plan = FaultPlan::new().rule(FaultRule::new(FaultAction::Hang).on(OpClass::Flush));
     let medium = Arc::new(Medium::with_faults(ram(4096), plan));
     let mut queue = super::testing::TestRing::new();
-    assert_eq!(medium.handle().start(Op::Flush, Token(9), &mut queue), Started::Pending);
+    assert_eq!(medium.handle(&WayIn::new(|| ())).start(Op::Flush, Token(9), &mut queue), Started::Pending);
     assert_eq!(Rig::new(&medium, false).write(0, &[1; 4096], false), Ok(()));
 }
 
@@ -429,6 +450,7 @@ proptest! {
         without_fallocate(&unpunched);
         let mut media = [
             Rig::new(&open(LunKind::Ram), registered),
+            Rig::new(&open(super::threaded::kind()), false),
             Rig::new(&open(LunKind::File(directory.path().join("direct"))), registered),
             Rig::new(&open(LunKind::File(directory.path().join("shaken"))), registered).tampering(Tamper::Interrupt),
             Rig::new(&buffered("buffered"), registered),

@@ -8,6 +8,7 @@
 use super::error::{OpenError, from_io};
 use super::mark::is_at;
 use super::sys;
+use super::verdict::directory_of;
 use crate::model::LunSpec;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use std::fs::{self, File, OpenOptions};
@@ -39,14 +40,34 @@ impl Made {
     }
 }
 
-/// Makes the file at `path`; `None`: somebody else did so first.
-pub(super) fn create(path: &Path, spec: &LunSpec) -> Result<Option<Made>, OpenError> {
-    let Some(size_bytes) = spec.size_bytes.filter(|_| spec.create) else {
-        return Err(OpenError::Missing { path: path.to_owned() });
-    };
-    if spec.readonly {
-        return Err(OpenError::MissingReadonly { path: path.to_owned() });
+/// What opening has done to a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// The file was not there, and was made.
+    pub(super) is_made: bool,
+    /// The length of the file before it grew, in bytes.
+    pub(super) grown_from: Option<u64>,
+}
+
+impl Begun {
+    /// Whether the file was there, and is longer now.
+    pub(super) fn has_grown(self) -> bool {
+        !self.is_made && self.grown_from.is_some()
     }
+
+    /// Removes a file that was made, or gives one that has grown its old length. The lock is held, and nobody was shown
+    /// the file.
+    pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
+        match self {
+            Begun { is_made: true, .. } => remove(file, path),
+            Begun { grown_from: Some(from), .. } => file.set_len(from),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the file at `path`, which may be made; `None`: somebody else did so first.
+pub(super) fn create(path: &Path, spec: &LunSpec, size_bytes: u64) -> Result<Option<Made>, OpenError> {
     let directory = directory_of(path);
     // The directory is opened before there is a name in it: if it cannot be opened, it cannot be synced, and the next
     // start would find a name that may not last.
@@ -98,14 +119,6 @@ pub(super) fn remove(file: &File, path: &Path) -> io::Result<()> {
     }
     fs::remove_file(path)?;
     sync_directory(directory_of(path))
-}
-
-/// The directory that `path` is in, as a path that can be opened.
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Why a medium could not be opened: one line each that names the file or option and what to do about it.
 
+use crate::limits::MAX_LUN_BYTES;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,25 +8,43 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No such file, and no size to create it with.
-    #[error("{}: no such file; create it, or give size= to have it created", path.display())]
+    #[error("{}: no such file (with create = true and a size, like size=1GiB, it is created)", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
+    /// No such file, and it may not be made.
+    #[error("{}: no such file (is its file system mounted? With create = true it is created)", path.display())]
+    NotCreated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No such image of a disc.
+    #[error("{}: no such file or directory", path.display())]
+    NoImage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbolic link whose file is not there: it is not made in its place.
+    #[error("{}: is a symbolic link to a file that is not there", path.display())]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+    },
     /// No such file, and a read-only logical unit creates none.
-    #[error("{}: no such file, and a read-only LUN is not created; create it, or leave out readonly", path.display())]
+    #[error("{}: no such file, and readonly files are not created", path.display())]
     MissingReadonly {
         /// The file.
         path: PathBuf,
     },
     /// The directory that the file should be created in is not there.
-    #[error("{}: cannot be created, its directory does not exist; create the directory first", path.display())]
+    #[error("{}: its directory {} is not there: create it first", path.display(), parent(path))]
     NoDirectory {
         /// The file.
         path: PathBuf,
     },
     /// Neither a regular file nor a block device.
-    #[error("{}: is {found}; name a regular file or a block device", path.display())]
+    #[error("{}: is {found}, neither a regular file nor a block device", path.display())]
     NotStorage {
         /// The file.
         path: PathBuf,
@@ -70,18 +89,13 @@ pub enum OpenError {
         /// What was asked for.
         wanted_bytes: u64,
     },
-    /// The size is zero or not a multiple of the block length.
-    #[error(
-        "{what}: its size of {bytes} bytes is not a multiple (one or more) of the block length {block_bytes}; \
-        give size= such a multiple, or another block length"
-    )]
-    NotBlocks {
+    /// No medium can have such a size.
+    #[error("{what}: {fault}")]
+    Size {
         /// The file or kind of medium.
         what: String,
-        /// Its size.
-        bytes: u64,
-        /// The logical block length.
-        block_bytes: u32,
+        /// What is wrong with its size.
+        fault: SizeFault,
     },
     /// A RAM or null medium without a size.
     #[error("{what}: needs a size; give size=")]
@@ -89,19 +103,17 @@ pub enum OpenError {
         /// The kind of medium.
         what: &'static str,
     },
-    /// More than this machine can address.
-    #[error("{what}: {bytes} bytes are more than can be addressed; give a smaller size=")]
-    TooLarge {
-        /// The file or kind of medium.
-        what: String,
-        /// The size.
-        bytes: u64,
-    },
     /// The block length is neither 512 nor 4096; or, of a CD-ROM, it is not 2048.
     #[error("block length {bytes} is not possible; use 512 or 4096, and cdrom for 2048")]
     BlockLength {
         /// What was asked for.
         bytes: u32,
+    },
+    /// No kind of medium.
+    #[error("{word}: no such kind of medium")]
+    Kind {
+        /// What was asked for.
+        word: &'static str,
     },
     /// A medium in memory that is to become larger than the memory that it was made with.
     #[error("{what}: cannot grow while it is served; it is larger after a restart, when what is in it is gone")]
@@ -136,6 +148,34 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// What is wrong with a size, whatever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SizeFault {
+    /// It is zero.
+    #[error("a logical unit of 0 bytes cannot be served")]
+    Zero,
+    /// It is not a multiple of the block length.
+    #[error("{bytes} bytes are not a multiple of the block size {block_bytes} (nearest below: {})",
+        .bytes - .bytes % u64::from(*.block_bytes))]
+    NotBlocks {
+        /// The size.
+        bytes: u64,
+        /// The logical block length, not zero.
+        block_bytes: u32,
+    },
+    /// It is more than can be addressed.
+    #[error("{bytes} bytes are more than the {MAX_LUN_BYTES} that a file can have")]
+    TooLarge {
+        /// The size.
+        bytes: u64,
+    },
+}
+
+/// The directory of a path, in words.
+fn parent(path: &Path) -> String {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).display().to_string()
 }
 
 fn wanted(write: bool) -> &'static str {

@@ -5,11 +5,18 @@
 //! ring under the operation's own token, so nothing needs a second thread or clock. An operation that hangs leaves its
 //! token in use for good, as a dead disk does.
 
-use super::queue::Op;
-use crate::model::MediumFault;
-use io_uring::types;
+use super::contract::{AtCore, Cold, Hot};
+use super::error::OpenError;
+use super::properties::Fit;
+use super::queue::{Op, Queue, Started, Token};
+use super::size::Size;
+use crate::model::{Backing, LunSpec, MediumFault, Space};
+use io_uring::{opcode, types};
 use std::io;
 use std::ops::Range;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -183,5 +190,159 @@ impl FaultRule {
     fn counts(&self) -> bool {
         let number = self.matched.fetch_add(1, Ordering::Relaxed);
         number >= self.skip && number - self.skip < self.times
+    }
+}
+
+/// The cold half of a medium over another one, which fails as planned.
+pub(super) struct Faulty<C> {
+    inner: Arc<C>,
+    plan: Arc<FaultPlan>,
+}
+
+impl<C> Faulty<C> {
+    pub(super) fn new(inner: Arc<C>, plan: FaultPlan) -> Self {
+        Faulty { inner, plan: Arc::new(plan) }
+    }
+}
+
+impl<C: Cold> Cold for Faulty<C> {
+    type Hot = Box<FaultHandle<C::Hot>>;
+
+    fn hot(self: &Arc<Self>, at: &AtCore) -> Self::Hot {
+        Box::new(FaultHandle { inner: self.inner.hot(at), plan: Arc::clone(&self.plan), held: Vec::new() })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.plan.wait_for_sync()?;
+        self.inner.sync()
+    }
+
+    fn asked(&self, spec: &LunSpec, size: &Size) -> Result<u64, OpenError> {
+        self.plan.wait_for_look();
+        self.inner.asked(spec, size)
+    }
+
+    fn fit(&self, spec: &LunSpec, size: &Size) -> Result<Fit, OpenError> {
+        self.inner.fit(spec, size)
+    }
+
+    fn ungrow(&self, fit: &Fit) -> io::Result<()> {
+        self.inner.ungrow(fit)
+    }
+
+    fn undo(&self, path: &Path) -> io::Result<()> {
+        self.inner.undo(path)
+    }
+
+    fn has_grown(&self) -> bool {
+        self.inner.has_grown()
+    }
+
+    fn is_whole(&self, size: &Size) -> bool {
+        self.plan.wait_for_look();
+        self.inner.is_whole(size)
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.inner.is_at(path)
+    }
+
+    fn has_double(&self, path: &Path) -> bool {
+        self.inner.has_double(path)
+    }
+
+    fn backing(&self, spec: &LunSpec) -> Option<Backing> {
+        self.inner.backing(spec)
+    }
+
+    fn lasts(&self) -> bool {
+        self.inner.lasts()
+    }
+
+    fn is_regular_file(&self) -> bool {
+        self.inner.is_regular_file()
+    }
+
+    fn can_be_lost(&self) -> bool {
+        true
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        self.inner.space()
+    }
+
+    fn is_cached(&self, offset: u64, len: u64) -> Option<bool> {
+        self.inner.is_cached(offset, len)
+    }
+
+    fn allocated(&self, offset: u64, len: u64, block_bytes: u32, size: &Size) -> io::Result<(bool, u64)> {
+        self.plan.wait_for_map();
+        self.inner.allocated(offset, len, block_bytes, size)
+    }
+}
+
+/// An operation that a planned fault keeps back. A token without one belongs to the medium below.
+#[derive(Clone, Copy)]
+enum Held {
+    Delayed(Op),
+    Failing(MediumFault),
+    Hung,
+}
+
+/// One core's access to a medium that fails as planned ([`FaultPlan`]).
+pub(super) struct FaultHandle<H> {
+    inner: H,
+    plan: Arc<FaultPlan>,
+    held: Vec<Option<Held>>,
+}
+
+impl<H: Hot> Hot for Box<FaultHandle<H>> {
+    #[inline(never)]
+    fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
+        let Some(rule) = self.plan.due(&op) else { return self.inner.start(op, token, queue) };
+        let held = match rule.action {
+            FaultAction::Fail(fault) => return Started::Done(Err(fault)),
+            FaultAction::Hang => Held::Hung,
+            FaultAction::Delay(_) => Held::Delayed(op),
+            FaultAction::FailLate(fault, _) => Held::Failing(fault),
+        };
+        if !matches!(held, Held::Hung) {
+            queue.push(opcode::Timeout::new(&raw const rule.timespec).build(), token);
+        }
+        let index = token.0 as usize;
+        if index >= self.held.len() {
+            self.held.resize(index + 1, None);
+        }
+        self.held[index] = Some(held);
+        Started::Pending
+    }
+
+    #[inline(never)]
+    fn complete<Q: Queue + ?Sized>(
+        &mut self,
+        token: Token,
+        result: i32,
+        queue: &mut Q,
+    ) -> Option<Result<(), MediumFault>> {
+        match self.held.get_mut(token.0 as usize).and_then(Option::take) {
+            None => self.inner.complete(token, result, queue),
+            Some(Held::Hung) => Some(Err(MediumFault::Internal(libc::EINVAL))),
+            Some(Held::Failing(fault)) => Some(Err(fault)),
+            // The timeout has expired (ETIME), or was refused: go on in either case.
+            Some(Held::Delayed(op)) => match self.inner.start(op, token, queue) {
+                Started::Done(result) => Some(result),
+                Started::Pending => None,
+            },
+        }
+    }
+
+    // A planned fault must not be bypassed, so there is no `memory`.
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        self.inner.raw_fd()
+    }
+
+    fn set_registered(&mut self, index: u32) {
+        self.inner.set_registered(index);
     }
 }

@@ -12,20 +12,23 @@
 //! - The kernel reports a failed write-back once per open file, and all cores share one open file: the core that gets
 //!   the error has to tell the others.
 //!
-//! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`.
+//! No allocation once the slots have grown to the tokens in use. How files are opened is in `open.rs`, what else is asked of
+//! them beside the cores in `file/cold.rs`.
 
+mod cold;
+
+use super::contract::Hot;
+use super::create::Begun;
 use super::errno::{Direction, fault_of};
 use super::properties::Properties;
 use super::queue::{Buffer, Op, Queue, Started, Token};
 use super::size::Size;
-use super::{null, sys};
-use crate::model::{MediumFault, Space};
+use super::sys::{self, Page};
+use crate::model::MediumFault;
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -47,11 +50,6 @@ const NO_PADDING: u64 = u64::MAX;
 /// Tokens are small dense numbers below this.
 const MAX_TOKENS: usize = 65_536;
 
-/// Memory aligned for every direct I/O that we do.
-#[derive(Clone)]
-#[repr(C, align(4096))]
-pub(super) struct Page(pub(super) [u8; 4096]);
-
 /// What zeroes are written from: one piece of memory for the process, never written to.
 static ZEROES: LazyLock<Box<[Page]>> = LazyLock::new(|| vec![Page([0; 4096]); ZERO_PAGES].into_boxed_slice());
 
@@ -70,11 +68,15 @@ pub(super) struct FileMedium {
     /// Where the file ends, in bytes, if the medium's last block reaches beyond that: zeroes follow. Otherwise
     /// [`NO_PADDING`].
     padding_at: AtomicU64,
+    /// Nothing is written through this descriptor.
+    readonly: bool,
+    /// What opening has done to the file.
+    begun: Begun,
 }
 
 impl FileMedium {
     /// Takes the file that `open.rs` has locked and examined.
-    pub(super) fn new(file: File, properties: &Properties) -> Self {
+    pub(super) fn new(file: File, properties: &Properties, readonly: bool, begun: Begun) -> Self {
         FileMedium {
             is_regular: file.metadata().is_ok_and(|metadata| metadata.is_file()),
             file,
@@ -82,6 +84,8 @@ impl FileMedium {
             punches: AtomicBool::new(true),
             zeroes_ranges: AtomicBool::new(true),
             padding_at: AtomicU64::new(NO_PADDING),
+            readonly,
+            begun,
         }
     }
 
@@ -95,17 +99,7 @@ impl FileMedium {
         &self.file
     }
 
-    /// Whether it is a regular file, not a device.
-    pub(super) fn is_regular(&self) -> bool {
-        self.is_regular
-    }
-
-    /// Whether it is a regular file that has fewer bytes than a medium of `bytes` bytes needs. Blocking.
-    pub(super) fn is_shorter_than(&self, bytes: u64) -> bool {
-        self.is_regular && self.file.metadata().is_ok_and(|metadata| metadata.len() < self.stored_bytes(bytes))
-    }
-
-    /// As [`Self::is_shorter_than`] as far as this machine knows, without waiting for anything: for a core.
+    /// As `is_shorter_than` in `file/cold.rs`, as far as this machine knows, without waiting for anything: for a core.
     fn is_known_shorter_than(&self, bytes: u64) -> bool {
         self.is_regular && sys::known_bytes(&self.file).is_some_and(|known| known < self.stored_bytes(bytes))
     }
@@ -115,48 +109,11 @@ impl FileMedium {
         bytes.min(self.padding_at.load(Ordering::Relaxed))
     }
 
-    /// fdatasync, blocking.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
     /// Makes fallocate look unsupported, as on a file system that has none of it.
     #[cfg(test)]
     pub(super) fn forget_fallocate(&self) {
         self.punches.store(false, Ordering::Relaxed);
         self.zeroes_ranges.store(false, Ordering::Relaxed);
-    }
-
-    /// See [`super::Medium::space`].
-    pub(super) fn space(&self) -> io::Result<Option<Space>> {
-        let metadata = self.file.metadata()?;
-        if !metadata.is_file() {
-            return Ok(None);
-        }
-        let used_bytes = metadata.blocks().saturating_mul(512);
-        Ok(Some(Space { used_bytes, available_bytes: sys::available_bytes(&self.file)? }))
-    }
-
-    /// See [`super::Medium::allocated`]; the range is checked, `len` not zero.
-    pub(super) fn allocated(&self, offset: u64, len: u64, block_bytes: u32) -> io::Result<(bool, u64)> {
-        let block = u64::from(block_bytes);
-        let data = match sys::seek_data(&self.file, offset) {
-            Ok(Some(data)) => data,
-            Ok(None) => return Ok((false, len)),
-            // Block devices and simple file systems do not know.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-                return Ok((true, len));
-            }
-            Err(error) => return Err(error),
-        };
-        // A block is in a hole only with all of its bytes.
-        let hole_bytes = data.saturating_sub(offset) / block * block;
-        if hole_bytes > 0 {
-            return Ok((false, hole_bytes.min(len)));
-        }
-        let hole = sys::seek_hole(&self.file, data)?;
-        let mapped_bytes = hole.saturating_sub(offset).checked_next_multiple_of(block).unwrap_or(len);
-        Ok((true, mapped_bytes.clamp(block, len)))
     }
 
     /// The best way to make a range zero that is not known to be impossible here.
@@ -235,7 +192,7 @@ macro_rules! on_file {
                 $entry
             }
             None => {
-                let $file = types::Fd($handle.raw_fd());
+                let $file = types::Fd($handle.medium.file.as_raw_fd());
                 $entry
             }
         }
@@ -247,10 +204,8 @@ macro_rules! on_file {
 fn pad(slot: &Slot, moved: u64) -> Result<(), MediumFault> {
     let have = slot.done + moved;
     let buffer = slot.buffer.after(have as usize);
-    match null::start(Op::Read { offset: 0, buffer }) {
-        Started::Done(result) => result,
-        Started::Pending => Err(MediumFault::Internal(libc::EINVAL)),
-    }
+    buffer.zero();
+    Ok(())
 }
 
 /// One core's operations on a [`FileMedium`].
@@ -266,21 +221,10 @@ pub(super) struct FileHandle {
     certain: u64,
 }
 
-impl FileHandle {
-    pub(super) fn new(medium: Arc<FileMedium>, size: Arc<Size>, readonly: bool) -> Self {
-        FileHandle { medium, size, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS], certain: 0 }
-    }
-
-    pub(super) fn raw_fd(&self) -> RawFd {
-        self.medium.file.as_raw_fd()
-    }
-
-    pub(super) fn set_registered(&mut self, index: u32) {
-        self.registered = Some(index);
-    }
-
-    /// Starts an operation whose range was checked and is not empty.
-    pub(super) fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
+impl Hot for FileHandle {
+    // Always: it is called behind a planned fault, too, and would be a call of its own for that.
+    #[inline(always)]
+    fn start<Q: Queue + ?Sized>(&mut self, op: Op, token: Token, queue: &mut Q) -> Started {
         let slot = match op {
             Op::Read { offset, buffer } => Slot::transfer(Work::Read, offset, buffer),
             Op::Write { offset, buffer, durable } => Slot::transfer(Work::Write { durable }, offset, buffer),
@@ -315,8 +259,8 @@ impl FileHandle {
         }
     }
 
-    /// See [`super::Handle::complete`].
-    pub(super) fn complete<Q: Queue + ?Sized>(
+    #[inline(always)]
+    fn complete<Q: Queue + ?Sized>(
         &mut self,
         token: Token,
         result: i32,
@@ -339,6 +283,21 @@ impl FileHandle {
             Some(Ok(())) if slot.work == Work::Read && self.size.is_doubtful() => Some(self.confirm(queue.batch())),
             outcome => outcome,
         }
+    }
+
+    fn raw_fd(&self) -> Option<RawFd> {
+        Some(self.medium.file.as_raw_fd())
+    }
+
+    fn set_registered(&mut self, index: u32) {
+        self.registered = Some(index);
+    }
+}
+
+impl FileHandle {
+    fn new(medium: Arc<FileMedium>, size: Arc<Size>) -> Self {
+        let readonly = medium.readonly;
+        FileHandle { medium, size, readonly, registered: None, slots: vec![Slot::IDLE; FIRST_SLOTS], certain: 0 }
     }
 
     /// Makes sure that what a read has brought is what is stored (see `size.rs`): one look is enough for a batch of

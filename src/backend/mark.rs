@@ -16,6 +16,12 @@ const LASTING: [i64; 5] = [0xef53, 0x5846_5342, 0xf2f5_2010, 0x6969, 0x0102_1994
 /// Btrfs, ZFS, bcachefs.
 const COUNTING: [i64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e];
 
+/// The absolute form of a path, as a store is recognised by it. Links are not resolved: a device has the name that it
+/// was given, not the one that it has for the moment.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
 /// The mark of an open file or device; `None`: there is none that lasts.
 pub(super) fn of(file: &File) -> Option<String> {
     let metadata = file.metadata().ok()?;

@@ -1,12 +1,16 @@
 //! Where blocks live. Knows bytes and offsets, not SCSI or iSCSI.
 //!
-//! A [`Medium`] is opened once for the process and gives each core a [`Handle`]. Operations are started on a handle;
-//! memory answers at once, files push entries on the core's ring (through [`Queue`]) and answer when their completion is
-//! handed back with [`Handle::complete`].
+//! A [`Medium`] is opened once for the process and gives each core a [`Handle`]. Operations are started on a handle. Memory
+//! answers at once; files push entries on the core's ring (through [`Queue`]), other media give their operations to
+//! threads of their own ([`Remote`]), and both answer when what that came to is handed back with [`Handle::complete`].
+//!
+//! Which kinds there are is a table, `media.rs`; what a kind is, and how to write another one, is in the head of
+//! `contract.rs`. Around it a medium and its handles do what is the same for all: they keep the size, check ranges, and
+//! refuse writes to what is read-only or was cut short.
 //!
 //! Contract, proven for every kind by `conformance.rs`:
 //! - offsets and lengths are multiples of the logical block length and inside the medium: the caller (the device server)
-//!   has checked them; a backend asserts it all the same and answers `MediumFault::Internal` rather than touch other bytes;
+//!   has checked them; a handle asserts it all the same and answers `MediumFault::Internal` rather than touch other bytes;
 //! - a write is visible to every later read of any handle once it has completed; it is durable once it completed with
 //!   `durable`, or once a flush that was started after it completed has completed;
 //! - a failure to make writes durable is reported once, to whichever flush or durable write asks next: what is lost may
@@ -18,6 +22,7 @@
 //!
 //! A backend does not cut large operations for fairness (the shard does), nor order or lock overlapping ones.
 
+mod contract;
 mod create;
 mod errno;
 mod error;
@@ -25,31 +30,45 @@ mod fault;
 mod file;
 mod handle;
 mod mark;
+mod media;
+mod memory;
 mod null;
 mod open;
 mod properties;
 pub mod queue;
 mod ram;
+mod remote;
+mod returns;
 mod size;
 mod stream;
 mod sys;
 mod sysfs;
+mod verdict;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod threaded;
 
-pub use error::OpenError;
+pub use contract::PathIs;
+pub use error::{OpenError, SizeFault};
 pub use fault::{FaultAction, FaultPlan, FaultRule, OpClass};
 pub use handle::Handle;
+pub use mark::absolute;
+pub use media::{KINDS, MediumKind, kind_of};
+pub use memory::MemoryHold;
 pub use properties::{Fit, Properties};
 pub use queue::{Buffer, Op, Queue, Started, Token};
-pub use ram::MemoryHold;
+pub use remote::{Remote, WayIn};
 pub use stream::{prefetch, settle};
+pub use verdict::{Identity, Remark, check_size};
 
-use crate::model::{Backing, LunKind, LunSpec, Space};
-use handle::{FaultHandle, HandleKind};
+use crate::model::{Backing, LunSpec, Space};
+use contract::{AtCore, Cold};
+use fault::Faulty;
+use media::Kind;
 use size::Size;
 use std::io;
 use std::path::Path;
@@ -60,27 +79,34 @@ use std::sync::Arc;
 /// Holds the lock on the file or device until it and its handles are dropped, and every ring that the file was registered
 /// with has unregistered it: a ring keeps its files open, and the kernel tears rings down at its leisure.
 pub struct Medium {
-    kind: Kind,
+    kind: Arc<Kind>,
     /// The properties that it was opened with; its size may have changed since.
     properties: Properties,
     /// Its size at present, in bytes; shared with the handles.
     size_bytes: Arc<Size>,
     block_bytes: u32,
     readonly: bool,
-    begun: open::Begun,
 }
 
-/// The absolute form of a path, as a store is recognised by it. Links are not resolved: a device has the name that it
-/// was given, not the one that it has for the moment.
-pub fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+/// The kind of a medium, if there is one with such blocks.
+fn known(spec: &LunSpec) -> Result<&'static MediumKind, OpenError> {
+    verdict::check_block_length(spec)?;
+    let word = spec.kind.word();
+    kind_of(word).ok_or(OpenError::Kind { word })
 }
 
-enum Kind {
-    File(Arc<file::FileMedium>),
-    Ram(Arc<ram::Memory>),
-    Null,
-    Fault { inner: Arc<Medium>, plan: Arc<FaultPlan> },
+/// Whether [`Medium::open`] would have what a configuration names, as far as can be told by looking; and what makes it the same
+/// medium as another one. Blocking.
+///
+/// # Errors
+/// What `open` would say.
+pub fn look(spec: &LunSpec) -> Result<Option<Identity>, OpenError> {
+    (known(spec)?.look)(spec)
+}
+
+/// What is worth a word of what [`look`] finds nothing wrong with. Blocking: a block of it is read.
+pub fn remarks(spec: &LunSpec) -> Vec<Remark> {
+    known(spec).map_or_else(|_| Vec::new(), |kind| (kind.remarks)(spec))
 }
 
 impl Medium {
@@ -92,31 +118,13 @@ impl Medium {
     /// # Errors
     /// Why the medium cannot be had, and what to do about it.
     pub fn open(spec: &LunSpec) -> Result<Medium, OpenError> {
-        let block_bytes = spec.block_bytes;
-        let possible: &[u32] = if spec.cdrom { &[2048] } else { &[512, 4096] };
-        if !possible.contains(&block_bytes) {
-            return Err(OpenError::BlockLength { bytes: block_bytes });
-        }
-        let mut begun = open::Begun::default();
-        let (kind, properties) = match &spec.kind {
-            LunKind::File(path) => {
-                let (file, properties, made) = open::open(path, spec, open::Caching::DirectIfPossible)?;
-                begun = made;
-                (Kind::File(Arc::new(file)), properties)
-            }
-            LunKind::Ram => {
-                let size_bytes = open::given_size(spec, "ram")?;
-                (Kind::Ram(Arc::new(ram::Memory::new(size_bytes)?)), Properties::of_memory(size_bytes))
-            }
-            LunKind::Null => {
-                let size_bytes = open::given_size(spec, "null")?;
-                let properties =
-                    Properties { discard_granularity_bytes: block_bytes, ..Properties::of_memory(size_bytes) };
-                (Kind::Null, properties)
-            }
-        };
+        let (kind, properties) = (known(spec)?.open)(spec)?;
+        Ok(Medium::of(kind, properties, spec.block_bytes, spec.readonly))
+    }
+
+    fn of(kind: Kind, properties: Properties, block_bytes: u32, readonly: bool) -> Medium {
         let size_bytes = Arc::new(Size::new(properties.size_bytes));
-        Ok(Medium { kind, properties, size_bytes, block_bytes, readonly: spec.readonly, begun })
+        Medium { kind: Arc::new(kind), properties, size_bytes, block_bytes, readonly }
     }
 
     /// Takes back what [`Medium::open`] has done to the file at `path`: one that was made is removed, one that has
@@ -125,31 +133,18 @@ impl Medium {
     /// # Errors
     /// What the system says.
     pub fn undo(&self, path: &Path) -> io::Result<()> {
-        match &self.kind {
-            Kind::File(medium) => self.begun.undo(medium.file(), path),
-            Kind::Fault { inner, .. } => inner.undo(path),
-            Kind::Ram(_) | Kind::Null => Ok(()),
-        }
+        self.kind.undo(path)
     }
 
     /// Whether [`Medium::open`] has made an existing file longer.
     pub fn has_grown(&self) -> bool {
-        match &self.kind {
-            Kind::Fault { inner, .. } => inner.has_grown(),
-            _ => self.begun.has_grown(),
-        }
+        self.kind.has_grown()
     }
 
     /// A read-only medium of no bytes, for where there is no unit.
     pub fn none() -> Medium {
-        Medium {
-            kind: Kind::Null,
-            properties: Properties { discard_granularity_bytes: 512, ..Properties::of_memory(0) },
-            size_bytes: Arc::new(Size::new(0)),
-            block_bytes: 512,
-            readonly: true,
-            begun: open::Begun::default(),
-        }
+        let (kind, properties) = media::none();
+        Medium::of(kind, properties, 512, true)
     }
 
     /// The size that `spec`, which names this medium, asks for now. A regular file that is smaller grows to it, durably with
@@ -158,11 +153,7 @@ impl Medium {
     /// # Errors
     /// Why that size cannot be had.
     pub fn fit(&self, spec: &LunSpec) -> Result<Fit, OpenError> {
-        match (&self.kind, &spec.kind) {
-            (Kind::File(file), LunKind::File(path)) if self.is_whole() => open::fit(file, path, spec),
-            (Kind::Fault { inner, .. }, _) => inner.fit(spec),
-            _ => Ok(Fit { bytes: self.asked(spec)?, grown_from: None }),
-        }
+        self.kind.fit(spec, &self.size_bytes)
     }
 
     /// What [`Medium::fit`] would come to, as far as can be told without growing, in bytes. Blocking.
@@ -170,21 +161,7 @@ impl Medium {
     /// # Errors
     /// Why that size cannot be had.
     pub fn asked(&self, spec: &LunSpec) -> Result<u64, OpenError> {
-        match (&self.kind, &spec.kind) {
-            // A file that was cut short would be made longer again, and what is gone would read as zeroes.
-            (Kind::File(_), _) if !self.is_whole() => Ok(self.properties().size_bytes),
-            (Kind::File(file), LunKind::File(path)) => open::asked(file, path, spec),
-            (Kind::Ram(memory), _) => match open::given_size(spec, "ram")? {
-                bytes if bytes > memory.pointer().1 => Err(OpenError::Fixed { what: "ram" }),
-                bytes => Ok(bytes),
-            },
-            (Kind::Null, _) => open::given_size(spec, "null"),
-            (Kind::Fault { inner, plan }, _) => {
-                plan.wait_for_look();
-                inner.asked(spec)
-            }
-            (Kind::File(_), _) => Ok(self.properties().size_bytes),
-        }
+        self.kind.asked(spec, &self.size_bytes)
     }
 
     /// Cuts a file back to the length that it had before [`Medium::fit`] made it grow. For a growth that nobody was
@@ -193,67 +170,39 @@ impl Medium {
     /// # Errors
     /// What the system says.
     pub fn ungrow(&self, fit: &Fit) -> io::Result<()> {
-        match (&self.kind, fit.grown_from) {
-            (Kind::File(file), Some(from)) => file.file().set_len(from),
-            (Kind::Fault { inner, .. }, _) => inner.ungrow(fit),
-            _ => Ok(()),
-        }
+        self.kind.ungrow(fit)
     }
 
     /// Whether `path` names what is open here. It does not if the file has no name any more, or if another file has
     /// that name now: then what is written is gone when the file is closed. Blocking.
     pub fn is_at(&self, path: &Path) -> bool {
-        match &self.kind {
-            Kind::File(medium) => mark::is_at(medium.file(), path),
-            Kind::Ram(_) | Kind::Null => true,
-            Kind::Fault { inner, .. } => inner.is_at(path),
-        }
+        self.kind.is_at(path)
     }
 
     /// Whether what is in it outlives the process.
     pub fn lasts(&self) -> bool {
-        match &self.kind {
-            Kind::File(_) => true,
-            Kind::Ram(_) | Kind::Null => false,
-            Kind::Fault { inner, .. } => inner.lasts(),
-        }
+        self.kind.lasts()
     }
 
     /// Whether it is a regular file, not a device or memory: holes in a file are made by a thread of the kernel's, one
     /// at a time.
     pub fn is_regular_file(&self) -> bool {
-        match &self.kind {
-            Kind::File(medium) => medium.is_regular(),
-            Kind::Ram(_) | Kind::Null => false,
-            Kind::Fault { inner, .. } => inner.is_regular_file(),
-        }
+        self.kind.is_regular_file()
     }
 
     /// What this store of the unit `spec` of a target is recognised by. A CD-ROM is recognised as a drive, by its
     /// place: its image is nothing of its own. Blocking.
     pub fn backing(&self, spec: &LunSpec, target: &str) -> Backing {
         let place = |what| Backing { path: format!("({what} {} of {target})", spec.number), mark: None, lasts: false };
-        match (&self.kind, &spec.kind) {
-            _ if spec.cdrom => place("drive"),
-            (Kind::File(medium), LunKind::File(path)) => {
-                Backing { path: absolute(path), mark: mark::of(medium.file()), lasts: true }
-            }
-            (Kind::Fault { inner, .. }, _) => inner.backing(spec, target),
-            _ => place("memory"),
+        if spec.cdrom {
+            return place("drive");
         }
+        self.kind.backing(spec).unwrap_or_else(|| place("memory"))
     }
 
     /// Whether `path` names another store that has the mark of this one, as the files of a snapshot have. Blocking.
     pub fn has_double(&self, path: &Path) -> bool {
-        match &self.kind {
-            _ if self.is_at(path) => false,
-            Kind::File(medium) => {
-                let both = mark::of(medium.file()).zip(mark::at(path));
-                both.is_some_and(|(own, other)| mark::are_doubles(&own, &other))
-            }
-            Kind::Fault { inner, .. } => inner.has_double(path),
-            Kind::Ram(_) | Kind::Null => false,
-        }
+        self.kind.has_double(path)
     }
 
     /// From now on the medium has this size, as [`Medium::fit`] has answered it: no operation begins beyond it.
@@ -263,10 +212,10 @@ impl Medium {
 
     /// The same medium, with faults as planned. For tests and drills.
     pub fn with_faults(inner: Arc<Medium>, plan: FaultPlan) -> Medium {
-        let (properties, block_bytes, readonly) = (inner.properties, inner.block_bytes, inner.readonly);
+        let kind = Arc::new(Kind::Fault(Arc::new(Faulty::new(Arc::clone(&inner.kind), plan))));
         let size_bytes = Arc::clone(&inner.size_bytes);
-        let kind = Kind::Fault { inner, plan: Arc::new(plan) };
-        Medium { kind, properties, size_bytes, block_bytes, readonly, begun: open::Begun::default() }
+        let Medium { properties, block_bytes, readonly, .. } = *inner;
+        Medium { kind, properties, size_bytes, block_bytes, readonly }
     }
 
     /// The properties of this medium, with its size at present.
@@ -281,23 +230,18 @@ impl Medium {
 
     /// Whether it may cease to answer while it is served: files and devices, not memory.
     pub fn can_be_lost(&self) -> bool {
-        matches!(self.kind, Kind::File(_) | Kind::Fault { .. })
+        self.kind.can_be_lost()
     }
 
-    /// A handle for one core.
-    pub fn handle(self: &Arc<Self>) -> Handle {
-        let kind = match &self.kind {
-            Kind::File(medium) => {
-                HandleKind::File(file::FileHandle::new(Arc::clone(medium), Arc::clone(&self.size_bytes), self.readonly))
-            }
-            Kind::Ram(memory) => HandleKind::Ram(MemoryHold::new(memory)),
-            Kind::Null => HandleKind::Null,
-            Kind::Fault { inner, plan } => {
-                HandleKind::Fault(Box::new(FaultHandle::new(inner.handle(), Arc::clone(plan))))
-            }
-        };
-        let align_mask = u64::from(self.block_bytes) - 1;
-        Handle { kind, size_bytes: Arc::clone(&self.size_bytes), align_mask, readonly: self.readonly }
+    /// A handle for the core that calls this. Media whose operations other threads carry out are answered through
+    /// `way_in`, which is that core's.
+    pub fn handle(&self, way_in: &WayIn) -> Handle {
+        Handle {
+            kind: self.kind.hot(&AtCore { size: &self.size_bytes, way_in }),
+            size_bytes: Arc::clone(&self.size_bytes),
+            align_mask: u64::from(self.block_bytes) - 1,
+            readonly: self.readonly,
+        }
     }
 
     /// Makes everything written durable. Blocking, and not for a core.
@@ -305,34 +249,15 @@ impl Medium {
     /// # Errors
     /// What the kernel says: the data may not be on the medium.
     pub fn sync(&self) -> io::Result<()> {
-        match &self.kind {
-            Kind::File(medium) if !self.readonly => medium.sync(),
-            Kind::Fault { inner, plan } => plan.wait_for_sync().and_then(|()| inner.sync()),
-            Kind::File(_) | Kind::Ram(_) | Kind::Null => Ok(()),
-        }
+        self.kind.sync()
     }
 
     /// Looks whether the file is as long as it should be; false: it was cut short. Writes from before the previous look
     /// are forgotten with this one (see `size.rs`). Blocking, and not for a core.
     pub fn look(&self) -> bool {
-        let whole = self.is_whole();
+        let whole = self.kind.is_whole(&self.size_bytes);
         self.size_bytes.age();
         whole
-    }
-
-    /// Whether the file is as long as it should be. Blocking.
-    fn is_whole(&self) -> bool {
-        match &self.kind {
-            Kind::File(medium) if self.size_bytes.is_whole() && medium.is_shorter_than(self.size_bytes.bytes()) => {
-                self.size_bytes.cut();
-            }
-            Kind::File(_) | Kind::Ram(_) | Kind::Null => {}
-            Kind::Fault { inner, plan } => {
-                plan.wait_for_look();
-                return inner.is_whole();
-            }
-        }
-        self.size_bytes.is_whole()
     }
 
     /// What a file takes up and what its file system has left; `None` where nobody can tell: devices, memory. Blocking, and
@@ -341,21 +266,13 @@ impl Medium {
     /// # Errors
     /// What the kernel says.
     pub fn space(&self) -> io::Result<Option<Space>> {
-        match &self.kind {
-            Kind::File(medium) => medium.space(),
-            Kind::Ram(_) | Kind::Null => Ok(None),
-            Kind::Fault { inner, .. } => inner.space(),
-        }
+        self.kind.space()
     }
 
     /// Whether some of a range of bytes is in the page cache, where a read finds it instead of on the medium; `None`:
     /// nobody can tell. The call takes as long as the range has pages, but waits for nothing.
     pub fn is_cached(&self, offset: u64, len: u64) -> Option<bool> {
-        match &self.kind {
-            Kind::File(medium) => sys::cached_pages(medium.file(), offset, len).ok().map(|pages| pages > 0),
-            Kind::Ram(_) | Kind::Null => Some(false),
-            Kind::Fault { inner, .. } => inner.is_cached(offset, len),
-        }
+        self.kind.is_cached(offset, len)
     }
 
     /// Whether the block at `offset` has storage of its own, and for how many bytes (at least a block, at most `len`)
@@ -369,18 +286,6 @@ impl Medium {
         if len == 0 || misaligned || !inside {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        match &self.kind {
-            Kind::File(medium) => {
-                let found = medium.allocated(offset, len, self.block_bytes)?;
-                // What was cut off is no hole. It is answered as mapped, so that it is read, and the read fails.
-                Ok(if self.is_whole() { found } else { (true, len) })
-            }
-            Kind::Ram(memory) => memory.allocated(offset, len),
-            Kind::Null => Ok((false, len)),
-            Kind::Fault { inner, plan } => {
-                plan.wait_for_map();
-                inner.allocated(offset, len)
-            }
-        }
+        self.kind.allocated(offset, len, self.block_bytes, &self.size_bytes)
     }
 }

@@ -1,28 +1,26 @@
-//! Opening a regular file or block device: what it is, who has it, how large it is, and how it wants to be read.
+//! Opening a regular file or block device: having it for this process alone, giving it its size, and finding out how it wants
+//! to be read. Whether it can be served at all is decided in `verdict.rs`.
 //!
 //! Every refusal is an [`OpenError`] that names the file and what to do. All of this blocks: it is for the start and
 //! for reloads, not for a core.
 
-use super::create::{self, Made, create, grow};
+use super::create::{Begun, Made, create, grow};
 use super::error::{OpenError, from_io};
-use super::file::{FileMedium, Page};
+use super::file::FileMedium;
 use super::mark::is_at;
 use super::properties::{Fit, Properties};
-use super::sys::{self, DirectAlign};
+use super::sys;
 use super::sysfs::{self, DeviceNumber};
+use super::verdict::{Facts, FileSize, Place, asked_size, direct_alignment, holder, owner, place};
 use crate::model::LunSpec;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Alignment that the shard's buffers have (contract of `Buffer`).
-const BUFFER_ALIGN_BYTES: u32 = 4096;
 /// Offsets of probes are multiples of this: more than a page of any machine.
 const PROBE_ALIGN_BYTES: u64 = 1 << 20;
-/// The largest offset that the kernel can address is `i64::MAX`.
-const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// How long a file or device is waited for that is claimed by no process that lives.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -39,85 +37,30 @@ pub(super) enum Caching {
     Buffered,
 }
 
-/// The size that a medium without a file was given.
-pub(super) fn given_size(spec: &LunSpec, what: &'static str) -> Result<u64, OpenError> {
-    let bytes = spec.size_bytes.ok_or(OpenError::SizeNeeded { what })?;
-    check_size(what.to_owned(), bytes, spec.block_bytes)?;
-    Ok(bytes)
-}
-
-fn check_size(what: String, bytes: u64, block_bytes: u32) -> Result<(), OpenError> {
-    if bytes > MAX_FILE_BYTES {
-        return Err(OpenError::TooLarge { what, bytes });
-    }
-    if bytes == 0 || !bytes.is_multiple_of(u64::from(block_bytes)) {
-        return Err(OpenError::NotBlocks { what, bytes, block_bytes });
-    }
-    Ok(())
-}
-
-/// What opening has done to a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Begun {
-    /// The file was not there, and was made.
-    is_made: bool,
-    /// The length of the file before it grew, in bytes.
-    grown_from: Option<u64>,
-}
-
-impl Begun {
-    /// Whether the file was there, and is longer now.
-    pub(super) fn has_grown(self) -> bool {
-        !self.is_made && self.grown_from.is_some()
-    }
-
-    /// Removes a file that was made, or gives one that has grown its old length. The lock is held, and nobody was shown
-    /// the file.
-    pub(super) fn undo(self, file: &File, path: &Path) -> io::Result<()> {
-        match self {
-            Begun { is_made: true, .. } => create::remove(file, path),
-            Begun { grown_from: Some(from), .. } => file.set_len(from),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Opens, locks, sizes and examines a file or block device; makes a file that is not there and may be made. A failure leaves it
 /// as it was.
-pub(super) fn open(
-    path: &Path,
-    spec: &LunSpec,
-    caching: Caching,
-) -> Result<(FileMedium, Properties, Begun), OpenError> {
+pub(super) fn open(path: &Path, spec: &LunSpec, caching: Caching) -> Result<(FileMedium, Properties), OpenError> {
     /// How often the name may turn out to have become that of another file.
     const TRIES: usize = 8;
-    if let Some(bytes) = spec.size_bytes {
-        check_size(path.display().to_string(), bytes, spec.block_bytes)?;
-    }
     let mut made = None;
     for _ in 0..TRIES {
         // The type first: to open a FIFO would wait for its other end.
-        let kind = match fs::metadata(path) {
-            Ok(metadata) => metadata.file_type(),
-            // A symbolic link to nothing stays one. If `create` finds something at the path, somebody else has just
-            // made it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
-                made = create(path, spec)?;
+        let found = match place(path, spec)? {
+            Place::Taken(found) => found,
+            // If something is at the path by now, somebody else has just made it.
+            Place::Free { size_bytes, .. } => {
+                made = create(path, spec, size_bytes)?;
                 continue;
             }
-            Err(error) => return Err(from_io(path, !spec.readonly, "look at it", error)),
         };
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(OpenError::NotStorage { path: path.to_owned(), found: type_name(kind) });
-        }
-        let file = open_existing(path, spec.readonly, kind.is_block_device())?;
+        let file = open_existing(path, spec.readonly, found.is_device)?;
         lock(&file, path, spec.readonly)?;
         // Until the lock was had, the name could be given to another file.
         if is_at(&file, path) {
             // A file counts as made here only if nobody has touched it since: before it was locked somebody else may
             // have had it, or have put another one in its place.
             let is_made = made.is_some_and(|made: Made| made.is_still(&file));
-            return settle(file, path, spec, (kind.is_block_device(), is_made), caching);
+            return settle(file, path, spec, (found.is_device, is_made), caching);
         }
     }
     Err(OpenError::Io {
@@ -134,7 +77,7 @@ fn settle(
     spec: &LunSpec,
     (block_device, is_made): (bool, bool),
     caching: Caching,
-) -> Result<(FileMedium, Properties, Begun), OpenError> {
+) -> Result<(FileMedium, Properties), OpenError> {
     let mut begun = Begun { is_made, grown_from: None };
     let settled = settle_size(&file, path, spec, block_device).and_then(|size| {
         begun.grown_from = size.grows_from;
@@ -143,29 +86,15 @@ fn settle(
     });
     match settled {
         Ok((size, properties)) => {
-            let medium = FileMedium::new(file, &properties);
+            let medium = FileMedium::new(file, &properties, spec.readonly, begun);
             medium.set_padding_at(size.padding_at);
-            Ok((medium, properties, begun))
+            Ok((medium, properties))
         }
         Err(error) => {
             // The first failure is reported, not one of taking back.
             let _ = begun.undo(&file, path);
             Err(error)
         }
-    }
-}
-
-fn type_name(kind: fs::FileType) -> &'static str {
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_char_device() {
-        "a character device"
-    } else if kind.is_fifo() {
-        "a pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "neither file nor device"
     }
 }
 
@@ -178,7 +107,7 @@ fn open_existing(path: &Path, readonly: bool, block_device: bool) -> Result<File
     loop {
         match OpenOptions::new().read(true).write(!readonly).custom_flags(flags).open(path) {
             Err(error) if block_device && error.raw_os_error() == Some(libc::EBUSY) => {
-                let holder = device_holder(path);
+                let holder = fs::metadata(path).ok().and_then(|metadata| holder(&metadata));
                 if holder.is_some() || Instant::now() >= deadline {
                     return Err(OpenError::DeviceBusy { path: path.to_owned(), holder });
                 }
@@ -187,18 +116,6 @@ fn open_existing(path: &Path, readonly: bool, block_device: bool) -> Result<File
             opened => return opened.map_err(|error| from_io(path, !readonly, "open it", error)),
         }
     }
-}
-
-/// Who has claimed a block device and will not let go of it by itself, as far as can be told.
-fn device_holder(path: &Path) -> Option<String> {
-    let metadata = fs::metadata(path).ok()?;
-    let device = DeviceNumber::new(metadata.rdev());
-    let mounted = device.mounted_on().map(|place| format!("mounted on {place}"));
-    let part = || device.part_of().map(|other| format!("part of {other}"));
-    // A device that is served is locked, too.
-    let locked =
-        || DeviceNumber::new(metadata.dev()).lock_owner(metadata.ino()).filter(|pid| sysfs::process_lives(*pid));
-    mounted.or_else(part).or_else(|| locked().map(|pid| format!("by {}", sysfs::process_name(pid))))
 }
 
 /// One process, one logical unit: two writers' caches and reservations would not know of each other. Readers may share.
@@ -212,8 +129,7 @@ fn lock(file: &File, path: &Path, readonly: bool) -> Result<(), OpenError> {
         match locked {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => {
-                let metadata = file.metadata().ok();
-                let owner = metadata.and_then(|m| DeviceNumber::new(m.dev()).lock_owner(m.ino()));
+                let owner = file.metadata().ok().and_then(|metadata| owner(&metadata, readonly));
                 if owner.is_some_and(sysfs::process_lives) || Instant::now() >= deadline {
                     return Err(OpenError::InUse { path: path.to_owned(), owner: owner.map(sysfs::process_name) });
                 }
@@ -243,55 +159,14 @@ fn is_block_device(medium: &FileMedium, path: &Path, spec: &LunSpec) -> Result<b
     Ok(metadata.file_type().is_block_device())
 }
 
-/// How large a medium is.
-struct Size {
-    /// Bytes of the medium, in whole blocks.
-    bytes: u64,
-    /// Where its file ends, if that is in the last block: zeroes follow.
-    padding_at: Option<u64>,
-    /// The present length of a regular file that is to grow, in bytes.
-    grows_from: Option<u64>,
-}
-
 /// The size; a regular file that is smaller than asked for grows. Called with the lock held. The growth is not durable
 /// yet: a sync may report that writes of hosts are lost, and nobody could be told of that from here.
-fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
+fn settle_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<FileSize, OpenError> {
     let size = asked_size(file, path, spec, block_device)?;
     if let Some(from) = size.grows_from {
         grow(file, path, from, size.padding_at.unwrap_or(size.bytes), spec.thin)?;
     }
     Ok(size)
-}
-
-/// The size that is asked for, if it can be had.
-fn asked_size(file: &File, path: &Path, spec: &LunSpec, block_device: bool) -> Result<Size, OpenError> {
-    let failed = |action| move |source| OpenError::Io { path: path.to_owned(), action, source };
-    let actual_bytes = if block_device {
-        sys::block_device_bytes(file).map_err(failed("ask for its size"))?
-    } else {
-        file.metadata().map_err(failed("ask for its size"))?.len()
-    };
-    let grows = |wanted_bytes: u64| wanted_bytes > actual_bytes && !block_device && !spec.readonly;
-    let size_bytes = match spec.size_bytes {
-        Some(wanted_bytes) if wanted_bytes == actual_bytes || grows(wanted_bytes) => wanted_bytes,
-        Some(wanted_bytes) if wanted_bytes < actual_bytes && spec.shrink => wanted_bytes,
-        Some(wanted_bytes) => {
-            return Err(OpenError::SizeMismatch { path: path.to_owned(), actual_bytes, wanted_bytes });
-        }
-        None => actual_bytes,
-    };
-    // An image may end within a block (those for discs and disks alike end with a sector of 512 bytes): nothing of it is
-    // left out.
-    let whole_bytes = match size_bytes.checked_next_multiple_of(u64::from(spec.block_bytes)) {
-        Some(whole_bytes) if spec.cdrom => whole_bytes,
-        _ => size_bytes,
-    };
-    check_size(path.display().to_string(), whole_bytes, spec.block_bytes)?;
-    Ok(Size {
-        bytes: whole_bytes,
-        padding_at: (whole_bytes != size_bytes).then_some(size_bytes),
-        grows_from: grows(size_bytes).then_some(actual_bytes),
-    })
 }
 
 /// What is true of the file, and whether it is read and written directly; sets O_DIRECT when it is.
@@ -309,14 +184,10 @@ fn examine(
         Caching::DirectIfPossible => direct_alignment(file, spec.block_bytes, size_bytes, block_device),
         Caching::Buffered => None,
     };
-    if alignment.is_none() && caching == Caching::DirectIfPossible {
-        // Through the page cache every block length is right: the kernel does the read-modify-write of its pages, under
-        // its locks. Doing that here with O_DIRECT would need a range lock across all cores for each small write.
-        tracing::warn!(
-            file = %path.display(),
-            block_bytes = spec.block_bytes,
-            "no direct I/O with this block length on this file; using the page cache (a block length of 4096 may help)"
-        );
+    let facts = Facts { is_direct: alignment.is_some() || matches!(caching, Caching::Buffered), block_device };
+    let (remarks, is_sparse) = facts.remarks(path, spec, &metadata);
+    for remark in remarks {
+        tracing::warn!("{remark}");
     }
     let (discard, granularity) = if block_device {
         let granularity = disk.discard_granularity_bytes();
@@ -324,66 +195,20 @@ fn examine(
     } else {
         (!spec.readonly && punches_holes(file, metadata.len()), u32::try_from(metadata.blksize()).unwrap_or(4096))
     };
-    let sparse = !block_device && !spec.readonly && metadata.blocks().saturating_mul(512) < metadata.len();
-    if sparse && !spec.thin {
-        tracing::warn!(
-            file = %path.display(),
-            "the file is sparse: writes can find no room, so hosts are told that it is thin (`fallocate -l {} FILE` gives \
-             it its space, once there is room)",
-            metadata.len()
-        );
-    }
     Ok(Properties {
         size_bytes,
         discard,
-        sparse,
+        sparse: is_sparse,
         discard_granularity_bytes: granularity.max(spec.block_bytes).next_multiple_of(spec.block_bytes),
         // Only a device that is written directly and says that it writes through has none: a file's metadata waits for
         // fdatasync even where its data does not.
         volatile_cache: !(block_device && alignment.is_some() && disk.write_back() == Some(false)),
         rotational: disk.rotational().unwrap_or(false),
         direct: alignment.is_some(),
+        atomic: false,
         io_align_bytes: alignment.map_or(1, |alignment| alignment.offset_bytes),
         mem_align_bytes: alignment.map_or(1, |alignment| alignment.mem_bytes),
     })
-}
-
-/// Alignments of direct I/O, bytes.
-#[derive(Clone, Copy)]
-struct Alignment {
-    offset_bytes: u32,
-    mem_bytes: u32,
-}
-
-/// Switches O_DIRECT on if every block of `block_bytes` can be moved with it.
-fn direct_alignment(file: &File, block_bytes: u32, size_bytes: u64, block_device: bool) -> Option<Alignment> {
-    let known = match sys::direct_align(file).unwrap_or(DirectAlign::Unknown) {
-        DirectAlign::Known { mem_bytes, offset_bytes } => Some(Alignment { offset_bytes, mem_bytes }),
-        DirectAlign::Impossible => return None,
-        DirectAlign::Unknown if block_device => {
-            let offset_bytes = sys::device_block_bytes(file).ok()?;
-            Some(Alignment { offset_bytes, mem_bytes: offset_bytes })
-        }
-        DirectAlign::Unknown => None,
-    };
-    let fits = known
-        .is_none_or(|alignment| alignment.offset_bytes <= block_bytes && alignment.mem_bytes <= BUFFER_ALIGN_BYTES);
-    if !fits || sys::set_direct(file, true).is_err() {
-        return None;
-    }
-    // Whatever was said, one block is read, at an offset without a larger alignment: EINVAL tells that direct I/O is
-    // not possible. An I/O error does not.
-    let mut page = Box::new(Page([0; 4096]));
-    let block = &mut page.0[..block_bytes as usize];
-    let offset = u64::from(block_bytes).min(size_bytes - u64::from(block_bytes));
-    match file.read_at(block, offset) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            // Cannot fail: it only takes away what was set above.
-            let _ = sys::set_direct(file, false);
-            None
-        }
-        _ => known.or(Some(Alignment { offset_bytes: block_bytes, mem_bytes: BUFFER_ALIGN_BYTES })),
-    }
 }
 
 /// Whether the file system can punch holes: asked behind the end of the file, where there is nothing to lose. (The end of

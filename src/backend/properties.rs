@@ -15,6 +15,8 @@ pub struct Properties {
     pub volatile_cache: bool,
     /// A disk that turns.
     pub rotational: bool,
+    /// No loss of power tears a write: nothing outlives one.
+    pub atomic: bool,
     /// O_DIRECT is in use.
     pub direct: bool,
     /// Offsets and lengths of transfers are multiples of this, in bytes; at most the logical block length.
@@ -34,6 +36,7 @@ impl Properties {
             discard_granularity_bytes: 4096,
             volatile_cache: false,
             rotational: false,
+            atomic: false,
             direct: false,
             io_align_bytes: 1,
             mem_align_bytes: 1,

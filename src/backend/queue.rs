@@ -58,6 +58,14 @@ impl Buffer {
         inside.then(|| Buffer { ptr: self.ptr.wrapping_add(at), len, registered: self.registered })
     }
 
+    /// Fills it with zeroes. For a medium, while an operation has the buffer: nobody else uses it then.
+    #[allow(unsafe_code)]
+    pub(super) fn zero(&self) {
+        // SAFETY: the contract of `new`: `ptr` is valid for writes of `len` bytes (of `NONE` there are none), and nobody
+        // else uses them until the result of the operation was given.
+        unsafe { self.ptr.write_bytes(0, self.len) };
+    }
+
     /// The part of it behind its first `bytes` bytes. That names no registered buffer.
     #[must_use]
     pub fn after(self, bytes: usize) -> Buffer {

@@ -13,6 +13,11 @@ use std::os::fd::AsRawFd;
 /// `_IOR(0x12, 114, size_t)`: size of a block device in bytes. libc has no name for it.
 const BLKGETSIZE64: u32 = 0x8008_1272;
 
+/// Memory aligned for every direct I/O that we do.
+#[derive(Clone)]
+#[repr(C, align(4096))]
+pub(super) struct Page(pub(super) [u8; 4096]);
+
 /// What the file system says of direct I/O on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirectAlign {

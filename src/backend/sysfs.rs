@@ -46,6 +46,12 @@ impl DeviceNumber {
         (most > 0 && granularity > 0).then_some(granularity)
     }
 
+    /// Whether nothing can be written to the device.
+    pub(super) fn is_readonly(self) -> Option<bool> {
+        let text = fs::read_to_string(format!("/sys/dev/block/{}:{}/ro", self.major, self.minor)).ok()?;
+        Some(text.trim() != "0")
+    }
+
     /// Where the device is mounted.
     pub(super) fn mounted_on(self) -> Option<String> {
         let number = format!("{}:{}", self.major, self.minor);
@@ -63,21 +69,22 @@ impl DeviceNumber {
         holders.flatten().next().map(|holder| holder.file_name().to_string_lossy().into_owned())
     }
 
-    /// Pid of a process that holds a flock on the inode.
-    pub(super) fn lock_owner(self, inode: u64) -> Option<u32> {
-        find_lock_owner(&fs::read_to_string("/proc/locks").ok()?, self, inode)
+    /// Pid of a process that holds a flock on the inode; `exclusive`: such a lock that readers cannot share.
+    pub(super) fn lock_owner(self, inode: u64, exclusive: bool) -> Option<u32> {
+        find_lock_owner(&fs::read_to_string("/proc/locks").ok()?, (self, inode), exclusive)
     }
 }
 
 /// Reads the lines of /proc/locks: `1: FLOCK  ADVISORY  WRITE 3046 fe:00:1311 0 EOF`. Waiters have an arrow after the
 /// number and are no owners.
-fn find_lock_owner(locks: &str, device: DeviceNumber, inode: u64) -> Option<u32> {
+fn find_lock_owner(locks: &str, (device, inode): (DeviceNumber, u64), exclusive: bool) -> Option<u32> {
     let file = format!("{:02x}:{:02x}:{inode}", device.major, device.minor);
     locks.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         (fields.next()? == "FLOCK").then_some(())?;
-        let pid = fields.nth(2)?;
-        (fields.next()? == file).then_some(())?;
+        let how = fields.nth(1)?;
+        let pid = fields.next()?;
+        (fields.next()? == file && (how == "WRITE" || !exclusive)).then_some(())?;
         pid.parse().ok().filter(|pid| *pid > 0)
     })
 }
@@ -112,14 +119,20 @@ mod tests {
     #[test]
     fn the_owner_of_a_flock_is_found() {
         let device = DeviceNumber { major: 0xfe, minor: 0 };
-        assert_eq!(find_lock_owner(LOCKS, device, 1311), Some(3046));
+        assert_eq!(find_lock_owner(LOCKS, (device, 1311), true), Some(3046));
+    }
+
+    #[test]
+    fn readers_share_a_lock() {
+        let (device, locks) = (DeviceNumber { major: 8, minor: 1 }, "1: FLOCK  ADVISORY  READ 12 08:01:5 0 EOF");
+        assert_eq!([false, true].map(|exclusive| find_lock_owner(locks, (device, 5), exclusive)), [Some(12), None]);
     }
 
     #[test]
     fn a_waiter_or_a_process_out_of_sight_is_no_owner() {
         let device = DeviceNumber { major: 0xfe, minor: 0 };
-        assert_eq!(find_lock_owner(LOCKS, device, 1312), None);
-        assert_eq!(find_lock_owner(LOCKS, device, 1313), None);
-        assert_eq!(find_lock_owner("nonsense\n\n1:", device, 1), None);
+        assert_eq!(find_lock_owner(LOCKS, (device, 1312), false), None);
+        assert_eq!(find_lock_owner(LOCKS, (device, 1313), false), None);
+        assert_eq!(find_lock_owner("nonsense\n\n1:", (device, 1), false), None);
     }
 }

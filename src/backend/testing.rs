@@ -3,11 +3,13 @@
 
 #![allow(unsafe_code)]
 
-use super::file::Page;
-use super::{Buffer, Handle, Kind, Medium, Op, Queue, Started, Token, open};
+use super::media::Kind;
+use super::sys::Page;
+use super::{Buffer, Handle, Medium, Op, Queue, Started, Token, WayIn, open};
 use crate::model::{LunKind, LunSpec, MediumFault};
-use io_uring::IoUring;
-use std::os::fd::{AsRawFd, RawFd};
+use io_uring::{IoUring, opcode, squeue, types};
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -32,48 +34,90 @@ impl Pages {
     }
 }
 
-/// A blocking ring.
-pub(crate) struct TestRing(IoUring, u64);
+/// A blocking ring, and a way in for other threads, as a core has them.
+pub(crate) struct TestRing {
+    ring: IoUring,
+    batch: u64,
+    way_in: WayIn,
+    /// Rung by other threads; the ring reads it.
+    bell: Arc<OwnedFd>,
+    /// Kept for good: the kernel takes a ring apart some time after it is gone.
+    heard: &'static mut u64,
+    is_armed: bool,
+    /// What they have answered, last one first.
+    answers: Vec<(Token, i32)>,
+}
+
+/// Stands for the bell, where completions have their token.
+const BELL: u64 = u64::MAX;
 
 impl TestRing {
     pub(crate) fn new() -> Self {
         // Fewer entries than the tests keep in flight: a full queue has to be submitted in between.
-        TestRing(IoUring::builder().setup_cqsize(1024).build(8).expect("a ring"), 0)
+        let ring = IoUring::builder().setup_cqsize(1024).build(8).expect("a ring");
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).expect("a bell"));
+        let rung = Arc::clone(&bell);
+        let way_in = WayIn::new(move || {
+            rustix::io::write(&rung, &1u64.to_ne_bytes()).expect("a bell that rings");
+        });
+        TestRing { ring, batch: 0, way_in, bell, heard: Box::leak(Box::new(0)), is_armed: false, answers: Vec::new() }
     }
 
     fn register_buffer(&mut self, pages: &mut Pages) {
         let iovec = libc::iovec { iov_base: pages.ptr().cast(), iov_len: pages.bytes().len() };
         // SAFETY: the rig that owns ring and pages drops the ring first.
-        unsafe { self.0.submitter().register_buffers(&[iovec]) }.expect("a registered buffer");
+        unsafe { self.ring.submitter().register_buffers(&[iovec]) }.expect("a registered buffer");
     }
 
     fn register_file(&mut self, fd: RawFd) {
-        self.0.submitter().register_files(&[fd]).expect("a registered file");
+        self.ring.submitter().register_files(&[fd]).expect("a registered file");
     }
 
     /// The next completion.
     pub(crate) fn wait(&mut self) -> (Token, i32) {
-        self.1 += 1;
+        self.batch += 1;
         loop {
-            if let Some(completion) = self.0.completion().next() {
-                return (Token(completion.user_data() as u32), completion.result());
+            if let Some(answer) = self.answers.pop() {
+                return answer;
             }
-            self.0.submit_and_wait(1).expect("a wait for completions");
+            self.arm();
+            let completion = self.ring.completion().next();
+            match completion {
+                Some(completion) if completion.user_data() == BELL => {
+                    self.is_armed = false;
+                    self.way_in.drain(&mut self.answers);
+                    self.answers.reverse();
+                }
+                Some(completion) => return (Token(completion.user_data() as u32), completion.result()),
+                None => drop(self.ring.submit_and_wait(1).expect("a wait for completions")),
+            }
+        }
+    }
+
+    /// Has the ring read the bell, if it does not.
+    fn arm(&mut self) {
+        if !std::mem::replace(&mut self.is_armed, true) {
+            let fd = types::Fd(self.bell.as_raw_fd());
+            let entry = opcode::Read::new(fd, (&raw mut *self.heard).cast(), 8).build().user_data(BELL);
+            self.put(&entry);
+        }
+    }
+
+    fn put(&mut self, entry: &squeue::Entry) {
+        // SAFETY: the rig keeps buffers and files until the completions are in, and the bell's eight bytes for good.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.ring.submit().expect("a submission");
         }
     }
 }
 
 impl Queue for TestRing {
-    fn push(&mut self, entry: io_uring::squeue::Entry, token: Token) {
-        let entry = entry.user_data(u64::from(token.0));
-        // SAFETY: the rig keeps buffers and files until the completions are in.
-        while unsafe { self.0.submission().push(&entry) }.is_err() {
-            self.0.submit().expect("a submission");
-        }
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        self.put(&entry.user_data(u64::from(token.0)));
     }
 
     fn batch(&self) -> u64 {
-        self.1
+        self.batch
     }
 }
 
@@ -102,7 +146,7 @@ impl Rig {
     pub(crate) fn new(medium: &Arc<Medium>, registered: bool) -> Self {
         let mut ring = TestRing::new();
         let mut pages = Pages::new(1 << 20);
-        let mut handle = medium.handle();
+        let mut handle = medium.handle(&ring.way_in);
         if registered {
             ring.register_buffer(&mut pages);
             if let Some(fd) = handle.raw_fd() {
@@ -222,7 +266,7 @@ impl Drop for Rig {
     fn drop(&mut self) {
         // A ring is torn down behind our back; until then a file registered with it stays open, and locked.
         if self.registered.is_some() && self.handle.raw_fd().is_some() {
-            self.ring.0.submitter().unregister_files().expect("files to unregister");
+            self.ring.ring.submitter().unregister_files().expect("files to unregister");
         }
     }
 }
@@ -259,9 +303,8 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
 /// A new file in `directory`, through the page cache.
 pub(crate) fn buffered_file(path: &Path, size_bytes: u64, block_bytes: u32) -> Arc<Medium> {
     let spec = spec(LunKind::File(path.to_owned()), Some(size_bytes), block_bytes);
-    let (file, properties, begun) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
-    let size_bytes = Arc::new(super::Size::new(properties.size_bytes));
-    Arc::new(Medium { kind: Kind::File(Arc::new(file)), properties, size_bytes, block_bytes, readonly: false, begun })
+    let (file, properties) = open::open(path, &spec, open::Caching::Buffered).expect("a file");
+    Arc::new(Medium::of(Kind::File(Arc::new(file)), properties, block_bytes, false))
 }
 
 /// A loop device on a file, where this machine and user can have one.

@@ -11,7 +11,7 @@ pub(super) fn check(section: &mut Section, size: Option<&Setting>, kind: Option<
     if let Some(setting) = size {
         faults.add(&setting.origin, "a cdrom has the size of its image: leave size out");
     }
-    if let Some(setting) = kind.filter(|setting| setting.text().is_ok_and(|word| word == "ram" || word == "null")) {
+    if let Some(setting) = kind.filter(|setting| setting.text().is_ok_and(|word| word != "file")) {
         faults.add(&setting.origin, "a cdrom is an image: give its path");
     }
     for key in ["physical-block", "low-space"] {

@@ -102,9 +102,8 @@ fn list<T: ToString>(items: &[T]) -> String {
 /// One logical unit in words.
 fn logical_unit(lun: &LunSpec) -> String {
     let (mut text, missing) = match &lun.kind {
-        LunKind::File(path) => (format!("file {}", path.display()), !path.exists()),
-        LunKind::Ram => ("ram".to_owned(), false),
-        LunKind::Null => ("null".to_owned(), false),
+        LunKind::File(path) => (lun.kind.to_string(), !path.exists()),
+        _ => (lun.kind.to_string(), false),
     };
     if let Some(bytes) = lun.size_bytes {
         let _ = write!(text, ", {}", Bytes(bytes));

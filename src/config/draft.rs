@@ -3,7 +3,8 @@
 
 use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
-use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom, size};
+use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
+use crate::backend::{self, PathIs};
 use crate::limits;
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::wire::Lun;
@@ -347,12 +348,12 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     let size_bytes = size.filter(|_| !is_cdrom).and_then(|setting| faults.keep(setting.size()));
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
 
-    if !had_size && !matches!(kind, LunKind::File(_)) {
-        faults.add(&path_at, "ram and null need a size, like size=1GiB");
+    if !had_size && backend::kind_of(kind.word()).is_some_and(|kind| kind.needs_size) {
+        faults.add(&path_at, format!("{} needs a size, like size=1GiB", kind.word()));
         return None;
     }
     if let Some(bytes) = size_bytes {
-        faults.keep(check_size(bytes, block_bytes).map_err(|message| Fault::new(&size_at, message)))?;
+        faults.keep(backend::check_size(bytes, block_bytes).map_err(|e| Fault::new(&size_at, e.to_string())))?;
     }
     let create = may_create(section, &kind, had_size, base, faults);
     let spec = LunSpec {
@@ -387,6 +388,7 @@ fn may_create(section: &mut Section, kind: &LunKind, had_size: bool, base: &Path
             LunKind::File(_) if had_size => {}
             LunKind::File(_) => faults.add(&setting.origin, "needs a size beside it, like size=1GiB"),
             LunKind::Ram | LunKind::Null => faults.add(&setting.origin, "ram and null are made at each start"),
+            LunKind::Other { .. } => faults.add(&setting.origin, "only files are made"),
         }
     }
     let beside = |path: &Path| {
@@ -426,20 +428,35 @@ fn read_blocks(section: &mut Section, faults: &mut Faults) -> Option<(u32, u32)>
 
 /// What stores the blocks. `path` alone means a file.
 fn lun_kind(path: Option<Setting>, kind: Option<Setting>, origin: &Origin, base: &Path) -> Result<LunKind, Fault> {
-    let word = kind.as_ref().map(Setting::text).transpose()?;
-    match (word.as_deref(), path) {
-        (None | Some("file"), Some(path)) => Ok(LunKind::File(base.join(path.text()?))),
-        (Some("file"), None) => Err(Fault::new(origin, "a file needs a path, like path=disk.img")),
-        (Some("ram"), None) => Ok(LunKind::Ram),
-        (Some("null"), None) => Ok(LunKind::Null),
-        (Some(word @ ("ram" | "null")), Some(path)) => {
+    let word = match (&kind, &path) {
+        (Some(kind), _) => kind.text()?,
+        (None, Some(_)) => "file".into(),
+        (None, None) => {
+            return Err(Fault::new(origin, "a logical unit needs path=FILE, or kind=ram or kind=null with a size"));
+        }
+    };
+    let Some(found) = backend::kind_of(&word) else {
+        let origin = kind.as_ref().map_or(origin, |setting| &setting.origin);
+        let known: Vec<_> = backend::KINDS.iter().map(|kind| kind.word).collect();
+        return Err(Fault::new(
+            origin,
+            format!("unknown kind '{}': known are {}", word.escape_debug(), known.join(", ")),
+        ));
+    };
+    let word = found.word;
+    match (found.path, path) {
+        (PathIs::File, Some(path)) => Ok(LunKind::File(base.join(path.text()?))),
+        (PathIs::File, None) => Err(Fault::new(origin, format!("a {word} needs a path, like path=disk.img"))),
+        (PathIs::Name, Some(path)) => Ok(LunKind::Other { word, path: path.text()? }),
+        (PathIs::Name, None) => Err(Fault::new(origin, format!("{word} needs a path: which one it is"))),
+        (PathIs::Nothing, Some(path)) => {
             Err(Fault::new(&path.origin, format!("{word} has no path: leave one of the two out")))
         }
-        (Some(word), _) => {
-            let origin = kind.as_ref().map_or(origin, |setting| &setting.origin);
-            Err(Fault::new(origin, format!("unknown kind '{}': known are file, ram and null", word.escape_debug())))
-        }
-        (None, None) => Err(Fault::new(origin, "a logical unit needs path=FILE, or kind=ram or kind=null with a size")),
+        (PathIs::Nothing, None) => Ok(match word {
+            "ram" => LunKind::Ram,
+            "null" => LunKind::Null,
+            _ => LunKind::Other { word, path: String::new() },
+        }),
     }
 }
 
@@ -502,23 +519,6 @@ fn access_states(setting: &Setting) -> Result<Vec<(u16, AccessState)>, Fault> {
         states.push((tag, access_state(word, setting)?));
     }
     Ok(states)
-}
-
-/// A size must be whole blocks, at least one, and an offset must be able to reach all of them.
-pub(super) fn check_size(bytes: u64, block_bytes: u32) -> Result<(), String> {
-    if bytes == 0 {
-        return Err("a logical unit of 0 bytes cannot be served".to_owned());
-    }
-    if !bytes.is_multiple_of(u64::from(block_bytes)) {
-        let below = bytes - bytes % u64::from(block_bytes);
-        return Err(format!(
-            "{bytes} bytes are not a multiple of the block size {block_bytes} (nearest below: {below})"
-        ));
-    }
-    if bytes > limits::MAX_LUN_BYTES {
-        return Err(format!("{} is more than the {} that a file can have", size::Bytes(bytes), limits::MAX_LUN_BYTES));
-    }
-    Ok(())
 }
 
 /// An address in numbers. Names would have to be looked up, and may mean several.

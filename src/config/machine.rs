@@ -1,64 +1,51 @@
-//! A draft compared with this machine: files that are missing or of another size, one file served twice, memory and
-//! cores that are not there. It looks only; what may be missing is made when it is served: directories here, files by their
-//! backend, which also makes a smaller file as large as its `size` says.
+//! A draft compared with this machine: media that cannot be served, one file served twice, memory and cores that are not there.
+//! It looks only; what may be missing is made when it is served: directories here, files by their backend, which also makes
+//! a smaller file as large as its `size` says. Whether a medium can be served is decided by the backend, for who looks and
+//! who opens alike.
 
 use super::access::{Source, check_secret};
 use super::document::reason;
-use super::draft::{Draft, LunDraft, check_size};
-use super::size::Bytes;
+use super::draft::{Draft, LunDraft};
 use super::{Fault, Faults, Origin};
+use crate::backend::{self, OpenError};
 use crate::limits;
 use crate::model::{LunKind, Secret, Snapshot};
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-/// What makes a file the same file, whatever it is called.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Identity {
-    /// File system and inode.
-    File(u64, u64),
-    /// Major and minor number.
-    Device(u64),
-    /// A file that is yet to be created.
-    Missing(PathBuf, OsString),
-}
 
 /// Notes what does not fit this machine.
 pub(super) fn check(draft: &Draft, faults: &mut Faults) {
     let mut owners = HashMap::new();
     let mut ram_bytes = 0u64;
     for lun in draft.targets.iter().flat_map(|target| &target.luns) {
-        match &lun.spec.kind {
-            LunKind::File(path) => {
-                let Some(identity) = faults.keep(check_file(path, lun)) else { continue };
-                // Discs can share an image: nobody writes to it.
-                if let Some((owner, disc)) = owners.insert(identity, (path, lun.spec.cdrom))
-                    && !(disc && lun.spec.cdrom)
-                {
-                    let message = if owner == path {
-                        format!("{} is served twice: logical units cannot share a file", path.display())
-                    } else {
-                        format!("{} is the same file as {}, which is served already", path.display(), owner.display())
-                    };
-                    faults.add(&lun.path_at, message);
-                }
+        let looked = backend::look(&lun.spec).map_err(|error| fault_of(lun, &error));
+        let Some(identity) = faults.keep(looked) else { continue };
+        // Discs can share an image: nobody writes to it.
+        if let Some(identity) = identity
+            && let Some(owner) = owners.insert(identity, &lun.spec)
+            && !(owner.cdrom && lun.spec.cdrom)
+        {
+            let (is_same, name, owner) = (owner.kind == lun.spec.kind, name(&lun.spec.kind), name(&owner.kind));
+            let message = if is_same {
+                format!("{name} is served twice: logical units cannot share a file")
+            } else {
+                format!("{name} is the same file as {owner}, which is served already")
+            };
+            faults.add(&lun.path_at, message);
+        }
+        if lun.spec.kind == LunKind::Ram {
+            ram_bytes = ram_bytes.saturating_add(lun.spec.size_bytes.unwrap_or(0));
+            if let Some(memory) = memory_bytes().filter(|memory| ram_bytes > *memory) {
+                let memory = memory >> 20;
+                faults.add(
+                    &lun.size_at,
+                    format!("this and the other ram units need more than the {memory}MiB of memory here"),
+                );
             }
-            LunKind::Ram => {
-                ram_bytes = ram_bytes.saturating_add(lun.spec.size_bytes.unwrap_or(0));
-                if let Some(memory) = memory_bytes().filter(|memory| ram_bytes > *memory) {
-                    let memory = memory >> 20;
-                    faults.add(
-                        &lun.size_at,
-                        format!("this and the other ram units need more than the {memory}MiB of memory here"),
-                    );
-                }
-            }
-            LunKind::Null => {}
         }
     }
     if let Some((cores, origin)) = &draft.cores {
@@ -83,45 +70,15 @@ fn check_state(directory: &Path) -> Result<(), String> {
     }
 }
 
-fn check_file(path: &Path, lun: &LunDraft) -> Result<Identity, Fault> {
-    let fault = |message: String| Fault::new(&lun.path_at, format!("{}: {message}", path.display()));
-    match fs::metadata(path) {
-        Ok(metadata) => check_existing(path, &metadata, lun),
-        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.cdrom => Err(fault(reason(&e))),
-        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.size_bytes.is_none() => {
-            let word = if matches!(lun.path_at, Origin::Option(_)) { "" } else { "create = true and " };
-            Err(fault(format!("no such file (with {word}a size, like size=1GiB, it is created)")))
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound && !lun.spec.create => {
-            Err(fault("no such file (is its file system mounted? With create = true it is created)".to_owned()))
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound && lun.spec.readonly => {
-            Err(fault("no such file, and readonly files are not created".to_owned()))
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => check_missing(path).map_err(fault),
-        Err(e) => Err(fault(reason(&e))),
-    }
+/// Why a medium cannot be served, where that was written.
+fn fault_of(lun: &LunDraft, error: &OpenError) -> Fault {
+    let is_size = matches!(error, OpenError::SizeMismatch { .. } | OpenError::SizeNeeded { .. });
+    Fault::new(if is_size { &lun.size_at } else { &lun.path_at }, error.to_string())
 }
 
-/// A file that will be created, in a directory that is there or can be made with one step: more would be a typing error,
-/// or a file system that is not mounted.
-fn check_missing(path: &Path) -> Result<Identity, String> {
-    let Some(name) = path.file_name() else { return Err("is no name for a file".to_owned()) };
-    if fs::symlink_metadata(path).is_ok() {
-        return Err("is a symbolic link to a file that is not there".to_owned());
-    }
-    let directory = directory_of(path);
-    match fs::canonicalize(directory) {
-        Ok(found) if found.is_dir() => Ok(Identity::Missing(found, name.to_owned())),
-        Ok(_) => Err(format!("{} is no directory", directory.display())),
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            match (fs::canonicalize(directory_of(directory)), directory.file_name()) {
-                (Ok(found), Some(made)) if found.is_dir() => Ok(Identity::Missing(found.join(made), name.to_owned())),
-                _ => Err(format!("its directory {} is not there: create it first", directory.display())),
-            }
-        }
-        Err(e) => Err(reason(&e)),
-    }
+/// What a medium is called: a file by its path.
+fn name(kind: &LunKind) -> String {
+    if let LunKind::File(path) = kind { path.display().to_string() } else { kind.to_string() }
 }
 
 /// The directory that `path` is in, as a path that can be opened.
@@ -130,42 +87,6 @@ fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-fn check_existing(path: &Path, metadata: &Metadata, lun: &LunDraft) -> Result<Identity, Fault> {
-    let fault = |message: String| Fault::new(&lun.path_at, format!("{}: {message}", path.display()));
-    let kind = metadata.file_type();
-    if !kind.is_file() && !kind.is_block_device() {
-        return Err(fault("is neither a regular file nor a block device".to_owned()));
-    }
-    // A device is not opened for writing: its closing would have the system look for partitions again.
-    let write = !lun.spec.readonly && kind.is_file();
-    let mut file = OpenOptions::new().read(true).write(write).open(path).map_err(|e| match e.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if write => {
-            fault(format!("{} (needed: reading and writing; readonly needs reading only)", reason(&e)))
-        }
-        _ => fault(reason(&e)),
-    })?;
-    // A block device's metadata says 0 bytes; its end does not.
-    let bytes = file.seek(SeekFrom::End(0)).map_err(|e| fault(reason(&e)))?;
-    match lun.spec.size_bytes {
-        Some(wanted) if wanted > bytes && write => {}
-        Some(wanted) if wanted < bytes && lun.spec.shrink => {}
-        Some(wanted) if wanted != bytes => {
-            let part = if wanted < bytes { ", or set shrink to serve a part of it" } else { "" };
-            let (has, wanted) = (Bytes(bytes), Bytes(wanted));
-            let message =
-                format!("{} has {has}, not {wanted}: leave size out to serve it as it is{part}", path.display());
-            return Err(Fault::new(&lun.size_at, message));
-        }
-        // The last block is filled up.
-        _ if lun.spec.cdrom && bytes != 0 => {}
-        _ => check_size(bytes, lun.spec.block_bytes).map_err(fault)?,
-    }
-    Ok(match kind.is_block_device() {
-        true => Identity::Device(metadata.rdev()),
-        false => Identity::File(metadata.dev(), metadata.ino()),
-    })
 }
 
 fn check_cores(cores: &[usize], origin: &Origin, faults: &mut Faults) {

@@ -24,7 +24,7 @@ use super::sink::Sink;
 use super::starved::Starved;
 use super::strays::Strays;
 use super::task::Exec;
-use crate::backend::{Handle, Op, Started, Token};
+use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::model::{Host, MediumFault};
 use crate::noise::Noise;
 use crate::shares::Whose;
@@ -51,6 +51,10 @@ pub struct Executor {
     pub media: Media,
     /// This core's handles of the units, by number.
     pub handles: Vec<Handle>,
+    /// Where threads of media answer this core.
+    pub way_in: WayIn,
+    /// Memory for what they have answered.
+    pub answers: Vec<(Token, i32)>,
     /// Whose commands it carries out, by seat.
     pub clients: Vec<Client>,
     /// Operations in flight.
@@ -107,8 +111,8 @@ pub struct Counters {
 }
 
 impl Executor {
-    /// One with nothing to do. `handles`: one for each unit of `media`.
-    pub fn new(core: usize, media: Media, arena: Arena, handles: Vec<Handle>) -> Executor {
+    /// One with nothing to do. `handles`: one for each unit of `media`; what threads of media answer comes by `way_in`.
+    pub fn new(core: usize, media: Media, arena: Arena, (handles, way_in): (Vec<Handle>, WayIn)) -> Executor {
         let strays = Strays::new(media.units.len());
         let mut rates = Shaper::new(Arc::clone(&media.rates));
         let unit_flows = regated(&mut rates, Flows::new(), media.unit_gates(), &mut Vec::new());
@@ -116,6 +120,8 @@ impl Executor {
             core,
             media,
             handles,
+            way_in,
+            answers: Vec::new(),
             clients: Vec::new(),
             operations: Operations::default(),
             running: Running::default(),
@@ -224,6 +230,16 @@ impl Executor {
         let Some(result) = handle.complete(token, result, &mut sink.queue()) else { return };
         let Some(owner) = self.operation_over(token, result) else { return };
         self.finished(owner, result, sink);
+    }
+
+    /// Operations that threads of media have carried out.
+    pub fn medium_answered(&mut self, sink: &mut impl Sink) {
+        let mut answers = std::mem::take(&mut self.answers);
+        self.way_in.drain(&mut answers);
+        for (token, result) in answers.drain(..) {
+            self.medium_completed(token, result, sink);
+        }
+        self.answers = answers;
     }
 
     /// An operation is done: tells whoever waits for it.

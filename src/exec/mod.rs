@@ -55,6 +55,7 @@ mod tests {
     use super::errandry::Errandry;
     use super::executor::Executor;
     use super::media::Media;
+    use crate::backend::WayIn;
     use crate::state::Keeper;
     use std::sync::Arc;
 
@@ -69,6 +70,6 @@ mod tests {
             errandry: Arc::new(Errandry::start().unwrap()),
             post: Arc::new(|_, _| ()),
         };
-        Executor::new(0, media, Arena::new().unwrap(), Vec::new())
+        Executor::new(0, media, Arena::new().unwrap(), (Vec::new(), WayIn::new(|| ())))
     }
 }

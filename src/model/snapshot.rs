@@ -4,6 +4,7 @@ use super::access::{Admission, Group, Limits};
 use super::access_state::AccessState;
 use super::chap::Credentials;
 use super::names::IscsiName;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -159,4 +160,35 @@ pub enum LunKind {
     Ram,
     /// Reads zeroes, forgets writes: for measuring everything else.
     Null,
+    /// Any other kind of medium that there is.
+    Other {
+        /// The word for the kind.
+        word: &'static str,
+        /// Which one it is, in a form that the kind knows; empty if it needs no name.
+        path: String,
+    },
+}
+
+impl LunKind {
+    /// The word for the kind in a configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            LunKind::File(_) => "file",
+            LunKind::Ram => "ram",
+            LunKind::Null => "null",
+            LunKind::Other { word, .. } => word,
+        }
+    }
+}
+
+/// The word for the kind, and which one it is.
+impl fmt::Display for LunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            LunKind::File(path) => write!(f, " {}", path.display()),
+            LunKind::Other { path, .. } if !path.is_empty() => write!(f, " {path}"),
+            _ => Ok(()),
+        }
+    }
 }

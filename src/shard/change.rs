@@ -39,7 +39,7 @@ impl Engine {
                 continue;
             }
             self.executor.strays.forget(number);
-            let handle = handle(&self.fabric.ring, number as u32, unit);
+            let handle = handle(&self.fabric.ring, &self.executor.way_in, number as u32, unit);
             match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
                 None => self.executor.handles.push(handle),
@@ -184,7 +184,7 @@ impl Engine {
             // The ring keeps the files open that are registered with it.
             let _ = self.fabric.ring.set_file(unit as u32, -1);
             if let Some(handle) = self.executor.handles.get_mut(unit) {
-                *handle = self.fabric.world.nothing.medium.handle();
+                *handle = self.fabric.world.nothing.medium.handle(&self.executor.way_in);
             }
             self.fabric.world.units[unit].let_go(self.fabric.core);
         }

@@ -302,6 +302,7 @@ impl Core {
             if let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) {
                 self.inbox.extend(mailbox.take());
             }
+            self.engine.executor.medium_answered(&mut self.engine.fabric);
         }
     }
 

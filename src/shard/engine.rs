@@ -17,9 +17,10 @@ use super::fabric::Fabric;
 use super::fabric::Owed;
 use super::management::Management;
 use super::mesh::Mesh;
+use super::nexus::handle;
 use super::tx::Tx;
 use super::world::World;
-use crate::backend::Handle;
+use crate::backend::WayIn;
 use crate::exec::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::ring::Ring;
@@ -37,15 +38,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A core with nothing on it. `handles`: one for each unit of `world`.
-    pub fn new(
-        core: usize,
-        (world, mesh): (Arc<World>, Mesh),
-        ring: Ring,
-        arena: Arena,
-        handles: Vec<Handle>,
-    ) -> Engine {
-        let executor = Executor::new(core, world.media(mesh.executors()), arena, handles);
+    /// A core with nothing on it.
+    pub fn new(core: usize, (world, mesh): (Arc<World>, Mesh), ring: Ring, arena: Arena) -> Engine {
+        let others = mesh.clone();
+        let way_in = WayIn::new(move || {
+            if let Some(mailbox) = others.of(core) {
+                mailbox.bell().ring();
+            }
+        });
+        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&ring, &way_in, slot, unit)).collect();
+        let executor = Executor::new(core, world.media(mesh.executors()), arena, (handles, way_in));
         let management = Management::new(executor.leftovers.left.clone());
         Engine { fabric: Fabric::new(core, world, mesh, ring, management), executor }
     }

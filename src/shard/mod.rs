@@ -345,8 +345,7 @@ fn make_core(
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
-    let handles = (0..).zip(&world.units).map(|(slot, unit)| nexus::handle(&ring, slot, unit)).collect();
-    let engine = engine::Engine::new(core, (world, mesh), ring, arena, handles);
+    let engine = engine::Engine::new(core, (world, mesh), ring, arena);
     Ok(core::Core::new(engine, buffers, listeners, spin))
 }
 

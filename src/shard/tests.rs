@@ -23,6 +23,7 @@ mod rights;
 mod saves;
 mod shares;
 mod syncs;
+mod threads;
 mod tokens;
 mod turns;
 mod unread;

@@ -338,11 +338,7 @@ fn lu_params(
         removable: lun.removable,
         cdrom: lun.cdrom,
         low_space_bytes: lun.low_space_bytes,
-        // Only memory has atomic writes: a file may be torn by a loss of power, and memory does not outlive one.
-        atomic_blocks: match lun.kind {
-            LunKind::Ram => SLICE_BYTES as u32 / lun.block_bytes,
-            LunKind::File(_) | LunKind::Null => 0,
-        },
+        atomic_blocks: if facts.atomic { SLICE_BYTES as u32 / lun.block_bytes } else { 0 },
     }
 }
 

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &["wire"]),
     ("shares", &["limits", "model"]),
     ("ring", &["limits"]),
-    ("backend", &["model", "ring", "limits"]),
+    ("backend", &["model", "ring", "limits", "atomics"]),
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits", "shares"]),
@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "exec",
         &["limits", "model", "ring", "backend", "scsi", "state", "shares", "atomics", "random", "noise", "panics"],
     ),
-    ("config", &["model", "limits", "wire"]),
+    ("config", &["model", "limits", "wire", "backend"]),
     (
         "shard",
         &[
@@ -54,9 +54,10 @@ const UNSAFE: &[&str] = &[
     "atomics.rs",
     "backend/file/tests.rs",
     "backend/handle.rs",
-    "backend/null.rs",
+    "backend/memory.rs",
     "backend/queue.rs",
-    "backend/ram.rs",
+    "backend/remote.rs",
+    "backend/returns.rs",
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",
@@ -291,7 +292,7 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("backend/file.rs", "use glommio::io::DmaFile;").contains("`glommio`"));
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
-    assert!(complaints("backend/ram.rs", "").contains("has no `unsafe`"));
+    assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
     assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
-    assert_eq!(complaints("backend/ram.rs", "fn f() { unsafe {} }"), "");
+    assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

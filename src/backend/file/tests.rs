@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::testing::{Rig, buffered_file, is_cached, spec};
-use crate::backend::{Handle, Medium};
+use crate::backend::{Handle, Medium, WayIn};
 use crate::model::LunKind;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ fn medium() -> (TempDir, Arc<Medium>) {
 }
 
 fn started(medium: &Arc<Medium>, op: Op) -> (Handle, Recorder) {
-    let (mut handle, mut queue) = (medium.handle(), Recorder::default());
+    let (mut handle, mut queue) = (medium.handle(&WayIn::new(|| ())), Recorder::default());
     assert_eq!(handle.start(op, TOKEN, &mut queue), Started::Pending);
     (handle, queue)
 }
@@ -119,11 +119,11 @@ fn what_is_not_supported_is_not_tried_again() {
 #[test]
 fn a_large_range_goes_in_slices() {
     let (_directory, file) = medium();
-    let super::super::Kind::File(kept) = &file.kind else { unreachable!("a file") };
+    let super::super::media::Kind::File(kept) = &*file.kind else { unreachable!("a file") };
     let len = 2 * MAX_RANGE_BYTES + 512;
     for op in [Op::Discard { offset: 0, len }, Op::Evict { offset: 0, len }] {
         let size = Arc::clone(&file.size_bytes);
-        let (mut handle, mut queue) = (FileHandle::new(Arc::clone(kept), size, false), Recorder::default());
+        let (mut handle, mut queue) = (FileHandle::new(Arc::clone(kept), size), Recorder::default());
         assert_eq!(handle.start(op, TOKEN, &mut queue), Started::Pending);
         assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
         assert_eq!(handle.complete(TOKEN, 0, &mut queue), None);
@@ -237,7 +237,7 @@ fn one_look_is_for_all_reads_that_came_together() {
     let (directory, medium, mut rig) = cut_short();
     std::fs::File::options().write(true).open(directory.path().join("disk")).unwrap().set_len(1 << 20).unwrap();
     assert_eq!(rig.write(8192, &[1; 4096], false), Ok(()));
-    let (mut handle, mut queue) = (medium.handle(), Recorder(Vec::new(), 1));
+    let (mut handle, mut queue) = (medium.handle(&WayIn::new(|| ())), Recorder(Vec::new(), 1));
     let mut read = |batch| {
         queue.1 = batch;
         assert_eq!(handle.start(READ, TOKEN, &mut queue), Started::Pending);
@@ -255,7 +255,7 @@ fn what_would_reach_the_end_does_not_hide_a_cut() {
     let write = |rig: &mut Rig| rig.write((1 << 20) - 4096, &[1; 4096], false);
     for lengthen in [zero, write] {
         let (directory, medium, mut rig) = cut_short();
-        let super::super::Kind::File(file) = &medium.kind else { unreachable!("a file") };
+        let super::super::media::Kind::File(file) = &*medium.kind else { unreachable!("a file") };
         file.forget_fallocate();
         assert_eq!(lengthen(&mut rig), Err(MediumFault::Write));
         assert_eq!(std::fs::metadata(directory.path().join("disk")).unwrap().len(), 1 << 19);

@@ -2,7 +2,7 @@
 
 use crate::backend::create::create_in_place;
 use crate::backend::testing::{Rig, Tamper, buffered_file, spec};
-use crate::backend::{Medium, OpenError};
+use crate::backend::{Medium, OpenError, SizeFault};
 use crate::model::{LunKind, LunSpec, MediumFault};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -77,8 +77,8 @@ fn a_missing_directory_is_named() {
 #[test]
 fn a_file_that_could_not_be_made_so_large_is_not_left_behind() {
     let place = Place::new();
-    // More than any file system here can address, less than i64.
-    let error = place.refusal(Some(i64::MAX as u64 & !4095));
+    // More than any file system here can address, and no more than a logical unit can have.
+    let error = place.refusal(Some(crate::limits::MAX_LUN_BYTES));
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(!place.path().exists());
 }
@@ -87,7 +87,7 @@ fn a_file_that_could_not_be_made_so_large_is_not_left_behind() {
 fn creating_takes_a_word() {
     let place = Place::new();
     let spec = LunSpec { create: false, ..place.spec(Some(1 << 20)) };
-    assert!(matches!(Medium::open(&spec), Err(OpenError::Missing { .. })));
+    assert!(matches!(Medium::open(&spec), Err(OpenError::NotCreated { .. })));
     assert!(!place.path().exists());
 }
 
@@ -252,10 +252,16 @@ fn a_readonly_file_does_not_grow() {
 fn a_size_is_a_multiple_of_the_block_length() {
     for bytes in [0, 1000, 513] {
         let error = Place::new().with_bytes(bytes).refusal(None);
-        assert!(matches!(error, OpenError::NotBlocks { block_bytes: 512, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                OpenError::Size { fault: SizeFault::NotBlocks { block_bytes: 512, .. } | SizeFault::Zero, .. }
+            ),
+            "{error}"
+        );
     }
-    assert!(matches!(Place::new().refusal(Some(1000)), OpenError::NotBlocks { .. }));
-    assert!(matches!(Place::new().refusal(Some(1 << 63)), OpenError::TooLarge { .. }));
+    assert!(matches!(Place::new().refusal(Some(1000)), OpenError::Size { fault: SizeFault::NotBlocks { .. }, .. }));
+    assert!(matches!(Place::new().refusal(Some(1 << 63)), OpenError::Size { fault: SizeFault::TooLarge { .. }, .. }));
 }
 
 #[test]
@@ -263,7 +269,7 @@ fn what_is_no_storage_is_called_by_its_name() {
     let place = Place::new();
     fs::create_dir(place.path()).expect("a directory");
     let error = place.refusal(None);
-    assert!(error.to_string().contains("is a directory; name a regular file or a block device"), "{error}");
+    assert!(error.to_string().contains("is a directory, neither a regular file nor a block device"), "{error}");
     let mut spec = place.spec(None);
     spec.kind = LunKind::File(PathBuf::from("/dev/null"));
     let error = Medium::open(&spec).map(drop).expect_err("a refusal");
@@ -287,7 +293,10 @@ fn a_file_has_one_owner_who_is_named() {
 fn memory_needs_a_size_and_a_known_block_length() {
     for kind in [LunKind::Ram, LunKind::Null] {
         assert!(matches!(Medium::open(&spec(kind.clone(), None, 512)), Err(OpenError::SizeNeeded { .. })));
-        assert!(matches!(Medium::open(&spec(kind.clone(), Some(0), 512)), Err(OpenError::NotBlocks { .. })));
+        assert!(matches!(
+            Medium::open(&spec(kind.clone(), Some(0), 512)),
+            Err(OpenError::Size { fault: SizeFault::Zero, .. })
+        ));
         assert!(matches!(Medium::open(&spec(kind, Some(4096), 520)), Err(OpenError::BlockLength { bytes: 520 })));
     }
     let error = Medium::open(&spec(LunKind::Ram, Some(1 << 62), 512)).map(drop).expect_err("a refusal");

@@ -3,7 +3,7 @@
 use super::fencing::PREEMPT_AND_ABORT;
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, credentials, lun, snapshot};
-use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass, WayIn};
 use crate::model::{Group, Limits, LunMapping, Snapshot};
 use std::time::{Duration, Instant};
 
@@ -148,7 +148,7 @@ fn unread(server: &Server, peer: &mut Peer) -> [u32; 2] {
 
 /// What others write then, and what the peer takes: it is cut off before that.
 fn nothing_new_comes(server: &Server, peer: &mut Peer) {
-    let unit = server.world.units[0].medium.handle();
+    let unit = server.world.units[0].medium.handle(&WayIn::new(|| ()));
     for at in (0..UNIT_BYTES).step_by(1 << 20) {
         assert!(unit.write_in_place(at, &[0xbb; 1 << 20]));
     }

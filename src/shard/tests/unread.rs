@@ -3,7 +3,7 @@
 use super::peer::{End, Peer, good};
 use super::rights::group;
 use super::{Server, UNIT_BYTES, lun, snapshot};
-use crate::backend::FaultPlan;
+use crate::backend::{FaultPlan, WayIn};
 use crate::limits::{ECHO_BUFFER_BYTES, KEPT_PARAMETER_BYTES, MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
 use crate::shard::reload::Reloader;
 use crate::shard::world::World;
@@ -42,7 +42,7 @@ fn data_is_cut_as_the_peer_takes_it() {
         &["MaxRecvDataSegmentLength=512", "DataDigest=CRC32C"],
     ] {
         let server = server();
-        let unit = server.world.units[0].medium.handle();
+        let unit = server.world.units[0].medium.handle(&WayIn::new(|| ()));
         (0..UNIT_BYTES / 512).for_each(|lba| assert!(unit.write_in_place(lba * 512, &[(lba % 251) as u8; 512])));
         drop(unit);
         let mut peer = Peer::connect(server.at);
@@ -172,7 +172,7 @@ fn what_is_read_again_is_asked_for_as_a_read_is() {
 fn what_is_queued_of_a_unit_outlives_it() {
     const CHUNK: usize = 1 << 20;
     let mut server = server();
-    let unit = server.world.units[0].medium.handle();
+    let unit = server.world.units[0].medium.handle(&WayIn::new(|| ()));
     for at in (0..UNIT_BYTES).step_by(CHUNK) {
         assert!(unit.write_in_place(at, &[0xa5; CHUNK]));
     }

@@ -5,11 +5,12 @@ use super::engine::{Engine, Parts, Phase};
 use super::leave::shutdown;
 use super::starve::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, PAUSE_MS, SEND_TIMEOUT_MS};
+use crate::scsi::Now;
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
@@ -31,12 +32,14 @@ pub struct Clock {
     /// When a core last said that it was awake.
     heard: Mutex<Instant>,
     stood_ns: AtomicU64,
+    /// Milliseconds from 1970 to when this clock began, by what the machine's clock said at the last beat.
+    began_ms: AtomicU64,
 }
 
 impl Clock {
     /// A clock that begins at `now`.
     pub fn new(now: Instant) -> Clock {
-        Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0) }
+        Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0), began_ms: AtomicU64::new(0) }
     }
 
     /// The time since the clock began, without the time for which it stood still, nanoseconds.
@@ -55,10 +58,24 @@ impl Clock {
             tracing::warn!("nothing ran here for {} ms: that time does not count for anybody", silence.as_millis());
         }
         *heard = (*heard).max(now);
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        self.began_ms.store(since_1970.saturating_sub(self.now_ns(now) / 1_000_000), Ordering::Relaxed);
+    }
+
+    /// What time it is by the machine's clock when it is `now_ms` by this one. A core that is awake looks every [`BEAT`].
+    #[inline]
+    pub fn since_1970_ms(&self, now_ms: u64) -> u64 {
+        self.began_ms.load(Ordering::Relaxed).saturating_add(now_ms)
     }
 }
 
 impl Engine {
+    /// When this turn began.
+    #[inline]
+    pub fn now(&self) -> Now {
+        Now { ms: self.now_ms, since_1970_ms: self.world.clock.since_1970_ms(self.now_ms) }
+    }
+
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks. `waiting`: who waits for buffers.
     pub fn tick(&mut self, waiting: Waiting) {
         self.expire_owed(waiting);

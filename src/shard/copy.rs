@@ -13,6 +13,7 @@
 //! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
 //! commands of other sessions in between there is no order, as there is none between two commands.
 
+use super::clock::Clock;
 use super::dispatch::TASK_SET_FULL;
 use super::engine::{Engine, Seat};
 use super::entry::fill_random;
@@ -45,7 +46,8 @@ impl Engine {
             Some((Begun::Done(outcome), _)) => self.answer_copy(seat, task, outcome, asked),
             Some((Begun::Make(work), _)) => {
                 let cx = JobCx::new(self.account(seat));
-                let job = make_token(cx.clone(), work, Arc::clone(&self.world.units[unit]));
+                let job =
+                    make_token(cx.clone(), work, (Arc::clone(&self.world.units[unit]), Arc::clone(&self.world.clock)));
                 if let Some(exec) = self.exec(seat, task.slot()) {
                     exec.begin(Kind::Job, task, unit, (0, 0, asked));
                     exec.in_flight += 1;
@@ -203,7 +205,7 @@ impl Engine {
             peers: peers.collect::<Option<_>>()?,
             here,
             initiator: &session.init().initiator,
-            now: Instant::now(),
+            now_ms: self.now_ms,
         };
         Some((copy_begin::begin(request, scene), map.units.clone()))
     }
@@ -265,13 +267,15 @@ impl Route {
 }
 
 /// The job of POPULATE TOKEN.
-async fn make_token(cx: JobCx, work: TokenWork, unit: Arc<Unit>) -> JobEnd {
+async fn make_token(cx: JobCx, work: TokenWork, (unit, clock): (Arc<Unit>, Arc<Clock>)) -> JobEnd {
     let (offset, len) = work.hull(&unit.logical);
     if len > 0 {
         // With the range locked, what was under way before is done, and what comes later finds the token.
         cx.lock(offset, len).await;
     }
-    work.make(&unit.logical, Instant::now(), &mut fill_random).into()
+    // The lock may have taken a while.
+    let now_ms = clock.now_ns(Instant::now()) / 1_000_000;
+    work.make(&unit.logical, now_ms, &mut fill_random).into()
 }
 
 /// The job of a copy.

@@ -10,7 +10,7 @@ use super::stray::DOES_NOT_ANSWER;
 use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::scsi::{Command, Generation, MediumOp, Outcome, Plan, aborts_others};
+use crate::scsi::{Command, Generation, MediumOp, Now, Outcome, Plan, aborts_others};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -233,9 +233,10 @@ impl Engine {
     /// Plans a command and begins it.
     fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
         self.stats.commands += 1;
+        let now = self.now();
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Seat { session, nexus, map, flows, exec, .. } = holder;
-        let command = command_of(session, task, map);
+        let command = command_of(session, task, map, now);
         let position = command.lun.number().and_then(|n| map.position(n));
         let unit = position.map_or(usize::MAX, |at| map.units[at]);
         let exec = slot_of(exec, task);
@@ -286,9 +287,10 @@ impl Engine {
         let asked = (holder.session.command(task).read_edtl_bytes() as usize).min(SLICE_BYTES);
         let buf = if asked > 0 { self.allocate(seat, asked) } else { None };
         let has_room = asked == 0 || buf.is_some();
+        let now = self.now();
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Seat { session, nexus, map, .. } = holder;
-        let command = command_of(session, task, map);
+        let command = command_of(session, task, map, now);
         let position = command.lun.number().and_then(|n| map.position(n));
         if let Some(at) = position.filter(|_| has_room) {
             self.reply.unbuffered = false;
@@ -485,7 +487,7 @@ impl Engine {
             && total > 0
             && let Some(ticket) = self.world.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            self.world.units[unit].logical.overwritten(base, u64::from(total));
+            self.world.units[unit].logical.overwritten(base, u64::from(total), self.now_ms);
             if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
                 return self.stored(seat, task, (unit, ticket), (base, total, asked));
             }
@@ -588,10 +590,11 @@ impl Engine {
         if aborts_others(cdb) && self.asks_too_much(seat) {
             return None;
         }
+        let now = self.now();
         let world = &self.world;
         let holder = self.seats.get_mut(seat)?.as_deref_mut()?;
         let Seat { session, nexus, map, .. } = holder;
-        let command = command_of(session, task, map);
+        let command = command_of(session, task, map, now);
         // The LUN may be another unit's by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
@@ -619,7 +622,7 @@ impl Engine {
 
 /// A command as the device server sees it.
 #[inline]
-fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Command<'a> {
+fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap, now: Now) -> Command<'a> {
     let (command, init) = (session.command(task), session.init());
     Command {
         cdb: &command.cdb,
@@ -627,6 +630,7 @@ fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap) -> Comman
         initiator: &init.initiator,
         protocol_level: init.params.protocol_level,
         luns: &map.numbers,
+        now,
     }
 }
 

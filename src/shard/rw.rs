@@ -371,7 +371,7 @@ impl Engine {
             let Some(ticket) = fence.enter(self.core, at, len as u64) else {
                 return self.wait_for_fence(seat, slot, (at, len as u64));
             };
-            logical.overwritten(at, len as u64);
+            logical.overwritten(at, len as u64, self.now_ms);
             slice.hold = Some(Hold::Counted(ticket));
         }
         slice.progress = Progress::Busy;

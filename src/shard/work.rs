@@ -33,6 +33,7 @@ impl Engine {
             medium: unit.medium.clone(),
             block_bytes: u64::from(unit.block_bytes),
             home: Arc::clone(unit),
+            since_ms: self.now_ms,
         }
     }
 
@@ -162,7 +163,7 @@ impl Engine {
 
     /// Begins to erase a unit, if that is not done yet. The job outlives its task.
     pub fn spawn_erase(&mut self, (seat, task): (usize, TaskId), unit: usize, erasure: Erasure, how: (Erase, bool)) {
-        if let Err(outcome) = self.world.units[unit].logical.begin_erase(erasure) {
+        if let Err(outcome) = self.world.units[unit].logical.begin_erase(erasure, self.now_ms) {
             self.clear(seat, task.slot());
             return self.complete(seat, task, outcome, 0, Direction::None);
         }
@@ -331,7 +332,8 @@ impl Engine {
                         return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
                     let Some(Some(job)) = self.jobs.get_mut(number) else { return };
-                    let Some(claim) = claim(&self.world, self.core, unit, &op, !job.locks.is_empty()) else {
+                    let Some(claim) = claim(&self.world, (self.core, self.now_ms), unit, &op, !job.locks.is_empty())
+                    else {
                         let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
                         job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
                         job.ask_again(Request::Op { unit: Some(unit), op, free, cell });
@@ -508,12 +510,12 @@ impl Engine {
 
 /// How the fence of a unit is to know of a job's operation; the inner `None`: it need not. The outer `None`: the
 /// operation has to wait. `locked`: the job holds the range already.
-fn claim(world: &World, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
+fn claim(world: &World, (core, now_ms): (usize, u64), unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
     let Unit { fence, logical, .. } = &*world.units[unit];
     match (changed_range(op), op) {
         (Some((offset, len)), _) => {
             let hold = if locked { None } else { Some(Hold::Counted(fence.enter(core, offset, len)?)) };
-            logical.overwritten(offset, len);
+            logical.overwritten(offset, len, now_ms);
             Some(hold.map(|hold| Claim { unit, offset, len, hold }))
         }
         _ if locked => Some(None),

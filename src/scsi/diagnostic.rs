@@ -10,7 +10,11 @@ use crate::limits;
 /// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called. If
 /// it is not known that the medium answers, the medium is asked.
 pub(super) fn test_unit_ready(call: &mut Call) -> Planned {
-    Ok(if call.unit.health.is_known() { Plan::Done(Outcome::GOOD) } else { Plan::Medium(MediumOp::Probe) })
+    Ok(if call.unit.health.is_known(call.command.now.ms) {
+        Plan::Done(Outcome::GOOD)
+    } else {
+        Plan::Medium(MediumOp::Probe)
+    })
 }
 
 /// REQUEST SENSE (SPC-4 clause 6.39): reports and clears the oldest unit attention, else the readiness of the unit.

@@ -69,7 +69,7 @@ impl LogicalUnit {
     ///
     /// # Errors
     /// Another erasing has begun since this one was planned, or has failed in a way that this one may not end.
-    pub fn begin_erase(&self, erasure: Erasure) -> Result<(), Outcome> {
+    pub fn begin_erase(&self, erasure: Erasure, now_ms: u64) -> Result<(), Outcome> {
         let mut state = self.state();
         self.may_erase(&state, erasure).map_err(|outcome| self.formatted(outcome))?;
         self.progress.store(0, Ordering::Relaxed);
@@ -77,7 +77,7 @@ impl LogicalUnit {
         self.changed(&state);
         // Tokens end: what they stand for is to be no more, whether or not all of it is reached. So do copies: what one
         // has read must not come back afterwards, when the unit is not busy any more.
-        self.overwritten(0, u64::MAX);
+        self.overwritten(0, u64::MAX, now_ms);
         self.copies.end_all();
         Ok(())
     }

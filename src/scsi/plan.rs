@@ -3,6 +3,7 @@
 use super::copy_request::CopyRequest;
 use super::erasure::{Erase, Erasure};
 use super::generation::Generation;
+use super::now::Now;
 use super::saved::Saving;
 use super::sense::Outcome;
 use crate::model::{InitiatorPort, ItNexus};
@@ -21,6 +22,8 @@ pub struct Command<'a> {
     pub protocol_level: u8,
     /// All LUNs of the target that this nexus may see, ascending: for REPORT LUNS.
     pub luns: &'a [u16],
+    /// When it is planned.
+    pub now: Now,
 }
 
 /// What is to be done for a command.

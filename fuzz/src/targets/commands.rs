@@ -5,7 +5,7 @@ use super::input::Input;
 use ringsan::limits;
 use ringsan::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use ringsan::scsi::{
-    Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Outcome, Plan, Reply, identity, opcode,
+    Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Now, Outcome, Plan, Reply, identity, opcode,
 };
 use ringsan::wire::{Isid, Lun};
 
@@ -151,7 +151,8 @@ pub fn run(data: &[u8]) {
     let unit = LogicalUnit::new(params(&mut input));
     let mut reply = Reply::default();
     let mut hosts: Vec<Host> = (0..3).map(|number| Host::new(&unit, number)).collect();
-    for _ in 0..32 {
+    for at_ms in 0..32 {
+        let now = Now { ms: at_ms, since_1970_ms: at_ms };
         if input.is_empty() {
             break;
         }
@@ -159,7 +160,8 @@ pub fn run(data: &[u8]) {
         let (number, works) = (from % hosts.len(), from & 0x80 == 0);
         let cdb = cdb(&mut input);
         let Host { nexus, port } = &mut hosts[number];
-        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: port, protocol_level: 1, luns: &[0, 1, 300] };
+        let command =
+            Command { cdb: &cdb, lun: Lun::flat(0), initiator: port, protocol_level: 1, luns: &[0, 1, 300], now };
         let plan = stored(&unit, unit.plan(nexus, &command, &mut reply), works);
         check(&unit, &plan, &reply);
         if let Plan::Parameters { len_bytes } = plan {

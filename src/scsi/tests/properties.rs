@@ -113,7 +113,7 @@ proptest! {
             check(&unit, cdb, &plan, &host.reply);
             if let Plan::Parameters { len_bytes } = plan {
                 let list = &list[..list.len().min(len_bytes as usize)];
-                let command = Command { cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0] };
+                let command = Command { cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0], now: NOW };
                 let plan = unit.parameters(&mut host.nexus, &command, list, &mut host.reply);
                 prop_assert!(!matches!(plan, Plan::Parameters { .. }), "asked twice");
                 let plan = host.stored(plan, list.len() % 4 != 0);
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn any_command_to_no_logical_unit(cdb in cdbs(), lun in any::<[u8; 8]>()) {
         let (port, mut reply) = (port(1), Reply::default());
-        let plan = absent(&Command { cdb: &cdb, lun: Lun(lun), initiator: &port, protocol_level: 1, luns: &[0, 1] }, &mut reply);
+        let plan = absent(&Command { cdb: &cdb, lun: Lun(lun), initiator: &port, protocol_level: 1, luns: &[0, 1], now: NOW }, &mut reply);
         match plan {
             Plan::Done(Outcome { status: 0, .. }) => prop_assert!(reply.data.len() <= allocation(&cdb).unwrap_or(0)),
             Plan::Done(_) => prop_assert!(reply.data.is_empty()),

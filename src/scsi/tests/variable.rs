@@ -64,6 +64,7 @@ fn commands_of_type_2_protection_are_none() {
             initiator: &host.port,
             protocol_level: 1,
             luns: &[0],
+            now: NOW,
         },
         &mut Reply::default(),
     );

@@ -12,7 +12,8 @@
 use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::copy_request::{CopyKind, Cscd, Extended, IDENTIFICATION_DESCRIPTOR, Segment};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::sense::{Outcome, asc};
 use crate::limits;
 

@@ -3,7 +3,8 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be24};
-use super::plan::{MediumOp, Plan, Reply};
+use super::medium_op::MediumOp;
+use super::plan::{Plan, Reply};
 use super::sense::{self, MAX_SENSE_BYTES, Outcome, Sense, asc, key};
 use crate::limits;
 

@@ -12,7 +12,8 @@
 use super::call::{Call, Planned};
 use super::cdb::{be16, be32, byte};
 use super::erasure::{Busy, Erase, Erasure};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::saved::Part;
 use super::sense::{Outcome, Sense, asc, key};
 use super::state::State;

@@ -109,18 +109,12 @@ fn check(unit: &LogicalUnit, plan: &Plan, reply: &Reply) {
         Plan::Buffer => panic!("there is room"),
         Plan::Medium(op) => {
             match op {
-                MediumOp::Read { lba, blocks, .. }
-                | MediumOp::Write { lba, blocks, .. }
-                | MediumOp::WriteAtomic { lba, blocks, .. }
-                | MediumOp::WriteVerify { lba, blocks, .. }
-                | MediumOp::Verify { lba, blocks }
-                | MediumOp::Compare { lba, blocks, .. }
-                | MediumOp::Prefetch { lba, blocks } => inside(*lba, u64::from(*blocks)),
-                MediumOp::WriteSame { lba, blocks, .. } => inside(*lba, *blocks),
                 MediumOp::Unmap { ranges } => ranges.iter().for_each(|(lba, blocks)| inside(*lba, *blocks)),
-                _ => {}
+                // A change of the generation, or COMPARE AND WRITE, of no blocks, and what has no range.
+                _ if op.row().range.1 == 0 => {}
+                _ => inside(op.row().range.0, op.row().range.1),
             }
-            assert!(op.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES, "{op:?}");
+            assert!(op.row().data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES, "{op:?}");
         }
     }
 }

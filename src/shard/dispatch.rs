@@ -10,7 +10,7 @@ use super::stray::DOES_NOT_ANSWER;
 use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::scsi::{Command, Generation, MediumOp, Now, Outcome, Plan, aborts_others};
+use crate::scsi::{Command, Length, MediumOp, Now, Outcome, Plan, Runs, aborts_others};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -251,7 +251,7 @@ impl Engine {
             Some(at) => self.world.units[unit].logical.plan(&mut nexus[at], &command, &mut self.reply),
             None => crate::scsi::absent(&command, &mut self.reply),
         };
-        self.acting.took_time |= !matches!(plan, Plan::Medium(MediumOp::Read { .. } | MediumOp::Write { .. }));
+        self.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.row().is_plain());
         let limited = !flows.is_empty();
         match plan {
             Plan::Done(outcome) => {
@@ -360,66 +360,37 @@ impl Engine {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::BUSY, 0, Direction::None);
         }
-        let block_bytes = u64::from(self.world.units[unit].block_bytes);
-        let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
-        if op.needs_exact_data_out() && self.announced(seat, task) != op.data_out_bytes(block_bytes as u32) {
+        let row = op.row();
+        let block_bytes = self.world.units[unit].block_bytes;
+        let (place, data_out_bytes) = (row.bytes(block_bytes), row.data_out_bytes(block_bytes));
+        if row.length == Length::Exact && self.announced(seat, task) != data_out_bytes {
             self.clear(seat, task.slot());
             let outcome = self.world.units[unit].logical.wrong_data_length();
             return self.complete(seat, task, outcome, 0, Direction::None);
         }
-        match op {
-            MediumOp::Read { lba, blocks, .. } => {
-                if !self.read_in_place(seat, task, unit, at(lba, blocks)) {
-                    self.read(seat, task, unit, at(lba, blocks));
+        match row.runs {
+            Runs::Read => {
+                if !self.read_in_place(seat, task, unit, place) {
+                    self.read(seat, task, unit, place);
                 }
             }
-            MediumOp::Write { lba, blocks, fua } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline);
+            Runs::Slices(action) => self.write(seat, task, unit, place, (action, row.durable), inline),
+            Runs::Gather => self.gather(seat, task, unit, (place.0, data_out_bytes), Then::Medium(op), inline),
+            Runs::Job => self.spawn(seat, task, unit, op, None),
+            Runs::Erase { erasure, how, immed } => {
+                self.spawn_erase((seat, task), unit, erasure, (how.clone(), immed));
             }
-            MediumOp::WriteVerify { lba, blocks, compare } => {
-                let action = Action::WriteVerify { compare };
-                self.write(seat, task, unit, at(lba, blocks), (action, true), inline);
-            }
-            MediumOp::OrWrite { lba, blocks, fua, generation: generation @ Generation::Set { .. } } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), inline);
-            }
-            MediumOp::Compare { lba, blocks, one_block: false } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), inline);
-            }
-            MediumOp::Compare { lba, one_block: true, .. } => {
-                let place = (lba * block_bytes, block_bytes);
-                self.gather(seat, task, unit, place, Then::Medium(op), inline);
-            }
-            MediumOp::WriteSame { lba, no_data, .. } => {
-                let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
-                self.gather(seat, task, unit, place, Then::Medium(op), inline);
-            }
-            MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
-                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), inline);
-            }
-            MediumOp::Erase { erasure, how, immed } => {
-                self.spawn_erase((seat, task), unit, erasure, (how, immed));
-            }
-            MediumOp::Flush { immed: true } => {
+            Runs::Copy(request) => self.copy(seat, task, unit, request),
+            Runs::FlushBehind => {
                 // The flush goes on by itself. If it fails, the next one has to report that.
                 self.flush_for(Waiter::Nobody, unit);
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
             }
-            MediumOp::Prefetch { .. } | MediumOp::CompareAndWrite { blocks: 0, .. } => {
+            Runs::Nothing => {
                 self.clear(seat, task.slot());
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
             }
-            MediumOp::CompareAndWrite { lba, blocks, .. } => {
-                let (base, len) = at(lba, blocks);
-                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), inline);
-            }
-            MediumOp::Copy(request) => self.copy(seat, task, unit, &request),
-            MediumOp::Verify { .. }
-            | MediumOp::Unmap { .. }
-            | MediumOp::Flush { .. }
-            | MediumOp::LbaStatus(_)
-            | MediumOp::Probe => self.spawn(seat, task, unit, op, None),
         }
     }
 
@@ -513,7 +484,7 @@ impl Engine {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
         let edtl = u64::from(cmd.write_edtl_bytes());
-        if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
+        if edtl != need && matches!(&then, Then::Medium(op) if op.row().length == Length::Exact && need > 0) {
             self.clear(seat, task.slot());
             return self.complete(seat, task, super::work::WRONG_DATA_LENGTH, need, Direction::Out);
         }

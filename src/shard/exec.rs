@@ -7,7 +7,9 @@ use super::left::Mark;
 use super::rate::FlowId;
 use super::stray::Hold;
 use crate::model::MediumFault;
-use crate::scsi::{Generation, MediumOp};
+use crate::scsi::MediumOp;
+
+pub use crate::scsi::Action;
 use crate::session::seam::{DataRef, TaskId};
 use std::rc::Rc;
 
@@ -30,22 +32,6 @@ pub enum Kind {
     Gather,
     /// A job works for the whole command.
     Job,
-}
-
-/// What is done with a full slice of Data-Out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// WRITE.
-    Write,
-    /// VERIFY with BYTCHK 01b.
-    Compare,
-    /// WRITE AND VERIFY.
-    WriteVerify {
-        /// BYTCHK 01b.
-        compare: bool,
-    },
-    /// ORWRITE, a set operation.
-    OrWrite(Generation),
 }
 
 /// What comes after `Kind::Gather`.

@@ -273,7 +273,7 @@ impl Engine {
         let was_staged = staged.is_some();
         let buf = staged.or_else(|| holder.account.take(len));
         let needs_two = matches!(exec.kind, Kind::Write(action) if action != Action::Write)
-            || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.needs_scratch());
+            || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.row().scratch);
         let scratch = if needs_two && buf.is_some() { holder.account.take(len) } else { None };
         let Some(buf) = buf.filter(|_| scratch.is_some() == needs_two) else {
             if was_staged {

@@ -21,7 +21,7 @@ use super::world::{LunMap, World};
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::Limits;
-use crate::scsi::MediumOp;
+use crate::scsi::{MediumOp, Pays};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::sync::Arc;
@@ -138,28 +138,20 @@ impl Engine {
 
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.
     pub fn pay_command(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp) -> Option<MediumOp> {
-        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let block_bytes = self.world.units[unit].block_bytes;
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return Some(op) };
         let Some(flow) = holder.flow(unit) else { return Some(op) };
         let command = holder.session.command(task);
-        let bytes = match op {
-            MediumOp::Read { blocks, .. } => u64::from(command.read_edtl_bytes()).min(u64::from(blocks) * block_bytes),
-            MediumOp::Write { blocks, .. }
-            | MediumOp::WriteVerify { blocks, .. }
-            | MediumOp::OrWrite { blocks, .. }
-            | MediumOp::Compare { blocks, one_block: false, .. } => {
-                u64::from(command.write_edtl_bytes()).min(u64::from(blocks) * block_bytes)
+        let row = op.row();
+        let bytes = match row.pays {
+            Pays::Moved => {
+                let announced = if row.data_out > 0 { command.write_edtl_bytes() } else { command.read_edtl_bytes() };
+                u64::from(announced).min(row.bytes(block_bytes).1)
             }
             // These take their buffers when the data is asked for, and have paid for all by then.
-            MediumOp::WriteAtomic { .. } | MediumOp::CompareAndWrite { .. } => op.data_out_bytes(block_bytes as u32),
-            MediumOp::Compare { .. } | MediumOp::Verify { .. } | MediumOp::WriteSame { .. } => 0,
-            MediumOp::Erase { .. }
-            | MediumOp::Unmap { .. }
-            | MediumOp::Flush { .. }
-            | MediumOp::Prefetch { .. }
-            | MediumOp::LbaStatus { .. }
-            | MediumOp::Probe
-            | MediumOp::Copy(_) => return Some(op),
+            Pays::DataOut => row.data_out_bytes(block_bytes),
+            Pays::CommandAndSteps => 0,
+            Pays::Steps | Pays::Free => return Some(op),
         };
         let bytes = bytes.min(SLICE_BYTES as u64) as u32;
         let Some(exec) = holder.exec.get_mut(task.slot()) else { return Some(op) };

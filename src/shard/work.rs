@@ -49,15 +49,8 @@ impl Engine {
         let cx = JobCx::new(self.account(seat));
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
-        let needed = op.data_out_bytes(block_bytes as u32);
-        // Jobs that hold buffers from the beginning have paid before that.
-        let charged = !matches!(
-            op,
-            MediumOp::Probe
-                | MediumOp::CompareAndWrite { .. }
-                | MediumOp::WriteAtomic { .. }
-                | MediumOp::OrWrite { .. }
-        );
+        let row = op.row();
+        let (needed, charged) = (row.data_out_bytes(block_bytes as u32), row.pays.is_by_steps());
         let got = data.as_ref().map_or(0, |(_, len, _)| u64::from(*len));
         let (data, scratch) = match data {
             Some((data, _, scratch)) => (Some(JobBuffer::from(data)), scratch.map(JobBuffer::from)),

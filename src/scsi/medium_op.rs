@@ -311,23 +311,6 @@ impl MediumRow<'_> {
     }
 }
 
-impl MediumOp {
-    /// See [`MediumRow::data_out_bytes`].
-    pub fn data_out_bytes(&self, block_bytes: u32) -> u64 {
-        self.row().data_out_bytes(block_bytes)
-    }
-
-    /// See [`MediumRow::scratch`].
-    pub fn needs_scratch(&self) -> bool {
-        self.row().scratch
-    }
-
-    /// See [`Length::Exact`].
-    pub fn needs_exact_data_out(&self) -> bool {
-        self.row().length == Length::Exact
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,7 +97,7 @@ pub struct MediumRow<'a> {
     pub runs: Runs<'a>,
 }
 
-/// Which length of Data-Out an operation can do with ([`super::LogicalUnit::check_data_out`]).
+/// Which length of Data-Out an operation can do with (`LogicalUnit::check_data_out`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// Any number of whole blocks: what is not announced is not done, what is more is not taken.

@@ -7,10 +7,9 @@ use super::flush::Waiter;
 use super::resend::Source;
 use super::rw::give_after;
 use super::stray::DOES_NOT_ANSWER;
-use super::work::WRONG_DATA_LENGTH;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::scsi::{Command, Length, MediumOp, Now, Outcome, Plan, Runs, aborts_others};
+use crate::scsi::{Command, Length, MediumOp, Now, Outcome, Plan, Runs, WrongLength, aborts_others};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -363,10 +362,11 @@ impl Engine {
         let row = op.row();
         let block_bytes = self.world.units[unit].block_bytes;
         let (place, data_out_bytes) = (row.bytes(block_bytes), row.data_out_bytes(block_bytes));
-        if row.length == Length::Exact && self.announced(seat, task) != data_out_bytes {
-            self.clear(seat, task.slot());
-            let outcome = self.world.units[unit].logical.wrong_data_length();
-            return self.complete(seat, task, outcome, 0, Direction::None);
+        if row.length != Length::Blocks {
+            let announced = self.announced(seat, task);
+            if let Err(wrong) = self.world.units[unit].logical.check_data_out(row.length, data_out_bytes, announced) {
+                return self.refuse_length(seat, task, wrong);
+            }
         }
         match row.runs {
             Runs::Read => {
@@ -392,6 +392,13 @@ impl Engine {
                 self.complete(seat, task, Outcome::GOOD, 0, Direction::None);
             }
         }
+    }
+
+    /// Ends a command that was announced with data that does not belong to it.
+    fn refuse_length(&mut self, seat: usize, task: TaskId, wrong: WrongLength) {
+        self.clear(seat, task.slot());
+        let direction = if wrong.asked_bytes > 0 { Direction::Out } else { Direction::None };
+        self.complete(seat, task, wrong.outcome, wrong.asked_bytes, direction);
     }
 
     /// Bytes of Data-Out that the initiator says it has for a command.
@@ -441,16 +448,13 @@ impl Engine {
         (action, durable): (Action, bool),
         inline: Option<&[u8]>,
     ) {
-        let block_bytes = self.world.units[unit].block_bytes;
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let total = asked.min(u64::from(cmd.write_edtl_bytes())) as u32;
-        if !total.is_multiple_of(block_bytes) {
-            // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
-            self.clear(seat, task.slot());
-            let outcome = self.world.units[unit].logical.formatted(WRONG_DATA_LENGTH);
-            return self.complete(seat, task, outcome, asked, Direction::Out);
+        let announced = u64::from(cmd.write_edtl_bytes());
+        if let Err(wrong) = self.world.units[unit].logical.check_data_out(Length::Blocks, asked, announced) {
+            return self.refuse_length(seat, task, wrong);
         }
+        let total = asked.min(announced) as u32;
         let received = cmd.received_bytes;
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)
@@ -483,13 +487,8 @@ impl Engine {
     ) {
         let Some(holder) = self.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let cmd = holder.session.command(task);
-        let edtl = u64::from(cmd.write_edtl_bytes());
-        if edtl != need && matches!(&then, Then::Medium(op) if op.row().length == Length::Exact && need > 0) {
-            self.clear(seat, task.slot());
-            return self.complete(seat, task, super::work::WRONG_DATA_LENGTH, need, Direction::Out);
-        }
         let received = cmd.received_bytes;
-        let total = need.min(edtl);
+        let total = need.min(u64::from(cmd.write_edtl_bytes()));
         if total > SLICE_BYTES as u64 {
             self.clear(seat, task.slot());
             return self.complete(seat, task, TASK_SET_FULL, 0, Direction::None);

@@ -14,7 +14,8 @@ use super::world::{Unit, World};
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, JOBS_PER_TURN};
 use crate::model::ItNexus;
-use crate::scsi::{Erase, Erasure, MediumOp, Outcome};
+use crate::scsi::sense::{asc, key};
+use crate::scsi::{Erase, Erasure, MediumOp, Outcome, Sense};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::future::Future;
@@ -59,8 +60,7 @@ impl Engine {
         let at = |lba: u64| lba * block_bytes;
         let inner = cx.clone();
         let work: Work = match (op, data) {
-            // The initiator announced less data than the CDB needs.
-            _ if got < needed => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            _ if got < needed => Box::pin(async { WITHOUT_DATA.into() }),
             (MediumOp::Verify { lba, blocks }, _) => {
                 Box::pin(jobs::verify(inner, place, at(lba), at(u64::from(blocks))))
             }
@@ -74,7 +74,7 @@ impl Engine {
                 let len = at(u64::from(blocks)) as usize;
                 match data.zip(scratch) {
                     Some(both) => Box::pin(jobs::compare_and_write(inner, place, both, (at(lba), len, fua))),
-                    None => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+                    None => Box::pin(async { WITHOUT_DATA.into() }),
                 }
             }
             (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
@@ -90,7 +90,17 @@ impl Engine {
             (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(inner, place, scan)),
             (MediumOp::Probe, _) => Box::pin(jobs::probe(inner, place)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
-            _ => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            (MediumOp::Compare { .. } | MediumOp::WriteAtomic { .. }, None) => Box::pin(async { WITHOUT_DATA.into() }),
+            // These are no job of a whole command ([`crate::scsi::Runs`]).
+            (
+                MediumOp::Read { .. }
+                | MediumOp::Write { .. }
+                | MediumOp::WriteVerify { .. }
+                | MediumOp::Prefetch { .. }
+                | MediumOp::Erase { .. }
+                | MediumOp::Copy(_),
+                _,
+            ) => Box::pin(async { WITHOUT_DATA.into() }),
         };
         if let Some(exec) = self.exec(seat, task.slot()) {
             if exec.kind == Kind::Idle {
@@ -125,7 +135,7 @@ impl Engine {
             }
             Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
             // A plain write goes to the medium without a job.
-            Action::Write => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            Action::Write => Box::pin(async { WITHOUT_DATA.into() }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
@@ -536,7 +546,5 @@ fn changed_range(op: &Op) -> Option<(u64, u64)> {
     changes.then(|| touched_range(op))
 }
 
-/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not the one
-/// that the CDB needs.
-pub const WRONG_DATA_LENGTH: Outcome =
-    Outcome::illegal(crate::scsi::sense::asc::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+/// What a job is answered with that was begun without what it needs. Nothing begins one so.
+const WITHOUT_DATA: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));

@@ -236,12 +236,6 @@ impl LogicalUnit {
         self.health.vouch(now_ms);
     }
 
-    /// INVALID FIELD IN CDB for a command whose CDB and announced Data-Out do not belong together
-    /// ([`super::MediumOp::needs_exact_data_out`]).
-    pub fn wrong_data_length(&self) -> Outcome {
-        self.formatted(Outcome::illegal(asc::INVALID_FIELD_IN_CDB))
-    }
-
     /// MISCOMPARE in the sense format of this logical unit; `offset` of the first byte that differs, in bytes.
     pub fn miscompare(&self, offset: u64) -> Outcome {
         self.formatted(Outcome::miscompare(offset))

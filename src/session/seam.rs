@@ -141,6 +141,25 @@ pub enum Event {
     },
 }
 
+/// How a command has ended, as the device server says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending<'a> {
+    /// SCSI status.
+    pub status: u8,
+    /// Sense data, without its length.
+    pub sense: &'a [u8],
+    /// The Response Fence flag (RFC 7143 section 4.2.2.3).
+    pub fence: bool,
+}
+
+impl<'a> Ending<'a> {
+    /// One that needs no fence.
+    #[inline]
+    pub fn new(status: u8, sense: &'a [u8]) -> Ending<'a> {
+        Ending { status, sense, fence: false }
+    }
+}
+
 /// A task management function to be carried out by the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TmRequest {

@@ -28,7 +28,7 @@ use crate::model::InitiatorPort;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Begun, CopyStep, CopyWatch, CopyWork, Peer, Scene, TokenWork};
 use crate::scsi::sense::{asc, key};
-use crate::scsi::{LogicalUnit, Outcome, Sense};
+use crate::scsi::{LogicalUnit, Outcome, Sense, ends_copies};
 use crate::session::Direction;
 use crate::session::seam::TaskId;
 use std::sync::Arc;
@@ -124,9 +124,9 @@ impl Engine {
     /// they still do must not come behind anything that is done by whoever hears of the answer.
     #[cold]
     pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
-        const THIRD_PARTY_COPY_OUT: u8 = 0x83;
-        let cdb = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
-        if outcome == Outcome::GOOD && cdb.is_some_and(|cdb| cdb.first() == Some(&THIRD_PARTY_COPY_OUT)) {
+        let seat = self.seats.get(seat).and_then(Option::as_deref);
+        let ends = seat.is_some_and(|seat| ends_copies(seat.session.command(task).cdb.for_device_server()));
+        if outcome == Outcome::GOOD && ends {
             self.end_cancelled_copies();
         }
     }

@@ -9,7 +9,7 @@ use super::rw::give_after;
 use super::stray::DOES_NOT_ANSWER;
 use super::world::LunMap;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::scsi::{Command, Length, MediumOp, Now, Outcome, Plan, Runs, WrongLength, aborts_others};
+use crate::scsi::{Command, Length, MediumOp, Now, Outcome, Plan, Runs, WrongLength, aborts_others, asks_readiness};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::session::{DataInEnd, Direction, Session};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -308,9 +308,9 @@ impl Engine {
         let Some(unit) = self.world.units.get(unit).filter(|unit| unit.hung.load(Ordering::Relaxed) > 0) else {
             return outcome;
         };
-        let cdb = self.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
-        let is_test_unit_ready = cdb.is_some_and(|cdb| cdb.first() == Some(&0));
-        if outcome == Outcome::GOOD && is_test_unit_ready { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
+        let seat = self.seats.get(seat).and_then(Option::as_deref);
+        let asks = seat.is_some_and(|seat| asks_readiness(seat.session.command(task).cdb.for_device_server()));
+        if outcome == Outcome::GOOD && asks { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
     }
 
     /// Ends a command with the parameter data in `Engine::reply`, if it is GOOD and there is some.
@@ -556,8 +556,8 @@ impl Engine {
 
     fn parameters(&mut self, seat: usize, task: TaskId, unit: usize, buf: Option<&Buf>, len: usize) -> Option<Plan> {
         let list = buf.and_then(|buf| buf.bytes(0, len)).unwrap_or(&[]);
-        let cdb = &self.seats.get(seat)?.as_deref()?.session.command(task).cdb;
-        if aborts_others(cdb) && self.asks_too_much(seat) {
+        let command = self.seats.get(seat)?.as_deref()?.session.command(task);
+        if aborts_others(command.cdb.for_device_server()) && self.asks_too_much(seat) {
             return None;
         }
         let now = self.now();
@@ -595,7 +595,7 @@ impl Engine {
 fn command_of<'a>(session: &'a Session, task: TaskId, map: &'a LunMap, now: Now) -> Command<'a> {
     let (command, init) = (session.command(task), session.init());
     Command {
-        cdb: &command.cdb,
+        cdb: command.cdb.for_device_server(),
         lun: command.lun,
         initiator: &init.initiator,
         protocol_level: init.params.protocol_level,

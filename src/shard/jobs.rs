@@ -7,7 +7,7 @@ use super::world::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
-use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
+use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -253,10 +253,7 @@ pub async fn write_verify(
     // If the write was not durable by itself, this makes it so before it reads.
     let end = compare(cx.clone(), place, (data, medium), (offset, len), base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
-    match end.outcome.sense {
-        Some(Sense { key: 0x0e, .. }) if !bytes => Outcome::GOOD.into(),
-        _ => end,
-    }
+    if !bytes && end.outcome.is_miscompare() { Outcome::GOOD.into() } else { end }
 }
 
 /// ORWRITE: one slice is read, or-ed with the data and written, if its generation allows.

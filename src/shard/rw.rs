@@ -13,9 +13,9 @@ use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, LOCATED_READS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
-use crate::scsi::{Outcome, Sense};
+use crate::scsi::{Outcome, Sense, is_fenced};
 use crate::session::seam::{ConnIx, TaskId};
-use crate::session::{DataInEnd, Direction};
+use crate::session::{DataInEnd, Direction, Ending};
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {
@@ -168,7 +168,9 @@ impl Engine {
                 &bytes[..len]
             }
         };
-        seat.session.complete(task, outcome.status, sense, asked, direction, &mut out);
+        let fence = seat.session.has_several_connections()
+            && is_fenced(seat.session.command(task).cdb.for_device_server(), &outcome);
+        seat.session.complete(task, Ending { status: outcome.status, sense, fence }, asked, direction, &mut out);
     }
 
     /// Whether a connection has room for data of a read, of the task in `slot` of `seat`. If not, that goes on when it has.

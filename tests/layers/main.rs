@@ -5,6 +5,7 @@
 //! written without end. It reads tokens, not types: a path that a macro of another crate makes up is not seen.
 
 mod circles;
+mod outside;
 mod tokens;
 
 use std::fmt::Write as _;

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("noise", &["limits"]),
     ("log", &["limits", "panics"]),
     ("wire", &["limits"]),
-    ("model", &["wire"]),
+    ("model", &["wire", "limits"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits"]),
     ("scsi", &["model", "wire", "limits", "panics"]),

@@ -217,16 +217,6 @@ pub const OPTIONS: &[LunOption] = &[
         reload: Reload::Taken,
     },
     LunOption {
-        key: "create",
-        usage: "create",
-        meaning: "creates a missing file with its size; on the command line, and for files beside the configuration file, \
-                  the size says so",
-        value: Value::Apart,
-        on_cdrom: OnCdrom::Only(false),
-        show: |_, is_missing| flag(is_missing, "created by serve"),
-        reload: Reload::Taken,
-    },
-    LunOption {
         key: "block",
         usage: "block=512|4096",
         meaning: "logical block length, 512",
@@ -294,6 +284,16 @@ pub const OPTIONS: &[LunOption] = &[
         on_cdrom: OnCdrom::Only(true),
         show: |lun, _| flag(lun.removable && !lun.cdrom, "removable"),
         reload: restart!(removable),
+    },
+    LunOption {
+        key: "create",
+        usage: "create",
+        meaning: "creates a missing file with its size; on the command line, and for files beside the configuration file, \
+                  the size says so",
+        value: Value::Apart,
+        on_cdrom: OnCdrom::Only(false),
+        show: |_, is_missing| flag(is_missing, "created by serve"),
+        reload: Reload::Taken,
     },
     LunOption {
         key: "low-space",

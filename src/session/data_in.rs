@@ -340,7 +340,7 @@ impl Session {
             Payload::Bytes(segment.get(..len).unwrap_or(&[]))
         };
         if self.keeps {
-            let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+            let bytes = payload.shared();
             let command = Some((itt, lun));
             let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, held: self.store.hold(0) };
             return match self.connections.get(usize::from(conn.0)) {

@@ -106,7 +106,7 @@ impl Session {
     /// Keeps a response that was just sent.
     #[cold]
     pub(super) fn keep(&mut self, to: ConnIx, stat_sn: StatSn, header: &Bhs, payload: Payload<'_>) {
-        let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+        let bytes = payload.shared();
         let held = self.store.hold(0);
         if let Some(c) = self.connections.get_mut(usize::from(to.0)) {
             c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None, held });

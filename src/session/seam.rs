@@ -2,6 +2,7 @@
 //! pass through here, only references to them.
 
 use crate::wire::Bhs;
+use bytes::Bytes;
 
 /// A connection's slot in its session (not its CID).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,11 @@ pub enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    /// What is to be copied, as a value that can be kept: to be sent more than once it is shared. LUN data is not in it.
+    pub(super) fn shared(&self) -> Bytes {
+        if let Payload::Bytes(bytes) = self { Bytes::copy_from_slice(bytes) } else { Bytes::new() }
+    }
+
     /// Bytes in it, without padding.
     pub fn len(&self) -> usize {
         match self {

@@ -1,6 +1,6 @@
 //! From a file or the command line's options to a validated [`Snapshot`](crate::model::Snapshot).
 //!
-//! Both sources are read into the same [`value::Section`]s, so that a key means, accepts and says the same in either:
+//! Both sources are read into the same `value::Section`s, so that a key means, accepts and says the same in either:
 //! `document` reads TOML, `options` the command line, `draft` makes portals, targets and logical units of what they
 //! found (`access`: accounts and groups), `resolve` looks up what these name, `machine` looks at the files and cores that
 //! are named. Every [`Fault`] knows where its setting was written: file, line and key, or the option. All faults of a file

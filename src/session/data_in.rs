@@ -186,11 +186,26 @@ impl Session {
     ///
     /// If the initiator still owes data that it was asked for, or announced, the response goes out when that has come. In
     /// any case the task is the shard's no more. Nothing happens if the task is not live.
-    #[inline]
+    #[inline(always)]
     pub fn complete<O: Outbox>(
         &mut self,
         task: TaskId,
-        Ending { status, sense, fence }: Ending<'_>,
+        ending: Ending<'_>,
+        transfer_bytes: u64,
+        direction: Direction,
+        out: &mut O,
+    ) {
+        // What is in it goes by registers.
+        let Ending { status, sense, fence } = ending;
+        self.complete_with(task, (status, fence), sense, transfer_bytes, direction, out);
+    }
+
+    #[inline]
+    fn complete_with<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        (status, fence): (u8, bool),
+        sense: &[u8],
         transfer_bytes: u64,
         direction: Direction,
         out: &mut O,

@@ -223,8 +223,15 @@ const WHOLE: MediumRow<'static> =
 const LOOKS: MediumRow<'static> = MediumRow { pays: Pays::CommandAndSteps, runs: Runs::Job, ..NOTHING };
 
 impl MediumOp {
-    /// THE table of operations on a medium.
+    /// READ or WRITE, of which there are many: everything else is rare beside these. Who has to be quick asks this first, and
+    /// makes no row of them; a test says what theirs are.
     #[inline]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, MediumOp::Read { .. } | MediumOp::Write { .. })
+    }
+
+    /// THE table of operations on a medium. Inlined, it costs what is asked of it, and not the whole row.
+    #[inline(always)]
     pub fn row(&self) -> MediumRow<'_> {
         /// A row at its place.
         #[inline(always)]
@@ -291,12 +298,6 @@ impl MediumOp {
 }
 
 impl MediumRow<'_> {
-    /// READ or WRITE, of which there are many: everything else is rare beside these.
-    #[inline]
-    pub fn is_plain(&self) -> bool {
-        matches!(self.runs, Runs::Read | Runs::Slices(Action::Write))
-    }
-
     /// Its range in bytes: where it begins, and how long it is.
     #[inline]
     pub fn bytes(&self, block_bytes: u32) -> (u64, u64) {
@@ -316,6 +317,19 @@ mod tests {
     use super::*;
 
     const OR: Generation = Generation::Set { expected: 0 };
+
+    /// What is taken for granted where no row is made of them.
+    #[test]
+    fn plain_rows() {
+        for fua in [false, true] {
+            let (read, write) = (MediumOp::Read { lba: 7, blocks: 3, fua }, MediumOp::Write { lba: 7, blocks: 3, fua });
+            assert!(read.is_plain() && write.is_plain());
+            let expected = MediumRow { range: (7, 3), counted: Counted::Read, pays: Pays::Moved, ..NOTHING };
+            assert_eq!(read.row(), MediumRow { runs: Runs::Read, ..expected });
+            let expected = MediumRow { range: (7, 3), data_out: 3, durable: fua, ..WRITES };
+            assert_eq!(write.row(), MediumRow { runs: Runs::Slices(Action::Write), ..expected });
+        }
+    }
 
     #[test]
     fn rows() {

@@ -250,7 +250,7 @@ impl Engine {
             Some(at) => self.world.units[unit].logical.plan(&mut nexus[at], &command, &mut self.reply),
             None => crate::scsi::absent(&command, &mut self.reply),
         };
-        self.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.row().is_plain());
+        self.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.is_plain());
         let limited = !flows.is_empty();
         match plan {
             Plan::Done(outcome) => {
@@ -359,6 +359,25 @@ impl Engine {
             self.clear(seat, task.slot());
             return self.complete(seat, task, Outcome::BUSY, 0, Direction::None);
         }
+        let block_bytes = u64::from(self.world.units[unit].block_bytes);
+        let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
+        match op {
+            // Of those that there are many of no row is made: [`MediumOp::is_plain`].
+            MediumOp::Read { lba, blocks, .. } => {
+                if !self.read_in_place(seat, task, unit, at(lba, blocks)) {
+                    self.read(seat, task, unit, at(lba, blocks));
+                }
+            }
+            MediumOp::Write { lba, blocks, fua } => {
+                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), inline);
+            }
+            op => self.begin_by_row(seat, task, unit, op, inline),
+        }
+    }
+
+    /// Begins work on the medium as its row says.
+    #[inline(never)]
+    fn begin_by_row(&mut self, seat: usize, task: TaskId, unit: usize, op: MediumOp, inline: Option<&[u8]>) {
         let row = op.row();
         let block_bytes = self.world.units[unit].block_bytes;
         let (place, data_out_bytes) = (row.bytes(block_bytes), row.data_out_bytes(block_bytes));

@@ -1,6 +1,7 @@
 //! The command line. Its values are read by `ringsan::config`, so that an option and the key of a file say the same.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringsan::model::lun::OPTIONS;
 use std::path::PathBuf;
 
 /// A user-space iSCSI target: serves files, block devices and memory as SCSI logical units.
@@ -34,6 +35,15 @@ pub enum Command {
     },
 }
 
+/// What `--help` says of `--lun`: the options that there are.
+fn lun_help() -> String {
+    let written = OPTIONS.iter().map(|option| option.usage).filter(|usage| !usage.is_empty());
+    format!(
+        "A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: {}",
+        written.collect::<Vec<_>>().join("; ")
+    )
+}
+
 /// Random bits of a secret.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum SecretBits {
@@ -58,10 +68,7 @@ pub struct ServeArgs {
     /// The name of the target
     #[arg(long, value_name = "IQN")]
     pub target: Option<String>,
-    /// A logical unit; repeat for more, LUNs count from 0. OPTIONS, with commas between: path=FILE or kind=ram or
-    /// kind=null; size=1GiB (a missing file is created; not with create=false); block=512|4096; physical-block=4096; shrink; readonly; thin;
-    /// removable; cdrom (path=FILE.iso); serial=TEXT; naa=6...; iops=N; bandwidth=100MiB
-    #[arg(long, value_name = "OPTIONS")]
+    #[arg(long, value_name = "OPTIONS", help = lun_help())]
     pub lun: Vec<String>,
     /// Initiators must log in as USER with the secret in FILE (CHAP); repeat for more
     #[arg(long, value_name = "USER:FILE")]

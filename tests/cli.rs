@@ -1,5 +1,6 @@
 //! The command line as a user meets it: what is wrong is one line on stderr that names it, and exit code 2.
 
+use ringsan::model::lun::OPTIONS;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -146,6 +147,11 @@ fn nothing_to_do_shows_the_help() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("Usage: ringsan"));
     let output = ringsan(Path::new(".")).args(["serve", "--help"]).output().unwrap();
     assert!(output.status.success() && stdout(&output).contains("--advertise <ADDR:PORT>"));
+    let text = stdout(&output);
+    let (_, options) = text.split_once("OPTIONS, with commas between: ").expect("what --lun takes");
+    let said: Vec<&str> = options.lines().next().unwrap_or_default().split("; ").collect();
+    let rows: Vec<&str> = OPTIONS.iter().map(|row| row.usage).filter(|usage| !usage.is_empty()).collect();
+    assert_eq!(said, rows);
     let output = ringsan(Path::new(".")).arg("--version").output().unwrap();
     assert_eq!(stdout(&output), format!("ringsan {}\n", env!("CARGO_PKG_VERSION")));
 }

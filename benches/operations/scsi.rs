@@ -2,7 +2,7 @@
 
 use super::Operation;
 use ringsan::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
-use ringsan::scsi::{Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Outcome, Plan, Reply, identity};
+use ringsan::scsi::{Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Now, Outcome, Plan, Reply, identity};
 use ringsan::wire::{Isid, Lun};
 use std::hint::black_box;
 
@@ -52,7 +52,8 @@ fn planning(cdb: [u8; 16], expected: fn(&Plan) -> bool) -> Box<dyn FnMut()> {
     let mut nexus = LuNexus::new(NexusId(1), &unit);
     let mut reply = Reply::default();
     let mut plan = move |cdb: &[u8]| {
-        let command = Command { cdb, lun: Lun::flat(0), initiator: &port, protocol_level: 1, luns: &[0] };
+        let command =
+            Command { cdb, lun: Lun::flat(0), initiator: &port, protocol_level: 1, luns: &[0], now: Now::default() };
         unit.plan(&mut nexus, &command, &mut reply)
     };
     // The first command of a nexus reports a unit attention.

@@ -5,7 +5,7 @@ use super::wire::command;
 use ringsan::model::{InitiatorPort, IscsiName};
 use ringsan::session::params::{Params, SessionKind};
 use ringsan::session::seam::{ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId};
-use ringsan::session::{ConnectionInit, DataInEnd, Direction, Session, SessionInit, TextHandler, TextStep};
+use ringsan::session::{ConnectionInit, DataInEnd, Direction, Ending, Session, SessionInit, TextHandler, TextStep};
 use ringsan::wire::{
     BHS_LEN, Bhs, Cid, CmdSn, DataOut, DataSn, Isid, Lun, RejectReason, ScsiCommand, StatSn, TextRequest, Tsih,
 };
@@ -93,7 +93,7 @@ impl Turn {
     }
 
     fn written(&mut self, task: TaskId) {
-        self.session.complete(task, 0, &[], u64::from(BYTES), Direction::Out, &mut self.out);
+        self.session.complete(task, Ending::new(0, &[]), u64::from(BYTES), Direction::Out, &mut self.out);
     }
 
     fn events(&mut self, read: bool) {

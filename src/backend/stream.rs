@@ -26,7 +26,7 @@ pub(super) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
 }
 
-/// Has all stores of [`copy`] done before any that follow: to be called before anybody is told of them. Waiting for the
+/// Has all stores of `copy` done before any that follow: to be called before anybody is told of them. Waiting for the
 /// memory costs as much as a copy of 4 KiB does, so it is worth doing once for many.
 #[inline]
 pub fn settle() {

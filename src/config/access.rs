@@ -6,6 +6,7 @@
 use super::value::{Raw, Section, Setting};
 use super::{Fault, Faults, Origin};
 use crate::limits;
+use crate::model::access::bandwidth;
 use crate::model::{Admission, ChapAlgorithm, Group, Limits, LunMapping, NamePattern, Network, Secret};
 use crate::wire::Lun;
 use std::path::{Path, PathBuf};
@@ -205,9 +206,8 @@ impl GroupDraft {
 /// `iops` and `bandwidth` of a section.
 pub(super) fn read_limits(section: &mut Section, faults: &mut Faults) -> Limits {
     let iops = section.read("iops", faults, |s| s.integer(1, u64::from(u32::MAX)));
-    let bytes_per_s = section.read("bandwidth", faults, |setting| match setting.size()? {
-        0 => Err(Fault::new(&setting.origin, "is no bandwidth: write bytes for each second, like 100MiB")),
-        bytes => Ok(bytes),
+    let bytes_per_s = section.read("bandwidth", faults, |setting| {
+        bandwidth(setting.size()?).map_err(|message| Fault::new(&setting.origin, message))
     });
     Limits { iops, bytes_per_s }
 }

@@ -2,6 +2,7 @@
 
 use super::Faults;
 use super::value::{Section, Setting};
+use crate::model::lun::{LunOption, OPTIONS, OnCdrom};
 
 /// Blocks of a CD-ROM, logical and physical, in bytes.
 pub(super) const BLOCK_BYTES: u32 = 2048;
@@ -14,7 +15,7 @@ pub(super) fn check(section: &mut Section, size: Option<&Setting>, kind: Option<
     if let Some(setting) = kind.filter(|setting| setting.text().is_ok_and(|word| word != "file")) {
         faults.add(&setting.origin, "a cdrom is an image: give its path");
     }
-    for key in ["physical-block", "low-space"] {
+    for LunOption { key, .. } in OPTIONS.iter().filter(|option| option.on_cdrom == OnCdrom::Never) {
         if let Some(setting) = section.take(key) {
             faults.add(
                 &setting.origin,
@@ -30,8 +31,8 @@ pub(super) fn check(section: &mut Section, size: Option<&Setting>, kind: Option<
             _ => {}
         }
     }
-    for (key, only) in [("create", false), ("thin", false), ("shrink", false), ("readonly", true), ("removable", true)]
-    {
+    for LunOption { key, on_cdrom, .. } in OPTIONS {
+        let OnCdrom::Only(only) = *on_cdrom else { continue };
         let Some(setting) = section.take(key) else { continue };
         if faults.keep(setting.boolean()).is_some_and(|value| value != only) {
             let message = if only {

@@ -1,6 +1,7 @@
 //! What a snapshot serves, in words, and how an initiator gets at it.
 
 use super::size::Bytes;
+use crate::model::lun::OPTIONS;
 use crate::model::{Credentials, Group, Limits, LunKind, LunSpec, Snapshot, TargetSpec};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -101,37 +102,9 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 /// One logical unit in words.
 fn logical_unit(lun: &LunSpec) -> String {
-    let (mut text, missing) = match &lun.kind {
-        LunKind::File(path) => (lun.kind.to_string(), !path.exists()),
-        _ => (lun.kind.to_string(), false),
-    };
-    if let Some(bytes) = lun.size_bytes {
-        let _ = write!(text, ", {}", Bytes(bytes));
-    }
-    let _ = write!(text, ", blocks of {}", lun.block_bytes);
-    if lun.physical_block_bytes != lun.block_bytes {
-        let _ = write!(text, " ({} physical)", lun.physical_block_bytes);
-    }
-    let flags = [
-        (lun.cdrom, "cdrom"),
-        (lun.readonly && !lun.cdrom, "readonly"),
-        (lun.thin, "thin"),
-        (lun.removable && !lun.cdrom, "removable"),
-        (missing, "created by serve"),
-    ];
-    for (flag, word) in flags {
-        if flag {
-            let _ = write!(text, ", {word}");
-        }
-    }
-    if let Some(bytes) = lun.low_space_bytes {
-        let _ = write!(text, ", low space at {}", Bytes(bytes));
-    }
-    if let Some(serial) = &lun.serial {
-        let _ = write!(text, ", serial {serial}");
-    }
-    limited(lun.limits, &mut text);
-    text
+    let is_missing = matches!(&lun.kind, LunKind::File(path) if !path.exists());
+    let words: Vec<String> = OPTIONS.iter().filter_map(|option| (option.show)(lun, is_missing)).collect();
+    words.join(", ")
 }
 
 /// Commands for the initiator, ready to paste. `bound` are the addresses listened on, in the order of the portals.

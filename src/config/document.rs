@@ -1,11 +1,12 @@
 //! The configuration file: TOML, with the line of every key.
 
 use super::access::{ACCOUNT_KEYS, ChapDraft, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
-use super::draft::{Draft, LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
+use super::draft::{Draft, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use super::value::{Raw, Section, Setting};
 use super::{DEFAULT_LISTEN, Fault, Faults, Origin};
 use crate::limits;
 use crate::model::Secret;
+use crate::model::lun::LUN_KEYS;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

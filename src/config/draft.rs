@@ -1,11 +1,12 @@
 //! Sections to portals, targets and logical units: what each key means, and how they must fit together. Both sources
 //! come through here. No look at the machine: that is `machine`'s.
 
-use super::access::{self, AccessDraft, ChapDraft, GroupDraft};
+use super::access::{AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
 use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
 use crate::backend::{self, PathIs};
 use crate::limits;
+use crate::model::lun::{self, Value};
 use crate::model::{AccessState, Credentials, IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::wire::Lun;
 use std::collections::HashSet;
@@ -33,27 +34,6 @@ pub const PORTAL_KEYS: &[&str] = &["listen", "advertise", "group", "access-state
 /// The keys of `[[target]]`.
 pub const TARGET_KEYS: &[&str] =
     &["name", "alias", "portal-groups", "access-states", "accounts", "mutual", "others", "group", "lun"];
-/// The keys of `[[target.lun]]` and of `--lun`.
-pub const LUN_KEYS: &[&str] = &[
-    "number",
-    "path",
-    "kind",
-    "size",
-    "create",
-    "block",
-    "physical-block",
-    "shrink",
-    "readonly",
-    "thin",
-    "removable",
-    "cdrom",
-    "low-space",
-    "serial",
-    "naa",
-    "iops",
-    "bandwidth",
-];
-
 /// One more than the largest number of a core.
 const MAX_CORES: usize = 4096;
 /// The largest exponent of physical to logical blocks that READ CAPACITY(16) can say (SBC-3 5.16.2).
@@ -331,19 +311,13 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
     }
     let (block_bytes, physical_block_bytes) =
         if is_cdrom { (cdrom::BLOCK_BYTES, cdrom::BLOCK_BYTES) } else { read_blocks(section, faults)? };
-    let shrink = section.read("shrink", faults, Setting::boolean).unwrap_or(false);
-    let readonly = section.read("readonly", faults, Setting::boolean).unwrap_or(false);
-    let thin = section.read("thin", faults, Setting::boolean).unwrap_or(false);
-    let removable = section.read("removable", faults, Setting::boolean).unwrap_or(false);
-    let low_space = section.take("low-space");
-    if let Some(setting) = low_space.as_ref().filter(|_| !thin) {
-        faults.add(&setting.origin, "only what is thin takes space as it is written: add thin");
+    let [low_space_at, serial_at, naa_at] = ["low-space", "serial", "naa"].map(|key| section.origin_of(key));
+    // What stores the blocks is not known yet.
+    let mut spec = LunSpec { block_bytes, physical_block_bytes, ..LunSpec::new(number, LunKind::Null) };
+    read_options(section, &mut spec, faults);
+    if let Some(origin) = low_space_at.filter(|_| !spec.thin) {
+        faults.add(&origin, "only what is thin takes space as it is written: add thin");
     }
-    let low_space_bytes = low_space.and_then(|setting| faults.keep(setting.size()));
-    let (serial_at, naa_at) = (section.origin_of("serial"), section.origin_of("naa"));
-    let serial = section.read("serial", faults, serial);
-    let naa = section.read("naa", faults, naa);
-    let limits = access::read_limits(section, faults);
     let had_size = size.is_some();
     let size_bytes = size.filter(|_| !is_cdrom).and_then(|setting| faults.keep(setting.size()));
     let kind = faults.keep(lun_kind(path, kind, &origin, base))?;
@@ -356,24 +330,27 @@ fn read_lun(section: &mut Section, number: u16, base: &Path, faults: &mut Faults
         faults.keep(backend::check_size(bytes, block_bytes).map_err(|e| Fault::new(&size_at, e.to_string())))?;
     }
     let create = may_create(section, &kind, had_size, base, faults);
-    let spec = LunSpec {
-        number,
-        kind,
-        size_bytes,
-        create: create && !is_cdrom,
-        block_bytes,
-        physical_block_bytes,
-        shrink,
-        readonly: readonly || is_cdrom,
-        thin,
-        removable: removable || is_cdrom,
-        cdrom: is_cdrom,
-        low_space_bytes,
-        serial,
-        naa,
-        limits,
-    };
+    (spec.kind, spec.size_bytes, spec.create) = (kind, size_bytes, create && !is_cdrom);
+    if is_cdrom {
+        (spec.cdrom, spec.readonly, spec.removable) = (true, true, true);
+    }
     Some(LunDraft { spec, path_at, size_at, serial_at, naa_at })
+}
+
+/// The options that depend on no other.
+fn read_options(section: &mut Section, spec: &mut LunSpec, faults: &mut Faults) {
+    for option in lun::OPTIONS.iter().filter(|option| !matches!(option.value, Value::Apart)) {
+        let Some(setting) = section.take(option.key) else { continue };
+        let wrong = |message: String| Fault::new(&setting.origin, message);
+        let read = match option.value {
+            Value::Apart => Ok(()),
+            Value::Flag(set) => setting.boolean().map(|value| set(spec, value)),
+            Value::Number(least, most, set) => setting.integer(least, most).map(|number| set(spec, number)),
+            Value::Size(set) => setting.size().and_then(|bytes| set(spec, bytes).map_err(wrong)),
+            Value::Text(set) => setting.text().and_then(|text| set(spec, &text).map_err(wrong)),
+        };
+        faults.keep(read);
+    }
 }
 
 /// Whether a file that is not there may be made. A file's directory that is empty for want of a mount looks like any other
@@ -458,26 +435,6 @@ fn lun_kind(path: Option<Setting>, kind: Option<Setting>, origin: &Origin, base:
             _ => LunKind::Other { word, path: String::new() },
         }),
     }
-}
-
-/// An NAA type 6 designator: 32 hexadecimal digits that begin with 6.
-fn naa(setting: &Setting) -> Result<[u8; 16], Fault> {
-    let text = setting.text()?;
-    let digits = text.strip_prefix("naa.").unwrap_or(&text);
-    let is_one = digits.len() == 32 && digits.starts_with('6') && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    match u128::from_str_radix(digits, 16).ok().filter(|_| is_one) {
-        Some(bits) => Ok(bits.to_be_bytes()),
-        None => Err(Fault::new(&setting.origin, "a designator has 32 hexadecimal digits and begins with 6")),
-    }
-}
-
-fn serial(setting: &Setting) -> Result<String, Fault> {
-    let serial = setting.text()?;
-    if serial.len() > limits::MAX_SERIAL_BYTES || !serial.bytes().all(|b| b.is_ascii_graphic()) {
-        let message = format!("a serial number has 1 to {} ASCII characters and no blanks", limits::MAX_SERIAL_BYTES);
-        return Err(Fault::new(&setting.origin, message));
-    }
-    Ok(serial)
 }
 
 /// The access state that a setting names.

@@ -1,6 +1,6 @@
 //! From a file or the command line's options to a validated [`Snapshot`](crate::model::Snapshot).
 //!
-//! Both sources are read into the same [`value::Section`]s, so that a key means, accepts and says the same in either:
+//! Both sources are read into the same `value::Section`s, so that a key means, accepts and says the same in either:
 //! `document` reads TOML, `options` the command line, `draft` makes portals, targets and logical units of what they
 //! found (`access`: accounts and groups), `resolve` looks up what these name, `machine` looks at the files and cores that
 //! are named. Every [`Fault`] knows where its setting was written: file, line and key, or the option. All faults of a file
@@ -25,9 +25,10 @@ pub mod size;
 mod tests;
 mod value;
 
+pub use crate::model::lun::LUN_KEYS;
 pub use access::{ACCOUNT_KEYS, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
 pub use defaults::{DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_PORT, DEFAULT_STATE, DEFAULT_TARGET};
-pub use draft::{LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
+pub use draft::{PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
 pub(crate) use fault::Faults;
 pub use fault::{ConfigError, Fault, Origin};
 pub use machine::create_directories;

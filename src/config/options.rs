@@ -1,9 +1,10 @@
 //! The options of `serve` that stand in for a file.
 
 use super::access::{AccountDraft, ChapDraft, Source};
-use super::draft::{Draft, LUN_KEYS, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
+use super::draft::{Draft, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use super::value::{Raw, Section, Setting};
 use super::{Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_STATE, DEFAULT_TARGET, Faults, Origin, machine};
+use crate::model::lun::{LUN_KEYS, OPTIONS};
 use std::path::Path;
 
 /// What is served, in the words of the command line. Empty means the embedded default.
@@ -142,10 +143,7 @@ fn lun_section(text: &str, faults: &mut Faults) -> Section {
             faults.add(&section.origin, "an option is missing before or after a comma, or before '='");
         } else if key == "number" {
             faults.add(&origin(key), "LUNs count from 0 in the order of the options; only a file gives numbers");
-        } else if raw == Raw::Boolean(true)
-            && LUN_KEYS.contains(&key)
-            && !matches!(key, "create" | "shrink" | "readonly" | "thin" | "removable" | "cdrom")
-        {
+        } else if raw == Raw::Boolean(true) && OPTIONS.iter().any(|option| option.key == key && !option.is_flag()) {
             faults.add(&origin(key), format!("needs a value: {key}=..."));
         } else {
             section.add(LUN_KEYS, key, Setting { raw, origin: origin(key) }, faults);

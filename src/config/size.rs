@@ -3,7 +3,7 @@
 //! `K M G T P` and `KiB MiB GiB TiB PiB` are powers of 1024, `KB MB GB TB PB` powers of 1000, as drives are sold; a plain
 //! number and `B` are bytes. Case does not matter. Fractions are refused: `1.5GiB` is `1536MiB`.
 
-use std::fmt;
+pub use crate::model::Bytes;
 
 /// Unit suffixes in lower case and what they multiply with.
 const UNITS: [(&str, u64); 17] = [
@@ -54,20 +54,6 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(SizeError::Format)?;
     let number: u64 = digits.parse().map_err(|_| SizeError::Overflow)?;
     number.checked_mul(*factor).ok_or(SizeError::Overflow)
-}
-
-/// Bytes for people, exactly: the largest binary unit that divides them.
-#[derive(Debug, Clone, Copy)]
-pub struct Bytes(pub u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        match units.iter().find(|(_, shift)| self.0 != 0 && self.0.is_multiple_of(1 << shift)) {
-            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
 }
 
 #[cfg(test)]

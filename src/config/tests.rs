@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::{AccessState, LunKind};
+use crate::model::lun::{OPTIONS, Reload, Value};
+use crate::model::{AccessState, LunKind, LunSpec};
 use proptest::prelude::*;
 use std::fs;
 
@@ -83,6 +84,53 @@ fn the_full_example_has_every_key() {
     for (prefix, names) in keys {
         for name in names {
             assert!(seen.contains(&format!("{prefix}{name}")), "{prefix}{name} is not in config/ringsan-full.toml");
+        }
+    }
+}
+
+/// What README.md says of the options of a logical unit is what the table says, and nothing else.
+#[test]
+fn the_documentation_has_each_option_of_a_logical_unit() {
+    let readme = include_str!("../../README.md");
+    let lines = readme.lines().skip_while(|line| !line.starts_with("| `--lun OPTIONS`")).skip(1);
+    let said: Vec<String> =
+        lines.take_while(|line| !line.starts_with("| `--state DIR`")).map(|line| line.replace("\\|", "|")).collect();
+    let written = |usage: &str| if usage.is_empty() { String::new() } else { format!("`{usage}` ") };
+    let rows = OPTIONS.iter().map(|row| format!("| {}| `{}` | {} |", written(row.usage), row.key, row.meaning));
+    assert_eq!(said, rows.collect::<Vec<_>>());
+    // Each is explained in the full example, above its key.
+    for row in OPTIONS {
+        let at = FULL.lines().position(|line| line.starts_with(&format!("{} = ", row.key))).expect(row.key);
+        let above = FULL.lines().nth(at - 1).unwrap_or_default();
+        // One explanation is for both limits.
+        assert!(above.starts_with('#') || row.key == "bandwidth", "{}: {above}", row.key);
+    }
+}
+
+/// What has another value is described otherwise, or is about a file that is not here.
+#[test]
+fn each_option_is_read_shown_and_compared() {
+    let plain = || LunSpec { size_bytes: Some(4096), ..LunSpec::new(0, LunKind::Ram) };
+    let shown = |spec: &LunSpec| OPTIONS.iter().filter_map(|row| (row.show)(spec, false)).collect::<Vec<_>>();
+    for row in OPTIONS {
+        let mut other = plain();
+        match row.value {
+            Value::Apart => continue,
+            Value::Flag(set) => set(&mut other, true),
+            Value::Number(_, most, set) => set(&mut other, most),
+            Value::Size(set) => set(&mut other, 1 << 20).unwrap(),
+            Value::Text(set) => set(&mut other, "6025253f0af9b5f75da01330fefb709e").unwrap(),
+        }
+        assert_ne!(other, plain(), "{} is kept nowhere", row.key);
+        assert!(shown(&other) != shown(&plain()) || row.key == "shrink", "{} is not shown", row.key);
+        let (mut new, wanted) = (other.clone(), other);
+        match row.reload {
+            Reload::Taken => assert!(!row.keep(&mut new, &plain()) && new == wanted, "{}", row.key),
+            Reload::Restart(_) => {
+                assert!(row.keep(&mut new, &plain()), "{} is not compared", row.key);
+                assert_eq!(new, plain(), "{} is not kept", row.key);
+                assert!(!row.keep(&mut new, &plain()));
+            }
         }
     }
 }

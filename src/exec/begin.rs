@@ -4,12 +4,12 @@ use super::buffers::Buf;
 use super::executor::Executor;
 use super::flushes::Waiter;
 use super::left::Scope;
-use super::outcomes::{TASK_SET_FULL, WRONG_DATA_LENGTH};
+use super::outcomes::TASK_SET_FULL;
 use super::sink::{Given, Moved, Part, Preempting, Sink};
 use super::task::{Action, Exec, Failure, Kind, Then};
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
-use crate::scsi::{Generation, MediumOp, Outcome, Plan};
+use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
 
 /// How a command comes to be planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,63 +147,72 @@ impl Executor {
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
-        if op.needs_exact_data_out() && u64::from(given.expected.write_bytes) != op.data_out_bytes(block_bytes as u32) {
-            let outcome = self.media.units[unit].logical.wrong_data_length();
-            return self.refuse(who, outcome, Moved::Nothing, sink);
-        }
         match op {
-            MediumOp::Read { lba, blocks, .. } => {
-                let expects = given.expected.read_bytes;
-                if !self.read_in_place(who, unit, at(lba, blocks), expects, sink) {
-                    self.read(seat, task, unit, at(lba, blocks), expects, sink);
-                }
-            }
+            // Of those that there are many of no row is made: [`MediumOp::is_plain`].
+            MediumOp::Read { lba, blocks, .. } => self.begin_read(who, unit, at(lba, blocks), given, sink),
             MediumOp::Write { lba, blocks, fua } => {
                 self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), given, sink);
             }
-            MediumOp::WriteVerify { lba, blocks, compare } => {
-                let action = Action::WriteVerify { compare };
-                self.write(seat, task, unit, at(lba, blocks), (action, true), given, sink);
+            op => self.begin_by_row(who, unit, op, given, sink),
+        }
+    }
+
+    #[inline(always)]
+    fn begin_read(
+        &mut self,
+        who: (usize, TaskId),
+        unit: usize,
+        place: (u64, u64),
+        given: Given<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let expects = given.expected.read_bytes;
+        if !self.read_in_place(who, unit, place, expects, sink) {
+            self.read(who.0, who.1, unit, place, expects, sink);
+        }
+    }
+
+    /// Begins work on the medium as its row says.
+    #[inline(never)]
+    fn begin_by_row(
+        &mut self,
+        who: (usize, TaskId),
+        unit: usize,
+        op: MediumOp,
+        given: Given<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let (seat, task) = who;
+        let row = op.row();
+        let block_bytes = self.media.units[unit].block_bytes;
+        let (place, data_out_bytes) = (row.bytes(block_bytes), row.data_out_bytes(block_bytes));
+        if row.length != Length::Blocks {
+            let announced = u64::from(given.expected.write_bytes);
+            let checked = self.media.units[unit].logical.check_data_out(row.length, data_out_bytes, announced);
+            if let Err(wrong) = checked {
+                return self.refuse_length(who, wrong, sink);
             }
-            MediumOp::OrWrite { lba, blocks, fua, generation: generation @ Generation::Set { .. } } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::OrWrite(generation), fua), given, sink);
-            }
-            MediumOp::Compare { lba, blocks, one_block: false } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Compare, false), given, sink);
-            }
-            MediumOp::Compare { lba, one_block: true, .. } => {
-                let place = (lba * block_bytes, block_bytes);
-                self.gather(seat, task, unit, place, Then::Medium(op), given, sink);
-            }
-            MediumOp::WriteSame { lba, no_data, .. } => {
-                let place = (lba * block_bytes, if no_data { 0 } else { block_bytes });
-                self.gather(seat, task, unit, place, Then::Medium(op), given, sink);
-            }
-            MediumOp::WriteAtomic { lba, blocks, .. } | MediumOp::OrWrite { lba, blocks, .. } => {
-                self.gather(seat, task, unit, at(lba, blocks), Then::Medium(op), given, sink);
-            }
-            MediumOp::Erase { erasure, how, immed } => {
-                self.spawn_erase((seat, task), unit, erasure, (how, immed), sink);
-            }
-            MediumOp::Flush { immed: true } => {
+        }
+        match row.runs {
+            Runs::Read => self.begin_read(who, unit, place, given, sink),
+            Runs::Slices(action) => self.write(seat, task, unit, place, (action, row.durable), given, sink),
+            Runs::Gather => self.gather(seat, task, unit, (place.0, data_out_bytes), Then::Medium(op), given, sink),
+            Runs::Job => self.spawn(seat, task, unit, op, None),
+            Runs::Erase { erasure, how, immed } => self.spawn_erase(who, unit, erasure, (how.clone(), immed), sink),
+            Runs::Copy(request) => self.copy(seat, task, unit, request, sink),
+            Runs::FlushBehind => {
                 // The flush goes on by itself. If it fails, the next one has to report that.
                 self.flush_for(Waiter::Nobody, unit, sink);
                 self.refuse(who, Outcome::GOOD, Moved::Nothing, sink);
             }
-            MediumOp::Prefetch { .. } | MediumOp::CompareAndWrite { blocks: 0, .. } => {
-                self.refuse(who, Outcome::GOOD, Moved::Nothing, sink);
-            }
-            MediumOp::CompareAndWrite { lba, blocks, .. } => {
-                let (base, len) = at(lba, blocks);
-                self.gather(seat, task, unit, (base, 2 * len), Then::Medium(op), given, sink);
-            }
-            MediumOp::Copy(request) => self.copy(seat, task, unit, &request, sink),
-            MediumOp::Verify { .. }
-            | MediumOp::Unmap { .. }
-            | MediumOp::Flush { .. }
-            | MediumOp::LbaStatus(_)
-            | MediumOp::Probe => self.spawn(seat, task, unit, op, None),
+            Runs::Nothing => self.refuse(who, Outcome::GOOD, Moved::Nothing, sink),
         }
+    }
+
+    /// Ends a command that was announced with data that does not belong to it.
+    fn refuse_length(&mut self, who: (usize, TaskId), wrong: WrongLength, sink: &mut impl Sink) {
+        let moved = if wrong.asked_bytes > 0 { Moved::Out(wrong.asked_bytes) } else { Moved::Nothing };
+        self.refuse(who, wrong.outcome, moved, sink);
     }
 
     /// A read that is not sent at once from where it lies.
@@ -249,21 +258,19 @@ impl Executor {
         given: Given<'_>,
         sink: &mut impl Sink,
     ) {
-        let block_bytes = self.media.units[unit].block_bytes;
         let Given { expected, inline } = given;
-        let total = asked.min(u64::from(expected.write_bytes)) as u32;
-        if !total.is_multiple_of(block_bytes) {
-            // Part of a block cannot be written, and with GOOD what was delivered would have to be there.
-            let outcome = self.media.units[unit].logical.formatted(WRONG_DATA_LENGTH);
-            return self.refuse((seat, task), outcome, Moved::Out(asked), sink);
+        let announced = u64::from(expected.write_bytes);
+        if let Err(wrong) = self.media.units[unit].logical.check_data_out(Length::Blocks, asked, announced) {
+            return self.refuse_length((seat, task), wrong, sink);
         }
+        let total = asked.min(announced) as u32;
         self.stats.written_bytes += u64::from(total);
         if let (Some(data), Action::Write) = (inline, action)
             && data.len() >= total as usize
             && total > 0
             && let Some(ticket) = self.media.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            self.media.units[unit].logical.overwritten(base, u64::from(total));
+            self.media.units[unit].logical.overwritten(base, u64::from(total), self.now_ms);
             if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
                 return self.stored(seat, task, (unit, ticket), (base, total, asked));
             }
@@ -288,11 +295,7 @@ impl Executor {
         sink: &mut impl Sink,
     ) {
         let Given { expected, inline } = given;
-        let edtl = u64::from(expected.write_bytes);
-        if edtl != need && matches!(&then, Then::Medium(op) if op.needs_exact_data_out() && need > 0) {
-            return self.refuse((seat, task), WRONG_DATA_LENGTH, Moved::Out(need), sink);
-        }
-        let total = need.min(edtl);
+        let total = need.min(u64::from(expected.write_bytes));
         if total > SLICE_BYTES as u64 {
             return self.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, sink);
         }

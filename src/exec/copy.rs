@@ -33,7 +33,6 @@ use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{Begun, CopyStep, CopyWork, TokenWork};
 use crate::scsi::{LogicalUnit, Outcome};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.
 const ZERO_BYTES: u64 = 1 << 20;
@@ -205,7 +204,9 @@ async fn make_token(cx: JobCx, work: TokenWork, unit: Arc<Unit>) -> JobEnd {
         // With the range locked, what was under way before is done, and what comes later finds the token.
         cx.lock(offset, len).await;
     }
-    work.make(&unit.logical, Instant::now(), &mut fill_random).into()
+    // The lock may have taken a while.
+    let now_ms = cx.now_ms();
+    work.make(&unit.logical, now_ms, &mut fill_random).into()
 }
 
 /// The job of a copy.

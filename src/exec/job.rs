@@ -52,6 +52,8 @@ pub type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 
 #[derive(Default)]
 struct Shared {
+    /// When the job was polled last, milliseconds of the core's clock.
+    now_ms: Cell<u64>,
     requests: RefCell<VecDeque<Request>>,
 }
 
@@ -108,6 +110,11 @@ impl JobCx {
     /// For operations of the same job that wait for no limit, because it has a buffer in its hands.
     pub fn free(&self) -> JobCx {
         JobCx { free: true, ..self.clone() }
+    }
+
+    /// The time of this turn, milliseconds of the core's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms.get()
     }
 
     /// Begins a job that was made with `cx`, on the same unit. Nobody waits for it, and no abort ends it.
@@ -360,7 +367,8 @@ impl Job {
     }
 
     /// Lets it run until it waits for something.
-    pub fn poll(&mut self) -> Poll<JobEnd> {
+    pub fn poll(&mut self, now_ms: u64) -> Poll<JobEnd> {
+        self.shared.now_ms.set(now_ms);
         let Some(future) = self.future.as_mut() else { return Poll::Pending };
         let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if poll.is_ready() {

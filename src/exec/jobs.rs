@@ -8,7 +8,7 @@ use super::unit::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
-use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving, Sense};
+use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving};
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.
@@ -22,6 +22,8 @@ pub struct Place {
     pub block_bytes: u64,
     /// The unit as all cores share it.
     pub home: Arc<Unit>,
+    /// When the job began, milliseconds of the core's clock.
+    pub since_ms: u64,
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
@@ -117,7 +119,7 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
     }
     match answer {
         Ok(()) => {
-            place.unit.answered();
+            place.unit.answered(place.since_ms);
             Outcome::GOOD.into()
         }
         Err(fault) => place.fault(fault),
@@ -252,10 +254,7 @@ pub async fn write_verify(
     // If the write was not durable by itself, this makes it so before it reads.
     let end = compare(cx.clone(), place, (data, medium), (offset, len), base).await;
     // Without BYTCHK only readability was asked for; a difference is then a change by somebody else in between.
-    match end.outcome.sense {
-        Some(Sense { key: 0x0e, .. }) if !bytes => Outcome::GOOD.into(),
-        _ => end,
-    }
+    if !bytes && end.outcome.is_miscompare() { Outcome::GOOD.into() } else { end }
 }
 
 /// ORWRITE: one slice is read, or-ed with the data and written, if its generation allows.

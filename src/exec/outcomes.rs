@@ -7,9 +7,8 @@ use crate::scsi::{Outcome, Sense};
 /// flow control; this one is for an arena that others have emptied.
 pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
 
-/// ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT (0E/03): the Expected Data Transfer Length is not the one
-/// that the CDB needs.
-pub const WRONG_DATA_LENGTH: Outcome = Outcome::illegal(asc::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+/// What a job is answered with that was begun without what it needs. Nothing begins one so.
+pub const WITHOUT_DATA: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));
 
 /// A part of the command was carried out, and the rest would have to wait for a write that does not end.
 pub const TIMED_OUT: Outcome =

@@ -257,7 +257,7 @@ impl Executor {
         let was_staged = staged.is_some();
         let buf = staged.or_else(|| client.account.take(len));
         let needs_two = matches!(exec.kind, Kind::Write(action) if action != Action::Write)
-            || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.needs_scratch());
+            || matches!(&exec.then, Some(Then::Medium(op)) if exec.kind == Kind::Gather && op.row().scratch);
         let scratch = if needs_two && buf.is_some() { client.account.take(len) } else { None };
         let Some(buf) = buf.filter(|_| scratch.is_some() == needs_two) else {
             if was_staged {
@@ -356,6 +356,7 @@ impl Executor {
 
     /// Writes a slice whose data is there.
     fn run_slice(&mut self, seat: usize, slot: usize, offset: u32, sink: &mut impl Sink) {
+        let now_ms = self.now_ms;
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return };
         let (unit, at) = (exec.unit, exec.base + u64::from(offset));
         let Kind::Write(action) = exec.kind else { return };
@@ -367,7 +368,7 @@ impl Executor {
             let Some(ticket) = fence.enter(self.core, at, len as u64) else {
                 return self.wait_for_fence(seat, slot, (at, len as u64));
             };
-            logical.overwritten(at, len as u64);
+            logical.overwritten(at, len as u64, now_ms);
             slice.hold = Some(Hold::Counted(ticket));
         }
         slice.progress = Progress::Busy;

@@ -8,7 +8,8 @@ use super::rate::FlowId;
 use super::strays::Hold;
 use crate::model::MediumFault;
 use crate::model::{DataRef, TaskId};
-use crate::scsi::{Generation, MediumOp};
+pub use crate::scsi::Action;
+use crate::scsi::MediumOp;
 use std::rc::Rc;
 
 /// Slices of one task that are under way at a time: while one is on the disk the next is on the wire.
@@ -30,22 +31,6 @@ pub enum Kind {
     Gather,
     /// A job works for the whole command.
     Job,
-}
-
-/// What is done with a full slice of Data-Out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// WRITE.
-    Write,
-    /// VERIFY with BYTCHK 01b.
-    Compare,
-    /// WRITE AND VERIFY.
-    WriteVerify {
-        /// BYTCHK 01b.
-        compare: bool,
-    },
-    /// ORWRITE, a set operation.
-    OrWrite(Generation),
 }
 
 /// What comes after `Kind::Gather`.

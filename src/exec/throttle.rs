@@ -24,7 +24,7 @@ use super::task::Then;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::TaskId;
-use crate::scsi::MediumOp;
+use crate::scsi::{MediumOp, Pays};
 use std::sync::Arc;
 
 impl Executor {
@@ -58,27 +58,19 @@ impl Executor {
         op: MediumOp,
         expected: Expected,
     ) -> Option<MediumOp> {
-        let block_bytes = u64::from(self.media.units[unit].block_bytes);
+        let block_bytes = self.media.units[unit].block_bytes;
         let Some(client) = self.clients.get_mut(seat) else { return Some(op) };
         let Some(flow) = flow(&client.flows, unit) else { return Some(op) };
-        let bytes = match op {
-            MediumOp::Read { blocks, .. } => u64::from(expected.read_bytes).min(u64::from(blocks) * block_bytes),
-            MediumOp::Write { blocks, .. }
-            | MediumOp::WriteVerify { blocks, .. }
-            | MediumOp::OrWrite { blocks, .. }
-            | MediumOp::Compare { blocks, one_block: false, .. } => {
-                u64::from(expected.write_bytes).min(u64::from(blocks) * block_bytes)
+        let row = op.row();
+        let bytes = match row.pays {
+            Pays::Moved => {
+                let announced = if row.data_out > 0 { expected.write_bytes } else { expected.read_bytes };
+                u64::from(announced).min(row.bytes(block_bytes).1)
             }
             // These take their buffers when the data is asked for, and have paid for all by then.
-            MediumOp::WriteAtomic { .. } | MediumOp::CompareAndWrite { .. } => op.data_out_bytes(block_bytes as u32),
-            MediumOp::Compare { .. } | MediumOp::Verify { .. } | MediumOp::WriteSame { .. } => 0,
-            MediumOp::Erase { .. }
-            | MediumOp::Unmap { .. }
-            | MediumOp::Flush { .. }
-            | MediumOp::Prefetch { .. }
-            | MediumOp::LbaStatus { .. }
-            | MediumOp::Probe
-            | MediumOp::Copy(_) => return Some(op),
+            Pays::DataOut => row.data_out_bytes(block_bytes),
+            Pays::CommandAndSteps => 0,
+            Pays::Steps | Pays::Free => return Some(op),
         };
         let bytes = bytes.min(SLICE_BYTES as u64) as u32;
         let Some(exec) = client.tasks.get_mut(task.slot()) else { return Some(op) };

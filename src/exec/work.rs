@@ -13,7 +13,7 @@ use super::media::Media;
 use super::notice::Notice;
 use super::operations::Owner;
 use super::outcomes::TIMED_OUT;
-use super::outcomes::WRONG_DATA_LENGTH;
+use super::outcomes::WITHOUT_DATA;
 use super::saves::Standing;
 use super::sink::Sink;
 use super::sink::{Moved, Preempting};
@@ -21,13 +21,12 @@ use super::strays::{Claim, Hold};
 use super::task::{Action, Failure, Kind, Progress};
 use super::unit::Unit;
 use crate::backend::Op;
-use crate::limits::{FED_PER_TURN, JOBS_PER_TURN};
+use crate::limits::FED_PER_TURN;
 use crate::model::{ItNexus, TaskId};
 use crate::scsi::{Erase, Erasure, MediumOp, Outcome};
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::time::Instant;
 
 impl Executor {
     pub fn place_of(&self, unit: usize) -> Place {
@@ -37,6 +36,7 @@ impl Executor {
             medium: unit.medium.clone(),
             block_bytes: u64::from(unit.block_bytes),
             home: Arc::clone(unit),
+            since_ms: self.now_ms,
         }
     }
 
@@ -52,15 +52,8 @@ impl Executor {
         let cx = JobCx::new(self.account(seat));
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
-        let needed = op.data_out_bytes(block_bytes as u32);
-        // Jobs that hold buffers from the beginning have paid before that.
-        let charged = !matches!(
-            op,
-            MediumOp::Probe
-                | MediumOp::CompareAndWrite { .. }
-                | MediumOp::WriteAtomic { .. }
-                | MediumOp::OrWrite { .. }
-        );
+        let row = op.row();
+        let (needed, charged) = (row.data_out_bytes(block_bytes as u32), row.pays.is_by_steps());
         let got = data.as_ref().map_or(0, |(_, len, _)| u64::from(*len));
         let (data, scratch) = match data {
             Some((data, _, scratch)) => (Some(JobBuffer::from(data)), scratch.map(JobBuffer::from)),
@@ -69,8 +62,7 @@ impl Executor {
         let at = |lba: u64| lba * block_bytes;
         let inner = cx.clone();
         let work: Work = match (op, data) {
-            // The initiator announced less data than the CDB needs.
-            _ if got < needed => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            _ if got < needed => Box::pin(async { WITHOUT_DATA.into() }),
             (MediumOp::Verify { lba, blocks }, _) => {
                 Box::pin(jobs::verify(inner, place, at(lba), at(u64::from(blocks))))
             }
@@ -84,7 +76,7 @@ impl Executor {
                 let len = at(u64::from(blocks)) as usize;
                 match data.zip(scratch) {
                     Some(both) => Box::pin(jobs::compare_and_write(inner, place, both, (at(lba), len, fua))),
-                    None => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+                    None => Box::pin(async { WITHOUT_DATA.into() }),
                 }
             }
             (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
@@ -100,7 +92,17 @@ impl Executor {
             (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(inner, place, scan)),
             (MediumOp::Probe, _) => Box::pin(jobs::probe(inner, place)),
             (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(inner, place)),
-            _ => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            (MediumOp::Compare { .. } | MediumOp::WriteAtomic { .. }, None) => Box::pin(async { WITHOUT_DATA.into() }),
+            // These are no job of a whole command ([`crate::scsi::Runs`]).
+            (
+                MediumOp::Read { .. }
+                | MediumOp::Write { .. }
+                | MediumOp::WriteVerify { .. }
+                | MediumOp::Prefetch { .. }
+                | MediumOp::Erase { .. }
+                | MediumOp::Copy(_),
+                _,
+            ) => Box::pin(async { WITHOUT_DATA.into() }),
         };
         if let Some(exec) = self.exec(seat, task.slot()) {
             if exec.kind == Kind::Idle {
@@ -135,7 +137,7 @@ impl Executor {
             }
             Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
             // A plain write goes to the medium without a job.
-            Action::Write => Box::pin(async { WRONG_DATA_LENGTH.into() }),
+            Action::Write => Box::pin(async { WITHOUT_DATA.into() }),
         };
         self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
     }
@@ -173,7 +175,7 @@ impl Executor {
         how: (Erase, bool),
         sink: &mut impl Sink,
     ) {
-        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure) {
+        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure, self.now_ms) {
             self.clear(seat, task.slot(), sink);
             return sink.complete((seat, task), outcome, Moved::Nothing);
         }
@@ -251,19 +253,15 @@ impl Executor {
     }
 
     /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
-    /// does not keep everything else waiting. Sessions take turns.
-    pub fn run_jobs(&mut self, sink: &mut impl Sink) {
-        if self.running.runnable.is_empty() {
-            return;
-        }
-        let begin = Instant::now();
+    /// does not keep everything else waiting: as long as there is time. Sessions take turns.
+    pub fn run_jobs(&mut self, has_time: impl Fn() -> bool, sink: &mut impl Sink) {
         for _ in 0..self.running.runnable.len() {
             let Some(number) = self.running.runnable.pop() else { return };
             if matches!(self.running.jobs.get(number), Some(Some(_))) {
                 sink.polls(number);
             }
             self.run_job(number, sink);
-            if begin.elapsed() >= JOBS_PER_TURN {
+            if !has_time() {
                 return;
             }
         }
@@ -286,7 +284,7 @@ impl Executor {
             }
             return;
         }
-        match job.poll() {
+        match job.poll(self.now_ms) {
             Poll::Ready(end) => self.job_over(number, Some(end), sink),
             Poll::Pending => self.serve_job(number, sink),
         }
@@ -348,7 +346,8 @@ impl Executor {
                         return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
                     let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
-                    let Some(claim) = claim(&self.media, self.core, unit, &op, !job.locks.is_empty()) else {
+                    let Some(claim) = claim(&self.media, (self.core, self.now_ms), unit, &op, !job.locks.is_empty())
+                    else {
                         let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
                         job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
                         job.ask_again(Request::Op { unit: Some(unit), op, free, cell });
@@ -521,12 +520,12 @@ impl Executor {
 
 /// How the fence of a unit is to know of a job's operation; the inner `None`: it need not. The outer `None`: the
 /// operation has to wait. `locked`: the job holds the range already.
-fn claim(media: &Media, core: usize, unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
+fn claim(media: &Media, (core, now_ms): (usize, u64), unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
     let Unit { fence, logical, .. } = &*media.units[unit];
     match (changed_range(op), op) {
         (Some((offset, len)), _) => {
             let hold = if locked { None } else { Some(Hold::Counted(fence.enter(core, offset, len)?)) };
-            logical.overwritten(offset, len);
+            logical.overwritten(offset, len, now_ms);
             Some(hold.map(|hold| Claim { unit, offset, len, hold }))
         }
         _ if locked => Some(None),

@@ -23,6 +23,17 @@ pub struct Limits {
     pub bytes_per_s: Option<u64>,
 }
 
+/// Bytes for each second, of an option that bounds them.
+///
+/// # Errors
+/// None at all is no bound.
+pub fn bandwidth(bytes: u64) -> Result<u64, String> {
+    match bytes {
+        0 => Err("is no bandwidth: write bytes for each second, like 100MiB".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 /// How many connections are taken, and how long they may take to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {

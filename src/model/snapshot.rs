@@ -1,10 +1,10 @@
 //! The configuration as validated: which portals listen, which targets exist, what their logical units are made of.
 
-use super::access::{Admission, Group, Limits};
+use super::access::{Admission, Group};
 use super::access_state::AccessState;
 use super::chap::Credentials;
+use super::lun::LunSpec;
 use super::names::IscsiName;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,106 +89,6 @@ impl TargetSpec {
             credentials: None,
             groups_only: false,
             access_states: Vec::new(),
-        }
-    }
-}
-
-/// One logical unit and the LUN it is found at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LunSpec {
-    /// The LUN, 0 to 16383.
-    pub number: u16,
-    /// What stores its blocks.
-    pub kind: LunKind,
-    /// Size in bytes; `None`: that of the existing file or device.
-    pub size_bytes: Option<u64>,
-    /// A file that is not there may be made, if its size is known.
-    pub create: bool,
-    /// Logical block length in bytes: 512 or 4096, of a CD-ROM 2048.
-    pub block_bytes: u32,
-    /// Physical block length in bytes: a power of two multiple of `block_bytes`.
-    pub physical_block_bytes: u32,
-    /// May be smaller than its file or device, and become smaller while it is served. What is behind its end stays there.
-    pub shrink: bool,
-    /// Refuse writes.
-    pub readonly: bool,
-    /// Thin provisioned: UNMAP gives space back.
-    pub thin: bool,
-    /// The medium can be ejected and loaded.
-    pub removable: bool,
-    /// A CD-ROM or DVD-ROM: read only, removable, blocks of 2048 bytes, the last of them filled up with zeroes.
-    pub cdrom: bool,
-    /// Thin: hosts are told when no more than this is available where the file is, in bytes.
-    pub low_space_bytes: Option<u64>,
-    /// Unit serial number (VPD 80); that of the store, at first derived from target and LUN, when absent.
-    pub serial: Option<String>,
-    /// NAA type 6 designator (VPD 83); as the serial number when absent.
-    pub naa: Option<[u8; 16]>,
-    /// What all initiators together may use of it.
-    pub limits: Limits,
-}
-
-impl LunSpec {
-    /// One of 512-byte blocks, nothing special about it.
-    pub fn new(number: u16, kind: LunKind) -> Self {
-        Self {
-            number,
-            kind,
-            size_bytes: None,
-            create: false,
-            block_bytes: 512,
-            physical_block_bytes: 512,
-            shrink: false,
-            readonly: false,
-            thin: false,
-            removable: false,
-            cdrom: false,
-            low_space_bytes: None,
-            serial: None,
-            naa: None,
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// What stores the blocks of a logical unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LunKind {
-    /// A regular file or a block device.
-    File(PathBuf),
-    /// Memory; gone at exit.
-    Ram,
-    /// Reads zeroes, forgets writes: for measuring everything else.
-    Null,
-    /// Any other kind of medium that there is.
-    Other {
-        /// The word for the kind.
-        word: &'static str,
-        /// Which one it is, in a form that the kind knows; empty if it needs no name.
-        path: String,
-    },
-}
-
-impl LunKind {
-    /// The word for the kind in a configuration.
-    pub fn word(&self) -> &'static str {
-        match self {
-            LunKind::File(_) => "file",
-            LunKind::Ram => "ram",
-            LunKind::Null => "null",
-            LunKind::Other { word, .. } => word,
-        }
-    }
-}
-
-/// The word for the kind, and which one it is.
-impl fmt::Display for LunKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())?;
-        match self {
-            LunKind::File(path) => write!(f, " {}", path.display()),
-            LunKind::Other { path, .. } if !path.is_empty() => write!(f, " {path}"),
-            _ => Ok(()),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be32, be64};
-use super::plan::{LbaScan, MediumOp, Plan};
+use super::medium_op::{LbaScan, MediumOp};
+use super::plan::Plan;
 use super::rw::check_range;
 use super::sense::Outcome;
 use super::unit::LogicalUnit;

@@ -3,11 +3,11 @@
 //! It is the time of this machine until a host sets another one; that one counts on beside the machine's until a hard
 //! reset or the end of the process (SCSIP and TCMOS of the control extension mode page say just that).
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use super::now::Now;
 
-/// What a host set, in milliseconds since 1970, and when; among the rare state.
+/// What a host set, in milliseconds since 1970, and when, in those of the core's clock; among the rare state.
 #[derive(Debug, Default)]
-pub(super) struct Clock(pub(super) Option<(u64, Instant)>);
+pub(super) struct Clock(pub(super) Option<(u64, u64)>);
 
 /// TIMESTAMP ORIGIN (SPC-4 table 50).
 mod origin {
@@ -17,16 +17,12 @@ mod origin {
 
 impl Clock {
     /// TIMESTAMP ORIGIN and the timestamp.
-    pub(super) fn read(&self, now: Instant) -> (u8, u64) {
+    pub(super) fn read(&self, now: Now) -> (u8, u64) {
         match self.0 {
-            Some((timestamp, since)) => {
-                let elapsed = now.saturating_duration_since(since).as_millis() as u64;
-                (origin::SET_TIMESTAMP, timestamp.saturating_add(elapsed))
+            Some((timestamp, since_ms)) => {
+                (origin::SET_TIMESTAMP, timestamp.saturating_add(now.ms.saturating_sub(since_ms)))
             }
-            None => {
-                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-                (origin::OTHER_MEANS, since_1970.map_or(0, |since| since.as_millis() as u64))
-            }
+            None => (origin::OTHER_MEANS, now.since_1970_ms),
         }
     }
 }
@@ -34,15 +30,15 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn it_goes_on() {
-        let now = Instant::now();
-        let clock = Clock(Some((0xf0ff_ffff_ffff, now)));
-        assert_eq!(clock.read(now), (2, 0xf0ff_ffff_ffff));
-        assert_eq!(clock.read(now + Duration::from_millis(1500)), (2, 0xf0ff_ffff_ffff + 1500));
-        let (origin, timestamp) = Clock::default().read(now);
-        assert!(origin == 3 && timestamp > 1_700_000_000_000);
+        let at = |ms| Now { ms, since_1970_ms: 1_700_000_000_000 + ms };
+        let clock = Clock(Some((0xf0ff_ffff_ffff, 10)));
+        assert_eq!(clock.read(at(10)), (2, 0xf0ff_ffff_ffff));
+        assert_eq!(clock.read(at(1510)), (2, 0xf0ff_ffff_ffff + 1500));
+        // Another core may be a little behind.
+        assert_eq!(clock.read(at(9)), (2, 0xf0ff_ffff_ffff));
+        assert_eq!(Clock::default().read(at(10)), (3, 1_700_000_000_010));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Here a list becomes a [`CopyRequest`] that is right in itself. It names logical units, which one device server does not
 //! know; [`super::copy_begin`] finds them among those that the nexus may see, checks every range, and says what to move.
-//! [`super::operations`] keeps account of copy operations, [`super::rod`] has the commands with tokens.
+//! `operations.rs` keeps account of copy operations, `rod.rs` has the commands with tokens.
 //!
 //! Supported: CSCD descriptors of type E4h with the NAA designator of VPD page 83h, CSCD descriptor ID FFFFh (the
 //! addressed logical unit), segment descriptors of type 02h (block to block). STR is honoured by always going through the
@@ -12,7 +12,8 @@
 use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64, byte};
 use super::copy_request::{CopyKind, Cscd, Extended, IDENTIFICATION_DESCRIPTOR, Segment};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::sense::{Outcome, asc};
 use crate::limits;
 

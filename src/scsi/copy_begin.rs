@@ -19,7 +19,6 @@ use super::tokens::{self, Token};
 use super::unit::LogicalUnit;
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A logical unit that the nexus may see.
 pub struct Peer<'a> {
@@ -37,8 +36,8 @@ pub struct Scene<'a> {
     pub here: usize,
     /// The initiator port that sent it.
     pub initiator: &'a InitiatorPort,
-    /// The time.
-    pub now: Instant,
+    /// The time, milliseconds of the core's clock.
+    pub now_ms: u64,
 }
 
 /// What a copy comes to when it is begun.
@@ -206,11 +205,11 @@ impl TokenWork {
 
     /// Makes the token; answers the outcome in the sense format of `unit`, which the command was sent to. `random`
     /// fills a buffer with bytes that nobody can guess.
-    pub fn make(&self, unit: &LogicalUnit, now: Instant, random: &mut dyn FnMut(&mut [u8])) -> Outcome {
+    pub fn make(&self, unit: &LogicalUnit, now_ms: u64, random: &mut dyn FnMut(&mut [u8])) -> Outcome {
         let TokenWork { operation, owner, populate } = self;
         let made = match operation.is_cancelled() {
             true => Err(CANCELLED),
-            false => unit.tokens.create(unit.params(), *owner, populate, now, random),
+            false => unit.tokens.create(unit.params(), *owner, populate, now_ms, random),
         };
         let outcome = match made {
             Ok(token) => {
@@ -413,7 +412,7 @@ fn token_of(write: &WriteUsingToken, scene: &mut Scene) -> Result<(usize, Arc<To
     let mut found = Err(unknown);
     for (position, peer) in scene.peers.iter().enumerate() {
         if creator == Some(peer.unit.params().naa) {
-            found = peer.unit.tokens.find(&write.token, scene.now).map(|token| (position, token));
+            found = peer.unit.tokens.find(&write.token, scene.now_ms).map(|token| (position, token));
             if found.is_ok() {
                 break;
             }

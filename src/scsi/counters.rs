@@ -5,7 +5,8 @@
 //! unit knows its tallies; now and then, when a new one is made, those of nexuses that are gone are folded into a
 //! total.
 
-use super::plan::{MediumOp, Plan};
+use super::medium_op::Counted;
+use super::plan::Plan;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,23 +27,16 @@ fn add(counter: &AtomicU64, number: u64) {
 }
 
 impl Tally {
-    /// Counts what was planned. Commands that move blocks between initiator and medium are read and write commands; what
-    /// WRITE SAME and UNMAP change without moving it is not counted in blocks.
+    /// Counts what was planned. What WRITE SAME and UNMAP change without moving it is not counted in blocks.
     #[inline]
     pub(super) fn note(&self, plan: &Plan) {
         let Plan::Medium(op) = plan else { return };
-        let (writes, blocks) = match op {
-            MediumOp::Read { blocks, .. } => (false, u64::from(*blocks)),
-            MediumOp::Write { blocks, .. }
-            | MediumOp::WriteAtomic { blocks, .. }
-            | MediumOp::WriteVerify { blocks, .. }
-            | MediumOp::OrWrite { blocks, .. } => (true, u64::from(*blocks)),
-            MediumOp::CompareAndWrite { blocks, .. } => (true, 2 * u64::from(*blocks)),
-            MediumOp::WriteSame { no_data, .. } => (true, u64::from(!*no_data)),
-            _ => return,
+        let row = op.row();
+        let (commands, moved, blocks) = match row.counted {
+            Counted::Not => return,
+            Counted::Read => (&self.reads, &self.blocks_read, row.range.1),
+            Counted::Write => (&self.writes, &self.blocks_written, row.data_out),
         };
-        let (commands, moved) =
-            if writes { (&self.writes, &self.blocks_written) } else { (&self.reads, &self.blocks_read) };
         add(commands, 1);
         add(moved, blocks);
     }
@@ -142,6 +136,7 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use super::super::medium_op::MediumOp;
     use super::*;
 
     #[test]

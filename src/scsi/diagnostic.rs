@@ -3,14 +3,19 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be24};
-use super::plan::{MediumOp, Plan, Reply};
+use super::medium_op::MediumOp;
+use super::plan::{Plan, Reply};
 use super::sense::{self, MAX_SENSE_BYTES, Outcome, Sense, asc, key};
 use crate::limits;
 
 /// TEST UNIT READY (SPC-4 clause 6.47). What speaks against it on our side was found before the handler was called. If
 /// it is not known that the medium answers, the medium is asked.
 pub(super) fn test_unit_ready(call: &mut Call) -> Planned {
-    Ok(if call.unit.health.is_known() { Plan::Done(Outcome::GOOD) } else { Plan::Medium(MediumOp::Probe) })
+    Ok(if call.unit.health.is_known(call.command.now.ms) {
+        Plan::Done(Outcome::GOOD)
+    } else {
+        Plan::Medium(MediumOp::Probe)
+    })
 }
 
 /// REQUEST SENSE (SPC-4 clause 6.39): reports and clears the oldest unit attention, else the readiness of the unit.

@@ -12,7 +12,8 @@
 use super::call::{Call, Planned};
 use super::cdb::{be16, be32, byte};
 use super::erasure::{Busy, Erase, Erasure};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::saved::Part;
 use super::sense::{Outcome, Sense, asc, key};
 use super::state::State;
@@ -69,7 +70,7 @@ impl LogicalUnit {
     ///
     /// # Errors
     /// Another erasing has begun since this one was planned, or has failed in a way that this one may not end.
-    pub fn begin_erase(&self, erasure: Erasure) -> Result<(), Outcome> {
+    pub fn begin_erase(&self, erasure: Erasure, now_ms: u64) -> Result<(), Outcome> {
         let mut state = self.state();
         self.may_erase(&state, erasure).map_err(|outcome| self.formatted(outcome))?;
         self.progress.store(0, Ordering::Relaxed);
@@ -77,7 +78,7 @@ impl LogicalUnit {
         self.changed(&state);
         // Tokens end: what they stand for is to be no more, whether or not all of it is reached. So do copies: what one
         // has read must not come back afterwards, when the unit is not busy any more.
-        self.overwritten(0, u64::MAX);
+        self.overwritten(0, u64::MAX, now_ms);
         self.copies.end_all();
         Ok(())
     }

@@ -1,17 +1,12 @@
 //! Whether the medium answers: what TEST UNIT READY tells path checkers (SPC-4 clause 6.47).
 //!
-//! A medium that can be lost (a file, a device) is asked by reading from it, at most once a [`VOUCHED`]; what is read or
+//! A medium that can be lost (a file, a device) is asked by reading from it, at most once in [`VOUCHED_MS`]; what is read or
 //! written all the time vouches for nothing, so that the data path has no part in this.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-/// An answer of the medium is good for this long.
-const VOUCHED: Duration = Duration::from_secs(1);
-
-/// What times are counted from.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// An answer of the medium is good for this long, milliseconds.
+const VOUCHED_MS: u64 = 1000;
 
 /// When the medium answered last.
 #[derive(Debug, Default)]
@@ -21,14 +16,10 @@ pub(super) struct Health {
     good_until_ms: AtomicU64,
 }
 
-fn now_ms() -> u64 {
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Health {
     /// The medium need not be asked now.
-    pub(super) fn is_known(&self) -> bool {
-        !self.can_be_lost.load(Ordering::Relaxed) || now_ms() < self.good_until_ms.load(Ordering::Relaxed)
+    pub(super) fn is_known(&self, now_ms: u64) -> bool {
+        !self.can_be_lost.load(Ordering::Relaxed) || now_ms < self.good_until_ms.load(Ordering::Relaxed)
     }
 
     /// The medium is to be asked next time.
@@ -41,9 +32,8 @@ impl Health {
         self.can_be_lost.store(true, Ordering::Relaxed);
     }
 
-    /// The medium has answered.
-    pub(super) fn vouch(&self) {
-        let until = now_ms().saturating_add(VOUCHED.as_millis() as u64);
-        self.good_until_ms.store(until, Ordering::Relaxed);
+    /// The medium has answered what it was asked at `now_ms`.
+    pub(super) fn vouch(&self, now_ms: u64) {
+        self.good_until_ms.store(now_ms.saturating_add(VOUCHED_MS), Ordering::Relaxed);
     }
 }

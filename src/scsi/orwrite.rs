@@ -7,7 +7,8 @@
 use super::call::{Call, Planned};
 use super::cdb::{be32, be64};
 use super::generation::{Allowed, Generation, Generations, policy};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::rw::{Extent, FUA, durable, unless_empty};
 use super::sense::Outcome;
 use super::unit::LogicalUnit;

@@ -25,12 +25,6 @@ pub(super) mod action {
     pub const REGISTER_AND_MOVE: u8 = 0x07;
 }
 
-/// Whether a command has tasks of others aborted, on all cores: PREEMPT AND ABORT.
-pub fn aborts_others(cdb: &[u8]) -> bool {
-    const PERSISTENT_RESERVE_OUT: u8 = 0x5F;
-    byte(cdb, 0) == PERSISTENT_RESERVE_OUT && byte(cdb, 1) & 0x1F == action::PREEMPT_AND_ABORT
-}
-
 /// READ KEYS.
 pub(super) fn read_keys(call: &mut Call) -> Planned {
     read(call, |reply, reservations| {

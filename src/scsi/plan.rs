@@ -1,8 +1,7 @@
 //! The seam between the device server and whoever carries its plans out.
 
-use super::copy_request::CopyRequest;
-use super::erasure::{Erase, Erasure};
-use super::generation::Generation;
+use super::medium_op::MediumOp;
+use super::now::Now;
 use super::saved::Saving;
 use super::sense::Outcome;
 use crate::model::{InitiatorPort, ItNexus};
@@ -21,6 +20,8 @@ pub struct Command<'a> {
     pub protocol_level: u8,
     /// All LUNs of the target that this nexus may see, ascending: for REPORT LUNS.
     pub luns: &'a [u16],
+    /// When it is planned.
+    pub now: Now,
 }
 
 /// What is to be done for a command.
@@ -41,75 +42,6 @@ pub enum Plan {
     /// The effect of the command is to be stored first, or the cache to be flushed. `LogicalUnit::decide` says what is
     /// to be stored; when that is done `LogicalUnit::conclude` puts it into effect.
     Save(Box<Saving>),
-}
-
-/// Work on the medium. Ranges are checked against the capacity already; `blocks` is not zero unless said. `lba` and
-/// `blocks` count logical blocks; `fua`: durable before the status (of a read: from the medium).
-#[allow(missing_docs, reason = "the fields are the same everywhere, and told above")]
-// With `repr(u64)` the variants are told apart by a word of their own. Without it, the compiler computes that from a
-// field of one of them, for every command.
-#[repr(u64)]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MediumOp {
-    /// READ: blocks to the initiator. `fua`: from the medium, not from a volatile cache.
-    Read { lba: u64, blocks: u32, fua: bool },
-    /// WRITE: blocks from the initiator. `fua`: durable before the status.
-    Write { lba: u64, blocks: u32, fua: bool },
-    /// WRITE AND VERIFY: as WRITE with `fua`; then read back, and compared when `compare`.
-    WriteVerify { lba: u64, blocks: u32, compare: bool },
-    /// VERIFY with BYTCHK 00: the blocks can be read.
-    Verify { lba: u64, blocks: u32 },
-    /// VERIFY with BYTCHK 01: blocks from the initiator equal those of the medium. With BYTCHK 11 (`one_block`) one block
-    /// is sent and compared with each of the range.
-    Compare { lba: u64, blocks: u32, one_block: bool },
-    /// WRITE SAME. One block comes from the initiator, or none (`no_data`: NDOB, zeroes).
-    WriteSame { lba: u64, blocks: u64, unmap: bool, anchor: bool, no_data: bool },
-    /// WRITE ATOMIC(16): as `Write`, and at every moment all of it is on the medium or nothing. It fits one slice.
-    WriteAtomic { lba: u64, blocks: u32, fua: bool },
-    /// `LogicalUnit::begin_erase` is called; if it agrees, the whole medium is erased, and made durable; then
-    /// `LogicalUnit::erase_done` is called, whatever became of the command. `immed`: GOOD is answered when it has begun.
-    Erase { erasure: Erasure, how: Erase, immed: bool },
-    /// UNMAP of several ranges (LBA, blocks); they do not come from the hot path, so a list is fine.
-    Unmap { ranges: Vec<(u64, u64)> },
-    /// SYNCHRONIZE CACHE. `immed`: GOOD is answered when it has begun.
-    Flush { immed: bool },
-    /// PRE-FETCH: read ahead if that is of use; nothing to send.
-    Prefetch { lba: u64, blocks: u32 },
-    /// COMPARE AND WRITE: 2 x `blocks` come from the initiator; the first half is compared, the second written. `blocks`
-    /// may be zero: then there is nothing to do, unless the initiator sends data all the same.
-    CompareAndWrite { lba: u64, blocks: u32, fua: bool },
-    /// ORWRITE: blocks from the initiator are OR-ed into the medium; with a change of the generation AND-ed, in one slice
-    /// that has the whole medium for itself, and `blocks` may be zero.
-    OrWrite { lba: u64, blocks: u32, fua: bool, generation: Generation },
-    /// GET LBA STATUS: provisioning states, as [`super::LbaStatuses`] wants them.
-    LbaStatus(LbaScan),
-    /// TEST UNIT READY: does the medium answer? If it does, `LogicalUnit::answered` is called.
-    Probe,
-    /// A third-party copy, its parameter list parsed: [`super::copy_begin::begin`] says what is to be done.
-    Copy(Box<CopyRequest>),
-}
-
-/// What GET LBA STATUS asks for. Only the backend knows the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LbaScan {
-    /// STARTING LOGICAL BLOCK ADDRESS, of the medium.
-    pub lba: u64,
-    /// ALLOCATION LENGTH, bytes; not zero.
-    pub alloc_bytes: u32,
-    /// SCAN LENGTH in blocks; zero: no limit.
-    pub scan_blocks: u32,
-    /// REPORT TYPE, one of those that `capacity.rs` knows.
-    pub(super) report: u8,
-}
-
-impl LbaScan {
-    /// Where the scan ends at the latest, on a medium of that many blocks.
-    pub fn end(&self, capacity: u64) -> u64 {
-        match self.scan_blocks {
-            0 => capacity,
-            blocks => capacity.min(self.lba.saturating_add(u64::from(blocks))),
-        }
-    }
 }
 
 /// Scratch for the parameter data of one command. One per core, reused: `data` keeps its capacity.
@@ -172,55 +104,5 @@ impl Reply {
     pub(super) fn finish(&mut self, allocation_bytes: usize) -> Result<Plan, Outcome> {
         self.data.truncate(allocation_bytes);
         Ok(Plan::Done(Outcome::GOOD))
-    }
-}
-
-impl MediumOp {
-    /// Bytes that go to the initiator when all goes well; of `LbaStatus` the most that may go.
-    pub fn data_in_bytes(&self, block_bytes: u32) -> u64 {
-        match self {
-            MediumOp::Read { blocks, .. } => u64::from(*blocks) * u64::from(block_bytes),
-            MediumOp::LbaStatus(scan) => u64::from(scan.alloc_bytes),
-            _ => 0,
-        }
-    }
-
-    /// Bytes that come from the initiator.
-    pub fn data_out_bytes(&self, block_bytes: u32) -> u64 {
-        let blocks = match self {
-            MediumOp::Write { blocks, .. }
-            | MediumOp::WriteAtomic { blocks, .. }
-            | MediumOp::WriteVerify { blocks, .. }
-            | MediumOp::Compare { blocks, one_block: false, .. }
-            | MediumOp::OrWrite { blocks, .. } => u64::from(*blocks),
-            MediumOp::CompareAndWrite { blocks, .. } => 2 * u64::from(*blocks),
-            MediumOp::Compare { one_block: true, .. } | MediumOp::WriteSame { no_data: false, .. } => 1,
-            _ => 0,
-        };
-        blocks * u64::from(block_bytes)
-    }
-
-    /// Whether what comes from the initiator is compared or joined with as many bytes from the medium, for which there
-    /// has to be room, too.
-    pub fn needs_scratch(&self) -> bool {
-        matches!(
-            self,
-            MediumOp::CompareAndWrite { .. }
-                | MediumOp::OrWrite { .. }
-                | MediumOp::WriteVerify { .. }
-                | MediumOp::Compare { one_block: false, .. }
-        )
-    }
-
-    /// Whether the operation makes no sense unless exactly [`MediumOp::data_out_bytes`] are announced: with less or
-    /// more it is to fail with INVALID FIELD IN CDB (`LogicalUnit::wrong_data_length`) rather than work on what came.
-    pub fn needs_exact_data_out(&self) -> bool {
-        matches!(
-            self,
-            MediumOp::CompareAndWrite { .. }
-                | MediumOp::WriteSame { .. }
-                | MediumOp::WriteAtomic { .. }
-                | MediumOp::OrWrite { generation: Generation::Change { .. }, .. }
-        )
     }
 }

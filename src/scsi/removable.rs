@@ -7,7 +7,8 @@
 use super::attention::{Attention, Recipients};
 use super::call::{Call, Planned};
 use super::class;
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::sense::{Outcome, Sense, asc, key};
 
 /// START STOP UNIT. A host that stops the unit wants its writes safe, so a stop is a flush, unless NO_FLUSH says

@@ -5,7 +5,8 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be24, be32, be64};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::sense::{Outcome, asc};
 use super::unit::LogicalUnit;
 use crate::limits;

@@ -172,6 +172,11 @@ impl Outcome {
     /// GOOD, no sense.
     pub const GOOD: Outcome = Outcome { status: 0, sense: None };
 
+    /// Whether what was compared was not the same.
+    pub fn is_miscompare(&self) -> bool {
+        self.sense.is_some_and(|sense| sense.key == key::MISCOMPARE)
+    }
+
     /// RESERVATION CONFLICT: a status without sense data (SAM-5 clause 5.3.1).
     pub const RESERVATION_CONFLICT: Outcome = Outcome { status: status::RESERVATION_CONFLICT, sense: None };
 

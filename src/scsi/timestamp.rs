@@ -6,11 +6,10 @@ use super::cdb::{be32, byte};
 use super::clock::Clock;
 use super::plan::Plan;
 use super::sense::{Outcome, asc};
-use std::time::Instant;
 
 /// REPORT TIMESTAMP.
 pub(super) fn report(call: &mut Call) -> Planned {
-    let (origin, timestamp) = call.unit.state().clock.read(Instant::now());
+    let (origin, timestamp) = call.unit.state().clock.read(call.command.now);
     call.reply.put(&[0, 0x0a, origin, 0]);
     call.reply.put(&timestamp.to_be_bytes()[2..]);
     call.reply.put(&[0; 2]);
@@ -47,7 +46,7 @@ pub(super) fn set_list(call: &mut Call, list: &[u8]) -> Planned {
     }
     let timestamp = field.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let mut state = call.unit.state();
-    state.clock = Clock(Some((timestamp, Instant::now())));
+    state.clock = Clock(Some((timestamp, call.command.now.ms)));
     call.unit.post(&mut state, Attention::TimestampChanged, Recipients::Except(Some(call.nexus.id)));
     Ok(Plan::Done(Outcome::GOOD))
 }

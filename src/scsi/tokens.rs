@@ -13,9 +13,8 @@ use super::copy_request::{IDENTIFICATION_DESCRIPTOR, Populate, TOKEN_BYTES};
 use super::params::{LuParams, NexusId};
 use super::sense::{Outcome, asc};
 use crate::limits;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
 /// ROD TYPE of our tokens (SPC-4 table 127).
@@ -35,11 +34,12 @@ pub(super) struct Token {
     bytes: Box<[u8; TOKEN_BYTES]>,
     owner: NexusId,
     pub(super) ranges: Vec<(u64, u64)>,
-    timeout: Duration,
+    timeout_ms: u64,
     /// Its blocks were overwritten.
     revoked: AtomicBool,
     deleted: AtomicBool,
-    last_used: Mutex<Instant>,
+    /// When it was made or used last, milliseconds of the core's clock.
+    last_used_ms: AtomicU64,
 }
 
 impl Token {
@@ -47,13 +47,12 @@ impl Token {
         self.revoked.load(Ordering::Acquire)
     }
 
-    fn is_expired(&self, now: Instant) -> bool {
-        let used = *self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
-        now.saturating_duration_since(used) > self.timeout
+    fn is_expired(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.last_used_ms.load(Ordering::Relaxed)) > self.timeout_ms
     }
 
-    fn touch(&self, now: Instant) {
-        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    fn touch(&self, now_ms: u64) {
+        self.last_used_ms.store(now_ms, Ordering::Relaxed);
     }
 }
 
@@ -82,7 +81,7 @@ impl Tokens {
         params: &LuParams,
         owner: NexusId,
         populate: &Populate,
-        now: Instant,
+        now_ms: u64,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Arc<Token>, Outcome> {
         let blocks: u64 = populate.ranges.iter().map(|(_, blocks)| blocks).sum();
@@ -90,13 +89,13 @@ impl Tokens {
             bytes: encode(params, blocks, random),
             owner,
             ranges: populate.ranges.clone(),
-            timeout: Duration::from_secs(u64::from(populate.timeout_s)),
+            timeout_ms: u64::from(populate.timeout_s) * 1000,
             revoked: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
-            last_used: Mutex::new(now),
+            last_used_ms: AtomicU64::new(now_ms),
         });
         let mut live = self.live();
-        purge(&mut live, now);
+        purge(&mut live, now_ms);
         if live.len() >= limits::ROD_TOKENS {
             let spare = spare(&live, owner).ok_or(Outcome::illegal(asc::INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN))?;
             live.remove(spare);
@@ -107,7 +106,7 @@ impl Tokens {
     }
 
     /// The token with these bytes, if it may be used.
-    pub(super) fn find(&self, bytes: &[u8; TOKEN_BYTES], now: Instant) -> Result<Arc<Token>, Outcome> {
+    pub(super) fn find(&self, bytes: &[u8; TOKEN_BYTES], now_ms: u64) -> Result<Arc<Token>, Outcome> {
         let live = self.live();
         // All of them are looked at, so that the time tells nothing about where one is.
         let same = |token: &Token| bool::from(token.bytes[..].ct_eq(&bytes[..]));
@@ -116,26 +115,26 @@ impl Tokens {
         if token.is_revoked() {
             return Err(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_REVOKED));
         }
-        if token.is_expired(now) {
+        if token.is_expired(now_ms) {
             return Err(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_EXPIRED));
         }
         if token.deleted.load(Ordering::Relaxed) {
             return Err(Outcome::illegal(asc::INVALID_TOKEN_OPERATION_TOKEN_DELETED));
         }
-        token.touch(now);
+        token.touch(now_ms);
         Ok(Arc::clone(token))
     }
 
     /// Blocks are about to change: tokens for them are revoked.
     #[cold]
-    pub(super) fn overwritten(&self, range: (u64, u64), now: Instant) {
+    pub(super) fn overwritten(&self, range: (u64, u64), now_ms: u64) {
         let mut live = self.live();
         for token in live.iter() {
             if token.ranges.iter().any(|of_token| overlap(range, *of_token)) {
                 token.revoked.store(true, Ordering::Release);
             }
         }
-        purge(&mut live, now);
+        purge(&mut live, now_ms);
         if live.iter().all(|token| token.is_revoked()) {
             self.watched.store(false, Ordering::Release);
         }
@@ -164,8 +163,8 @@ fn spare(live: &[Arc<Token>], owner: NexusId) -> Option<usize> {
 }
 
 /// Drops tokens that have expired and that no copy is using.
-fn purge(live: &mut Vec<Arc<Token>>, now: Instant) {
-    live.retain(|token| Arc::strong_count(token) > 1 || !token.is_expired(now));
+fn purge(live: &mut Vec<Arc<Token>>, now_ms: u64) {
+    live.retain(|token| Arc::strong_count(token) > 1 || !token.is_expired(now_ms));
 }
 
 /// Where a token has the 16 bytes of a NAA designator.

@@ -19,7 +19,6 @@ use crate::model::{InitiatorPort, ItNexus, MediumFault};
 use crate::panics::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::time::Instant;
 
 /// A logical unit: the device server's shared part, one for the process.
 #[derive(Debug)]
@@ -111,13 +110,14 @@ impl LogicalUnit {
     }
 
     /// Bytes of the medium are about to change: ROD tokens for their blocks end here. For whoever changes them, when it is
-    /// certain that nobody can make a token before that is done. Costs a load while there are no tokens.
+    /// certain that nobody can make a token before that is done. `offset` and `len` are bytes. Costs a load while there are
+    /// no tokens.
     #[inline]
-    pub fn overwritten(&self, offset: u64, len: u64) {
+    pub fn overwritten(&self, offset: u64, len: u64, now_ms: u64) {
         if self.tokens.are_watched() {
             let block_bytes = u64::from(self.block_bytes().max(1));
             let (first, end) = (offset / block_bytes, offset.saturating_add(len).div_ceil(block_bytes));
-            self.tokens.overwritten((first, end - first), Instant::now());
+            self.tokens.overwritten((first, end - first), now_ms);
         }
     }
 
@@ -231,15 +231,9 @@ impl LogicalUnit {
         self.health.watch();
     }
 
-    /// The medium has answered [`super::MediumOp::Probe`].
-    pub fn answered(&self) {
-        self.health.vouch();
-    }
-
-    /// INVALID FIELD IN CDB for a command whose CDB and announced Data-Out do not belong together
-    /// ([`super::MediumOp::needs_exact_data_out`]).
-    pub fn wrong_data_length(&self) -> Outcome {
-        self.formatted(Outcome::illegal(asc::INVALID_FIELD_IN_CDB))
+    /// The medium has answered [`super::MediumOp::Probe`], which it was asked at `now_ms`.
+    pub fn answered(&self, now_ms: u64) {
+        self.health.vouch(now_ms);
     }
 
     /// MISCOMPARE in the sense format of this logical unit; `offset` of the first byte that differs, in bytes.

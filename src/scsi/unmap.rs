@@ -2,7 +2,8 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64};
-use super::plan::{MediumOp, Plan};
+use super::medium_op::MediumOp;
+use super::plan::Plan;
 use super::rw::check_range;
 use super::sense::{Outcome, asc};
 use crate::limits;

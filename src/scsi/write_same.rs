@@ -2,8 +2,9 @@
 
 use super::call::{Call, Planned};
 use super::cdb::{be16, be32, be64};
+use super::medium_op::MediumOp;
 use super::params::LuParams;
-use super::plan::{MediumOp, Plan};
+use super::plan::Plan;
 use super::rw::check_range;
 use super::sense::{Outcome, asc};
 use crate::limits;

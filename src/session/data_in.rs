@@ -10,28 +10,13 @@ use super::recovery::Kept;
 use super::residual::Residual;
 use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId};
 use super::task::{Answer, State};
-use super::{DataInEnd, Direction, Session};
+use super::{DataInEnd, Direction, Ending, Session};
 use crate::wire::{CmdSn, DataIn, DataSn, Itt, Lun, ScsiResponse, StatSn, Ttt};
 
 /// Sense data longer than this is cut (SPC-4 clause 4.5.1: at most 252 bytes).
 const MAX_SENSE_BYTES: usize = 252;
 /// ABORTED COMMAND, NO ADDITIONAL SENSE INFORMATION: in place of sense data that was not given.
 const NO_ADDITIONAL_SENSE: [u8; 18] = [0x70, 0, 0x0b, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-
-/// Whether sense data, fixed or descriptor format, says UNIT ATTENTION (SPC-4 clause 4.5).
-fn is_unit_attention(sense: &[u8]) -> bool {
-    let key = match sense.first().map(|b| b & 0x7f) {
-        Some(0x72 | 0x73) => sense.get(1),
-        _ => sense.get(2),
-    };
-    key.is_some_and(|key| key & 0x0f == 0x06)
-}
-
-/// PERSISTENT RESERVE OUT with the service action PREEMPT AND ABORT (SPC-4 clause 6.16): the one CDB that asks something of
-/// the transport.
-fn is_preempt_and_abort(cdb: &[u8]) -> bool {
-    matches!(cdb, [0x5f, action, ..] if action & 0x1f == 0x05)
-}
 
 /// What all Data-In PDUs of one call have in common.
 struct Run {
@@ -163,7 +148,7 @@ impl Session {
             (t.input_sn, t.burst_bytes) = (run.data_sn, burst);
         }
         if let Some(end) = finish {
-            self.complete(task, GOOD, &[], end.transfer_bytes, Direction::In, out);
+            self.complete(task, Ending::new(GOOD, &[]), end.transfer_bytes, Direction::In, out);
         }
     }
 
@@ -197,16 +182,29 @@ impl Session {
         self.send_numbered(run.conn, &mut header, Payload::Data { at: data, len }, out);
     }
 
-    /// Answers a command with a SCSI Response. `sense` is the sense data without its length; `transfer_bytes` is what the
-    /// CDB asked to transfer in `direction`.
+    /// Answers a command with a SCSI Response. `transfer_bytes` is what the CDB asked to transfer in `direction`.
     ///
     /// If the initiator still owes data that it was asked for, or announced, the response goes out when that has come. In
     /// any case the task is the shard's no more. Nothing happens if the task is not live.
-    #[inline]
+    #[inline(always)]
     pub fn complete<O: Outbox>(
         &mut self,
         task: TaskId,
-        status: u8,
+        ending: Ending<'_>,
+        transfer_bytes: u64,
+        direction: Direction,
+        out: &mut O,
+    ) {
+        // What is in it goes by registers.
+        let Ending { status, sense, fence } = ending;
+        self.complete_with(task, (status, fence), sense, transfer_bytes, direction, out);
+    }
+
+    #[inline]
+    fn complete_with<O: Outbox>(
+        &mut self,
+        task: TaskId,
+        (status, fence): (u8, bool),
         sense: &[u8],
         transfer_bytes: u64,
         direction: Direction,
@@ -234,8 +232,7 @@ impl Session {
         //# MUST assume that the Response Fence is required for the following SCSI
         //# completion messages:
         // There is no ACA, and the task management functions are answered elsewhere.
-        let fence = self.connections.len() > 1
-            && (status == CHECK_CONDITION && is_unit_attention(sense) || is_preempt_and_abort(&t.command.cdb));
+        let fence = fence && self.connections.len() > 1;
         if t.incoming.is_owed() || replaying || fence || self.fence.is_some() {
             t.state = State::Answering;
             t.answer = Some(Box::new(Answer { status, sense: sense.to_vec(), residual, fence }));
@@ -358,7 +355,7 @@ impl Session {
             Payload::Bytes(segment.get(..len).unwrap_or(&[]))
         };
         if self.keeps {
-            let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+            let bytes = payload.shared();
             let command = Some((itt, lun));
             let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, held: self.store.hold(0) };
             return match self.connections.get(usize::from(conn.0)) {

@@ -62,7 +62,7 @@ mod window;
 
 pub use connection::ConnectionInit;
 pub use params::{SessionInit, SessionKind};
-pub use seam::{DataInEnd, Direction};
+pub use seam::{DataInEnd, Direction, Ending};
 pub use task_command::{Cdb, TaskCommand};
 pub use text_seam::{TextHandler, TextStep};
 

@@ -15,6 +15,7 @@ use super::seam::TaskId;
 use crate::limits::{KEPT_RESPONSE_BYTES, KEPT_RESPONSE_BYTES_BESIDE, KEPT_RESPONSES};
 use crate::shares::Held;
 use crate::wire::{Bhs, Itt, Lun, StatSn};
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// A stretch of read data as it was, or is to be, cut into Data-In PDUs.
@@ -240,7 +241,8 @@ thread_local! {
 pub(super) struct Kept {
     pub stat_sn: StatSn,
     pub header: Bhs,
-    pub bytes: Box<[u8]>,
+    /// Its data segment. To be sent once more, it is shared.
+    pub bytes: Bytes,
     /// Tag and logical unit, if it answers a SCSI command.
     pub command: Option<(Itt, Lun)>,
     pub data: Option<Box<Outgoing>>,

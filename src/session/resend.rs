@@ -4,11 +4,11 @@
 //! followed by a recovery R2T (`data_out`).
 
 use super::connection::Connection;
-use super::fault::{CHECK_CONDITION, TaskFault};
+use super::fault::{CHECK_CONDITION, GOOD, TaskFault};
 use super::recovery::{Kept, Outgoing, Piece, Run};
 use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId};
 use super::task::{Kind, State, is_beside};
-use super::{DataInEnd, Direction, Received, Session};
+use super::{DataInEnd, Direction, Ending, Received, Session};
 use crate::limits::RESENDS;
 use crate::wire::{
     Bhs, CmdSn, DataIn, DataSn, Itt, Lun, R2t, R2tSn, RejectReason, ScsiResponse, SnackRequest, SnackType, StatSn, Ttt,
@@ -90,8 +90,7 @@ impl Session {
             }
         }
         if let Some(end) = finish {
-            let outcome = (super::fault::GOOD, end.transfer_bytes);
-            self.complete(task, outcome.0, &[], outcome.1, Direction::In, out);
+            self.complete(task, Ending::new(GOOD, &[]), end.transfer_bytes, Direction::In, out);
         }
     }
 
@@ -107,7 +106,7 @@ impl Session {
     /// Keeps a response that was just sent.
     #[cold]
     pub(super) fn keep(&mut self, to: ConnIx, stat_sn: StatSn, header: &Bhs, payload: Payload<'_>) {
-        let bytes = if let Payload::Bytes(bytes) = payload { bytes.into() } else { Box::default() };
+        let bytes = payload.shared();
         let held = self.store.hold(0);
         if let Some(c) = self.connections.get_mut(usize::from(to.0)) {
             c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None, held });
@@ -415,6 +414,12 @@ impl Session {
         let mut all: Vec<TaskId> = ids.chain(kept.filter_map(Kept::task)).collect();
         all.sort_unstable();
         all
+    }
+
+    /// Whether it has more than one connection, so that the Response Fence flag of an [`Ending`] matters.
+    #[inline]
+    pub fn has_several_connections(&self) -> bool {
+        self.connections.len() > 1
     }
 
     /// Whether read data may be asked for again at all: ErrorRecoveryLevel is above 0.

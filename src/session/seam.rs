@@ -2,6 +2,7 @@
 //! pass through here, only references to them.
 
 use crate::wire::Bhs;
+use bytes::Bytes;
 
 pub use crate::model::{DataRef, TaskId};
 
@@ -26,6 +27,11 @@ pub enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    /// What is to be copied, as a value that can be kept: to be sent more than once it is shared. LUN data is not in it.
+    pub(super) fn shared(&self) -> Bytes {
+        if let Payload::Bytes(bytes) = self { Bytes::copy_from_slice(bytes) } else { Bytes::new() }
+    }
+
     /// Bytes in it, without padding.
     pub fn len(&self) -> usize {
         match self {
@@ -115,6 +121,25 @@ pub enum Event {
         /// Why, for the log.
         reason: CloseReason,
     },
+}
+
+/// How a command has ended, as the device server says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending<'a> {
+    /// SCSI status.
+    pub status: u8,
+    /// Sense data, without its length.
+    pub sense: &'a [u8],
+    /// The Response Fence flag (RFC 7143 section 4.2.2.3).
+    pub fence: bool,
+}
+
+impl<'a> Ending<'a> {
+    /// One that needs no fence.
+    #[inline]
+    pub fn new(status: u8, sense: &'a [u8]) -> Ending<'a> {
+        Ending { status, sense, fence: false }
+    }
 }
 
 /// A task management function to be carried out by the shard.

@@ -2,7 +2,6 @@
 
 use super::seam::ConnIx;
 use crate::wire::{Lun, TaskAttr};
-use std::ops::Deref;
 
 /// A CDB: 16 bytes in place, longer ones on the heap (those came with an AHS).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,12 +32,10 @@ impl Cdb {
         inline.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         Cdb { inline, extended: Some(bytes.into()) }
     }
-}
 
-impl Deref for Cdb {
-    type Target = [u8];
+    /// All of it, for a device server: nobody else looks into it (`tests/layers`).
     #[inline]
-    fn deref(&self) -> &[u8] {
+    pub fn for_device_server(&self) -> &[u8] {
         self.extended.as_deref().unwrap_or(&self.inline)
     }
 }

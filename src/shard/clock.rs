@@ -4,7 +4,7 @@
 use crate::limits::PAUSE_MS;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often clocks are looked at while something happens, milliseconds.
 pub const TICK_MS: u64 = 250;
@@ -21,12 +21,14 @@ pub struct Clock {
     /// When a core last said that it was awake.
     heard: Mutex<Instant>,
     stood_ns: AtomicU64,
+    /// Milliseconds from 1970 to when this clock began, by what the machine's clock said at the last beat.
+    began_ms: AtomicU64,
 }
 
 impl Clock {
     /// A clock that begins at `now`.
     pub fn new(now: Instant) -> Clock {
-        Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0) }
+        Clock { epoch: now, heard: Mutex::new(now), stood_ns: AtomicU64::new(0), began_ms: AtomicU64::new(0) }
     }
 
     /// The time since the clock began, without the time for which it stood still, nanoseconds.
@@ -45,6 +47,14 @@ impl Clock {
             tracing::warn!("nothing ran here for {} ms: that time does not count for anybody", silence.as_millis());
         }
         *heard = (*heard).max(now);
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        self.began_ms.store(since_1970.saturating_sub(self.now_ns(now) / 1_000_000), Ordering::Relaxed);
+    }
+
+    /// What time it is by the machine's clock when it is `now_ms` by this one. A core that is awake looks every [`BEAT`].
+    #[inline]
+    pub fn since_1970_ms(&self, now_ms: u64) -> u64 {
+        self.began_ms.load(Ordering::Relaxed).saturating_add(now_ms)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::world::LunMap;
 use crate::exec::sink::Expected;
-use crate::scsi::Command;
+use crate::scsi::{Command, Now};
 use crate::session::{SessionInit, TaskCommand};
 
 /// What the initiator says of a command's data, and what has come of it.
@@ -17,12 +17,13 @@ pub fn expected_of(command: &TaskCommand) -> Expected {
 
 /// A command as the device server sees it.
 #[inline]
-pub fn command_of<'a>(command: &'a TaskCommand, init: &'a SessionInit, map: &'a LunMap) -> Command<'a> {
+pub fn command_of<'a>(command: &'a TaskCommand, init: &'a SessionInit, map: &'a LunMap, now: Now) -> Command<'a> {
     Command {
-        cdb: &command.cdb,
+        cdb: command.cdb.for_device_server(),
         lun: command.lun,
         initiator: &init.initiator,
         protocol_level: init.params.protocol_level,
         luns: &map.numbers,
+        now,
     }
 }

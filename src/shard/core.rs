@@ -21,6 +21,7 @@ use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
 use crate::backend::Token;
+use crate::limits::JOBS_PER_TURN;
 use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
@@ -163,7 +164,7 @@ impl Core {
         self.engine.settle_owed();
         self.messages();
         self.share_turn();
-        self.engine.executor.run_jobs(&mut self.engine.fabric);
+        self.run_jobs();
         self.engine.executor.feed_starved(&mut self.engine.fabric);
         self.engine.executor.retry_held(&mut self.engine.fabric);
         if self.engine.executor.strays.are_awaited() {
@@ -216,6 +217,13 @@ impl Core {
         self.engine.copy_ready();
         self.engine.flush();
         self.buffers.publish();
+    }
+
+    fn run_jobs(&mut self) {
+        if !self.engine.executor.running.runnable.is_empty() {
+            let begin = Instant::now();
+            self.engine.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut self.engine.fabric);
+        }
     }
 
     /// Whether clocks have to wait: this core comes late, or its machine was stopped, and what has arrived meanwhile is

@@ -16,7 +16,7 @@ use crate::exec::outcomes::TASK_SET_FULL;
 use crate::exec::sink::{Given, Moved};
 use crate::exec::task::Then;
 use crate::limits::SLICE_BYTES;
-use crate::scsi::{MediumOp, Outcome, Plan};
+use crate::scsi::{MediumOp, Outcome, Plan, asks_readiness, ends_copies};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
@@ -203,6 +203,7 @@ impl Engine {
     fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
         let Engine { fabric, executor } = self;
         fabric.stats.commands += 1;
+        let now = fabric.now();
         let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Seat { session, nexus, map, sources, .. } = holder;
         let session = &*session;
@@ -211,14 +212,14 @@ impl Engine {
             return executor.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, fabric);
         }
         let told = session.command(task);
-        let command = command_of(told, session.init(), map);
+        let command = command_of(told, session.init(), map, now);
         let position = command.lun.number().and_then(|n| map.position(n));
         let unit = position.map_or(usize::MAX, |at| map.units[at]);
         let plan = match position {
             Some(at) => fabric.world.units[unit].logical.plan(&mut nexus[at], &command, &mut fabric.reply),
             None => crate::scsi::absent(&command, &mut fabric.reply),
         };
-        fabric.acting.took_time |= !matches!(plan, Plan::Medium(MediumOp::Read { .. } | MediumOp::Write { .. }));
+        fabric.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.is_plain());
         match plan {
             Plan::Medium(op) => {
                 if let MediumOp::Read { lba, .. } = op
@@ -254,12 +255,13 @@ impl Engine {
     #[cold]
     fn execute_with_buffer(&mut self, seat: usize, task: TaskId) {
         let Engine { fabric, executor } = self;
+        let now = fabric.now();
         let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Seat { session, nexus, map, .. } = holder;
         let asked = (session.command(task).read_edtl_bytes() as usize).min(SLICE_BYTES);
         let buf = if asked > 0 { executor.allocate(seat, asked) } else { None };
         let has_room = asked == 0 || buf.is_some();
-        let command = command_of(session.command(task), session.init(), map);
+        let command = command_of(session.command(task), session.init(), map, now);
         let position = command.lun.number().and_then(|n| map.position(n));
         if let Some(at) = position.filter(|_| has_room) {
             fabric.reply.unbuffered = false;
@@ -285,18 +287,18 @@ impl Engine {
         let Some(unit) = self.fabric.world.units.get(unit).filter(|unit| unit.hung.load(Ordering::Relaxed) > 0) else {
             return outcome;
         };
-        let cdb = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
-        let is_test_unit_ready = cdb.is_some_and(|cdb| cdb.first() == Some(&0));
-        if outcome == Outcome::GOOD && is_test_unit_ready { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
+        let seat = self.fabric.seats.get(seat).and_then(Option::as_deref);
+        let asks = seat.is_some_and(|seat| asks_readiness(seat.session.command(task).cdb.for_device_server()));
+        if outcome == Outcome::GOOD && asks { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
     }
 
     /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, the copies end first: what
     /// they still do must not come behind anything that is done by whoever hears of the answer.
     #[cold]
     pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
-        const THIRD_PARTY_COPY_OUT: u8 = 0x83;
-        let cdb = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|seat| &seat.session.command(task).cdb);
-        if outcome == Outcome::GOOD && cdb.is_some_and(|cdb| cdb.first() == Some(&THIRD_PARTY_COPY_OUT)) {
+        let seat = self.fabric.seats.get(seat).and_then(Option::as_deref);
+        let ends = seat.is_some_and(|seat| ends_copies(seat.session.command(task).cdb.for_device_server()));
+        if outcome == Outcome::GOOD && ends {
             self.executor.end_cancelled_copies();
         }
     }

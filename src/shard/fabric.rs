@@ -23,6 +23,7 @@ use crate::limits::NEGOTIATION_BYTES_PER_CORE;
 use crate::limits::TURN_SEND_BYTES;
 use crate::noise::Noise;
 use crate::ring::Ring;
+use crate::scsi::Now;
 use crate::scsi::Reply;
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
@@ -188,6 +189,12 @@ impl Fabric {
     #[inline]
     pub fn may_answer(&self, conn: usize) -> bool {
         self.tx.get(conn).is_none_or(|tx| tx.has_room(&self.pool))
+    }
+
+    /// When this turn began.
+    #[inline]
+    pub fn now(&self) -> Now {
+        Now { ms: self.now_ms, since_1970_ms: self.world.clock.since_1970_ms(self.now_ms) }
     }
 
     /// The session at a seat.

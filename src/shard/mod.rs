@@ -1,14 +1,14 @@
 //! The cores: the only part that touches sockets, the ring and time.
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept,
-//! receive, send, LUN extents, the mailbox. Its loop ([`core`]) owns the thread; glommio places and names the threads.
+//! receive, send, LUN extents, the mailbox. Its loop (`core.rs`) owns the thread; glommio places and names the threads.
 //! The first thread waits for signals; what may fail or take long beside the cores is done by the control thread
-//! ([`control`]). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
+//! (`control.rs`). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
 //! more for each command of a RAM disk than a loop of its own.)
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login, or
-//! later when its core has too much to do ([`relocate`]); nothing on the way of a command takes a lock or allocates; other
-//! cores are told rare facts by message ([`mesh`]), and shared registries are locked at login and for those only.
+//! later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or allocates; other
+//! cores are told rare facts by message (`mesh.rs`), and shared registries are locked at login and for those only.
 
 mod acting;
 mod arming;

@@ -79,7 +79,7 @@ pub fn chunk(now_ms: u64, conn: usize, chunk: &[u8]) {
 pub fn pdu(header: &Bhs) {
     // The compiler sees that the range is inside and leaves plain moves; the default is never taken.
     let tags = header[TAGS..].first_chunk().copied().unwrap_or_default();
-    note(Event::Pdu(header[0], header[32], tags));
+    note(Event::Pdu(header[0], bhs::operation_code(header), tags));
 }
 
 /// An operation of the ring is over. (Receives and sends are left out: PDUs tell of them.)

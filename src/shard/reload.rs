@@ -29,6 +29,7 @@ use super::world::admission;
 use crate::backend::OpenError;
 use crate::exec::unit::Unit;
 use crate::limits;
+use crate::model::lun::OPTIONS;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
@@ -500,24 +501,11 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
 
 /// Has those options of a LUN stay as they were that a host has seen of it.
 fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<String>) {
-    let options = [
-        ("block", lun.block_bytes != old.block_bytes),
-        ("physical-block", lun.physical_block_bytes != old.physical_block_bytes),
-        ("readonly", lun.readonly != old.readonly),
-        ("thin", lun.thin != old.thin),
-        ("removable", lun.removable != old.removable),
-        ("cdrom", lun.cdrom != old.cdrom),
-        ("serial", lun.serial != old.serial),
-        ("naa", lun.naa != old.naa),
-        ("low-space", lun.low_space_bytes != old.low_space_bytes),
-    ];
-    let differ: Vec<&str> = options.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+    let differ: Vec<&str> = OPTIONS.iter().filter(|option| option.keep(lun, old)).map(|option| option.key).collect();
     if !differ.is_empty() {
         let differ = differ.join(", ");
         kept.push(format!("{what}: another setting of {differ} takes a restart, or removing the LUN first"));
     }
-    let LunSpec { size_bytes, create, shrink, limits, .. } = *lun;
-    *lun = LunSpec { size_bytes, create, shrink, limits, ..old.clone() };
 }
 
 #[cfg(test)]

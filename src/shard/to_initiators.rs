@@ -17,10 +17,9 @@ use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
-use crate::scsi::{Heard, Outcome, Plan, aborts_others};
+use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
 use crate::session::seam::ConnIx;
-use crate::session::{DataInEnd, Direction, Session};
-use std::time::Instant;
+use crate::session::{DataInEnd, Direction, Ending, Session};
 
 /// The most bytes of a command that are queued at once: `pdus` Data-In PDUs. What a session keeps to send it again is
 /// read again in pieces that fit an I/O buffer, and is never asked for across two of them.
@@ -201,7 +200,10 @@ impl Sink for Fabric {
             Moved::In(asked) => (asked, Direction::In),
             Moved::Out(asked) => (asked, Direction::Out),
         };
-        holder.session.complete(task, outcome.status, sense, asked, direction, &mut out);
+        let session = &mut holder.session;
+        let fence =
+            session.has_several_connections() && is_fenced(session.command(task).cdb.for_device_server(), &outcome);
+        session.complete(task, Ending { status: outcome.status, sense, fence }, asked, direction, &mut out);
         self.note_events(seat);
     }
 
@@ -218,11 +220,12 @@ impl Sink for Fabric {
     }
 
     fn parameters(&mut self, (seat, task): (usize, TaskId), unit: usize, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
-        if aborts_others(&self.session(seat)?.command(task).cdb) && self.asks_too_much(seat) {
+        if aborts_others(self.session(seat)?.command(task).cdb.for_device_server()) && self.asks_too_much(seat) {
             return None;
         }
+        let now = self.now();
         let Seat { session, nexus, map, .. } = self.seats.get_mut(seat)?.as_deref_mut()?;
-        let command = command_of(session.command(task), session.init(), map);
+        let command = command_of(session.command(task), session.init(), map, now);
         // The LUN may be another unit's by now.
         let position =
             command.lun.number().and_then(|n| map.position(n)).filter(|&at| map.units.get(at) == Some(&unit))?;
@@ -242,7 +245,7 @@ impl Sink for Fabric {
         let peers = peers.map(|(nexus, &unit)| Some(Peer { unit: &world.units.get(unit)?.logical, nexus }));
         let init = session.init();
         let scene =
-            Scene { peers: peers.collect::<Option<_>>()?, here, initiator: &init.initiator, now: Instant::now() };
+            Scene { peers: peers.collect::<Option<_>>()?, here, initiator: &init.initiator, now_ms: self.now_ms };
         Some(CopyBegun {
             begun: copy_begin::begin(request, scene),
             units: map.units.clone(),

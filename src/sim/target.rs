@@ -11,7 +11,9 @@ use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginAnswer, LoginDone, LoginEnv, Step};
 use crate::session::params::Params;
 use crate::session::seam::{CloseReason, ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId, TmRequest};
-use crate::session::{ConnectionInit, DataInEnd, Direction, Session, SessionInit, SessionKind, TextHandler, TextStep};
+use crate::session::{
+    ConnectionInit, DataInEnd, Direction, Ending, Session, SessionInit, SessionKind, TextHandler, TextStep,
+};
 use crate::wire::{BHS_LEN, Bhs, LoginRequest, LoginStatus, TextRequest, TmFunction, TmResponse, Tsih, Ttt, bhs};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -296,7 +298,8 @@ impl Target {
     fn execute(&mut self, task: TaskId) {
         let Some(session) = self.session.as_mut() else { return };
         let command = session.command(task);
-        let (cdb, edtl, received) = (command.cdb.clone(), command.edtl_bytes, command.received_bytes);
+        let (cdb, edtl, received) =
+            (command.cdb.for_device_server().to_vec(), command.edtl_bytes, command.received_bytes);
         let word = |at: usize| cdb.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
         let half = |at: usize| cdb.get(at..at + 2).map_or(0, |b| u32::from(u16::from_be_bytes([b[0], b[1]])));
         let base = word(2).saturating_mul(BLOCK_BYTES);
@@ -304,7 +307,7 @@ impl Target {
         let mut tray = Self::tray(&self.routes, &self.disk, &mut self.out);
         let inside = (base as usize).saturating_add(total as usize) <= self.disk.len();
         match cdb.first() {
-            Some(0x00) => session.complete(task, 0, &[], 0, Direction::None, &mut tray),
+            Some(0x00) => session.complete(task, Ending::new(0, &[]), 0, Direction::None, &mut tray),
             Some(0x28) if inside && total > 0 => {
                 self.work.insert(task.0, Work { deed: Deed::Read { base, total }, data: Vec::new() });
                 self.later(Job::Slice(task, 0));
@@ -320,7 +323,7 @@ impl Target {
             }
             _ => {
                 let sense = [0x70, 0, 5, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0];
-                session.complete(task, 2, &sense, 0, Direction::None, &mut tray);
+                session.complete(task, Ending::new(2, &sense), 0, Direction::None, &mut tray);
             }
         }
     }
@@ -347,7 +350,7 @@ impl Target {
                 self.writes.push((base, total));
                 self.disk[base as usize..(base + total) as usize].copy_from_slice(&data);
                 let mut tray = Self::tray(&self.routes, &self.disk, &mut self.out);
-                session.complete(task, 0, &[], u64::from(total), Direction::Out, &mut tray);
+                session.complete(task, Ending::new(0, &[]), u64::from(total), Direction::Out, &mut tray);
             }
             Job::Release(task) => {
                 self.work.remove(&task.0);

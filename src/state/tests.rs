@@ -7,7 +7,7 @@ use crate::model::names::MAX_NAME_BYTES;
 use crate::model::{AccessState, Backing, InitiatorPort, IscsiName, ItNexus, PortGroup};
 use crate::scsi::reservation::{Held, Registration, ReservationType, Reservations};
 use crate::scsi::{
-    Command, Erasure, IdentifyingInformation, LogicalUnit, Lost, LuNexus, LuParams, Modes, NexusId, Outcome, Plan,
+    Command, Erasure, IdentifyingInformation, LogicalUnit, Lost, LuNexus, LuParams, Modes, NexusId, Now, Outcome, Plan,
     Reply, Saved, identity,
 };
 use crate::wire::{Isid, Lun};
@@ -493,7 +493,14 @@ fn the_keeper_saves_before_it_answers() {
     list[15] = 7;
     list[20] = 1;
     let cdb = [0x5f, 6, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0];
-    let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &initiator, protocol_level: 1, luns: &[0] };
+    let command = Command {
+        cdb: &cdb,
+        lun: Lun::flat(0),
+        initiator: &initiator,
+        protocol_level: 1,
+        luns: &[0],
+        now: Now::default(),
+    };
     let test_unit_ready = Command { cdb: &[0; 16], ..command };
     assert_ne!(unit.plan(&mut nexus, &test_unit_ready, &mut reply), Plan::Done(Outcome::GOOD));
     let (keeper, thread) = Keeper::start().unwrap();

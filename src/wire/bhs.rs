@@ -148,6 +148,12 @@ pub fn lun(bhs: &Bhs) -> Lun {
     Lun(field::<8, 8>(bhs))
 }
 
+/// The first byte of the CDB, of a SCSI Command: what a line about it calls it by.
+#[inline]
+pub fn operation_code(bhs: &Bhs) -> u8 {
+    bhs[32]
+}
+
 /// How many bytes of padding follow a segment of `len` bytes.
 #[inline]
 pub const fn padding(len: usize) -> usize {

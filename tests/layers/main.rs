@@ -5,6 +5,7 @@
 //! written without end. It reads tokens, not types: a path that a macro of another crate makes up is not seen.
 
 mod circles;
+mod outside;
 mod tokens;
 
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("noise", &["limits"]),
     ("log", &["limits", "panics"]),
     ("wire", &["limits"]),
-    ("model", &["wire"]),
+    ("model", &["wire", "limits"]),
     ("shares", &["limits", "model"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits", "atomics"]),

@@ -94,3 +94,68 @@ fn character(text: &[char]) -> usize {
         _ => 1,
     }
 }
+
+/// The place behind the bracket that opens at `open`.
+pub fn behind(tokens: &[String], open: usize) -> usize {
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.as_str() {
+            "{" | "(" | "[" => depth += 1,
+            "}" | ")" | "]" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    tokens.len()
+}
+
+/// The place behind the item, field or statement that begins at `at`.
+fn behind_item(tokens: &[String], mut at: usize) -> usize {
+    let ends = |word: &String| matches!(word.as_str(), ";" | "{" | "=" | ",");
+    let head = tokens[at..].iter().take_while(|word| !ends(word));
+    let has_body =
+        head.clone().any(|word| matches!(word.as_str(), "fn" | "impl" | "mod" | "struct" | "enum" | "trait"));
+    let mut ends_with_brace =
+        has_body || !head.clone().any(|word| matches!(word.as_str(), "use" | "const" | "static" | "let"));
+    while let Some(token) = tokens.get(at) {
+        match token.as_str() {
+            "," if has_body => at += 1,
+            ";" | "," => return at + 1,
+            "}" => return at,
+            "=" if !has_body => (ends_with_brace, at) = (false, at + 1),
+            "{" | "(" | "[" => {
+                at = behind(tokens, at);
+                if token == "{" && ends_with_brace {
+                    return at;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// The tokens without what only tests have, and the modules in files of their own among that.
+pub fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
+    const TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let (mut kept, mut of_tests, mut at) = (Vec::new(), Vec::new(), 0);
+    while at < tokens.len() {
+        if tokens.len() - at >= TEST.len() && (0..TEST.len()).all(|n| tokens[at + n] == TEST[n]) {
+            at += TEST.len();
+            while tokens.get(at).is_some_and(|token| token == "#") {
+                at = behind(tokens, at + 1);
+            }
+            let end = behind_item(tokens, at);
+            if let Some(word) = tokens[at..end].iter().position(|token| token == "mod") {
+                of_tests.extend(tokens.get(at + word + 1).cloned());
+            }
+            at = end;
+        } else {
+            kept.push(tokens[at].clone());
+            at += 1;
+        }
+    }
+    (kept, of_tests)
+}

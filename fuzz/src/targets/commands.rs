@@ -5,7 +5,7 @@ use super::input::Input;
 use ringsan::limits;
 use ringsan::model::{AccessState, InitiatorPort, IscsiName, PortGroup};
 use ringsan::scsi::{
-    Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Outcome, Plan, Reply, identity, opcode,
+    Command, LogicalUnit, LuNexus, LuParams, MediumOp, NexusId, Now, Outcome, Plan, Reply, identity, opcode,
 };
 use ringsan::wire::{Isid, Lun};
 
@@ -109,18 +109,12 @@ fn check(unit: &LogicalUnit, plan: &Plan, reply: &Reply) {
         Plan::Buffer => panic!("there is room"),
         Plan::Medium(op) => {
             match op {
-                MediumOp::Read { lba, blocks, .. }
-                | MediumOp::Write { lba, blocks, .. }
-                | MediumOp::WriteAtomic { lba, blocks, .. }
-                | MediumOp::WriteVerify { lba, blocks, .. }
-                | MediumOp::Verify { lba, blocks }
-                | MediumOp::Compare { lba, blocks, .. }
-                | MediumOp::Prefetch { lba, blocks } => inside(*lba, u64::from(*blocks)),
-                MediumOp::WriteSame { lba, blocks, .. } => inside(*lba, *blocks),
                 MediumOp::Unmap { ranges } => ranges.iter().for_each(|(lba, blocks)| inside(*lba, *blocks)),
-                _ => {}
+                // A change of the generation, or COMPARE AND WRITE, of no blocks, and what has no range.
+                _ if op.row().range.1 == 0 => {}
+                _ => inside(op.row().range.0, op.row().range.1),
             }
-            assert!(op.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES, "{op:?}");
+            assert!(op.row().data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES, "{op:?}");
         }
     }
 }
@@ -151,7 +145,8 @@ pub fn run(data: &[u8]) {
     let unit = LogicalUnit::new(params(&mut input));
     let mut reply = Reply::default();
     let mut hosts: Vec<Host> = (0..3).map(|number| Host::new(&unit, number)).collect();
-    for _ in 0..32 {
+    for at_ms in 0..32 {
+        let now = Now { ms: at_ms, since_1970_ms: at_ms };
         if input.is_empty() {
             break;
         }
@@ -159,7 +154,8 @@ pub fn run(data: &[u8]) {
         let (number, works) = (from % hosts.len(), from & 0x80 == 0);
         let cdb = cdb(&mut input);
         let Host { nexus, port } = &mut hosts[number];
-        let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: port, protocol_level: 1, luns: &[0, 1, 300] };
+        let command =
+            Command { cdb: &cdb, lun: Lun::flat(0), initiator: port, protocol_level: 1, luns: &[0, 1, 300], now };
         let plan = stored(&unit, unit.plan(nexus, &command, &mut reply), works);
         check(&unit, &plan, &reply);
         if let Plan::Parameters { len_bytes } = plan {

@@ -6,7 +6,6 @@ use super::*;
 use crate::model::MediumFault;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
 
 /// A target with three logical units, the last with longer blocks, and one of another target.
 struct Array {
@@ -20,7 +19,7 @@ struct Fabric<'a> {
     nexuses: Vec<LuNexus>,
     port: InitiatorPort,
     reply: Reply,
-    now: Instant,
+    now: Now,
     seed: u8,
 }
 
@@ -39,7 +38,7 @@ impl Array {
     fn host(&self, number: u8) -> Fabric<'_> {
         let id = NexusId(u64::from(number));
         let nexuses = self.units.iter().map(|unit| LuNexus::new(id, unit)).collect();
-        let now = Instant::now();
+        let now = NOW;
         let mut host = Fabric { array: self, nexuses, port: port(number), reply: Reply::default(), now, seed: number };
         for lun in 0..self.units.len() {
             assert_eq!(sense_of(host.plan(lun, &[0x00], &[])), (6, 0x2900));
@@ -57,6 +56,7 @@ impl Fabric<'_> {
             initiator: &self.port,
             protocol_level: 1,
             luns: &[0, 1, 2],
+            now: self.now,
         };
         let unit = &self.array.units[lun];
         match unit.plan(&mut self.nexuses[lun], &command, &mut self.reply) {
@@ -75,7 +75,7 @@ impl Fabric<'_> {
                     peers: peers.map(|(unit, nexus)| Peer { unit, nexus }).collect(),
                     here: lun,
                     initiator: &self.port,
-                    now: self.now,
+                    now_ms: self.now.ms,
                 };
                 match begin(&request, scene) {
                     Begun::Make(work) => {
@@ -83,7 +83,7 @@ impl Fabric<'_> {
                             *seed = seed.wrapping_add(1);
                             bytes.fill(*seed);
                         };
-                        Begun::Done(work.make(&self.array.units[lun], self.now, &mut random))
+                        Begun::Done(work.make(&self.array.units[lun], self.now.ms, &mut random))
                     }
                     begun => begun,
                 }
@@ -391,7 +391,7 @@ fn a_copy_ends_when_one_of_its_units_is_erased() {
         let list = extended_list(1, &[cscd(&array.units[0]), cscd(&array.units[1])], &[segment(0, 1, 8, 0, 100)]);
         let running = work(host.extended_copy(1, &list));
         assert_eq!(running.interrupted(), None);
-        array.units[erased].begin_erase(Erasure::Format).unwrap();
+        array.units[erased].begin_erase(Erasure::Format, 0).unwrap();
         array.units[erased].erase_done(true);
         assert!(running.interrupted().is_some(), "{erased}");
     }
@@ -500,10 +500,10 @@ fn tokens_expire() {
     assert_eq!(outcome(host.copy(0, &cdb(0x10, 1, &list), &list)), Outcome::GOOD);
     let token = host.information(0, 1)[38..].to_vec();
     for _ in 0..3 {
-        host.now += Duration::from_secs(29);
+        host.now.ms += 29_000;
         work(host.write_token(1, 2, &token, 0, &[(0, 8)]));
     }
-    host.now += Duration::from_secs(31);
+    host.now.ms += 31_000;
     assert_eq!(codes(host.write_token(1, 2, &token, 0, &[(0, 8)])), (5, 0x2307));
     host.token(0, 1, &[(0, 8)]);
     assert_eq!(codes(host.write_token(1, 2, &token, 0, &[(0, 8)])), (5, 0x2304), "forgotten");
@@ -532,11 +532,11 @@ fn places_for_tokens_are_bounded() {
 fn changes_revoke_tokens() {
     let array = Array::new();
     let mut host = array.host(1);
-    let changed = |lba: u64, blocks: u64| array.units[0].overwritten(lba * 512, blocks * 512);
+    let changed = |lba: u64, blocks: u64| array.units[0].overwritten(lba * 512, blocks * 512, NOW.ms);
     for (lba, blocks) in [(99, 2), (107, 1), (300, 1), (0, 10_000)] {
         let token = host.token(0, 1, &[(100, 8), (300, 8)]);
         changed(108, 192);
-        array.units[1].overwritten(100 * 512, 512);
+        array.units[1].overwritten(100 * 512, 512, NOW.ms);
         let copy = work(host.write_token(1, 2, &token, 0, &[(0, 8)]));
         assert_eq!(copy.interrupted(), None);
         changed(lba, blocks);
@@ -570,7 +570,7 @@ fn an_erasing_ends_the_tokens_of_its_unit() {
     let mut host = array.host(1);
     let (token, other) = (host.token(0, 1, &[(9_000, 8)]), host.token(1, 1, &[(0, 8)]));
     let copy = work(host.write_token(1, 2, &token, 0, &[(0, 8)]));
-    array.units[0].begin_erase(Erasure::Format).unwrap();
+    array.units[0].begin_erase(Erasure::Format, 0).unwrap();
     let why = copy.interrupted().and_then(|outcome| outcome.sense).expect("revoked");
     assert_eq!((why.key, why.asc_ascq), (5, 0x2306));
     array.units[0].erase_done(true);
@@ -589,7 +589,7 @@ fn who_may_write_is_asked_when_the_list_has_come() {
     let Plan::Medium(MediumOp::Copy(request)) = host.plan(0, &cdb(0x11, 1, &list), &list) else { panic!() };
     assert_eq!(other.plan(0, &[0x16, 0, 0, 0, 0, 0], &[]), Plan::Done(Outcome::GOOD), "RESERVE(6)");
     let peers = array.units.iter().zip(&mut host.nexuses).map(|(unit, nexus)| Peer { unit, nexus }).collect();
-    let scene = Scene { peers, here: 0, initiator: &host.port, now: host.now };
+    let scene = Scene { peers, here: 0, initiator: &host.port, now_ms: host.now.ms };
     assert_eq!(outcome(begin(&request, scene)), Outcome::RESERVATION_CONFLICT);
 }
 

@@ -8,7 +8,7 @@ const BLOCK_ERASE: [u8; 10] = [0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0];
 /// What a command is planned as, and that is begun.
 fn begun(host: &mut Host, plan: Plan) -> Plan {
     let Plan::Medium(MediumOp::Erase { erasure, .. }) = plan else { panic!("nothing to begin: {plan:?}") };
-    host.unit.begin_erase(erasure).expect("planned a moment ago");
+    host.unit.begin_erase(erasure, NOW.ms).expect("planned a moment ago");
     plan
 }
 
@@ -50,7 +50,7 @@ fn everything_waits_for_the_end() {
     assert_eq!(host.send(&BLOCK_ERASE), erase);
     assert_eq!(other.send(&[0x00]), GOOD, "only planned");
     assert_eq!(begin(&mut host, &BLOCK_ERASE), erase);
-    assert_eq!(sense_of(Plan::Done(unit.begin_erase(Erasure::Format).unwrap_err())), (2, 0x041b));
+    assert_eq!(sense_of(Plan::Done(unit.begin_erase(Erasure::Format, NOW.ms).unwrap_err())), (2, 0x041b));
     unit.erase_progress(1, 4);
     for cdb in [[0x00, 0, 0], [0x28, 0, 0], [0x1b, 0, 0], [0x48, 0x82, 0], [0x04, 0, 0], [0x17, 0, 0], [0x5e, 0, 0]] {
         assert_eq!(other.failure(&cdb), (2, 0x041b), "{cdb:02x?}");
@@ -136,7 +136,7 @@ fn who_exits_from_a_failure_takes_no_later_erasure_away() {
         unit.save(&unit.unfinished(Some(UNRESTRICTED)), |_| true);
         unit.erase_done(false);
         let Plan::Save(exit) = host.send(&[0x48, 0x1f]) else { panic!("it is stored") };
-        unit.begin_erase(erasure).unwrap();
+        unit.begin_erase(erasure, NOW.ms).unwrap();
         unit.save(&unit.unfinished(Some(erasure)), |_| true);
         if has_failed {
             unit.erase_done(false);

@@ -29,8 +29,14 @@ fn item_94_version_descriptors_say_what_was_negotiated() {
     let mut host = Host::new(&unit, 1);
     let cdb = padded(&[0x12, 0, 0, 0, 96]);
     for (level, expected) in [(0, 0x0960u16), (1, 0x0961), (2, 0x0962), (31, 0x097f)] {
-        let command =
-            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: level, luns: &[0] };
+        let command = Command {
+            cdb: &cdb,
+            lun: Lun::flat(0),
+            initiator: &host.port,
+            protocol_level: level,
+            luns: &[0],
+            now: NOW,
+        };
         unit.plan(&mut host.nexus, &command, &mut host.reply);
         let data = &host.reply.data;
         let versions: Vec<_> = data[58..74].chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();

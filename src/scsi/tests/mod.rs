@@ -77,12 +77,16 @@ pub(in crate::scsi) struct Host<'a> {
     pub(in crate::scsi) nexus: LuNexus,
     pub(in crate::scsi) port: InitiatorPort,
     pub(in crate::scsi) reply: Reply,
+    pub(in crate::scsi) now: Now,
 }
+
+/// When commands are planned, unless said otherwise.
+pub(in crate::scsi) const NOW: Now = Now { ms: 10_000, since_1970_ms: 1_750_000_000_000 };
 
 impl<'a> Host<'a> {
     pub(in crate::scsi) fn fresh(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
         let nexus = LuNexus::new(NexusId(u64::from(number)), unit);
-        Host { unit, nexus, port: port(number), reply: Reply::default() }
+        Host { unit, nexus, port: port(number), reply: Reply::default(), now: NOW }
     }
 
     pub(in crate::scsi) fn new(unit: &'a LogicalUnit, number: u8) -> Host<'a> {
@@ -93,8 +97,7 @@ impl<'a> Host<'a> {
 
     pub(in crate::scsi) fn send(&mut self, cdb: &[u8]) -> Plan {
         let cdb = whole(cdb);
-        let command =
-            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
+        let command = command(&cdb, &self.port, self.now);
         self.unit.plan(&mut self.nexus, &command, &mut self.reply)
     }
 
@@ -104,8 +107,7 @@ impl<'a> Host<'a> {
         let Plan::Parameters { len_bytes } = plan else { return plan };
         assert_eq!(len_bytes as usize, list.len());
         let cdb = whole(cdb);
-        let command =
-            Command { cdb: &cdb, lun: Lun::flat(0), initiator: &self.port, protocol_level: 1, luns: &[0, 1, 300] };
+        let command = command(&cdb, &self.port, self.now);
         let plan = self.unit.parameters(&mut self.nexus, &command, list, &mut self.reply);
         self.stored(plan, true)
     }
@@ -128,6 +130,11 @@ impl<'a> Host<'a> {
     pub(in crate::scsi) fn failure(&mut self, cdb: &[u8]) -> (u8, u16) {
         sense_of(self.send(cdb))
     }
+}
+
+/// A command to LUN 0.
+fn command<'a>(cdb: &'a [u8], initiator: &'a InitiatorPort, now: Now) -> Command<'a> {
+    Command { cdb, lun: Lun::flat(0), initiator, protocol_level: 1, luns: &[0, 1, 300], now }
 }
 
 pub(in crate::scsi) fn padded(cdb: &[u8]) -> [u8; 16] {

@@ -59,8 +59,11 @@ fn test_unit_ready_tells_of_the_backend() {
     unit.watch();
     assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe));
     assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "no answer yet");
-    unit.answered();
+    unit.answered(NOW.ms);
     assert_eq!(host.send(&[0x00]), Plan::Done(Outcome::GOOD), "asked a moment ago");
+    host.now.ms += 1000;
+    assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "that was a while ago");
+    unit.answered(host.now.ms);
     let outcome = unit.fault(MediumFault::NotReady, Some(0));
     assert_eq!(sense_of(Plan::Done(outcome)), (2, 0x0403));
     assert_eq!(host.send(&[0x00]), Plan::Medium(MediumOp::Probe), "what failed is asked at once");
@@ -90,7 +93,8 @@ fn item_92_absent_logical_units_answer_what_a_scan_asks() {
     let (port, mut reply) = (port(1), Reply::default());
     let mut send = |lun: Lun, cdb: &[u8]| {
         let cdb = padded(cdb);
-        let plan = absent(&Command { cdb: &cdb, lun, initiator: &port, protocol_level: 1, luns: &[5] }, &mut reply);
+        let plan =
+            absent(&Command { cdb: &cdb, lun, initiator: &port, protocol_level: 1, luns: &[5], now: NOW }, &mut reply);
         (plan, reply.data.clone())
     };
     let good = Plan::Done(Outcome::GOOD);

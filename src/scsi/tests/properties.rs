@@ -61,28 +61,23 @@ fn check(unit: &LogicalUnit, cdb: &[u8], plan: &Plan, reply: &Reply) {
         Plan::Save(_) => unreachable!("carried out before"),
         Plan::Buffer => unreachable!("there is room"),
         Plan::Medium(op) => {
+            let row = op.row();
             match op {
                 MediumOp::CompareAndWrite { blocks: 0, .. }
                 | MediumOp::OrWrite { blocks: 0, generation: Generation::Change { .. }, .. } => {}
-                MediumOp::Read { lba, blocks, .. }
-                | MediumOp::Write { lba, blocks, .. }
-                | MediumOp::WriteAtomic { lba, blocks, .. }
-                | MediumOp::WriteVerify { lba, blocks, .. }
-                | MediumOp::Verify { lba, blocks }
-                | MediumOp::Compare { lba, blocks, .. }
-                | MediumOp::Prefetch { lba, blocks }
-                | MediumOp::CompareAndWrite { lba, blocks, .. }
-                | MediumOp::OrWrite { lba, blocks, .. } => inside(*lba, u64::from(*blocks)),
-                MediumOp::WriteSame { lba, blocks, .. } => inside(*lba, *blocks),
                 MediumOp::Unmap { ranges } => ranges.iter().for_each(|(lba, blocks)| inside(*lba, *blocks)),
                 MediumOp::LbaStatus(scan) => inside(scan.lba, 1),
-                MediumOp::Flush { .. } | MediumOp::Probe | MediumOp::Erase { .. } => {}
-                // What comes of it is checked beside `copy_begin.rs`.
-                MediumOp::Copy(_) => {}
+                // What comes of a copy is checked beside `copy_begin.rs`.
+                MediumOp::Flush { .. } | MediumOp::Probe | MediumOp::Erase { .. } | MediumOp::Copy(_) => {}
+                _ => inside(row.range.0, row.range.1),
             }
-            assert!(op.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
-            if !matches!(op, MediumOp::LbaStatus(_)) {
-                assert!(op.data_in_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
+            assert!(row.data_out_bytes(unit.block_bytes()) <= limits::MAX_TRANSFER_BYTES);
+            if row.runs == Runs::Read {
+                assert!(row.bytes(unit.block_bytes()).1 <= limits::MAX_TRANSFER_BYTES);
+            }
+            // What a copy reads and writes is asked when it begins.
+            if unit.params().readonly && !matches!(op, MediumOp::Copy(_)) {
+                assert_eq!(row.changes, Changes::Nothing, "{cdb:02x?}");
             }
         }
     }
@@ -90,9 +85,10 @@ fn check(unit: &LogicalUnit, cdb: &[u8], plan: &Plan, reply: &Reply) {
 
 fn units() -> impl Strategy<Value = LuParams> {
     let sizes = prop_oneof![Just(0u64), Just(1), 1..1_000_000u64, Just(u64::MAX / 4096)];
-    (any::<bool>(), any::<bool>(), any::<bool>(), sizes).prop_map(|(disc, thin, wide, blocks)| match disc {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, sizes).prop_map(|((disc, thin, wide, readonly), blocks)| match disc {
         true => LuParams { blocks, ..cdrom() },
-        false => LuParams { thin, blocks, block_bytes: if wide { 4096 } else { 512 }, ..params() },
+        false => LuParams { thin, readonly, blocks, block_bytes: if wide { 4096 } else { 512 }, ..params() },
     })
 }
 
@@ -113,7 +109,7 @@ proptest! {
             check(&unit, cdb, &plan, &host.reply);
             if let Plan::Parameters { len_bytes } = plan {
                 let list = &list[..list.len().min(len_bytes as usize)];
-                let command = Command { cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0] };
+                let command = Command { cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0], now: NOW };
                 let plan = unit.parameters(&mut host.nexus, &command, list, &mut host.reply);
                 prop_assert!(!matches!(plan, Plan::Parameters { .. }), "asked twice");
                 let plan = host.stored(plan, list.len() % 4 != 0);
@@ -125,7 +121,7 @@ proptest! {
     #[test]
     fn any_command_to_no_logical_unit(cdb in cdbs(), lun in any::<[u8; 8]>()) {
         let (port, mut reply) = (port(1), Reply::default());
-        let plan = absent(&Command { cdb: &cdb, lun: Lun(lun), initiator: &port, protocol_level: 1, luns: &[0, 1] }, &mut reply);
+        let plan = absent(&Command { cdb: &cdb, lun: Lun(lun), initiator: &port, protocol_level: 1, luns: &[0, 1], now: NOW }, &mut reply);
         match plan {
             Plan::Done(Outcome { status: 0, .. }) => prop_assert!(reply.data.len() <= allocation(&cdb).unwrap_or(0)),
             Plan::Done(_) => prop_assert!(reply.data.is_empty()),

@@ -363,7 +363,8 @@ fn reports() {
     assert_eq!(host.send(&[0x1d, 4, 0, 0, 0]), Plan::Medium(MediumOp::Probe), "the self-test");
     assert_eq!(host.send(&[0x1d, 0x10, 0, 0, 0]), GOOD);
     let cdb = padded(&ask(0x0d));
-    let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 2, luns: &[0] };
+    let command =
+        Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 2, luns: &[0], now: NOW };
     assert_eq!(unit.plan(&mut host.nexus, &command, &mut host.reply), GOOD);
     assert_eq!(host.reply.data, [0xde, 7, 0, 0], "at iSCSIProtocolLevel 2");
 }

@@ -18,7 +18,8 @@ fn planned(host: &mut Host, cdb: &[u8], list: &[u8]) -> Plan {
     let plan = host.send(cdb);
     assert!(matches!(plan, Plan::Parameters { .. }), "{plan:?}");
     let cdb = padded(cdb);
-    let command = Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0] };
+    let command =
+        Command { cdb: &cdb, lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[0], now: NOW };
     host.unit.parameters(&mut host.nexus, &command, list, &mut host.reply)
 }
 

@@ -91,7 +91,8 @@ fn unknown_commands() {
     assert_eq!(host.failure(&[0xff]), (5, 0x2000));
     assert_eq!(host.failure(&[0x7e]), (5, 0x2000));
     assert_eq!(host.failure(&[0x9e, 0x1f]), (5, 0x2400), "no such service action");
-    let command = Command { cdb: &[0x28; 10], lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[] };
+    let command =
+        Command { cdb: &[0x28; 10], lun: Lun::flat(0), initiator: &host.port, protocol_level: 1, luns: &[], now: NOW };
     assert_eq!(sense_of(unit.plan(&mut host.nexus, &command, &mut host.reply)), (5, 0x2000), "a CDB cut short");
 }
 

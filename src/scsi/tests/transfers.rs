@@ -173,7 +173,7 @@ fn write_atomic() {
         cdb
     };
     let op = MediumOp::WriteAtomic { lba: 3, blocks: 512, fua: true };
-    assert!(op.needs_exact_data_out() && op.data_out_bytes(512) <= limits::SLICE_BYTES as u64);
+    assert!(op.row().length == Length::Exact && op.row().data_out_bytes(512) <= limits::SLICE_BYTES as u64);
     assert_eq!(host.send(&cdb(3, 512, 8)), Plan::Medium(op));
     assert_eq!(host.failure(&cdb(3, 513, 8)), (5, 0x2400), "MAXIMUM ATOMIC TRANSFER LENGTH");
     assert_eq!(host.send(&cdb(3, 0, 0)), Plan::Done(Outcome::GOOD));
@@ -216,11 +216,11 @@ fn the_rest() {
     let mut caw = cdb_16(0x89, 8, 1, 0);
     caw[13] = 255;
     let op = MediumOp::CompareAndWrite { lba: 1, blocks: 255, fua: true };
-    assert_eq!((op.data_in_bytes(512), op.data_out_bytes(512)), (0, 2 * 255 * 512));
+    assert_eq!(op.row().data_out_bytes(512), 2 * 255 * 512);
     assert_eq!(host.send(&caw), Plan::Medium(op));
     caw[13] = 0;
     let nothing = MediumOp::CompareAndWrite { lba: 1, blocks: 0, fua: true };
-    assert!(nothing.needs_exact_data_out() && nothing.data_out_bytes(512) == 0);
+    assert!(nothing.row().length == Length::Exact && nothing.row().data_out == 0);
     assert_eq!(host.send(&caw), Plan::Medium(nothing), "so that data sent with it is noticed");
     assert_eq!(
         host.send(&cdb_16(0x8b, 0, 1, 2)),

@@ -64,6 +64,7 @@ fn commands_of_type_2_protection_are_none() {
             initiator: &host.port,
             protocol_level: 1,
             luns: &[0],
+            now: NOW,
         },
         &mut Reply::default(),
     );
@@ -82,7 +83,7 @@ fn or_write_fields() {
     for (policy, known) in (0..16).map(|policy| (policy, [0, 2, 3, 5, 7].contains(&policy))) {
         (cdb[2], cdb[3]) = (1, policy);
         let op = MediumOp::OrWrite { lba: end - 1, blocks: 1, fua: true, generation: change(7, 9, policy) };
-        assert!(op.needs_exact_data_out());
+        assert_eq!(op.row().length, Length::Exact);
         let expected = if known { Plan::Medium(op) } else { Plan::Done(Outcome::invalid_cdb_field(3, 3)) };
         assert_eq!(host.send(&cdb), expected);
     }

@@ -350,7 +350,7 @@ impl Rig {
     }
 
     pub fn good(&mut self, task: TaskId) {
-        self.s.complete(task, 0, &[], 0, Direction::None, &mut self.wire);
+        self.s.complete(task, Ending::new(0, &[]), 0, Direction::None, &mut self.wire);
     }
 
     pub fn released(&mut self, task: TaskId) {

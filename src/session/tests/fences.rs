@@ -101,7 +101,7 @@ fn item_44_responses_that_are_fenced() {
         r.released(gone);
         assert!(matches!(r.one().pdu, Pdu::TaskManagementResponse(_)));
         let (status, sense): (u8, &[u8]) = if preempts { (0, &[]) } else { (2, &UNIT_ATTENTION) };
-        r.s.complete(task, status, sense, 0, Direction::None, &mut r.wire);
+        r.s.complete(task, Ending { status, sense, fence: true }, 0, Direction::None, &mut r.wire);
         r.good(gone);
         let (first_ping, second_ping) = (r.ping(r.c), r.ping(second));
         r.good(last);
@@ -129,7 +129,7 @@ fn behind_a_fence(task_reporting: TaskReporting) -> (Rig, ConnIx, StatSn, [ScsiC
     let last = r.run_on(second, after);
     r.good(done);
     let said = r.answer(second, before.itt);
-    r.s.complete(task, 2, &UNIT_ATTENTION, 0, Direction::None, &mut r.wire);
+    r.s.complete(task, Ending { status: 2, sense: &UNIT_ATTENTION, fence: true }, 0, Direction::None, &mut r.wire);
     r.good(last);
     (r, second, said, [fenced, after])
 }

@@ -215,7 +215,7 @@ fn whose_answer_is_kept_has_no_namesake() {
         let command = r.draw();
         let task = r.run(command, &[]);
         assert!(task.slot() == kept.slot() && task != kept, "{n} commands later");
-        r.s.complete(task, 0, &[], 0, Direction::None, &mut r.wire);
+        r.s.complete(task, Ending::new(0, &[]), 0, Direction::None, &mut r.wire);
         r.sent();
     }
     assert_eq!(r.s.resendable(), [kept]);

@@ -279,7 +279,7 @@ fn item_45_answers_go_to_the_connection_of_the_command() {
     bhs::set_data_segment_len(&mut bhs, 8192);
     r.raw_on(second, &bhs, &[], &[0; 8192]);
     assert_eq!(r.events(), [Event::DataOut { task, received_bytes: 8192 }]);
-    r.s.complete(task, 0, &[], 8192, Direction::Out, &mut r.wire);
+    r.s.complete(task, Ending::new(0, &[]), 8192, Direction::Out, &mut r.wire);
     assert_eq!(r.one().conn, second);
     r.draw_read(16384).emit(&mut bhs);
     r.raw_on(second, &bhs, &[], &[]);

@@ -273,9 +273,9 @@ fn play(r: &mut Rig, shard: &mut Shard, commands: &mut Vec<ScsiCommand>, act: &A
             match how % 5 {
                 0 => return r.data_in(task, 0, edtl / 2, None),
                 1 => r.data_in(task, 0, edtl, Some(u64::from(edtl))),
-                2 => r.s.complete(task, 2, &[0x70, 0, 5], 0, Direction::None, &mut r.wire),
-                3 => r.s.complete(task, 0, &[], 512, Direction::Out, &mut r.wire),
-                _ => r.s.complete(task, 8, &[], u64::MAX, Direction::In, &mut r.wire),
+                2 => r.s.complete(task, Ending::new(2, &[0x70, 0, 5]), 0, Direction::None, &mut r.wire),
+                3 => r.s.complete(task, Ending::new(0, &[]), 512, Direction::Out, &mut r.wire),
+                _ => r.s.complete(task, Ending::new(8, &[]), u64::MAX, Direction::In, &mut r.wire),
             }
             assert!(!r.s.is_live(task));
             shard.live.swap_remove(n);

@@ -170,7 +170,7 @@ fn item_48_an_error_response_waits_for_the_data_that_is_owed() {
     r.s.want_data_out(task, 20000, &mut r.wire);
     let Pdu::R2t(r2t) = r.one().pdu else { panic!() };
     assert_eq!((r2t.buffer_offset, r2t.desired_len_bytes), (8192, 20000 - 8192));
-    r.s.complete(task, 2, &[0x70, 0, 7], 0, Direction::Out, &mut r.wire);
+    r.s.complete(task, Ending::new(2, &[0x70, 0, 7]), 0, Direction::Out, &mut r.wire);
     assert!(!r.s.is_live(task));
     r.send(r.data_out(command.itt, none(), 0, 0, true), &[0; 8192]);
     assert_eq!(r.dest, Dest::Discard);
@@ -434,7 +434,7 @@ fn item_54_exp_data_sn_is_the_number_of_data_in() {
     let mut r = Rig::new();
     let task = r.read(40000);
     r.data_in(task, 0, 16384, None);
-    r.s.complete(task, 2, &[0x70, 0, 3], 40000, Direction::In, &mut r.wire);
+    r.s.complete(task, Ending::new(2, &[0x70, 0, 3]), 40000, Direction::In, &mut r.wire);
     let sent = r.sent();
     let Pdu::ScsiResponse(response) = sent[2] else { panic!() };
     assert_eq!((response.exp_data_sn, response.status), (2, 2));
@@ -482,7 +482,7 @@ fn item_55_residuals_of_reads_and_writes() {
         assert_eq!((p.overflow, p.underflow, p.residual_bytes), (overflow, underflow, count));
         for status in [0, 2] {
             let task = r.write(512, 512);
-            r.s.complete(task, status, &[], presented, Direction::Out, &mut r.wire);
+            r.s.complete(task, Ending::new(status, &[]), presented, Direction::Out, &mut r.wire);
             let (p, _) = r.response();
             assert_eq!((p.overflow, p.underflow, p.residual_bytes), (overflow, underflow, count));
         }
@@ -535,14 +535,14 @@ fn item_57_check_condition_always_has_sense() {
     //# the failed command.
     let mut r = Rig::new();
     let task = r.read(512);
-    r.s.complete(task, 2, &[0x72, 5, 0x24, 0], 0, Direction::None, &mut r.wire);
+    r.s.complete(task, Ending::new(2, &[0x72, 5, 0x24, 0]), 0, Direction::None, &mut r.wire);
     let (response, bytes) = r.response();
     assert_eq!((response.data_segment_len, bytes), (6, vec![0, 4, 0x72, 5, 0x24, 0]));
     let task = r.read(512);
-    r.s.complete(task, 2, &[], 0, Direction::None, &mut r.wire);
+    r.s.complete(task, Ending::new(2, &[]), 0, Direction::None, &mut r.wire);
     assert_eq!(r.response().1.len(), 20);
     let task = r.read(512);
-    r.s.complete(task, 2, &[9; 300], 0, Direction::None, &mut r.wire);
+    r.s.complete(task, Ending::new(2, &[9; 300]), 0, Direction::None, &mut r.wire);
     assert_eq!(r.response().1.len(), 254);
 }
 
@@ -582,7 +582,7 @@ fn item_60_additional_header_segments() {
     command.emit(&mut bhs);
     r.raw(&bhs, &[0, 5, 1, 0, 16, 17, 18, 19], &[]);
     let Event::Execute(task) = r.events()[0] else { panic!() };
-    assert!(r.s.command(task).cdb.iter().copied().eq(0..20));
+    assert!(r.s.command(task).cdb.for_device_server().iter().copied().eq(0..20));
     // An unknown type: the command is not carried out, and its CmdSN is not used up.
     let command = ScsiCommand { total_ahs_words: 1, ..r.draw() };
     command.emit(&mut bhs);
@@ -623,7 +623,7 @@ fn priority_and_status_qualifier_are_for_protocol_level_2() {
         //# iSCSIProtocolLevel text key with a value of "2" as defined in Section
         //# 7.1.1 was negotiated on the session.
         assert_eq!(r.s.command(task).priority, if protocol_level == 2 { 9 } else { 0 });
-        r.s.complete(task, 0x08, &[], 0, Direction::None, &mut r.wire);
+        r.s.complete(task, Ending::new(0x08, &[]), 0, Direction::None, &mut r.wire);
         //= RFC 7144 section 5.2.1
         //# Compliant senders MUST NOT set this field to a value other than zero
         //# unless the iSCSIProtocolLevel text key with a value of "2" as defined in

@@ -77,25 +77,38 @@ fn a_token_is_made_when_what_is_under_way_is_over() {
     assert_eq!(peer.end(read, SOON).data, [7; 4096]);
 }
 
+/// What changes a unit: a name, a CDB, its data, and which byte has the low end of the LBA: of the CDB, or of the data.
+type Way = (&'static str, Vec<u8>, Vec<u8>, (bool, usize));
+
+/// All ways to change blocks, each at one of LBA 8 to 15 and perhaps some beside these.
+fn ways() -> Vec<Way> {
+    const CDB_AT: fn(usize) -> (bool, usize) = |at| (true, at);
+    let block = || vec![9; 512];
+    let unmap = vec![0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0];
+    let ten = |code, lba, blocks| vec![code, 0, 0, 0, 0, lba, 0, 0, blocks, 0];
+    let atomic = vec![0x9c, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0];
+    vec![
+        ("WRITE", ten(0x2a, 15, 1), block(), CDB_AT(5)),
+        ("WRITE AND VERIFY", ten(0x2e, 8, 1), block(), CDB_AT(5)),
+        ("WRITE SAME", ten(0x41, 0, 9), block(), CDB_AT(5)),
+        ("WRITE SAME of zeroes", ten(0x41, 15, 9), vec![0; 512], CDB_AT(5)),
+        ("UNMAP", ten(0x42, 0, 24), unmap, (false, 15)),
+        ("COMPARE AND WRITE", vec![0x89, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0], vec![0; 1024], CDB_AT(9)),
+        ("ORWRITE", vec![0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0], block(), CDB_AT(9)),
+        ("WRITE ATOMIC", atomic, block(), CDB_AT(9)),
+    ]
+}
+
+/// Payload goes to memory at once, or by an I/O buffer.
+fn servers() -> [Server; 2] {
+    [Server::with(1, FaultPlan::new(), vec![lun(0), lun(1)]), Server::with_media(1, FaultPlan::new())]
+}
+
 #[test]
 fn every_way_to_write_revokes_tokens() {
-    let block = [9; 512];
-    let unmap = [0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0];
-    let compare = [[0; 512], [0; 512]].concat();
-    let ways: [(&str, &[u8], &[u8]); 8] = [
-        ("WRITE", &[0x2a, 0, 0, 0, 0, 15, 0, 0, 1, 0], &block),
-        ("WRITE AND VERIFY", &[0x2e, 0, 0, 0, 0, 8, 0, 0, 1, 0], &block),
-        ("WRITE SAME", &[0x41, 0, 0, 0, 0, 0, 0, 0, 9, 0], &block),
-        ("WRITE SAME of zeroes", &[0x41, 0, 0, 0, 0, 15, 0, 0, 9, 0], &[0; 512]),
-        ("UNMAP", &[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], &unmap),
-        ("COMPARE AND WRITE", &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0], &compare),
-        ("ORWRITE", &[0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0], &block),
-        ("WRITE ATOMIC", &[0x9c, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0], &block),
-    ];
-    // Payload goes to memory at once, or by an I/O buffer.
-    for server in [Server::with(1, FaultPlan::new(), vec![lun(0), lun(1)]), Server::with_media(1, FaultPlan::new())] {
+    for server in servers() {
         let mut peer = Peer::login(server.at, 1, &[]).ready();
-        for (name, cdb, data) in ways {
+        for (name, cdb, data, _) in ways() {
             let token = made(&mut peer);
             // Beside it, and a read of it.
             let writes = [peer.write(0, 0, 8, 0), peer.write(0, 16, 8, 0)];
@@ -105,11 +118,26 @@ fn every_way_to_write_revokes_tokens() {
             let read = peer.read(0, 8, 8);
             assert_eq!(peer.end(read, SOON).status, 0);
             assert_eq!(use_token(&mut peer, &token), (0, (0, 0)), "before {name}");
-            let itt = peer.command(0, cdb, 0, data);
+            let itt = peer.command(0, &cdb, 0, &data);
             assert_eq!(peer.end(itt, SOON), good(), "{name}");
             assert_eq!(use_token(&mut peer, &token), (2, REVOKED), "{name}");
             let itt = peer.write(0, 8, 8, 0);
             assert_eq!(peer.end(itt, SOON), good());
+        }
+    }
+}
+
+#[test]
+fn what_is_changed_elsewhere_leaves_a_token() {
+    for server in servers() {
+        let mut peer = Peer::login(server.at, 1, &[]).ready();
+        let token = made(&mut peer);
+        for (name, mut cdb, mut data, (of_cdb, at)) in ways() {
+            let field = if of_cdb { &mut cdb } else { &mut data };
+            field[at] += 100;
+            let itt = peer.command(0, &cdb, 0, &data);
+            assert_eq!(peer.end(itt, SOON), good(), "{name}");
+            assert_eq!(use_token(&mut peer, &token), (0, (0, 0)), "{name}");
         }
     }
 }

@@ -1,0 +1,204 @@
+//! How jobs begin.
+
+use super::buffers::Buf;
+use super::copy_job::CopyJob;
+use super::end::JobEnd;
+use super::executor::Executor;
+use super::job::{Job, JobBuffer, JobCx, NOBODY, Work};
+use super::jobs::{self, Place};
+use super::outcomes::WITHOUT_DATA;
+use super::sink::{Moved, Sink};
+use super::task::{Action, Kind};
+use crate::model::TaskId;
+use crate::scsi::{Erase, Erasure, MediumOp};
+use std::future::Future;
+use std::sync::Arc;
+
+/// The work of a job that was begun without what it needs. Nothing begins one so.
+fn nothing() -> Work {
+    Box::pin(async { WITHOUT_DATA.into() })
+}
+
+/// The work of a whole command. `data`: what was gathered for it, and another buffer if it needs one.
+fn work_of(cx: JobCx, place: Place, op: MediumOp, (data, scratch): (Option<JobBuffer>, Option<JobBuffer>)) -> Work {
+    let block_bytes = place.block_bytes;
+    let at = |lba: u64| lba * block_bytes;
+    match (op, data) {
+        (MediumOp::Verify { lba, blocks }, _) => Box::pin(jobs::verify(cx, place, at(lba), at(u64::from(blocks)))),
+        (MediumOp::Compare { lba, blocks, .. }, Some(data)) => {
+            Box::pin(jobs::compare_one(cx, place, data, at(lba), at(u64::from(blocks))))
+        }
+        (MediumOp::WriteSame { lba, blocks, unmap, .. }, data) => {
+            Box::pin(jobs::write_same(cx, place, data, at(lba), at(blocks), unmap))
+        }
+        (MediumOp::CompareAndWrite { lba, blocks, fua }, data) => {
+            let len = at(u64::from(blocks)) as usize;
+            match data.zip(scratch) {
+                Some(both) => Box::pin(jobs::compare_and_write(cx, place, both, (at(lba), len, fua))),
+                None => nothing(),
+            }
+        }
+        (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
+            let len = at(u64::from(blocks)) as usize;
+            Box::pin(jobs::write_atomic(cx, place, data, at(lba), len, fua))
+        }
+        (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(cx, place, ranges)),
+        (MediumOp::OrWrite { lba, blocks, fua, generation }, data) => {
+            let len = at(u64::from(blocks)) as usize;
+            Box::pin(jobs::change_generation(cx, place, data.zip(scratch), (at(lba), len, fua), generation))
+        }
+        (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(cx, place, scan)),
+        (MediumOp::Probe, _) => Box::pin(jobs::probe(cx, place)),
+        (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(cx, place)),
+        (MediumOp::Compare { .. } | MediumOp::WriteAtomic { .. }, None) => nothing(),
+        // These are no job of a whole command ([`crate::scsi::Runs`]).
+        (
+            MediumOp::Read { .. }
+            | MediumOp::Write { .. }
+            | MediumOp::WriteVerify { .. }
+            | MediumOp::Prefetch { .. }
+            | MediumOp::Erase { .. }
+            | MediumOp::Copy(_),
+            _,
+        ) => nothing(),
+    }
+}
+
+impl Executor {
+    pub fn place_of(&self, unit: usize) -> Place {
+        let unit = &self.media.units[unit];
+        Place {
+            unit: unit.logical.clone(),
+            medium: unit.medium.clone(),
+            block_bytes: u64::from(unit.block_bytes),
+            home: Arc::clone(unit),
+            since_ms: self.now_ms,
+        }
+    }
+
+    /// Begins the job of a whole command. `data`: what was gathered for it, how much, and another buffer if it needs one.
+    pub fn spawn(
+        &mut self,
+        seat: usize,
+        task: TaskId,
+        unit: usize,
+        op: MediumOp,
+        data: Option<(Buf, u32, Option<Buf>)>,
+    ) {
+        let cx = JobCx::new(self.account(seat));
+        let place = self.place_of(unit);
+        let block_bytes = place.block_bytes;
+        let row = op.row();
+        let (needed, charged) = (row.data_out_bytes(block_bytes as u32), row.pays.is_by_steps());
+        let got = data.as_ref().map_or(0, |(_, len, _)| u64::from(*len));
+        let (data, scratch) = match data {
+            Some((data, _, scratch)) => (Some(JobBuffer::from(data)), scratch.map(JobBuffer::from)),
+            None => (None, None),
+        };
+        if matches!(op, MediumOp::WriteAtomic { .. }) {
+            self.media.units[unit].fence.expect_atomic();
+        }
+        let work = if got < needed { nothing() } else { work_of(cx.clone(), place, op, (data, scratch)) };
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            if exec.kind == Kind::Idle {
+                exec.begin(Kind::Job, task, unit, (0, 0, 0));
+            }
+            exec.kind = Kind::Job;
+            exec.in_flight += 1;
+            exec.asked = needed;
+        }
+        let mut job = Job::new(&cx, work, (unit, seat, task.slot(), None));
+        job.charged = charged;
+        self.enlist(job);
+    }
+
+    /// Begins the job of one slice of a write-like command.
+    pub fn spawn_slice(&mut self, seat: usize, slot: usize, offset: u32, action: Action) {
+        let cx = JobCx::new(self.account(seat));
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
+        let durable = durable && self.media.units[unit].direct;
+        let Some(exec) = self.exec(seat, slot) else { return };
+        let Some(slice) = exec.slice_at(offset) else { return };
+        let len = slice.len as usize;
+        // Both buffers are there: `make_slice` makes no slice without.
+        let Some((buf, scratch)) = slice.buf.take().zip(slice.scratch.take()) else { return };
+        let (place, both, inner) = (self.place_of(unit), (buf.into(), scratch.into()), cx.clone());
+        let at = base + u64::from(offset);
+        let work: Work = match action {
+            Action::Compare => Box::pin(jobs::compare(inner, place, both, (at, len), base)),
+            Action::WriteVerify { compare } => {
+                Box::pin(jobs::write_verify(inner, place, both, (at, len), base, compare))
+            }
+            Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
+            // A plain write goes to the medium without a job.
+            Action::Write => nothing(),
+        };
+        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
+    }
+
+    /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
+    pub fn spawn_locate(&mut self, seat: usize, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
+        let cx = JobCx::new(self.account(seat));
+        let work: Work = Box::pin(jobs::locate(cx.clone(), self.place_of(unit), at, len));
+        if let Some(exec) = self.exec(seat, slot) {
+            exec.in_flight += 1;
+        }
+        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
+    }
+
+    /// Begins the job of a copy, or of a token: for a task (seat and slot), or in the background.
+    pub fn enlist_copy(
+        &mut self,
+        cx: &JobCx,
+        work: impl Future<Output = JobEnd> + 'static,
+        (unit, copy): (usize, Option<CopyJob>),
+        task: Option<(usize, usize)>,
+    ) {
+        let (seat, slot) = task.unwrap_or((NOBODY, 0));
+        let mut job = Job::new(cx, work, (unit, seat, slot, None));
+        (job.charged, job.copy) = (true, copy.map(Box::new));
+        self.enlist(job);
+    }
+
+    /// Begins to erase a unit, if that is not done yet. The job outlives its task.
+    pub fn spawn_erase(
+        &mut self,
+        (seat, task): (usize, TaskId),
+        unit: usize,
+        erasure: Erasure,
+        how: (Erase, bool),
+        sink: &mut impl Sink,
+    ) {
+        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure, self.now_ms) {
+            self.clear(seat, task.slot(), sink);
+            return sink.complete((seat, task), outcome, Moved::Nothing);
+        }
+        let cx = JobCx::new(self.account(seat));
+        let work = jobs::erase(cx.clone(), self.place_of(unit), erasure, how);
+        let mut of = (unit, NOBODY, 0, None);
+        if let Some(exec) = self.exec(seat, task.slot()) {
+            exec.begin(Kind::Job, task, unit, (0, 0, 0));
+            exec.in_flight += 1;
+            of = (unit, seat, task.slot(), None);
+        }
+        let mut job = Job::new(&cx, work, of);
+        job.survives = true;
+        self.enlist(job);
+    }
+
+    pub fn enlist(&mut self, job: Job) {
+        let number = self.running.free.pop().unwrap_or_else(|| {
+            self.running.jobs.push(None);
+            self.running.jobs.len() - 1
+        });
+        if let Some(exec) = self.exec(job.seat, job.slot) {
+            exec.jobs.push(number);
+        }
+        if job.copy.is_some() {
+            self.running.copies.push(number);
+        }
+        self.running.jobs[number] = Some(job);
+        self.run_soon(number);
+    }
+}

@@ -73,7 +73,11 @@ pub(super) fn unless_empty(blocks: u32, op: MediumOp) -> Planned {
 fn read(call: &mut Call, extent: Extent, fua: bool) -> Planned {
     extent.check_transfer(call.unit)?;
     let Extent { lba, blocks, .. } = extent;
-    unless_empty(blocks, MediumOp::Read { lba, blocks, fua })
+    if blocks == 0 {
+        return Ok(Plan::Done(Outcome::GOOD));
+    }
+    // Nothing is made that would have to be dropped again.
+    Ok(Plan::Medium(MediumOp::Read { lba, blocks, fua }))
 }
 
 /// Plans the read of a command that is no READ; `length_at`: where its CDB has the number of blocks.
@@ -111,7 +115,10 @@ pub(super) fn durable(call: &Call) -> bool {
 fn write(call: &mut Call, extent: Extent, fua: bool) -> Planned {
     extent.check_transfer(call.unit)?;
     let Extent { lba, blocks, .. } = extent;
-    unless_empty(blocks, MediumOp::Write { lba, blocks, fua: fua || durable(call) })
+    if blocks == 0 {
+        return Ok(Plan::Done(Outcome::GOOD));
+    }
+    Ok(Plan::Medium(MediumOp::Write { lba, blocks, fua: fua || durable(call) }))
 }
 
 /// WRITE(6), SBC-3 clause 5.34 as in SBC-2.

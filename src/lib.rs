@@ -2,13 +2,14 @@
 //!
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
 //! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`state`] (what of it outlives the
-//! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
+//! process), [`initiator`] (RFC 7143, the other end, sans-I/O), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
 //! file and the command line's options); [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have
 //! something said), [`panics`] (what a panic takes with it).
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod backend;
 pub mod config;
+pub mod initiator;
 pub mod limits;
 pub mod log;
 pub mod model;

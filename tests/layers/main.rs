@@ -19,14 +19,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("log", &["limits", "panics"]),
     ("wire", &["limits"]),
     ("model", &["wire"]),
+    ("initiator", &["wire", "limits"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits"]),
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits"]),
     ("config", &["model", "limits", "wire"]),
-    ("shard", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "noise", "panics"]),
-    ("sim", &["limits", "wire", "model", "session"]),
+    (
+        "shard",
+        &["limits", "wire", "model", "initiator", "ring", "backend", "scsi", "state", "session", "noise", "panics"],
+    ),
+    ("sim", &["limits", "wire", "model", "initiator", "session"]),
     ("preflight", &["limits"]),
 ];
 

@@ -120,6 +120,13 @@ pub fn encode(pdu: &Outgoing<'_>, data: &[u8], digests: Digests, out: &mut Vec<u
     }
 }
 
+impl<O: Outbox + ?Sized> Outbox for &mut O {
+    #[inline]
+    fn pdu(&mut self, pdu: &Outgoing<'_>) {
+        (**self).pdu(pdu);
+    }
+}
+
 /// An outbox that gathers bytes: for drivers with one connection, and for tests. The data of commands is a part of one
 /// area, a [`DataRef`] a place in it; what lies outside of it is sent as nothing.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The layers, as a table that the source files are held to.
 //!
 //! Reads the `crate::...` (and `super::...`) paths of every file under `src` and fails on an edge that [`LAYERS`] does not
-//! allow; on glommio, io_uring or `unsafe` outside the modules named for them; on lines for the log that peers could have
+//! allow; on glommio, io_uring, sockets or `unsafe` outside the places named for them; on lines for the log that peers could have
 //! written without end. It reads tokens, not types: a path that a macro of another crate makes up is not seen.
 
 mod circles;
@@ -39,6 +39,10 @@ const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
 const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring", &["ring", "backend", "shard"])];
+
+/// Types of sockets, and the files that may name them: who speaks to a peer by itself. All others are given bytes.
+const SOCKETS: &[&str] = &["TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "UnixDatagram"];
+const WITH_SOCKETS: &[&str] = &["initiator/tcp.rs", "preflight.rs", "shard/core.rs", "shard/mod.rs", "sim/tcp.rs"];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[
@@ -185,6 +189,14 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
+    let has_sockets = tokens.iter().any(|token| SOCKETS.contains(&token.as_str()));
+    match (has_sockets, WITH_SOCKETS.contains(&path)) {
+        (true, false) if !path.contains("tests") => {
+            out += &format!("src/{path}: has sockets and is not in the list WITH_SOCKETS\n");
+        }
+        (false, true) => out += &format!("src/{path}: is in the list WITH_SOCKETS and has none\n"),
+        _ => {}
+    }
     if matches!(own, "shard" | "state") && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
@@ -281,6 +293,9 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/ram.rs", "").contains("has no `unsafe`"));
+    assert!(complaints("initiator/session.rs", "use std::net::TcpStream;").contains("has sockets"));
+    assert!(complaints("initiator/tcp.rs", "").contains("has none"));
+    assert_eq!(complaints("initiator/tests.rs", "use std::net::TcpListener;"), "");
     assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/ram.rs", "fn f() { unsafe {} }"), "");
 }

@@ -7,10 +7,11 @@
 use super::event::{Answer, Event, Fault, Host, Residual, TaskIx};
 use super::numbers::Arrival;
 use super::session::Session;
+use super::stamp::Stamp;
 use super::task::Kept;
 use crate::wire::{
-    AsyncMessage, Bhs, Cid, DataIn, DataSn, Itt, LogoutResponse, NopIn, NopOut, Opcode, R2t, R2tSn, Reject,
-    ScsiResponse, StatSn, TaskManagementResponse, TextResponse, WireError, bhs,
+    AsyncMessage, Bhs, Cid, DataIn, DataSn, Itt, LogoutResponse, NopIn, Opcode, R2t, R2tSn, Reject, ScsiResponse,
+    StatSn, TaskManagementResponse, TextResponse, WireError, bhs,
 };
 
 /// Where the data segment of a PDU belongs.
@@ -276,18 +277,7 @@ impl Session {
         //# with a NOP-Out.
         if !pdu.ttt.is_reserved() {
             let exp_stat_sn = self.exp_stat_sn(cid).ok_or(Fault::NoConnection)?;
-            //= RFC 7143 section 11.18.1
-            //# If the Initiator Task Tag contains 0xffffffff, the I bit MUST be set
-            //# to 1, and the CmdSN is not advanced after this PDU is sent.
-            let pong = NopOut {
-                immediate_delivery: true,
-                data_segment_len: 0,
-                lun: pdu.lun,
-                itt: Itt::RESERVED,
-                ttt: pdu.ttt,
-                cmd_sn: self.window.cmd_sn,
-                exp_stat_sn,
-            };
+            let pong = Stamp { cmd_sn: self.window.cmd_sn, exp_stat_sn }.pong(pdu);
             self.send(cid, pong, &[], host);
         }
         Ok(())

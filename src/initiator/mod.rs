@@ -4,7 +4,7 @@
 //! | file | is |
 //! |---|---|
 //! | [`login`], [`chap`], [`params`] | from the first request of a connection to what is agreed upon |
-//! | [`session`], [`requests`], [`command`] | what is sent: commands with their data, pings, text, task management, logout |
+//! | [`session`], `requests`, [`command`], [`stamp`] | what is sent: commands with their data, pings, text, task management, logout |
 //! | [`answers`], [`receive`] | what comes: PDUs, from bytes in whatever pieces |
 //! | `recovery` | SNACK, retries, commands that go on by another connection (ErrorRecoveryLevel 1 and 2) |
 //! | [`event`] | what a driver is told, and what a target did wrong |
@@ -34,9 +34,10 @@ pub mod outbox;
 pub mod params;
 pub mod receive;
 mod recovery;
-pub mod requests;
+mod requests;
 mod runs;
 pub mod session;
+pub mod stamp;
 mod task;
 pub mod tcp;
 

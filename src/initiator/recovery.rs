@@ -9,8 +9,9 @@ use super::login::LoggedIn;
 use super::numbers::Arrival;
 use super::outbox::Outbox;
 use super::session::Session;
+use super::stamp::{About, Stamp};
 use super::task::{AckDue, Kept};
-use crate::wire::{Cid, DataIn, Itt, Lun, R2t, SnackRequest, SnackType, StatSn, TmFunction, TmResponse, Ttt};
+use crate::wire::{Cid, DataIn, Itt, R2t, StatSn, TmFunction, TmResponse};
 use std::ops::Range;
 
 impl Session {
@@ -68,7 +69,9 @@ impl Session {
         task.recovery.ack_due = None;
         task.recovery.acked = (due.data_sn, due.bytes);
         let cid = task.cid;
-        self.snack(cid, (SnackType::DATA_ACK, Itt::RESERVED, due.ttt, due.lun), due.data_sn..due.data_sn, out);
+        if let Some(stamp) = self.stamp(cid) {
+            self.send(cid, stamp.data_ack(due.lun, due.ttt, due.data_sn), &[], out);
+        }
     }
 
     /// Returns whether an R2T is to be answered.
@@ -139,26 +142,20 @@ impl Session {
     /// Asks for data, or R2Ts, of a command once more.
     fn ask_data(&self, ix: TaskIx, run: Range<u32>, out: &mut impl Outbox) {
         let Some(task) = self.task(ix).filter(|_| !run.is_empty()) else { return };
-        self.snack(task.cid, (SnackType::DATA_R2T, task.command.itt, Ttt::RESERVED, task.command.lun), run, out);
+        let Some(stamp) = self.stamp(task.cid) else { return };
+        self.send(task.cid, stamp.data_snack(task.command.lun, task.command.itt, run), &[], out);
     }
 
     /// Asks for each status before `upto` that has not come.
     pub(super) fn ask_statuses(&self, cid: Cid, upto: StatSn, out: &mut impl Outbox) {
-        let Some(connection) = self.connection(cid) else { return };
+        let (Some(connection), Some(stamp)) = (self.connection(cid), self.stamp(cid)) else { return };
         for stat_sn in connection.statuses.missing(upto) {
-            //= RFC 7143 section 11.16.4
-            //# For a Status SNACK and DataACK, the Initiator Task Tag MUST be set to
-            //# the reserved value 0xffffffff.
-            let of = (SnackType::STATUS, Itt::RESERVED, Ttt::RESERVED, Lun::default());
-            self.snack(cid, of, stat_sn.0..stat_sn.next().0, out);
+            self.send(cid, stamp.status_snack(stat_sn.0..stat_sn.next().0), &[], out);
         }
     }
 
-    fn snack(&self, cid: Cid, of: (SnackType, Itt, Ttt, Lun), run: Range<u32>, out: &mut impl Outbox) {
-        let Some(exp_stat_sn) = self.exp_stat_sn(cid) else { return };
-        let (kind, itt, ttt, lun) = of;
-        let run_len = run.end.wrapping_sub(run.start);
-        self.send(cid, SnackRequest { kind, lun, itt, ttt, exp_stat_sn, beg_run: run.start, run_len }, &[], out);
+    fn stamp(&self, cid: Cid) -> Option<Stamp> {
+        Some(Stamp { cmd_sn: self.window.cmd_sn, exp_stat_sn: self.exp_stat_sn(cid)? })
     }
 
     /// A connection is gone. With ErrorRecoveryLevel 2 its commands wait to be reassigned; below that they end when another
@@ -226,8 +223,9 @@ impl Session {
         let is_due = self.params().error_recovery_level == 2;
         let task = self.task_mut(ix).filter(|task| is_due && task.itt.is_some())?;
         let (exp_data_sn, bytes) = task.recovery.acked;
-        let (cid, lun, of) = (task.cid, task.command.lun, (task.command.itt, task.command.cmd_sn, exp_data_sn));
-        let itt = self.manage_task(cid, TmFunction::TASK_REASSIGN, lun, of, out)?;
+        let (cid, command) = (task.cid, &task.command);
+        let of = About { lun: command.lun, itt: command.itt, cmd_sn: command.cmd_sn, exp_data_sn };
+        let itt = self.manage_task(cid, TmFunction::TASK_REASSIGN, of, out)?;
         let task = self.task_mut(ix)?;
         //= RFC 7143 section 11.5.6
         //# The

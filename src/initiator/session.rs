@@ -10,8 +10,9 @@ use super::login::LoggedIn;
 use super::numbers::{Statuses, Window};
 use super::outbox::{Outbox, Outgoing, Payload};
 use super::params::Params;
+use super::stamp::Stamp;
 use super::task::Task;
-use crate::wire::{BHS_LEN, Cid, CmdSn, DataOut, DataSn, Itt, Lun, Pdu, StatSn, Tsih, Ttt};
+use crate::wire::{BHS_LEN, Cid, CmdSn, Itt, Lun, Pdu, StatSn, Tsih, Ttt};
 use std::ops::Range;
 
 /// Tags of requests that have no place among the commands.
@@ -50,6 +51,8 @@ pub struct Session {
     tsih: Tsih,
     /// CmdSN and the target's window. A test that wants them wrong sets them.
     pub window: Window,
+    /// Of what a command may send without being asked, immediate data among that, so much is sent at most.
+    pub unasked_bytes: u32,
     /// A Data-Out has at most this many bytes, and at most what the target takes.
     pub data_out_bytes: u32,
     pub(super) now_ms: u64,
@@ -67,6 +70,7 @@ impl Session {
             params: leading.params,
             tsih: leading.tsih,
             window,
+            unasked_bytes: u32::MAX,
             data_out_bytes: u32::MAX,
             now_ms: 0,
             tasks: (0..depth).map(|_| Task::free()).collect(),
@@ -186,13 +190,13 @@ impl Session {
         let task = self.tasks.get_mut(usize::from(ix.0)).filter(|task| task.itt.is_none()).ok_or(Refused::Taken)?;
         let itt = task.tag(ix);
         let cmd_sn = self.window.take(command.immediate_delivery);
-        let (immediate, unsolicited) = unasked;
+        let (immediate, unsolicited) = (unasked.0.min(self.unasked_bytes), unasked.1.min(self.unasked_bytes));
         task.command = command.pdu(itt, cmd_sn, exp_stat_sn, unsolicited == immediate);
         task.ahs.clear();
         command.write_ahs(&mut task.ahs);
         (task.cid, task.is_allegiant, task.since_ms) = (cid, true, now_ms);
         (task.read_bytes, task.write_bytes, task.data) = (command.read_bytes, command.write_bytes, command.data);
-        task.unasked = unasked;
+        task.unasked = (immediate, unsolicited);
         task.reset(has_recovery);
         self.send_command(ix, out);
         Ok(itt)
@@ -217,7 +221,8 @@ impl Session {
     pub(super) fn send_data(&self, task: &Task, to: (Ttt, Lun), range: Range<u32>, out: &mut impl Outbox) {
         let Some(connection) = self.connection(task.cid) else { return };
         let longest = connection.params.target_max_recv_bytes.min(self.data_out_bytes).max(1);
-        let (mut offset, mut data_sn) = (range.start, DataSn(0));
+        let stamp = Stamp { cmd_sn: self.window.cmd_sn, exp_stat_sn: connection.statuses.exp_stat_sn() };
+        let (mut offset, mut data_sn) = (range.start, 0);
         while offset < range.end {
             let len = (range.end - offset).min(longest);
             let mut bhs = [0; BHS_LEN];
@@ -225,20 +230,11 @@ impl Session {
             //# If the R2T is answered with a sequence of data PDUs, the buffer offset
             //# and length MUST be within the range of those specified by the R2T, and
             //# the last PDU MUST have the F bit set to 1.
-            DataOut {
-                is_final: offset + len == range.end,
-                data_segment_len: len,
-                lun: to.1,
-                itt: task.command.itt,
-                ttt: to.0,
-                exp_stat_sn: connection.statuses.exp_stat_sn(),
-                data_sn,
-                buffer_offset: offset,
-            }
-            .emit(&mut bhs);
+            let is_final = offset + len == range.end;
+            stamp.data_out(task.command.itt, to, data_sn, offset, is_final).emit(&mut bhs);
             out.pdu(&Outgoing::new(task.cid, bhs, &[], Payload::Data { at: task.data.advanced(offset), len }));
             offset += len;
-            data_sn = data_sn.next();
+            data_sn += 1;
         }
     }
 }

@@ -9,8 +9,8 @@ use super::login::{Identity, LoggedIn, Login, LoginError, Security, Step};
 use super::outbox::{Bytes, DataRef, Digests, Outbox, Outgoing};
 use super::params::Offer;
 use super::receive::{Arrived, Broken, Receiver};
-use super::requests::Continued;
 use super::session::{Refused, Session};
+use super::stamp::Continued;
 use crate::limits;
 use crate::wire::{
     AsyncMessage, Cid, FrameError, Itt, LoginResponse, LogoutReason, LogoutResult, RejectReason, ScsiResponse,
@@ -101,6 +101,11 @@ impl Line {
     pub fn set_digests(&mut self, digests: Digests) {
         self.digests = digests;
         self.receiver.set_digests(digests);
+    }
+
+    /// Whether nothing of a PDU has come that is not complete.
+    pub fn is_between_pdus(&self) -> bool {
+        self.receiver.is_between_pdus()
     }
 
     /// The way out: what is put there is queued. `area` has the data of commands.

@@ -40,10 +40,14 @@ impl Session {
     /// A [`Fault`] of the target.
     #[inline]
     pub fn place(&self, cid: Cid, header: &Bhs) -> Result<Place, Fault> {
-        if bhs::opcode(header) != Opcode::SCSI_DATA_IN {
-            return Ok(Place::Gather);
+        match bhs::opcode(header) {
+            Opcode::SCSI_DATA_IN => self.place_data(cid, &DataIn::parse(header)?),
+            _ => Ok(Place::Gather),
         }
-        let pdu = DataIn::parse(header)?;
+    }
+
+    #[inline]
+    fn place_data(&self, cid: Cid, pdu: &DataIn) -> Result<Place, Fault> {
         let Some((ix, task)) = self.find(cid, pdu.itt).and_then(|ix| Some((ix, self.task(ix)?))) else {
             return if self.has_recovery() { Ok(Place::Nowhere) } else { Err(Fault::UnknownTask(pdu.itt)) };
         };
@@ -83,9 +87,12 @@ impl Session {
         digest_ok: bool,
         host: &mut impl Host,
     ) -> Result<(), Fault> {
-        match self.place(cid, header)? {
-            Place::Task(ix, offset) if digest_ok => host.data_in(ix, offset, data),
-            _ => {}
+        if bhs::opcode(header) == Opcode::SCSI_DATA_IN && digest_ok {
+            let pdu = DataIn::parse(header)?;
+            if let Place::Task(ix, offset) = self.place_data(cid, &pdu)? {
+                host.data_in(ix, offset, data);
+            }
+            return self.data_in(cid, &pdu, true, host);
         }
         self.finish(cid, header, data, digest_ok, host)
     }
@@ -142,6 +149,7 @@ impl Session {
         if pdu.has_status { self.status(cid, ix, kept, &[], host) } else { Ok(()) }
     }
 
+    #[inline]
     fn scsi_response(&mut self, cid: Cid, pdu: &ScsiResponse, data: &[u8], host: &mut impl Host) -> Result<(), Fault> {
         self.window.update(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         let Some(ix) = self.find(cid, pdu.itt) else {

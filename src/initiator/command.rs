@@ -61,6 +61,12 @@ impl<'a> Command<'a> {
         if self.write_bytes > 0 { self.write_bytes } else { self.read_bytes }
     }
 
+    /// Whether it needs Additional Header Segments.
+    #[inline]
+    pub const fn has_ahs(&self) -> bool {
+        self.cdb.len() > CDB_IN_BHS || self.read_bytes > 0 && self.write_bytes > 0
+    }
+
     /// Appends the Additional Header Segments that the command needs; most need none.
     pub fn write_ahs(&self, out: &mut Vec<u8>) {
         let spill = self.cdb.get(CDB_IN_BHS..).unwrap_or_default();
@@ -73,11 +79,17 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// A CDB of fewer bytes than the header has room for.
+    fn short_cdb(&self) -> [u8; CDB_IN_BHS] {
+        let mut cdb = [0; CDB_IN_BHS];
+        cdb.iter_mut().zip(self.cdb).for_each(|(to, from)| *to = *from);
+        cdb
+    }
+
     /// The fields of its PDU, but for the lengths of what follows it. `is_final`: no unsolicited Data-Out follows.
     #[inline]
     pub fn pdu(&self, itt: Itt, cmd_sn: CmdSn, exp_stat_sn: StatSn, is_final: bool) -> ScsiCommand {
-        let mut cdb = [0; CDB_IN_BHS];
-        cdb.iter_mut().zip(self.cdb).for_each(|(to, from)| *to = *from);
+        let cdb = self.cdb.first_chunk().copied().unwrap_or_else(|| self.short_cdb());
         ScsiCommand {
             immediate_delivery: self.immediate_delivery,
             is_final,

@@ -7,7 +7,7 @@
 //! sees each PDU, and may change it, keep it back, or have its digests computed wrongly.
 
 use crate::wire::bhs::padding;
-use crate::wire::{Bhs, Cid, Opcode, bhs, digest};
+use crate::wire::{BHS_LEN, Bhs, Cid, Opcode, bhs, digest};
 
 /// Bytes that a driver keeps, for a command that writes: an opaque address to which only offsets are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,11 +83,20 @@ pub struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// A PDU with these parts. TotalAHSLength and DataSegmentLength are set here.
     #[inline]
-    pub fn new(cid: Cid, mut bhs: Bhs, ahs: &'a [u8], payload: Payload<'a>) -> Self {
-        let [_, _, _, _, total_ahs_words, ..] = &mut bhs;
+    pub fn new(cid: Cid, bhs: Bhs, ahs: &'a [u8], payload: Payload<'a>) -> Self {
+        Outgoing::made(cid, |to| *to = bhs, ahs, payload)
+    }
+
+    /// The same, with a header that is made where it stays: to copy it would cost as much as to make it.
+    #[inline(always)]
+    pub fn made(cid: Cid, emit: impl FnOnce(&mut Bhs), ahs: &'a [u8], payload: Payload<'a>) -> Self {
+        let spoilt = Digests { header: false, data: false };
+        let mut pdu = Outgoing { cid, bhs: [0; BHS_LEN], ahs, payload, spoilt };
+        emit(&mut pdu.bhs);
+        let [_, _, _, _, total_ahs_words, ..] = &mut pdu.bhs;
         *total_ahs_words = (ahs.len() / 4) as u8;
-        bhs::set_data_segment_len(&mut bhs, payload.len());
-        Outgoing { cid, bhs, ahs, payload, spoilt: Digests::default() }
+        bhs::set_data_segment_len(&mut pdu.bhs, payload.len());
+        pdu
     }
 
     /// Which PDU it is.
@@ -174,7 +183,7 @@ impl<O: Outbox + ?Sized, F: FnMut(&mut Outgoing<'_>) -> bool> Outbox for Tampere
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{BHS_LEN, Frame, FrameError, Framer};
+    use crate::wire::{Frame, FrameError, Framer};
 
     const CRC: Digests = Digests { header: true, data: true };
 

@@ -209,7 +209,7 @@ impl Session {
             if has_status {
                 self.settle(ix, true, host);
             } else {
-                self.send_command(ix, host);
+                self.send_again(ix, host);
             }
             // Its answer shows which statuses are missing.
             self.ping(cid, &[], host);
@@ -251,7 +251,7 @@ impl Session {
             // The target never saw it: the number is a gap, which is plugged by sending it again.
             TmResponse::TASK_DOES_NOT_EXIST => {
                 task.is_allegiant = true;
-                self.send_command(ix, out);
+                self.send_again(ix, out);
             }
             _ => {}
         }

@@ -12,7 +12,7 @@ use super::outbox::{Outbox, Outgoing, Payload};
 use super::params::Params;
 use super::stamp::Stamp;
 use super::task::Task;
-use crate::wire::{BHS_LEN, Cid, CmdSn, Itt, Lun, Pdu, StatSn, Tsih, Ttt};
+use crate::wire::{Cid, CmdSn, Itt, Lun, Pdu, StatSn, Tsih, Ttt};
 use std::ops::Range;
 
 /// Tags of requests that have no place among the commands.
@@ -163,9 +163,8 @@ impl Session {
 
     /// Sends a PDU that has no data of a command.
     pub(super) fn send(&self, cid: Cid, pdu: impl Into<Pdu>, data: &[u8], out: &mut impl Outbox) {
-        let mut bhs = [0; BHS_LEN];
-        pdu.into().emit(&mut bhs);
-        out.pdu(&Outgoing::new(cid, bhs, &[], Payload::Bytes(data)));
+        let pdu = pdu.into();
+        out.pdu(&Outgoing::made(cid, |bhs| pdu.emit(bhs), &[], Payload::Bytes(data)));
     }
 
     /// Sends a command by a connection, with the data that need not be asked for. `ix` is the driver's number for it.
@@ -189,31 +188,40 @@ impl Session {
         }
         let task = self.tasks.get_mut(usize::from(ix.0)).filter(|task| task.itt.is_none()).ok_or(Refused::Taken)?;
         let itt = task.tag(ix);
-        let cmd_sn = self.window.take(command.immediate_delivery);
+        let stamp = Stamp { cmd_sn: self.window.take(command.immediate_delivery), exp_stat_sn };
         let (immediate, unsolicited) = (unasked.0.min(self.unasked_bytes), unasked.1.min(self.unasked_bytes));
-        task.command = command.pdu(itt, cmd_sn, exp_stat_sn, unsolicited == immediate);
+        task.command = command.pdu(itt, stamp.cmd_sn, exp_stat_sn, unsolicited == immediate);
         task.ahs.clear();
-        command.write_ahs(&mut task.ahs);
+        if command.has_ahs() {
+            command.write_ahs(&mut task.ahs);
+        }
         (task.cid, task.is_allegiant, task.since_ms) = (cid, true, now_ms);
         (task.read_bytes, task.write_bytes, task.data) = (command.read_bytes, command.write_bytes, command.data);
         task.unasked = (immediate, unsolicited);
         task.reset(has_recovery);
-        self.send_command(ix, out);
+        let payload = if immediate > 0 { Payload::Data { at: task.data, len: immediate } } else { Payload::None };
+        out.pdu(&Outgoing::made(cid, |bhs| task.command.emit(bhs), &task.ahs, payload));
+        if immediate < unsolicited {
+            self.send_unsolicited(ix, out);
+        }
         Ok(itt)
     }
 
-    /// Sends the command at a place, as it is.
-    #[inline]
-    pub(super) fn send_command(&self, ix: TaskIx, out: &mut impl Outbox) {
+    fn send_unsolicited(&self, ix: TaskIx, out: &mut impl Outbox) {
+        let Some(task) = self.task(ix) else { return };
+        let (immediate, unsolicited) = task.unasked;
+        self.send_data(task, (Ttt::RESERVED, Lun::default()), immediate..unsolicited, out);
+    }
+
+    /// Sends the command at a place once more, as it is.
+    pub(super) fn send_again(&self, ix: TaskIx, out: &mut impl Outbox) {
         let Some(task) = self.task(ix) else { return };
         let mut pdu = task.command;
         pdu.exp_stat_sn = self.exp_stat_sn(task.cid).unwrap_or(pdu.exp_stat_sn);
-        let mut bhs = [0; BHS_LEN];
-        pdu.emit(&mut bhs);
-        let (immediate, unsolicited) = task.unasked;
+        let (immediate, _) = task.unasked;
         let payload = if immediate > 0 { Payload::Data { at: task.data, len: immediate } } else { Payload::None };
-        out.pdu(&Outgoing::new(task.cid, bhs, &task.ahs, payload));
-        self.send_data(task, (Ttt::RESERVED, Lun::default()), immediate..unsolicited, out);
+        out.pdu(&Outgoing::made(task.cid, |bhs| pdu.emit(bhs), &task.ahs, payload));
+        self.send_unsolicited(ix, out);
     }
 
     /// Sends a stretch of what a command writes, in as many PDUs as it takes. `to`: tag and LUN of the R2T.
@@ -225,14 +233,13 @@ impl Session {
         let (mut offset, mut data_sn) = (range.start, 0);
         while offset < range.end {
             let len = (range.end - offset).min(longest);
-            let mut bhs = [0; BHS_LEN];
             //= RFC 7143 section 11.8
             //# If the R2T is answered with a sequence of data PDUs, the buffer offset
             //# and length MUST be within the range of those specified by the R2T, and
             //# the last PDU MUST have the F bit set to 1.
-            let is_final = offset + len == range.end;
-            stamp.data_out(task.command.itt, to, data_sn, offset, is_final).emit(&mut bhs);
-            out.pdu(&Outgoing::new(task.cid, bhs, &[], Payload::Data { at: task.data.advanced(offset), len }));
+            let pdu = stamp.data_out(task.command.itt, to, data_sn, offset, offset + len == range.end);
+            let payload = Payload::Data { at: task.data.advanced(offset), len };
+            out.pdu(&Outgoing::made(task.cid, |bhs| pdu.emit(bhs), &[], payload));
             offset += len;
             data_sn += 1;
         }

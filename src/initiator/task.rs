@@ -87,7 +87,8 @@ pub(super) struct Task {
     pub(super) since_ms: u64,
     /// The tag of the ABORT TASK that is not answered yet.
     pub(super) abort: Option<Itt>,
-    pub(super) recovery: Recovery,
+    /// Apart, for it is not looked at with ErrorRecoveryLevel 0.
+    pub(super) recovery: Box<Recovery>,
 }
 
 impl Task {
@@ -124,7 +125,7 @@ impl Task {
             next_r2t_sn: 0,
             since_ms: 0,
             abort: None,
-            recovery: Recovery::default(),
+            recovery: Box::default(),
         }
     }
 

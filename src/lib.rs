@@ -2,9 +2,10 @@
 //!
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
 //! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`state`] (what of it outlives the
-//! process), [`initiator`] (RFC 7143, the other end, sans-I/O), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
+//! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
 //! file and the command line's options); [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have
 //! something said), [`panics`] (what a panic takes with it).
+//! [`initiator`] is the other end of RFC 7143, sans-I/O, for who speaks to a target: tests, load, simulation, and others.
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod backend;

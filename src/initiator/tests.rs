@@ -208,7 +208,8 @@ fn a_write_goes_as_immediate_unsolicited_and_solicited_data() {
 
 #[test]
 fn what_is_out_of_order_ends_a_session_of_level_0() {
-    let cases: [fn(&mut Rig, Itt) -> Result<(), Fault>; 8] = [
+    type Case = fn(&mut Rig, Itt) -> Result<(), Fault>;
+    let cases: [Case; 8] = [
         |rig, itt| {
             let pdu = rig.data_in(Itt(itt.0 ^ 0x1_0000), 0, 0, false);
             rig.pdu(pdu, &[0; 512])

@@ -5,12 +5,14 @@
 //! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
 //! file and the command line's options); [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have
 //! something said), [`panics`] (what a panic takes with it).
+//! [`initiator`] is the other end of RFC 7143, sans-I/O, for who speaks to a target: tests, load, simulation, and others.
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 
 pub mod atomics;
 pub mod backend;
 pub mod config;
 pub mod exec;
+pub mod initiator;
 pub mod limits;
 pub mod log;
 pub mod model;

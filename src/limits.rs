@@ -57,6 +57,13 @@ pub const NEGOTIATION_BYTES_PER_CORE: usize = 32 << 20;
 pub const NEGOTIATION_BYTES_BESIDE: usize = 2 * MAX_CONTROL_DATA_BYTES;
 /// Pieces of read data that one session may have asked to be read again at a time.
 pub const RESENDS: usize = 256;
+/// Statuses of one connection that an initiator remembers while one before them, or the data of one, has not come.
+pub const INITIATOR_STATUSES: usize = 1024;
+/// Stretches of read data, by DataSN, that an initiator remembers of one command (ErrorRecoveryLevel 1 and 2). What comes
+/// beyond that counts as lost.
+pub const INITIATOR_RUNS: usize = 256;
+/// Bytes of a target's answer that is no read data (text, sense, a rejected header) that an initiator takes.
+pub const INITIATOR_ANSWER_BYTES: usize = 1 << 20;
 /// Data-Out that does not come for this long is asked for again (ErrorRecoveryLevel 1 and 2), milliseconds.
 pub const SEQUENCE_TIMEOUT_MS: u64 = 2_000;
 /// Times that the data of one task is asked for again.

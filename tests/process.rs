@@ -1,5 +1,8 @@
 //! The process and its surroundings: nothing that happens to its log, to its limits or by a signal reaches who uses a disk.
 
+use ringsan::initiator::login::{Identity, Login, Security};
+use ringsan::initiator::params::Offer;
+use ringsan::initiator::tcp::Line;
 use ringsan::limits::ACCEPT_REST;
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
@@ -8,6 +11,7 @@ use ringsan::shard;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
+use ringsan::wire::{Cid, CmdSn, Isid, Tsih};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -161,17 +165,17 @@ fn a_name_that_others_let_in_is_let_in_and_said() {
     let mut server = Server::start("", Stdio::null(), Stdio::piped());
     let mut stderr = server.child.stderr.take().unwrap();
     for name in ["iqn.2026-11.com.example:host", "iqn.2026-11.com.example:host_1"] {
-        let text = format!("InitiatorName={name}\0TargetName={NAME}\0SessionType=Normal\0");
-        let mut login = vec![0; 48];
-        (login[0], login[1], login[7], login[8]) = (0x43, 0x87, text.len() as u8, 0x80);
-        login.extend(text.bytes());
-        login.resize(login.len().next_multiple_of(4), 0);
-        let mut peer = TcpStream::connect(server.address).unwrap();
-        peer.write_all(&login).unwrap();
-        peer.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut answer = [0; 48];
-        peer.read_exact(&mut answer).unwrap();
-        assert_eq!((answer[0], &answer[36..38]), (0x23, &[0, 0][..]), "{name}");
+        let identity = Identity {
+            initiator: name.into(),
+            target: Some(NAME.into()),
+            isid: Isid([0x80, 0, 0, 0, 0, 0]),
+            tsih: Tsih(0),
+            cid: Cid(0),
+            cmd_sn: CmdSn(0),
+        };
+        let login = Login::new(identity, Offer::default(), Security::Skipped);
+        let done = Line::connect(server.address, 8192).unwrap().login(login, PATIENCE);
+        assert!(done.is_ok(), "{name}: {done:?}");
     }
     assert_eq!(server.end().code(), Some(0));
     let mut said = String::new();

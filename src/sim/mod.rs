@@ -19,6 +19,7 @@ pub mod tcp;
 pub mod trace;
 pub mod world;
 
+use crate::initiator::outbox::{Outbox, Outgoing, Payload};
 use crate::wire::{BHS_LEN, Bhs};
 
 /// One PDU on its way.
@@ -59,6 +60,20 @@ pub trait Peer {
     fn receive(&mut self) -> Vec<Packet>;
     /// Whether the target has closed a connection.
     fn is_closed(&self, conn: usize) -> bool;
+}
+
+/// What an initiator sends goes by this connection of a peer. It has no data of commands.
+pub struct By<'a, P>(pub &'a mut P, pub usize);
+
+impl<P: Peer> Outbox for By<'_, P> {
+    fn pdu(&mut self, pdu: &Outgoing<'_>) {
+        let data = match pdu.payload {
+            Payload::Bytes(bytes) => bytes.to_vec(),
+            Payload::None | Payload::Data { .. } => Vec::new(),
+        };
+        let packet = Packet::new(self.1, &pdu.bhs, data);
+        self.0.send(Packet { ahs: pdu.ahs.to_vec(), intact: !pdu.spoilt.data, ..packet });
+    }
 }
 
 /// Numbers from a seed (SplitMix64).

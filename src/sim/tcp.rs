@@ -1,7 +1,9 @@
 //! [`Peer`] over TCP: scripts and initiators speak to a server that is running. Without digests.
 
 use super::{Packet, Peer};
-use crate::wire::{Frame, Framer};
+use crate::initiator::outbox::{Digests, Outgoing, Payload, encode};
+use crate::initiator::receive::{Arrived, Receiver};
+use crate::wire::Cid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,9 +14,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 struct Line {
     socket: TcpStream,
-    framer: Framer,
-    /// A PDU whose data is coming in.
-    partial: Option<Packet>,
+    receiver: Receiver,
     closed: bool,
 }
 
@@ -86,26 +86,10 @@ impl Line {
             }
         };
         loop {
-            match self.framer.next(&mut chunk) {
-                Ok(Frame::NeedMore) => return true,
-                Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => packets.push(Packet {
-                    conn,
-                    bhs: *bhs,
-                    ahs: ahs.to_vec(),
-                    data: data.to_vec(),
-                    intact: data_digest_ok,
-                }),
-                Ok(Frame::Begin { bhs, ahs, .. }) => {
-                    self.partial = Some(Packet { conn, bhs: *bhs, ahs: ahs.to_vec(), data: Vec::new(), intact: true });
-                }
-                Ok(Frame::Data(bytes)) => {
-                    if let Some(partial) = &mut self.partial {
-                        partial.data.extend_from_slice(bytes);
-                    }
-                }
-                Ok(Frame::End { data_digest_ok }) => {
-                    let partial = self.partial.take();
-                    packets.extend(partial.map(|packet| Packet { intact: data_digest_ok, ..packet }));
+            match self.receiver.whole(&mut chunk) {
+                Ok(None) => return true,
+                Ok(Some(Arrived { bhs, ahs, data, data_digest_ok: intact })) => {
+                    packets.push(Packet { conn, bhs, ahs, data, intact });
                 }
                 Err(_) => {
                     self.closed = true;
@@ -125,7 +109,7 @@ impl Peer for Tcp {
             // Where this fails, PDUs are only slower.
             let _ = socket.set_nodelay(true);
             socket.set_nonblocking(true).expect("a socket that does not block");
-            Line { socket, framer: Framer::new(1 << 24), partial: None, closed: false }
+            Line { socket, receiver: Receiver::new(1 << 24), closed: false }
         });
     }
 
@@ -137,8 +121,11 @@ impl Peer for Tcp {
 
     fn send(&mut self, packet: Packet) {
         let Some(Some(line)) = self.lines.get_mut(packet.conn) else { return };
-        let mut bytes = [&packet.bhs[..], &packet.ahs, &packet.data].concat();
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let (mut bytes, payload) = (Vec::new(), Payload::Bytes(&packet.data));
+        let mut pdu = Outgoing::new(Cid(0), packet.bhs, &packet.ahs, payload);
+        // Its lengths may be wrong by intent.
+        pdu.bhs = packet.bhs;
+        encode(&pdu, &packet.data, Digests::default(), &mut bytes);
         line.write(packet.conn, &bytes, self.patience, &mut self.arrived);
     }
 

@@ -20,8 +20,11 @@
 //! `wait ms`, `sense k asc ascq` (of the PDU before), `cmdsn n` (sets the counter), `hold`/`ack` (stop and resume counting
 //! ExpStatSN), `#` comments.
 
-use super::{Packet, Peer};
-use crate::wire::{BHS_LEN, Bhs, Opcode, bhs};
+use super::{By, Packet, Peer};
+use crate::initiator::login::{Identity, Login, Security};
+use crate::initiator::numbers::is_numbered;
+use crate::initiator::params::Offer;
+use crate::wire::{BHS_LEN, Bhs, Cid, CmdSn, Isid, Opcode, Tsih, bhs};
 use std::collections::{HashMap, VecDeque};
 
 /// How often a peer is asked for a PDU that is expected.
@@ -282,13 +285,7 @@ impl<P: Peer> Trace<P> {
         if self.hold {
             return packet;
         }
-        let unnumbered = match bhs::opcode(&packet.bhs) {
-            Opcode::SCSI_DATA_IN => packet.bhs[1] & 1 == 0,
-            Opcode::R2T => true,
-            Opcode::NOP_IN => bhs::itt(&packet.bhs).is_reserved(),
-            _ => false,
-        };
-        if !unnumbered {
+        if is_numbered(&packet.bhs) {
             let stat_sn = read(&packet.bhs, Field::Bytes(24, 4)) as u32;
             self.exp_stat_sn.insert(conn, stat_sn.wrapping_add(1));
         }
@@ -337,31 +334,28 @@ impl<P: Peer> Trace<P> {
     /// A whole login in one request; keys that are not named get the values that most initiators offer.
     fn login(&mut self, line: &str, words: &[&str]) {
         let conn = number(words[0]) as usize;
-        let mut text: Vec<String> = vec![
-            "InitiatorName=iqn.2001-04.com.example:host".into(),
-            format!("TargetName={}", super::target::NAME),
-            "SessionType=Normal".into(),
-        ];
         let (mut cid, mut tsih, mut status, mut isid) = (conn as u64, u64::from(self.tsih), 0, 1);
+        let mut others = Vec::new();
         for word in &words[1..] {
             match word.split_once('=') {
                 Some(("cid", value)) => cid = number(value),
                 Some(("tsih", value)) => tsih = self.value(line, value),
                 Some(("status", value)) => status = number(value),
                 Some(("isid", value)) => isid = number(value),
-                _ => text.push((*word).into()),
+                _ => others.push((*word).into()),
             }
         }
+        let identity = Identity {
+            initiator: "iqn.2001-04.com.example:host".into(),
+            target: Some(super::target::NAME.into()),
+            isid: Isid([0, 2, 0x3d, 0, 0, isid as u8]),
+            tsih: Tsih(tsih as u16),
+            cid: Cid(cid as u16),
+            cmd_sn: CmdSn(self.cmd_sn),
+        };
         self.peer.open(conn);
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1]) = (0x43, 0x87);
-        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, 0]);
-        write(&mut header, field(Opcode::LOGIN_REQUEST, "isid"), isid);
-        write(&mut header, field(Opcode::LOGIN_REQUEST, "tsih"), tsih);
-        write(&mut header, field(Opcode::LOGIN_REQUEST, "cid"), cid);
-        write(&mut header, field(Opcode::LOGIN_REQUEST, "cmdsn"), u64::from(self.cmd_sn));
-        let data = text.join("\0").bytes().chain([0]).collect();
-        self.peer.send(Packet::new(conn, &header, data));
+        let offer = Offer { others, ..Offer::default() };
+        Login::new(identity, offer, Security::Skipped).begin(&mut By(&mut self.peer, conn));
         let packet = self.next(line, conn);
         let found = read(&packet.bhs, field(Opcode::LOGIN_RESPONSE, "status"));
         assert_eq!((bhs::opcode(&packet.bhs), found), (Opcode::LOGIN_RESPONSE, status), "{line}: the login's status");

@@ -32,6 +32,7 @@ const TABLE: &[Outside] = &[
         files: &[
             ("backend/fault.rs", "is a medium that is slow on purpose"),
             ("backend/open.rs", "waits for another process to let go of a file"),
+            ("initiator/tcp.rs", "waits for an answer, but not for ever"),
             ("log.rs", "waits for who reads the log, but not for ever"),
             ("preflight.rs", "waits for another process to let go of a port"),
             ("ring/mod.rs", "spins for a while before it sleeps"),
@@ -116,6 +117,7 @@ const TABLE: &[Outside] = &[
             &["libc", "::", "getsockname"],
         ],
         files: &[
+            ("initiator/tcp.rs", "is the initiator's driver over TCP"),
             ("preflight.rs", "tries portals"),
             ("shard/core.rs", "accepts connections"),
             ("shard/mod.rs", "listens"),
@@ -138,6 +140,7 @@ const TABLE: &[Outside] = &[
             &["matches", "!", "(", "cdb"],
         ],
         files: &[
+            ("initiator/command.rs", "is the other end: puts it into a header"),
             ("session/task_command.rs", "keeps it"),
             ("shard/command.rs", "hands it to the device server"),
             ("shard/dispatch.rs", "hands it to the device server"),

@@ -3,10 +3,12 @@
 
 use super::input::Input;
 use ringsan::config;
+use ringsan::initiator::login::{Identity, Login, Security};
+use ringsan::initiator::params::Offer;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
-use ringsan::sim::{Packet, Peer};
-use ringsan::wire::{BHS_LEN, Bhs, Opcode, bhs};
+use ringsan::sim::{By, Packet, Peer};
+use ringsan::wire::{BHS_LEN, Bhs, Cid, CmdSn, Isid, Opcode, Tsih, bhs};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, mpsc};
@@ -98,21 +100,20 @@ impl Host {
 
     fn log_in(&mut self, conn: usize, keys: &str) {
         self.tcp.open(conn);
-        let text = format!(
-            "InitiatorName=iqn.2001-04.com.example:host{}\0TargetName={}\0SessionType=Normal\0InitialR2T=No\0ImmediateData=Yes\0{keys}",
-            self.number, self.target
-        );
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1]) = (0x43, 0x87);
-        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, self.number]);
-        if conn > 0 {
-            header[14..16].copy_from_slice(&self.tsih.to_be_bytes());
-        } else {
+        if conn == 0 {
             self.cmd_sn = 1;
         }
-        header[20..22].copy_from_slice(&(conn as u16).to_be_bytes());
-        put(&mut header, 24, self.cmd_sn);
-        self.tcp.send(Packet::new(conn, &header, text.into_bytes()));
+        let identity = Identity {
+            initiator: format!("iqn.2001-04.com.example:host{}", self.number),
+            target: Some(self.target.into()),
+            isid: Isid([0, 2, 0x3d, 0, 0, self.number]),
+            tsih: Tsih(if conn > 0 { self.tsih } else { 0 }),
+            cid: Cid(conn as u16),
+            cmd_sn: CmdSn(self.cmd_sn),
+        };
+        let others = keys.split_terminator('\0').map(str::to_owned).collect();
+        let offer = Offer { initial_r2t: Some(false), immediate_data: Some(true), others, ..Offer::default() };
+        Login::new(identity, offer, Security::Skipped).begin(&mut By(&mut self.tcp, conn));
     }
 
     fn listen(&mut self) {

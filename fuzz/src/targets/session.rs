@@ -3,10 +3,12 @@
 
 use super::input::Input;
 use super::login::text;
-use ringsan::session::login::negotiate::Offer;
+use ringsan::initiator::login::{Identity, Login, Security};
+use ringsan::initiator::params::Offer;
+use ringsan::session::login::negotiate;
 use ringsan::sim::target::{NAME, Target};
-use ringsan::sim::{Packet, Peer};
-use ringsan::wire::{BHS_LEN, Bhs, Opcode, bhs};
+use ringsan::sim::{By, Packet, Peer};
+use ringsan::wire::{BHS_LEN, Bhs, Cid, CmdSn, Isid, Opcode, Tsih, bhs};
 
 /// Blocks of the disk.
 const BLOCKS: u32 = 256;
@@ -31,18 +33,28 @@ fn put(header: &mut Bhs, at: usize, value: u32) {
 
 fn log_in(target: &mut Target, numbers: &mut Numbers, conn: usize, level: u8) {
     target.open(conn);
-    let text = format!(
-        "InitiatorName=iqn.2001-04.com.example:host\0TargetName={NAME}\0SessionType=Normal\0ErrorRecoveryLevel={level}\0\
-         MaxConnections={CONNECTIONS}\0DefaultTime2Wait=0\0DefaultTime2Retain=60\0InitialR2T=No\0ImmediateData=Yes\0\
-         MaxRecvDataSegmentLength={SEGMENT}\0MaxBurstLength=8192\0FirstBurstLength=4096\0MaxOutstandingR2T=4\0"
-    );
-    let mut header: Bhs = [0; BHS_LEN];
-    (header[0], header[1]) = (0x43, 0x87);
-    header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, 1]);
-    header[14..16].copy_from_slice(&numbers.tsih.to_be_bytes());
-    header[20..22].copy_from_slice(&(conn as u16).to_be_bytes());
-    put(&mut header, 24, numbers.cmd_sn);
-    target.send(Packet::new(conn, &header, text.into_bytes()));
+    let identity = Identity {
+        initiator: "iqn.2001-04.com.example:host".into(),
+        target: Some(NAME.into()),
+        isid: Isid([0, 2, 0x3d, 0, 0, 1]),
+        tsih: Tsih(numbers.tsih),
+        cid: Cid(conn as u16),
+        cmd_sn: CmdSn(numbers.cmd_sn),
+    };
+    let offer = Offer {
+        error_recovery_level: Some(level),
+        max_connections: Some(CONNECTIONS as u16),
+        time2wait_s: Some(0),
+        time2retain_s: Some(60),
+        initial_r2t: Some(false),
+        immediate_data: Some(true),
+        max_recv_bytes: Some(SEGMENT as u32),
+        max_burst_bytes: Some(8192),
+        first_burst_bytes: Some(4096),
+        max_outstanding_r2t: Some(4),
+        ..Offer::default()
+    };
+    Login::new(identity, offer, Security::Skipped).begin(&mut By(target, conn));
     target.pass(1);
 }
 
@@ -137,7 +149,12 @@ fn arrived(numbers: &mut Numbers, packet: &Packet) {
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let level = input.byte() % 3;
-    let offer = Offer { error_recovery_level: level, max_connections: 8, time2retain_s: 60, ..Offer::default() };
+    let offer = negotiate::Offer {
+        error_recovery_level: level,
+        max_connections: 8,
+        time2retain_s: 60,
+        ..negotiate::Offer::default()
+    };
     let mut target = Target::new(offer, BLOCKS, 7);
     target.delay_ms = u64::from(input.byte() % 8);
     let mut numbers = Numbers { cmd_sn: 1, ..Numbers::default() };

@@ -4,7 +4,6 @@ use clap::Parser;
 use ringsan::wire::{Isid, Lun};
 use ringsan_perf::engine::Engine;
 use ringsan_perf::floor::FloorClient;
-use ringsan_perf::iscsi::client::IscsiClient;
 use ringsan_perf::iscsi::login::{self, Wanted};
 use ringsan_perf::options::Options;
 use ringsan_perf::protocol::{Failure, Protocol};
@@ -102,13 +101,14 @@ fn run_iscsi(options: &Options) -> Result<Measured, Failure> {
             socket_buffers: options.socket_buffers.map(|bytes| bytes as usize),
             congestion: &options.congestion,
         };
-        let mut opened = login::login(&wanted).map_err(|error| Failure(format!("session {index}: {error}")))?;
+        let mut opened =
+            login::login(&wanted, options.depth).map_err(|error| Failure(format!("session {index}: {error}")))?;
         if matches!(role, Role::Load | Role::Reader(_) | Role::WriteSame(_)) {
             let (blocks, len) = opened.capacity(lun).map_err(|error| Failure(format!("session {index}: {error}")))?;
             (lun_bytes, block_len) = (blocks.saturating_mul(len.into()), len);
         }
-        let client = IscsiClient::new(opened.params, opened.counters, lun, block_len, depth, !options.verify);
-        sessions.push(Session::new(opened.socket, client, role, depth)?);
+        let (socket, client) = opened.into_client(lun, block_len, depth, !options.verify);
+        sessions.push(Session::new(socket, client, role, depth)?);
     }
     let span = options.span.unwrap_or(lun_bytes);
     if span > lun_bytes && lun_bytes > 0 {

@@ -106,6 +106,14 @@ impl Sense {
     }
 }
 
+/// From a sense key and an additional sense code with its qualifier.
+impl From<(u8, u16)> for Sense {
+    fn from((key, code): (u8, u16)) -> Self {
+        let [asc, ascq] = code.to_be_bytes();
+        Self { key, asc, ascq }
+    }
+}
+
 impl fmt::Display for Sense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const KEYS: [&str; 16] = [

@@ -1,12 +1,23 @@
 //! An initiator that speaks to a server of this process, one step at a time.
 
 use super::TARGET;
+use crate::initiator::chap::{self, Chap};
+use crate::initiator::command::Command;
+use crate::initiator::numbers::{Window, is_numbered};
+use crate::initiator::outbox::{DataRef, Digests, Outbox, Outgoing, Payload, encode};
+use crate::initiator::stamp::{About, Continued, Stamp};
+use crate::initiator::tcp::{Line, TcpError};
 use crate::wire::ahs::Ahs;
-use crate::wire::{BHS_LEN, Bhs, Opcode, TmFunction, bhs, digest};
-use md5::{Digest, Md5};
+use crate::wire::{
+    self, BHS_LEN, Bhs, Cid, CmdSn, Isid, Itt, LoginRequest, LogoutReason, Lun, Opcode, ScsiCommand, StatSn, TaskAttr,
+    TmFunction, Tsih, Ttt, bhs,
+};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// What has begun to come is there within this.
+const REST: Duration = Duration::from_secs(2);
 
 /// A PDU that arrived.
 #[derive(Debug)]
@@ -46,10 +57,10 @@ pub fn good() -> End {
 
 /// One connection of a session.
 pub struct Peer {
-    socket: TcpStream,
-    cmd_sn: u32,
+    line: Line,
+    window: Window,
     itt: u32,
-    exp_stat_sn: u32,
+    exp_stat_sn: StatSn,
     /// Task attribute of commands.
     pub attr: u8,
     /// Arrived before anybody asked.
@@ -59,12 +70,25 @@ pub struct Peer {
     pub isid: Option<u8>,
     /// Header and data digests are sent, and demanded.
     pub digests: (bool, bool),
-    /// What is sent waits here, to go together.
-    held: Option<Vec<u8>>,
+    /// What is sent waits, to go together.
+    holds: bool,
 }
 
-fn put(header: &mut Bhs, at: usize, value: u32) {
-    header[at..at + 4].copy_from_slice(&value.to_be_bytes());
+/// LUN, as the second byte of its address.
+fn at(lun: u8) -> Lun {
+    Lun([0, lun, 0, 0, 0, 0, 0, 0])
+}
+
+/// A command that writes, whatever is sent with it.
+fn writing(lun: Lun, cdb: &[u8], bytes: u32) -> Command<'_> {
+    Command { attr: TaskAttr::UNTAGGED, ..Command::new(lun, cdb).writing(bytes, DataRef(0)) }
+}
+
+/// The header of a PDU.
+fn emitted(pdu: impl Into<wire::Pdu>) -> Bhs {
+    let mut bhs = [0; BHS_LEN];
+    pdu.into().emit(&mut bhs);
+    bhs
 }
 
 impl Peer {
@@ -76,25 +100,23 @@ impl Peer {
     }
 
     pub fn connect(at: SocketAddr) -> Peer {
-        let socket = TcpStream::connect(at).unwrap();
-        socket.set_nodelay(true).unwrap();
         Peer {
-            socket,
-            cmd_sn: 1,
+            line: Line::connect(at, 0xff_ffff).unwrap(),
+            window: Window::new(CmdSn(1)),
             itt: 100,
-            exp_stat_sn: 0,
+            exp_stat_sn: StatSn(0),
             attr: 0,
             early: vec![],
             tsih: 0,
             isid: None,
             digests: (false, false),
-            held: None,
+            holds: false,
         }
     }
 
     /// Another connection of this session.
     pub fn join(&mut self, at: SocketAddr, host: u8, cid: u16, keys: &[&str]) -> Peer {
-        let mut peer = Peer { cmd_sn: self.cmd_sn, itt: self.itt + 1000, tsih: self.tsih, ..Peer::connect(at) };
+        let mut peer = Peer { window: self.window, itt: self.itt + 1000, tsih: self.tsih, ..Peer::connect(at) };
         assert_eq!(peer.try_login(host, self.tsih, cid, keys), 0, "the login's status");
         peer
     }
@@ -127,9 +149,7 @@ impl Peer {
         let mut peer = Peer::connect(at);
         let names = format!("InitiatorName=iqn.2001-04.com.example:host{host}\0SessionType=Discovery\0");
         assert_eq!(peer.ask_in(host, 0, 0, &names), 0, "the login's status");
-        let mut header = peer.header(0x04, 0x80, true);
-        put(&mut header, 20, u32::MAX);
-        peer.send(header, format!("SendTargets={value}\0").as_bytes());
+        peer.ask_text(0x80, None, &format!("SendTargets={value}\0"));
         let (answer, _) = peer.answer(peer.itt, Duration::from_secs(1));
         assert_eq!((answer.opcode, answer.bhs[1]), (Opcode::TEXT_RESPONSE, 0x80));
         let text = String::from_utf8(answer.data).unwrap();
@@ -157,14 +177,11 @@ impl Peer {
         self.say(0, (host, tsih, cid), &names);
         let challenge = self.say(0, (host, tsih, cid), "CHAP_A=5\0");
         let text = String::from_utf8(challenge.data).unwrap();
-        let value = |key: &str| text.split('\0').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')).unwrap();
-        let digits = value("CHAP_C").strip_prefix("0x").unwrap();
-        let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-        let drawn: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
-        let id: u8 = value("CHAP_I").parse().unwrap();
-        let proof = Md5::digest([&[id], secret.as_bytes(), &drawn].concat());
-        let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.request_login(0x81, (host, tsih, cid), &format!("CHAP_N={user}\0CHAP_R=0x{proof}\0"));
+        let value = |key: &str| text.split('\0').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        let own = chap::Account { name: user.into(), secret: secret.into() };
+        let mut proof = Vec::new();
+        Chap { own, targets: None }.prove(value, &mut proof).unwrap();
+        self.request_login(0x81, (host, tsih, cid), std::str::from_utf8(&proof).unwrap());
     }
 
     /// The first request of a login that proves nothing; it stays in the operational stage.
@@ -194,64 +211,76 @@ impl Peer {
     }
 
     fn request_login(&mut self, flags: u8, (host, tsih, cid): (u8, u16, u16), text: &str) {
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1]) = (0x43, flags);
-        header[8..14].copy_from_slice(&[0, 2, 0x3d, 0, 0, self.isid.unwrap_or(host)]);
-        header[14..16].copy_from_slice(&tsih.to_be_bytes());
-        header[20..22].copy_from_slice(&cid.to_be_bytes());
-        put(&mut header, 24, self.cmd_sn);
-        self.send(header, text.as_bytes());
+        let request = LoginRequest {
+            transit: flags & 0x80 != 0,
+            cont: flags & 0x40 != 0,
+            csg: flags >> 2 & 3,
+            nsg: flags & 3,
+            version_max: 0,
+            version_min: 0,
+            data_segment_len: 0,
+            isid: Isid([0, 2, 0x3d, 0, 0, self.isid.unwrap_or(host)]),
+            tsih: Tsih(tsih),
+            itt: Itt(0),
+            cid: Cid(cid),
+            cmd_sn: self.window.cmd_sn,
+            exp_stat_sn: self.exp_stat_sn,
+        };
+        self.send(request, &[], text.as_bytes());
     }
 
-    fn send(&mut self, header: Bhs, data: &[u8]) {
-        self.send_with(header, &[], data);
-    }
-
-    /// `ahs`: additional header segments, padded.
-    fn send_with(&mut self, header: Bhs, ahs: &[u8], data: &[u8]) {
-        let bytes = self.encoded(header, ahs, data);
-        match &mut self.held {
-            Some(held) => held.extend(bytes),
-            None => self.socket.write_all(&bytes).unwrap(),
+    /// Sends a PDU. `ahs`: additional header segments, padded.
+    fn send(&mut self, pdu: impl Into<wire::Pdu>, ahs: &[u8], data: &[u8]) {
+        self.take_digests();
+        self.line.pdu(&Outgoing::new(Cid(0), emitted(pdu), ahs, Payload::Bytes(data)));
+        if !self.holds {
+            self.line.flush().unwrap();
         }
+    }
+
+    /// Puts those into force that the test has set.
+    fn take_digests(&mut self) {
+        let (header, data) = self.digests;
+        self.line.set_digests(Digests { header, data });
     }
 
     /// Sends all that `say` says at once: the server has it in one turn.
     pub fn together<T>(&mut self, say: impl FnOnce(&mut Peer) -> T) -> T {
-        self.held = Some(Vec::new());
+        self.holds = true;
         let said = say(self);
-        if let Some(held) = self.held.take() {
-            self.raw(&held);
-        }
+        self.holds = false;
+        self.line.flush().unwrap();
         said
     }
 
-    fn encoded(&self, mut header: Bhs, ahs: &[u8], data: &[u8]) -> Vec<u8> {
-        bhs::set_data_segment_len(&mut header, data.len());
-        header[4] = (ahs.len() / 4) as u8;
-        put(&mut header, 28, self.exp_stat_sn);
-        let mut bytes = [&header[..], ahs].concat();
-        if self.digests.0 {
-            bytes.extend(digest::header_digest(&header, ahs));
-        }
-        bytes.extend(data);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        if self.digests.1 && !data.is_empty() {
-            bytes.extend(digest::data_digest(data));
-        }
+    fn encoded(&self, bhs: Bhs, data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let digests = Digests { header: self.digests.0, data: self.digests.1 };
+        encode(&Outgoing::new(Cid(0), bhs, &[], Payload::Bytes(data)), data, digests, &mut bytes);
         bytes
     }
 
-    /// A header with a fresh tag and the next CmdSN.
-    fn header(&mut self, opcode: u8, flags: u8, immediate: bool) -> Bhs {
-        let mut header: Bhs = [0; BHS_LEN];
-        header[0] = opcode | u8::from(immediate) << 6;
-        header[1] = flags;
+    /// A fresh tag.
+    fn tag(&mut self) -> Itt {
         self.itt += 1;
-        put(&mut header, 16, self.itt);
-        put(&mut header, 24, self.cmd_sn);
-        self.cmd_sn += u32::from(!immediate);
-        header
+        Itt(self.itt)
+    }
+
+    /// The numbers for a request that is immediate, or has no CmdSN.
+    fn stamp(&self) -> Stamp {
+        Stamp { cmd_sn: self.window.cmd_sn, exp_stat_sn: self.exp_stat_sn }
+    }
+
+    /// A command with a fresh tag and the next CmdSN. `edtl_bytes`: what it says to transfer.
+    fn numbered(&mut self, command: &Command<'_>, edtl_bytes: u32, is_final: bool) -> ScsiCommand {
+        let pdu = command.pdu(self.tag(), self.window.take(false), self.exp_stat_sn, is_final);
+        ScsiCommand { edtl_bytes, ..pdu }
+    }
+
+    fn issue(&mut self, command: &Command<'_>, edtl_bytes: u32, is_final: bool, ahs: &[u8], data: &[u8]) -> u32 {
+        let pdu = self.numbered(command, edtl_bytes, is_final);
+        self.send(pdu, ahs, data);
+        self.itt
     }
 
     /// Sends a command without waiting; its tag. Data goes with it, all of it.
@@ -266,13 +295,9 @@ impl Peer {
 
     /// The same with additional header segments as they are.
     pub fn command_with(&mut self, lun: u8, cdb: &[u8], ahs: &[u8], read_bytes: u32, data: &[u8]) -> u32 {
-        let flags = 0x80 | self.attr | if read_bytes > 0 { 0x40 } else { 0 } | if data.is_empty() { 0 } else { 0x20 };
-        let mut header = self.header(0x01, flags, false);
-        header[9] = lun;
-        put(&mut header, 20, read_bytes.max(data.len() as u32));
-        header[32..32 + cdb.len()].copy_from_slice(cdb);
-        self.send_with(header, ahs, data);
-        self.itt
+        let write_bytes = data.len() as u32;
+        let command = Command { attr: TaskAttr(self.attr), ..writing(at(lun), cdb, write_bytes).reading(read_bytes) };
+        self.issue(&command, read_bytes.max(write_bytes), true, ahs, data)
     }
 
     /// WRITE(10) of blocks that hold `byte`.
@@ -296,21 +321,12 @@ impl Peer {
 
     /// A write without the unsolicited data that it announces.
     pub fn unsolicited_command(&mut self, lun: u8, cdb: &[u8; 10], bytes: u32) -> u32 {
-        let mut header = self.header(0x01, 0x20, false);
-        header[9] = lun;
-        put(&mut header, 20, bytes);
-        header[32..42].copy_from_slice(cdb);
-        self.send(header, &[]);
-        self.itt
+        self.issue(&writing(at(lun), cdb, bytes), bytes, false, &[], &[])
     }
 
     /// All unsolicited data of a write.
     pub fn unsolicited_data(&mut self, lun: u8, itt: u32, data: &[u8]) {
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1], header[9]) = (0x05, 0x80, lun);
-        put(&mut header, 16, itt);
-        put(&mut header, 20, u32::MAX);
-        self.send(header, data);
+        self.send(self.stamp().data_out(Itt(itt), (Ttt::RESERVED, at(lun)), 0, 0, true), &[], data);
     }
 
     /// WRITE(10) whose data is asked for; its tag.
@@ -320,14 +336,11 @@ impl Peer {
 
     /// A command with a 10-byte CDB, of which these are the first two bytes, whose data is asked for; its tag.
     pub fn solicited(&mut self, lun: u8, head: [u8; 2], lba: u32, bytes: usize) -> u32 {
-        let mut header = self.header(0x01, 0xa0, false);
-        header[9] = lun;
-        put(&mut header, 20, bytes as u32);
-        header[32..34].copy_from_slice(&head);
-        put(&mut header, 34, lba);
-        header[39..41].copy_from_slice(&((bytes / 512) as u16).to_be_bytes());
-        self.send(header, &[]);
-        self.itt
+        let mut cdb = [head[0], head[1], 0, 0, 0, 0, 0, 0, 0, 0];
+        cdb[2..6].copy_from_slice(&lba.to_be_bytes());
+        cdb[7..9].copy_from_slice(&((bytes / 512) as u16).to_be_bytes());
+        let bytes = bytes as u32;
+        self.issue(&writing(at(lun), &cdb, bytes), bytes, true, &[], &[])
     }
 
     /// The next R2T of a task: what it asks for, by offset and length, and its tag.
@@ -338,38 +351,35 @@ impl Peer {
     }
 
     /// A Data-Out as it is on the wire. `sn`: its place in the sequence.
-    pub fn data_out(&self, (itt, ttt, lun): (u32, u32, u8), sn: u32, offset: u32, last: bool, data: &[u8]) -> Vec<u8> {
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1], header[9]) = (0x05, u8::from(last) << 7, lun);
-        for (at, value) in [(16, itt), (20, ttt), (36, sn), (40, offset)] {
-            put(&mut header, at, value);
-        }
-        self.encoded(header, &[], data)
+    pub fn data_out(&self, of: (u32, u32, u8), sn: u32, offset: u32, last: bool, data: &[u8]) -> Vec<u8> {
+        self.encoded(self.data_out_header(of, sn, offset, last), data)
+    }
+
+    fn data_out_header(&self, (itt, ttt, lun): (u32, u32, u8), sn: u32, offset: u32, is_final: bool) -> Bhs {
+        emitted(self.stamp().data_out(Itt(itt), (Ttt(ttt), at(lun)), sn, offset, is_final))
     }
 
     /// The first bytes of a command with its data.
     pub fn command_in_part(&mut self, lun: u8, cdb: &[u8], data: &[u8], upto: usize) {
-        let mut header = self.header(0x01, 0xa0, false);
-        header[9] = lun;
-        put(&mut header, 20, data.len() as u32);
-        header[32..32 + cdb.len()].copy_from_slice(cdb);
-        let bytes = self.encoded(header, &[], data);
+        let bytes = data.len() as u32;
+        let pdu = self.numbered(&writing(at(lun), cdb, bytes), bytes, true);
+        let bytes = self.encoded(emitted(pdu), data);
         self.raw(&bytes[..upto]);
     }
 
     /// Bytes as they are, if the connection still takes them.
     pub fn try_raw(&mut self, bytes: &[u8]) {
-        let _ = self.socket.write_all(bytes);
+        let _ = self.line.socket.write_all(bytes);
     }
 
     /// Bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).unwrap();
+        self.line.socket.write_all(bytes).unwrap();
     }
 
     /// Lets a CmdSN be used elsewhere.
     pub fn skip_cmd_sn(&mut self, count: u32) {
-        self.cmd_sn = self.cmd_sn.wrapping_add(count);
+        self.window.cmd_sn = self.window.cmd_sn.add(count);
     }
 
     /// READ(10).
@@ -387,10 +397,10 @@ impl Peer {
     }
 
     pub fn manage_as(&mut self, immediate: bool, function: TmFunction, lun: u8, referenced: u32) -> u32 {
-        let mut header = self.header(0x02, 0x80 | function.0, immediate);
-        header[9] = lun;
-        put(&mut header, 20, referenced);
-        self.send(header, &[]);
+        let stamp = Stamp { cmd_sn: self.window.take(immediate), ..self.stamp() };
+        let about = About { itt: Itt(referenced), ..About::unit(at(lun)) };
+        let request = stamp.manage(self.tag(), immediate, function, about);
+        self.send(request, &[], &[]);
         self.itt
     }
 
@@ -405,13 +415,13 @@ impl Peer {
     /// Pings of so many bytes, until no more are taken or so many bytes were sent. How many were sent whole: the rest of the
     /// last one is to be sent with [`Peer::finish_ping`].
     pub fn pings_until_full(&mut self, data_bytes: usize, most: usize) -> usize {
-        let mut header = self.header(0x00, 0x80, true);
-        put(&mut header, 20, u32::MAX);
-        let ping = self.encoded(header, &[], &vec![0x77; data_bytes]);
-        self.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let itt = self.tag();
+        let ping = self.encoded(emitted(self.stamp().ping(itt)), &vec![0x77; data_bytes]);
+        let socket = &mut self.line.socket;
+        socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
         let (mut whole, mut at) = (0, 0);
         while whole * ping.len() < most {
-            match self.socket.write(&ping[at..]) {
+            match socket.write(&ping[at..]) {
                 Ok(bytes) => at += bytes,
                 Err(_) => break,
             }
@@ -419,49 +429,35 @@ impl Peer {
                 (whole, at) = (whole + 1, 0);
             }
         }
-        self.socket.set_write_timeout(None).unwrap();
-        self.held = Some(ping[at..].to_vec());
+        socket.set_write_timeout(None).unwrap();
+        self.line.out.extend_from_slice(&ping[at..]);
         whole
     }
 
     /// The rest of the last one.
     pub fn finish_ping(&mut self) {
-        if let Some(rest) = self.held.take() {
-            self.raw(&rest);
-        }
+        self.line.flush().unwrap();
     }
 
     /// Pings, sent together and answered; the StatSN of the first answer. None of them is acknowledged by what
     /// [`Peer::status_snack`] sends.
     pub fn pings(&mut self, count: u32) -> u32 {
         let first = self.exp_stat_sn;
-        self.together(|peer| {
-            for _ in 0..count {
-                let mut header = peer.header(0x00, 0x80, true);
-                put(&mut header, 20, u32::MAX);
-                peer.send(header, &[]);
-            }
-        });
+        self.together(|peer| (0..count).for_each(|_| _ = peer.ping_only()));
         (0..count).for_each(|_| drop(self.next(Duration::from_secs(1))));
         self.exp_stat_sn = first;
-        first
+        first.0
     }
 
     /// Asks for all status from there on once more.
     pub fn status_snack(&mut self, from: u32) {
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1]) = (0x10, 0x81);
-        for (at, value) in [(16, u32::MAX), (20, u32::MAX), (40, from)] {
-            put(&mut header, at, value);
-        }
-        self.send(header, &[]);
+        self.send(self.stamp().status_snack(from..from), &[], &[]);
     }
 
     /// A NOP-Out that wants an answer; its tag.
     pub fn ping_only(&mut self) -> u32 {
-        let mut header = self.header(0x00, 0x80, true);
-        put(&mut header, 20, u32::MAX);
-        self.send(header, &[]);
+        let itt = self.tag();
+        self.send(self.stamp().ping(itt), &[], &[]);
         self.itt
     }
 
@@ -474,12 +470,15 @@ impl Peer {
 
     /// A Text Request without T bit, of a negotiation with these tags (`None`: a new one); what comes next. `flags`: F and C.
     pub fn text(&mut self, flags: u8, of: Option<(u32, u32)>, text: &str) -> Pdu {
-        let mut header = self.header(0x04, flags, true);
-        let (itt, ttt) = of.unwrap_or((self.itt, u32::MAX));
-        put(&mut header, 16, itt);
-        put(&mut header, 20, ttt);
-        self.send(header, text.as_bytes());
+        self.ask_text(flags, of, text);
         self.next(Duration::from_secs(1))
+    }
+
+    fn ask_text(&mut self, flags: u8, of: Option<(u32, u32)>, text: &str) {
+        let fresh = self.tag();
+        let fresh = Continued::new(fresh);
+        let of = of.map_or(fresh, |(itt, ttt)| Continued { itt: Itt(itt), ttt: Ttt(ttt), ..fresh });
+        self.send(self.stamp().text(of, flags & 0x80 != 0, flags & 0x40 != 0), &[], text.as_bytes());
     }
 
     /// What arrives meanwhile is not acknowledged, but by what is sent before that is over.
@@ -492,71 +491,52 @@ impl Peer {
 
     /// Asks for all read data of a command once more.
     pub fn data_snack(&mut self, lun: u8, itt: u32) {
-        let mut header: Bhs = [0; BHS_LEN];
-        (header[0], header[1], header[9]) = (0x10, 0x80, lun);
-        put(&mut header, 16, itt);
-        put(&mut header, 20, u32::MAX);
-        self.send(header, &[]);
+        self.send(self.stamp().data_snack(at(lun), Itt(itt), 0..0), &[], &[]);
     }
 
     /// A logout: the response.
     pub fn logout(&mut self, reason: u8, cid: u16) -> u8 {
-        let mut header = self.header(0x06, 0x80 | reason, true);
-        header[20..22].copy_from_slice(&cid.to_be_bytes());
-        self.send(header, &[]);
+        let request = self.stamp().logout(self.tag(), LogoutReason(reason), Cid(cid));
+        self.send(request, &[], &[]);
         let itt = self.itt;
         self.answer(itt, Duration::from_secs(1)).0.bhs[2]
     }
 
     /// The next PDU, or `None`: nothing came within that time.
     pub fn try_next(&mut self, within: Duration) -> Option<Pdu> {
-        self.socket.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
-        let mut header: Bhs = [0; BHS_LEN];
-        self.socket.read_exact(&mut header).ok()?;
-        self.socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        if self.digests.0 {
-            assert_eq!(self.digest(), digest::header_digest(&header, &[]));
+        self.take_digests();
+        let mut next = self.line.next(within);
+        if matches!(next, Ok(None)) && !self.line.is_between_pdus() {
+            next = self.line.next(REST);
+            assert!(matches!(next, Ok(Some(_))), "the rest of a PDU: {next:?}");
         }
-        let len = bhs::data_segment_len(&header);
-        let mut data = vec![0; len.next_multiple_of(4)];
-        self.socket.read_exact(&mut data).unwrap();
-        data.truncate(len);
-        if self.digests.1 && len > 0 {
-            assert_eq!(self.digest(), digest::data_digest(&data));
-        }
-        let pdu = Pdu { opcode: bhs::opcode(&header), bhs: header, data };
-        let numbered = match pdu.opcode {
-            Opcode::SCSI_DATA_IN => header[1] & 1 == 1,
-            Opcode::R2T => false,
-            Opcode::NOP_IN => pdu.itt() != u32::MAX,
-            _ => true,
+        let arrived = match next {
+            Ok(arrived) => arrived?,
+            Err(TcpError::Socket(_)) => return None,
+            Err(error) => panic!("{error}"),
         };
-        if numbered {
-            self.exp_stat_sn = pdu.word(24).wrapping_add(1);
+        assert!(arrived.data_digest_ok);
+        let pdu = Pdu { opcode: bhs::opcode(&arrived.bhs), bhs: arrived.bhs, data: arrived.data };
+        if is_numbered(&pdu.bhs) {
+            self.exp_stat_sn = StatSn(pdu.stat_sn()).next();
         }
         Some(pdu)
     }
 
-    fn digest(&mut self) -> [u8; digest::DIGEST_LEN] {
-        let mut digest = [0; digest::DIGEST_LEN];
-        self.socket.read_exact(&mut digest).unwrap();
-        digest
-    }
-
     /// Whether something has come that was not read.
     pub fn has_more(&self) -> bool {
-        self.socket.set_nonblocking(true).unwrap();
-        let some = self.socket.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
-        self.socket.set_nonblocking(false).unwrap();
+        self.line.socket.set_nonblocking(true).unwrap();
+        let some = self.line.socket.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        self.line.socket.set_nonblocking(false).unwrap();
         some
     }
 
     /// Whether the server closes the connection within that time, whatever it sends before.
     pub fn is_closed(&mut self, within: Duration) -> bool {
-        self.socket.set_read_timeout(Some(within)).unwrap();
+        self.line.socket.set_read_timeout(Some(within)).unwrap();
         let mut rest = [0; 4096];
         loop {
-            match self.socket.read(&mut rest) {
+            match self.line.socket.read(&mut rest) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return error.kind() == ErrorKind::ConnectionReset,
@@ -566,9 +546,9 @@ impl Peer {
 
     /// All that comes until the connection ends, as it is.
     pub fn rest(&mut self) -> Vec<u8> {
-        self.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.line.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut rest = Vec::new();
-        match self.socket.read_to_end(&mut rest) {
+        match self.line.socket.read_to_end(&mut rest) {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
             _ => rest,
         }

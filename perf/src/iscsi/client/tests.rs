@@ -1,7 +1,10 @@
 use super::*;
-use crate::iscsi::scsi::status;
-use crate::protocol::{Done, Outcome};
-use ringsan::wire::{CmdSn, NopIn, NopOut, R2t, R2tSn, ScsiResponse, StatSn};
+use crate::iscsi::login::MAX_RECV_LEN;
+use ringsan::initiator::login::LoggedIn;
+use ringsan::initiator::params::Params;
+use ringsan::wire::{
+    BHS_LEN, Bhs, CmdSn, DataIn, DataOut, DataSn, NopIn, NopOut, R2t, R2tSn, ScsiCommand, StatSn, Tsih, Ttt,
+};
 
 const AREA_LEN: usize = 65_536;
 
@@ -118,9 +121,19 @@ impl Target {
 }
 
 fn client(digests: bool, params: Params) -> IscsiClient {
-    let params = Params { header_digest: digests, data_digest: digests, ..params };
-    let counters = Counters { cmd_sn: CmdSn(1), exp_stat_sn: StatSn(100), max_cmd_sn: CmdSn(8) };
-    IscsiClient::new(params, counters, Lun::flat(3), 512, 4, true)
+    let digests = Digests { header: digests, data: digests };
+    let done = LoggedIn {
+        cid: CID,
+        tsih: Tsih(1),
+        params: Params { digests, ..params },
+        exp_stat_sn: StatSn(100),
+        exp_cmd_sn: CmdSn(1),
+        max_cmd_sn: CmdSn(8),
+        portal_group_tag: None,
+    };
+    let mut receiver = Receiver::new(MAX_RECV_LEN);
+    receiver.set_digests(digests);
+    IscsiClient::new(Session::new(&done, CmdSn(1), 4), receiver, digests, Lun::flat(3), 512, 4, true)
 }
 
 fn sent(tx: &mut TxQueue, area: &[u8]) -> Vec<u8> {
@@ -151,7 +164,7 @@ fn issue(client: &mut IscsiClient, slot: u32, io: &Io) -> (Itt, Vec<u8>) {
     let area = vec![0x5a; AREA_LEN];
     let mut tx = TxQueue::default();
     client.issue(slot, io, 0, &area, &mut tx);
-    (client.slots[slot as usize].itt.unwrap(), sent(&mut tx, &area))
+    (client.session.itt(TaskIx(slot as u16)).unwrap(), sent(&mut tx, &area))
 }
 
 #[test]
@@ -214,7 +227,8 @@ fn what_does_not_belong_is_refused() {
 
 #[test]
 fn a_write_goes_as_immediate_unsolicited_and_solicited_data() {
-    let params = Params { target_max_recv_len: 1024, first_burst_len: 3072, initial_r2t: false, ..Params::default() };
+    let params =
+        Params { target_max_recv_bytes: 1024, first_burst_bytes: 3072, initial_r2t: false, ..Params::default() };
     let mut client = client(false, params);
     let (itt, bytes) = issue(&mut client, 1, &io(Operation::Write, 8192));
     let headers: Vec<Bhs> = bytes.chunks(48 + 1024).map(|pdu| *pdu.first_chunk().unwrap()).collect();

@@ -121,7 +121,7 @@ impl Executor {
         }
         let Some(at) = address(handle, base, total) else { return false };
         let fence = &self.media.units[unit].fence;
-        if fence.keeps_reads() || total > ALWAYS_QUEUED && total > sink.piece_bytes(who, QUEUED_DATA_IN) {
+        if total > ALWAYS_QUEUED && total > sink.piece_bytes(who, QUEUED_DATA_IN) {
             return false;
         }
         let part = Part { offset: 0, len: total, at, end: Some(asked) };

@@ -185,6 +185,12 @@ impl Fabric {
         }
     }
 
+    /// Whether a connection is logging in.
+    pub fn is_logging_in(&self, conn: usize) -> bool {
+        let link = self.links.get(conn).and_then(Option::as_ref);
+        link.is_some_and(|link| matches!(link.phase, Phase::Login { .. }) && !link.closing)
+    }
+
     /// Whether there is room for the answer to one more PDU.
     #[inline]
     pub fn may_answer(&self, conn: usize) -> bool {

@@ -77,7 +77,7 @@ use crate::limits::{
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::KeeperThread;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use mesh::Mesh;
 use mesh::Message;
 use signals::{Signals, Wish};
@@ -134,23 +134,8 @@ pub fn serve(
     let mesh = Mesh::new(cores.len()).map_err(ServeError::System)?;
     let reloader = reload::Reloader::new(world, mesh.clone());
     let (world, syncing) = (reloader.published(), reloader.syncing());
-    let (tell, told) = mpsc::channel();
-    let mut threads = Vec::new();
-    for (core, &cpu) in cores.iter().enumerate() {
-        let own: Vec<TcpListener> =
-            listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
-        let (shared, tell) = ((Arc::clone(reloader.world()), mesh.clone()), tell.clone());
-        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .name(&format!("ringsan-{core}"))
-            // The executor's own I/O memory is not used for data: keep it, and the locked memory it costs, small.
-            .io_memory(64 << 10)
-            .ring_depth(16);
-        let thread = builder
-            .spawn(move || async move { run_core(core, shared, own, spin, &tell) })
-            .map_err(|e| ServeError::Executor(e.to_string()))?;
-        threads.push(thread);
-    }
-    drop((tell, listeners));
+    let (threads, told) = start_cores(&cores, &listeners, &(Arc::clone(reloader.world()), mesh.clone()), spin)?;
+    drop(listeners);
     let started = (0..cores.len()).try_for_each(|_| match told.recv() {
         Ok(Told::Started) => Ok(()),
         Ok(Told::Failed(error)) => Err(error),
@@ -176,14 +161,7 @@ pub fn serve(
     for core in 0..cores.len() {
         mesh.post(core, Message::Shutdown);
     }
-    let mut ended = Ok(());
-    for thread in threads {
-        match thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => ended = ended.and(Err(ServeError::System(e))),
-            Err(e) => ended = ended.and(Err(ServeError::Executor(e.to_string()))),
-        }
-    }
+    let ended = join(threads);
     started?;
     // In this order: what leaves the world meanwhile is with those that have left.
     let world = Arc::clone(&world.lock());
@@ -200,6 +178,48 @@ fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), Serv
         tracing::warn!(
             "the state directory does not answer, and is not waited for: what was on its way was not answered"
         );
+    }
+    ended
+}
+
+/// The thread of a core.
+type CoreThread = ExecutorJoinHandle<io::Result<()>>;
+
+/// Starts a thread for each core. What they tell is heard at the receiver.
+fn start_cores(
+    cores: &[usize],
+    listeners: &[TcpListener],
+    shared: &(Arc<World>, Mesh),
+    spin: Duration,
+) -> Result<(Vec<CoreThread>, mpsc::Receiver<Told>), ServeError> {
+    let (tell, told) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (core, &cpu) in cores.iter().enumerate() {
+        let own: Vec<TcpListener> =
+            listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
+        let (shared, tell) = (shared.clone(), tell.clone());
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .name(&format!("ringsan-{core}"))
+            // The executor's own I/O memory is not used for data: keep it, and the locked memory it costs, small.
+            .io_memory(64 << 10)
+            .ring_depth(16);
+        let thread = builder
+            .spawn(move || async move { run_core(core, shared, own, spin, &tell) })
+            .map_err(|e| ServeError::Executor(e.to_string()))?;
+        threads.push(thread);
+    }
+    Ok((threads, told))
+}
+
+/// Waits for the cores to end.
+fn join(threads: Vec<CoreThread>) -> Result<(), ServeError> {
+    let mut ended = Ok(());
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => ended = ended.and(Err(ServeError::System(e))),
+            Err(e) => ended = ended.and(Err(ServeError::Executor(e.to_string()))),
+        }
     }
     ended
 }

@@ -26,7 +26,6 @@ use super::core::Core;
 use super::engine::Engine;
 use super::lent::Loan;
 use super::link::Halt;
-use super::link::Phase;
 use super::partial::Partial;
 use super::partial::PartialDest;
 use super::receiving::BEHIND_BYTES;
@@ -38,6 +37,7 @@ use super::record;
 use super::source::Source;
 use crate::ring::Completion;
 use crate::session::seam::CloseReason;
+use crate::session::seam::ConnIx;
 use crate::wire::bhs;
 use crate::wire::framer::{Frame, FrameError};
 use io_uring::{opcode, types};
@@ -234,91 +234,106 @@ impl Core {
         record::chunk(engine.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         Self::take_framing(engine, receive, conn);
-        // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
-        let stops = |engine: &Engine, left: u32, chunk: &[u8]| {
-            !chunk.is_empty() && (left == 0 || engine.fabric.acting.is_over() || !engine.fabric.may_answer(conn))
-        };
         loop {
-            if let Some((seat, ix)) = engine.fabric.seat_of(conn) {
-                if stops(engine, receive.left, chunk) {
-                    return chunk;
-                }
-                match receive.framer.next(&mut chunk) {
-                    Ok(Frame::NeedMore) => return &[],
-                    Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
-                        record::pdu(bhs);
-                        engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
-                        receive.left = receive.left.saturating_sub(1);
-                        engine.fabric.acting.spend(bhs);
-                    }
-                    Ok(Frame::Begin { bhs, ahs, data_len }) => {
-                        record::pdu(bhs);
-                        receive.left = receive.left.saturating_sub(1);
-                        engine.fabric.acting.spend(bhs);
-                        receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
-                        if data_len >= LARGE_BYTES
-                            && let Some(partial) = &receive.partial
-                        {
-                            receive.large = Self::is_to_be_placed(engine, seat, partial);
-                            receive.small = 0;
-                        }
-                    }
-                    Ok(Frame::Data(bytes)) => {
-                        if let Some(partial) = &mut receive.partial {
-                            engine.data(seat, partial, bytes);
-                        }
-                    }
-                    Ok(Frame::End { data_digest_ok }) => {
-                        if let Some(partial) = receive.partial.take() {
-                            engine.end(seat, ix, partial, data_digest_ok);
-                            engine.fabric.acting.look_if_it_took_time();
-                        }
-                    }
-                    Err(error) => {
-                        Self::broken(engine, conn, error);
-                        return &[];
-                    }
-                }
-                continue;
-            }
-            if !matches!(&engine.fabric.links[conn], Some(link) if matches!(link.phase, Phase::Login { .. }) && !link.closing)
-            {
+            let seat = engine.fabric.seat_of(conn);
+            if seat.is_none() && !engine.fabric.is_logging_in(conn) {
                 // The connection is closing, or not ours any more: what comes is dropped.
                 receive.partial = None;
                 return &[];
             }
-            if stops(engine, receive.left, chunk) {
+            // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
+            let stops = receive.left == 0 || engine.fabric.acting.is_over() || !engine.fabric.may_answer(conn);
+            if !chunk.is_empty() && stops {
                 return chunk;
             }
-            match receive.framer.next(&mut chunk) {
-                Ok(Frame::NeedMore) => return &[],
-                Ok(Frame::Whole { bhs, data, .. }) => {
-                    record::pdu(bhs);
-                    engine.login_pdu(conn, bhs, data);
-                    receive.left = receive.left.saturating_sub(1);
-                    engine.fabric.acting.spend(bhs);
-                }
-                Ok(Frame::Begin { bhs, .. }) => {
-                    record::pdu(bhs);
-                    receive.left = receive.left.saturating_sub(1);
-                    engine.fabric.acting.spend(bhs);
-                    receive.login_bhs = *bhs;
-                    receive.login.clear();
-                }
-                Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
-                Ok(Frame::End { .. }) => {
-                    let data = std::mem::take(&mut receive.login);
-                    engine.login_pdu(conn, &receive.login_bhs, &data);
-                    engine.fabric.acting.took_time = true;
-                    engine.fabric.acting.look_if_it_took_time();
-                }
-                Err(error) => {
-                    Self::broken(engine, conn, error);
-                    return &[];
+            let more = match seat {
+                Some(at) => Self::frame(engine, receive, (conn, at), &mut chunk),
+                None => Self::login_frame(engine, receive, conn, &mut chunk),
+            };
+            if !more {
+                return &[];
+            }
+        }
+    }
+
+    /// Acts on the next frame of a connection in full feature phase. False: there is none, or the rest is dropped.
+    #[inline(always)]
+    fn frame(
+        engine: &mut Engine,
+        receive: &mut Receive,
+        (conn, (seat, ix)): (usize, (usize, ConnIx)),
+        chunk: &mut &[u8],
+    ) -> bool {
+        match receive.framer.next(chunk) {
+            Ok(Frame::NeedMore) => return false,
+            Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
+                record::pdu(bhs);
+                engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
+                receive.left = receive.left.saturating_sub(1);
+                engine.fabric.acting.spend(bhs);
+            }
+            Ok(Frame::Begin { bhs, ahs, data_len }) => {
+                record::pdu(bhs);
+                receive.left = receive.left.saturating_sub(1);
+                engine.fabric.acting.spend(bhs);
+                receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
+                if data_len >= LARGE_BYTES
+                    && let Some(partial) = &receive.partial
+                {
+                    receive.large = Self::is_to_be_placed(engine, seat, partial);
+                    receive.small = 0;
                 }
             }
-            Self::take_framing(engine, receive, conn);
+            Ok(Frame::Data(bytes)) => {
+                if let Some(partial) = &mut receive.partial {
+                    engine.data(seat, partial, bytes);
+                }
+            }
+            Ok(Frame::End { data_digest_ok }) => {
+                if let Some(partial) = receive.partial.take() {
+                    engine.end(seat, ix, partial, data_digest_ok);
+                    engine.fabric.acting.look_if_it_took_time();
+                }
+            }
+            Err(error) => {
+                Self::broken(engine, conn, error);
+                return false;
+            }
         }
+        true
+    }
+
+    /// Acts on the next frame of a connection that is logging in. False: there is none, or the rest is dropped.
+    fn login_frame(engine: &mut Engine, receive: &mut Receive, conn: usize, chunk: &mut &[u8]) -> bool {
+        match receive.framer.next(chunk) {
+            Ok(Frame::NeedMore) => return false,
+            Ok(Frame::Whole { bhs, data, .. }) => {
+                record::pdu(bhs);
+                engine.login_pdu(conn, bhs, data);
+                receive.left = receive.left.saturating_sub(1);
+                engine.fabric.acting.spend(bhs);
+            }
+            Ok(Frame::Begin { bhs, .. }) => {
+                record::pdu(bhs);
+                receive.left = receive.left.saturating_sub(1);
+                engine.fabric.acting.spend(bhs);
+                receive.login_bhs = *bhs;
+                receive.login.clear();
+            }
+            Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
+            Ok(Frame::End { .. }) => {
+                let data = std::mem::take(&mut receive.login);
+                engine.login_pdu(conn, &receive.login_bhs, &data);
+                engine.fabric.acting.took_time = true;
+                engine.fabric.acting.look_if_it_took_time();
+            }
+            Err(error) => {
+                Self::broken(engine, conn, error);
+                return false;
+            }
+        }
+        Self::take_framing(engine, receive, conn);
+        true
     }
 
     /// Whether large payload is to be received straight into its I/O buffer: if it goes on from there to a file or device.

@@ -273,6 +273,20 @@ impl Reloader {
         }
     }
 
+    /// Whether the file of a LUN, or its identity, is that of a unit that leaves, or has not gone yet.
+    fn is_busy(&self, leaving: &[Leaving], target: &TargetSpec, lun: &LunSpec) -> bool {
+        let closing = self.closing.iter().map(|closing| &closing.of);
+        let mut all = leaving.iter().chain(&self.leaving).chain(closing);
+        let path = if let LunKind::File(path) = &lun.kind { Some(path) } else { None };
+        let derived = || identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
+        // Any other identity follows the file.
+        let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
+        all.any(|unit| {
+            let is_path = unit.path.as_ref().is_some_and(|own| Some(own) == path);
+            is_path || Some(unit.name.naa) == naa || lun.serial.as_ref() == Some(&unit.name.serial)
+        })
+    }
+
     fn plan_anew(
         &self,
         wanted: Snapshot,
@@ -286,18 +300,6 @@ impl Reloader {
         let targets = mem::take(&mut snapshot.targets);
         let common = Arc::new(snapshot.clone());
         let leaving = self.leaving_of(&targets, &mut done);
-        let busy = |target: &TargetSpec, lun: &LunSpec| {
-            let closing = self.closing.iter().map(|closing| &closing.of);
-            let mut all = leaving.iter().chain(&self.leaving).chain(closing);
-            let path = if let LunKind::File(path) = &lun.kind { Some(path) } else { None };
-            let derived = || identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
-            // Any other identity follows the file.
-            let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
-            all.any(|unit| {
-                let is_path = unit.path.as_ref().is_some_and(|own| Some(own) == path);
-                is_path || Some(unit.name.naa) == naa || lun.serial.as_ref() == Some(&unit.name.serial)
-            })
-        };
         let (mut places, mut stay, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.name()).collect();
         for (at, mut spec) in targets.into_iter().enumerate() {
@@ -324,7 +326,7 @@ impl Reloader {
                     spec.luns.push(lun);
                     continue;
                 }
-                if busy(&spec, &lun) {
+                if self.is_busy(&leaving, &spec, &lun) {
                     waiting.push(what);
                     continue;
                 }

@@ -108,7 +108,7 @@ impl Sink for Fabric {
         let conn = holder.session.command(task).conn;
         let Some(&number) = out.connections.get(usize::from(conn.0)) else { return Sent::No };
         let Some(tx) = out.tx.get_mut(number) else { return Sent::No };
-        if tx.data_digest() {
+        if tx.data_digest() || lying.fence.keeps_reads() {
             return Sent::No;
         }
         if !tx.has_room(out.pool) {

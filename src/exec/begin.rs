@@ -141,32 +141,55 @@ impl Executor {
         given: Given<'_>,
         sink: &mut impl Sink,
     ) {
-        let who = (seat, task);
+        // Of those that there are many of no row is made: [`MediumOp::is_plain`].
+        match op {
+            MediumOp::Read { lba, blocks, .. } => {
+                self.read_at((seat, task), unit, (lba, blocks), given.expected.read_bytes, sink);
+            }
+            MediumOp::Write { lba, blocks, fua } => {
+                self.write_at((seat, task), unit, (lba, blocks, fua), given, sink);
+            }
+            op => self.begin_by_row((seat, task), unit, op, given, sink),
+        }
+    }
+
+    /// Begins a read of blocks. `expects`: the most bytes that the initiator takes.
+    #[inline(always)]
+    pub fn read_at(
+        &mut self,
+        who: (usize, TaskId),
+        unit: usize,
+        (lba, blocks): (u64, u32),
+        expects: u32,
+        sink: &mut impl Sink,
+    ) {
         if self.strays.are_too_many(unit) {
             return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
-        let at = |lba: u64, blocks: u32| (lba * block_bytes, u64::from(blocks) * block_bytes);
-        match op {
-            // Of those that there are many of no row is made: [`MediumOp::is_plain`].
-            MediumOp::Read { lba, blocks, .. } => self.begin_read(who, unit, at(lba, blocks), given, sink),
-            MediumOp::Write { lba, blocks, fua } => {
-                self.write(seat, task, unit, at(lba, blocks), (Action::Write, fua), given, sink);
-            }
-            op => self.begin_by_row(who, unit, op, given, sink),
-        }
+        self.begin_read(who, unit, (lba * block_bytes, u64::from(blocks) * block_bytes), expects, sink);
     }
 
+    /// Begins a write of blocks, which is to be durable before its status if FUA says so.
     #[inline(always)]
-    fn begin_read(
+    pub fn write_at(
         &mut self,
         who: (usize, TaskId),
         unit: usize,
-        place: (u64, u64),
+        (lba, blocks, fua): (u64, u32, bool),
         given: Given<'_>,
         sink: &mut impl Sink,
     ) {
-        let expects = given.expected.read_bytes;
+        if self.strays.are_too_many(unit) {
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+        }
+        let block_bytes = u64::from(self.media.units[unit].block_bytes);
+        let place = (lba * block_bytes, u64::from(blocks) * block_bytes);
+        self.write(who.0, who.1, unit, place, (Action::Write, fua), given, sink);
+    }
+
+    #[inline(always)]
+    fn begin_read(&mut self, who: (usize, TaskId), unit: usize, place: (u64, u64), expects: u32, sink: &mut impl Sink) {
         if !self.read_in_place(who, unit, place, expects, sink) {
             self.read(who.0, who.1, unit, place, expects, sink);
         }
@@ -183,6 +206,9 @@ impl Executor {
         sink: &mut impl Sink,
     ) {
         let (seat, task) = who;
+        if self.strays.are_too_many(unit) {
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+        }
         let row = op.row();
         let block_bytes = self.media.units[unit].block_bytes;
         let (place, data_out_bytes) = (row.bytes(block_bytes), row.data_out_bytes(block_bytes));
@@ -194,7 +220,7 @@ impl Executor {
             }
         }
         match row.runs {
-            Runs::Read => self.begin_read(who, unit, place, given, sink),
+            Runs::Read => self.begin_read(who, unit, place, given.expected.read_bytes, sink),
             Runs::Slices(action) => self.write(seat, task, unit, place, (action, row.durable), given, sink),
             Runs::Gather => self.gather(seat, task, unit, (place.0, data_out_bytes), Then::Medium(op), given, sink),
             Runs::Job => self.spawn(seat, task, unit, op, None),

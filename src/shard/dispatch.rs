@@ -221,6 +221,15 @@ impl Engine {
         };
         fabric.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.is_plain());
         match plan {
+            // Of those that there are many of neither the operation is handed on nor what is not asked for a read.
+            Plan::Medium(MediumOp::Read { lba, blocks, .. }) if entry == Entry::Free && !session.keeps() => {
+                let expects = told.read_edtl_bytes();
+                executor.read_at((seat, task), unit, (lba, blocks), expects, fabric);
+            }
+            Plan::Medium(MediumOp::Write { lba, blocks, fua }) if entry == Entry::Free => {
+                let given = Given { expected: expected_of(told), inline };
+                executor.write_at((seat, task), unit, (lba, blocks, fua), given, fabric);
+            }
             Plan::Medium(op) => {
                 if let MediumOp::Read { lba, .. } = op
                     && session.keeps()

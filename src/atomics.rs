@@ -13,12 +13,14 @@ pub struct Barrier {
     asymmetric: bool,
 }
 
-impl Barrier {
-    /// Registers this process for membarrier(2), if the kernel has it.
-    pub fn new() -> Barrier {
+/// Registers this process for membarrier(2), if the kernel has it.
+impl Default for Barrier {
+    fn default() -> Barrier {
         Barrier { asymmetric: membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 }
     }
+}
 
+impl Barrier {
     /// The barrier for the side that comes by often.
     #[inline]
     pub fn often(&self) {

@@ -64,13 +64,10 @@ mod atomics {
     atomic!(AtomicU64, u64, fetch_add, fetch_sub);
     atomic!(AtomicUsize, usize, fetch_add, fetch_sub);
 
+    #[derive(Default)]
     pub struct Barrier;
 
     impl Barrier {
-        pub fn new() -> Barrier {
-            Barrier
-        }
-
         pub fn often(&self) {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }

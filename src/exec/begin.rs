@@ -185,7 +185,7 @@ impl Executor {
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let place = (lba * block_bytes, u64::from(blocks) * block_bytes);
-        self.write(who.0, who.1, unit, place, (Action::Write, fua), given, sink);
+        self.write(who, unit, place, (Action::Write, fua), given, sink);
     }
 
     #[inline(always)]
@@ -221,8 +221,8 @@ impl Executor {
         }
         match row.runs {
             Runs::Read => self.begin_read(who, unit, place, given.expected.read_bytes, sink),
-            Runs::Slices(action) => self.write(seat, task, unit, place, (action, row.durable), given, sink),
-            Runs::Gather => self.gather(seat, task, unit, (place.0, data_out_bytes), Then::Medium(op), given, sink),
+            Runs::Slices(action) => self.write((seat, task), unit, place, (action, row.durable), given, sink),
+            Runs::Gather => self.gather((seat, task), unit, (place.0, data_out_bytes), Then::Medium(op), given, sink),
             Runs::Job => self.spawn(seat, task, unit, op, None),
             Runs::Erase { erasure, how, immed } => self.spawn_erase(who, unit, erasure, (how.clone(), immed), sink),
             Runs::Copy(request) => self.copy(seat, task, unit, request, sink),
@@ -276,8 +276,7 @@ impl Executor {
 
     fn write(
         &mut self,
-        seat: usize,
-        task: TaskId,
+        (seat, task): (usize, TaskId),
         unit: usize,
         (base, asked): (u64, u64),
         (action, durable): (Action, bool),
@@ -312,8 +311,7 @@ impl Executor {
     /// Collects `need` bytes of data, then goes on with `then`.
     pub fn gather(
         &mut self,
-        seat: usize,
-        task: TaskId,
+        (seat, task): (usize, TaskId),
         unit: usize,
         (base, need): (u64, u64),
         then: Then,

@@ -26,7 +26,6 @@ use super::strays::Strays;
 use super::task::Exec;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::model::{Host, MediumFault};
-use crate::noise::Noise;
 use crate::shares::Whose;
 use std::sync::Arc;
 
@@ -81,8 +80,6 @@ pub struct Executor {
     pub unit_flows: Flows,
     /// What is left of aborted tasks.
     pub leftovers: Leftovers,
-    /// Bounds the lines in the log that media cause.
-    pub noise: Noise,
     /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
     /// The same time, nanoseconds.
@@ -135,7 +132,6 @@ impl Executor {
             rates,
             unit_flows,
             leftovers: Leftovers::default(),
-            noise: Noise::default(),
             now_ms: 0,
             now_ns: 0,
             took_time: false,
@@ -196,7 +192,7 @@ impl Executor {
         };
         match started {
             Started::Pending => None,
-            Started::Done(result) => self.operation_over(token, result).map(|owner| (owner, result)),
+            Started::Done(result) => self.operation_over(token, result, sink).map(|owner| (owner, result)),
         }
     }
 
@@ -215,10 +211,10 @@ impl Executor {
 
     /// Takes out an operation that is not under way any more; its owner.
     #[inline]
-    fn operation_over(&mut self, token: Token, result: Result<(), MediumFault>) -> Option<Owner> {
+    fn operation_over(&mut self, token: Token, result: Result<(), MediumFault>, sink: &mut impl Sink) -> Option<Owner> {
         let Operation { owner, unit, sync, .. } = self.operations.remove(token)?;
         if sync != Sync::None {
-            self.sync_over(unit, sync, result);
+            self.sync_over(unit, sync, result, sink);
         }
         Some(owner)
     }
@@ -228,7 +224,7 @@ impl Executor {
         let Some(Some(operation)) = self.operations.slots.get(token.0 as usize) else { return };
         let Some(handle) = self.handles.get_mut(operation.unit) else { return };
         let Some(result) = handle.complete(token, result, &mut sink.queue()) else { return };
-        let Some(owner) = self.operation_over(token, result) else { return };
+        let Some(owner) = self.operation_over(token, result, sink) else { return };
         self.finished(owner, result, sink);
     }
 

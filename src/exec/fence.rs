@@ -128,7 +128,7 @@ impl Fence {
             atomic: AtomicBool::new(false),
             given_back: AtomicU64::new(0),
             busy: (0..cores).map(|_| Busy::default()).collect(),
-            barrier: Barrier::new(),
+            barrier: Barrier::default(),
         }
     }
 

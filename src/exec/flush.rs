@@ -210,7 +210,7 @@ impl Executor {
 
     /// Counts the failure of an operation that was to make something durable, before anybody is told of its end.
     #[cold]
-    pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>) {
+    pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>, sink: &mut impl Sink) {
         let units = Arc::clone(&self.media.units);
         let number = unit;
         let Some(unit) = units.get(unit) else { return };
@@ -220,7 +220,7 @@ impl Executor {
             unit.syncs.fail(fault);
             // Saved now: the kernel does not say it twice, and the process may be killed before its end.
             self.save_lost(number);
-            if let Some(left_out) = self.noise.medium(self.now_ms) {
+            if let Some(left_out) = sink.noise().medium(self.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
                 tracing::error!(serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");
             }

@@ -22,8 +22,6 @@ pub struct Place {
     pub block_bytes: u64,
     /// The unit as all cores share it.
     pub home: Arc<Unit>,
-    /// When the job began, milliseconds of the core's clock.
-    pub since_ms: u64,
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
@@ -119,7 +117,7 @@ pub async fn probe(cx: JobCx, place: Place) -> JobEnd {
     }
     match answer {
         Ok(()) => {
-            place.unit.answered(place.since_ms);
+            place.unit.answered(cx.now_ms());
             Outcome::GOOD.into()
         }
         Err(fault) => place.fault(fault),

@@ -10,6 +10,7 @@ use super::memory_hold::Lying;
 use super::saves::Standing;
 use crate::backend::Queue;
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
+use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 
@@ -177,6 +178,9 @@ pub trait Sink {
 
     /// Whether who asked has yet to hear of `failures` of a unit. If so, the end of this command tells it.
     fn hear(&mut self, who: (usize, TaskId), unit: usize, failures: u64) -> Heard;
+
+    /// Bounds the lines in the log that peers and media cause.
+    fn noise(&mut self) -> &mut Noise;
 
     /// A job is about to be polled.
     fn polls(&mut self, job: usize);

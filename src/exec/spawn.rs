@@ -72,7 +72,6 @@ impl Executor {
             medium: unit.medium.clone(),
             block_bytes: u64::from(unit.block_bytes),
             home: Arc::clone(unit),
-            since_ms: self.now_ms,
         }
     }
 

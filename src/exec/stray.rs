@@ -59,7 +59,7 @@ impl Executor {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight = exec.in_flight.saturating_sub(left);
         let unit = exec.unit;
-        if let Some(left_out) = self.noise.line(self.now_ms) {
+        if let Some(left_out) = sink.noise().line(self.now_ms) {
             tracing::warn!(
                 unit,
                 operations = left,
@@ -198,7 +198,7 @@ impl Executor {
     }
 
     /// Looks for media that do not answer.
-    pub fn look_for_hung_media(&mut self) {
+    pub fn look_for_hung_media(&mut self, sink: &mut impl Sink) {
         let Strays { hung, found, .. } = &mut self.strays;
         found.fill(false);
         for (unit, since_ms) in self.operations.ages() {
@@ -210,14 +210,14 @@ impl Executor {
             match (*before, now) {
                 (false, true) => {
                     unit.hung.fetch_add(1, Ordering::Relaxed);
-                    if let Some(left_out) = self.noise.medium(self.now_ms) {
+                    if let Some(left_out) = sink.noise().medium(self.now_ms) {
                         let serial = &unit.logical.params().serial;
                         tracing::error!(serial, left_out, "the medium of a logical unit does not answer");
                     }
                 }
                 (true, false) => {
                     unit.hung.fetch_sub(1, Ordering::Relaxed);
-                    if let Some(left_out) = self.noise.medium(self.now_ms) {
+                    if let Some(left_out) = sink.noise().medium(self.now_ms) {
                         let serial = &unit.logical.params().serial;
                         tracing::warn!(serial, left_out, "the medium of a logical unit answers again");
                     }

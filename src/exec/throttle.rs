@@ -29,25 +29,33 @@ use std::sync::Arc;
 
 impl Executor {
     /// Has those at a seat use units by these gates from now on. Who waits for a limit that is no more, or at a unit that
-    /// has no gate any more, goes on.
-    pub fn regate(&mut self, seat: usize, gates: Vec<(usize, Gate)>, sink: &mut impl Sink) {
-        let Some(client) = self.clients.get_mut(seat) else { return };
-        let mut let_go = Vec::new();
-        client.flows = regated(&mut self.rates, std::mem::take(&mut client.flows), gates.into_iter(), &mut let_go);
-        let_go.into_iter().for_each(|who| self.go_on(who, sink));
+    /// has no gate any more, is to go on ([`Executor::let_go`]) once all seats have their gates.
+    #[must_use]
+    pub fn regate(&mut self, seat: usize, gates: Vec<(usize, Gate)>) -> Vec<Waiter> {
+        let mut waiters = Vec::new();
+        if let Some(client) = self.clients.get_mut(seat) {
+            client.flows = regated(&mut self.rates, std::mem::take(&mut client.flows), gates.into_iter(), &mut waiters);
+        }
+        waiters
     }
 
-    /// There may be other limits, or (`lifted`) none any more. False: they are the same. Else seats are to be gated anew.
-    pub fn change_rates(&mut self, lifted: bool, sink: &mut impl Sink) -> bool {
+    /// There may be other limits, or (`lifted`) none any more. `None`: they are the same. Else seats are to be gated anew,
+    /// and those who are returned are to go on after that.
+    #[must_use]
+    pub fn change_rates(&mut self, lifted: bool) -> Option<Vec<Waiter>> {
         let media = &self.media;
         if self.rates.has(&media.rates) && !lifted {
-            return false;
+            return None;
         }
         self.rates.change(Arc::clone(&media.rates));
-        let (mut let_go, alone) = (Vec::new(), std::mem::take(&mut self.unit_flows));
-        self.unit_flows = regated(&mut self.rates, alone, media.unit_gates().filter(|_| !lifted), &mut let_go);
-        let_go.into_iter().for_each(|who| self.go_on(who, sink));
-        true
+        let (mut waiters, alone) = (Vec::new(), std::mem::take(&mut self.unit_flows));
+        self.unit_flows = regated(&mut self.rates, alone, media.unit_gates().filter(|_| !lifted), &mut waiters);
+        Some(waiters)
+    }
+
+    /// Has those go on who wait for a limit no more.
+    pub fn let_go(&mut self, waiters: Vec<Waiter>, sink: &mut impl Sink) {
+        waiters.into_iter().for_each(|who| self.go_on(who, sink));
     }
 
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.

@@ -5,7 +5,8 @@
 
 use super::now::Now;
 
-/// What a host set, in milliseconds since 1970, and when, in those of the core's clock; among the rare state.
+/// What a host set, in milliseconds since 1970, and when, by the machine's clock: that goes on while the cores stand still.
+/// Among the rare state.
 #[derive(Debug, Default)]
 pub(super) struct Clock(pub(super) Option<(u64, u64)>);
 
@@ -20,7 +21,7 @@ impl Clock {
     pub(super) fn read(&self, now: Now) -> (u8, u64) {
         match self.0 {
             Some((timestamp, since_ms)) => {
-                (origin::SET_TIMESTAMP, timestamp.saturating_add(now.ms.saturating_sub(since_ms)))
+                (origin::SET_TIMESTAMP, timestamp.saturating_add(now.since_1970_ms.saturating_sub(since_ms)))
             }
             None => (origin::OTHER_MEANS, now.since_1970_ms),
         }
@@ -34,7 +35,7 @@ mod tests {
     #[test]
     fn it_goes_on() {
         let at = |ms| Now { ms, since_1970_ms: 1_700_000_000_000 + ms };
-        let clock = Clock(Some((0xf0ff_ffff_ffff, 10)));
+        let clock = Clock(Some((0xf0ff_ffff_ffff, at(10).since_1970_ms)));
         assert_eq!(clock.read(at(10)), (2, 0xf0ff_ffff_ffff));
         assert_eq!(clock.read(at(1510)), (2, 0xf0ff_ffff_ffff + 1500));
         // Another core may be a little behind.

@@ -46,7 +46,7 @@ pub(super) fn set_list(call: &mut Call, list: &[u8]) -> Planned {
     }
     let timestamp = field.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     let mut state = call.unit.state();
-    state.clock = Clock(Some((timestamp, call.command.now.ms)));
+    state.clock = Clock(Some((timestamp, call.command.now.since_1970_ms)));
     call.unit.post(&mut state, Attention::TimestampChanged, Recipients::Except(Some(call.nexus.id)));
     Ok(Plan::Done(Outcome::GOOD))
 }

@@ -401,7 +401,6 @@ impl Core {
         while let Some(message) = self.inbox.pop_front() {
             record::message(message.name());
             let is_repeated = repeats.repeats(&message);
-            self.engine.settle_owed();
             match message {
                 Message::Adopt(handover) => self.engine.moved_in(*handover),
                 Message::Relocate(relocated) => self.arrive(*relocated),
@@ -417,6 +416,7 @@ impl Core {
                 Message::Executor(notice) => self.engine.executor.told(notice, &mut self.engine.fabric),
                 Message::Shutdown => self.shut_down(),
             }
+            self.engine.settle_owed();
             if begin.elapsed() >= MESSAGES_PER_TURN {
                 return;
             }

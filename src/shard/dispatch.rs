@@ -89,10 +89,8 @@ impl Engine {
         let Partial { bhs, ahs, dest, received, .. } = partial;
         let gathered = if let PartialDest::Gather(bytes) = &dest { bytes.as_slice() } else { &[] };
         let task = session.finish(now_ms, ix, &bhs, &ahs, gathered, digest_ok, &mut out, text);
-        if let PartialDest::Staging(buf) = dest {
-            if let Some(task) = task {
-                self.executor.stage_in(seat, task, buf.map(|buf| (buf, received)));
-            }
+        if let (PartialDest::Staging(buf), Some(task)) = (dest, task) {
+            self.executor.stage_in(seat, task, buf.map(|buf| (buf, received)));
         }
         self.events(seat, None);
     }
@@ -140,6 +138,8 @@ impl Engine {
         if keeps_order {
             self.order(seat);
         }
+        // Before the next PDU is acted on: it may be counted with what this one has set off.
+        self.settle_owed();
     }
 
     /// Notes that a session keeps the order of commands.
@@ -253,7 +253,7 @@ impl Engine {
             }
             Plan::Parameters { len_bytes } => {
                 let (need, given) = ((0, u64::from(len_bytes)), Given { expected: expected_of(told), inline });
-                executor.gather(seat, task, unit, need, Then::Parameters, given, fabric);
+                executor.gather((seat, task), unit, need, Then::Parameters, given, fabric);
             }
             Plan::Save(saving) => executor.spawn_save(seat, task, unit, saving, 0, fabric),
             Plan::Buffer => self.execute_with_buffer(seat, task),

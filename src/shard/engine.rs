@@ -57,12 +57,13 @@ impl Engine {
     pub fn set_now(&mut self, now_ns: u64) {
         self.fabric.now_ms = now_ns / 1_000_000;
         (self.executor.now_ns, self.executor.now_ms) = (now_ns, self.fabric.now_ms);
+        self.executor.took_time = false;
     }
 
     /// Acts on what the executor's calls have set off.
     #[inline]
     pub fn settle_owed(&mut self) {
-        if !self.fabric.owed.is_empty() {
+        if !self.fabric.owed.is_empty() && !self.fabric.is_settling {
             self.act_on_owed();
         }
     }
@@ -80,6 +81,9 @@ impl Engine {
         loop {
             self.executor.copy_ready(&mut self.fabric);
             self.settle_owed();
+            if !self.fabric.management.is_empty() {
+                self.settle();
+            }
             if self.executor.memory.copying.is_empty() {
                 return;
             }
@@ -94,6 +98,7 @@ impl Engine {
 
     #[cold]
     fn act_on_owed(&mut self) {
+        self.fabric.is_settling = true;
         while !self.fabric.owed.is_empty() {
             for owed in std::mem::take(&mut self.fabric.owed) {
                 match owed {
@@ -106,6 +111,7 @@ impl Engine {
                 }
             }
         }
+        self.fabric.is_settling = false;
     }
 
     /// A send completed.
@@ -144,6 +150,7 @@ impl Engine {
             left -= 1;
             if slot == super::tx::REREADS {
                 self.reread_on(seat);
+                self.fabric.owed.push(Owed::Events(seat));
             } else {
                 self.executor.has_room(seat, slot, &mut self.fabric);
             }

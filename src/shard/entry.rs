@@ -625,17 +625,19 @@ impl Engine {
 
     /// Has the commands of a session wait for the limits that there are for it.
     pub fn regate(&mut self, seat: usize) {
-        let gates = self.fabric.gates(seat);
-        self.executor.regate(seat, gates, &mut self.fabric);
+        let waiters = self.executor.regate(seat, self.fabric.gates(seat));
+        self.executor.let_go(waiters, &mut self.fabric);
     }
 
     /// The world has other limits, or the server goes down and nothing is to wait any more. Who waits for a limit that is
     /// no more, or at a unit that is not found any more, goes on.
     pub fn change_flows(&mut self) {
-        let lifted = self.fabric.shutdown;
-        if self.executor.change_rates(lifted, &mut self.fabric) {
-            (0..self.fabric.seats.len()).for_each(|seat| self.regate(seat));
+        let Engine { fabric, executor } = self;
+        let Some(mut waiters) = executor.change_rates(fabric.shutdown) else { return };
+        for seat in 0..fabric.seats.len() {
+            waiters.extend(executor.regate(seat, fabric.gates(seat)));
         }
+        executor.let_go(waiters, fabric);
     }
 
     fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {

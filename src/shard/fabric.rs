@@ -98,6 +98,8 @@ pub struct Fabric {
     pub ordering: Vec<usize>,
     /// What the executor's calls have set off, and is to be acted on when it has returned.
     pub owed: Vec<Owed>,
+    /// It is being acted on: what comes meanwhile has its turn then.
+    pub is_settling: bool,
     /// Task management functions under way.
     pub management: super::management::Management,
     /// Logins that wait for the end of the session they replace.
@@ -160,6 +162,7 @@ impl Fabric {
             leaving: Vec::new(),
             ordering: Vec::new(),
             owed: Vec::new(),
+            is_settling: false,
             management,
             adoptions: Vec::new(),
             half_open: HalfOpen::default(),

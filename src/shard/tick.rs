@@ -63,7 +63,7 @@ impl Engine {
             self.fabric.sweep(conn);
         }
         self.leave_units();
-        self.executor.look_for_hung_media();
+        self.executor.look_for_hung_media(&mut self.fabric);
         // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
         let now_ms = self.fabric.now_ms;
         let due = |look_ms: &u64| *look_ms <= now_ms;

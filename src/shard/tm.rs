@@ -157,14 +157,18 @@ impl Engine {
     /// aborted after it had taken effect nobody waits, and its session may be gone.
     pub fn preempt(&mut self, preempting: Preempting) {
         let Preempting { answer, unit, nexuses, standing } = preempting;
-        // It may have been aborted since.
-        let answer = answer.filter(|(seat, task, ..)| self.is_live(*seat, *task));
         let (scope, ticket) = (Scope::Unit(unit), self.fabric.management.next_ticket());
-        let cores_left = self.abort_everywhere(scope, answer.map(|(seat, ..)| seat), false, ticket, &nexuses);
+        let asking = answer.map(|(seat, ..)| seat);
+        let cores_left = self.abort_everywhere(scope, asking, false, ticket, &nexuses);
         // The place in the line was kept until the tasks are aborted.
         drop(standing);
-        let Some((seat, task, outcome, asked)) = answer else { return };
-        self.asked_elsewhere(seat, ticket, cores_left);
+        if let Some(seat) = asking {
+            self.asked_elsewhere(seat, ticket, cores_left);
+        }
+        // It may have been aborted since.
+        let Some((seat, task, outcome, asked)) = answer.filter(|(seat, task, ..)| self.is_live(*seat, *task)) else {
+            return;
+        };
         let pending = Pending { answer: Answer::Command(seat, task, outcome, asked), cores_left, ends: None };
         // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
         self.wait_for(scope, ticket, pending, u64::MAX);

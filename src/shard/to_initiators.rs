@@ -15,6 +15,7 @@ use crate::exec::memory_hold::Lying;
 use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
+use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
@@ -49,6 +50,12 @@ impl Fabric {
         {
             self.owed.push(Owed::Events(seat));
         }
+    }
+
+    /// A task that goes on over another connection may ask for what it has sent before: that is an event.
+    #[cold]
+    fn note_resends(&mut self, seat: usize) {
+        self.note_events(seat);
     }
 
     #[inline]
@@ -92,7 +99,11 @@ impl Sink for Fabric {
         out.copies = copied_from.map(|from| (from, part.at));
         let end = part.end.map(|transfer_bytes| DataInEnd { transfer_bytes });
         holder.session.data_in(task, part.offset, part.len, part.at, end, &mut out);
+        let keeps = holder.session.keeps();
         give_after(&mut out, conn, buf);
+        if keeps {
+            self.note_resends(seat);
+        }
         Ok(())
     }
 
@@ -106,8 +117,16 @@ impl Sink for Fabric {
     ) -> Sent {
         let Some(Parts { seat: holder, mut out }) = self.parts(seat) else { return Sent::No };
         let conn = holder.session.command(task).conn;
-        let Some(&number) = out.connections.get(usize::from(conn.0)) else { return Sent::No };
-        let Some(tx) = out.tx.get_mut(number) else { return Sent::No };
+        let number = out.connections.get(usize::from(conn.0)).copied().unwrap_or(usize::MAX);
+        let end = part.end.map(|transfer_bytes| DataInEnd { transfer_bytes });
+        let Some(tx) = out.tx.get_mut(number) else {
+            // What is sent to a connection that is gone goes nowhere.
+            if when == InPlaceIf::Now {
+                return Sent::No;
+            }
+            holder.session.data_in(task, part.offset, part.len, part.at, end, &mut out);
+            return Sent::Yes;
+        };
         if tx.data_digest() || lying.fence.keeps_reads() {
             return Sent::No;
         }
@@ -126,7 +145,6 @@ impl Sink for Fabric {
                 return Sent::No;
             }
         }
-        let end = part.end.map(|transfer_bytes| DataInEnd { transfer_bytes });
         holder.session.data_in(task, part.offset, part.len, part.at, end, &mut out);
         if let Some(ticket) = entered {
             let held = lying.hold(ticket);
@@ -134,16 +152,18 @@ impl Sink for Fabric {
                 batch.hold(held);
             }
         }
+        let keeps = holder.session.keeps();
         // Others have their turn before the next piece, if this one was much.
-        if when == InPlaceIf::InTurn
+        let is_much = when == InPlaceIf::InTurn
             && part.end.is_none()
-            && part.len > piece_bytes(&holder.session, conn, QUEUED_DATA_IN / 2)
-            && let Some(tx) = out.tx.get_mut(number)
-        {
+            && part.len > piece_bytes(&holder.session, conn, QUEUED_DATA_IN / 2);
+        if is_much && let Some(tx) = out.tx.get_mut(number) {
             tx.wait(Some((seat, task.slot())));
-            return Sent::YesAndWait;
         }
-        Sent::Yes
+        if keeps {
+            self.note_resends(seat);
+        }
+        if is_much { Sent::YesAndWait } else { Sent::Yes }
     }
 
     fn sends_in_place(&self, (seat, task): (usize, TaskId)) -> bool {
@@ -261,6 +281,10 @@ impl Sink for Fabric {
         let at = map.units.iter().position(|&own| own == unit);
         let Some(nexus) = at.and_then(|at| nexus.get_mut(at)) else { return Heard::IsTold };
         nexus.hear(failures, session.next_status(task), |status| session.has_arrived(status))
+    }
+
+    fn noise(&mut self) -> &mut Noise {
+        &mut self.noise
     }
 
     fn polls(&mut self, job: usize) {

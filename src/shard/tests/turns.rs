@@ -36,12 +36,17 @@ impl Turns {
 
     /// A session of a host at this address.
     fn login(&mut self, address: &str) -> usize {
+        self.login_with(address, "")
+    }
+
+    /// The same, and what it offers besides.
+    fn login_with(&mut self, address: &str, keys: &str) -> usize {
         let (socket, peer) = UnixStream::pair().unwrap();
         self.begin();
         let conn = self.core.engine.accepted(socket.into(), at(address), at("127.0.0.1")).unwrap();
         self.core.receive.resize_with(conn + 1, Receive::new);
         let text =
-            format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0");
+            format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0{keys}");
         let mut header = [0; BHS_LEN];
         (header[0], header[1], header[8], header[13]) = (0x43, 0x87, 0x80, conn as u8);
         bhs::set_data_segment_len(&mut header, text.len());
@@ -78,6 +83,15 @@ impl Turns {
             bytes.extend(header);
         }
         self.core.take(conn, &bytes);
+    }
+
+    /// LOGICAL UNIT RESET comes.
+    fn reset(&mut self, conn: usize) {
+        let mut header = [0; BHS_LEN];
+        (header[0], header[1]) = (0x42, 0x80 | 5);
+        header[16..24].copy_from_slice(&[0xfe, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        header[24..28].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
+        self.core.take(conn, &header);
     }
 
     /// Of those, so many have not been acted on.
@@ -202,4 +216,19 @@ fn jobs_do_not_keep_everything_else_waiting() {
     engine.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut engine.fabric);
     let left = engine.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
+}
+
+/// What is copied for a digest is copied last in a turn: what waits for an aborted read is not to wait for another turn.
+#[test]
+fn a_function_that_waits_for_what_is_copied_is_answered_in_the_same_turn() {
+    let mut turns = Turns::new();
+    let conn = turns.login_with("192.0.2.1", "DataDigest=CRC32C\0");
+    turns.begin();
+    turns.come(conn, TEST_UNIT_READY, 0, 4);
+    turns.come(conn, READ, 1, 1);
+    assert!(!turns.core.engine.executor.memory.copying.is_empty());
+    turns.reset(conn);
+    assert!(!turns.core.engine.fabric.management.is_empty(), "it waits for the read");
+    turns.core.engine.copy_ready();
+    assert!(turns.core.engine.fabric.management.is_empty());
 }

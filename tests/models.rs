@@ -65,7 +65,7 @@ mod atomics {
     atomic!(AtomicUsize, usize, fetch_add, fetch_sub);
 
     #[derive(Default)]
-    pub struct Barrier;
+    pub struct Barrier(());
 
     impl Barrier {
         pub fn often(&self) {

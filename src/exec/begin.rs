@@ -1,4 +1,8 @@
-//! How a command begins: from what the device server has planned to slices, jobs, or an answer; and how its data comes.
+//! How a command begins: from what the device server has planned to slices, a job, or an answer. And how its data
+//! comes.
+//!
+//! A command has a slot from [`Executor::enter`] on. Whoever ends it has cleared the slot ([`Executor::clear`]) by the
+//! time that the sink acts on the end: the next command may be in the same slot then.
 
 use super::buffers::Buf;
 use super::executor::Executor;
@@ -404,6 +408,7 @@ impl Executor {
     }
 }
 
+/// A slot, made if it is used for the first time.
 #[inline(always)]
 fn slot_in(tasks: &mut Vec<Exec>, slot: usize) -> &mut Exec {
     if tasks.len() <= slot {

@@ -7,11 +7,11 @@
 //! read or write it, too, and so does who erases it. Whenever an operation could begin, both units are asked whether
 //! the nexus may still do that; and a copy ends when its nexus does not find one of its units any more.
 //!
-//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation that
-//! outlives its task if that takes long. A unit takes no more copies while it has too many of those.
+//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation
+//! that outlives its task if that takes long. A unit takes no more copies while it has too many of those.
 //!
-//! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
-//! commands of other sessions in between there is no order, as there is none between two commands.
+//! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed).
+//! Against commands of other sessions in between there is no order, as there is none between two commands.
 
 use super::copy_job::CopyJob;
 use super::end::JobEnd;
@@ -175,6 +175,7 @@ impl Executor {
 
 /// How a copy finds its media.
 struct Route {
+    /// All units, by number.
     all: Arc<[Arc<Unit>]>,
     /// Index into `all`, for each of the copy's peers.
     units: Vec<usize>,

@@ -1,11 +1,12 @@
-//! Flushes, and what a command that promises durability is answered.
+//! How flushes are begun and waited for, and what a command that promises durability is answered.
 //!
-//! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are content
-//! with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding anybody up.
-//! Turns and failures are counted for all cores together in [`super::syncs`].
+//! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are
+//! content with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding
+//! anybody up. Who waits on this core is in `flushes.rs`; turns and failures are counted for all cores together in
+//! [`super::syncs`].
 //!
-//! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that it has
-//! not heard of may have cost what it wrote before, whoever met it.
+//! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that
+//! it has not heard of may have cost what it wrote before, whoever met it.
 
 use super::executor::Executor;
 use super::flushes::Covers;

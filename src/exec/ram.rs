@@ -1,4 +1,5 @@
-//! What is special about RAM units: their memory can be sent from, and copied from when it suits us.
+//! RAM units: a write that is all there is stored at once, and a read is sent from where its data lies, or copied when
+//! it suits us.
 
 use super::buffers::Buf;
 use super::executor::Executor;

@@ -1,5 +1,11 @@
-//! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
-//! way at a time.
+//! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are
+//! under way at a time.
+//!
+//! [`Executor::advance`] does what `Exec::next_step` says until that is nothing. Whoever changes something that a step
+//! depends on calls it: data has come, the medium has answered, there is a buffer, a range, or room.
+//!
+//! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
+//! task that failed or was aborted is wound up only when nothing of it is under way.
 
 use super::buffers::Buf;
 use super::executor::{Client, Executor};
@@ -113,10 +119,11 @@ pub struct Lent {
 struct Entered {
     /// Where it begins on the medium.
     at: u64,
+    /// Its count there.
     hold: Hold,
 }
 
-/// The task in a slot, for who needs more of the engine beside it.
+/// The task in a slot, for who needs more of the executor beside it.
 #[inline]
 pub fn task_in(clients: &mut [Client], seat: usize, slot: usize) -> Option<&mut Exec> {
     clients.get_mut(seat)?.tasks.get_mut(slot)
@@ -479,7 +486,7 @@ impl Executor {
     }
 
     /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
-    /// themselves come last: `locking.rs`.
+    /// themselves come last: `lock.rs`.
     pub fn retry_held(&mut self, sink: &mut impl Sink) {
         if self.waits_for_ranges() {
             if self.ranges.since_ms == u64::MAX {

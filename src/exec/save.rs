@@ -1,4 +1,8 @@
-//! Commands whose effect is stored before they are answered: how they come to their turn, and what becomes of it.
+//! How commands that are to be saved come to their turn, and what becomes of them. What they are, and what bounds them,
+//! is in `saves.rs`.
+//!
+//! Invariants: what a command changes is decided when its turn has come, so what came before it is in force by then.
+//! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
 use super::end::Cell1;
 use super::executor::Executor;

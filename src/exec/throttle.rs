@@ -1,16 +1,17 @@
-//! Where the limits on commands and bytes a second meet the tasks: what a command costs, who waits, who goes on.
+//! How commands pay at the limits on commands and bytes a second: what each costs, who waits, who goes on. The limits
+//! themselves are in `rate.rs`.
 //!
-//! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken for
-//! it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands (WRITE
-//! SAME, VERIFY, copies, ...) for each operation on the medium that reads or writes, before they take a buffer for it. What
-//! waits keeps its place among the commands of its session at its unit; other units, other
-//! sessions, NOPs and task management do not notice. An aborted task waits no longer.
+//! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken
+//! for it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands
+//! (WRITE SAME, VERIFY, copies, ...) for each operation on the medium that reads or writes, before they take a buffer
+//! for it. What waits keeps its place among the commands of its session at its unit; other units, other sessions, NOPs
+//! and task management do not notice. An aborted task waits no longer.
 //!
 //! Free of charge: everything that moves no data of the medium, UNMAP (and WRITE SAME that unmaps), flushes, and the
 //! erasing of a whole unit, which nobody can use meanwhile anyway.
 //!
-//! A session whose units and group have no limit has no flows: that is one branch for each command. Another configuration
-//! changes the flows of the sessions that there are; at shutdown nothing is limited any more.
+//! A session whose units and group have no limit has no flows: that is one branch for each command. Another
+//! configuration changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
 use super::executor::Executor;
 use super::flows::flow;

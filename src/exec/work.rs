@@ -1,4 +1,8 @@
-//! Jobs on a core: spawning, polling, and what becomes of their end.
+//! How jobs are polled, and what they ask for is begun, or has to wait. How they begin is in `spawn.rs`, what becomes
+//! of their end in `job_over.rs`.
+//!
+//! Invariants: a job that is cancelled begins nothing more, and ends when nothing of it is under way. What it asked for
+//! and could not have yet is put back, and asked for again by itself when it is polled.
 
 use super::end::Cell1;
 use super::end::JobEnd;
@@ -87,7 +91,7 @@ impl Executor {
     }
 
     /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
-    /// may be another matter by now ([`JobCx::op_if`]).
+    /// may be another matter by now (`JobCx::op_if`).
     pub fn run_job(&mut self, number: usize, sink: &mut impl Sink) {
         let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         if job.cancelled {

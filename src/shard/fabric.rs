@@ -1,4 +1,10 @@
 //! What is iSCSI about a core: sessions, their connections, and what is sent.
+//!
+//! Connections, transmit sides and what is watched go by connection number; sessions, their routes and clocks by seat.
+//! Both numbers are used again. To the executor the fabric is a [`crate::exec::sink::Sink`] (`to_initiators.rs`).
+//!
+//! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
+//! noted in `owed`; the engine acts on it (`engine.rs`).
 
 use super::doors::HalfOpen;
 use super::link::Link;
@@ -47,7 +53,7 @@ impl Queue for MediumQueue<'_> {
     }
 }
 
-/// What [`Engine::parts`] lends.
+/// What [`Fabric::parts`] lends.
 pub struct Parts<'a> {
     /// The seat.
     pub seat: &'a mut Seat,
@@ -137,6 +143,7 @@ pub enum Owed {
 }
 
 impl Fabric {
+    /// With nobody on it.
     pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, ring: Ring, management: Management) -> Fabric {
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {

@@ -1,4 +1,4 @@
-//! A PDU whose data segment is still coming in.
+//! A PDU whose data segment is still coming in, and where the data goes meanwhile.
 
 use crate::exec::buffers::Buf;
 use crate::session::seam::TaskId;

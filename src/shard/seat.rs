@@ -1,4 +1,5 @@
-//! A session on a core.
+//! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
+//! executor's (`exec/executor.rs`, `Client`), under the same number.
 
 use super::registry::SessionHandle;
 use super::text::SeatText;
@@ -17,7 +18,7 @@ pub enum Order {
     Free,
     /// A command waits, for an ORDERED one or because it is one.
     Kept,
-    /// As `Kept`, and something may have ended: the seat is in `Engine::ordering`, which is looked at at the end of the
+    /// As `Kept`, and something may have ended: the seat is in `Fabric::ordering`, which is looked at at the end of the
     /// turn.
     Stirred,
 }

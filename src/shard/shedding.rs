@@ -1,4 +1,5 @@
-//! How busy this core is is said now and then, and a session moves if that pays.
+//! A core that is too busy sheds a session. Once a period it says how busy it was; when it has been saturated for long
+//! enough, [`super::balance`] is asked for a session and a core, and the move begins (`relocate.rs`).
 
 use super::balance;
 use super::balance::Use;

@@ -1,4 +1,5 @@
-//! Where the data of commands came from that may have to be sent once more.
+//! Where the data of commands came from that may have to be sent once more, for one session: a place on a medium, or
+//! bytes that were kept. It is read again in `resend.rs`.
 
 use crate::limits::KEPT_PARAMETER_BYTES;
 use crate::limits::KEPT_RESPONSE_BYTES_BESIDE;
@@ -33,6 +34,7 @@ pub struct Sources {
     pub(super) found: usize,
     /// What is to be sent again: task, offset and length, bytes.
     pub(super) asked: VecDeque<(TaskId, u32, u32)>,
+    /// A stretch is being read.
     pub(super) busy: bool,
     /// The next read waits until the connection has room.
     pub(super) crowded: bool,

@@ -1,4 +1,5 @@
-//! What is looked at when time has passed, and how long a core may sleep.
+//! What is looked at when time has passed: clocks of sessions, connections that do not log in, send or close, media
+//! that do not answer; and how long a core may sleep.
 
 use super::clock::REST_MS;
 use super::clock::TICK_MS;

@@ -1,4 +1,7 @@
 //! The fabric as the executor's [`Sink`]: data and answers become PDUs on their way to the initiators.
+//!
+//! Invariants: nothing here calls the executor. A session that has events because of a call is noted in `Fabric::owed`,
+//! and so are tasks that are to be aborted.
 
 use super::command::command_of;
 use super::command::expected_of;

@@ -1,10 +1,10 @@
-//! The transmit side of a connection: PDUs are gathered into a batch during a turn and go out in one vectored send,
-//! LUN data straight from where it lies.
+//! The transmit side of a connection: PDUs are gathered into a batch during a turn and go out in one vectored send, LUN
+//! data straight from where it lies.
 //!
-//! A batch is filled while the one before it is being sent: there is never more than one send in flight on a connection,
-//! so bytes leave in order. A send moves a bounded part of a batch, and the core takes turns between its connections
-//! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep
-//! their capacity: steady state allocates nothing.
+//! A batch is filled while the one before it is being sent: there is never more than one send in flight on a
+//! connection, so bytes leave in order. A send moves a bounded part of a batch, and the core takes turns between its
+//! connections (`Fabric::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the
+//! core and keep their capacity: steady state allocates nothing.
 
 use crate::exec::buffers::Buf;
 use crate::exec::fence::Fence;
@@ -473,8 +473,8 @@ impl Outbox for Outlet<'_> {
         let copied = match (self.copies, payload) {
             (Some((from, to)), Payload::Data { at, len }) => {
                 let from = from.0 + (at.0 - to.0);
-                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `ram.rs` has
-                // checked the range (`Engine::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
+                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `exec/ram.rs` has
+                // checked the range (`Executor::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
                 // overlap.
                 #[allow(unsafe_code)]
                 Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })

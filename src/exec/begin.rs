@@ -161,6 +161,7 @@ impl Executor {
         }
     }
 
+    /// Begins a read.
     #[inline(always)]
     fn begin_read(
         &mut self,
@@ -252,6 +253,7 @@ impl Executor {
         self.advance(seat, task.slot(), sink);
     }
 
+    /// Begins a write-like command: at once if it goes to memory and all data is there; else slice by slice.
     fn write(
         &mut self,
         seat: usize,
@@ -417,6 +419,7 @@ fn slot_in(tasks: &mut Vec<Exec>, slot: usize) -> &mut Exec {
     &mut tasks[slot]
 }
 
+/// Makes slots up to `slot`, and some more.
 #[cold]
 fn make_slots(exec: &mut Vec<Exec>, slot: usize) {
     // Some more than is asked for: which slots a session uses varies a little in steady state, too.

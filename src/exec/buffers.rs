@@ -261,6 +261,7 @@ pub struct Arena {
 const ALL_FREE: [u64; 4] =
     [all_free(CLASS_BYTES[0]), all_free(CLASS_BYTES[1]), all_free(CLASS_BYTES[2]), all_free(CLASS_BYTES[3])];
 
+/// The bits of a superblock whose pieces, of so many bytes each, are all free.
 const fn all_free(piece_bytes: usize) -> u64 {
     u64::MAX >> (64 - SLICE_BYTES / piece_bytes)
 }
@@ -282,6 +283,7 @@ impl Pieces {
         Some((index, piece))
     }
 
+    /// Splits a superblock that belongs to no class; its number.
     fn split(&mut self, class: u8) -> Option<u16> {
         let index = self.whole.pop()?;
         let list = &mut self.partial[usize::from(class)];
@@ -291,6 +293,7 @@ impl Pieces {
         Some(index)
     }
 
+    /// Takes a piece back.
     #[inline]
     fn release(&mut self, index: u16, piece: u8, of: u8) {
         let class = usize::from(of);

@@ -184,15 +184,18 @@ struct Route {
 }
 
 impl Route {
+    /// A peer of the copy: the number of its unit, and that.
     fn unit(&self, peer: usize) -> Option<(usize, &Unit)> {
         let unit = *self.units.get(peer)?;
         Some((unit, self.all.get(unit)?))
     }
 
+    /// How many failures the unit of a peer has had.
     fn failures(&self, peer: usize) -> u64 {
         self.unit(peer).map_or(0, |(_, unit)| unit.syncs.failures())
     }
 
+    /// The device server that was asked.
     fn here(&self) -> Option<&LogicalUnit> {
         Some(&self.all.get(self.here)?.logical)
     }

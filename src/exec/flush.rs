@@ -88,6 +88,7 @@ impl Executor {
         }
     }
 
+    /// What is to be done next for those who wait for flushes of a unit. `None`: nothing, until a flush has ended.
     fn next_flush_step(&mut self, unit: usize) -> Option<Step> {
         let syncs = &self.media.units.get(unit)?.syncs;
         let line = self.flushes.line(unit);
@@ -152,6 +153,7 @@ impl Executor {
         }
     }
 
+    /// Tells a waiter that a flush of the unit which began after it came has ended.
     fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, sink: &mut impl Sink) {
         let Unit { syncs, logical, .. } = &*self.media.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };

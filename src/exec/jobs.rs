@@ -27,6 +27,7 @@ pub struct Place {
     pub since_ms: u64,
 }
 
+/// Where two stretches differ first.
 fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
     if a == b {
         return None;

@@ -25,6 +25,7 @@ const SOON_SENT_READS: usize = 16;
 /// Of a read that is copied by us, so much of each page at its beginning is asked for while the one before it is copied.
 /// Measured: this costs up to a tenth less than to ask for all of it when it is planned.
 const SOON_COPIED: usize = 1024;
+/// Only within so many bytes of it.
 const SOON_COPIED_WITHIN: usize = 16 << 10;
 /// A read that is copied in one piece has at most so many Data-In PDUs: it is queued whether there is room or not.
 const COPIED_DATA_IN: u32 = 32;

@@ -236,6 +236,7 @@ impl Executor {
         None
     }
 
+    /// Lets go of the oldest slice, a write that is done.
     fn retire_front(&mut self, seat: usize, slot: usize) {
         if let Some(exec) = self.exec(seat, slot)
             && let Some(slice) = exec.slices.pop_front()
@@ -404,6 +405,7 @@ impl Executor {
         self.advance(seat, slot, sink);
     }
 
+    /// Notes what has come of an operation on a slice. The task does not go on by that.
     fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
@@ -503,6 +505,7 @@ impl Executor {
         }
     }
 
+    /// Lets the tasks try again that a range kept out.
     fn retry_fenced(&mut self, sink: &mut impl Sink) {
         for _ in 0..self.ranges.fenced.len().min(FED_PER_TURN) {
             let Some((seat, slot)) = self.ranges.fenced.pop() else { return };
@@ -524,6 +527,7 @@ impl Executor {
         }
     }
 
+    /// The same for a task that holds something, or waits at a limit or for a flush.
     fn clear_holding(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
@@ -568,6 +572,8 @@ impl Executor {
         self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
     }
 
+    /// Ends a task that has failed or was aborted, and of which nothing is under way. A read that the medium has failed is looked
+    /// at first (`locate`).
     fn wind_up(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(Failure::Medium(MediumFault::Read)) = exec.failed

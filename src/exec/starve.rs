@@ -42,6 +42,7 @@ impl Executor {
         self.feed_slots(sink);
     }
 
+    /// Gives buffers to jobs that wait for some.
     fn feed_jobs(&mut self) {
         let round = self.starved.feeding.round;
         for _ in 0..self.starved.feeding.jobs.min(FED_PER_TURN) {
@@ -64,6 +65,7 @@ impl Executor {
         }
     }
 
+    /// Lets the tasks go on that wait for buffers.
     fn feed_slots(&mut self, sink: &mut impl Sink) {
         let round = self.starved.feeding.round;
         for _ in 0..self.starved.feeding.slots.min(FED_PER_TURN) {
@@ -131,6 +133,7 @@ impl Executor {
         }
     }
 
+    /// The same of one seat: commands whose data has been owed since `until_ms` or before.
     fn expire_owed_by(&mut self, seat: usize, until_ms: u64, sink: &mut impl Sink) {
         let Some(client) = self.clients.get_mut(seat) else { return };
         let mut overdue = Vec::new();

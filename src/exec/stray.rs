@@ -103,6 +103,7 @@ impl Executor {
         }
     }
 
+    /// Makes strays of the jobs of a task that have something on the medium; how many.
     fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
         let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
         let all = numbers.len();
@@ -138,6 +139,7 @@ impl Executor {
         }
     }
 
+    /// Makes strays of the operations on slices of a task; how many.
     fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return 0 };
         let (unit, base) = (exec.unit, exec.base);

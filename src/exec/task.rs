@@ -51,7 +51,7 @@ pub enum Then {
 pub enum Progress {
     /// Data-Out is coming in.
     Filling,
-    /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`loan.rs`).
+    /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`shard/loan.rs`).
     Lent {
         /// Number of the connection.
         conn: usize,

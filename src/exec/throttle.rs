@@ -157,6 +157,7 @@ impl Executor {
         }
     }
 
+    /// Lets somebody go on whose turn at a limit has come.
     fn go_on(&mut self, who: Waiter, sink: &mut impl Sink) {
         match who {
             Waiter::Command(seat, slot) => self.begin_paid(seat, slot, sink),
@@ -175,6 +176,7 @@ impl Executor {
         }
     }
 
+    /// Begins a command that has paid.
     fn begin_paid(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.held = None;

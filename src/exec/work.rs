@@ -113,6 +113,7 @@ impl Executor {
         }
     }
 
+    /// Begins what a job has asked for, until it has to wait for something.
     fn serve_job(&mut self, number: usize, sink: &mut impl Sink) {
         // A job that is cancelled begins nothing more.
         while let Some(Some(job)) = self.running.jobs.get_mut(number)

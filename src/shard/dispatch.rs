@@ -24,7 +24,9 @@ use std::sync::atomic::Ordering;
 /// Data of a command that lies whole in the received chunk: valid until the events of its PDU are handled.
 #[derive(Clone, Copy)]
 struct Inline<'a> {
+    /// The command.
     task: TaskId,
+    /// Its data.
     data: &'a [u8],
 }
 

@@ -36,6 +36,7 @@ impl Barrier {
     }
 }
 
+/// Calls membarrier(2).
 #[allow(unsafe_code)]
 fn membarrier(command: libc::c_int) -> libc::c_long {
     // SAFETY: the call takes no pointers; an unknown command is an error.

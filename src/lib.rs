@@ -1,10 +1,15 @@
 //! ringsan: a user-space iSCSI target for Linux, thread-per-core.
 //!
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
-//! [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`] (the device server), [`state`] (what of it outlives the
-//! process), [`session`] (RFC 7143, sans-I/O), [`shard`] (one core: sockets, ring, buffers, and the glue), [`config`] (the
-//! file and the command line's options); [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have
-//! something said), [`panics`] (what a panic takes with it).
+//! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
+//! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), [`exec`] (carries
+//! plans out on media; knows no session), [`shard`] (one core: sockets, sessions, its executor, and its loop), [`config`]
+//! (the file and the command line's options).
+//!
+//! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
+//! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
+//! randomness).
+//!
 //! [`initiator`] is the other end of RFC 7143, sans-I/O, for who speaks to a target: tests, load, simulation, and others.
 //! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
 

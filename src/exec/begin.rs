@@ -1,4 +1,8 @@
-//! How a command begins: from what the device server has planned to slices, jobs, or an answer; and how its data comes.
+//! How a command begins: from what the device server has planned to slices, a job, or an answer. And how its data
+//! comes.
+//!
+//! A command has a slot from [`Executor::enter`] on. Whoever ends it has cleared the slot ([`Executor::clear`]) by the
+//! time that the sink acts on the end: the next command may be in the same slot then.
 
 use super::buffers::Buf;
 use super::executor::Executor;
@@ -274,6 +278,7 @@ impl Executor {
         self.advance(seat, task.slot(), sink);
     }
 
+    /// Begins a write-like command: at once if it goes to memory and all data is there; else slice by slice.
     fn write(
         &mut self,
         (seat, task): (usize, TaskId),
@@ -428,6 +433,7 @@ impl Executor {
     }
 }
 
+/// A slot, made if it is used for the first time.
 #[inline(always)]
 fn slot_in(tasks: &mut Vec<Exec>, slot: usize) -> &mut Exec {
     if tasks.len() <= slot {
@@ -436,6 +442,7 @@ fn slot_in(tasks: &mut Vec<Exec>, slot: usize) -> &mut Exec {
     &mut tasks[slot]
 }
 
+/// Makes slots up to `slot`, and some more.
 #[cold]
 fn make_slots(exec: &mut Vec<Exec>, slot: usize) {
     // Some more than is asked for: which slots a session uses varies a little in steady state, too.

@@ -4,16 +4,15 @@
 //! Allocation and return are a few instructions and never touch the system. Pieces are reused last in, first out, which
 //! keeps a lightly loaded core inside its cache.
 //!
-//! A piece ([`Buf`]) is charged to the [`Account`] that it was taken from, and gives itself back when it is dropped, whoever
-//! does that: a task, a job that is aborted, a send that is out, a receive that is over. Accounts stand at a session, which
-//! shares its initiator's, which shares its address's; each may hold so much of what is left free ([`Ledger::has_room`]) that
-//! whatever one of them does with its pieces, others find some. An account outlives its session as long as there are pieces
-//! of it.
+//! A piece ([`Buf`]) is charged to the [`Account`] that it was taken from, and gives itself back when it is dropped,
+//! whoever does that: a task, a job that is aborted, a send that is out, a receive that is over. Accounts stand at a
+//! session, which shares its initiator's, which shares its address's; each may hold so much of what is left free
+//! ([`Ledger::has_room`]) that whatever one of them does with its pieces, others find some. An account outlives its
+//! session as long as there are pieces of it.
 
 use crate::backend::Buffer;
 use crate::limits::{ARENA_BYTES, SLICE_BYTES};
-use crate::model::DataRef;
-use crate::model::Host;
+use crate::model::{DataRef, Host};
 use crate::ring::Mapping;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,9 +26,13 @@ const _: () = assert!(SLICE_BYTES / CLASS_BYTES[0] <= 64, "a superblock's pieces
 /// A piece of the arena, which goes back there when it is dropped.
 #[derive(Debug)]
 pub struct Buf {
+    /// Whom it is charged to.
     ledger: Rc<Ledger>,
+    /// Its superblock.
     superblock: u16,
+    /// Its number there.
     piece: u8,
+    /// Its class: an index into [`CLASS_BYTES`].
     class: u8,
 }
 
@@ -119,9 +122,13 @@ struct Tally(Cell<usize>);
 /// What one session holds, and with whom it shares.
 #[derive(Debug)]
 struct Ledger {
+    /// Where its pieces are from.
     arena: Rc<Shared>,
+    /// What it holds by itself, bytes.
     held: Cell<usize>,
+    /// What all sessions of its initiator hold.
     initiator: Rc<Tally>,
+    /// What all sessions of its address hold.
     address: Rc<Tally>,
     /// The round of [`Arena::next_round`] in which it was refused last.
     refused: Cell<u64>,
@@ -194,8 +201,10 @@ impl Account {
     }
 }
 
+/// Memory of `SLICE_BYTES`, whole or in pieces of one class.
 #[derive(Debug)]
 struct Superblock {
+    /// Its class, while it is in pieces.
     class: u8,
     /// One bit for each free piece.
     free: u64,
@@ -203,21 +212,28 @@ struct Superblock {
     position: u16,
 }
 
+/// Which pieces there are, and which are free.
 #[derive(Debug)]
 struct Pieces {
+    /// All superblocks, by number.
     superblocks: Vec<Superblock>,
     /// Superblocks that belong to no class.
     whole: Vec<u16>,
     /// Superblocks of each class that have both free and used pieces, or were just split.
     partial: [Vec<u16>; 4],
+    /// Bytes that nobody holds.
     free_bytes: usize,
     /// Pieces have come back since [`Arena::next_round`] was asked last.
     came_back: bool,
 }
 
+/// What the pieces of an arena are in, for as long as there is one of them.
 struct Shared {
+    /// The memory.
     memory: Mapping,
+    /// It is registered with the ring.
     registered: Cell<bool>,
+    /// Its pieces.
     pieces: RefCell<Pieces>,
 }
 
@@ -232,7 +248,9 @@ type Tallies = HashMap<(Host, Box<str>), Weak<Tally>>;
 
 /// The arena of one core.
 pub struct Arena {
+    /// The memory and its pieces.
     shared: Rc<Shared>,
+    /// What is shared among sessions.
     tallies: Tallies,
     /// Number of the latest round in which those who wait for pieces are served.
     round: u64,
@@ -242,6 +260,7 @@ pub struct Arena {
 const ALL_FREE: [u64; 4] =
     [all_free(CLASS_BYTES[0]), all_free(CLASS_BYTES[1]), all_free(CLASS_BYTES[2]), all_free(CLASS_BYTES[3])];
 
+/// The bits of a superblock whose pieces, of so many bytes each, are all free.
 const fn all_free(piece_bytes: usize) -> u64 {
     u64::MAX >> (64 - SLICE_BYTES / piece_bytes)
 }
@@ -263,6 +282,7 @@ impl Pieces {
         Some((index, piece))
     }
 
+    /// Splits a superblock that belongs to no class; its number.
     fn split(&mut self, class: u8) -> Option<u16> {
         let index = self.whole.pop()?;
         let list = &mut self.partial[usize::from(class)];
@@ -272,6 +292,7 @@ impl Pieces {
         Some(index)
     }
 
+    /// Takes a piece back.
     #[inline]
     fn release(&mut self, index: u16, piece: u8, of: u8) {
         let class = usize::from(of);

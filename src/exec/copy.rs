@@ -7,22 +7,19 @@
 //! read or write it, too, and so does who erases it. Whenever an operation could begin, both units are asked whether
 //! the nexus may still do that; and a copy ends when its nexus does not find one of its units any more.
 //!
-//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation that
-//! outlives its task if that takes long. A unit takes no more copies while it has too many of those.
+//! What a copy that was ended still has on the medium keeps its range from then on (`stray.rs`), and is an operation
+//! that outlives its task if that takes long. A unit takes no more copies while it has too many of those.
 //!
-//! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed). Against
-//! commands of other sessions in between there is no order, as there is none between two commands.
+//! A source that overlaps its destination is copied as if all of it were read first (from the end, where needed).
+//! Against commands of other sessions in between there is no order, as there is none between two commands.
 
 use super::copy_job::CopyJob;
 use super::end::JobEnd;
 use super::executor::Executor;
-use super::job::JobCx;
-use super::job::NOBODY;
+use super::job::{JobCx, NOBODY};
 use super::left::Scope;
-use super::outcomes::COPY_ABORTED;
-use super::outcomes::TASK_SET_FULL;
-use super::sink::Sink;
-use super::sink::{CopyBegun, Moved};
+use super::outcomes::{COPY_ABORTED, TASK_SET_FULL};
+use super::sink::{CopyBegun, Moved, Sink};
 use super::task::Kind;
 use super::unit::Unit;
 use crate::backend::Op;
@@ -175,6 +172,7 @@ impl Executor {
 
 /// How a copy finds its media.
 struct Route {
+    /// All units, by number.
     all: Arc<[Arc<Unit>]>,
     /// Index into `all`, for each of the copy's peers.
     units: Vec<usize>,
@@ -183,15 +181,18 @@ struct Route {
 }
 
 impl Route {
+    /// A peer of the copy: the number of its unit, and that.
     fn unit(&self, peer: usize) -> Option<(usize, &Unit)> {
         let unit = *self.units.get(peer)?;
         Some((unit, self.all.get(unit)?))
     }
 
+    /// How many failures the unit of a peer has had.
     fn failures(&self, peer: usize) -> u64 {
         self.unit(peer).map_or(0, |(_, unit)| unit.syncs.failures())
     }
 
+    /// The device server that was asked.
     fn here(&self) -> Option<&LogicalUnit> {
         Some(&self.all.get(self.here)?.logical)
     }

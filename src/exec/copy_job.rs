@@ -1,4 +1,4 @@
-//! Whom a running copy belongs to.
+//! A third-party copy that runs: whom it belongs to, and which units it uses. What it does is in `copy.rs`.
 
 use super::left::{LeftCopy, Scope};
 use crate::model::InitiatorPort;
@@ -24,6 +24,7 @@ pub struct CopyJob {
 }
 
 impl CopyJob {
+    /// Whether an abort of this scope ends it. (Those of a session are ended with its tasks.)
     pub(super) fn is_of(&self, scope: Scope) -> bool {
         match scope {
             Scope::Unit(unit) => self.units.contains(&unit),

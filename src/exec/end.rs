@@ -1,4 +1,4 @@
-//! How a job ends, and what it asks for.
+//! What a job ends with, and the cell in which it finds an answer.
 
 use crate::model::ItNexus;
 use crate::scsi::Outcome;

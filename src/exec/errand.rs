@@ -1,8 +1,8 @@
-//! Errands: what a job asks of a file system, or of the kernel, by calls that may take as long as they like (GET LBA
-//! STATUS). A core only sends them; threads beside the cores run them.
+//! An errand: what a job asks of a file system, or of the kernel, by a call that may take as long as it likes (GET LBA
+//! STATUS). A core only sends it; a thread beside the cores runs it (`errandry.rs`).
 //!
-//! Invariants: a unit has at most one thread, so a file system that hangs keeps nobody else's errands back; what waits for
-//! it is bounded, and what nobody waits for any more is forgotten.
+//! Invariants: a unit has at most one thread, so a file system that hangs keeps nobody else's errands back; what waits
+//! for it is bounded, and what nobody waits for any more is forgotten.
 
 use super::end::JobEnd;
 use crate::limits::ERRANDS_PER_UNIT;
@@ -25,6 +25,7 @@ impl Answer {
         self.0.lock().take()
     }
 
+    /// Puts the end there.
     pub(super) fn put(&self, end: JobEnd) {
         *self.0.lock() = Some(end);
     }
@@ -32,8 +33,11 @@ impl Answer {
 
 /// An errand that has not begun.
 pub struct Errand {
+    /// What is to be called.
     pub(super) call: Call,
+    /// Where the end goes, if somebody still waits for it.
     pub(super) answer: Weak<Answer>,
+    /// Called when the end is there.
     pub(super) told: Box<dyn FnOnce() + Send>,
 }
 
@@ -43,6 +47,7 @@ impl Errand {
         Errand { call, answer: Arc::downgrade(answer), told: Box::new(told) }
     }
 
+    /// Whether somebody still waits for it.
     pub(super) fn is_wanted(&self) -> bool {
         self.answer.strong_count() > 0
     }
@@ -69,6 +74,7 @@ impl Errand {
         Errand::end(&self.answer, self.told, end);
     }
 
+    /// Puts the end there, and says so, if somebody still waits.
     pub(super) fn end(answer: &Weak<Answer>, told: Box<dyn FnOnce() + Send>, end: JobEnd) {
         if let Some(answer) = answer.upgrade() {
             answer.put(end);
@@ -77,12 +83,14 @@ impl Errand {
     }
 }
 
+/// The errands of one unit that have not begun, and what becomes of them.
 #[derive(Default)]
 pub(super) struct Waiting {
     /// An errand of the unit has panicked.
     pub(super) has_failed: bool,
     /// There is a thread, or there soon will be.
     pub(super) is_under_way: bool,
+    /// In the order in which they came.
     pub(super) errands: VecDeque<Errand>,
 }
 

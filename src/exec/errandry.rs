@@ -1,4 +1,4 @@
-//! The threads that run errands beside the cores.
+//! The threads beside the cores that run errands: one that makes threads, and one for each unit that has errands.
 
 use super::errand::Errand;
 use super::unit::Unit;
@@ -37,6 +37,7 @@ impl Errandry {
     }
 }
 
+/// Makes a thread for each unit that has errands, until nobody can send more.
 fn run(units: &Receiver<Arc<Unit>>) {
     while let Ok(unit) = units.recv() {
         let errands = Arc::clone(&unit);

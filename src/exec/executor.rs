@@ -1,12 +1,12 @@
-//! Carrying out plans on media: one executor for each core, synchronous.
+//! The executor: what carries out plans on media, one for each core. Here are what it has, operations on media from
+//! their start to their owner, and what it is told.
 //!
-//! Methods are grouped by concern in the files beside. None of them awaits or blocks.
+//! Its other methods are grouped by concern, as the table in the head of `exec/mod.rs` says. None of them awaits or
+//! blocks. Those that may end a command, send data or go to a medium are given the [`Sink`] by whoever calls them.
 //!
-//! - commands: `begin.rs`, `rw.rs` (reads and writes), `ram.rs` (units in memory), `throttle.rs` (limits)
-//! - jobs: `work.rs`, `copy.rs` (third-party copies), `locking.rs` (ranges), `holes.rs` (discards and zeroing in files),
-//!   `saves.rs` (what is stored before it is answered)
-//! - media: `flush.rs` (durability), `lost.rs` (lost writes are remembered), `stray.rs` (what outlives its task)
-//! - `starve.rs` (who waits for buffers)
+//! Invariants: an operation that is under way has one owner, who is told once. A seat is used again only when nothing
+//! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
+//! it.
 
 use super::buffers::{Account, Arena, Buf};
 use super::flows::{Flows, regated};

@@ -61,12 +61,17 @@ const READS: usize = 2;
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Lock {
+    /// Number of its range.
     number: u64,
 }
 
+/// A range that is held.
 struct Range {
+    /// Its number.
     number: u64,
+    /// Its first byte.
     start: u64,
+    /// The byte behind it.
     end: u64,
     /// It is that of an operation that outlived its task.
     stray: bool,
@@ -95,9 +100,12 @@ impl Held {
 #[derive(Default)]
 struct Busy([AtomicU32; COUNTERS]);
 
+/// The ranges that are held.
 #[derive(Default)]
 struct Held {
+    /// In no order.
     ranges: Vec<Range>,
+    /// The last number that was given to a range.
     last: u64,
     /// The latest ranges that were given back since ranges keep reads out: number (they count up from one), start, end.
     log: VecDeque<(u64, u64, u64)>,
@@ -109,12 +117,15 @@ pub struct Fence {
     count: AtomicUsize,
     /// The current epochs of changes and of reads; the lowest bit chooses the counter.
     epochs: [AtomicUsize; 2],
+    /// The ranges.
     held: Mutex<Held>,
     /// Ranges keep reads out, too: an atomic write was asked for.
     atomic: AtomicBool,
     /// How many ranges were given back since then.
     given_back: AtomicU64,
+    /// The counters, by core.
     busy: Box<[Busy]>,
+    /// What stands between the two steps of either side.
     barrier: Barrier,
 }
 

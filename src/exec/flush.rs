@@ -1,19 +1,15 @@
-//! Flushes, and what a command that promises durability is answered.
+//! How flushes are begun and waited for, and what a command that promises durability is answered.
 //!
-//! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are content
-//! with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding anybody up.
-//! Turns and failures are counted for all cores together in [`super::syncs`].
+//! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are
+//! content with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding
+//! anybody up. Who waits on this core is in `flushes.rs`; turns and failures are counted for all cores together in
+//! [`super::syncs`].
 //!
-//! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that it has
-//! not heard of may have cost what it wrote before, whoever met it.
+//! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that
+//! it has not heard of may have cost what it wrote before, whoever met it.
 
 use super::executor::Executor;
-use super::flushes::Covers;
-use super::flushes::Draining;
-use super::flushes::Step;
-use super::flushes::Sync;
-use super::flushes::Told;
-use super::flushes::Waiter;
+use super::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
 use super::notice::Notice;
 use super::operations::Owner;
 use super::sink::Sink;
@@ -21,8 +17,7 @@ use super::task::Failure;
 use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::SYNC_DRAIN_MS;
-use crate::model::MediumFault;
-use crate::model::TaskId;
+use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,6 +82,7 @@ impl Executor {
         }
     }
 
+    /// What is to be done next for those who wait for flushes of a unit. `None`: nothing, until a flush has ended.
     fn next_flush_step(&mut self, unit: usize) -> Option<Step> {
         let syncs = &self.media.units.get(unit)?.syncs;
         let line = self.flushes.line(unit);
@@ -151,6 +147,7 @@ impl Executor {
         }
     }
 
+    /// Tells a waiter that a flush of the unit which began after it came has ended.
     fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, sink: &mut impl Sink) {
         let Unit { syncs, logical, .. } = &*self.media.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };

@@ -1,4 +1,7 @@
 //! The flushes of one core: who waits for them, and what is under way.
+//!
+//! Invariants: those who wait for flushes of one unit stand in the order of their tickets, and each is told once. One
+//! who is gone keeps a place until more than half of all places are of such.
 
 use super::end::Cell1;
 use super::syncs::Epoch;
@@ -32,11 +35,15 @@ pub enum Waiter {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct FlushTicket {
+    /// The unit that is flushed.
     pub(super) unit: usize,
+    /// Its number on this core.
     pub(super) number: u64,
 }
 
+/// Somebody who waits for a flush.
 pub(super) struct Waiting {
+    /// The number of the ticket.
     pub(super) number: u64,
     /// `None`: who waited is gone.
     pub(super) who: Option<Waiter>,
@@ -60,17 +67,20 @@ pub(super) struct Covers {
 /// Who waits for flushes of one unit, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Line {
+    /// Who waits, by number.
     pub(super) waiting: VecDeque<Waiting>,
     /// How many of `waiting` are gone. They stay in it until they are more than half.
     pub(super) gone: usize,
     /// A flush is to happen after so many have begun, even if nobody waits for its end.
     pub(super) wanted_after: Option<u64>,
+    /// What there was before the flush that this core has under way.
     pub(super) covers: Covers,
     /// Some waiters were left to a turn that begins with a message which is on its way.
     pub(super) left: bool,
 }
 
 impl Line {
+    /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.len() == self.gone
     }
@@ -93,6 +103,7 @@ impl Line {
         None
     }
 
+    /// Forgets who waits with this number.
     pub(super) fn forget(&mut self, number: u64) {
         let Ok(at) = self.waiting.binary_search_by_key(&number, |waiting| waiting.number) else { return };
         if self.waiting[at].who.take().is_some() {
@@ -107,21 +118,29 @@ impl Line {
 
 /// A waiter whose flush has ended, and who is to be told.
 pub(super) struct Told {
+    /// The number of the ticket.
     pub(super) number: u64,
+    /// Who is told.
     pub(super) who: Waiter,
+    /// Failures of the unit there had been when it came.
     pub(super) failures: u64,
 }
 
-/// What [`Engine::advance_flushes`] finds to do.
+/// What `Executor::advance_flushes` finds to do.
 pub(super) enum Step {
+    /// A waiter is to be told.
     Tell(Told),
+    /// A flush is to begin.
     Begin,
 }
 
 /// A flush that the medium has answered, and that is not over before the durable writes of its epoch are.
 pub(super) struct Draining {
+    /// The unit.
     pub(super) unit: usize,
+    /// The epoch of the durable writes that it waits for.
     pub(super) epoch: Epoch,
+    /// It waits no longer than this, milliseconds.
     pub(super) until_ms: u64,
 }
 
@@ -132,8 +151,9 @@ pub struct Flushes {
     pub(super) lines: Vec<Line>,
     /// The last number that was given to a ticket.
     pub(super) last: u64,
+    /// Flushes that wait for durable writes.
     pub(super) draining: Vec<Draining>,
-    /// A turn, by its time (`Engine::now_ns`), and how many waiters were told in it.
+    /// A turn, by its time (`Executor::now_ns`), and how many waiters were told in it.
     pub(super) told: (u64, u32),
 }
 
@@ -143,6 +163,7 @@ impl Flushes {
         self.are_awaited(unit) || self.draining.iter().any(|draining| draining.unit == unit)
     }
 
+    /// Whether anybody here waits for a flush of a unit.
     pub(super) fn are_awaited(&self, unit: usize) -> bool {
         self.lines.get(unit).is_some_and(|line| !line.is_empty())
     }
@@ -158,6 +179,7 @@ impl Flushes {
         FlushTicket { unit, number: self.last }
     }
 
+    /// Those who wait for flushes of a unit.
     pub(super) fn line(&mut self, unit: usize) -> &mut Line {
         if self.lines.len() <= unit {
             self.lines.resize_with(unit + 1, Line::default);
@@ -173,6 +195,7 @@ impl Flushes {
         self.told.1 < FLUSHED_PER_TURN
     }
 
+    /// Has somebody wait, behind all who wait for the unit: until a flush has ended that began after `after` others.
     pub(super) fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
         self.line(unit).waiting.push_back(Waiting { number: ticket, who: Some(who), after, failures });
     }

@@ -1,8 +1,8 @@
 //! Holes in files: discards and zeroing. On each core a file has one made at a time.
 //!
-//! The kernel makes a hole with a thread of its own, on the processor of the core that asked, and a file has one made at a
-//! time whatever is asked for. More of them at once would be no sooner done, and the core would spend its turns with handing
-//! them over: 128 UNMAPs of 64 ranges of one host left a sixth of somebody else's reads.
+//! The kernel makes a hole with a thread of its own, on the processor of the core that asked, and a file has one made
+//! at a time whatever is asked for. More of them at once would be no sooner done, and the core would spend its turns
+//! with handing them over: 128 UNMAPs of 64 ranges of one host left a sixth of somebody else's reads.
 //!
 //! A job that waits here has nothing under way and is not counted at the fence; jobs have their turns in the order in
 //! which they asked. If its command has locked a range, the job keeps that: the hole that it waits for is with the
@@ -12,9 +12,11 @@ use std::collections::VecDeque;
 
 /// A file that a hole is made in.
 struct Busy {
+    /// The unit whose file it is.
     unit: usize,
     /// The job whose turn it is, until it begins.
     next: Option<usize>,
+    /// Jobs that wait for their turn, the oldest first.
     waiting: VecDeque<usize>,
 }
 

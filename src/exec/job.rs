@@ -1,9 +1,9 @@
-//! Commands that take several steps on the medium (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...), as async
-//! functions. They are rare; reads and writes do not come this way.
+//! A job: a command that takes several steps on the medium (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...), as an
+//! async function. Jobs are rare; reads and writes do not come this way.
 //!
-//! A job asks for operations, buffers and pauses through its [`JobCx`]; the core carries them out at its own pace and polls
-//! the job again when an answer is there. Work is cut into slices by the jobs themselves (`jobs.rs`), so that the core
-//! serves everything else between two of them.
+//! A job asks for operations, buffers and pauses through its [`JobCx`]; the executor carries them out at its own pace
+//! (`work.rs`) and polls the job again when an answer is there. Jobs cut their work into slices by themselves
+//! (`jobs.rs`), so that the core serves everything else between two of them.
 
 use super::buffers::{Account, Buf};
 use super::copy_job::CopyJob;
@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 /// In place of a seat: the job has no task, or has outlived it.
 pub const NOBODY: usize = usize::MAX;
 
-/// What a job has asked for and the core has not begun.
+/// What a job has asked for and the executor has not begun.
 pub enum Request {
     /// Run `op` on the medium of a unit; `None`: the job's own. `free`: it waits for no limit of that unit.
     Op { unit: Option<usize>, op: Op, free: bool, cell: Cell1<Result<(), MediumFault>> },
@@ -50,17 +50,21 @@ pub enum Request {
 /// What a job does.
 pub type Work = Pin<Box<dyn Future<Output = JobEnd>>>;
 
+/// What a job and its executor have in common.
 #[derive(Default)]
 struct Shared {
     /// When the job was polled last, milliseconds of the core's clock.
     now_ms: Cell<u64>,
+    /// What it has asked for and not been given, in order.
     requests: RefCell<VecDeque<Request>>,
 }
 
-/// A job's connection to its core.
+/// What a job asks its executor by.
 #[derive(Clone)]
 pub struct JobCx {
+    /// What the job and its executor have in common.
     shared: Rc<Shared>,
+    /// Whom its buffers are charged to.
     account: Account,
     /// Its operations wait for no limit.
     free: bool,
@@ -268,7 +272,9 @@ pub struct Stalled {
 
 /// A running job.
 pub struct Job {
+    /// What it does; `None`: it was stopped.
     future: Option<Work>,
+    /// What the job and its executor have in common.
     shared: Rc<Shared>,
     /// Operations that the core has begun for it.
     pub in_flight: usize,
@@ -294,7 +300,7 @@ pub struct Job {
     pub prepaid: Vec<usize>,
     /// Whom its buffers are charged to.
     pub account: Account,
-    /// It waits for a buffer: its place among those that do ([`super::starve::StarvedJobs`]).
+    /// It waits for a buffer: its place among those that do ([`super::starved::StarvedJobs`]).
     pub starved: Option<u64>,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
@@ -312,7 +318,7 @@ pub struct Job {
     /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
     pub stray: Option<usize>,
     /// Its operation on the medium. The token may be another operation's by now
-    /// ([`super::engine::Operations::claim_of`]).
+    /// ([`super::operations::Operations::claim_of`]).
     pub operation: Option<Token>,
     /// It has asked for its turn to make a hole in a file (`holes.rs`).
     pub in_hole: bool,

@@ -1,4 +1,7 @@
-//! What becomes of the end of jobs.
+//! What becomes of a job that is over: what it had goes back, and its slice or its command goes on, or is answered.
+//!
+//! Invariants: nothing that was meant for a job is left behind under its number, which will be used again. A job of a
+//! task that was aborted ends only when nothing of it is under way, unless it survives its task.
 
 use super::end::JobEnd;
 use super::executor::Executor;
@@ -9,6 +12,7 @@ use super::task::{Failure, Kind, Progress};
 use crate::scsi::Outcome;
 
 impl Executor {
+    /// A job is over. `end`: what with; `None`: it was cancelled, and its task is told nothing by it.
     pub(super) fn job_over(&mut self, number: usize, end: Option<JobEnd>, sink: &mut impl Sink) {
         let Some(mut job) = self.running.jobs.get_mut(number).and_then(Option::take) else { return };
         self.running.free.push(number);

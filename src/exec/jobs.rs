@@ -1,5 +1,6 @@
-//! What the slow commands do, step by step. Each works in slices of at most `SLICE_BYTES` of buffer, or a bounded stretch
-//! of the medium, so that other commands, NOPs and task management come in between.
+//! What jobs do, step by step: one async function for each of the slow commands. Each works in slices of at most
+//! `SLICE_BYTES` of buffer, or a bounded stretch of the medium, so that other commands, NOPs and task management come
+//! in between.
 
 use super::end::JobEnd;
 use super::job::{JobBuffer, JobCx};
@@ -24,6 +25,7 @@ pub struct Place {
     pub home: Arc<Unit>,
 }
 
+/// Where two stretches differ first.
 fn first_difference(a: &[u8], b: &[u8]) -> Option<u64> {
     if a == b {
         return None;

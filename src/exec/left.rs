@@ -1,6 +1,7 @@
-//! What is left of aborted tasks on a core, by scope: that is what those wait for who have aborted them.
+//! What is left of aborted tasks on a core, counted by scope: that is what functions of task management wait for.
 //!
-//! Whoever aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as the thing is left.
+//! Whoever aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as the thing is
+//! left.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -18,11 +19,14 @@ pub enum Scope {
     Target(usize),
 }
 
+/// What is left, counted.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    /// How many things are left in each scope; scopes with none are not there.
     pub(super) left: HashMap<Scope, usize>,
     /// Scopes in which nothing is left any more, since somebody looked.
     pub(super) emptied: Vec<Scope>,
+    /// Functions wait: scopes that become empty are noted.
     pub(super) is_awaited: bool,
 }
 
@@ -78,7 +82,9 @@ impl Left {
 /// Something that was aborted and is not gone.
 #[derive(Debug)]
 pub struct Mark {
+    /// Where it is counted.
     pub(super) left: Left,
+    /// In which scopes.
     pub(super) scopes: Vec<Scope>,
 }
 

@@ -1,4 +1,7 @@
 //! The line of commands of one unit that are to be saved, for all cores.
+//!
+//! Invariants: a place is taken once, and places count up; it is the turn of the first one. Only who takes the first
+//! one out is told whose turn it is then, so each command has its turn once.
 
 use crate::limits::{SAVES_PER_ADDRESS, SAVES_PER_HOST, SAVES_PER_SESSION};
 use crate::panics::Mutex;
@@ -8,8 +11,9 @@ use std::collections::BTreeMap;
 /// A command that is to be saved, as all cores know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asker {
+    /// The core that it is on.
     pub(super) core: usize,
-    /// Its ticket there ([`Saves`]).
+    /// Its ticket there (`saves.rs`).
     pub(super) ticket: usize,
 }
 
@@ -17,9 +21,11 @@ pub(super) struct Asker {
 #[derive(Default)]
 pub struct Line(Mutex<Standers>);
 
+/// Who stands in a line, and who was let in.
 pub(super) struct Standers {
     /// By place in the line.
     pub(super) askers: BTreeMap<u64, Asker>,
+    /// The place that is given out next.
     pub(super) next: u64,
     /// How many commands were let in and are not over, whether they stand in the line yet or not.
     pub(super) let_in: Counts,
@@ -42,6 +48,7 @@ impl Line {
         (place, line.askers.len() == 1)
     }
 
+    /// Whether it is the turn of the command at `place`.
     pub(super) fn is_first(&self, place: u64) -> bool {
         self.0.lock().askers.first_key_value().is_some_and(|(first, _)| *first == place)
     }
@@ -63,6 +70,7 @@ impl Line {
         is_let_in
     }
 
+    /// Counts one command less.
     pub(super) fn let_out(&self, whose: Whose) {
         self.0.lock().let_in.remove(whose);
     }

@@ -1,8 +1,9 @@
-//! Jobs that wait to have a range for themselves (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC, erasing).
+//! Jobs that wait to have a range for themselves (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC, erasing); and whose turn it
+//! is to make a hole in a file (`holes.rs`).
 //!
 //! They are served in the order in which they asked, [`FED_PER_TURN`] in a turn. Who only waits for a range to be free
-//! goes before them (`Engine::retry_held`): they cannot keep a lock from its range, for once it has the range it waits
-//! for them to be done. So nobody waits for ever, whatever the others ask for.
+//! goes before them (`Executor::retry_held`): they cannot keep a lock from its range, for once it has the range it
+//! waits for them to be done. So nobody waits for ever, whatever the others ask for.
 
 use super::end::Cell1;
 use super::executor::Executor;
@@ -66,6 +67,7 @@ impl Executor {
         gone.into_iter().for_each(|waiting| self.unlock(waiting.lock));
     }
 
+    /// Gives back a range that a job had got, if it had.
     fn unlock(&self, lock: Option<(Lock, usize)>) {
         if let Some((lock, unit)) = lock {
             self.media.units[unit].fence.unlock(lock);

@@ -1,5 +1,5 @@
-//! Failures to make writes durable are saved when they are counted, and who has heard of them when he goes on
-//! (`remember.rs`).
+//! When lost writes are saved: a failure to make writes durable when it is counted, and who has heard of it when he
+//! goes on. What is saved, and what is made of it at the next start, is in `remember.rs`.
 
 use super::end::Cell1;
 use super::executor::Executor;
@@ -34,6 +34,7 @@ impl Executor {
         }
     }
 
+    /// Puts a save of who has yet to hear into the line of its unit.
     fn begin_to_remember(&mut self, home: Arc<Unit>) {
         home.remembering.begin();
         let saving = home.logical.lost(home.syncs.failures());

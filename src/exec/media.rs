@@ -1,4 +1,5 @@
-//! What the executors of all cores share, as of one configuration.
+//! The media, as the executors of all cores share them, of one configuration. It never changes: with another
+//! configuration each executor is given another one.
 
 use super::errandry::Errandry;
 use super::notice::Post;

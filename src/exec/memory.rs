@@ -1,4 +1,5 @@
-//! What is under way of units in memory, on one core.
+//! What is under way of units in memory, on one core: what is to be answered or copied in this turn, and the fences
+//! where what is sent is counted.
 
 use super::buffers::Buf;
 use super::fence::Ticket;
@@ -9,10 +10,15 @@ use std::collections::VecDeque;
 
 /// A slice of a RAM unit that is copied at the end of the turn.
 pub struct Copying {
+    /// Seat of the task.
     pub seat: usize,
+    /// Its slot.
     pub slot: usize,
+    /// Offset in the transfer, bytes.
     pub offset: u32,
+    /// Where the data lies.
     pub from: DataRef,
+    /// Bytes.
     pub len: usize,
     /// The buffer it goes to, and its count at the fence, if it is all of its task; else the task has it as a slice.
     pub whole: Option<(Buf, Entered)>,
@@ -22,14 +28,19 @@ pub struct Copying {
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Entered {
+    /// The unit.
     pub(super) unit: usize,
+    /// Its count there.
     pub(super) ticket: Ticket,
 }
 
 /// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
 pub struct Stored {
+    /// Seat of the task.
     pub(super) seat: usize,
+    /// Its slot.
     pub(super) slot: usize,
+    /// Its count at the fence.
     pub(super) entered: Entered,
 }
 

@@ -1,4 +1,5 @@
-//! What is sent of a RAM unit from where it lies, and the fences at which that is counted.
+//! The hold on what is sent of a RAM unit from where it lies: until that is out, its memory stays there and the read is
+//! counted at the fence of its unit.
 
 use super::fence::{Fence, Ticket};
 use crate::backend::MemoryHold;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 
 /// A core at the fence of a unit, where it counts what it sends.
 struct Place {
+    /// The fence.
     fence: Arc<Fence>,
+    /// The core's number.
     core: usize,
 }
 
@@ -36,8 +39,11 @@ impl Places {
 /// What is sent of a RAM unit from where it lies: until it is out, its memory stays there and its reads are counted at the
 /// unit's fence.
 pub struct InPlace {
+    /// Keeps the memory where it is.
     memory: MemoryHold,
+    /// Where it is counted.
     place: Rc<Place>,
+    /// Its count there.
     ticket: Ticket,
 }
 

@@ -1,7 +1,25 @@
-//! Carrying out plans on media: slices, gathers, jobs, ranges, limits, buffers, and what outlives its task.
+//! What carries plans out on media: slices, gathers, jobs, ranges, limits, buffers, and what outlives its task.
 //!
-//! One [`executor::Executor`] for each core, synchronous: no method awaits or blocks. It knows no PDU, connection or session. Those whose
-//! commands it carries out are a [`sink::Sink`] to it.
+//! There is one `executor::Executor` for each core. It is synchronous: no method awaits or blocks. It names a command
+//! by its seat and task, and knows no PDU, connection or session: whatever it needs of those, it asks of a
+//! `sink::Sink`. What all executors share is `media::Media`, with a `unit::Unit` for each logical unit; what others
+//! tell one is a `notice::Notice`.
+//!
+//! Types stand apart from what is done with them, so that each file can be read after those that it names:
+//!
+//! | what | types | what is done |
+//! |---|---|---|
+//! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `ram.rs` |
+//! | a unit in memory | `memory.rs`, `memory_hold.rs` | `ram.rs` |
+//! | a job | `job.rs`, `end.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
+//! | an errand | `errand.rs` | `errandry.rs` |
+//! | an operation on a medium | `operations.rs` | `executor.rs` |
+//! | durability | `syncs.rs`, `flushes.rs`, `remembering.rs` | `flush.rs`, `lost.rs`, `remember.rs` |
+//! | what is saved | `saves.rs`, `line.rs` | `save.rs` |
+//! | ranges, holes | `fence.rs`, `ranges.rs`, `holes.rs` | `rw.rs` (`retry_held`), `lock.rs` |
+//! | buffers | `buffers.rs`, `starved.rs`, `slots.rs` | `starve.rs` |
+//! | limits | `rate.rs`, `flows.rs` | `throttle.rs` |
+//! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
 pub(crate) mod buffers;

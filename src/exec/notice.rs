@@ -1,4 +1,6 @@
-//! What executors tell each other, and what threads beside the cores tell them.
+//! Notices: what executors tell each other, and what threads beside the cores tell them.
+//!
+//! The job or the ticket that one names may be another one's by then: whoever is told looks.
 
 use super::errand::Answer;
 use std::sync::{Arc, Weak};

@@ -1,4 +1,7 @@
-//! Operations on media that are under way on one core, and who waits for each.
+//! The operations on media that are under way on one core, and who waits for each.
+//!
+//! Invariants: the token of an operation is its place here, and is used again once the operation was taken out. It is
+//! taken out when the medium has answered, and not before, whatever becomes of its owner.
 
 use super::end::Cell1;
 use super::flushes::Sync;
@@ -26,7 +29,7 @@ pub enum Owner {
         job: usize,
         /// Where the answer goes.
         cell: Cell1<Result<(), MediumFault>>,
-        /// The range that it changes, if that is known to the fence.
+        /// The range that it changes or reads, if that is known to the fence.
         claim: Option<Claim>,
         /// The unit in whose file it makes a hole.
         hole: Option<usize>,
@@ -40,18 +43,26 @@ pub enum Owner {
 /// Operations in flight, by token.
 #[derive(Default)]
 pub struct Operations {
+    /// By token.
     pub(super) slots: Vec<Option<Operation>>,
+    /// Tokens that are free.
     pub(super) free: Vec<u32>,
 }
 
+/// An operation that is under way.
 pub(super) struct Operation {
+    /// Who waits for it.
     pub(super) owner: Owner,
+    /// The unit that it is on.
     pub(super) unit: usize,
+    /// When it began, milliseconds.
     pub(super) since_ms: u64,
+    /// What it has to do with durability.
     pub(super) sync: Sync,
 }
 
 impl Operations {
+    /// Notes an operation that is about to begin; its token.
     pub(super) fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
         let operation = Some(Operation { owner, unit, since_ms, sync });
         match self.free.pop() {
@@ -66,6 +77,7 @@ impl Operations {
         }
     }
 
+    /// Takes an operation out. `None`: there is none with this token.
     pub(super) fn remove(&mut self, token: Token) -> Option<Operation> {
         let taken = self.slots.get_mut(token.0 as usize)?.take();
         if taken.is_some() {

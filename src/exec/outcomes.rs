@@ -1,4 +1,4 @@
-//! Outcomes that are found in carrying commands out.
+//! The outcomes that are found in carrying commands out, and not by the device server.
 
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};

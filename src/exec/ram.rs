@@ -1,15 +1,13 @@
-//! What is special about RAM units: their memory can be sent from, and copied from when it suits us.
+//! RAM units: a write that is all there is stored at once, and a read is sent from where its data lies, or copied when
+//! it suits us.
 
 use super::buffers::Buf;
 use super::executor::Executor;
 use super::fence::Ticket;
-use super::memory::Copying;
-use super::memory::Entered;
-use super::memory::Stored;
+use super::memory::{Copying, Entered, Stored};
 use super::memory_hold::Lying;
 use super::rw::task_in;
-use super::sink::Sink;
-use super::sink::{InPlaceIf, Part, Sent};
+use super::sink::{InPlaceIf, Part, Sent, Sink};
 use super::task::{Action, Exec, Failure, Kind};
 use crate::backend::Handle;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
@@ -24,6 +22,7 @@ const SOON_SENT_READS: usize = 16;
 /// Of a read that is copied by us, so much of each page at its beginning is asked for while the one before it is copied.
 /// Measured: this costs up to a tenth less than to ask for all of it when it is planned.
 const SOON_COPIED: usize = 1024;
+/// Only within so many bytes of it.
 const SOON_COPIED_WITHIN: usize = 16 << 10;
 /// A read that is copied in one piece has at most so many Data-In PDUs: it is queued whether there is room or not.
 const COPIED_DATA_IN: u32 = 32;

@@ -1,4 +1,5 @@
-//! Who waits for ranges of media on one core.
+//! Those who wait for ranges of media, or for their turn to make a hole, on one core. What holds a range is in
+//! `fence.rs`.
 
 use super::end::Cell1;
 use super::fence::Lock;
@@ -8,12 +9,17 @@ use std::collections::VecDeque;
 
 /// A job that waits for a range.
 pub struct Locking {
+    /// Number of the job.
     pub(super) job: usize,
+    /// First byte of the range.
     pub(super) offset: u64,
+    /// Bytes of it.
     pub(super) len: u64,
+    /// Where the job finds that it has the range.
     pub(super) cell: Cell1<()>,
     /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
     pub(super) lock: Option<(Lock, usize)>,
+    /// Since when it has waited, milliseconds.
     pub(super) since_ms: u64,
 }
 

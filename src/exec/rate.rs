@@ -1,18 +1,20 @@
-//! Limits on commands and bytes a second: token buckets that all cores share, and the order in which those wait that are
-//! over them. Knows neither sessions nor units; time is an argument.
+//! Limits on commands and bytes a second: token buckets that all cores share, and the order in which those wait that
+//! are over them. Knows neither sessions nor units; time is an argument.
 //!
-//! - [`Bucket`]: one limit, one for the process. It holds a point in time: up to there its tokens are given away. A core
-//!   that needs some moves the point on, in grains, so the shared cache line is touched some thousand times a second at
-//!   most, and may use what it got from the old point on. Each core has one such claim at a time: they take turns.
+//! - [`Bucket`]: one limit, one for the process. It holds a point in time: up to there its tokens are given away. A
+//!   core that needs some moves the point on, in grains, so the shared cache line is touched some thousand times a
+//!   second at most, and may use what it got from the old point on. Each core has one such claim at a time: they take
+//!   turns.
 //! - [`Shaper`]: one core's side. What it has claimed ([`Account`]), and flows.
-//! - A flow is what waits in order: the commands of one session at one logical unit. Its gate names up to four buckets, all
-//!   of which it pays: operations and bytes of the unit, and of the initiator group. Among flows the one goes first that
-//!   had least so far (start-time fair queueing, in time of its scarcest bucket), so big commands, paid a slice at a time,
-//!   do not keep small ones of others waiting. Within a flow the same goes for what has begun and what has not.
+//! - A flow is what waits in order: the commands of one session at one logical unit. Its gate names up to four buckets,
+//!   all of which it pays: operations and bytes of the unit, and of the initiator group. Among flows the one goes first
+//!   that had least so far (start-time fair queueing, in time of its scarcest bucket), so big commands, paid a slice at
+//!   a time, do not keep small ones of others waiting. Within a flow the same goes for what has begun and what has not.
 //!
-//! Invariants: in any stretch of time a bucket gives at most its rate, and a burst of [`BURST_NS`], and for each core one
-//! claim ahead ([`CLAIM_NS`] or the dearest single item). What waits is never refused; it is forgotten only if its owner says
-//! so. Limits change while there are flows: `change`, then `regate` or `close` of every flow, before anything else.
+//! Invariants: in any stretch of time a bucket gives at most its rate, and a burst of [`BURST_NS`], and for each core
+//! one claim ahead ([`CLAIM_NS`] or the dearest single item). What waits is never refused; it is forgotten only if its
+//! owner says so. Limits change while there are flows: `change`, then `regate` or `close` of every flow, before
+//! anything else.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -29,10 +31,12 @@ const CLAIM_NS: u64 = 25_000_000;
 const HEAP_SPARE: usize = 64;
 /// The highest rate: one above it is cut to this. It keeps products within 64 bits.
 const MAX_RATE: u64 = 1 << 43;
+/// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// One limit, shared by all cores.
 pub struct Bucket {
+    /// Commands or bytes a second.
     rate_per_s: u64,
     /// Tokens up to this time are given away.
     given_ns: AtomicU64,
@@ -136,7 +140,9 @@ impl Account {
     }
 }
 
+/// What waits in order.
 struct Flow {
+    /// The buckets that it pays.
     gate: Gate,
     /// Commands that have not begun, and what those ask for that have.
     queues: [VecDeque<(Waiter, Cost)>; 2],
@@ -174,14 +180,19 @@ impl Flow {
 
 /// One core's side of the limits: what it has claimed, and its flows.
 pub struct Shaper {
+    /// All limits.
     buckets: Buckets,
+    /// What this core has claimed of each.
     accounts: Vec<Account>,
+    /// By number.
     flows: Vec<Flow>,
+    /// Numbers of flows that are free.
     free: Vec<FlowId>,
     /// Flows that wait: start, entry, number. Entries whose flow has another one by now are passed over.
     heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
     /// Entries that this round has looked at, of flows that have to go on waiting.
     blocked: Vec<Reverse<(u64, u64, u32)>>,
+    /// The last number that was given to an entry.
     last_entry: u64,
     /// Before this nobody's turn comes, nanoseconds.
     wake_ns: u64,

@@ -3,10 +3,11 @@
 //! When a unit is served no more, those who have not heard of it are saved with the unit ([`crate::scsi::Lost`]); at
 //! the next start that counts as a failure, and each hears of it as of any other ([`super::syncs`]). A host that has
 //! heard, and goes on, is not to hear again: the first GOOD after somebody has heard saves who has by then. Hosts that
-//! are not known, and have not come when others have gone on for long ([`OTHERS_HEAR_MS`]), are not told any more.
+//! are not known, and have not come when others have gone on for long (`limits::OTHERS_HEAR_MS`), are not told any
+//! more.
 //!
 //! A process that is killed has no end. So each failure is saved when it is counted, too, beside whatever is answered.
-//! Of one unit one such save is on its way at a time, for all cores ([`Remembering`]): what comes meanwhile is in the
+//! Of one unit one such save is on its way at a time, for all cores (`remembering.rs`): what comes meanwhile is in the
 //! next one.
 
 use super::unit::Unit;

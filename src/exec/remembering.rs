@@ -1,4 +1,6 @@
-//! Whether it is being saved who has yet to hear of lost writes, for all cores.
+//! Whether it is being saved who has yet to hear of lost writes of a unit, for all cores.
+//!
+//! Invariants: one such save is on its way at a time. Who has news while one is gets another one behind it.
 
 use crate::limits::OTHERS_HEAR_MS;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -6,12 +8,15 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Whether it is being saved who has yet to hear of lost writes, for all cores.
 #[derive(Default)]
 pub struct Remembering {
+    /// [`IDLE`], [`ON_ITS_WAY`] or [`AGAIN`].
     saving: AtomicU8,
     /// When a GOOD is to look whether others are still to hear, milliseconds; zero: never.
     look_ms: AtomicU64,
 }
 
+/// No save is on its way.
 const IDLE: u8 = 0;
+/// A save is on its way.
 const ON_ITS_WAY: u8 = 1;
 /// A save is on its way, and another one is to follow: there is news.
 const AGAIN: u8 = 2;

@@ -1,4 +1,5 @@
-//! The jobs of one core.
+//! The jobs of one core, and which of them are to be polled: session by session, so that one with many keeps nobody
+//! waiting.
 
 use super::job::Job;
 use std::collections::VecDeque;
@@ -6,9 +7,11 @@ use std::collections::VecDeque;
 /// Jobs to be polled, by session; the first place is for those of nobody. Sessions take turns.
 #[derive(Default)]
 pub struct Runnable {
+    /// Numbers of jobs, by place: seat and one.
     pub(super) of: Vec<VecDeque<usize>>,
     /// Places that have jobs, in the order of their turns.
     pub(super) turns: VecDeque<usize>,
+    /// How many jobs there are in all.
     pub(super) len: usize,
 }
 

@@ -1,15 +1,19 @@
-//! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are under
-//! way at a time.
+//! Reads and writes: the data path. A task's transfer is cut into slices; each has a buffer, and up to `SLICES` are
+//! under way at a time.
+//!
+//! [`Executor::advance`] does what `Exec::next_step` says until that is nothing. Whoever changes something that a step
+//! depends on calls it: data has come, the medium has answered, there is a buffer, a range, or room.
+//!
+//! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
+//! task that failed or was aborted is wound up only when nothing of it is under way.
 
 use super::buffers::Buf;
 use super::executor::{Client, Executor};
 use super::flushes::Waiter;
 use super::memory::Copying;
 use super::operations::Owner;
-use super::outcomes::TASK_SET_FULL;
-use super::outcomes::TIMED_OUT;
-use super::sink::Sink;
-use super::sink::{Moved, Part};
+use super::outcomes::{TASK_SET_FULL, TIMED_OUT};
+use super::sink::{Moved, Part, Sink};
 use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use super::unit::Unit;
@@ -113,10 +117,11 @@ pub struct Lent {
 struct Entered {
     /// Where it begins on the medium.
     at: u64,
+    /// Its count there.
     hold: Hold,
 }
 
-/// The task in a slot, for who needs more of the engine beside it.
+/// The task in a slot, for who needs more of the executor beside it.
 #[inline]
 pub fn task_in(clients: &mut [Client], seat: usize, slot: usize) -> Option<&mut Exec> {
     clients.get_mut(seat)?.tasks.get_mut(slot)
@@ -229,6 +234,7 @@ impl Executor {
         None
     }
 
+    /// Lets go of the oldest slice, a write that is done.
     fn retire_front(&mut self, seat: usize, slot: usize) {
         if let Some(exec) = self.exec(seat, slot)
             && let Some(slice) = exec.slices.pop_front()
@@ -397,6 +403,7 @@ impl Executor {
         self.advance(seat, slot, sink);
     }
 
+    /// Notes what has come of an operation on a slice. The task does not go on by that.
     fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.in_flight -= 1;
@@ -479,7 +486,7 @@ impl Executor {
     }
 
     /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
-    /// themselves come last: `locking.rs`.
+    /// themselves come last: `lock.rs`.
     pub fn retry_held(&mut self, sink: &mut impl Sink) {
         if self.waits_for_ranges() {
             if self.ranges.since_ms == u64::MAX {
@@ -496,6 +503,7 @@ impl Executor {
         }
     }
 
+    /// Lets the tasks try again that a range kept out.
     fn retry_fenced(&mut self, sink: &mut impl Sink) {
         for _ in 0..self.ranges.fenced.len().min(FED_PER_TURN) {
             let Some((seat, slot)) = self.ranges.fenced.pop() else { return };
@@ -517,6 +525,7 @@ impl Executor {
         }
     }
 
+    /// The same for a task that holds something, or waits at a limit or for a flush.
     fn clear_holding(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
             self.forget_held(seat, slot, flow);
@@ -561,6 +570,8 @@ impl Executor {
         self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
     }
 
+    /// Ends a task that has failed or was aborted, and of which nothing is under way. A read that the medium has failed is looked
+    /// at first (`locate`).
     fn wind_up(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         if let Some(Failure::Medium(MediumFault::Read)) = exec.failed

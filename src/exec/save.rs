@@ -1,24 +1,22 @@
-//! Commands whose effect is stored before they are answered: how they come to their turn, and what becomes of it.
+//! How commands that are to be saved come to their turn, and what becomes of them. What they are, and what bounds them,
+//! is in `saves.rs`.
+//!
+//! Invariants: what a command changes is decided when its turn has come, so what came before it is in force by then.
+//! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
 use super::end::Cell1;
 use super::executor::Executor;
-use super::job::Job;
-use super::job::JobCx;
-use super::job::NOBODY;
+use super::job::{Job, JobCx, NOBODY};
 use super::line::Asker;
 use super::notice::Notice;
-use super::saves::Admitted;
-use super::saves::Save;
-use super::saves::Standing;
-use super::sink::Moved;
-use super::sink::Sink;
+use super::saves::{Admitted, Save, Standing};
+use super::sink::{Moved, Sink};
 use super::task::Kind;
 use super::unit::Unit;
 use crate::model::TaskId;
-use crate::scsi::Outcome;
-use crate::scsi::SaveEnd;
-use crate::scsi::Saving;
+use crate::scsi::{Outcome, SaveEnd, Saving};
 use std::sync::Arc;
+
 impl Executor {
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
     pub fn spawn_save(

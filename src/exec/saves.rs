@@ -1,9 +1,9 @@
-//! Commands whose effect is stored before they are answered: PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING INFORMATION,
-//! and the beginning and the end of an erasure.
+//! Commands whose effect is stored before they are answered: PERSISTENT RESERVE OUT, MODE SELECT, SET IDENTIFYING
+//! INFORMATION, and the beginning and the end of an erasure.
 //!
-//! What such a command changes is decided and put into force on its own core; the keeper stores what comes of it, and nothing else.
-//! Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores they are on ([`Line`]).
-//! So the keeper has one order of each unit, and units take turns there.
+//! What such a command changes is decided and put into force on its own core; the keeper stores what comes of it, and
+//! nothing else. Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores
+//! they are on (`line.rs`). So the keeper has one order of each unit, and units take turns there.
 //!
 //! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
 //! waits, and who preempts somebody waits for all that came before.
@@ -13,19 +13,21 @@ use super::notice::{Notice, Post};
 use super::unit::Unit;
 use crate::limits::SAVING_BYTES_PER_CORE;
 use crate::scsi::{Decided, SaveEnd, Saving};
-use crate::shares::Held;
-use crate::shares::Stores;
-use crate::shares::Whose;
+use crate::shares::{Held, Stores, Whose};
 use std::sync::Arc;
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.
 pub struct Standing {
+    /// The unit.
     pub(super) home: Arc<Unit>,
+    /// The place in its line.
     pub(super) place: u64,
+    /// Tells the one whose turn it is then.
     pub(super) post: Post,
 }
 
 impl Standing {
+    /// Whether it is its turn.
     pub(super) fn is_first(&self) -> bool {
         self.home.saves.is_first(self.place)
     }
@@ -41,8 +43,11 @@ impl Drop for Standing {
 
 /// Counts what a command takes until it is over: for its session, its address and its host. Dropped, it is given back.
 pub struct Admitted {
+    /// The unit.
     pub(super) home: Arc<Unit>,
+    /// For whom it is counted at the unit.
     pub(super) whose: Whose,
+    /// The memory that is charged for it.
     pub(super) _held: Held,
 }
 
@@ -56,16 +61,21 @@ impl Drop for Admitted {
 pub(super) struct Save {
     /// Its job, and where the answer goes.
     pub(super) job: usize,
+    /// Where the job finds what has come of it.
     pub(super) cell: Cell1<SaveEnd>,
+    /// What is to be changed.
     pub(super) saving: Box<Saving>,
     /// Set once its turn has come.
     pub(super) decided: Option<Decided>,
+    /// Its place in the line.
     pub(super) standing: Standing,
 }
 
 /// The commands of one core that are to be saved, by ticket.
 pub struct Saves {
+    /// By ticket.
     pub(super) by_ticket: Vec<Option<Save>>,
+    /// Tickets that are free.
     pub(super) free: Vec<usize>,
     /// The memory that they take.
     pub(super) kept: Stores,
@@ -86,6 +96,7 @@ impl Saves {
         })
     }
 
+    /// The command with a ticket, if it is still on its way.
     pub(super) fn of(&mut self, ticket: usize) -> Option<&mut Save> {
         self.by_ticket.get_mut(ticket)?.as_mut()
     }
@@ -95,6 +106,7 @@ impl Saves {
         self.by_ticket.iter().flatten().any(|save| Arc::ptr_eq(&save.standing.home, unit))
     }
 
+    /// Takes a command out; its ticket is free then.
     pub(super) fn take(&mut self, ticket: usize) -> Option<Save> {
         let save = self.by_ticket.get_mut(ticket)?.take()?;
         self.free.push(ticket);

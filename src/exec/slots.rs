@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 /// A queue of slots, each named by its seat and its number there.
 #[derive(Default)]
 pub struct SlotQueue {
+    /// Seat and slot, the oldest first.
     order: VecDeque<(usize, usize)>,
     /// The slots that are in `order`: by seat, a bit for each slot.
     queued: Vec<[u64; TASKS_PER_SESSION.div_ceil(64)]>,

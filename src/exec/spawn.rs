@@ -1,4 +1,4 @@
-//! How jobs begin.
+//! How jobs begin: of a whole command, of a slice, of a copy, and of what looks for the first bad block of a read.
 
 use super::buffers::Buf;
 use super::copy_job::CopyJob;
@@ -65,6 +65,7 @@ fn work_of(cx: JobCx, place: Place, op: MediumOp, (data, scratch): (Option<JobBu
 }
 
 impl Executor {
+    /// What a job works on: the unit, its medium, and the time at which it begins.
     pub fn place_of(&self, unit: usize) -> Place {
         let unit = &self.media.units[unit];
         Place {
@@ -186,6 +187,7 @@ impl Executor {
         self.enlist(job);
     }
 
+    /// Gives a job a number, and has it polled soon.
     pub fn enlist(&mut self, job: Job) {
         let number = self.running.free.pop().unwrap_or_else(|| {
             self.running.jobs.push(None);

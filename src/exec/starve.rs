@@ -1,17 +1,15 @@
-//! Who waits for I/O buffers, and who keeps them waiting.
+//! How buffers that have come back go to those who wait for them, and what is taken from who keeps them waiting.
 //!
-//! Shares (`buffers.rs`) leave something for everybody who is at another address, and mostly for others at the same one. What is
-//! left is time: once somebody else waits, buffers are not kept for peers that do not do their part. A command whose Data-Out does
-//! not come ends with TASK SET FULL, and a connection whose answers are not read, or whose PDU with a command and its data does
-//! not come to its end, is closed. While nobody waits, they have all the time of `limits::NOP_TIMEOUT_MS` and
-//! `limits::SEND_TIMEOUT_MS`.
+//! Shares (`buffers.rs`) leave something for everybody who is at another address, and mostly for others at the same
+//! one. What is left is time: once somebody else waits, buffers are not kept for peers that do not do their part. A
+//! command whose Data-Out does not come ends with TASK SET FULL. (A connection whose answers are not read, or whose PDU
+//! with a command and its data does not come to its end, is closed: `shard/tick.rs`, `shard/halves.rs`.) While nobody
+//! waits, they have all the time of `limits::NOP_TIMEOUT_MS` and `limits::SEND_TIMEOUT_MS`.
 
 use super::executor::{Client, Executor};
 use super::job::NOBODY;
 use super::sink::Sink;
-use super::starved::Feeding;
-use super::starved::LOOKED_AT;
-use super::starved::Waiting;
+use super::starved::{Feeding, LOOKED_AT, Waiting};
 use super::task::{Exec, Failure, Kind, Progress};
 use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
 
@@ -42,6 +40,7 @@ impl Executor {
         self.feed_slots(sink);
     }
 
+    /// Gives buffers to jobs that wait for some.
     fn feed_jobs(&mut self) {
         let round = self.starved.feeding.round;
         for _ in 0..self.starved.feeding.jobs.min(FED_PER_TURN) {
@@ -64,6 +63,7 @@ impl Executor {
         }
     }
 
+    /// Lets the tasks go on that wait for buffers.
     fn feed_slots(&mut self, sink: &mut impl Sink) {
         let round = self.starved.feeding.round;
         for _ in 0..self.starved.feeding.slots.min(FED_PER_TURN) {
@@ -131,6 +131,7 @@ impl Executor {
         }
     }
 
+    /// The same of one seat: commands whose data has been owed since `until_ms` or before.
     fn expire_owed_by(&mut self, seat: usize, until_ms: u64, sink: &mut impl Sink) {
         let Some(client) = self.clients.get_mut(seat) else { return };
         let mut overdue = Vec::new();

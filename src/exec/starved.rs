@@ -1,4 +1,8 @@
-//! Who waits for I/O buffers on one core.
+//! Those who wait for I/O buffers on one core, in the order in which they asked: tasks by slot, jobs by a number of
+//! their wait.
+//!
+//! Invariants: a round asks nobody twice, and of a session that has its share nobody else. Places of jobs that are gone
+//! are at most half of all.
 
 use super::buffers::Buf;
 use super::end::Cell1;
@@ -12,7 +16,9 @@ pub(super) const LOOKED_AT: usize = 2048;
 /// Whether sessions wait for buffers: one of them, and whether there is another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
+    /// The seat of one of them.
     pub(super) one: Option<usize>,
+    /// Another session waits, too.
     pub(super) another: bool,
 }
 
@@ -26,12 +32,16 @@ impl Waiting {
 /// How many of those who wait are left, in this round, to be asked whether what has come back is enough for them.
 #[derive(Default)]
 pub struct Feeding {
+    /// Number of the round (`Arena::next_round`).
     pub(super) round: u64,
+    /// Jobs that are left to be asked.
     pub(super) jobs: usize,
+    /// Tasks that are left to be asked.
     pub(super) slots: usize,
 }
 
 impl Feeding {
+    /// Whether nobody is left to be asked.
     pub fn is_over(&self) -> bool {
         self.jobs == 0 && self.slots == 0
     }
@@ -39,14 +49,18 @@ impl Feeding {
 
 /// The place of a job that waits for a buffer of `len` bytes.
 pub struct Place {
+    /// Number of the job.
     pub(super) job: usize,
     /// Number of this wait: the job has it in `starved` as long as it waits.
     pub(super) serial: u64,
+    /// Bytes of the buffer.
     pub(super) len: usize,
+    /// Where the job finds the buffer.
     pub(super) cell: Cell1<Buf>,
 }
 
 impl Place {
+    /// The job, if it still waits here.
     pub(super) fn job_in<'a>(&self, jobs: &'a [Option<Job>]) -> Option<&'a Job> {
         jobs.get(self.job)?.as_ref().filter(|job| job.starved == Some(self.serial))
     }
@@ -56,16 +70,21 @@ impl Place {
 /// is passed over.
 #[derive(Default)]
 pub struct StarvedJobs {
+    /// Places, the oldest first.
     pub(super) places: VecDeque<Place>,
+    /// The last number of a wait.
     pub(super) serial: u64,
+    /// Places that nobody stands at any more.
     pub(super) left_behind: usize,
 }
 
 impl StarvedJobs {
+    /// Whether there is no place.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
+    /// How many places there are, with those that nobody stands at any more.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
@@ -77,6 +96,7 @@ impl StarvedJobs {
         self.serial
     }
 
+    /// Puts a job that could not have its buffer back at the end.
     pub(super) fn again(&mut self, place: Place) {
         self.places.push_back(place);
     }

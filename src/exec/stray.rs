@@ -1,28 +1,24 @@
-//! Operations that outlive their tasks: the medium does not answer, and the initiator wants the task aborted.
+//! How operations outlive their tasks: the medium does not answer, and the initiator wants the task aborted. Those that
+//! do are counted in `strays.rs`.
 //!
-//! Data first: from the moment that a task is gone, a write of it that may still reach the medium keeps its range at the
-//! unit's fence (`fence.rs`), so that no later command, on any core, overtakes it.
+//! Data first: from the moment that a task is gone, a write of it that may still reach the medium keeps its range at
+//! the unit's fence (`fence.rs`), so that no later command, on any core, overtakes it.
 //!
-//! An abort waits a moment (`limits::ABORT_GRACE_MS`) for what is on the medium, for mostly that is over at once and then
-//! nothing is left to care for. What is still under way after that becomes a stray: it keeps its buffer until the medium
-//! answers, its result is dropped, and the task is let go of, so that the function is answered. Who wants those blocks
-//! waits, and is answered BUSY or ABORTED COMMAND when that takes `limits::STRAY_WAIT_MS`.
+//! An abort waits a moment (`limits::ABORT_GRACE_MS`) for what is on the medium, for mostly that is over at once and
+//! then nothing is left to care for. What is still under way after that becomes a stray: it keeps its buffer until the
+//! medium answers, its result is dropped, and the task is let go of, so that the function is answered. Who wants those
+//! blocks waits, and is answered BUSY or ABORTED COMMAND when that takes `limits::STRAY_WAIT_MS`.
 //!
-//! Bounded: with `limits::STRAYS_PER_UNIT` of a unit on a core, or half of its buffers in strays, commands that need the
-//! medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which TEST
-//! UNIT READY tells.
+//! Bounded: with `limits::STRAYS_PER_UNIT` of a unit on a core, or half of its buffers in strays, commands that need
+//! the medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which
+//! TEST UNIT READY tells.
 
 use super::executor::Executor;
 use super::job::NOBODY;
 use super::operations::Owner;
 use super::rw::task_in;
 use super::sink::Sink;
-use super::strays::Claim;
-use super::strays::Hold;
-use super::strays::Leaving;
-use super::strays::Stray;
-use super::strays::Strays;
-use super::strays::kept;
+use super::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
 use super::task::Kind;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;
@@ -102,6 +98,7 @@ impl Executor {
         }
     }
 
+    /// Makes strays of the jobs of a task that have something on the medium; how many.
     fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
         let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
         let all = numbers.len();
@@ -137,6 +134,7 @@ impl Executor {
         }
     }
 
+    /// Makes strays of the operations on slices of a task; how many.
     fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return 0 };
         let (unit, base) = (exec.unit, exec.base);

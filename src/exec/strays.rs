@@ -1,4 +1,5 @@
-//! Operations that outlive their tasks, of one core.
+//! Strays: operations that have outlived their tasks, counted for one core and for each of its units; and how the fence
+//! of a unit knows of an operation.
 
 use super::buffers::Buf;
 use super::fence::{Fence, Lock, Ticket};
@@ -8,13 +9,15 @@ use std::collections::VecDeque;
 
 /// One operation on a slice whose task is gone.
 pub struct Stray {
+    /// The unit that it is on.
     pub(super) unit: usize,
+    /// The buffer that the medium may still use.
     pub(super) buf: Buf,
     /// The range that it keeps, if it is a write: of a read nobody waits for the end.
     pub(super) kept: Option<Lock>,
 }
 
-/// How an operation that changes the medium is known to its unit's fence.
+/// How an operation on a medium is known to its unit's fence.
 #[derive(Debug)]
 pub enum Hold {
     /// Counted.
@@ -23,7 +26,7 @@ pub enum Hold {
     Kept(Lock),
 }
 
-/// The range that an operation of a job changes.
+/// The range that an operation of a job changes, or reads.
 pub struct Claim {
     /// The unit.
     pub unit: usize,
@@ -49,8 +52,11 @@ pub(super) fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, 
 
 /// An aborted task that has something on the medium.
 pub(super) struct Leaving {
+    /// Seat of the task.
     pub(super) seat: usize,
+    /// The task.
     pub(super) task: TaskId,
+    /// When its moment is over, milliseconds.
     pub(super) until_ms: u64,
 }
 
@@ -60,6 +66,7 @@ pub struct Strays {
     pub(super) units: Vec<usize>,
     /// Bytes of buffers in them.
     pub(super) bytes: usize,
+    /// How many, of all units.
     pub(super) all: usize,
     /// Aborted tasks that wait for the medium, in the order of time.
     pub(super) leaving: VecDeque<Leaving>,
@@ -98,6 +105,7 @@ impl Strays {
         }
     }
 
+    /// There is one more stray, with so many bytes of buffers.
     pub(super) fn enter(&mut self, unit: usize, bytes: usize) {
         self.all += 1;
         self.bytes += bytes;

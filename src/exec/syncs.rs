@@ -1,17 +1,18 @@
 //! What makes writes durable, for all cores together: flushes of one medium take turns, and a failure is everybody's.
 //!
-//! The kernel tells of what it could not write back once per open file, to whichever flush or durable write asks next; a
-//! device that fails to flush has perhaps lost what any host has written. Whose command met the failure says nothing about
-//! whose data is gone. So failures are counted here ([`Syncs::failures`]), and each nexus compares the count with what it has
-//! heard of (`scsi::LuNexus::hear`) before a flush or a durable write of its own is answered GOOD.
+//! The kernel tells of what it could not write back once per open file, to whichever flush or durable write asks next;
+//! a device that fails to flush has perhaps lost what any host has written. Whose command met the failure says nothing
+//! about whose data is gone. So failures are counted here ([`Syncs::failures`]), and each nexus compares the count with
+//! what it has heard of (`scsi::LuNexus::hear`) before a flush or a durable write of its own is answered GOOD.
 //!
 //! That is right only if nobody is answered while the report that concerns him is on its way through another core:
 //! - One flush is under way at a time ([`Syncs::begin`], [`Syncs::end`]). Who comes meanwhile waits for one that begins
 //!   later; all who wait are content with the same one.
 //! - A flush ends only when every durable write that began before its own completion has been counted, too
 //!   ([`Syncs::durable`], [`Syncs::drain`]): one of those may have been told what the flush then was not.
-//! - Durable writes do not wait for each other. They go to the medium directly, and what the kernel tells them of their own
-//!   bytes is told to nobody else; through a page cache that is not so, and there a flush stands behind the write instead.
+//! - Durable writes do not wait for each other. They go to the medium directly, and what the kernel tells them of their
+//!   own bytes is told to nobody else; through a page cache that is not so, and there a flush stands behind the write
+//!   instead.
 //!
 //! `tests/models.rs` runs this very file under loom.
 
@@ -41,6 +42,7 @@ pub struct Syncs {
     ended: AtomicU64,
     /// Moves on with every flush; its lowest bit chooses the counter of durable writes.
     epoch: AtomicU32,
+    /// Durable writes under way, by core.
     writes: Box<[Writes]>,
     /// Cores that want to be told when a flush of another one ends.
     waiting: Box<[AtomicBool]>,

@@ -1,13 +1,17 @@
-//! What the shard knows of a task between `Event::Execute` and its response: which bytes of the medium it is about, how
-//! far it is, and the buffers it holds.
+//! A task as its executor knows it, between its planning and its answer: which bytes of the medium it is about, how far
+//! it is, and the buffers it holds.
+//!
+//! Invariants: a slot that is not in use holds nothing, and nothing of it is under way (`Exec::is_fresh`,
+//! `Exec::clear`). Slices are in the order of their offsets. `in_flight` counts operations and jobs; none of them is
+//! forgotten before it is over, or has become a stray.
 
 use super::buffers::Buf;
 use super::flushes::FlushTicket;
 use super::left::Mark;
 use super::rate::FlowId;
 use super::strays::Hold;
-use crate::model::MediumFault;
-use crate::model::{DataRef, TaskId};
+use crate::model::{DataRef, MediumFault, TaskId};
+
 pub use crate::scsi::Action;
 use crate::scsi::MediumOp;
 use std::rc::Rc;
@@ -47,7 +51,7 @@ pub enum Then {
 pub enum Progress {
     /// Data-Out is coming in.
     Filling,
-    /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`loan.rs`).
+    /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`shard/loan.rs`).
     Lent {
         /// Number of the connection.
         conn: usize,
@@ -110,7 +114,8 @@ pub struct Exec {
     pub fenced: bool,
     /// Since when it has waited for that range, milliseconds.
     pub fenced_since_ms: Option<u64>,
-    /// Waits until the connection has room for its data: see [`super::tx::Tx::wait`].
+    /// Waits until there is room for its data: the sink has said that there is none, and says when there is
+    /// ([`super::executor::Executor::has_room`]).
     pub crowded: bool,
     /// A read of a RAM unit whose data is sent from where it lies, a piece at a time.
     pub in_place: bool,

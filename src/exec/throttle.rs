@@ -1,25 +1,24 @@
-//! Where the limits on commands and bytes a second meet the tasks: what a command costs, who waits, who goes on.
+//! How commands pay at the limits on commands and bytes a second: what each costs, who waits, who goes on. The limits
+//! themselves are in `rate.rs`.
 //!
-//! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken for
-//! it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands (WRITE
-//! SAME, VERIFY, copies, ...) for each operation on the medium that reads or writes, before they take a buffer for it. What
-//! waits keeps its place among the commands of its session at its unit; other units, other
-//! sessions, NOPs and task management do not notice. An aborted task waits no longer.
+//! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken
+//! for it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands
+//! (WRITE SAME, VERIFY, copies, ...) for each operation on the medium that reads or writes, before they take a buffer
+//! for it. What waits keeps its place among the commands of its session at its unit; other units, other sessions, NOPs
+//! and task management do not notice. An aborted task waits no longer.
 //!
 //! Free of charge: everything that moves no data of the medium, UNMAP (and WRITE SAME that unmaps), flushes, and the
 //! erasing of a whole unit, which nobody can use meanwhile anyway.
 //!
-//! A session whose units and group have no limit has no flows: that is one branch for each command. Another configuration
-//! changes the flows of the sessions that there are; at shutdown nothing is limited any more.
+//! A session whose units and group have no limit has no flows: that is one branch for each command. Another
+//! configuration changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
 use super::executor::Executor;
-use super::flows::flow;
-use super::flows::regated;
+use super::flows::{flow, regated};
 use super::job::Job;
 use super::outcomes::TASK_SET_FULL;
 use super::rate::{Cost, FlowId, Gate, Waiter};
-use super::sink::Sink;
-use super::sink::{Expected, Given, Moved};
+use super::sink::{Expected, Given, Moved, Sink};
 use super::task::Then;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
@@ -164,6 +163,7 @@ impl Executor {
         }
     }
 
+    /// Lets somebody go on whose turn at a limit has come.
     fn go_on(&mut self, who: Waiter, sink: &mut impl Sink) {
         match who {
             Waiter::Command(seat, slot) => self.begin_paid(seat, slot, sink),
@@ -182,6 +182,7 @@ impl Executor {
         }
     }
 
+    /// Begins a command that has paid.
     fn begin_paid(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
         let Some(exec) = self.exec(seat, slot) else { return };
         exec.held = None;

@@ -1,4 +1,7 @@
-//! A logical unit, as the executors of all cores share it.
+//! A logical unit of the process, as the executors of all cores share it.
+//!
+//! Invariants: a unit keeps its number for as long as anybody may use it; its place may be another unit's afterwards.
+//! What changes in it is behind a lock of its own or is atomic.
 
 use super::errand::Errands;
 use super::fence::Fence;

@@ -1,25 +1,25 @@
-//! Jobs on a core: spawning, polling, and what becomes of their end.
+//! How jobs are polled, and what they ask for is begun, or has to wait. How they begin is in `spawn.rs`, what becomes
+//! of their end in `job_over.rs`.
+//!
+//! Invariants: a job that is cancelled begins nothing more, and ends when nothing of it is under way. What it asked for
+//! and could not have yet is put back, and asked for again by itself when it is polled.
 
-use super::end::Cell1;
-use super::end::JobEnd;
+use super::end::{Cell1, JobEnd};
 use super::errand::{Answer, Call, Errand};
 use super::executor::Executor;
 use super::flushes::Waiter;
-use super::job::NOBODY;
-use super::job::{Job, Request, Stalled};
+use super::job::{Job, NOBODY, Request, Stalled};
 use super::media::Media;
 use super::notice::Notice;
 use super::operations::Owner;
 use super::outcomes::TIMED_OUT;
 use super::saves::Standing;
-use super::sink::Preempting;
-use super::sink::Sink;
+use super::sink::{Preempting, Sink};
 use super::strays::{Claim, Hold};
 use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::FED_PER_TURN;
-use crate::model::ItNexus;
-use crate::model::MediumFault;
+use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -87,7 +87,7 @@ impl Executor {
     }
 
     /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
-    /// may be another matter by now ([`JobCx::op_if`]).
+    /// may be another matter by now (`JobCx::op_if`).
     pub fn run_job(&mut self, number: usize, sink: &mut impl Sink) {
         let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         if job.cancelled {
@@ -109,6 +109,7 @@ impl Executor {
         }
     }
 
+    /// Begins what a job has asked for, until it has to wait for something.
     fn serve_job(&mut self, number: usize, sink: &mut impl Sink) {
         // A job that is cancelled begins nothing more.
         while let Some(Some(job)) = self.running.jobs.get_mut(number)

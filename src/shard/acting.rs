@@ -13,6 +13,7 @@ const LOOK_AFTER: u32 = 32;
 /// Memory is taken at the start for so many hosts that have something parked at once, and for so many connections of
 /// each.
 const SPARE_HOSTS: usize = 16;
+/// See [`SPARE_HOSTS`].
 const SPARE_CONNECTIONS: usize = 64;
 
 /// How much may still be acted on, for all connections of a core together, before other work has its turn.
@@ -22,6 +23,7 @@ pub struct Acting {
     left: u32,
     /// PDUs that may be acted on until the clock is looked at.
     look: u32,
+    /// When its time is over.
     until: Instant,
     /// Something was done that may have taken long: the next look at the clock says whether it has.
     pub took_time: bool,
@@ -70,6 +72,7 @@ impl Acting {
         }
     }
 
+    /// Whether nothing more is to be acted on.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.left == 0
@@ -83,6 +86,7 @@ pub struct Sharing {
     hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
     /// Memory for more of them: a turn that came late allocates nothing.
     spare: Vec<VecDeque<usize>>,
+    /// How many connections there are.
     connections: usize,
 }
 
@@ -94,6 +98,7 @@ impl Default for Sharing {
 }
 
 impl Sharing {
+    /// A connection has something parked.
     pub fn add(&mut self, host: Option<Host>, conn: usize) {
         self.connections += 1;
         match self.hosts.iter_mut().find(|(of, _)| *of == host) {
@@ -124,6 +129,7 @@ impl Sharing {
         self.connections
     }
 
+    /// Whether no connection has.
     pub fn is_empty(&self) -> bool {
         self.connections == 0
     }

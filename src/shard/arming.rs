@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 /// The connections of one core whose receive is to be armed: the hungry ones, and the others.
 #[derive(Default)]
 pub struct Arming {
+    /// Those that found no receive buffer, in order.
     hungry: VecDeque<usize>,
+    /// The others.
     others: Vec<usize>,
 }
 

@@ -1,20 +1,17 @@
 //! A core takes over another [`World`]: what its sessions find, whom it tells, and which media it lets go of.
 //!
-//! The session stays whatever happens to its target's LUNs, unless its initiator may not use the target any more. A unit that
-//! nobody finds any more goes on with the commands that it has; this core's handle is given up when nothing uses it. Where
-//! others find it still, the commands of who does not are aborted. Who finds other LUNs than before is told 3F/0E, by a
-//! unit attention and an Asynchronous Message; who finds another capacity is told 2A/09 (the unit attention of that is
-//! raised where the capacity is changed). Commands that wait at a unit that is not found any more wait for no limit
-//! (`throttle.rs`).
+//! The session stays whatever happens to its target's LUNs, unless its initiator may not use the target any more. A
+//! unit that nobody finds any more goes on with the commands that it has; this core's handle is given up when nothing
+//! uses it. Where others find it still, the commands of who does not are aborted. Who finds other LUNs than before is
+//! told 3F/0E, by a unit attention and an Asynchronous Message; who finds another capacity is told 2A/09 (the unit
+//! attention of that is raised where the capacity is changed). Commands that wait at a unit that is not found any more
+//! wait for no limit (`exec/throttle.rs`).
 
 use super::engine::Engine;
 use super::fabric::Parts;
-use super::nexus::handle;
-use super::nexus::new_nexus;
+use super::nexus::{handle, new_nexus};
 use super::tm::unit_of;
-use super::world::Change;
-use super::world::LunMap;
-use super::world::World;
+use super::world::{Change, LunMap, World};
 use crate::model::IscsiName;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;

@@ -1,5 +1,5 @@
-//! The clocks of a core: what is looked at when time has passed, and how long a core may sleep. And the one clock that all
-//! of them go by.
+//! The one clock that all cores go by. It stands still while the process or its machine does. What is looked at when
+//! time has passed is in `tick.rs`.
 
 use crate::limits::PAUSE_MS;
 use std::sync::atomic::{AtomicU64, Ordering};

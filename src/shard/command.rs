@@ -1,4 +1,4 @@
-//! A command, as the device server and the executor see it.
+//! A command of a session, as the device server and the executor are told of it.
 
 use super::world::LunMap;
 use crate::exec::sink::Expected;

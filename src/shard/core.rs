@@ -4,25 +4,21 @@
 //! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
 //! do. (With jobs to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps (`spin`).
 
-use super::acting::Acting;
-use super::acting::Sharing;
-use super::clock::BEAT;
-use super::clock::TICK_MS;
+use super::acting::{Acting, Sharing};
+use super::clock::{BEAT, TICK_MS};
 use super::engine::Engine;
-use super::load::Balance;
-use super::load::Meter;
+use super::load::{Balance, Meter};
 use super::management::LOOK_MS;
-use super::mesh::Message;
-use super::mesh::Repeats;
+use super::mesh::{Message, Repeats};
 use super::parked::SpareParked;
-use super::receiving::Direct;
-use super::receiving::Receive;
+use super::receiving::{Direct, Receive};
 use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
 use crate::backend::Token;
-use crate::limits::JOBS_PER_TURN;
-use crate::limits::{ACCEPT_REST, CATCH_UP_MS, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{
+    ACCEPT_REST, CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS,
+};
 use crate::ring::{Completion, ReceiveBuffers, Wait};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
@@ -31,7 +27,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// See [`TICK_MS`].
 const TICK: Duration = Duration::from_millis(TICK_MS);
+/// See [`LOOK_MS`].
 const LOOK: Duration = Duration::from_millis(LOOK_MS);
 
 /// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
@@ -43,30 +41,41 @@ const ACCEPTS: usize = 8;
 
 /// One core.
 pub struct Core {
+    /// All but the receive side.
     pub(super) engine: Engine,
+    /// Receive sides, by connection number.
     pub(super) receive: Vec<Receive>,
     /// Receives of known size, by connection number: made when first needed, and kept.
     pub(super) directs: Vec<Option<Box<Direct>>>,
+    /// The receive buffers of the ring.
     pub(super) buffers: ReceiveBuffers,
     /// Connections that have more than a turn's worth parked: they take turns.
     pub(super) sharing: Sharing,
     /// Memory for what they have parked.
     pub(super) spare_parked: SpareParked,
+    /// The portals.
     listeners: Vec<TcpListener>,
     /// Listeners that rest until `rest_until`, because an accept failed for want of descriptors or memory.
     resting: Vec<usize>,
+    /// Until when they rest.
     rest_until: Instant,
     /// When an accept last failed for that reason. `None`: that was not logged yet.
     short: Option<Instant>,
+    /// Where the ring reads what the bell says.
     bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
+    /// How long it spins before it sleeps.
     spin: Duration,
+    /// When clocks are looked at next.
     next_tick: Instant,
     /// Since when the clocks wait, after a pause, until what has arrived in it was looked at.
     behind: Option<Instant>,
+    /// When it was told to end.
     shutdown_at: Option<Instant>,
+    /// Measures how busy it is.
     pub(super) meter: Meter,
+    /// What was found by that.
     pub(super) balance: Balance,
     /// Messages of other cores that were not acted on yet.
     pub(super) inbox: VecDeque<Message>,

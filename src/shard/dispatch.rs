@@ -1,18 +1,14 @@
 //! From PDUs to sessions, and from session events to work.
 
-use super::command::command_of;
-use super::command::expected_of;
+use super::command::{command_of, expected_of};
 use super::engine::Engine;
 use super::fabric::Parts;
-use super::partial::Partial;
-use super::partial::PartialDest;
-use super::seat::Order;
-use super::seat::Seat;
+use super::partial::{Partial, PartialDest};
+use super::seat::{Order, Seat};
 use super::sources::Source;
 use crate::exec::begin::Entry;
 use crate::exec::buffers::Buf;
-use crate::exec::outcomes::DOES_NOT_ANSWER;
-use crate::exec::outcomes::TASK_SET_FULL;
+use crate::exec::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
 use crate::exec::sink::{Given, Moved};
 use crate::exec::task::Then;
 use crate::limits::SLICE_BYTES;
@@ -24,7 +20,9 @@ use std::sync::atomic::Ordering;
 /// Data of a command that lies whole in the received chunk: valid until the events of its PDU are handled.
 #[derive(Clone, Copy)]
 struct Inline<'a> {
+    /// The command.
     task: TaskId,
+    /// Its data.
     data: &'a [u8],
 }
 

@@ -32,18 +32,25 @@ pub enum Full {
     Host(usize),
 }
 
+/// What is counted.
 #[derive(Debug, Default)]
 struct Counts {
+    /// Connections of the process.
     all: usize,
+    /// Those of each address.
     by_address: HashMap<Address, usize>,
+    /// Those of each host.
     by_host: HashMap<Host, usize>,
+    /// Authentications that failed, of each host.
     failures: HashMap<Host, Failures>,
 }
 
 /// Authentications of one host that failed.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
+    /// How many.
     count: u32,
+    /// When the last one did, milliseconds.
     last_ms: u64,
     /// Until then nobody at the host is told what a proof has come to, milliseconds.
     silent_until_ms: u64,
@@ -52,10 +59,13 @@ struct Failures {
 /// Counts the connections of the process.
 #[derive(Debug)]
 pub struct Doors {
+    /// How many connections there may be.
     most: AtomicUsize,
+    /// How many of one address.
     most_per_address: AtomicUsize,
     /// There are descriptors for so many connections.
     most_open: AtomicUsize,
+    /// How many there are.
     counts: Mutex<Counts>,
 }
 
@@ -162,7 +172,9 @@ fn room(limit: usize, others: usize) -> usize {
 /// A connection that was let in; gone when dropped.
 #[derive(Debug)]
 pub struct Ticket {
+    /// Where it is counted.
     doors: Arc<Doors>,
+    /// For whom.
     address: Address,
 }
 
@@ -175,6 +187,7 @@ impl Drop for Ticket {
     }
 }
 
+/// Counts one less; who has none is forgotten.
 fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() -= 1;

@@ -1,20 +1,20 @@
-//! Everything of a core except the receive side: sessions, transmit queues, logical units, buffers, operations in flight.
+//! The engine: all of a core but its receive side. It is the fabric and the executor together, and nothing else of its
+//! own.
 //!
-//! Methods are grouped by concern in the files beside. None of them awaits or blocks.
+//! A method is the engine's if it needs both. What is iSCSI and needs no executor is the [`Fabric`]'s; what needs no
+//! session is the [`Executor`]'s. Methods are grouped by concern in the files beside. None of them awaits or blocks.
 //!
-//! - PDUs, session events and commands: `dispatch.rs`, `rw.rs` (reads and writes), `resend.rs` (data that is sent once
-//!   more), `throttle.rs` (limits), `starve.rs` (who waits for buffers), `turns.rs` (peers take turns)
-//! - media: `ram.rs` (what is special about RAM units), `loan.rs` (buffers lent to receives), `flush.rs` (durability),
-//!   `lost.rs` (lost writes are remembered), `stray.rs` (what outlives its task), `unsent.rs` (answers whose session
-//!   may not read any more)
-//! - jobs: `work.rs`, `copy.rs` (third-party copies), `locking.rs` (ranges), `holes.rs` (discards and zeroing in
-//!   files), `saves.rs` (what is stored before it is answered)
+//! - PDUs, session events and commands: `dispatch.rs`, `resend.rs` (data that is sent once more), `loan.rs` (buffers
+//!   that are lent to receives), `unsent.rs` (answers whose session may not read any more)
 //! - connections and sessions: `entry.rs` (login and placement), `leave.rs` (their end), `relocate.rs` (moving to
-//!   another core), `load.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
-//! - the core: `clock.rs` (time), `change.rs` (another configuration)
+//!   another core), `shedding.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
+//! - the core: `tick.rs` (time has passed), `change.rs` (another configuration)
+//!
+//! Invariants: the executor calls the fabric as its sink, and the fabric calls nobody back. What such a call has set
+//! off is noted in `Fabric::owed`, and acted on when the executor has returned ([`Engine::settle_owed`]). Whoever gives
+//! the executor something to do sees to that: at the latest it is done at the next step of the turn.
 
-use super::fabric::Fabric;
-use super::fabric::Owed;
+use super::fabric::{Fabric, Owed};
 use super::management::Management;
 use super::mesh::Mesh;
 use super::nexus::handle;

@@ -3,21 +3,11 @@
 use super::doors::Ticket;
 use super::engine::Engine;
 use super::fabric::Fabric;
-use super::link::Adoption;
-use super::link::Halt;
-use super::link::Link;
-use super::link::Moving;
-use super::link::Phase;
+use super::link::{Adoption, Halt, Link, Moving, Phase};
 use super::mesh::Handover;
 use super::nexus::new_nexus;
-use super::registry::Counterpart;
-use super::registry::Membership;
-use super::registry::NoPlace;
-use super::registry::Place;
-use super::registry::SessionHandle;
-use super::registry::SessionName;
-use super::seat::Order;
-use super::seat::Seat;
+use super::registry::{Counterpart, Membership, NoPlace, Place, SessionHandle, SessionName};
+use super::seat::{Order, Seat};
 use super::text::SeatText;
 use crate::exec::rate::Gate;
 use crate::limits::{

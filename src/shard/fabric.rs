@@ -1,37 +1,32 @@
 //! What is iSCSI about a core: sessions, their connections, and what is sent.
+//!
+//! Connections, transmit sides and what is watched go by connection number; sessions, their routes and clocks by seat.
+//! Both numbers are used again. To the executor the fabric is a [`crate::exec::sink::Sink`] (`to_initiators.rs`).
+//!
+//! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
+//! noted in `owed`; the engine acts on it (`engine.rs`).
 
 use super::doors::HalfOpen;
-use super::link::Link;
-use super::link::Phase;
+use super::link::{Link, Phase};
 use super::management::Management;
 use super::mesh::Mesh;
-use super::seat::Order;
-use super::seat::Seat;
+use super::seat::{Order, Seat};
 use super::source::Source;
 use super::stats::Stats;
-use super::tx::BatchPool;
-use super::tx::Outlet;
-use super::tx::Tx;
-use super::world::Change;
-use super::world::World;
-use crate::backend::Queue;
-use crate::backend::Token;
+use super::tx::{BatchPool, Outlet, Tx};
+use super::world::{Change, World};
+use crate::backend::{Queue, Token};
 use crate::exec::sink::Preempting;
-use crate::limits::CONNECTION_SLOTS;
-use crate::limits::KEPT_BYTES_PER_CORE;
-use crate::limits::NEGOTIATION_BYTES_PER_CORE;
-use crate::limits::TURN_SEND_BYTES;
+use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::ring::Ring;
-use crate::scsi::Now;
-use crate::scsi::Reply;
+use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
-use io_uring::opcode;
-use io_uring::squeue;
-use io_uring::types;
+use io_uring::{opcode, squeue, types};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+
 /// The ring as a backend sees it.
 pub struct MediumQueue<'a>(pub &'a mut Ring);
 
@@ -47,7 +42,7 @@ impl Queue for MediumQueue<'_> {
     }
 }
 
-/// What [`Engine::parts`] lends.
+/// What [`Fabric::parts`] lends.
 pub struct Parts<'a> {
     /// The seat.
     pub seat: &'a mut Seat,
@@ -139,6 +134,7 @@ pub enum Owed {
 }
 
 impl Fabric {
+    /// With nobody on it.
     pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, ring: Ring, management: Management) -> Fabric {
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {

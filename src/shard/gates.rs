@@ -1,4 +1,5 @@
-//! Which limits there are for whom.
+//! The limits of a world: which bucket is whose, and the gate that a session has at a unit. What they do is in
+//! `exec/rate.rs`.
 
 use super::world::World;
 use crate::exec::rate::{Bucket, Gate, OPEN};

@@ -1,4 +1,5 @@
-//! Connections that keep I/O buffers from others by half a PDU.
+//! Connections that keep I/O buffers from others by half a PDU are closed, once somebody waits for buffers. (Commands
+//! whose data does not come are ended in `exec/starve.rs`.)
 
 use super::core::Core;
 use super::partial::PartialDest;

@@ -1,12 +1,9 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::engine::Engine;
-use super::fabric::Fabric;
-use super::fabric::Parts;
-use super::link::Moving;
-use super::link::Phase;
-use super::mesh::Handover;
-use super::mesh::Message;
+use super::fabric::{Fabric, Parts};
+use super::link::{Moving, Phase};
+use super::mesh::{Handover, Message};
 use super::seat::Seat;
 use crate::exec::task::Exec;
 use crate::exec::unit::Unit;

@@ -1,17 +1,24 @@
-//! A buffer that is lent to a receive (`loan.rs`).
+//! A buffer that is lent to a receive, and where it came from. Who may touch it meanwhile is said in `loan.rs`.
+//!
+//! Invariants: as long as the loan is there, nobody else has the buffer.
 
 use crate::exec::buffers::Buf;
 use crate::session::seam::TaskId;
+
 /// A buffer that a receive writes into.
 #[must_use = "the buffer would be lost"]
 pub struct Loan {
+    /// The buffer.
     pub(super) buf: Buf,
     /// Where in it the next byte of payload goes.
     pub(super) within: usize,
+    /// Bytes of it that may be received, from `within` on.
     pub(super) len: usize,
     /// Seat and serial number of the session.
     pub(super) holder: (usize, u64),
+    /// Number of the connection.
     pub(super) conn: usize,
+    /// Where it goes back to.
     pub(super) home: Home,
 }
 

@@ -1,14 +1,14 @@
-//! A connection, apart from its receive side.
+//! A connection, apart from its receive side (`receiving.rs`) and its transmit side (`tx.rs`): the socket, and where it
+//! is in its life.
 
 use super::doors::Ticket;
 use super::registry::Membership;
-use crate::session::login::Login;
-use crate::session::login::LoginDone;
-use crate::session::login::Step;
+use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+
 /// A connection, apart from its receive side.
 pub struct Link {
     /// The socket; closed when dropped.
@@ -106,8 +106,12 @@ pub enum Halt {
 
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
+    /// Number of the connection.
     pub(super) conn: usize,
+    /// Its login, which is complete.
     pub(super) login: Box<LoginDone>,
+    /// What it is to be in its session.
     pub(super) session: Membership,
+    /// It waits no longer than this, milliseconds.
     pub(super) deadline_ms: u64,
 }

@@ -1,9 +1,9 @@
-//! How busy a core is: the share of the time in which it neither slept nor looked for work in vain; and once a period the
-//! question whether a session is to move because of it.
+//! How busy a core is: the share of the time in which it neither slept nor looked for work in vain. What comes of it is
+//! in `shedding.rs`.
 //!
 //! [`Meter`] is the core's own. A spin is measured with the clock that it looks at anyway, a sleep from the time of the
-//! turn; only a core that sleeps after it has worked reads the clock once more. [`Load`] is what the others see, without a
-//! lock. Time in which another thread has the processor counts as work, for this one cannot have it.
+//! turn; only a core that sleeps after it has worked reads the clock once more. [`Load`] is what the others see,
+//! without a lock. Time in which another thread has the processor counts as work, for this one cannot have it.
 //!
 //! A core without a spin submits what it has and sleeps in one call. The work that is done in that call does not show
 //! in these times, so the processor time of its thread is asked, too.

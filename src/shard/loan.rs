@@ -1,31 +1,30 @@
 //! I/O buffers that are lent to a connection's receive: large payload arrives where it belongs, without a copy.
 //!
-//! The kernel may write into such a buffer until the receive's completion has been taken from the ring, whatever becomes
-//! of the task, its session or the connection meanwhile. So the buffer is not pinned where it was: it moves into the
-//! [`Loan`], which the receive keeps until it is over, and nobody else can release it, read it or use it for the medium,
-//! because nobody else has it. What is left behind says so (`Progress::Lent`, `PartialDest::Staging(None)`). For every
-//! place that gives buffers back:
+//! The kernel may write into such a buffer until the receive's completion has been taken from the ring, whatever
+//! becomes of the task, its session or the connection meanwhile. So the buffer is not pinned where it was: it moves
+//! into the [`Loan`], which the receive keeps until it is over, and nobody else can release it, read it or use it for
+//! the medium, because nobody else has it. What is left behind says so (`Progress::Lent`,
+//! `PartialDest::Staging(None)`). For every place that gives buffers back:
 //!
-//! * `Engine::clear` (abort, LUN reset, failed tasks, what `stray.rs` lets go of, the end of a session) drops a lent slice
-//!   without a buffer, and has the receive cancelled, so that a peer that stalls does not keep the buffer.
-//! * `Engine::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by seat
-//!   and serial number of the session, task and offset. Only there does the buffer go back; else it is dropped. What has
-//!   been written into it was nobody's then.
-//! * A slice that is lent is not run on the medium and not handed to a job (`Exec::next_step`): only a whole PDU counts as
-//!   received, and the one that is being received ends after the receive.
+//! * `Executor::clear` (abort, LUN reset, failed tasks, what `exec/stray.rs` lets go of, the end of a session) drops a
+//!   lent slice without a buffer, and has the receive cancelled, so that a peer that stalls does not keep the buffer.
+//! * `Engine::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by
+//!   seat and serial number of the session, task and offset. Only there does the buffer go back; else it is dropped.
+//!   What has been written into it was nobody's then.
+//! * A slice that is lent is not run on the medium and not handed to a job (`Exec::next_step`): only a whole PDU counts
+//!   as received, and the one that is being received ends after the receive.
 //! * A `Partial` is dropped, and a connection torn down or moved, only when its receive is over (`Link::receiving`).
-//! * A core that ends closes its ring before it frees the arena (`Engine`'s fields, in that order; a loan keeps the arena
-//!   alive): a closed ring's receives are cancelled, none can reach the memory any more.
+//! * A core that ends closes its ring before it frees the arena (the fabric goes before the executor, and in it the
+//!   ring first; a loan keeps the arena alive): a closed ring's receives are cancelled, none can reach the memory any
+//!   more.
 //!
 //! A task has one connection, and a connection one receive: a slice is never lent twice. A task that was reassigned has
-//! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no buffer, and
-//! the task fails (`Engine::place`).
+//! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no
+//! buffer, and the task fails (`Executor::place`).
 
 use super::engine::Engine;
-use super::lent::Home;
-use super::lent::Loan;
-use super::partial::Partial;
-use super::partial::PartialDest;
+use super::lent::{Home, Loan};
+use super::partial::{Partial, PartialDest};
 use super::seat::Seat;
 use crate::exec::rw::Lent;
 use crate::wire::bhs;

@@ -14,9 +14,11 @@ use std::sync::PoisonError;
 
 /// A mailbox: anybody puts messages in, its core takes them out.
 pub struct Mailbox<M> {
+    /// What was put in and not taken out.
     messages: Mutex<Vec<M>>,
     /// The bell was rung since the core last looked.
     pending: AtomicBool,
+    /// Wakes the core.
     bell: Bell,
 }
 

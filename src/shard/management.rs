@@ -1,9 +1,11 @@
-//! What is left of aborted tasks on a core, and the functions that wait for it (`tm.rs`). It is counted by scope, which
-//! is what a function waits for: to look at all tasks of all sessions whenever one of them ends would take longer than
-//! a turn may.
+//! Functions of task management that wait, on the core that their session is on: for what is left here of the tasks
+//! that they have aborted (`exec/left.rs`), and for other cores (`elsewhere.rs`). What they do is in `tm.rs`.
 //!
-//! Whoever aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as the thing is
-//! left.
+//! A function is found by the scope that it waits for: to look at all tasks of all sessions whenever one of them ends
+//! would take longer than a turn may.
+//!
+//! Invariants: a function is in here as long as something is left for it to wait for, until its deadline, or until its
+//! session goes; it is answered once, by whoever takes it out.
 
 use super::elsewhere::Elsewhere;
 use crate::exec::left::{Left, Scope};
@@ -51,9 +53,11 @@ const _: () = assert!(STOOD_STILL_MS >= 10 * LOOK_MS);
 
 /// Until when a function waits at most, milliseconds.
 struct Deadline {
+    /// When it is over, milliseconds.
     at_ms: u64,
     /// It is not put off beyond this, however long the core stands still: a longer pause is one of the clock.
     latest_ms: u64,
+    /// The function.
     ticket: u32,
 }
 
@@ -72,6 +76,7 @@ pub struct Management {
     of_seats: BTreeSet<(usize, u32)>,
     /// Until when functions wait at most, in the order of time.
     deadlines: VecDeque<Deadline>,
+    /// The last ticket that was given to a function.
     last_ticket: u32,
     /// What other cores were asked to abort.
     pub elsewhere: Elsewhere,

@@ -1,7 +1,8 @@
-//! Rare facts between cores: a mailbox for each ([`super::mailbox`]), and what can be in it.
+//! The mailboxes of all cores ([`super::mailbox`]), and what can be in one: rare facts.
 //!
-//! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of the
-//! server are messages; the sender that needs an answer gets a message back.
+//! Nothing here is on the way of a command. A session that moves, a reset that aborts tasks elsewhere and the end of
+//! the server are messages; the sender that needs an answer gets a message back. What an executor is told by another
+//! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
 use super::doors::Ticket;
 use super::registry::Membership;

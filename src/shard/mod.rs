@@ -1,4 +1,5 @@
-//! The cores: the only part that touches sockets, the ring and time.
+//! The cores: the only part that touches sockets and the clock. (The ring is `ring`'s, and a medium is asked through
+//! it.)
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept,
 //! receive, send, LUN extents, the mailbox. Its loop (`core.rs`) owns the thread; glommio places and names the threads.
@@ -6,9 +7,15 @@
 //! (`control.rs`). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
 //! more for each command of a RAM disk than a loop of its own.)
 //!
-//! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login, or
-//! later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or allocates; other
-//! cores are told rare facts by message (`mesh.rs`), and shared registries are locked at login and for those only.
+//! A core is a `core::Core`: its loop and what it receives. In that is an `engine::Engine`, which is two things and
+//! what is acted on between them: the `fabric::Fabric` (sessions, connections, and what is sent), and the
+//! [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
+//! What all cores share is the `world::World`; what they tell each other goes by the `mesh::Mesh`.
+//!
+//! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
+//! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
+//! allocates; other cores are told rare facts by message (`mesh.rs`), and shared registries are locked at login and for
+//! those only.
 
 mod acting;
 mod arming;
@@ -78,17 +85,15 @@ use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::KeeperThread;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use mesh::Mesh;
-use mesh::Message;
+use mesh::{Mesh, Message};
 use signals::{Signals, Wish};
-use std::io;
-use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
 use std::time::Duration;
+use std::{io, mem};
 use syncing::Syncing;
 use world::World;
 

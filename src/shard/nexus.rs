@@ -2,12 +2,11 @@
 
 use crate::backend::{Handle, WayIn};
 use crate::exec::unit::Unit;
-use crate::model::Address;
-use crate::model::InitiatorPort;
+use crate::model::{Address, InitiatorPort};
 use crate::ring::Ring;
-use crate::scsi::LuNexus;
-use crate::scsi::NexusId;
+use crate::scsi::{LuNexus, NexusId};
 use std::net::SocketAddr;
+
 /// A core's handle of the unit with number `slot`, registered with its ring if there is room. `way_in` is the core's.
 pub fn handle(ring: &Ring, way_in: &WayIn, slot: u32, unit: &Unit) -> Handle {
     let mut handle = unit.medium.handle(way_in);

@@ -1,12 +1,14 @@
-//! What was received and cannot be acted on yet.
+//! What was received and cannot be acted on yet: bytes of one connection, and the memory of a core for all of them.
+//!
+//! Invariants: a connection has at most `limits::PARKED_BYTES`, a core `PARKED_BYTES_PER_CORE`. All memory is counted,
+//! from when it is parked until it is acted on, dropped, or gone to another core.
 
-use crate::limits::PARKED_BYTES;
-use crate::limits::PARKED_BYTES_PER_CORE;
-use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::limits::RECEIVE_BUFFERS;
+use crate::limits::{PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS};
+
 /// Bytes that have been received and not acted on.
 #[derive(Default)]
 pub(super) struct Parked {
+    /// The bytes, in the order in which they came.
     pub(super) bytes: Vec<u8>,
     /// The bytes before this one are done with.
     pub(super) from: usize,
@@ -21,6 +23,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
+    /// Whether nothing is parked.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -43,6 +46,7 @@ impl Parked {
 
 /// Memory of a core for parked bytes: some is kept, so that a turn that came late allocates nothing, and all is counted.
 pub(super) struct SpareParked {
+    /// Empty buffers, each of `BYTES`.
     pub(super) kept: Vec<Vec<u8>>,
     /// Bytes of memory that everything takes that is parked on this core.
     pub(super) used: usize,
@@ -51,12 +55,15 @@ pub(super) struct SpareParked {
 impl SpareParked {
     /// So many buffers are kept, each for all that the receive buffers hold. Their pages are taken when first used.
     const KEPT: usize = 4;
+    /// Bytes of each.
     const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
 
+    /// With all buffers that are kept.
     pub(super) fn new() -> SpareParked {
         SpareParked { kept: (0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect(), used: 0 }
     }
 
+    /// Memory for a connection that has nothing parked.
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.kept.pop().unwrap_or_default()
     }

@@ -1,8 +1,9 @@
-//! A PDU whose data segment is still coming in.
+//! A PDU whose data segment is still coming in, and where the data goes meanwhile.
 
 use crate::exec::buffers::Buf;
 use crate::session::seam::TaskId;
 use crate::wire::Bhs;
+
 /// A PDU whose data segment is still coming in.
 pub struct Partial {
     /// Its header.

@@ -1,16 +1,17 @@
-//! The receive side of a connection.
+//! The receive side of a connection: what was received of the PDU that is coming in, and the receive of known size.
+//! What is done with them is in `receive.rs`.
+//!
+//! Invariants: the kernel has pointers into a [`Direct`] from when it is armed until its completion was taken; it stays
+//! where it is meanwhile, and so does what it was lent.
 
 use super::lent::Loan;
 use super::parked::Parked;
 use super::partial::Partial;
-use crate::limits::MAX_CONTROL_DATA_BYTES;
-use crate::limits::TURN_PDUS;
-use crate::wire::BHS_LEN;
-use crate::wire::Bhs;
+use crate::limits::{MAX_CONTROL_DATA_BYTES, TURN_PDUS};
 use crate::wire::framer::Framer;
-use io_uring::opcode;
-use io_uring::squeue;
-use io_uring::types;
+use crate::wire::{BHS_LEN, Bhs};
+use io_uring::{opcode, squeue, types};
+
 /// A data segment of at least this many bytes is worth a receive of its own.
 pub(super) const LARGE_BYTES: usize = 64 << 10;
 /// What is received behind a payload, or between payloads.
@@ -22,14 +23,20 @@ pub(super) const HELD_BACK_BYTES: usize = 512 << 10;
 
 /// A receive of known size. The kernel has pointers into it, and into what is lent, until its completion was taken.
 pub(super) struct Direct {
+    /// What the kernel is given.
     pub(super) header: libc::msghdr,
+    /// Where it puts the payload, and what is behind it.
     pub(super) vectors: [libc::iovec; 2],
+    /// What is behind the payload, or comes between payloads.
     pub(super) behind: [u8; BEHIND_BYTES],
+    /// It is under way.
     pub(super) armed: bool,
+    /// The buffer that the payload goes to.
     pub(super) loan: Option<Loan>,
 }
 
 impl Direct {
+    /// One that is not armed.
     pub(super) fn new() -> Box<Direct> {
         // SAFETY: zeroes are an empty msghdr.
         #[allow(unsafe_code)]
@@ -60,9 +67,13 @@ impl Direct {
 
 /// The receive side of a connection.
 pub(super) struct Receive {
+    /// Finds PDUs in what comes.
     pub(super) framer: Framer,
+    /// The PDU of full feature phase that is coming in.
     pub(super) partial: Option<Partial>,
+    /// The data of the Login Request that is coming in.
     pub(super) login: Vec<u8>,
+    /// Its header.
     pub(super) login_bhs: Bhs,
     /// The turn in which it got something last.
     pub(super) turn: u64,
@@ -79,6 +90,7 @@ pub(super) struct Receive {
 }
 
 impl Receive {
+    /// That of a connection from which nothing has come.
     pub(super) fn new() -> Receive {
         Receive {
             framer: Framer::new(MAX_CONTROL_DATA_BYTES),

@@ -74,7 +74,9 @@ pub struct Place {
 
 /// A TSIH, held by whoever is to be the session, or is it. Given back when it is dropped.
 pub struct SessionHandle {
+    /// Where it is given back.
     registry: Arc<Registry>,
+    /// The TSIH.
     tsih: Tsih,
 }
 
@@ -129,20 +131,27 @@ pub enum NoPlace {
 
 /// A session.
 struct Known {
+    /// Its name.
     name: SessionName,
+    /// Normal or discovery.
     kind: SessionKind,
+    /// The core that it is on, or goes to.
     core: usize,
     /// It has left the core where it was, and is not at `core` yet.
     in_transit: bool,
 }
 
+/// What is behind the lock.
 #[derive(Default)]
 struct Inner {
+    /// All sessions.
     by_tsih: HashMap<Tsih, Known>,
     /// Sessions of one name, the newest last: that is the one that a login replaces. A session begins when those before
     /// it have ended; if it does not wait for that itself any more, its successor does.
     by_name: HashMap<SessionName, Vec<Tsih>>,
+    /// How many sessions each core has.
     load: Vec<usize>,
+    /// The last TSIH that was given.
     last: u16,
     /// Cores are ending: sessions stay where they are.
     closed: bool,

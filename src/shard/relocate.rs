@@ -1,28 +1,29 @@
 //! A session in full feature phase moves to another core, whole, with its connections. Which one, and when, is said by
 //! [`super::balance`].
 //!
-//! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing: no
-//! Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still bring is
-//! kept as it came ([`Receive::parked`]). Its tasks end, what is queued is sent. (3) It is quiet: no task, job or I/O buffer,
-//! nothing to be sent, no receive. It goes in one [`Message::Relocate`], and acts on the parked bytes at its new core before
-//! it receives again. Should (1) or (2) take too long (`limits::MOVE_SEEK_MS`, `MOVE_QUIET_MS`), it acts on them where it
-//! is, and goes on. So no PDU is lost, repeated or overtaken, and all counters of the session go with it.
+//! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing:
+//! no Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still
+//! bring is kept as it came ([`Receive::parked`]). Its tasks end, what is queued is sent. (3) It is quiet: no task, job
+//! or I/O buffer, nothing to be sent, no receive. It goes in one [`Message::Relocate`], and acts on the parked bytes at
+//! its new core before it receives again. Should (1) or (2) take too long (`limits::MOVE_SEEK_MS`, `MOVE_QUIET_MS`), it
+//! acts on them where it is, and goes on. So no PDU is lost, repeated or overtaken, and all counters of the session go
+//! with it.
 //!
-//! Not moved: discovery sessions; sessions with ErrorRecoveryLevel above 0, whose data may be read again after the response;
-//! nothing at all while functions that abort tasks are under way here, or once the server goes down.
+//! Not moved: discovery sessions; sessions with ErrorRecoveryLevel above 0, whose data may be read again after the
+//! response; nothing at all while functions that abort tasks are under way here, or once the server goes down.
 //!
-//! Who looks for it finds it: the registry is told of the new core and the message is posted under one lock, so who learns
-//! of the new core posts behind that message. Kinds of messages, for a session on its way from A to B:
-//! - `Adopt` (a connection joins it, or a login replaces it): A sends it on to where the registry says; B, where the session
-//!   is not yet, once more through its own mailbox, behind the session (`Engine::elsewhere`).
-//! - `Abort` is posted to all cores under the same lock, and A departs only with an empty mailbox. So either both cores have
-//!   it before the session leaves, and A has acted on it; or both have it behind, and B finds the session. An abort that A
-//!   itself asked for, or has not answered, keeps the session there. When B asks for one while the session is in its
-//!   mailbox, there is no task to be aborted, and sessions are ended (COLD RESET) only when A has answered: then it is there.
-//!   Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
+//! Who looks for it finds it: the registry is told of the new core and the message is posted under one lock, so who
+//! learns of the new core posts behind that message. Kinds of messages, for a session on its way from A to B:
+//! - `Adopt` (a connection joins it, or a login replaces it): A sends it on to where the registry says; B, where the
+//!   session is not yet, once more through its own mailbox, behind the session (`Engine::elsewhere`).
+//! - `Abort` is posted to all cores under the same lock, and A departs only with an empty mailbox. So either both cores
+//!   have it before the session leaves, and A has acted on it; or both have it behind, and B finds the session. An
+//!   abort that A itself asked for, or has not answered, keeps the session there. When B asks for one while the session
+//!   is in its mailbox, there is no task to be aborted, and sessions are ended (COLD RESET) only when A has answered:
+//!   then it is there. Unit attentions are raised at the logical unit, and pulled by the nexus wherever it is.
 //! - `Aborted`, `Saved`, `Errand`: to functions and jobs, of which the session has none.
-//! - `Change`: the session brings the configuration of A along. If B has an older one it takes that over first, if it has a
-//!   newer one the session takes it over on arrival ([`Core::arrive`]).
+//! - `Change`: the session brings the configuration of A along. If B has an older one it takes that over first, if it
+//!   has a newer one the session takes it over on arrival ([`Core::arrive`]).
 //! - `Shutdown`: no core departs sessions once any has it, and none ends with a message unread.
 //!
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
@@ -30,13 +31,10 @@
 use super::core::Core;
 use super::engine::Engine;
 use super::fabric::Parts;
-use super::link::Halt;
-use super::link::Phase;
+use super::link::{Halt, Phase};
 use super::mesh::Message;
 use super::receiving::Receive;
-use super::relocated::Leg;
-use super::relocated::Relocated;
-use super::relocated::Relocation;
+use super::relocated::{Leg, Relocated, Relocation};
 use super::seat::Order;
 use super::world::Change;
 use crate::exec::task::Exec;
@@ -70,7 +68,7 @@ impl Engine {
             link.is_some_and(|link| link.halt == Halt::Stopped && !link.receiving && link.framing.is_none())
                 && self.fabric.tx.get(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
         };
-        // What outlived its task (`stray.rs`) stays here, with its buffer and the account that it is charged to.
+        // What outlived its task (`exec/stray.rs`) stays here, with its buffer and the account that it is charged to.
         holder.session.open_tasks() == 0
             && self.legs(seat).all(rests)
             && self.executor.tasks(seat).iter().all(Exec::is_quiet)

@@ -4,8 +4,7 @@
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
 use super::engine::Engine;
-use super::fabric::Fabric;
-use super::fabric::Parts;
+use super::fabric::{Fabric, Parts};
 use super::seat::Seat;
 use super::sources::Source;
 use super::tx::REREADS;

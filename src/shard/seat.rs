@@ -1,15 +1,15 @@
-//! A session on a core.
+//! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
+//! executor's (`exec/executor.rs`, `Client`), under the same number.
 
 use super::registry::SessionHandle;
 use super::text::SeatText;
 use super::world::LunMap;
 use crate::scsi::LuNexus;
-use crate::session::Session;
-use crate::session::SessionKind;
-use crate::session::directory::Access;
-use crate::session::directory::Applicant;
+use crate::session::directory::{Access, Applicant};
+use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use std::sync::Arc;
+
 /// Whether the end of a command of a session may let others of it begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -17,7 +17,7 @@ pub enum Order {
     Free,
     /// A command waits, for an ORDERED one or because it is one.
     Kept,
-    /// As `Kept`, and something may have ended: the seat is in `Engine::ordering`, which is looked at at the end of the
+    /// As `Kept`, and something may have ended: the seat is in `Fabric::ordering`, which is looked at at the end of the
     /// turn.
     Stirred,
 }

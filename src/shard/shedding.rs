@@ -1,4 +1,5 @@
-//! How busy this core is is said now and then, and a session moves if that pays.
+//! A core that is too busy sheds a session. Once a period it says how busy it was; when it has been saturated for long
+//! enough, [`super::balance`] is asked for a session and a core, and the move begins (`relocate.rs`).
 
 use super::balance;
 use super::balance::Use;
@@ -7,6 +8,7 @@ use super::engine::Engine;
 use super::seat::Seat;
 use std::sync::Arc;
 use std::time::Instant;
+
 impl Engine {
     /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
     fn work_of(&self, seat: &Seat) -> u64 {

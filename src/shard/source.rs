@@ -1,4 +1,4 @@
-//! What a completion of the ring belongs to.
+//! What a completion of the ring belongs to, as its user data says: a kind, and a number of that kind.
 
 /// What a completion belongs to: the top byte of `user_data`. The rest is a number of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

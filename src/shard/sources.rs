@@ -1,13 +1,12 @@
-//! Where the data of commands came from that may have to be sent once more.
+//! Where the data of commands came from that may have to be sent once more, for one session: a place on a medium, or
+//! bytes that were kept. It is read again in `resend.rs`.
 
-use crate::limits::KEPT_PARAMETER_BYTES;
-use crate::limits::KEPT_RESPONSE_BYTES_BESIDE;
-use crate::limits::SOURCES;
+use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SOURCES};
 use crate::session::Session;
 use crate::session::seam::TaskId;
-use crate::shares::Held;
-use crate::shares::Store;
+use crate::shares::{Held, Store};
 use std::collections::VecDeque;
+
 /// Where the data of a command came from.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
@@ -33,6 +32,7 @@ pub struct Sources {
     pub(super) found: usize,
     /// What is to be sent again: task, offset and length, bytes.
     pub(super) asked: VecDeque<(TaskId, u32, u32)>,
+    /// A stretch is being read.
     pub(super) busy: bool,
     /// The next read waits until the connection has room.
     pub(super) crowded: bool,

@@ -1,4 +1,4 @@
-//! Counters of one core. Plain numbers: only their core writes them.
+//! Counters of one core. Plain numbers: only their core writes them. Those of its executor are with that (`Counters`).
 
 /// What a core has done.
 #[derive(Debug, Clone, Copy, Default)]

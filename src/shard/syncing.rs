@@ -1,8 +1,9 @@
-//! Media are made durable beside the cores: all of them when the process ends, and those of units that leave. One that does
-//! not answer keeps nobody waiting for long, nor the others: a thread that is silent is not counted, and another one goes on.
+//! Media are made durable beside the cores: all of them when the process ends, and those of units that leave. One that
+//! does not answer keeps nobody waiting for long, nor the others: a thread that is silent is not counted, and another
+//! one goes on.
 //!
-//! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to nobody: hosts
-//! are told after the next start, as they are of a failure ([`super::lost`]).
+//! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to
+//! nobody: hosts are told after the next start, as they are of a failure (`exec/remember.rs`).
 //!
 //! If it cannot be saved that hosts are to be told, that is tried again, and at the end once more. Until then the file
 //! of the saved state is not let go of: the unit is not served again as if nothing had been lost.

@@ -30,13 +30,9 @@ mod unread;
 mod variable;
 
 use super::make_core;
-use super::mesh::Mesh;
-use super::mesh::Message;
+use super::mesh::{Mesh, Message};
 use super::stats::Stats;
-use super::world::Change;
-use super::world::LunMap;
-use super::world::Target;
-use super::world::World;
+use super::world::{Change, LunMap, Target, World};
 use crate::backend::{FaultPlan, Medium};
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
 use crate::session::directory::SnapshotDirectory;

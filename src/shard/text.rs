@@ -12,9 +12,13 @@ use std::sync::Arc;
 
 /// The negotiations of one session, and where it came in.
 pub struct SeatText {
+    /// What is under way.
     conversations: Conversations,
+    /// What the session finds.
     world: Arc<World>,
+    /// The address that it came in by.
     portal: SocketAddr,
+    /// The address that it came from.
     peer: SocketAddr,
 }
 

@@ -1,17 +1,16 @@
-//! What is looked at when time has passed, and how long a core may sleep.
+//! What is looked at when time has passed: clocks of sessions, connections that do not log in, send or close, media
+//! that do not answer; and how long a core may sleep.
 
-use super::clock::REST_MS;
-use super::clock::TICK_MS;
+use super::clock::{REST_MS, TICK_MS};
 use super::engine::Engine;
 use super::fabric::Parts;
 use super::leave::shutdown;
 use super::link::Phase;
 use crate::exec::starved::Waiting;
-use crate::limits::NOP_INTERVAL_MS;
-use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
-use crate::limits::SEND_TIMEOUT_MS;
+use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
 use std::os::fd::AsRawFd;
+
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
 /// How many sessions' clocks are looked at before others have their turn.

@@ -1,16 +1,14 @@
 //! Task management beyond one session: aborts at a unit across sessions and cores, and the answers that wait for them.
 //!
-//! A function is answered when no task that it aborted is left: a write that is still on its way to the medium after the
-//! answer could overwrite what the initiator writes next (SAM-5 section 7.2: the abort is complete when the task can have
-//! no further effect). With a medium that does not answer, tasks are let go of all the same (`stray.rs`), and no later
-//! command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is "function
-//! rejected", never a lie.
+//! A function is answered when no task that it aborted is left: a write that is still on its way to the medium after
+//! the answer could overwrite what the initiator writes next (SAM-5 section 7.2: the abort is complete when the task
+//! can have no further effect). With a medium that does not answer, tasks are let go of all the same (`exec/stray.rs`),
+//! and no later command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is
+//! "function rejected", never a lie.
 
 use super::engine::Engine;
-use super::fabric::Fabric;
-use super::fabric::Parts;
-use super::management::Answer;
-use super::management::Pending;
+use super::fabric::{Fabric, Parts};
+use super::management::{Answer, Pending};
 use super::mesh::Message;
 use super::seat::Seat;
 use super::world::LunMap;
@@ -26,7 +24,7 @@ use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use std::collections::HashSet;
 
 /// How long a function waits at most, milliseconds. The time for which the machine stands still does not count
-/// (`left.rs`).
+/// (`management.rs`).
 const LIMIT_MS: u64 = 900;
 
 impl Engine {

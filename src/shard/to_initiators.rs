@@ -1,11 +1,10 @@
 //! The fabric as the executor's [`Sink`]: data and answers become PDUs on their way to the initiators.
+//!
+//! Invariants: nothing here calls the executor. A session that has events because of a call is noted in `Fabric::owed`,
+//! and so are tasks that are to be aborted.
 
-use super::command::command_of;
-use super::command::expected_of;
-use super::fabric::Fabric;
-use super::fabric::MediumQueue;
-use super::fabric::Owed;
-use super::fabric::Parts;
+use super::command::{command_of, expected_of};
+use super::fabric::{Fabric, MediumQueue, Owed, Parts};
 use super::seat::Seat;
 use super::sources::Source;
 use super::tx::Outlet;

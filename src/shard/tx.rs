@@ -1,10 +1,10 @@
-//! The transmit side of a connection: PDUs are gathered into a batch during a turn and go out in one vectored send,
-//! LUN data straight from where it lies.
+//! The transmit side of a connection: PDUs are gathered into a batch during a turn and go out in one vectored send, LUN
+//! data straight from where it lies.
 //!
-//! A batch is filled while the one before it is being sent: there is never more than one send in flight on a connection,
-//! so bytes leave in order. A send moves a bounded part of a batch, and the core takes turns between its connections
-//! (`Engine::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the core and keep
-//! their capacity: steady state allocates nothing.
+//! A batch is filled while the one before it is being sent: there is never more than one send in flight on a
+//! connection, so bytes leave in order. A send moves a bounded part of a batch, and the core takes turns between its
+//! connections (`Fabric::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the
+//! core and keep their capacity: steady state allocates nothing.
 
 use crate::exec::buffers::Buf;
 use crate::exec::fence::Fence;
@@ -26,10 +26,12 @@ const VECTOR_BYTES: usize = 128 << 10;
 /// Raw pointers in it point into itself, into buffers of its core, and into what it holds: it never leaves its core.
 #[derive(Default)]
 pub struct Batch {
+    /// Headers, digests, padding, and data that is copied.
     bytes: Vec<u8>,
     /// What is sent, in order. Until `prepare`, a null pointer stands for the next of the batch's own bytes, which may
     /// still move.
     vectors: Vec<libc::iovec>,
+    /// I/O buffers that are given back when it is out.
     releases: Vec<Buf>,
     /// What keeps the memory of the RAM units where it is that the batch is sent from.
     in_place: Vec<InPlace>,
@@ -40,10 +42,12 @@ pub struct Batch {
     /// Bytes of memory that are counted for it in the pool: what it takes, and some ahead, so that it is counted only
     /// now and then.
     charged: usize,
+    /// What the kernel is given.
     header: Option<Box<libc::msghdr>>,
 }
 
 impl Batch {
+    /// Adds bytes of its own.
     #[inline]
     fn own(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -55,6 +59,7 @@ impl Batch {
         }
     }
 
+    /// Adds bytes that stay where they are.
     #[inline]
     fn elsewhere(&mut self, address: u64, len: u32) {
         let (mut iov_base, mut left) = (address as *mut libc::c_void, len as usize);
@@ -156,6 +161,7 @@ impl Batch {
 #[derive(Default)]
 #[allow(clippy::vec_box, reason = "a batch changes hands several times; only its pointer is to move")]
 pub struct BatchPool {
+    /// Batches that are empty.
     spare: Vec<Box<Batch>>,
     /// Bytes that the spare batches take.
     spare_bytes: usize,
@@ -170,6 +176,7 @@ impl BatchPool {
         if self.queued < QUEUED_BYTES_PER_CORE { QUEUED_BYTES } else { QUEUED_BYTES_BESIDE }
     }
 
+    /// An empty batch.
     fn take(&mut self) -> Box<Batch> {
         /// Room that a batch begins with, so that one that was only used for little does not grow in the midst of work.
         const FIRST_BYTES: usize = 8 << 10;
@@ -189,6 +196,7 @@ impl BatchPool {
         fresh()
     }
 
+    /// Takes a batch back, and what it holds is given back.
     fn give_back(&mut self, mut batch: Box<Batch>) {
         /// A batch that grew beyond this is not kept, nor are too many: one burst must not pin memory for ever.
         const KEPT_BYTES: usize = 512 << 10;
@@ -205,7 +213,9 @@ impl BatchPool {
 /// The transmit side of one connection.
 #[derive(Default)]
 pub struct Tx {
+    /// What PDUs are added to.
     filling: Option<Box<Batch>>,
+    /// What is being sent.
     sending: Option<Box<Batch>>,
     /// Bytes of memory that are counted for `sending`.
     sending_bytes: usize,
@@ -213,7 +223,9 @@ pub struct Tx {
     is_full: bool,
     /// A send of part of `sending` is with the kernel.
     in_flight: bool,
+    /// Headers have a digest.
     header_digest: bool,
+    /// Data has one.
     data_digest: bool,
     /// A send failed: nothing more goes out.
     dead: bool,
@@ -473,8 +485,8 @@ impl Outbox for Outlet<'_> {
         let copied = match (self.copies, payload) {
             (Some((from, to)), Payload::Data { at, len }) => {
                 let from = from.0 + (at.0 - to.0);
-                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `ram.rs` has
-                // checked the range (`Engine::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
+                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `exec/ram.rs` has
+                // checked the range (`Executor::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
                 // overlap.
                 #[allow(unsafe_code)]
                 Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })

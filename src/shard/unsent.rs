@@ -1,6 +1,6 @@
 //! Answers that are on their way from memory when the right to read it is lost.
 //!
-//! A RAM unit is sent from where it lies (`ram.rs`). Of a READ that is over for us, the peer may not have taken
+//! A RAM unit is sent from where it lies (`exec/ram.rs`). Of a READ that is over for us, the peer may not have taken
 //! everything yet: the rest is sent with what others have written since. No abort finds such a READ, so the connection
 //! goes, with all that is queued on it.
 

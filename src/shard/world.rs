@@ -6,8 +6,7 @@
 use super::clock::Clock;
 use super::doors::Doors;
 use super::error::ServeError;
-use super::fresh::Fresh;
-use super::fresh::Undo;
+use super::fresh::{Fresh, Undo};
 use super::load::Load;
 use super::registry::Registry;
 use crate::backend::{Fit, Medium, OpenError, absolute};

@@ -14,9 +14,12 @@ use crate::limits::{KEPT_PARTS_OF_A_HOST, KEPT_PARTS_OF_A_HOST_BESIDE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes that are kept, and how many may be.
 #[derive(Debug)]
 struct Total {
+    /// Bytes that are kept.
     used: AtomicUsize,
+    /// How many may be.
     most: usize,
 }
 
@@ -33,6 +36,7 @@ impl Total {
 /// Counts what the sessions of one host keep on one core. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// What all hosts keep.
     all: Arc<Total>,
     /// What this host keeps of that; its `most` is the host's part.
     own: Arc<Total>,
@@ -85,7 +89,9 @@ impl Default for Store {
 /// What one thing that is kept is charged. The charge is given back when this is dropped.
 #[derive(Debug, Default)]
 pub struct Held {
+    /// What it is charged to.
     store: Store,
+    /// Bytes.
     bytes: usize,
 }
 

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 /// The stores of one core: one for each host, and a bound on all of them together.
 pub struct Stores {
+    /// All hosts together.
     all: Store,
+    /// The stores of hosts, by host.
     hosts: HashMap<Host, Store>,
 }
 

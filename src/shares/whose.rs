@@ -5,11 +5,14 @@ use crate::model::{Address, Host};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+/// One of those that something is counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum One {
     /// By its serial.
     Session(u64),
+    /// An address.
     Address(Address),
+    /// A host.
     Host(Host),
 }
 
@@ -29,6 +32,7 @@ impl Whose {
 pub struct Counts {
     /// The most of a session, an address and a host.
     most: [usize; 3],
+    /// How many, by whom; who has none is not there.
     counts: HashMap<One, usize>,
 }
 

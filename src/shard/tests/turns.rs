@@ -1,8 +1,9 @@
 //! What one turn of a core acts on, of how many connections ever. The core is driven by hand: nobody else has a part in it.
 
 use super::{TARGET, lun, snapshot};
-use crate::limits::JOBS_PER_TURN;
-use crate::limits::{QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES};
+use crate::limits::{
+    JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
+};
 use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;

@@ -127,7 +127,11 @@ fn unbounded(source: &str) -> usize {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or(source);
     let lines: Vec<&str> = code.lines().collect();
     let says = |line: &str| ["info!(", "warn!(", "error!("].iter().any(|how| line.contains(&format!("tracing::{how}")));
-    let asks = |line: &&str| ["line(", "notice(", "medium("].iter().any(|how| line.contains(&format!("noise.{how}")));
+    let asks = |line: &&str| {
+        ["line(", "notice(", "medium("]
+            .iter()
+            .any(|how| ["noise.", "noise()."].iter().any(|of| line.contains(&format!("{of}{how}"))))
+    };
     (0..lines.len()).filter(|&at| says(lines[at]) && !lines[at.saturating_sub(NEAR)..at].iter().any(asks)).count()
 }
 

@@ -48,7 +48,7 @@ mod verdict;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod threaded;
 

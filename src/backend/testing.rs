@@ -34,6 +34,19 @@ impl Pages {
     }
 }
 
+/// A queue that keeps the tokens of what goes to the medium, and submits nothing.
+pub(crate) struct Tokens<'a>(pub(crate) &'a mut Vec<Token>);
+
+impl Queue for Tokens<'_> {
+    fn push(&mut self, _: squeue::Entry, token: Token) {
+        self.0.push(token);
+    }
+
+    fn batch(&self) -> u64 {
+        0
+    }
+}
+
 /// A blocking ring, and a way in for other threads, as a core has them.
 pub(crate) struct TestRing {
     ring: IoUring,

@@ -5,6 +5,7 @@
 //! goes before them (`Executor::retry_held`): they cannot keep a lock from its range, for once it has the range it
 //! waits for them to be done. So nobody waits for ever, whatever the others ask for.
 
+use super::canary::{Canary, sings};
 use super::end::Cell1;
 use super::executor::Executor;
 use super::fence::Lock;
@@ -48,7 +49,7 @@ impl Executor {
         if waiting.lock.is_none() {
             waiting.lock = fence.lock(waiting.offset, waiting.len).map(|lock| (lock, job.unit));
         }
-        if !waiting.lock.as_ref().is_some_and(|(lock, _)| fence.is_drained(lock)) {
+        if !waiting.lock.as_ref().is_some_and(|(lock, _)| sings(Canary::LockedTooEarly) || fence.is_drained(lock)) {
             return Some(waiting);
         }
         job.is_locking = false;

@@ -23,6 +23,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod buffers;
+pub(crate) mod canary;
 pub(crate) mod copy;
 pub(crate) mod copy_job;
 pub(crate) mod end;
@@ -70,26 +71,4 @@ pub(crate) mod unit;
 pub(crate) mod work;
 
 #[cfg(test)]
-mod tests {
-    use super::buffers::Arena;
-    use super::errandry::Errandry;
-    use super::executor::Executor;
-    use super::media::Media;
-    use crate::backend::WayIn;
-    use crate::state::Keeper;
-    use std::sync::Arc;
-
-    /// An executor without a unit.
-    pub fn idle() -> Executor {
-        let (keeper, _thread) = Keeper::start().unwrap();
-        let media = Media {
-            units: Arc::new([]),
-            rates: Arc::default(),
-            unit_rates: Vec::new(),
-            keeper: Arc::new(keeper),
-            errandry: Arc::new(Errandry::start().unwrap()),
-            post: Arc::new(|_, _| ()),
-        };
-        Executor::new(0, media, Arena::new().unwrap(), (Vec::new(), WayIn::new(|| ())))
-    }
-}
+mod tests;

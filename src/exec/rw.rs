@@ -8,6 +8,7 @@
 //! task that failed or was aborted is wound up only when nothing of it is under way.
 
 use super::buffers::Buf;
+use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
 use super::flushes::Waiter;
 use super::memory::Copying;
@@ -63,7 +64,10 @@ impl Exec {
                 }
             }
             Kind::Write(_) => {
-                if self.slices.front().is_some_and(|s| s.progress == Progress::Ready) {
+                let is_done = |s: &Slice| {
+                    s.progress == Progress::Ready || sings(Canary::EarlyAnswer) && s.progress == Progress::Busy
+                };
+                if self.slices.front().is_some_and(is_done) {
                     return Step::Retire;
                 }
                 let full = |s: &&Slice| s.progress == Progress::Filling && s.offset + s.len <= self.filled;
@@ -364,7 +368,7 @@ impl Executor {
     fn run_slice(&mut self, seat: usize, slot: usize, offset: u32, sink: &mut impl Sink) {
         let now_ms = self.now_ms;
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return };
-        let (unit, at) = (exec.unit, exec.base + u64::from(offset));
+        let (unit, at) = (exec.unit, exec.base + if sings(Canary::SlicesOnFirst) { 0 } else { u64::from(offset) });
         let Kind::Write(action) = exec.kind else { return };
         let Unit { fence, logical, direct, .. } = &*self.media.units[unit];
         let durable = exec.durable && *direct;
@@ -445,7 +449,8 @@ impl Executor {
     fn overtakes_stray(&mut self, seat: usize, slot: usize, len: usize) -> bool {
         let Some(exec) = self.exec(seat, slot) else { return false };
         let (unit, at) = (exec.unit, exec.base + u64::from(exec.started));
-        if exec.kind != Kind::Read || !self.media.units[unit].fence.has_stray(at, len as u64) {
+        let past = exec.kind != Kind::Read || sings(Canary::ReadPastStray);
+        if past || !self.media.units[unit].fence.has_stray(at, len as u64) {
             return false;
         }
         self.wait_for_fence(seat, slot, (at, len as u64));

@@ -13,6 +13,7 @@
 //! the medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which
 //! TEST UNIT READY tells.
 
+use super::canary::{Canary, sings};
 use super::executor::Executor;
 use super::job::NOBODY;
 use super::operations::Owner;
@@ -148,6 +149,13 @@ impl Executor {
             let (start, len, hold) = (base + u64::from(slice.offset), u64::from(slice.len), slice.hold.take());
             let Some(buf) = slice.buf.take() else { continue };
             let kept = hold.and_then(|hold| kept(&self.media.units[unit].fence, self.core, hold, (start, len)));
+            let kept = match kept {
+                Some(lock) if sings(Canary::StrayForgotten) => {
+                    self.media.units[unit].fence.unlock(lock);
+                    None
+                }
+                kept => kept,
+            };
             self.strays.enter(unit, buf.capacity());
             *owner = Owner::Stray(Stray { unit, buf, kept });
             left += 1;
@@ -174,6 +182,7 @@ impl Executor {
     pub fn release_hold(&self, unit: usize, hold: Hold) {
         let fence = &self.media.units[unit].fence;
         match hold {
+            Hold::Counted(_) if sings(Canary::CountKept) => {}
             Hold::Counted(ticket) => fence.leave(self.core, ticket),
             Hold::Kept(lock) => fence.unlock(lock),
         }

@@ -100,18 +100,25 @@ impl Engine {
     fn act_on_owed(&mut self) {
         self.fabric.is_settling = true;
         while !self.fabric.owed.is_empty() {
-            for owed in std::mem::take(&mut self.fabric.owed) {
-                match owed {
-                    Owed::Events(seat) => self.pump(seat),
-                    Owed::Reread(seat) => {
-                        self.next_reread(seat);
-                        self.pump(seat);
-                    }
-                    Owed::Preempt(preempting) => self.preempt(*preempting),
-                }
+            let mut all = std::mem::take(&mut self.fabric.owed);
+            all.drain(..).for_each(|owed| self.act_on(owed));
+            if self.fabric.owed.is_empty() {
+                // Its memory is used again.
+                self.fabric.owed = all;
             }
         }
         self.fabric.is_settling = false;
+    }
+
+    fn act_on(&mut self, owed: Owed) {
+        match owed {
+            Owed::Events(seat) => self.pump(seat),
+            Owed::Reread(seat) => {
+                self.next_reread(seat);
+                self.pump(seat);
+            }
+            Owed::Preempt(preempting) => self.preempt(*preempting),
+        }
     }
 
     /// A send completed.

@@ -1,0 +1,36 @@
+//! Bugs that a test can switch on, to see that its seeds find them. Outside tests there are none.
+
+/// One such bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canary {
+    /// A write that outlives its task does not keep its range.
+    StrayForgotten,
+    /// A read goes past a write that outlived its task.
+    ReadPastStray,
+    /// An operation that is over stays counted at the fence.
+    CountKept,
+    /// A write is answered while the medium still has it.
+    EarlyAnswer,
+    /// Every slice of a write goes to where the first one belongs.
+    SlicesOnFirst,
+    /// The holder of a range does not wait for what began before.
+    LockedTooEarly,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The bug that is on in this thread.
+    pub static SINGS: std::cell::Cell<Option<Canary>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a test has this bug switched on.
+#[inline(always)]
+pub fn sings(canary: Canary) -> bool {
+    #[cfg(test)]
+    return SINGS.get() == Some(canary);
+    #[cfg(not(test))]
+    {
+        let _ = canary;
+        false
+    }
+}

@@ -1,0 +1,68 @@
+//! The executor by itself: no PDU, no session, no socket.
+
+mod blocks;
+mod local;
+mod seeds;
+
+use super::buffers::Arena;
+use super::errandry::Errandry;
+use super::executor::Executor;
+use super::media::Media;
+use super::unit::Unit;
+use crate::backend::{FaultPlan, Medium, WayIn};
+use crate::model::{LunKind, LunSpec};
+use crate::scsi::LuParams;
+use crate::state::Keeper;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Logical block length of the units here, bytes.
+const BLOCK_BYTES: u32 = 512;
+
+/// An executor without a unit.
+pub fn idle() -> Executor {
+    executor(Vec::new())
+}
+
+/// An executor of these units.
+fn executor(units: Vec<Arc<Unit>>) -> Executor {
+    let (keeper, _thread) = Keeper::start().unwrap();
+    let way_in = WayIn::new(|| ());
+    let handles = units.iter().map(|unit| unit.medium.handle(&way_in)).collect();
+    let media = Media {
+        units: units.into(),
+        rates: Arc::default(),
+        unit_rates: Vec::new(),
+        keeper: Arc::new(keeper),
+        errandry: Arc::new(Errandry::start().unwrap()),
+        post: Arc::new(|_, _| ()),
+    };
+    Executor::new(0, media, Arena::new().unwrap(), (handles, way_in))
+}
+
+/// A unit in memory whose operations go as planned.
+fn unit(blocks: u64, plan: FaultPlan) -> Arc<Unit> {
+    let size_bytes = blocks * u64::from(BLOCK_BYTES);
+    let medium = Medium::open(&LunSpec { size_bytes: Some(size_bytes), ..LunSpec::new(0, LunKind::Ram) }).unwrap();
+    let medium = Arc::new(Medium::with_faults(Arc::new(medium), plan));
+    let params = LuParams {
+        block_bytes: BLOCK_BYTES,
+        physical_block_bytes: BLOCK_BYTES,
+        blocks,
+        readonly: false,
+        thin: true,
+        serial: "local".to_owned(),
+        naa: [0x60; 16],
+        target_name: String::new(),
+        port_groups: Vec::new(),
+        unmap_granularity_blocks: 1,
+        unmap_alignment_blocks: 0,
+        volatile_cache: false,
+        rotational: false,
+        removable: false,
+        cdrom: false,
+        low_space_bytes: None,
+        atomic_blocks: 512,
+    };
+    Arc::new(Unit::new(medium, params, (Path::new(""), None), 1))
+}

@@ -1,0 +1,157 @@
+//! A tool on this machine that has commands carried out: the smallest sink there is. It answers at once, keeps what it is
+//! told, and takes data when it likes.
+
+use crate::backend::testing::Tokens;
+use crate::backend::{Queue, Token};
+use crate::exec::buffers::Buf;
+use crate::exec::memory_hold::Lying;
+use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
+use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
+use crate::noise::Noise;
+use crate::scsi::copy::CopyRequest;
+use crate::scsi::{Heard, Outcome, Plan};
+use std::collections::BTreeMap;
+
+/// Seat and task.
+pub type Who = (usize, TaskId);
+
+/// One command, as its initiator sees it.
+pub struct Command {
+    /// What it says of its data, and how much of that has come.
+    pub expected: Expected,
+    /// What it has to send.
+    pub out: Vec<u8>,
+    /// So much of that is asked for, bytes.
+    pub wanted: u32,
+    /// What it has got.
+    pub got: Vec<u8>,
+    /// How it ended.
+    pub end: Option<Outcome>,
+    /// It was aborted.
+    pub is_aborted: bool,
+    /// Nothing of it is left.
+    pub is_released: bool,
+}
+
+impl Command {
+    /// It was answered, or let go of.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some() || self.is_released
+    }
+}
+
+/// The sink.
+#[derive(Default)]
+pub struct Local {
+    /// The commands that are not over, or were not looked at since.
+    pub commands: BTreeMap<Who, Command>,
+    /// Operations that are with the medium, in the order in which they came.
+    pub pending: Vec<Token>,
+    /// Tasks that wait until data is taken again.
+    pub waiting: Vec<(usize, usize)>,
+    /// No data is taken now.
+    pub is_full: bool,
+    noise: Noise,
+}
+
+impl Local {
+    fn command(&mut self, who: Who) -> &mut Command {
+        let command = self.commands.get_mut(&who).expect("a command that is there");
+        assert!(!command.is_over(), "{who:?} is over, and something comes of it");
+        command
+    }
+}
+
+impl Sink for Local {
+    fn queue(&mut self) -> impl Queue {
+        Tokens(&mut self.pending)
+    }
+
+    fn expected(&self, who: Who) -> Expected {
+        self.commands.get(&who).expect("a command that is there").expected
+    }
+
+    fn data_in(&mut self, who: Who, part: Part, copied: Option<DataRef>, buf: Buf, must: bool) -> Result<(), Buf> {
+        assert!(copied.is_none(), "the medium is asked");
+        if self.is_full && !must {
+            self.waiting.push((who.0, who.1.slot()));
+            return Err(buf);
+        }
+        let command = self.command(who);
+        assert!(!command.is_aborted, "data of an aborted command");
+        assert_eq!(command.got.len(), part.offset as usize, "data comes in its order");
+        command.got.extend_from_slice(buf.bytes(0, part.len as usize).expect("as long as its buffer"));
+        if part.end.is_some() {
+            command.end = Some(Outcome::GOOD);
+        }
+        Ok(())
+    }
+
+    fn data_in_place(&mut self, _: Who, _: Part, _: Lying<'_>, _: InPlaceIf) -> Sent {
+        Sent::No
+    }
+
+    fn sends_in_place(&self, _: Who) -> bool {
+        false
+    }
+
+    fn piece_bytes(&self, _: Who, pieces: u32) -> u32 {
+        pieces * 8192
+    }
+
+    fn parameter_data(&mut self, who: Who, _: Part, _: Buf) {
+        self.command(who).end = Some(Outcome::GOOD);
+    }
+
+    fn want_data_out(&mut self, who: Who, up_to: u32) {
+        let command = self.command(who);
+        assert!(up_to > command.wanted && up_to <= command.expected.write_bytes, "{up_to}");
+        command.wanted = up_to;
+    }
+
+    fn owes_since_ms(&self, _: Who) -> Option<u64> {
+        None
+    }
+
+    fn complete(&mut self, who: Who, outcome: Outcome, _: Moved) {
+        let command = self.command(who);
+        assert!(!command.is_aborted, "an aborted command is not answered");
+        command.end = Some(outcome);
+    }
+
+    fn released(&mut self, who: Who) {
+        let command = self.command(who);
+        assert!(command.is_aborted, "nobody wanted that");
+        command.is_released = true;
+    }
+
+    fn lent_in_vain(&mut self, _: usize) {
+        panic!("nothing is lent");
+    }
+
+    fn parameters(&mut self, _: Who, _: usize, _: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
+        None
+    }
+
+    fn begin_copy(&mut self, _: Who, _: usize, _: &CopyRequest) -> Option<CopyBegun> {
+        None
+    }
+
+    fn hear(&mut self, _: Who, _: usize, _: u64) -> Heard {
+        Heard::Before
+    }
+
+    fn noise(&mut self) -> &mut Noise {
+        &mut self.noise
+    }
+
+    fn polls(&mut self, _: usize) {}
+
+    fn preempt(&mut self, _: Preempting) {
+        panic!("nobody preempts");
+    }
+
+    fn reread(&mut self, _: Reread, _: Result<(), MediumFault>) {
+        panic!("nothing is read again");
+    }
+}

@@ -9,14 +9,14 @@
 //!
 //! | what | types | what is done |
 //! |---|---|---|
-//! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `ram.rs` |
+//! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
 //! | a unit in memory | `memory.rs`, `memory_hold.rs` | `ram.rs` |
 //! | a job | `job.rs`, `end.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
 //! | an errand | `errand.rs` | `errandry.rs` |
 //! | an operation on a medium | `operations.rs` | `executor.rs` |
 //! | durability | `syncs.rs`, `flushes.rs`, `remembering.rs` | `flush.rs`, `lost.rs`, `remember.rs` |
 //! | what is saved | `saves.rs`, `line.rs` | `save.rs` |
-//! | ranges, holes | `fence.rs`, `ranges.rs`, `holes.rs` | `rw.rs` (`retry_held`), `lock.rs` |
+//! | ranges, holes | `fence.rs`, `ranges.rs`, `holes.rs` | `waiting.rs`, `lock.rs` |
 //! | buffers | `buffers.rs`, `starved.rs`, `slots.rs` | `starve.rs` |
 //! | limits | `rate.rs`, `flows.rs` | `throttle.rs` |
 //! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
@@ -48,6 +48,7 @@ pub(crate) mod memory_hold;
 pub(crate) mod notice;
 pub(crate) mod operations;
 pub(crate) mod outcomes;
+pub(crate) mod placing;
 pub(crate) mod ram;
 pub(crate) mod ranges;
 pub(crate) mod rate;
@@ -68,6 +69,8 @@ pub(crate) mod syncs;
 pub(crate) mod task;
 pub(crate) mod throttle;
 pub(crate) mod unit;
+pub(crate) mod waiting;
+pub(crate) mod wind_up;
 pub(crate) mod work;
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ use super::executor::{Client, Executor};
 use super::flushes::Waiter;
 use super::memory::Copying;
 use super::operations::Owner;
-use super::outcomes::{TASK_SET_FULL, TIMED_OUT};
+use super::outcomes::TIMED_OUT;
 use super::sink::{Moved, Part, Sink};
 use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use super::unit::Unit;
 use crate::backend::Op;
-use crate::limits::{FED_PER_TURN, LOCATED_READS, SLICE_BYTES};
-use crate::model::{MediumFault, TaskId};
+use crate::limits::SLICE_BYTES;
+use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
 
@@ -101,20 +101,8 @@ const OVERLAPPING: Outcome =
 const TOO_LONG: MediumFault = MediumFault::Internal(libc::ERANGE);
 
 /// The length that is moved on the medium for `len` bytes of a transfer: whole blocks.
-fn on_medium(len: u32, block_bytes: u32) -> usize {
+pub(super) fn on_medium(len: u32, block_bytes: u32) -> usize {
     len.next_multiple_of(block_bytes) as usize
-}
-
-/// A buffer that is lent to a receive.
-pub struct Lent {
-    /// The buffer.
-    pub buf: Buf,
-    /// Where in it the data goes.
-    pub within: usize,
-    /// How much of it, bytes.
-    pub room: usize,
-    /// Offset of its slice in the transfer: names it.
-    pub slice: u32,
 }
 
 /// A slice of a read has entered the fence.
@@ -475,211 +463,5 @@ impl Executor {
         exec.fenced = true;
         self.ranges.fenced.push(seat, slot);
         self.stats.most_waiting = self.stats.most_waiting.max(self.ranges.fenced.len() as u64);
-    }
-
-    /// Whether anything waits for a range that another command holds, or for durable writes of another core.
-    pub fn waits_for_ranges(&self) -> bool {
-        let held = !(self.ranges.fenced.is_empty() && self.ranges.stalled.is_empty() && self.ranges.locking.is_empty());
-        held || self.flushes.are_draining()
-    }
-
-    /// Whether more of a kind wait for a range than are tried in a turn.
-    pub fn have_many_waiting(&self) -> bool {
-        [self.ranges.fenced.len(), self.ranges.stalled.len(), self.ranges.locking.len()]
-            .iter()
-            .any(|waiting| *waiting > FED_PER_TURN)
-    }
-
-    /// Tries again what waits for a range, [`FED_PER_TURN`] of each kind in a turn. Those that want a range for
-    /// themselves come last: `lock.rs`.
-    pub fn retry_held(&mut self, sink: &mut impl Sink) {
-        if self.waits_for_ranges() {
-            if self.ranges.since_ms == u64::MAX {
-                self.ranges.since_ms = self.now_ms;
-            }
-            if self.flushes.are_draining() {
-                self.advance_drains(sink);
-            }
-            self.retry_stalled(sink);
-            self.retry_fenced(sink);
-            self.advance_locks();
-        } else {
-            self.ranges.since_ms = u64::MAX;
-        }
-    }
-
-    /// Lets the tasks try again that a range kept out.
-    fn retry_fenced(&mut self, sink: &mut impl Sink) {
-        for _ in 0..self.ranges.fenced.len().min(FED_PER_TURN) {
-            let Some((seat, slot)) = self.ranges.fenced.pop() else { return };
-            if let Some(exec) = self.exec(seat, slot)
-                && exec.fenced
-            {
-                exec.fenced = false;
-                self.advance(seat, slot, sink);
-            }
-        }
-    }
-
-    /// Takes all buffers from a slot and makes it free.
-    #[inline(always)]
-    pub fn clear(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        match self.exec(seat, slot) {
-            Some(exec) if exec.holds_nothing() => exec.clear(),
-            _ => self.clear_holding(seat, slot, sink),
-        }
-    }
-
-    /// The same for a task that holds something, or waits at a limit or for a flush.
-    fn clear_holding(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        if let Some(flow) = self.exec(seat, slot).and_then(|e| e.held.take()) {
-            self.forget_held(seat, slot, flow);
-        }
-        if let Some(ticket) = self.exec(seat, slot).and_then(|e| e.flushing.take()) {
-            self.flushes.forget(ticket);
-        }
-        self.drop_slices(seat, slot, sink);
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.staging = None;
-            exec.clear();
-        }
-    }
-
-    /// Gives all slices of a task back.
-    fn drop_slices(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        while let Some((unit, slice)) = self.exec(seat, slot).and_then(|e| Some((e.unit, e.slices.pop_front()?))) {
-            if let Some(hold) = slice.hold {
-                self.release_hold(unit, hold);
-            }
-            if let Progress::Lent { conn } = slice.progress {
-                // The receive releases the buffer when it is over: soon, even if the peer stalls.
-                sink.lent_in_vain(conn);
-            }
-        }
-    }
-
-    /// Looks for the first bad block of a read that has failed: in the slice that failed and all behind it, since a
-    /// device fails as one what it has put together from several. The task gives back first what it holds: the job
-    /// needs a buffer.
-    #[cold]
-    fn locate(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.located += 1;
-        let (unit, offset, base) = (exec.unit, exec.failed_at, exec.base);
-        let len = exec.slices.back().map_or(0, |last| (last.offset + last.len).saturating_sub(offset));
-        if len == 0 {
-            return self.wind_up(seat, slot, sink);
-        }
-        self.drop_slices(seat, slot, sink);
-        let len = on_medium(len, self.media.units[unit].block_bytes) as u64;
-        self.spawn_locate(seat, slot, unit, (offset, base + u64::from(offset), len));
-    }
-
-    /// Ends a task that has failed or was aborted, and of which nothing is under way. A read that the medium has failed is looked
-    /// at first (`locate`).
-    fn wind_up(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        if let Some(Failure::Medium(MediumFault::Read)) = exec.failed
-            && exec.kind == Kind::Read
-            && !exec.aborted
-            && exec.located < LOCATED_READS
-        {
-            return self.locate(seat, slot, sink);
-        }
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let (task, unit, aborted, failed, moved) = (exec.task, exec.unit, exec.aborted, exec.failed, exec.moved);
-        let is_read = exec.kind == Kind::Read;
-        self.clear(seat, slot, sink);
-        if aborted {
-            return sink.released((seat, task));
-        }
-        let outcome = match failed {
-            Some(Failure::Medium(fault)) => {
-                self.stats.medium_faults += 1;
-                self.media.units[unit].logical.fault(fault, None)
-            }
-            Some(Failure::Lost(outcome)) => {
-                self.stats.medium_faults += 1;
-                self.hear(seat, task, unit, sink);
-                outcome
-            }
-            Some(Failure::Outcome(outcome)) => self.media.units[unit].logical.formatted(outcome),
-            Some(Failure::NoBuffer) | None => TASK_SET_FULL,
-        };
-        let moved = u64::from(moved);
-        sink.complete((seat, task), outcome, if is_read { Moved::In(moved) } else { Moved::Out(moved) });
-    }
-
-    /// Lends the buffer that the data of a write at `offset` of its transfer goes to, to the receive of connection `conn`.
-    /// `None`: it does not go into one that is there now. The task must be live.
-    pub fn lend(&mut self, seat: usize, task: TaskId, offset: u32, conn: usize) -> Option<Lent> {
-        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task)?;
-        let slice = exec.slice_at(offset).filter(|slice| slice.progress == Progress::Filling)?;
-        let within = offset - slice.offset;
-        let has = slice.buf.as_ref()?.capacity().saturating_sub(within as usize);
-        let room = has.min((slice.len - within) as usize);
-        if room == 0 {
-            return None;
-        }
-        let buf = slice.buf.take()?;
-        slice.progress = Progress::Lent { conn };
-        Some(Lent { buf, within: within as usize, room, slice: slice.offset })
-    }
-
-    /// Takes back what was lent. `Some`: the slice is not there any more that it was lent from.
-    pub fn take_back(&mut self, (seat, task): (usize, TaskId), slice: u32, conn: usize, buf: Buf) -> Option<Buf> {
-        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task);
-        let slice = exec
-            .and_then(|exec| exec.slices.iter_mut().find(|own| own.offset == slice))
-            .filter(|slice| slice.progress == Progress::Lent { conn });
-        match slice {
-            Some(slice) => {
-                (slice.buf, slice.progress) = (Some(buf), Progress::Filling);
-                None
-            }
-            None => Some(buf),
-        }
-    }
-
-    /// Puts data of a write where it belongs: `offset` counts in the task's transfer. The task must be live.
-    #[inline]
-    pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8], sink: &mut impl Sink) {
-        let slot = task.slot();
-        if self.exec(seat, slot).is_none_or(|e| e.kind == Kind::Idle && e.staging.is_none() && !e.dropped) {
-            // This is unsolicited data of a command without immediate data, which waits for its CmdSN or at a limit.
-            self.stage(seat, task, &[], sink);
-        }
-        let Some(exec) = self.exec(seat, slot) else { return };
-        while !bytes.is_empty() {
-            let n = if let Some(slice) = exec.slice_at(offset) {
-                if let Progress::Lent { .. } = slice.progress {
-                    // The task has another connection now, and its data comes again. The receive of the old one has the buffer.
-                    exec.failed.get_or_insert(Failure::NoBuffer);
-                    return;
-                }
-                // A read's slice is not for data that comes with the read, nor one that is on the medium already.
-                let Some(buf) = slice.buf.as_mut().filter(|_| slice.progress == Progress::Filling) else { return };
-                let within = offset - slice.offset;
-                let room = (slice.len - within) as usize;
-                buf.put(within as usize, &bytes[..bytes.len().min(room)])
-            } else if let Some((buf, _)) = exec.staging.as_mut().filter(|_| exec.kind == Kind::Idle) {
-                buf.put(offset as usize, bytes)
-            } else {
-                0
-            };
-            if n == 0 {
-                // The data is either beyond what the CDB moves, and dropped, or unsolicited and found no buffer.
-                match exec.kind {
-                    Kind::Idle => exec.dropped = true,
-                    _ if offset < exec.total => {
-                        exec.failed.get_or_insert(Failure::NoBuffer);
-                    }
-                    _ => {}
-                }
-                return;
-            }
-            bytes = &bytes[n..];
-            offset += n as u32;
-        }
     }
 }

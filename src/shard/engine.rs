@@ -6,8 +6,9 @@
 //!
 //! - PDUs, session events and commands: `dispatch.rs`, `resend.rs` (data that is sent once more), `loan.rs` (buffers
 //!   that are lent to receives), `unsent.rs` (answers whose session may not read any more)
-//! - connections and sessions: `entry.rs` (login and placement), `leave.rs` (their end), `relocate.rs` (moving to
-//!   another core), `shedding.rs` (which one is to move), `tm.rs` (task management across sessions and cores)
+//! - connections and sessions: `entry.rs`, `adoption.rs`, `seating.rs` (login and placement), `leave.rs` (their end),
+//!   `relocate.rs` (moving to another core), `shedding.rs` (which one is to move), `tm.rs` (task management across
+//!   sessions and cores)
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration)
 //!
 //! Invariants: the executor calls the fabric as its sink, and the fabric calls nobody back. What such a call has set

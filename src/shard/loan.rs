@@ -26,7 +26,7 @@ use super::engine::Engine;
 use super::lent::{Home, Loan};
 use super::partial::{Partial, PartialDest};
 use super::seat::Seat;
-use crate::exec::rw::Lent;
+use crate::exec::placing::Lent;
 use crate::wire::bhs;
 
 impl Engine {

@@ -18,6 +18,7 @@
 //! those only.
 
 mod acting;
+mod adoption;
 mod arming;
 mod balance;
 mod bell;
@@ -58,6 +59,7 @@ mod relocate;
 mod relocated;
 mod resend;
 mod seat;
+mod seating;
 mod shedding;
 mod signals;
 mod source;

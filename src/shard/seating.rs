@@ -1,0 +1,266 @@
+//! A login ends: its connection gets a seat in its session, or is refused.
+
+use super::engine::Engine;
+use super::fabric::Fabric;
+use super::link::Phase;
+use super::nexus::new_nexus;
+use super::registry::{Membership, SessionHandle};
+use super::seat::{Order, Seat};
+use super::text::SeatText;
+use crate::exec::rate::Gate;
+use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
+use crate::model::Host;
+use crate::scsi::NexusId;
+use crate::session::directory::Access;
+use crate::session::login::{LoginAnswer, LoginDone};
+use crate::session::params::SessionKind;
+use crate::session::seam::{CloseReason, ConnIx, Payload};
+use crate::session::{ConnectionInit, Session, SessionInit};
+use crate::shares::Whose;
+use crate::wire::{LoginStatus, Tsih, bhs};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+impl Engine {
+    pub(super) fn send_login(&mut self, conn: usize, answer: &LoginAnswer) {
+        let mut header = [0; bhs::BHS_LEN];
+        answer.response.emit(&mut header);
+        let Some(tx) = self.fabric.tx.get_mut(conn) else { return };
+        tx.pdu(&header, Payload::Bytes(&answer.text), None, &mut self.fabric.pool);
+        self.fabric.dirty.push(conn);
+    }
+
+    pub(super) fn refuse(&mut self, conn: usize, answer: &LoginAnswer) {
+        self.fabric.stats.failed_logins += 1;
+        self.send_login(conn, answer);
+        self.close(conn, CloseReason::LoginRefused);
+    }
+
+    /// Refuses a login that was complete, and says why.
+    pub(super) fn turn_away(&mut self, conn: usize, login: Box<LoginDone>, status: LoginStatus, why: &str) {
+        if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
+            let peer = self.fabric.links.get(conn).and_then(Option::as_ref).map(|link| link.peer);
+            tracing::warn!(?peer, initiator = %login.initiator.name, left_out, "login refused: {why}");
+        }
+        self.refuse(conn, &login.refuse(status));
+    }
+
+    pub(super) fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, access: Access, session: Membership) {
+        let Some(Some(link)) = self.fabric.links.get(conn) else { return };
+        let peer = link.peer;
+        let init = ConnectionInit {
+            cid: login.cid,
+            params: login.params,
+            stat_sn: login.next_stat_sn,
+            exp_cmd_sn: login.cmd_sn,
+        };
+        let tsih = session.tsih();
+        let seated = match session {
+            Membership::Leads(handle) => Some(self.new_seat(conn, (&login, access), handle, init)),
+            Membership::Joins(_) => {
+                if let Some((status, why)) = self.is_not_of(tsih, &login, access) {
+                    return self.turn_away(conn, login, status, why);
+                }
+                self.join_seat(conn, tsih, init)
+            }
+        };
+        let Some((seat, ix)) = seated else {
+            return self.turn_away(conn, login, LoginStatus::TOO_MANY_CONNECTIONS, "too many connections");
+        };
+        let params = login.params;
+        let mut answer = login.answer;
+        //= RFC 7143 section 6.3.2
+        //# If the next stage is FullFeaturePhase, the target MUST reply with a
+        //# Login Response with the TSIH value.
+        //= RFC 7143 section 11.13.3
+        //# For a new session, the target MUST generate a non-zero TSIH and ONLY
+        //# return it in the Login Final-Response (see Section 6.3).
+        answer.response.tsih = tsih;
+        if login.tsih != Tsih(0)
+            && let Some(holder) = self.fabric.seats[seat].as_deref_mut()
+        {
+            holder.session.stamp_login(&mut answer.response);
+        }
+        self.send_login(conn, &answer);
+        // The final Login Response still goes without digests (RFC 7143 section 6.1: in force from full feature phase on).
+        //= RFC 7143 section 13.1
+        //# When the initiator and target agree on a digest, this digest MUST be
+        //# used for every PDU in the Full Feature Phase.
+        self.fabric.tx[conn].set_digests(params.header_digest, params.data_digest);
+        if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+            link.phase = Phase::Full { seat, ix };
+            let longest = match login.kind {
+                SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
+                SessionKind::Normal => params.target_max_recv_bytes as usize,
+            };
+            link.framing = Some((params.header_digest, params.data_digest, longest));
+        }
+        self.fabric.stats.logins += 1;
+        if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
+            tracing::info!(
+                %peer, core = self.fabric.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
+                header_digest = params.header_digest, data_digest = params.data_digest, left_out, "logged in"
+            );
+        }
+        if !login.initiator.name.is_standard()
+            && let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms)
+        {
+            let initiator = &login.initiator.name;
+            tracing::warn!(%peer, %initiator, left_out, "the initiator's name is not made as RFC 7143 section 4.2.7 wants it");
+        }
+        // If this connection reinstates another one of its session, that one is to be closed.
+        self.pump(seat);
+    }
+
+    /// Why a connection is not to be one of the session that it wants to join.
+    fn is_not_of(&self, tsih: Tsih, login: &LoginDone, access: Access) -> Option<(LoginStatus, &'static str)> {
+        let seat = self.find_seat(tsih).and_then(|seat| self.fabric.seats[seat].as_deref())?;
+        // A session has one view of its target: a connection that proved to be somebody else is not part of it.
+        if seat.access != Some(access) {
+            let why = "the session that it joins is that of another initiator group";
+            return Some((LoginStatus::AUTHORIZATION_FAILURE, why));
+        }
+        //= RFC 7143 section 9.2
+        //# Therefore, all
+        //# connections in an iSCSI session SHOULD use the same authentication
+        //# method, iSCSI name, and authentication identity (for authentication
+        //# methods that use an authentication identity).
+        //= RFC 7143 section 9.2
+        //# Implementations SHOULD
+        //# check this and cause an authentication failure on a new connection
+        //# that uses a different authentication method, iSCSI name, or
+        //# authentication identity from those already used in the session.
+        //= RFC 7143 section 9.2
+        //# In addition, implementations SHOULD NOT support both authenticated and
+        //# unauthenticated TCP connections in the same iSCSI session, added
+        //# either concurrently or sequentially to the session.
+        let why = "the session that it joins is that of another user";
+        (seat.identity != login.identity).then_some((LoginStatus::AUTHENTICATION_FAILURE, why))
+    }
+
+    fn new_seat(
+        &mut self,
+        conn: usize,
+        (login, access): (&LoginDone, Access),
+        handle: SessionHandle,
+        init: ConnectionInit,
+    ) -> (usize, ConnIx) {
+        let target = match (&login.target, login.kind) {
+            (Some(target), SessionKind::Normal) => target.index,
+            _ => usize::MAX,
+        };
+        let session_init = SessionInit {
+            initiator: login.initiator.clone(),
+            target_name: login
+                .target
+                .as_ref()
+                .and_then(|t| self.fabric.world.targets.get(t.index))
+                .map(|t| t.name.clone()),
+            target_portal_group: login.portal_group,
+            tsih: handle.tsih(),
+            kind: login.kind,
+            params: login.params,
+        };
+        let (session, ix) = Session::new(session_init, init, self.fabric.now_ms);
+        let nexus_id = NexusId(self.fabric.world.next_nexus.fetch_add(1, Ordering::Relaxed));
+        let link = self.fabric.links[conn].as_ref();
+        let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
+        let map = self.fabric.world.targets.get(target).map(|t| t.map(access)).unwrap_or_default();
+        let nexus = |&unit: &usize| {
+            new_nexus(nexus_id, &self.fabric.world.units[unit], &login.initiator, peer)
+                .by_port_group(login.portal_group)
+        };
+        let nexus = map.units.iter().map(nexus).collect();
+        let seat = Box::new(Seat {
+            session,
+            text: SeatText::new(self.fabric.world.clone(), portal, peer),
+            target,
+            identity: login.identity.clone(),
+            access: Some(access),
+            map,
+            handle,
+            nexus,
+            sources: Default::default(),
+            ended: false,
+            serial: nexus_id.0,
+            order: Order::Free,
+            stays_until_ms: 0,
+            lost_ms: 0,
+        });
+        let mut route = [usize::MAX; CONNECTION_SLOTS];
+        route[usize::from(ix.0)] = conn;
+        (self.enter_seat(seat, route), ix)
+    }
+
+    /// Gives a session a seat.
+    pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: [usize; CONNECTION_SLOTS]) -> usize {
+        let host = Host::of(seat.text.peer());
+        let kept = self.fabric.kept.of(host);
+        seat.session.keep_in(&kept);
+        seat.sources.keep_in(&kept);
+        seat.text.keep_in(&self.fabric.negotiations.of(host));
+        let number = match self.fabric.seats.iter().position(Option::is_none) {
+            Some(n) => n,
+            None => {
+                self.fabric.seats.push(None);
+                self.fabric.look_ms.push(0);
+                self.fabric.routes.push(route);
+                self.fabric.seats.len() - 1
+            }
+        };
+        self.fabric.seats[number] = Some(seat);
+        self.fabric.routes[number] = route;
+        self.fabric.stir(number);
+        self.open_client(number);
+        number
+    }
+
+    /// Has the executor know of the session at a seat.
+    fn open_client(&mut self, seat: usize) {
+        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
+        let (peer, initiator) = (holder.text.peer(), &holder.session.init().initiator.name);
+        let whose = (Whose::of(holder.serial, peer), Host::of(peer));
+        self.executor.open(seat, whose, &initiator.to_string());
+        self.regate(seat);
+    }
+
+    /// Has the commands of a session wait for the limits that there are for it.
+    pub fn regate(&mut self, seat: usize) {
+        let waiters = self.executor.regate(seat, self.fabric.gates(seat));
+        self.executor.let_go(waiters, &mut self.fabric);
+    }
+
+    /// The world has other limits, or the server goes down and nothing is to wait any more. Who waits for a limit that is
+    /// no more, or at a unit that is not found any more, goes on.
+    pub fn change_flows(&mut self) {
+        let Engine { fabric, executor } = self;
+        let Some(mut waiters) = executor.change_rates(fabric.shutdown) else { return };
+        for seat in 0..fabric.seats.len() {
+            waiters.extend(executor.regate(seat, fabric.gates(seat)));
+        }
+        executor.let_go(waiters, fabric);
+    }
+
+    fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
+        let seat = self.find_seat(tsih)?;
+        let ix = self.fabric.seats[seat].as_deref_mut()?.session.add_connection(init, self.fabric.now_ms).ok()?;
+        *self.fabric.routes[seat].get_mut(usize::from(ix.0))? = conn;
+        Some((seat, ix))
+    }
+
+    pub(super) fn find_seat(&self, tsih: Tsih) -> Option<usize> {
+        self.fabric.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih && !s.ended))
+    }
+}
+
+impl Fabric {
+    /// The gates of the units that a session finds: none once it has ended, or the server goes down.
+    fn gates(&self, seat: usize) -> Vec<(usize, Gate)> {
+        let holder = self.seats.get(seat).and_then(Option::as_deref);
+        let Some(holder) = holder.filter(|holder| !holder.ended && !self.shutdown) else { return Vec::new() };
+        let (target, group) = (holder.target, holder.group());
+        holder.map.units.iter().map(|&unit| (unit, self.world.gate(unit, target, group))).collect()
+    }
+}
+
+const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

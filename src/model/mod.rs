@@ -26,4 +26,6 @@ pub use names::{InitiatorPort, IscsiName, ItNexus};
 pub use ports::PortGroup;
 pub use snapshot::{Portal, Snapshot, TargetSpec};
 pub use space::Space;
-pub use task::{DataRef, TaskId};
+pub use task::TaskId;
+
+pub use crate::wire::DataRef;

@@ -8,7 +8,7 @@ use super::fault::{CHECK_CONDITION, GOOD};
 use super::params::TaskReporting;
 use super::recovery::Kept;
 use super::residual::Residual;
-use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId};
+use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId, shared};
 use super::task::{Answer, State};
 use super::{DataInEnd, Direction, Ending, Session};
 use crate::wire::{CmdSn, DataIn, DataSn, Itt, Lun, ScsiResponse, StatSn, Ttt};
@@ -355,7 +355,7 @@ impl Session {
             Payload::Bytes(segment.get(..len).unwrap_or(&[]))
         };
         if self.keeps {
-            let bytes = payload.shared();
+            let bytes = shared(&payload);
             let command = Some((itt, lun));
             let kept = Kept { stat_sn: StatSn(0), header, bytes, command, data: outgoing, held: self.store.hold(0) };
             return match self.connections.get(usize::from(conn.0)) {

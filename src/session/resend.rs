@@ -6,7 +6,7 @@
 use super::connection::Connection;
 use super::fault::{CHECK_CONDITION, GOOD, TaskFault};
 use super::recovery::{Kept, Outgoing, Piece, Run};
-use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId};
+use super::seam::{ConnIx, DataRef, Event, Outbox, Payload, TaskId, shared};
 use super::task::{Kind, State, is_beside};
 use super::{DataInEnd, Direction, Ending, Received, Session};
 use crate::limits::RESENDS;
@@ -106,7 +106,7 @@ impl Session {
     /// Keeps a response that was just sent.
     #[cold]
     pub(super) fn keep(&mut self, to: ConnIx, stat_sn: StatSn, header: &Bhs, payload: Payload<'_>) {
-        let bytes = payload.shared();
+        let bytes = shared(&payload);
         let held = self.store.hold(0);
         if let Some(c) = self.connections.get_mut(usize::from(to.0)) {
             c.kept.push(Kept { stat_sn, header: *header, bytes, command: None, data: None, held });

@@ -4,46 +4,17 @@
 use crate::wire::Bhs;
 use bytes::Bytes;
 
-pub use crate::model::{DataRef, TaskId};
+pub use crate::model::TaskId;
+pub use crate::wire::{DataRef, Payload};
 
 /// A connection's slot in its session (not its CID).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnIx(pub u8);
 
-/// The data segment of a PDU to be sent.
-#[derive(Debug, Clone, Copy)]
-pub enum Payload<'a> {
-    /// None.
-    None,
-    /// Copied by the outbox before it returns: sense, text, a NOP's echo.
-    Bytes(&'a [u8]),
-    /// `len` bytes of LUN data that stay where they are until sent.
-    Data {
-        /// Where.
-        at: DataRef,
-        /// How many.
-        len: u32,
-    },
-}
-
-impl Payload<'_> {
-    /// What is to be copied, as a value that can be kept: to be sent more than once it is shared. LUN data is not in it.
-    pub(super) fn shared(&self) -> Bytes {
-        if let Payload::Bytes(bytes) = self { Bytes::copy_from_slice(bytes) } else { Bytes::new() }
-    }
-
-    /// Bytes in it, without padding.
-    pub fn len(&self) -> usize {
-        match self {
-            Payload::None => 0,
-            Payload::Bytes(b) => b.len(),
-            Payload::Data { len, .. } => *len as usize,
-        }
-    }
-    /// No bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// What of a payload is to be copied, as a value that can be kept: to be sent more than once it is shared. LUN data is not
+/// in it.
+pub(super) fn shared(payload: &Payload<'_>) -> Bytes {
+    if let Payload::Bytes(bytes) = payload { Bytes::copy_from_slice(bytes) } else { Bytes::new() }
 }
 
 /// Where a session's PDUs go: the transmit side of the shard, or a vector in tests. Adds digests and padding. PDUs of one

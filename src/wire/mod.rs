@@ -3,7 +3,7 @@
 //! What is here: [`bhs`] (the fields that every PDU shares), [`pdu`] (one plain `Copy` struct per PDU type, and the
 //! enum [`Pdu`] over all of them), [`ahs`] (additional header segments), [`serial`] (RFC 1982 arithmetic as a type),
 //! [`ids`] (tags, handles and LUN addresses), [`text`] (key=value pairs), [`digest`] (CRC32C), [`framer`] (PDU
-//! boundaries in a byte stream) and [`pretty`] (one line per PDU).
+//! boundaries in a byte stream), [`payload`] (the data of a PDU that is sent) and [`pretty`] (one line per PDU).
 //!
 //! The types serve both sides of the wire: a target parses requests and emits responses, a test initiator or a load
 //! generator does the opposite with the same structs.
@@ -23,6 +23,7 @@ pub mod digest;
 pub mod framer;
 pub mod ids;
 mod open_enum;
+pub mod payload;
 pub mod pdu;
 pub mod pretty;
 pub mod serial;
@@ -32,5 +33,6 @@ pub use bhs::{BHS_LEN, Bhs, Opcode, WireError};
 pub use framer::{Frame, FrameError, Framer};
 pub use ids::{Cid, Isid, Itt, Lun, Tsih, Ttt};
 pub(crate) use open_enum::open_enum;
+pub use payload::{DataRef, Payload};
 pub use pdu::*;
 pub use serial::{CmdSn, DataSn, R2tSn, StatSn};

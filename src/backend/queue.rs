@@ -138,3 +138,15 @@ pub trait Queue {
     /// first completion was handed out.
     fn batch(&self) -> u64;
 }
+
+impl<Q: Queue + ?Sized> Queue for &mut Q {
+    #[inline]
+    fn push(&mut self, entry: io_uring::squeue::Entry, token: Token) {
+        (**self).push(entry, token);
+    }
+
+    #[inline]
+    fn batch(&self) -> u64 {
+        (**self).batch()
+    }
+}

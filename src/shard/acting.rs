@@ -43,31 +43,22 @@ impl Acting {
         Acting { left: u32::MAX, look: LOOK_AFTER, until, took_time: false }
     }
 
-    /// Counts a PDU that was acted on, and looks at the clock if that is due.
+    /// Counts a PDU that was acted on. True: a look at the clock is due.
     #[inline]
-    pub fn spend(&mut self, header: &Bhs) {
+    #[must_use]
+    pub fn spend(&mut self, header: &Bhs) -> bool {
         let opcode = bhs::opcode(header);
         let is_command = matches!(opcode, Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT);
         let spent = if is_command { 1 } else { PING_COMMANDS };
         (self.left, self.look) = (self.left.saturating_sub(spent), self.look.saturating_sub(1));
-        if self.look == 0 || !is_command && opcode != Opcode::NOP_OUT {
-            self.look_at_clock();
-        }
-        self.look_if_it_took_time();
+        self.look == 0 || !is_command && opcode != Opcode::NOP_OUT || self.took_time
     }
 
-    /// Looks at the clock if that is due after the end of a PDU that [`Acting::spend`] has counted before.
-    #[inline]
-    pub fn look_if_it_took_time(&mut self) {
-        if self.took_time {
-            self.look_at_clock();
-        }
-    }
-
+    /// Somebody has looked at the clock.
     #[cold]
-    fn look_at_clock(&mut self) {
+    pub fn looked(&mut self, now: Instant) {
         (self.look, self.took_time) = (LOOK_AFTER, false);
-        if Instant::now() >= self.until {
+        if now >= self.until {
             self.left = 0;
         }
     }
@@ -151,7 +142,9 @@ mod tests {
         let mut count = 0;
         while !acting.is_over() {
             acting.took_time |= took_time;
-            acting.spend(&header(opcode));
+            if acting.spend(&header(opcode)) {
+                acting.looked(Instant::now());
+            }
             count += 1;
         }
         count
@@ -178,12 +171,6 @@ mod tests {
             assert_eq!(over_after(of(past), COMMAND, true), 1, "one that nobody knows");
             assert_eq!(over_after(of(past), TEXT, false), 1);
         }
-        let mut end = Acting::of_turn(past, true);
-        end.look_if_it_took_time();
-        assert!(!end.is_over());
-        end.took_time = true;
-        end.look_if_it_took_time();
-        assert!(end.is_over());
     }
 
     #[test]

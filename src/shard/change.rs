@@ -36,7 +36,7 @@ impl Engine {
                 continue;
             }
             self.executor.strays.forget(number);
-            let handle = handle(&self.fabric.ring, &self.executor.way_in, number as u32, unit);
+            let handle = handle(&self.fabric.io, &self.executor.way_in, number as u32, unit);
             match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
                 None => self.executor.handles.push(handle),
@@ -179,7 +179,7 @@ impl Engine {
             }
             self.executor.memory.places.clear();
             // The ring keeps the files open that are registered with it.
-            let _ = self.fabric.ring.set_file(unit as u32, -1);
+            let _ = self.fabric.io.set_file(unit as u32, -1);
             if let Some(handle) = self.executor.handles.get_mut(unit) {
                 *handle = self.fabric.world.nothing.medium.handle(&self.executor.way_in);
             }

@@ -1,13 +1,15 @@
-//! The loop of one core: completions in, work, submissions out, sleep.
+//! One core: all of it that is not its thread. It is told what has come and what time it is, acts on that, and asks its
+//! [`Io`](super::io::Io) for what it needs.
 //!
-//! One turn: take all completions, parse what was received, let sessions and jobs act, push one send for each connection
-//! that has something to say, then hand everything to the kernel in one call, which also waits when there is nothing to
-//! do. (With jobs to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps (`spin`).
+//! One turn: it begins ([`Core::begin`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
+//! sessions and jobs act, and one send is asked for each connection that has something to say ([`Core::act`]). What drives
+//! it (`driver.rs`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
+//! [`Core::rest`] says.
 
 use super::acting::{Acting, Sharing};
-use super::clock::{BEAT, TICK_MS};
+use super::clock::TICK_MS;
 use super::engine::Engine;
-use super::load::{Balance, Meter};
+use super::load::Balance;
 use super::management::LOOK_MS;
 use super::mesh::{Message, Repeats};
 use super::parked::SpareParked;
@@ -16,28 +18,15 @@ use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
 use crate::backend::Token;
-use crate::limits::{
-    ACCEPT_REST, CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS,
-};
-use crate::ring::{Completion, ReceiveBuffers, Wait};
-use io_uring::{opcode, types};
+use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
+use crate::ring::Completion;
 use std::collections::VecDeque;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// See [`TICK_MS`].
 const TICK: Duration = Duration::from_millis(TICK_MS);
 /// See [`LOOK_MS`].
 const LOOK: Duration = Duration::from_millis(LOOK_MS);
-
-/// How long after a command a core still spins before it sleeps. Pings of idle sessions are not worth it.
-const COMMANDED: Duration = Duration::from_millis(10);
-
-/// Connections of one portal that are accepted in one turn. With as many as there are, who only connects would have a turn last
-/// as long as it likes; with fewer, who connects beside that would wait for long.
-const ACCEPTS: usize = 8;
 
 /// One core.
 pub struct Core {
@@ -47,35 +36,19 @@ pub struct Core {
     pub(super) receive: Vec<Receive>,
     /// Receives of known size, by connection number: made when first needed, and kept.
     pub(super) directs: Vec<Option<Box<Direct>>>,
-    /// The receive buffers of the ring.
-    pub(super) buffers: ReceiveBuffers,
     /// Connections that have more than a turn's worth parked: they take turns.
     pub(super) sharing: Sharing,
     /// Memory for what they have parked.
     pub(super) spare_parked: SpareParked,
-    /// The portals.
-    listeners: Vec<TcpListener>,
-    /// Listeners that rest until `rest_until`, because an accept failed for want of descriptors or memory.
-    resting: Vec<usize>,
-    /// Until when they rest.
-    rest_until: Instant,
-    /// When an accept last failed for that reason. `None`: that was not logged yet.
-    short: Option<Instant>,
-    /// Where the ring reads what the bell says.
-    bell: Box<u64>,
     /// Counts turns.
     pub(super) turn: u64,
-    /// How long it spins before it sleeps.
-    spin: Duration,
     /// When clocks are looked at next.
     next_tick: Instant,
     /// Since when the clocks wait, after a pause, until what has arrived in it was looked at.
     behind: Option<Instant>,
     /// When it was told to end.
     shutdown_at: Option<Instant>,
-    /// Measures how busy it is.
-    pub(super) meter: Meter,
-    /// What was found by that.
+    /// What was found of how busy it is.
     pub(super) balance: Balance,
     /// Messages of other cores that were not acted on yet.
     pub(super) inbox: VecDeque<Message>,
@@ -84,92 +57,71 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core around its engine. `listeners` are its own duplicates of the portals' sockets.
-    pub fn new(engine: Engine, buffers: ReceiveBuffers, listeners: Vec<TcpListener>, spin: Duration) -> Core {
-        let now = Instant::now();
-        let meter = Meter::new(now, engine.fabric.mesh.cores() > 1, engine.fabric.ring.can_spin() && !spin.is_zero());
+    /// A core around its engine.
+    pub fn new(engine: Engine) -> Core {
+        let now = engine.fabric.io.watch().now();
         Core {
             engine,
             receive: Vec::new(),
             directs: Vec::new(),
-            buffers,
             sharing: Sharing::default(),
             spare_parked: SpareParked::new(),
-            listeners,
-            resting: Vec::new(),
-            rest_until: now,
-            short: None,
-            bell: Box::new(0),
             turn: 1,
-            spin,
             next_tick: now + TICK,
             behind: None,
             shutdown_at: None,
-            meter,
             balance: Balance::default(),
             inbox: VecDeque::new(),
             relocation: None,
         }
     }
 
-    /// Runs until the server is told to shut down and has done so.
-    ///
-    /// # Errors
-    /// An error of [`crate::ring::Ring::enter`].
-    pub fn run(&mut self) -> io::Result<()> {
-        record::begin(self.engine.fabric.core);
-        self.listen();
-        self.arm_bell();
-        let mut completions = Vec::with_capacity(4096);
-        let mut last_work = Instant::now();
-        let (mut commands, mut last_command, mut next_beat) = (0, last_work, last_work);
-        loop {
-            self.engine.fabric.ring.drain(&mut completions);
-            let now = Instant::now();
-            self.engine.fabric.acting = Acting::of_turn(now, self.sharing.is_empty());
-            if now >= next_beat {
-                self.engine.fabric.world.clock.beat(now);
-                next_beat = now + BEAT;
-            }
-            let before_ms = self.engine.fabric.now_ms;
-            self.engine.set_now(self.engine.fabric.world.clock.now_ns(now));
-            if !self.engine.fabric.management.is_empty() {
-                self.engine.fabric.management.turn_came_after(self.engine.fabric.now_ms.saturating_sub(before_ms));
-            }
-            self.meter.wakes(now);
-            let worked = !completions.is_empty();
-            for completion in completions.drain(..) {
-                self.completed(completion);
-            }
-            if worked && !self.engine.executor.running.runnable.is_empty() {
-                // What others have asked for does not wait until jobs have had their time.
-                self.engine.flush();
-                self.engine.fabric.ring.enter(Wait::No)?;
-            }
-            self.after_completions(now, worked);
-            if self.shutdown_at.is_some_and(|at| self.is_over(at, now)) {
-                self.engine.executor.mark_unfinished();
-                return Ok(());
-            }
-            if worked {
-                self.next_tick = self.next_tick.min(now + TICK);
-            }
-            if commands != self.engine.fabric.stats.commands {
-                (commands, last_command) = (self.engine.fabric.stats.commands, now);
-            }
-            if worked && now.duration_since(last_command) < COMMANDED {
-                last_work = now;
-            }
-            let wait = self.how_long(now, last_work);
-            let queued = !self.engine.executor.running.runnable.is_empty()
-                || !self.engine.fabric.dirty.is_empty()
-                || self.has_parked();
-            self.meter.rests(now, worked, wait, queued);
-            self.engine.fabric.ring.enter(wait)?;
+    /// A turn begins, at `now`.
+    pub fn begin(&mut self, now: Instant) {
+        let fabric = &mut self.engine.fabric;
+        fabric.acting = Acting::of_turn(now, self.sharing.is_empty());
+        let (before_ms, now_ns) = (fabric.now_ms, fabric.world.clock.now_ns(now));
+        self.engine.set_now(now_ns);
+        let fabric = &mut self.engine.fabric;
+        if !fabric.management.is_empty() {
+            fabric.management.turn_came_after(fabric.now_ms.saturating_sub(before_ms));
         }
     }
 
-    fn after_completions(&mut self, now: Instant, worked: bool) {
+    /// Something that was asked for is over, or has brought something. False: that is not what a core asks for.
+    #[inline]
+    pub fn completed(&mut self, completion: Completion) -> bool {
+        let number = completion.user_data & Source::NUMBER;
+        let source = (completion.user_data >> 56) as u8;
+        if source == Source::Receive as u8 {
+            self.received(number as usize, completion);
+        } else if source == Source::Send as u8 {
+            self.engine.sent(number as usize, completion.result);
+        } else if source == Source::Medium as u8 {
+            record::completed(self.engine.fabric.now_ms, &completion);
+            self.engine.executor.medium_completed(Token(number as u32), completion.result, &mut self.engine.fabric);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The bell has rung: there is something in the mailbox, or something that other threads have answered.
+    pub fn rung(&mut self) {
+        if let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) {
+            self.inbox.extend(mailbox.take());
+        }
+        self.engine.executor.medium_answered(&mut self.engine.fabric);
+    }
+
+    /// Whether jobs wait for their time in this turn.
+    #[inline]
+    pub fn has_jobs(&self) -> bool {
+        !self.engine.executor.running.runnable.is_empty()
+    }
+
+    /// Acts on what has come, and on time that has passed. `worked`: something has come.
+    pub fn act(&mut self, now: Instant, worked: bool) {
         self.engine.settle_owed();
         self.messages();
         self.share_turn();
@@ -194,8 +146,7 @@ impl Core {
             self.engine.tick(waiting);
             self.expire_halves(waiting);
             self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
-            self.buffers.shrink();
-            self.balance(now);
+            self.engine.fabric.io.shrink();
         }
         if !self.engine.fabric.management.is_empty() {
             self.engine.settle();
@@ -212,9 +163,6 @@ impl Core {
         for conn in std::mem::take(&mut self.engine.fabric.gone) {
             self.reset(conn);
         }
-        if !self.resting.is_empty() {
-            self.accept_again(now);
-        }
         self.turn = self.turn.wrapping_add(1);
         while let Some(conn) = self.engine.fabric.fresh.pop() {
             if self.receive.len() <= conn {
@@ -225,13 +173,14 @@ impl Core {
         }
         self.engine.copy_ready();
         self.engine.flush();
-        self.buffers.publish();
+        self.engine.fabric.io.publish();
     }
 
     fn run_jobs(&mut self) {
-        if !self.engine.executor.running.runnable.is_empty() {
-            let begin = Instant::now();
-            self.engine.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut self.engine.fabric);
+        if self.has_jobs() {
+            let watch = self.engine.fabric.io.watch();
+            let until = watch.now() + JOBS_PER_TURN;
+            self.engine.executor.run_jobs(|| watch.now() < until, &mut self.engine.fabric);
         }
     }
 
@@ -261,144 +210,50 @@ impl Core {
         }
     }
 
-    /// Jobs that are runnable must not wait; a busy core looks at memory for a while before it sleeps in the kernel.
-    fn how_long(&mut self, now: Instant, last_work: Instant) -> Wait {
-        let queued = !self.engine.executor.running.runnable.is_empty()
-            || !self.engine.fabric.dirty.is_empty()
-            || self.has_parked();
-        if queued || !self.inbox.is_empty() || !self.engine.executor.starved.feeding.is_over() || self.next_tick <= now
-        {
-            return Wait::No;
-        }
-        if !self.spin.is_zero() && self.engine.fabric.ring.can_spin() && now.duration_since(last_work) < self.spin {
-            let until = last_work + self.spin;
-            // To the functions that wait, longer without a turn would look as if the core had stood still.
-            self.engine.fabric.ring.spin(if self.engine.fabric.management.is_empty() {
-                until
-            } else {
-                until.min(now + LOOK)
-            });
-            return Wait::No;
-        }
-        let until = if self.engine.executor.waits_for_ranges() {
+    /// Whether something is left to do that waits for nothing but a turn.
+    pub fn is_queued(&self) -> bool {
+        self.has_jobs() || !self.engine.fabric.dirty.is_empty() || self.has_parked()
+    }
+
+    /// Whether the next turn is to come at once.
+    pub fn is_busy(&self, now: Instant) -> bool {
+        self.is_queued()
+            || !self.inbox.is_empty()
+            || !self.engine.executor.starved.feeding.is_over()
+            || self.next_tick <= now
+    }
+
+    /// Until when a core that is not busy may spin at most, if it wants to until `until`.
+    pub fn may_spin(&self, until: Instant, now: Instant) -> Instant {
+        // To the functions that wait, longer without a turn would look as if the core had stood still.
+        if self.engine.fabric.management.is_empty() { until } else { until.min(now + LOOK) }
+    }
+
+    /// How long it may sleep if nothing comes: it is not busy.
+    pub fn rest(&self, now: Instant) -> Duration {
+        let (fabric, executor) = (&self.engine.fabric, &self.engine.executor);
+        let rest = if executor.waits_for_ranges() {
             // Another core may give a range back without telling this one: either soon, or the medium does not answer.
-            let fresh = self.engine.fabric.now_ms < self.engine.executor.ranges.since_ms.saturating_add(20);
+            let fresh = fabric.now_ms < executor.ranges.since_ms.saturating_add(20);
             // If more wait than a turn looks at, those at the end of the line come the later, the longer the core
             // sleeps.
-            Duration::from_micros(if fresh || self.engine.executor.have_many_waiting() { 50 } else { 2_000 })
-        } else if self.engine.fabric.management.is_empty()
-            && self.engine.fabric.adoptions.is_empty()
-            && !self.engine.executor.strays.are_awaited()
+            Duration::from_micros(if fresh || executor.have_many_waiting() { 50 } else { 2_000 })
+        } else if fabric.management.is_empty()
+            && fabric.adoptions.is_empty()
+            && !executor.strays.are_awaited()
             && self.relocation.is_none()
         {
             self.next_tick.saturating_duration_since(now)
         } else {
             LOOK
         };
-        let until = until.min(Duration::from_nanos(
-            self.engine.executor.rates.wake_ns().saturating_sub(self.engine.executor.now_ns),
-        ));
-        Wait::AtMost(until.max(Duration::from_micros(1)))
+        let paid = Duration::from_nanos(executor.rates.wake_ns().saturating_sub(executor.now_ns));
+        rest.min(paid).max(Duration::from_micros(1))
     }
 
-    fn completed(&mut self, completion: Completion) {
-        let number = completion.user_data & Source::NUMBER;
-        let source = (completion.user_data >> 56) as u8;
-        if source == Source::Receive as u8 {
-            self.received(number as usize, completion);
-        } else if source == Source::Send as u8 {
-            self.engine.sent(number as usize, completion.result);
-        } else if source == Source::Medium as u8 {
-            record::completed(self.engine.fabric.now_ms, &completion);
-            self.engine.executor.medium_completed(Token(number as u32), completion.result, &mut self.engine.fabric);
-        } else if source == Source::Accept as u8 {
-            record::completed(self.engine.fabric.now_ms, &completion);
-            self.accepted(number as usize, completion);
-        } else if source == Source::Bell as u8 {
-            self.arm_bell();
-            if let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) {
-                self.inbox.extend(mailbox.take());
-            }
-            self.engine.executor.medium_answered(&mut self.engine.fabric);
-        }
-    }
-
-    fn listen(&mut self) {
-        for listener in 0..self.listeners.len() {
-            (0..ACCEPTS).for_each(|_| self.arm_accept(listener));
-        }
-    }
-
-    /// Has the kernel accept one connection. When that is over, it is armed again: the entry goes out with the next
-    /// turn.
-    fn arm_accept(&mut self, listener: usize) {
-        let fd = types::Fd(self.listeners[listener].as_raw_fd());
-        let entry =
-            opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build();
-        self.engine.fabric.ring.push(entry.user_data(Source::Accept.tag(listener as u64)));
-    }
-
-    fn accepted(&mut self, listener: usize, completion: Completion) {
-        if completion.result >= 0 {
-            // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
-            #[allow(unsafe_code)]
-            let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            if !self.engine.fabric.shutdown
-                && let Some((socket, peer, local)) = prepare(socket)
-            {
-                self.engine.accepted(socket, peer, local);
-            }
-        }
-        if self.engine.fabric.shutdown {
-            return;
-        }
-        if is_shortage(-completion.result) {
-            return self.rest(listener, completion.result);
-        }
-        self.arm_accept(listener);
-    }
-
-    /// Has a listener rest after a shortage: to ask again at once would be all that this core does. The kernel keeps
-    /// the connections that wait to be accepted.
-    fn rest(&mut self, listener: usize, error: i32) {
-        let now = Instant::now();
-        // A connection that ends makes room for one that comes: that does not end the shortage, and the next failure is
-        // not worth another line.
-        let is_over = self.short.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_OVER);
-        if !is_over {
-            self.short = Some(now);
-        } else if let Some(left_out) = self.engine.fabric.noise.line(self.engine.fabric.now_ms) {
-            self.short = Some(now);
-            let error = io::Error::from_raw_os_error(-error);
-            tracing::warn!(
-                left_out,
-                "a connection cannot be accepted: {error}; connections wait until there is what they take"
-            );
-        }
-        self.resting.push(listener);
-        self.rest_until = now + ACCEPT_REST;
-    }
-
-    fn accept_again(&mut self, now: Instant) {
-        if self.engine.fabric.shutdown {
-            self.resting.clear();
-        } else if now >= self.rest_until && !self.engine.fabric.world.keeper.needs_descriptors() {
-            for listener in std::mem::take(&mut self.resting) {
-                self.arm_accept(listener);
-            }
-        } else {
-            if now >= self.rest_until {
-                self.rest_until = now + SAVING_REST;
-            }
-            self.next_tick = self.next_tick.min(self.rest_until);
-        }
-    }
-
-    fn arm_bell(&mut self) {
-        let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) else { return };
-        let fd = types::Fd(mailbox.bell().fd());
-        let entry = opcode::Read::new(fd, (&raw mut *self.bell).cast(), 8).build();
-        self.engine.fabric.ring.push(entry.user_data(Source::Bell.tag(0)));
+    /// Something has come in the turn that began at `now`: clocks are looked at soon.
+    pub fn worked(&mut self, now: Instant) {
+        self.next_tick = self.next_tick.min(now + TICK);
     }
 
     /// Acts on what others have sent, as long as that does not keep everything else waiting; in the order in which it came.
@@ -406,7 +261,8 @@ impl Core {
         if self.inbox.is_empty() {
             return;
         }
-        let (begin, mut repeats) = (Instant::now(), Repeats::default());
+        let watch = self.engine.fabric.io.watch();
+        let (until, mut repeats) = (watch.now() + MESSAGES_PER_TURN, Repeats::default());
         while let Some(message) = self.inbox.pop_front() {
             record::message(message.name());
             let is_repeated = repeats.repeats(&message);
@@ -426,7 +282,7 @@ impl Core {
                 Message::Shutdown => self.shut_down(),
             }
             self.engine.settle_owed();
-            if begin.elapsed() >= MESSAGES_PER_TURN {
+            if watch.now() >= until {
                 return;
             }
         }
@@ -438,15 +294,21 @@ impl Core {
         }
         self.engine.fabric.shutdown = true;
         self.engine.fabric.world.registry.close();
-        self.listeners.clear();
         self.engine.change_flows();
         self.engine.ask_for_logout();
-        self.shutdown_at = Some(Instant::now() + Duration::from_millis(SHUTDOWN_LOGOUT_MS));
-        self.next_tick = Instant::now();
+        let now = self.engine.fabric.io.watch().now();
+        self.shutdown_at = Some(now + Duration::from_millis(SHUTDOWN_LOGOUT_MS));
+        self.next_tick = now;
     }
 
-    /// True when every session is gone and every flush done. After the time for logging out, sessions are ended.
-    fn is_over(&mut self, at: Instant, now: Instant) -> bool {
+    /// True when it was told to end, and every session is gone and every flush done. After the time for logging out,
+    /// sessions are ended.
+    #[inline]
+    pub fn is_over(&mut self, now: Instant) -> bool {
+        self.shutdown_at.is_some_and(|at| self.ends(at, now))
+    }
+
+    fn ends(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
         let mailbox = self.engine.fabric.mesh.of(self.engine.fabric.core);
         let due = !self.inbox.is_empty() || mailbox.is_some_and(|mailbox| !mailbox.is_empty());
@@ -477,66 +339,19 @@ impl Core {
     }
 }
 
-/// Whether an accept failed for want of something that comes back (descriptors, memory), and not for its connection.
-fn is_shortage(errno: i32) -> bool {
-    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-}
-
-/// Makes an accepted socket ready: it sends without delay. The socket, its peer's address, and its own.
-fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
-    let stream = std::net::TcpStream::from(socket);
-    stream.set_nodelay(true).ok()?;
-    let (peer, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
-    Some((stream.into(), peer, local))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::tests::said;
     use crate::shard::make_core;
     use crate::shard::mesh::Mesh;
     use crate::shard::world::World;
     use std::sync::Arc;
 
     #[test]
-    fn a_turn_accepts_a_few_connections_of_each_portal() {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let at = listener.local_addr().unwrap();
-        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), vec![listener], Duration::ZERO).unwrap();
-        let clients = [(); 3 * ACCEPTS].map(|()| std::net::TcpStream::connect(at).unwrap());
-        core.listen();
-        let mut completions = Vec::new();
-        while core.engine.fabric.stats.accepted < clients.len() as u64 {
-            core.engine.fabric.ring.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
-            core.engine.fabric.ring.drain(&mut completions);
-            assert!(completions.len() <= ACCEPTS, "{} in one turn", completions.len());
-            completions.drain(..).for_each(|completion| core.completed(completion));
-        }
-    }
-
-    #[test]
-    fn a_shortage_is_said_once_until_it_is_over() {
-        let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
-        let rest = |core: &mut Core| said(|| core.rest(0, -libc::EMFILE)).len();
-        assert_eq!([(); 5].map(|()| rest(&mut core)), [1, 0, 0, 0, 0]);
-        core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
-        assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0], "another one");
-        // What peers have made of the log leaves no room for it: it is said when there is some.
-        core.short = core.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
-        while core.engine.fabric.noise.line(core.engine.fabric.now_ms).is_some() {}
-        assert_eq!(rest(&mut core), 0);
-        core.engine.fabric.now_ms += 1000;
-        assert_eq!([(); 2].map(|()| rest(&mut core)), [1, 0]);
-    }
-
-    #[test]
     fn what_other_cores_have_sent_does_not_keep_everything_else_waiting() {
         const MANY: usize = 1_000_000;
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
+        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
         core.inbox.extend((0..MANY).map(|_| Message::Aborted { ticket: u32::MAX }));
         // Nobody acts on one in a nanosecond, let alone on thousands in the time of a turn.
         core.messages();

@@ -16,6 +16,7 @@
 //! the executor something to do sees to that: at the latest it is done at the next step of the turn.
 
 use super::fabric::{Fabric, Owed};
+use super::io::Io;
 use super::management::Management;
 use super::mesh::Mesh;
 use super::nexus::handle;
@@ -24,12 +25,11 @@ use super::world::World;
 use crate::backend::WayIn;
 use crate::exec::buffers::Arena;
 use crate::exec::executor::Executor;
-use crate::ring::Ring;
 use crate::session::seam::CloseReason;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// All of a core but its receive side. The fabric goes first when it is dropped: its ring is closed before the I/O
+/// All of a core but its receive side. The fabric goes first when it is dropped: a ring is closed before the I/O
 /// buffers go.
 pub struct Engine {
     /// Sessions and connections.
@@ -40,17 +40,17 @@ pub struct Engine {
 
 impl Engine {
     /// A core with nothing on it.
-    pub fn new(core: usize, (world, mesh): (Arc<World>, Mesh), ring: Ring, arena: Arena) -> Engine {
+    pub fn new(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io, arena: Arena) -> Engine {
         let others = mesh.clone();
         let way_in = WayIn::new(move || {
             if let Some(mailbox) = others.of(core) {
                 mailbox.bell().ring();
             }
         });
-        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&ring, &way_in, slot, unit)).collect();
+        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&io, &way_in, slot, unit)).collect();
         let executor = Executor::new(core, world.media(mesh.executors()), arena, (handles, way_in));
         let management = Management::new(executor.leftovers.left.clone());
-        Engine { fabric: Fabric::new(core, world, mesh, ring, management), executor }
+        Engine { fabric: Fabric::new(core, world, mesh, io, management), executor }
     }
 
     /// The time of a turn, by the clock of all cores, nanoseconds.
@@ -162,7 +162,7 @@ impl Engine {
             } else {
                 self.executor.has_room(seat, slot, &mut self.fabric);
             }
-            if Instant::now() >= until {
+            if self.fabric.io.watch().now() >= until {
                 break;
             }
         }

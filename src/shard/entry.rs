@@ -3,6 +3,7 @@
 
 use super::doors::Ticket;
 use super::engine::Engine;
+use super::io::Socket;
 use super::link::{Halt, Link, Phase};
 use super::mesh::Handover;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE};
@@ -13,11 +14,10 @@ use crate::session::login::{Login, LoginEnv, Step};
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 impl Engine {
     /// A connection was accepted. Its number, or `None` when it is turned away.
-    pub fn accepted(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
+    pub fn accepted(&mut self, socket: Socket, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
         self.fabric.stats.accepted += 1;
         let ticket = match self.fabric.world.doors.enter(Address::of(peer)) {
             Ok(ticket) => ticket,
@@ -49,7 +49,7 @@ impl Engine {
 
     fn link(
         &mut self,
-        socket: OwnedFd,
+        socket: Socket,
         (peer, local): (SocketAddr, SocketAddr),
         ticket: Ticket,
         phase: Phase,

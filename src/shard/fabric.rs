@@ -6,41 +6,24 @@
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
 //! noted in `owed`; the engine acts on it (`engine.rs`).
 
+use super::acting::Acting;
 use super::doors::HalfOpen;
+use super::io::Io;
 use super::link::{Link, Phase};
 use super::management::Management;
 use super::mesh::Mesh;
 use super::seat::{Order, Seat};
-use super::source::Source;
 use super::stats::Stats;
 use super::tx::{BatchPool, Outlet, Tx};
 use super::world::{Change, World};
-use crate::backend::{Queue, Token};
 use crate::exec::sink::Preempting;
 use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
-use crate::ring::Ring;
 use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
-use io_uring::{opcode, squeue, types};
-use std::os::fd::AsRawFd;
+use crate::wire::Bhs;
 use std::sync::Arc;
-
-/// The ring as a backend sees it.
-pub struct MediumQueue<'a>(pub &'a mut Ring);
-
-impl Queue for MediumQueue<'_> {
-    #[inline]
-    fn push(&mut self, entry: squeue::Entry, token: Token) {
-        self.0.push(entry.user_data(Source::Medium.tag(u64::from(token.0))));
-    }
-
-    #[inline]
-    fn batch(&self) -> u64 {
-        self.0.drained()
-    }
-}
 
 /// What [`Fabric::parts`] lends.
 pub struct Parts<'a> {
@@ -60,8 +43,8 @@ pub struct Fabric {
     pub mesh: Mesh,
     /// The change that `world` came with.
     pub latest: Arc<Change>,
-    /// Its ring. Before the connections: it is closed before the memory goes that it works on.
-    pub ring: Ring,
+    /// What it asks of the world around it. Before the connections: a ring is closed before the memory goes that it works on.
+    pub io: Io,
     /// Empty transmit batches.
     pub pool: BatchPool,
     /// What sessions keep to send it again, and requests that they hold.
@@ -116,7 +99,7 @@ pub struct Fabric {
     /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
     /// How much of what is received may still be acted on in this turn.
-    pub acting: super::acting::Acting,
+    pub acting: Acting,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
@@ -135,14 +118,15 @@ pub enum Owed {
 
 impl Fabric {
     /// With nobody on it.
-    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, ring: Ring, management: Management) -> Fabric {
+    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, io: Io, management: Management) -> Fabric {
+        let acting = Acting::of_turn(io.watch().now(), true);
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {
             core,
             world,
             mesh,
             latest,
-            ring,
+            io,
             pool: BatchPool::default(),
             kept: Stores::new(KEPT_BYTES_PER_CORE),
             negotiations: Stores::new(NEGOTIATION_BYTES_PER_CORE),
@@ -169,7 +153,7 @@ impl Fabric {
             ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
-            acting: super::acting::Acting::of_turn(std::time::Instant::now(), true),
+            acting,
             stats: Stats::default(),
             shutdown: false,
         }
@@ -232,11 +216,31 @@ impl Fabric {
         }
     }
 
+    /// Counts a PDU that was acted on, and looks at the clock if that is due.
+    #[inline]
+    pub fn spend(&mut self, header: &Bhs) {
+        if self.acting.spend(header) {
+            self.look_at_clock();
+        }
+    }
+
+    /// Looks at the clock if that is due after the end of a PDU that was counted before.
+    #[inline]
+    pub fn look_if_it_took_time(&mut self) {
+        if self.acting.took_time {
+            self.look_at_clock();
+        }
+    }
+
+    #[cold]
+    fn look_at_clock(&mut self) {
+        self.acting.looked(self.io.watch().now());
+    }
+
     /// Cancels a connection's receive; its completion says that it is over.
     pub fn cancel_receive(&mut self, conn: usize) {
         if matches!(self.links.get(conn), Some(Some(link)) if link.receiving) {
-            let entry = opcode::AsyncCancel::new(Source::Receive.tag(conn as u64)).build();
-            self.ring.push(entry.user_data(Source::Cancel.tag(0)));
+            self.io.cancel_receive(conn);
         }
     }
 
@@ -265,9 +269,8 @@ impl Fabric {
                 self.dirty.push(conn);
                 continue;
             }
-            let file = types::Fd(link.socket.as_raw_fd());
-            if let Some((entry, len)) = self.tx[conn].next_send(file) {
-                self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));
+            if let Some((what, len)) = self.tx[conn].next_send() {
+                self.io.send(conn, &link.socket, what);
                 self.watched[conn] = true;
                 bytes += len;
             }

@@ -14,7 +14,6 @@ use crate::session::Session;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,7 +21,7 @@ impl Engine {
     /// Treats the peer as gone: nothing more is sent.
     pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
         let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
-        shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+        link.socket.shut(libc::SHUT_RDWR);
         // Also of a connection that was being closed politely: what is still queued will not leave any more.
         link.shut_ms.get_or_insert(self.fabric.now_ms);
         if link.closing {
@@ -246,7 +245,7 @@ impl Fabric {
         }
         if tx.is_idle() && link.shut_ms.is_none() {
             link.shut_ms = Some(self.now_ms);
-            shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
+            link.socket.shut(libc::SHUT_WR);
         }
     }
 }
@@ -259,10 +258,4 @@ impl Unit {
         }
         self.logical.nexus_lost(nexus.id());
     }
-}
-
-#[allow(unsafe_code)]
-pub(super) fn shutdown(fd: i32, how: i32) {
-    // SAFETY: a system call on a descriptor that the caller owns.
-    unsafe { libc::shutdown(fd, how) };
 }

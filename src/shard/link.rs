@@ -2,17 +2,17 @@
 //! is in its life.
 
 use super::doors::Ticket;
+use super::io::Socket;
 use super::registry::Membership;
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 /// A connection, apart from its receive side.
 pub struct Link {
     /// The socket; closed when dropped.
-    pub socket: OwnedFd,
+    pub socket: Socket,
     /// The initiator's address.
     pub peer: SocketAddr,
     /// The address it connected to.

@@ -5,6 +5,7 @@
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
 use super::doors::Ticket;
+use super::io::Socket;
 use super::registry::Membership;
 use super::relocated::Relocated;
 use super::world::Change;
@@ -15,13 +16,12 @@ use crate::session::login::LoginDone;
 use crate::wire::Tsih;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
     /// The socket.
-    pub socket: OwnedFd,
+    pub socket: Socket,
     /// The initiator's address.
     pub peer: SocketAddr,
     /// The address it connected to.

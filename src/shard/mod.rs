@@ -30,6 +30,7 @@ mod control;
 mod core;
 mod dispatch;
 mod doors;
+mod driver;
 mod elsewhere;
 mod engine;
 mod entry;
@@ -38,6 +39,7 @@ mod fabric;
 mod fresh;
 mod gates;
 mod halves;
+mod io;
 mod leave;
 mod lent;
 mod link;
@@ -86,16 +88,18 @@ use crate::limits::{
 use crate::model::Snapshot;
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::KeeperThread;
+use driver::Driver;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use io::{Io, Kernel};
 use mesh::{Mesh, Message};
 use signals::{Signals, Wish};
+use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
 use std::time::Duration;
-use std::{io, mem};
 use syncing::Syncing;
 use world::World;
 
@@ -190,7 +194,7 @@ fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), Serv
 }
 
 /// The thread of a core.
-type CoreThread = ExecutorJoinHandle<io::Result<()>>;
+type CoreThread = ExecutorJoinHandle<std::io::Result<()>>;
 
 /// Starts a thread for each core. What they tell is heard at the receiver.
 fn start_cores(
@@ -286,8 +290,10 @@ fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(
     let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
     let mut all = Ok(());
     for unit in unfinished {
-        let late =
-            io::Error::new(io::ErrorKind::TimedOut, "a medium does not answer: what it was sent last may be lost");
+        let late = std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            "a medium does not answer: what it was sent last may be lost",
+        );
         tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
         unit.lost_in_the_end();
         unit.remember(&world.keeper, |_| {});
@@ -328,18 +334,18 @@ fn run_core(
     listeners: Vec<TcpListener>,
     spin: Duration,
     tell: &mpsc::Sender<Told>,
-) -> io::Result<()> {
+) -> std::io::Result<()> {
     let _farewell = Farewell(tell);
-    let made = make_core(core, shared, listeners, spin);
-    match made {
-        Ok(mut core) => {
+    match make_core(core, shared) {
+        Ok(made) => {
+            let mut driver = Driver::new(made, listeners, spin);
             let _ = tell.send(Told::Started);
-            let result = core.run();
+            let result = driver.run();
             if let Err(e) = &result {
                 tracing::error!("a core stops: {e}");
             }
-            if core.is_unfinished() {
-                std::mem::forget(core);
+            if driver.core.is_unfinished() {
+                std::mem::forget(driver);
             }
             result
         }
@@ -350,12 +356,7 @@ fn run_core(
     }
 }
 
-fn make_core(
-    core: usize,
-    (world, mesh): (Arc<World>, Mesh),
-    listeners: Vec<TcpListener>,
-    spin: Duration,
-) -> io::Result<core::Core> {
+fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<core::Core> {
     let ring = Ring::new(RING_ENTRIES)?;
     let mut arena = crate::exec::buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
@@ -372,8 +373,8 @@ fn make_core(
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
-    let engine = engine::Engine::new(core, (world, mesh), ring, arena);
-    Ok(core::Core::new(engine, buffers, listeners, spin))
+    let io = Io::Kernel(Kernel { ring, buffers });
+    Ok(core::Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
 }
 
 fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
@@ -399,12 +400,12 @@ fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
 }
 
 /// Sets the TCP congestion control of a listener; connections inherit it.
-fn set_congestion(listener: &TcpListener, name: &str) -> io::Result<()> {
+fn set_congestion(listener: &TcpListener, name: &str) -> std::io::Result<()> {
     set_option(listener, libc::TCP_CONGESTION, name.as_bytes())
 }
 
 /// Sets a TCP option of a listener, which connections inherit.
-fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> std::io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: the value is valid for the length that is passed, and only read.
     #[allow(unsafe_code)]
@@ -412,7 +413,7 @@ fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> io::
         let (start, len) = (value.as_ptr().cast(), value.len() as libc::socklen_t);
         libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, option, start, len)
     };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// The cores asked for, or all that this process may run on.

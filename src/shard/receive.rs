@@ -29,13 +29,10 @@ use super::link::Halt;
 use super::partial::{Partial, PartialDest};
 use super::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use super::record;
-use super::source::Source;
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::wire::bhs;
 use crate::wire::framer::{Frame, FrameError};
-use io_uring::{opcode, types};
-use std::os::fd::AsRawFd;
 
 impl Receive {
     /// Holds back what there is to be sent while more is here to be received: one send costs as much as several receives.
@@ -76,17 +73,19 @@ impl Core {
             return;
         }
         link.receiving = true;
-        let file = types::Fd(link.socket.as_raw_fd());
-        let entry = match receive.lend(&mut self.engine, conn) {
+        let known = match receive.lend(&mut self.engine, conn) {
             Some(loan) => {
                 if self.directs.len() <= conn {
                     self.directs.resize_with(conn + 1, || None);
                 }
-                self.directs[conn].get_or_insert_with(Direct::new).entry(file, loan)
+                Some(self.directs[conn].get_or_insert_with(Direct::new).arm(loan))
             }
-            None => opcode::RecvMulti::new(file, crate::ring::RECEIVE_GROUP).build(),
+            None => None,
         };
-        self.engine.fabric.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
+        let fabric = &mut self.engine.fabric;
+        if let Some(Some(link)) = fabric.links.get(conn) {
+            fabric.io.receive(conn, &link.socket, known);
+        }
     }
 
     /// A receive has completed, or goes on.
@@ -98,13 +97,13 @@ impl Core {
         }
         if let Some(id) = completion.buffer() {
             if bytes > 0 {
-                let (ptr, len) = self.buffers.bytes(id, bytes as usize);
+                let (ptr, len) = self.engine.fabric.io.bytes(id, bytes as usize);
                 // SAFETY: the kernel has filled these bytes of the pool and gave the buffer to us until `give_back`.
                 #[allow(unsafe_code)]
                 let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
                 self.take(conn, chunk);
             }
-            self.buffers.give_back(id);
+            self.engine.fabric.io.give_back(id);
         }
         if !completion.more() {
             self.over(conn, bytes);
@@ -189,7 +188,7 @@ impl Core {
         let again = result > 0 || rearming || matches!(-result, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if result == -libc::ENOBUFS {
             self.engine.fabric.stats.out_of_receive_buffers += 1;
-            self.buffers.ran_out();
+            self.engine.fabric.io.ran_out();
         }
         let got_none = self.receive.get(conn).is_some_and(|receive| receive.turn != self.turn);
         if again && link.moving.is_none() && got_none && !rearming {
@@ -264,12 +263,12 @@ impl Core {
                 record::pdu(bhs);
                 engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                engine.fabric.spend(bhs);
             }
             Ok(Frame::Begin { bhs, ahs, data_len }) => {
                 record::pdu(bhs);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                engine.fabric.spend(bhs);
                 receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
                 if data_len >= LARGE_BYTES
                     && let Some(partial) = &receive.partial
@@ -286,7 +285,7 @@ impl Core {
             Ok(Frame::End { data_digest_ok }) => {
                 if let Some(partial) = receive.partial.take() {
                     engine.end(seat, ix, partial, data_digest_ok);
-                    engine.fabric.acting.look_if_it_took_time();
+                    engine.fabric.look_if_it_took_time();
                 }
             }
             Err(error) => {
@@ -305,12 +304,12 @@ impl Core {
                 record::pdu(bhs);
                 engine.login_pdu(conn, bhs, data);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                engine.fabric.spend(bhs);
             }
             Ok(Frame::Begin { bhs, .. }) => {
                 record::pdu(bhs);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                engine.fabric.spend(bhs);
                 receive.login_bhs = *bhs;
                 receive.login.clear();
             }
@@ -319,7 +318,7 @@ impl Core {
                 let data = std::mem::take(&mut receive.login);
                 engine.login_pdu(conn, &receive.login_bhs, &data);
                 engine.fabric.acting.took_time = true;
-                engine.fabric.acting.look_if_it_took_time();
+                engine.fabric.look_if_it_took_time();
             }
             Err(error) => {
                 Self::broken(engine, conn, error);

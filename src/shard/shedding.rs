@@ -7,7 +7,6 @@ use super::core::Core;
 use super::engine::Engine;
 use super::seat::Seat;
 use std::sync::Arc;
-use std::time::Instant;
 
 impl Engine {
     /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
@@ -23,9 +22,8 @@ impl Engine {
 }
 
 impl Core {
-    /// When a period is over: says how busy this core was, and has a session move if that pays.
-    pub(super) fn balance(&mut self, now: Instant) {
-        let Some(busy) = self.meter.measure(now, || self.engine.fabric.ring.take_spun()) else { return };
+    /// A period is over: says how busy this core was in it, parts of a thousand, and has a session move if that pays.
+    pub(super) fn balance(&mut self, busy: u32) {
         let (world, core) = (Arc::clone(&self.engine.fabric.world), self.engine.fabric.core);
         if let Some(load) = world.loads.get(core) {
             load.publish(self.engine.fabric.now_ms, busy);

@@ -4,12 +4,10 @@
 use super::clock::{REST_MS, TICK_MS};
 use super::engine::Engine;
 use super::fabric::Parts;
-use super::leave::shutdown;
 use super::link::Phase;
 use crate::exec::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
-use std::os::fd::AsRawFd;
 
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
@@ -56,7 +54,7 @@ impl Engine {
             if let Some(reason) = late {
                 self.disconnected(conn, reason);
             } else if link.closing && link.shut_ms.is_some_and(|t| self.fabric.now_ms >= t + LINGER_MS) {
-                shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+                link.socket.shut(libc::SHUT_RDWR);
                 self.fabric.cancel_receive(conn);
             }
             self.fabric.sweep(conn);

@@ -4,7 +4,7 @@
 //! and so are tasks that are to be aborted.
 
 use super::command::{command_of, expected_of};
-use super::fabric::{Fabric, MediumQueue, Owed, Parts};
+use super::fabric::{Fabric, Owed, Parts};
 use super::seat::Seat;
 use super::sources::Source;
 use super::tx::Outlet;
@@ -66,7 +66,7 @@ impl Fabric {
 impl Sink for Fabric {
     #[inline]
     fn queue(&mut self) -> impl Queue {
-        MediumQueue(&mut self.ring)
+        &mut self.io
     }
 
     #[inline]

@@ -18,7 +18,7 @@ use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::model::Host;
 use crate::session::seam::CloseReason;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Which connection takes most memory, among those of the host that takes most with all its connections. `None`: none
 /// takes any. A host that has many connections with little on each does not get those of others closed. The host of
@@ -108,9 +108,10 @@ impl Core {
         if !self.has_parked() {
             return;
         }
-        let until = Instant::now() + Duration::from_micros(SHARE_US);
+        let watch = self.engine.fabric.io.watch();
+        let until = watch.now() + Duration::from_micros(SHARE_US);
         for conn in std::mem::take(&mut self.engine.fabric.roomy) {
-            if Instant::now() >= until || !self.engine.fill_room(conn, until) {
+            if watch.now() >= until || !self.engine.fill_room(conn, until) {
                 self.engine.fabric.roomy.push(conn);
             } else {
                 self.take_turns(conn);
@@ -120,7 +121,7 @@ impl Core {
             let Some(conn) = self.sharing.next() else { return };
             self.engine.fabric.acting = Acting::of_shares(until);
             self.act_on_share(conn);
-            if Instant::now() >= until {
+            if watch.now() >= until {
                 return;
             }
         }

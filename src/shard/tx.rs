@@ -6,13 +6,13 @@
 //! connections (`Fabric::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the
 //! core and keep their capacity: steady state allocates nothing.
 
+use super::io::Outgoing;
 use crate::exec::buffers::Buf;
 use crate::exec::fence::Fence;
 use crate::exec::memory_hold::{InPlace, Lying};
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
-use io_uring::{opcode, squeue, types};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -402,10 +402,9 @@ impl Tx {
         self.filling.as_deref_mut()
     }
 
-    /// The next send, if none is in flight and there is something to send: the entry to be pushed, and how many bytes it
-    /// is to move.
+    /// The next send, if none is in flight and there is something to send, and how many bytes it is to move.
     #[inline]
-    pub fn next_send(&mut self, file: types::Fd) -> Option<(squeue::Entry, usize)> {
+    pub fn next_send(&mut self) -> Option<(Outgoing, usize)> {
         if self.in_flight || self.dead {
             return None;
         }
@@ -414,21 +413,18 @@ impl Tx {
             batch.prepare();
             (self.sending_bytes, self.sending) = (batch.charged, Some(batch));
         }
-        // WAITALL: the kernel goes on by itself where the socket's buffer is full.
-        const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let batch = self.sending.as_mut()?;
         self.in_flight = true;
         let (vectors, bytes) = batch.next();
         if let [one] = vectors {
-            let entry = opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build();
-            return Some((entry, bytes));
+            return Some((Outgoing::One(*one), bytes));
         }
         let (first, count) = (vectors.as_mut_ptr(), vectors.len());
         // SAFETY: a msghdr of zeroes is a valid empty one.
         #[allow(unsafe_code)]
         let header = batch.header.get_or_insert_with(|| Box::new(unsafe { std::mem::zeroed() }));
         (header.msg_iov, header.msg_iovlen) = (first, count as _);
-        Some((opcode::SendMsg::new(file, &raw const **header).flags(FLAGS as u32).build(), bytes))
+        Some((Outgoing::Many(&raw const **header), bytes))
     }
 
     /// A send completed with `sent` bytes. True: there is more to be sent. The I/O buffers of a batch that is out are given

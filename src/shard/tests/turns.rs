@@ -7,6 +7,7 @@ use crate::limits::{
 use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;
+use crate::shard::io::Socket;
 use crate::shard::make_core;
 use crate::shard::mesh::Mesh;
 use crate::shard::receiving::Receive;
@@ -31,7 +32,7 @@ struct Turns {
 impl Turns {
     fn new() -> Turns {
         let (world, _keeper) = World::open(snapshot(&[at("127.0.0.1")], vec![lun(0)]), 1).unwrap();
-        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
+        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
         Turns { core, peers: Vec::new(), cmd_sns: Vec::new() }
     }
 
@@ -44,7 +45,7 @@ impl Turns {
     fn login_with(&mut self, address: &str, keys: &str) -> usize {
         let (socket, peer) = UnixStream::pair().unwrap();
         self.begin();
-        let conn = self.core.engine.accepted(socket.into(), at(address), at("127.0.0.1")).unwrap();
+        let conn = self.core.engine.accepted(Socket::Tcp(socket.into()), at(address), at("127.0.0.1")).unwrap();
         self.core.receive.resize_with(conn + 1, Receive::new);
         let text =
             format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0{keys}");

@@ -9,6 +9,7 @@
 use super::acting::{Acting, Sharing};
 use super::clock::TICK_MS;
 use super::engine::Engine;
+use super::io::{Io, Memory, Socket};
 use super::load::Balance;
 use super::management::LOOK_MS;
 use super::mesh::{Message, Repeats};
@@ -21,6 +22,7 @@ use crate::backend::Token;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// See [`TICK_MS`].
@@ -112,6 +114,24 @@ impl Core {
             self.inbox.extend(mailbox.take());
         }
         self.engine.executor.medium_answered(&mut self.engine.fabric);
+    }
+
+    /// A connection was accepted.
+    pub fn accept(&mut self, socket: Socket, peer: SocketAddr, local: SocketAddr) {
+        self.engine.accepted(socket, peer, local);
+    }
+
+    /// Has what is to be sent go out before jobs have had their time.
+    pub fn flush(&mut self) {
+        self.engine.flush();
+    }
+
+    /// What it has asked for, in memory.
+    pub fn memory(&mut self) -> Option<&mut Memory> {
+        match &mut self.engine.fabric.io {
+            Io::Memory(memory) => Some(memory),
+            Io::Kernel(_) => None,
+        }
     }
 
     /// Whether jobs wait for their time in this turn.

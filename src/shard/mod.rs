@@ -77,6 +77,11 @@ mod tx;
 mod unsent;
 mod world;
 
+pub(crate) use self::clock::Clock;
+pub(crate) use self::core::Core;
+pub(crate) use self::io::{Io, Line, Memory, Socket, Watch};
+pub(crate) use self::mesh::{Mesh, Message};
+pub(crate) use self::world::World;
 pub use control::Reread;
 pub use error::ServeError;
 
@@ -90,8 +95,7 @@ use crate::ring::{ReceiveBuffers, Ring};
 use crate::state::KeeperThread;
 use driver::Driver;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use io::{Io, Kernel};
-use mesh::{Mesh, Message};
+use io::Kernel;
 use signals::{Signals, Wish};
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
@@ -101,7 +105,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
 use std::time::Duration;
 use syncing::Syncing;
-use world::World;
 
 /// How soon the first thread notices that a core has ended by itself.
 const LOOK: Duration = Duration::from_secs(2);
@@ -356,7 +359,7 @@ fn run_core(
     }
 }
 
-fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<core::Core> {
+fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<Core> {
     let ring = Ring::new(RING_ENTRIES)?;
     let mut arena = crate::exec::buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
@@ -374,7 +377,16 @@ fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<
         tracing::debug!("files are not registered with the kernel: {e}");
     }
     let io = Io::Kernel(Kernel { ring, buffers });
-    Ok(core::Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
+    Ok(Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
+}
+
+/// A core that asks `io`.
+///
+/// # Errors
+/// There is no memory for it.
+pub(crate) fn make_core_of(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io) -> std::io::Result<Core> {
+    let arena = crate::exec::buffers::Arena::new()?;
+    Ok(Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
 }
 
 fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {

@@ -14,6 +14,8 @@
 //! It does not model TCP: a packet is delivered in order, damaged, lost (which stands for a header digest error behind which
 //! the receiver found its way again), or its connection is cut.
 
+pub mod cores;
+pub mod lines;
 pub mod target;
 pub mod tcp;
 pub mod trace;
@@ -103,6 +105,8 @@ impl Rng {
 
 #[cfg(test)]
 mod appendix;
+#[cfg(test)]
+mod smoke;
 #[cfg(test)]
 mod states;
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Memory {
         self.sends.iter().map(|(conn, (line, _))| (*conn, *line))
     }
 
+    /// Whether a receive is to be cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        !self.cancelled.is_empty()
+    }
+
     /// A receive of which the cancellation is due.
     pub fn cancelled(&mut self) -> Option<Completion> {
         let conn = self.cancelled.pop()?;
@@ -162,11 +167,6 @@ impl Memory {
     pub fn answer(&mut self, at: usize, result: i32) -> Completion {
         let token = self.media.remove(at);
         Completion::new(Source::Medium.tag(u64::from(token.0)), result)
-    }
-
-    /// The bell rings.
-    pub fn bell() -> Completion {
-        Completion::new(Source::Bell.tag(0), 8)
     }
 }
 

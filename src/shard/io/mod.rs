@@ -14,7 +14,7 @@ mod watch;
 pub use kernel::Kernel;
 pub use memory::Memory;
 pub use outgoing::Outgoing;
-pub use socket::Socket;
+pub use socket::{Line, Socket};
 pub use watch::Watch;
 
 use super::receiving::Direct;

@@ -1,6 +1,6 @@
 //! A login is complete: who it is may come in, its session is on this core or another, and what it replaces ends first.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::link::{Adoption, Moving, Phase};
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use crate::session::directory::{Access, Applicant};
@@ -19,7 +19,7 @@ const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 /// Why a login is refused when a later one of its initiator port has come behind it.
 const OVERTAKEN: &str = "its initiator port has logged in once more";
 
-impl Engine {
+impl Core {
     /// Finds the core of a completed login and takes the connection there.
     pub(super) fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
         let Some((mut login, access)) = self.admit(conn, login) else { return };
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Like [`Engine::admit`], for a login that was placed before, and has waited or come here since. Its initiator
+    /// Like [`Core::admit`], for a login that was placed before, and has waited or come here since. Its initiator
     /// port must have the proof that it was placed by: else a login that is to replace it would not find it, nor has it
     /// found whom it replaces.
     pub(super) fn admit_again(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {

@@ -7,7 +7,7 @@
 //! attention of that is raised where the capacity is changed). Commands that wait at a unit that is not found any more
 //! wait for no limit (`exec/throttle.rs`).
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Parts;
 use super::nexus::{handle, new_nexus};
 use super::tm::unit_of;
@@ -20,7 +20,7 @@ use crate::session::seam::CloseReason;
 use crate::wire::Lun;
 use std::sync::Arc;
 
-impl Engine {
+impl Core {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
         if change.world.generation <= self.fabric.world.generation {
@@ -173,7 +173,7 @@ impl Engine {
             return;
         }
         for unit in std::mem::take(&mut self.fabric.leaving) {
-            if self.uses(unit) {
+            if self.uses_unit(unit) {
                 self.fabric.leaving.push(unit);
                 continue;
             }
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Whether a session finds a unit, or has something under way there.
-    fn uses(&mut self, unit: usize) -> bool {
+    fn uses_unit(&mut self, unit: usize) -> bool {
         self.executor.uses(unit)
             || self
                 .fabric

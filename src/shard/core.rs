@@ -1,28 +1,44 @@
 //! One core: all of it that is not its thread. It is told what has come and what time it is, acts on that, and asks its
 //! [`Io`](super::io::Io) for what it needs.
 //!
-//! One turn: it begins ([`Core::begin`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
+//! One turn: it begins ([`Core::begin_turn`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
 //! sessions and jobs act, and one send is asked for each connection that has something to say ([`Core::act`]). What drives
 //! it (`driver.rs`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
 //! [`Core::rest`] says.
+//!
+//! A core is two things and what goes on between them: the fabric (`fabric.rs`: sessions, connections, what is sent), and the
+//! executor ([`crate::exec`]), which carries commands out. Methods are grouped by concern in the files beside. None of them
+//! awaits or blocks.
+//!
+//! - PDUs, session events and commands: `receive.rs`, `turns.rs`, `dispatch.rs`, `resend.rs` (data that is sent once more),
+//!   `loan.rs` (buffers that are lent to receives), `sending.rs`, `unsent.rs` (answers whose session may not read any more)
+//! - connections and sessions: `entry.rs`, `adoption.rs`, `seating.rs` (login and placement), `leave.rs` (their end),
+//!   `relocate.rs` (moving to another core), `shedding.rs` (which one is to move), `tm.rs` (task management across
+//!   sessions and cores)
+//! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
+//!   off in the other)
 
 use super::acting::{Acting, Sharing};
 use super::clock::TICK_MS;
-use super::engine::Engine;
-use super::io::{Io, Memory, Socket};
+use super::fabric::Fabric;
+use super::io::{Io, Memory};
 use super::load::Balance;
-use super::management::LOOK_MS;
-use super::mesh::{Message, Repeats};
+use super::management::{LOOK_MS, Management};
+use super::mesh::{Mesh, Message, Repeats};
+use super::nexus::handle;
 use super::parked::SpareParked;
 use super::receiving::{Direct, Receive};
 use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
-use crate::backend::Token;
+use super::world::World;
+use crate::backend::{Token, WayIn};
+use crate::exec::buffers::Arena;
+use crate::exec::executor::Executor;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// See [`TICK_MS`].
@@ -32,10 +48,12 @@ const LOOK: Duration = Duration::from_millis(LOOK_MS);
 
 /// One core.
 pub struct Core {
-    /// All but the receive side.
-    pub(super) engine: Engine,
+    /// Sessions and connections. First: a ring in it is closed before the I/O buffers go.
+    pub(super) fabric: Fabric,
+    /// What carries out their commands.
+    pub(super) executor: Executor,
     /// Receive sides, by connection number.
-    pub(super) receive: Vec<Receive>,
+    pub(super) receive: Vec<Option<Box<Receive>>>,
     /// Receives of known size, by connection number: made when first needed, and kept.
     pub(super) directs: Vec<Option<Box<Direct>>>,
     /// Connections that have more than a turn's worth parked: they take turns.
@@ -59,11 +77,21 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core around its engine.
-    pub fn new(engine: Engine) -> Core {
-        let now = engine.fabric.io.watch().now();
+    /// A core with nothing on it.
+    pub fn new(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io, arena: Arena) -> Core {
+        let now = io.watch().now();
+        let others = mesh.clone();
+        let way_in = WayIn::new(move || {
+            if let Some(mailbox) = others.of(core) {
+                mailbox.bell().ring();
+            }
+        });
+        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&io, &way_in, slot, unit)).collect();
+        let executor = Executor::new(core, world.media(mesh.executors()), arena, (handles, way_in));
+        let management = Management::new(executor.leftovers.left.clone());
         Core {
-            engine,
+            fabric: Fabric::new(core, world, mesh, io, management),
+            executor,
             receive: Vec::new(),
             directs: Vec::new(),
             sharing: Sharing::default(),
@@ -78,13 +106,21 @@ impl Core {
         }
     }
 
+    /// The time of a turn, by the clock of all cores, nanoseconds.
+    #[inline]
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.fabric.now_ms = now_ns / 1_000_000;
+        (self.executor.now_ns, self.executor.now_ms) = (now_ns, self.fabric.now_ms);
+        self.executor.took_time = false;
+    }
+
     /// A turn begins, at `now`.
-    pub fn begin(&mut self, now: Instant) {
-        let fabric = &mut self.engine.fabric;
+    pub fn begin_turn(&mut self, now: Instant) {
+        let fabric = &mut self.fabric;
         fabric.acting = Acting::of_turn(now, self.sharing.is_empty());
         let (before_ms, now_ns) = (fabric.now_ms, fabric.world.clock.now_ns(now));
-        self.engine.set_now(now_ns);
-        let fabric = &mut self.engine.fabric;
+        self.set_now(now_ns);
+        let fabric = &mut self.fabric;
         if !fabric.management.is_empty() {
             fabric.management.turn_came_after(fabric.now_ms.saturating_sub(before_ms));
         }
@@ -98,10 +134,10 @@ impl Core {
         if source == Source::Receive as u8 {
             self.received(number as usize, completion);
         } else if source == Source::Send as u8 {
-            self.engine.sent(number as usize, completion.result);
+            self.sent(number as usize, completion.result);
         } else if source == Source::Medium as u8 {
-            record::completed(self.engine.fabric.now_ms, &completion);
-            self.engine.executor.medium_completed(Token(number as u32), completion.result, &mut self.engine.fabric);
+            record::completed(self.fabric.now_ms, &completion);
+            self.executor.medium_completed(Token(number as u32), completion.result, &mut self.fabric);
         } else {
             return false;
         }
@@ -110,25 +146,15 @@ impl Core {
 
     /// The bell has rung: there is something in the mailbox, or something that other threads have answered.
     pub fn rung(&mut self) {
-        if let Some(mailbox) = self.engine.fabric.mesh.of(self.engine.fabric.core) {
+        if let Some(mailbox) = self.fabric.mesh.of(self.fabric.core) {
             self.inbox.extend(mailbox.take());
         }
-        self.engine.executor.medium_answered(&mut self.engine.fabric);
-    }
-
-    /// A connection was accepted.
-    pub fn accept(&mut self, socket: Socket, peer: SocketAddr, local: SocketAddr) {
-        self.engine.accepted(socket, peer, local);
-    }
-
-    /// Has what is to be sent go out before jobs have had their time.
-    pub fn flush(&mut self) {
-        self.engine.flush();
+        self.executor.medium_answered(&mut self.fabric);
     }
 
     /// What it has asked for, in memory.
     pub fn memory(&mut self) -> Option<&mut Memory> {
-        match &mut self.engine.fabric.io {
+        match &mut self.fabric.io {
             Io::Memory(memory) => Some(memory),
             Io::Kernel(_) => None,
         }
@@ -137,70 +163,70 @@ impl Core {
     /// Whether jobs wait for their time in this turn.
     #[inline]
     pub fn has_jobs(&self) -> bool {
-        !self.engine.executor.running.runnable.is_empty()
+        !self.executor.running.runnable.is_empty()
     }
 
     /// Acts on what has come, and on time that has passed. `worked`: something has come.
     pub fn act(&mut self, now: Instant, worked: bool) {
-        self.engine.settle_owed();
+        self.settle_owed();
         self.messages();
         self.share_turn();
         self.run_jobs();
-        self.engine.executor.feed_starved(&mut self.engine.fabric);
-        self.engine.executor.retry_held(&mut self.engine.fabric);
-        if self.engine.executor.strays.are_awaited() {
-            self.engine.executor.expire_aborts(&mut self.engine.fabric);
+        self.executor.feed_starved(&mut self.fabric);
+        self.executor.retry_held(&mut self.fabric);
+        if self.executor.strays.are_awaited() {
+            self.executor.expire_aborts(&mut self.fabric);
         }
-        self.engine.executor.release_paid(&mut self.engine.fabric);
-        self.engine.settle_owed();
-        if !self.engine.fabric.ordering.is_empty() {
-            self.engine.keep_order();
+        self.executor.release_paid(&mut self.fabric);
+        self.settle_owed();
+        if !self.fabric.ordering.is_empty() {
+            self.keep_order();
         }
         // Before clocks are looked at: what a session is to be told comes before what it says by itself.
-        if !self.engine.fabric.management.is_empty() {
-            self.engine.settle();
+        if !self.fabric.management.is_empty() {
+            self.settle();
         }
         if now >= self.next_tick && !self.is_behind(now, worked) {
             self.behind = None;
-            let waiting = self.engine.executor.waiting();
-            self.engine.tick(waiting);
+            let waiting = self.executor.waiting();
+            self.tick(waiting);
             self.expire_halves(waiting);
-            self.next_tick = now + Duration::from_millis(self.engine.rest_ms());
-            self.engine.fabric.io.shrink();
+            self.next_tick = now + Duration::from_millis(self.rest_ms());
+            self.fabric.io.shrink();
         }
-        if !self.engine.fabric.management.is_empty() {
-            self.engine.settle();
+        if !self.fabric.management.is_empty() {
+            self.settle();
         }
-        if !self.engine.fabric.ending.is_empty() {
-            self.engine.sweep_ended();
+        if !self.fabric.ending.is_empty() {
+            self.sweep_ended();
         }
-        if !self.engine.fabric.adoptions.is_empty() {
-            self.engine.resume_adoptions();
+        if !self.fabric.adoptions.is_empty() {
+            self.resume_adoptions();
         }
         if self.relocation.is_some() {
             self.relocate();
         }
-        for conn in std::mem::take(&mut self.engine.fabric.gone) {
+        for conn in std::mem::take(&mut self.fabric.gone) {
             self.reset(conn);
         }
         self.turn = self.turn.wrapping_add(1);
-        while let Some(conn) = self.engine.fabric.fresh.pop() {
-            if self.receive.len() <= conn {
-                self.receive.resize_with(conn + 1, Receive::new);
+        while let Some(conn) = self.fabric.fresh.pop() {
+            if !matches!(self.receive.get(conn), Some(Some(_))) {
+                self.set_receive(conn, Box::new(Receive::new()));
             }
             self.update_framing(conn);
             self.arm_receive(conn);
         }
-        self.engine.copy_ready();
-        self.engine.flush();
-        self.engine.fabric.io.publish();
+        self.copy_ready();
+        self.flush();
+        self.fabric.io.publish();
     }
 
     fn run_jobs(&mut self) {
         if self.has_jobs() {
-            let watch = self.engine.fabric.io.watch();
+            let watch = self.fabric.io.watch();
             let until = watch.now() + JOBS_PER_TURN;
-            self.engine.executor.run_jobs(|| watch.now() < until, &mut self.engine.fabric);
+            self.executor.run_jobs(|| watch.now() < until, &mut self.fabric);
         }
     }
 
@@ -219,39 +245,36 @@ impl Core {
 
     /// Whether something was received that is still to be acted on.
     pub(super) fn has_parked(&self) -> bool {
-        !self.sharing.is_empty() || !self.engine.fabric.roomy.is_empty()
+        !self.sharing.is_empty() || !self.fabric.roomy.is_empty()
     }
 
     /// Forgets what a connection has received, and half a PDU in it: it may have been closed while it was looked at.
     fn reset(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
-            let mut old = std::mem::replace(receive, Receive::new());
-            self.spare_parked.discount(&mut old.parked);
+        if let Some(Some(receive)) = self.receive.get_mut(conn) {
+            self.spare_parked.discount(&mut receive.parked);
+            **receive = Receive::new();
         }
     }
 
     /// Whether something is left to do that waits for nothing but a turn.
     pub fn is_queued(&self) -> bool {
-        self.has_jobs() || !self.engine.fabric.dirty.is_empty() || self.has_parked()
+        self.has_jobs() || !self.fabric.dirty.is_empty() || self.has_parked()
     }
 
     /// Whether the next turn is to come at once.
     pub fn is_busy(&self, now: Instant) -> bool {
-        self.is_queued()
-            || !self.inbox.is_empty()
-            || !self.engine.executor.starved.feeding.is_over()
-            || self.next_tick <= now
+        self.is_queued() || !self.inbox.is_empty() || !self.executor.starved.feeding.is_over() || self.next_tick <= now
     }
 
     /// Until when a core that is not busy may spin at most, if it wants to until `until`.
     pub fn may_spin(&self, until: Instant, now: Instant) -> Instant {
         // To the functions that wait, longer without a turn would look as if the core had stood still.
-        if self.engine.fabric.management.is_empty() { until } else { until.min(now + LOOK) }
+        if self.fabric.management.is_empty() { until } else { until.min(now + LOOK) }
     }
 
     /// How long it may sleep if nothing comes: it is not busy.
     pub fn rest(&self, now: Instant) -> Duration {
-        let (fabric, executor) = (&self.engine.fabric, &self.engine.executor);
+        let (fabric, executor) = (&self.fabric, &self.executor);
         let rest = if executor.waits_for_ranges() {
             // Another core may give a range back without telling this one: either soon, or the medium does not answer.
             let fresh = fabric.now_ms < executor.ranges.since_ms.saturating_add(20);
@@ -281,27 +304,27 @@ impl Core {
         if self.inbox.is_empty() {
             return;
         }
-        let watch = self.engine.fabric.io.watch();
+        let watch = self.fabric.io.watch();
         let (until, mut repeats) = (watch.now() + MESSAGES_PER_TURN, Repeats::default());
         while let Some(message) = self.inbox.pop_front() {
             record::message(message.name());
             let is_repeated = repeats.repeats(&message);
             match message {
-                Message::Adopt(handover) => self.engine.moved_in(*handover),
+                Message::Adopt(handover) => self.moved_in(*handover),
                 Message::Relocate(relocated) => self.arrive(*relocated),
                 #[cfg(test)]
                 Message::Demand { tsih, to } => self.demand(tsih, to),
                 #[cfg(test)]
                 Message::Panic => panic!("a test wants it"),
                 Message::Abort { scope, end_sessions, from, ticket, nexuses } => {
-                    self.engine.abort_foreign(scope, end_sessions, (from, ticket), &nexuses, is_repeated);
+                    self.abort_foreign(scope, end_sessions, (from, ticket), &nexuses, is_repeated);
                 }
-                Message::Aborted { ticket } => self.engine.aborted_elsewhere(ticket),
-                Message::Change(change) => self.engine.change(&change),
-                Message::Executor(notice) => self.engine.executor.told(notice, &mut self.engine.fabric),
+                Message::Aborted { ticket } => self.aborted_elsewhere(ticket),
+                Message::Change(change) => self.change(&change),
+                Message::Executor(notice) => self.executor.told(notice, &mut self.fabric),
                 Message::Shutdown => self.shut_down(),
             }
-            self.engine.settle_owed();
+            self.settle_owed();
             if watch.now() >= until {
                 return;
             }
@@ -309,14 +332,14 @@ impl Core {
     }
 
     fn shut_down(&mut self) {
-        if self.engine.fabric.shutdown {
+        if self.fabric.shutdown {
             return;
         }
-        self.engine.fabric.shutdown = true;
-        self.engine.fabric.world.registry.close();
-        self.engine.change_flows();
-        self.engine.ask_for_logout();
-        let now = self.engine.fabric.io.watch().now();
+        self.fabric.shutdown = true;
+        self.fabric.world.registry.close();
+        self.change_flows();
+        self.ask_for_logout();
+        let now = self.fabric.io.watch().now();
         self.shutdown_at = Some(now + Duration::from_millis(SHUTDOWN_LOGOUT_MS));
         self.next_tick = now;
     }
@@ -330,32 +353,30 @@ impl Core {
 
     fn ends(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        let mailbox = self.engine.fabric.mesh.of(self.engine.fabric.core);
+        let mailbox = self.fabric.mesh.of(self.fabric.core);
         let due = !self.inbox.is_empty() || mailbox.is_some_and(|mailbox| !mailbox.is_empty());
-        if (due || self.engine.fabric.seats.iter().flatten().next().is_some()) && now < at {
+        if (due || self.fabric.seats.iter().flatten().next().is_some()) && now < at {
             return false;
         }
-        self.engine.end_all();
-        self.engine.flush();
+        self.end_all();
+        self.flush();
         let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
-        let sending = !self.engine.fabric.dirty.is_empty() || self.engine.fabric.tx.iter().any(|t| t.is_sending());
-        let working = sending
-            || self.engine.executor.operations.len() > 0
-            || self.engine.fabric.seats.iter().any(Option::is_some);
+        let sending = !self.fabric.dirty.is_empty() || self.fabric.tx.iter().any(|t| t.is_sending());
+        let working = sending || self.executor.operations.len() > 0 || self.fabric.seats.iter().any(Option::is_some);
         !working || now >= hard
     }
 
     /// Whether the kernel or a medium still has operations on this core's memory, which must then stay where it is
     /// until the process ends.
     pub fn is_unfinished(&self) -> bool {
-        self.engine.executor.operations.len() > 0 || self.engine.fabric.tx.iter().any(|tx| tx.is_sending())
+        self.executor.operations.len() > 0 || self.fabric.tx.iter().any(|tx| tx.is_sending())
     }
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
     pub fn account(&self) -> (super::stats::Stats, usize) {
-        let stats = super::stats::Stats { executor: self.engine.executor.stats, ..self.engine.fabric.stats };
-        (stats, self.engine.executor.arena.free_bytes())
+        let stats = super::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
+        (stats, self.executor.arena.free_bytes())
     }
 }
 

@@ -72,7 +72,7 @@ impl Driver {
     /// A core's thread. `listeners` are its own duplicates of the portals' sockets.
     pub fn new(core: Core, listeners: Vec<TcpListener>, spin: Duration) -> Driver {
         let now = Instant::now();
-        let (cores, spins) = (core.engine.fabric.mesh.cores(), core.engine.fabric.io.can_spin() && !spin.is_zero());
+        let (cores, spins) = (core.fabric.mesh.cores(), core.fabric.io.can_spin() && !spin.is_zero());
         Driver {
             core,
             listeners,
@@ -91,19 +91,19 @@ impl Driver {
     /// # Errors
     /// An error of [`crate::ring::Ring::enter`].
     pub fn run(&mut self) -> io::Result<()> {
-        record::begin(self.core.engine.fabric.core);
+        record::begin(self.core.fabric.core);
         self.listen();
         self.arm_bell();
         let mut completions = Vec::with_capacity(4096);
         let mut next_beat = Instant::now();
         loop {
-            self.core.engine.fabric.io.drain(&mut completions);
+            self.core.fabric.io.drain(&mut completions);
             let now = Instant::now();
             if now >= next_beat {
-                self.core.engine.fabric.world.clock.beat(now, SystemTime::now());
+                self.core.fabric.world.clock.beat(now, SystemTime::now());
                 next_beat = now + BEAT;
             }
-            self.core.begin(now);
+            self.core.begin_turn(now);
             self.meter.wakes(now);
             let worked = !completions.is_empty();
             for completion in completions.drain(..) {
@@ -111,25 +111,25 @@ impl Driver {
             }
             if worked && self.core.has_jobs() {
                 // What others have asked for does not wait until jobs have had their time.
-                self.core.engine.flush();
-                self.core.engine.fabric.io.enter(Wait::No)?;
+                self.core.flush();
+                self.core.fabric.io.enter(Wait::No)?;
             }
             self.core.act(now, worked);
             self.look_after_listeners(now);
             if self.core.is_over(now) {
-                self.core.engine.executor.mark_unfinished();
+                self.core.executor.mark_unfinished();
                 return Ok(());
             }
             if worked {
                 self.core.worked(now);
             }
-            if let Some(busy) = self.meter.measure(now, || self.core.engine.fabric.io.take_spun()) {
+            if let Some(busy) = self.meter.measure(now, || self.core.fabric.io.take_spun()) {
                 self.core.balance(busy);
             }
-            self.work.note(self.core.engine.fabric.stats.commands, now, worked);
+            self.work.note(self.core.fabric.stats.commands, now, worked);
             let wait = self.how_long(now);
             self.meter.rests(now, worked, wait, self.core.is_queued());
-            self.core.engine.fabric.io.enter(wait)?;
+            self.core.fabric.io.enter(wait)?;
         }
     }
 
@@ -138,10 +138,10 @@ impl Driver {
         if self.core.is_busy(now) {
             return Wait::No;
         }
-        let io = &mut self.core.engine.fabric.io;
+        let io = &mut self.core.fabric.io;
         if !self.spin.is_zero() && io.can_spin() && now.duration_since(self.work.last) < self.spin {
             let until = self.core.may_spin(self.work.last + self.spin, now);
-            self.core.engine.fabric.io.spin(until);
+            self.core.fabric.io.spin(until);
             return Wait::No;
         }
         let rest = self.core.rest(now);
@@ -157,7 +157,7 @@ impl Driver {
         }
         let source = (completion.user_data >> 56) as u8;
         if source == Source::Accept as u8 {
-            record::completed(self.core.engine.fabric.now_ms, &completion);
+            record::completed(self.core.fabric.now_ms, &completion);
             self.accepted((completion.user_data & Source::NUMBER) as usize, completion);
         } else if source == Source::Bell as u8 {
             self.arm_bell();
@@ -175,7 +175,7 @@ impl Driver {
     /// turn.
     fn arm_accept(&mut self, listener: usize) {
         if let Some(at) = self.listeners.get(listener) {
-            self.core.engine.fabric.io.accept(listener, at.as_raw_fd());
+            self.core.fabric.io.accept(listener, at.as_raw_fd());
         }
     }
 
@@ -184,13 +184,13 @@ impl Driver {
             // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
             #[allow(unsafe_code)]
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            if !self.core.engine.fabric.shutdown
+            if !self.core.fabric.shutdown
                 && let Some((socket, peer, local)) = prepare(socket)
             {
-                self.core.engine.accepted(Socket::Tcp(socket), peer, local);
+                self.core.accepted(Socket::Tcp(socket), peer, local);
             }
         }
-        if self.core.engine.fabric.shutdown {
+        if self.core.fabric.shutdown {
             return;
         }
         if is_shortage(-completion.result) {
@@ -208,7 +208,7 @@ impl Driver {
         let is_over = self.short.is_none_or(|last| now.saturating_duration_since(last) >= SHORTAGE_OVER);
         if !is_over {
             self.short = Some(now);
-        } else if let Some(left_out) = self.core.engine.fabric.noise.line(self.core.engine.fabric.now_ms) {
+        } else if let Some(left_out) = self.core.fabric.noise.line(self.core.fabric.now_ms) {
             self.short = Some(now);
             let error = io::Error::from_raw_os_error(-error);
             tracing::warn!(
@@ -222,14 +222,14 @@ impl Driver {
 
     /// Nobody is accepted any more once the server goes down; until then, those that rest are asked again in time.
     fn look_after_listeners(&mut self, now: Instant) {
-        if self.core.engine.fabric.shutdown {
+        if self.core.fabric.shutdown {
             self.listeners.clear();
             self.resting.clear();
         }
         if self.resting.is_empty() || now < self.rest_until {
             return;
         }
-        if self.core.engine.fabric.world.keeper.needs_descriptors() {
+        if self.core.fabric.world.keeper.needs_descriptors() {
             self.rest_until = now + SAVING_REST;
             return;
         }
@@ -239,7 +239,7 @@ impl Driver {
     }
 
     fn arm_bell(&mut self) {
-        let fabric = &mut self.core.engine.fabric;
+        let fabric = &mut self.core.fabric;
         if let Some(mailbox) = fabric.mesh.of(fabric.core) {
             fabric.io.listen_to(mailbox.bell().fd(), &raw mut *self.bell);
         }
@@ -282,9 +282,9 @@ mod tests {
         let clients = [(); 3 * ACCEPTS].map(|()| std::net::TcpStream::connect(at).unwrap());
         driver.listen();
         let mut completions = Vec::new();
-        while driver.core.engine.fabric.stats.accepted < clients.len() as u64 {
-            driver.core.engine.fabric.io.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
-            driver.core.engine.fabric.io.drain(&mut completions);
+        while driver.core.fabric.stats.accepted < clients.len() as u64 {
+            driver.core.fabric.io.enter(Wait::AtMost(Duration::from_millis(10))).unwrap();
+            driver.core.fabric.io.drain(&mut completions);
             assert!(completions.len() <= ACCEPTS, "{} in one turn", completions.len());
             completions.drain(..).for_each(|completion| driver.completed(completion));
         }
@@ -299,9 +299,9 @@ mod tests {
         assert_eq!([(); 2].map(|()| rest(&mut driver)), [1, 0], "another one");
         // What peers have made of the log leaves no room for it: it is said when there is some.
         driver.short = driver.short.and_then(|last| last.checked_sub(SHORTAGE_OVER));
-        while driver.core.engine.fabric.noise.line(driver.core.engine.fabric.now_ms).is_some() {}
+        while driver.core.fabric.noise.line(driver.core.fabric.now_ms).is_some() {}
         assert_eq!(rest(&mut driver), 0);
-        driver.core.engine.fabric.now_ms += 1000;
+        driver.core.fabric.now_ms += 1000;
         assert_eq!([(); 2].map(|()| rest(&mut driver)), [1, 0]);
     }
 }

@@ -1,8 +1,8 @@
 //! Connections come: accepted, or from another core; and the PDUs of their login. What a login that is complete leads
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
+use super::core::Core;
 use super::doors::Ticket;
-use super::engine::Engine;
 use super::io::Socket;
 use super::link::{Halt, Link, Phase};
 use super::mesh::Handover;
@@ -15,7 +15,7 @@ use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
 use std::net::SocketAddr;
 
-impl Engine {
+impl Core {
     /// A connection was accepted. Its number, or `None` when it is turned away.
     pub fn accepted(&mut self, socket: Socket, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
         self.fabric.stats.accepted += 1;

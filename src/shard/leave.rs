@@ -1,6 +1,6 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::link::{Moving, Phase};
 use super::mesh::{Handover, Message};
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-impl Engine {
+impl Core {
     /// Treats the peer as gone: nothing more is sent.
     pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
         let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };

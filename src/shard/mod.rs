@@ -7,9 +7,8 @@
 //! (`control.rs`). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
 //! more for each command of a RAM disk than a loop of its own.)
 //!
-//! A core is a `core::Core`: its loop and what it receives. In that is an `engine::Engine`, which is two things and
-//! what is acted on between them: the `fabric::Fabric` (sessions, connections, and what is sent), and the
-//! [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
+//! A core is a `core::Core`, which its thread drives (`driver.rs`). It is two things and what is acted on between them: the
+//! `fabric::Fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
 //! What all cores share is the `world::World`; what they tell each other goes by the `mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
@@ -32,7 +31,6 @@ mod dispatch;
 mod doors;
 mod driver;
 mod elsewhere;
-mod engine;
 mod entry;
 mod error;
 mod fabric;
@@ -50,6 +48,7 @@ mod mailbox;
 mod management;
 mod mesh;
 mod nexus;
+mod owing;
 mod parked;
 mod partial;
 mod receive;
@@ -62,6 +61,7 @@ mod relocated;
 mod resend;
 mod seat;
 mod seating;
+mod sending;
 mod shedding;
 mod signals;
 mod source;
@@ -377,7 +377,7 @@ fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<
         tracing::debug!("files are not registered with the kernel: {e}");
     }
     let io = Io::Kernel(Kernel { ring, buffers });
-    Ok(Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
+    Ok(Core::new(core, (world, mesh), io, arena))
 }
 
 /// A core that asks `io`.
@@ -386,7 +386,7 @@ fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<
 /// There is no memory for it.
 pub(crate) fn make_core_of(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io) -> std::io::Result<Core> {
     let arena = crate::exec::buffers::Arena::new()?;
-    Ok(Core::new(engine::Engine::new(core, (world, mesh), io, arena)))
+    Ok(Core::new(core, (world, mesh), io, arena))
 }
 
 fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {

@@ -3,7 +3,7 @@
 //! Each seat remembers the source of what its commands read until the session has no use for it; a seat reads one stretch at
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::seat::Seat;
 use super::sources::Source;
@@ -15,7 +15,7 @@ use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::seam::TaskId;
 
-impl Engine {
+impl Core {
     /// A session wants data once more.
     pub fn resend(&mut self, seat: usize, task: TaskId, offset: u32, len: u32) {
         let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };

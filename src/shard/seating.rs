@@ -1,6 +1,6 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Fabric;
 use super::link::Phase;
 use super::nexus::new_nexus;
@@ -21,7 +21,7 @@ use crate::wire::{LoginStatus, Tsih, bhs};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-impl Engine {
+impl Core {
     pub(super) fn send_login(&mut self, conn: usize, answer: &LoginAnswer) {
         let mut header = [0; bhs::BHS_LEN];
         answer.response.emit(&mut header);
@@ -233,7 +233,7 @@ impl Engine {
     /// The world has other limits, or the server goes down and nothing is to wait any more. Who waits for a limit that is
     /// no more, or at a unit that is not found any more, goes on.
     pub fn change_flows(&mut self) {
-        let Engine { fabric, executor } = self;
+        let Core { fabric, executor, .. } = self;
         let Some(mut waiters) = executor.change_rates(fabric.shutdown) else { return };
         for seat in 0..fabric.seats.len() {
             waiters.extend(executor.regate(seat, fabric.gates(seat)));

@@ -2,7 +2,7 @@
 //! that do not answer; and how long a core may sleep.
 
 use super::clock::{REST_MS, TICK_MS};
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Parts;
 use super::link::Phase;
 use crate::exec::starved::Waiting;
@@ -14,7 +14,7 @@ const LINGER_MS: u64 = 1_000;
 /// How many sessions' clocks are looked at before others have their turn.
 const LOOKS_PER_TURN: usize = 32;
 
-impl Engine {
+impl Core {
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks. `waiting`: who waits for buffers.
     pub fn tick(&mut self, waiting: Waiting) {
         self.executor.expire_owed(waiting, &mut self.fabric);

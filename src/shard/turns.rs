@@ -46,7 +46,7 @@ impl Core {
                 return false;
             }
         }
-        let Some(receive) = self.receive.get_mut(conn) else { return false };
+        let Some(Some(receive)) = self.receive.get_mut(conn) else { return false };
         if receive.parked.bytes.capacity() == 0 {
             receive.parked.bytes = self.spare_parked.take();
         }
@@ -55,7 +55,7 @@ impl Core {
         if !added {
             return false;
         }
-        self.engine.fabric.rearm_receive(conn);
+        self.fabric.rearm_receive(conn);
         self.take_turns(conn);
         true
     }
@@ -64,31 +64,34 @@ impl Core {
     /// has most, and closes it. False: nothing is parked.
     #[cold]
     fn close_fullest(&mut self) -> bool {
-        let links = &self.engine.fabric.links;
+        let links = &self.fabric.links;
         let host_of = |conn: usize| links.get(conn)?.as_ref().map(|link| Host::of(link.peer));
-        let parked = self.receive.iter().map(|receive| receive.parked.counted).enumerate();
-        let Some(conn) = fullest(parked.map(|(conn, bytes)| (host_of(conn), conn, bytes))) else { return false };
-        self.spare_parked.drop_of(&mut self.receive[conn].parked);
-        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
+        let all = self.receive.iter().enumerate();
+        let parked = all.filter_map(|(conn, receive)| Some((host_of(conn), conn, receive.as_ref()?.parked.counted)));
+        let Some(conn) = fullest(parked) else { return false };
+        if let Some(Some(receive)) = self.receive.get_mut(conn) {
+            self.spare_parked.drop_of(&mut receive.parked);
+        }
+        if matches!(self.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
             self.forget_partial(conn);
         }
-        self.engine.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
+        self.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
         true
     }
 
     /// A connection has something parked: it has its turn with the others, or when there is room for what it is answered.
     #[cold]
     pub(super) fn take_turns(&mut self, conn: usize) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
+        let Some(Some(receive)) = self.receive.get_mut(conn) else { return };
         let parked = &mut receive.parked;
         if parked.is_empty() || parked.queued {
             return;
         }
-        match self.engine.fabric.tx.get_mut(conn) {
-            Some(tx) if !tx.has_room(&self.engine.fabric.pool) => tx.wait(None),
+        match self.fabric.tx.get_mut(conn) {
+            Some(tx) if !tx.has_room(&self.fabric.pool) => tx.wait(None),
             _ => {
                 parked.queued = true;
-                let link = self.engine.fabric.links.get(conn).and_then(Option::as_ref);
+                let link = self.fabric.links.get(conn).and_then(Option::as_ref);
                 self.sharing.add(link.map(|link| Host::of(link.peer)), conn);
             }
         }
@@ -96,7 +99,7 @@ impl Core {
 
     /// A connection has moved in, with what it had parked.
     pub(super) fn settle_parked(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
+        if let Some(Some(receive)) = self.receive.get_mut(conn) {
             receive.parked.queued = false;
             self.spare_parked.count(&mut receive.parked);
         }
@@ -108,18 +111,18 @@ impl Core {
         if !self.has_parked() {
             return;
         }
-        let watch = self.engine.fabric.io.watch();
+        let watch = self.fabric.io.watch();
         let until = watch.now() + Duration::from_micros(SHARE_US);
-        for conn in std::mem::take(&mut self.engine.fabric.roomy) {
-            if watch.now() >= until || !self.engine.fill_room(conn, until) {
-                self.engine.fabric.roomy.push(conn);
+        for conn in std::mem::take(&mut self.fabric.roomy) {
+            if watch.now() >= until || !self.fill_room(conn, until) {
+                self.fabric.roomy.push(conn);
             } else {
                 self.take_turns(conn);
             }
         }
         for _ in 0..self.sharing.len() {
             let Some(conn) = self.sharing.next() else { return };
-            self.engine.fabric.acting = Acting::of_shares(until);
+            self.fabric.acting = Acting::of_shares(until);
             self.act_on_share(conn);
             if watch.now() >= until {
                 return;
@@ -128,23 +131,27 @@ impl Core {
     }
 
     fn act_on_share(&mut self, conn: usize) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
+        let Some(receive) = self.receive(conn) else { return };
         receive.parked.queued = false;
         if receive.parked.is_empty() {
             return;
         }
-        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing)
-        {
+        if matches!(self.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing) {
             // The session is about to leave, and acts on the bytes where it goes.
             return;
         }
+        let Some(receive) = self.receive(conn) else { return };
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
-        let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
-        let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
-        // If a share was all that the connection had, what comes is acted on as it comes again.
-        receive.parked.takes_turns = left > 0;
-        receive.left = of_turn;
-        self.engine.settle_received();
+        let left = self.with_receive(conn, |core, receive| {
+            let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
+            let left = core.chunk(receive, conn, &bytes[from..]).len();
+            // If a share was all that the connection had, what comes is acted on as it comes again.
+            receive.parked.takes_turns = left > 0;
+            receive.left = of_turn;
+            left
+        });
+        self.settle_received();
+        let (Some(left), Some(Some(receive))) = (left, self.receive.get_mut(conn)) else { return };
         if left == 0 {
             receive.parked.from = 0;
             self.spare_parked.discount(&mut receive.parked);
@@ -158,14 +165,13 @@ impl Core {
 
     /// All that was parked is done with: receives go on, if there is anything to come.
     fn act_on_end(&mut self, conn: usize) {
-        let ended = self.receive.get_mut(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
+        let ended = self.receive(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
         if ended {
             self.forget_partial(conn);
-            self.engine.disconnected(conn, CloseReason::Disconnected);
-            self.engine.fabric.sweep(conn);
-        } else if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none())
-        {
-            self.engine.fabric.fresh.push(conn);
+            self.disconnected(conn, CloseReason::Disconnected);
+            self.fabric.sweep(conn);
+        } else if matches!(self.fabric.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none()) {
+            self.fabric.fresh.push(conn);
         }
     }
 }

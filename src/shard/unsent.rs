@@ -4,13 +4,13 @@
 //! everything yet: the rest is sent with what others have written since. No abort finds such a READ, so the connection
 //! goes, with all that is queued on it.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::link::Phase;
 use crate::exec::fence::Fence;
 use crate::session::seam::CloseReason;
 use std::sync::Arc;
 
-impl Engine {
+impl Core {
     /// Cuts the connections of the sessions that are meant on which something is still to be sent from the memory of
     /// these units. It is not known any more whose a connection was that is being closed already: those go, too.
     #[cold]

@@ -139,7 +139,7 @@ impl Cores {
     pub fn turn(&mut self, number: usize, media: &mut Media<'_>, rng: &mut Rng) -> bool {
         let now = self.instant();
         self.watch.pass(now);
-        self.cores[number].begin(now);
+        self.cores[number].begin_turn(now);
         let mut worked = false;
         let mut may = self.may(number);
         while !may.is_empty() {
@@ -180,7 +180,7 @@ impl Cores {
             May::Accept(line) => {
                 self.coming.retain(|(_, other)| *other != line);
                 let Wire { peer, portal, .. } = self.wires[line];
-                self.cores[core].accept(Socket::Line(self.lines[line].clone()), peer, portal);
+                self.cores[core].accepted(Socket::Line(self.lines[line].clone()), peer, portal);
                 return true;
             }
             May::Receive(conn, line) => self.brought(core, (conn, line), rng),

@@ -45,8 +45,8 @@ impl Turns {
     fn login_with(&mut self, address: &str, keys: &str) -> usize {
         let (socket, peer) = UnixStream::pair().unwrap();
         self.begin();
-        let conn = self.core.engine.accepted(Socket::Tcp(socket.into()), at(address), at("127.0.0.1")).unwrap();
-        self.core.receive.resize_with(conn + 1, Receive::new);
+        let conn = self.core.accepted(Socket::Tcp(socket.into()), at(address), at("127.0.0.1")).unwrap();
+        self.core.set_receive(conn, Box::new(Receive::new()));
         let text =
             format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0{keys}");
         let mut header = [0; BHS_LEN];
@@ -55,7 +55,7 @@ impl Turns {
         let mut bytes = [&header[..], text.as_bytes()].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.core.take(conn, &bytes);
-        assert!(self.core.engine.fabric.seat_of(conn).is_some(), "it is logged in");
+        assert!(self.core.fabric.seat_of(conn).is_some(), "it is logged in");
         self.peers.push(peer);
         self.cmd_sns.resize(conn + 1, 0);
         conn
@@ -65,7 +65,7 @@ impl Turns {
     fn begin(&mut self) {
         self.core.turn += 1;
         let late = Instant::now() + Duration::from_hours(1);
-        self.core.engine.fabric.acting = Acting::of_turn(late, self.core.sharing.is_empty());
+        self.core.fabric.acting = Acting::of_turn(late, self.core.sharing.is_empty());
     }
 
     /// So many commands come at once.
@@ -98,7 +98,7 @@ impl Turns {
 
     /// Of those, so many have not been acted on.
     fn parked(&self, conn: usize) -> u32 {
-        (self.core.receive[conn].parked.len() / BHS_LEN) as u32
+        (self.core.receive[conn].as_ref().unwrap().parked.len() / BHS_LEN) as u32
     }
 }
 
@@ -158,7 +158,7 @@ fn what_is_parked_is_acted_on_for_so_long_in_a_turn_however_many_share_it() {
     const BURST: u32 = 100;
     let mut turns = Turns::new();
     let conns: Vec<_> = (0..64).map(|n| turns.login(&format!("192.0.2.{n}"))).collect();
-    turns.core.engine.fabric.acting = Acting::of_shares(Instant::now());
+    turns.core.fabric.acting = Acting::of_shares(Instant::now());
     conns.iter().for_each(|conn| turns.come(*conn, TEST_UNIT_READY, 0, BURST));
     let parked = |turns: &Turns| conns.iter().map(|conn| turns.parked(*conn)).sum::<u32>();
     // Nobody acts on thousands of commands in that time.
@@ -178,8 +178,7 @@ fn a_command_of_which_nobody_knows_how_long_it_takes_may_be_the_last_of_a_turn()
     }
     for (conn, operation, acted) in [(conns[0], TEST_UNIT_READY, 1), (conns[1], READ, 32)] {
         turns.core.turn += 1;
-        turns.core.engine.fabric.acting =
-            Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
+        turns.core.fabric.acting = Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
         turns.come(conn, operation, 1, 40);
         assert_eq!(40 - turns.parked(conn), acted);
     }
@@ -200,10 +199,10 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
         turns.begin();
         turns.core.take(*conn, &pings);
     }
-    let queued = turns.core.engine.fabric.dirty.len();
+    let queued = turns.core.fabric.dirty.len();
     assert_eq!(queued, conns.len());
-    turns.core.engine.fabric.flush();
-    let left = turns.core.engine.fabric.dirty.len();
+    turns.core.fabric.flush();
+    let left = turns.core.fabric.dirty.len();
     assert!(left > 0 && left < queued, "{left}");
 }
 
@@ -211,12 +210,12 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
 fn jobs_do_not_keep_everything_else_waiting() {
     const MANY: usize = 1_000_000;
     let mut turns = Turns::new();
-    let engine = &mut turns.core.engine;
+    let core = &mut turns.core;
     // They have ended already, and yet so many take longer than a turn.
-    (0..MANY).for_each(|job| engine.executor.running.runnable.push(None, job));
+    (0..MANY).for_each(|job| core.executor.running.runnable.push(None, job));
     let begin = Instant::now();
-    engine.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut engine.fabric);
-    let left = engine.executor.running.runnable.len();
+    core.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
+    let left = core.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
 }
 
@@ -228,9 +227,9 @@ fn a_function_that_waits_for_what_is_copied_is_answered_in_the_same_turn() {
     turns.begin();
     turns.come(conn, TEST_UNIT_READY, 0, 4);
     turns.come(conn, READ, 1, 1);
-    assert!(!turns.core.engine.executor.memory.copying.is_empty());
+    assert!(!turns.core.executor.memory.copying.is_empty());
     turns.reset(conn);
-    assert!(!turns.core.engine.fabric.management.is_empty(), "it waits for the read");
-    turns.core.engine.copy_ready();
-    assert!(turns.core.engine.fabric.management.is_empty());
+    assert!(!turns.core.fabric.management.is_empty(), "it waits for the read");
+    turns.core.copy_ready();
+    assert!(turns.core.fabric.management.is_empty());
 }

@@ -1,6 +1,7 @@
 //! Bounds how much of what peers have sent a core acts on in one turn, for all connections together ([`Acting`]), and
 //! says whose parked bytes come next ([`Sharing`]).
 
+use super::number::ConnNo;
 use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
 use crate::model::Host;
 use crate::wire::{Bhs, Opcode, bhs};
@@ -74,9 +75,9 @@ impl Acting {
 pub struct Sharing {
     /// The hosts in the order of their turns, with their connections. `None`: the host of connections that are gone
     /// already.
-    hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
+    hosts: VecDeque<(Option<Host>, VecDeque<ConnNo>)>,
     /// Memory for more of them: a turn that came late allocates nothing.
-    spare: Vec<VecDeque<usize>>,
+    spare: Vec<VecDeque<ConnNo>>,
     /// How many connections there are.
     connections: usize,
 }
@@ -90,7 +91,7 @@ impl Default for Sharing {
 
 impl Sharing {
     /// A connection has something parked.
-    pub fn add(&mut self, host: Option<Host>, conn: usize) {
+    pub fn add(&mut self, host: Option<Host>, conn: ConnNo) {
         self.connections += 1;
         match self.hosts.iter_mut().find(|(of, _)| *of == host) {
             Some((_, conns)) => conns.push_back(conn),
@@ -103,7 +104,7 @@ impl Sharing {
     }
 
     /// Takes out the connection whose turn it is.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn next(&mut self) -> Option<ConnNo> {
         let (host, mut conns) = self.hosts.pop_front()?;
         let conn = conns.pop_front()?;
         self.connections -= 1;
@@ -177,16 +178,16 @@ mod tests {
     fn hosts_take_turns_however_many_connections_they_have() {
         let [many, one, two] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|ip| Some(Host::of(at(ip))));
         let mut sharing = Sharing::default();
-        (0..60).for_each(|conn| sharing.add(many, conn));
-        sharing.add(one, 100);
-        [200, 201].into_iter().for_each(|conn| sharing.add(two, conn));
-        assert_eq!([(); 6].map(|()| sharing.next()), [0, 100, 200, 1, 201, 2].map(Some));
+        (0..60).for_each(|conn| sharing.add(many, ConnNo::new(conn)));
+        sharing.add(one, ConnNo::new(100));
+        [200, 201].into_iter().for_each(|conn| sharing.add(two, ConnNo::new(conn)));
+        assert_eq!([(); 6].map(|()| sharing.next()), [0, 100, 200, 1, 201, 2].map(|conn| Some(ConnNo::new(conn))));
         // Who comes again is behind the other hosts, and behind the other connections of its own.
-        sharing.add(many, 0);
-        sharing.add(one, 100);
-        assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(Some));
+        sharing.add(many, ConnNo::new(0));
+        sharing.add(one, ConnNo::new(100));
+        assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(|conn| Some(ConnNo::new(conn))));
         let left: Vec<_> = std::iter::from_fn(|| sharing.next()).collect();
-        assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&0), 0, true));
+        assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&ConnNo::new(0)), 0, true));
         let room: Vec<usize> = sharing.spare.iter().map(VecDeque::capacity).collect();
         assert!(room.len() == SPARE_HOSTS && room.iter().all(|room| *room >= SPARE_CONNECTIONS), "{room:?}");
     }

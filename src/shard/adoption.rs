@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::link::{Adoption, Moving, Phase};
+use super::number::ConnNo;
 use super::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
@@ -21,9 +22,9 @@ const OVERTAKEN: &str = "its initiator port has logged in once more";
 
 impl Core {
     /// Finds the core of a completed login and takes the connection there.
-    pub(super) fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
+    pub(super) fn place_login(&mut self, conn: ConnNo, login: Box<LoginDone>) {
         let Some((mut login, access)) = self.admit(conn, login) else { return };
-        let Some(Some(link)) = self.fabric.links.get(conn) else { return };
+        let Some(link) = self.fabric.links.get(conn) else { return };
         let (peer, local) = (link.peer, link.local);
         login.initiator.proof = self.proof(&login, peer);
         let Some(name) = session_name(&login, local) else {
@@ -56,8 +57,8 @@ impl Core {
     /// Whether a login that is complete, or has waited since then, may have what it asked for. What the directory said
     /// at the beginning of the login counts for nothing: the configuration may have changed since. `None`: it was
     /// turned away.
-    fn admit(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.as_ref()?.peer;
+    fn admit(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.fabric.links.get(conn)?.peer;
         let who = Applicant {
             kind: login.kind,
             target: login.target.as_ref().map(|target| (target.index, &target.name)),
@@ -78,8 +79,8 @@ impl Core {
     /// Like [`Core::admit`], for a login that was placed before, and has waited or come here since. Its initiator
     /// port must have the proof that it was placed by: else a login that is to replace it would not find it, nor has it
     /// found whom it replaces.
-    pub(super) fn admit_again(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.as_ref()?.peer;
+    pub(super) fn admit_again(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.fabric.links.get(conn)?.peer;
         let (login, access) = self.admit(conn, login)?;
         if self.proof(&login, peer) != login.initiator.proof {
             let why = "its initiator port is that of somebody else since the configuration was read again";
@@ -96,11 +97,11 @@ impl Core {
     }
 
     /// Takes a connection to another core, or once more through this core's mailbox.
-    fn send_on(&mut self, conn: usize, moving: Moving) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    fn send_on(&mut self, conn: ConnNo, moving: Moving) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         link.phase = Phase::Leaving;
         link.moving = Some(Box::new(moving));
-        self.fabric.watched[conn] = true;
+        self.fabric.links.watch(conn);
         self.fabric.cancel_receive(conn);
         self.fabric.sweep(conn);
     }
@@ -125,7 +126,7 @@ impl Core {
     /// Makes the connection part of its session, ending the session that it replaces first.
     pub(super) fn adopt(
         &mut self,
-        conn: usize,
+        conn: ConnNo,
         (login, access): (Box<LoginDone>, Access),
         session: Membership,
         replaces: Option<Tsih>,
@@ -169,7 +170,7 @@ impl Core {
         }
         // The old session's writes must be over before the new one's begin.
         let deadline_ms = self.fabric.now_ms + REINSTATEMENT_MS;
-        if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+        if let Some(link) = self.fabric.links.get_mut(conn) {
             link.phase = Phase::Waiting;
         }
         self.fabric.adoptions.push(Adoption { conn, login, session, deadline_ms });

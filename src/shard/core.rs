@@ -26,8 +26,9 @@ use super::load::Balance;
 use super::management::{LOOK_MS, Management};
 use super::mesh::{Mesh, Message, Repeats};
 use super::nexus::handle;
+use super::number::ConnNo;
 use super::parked::SpareParked;
-use super::receiving::{Direct, Receive};
+use super::receiving::Receive;
 use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
@@ -52,10 +53,6 @@ pub struct Core {
     pub(super) fabric: Fabric,
     /// What carries out their commands.
     pub(super) executor: Executor,
-    /// Receive sides, by connection number.
-    pub(super) receive: Vec<Option<Box<Receive>>>,
-    /// Receives of known size, by connection number: made when first needed, and kept.
-    pub(super) directs: Vec<Option<Box<Direct>>>,
     /// Connections that have more than a turn's worth parked: they take turns.
     pub(super) sharing: Sharing,
     /// Memory for what they have parked.
@@ -92,8 +89,6 @@ impl Core {
         Core {
             fabric: Fabric::new(core, world, mesh, io, management),
             executor,
-            receive: Vec::new(),
-            directs: Vec::new(),
             sharing: Sharing::default(),
             spare_parked: SpareParked::new(),
             turn: 1,
@@ -132,9 +127,9 @@ impl Core {
         let number = completion.user_data & Source::NUMBER;
         let source = (completion.user_data >> 56) as u8;
         if source == Source::Receive as u8 {
-            self.received(number as usize, completion);
+            self.received(ConnNo::new(number as usize), completion);
         } else if source == Source::Send as u8 {
-            self.sent(number as usize, completion.result);
+            self.sent(ConnNo::new(number as usize), completion.result);
         } else if source == Source::Medium as u8 {
             record::completed(self.fabric.now_ms, &completion);
             self.executor.medium_completed(Token(number as u32), completion.result, &mut self.fabric);
@@ -206,13 +201,13 @@ impl Core {
         if self.relocation.is_some() {
             self.relocate();
         }
-        for conn in std::mem::take(&mut self.fabric.gone) {
+        for conn in std::mem::take(&mut self.fabric.links.gone) {
             self.reset(conn);
         }
         self.turn = self.turn.wrapping_add(1);
-        while let Some(conn) = self.fabric.fresh.pop() {
-            if !matches!(self.receive.get(conn), Some(Some(_))) {
-                self.set_receive(conn, Box::new(Receive::new()));
+        while let Some(conn) = self.fabric.links.fresh.pop() {
+            if let Some(connection) = self.fabric.links.of_mut(conn) {
+                connection.receive.get_or_insert_with(|| Box::new(Receive::new()));
             }
             self.update_framing(conn);
             self.arm_receive(conn);
@@ -245,20 +240,20 @@ impl Core {
 
     /// Whether something was received that is still to be acted on.
     pub(super) fn has_parked(&self) -> bool {
-        !self.sharing.is_empty() || !self.fabric.roomy.is_empty()
+        !self.sharing.is_empty() || !self.fabric.links.roomy.is_empty()
     }
 
     /// Forgets what a connection has received, and half a PDU in it: it may have been closed while it was looked at.
-    fn reset(&mut self, conn: usize) {
-        if let Some(Some(receive)) = self.receive.get_mut(conn) {
+    fn reset(&mut self, conn: ConnNo) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
             self.spare_parked.discount(&mut receive.parked);
-            **receive = Receive::new();
+            *receive = Receive::new();
         }
     }
 
     /// Whether something is left to do that waits for nothing but a turn.
     pub fn is_queued(&self) -> bool {
-        self.has_jobs() || !self.fabric.dirty.is_empty() || self.has_parked()
+        self.has_jobs() || !self.fabric.links.dirty.is_empty() || self.has_parked()
     }
 
     /// Whether the next turn is to come at once.
@@ -361,7 +356,7 @@ impl Core {
         self.end_all();
         self.flush();
         let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
-        let sending = !self.fabric.dirty.is_empty() || self.fabric.tx.iter().any(|t| t.is_sending());
+        let sending = !self.fabric.links.dirty.is_empty() || self.fabric.links.are_sending();
         let working = sending || self.executor.operations.len() > 0 || self.fabric.seats.iter().any(Option::is_some);
         !working || now >= hard
     }
@@ -369,7 +364,7 @@ impl Core {
     /// Whether the kernel or a medium still has operations on this core's memory, which must then stay where it is
     /// until the process ends.
     pub fn is_unfinished(&self) -> bool {
-        self.executor.operations.len() > 0 || self.fabric.tx.iter().any(|tx| tx.is_sending())
+        self.executor.operations.len() > 0 || self.fabric.links.are_sending()
     }
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.

@@ -311,9 +311,7 @@ impl Core {
     }
 
     fn close_slot(&mut self, seat: usize, ix: ConnIx, reason: CloseReason) {
-        if let Some(&conn) = self.fabric.routes.get(seat).and_then(|r| r.get(usize::from(ix.0)))
-            && conn != usize::MAX
-        {
+        if let Some(&Some(conn)) = self.fabric.routes.get(seat).and_then(|r| r.get(usize::from(ix.0))) {
             self.close(conn, reason);
         }
     }

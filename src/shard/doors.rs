@@ -5,6 +5,7 @@
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
 
+use super::number::ConnNo;
 use crate::limits::{
     FAILED_LOGIN_ADDRESSES, FAILED_LOGIN_DELAY_MS, FAILED_LOGIN_MEMORY_MS, FAILED_LOGIN_MOST_MS, RESERVED_DESCRIPTORS,
 };
@@ -200,7 +201,7 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
 /// The connections of one core that are logging in, the oldest first. Those that are through are forgotten when the next
 /// one comes.
 #[derive(Debug, Default)]
-pub struct HalfOpen(VecDeque<(usize, SocketAddr)>);
+pub struct HalfOpen(VecDeque<(ConnNo, SocketAddr)>);
 
 impl HalfOpen {
     /// Notes that connection number `conn` is logging in, and says which one is to make room, if one is. `waits` says
@@ -210,11 +211,11 @@ impl HalfOpen {
     /// who have many. Else, with more than `most`, it is the oldest of all.
     pub fn enter(
         &mut self,
-        conn: usize,
+        conn: ConnNo,
         peer: SocketAddr,
         (most, most_per_address): (usize, usize),
-        waits: impl Fn(usize, SocketAddr) -> bool,
-    ) -> Option<usize> {
+        waits: impl Fn(ConnNo, SocketAddr) -> bool,
+    ) -> Option<ConnNo> {
         self.0.retain(|&(conn, peer)| waits(conn, peer));
         self.0.push_back((conn, peer));
         let address = Address::of(peer);
@@ -301,7 +302,10 @@ mod tests {
     fn the_oldest_login_makes_room() {
         let at = |host: u8, port| SocketAddr::new(IpAddr::from([192, 0, 2, host]), port);
         let mut half_open = HalfOpen::default();
-        let mut enter = |conn, peer, gone: &[usize]| half_open.enter(conn, peer, (4, 2), |c, _| !gone.contains(&c));
+        let mut enter = |conn, peer, gone: &[usize]| {
+            let oldest = half_open.enter(ConnNo::new(conn), peer, (4, 2), |c, _| !gone.contains(&c.at()));
+            oldest.map(ConnNo::at)
+        };
         assert_eq!(enter(0, at(1, 1), &[]), None);
         assert_eq!(enter(1, at(2, 1), &[]), None);
         assert_eq!(enter(2, at(1, 2), &[]), None);
@@ -314,7 +318,7 @@ mod tests {
     #[test]
     fn a_host_of_many_addresses_does_not_keep_out_other_logins() {
         let mut half_open = HalfOpen::default();
-        let mut enter = |conn, peer| half_open.enter(conn, at(peer), (8, 6), |_, _| true);
+        let mut enter = |conn, peer| half_open.enter(ConnNo::new(conn), at(peer), (8, 6), |_, _| true).map(ConnNo::at);
         assert_eq!(enter(0, "2001:db8:0:1::1"), None);
         assert_eq!((enter(1, "2001:db8::a"), enter(2, "2001:db8::b")), (None, None));
         assert_eq!([3, 4, 5].map(|conn| enter(conn, "2001:db8::c")), [None; 3]);

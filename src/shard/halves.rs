@@ -2,6 +2,7 @@
 //! whose data does not come are ended in `exec/starve.rs`.)
 
 use super::core::Core;
+use super::number::ConnNo;
 use super::partial::PartialDest;
 use crate::exec::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
@@ -15,11 +16,11 @@ impl Core {
             return;
         }
         let until_ms = self.fabric.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
-        for conn in 0..self.receive.len() {
+        for conn in self.fabric.links.numbers() {
             if self.has_half_since(conn).is_some_and(|since_ms| since_ms <= until_ms)
                 && self.fabric.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
             {
-                if matches!(self.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
+                if matches!(self.fabric.links.get(conn), Some(link) if !link.receiving) {
                     // If a receive is under way it may have the buffer, and gives it back at its end.
                     self.forget_partial(conn);
                 }
@@ -30,8 +31,8 @@ impl Core {
     }
 
     /// Since when a connection has been receiving a command whose data has an I/O buffer.
-    fn has_half_since(&self, conn: usize) -> Option<u64> {
-        let half = self.receive.get(conn)?.as_ref()?.partial.as_ref()?;
+    fn has_half_since(&self, conn: ConnNo) -> Option<u64> {
+        let half = self.fabric.links.receive(conn)?.partial.as_ref()?;
         let has_buffer = match half.dest {
             PartialDest::Staging(Some(_)) => true,
             PartialDest::Staging(None) => self.has_lent(conn),

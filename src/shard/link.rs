@@ -3,6 +3,7 @@
 
 use super::doors::Ticket;
 use super::io::Socket;
+use super::number::ConnNo;
 use super::registry::Membership;
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
@@ -107,7 +108,7 @@ pub enum Halt {
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
     /// Number of the connection.
-    pub(super) conn: usize,
+    pub(super) conn: ConnNo,
     /// Its login, which is complete.
     pub(super) login: Box<LoginDone>,
     /// What it is to be in its session.

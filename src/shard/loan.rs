@@ -24,6 +24,7 @@
 
 use super::core::Core;
 use super::lent::{Home, Loan};
+use super::number::ConnNo;
 use super::partial::{Partial, PartialDest};
 use super::seat::Seat;
 use crate::exec::placing::Lent;
@@ -32,7 +33,7 @@ use crate::wire::bhs;
 impl Core {
     /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of
     /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
-    pub fn lend(&mut self, conn: usize, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
+    pub fn lend(&mut self, conn: ConnNo, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
         let Seat { session, serial, .. } = self.fabric.seat(seat)?;
         let holder = (seat, *serial);
         match &mut partial.dest {
@@ -50,7 +51,7 @@ impl Core {
                 if !session.is_live(task) {
                     return None;
                 }
-                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn)?;
+                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn.at())?;
                 Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
             }
             PartialDest::Gather(_) | PartialDest::Discard => None,
@@ -73,7 +74,7 @@ impl Core {
         self.fabric.stats.placed_bytes += received as u64;
         let is_here = self.fabric.seat(seat).is_some_and(|holder| holder.serial == serial);
         let mut homeless = match home {
-            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn, buf),
+            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn.at(), buf),
             Home::Slice(..) | Home::Staging => Some(buf),
         };
         if let Some(partial) = partial {

@@ -25,6 +25,8 @@
 use super::core::Core;
 use super::lent::Loan;
 use super::link::Halt;
+use super::links::Connection;
+use super::number::ConnNo;
 use super::partial::{Partial, PartialDest};
 use super::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use super::record;
@@ -49,32 +51,22 @@ impl Receive {
 impl Core {
     /// Does something with the receive side of a connection, which nobody else finds meanwhile.
     #[inline(always)]
-    pub(super) fn with_receive<T>(&mut self, conn: usize, act: impl FnOnce(&mut Core, &mut Receive) -> T) -> Option<T> {
-        let mut receive = self.receive.get_mut(conn)?.take()?;
+    pub(super) fn with_receive<T>(
+        &mut self,
+        conn: ConnNo,
+        act: impl FnOnce(&mut Core, &mut Receive) -> T,
+    ) -> Option<T> {
+        let mut receive = self.fabric.links.of_mut(conn)?.receive.take()?;
         let done = act(self, &mut receive);
-        if let Some(place) = self.receive.get_mut(conn) {
-            *place = Some(receive);
+        if let Some(connection) = self.fabric.links.of_mut(conn) {
+            connection.receive = Some(receive);
         }
         Some(done)
     }
 
-    /// The receive side of a connection.
-    #[inline]
-    pub(super) fn receive(&mut self, conn: usize) -> Option<&mut Receive> {
-        self.receive.get_mut(conn)?.as_deref_mut()
-    }
-
-    /// Gives a connection its receive side.
-    pub(super) fn set_receive(&mut self, conn: usize, receive: Box<Receive>) {
-        if self.receive.len() <= conn {
-            self.receive.resize_with(conn + 1, || None);
-        }
-        self.receive[conn] = Some(receive);
-    }
-
     /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
     /// outer `None`: it is to be a multishot one.
-    fn lend_to(&mut self, receive: &mut Receive, conn: usize) -> Option<Option<Loan>> {
+    fn lend_to(&mut self, receive: &mut Receive, conn: ConnNo) -> Option<Option<Loan>> {
         let (seat, _) = self.fabric.seat_of(conn).filter(|_| receive.large)?;
         let remaining = receive.framer.payload_remaining();
         let loan = match &mut receive.partial {
@@ -89,32 +81,25 @@ impl Core {
         Some(loan)
     }
 
-    pub(super) fn arm_receive(&mut self, conn: usize) {
-        let Some(Some(receive)) = self.receive.get(conn) else { return };
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    pub(super) fn arm_receive(&mut self, conn: ConnNo) {
+        let Some(Connection { link: Some(link), receive: Some(receive), .. }) = self.fabric.links.of_mut(conn) else {
+            return;
+        };
         if link.receiving || link.halt == Halt::Stopped || !receive.parked.is_empty() || receive.parked.ended {
             return;
         }
         link.receiving = true;
         let loan = self.with_receive(conn, |core, receive| core.lend_to(receive, conn)).flatten();
-        let known = match loan {
-            Some(loan) => {
-                if self.directs.len() <= conn {
-                    self.directs.resize_with(conn + 1, || None);
-                }
-                Some(self.directs[conn].get_or_insert_with(Direct::new).arm(loan))
-            }
-            None => None,
-        };
-        if let Some(Some(link)) = self.fabric.links.get(conn) {
-            self.fabric.io.receive(conn, &link.socket, known);
-        }
+        let Some(Connection { link: Some(link), direct, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let known = loan.map(|loan| direct.get_or_insert_with(Direct::new).arm(loan));
+        self.fabric.io.receive(conn, &link.socket, known);
     }
 
     /// A receive has completed, or goes on.
-    pub(super) fn received(&mut self, conn: usize, completion: Completion) {
+    pub(super) fn received(&mut self, conn: ConnNo, completion: Completion) {
         let bytes = completion.result;
-        if let Some(direct) = self.directs.get_mut(conn).and_then(|direct| direct.take_if(|direct| direct.armed)) {
+        let direct = self.fabric.links.of_mut(conn).and_then(|of| of.direct.take_if(|direct| direct.armed));
+        if let Some(direct) = direct {
             self.placed(conn, direct, bytes.max(0) as usize, completion.has_more());
             return self.over(conn, bytes);
         }
@@ -130,15 +115,15 @@ impl Core {
         }
         if !completion.more() {
             self.over(conn, bytes);
-        } else if self.receive(conn).is_some_and(|receive| receive.large) {
+        } else if self.fabric.links.receive_mut(conn).is_some_and(|receive| receive.large) {
             self.fabric.rearm_receive(conn);
         }
     }
 
     /// Acts on a chunk. What cannot be acted on now, or is for where the session goes, is parked.
-    pub(super) fn take(&mut self, conn: usize, chunk: &[u8]) {
+    pub(super) fn take(&mut self, conn: ConnNo, chunk: &[u8]) {
         let turn = self.turn;
-        let Some(receive) = self.receive(conn) else { return };
+        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
         receive.begin_turn(turn);
         let mut rest = chunk;
         if !receive.parked.takes_turns && receive.parked.is_empty() {
@@ -162,18 +147,18 @@ impl Core {
     }
 
     /// A receive of known size is over; it has brought `received` bytes.
-    fn placed(&mut self, conn: usize, mut direct: Box<Direct>, received: usize, more: bool) {
+    fn placed(&mut self, conn: ConnNo, mut direct: Box<Direct>, received: usize, more: bool) {
         direct.armed = false;
         let loan = direct.loan.take();
         let mut behind = received;
         let turn = self.turn;
-        if let Some(receive) = self.receive(conn) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
             receive.begin_turn(turn);
             if receive.partial.as_ref().is_none_or(|partial| bhs::data_segment_len(&partial.bhs) < LARGE_BYTES) {
                 receive.small = receive.small.saturating_add(1);
             }
             let corked = receive.holds_back(received, more);
-            if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+            if let Some(link) = self.fabric.links.get_mut(conn) {
                 link.corked = corked;
             }
         }
@@ -184,13 +169,13 @@ impl Core {
         if behind > 0 {
             self.take(conn, &direct.behind[..behind.min(BEHIND_BYTES)]);
         }
-        if let Some(place) = self.directs.get_mut(conn) {
-            *place = Some(direct);
+        if let Some(connection) = self.fabric.links.of_mut(conn) {
+            connection.direct = Some(direct);
         }
     }
 
     /// What was lent has been filled with payload, up to `received` bytes of it.
-    fn filled(&mut self, conn: usize, loan: Loan, received: usize) {
+    fn filled(&mut self, conn: ConnNo, loan: Loan, received: usize) {
         let payload = received.min(loan.len());
         let mut loan = Some(loan);
         self.with_receive(conn, |core, receive| {
@@ -212,18 +197,20 @@ impl Core {
     }
 
     /// A receive is over, so nothing is in flight on its connection: arms it again, or sees to the connection's end.
-    fn over(&mut self, conn: usize, result: i32) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    fn over(&mut self, conn: ConnNo, result: i32) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         link.receiving = false;
         let rearming = std::mem::take(&mut link.rearming) && result == -libc::ECANCELED;
         if link.halt != Halt::No && self.halted(conn, result) {
             return;
         }
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
-        if result == 0
+        let Some(Connection { link: Some(link), receive, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let is_moving = link.moving.is_some();
+        let got_none = receive.as_ref().is_some_and(|receive| receive.turn != self.turn);
+        if let Some(receive) = receive
+            && result == 0
             && !link.closing
-            && link.moving.is_none()
-            && let Some(Some(receive)) = self.receive.get_mut(conn)
+            && !is_moving
             && !receive.parked.is_empty()
         {
             receive.parked.ended = true;
@@ -234,14 +221,12 @@ impl Core {
             self.fabric.stats.out_of_receive_buffers += 1;
             self.fabric.io.ran_out();
         }
-        let receive = self.receive.get(conn).and_then(Option::as_deref);
-        let got_none = receive.is_some_and(|receive| receive.turn != self.turn);
-        if again && link.moving.is_none() && got_none && !rearming {
-            self.fabric.fresh.push_hungry(conn);
-        } else if again && link.moving.is_none() {
-            self.fabric.fresh.push(conn);
+        if again && !is_moving && got_none && !rearming {
+            self.fabric.links.fresh.push_hungry(conn);
+        } else if again && !is_moving {
+            self.fabric.links.fresh.push(conn);
         } else {
-            if link.moving.is_none() {
+            if !is_moving {
                 self.forget_partial(conn);
                 self.disconnected(conn, CloseReason::Disconnected);
             }
@@ -250,24 +235,24 @@ impl Core {
     }
 
     /// Whether a buffer is lent to what a connection receives.
-    pub(super) fn has_lent(&self, conn: usize) -> bool {
-        self.directs.get(conn).and_then(Option::as_ref).is_some_and(|direct| direct.loan.is_some())
+    pub(super) fn has_lent(&self, conn: ConnNo) -> bool {
+        self.fabric.links.of(conn).and_then(|of| of.direct.as_ref()).is_some_and(|direct| direct.loan.is_some())
     }
 
-    pub(super) fn forget_partial(&mut self, conn: usize) {
-        if let Some(receive) = self.receive(conn) {
+    pub(super) fn forget_partial(&mut self, conn: ConnNo) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
             receive.partial = None;
         }
     }
 
-    pub(super) fn update_framing(&mut self, conn: usize) {
+    pub(super) fn update_framing(&mut self, conn: ConnNo) {
         self.with_receive(conn, |core, receive| core.take_framing(receive, conn));
     }
 
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
     /// goes. The rest of the chunk is returned.
-    pub(super) fn chunk<'c>(&mut self, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
-        record::chunk(self.fabric.now_ms, conn, chunk);
+    pub(super) fn chunk<'c>(&mut self, receive: &mut Receive, conn: ConnNo, mut chunk: &'c [u8]) -> &'c [u8] {
+        record::chunk(self.fabric.now_ms, conn.at(), chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         self.take_framing(receive, conn);
         loop {
@@ -297,7 +282,7 @@ impl Core {
     fn frame(
         &mut self,
         receive: &mut Receive,
-        (conn, (seat, ix)): (usize, (usize, ConnIx)),
+        (conn, (seat, ix)): (ConnNo, (usize, ConnIx)),
         chunk: &mut &[u8],
     ) -> bool {
         match receive.framer.next(chunk) {
@@ -340,7 +325,7 @@ impl Core {
     }
 
     /// Acts on the next frame of a connection that is logging in. False: there is none, or the rest is dropped.
-    fn login_frame(&mut self, receive: &mut Receive, conn: usize, chunk: &mut &[u8]) -> bool {
+    fn login_frame(&mut self, receive: &mut Receive, conn: ConnNo, chunk: &mut &[u8]) -> bool {
         match receive.framer.next(chunk) {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, data, .. }) => {
@@ -381,8 +366,8 @@ impl Core {
     }
 
     /// Tells the framer what the login has agreed upon.
-    fn take_framing(&mut self, receive: &mut Receive, conn: usize) {
-        if let Some(Some(link)) = self.fabric.links.get_mut(conn)
+    fn take_framing(&mut self, receive: &mut Receive, conn: ConnNo) {
+        if let Some(link) = self.fabric.links.get_mut(conn)
             && let Some((header, data, longest)) = link.framing.take()
         {
             receive.framer.set_digests(header, data);
@@ -390,7 +375,7 @@ impl Core {
         }
     }
 
-    fn broken(&mut self, conn: usize, error: FrameError) {
+    fn broken(&mut self, conn: ConnNo, error: FrameError) {
         let reason = match error {
             //= RFC 7143 section 7.8
             //# When a target or an initiator receives any iSCSI PDU with a header

@@ -31,22 +31,24 @@
 use super::core::Core;
 use super::fabric::Parts;
 use super::link::{Halt, Phase};
+use super::links::Connection;
 use super::mesh::Message;
-use super::receiving::Receive;
+use super::number::ConnNo;
 use super::relocated::{Leg, Relocated, Relocation};
 use super::seat::Order;
+use super::seat::Route;
 use super::world::Change;
 use crate::exec::task::Exec;
-use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
+use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use std::sync::Arc;
 
 impl Core {
     /// The connections of a session: slot and number.
-    fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let route = self.fabric.routes.get(seat).copied().unwrap_or([usize::MAX; CONNECTION_SLOTS]);
-        route.into_iter().enumerate().filter(|(_, conn)| *conn != usize::MAX)
+    fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, ConnNo)> + use<> {
+        let route = self.fabric.routes.get(seat).copied().unwrap_or_default();
+        route.into_iter().enumerate().filter_map(|(ix, conn)| Some((ix, conn?)))
     }
 
     /// Whether a session could be moved at all: each of its connections must be in full feature phase and not closing,
@@ -62,10 +64,10 @@ impl Core {
     /// Whether a session holds nothing of this core, and nobody here waits for it.
     fn is_quiet(&self, seat: usize) -> bool {
         let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
-        let rests = |(_, conn): (usize, usize)| {
-            let link = self.fabric.links.get(conn).and_then(Option::as_ref);
+        let rests = |(_, conn): (usize, ConnNo)| {
+            let link = self.fabric.links.get(conn);
             link.is_some_and(|link| link.halt == Halt::Stopped && !link.receiving && link.framing.is_none())
-                && self.fabric.tx.get(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
+                && self.fabric.links.tx(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
         };
         // What outlived its task (`exec/stray.rs`) stays here, with its buffer and the account that it is charged to.
         holder.session.open_tasks() == 0
@@ -107,8 +109,8 @@ impl Core {
         self.try_stop();
         let Some(Relocation { seat, serial, stopped, until_ms, .. }) = self.relocation else { return };
         let same = matches!(self.fabric.seats.get(seat), Some(Some(holder)) if holder.serial == serial);
-        let known = |(_, conn): (usize, usize)| {
-            !stopped || matches!(self.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped)
+        let known = |(_, conn): (usize, ConnNo)| {
+            !stopped || matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped)
         };
         // A connection that has joined the session since it was stopped is not stopped.
         if !same || !self.is_movable(seat) || !self.legs(seat).all(known) {
@@ -125,8 +127,8 @@ impl Core {
     /// Stops the session if its initiator owes it nothing.
     fn try_stop(&mut self) {
         let Some(Relocation { seat, serial, stopped: false, .. }) = self.relocation else { return };
-        let between = |(_, conn): (usize, usize)| {
-            let receive = self.receive.get(conn).and_then(Option::as_deref);
+        let between = |(_, conn): (usize, ConnNo)| {
+            let receive = self.fabric.links.receive(conn);
             receive.is_some_and(|receive| receive.framer.is_between_pdus() && receive.partial.is_none())
         };
         let Some(Some(holder)) = self.fabric.seats.get(seat) else { return };
@@ -139,7 +141,7 @@ impl Core {
         }
         for (_, conn) in self.legs(seat) {
             self.fabric.cancel_receive(conn);
-            if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+            if let Some(link) = self.fabric.links.get_mut(conn) {
                 link.halt = Halt::Stopped;
             }
         }
@@ -151,15 +153,15 @@ impl Core {
 
     /// A chunk of a connection whose session is about to move: true if it is taken care of.
     #[cold]
-    pub(super) fn chunk_of_leaving(&mut self, conn: usize, mut chunk: &[u8]) -> bool {
+    pub(super) fn chunk_of_leaving(&mut self, conn: ConnNo, mut chunk: &[u8]) -> bool {
         let Some(Relocation { seat, .. }) = self.relocation else { return false };
         if self.fabric.seat_of(conn).is_none_or(|(of, _)| of != seat) {
             return false;
         }
         while !chunk.is_empty() {
-            let Some(Some(receive)) = self.receive.get(conn) else { return true };
+            let Some(receive) = self.fabric.links.receive(conn) else { return true };
             let whole = receive.framer.rest_of_pdu(chunk);
-            if matches!(&self.fabric.links[conn], Some(link) if link.halt == Halt::Stopped && !link.closing) {
+            if matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped && !link.closing) {
                 if !self.park(conn, chunk) {
                     self.resume();
                     continue;
@@ -180,8 +182,8 @@ impl Core {
 
     /// The receive of a connection that was stopped has ended: true if that is taken care of.
     #[cold]
-    pub(super) fn halted(&mut self, conn: usize, result: i32) -> bool {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return true };
+    pub(super) fn halted(&mut self, conn: ConnNo, result: i32) -> bool {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return true };
         if link.closing {
             link.halt = Halt::No;
             self.forget_partial(conn);
@@ -195,7 +197,7 @@ impl Core {
         link.halt = Halt::No;
         let cancelled = result == -libc::ECANCELED;
         if cancelled {
-            self.fabric.fresh.push(conn);
+            self.fabric.links.fresh.push(conn);
         }
         cancelled
     }
@@ -209,12 +211,12 @@ impl Core {
             holder.stays_until_ms = self.fabric.now_ms + MOVE_RETRY_MS;
             tracing::debug!(tsih = holder.tsih().0, stopped, "a session was to move, and did not become quiet in time");
         }
-        for conn in 0..self.fabric.links.len() {
-            let Some(Some(link)) = self.fabric.links.get_mut(conn) else { continue };
+        for conn in self.fabric.links.numbers() {
+            let Some(link) = self.fabric.links.get_mut(conn) else { continue };
             if link.halt == Halt::Stopped {
                 link.halt = if link.receiving { Halt::Resuming } else { Halt::No };
                 if !link.receiving {
-                    self.fabric.fresh.push(conn);
+                    self.fabric.links.fresh.push(conn);
                 }
                 self.take_turns(conn);
             }
@@ -246,14 +248,13 @@ impl Core {
         let holder = self.fabric.seats.get_mut(seat)?.take()?;
         self.executor.close(seat);
         if let Some(route) = self.fabric.routes.get_mut(seat) {
-            *route = [usize::MAX; CONNECTION_SLOTS];
+            *route = Route::default();
         }
-        let take = |(ix, conn): (usize, usize)| {
-            let link = self.fabric.links.get_mut(conn)?.take()?;
-            let mut receive = self.receive.get_mut(conn)?.replace(Box::new(Receive::new()))?;
+        let take = |(ix, conn): (usize, ConnNo)| {
+            let Connection { link, tx, receive, .. } = self.fabric.links.of_mut(conn)?;
+            let (link, mut receive) = (link.take()?, receive.take()?);
             receive.partial = None;
             self.spare_parked.discount(&mut receive.parked);
-            let tx = self.fabric.tx.get_mut(conn)?;
             let digests = tx.digests();
             tx.set_digests(false, false);
             Some(Leg { ix, link, receive, digests })
@@ -269,16 +270,18 @@ impl Core {
         let tsih = seat.tsih();
         seat.order = Order::Free;
         seat.stays_until_ms = self.fabric.now_ms + MOVE_STAY_MS;
-        let number = self.enter_seat(seat, [usize::MAX; CONNECTION_SLOTS]);
+        let number = self.enter_seat(seat, Route::default());
         let mut arrived = Vec::with_capacity(legs.len());
         for Leg { ix, mut link, receive, digests } in legs {
             link.phase = Phase::Full { seat: number, ix: ConnIx(ix as u8) };
             link.halt = Halt::No;
             // The bound on the connections of a core is for those that come from outside.
-            let conn = self.enter_link(link);
-            self.fabric.tx[conn].set_digests(digests.0, digests.1);
-            self.fabric.routes[number][ix] = conn;
-            self.set_receive(conn, receive);
+            let conn = self.fabric.links.enter(link);
+            if let Some(connection) = self.fabric.links.of_mut(conn) {
+                connection.tx.set_digests(digests.0, digests.1);
+                connection.receive = Some(receive);
+            }
+            self.fabric.routes[number][ix] = Some(conn);
             arrived.push(conn);
         }
         self.fabric.world.registry.arrived(tsih);

@@ -1,14 +1,19 @@
 //! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
+use super::number::ConnNo;
 use super::registry::SessionHandle;
 use super::text::SeatText;
 use super::world::LunMap;
+use crate::limits::CONNECTION_SLOTS;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
 use std::sync::Arc;
+
+/// The connections of a session, by slot.
+pub type Route = [Option<ConnNo>; CONNECTION_SLOTS];
 
 /// Whether the end of a command of a session may let others of it begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use super::core::Core;
 use super::fabric::Owed;
+use super::links::Connection;
+use super::number::ConnNo;
 use super::tx::Tx;
 use crate::session::seam::CloseReason;
 use std::time::Instant;
@@ -14,24 +16,24 @@ impl Core {
     }
 
     /// A send completed.
-    pub fn sent(&mut self, conn: usize, result: i32) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    pub fn sent(&mut self, conn: ConnNo, result: i32) {
+        let Some(Connection { link: Some(link), tx, .. }) = self.fabric.links.of_mut(conn) else { return };
         if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
             // The send is over but its batch is kept until the connection is torn down.
-            self.fabric.tx[conn].fail();
+            tx.fail();
             self.disconnected(conn, CloseReason::Disconnected);
             return self.fabric.sweep(conn);
         }
         link.sent_ms = self.fabric.now_ms;
         let sent = result.max(0) as usize;
         let largest = &mut self.fabric.stats.largest_batch_bytes;
-        *largest = (*largest).max(self.fabric.tx[conn].sending_bytes() as u64);
-        let more = self.fabric.tx[conn].sent(sent, &mut self.fabric.pool);
-        if self.fabric.tx[conn].takes_more() {
-            self.fabric.roomy.push(conn);
+        *largest = (*largest).max(tx.sending_bytes() as u64);
+        let more = tx.sent(sent, &mut self.fabric.pool);
+        if tx.takes_more() {
+            self.fabric.links.roomy.push(conn);
         }
         if more {
-            self.fabric.dirty.push(conn);
+            self.fabric.links.dirty.push(conn);
         } else {
             self.fabric.sweep(conn);
         }
@@ -40,11 +42,12 @@ impl Core {
     /// Has those go on that waited for room on a connection, or that wait for nothing any more since the connection is
     /// gone: each for a piece, until `until`. False: some are left, and there is room.
     #[cold]
-    pub fn fill_room(&mut self, conn: usize, until: Instant) -> bool {
-        let Some(mut left) = self.fabric.tx.get(conn).map(Tx::waiting) else { return true };
+    pub fn fill_room(&mut self, conn: ConnNo, until: Instant) -> bool {
+        let Some(mut left) = self.fabric.links.tx(conn).map(Tx::waiting) else { return true };
         while left > 0
-            && self.fabric.tx[conn].has_room(&self.fabric.pool)
-            && let Some((seat, slot)) = self.fabric.tx[conn].next_waiting()
+            && let Some(tx) = self.fabric.links.tx_mut(conn)
+            && tx.has_room(&self.fabric.pool)
+            && let Some((seat, slot)) = tx.next_waiting()
         {
             left -= 1;
             if slot == super::tx::REREADS {
@@ -57,7 +60,7 @@ impl Core {
                 break;
             }
         }
-        match self.fabric.tx.get_mut(conn) {
+        match self.fabric.links.tx_mut(conn) {
             Some(tx) if tx.waiting() > 0 && tx.has_room(&self.fabric.pool) => false,
             Some(tx) if tx.waiting() > 0 => {
                 tx.wait(None);

@@ -11,7 +11,7 @@ use crate::exec::buffers::Buf;
 use crate::exec::fence::Fence;
 use crate::exec::memory_hold::{InPlace, Lying};
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
-use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
+use crate::session::seam::Payload;
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -274,6 +274,12 @@ impl Tx {
         self.is_full = self.queued() >= pool.room();
     }
 
+    /// Nothing is queued behind what is being sent.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.filling.is_none()
+    }
+
     /// Bytes of memory that the batch takes which is being sent.
     #[inline]
     pub fn sending_bytes(&self) -> usize {
@@ -452,44 +458,6 @@ impl Tx {
         (self.dead, self.is_full, self.sending_bytes) = (false, false, 0);
         // Whoever waited finds the connection gone.
         self.wanted = true;
-    }
-}
-
-/// The [`Outbox`] of a session: finds the connection's transmit side.
-pub struct Outlet<'a> {
-    /// All transmit sides of the core, by connection number.
-    pub tx: &'a mut [Tx],
-    /// Connection numbers of the session's slots.
-    pub connections: &'a [usize],
-    /// Where new batches come from.
-    pub pool: &'a mut BatchPool,
-    /// Connections that have something to send this turn; may name one twice.
-    pub dirty: &'a mut Vec<usize>,
-    /// Where LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows
-    /// of. `None`: it is not copied.
-    pub copies: Option<(DataRef, DataRef)>,
-}
-
-impl Outbox for Outlet<'_> {
-    #[inline]
-    fn pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
-        let Some(&number) = self.connections.get(usize::from(conn.0)) else { return };
-        let Some(tx) = self.tx.get_mut(number) else { return };
-        if tx.filling.is_none() {
-            self.dirty.push(number);
-        }
-        let copied = match (self.copies, payload) {
-            (Some((from, to)), Payload::Data { at, len }) => {
-                let from = from.0 + (at.0 - to.0);
-                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `exec/ram.rs` has
-                // checked the range (`Executor::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
-                // overlap.
-                #[allow(unsafe_code)]
-                Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })
-            }
-            _ => None,
-        };
-        tx.pdu(header, payload, copied, self.pool);
     }
 }
 

@@ -17,13 +17,13 @@ impl Core {
     pub fn cut_unsent(&mut self, units: &[usize], is_meant: impl Fn(usize) -> bool) {
         let units = units.iter().filter_map(|unit| self.fabric.world.units.get(*unit));
         let fences: Vec<Arc<Fence>> = units.map(|unit| Arc::clone(&unit.fence)).collect();
-        for conn in 0..self.fabric.links.len() {
-            let Some(Some(link)) = self.fabric.links.get(conn) else { continue };
+        for conn in self.fabric.links.numbers() {
+            let Some(link) = self.fabric.links.get(conn) else { continue };
             let is_meant = match link.phase {
                 Phase::Full { seat, .. } => is_meant(seat),
                 _ => link.closing,
             };
-            if is_meant && self.fabric.tx.get(conn).is_some_and(|tx| tx.sends_from(&fences)) {
+            if is_meant && self.fabric.links.tx(conn).is_some_and(|tx| tx.sends_from(&fences)) {
                 self.disconnected(conn, CloseReason::Reset);
             }
         }

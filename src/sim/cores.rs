@@ -4,7 +4,7 @@
 use super::Rng;
 use super::lines::{Weather, Wire};
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::shard::{Core, Io, Line, Memory, Mesh, Message, ServeError, Socket, Watch, World, make_core_of};
+use crate::shard::{ConnNo, Core, Io, Line, Memory, Mesh, Message, ServeError, Socket, Watch, World, make_core_of};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ pub struct Cores {
 #[derive(Debug, Clone, Copy)]
 enum May {
     Accept(usize),
-    Receive(usize, usize),
-    Send(usize, usize),
+    Receive(ConnNo, usize),
+    Send(ConnNo, usize),
     Medium(usize),
     Cancel,
     Bell,
@@ -201,7 +201,12 @@ impl Cores {
         true
     }
 
-    fn brought(&mut self, core: usize, (conn, line): (usize, usize), rng: &mut Rng) -> Option<crate::ring::Completion> {
+    fn brought(
+        &mut self,
+        core: usize,
+        (conn, line): (ConnNo, usize),
+        rng: &mut Rng,
+    ) -> Option<crate::ring::Completion> {
         let wire = &mut self.wires[line];
         let shut = self.lines[line].receives_no_more();
         let memory = self.cores[core].memory()?;
@@ -218,7 +223,7 @@ impl Cores {
         memory.bring(conn, here, most.min(RECEIVE_BUFFER_BYTES), has_more)
     }
 
-    fn taken(&mut self, core: usize, (conn, line): (usize, usize), rng: &mut Rng) -> Option<crate::ring::Completion> {
+    fn taken(&mut self, core: usize, (conn, line): (ConnNo, usize), rng: &mut Rng) -> Option<crate::ring::Completion> {
         let wire = &mut self.wires[line];
         let memory = self.cores[core].memory()?;
         if wire.is_cut || wire.host_closed || self.lines[line].receives_no_more() {

@@ -54,7 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
-    ("sim", &["limits", "wire", "model", "initiator", "session"]),
+    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "shard", "exec", "backend"]),
     ("preflight", &["limits"]),
 ];
 
@@ -92,6 +92,7 @@ const UNSAFE: &[&str] = &[
     "shard/io/socket.rs",
     "shard/load.rs",
     "shard/mod.rs",
+    "shard/outlet.rs",
     "shard/receive.rs",
     "shard/receiving.rs",
     "shard/relocated.rs",

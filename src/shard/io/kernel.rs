@@ -1,5 +1,6 @@
 //! The ring of a core's thread, and the receive buffers that are registered with it.
 
+use super::super::number::ConnNo;
 use super::super::receiving::Direct;
 use super::super::source::Source;
 use super::outgoing::Outgoing;
@@ -20,22 +21,22 @@ pub struct Kernel {
 
 impl Kernel {
     #[inline]
-    pub(super) fn receive(&mut self, conn: usize, socket: &Socket, known: Option<&mut Direct>) {
+    pub(super) fn receive(&mut self, conn: ConnNo, socket: &Socket, known: Option<&mut Direct>) {
         let file = types::Fd(socket.fd());
         let entry = match known {
             Some(direct) => opcode::RecvMsg::new(file, &raw mut direct.header).build(),
             None => opcode::RecvMulti::new(file, RECEIVE_GROUP).build(),
         };
-        self.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
+        self.ring.push(entry.user_data(Source::Receive.tag(conn.at() as u64)));
     }
 
-    pub(super) fn cancel_receive(&mut self, conn: usize) {
-        let entry = opcode::AsyncCancel::new(Source::Receive.tag(conn as u64)).build();
+    pub(super) fn cancel_receive(&mut self, conn: ConnNo) {
+        let entry = opcode::AsyncCancel::new(Source::Receive.tag(conn.at() as u64)).build();
         self.ring.push(entry.user_data(Source::Cancel.tag(0)));
     }
 
     #[inline]
-    pub(super) fn send(&mut self, conn: usize, socket: &Socket, what: Outgoing) {
+    pub(super) fn send(&mut self, conn: ConnNo, socket: &Socket, what: Outgoing) {
         // WAITALL: the kernel goes on by itself where the socket's buffer is full.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let file = types::Fd(socket.fd());
@@ -43,7 +44,7 @@ impl Kernel {
             Outgoing::One(one) => opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build(),
             Outgoing::Many(header) => opcode::SendMsg::new(file, header).flags(FLAGS as u32).build(),
         };
-        self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));
+        self.ring.push(entry.user_data(Source::Send.tag(conn.at() as u64)));
     }
 
     #[inline]

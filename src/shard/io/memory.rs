@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::super::number::ConnNo;
 use super::super::receiving::Direct;
 use super::super::source::Source;
 use super::outgoing::Outgoing;
@@ -27,11 +28,11 @@ pub enum Into {
 #[derive(Debug)]
 pub struct Memory {
     /// Receives: connection and line.
-    receives: BTreeMap<usize, (usize, Into)>,
+    receives: BTreeMap<ConnNo, (usize, Into)>,
     /// Receives that are cancelled.
-    cancelled: Vec<usize>,
+    cancelled: Vec<ConnNo>,
     /// Sends: connection, line, what is to be moved.
-    sends: BTreeMap<usize, (usize, Vec<libc::iovec>)>,
+    sends: BTreeMap<ConnNo, (usize, Vec<libc::iovec>)>,
     /// Operations on media, in the order in which they were asked for.
     pub media: Vec<Token>,
     /// What the receive that is being completed has brought.
@@ -63,23 +64,23 @@ impl Memory {
         }
     }
 
-    pub(super) fn receive(&mut self, conn: usize, socket: &Socket, known: Option<&mut Direct>) {
+    pub(super) fn receive(&mut self, conn: ConnNo, socket: &Socket, known: Option<&mut Direct>) {
         let into = known.map_or(Into::Chunks, |direct| Into::Known(vectors(&raw const direct.header)));
         let before = self.receives.insert(conn, (Memory::line(socket), into));
-        assert!(before.is_none(), "connection {conn} has two receives");
+        assert!(before.is_none(), "{conn:?} has two receives");
     }
 
-    pub(super) fn cancel_receive(&mut self, conn: usize) {
+    pub(super) fn cancel_receive(&mut self, conn: ConnNo) {
         self.cancelled.push(conn);
     }
 
-    pub(super) fn send(&mut self, conn: usize, socket: &Socket, what: Outgoing) {
+    pub(super) fn send(&mut self, conn: ConnNo, socket: &Socket, what: Outgoing) {
         let vectors = match what {
             Outgoing::One(one) => vec![one],
             Outgoing::Many(header) => vectors(header),
         };
         let before = self.sends.insert(conn, (Memory::line(socket), vectors));
-        assert!(before.is_none(), "connection {conn} has two sends");
+        assert!(before.is_none(), "{conn:?} has two sends");
     }
 
     pub(super) fn bytes(&self, _: u16, len: usize) -> (*const u8, usize) {
@@ -91,12 +92,12 @@ impl Memory {
     }
 
     /// The connections that receive, with their lines.
-    pub fn receiving(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn receiving(&self) -> impl Iterator<Item = (ConnNo, usize)> {
         self.receives.iter().map(|(conn, (line, _))| (*conn, *line))
     }
 
     /// The connections that send, with their lines.
-    pub fn sending(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn sending(&self) -> impl Iterator<Item = (ConnNo, usize)> {
         self.sends.iter().map(|(conn, (line, _))| (*conn, *line))
     }
 
@@ -110,12 +111,12 @@ impl Memory {
         let conn = self.cancelled.pop()?;
         // It may have been over before.
         self.receives.remove(&conn)?;
-        Some(Completion::new(Source::Receive.tag(conn as u64), -libc::ECANCELED))
+        Some(Completion::new(Source::Receive.tag(conn.at() as u64), -libc::ECANCELED))
     }
 
     /// Bytes come: at most as many as the receive takes are taken off `from`. `more`: the line has more.
-    pub fn bring(&mut self, conn: usize, from: &mut Vec<u8>, most: usize, more: bool) -> Option<Completion> {
-        let tag = Source::Receive.tag(conn as u64);
+    pub fn bring(&mut self, conn: ConnNo, from: &mut Vec<u8>, most: usize, more: bool) -> Option<Completion> {
+        let tag = Source::Receive.tag(conn.at() as u64);
         match self.receives.get(&conn)?.1 {
             Into::Chunks => {
                 let len = most.min(from.len());
@@ -139,13 +140,13 @@ impl Memory {
     }
 
     /// A receive ends: with the end of the stream (0), or an error (less than that).
-    pub fn end_receive(&mut self, conn: usize, result: i32) -> Option<Completion> {
+    pub fn end_receive(&mut self, conn: ConnNo, result: i32) -> Option<Completion> {
         self.receives.remove(&conn)?;
-        Some(Completion::new(Source::Receive.tag(conn as u64), result))
+        Some(Completion::new(Source::Receive.tag(conn.at() as u64), result))
     }
 
     /// Takes at most `most` bytes of what a connection sends, and adds them to `to`.
-    pub fn take(&mut self, conn: usize, most: usize, to: &mut Vec<u8>) -> Option<Completion> {
+    pub fn take(&mut self, conn: ConnNo, most: usize, to: &mut Vec<u8>) -> Option<Completion> {
         let (_, vectors) = self.sends.remove(&conn)?;
         let mut done = 0;
         for vector in vectors {
@@ -154,13 +155,13 @@ impl Memory {
             to.extend_from_slice(unsafe { std::slice::from_raw_parts(vector.iov_base.cast(), len) });
             done += len;
         }
-        Some(Completion::new(Source::Send.tag(conn as u64), done as i32))
+        Some(Completion::new(Source::Send.tag(conn.at() as u64), done as i32))
     }
 
     /// A send fails.
-    pub fn fail_send(&mut self, conn: usize, errno: i32) -> Option<Completion> {
+    pub fn fail_send(&mut self, conn: ConnNo, errno: i32) -> Option<Completion> {
         self.sends.remove(&conn)?;
-        Some(Completion::new(Source::Send.tag(conn as u64), -errno))
+        Some(Completion::new(Source::Send.tag(conn.at() as u64), -errno))
     }
 
     /// An operation on a medium is over: the one at `at` of those that are out.

@@ -17,6 +17,7 @@ pub use outgoing::Outgoing;
 pub use socket::{Line, Socket};
 pub use watch::Watch;
 
+use super::number::ConnNo;
 use super::receiving::Direct;
 use crate::backend::{Queue, Token};
 use crate::ring::{Completion, Wait};
@@ -46,18 +47,18 @@ macro_rules! each {
 impl Io {
     /// Has a connection receive: with `known` what that says, once; without, whatever comes, until it is cancelled.
     #[inline]
-    pub fn receive(&mut self, conn: usize, socket: &Socket, known: Option<&mut Direct>) {
+    pub fn receive(&mut self, conn: ConnNo, socket: &Socket, known: Option<&mut Direct>) {
         each!(self, io => io.receive(conn, socket, known));
     }
 
     /// Cancels a connection's receive; its completion says that it is over.
-    pub fn cancel_receive(&mut self, conn: usize) {
+    pub fn cancel_receive(&mut self, conn: ConnNo) {
         each!(self, io => io.cancel_receive(conn));
     }
 
     /// Has a connection send.
     #[inline]
-    pub fn send(&mut self, conn: usize, socket: &Socket, what: Outgoing) {
+    pub fn send(&mut self, conn: ConnNo, socket: &Socket, what: Outgoing) {
         each!(self, io => io.send(conn, socket, what));
     }
 

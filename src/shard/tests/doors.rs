@@ -168,7 +168,7 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
     let mut enter = |peer: &str| {
         let conn = core.accepted(Socket::Tcp(socket.try_clone().unwrap().into()), peer.parse().unwrap(), at)?;
         // Those that log in have a bound of their own.
-        core.fabric.links[conn].as_mut().unwrap().phase = Phase::Leaving;
+        core.fabric.links.get_mut(conn).unwrap().phase = Phase::Leaving;
         Some(conn)
     };
     let own = |n: usize| format!("[2001:db8::{:x}]:1", n / (CONNECTIONS_PER_ADDRESS / 2));
@@ -191,8 +191,8 @@ fn the_number_of_a_connection_is_given_again_when_what_it_received_is_forgotten(
     let enter = || Socket::Tcp(TcpStream::connect(at).unwrap().into());
     let first = core.accepted(enter(), at, at).unwrap();
     core.close(first, CloseReason::Disconnected);
-    assert_eq!(core.fabric.gone, [first]);
+    assert_eq!(core.fabric.links.gone, [first]);
     assert_ne!(core.accepted(enter(), at, at), Some(first), "before");
-    core.fabric.gone.clear();
+    core.fabric.links.gone.clear();
     assert_eq!(core.accepted(enter(), at, at), Some(first), "after");
 }

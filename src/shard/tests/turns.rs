@@ -10,6 +10,7 @@ use crate::shard::core::Core;
 use crate::shard::io::Socket;
 use crate::shard::make_core;
 use crate::shard::mesh::Mesh;
+use crate::shard::number::ConnNo;
 use crate::shard::receiving::Receive;
 use crate::shard::world::World;
 use crate::wire::{BHS_LEN, bhs};
@@ -37,27 +38,27 @@ impl Turns {
     }
 
     /// A session of a host at this address.
-    fn login(&mut self, address: &str) -> usize {
+    fn login(&mut self, address: &str) -> ConnNo {
         self.login_with(address, "")
     }
 
     /// The same, and what it offers besides.
-    fn login_with(&mut self, address: &str, keys: &str) -> usize {
+    fn login_with(&mut self, address: &str, keys: &str) -> ConnNo {
         let (socket, peer) = UnixStream::pair().unwrap();
         self.begin();
         let conn = self.core.accepted(Socket::Tcp(socket.into()), at(address), at("127.0.0.1")).unwrap();
-        self.core.set_receive(conn, Box::new(Receive::new()));
+        self.core.fabric.links.of_mut(conn).unwrap().receive = Some(Box::new(Receive::new()));
         let text =
             format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0{keys}");
         let mut header = [0; BHS_LEN];
-        (header[0], header[1], header[8], header[13]) = (0x43, 0x87, 0x80, conn as u8);
+        (header[0], header[1], header[8], header[13]) = (0x43, 0x87, 0x80, conn.at() as u8);
         bhs::set_data_segment_len(&mut header, text.len());
         let mut bytes = [&header[..], text.as_bytes()].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.core.take(conn, &bytes);
         assert!(self.core.fabric.seat_of(conn).is_some(), "it is logged in");
         self.peers.push(peer);
-        self.cmd_sns.resize(conn + 1, 0);
+        self.cmd_sns.resize(conn.at() + 1, 0);
         conn
     }
 
@@ -69,7 +70,7 @@ impl Turns {
     }
 
     /// So many commands come at once.
-    fn come(&mut self, conn: usize, operation: u8, blocks: u16, count: u32) {
+    fn come(&mut self, conn: ConnNo, operation: u8, blocks: u16, count: u32) {
         let mut bytes = Vec::new();
         for _ in 0..count {
             let mut header = [0; BHS_LEN];
@@ -79,26 +80,26 @@ impl Turns {
                 header[20..24].copy_from_slice(&(u32::from(blocks) * 512).to_be_bytes());
                 header[39..41].copy_from_slice(&blocks.to_be_bytes());
             }
-            header[16..20].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
-            header[24..28].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
-            self.cmd_sns[conn] += 1;
+            header[16..20].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
+            header[24..28].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
+            self.cmd_sns[conn.at()] += 1;
             bytes.extend(header);
         }
         self.core.take(conn, &bytes);
     }
 
     /// LOGICAL UNIT RESET comes.
-    fn reset(&mut self, conn: usize) {
+    fn reset(&mut self, conn: ConnNo) {
         let mut header = [0; BHS_LEN];
         (header[0], header[1]) = (0x42, 0x80 | 5);
         header[16..24].copy_from_slice(&[0xfe, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
-        header[24..28].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
+        header[24..28].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
         self.core.take(conn, &header);
     }
 
     /// Of those, so many have not been acted on.
-    fn parked(&self, conn: usize) -> u32 {
-        (self.core.receive[conn].as_ref().unwrap().parked.len() / BHS_LEN) as u32
+    fn parked(&self, conn: ConnNo) -> u32 {
+        (self.core.fabric.links.receive(conn).unwrap().parked.len() / BHS_LEN) as u32
     }
 }
 
@@ -199,10 +200,10 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
         turns.begin();
         turns.core.take(*conn, &pings);
     }
-    let queued = turns.core.fabric.dirty.len();
+    let queued = turns.core.fabric.links.dirty.len();
     assert_eq!(queued, conns.len());
     turns.core.fabric.flush();
-    let left = turns.core.fabric.dirty.len();
+    let left = turns.core.fabric.links.dirty.len();
     assert!(left > 0 && left < queued, "{left}");
 }
 

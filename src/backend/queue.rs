@@ -66,6 +66,23 @@ impl Buffer {
         unsafe { self.ptr.write_bytes(0, self.len) };
     }
 
+    /// Puts `bytes` into it, as many as it has room for. For a medium, while an operation has the buffer.
+    #[cfg(test)]
+    #[allow(unsafe_code)]
+    pub(super) fn fill(&self, bytes: &[u8]) {
+        // SAFETY: as in `zero`; a slice is never part of a buffer, to which no reference is made meanwhile.
+        unsafe { self.ptr.copy_from_nonoverlapping(bytes.as_ptr(), self.len.min(bytes.len())) };
+    }
+
+    /// Copies what is in it to `bytes`, as many as there are. For a medium, while an operation has the buffer.
+    #[cfg(test)]
+    #[allow(unsafe_code)]
+    pub(super) fn copy_to(&self, bytes: &mut [u8]) {
+        // SAFETY: `ptr` is valid for reads of `len` bytes, and nobody writes them until the result of the operation was
+        // given (contract of `new`); a slice is never part of a buffer.
+        unsafe { self.ptr.copy_to_nonoverlapping(bytes.as_mut_ptr(), self.len.min(bytes.len())) };
+    }
+
     /// The part of it behind its first `bytes` bytes. That names no registered buffer.
     #[must_use]
     pub fn after(self, bytes: usize) -> Buffer {

@@ -137,8 +137,9 @@ impl Doors {
         let failures = &mut counts.failures;
         if !failures.contains_key(&host) && failures.len() >= FAILED_LOGIN_ADDRESSES {
             failures.retain(|_, known| known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) > now_ms);
-            // So many hosts guess at the same time: the one that has been quiet for longest begins anew.
-            let quiet = failures.iter().min_by_key(|(_, known)| known.last_ms).map(|(host, _)| *host);
+            // So many hosts guess at the same time: the one that has been quiet for longest begins anew; of several, always the
+            // same, however the map is laid out.
+            let quiet = failures.iter().map(|(host, known)| (known.last_ms, *host)).min().map(|(_, host)| host);
             if let Some(quiet) = quiet.filter(|_| failures.len() >= FAILED_LOGIN_ADDRESSES) {
                 failures.remove(&quiet);
             }

@@ -358,6 +358,21 @@ impl World {
     /// # Errors
     /// Why something cannot be opened or started. Files and records are as they were.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), ServeError> {
+        let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
+        let errandry = Errandry::start().map_err(ServeError::System)?;
+        World::open_with(snapshot, cores, keeper, errandry).map(|world| (world, thread))
+    }
+
+    /// As [`World::open`]; others store, and run errands.
+    ///
+    /// # Errors
+    /// As [`World::open`].
+    pub fn open_with(
+        snapshot: Snapshot,
+        cores: usize,
+        keeper: Keeper,
+        errandry: Errandry,
+    ) -> Result<World, ServeError> {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
         state::warn_of_others(&snapshot.state);
@@ -376,8 +391,6 @@ impl World {
             targets.push(Target::new(spec, own, false));
         }
         let admission = admission(&snapshot);
-        let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
-        let errandry = Arc::new(Errandry::start().map_err(ServeError::System)?);
         let mut world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
@@ -391,14 +404,14 @@ impl World {
             registry: Arc::new(Registry::new(cores)),
             register: Arc::new(register),
             keeper: Arc::new(keeper),
-            errandry,
+            errandry: Arc::new(errandry),
             rates: Arc::default(),
             unit_rates: Vec::new(),
             clock: Arc::new(Clock::new(Instant::now())),
             next_nexus: Arc::new(AtomicU64::new(1)),
         };
         world.set_limits(None);
-        Ok((world, thread))
+        Ok(world)
     }
 
     /// What the executors need of it. `post`: how they tell each other.

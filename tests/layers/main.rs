@@ -76,6 +76,7 @@ const UNSAFE: &[&str] = &[
     "backend/queue.rs",
     "backend/remote.rs",
     "backend/returns.rs",
+    "backend/simulated/disk.rs",
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",

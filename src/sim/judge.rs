@@ -35,7 +35,6 @@ struct Clearing {
     host: usize,
     unit: Option<usize>,
     cause: Cause,
-    since_ms: u64,
     /// `None`: it may still be under way.
     until_ms: Option<u64>,
 }
@@ -113,9 +112,9 @@ impl Judge {
     /// A host has logged in anew: each unit tells it so once.
     pub fn logged_in(&mut self, host: usize, now_ms: u64) {
         self.due[host].iter_mut().for_each(|due| due.new += 1);
-        // What its last session had asked for is over.
-        let own = self.clearings.iter_mut().filter(|clearing| clearing.host == host && clearing.until_ms.is_none());
-        own.for_each(|clearing| clearing.until_ms = Some(now_ms));
+        // What its last session had asked for is over, but a reservation outlives it.
+        let is_over = |of: &&mut Clearing| of.host == host && of.until_ms.is_none() && of.cause != Cause::Reservation;
+        self.clearings.iter_mut().filter(is_over).for_each(|clearing| clearing.until_ms = Some(now_ms));
     }
 
     /// Commands of a host have ended with their connection.
@@ -124,7 +123,7 @@ impl Judge {
     }
 
     /// A host asks for something that may concern the tasks of others. `unit`: `None` for all.
-    pub fn begin(&mut self, host: usize, unit: Option<usize>, cause: Cause, now_ms: u64) -> ClearingIx {
+    pub fn begin(&mut self, host: usize, unit: Option<usize>, cause: Cause) -> ClearingIx {
         for due in &mut self.due {
             for (_, due) in due.iter_mut().enumerate().filter(|(at, _)| unit.is_none_or(|unit| unit == *at)) {
                 match cause {
@@ -136,7 +135,7 @@ impl Judge {
                 }
             }
         }
-        self.clearings.push(Clearing { host, unit, cause, since_ms: now_ms, until_ms: None });
+        self.clearings.push(Clearing { host, unit, cause, until_ms: None });
         ClearingIx(self.clearings.len() - 1)
     }
 

@@ -104,6 +104,8 @@ impl Rng {
 #[cfg(test)]
 mod appendix;
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
 pub mod blocks;
 #[cfg(test)]
 mod deeds;
@@ -112,9 +114,13 @@ pub mod host;
 #[cfg(test)]
 mod host_tests;
 #[cfg(test)]
+mod joining;
+#[cfg(test)]
 pub mod judge;
 #[cfg(test)]
 pub mod net;
+#[cfg(test)]
+mod reserving;
 #[cfg(test)]
 mod states;
 #[cfg(test)]

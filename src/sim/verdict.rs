@@ -133,6 +133,8 @@ fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Resu
         (status::CHECK_CONDITION, Some((key, code))) => checked(open, end, (key, code), of, judge),
         (status::CHECK_CONDITION, None) => Err("CHECK CONDITION without sense data".to_owned()),
         (status::BUSY | status::TASK_SET_FULL, _) => Ok(Fate::Refused),
+        // Its key may have been taken from it, or who it preempts has none.
+        (status::RESERVATION_CONFLICT, _) if matches!(open.does, Does::Reserves) => Ok(Fate::Refused),
         (status::RESERVATION_CONFLICT, _) if judge.may_conflict(host, unit, since_ms) => match open.does {
             Does::Reads(_) | Does::Compares(..) | Does::Inquires | Does::Lists => {
                 Err("RESERVATION CONFLICT under Write Exclusive".to_owned())

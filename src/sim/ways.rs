@@ -6,7 +6,7 @@ use crate::initiator::login::{LoggedIn, Login, LoginError, Step};
 use crate::initiator::outbox::{Bytes, DataRef, Digests, Outbox, Outgoing, Payload, encode};
 use crate::initiator::receive::{Broken, Receiver};
 use crate::initiator::session::Session;
-use crate::wire::{Cid, Itt, LoginResponse, LogoutResult, RejectReason, TmResponse};
+use crate::wire::{Bhs, Cid, Itt, LoginResponse, LogoutResult, RejectReason, TmResponse};
 
 /// A command's data lies in the area of its place, at the low half of a [`DataRef`]; the place is the high half.
 const PLACE_SHIFT: u32 = 32;
@@ -31,8 +31,8 @@ pub enum Told {
     LoggedOut(Itt, LogoutResult),
     /// An Asynchronous Message: its event.
     Message(u8),
-    /// A PDU was rejected: why, and its tag, if its header was sent back.
-    Rejected(RejectReason, Option<Itt>),
+    /// A PDU was rejected: why, and its header, if it was sent back.
+    Rejected(RejectReason, Option<Bhs>),
 }
 
 /// How a command has ended.
@@ -60,19 +60,8 @@ impl Ending {
             residual: end.residual,
             received_bytes: end.received_bytes,
             sense: end.sense_codes(),
-            information: information(end.sense()),
+            information: end.information(),
         }
-    }
-}
-
-/// The INFORMATION field of fixed format sense data (SPC-4 clause 4.5.3), or of a descriptor (4.5.2.2), if it is valid.
-fn information(sense: &[u8]) -> Option<u64> {
-    match sense.first()? {
-        0xf0 | 0xf1 => Some(u64::from(u32::from_be_bytes(sense.get(3..7)?.try_into().ok()?))),
-        0x72 | 0x73 if sense.get(8..10)? == [0, 10] && sense.get(10)? & 0x80 != 0 => {
-            Some(u64::from_be_bytes(sense.get(12..20)?.try_into().ok()?))
-        }
-        _ => None,
     }
 }
 
@@ -101,7 +90,7 @@ impl Sink for Inbox {
             Event::Managed { itt, response, .. } => Told::Managed(itt, response),
             Event::LoggedOut { itt, response, .. } => Told::LoggedOut(itt, response),
             Event::Message(message, _) => Told::Message(message.event.0),
-            Event::Rejected { reason, header } => Told::Rejected(reason, header.map(crate::wire::bhs::itt)),
+            Event::Rejected { reason, header } => Told::Rejected(reason, header.copied()),
             Event::Text(answer) => panic!("a text that nobody asked for: {answer:?}"),
         });
     }

@@ -1,5 +1,7 @@
 //! The executor by itself: no PDU, no session, no socket.
 
+#[expect(dead_code, reason = "the simulator needs more of it")]
+#[path = "../sim/blocks.rs"]
 mod blocks;
 mod local;
 mod seeds;

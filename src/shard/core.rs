@@ -367,6 +367,32 @@ impl Core {
         self.executor.operations.len() > 0 || self.fabric.links.are_sending()
     }
 
+    /// What is left on it of sessions and connections: nothing, when all are gone.
+    #[cfg(test)]
+    pub fn left(&self) -> Vec<&'static str> {
+        let (fabric, executor) = (&self.fabric, &self.executor);
+        let found = [
+            ("sessions", fabric.seats.iter().any(Option::is_some)),
+            ("connections", fabric.links.iter().next().is_some()),
+            (
+                "something to be sent",
+                !fabric.links.numbers().all(|conn| fabric.links.tx(conn).is_some_and(|tx| tx.is_idle())),
+            ),
+            ("something received", self.spare_parked.used > 0 || self.has_parked()),
+            ("a session that moves", self.relocation.is_some()),
+            ("messages", !self.inbox.is_empty()),
+            ("logins that wait", !fabric.adoptions.is_empty()),
+            ("task management functions", !fabric.management.is_empty()),
+            ("what calls have set off", !fabric.owed.is_empty()),
+            ("operations", executor.operations.len() > 0),
+            ("jobs", executor.running.jobs.iter().any(Option::is_some)),
+            ("commands that wait for ranges", executor.waits_for_ranges()),
+            ("aborts that are awaited", executor.strays.are_awaited()),
+            ("I/O buffers", executor.arena.free_bytes() != crate::limits::ARENA_BYTES),
+        ];
+        found.into_iter().filter(|(_, is_there)| *is_there).map(|(what, _)| what).collect()
+    }
+
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
     pub fn account(&self) -> (super::stats::Stats, usize) {

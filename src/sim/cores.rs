@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What an operation on a medium comes to; `None`: it goes on.
-pub type Media<'a> = dyn FnMut(usize, u32, &mut Rng) -> Option<i32> + 'a;
+/// What an operation on a medium of a core comes to; `None`: it goes on.
+pub type Media<'a> = dyn FnMut(usize, &io_uring::squeue::Entry, &mut Rng) -> Option<i32> + 'a;
 
 /// Cores, their mailboxes, and the lines that lead to them.
 pub struct Cores {
@@ -113,6 +113,28 @@ impl Cores {
         into.append(self.wires[line].at_host(self.now_us));
     }
 
+    /// Whether the target, or the network, has ended a line, and all that came before was received.
+    pub fn has_ended(&self, line: usize) -> bool {
+        self.wires[line].ends_at_host()
+    }
+
+    /// The host closes a line: what it has sent still arrives, or it does not.
+    pub fn close(&mut self, line: usize, rng: &mut Rng) {
+        if rng.per_mille(500) {
+            self.wires[line].host_closed = true;
+        } else {
+            self.wires[line].cut();
+        }
+    }
+
+    /// Cuts a line that is in use.
+    pub fn cut_some(&mut self, rng: &mut Rng) {
+        let used: Vec<usize> = (0..self.wires.len()).filter(|line| !self.wires[*line].ends_at_host()).collect();
+        if let Some(line) = used.get(rng.below(used.len() as u64) as usize) {
+            self.wires[*line].cut();
+        }
+    }
+
     /// Time goes on.
     pub fn pass(&mut self, us: u64) {
         self.now_us += us;
@@ -187,7 +209,7 @@ impl Cores {
             May::Send(conn, line) => self.taken(core, (conn, line), rng),
             May::Medium(at) => {
                 let memory = self.memory(core);
-                let result = memory.media.get(at).map(|token| token.0).and_then(|token| media(core, token, rng));
+                let result = memory.media.get(at).and_then(|(_, entry)| media(core, entry, rng));
                 result.map(|result| self.memory(core).answer(at, result))
             }
             May::Cancel => self.memory(core).cancelled(),

@@ -106,8 +106,32 @@ impl Rng {
 #[cfg(test)]
 mod appendix;
 #[cfg(test)]
-mod smoke;
+mod asked;
+#[cfg(test)]
+pub mod blocks;
+#[cfg(test)]
+mod deeds;
+#[cfg(test)]
+pub mod host;
+#[cfg(test)]
+mod host_tests;
+#[cfg(test)]
+mod joining;
+#[cfg(test)]
+pub mod judge;
+#[cfg(test)]
+pub mod net;
+#[cfg(test)]
+mod reserving;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub mod verdict;
+#[cfg(test)]
+pub mod ways;
+#[cfg(test)]
+pub mod workload;

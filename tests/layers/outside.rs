@@ -147,6 +147,7 @@ const TABLE: &[Outside] = &[
             ("shard/dispatch.rs", "hands it to the device server"),
             ("shard/to_initiators.rs", "hands it to the device server"),
             ("sim/target.rs", "is a small device server"),
+            ("sim/workload.rs", "is an initiator"),
             ("sim/world.rs", "is an initiator"),
         ],
     },

@@ -13,6 +13,7 @@ use super::socket::Socket;
 use super::watch::Watch;
 use crate::backend::Token;
 use crate::ring::Completion;
+use io_uring::squeue;
 use std::collections::BTreeMap;
 
 /// Where a receive puts what comes.
@@ -33,8 +34,8 @@ pub struct Memory {
     cancelled: Vec<ConnNo>,
     /// Sends: connection, line, what is to be moved.
     sends: BTreeMap<ConnNo, (usize, Vec<libc::iovec>)>,
-    /// Operations on media, in the order in which they were asked for.
-    pub media: Vec<Token>,
+    /// Operations on media, in the order in which they were asked for, with what their medium has made of them.
+    pub media: Vec<(Token, squeue::Entry)>,
     /// What the receive that is being completed has brought.
     chunk: Vec<u8>,
     /// The number of the batch of completions.
@@ -166,7 +167,7 @@ impl Memory {
 
     /// An operation on a medium is over: the one at `at` of those that are out.
     pub fn answer(&mut self, at: usize, result: i32) -> Completion {
-        let token = self.media.remove(at);
+        let (token, _) = self.media.remove(at);
         Completion::new(Source::Medium.tag(u64::from(token.0)), result)
     }
 }

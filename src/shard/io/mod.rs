@@ -177,7 +177,7 @@ impl Queue for Io {
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         match self {
             Io::Kernel(kernel) => kernel.medium(entry, token),
-            Io::Memory(memory) => memory.media.push(token),
+            Io::Memory(memory) => memory.media.push((token, entry)),
         }
     }
 

@@ -142,6 +142,10 @@ impl Host {
         self.note(judge, || format!("rejected: {reason}, {what:?}"));
         let is_known = match reason {
             RejectReason::IMMEDIATE_COMMAND_REJECT => true,
+            // Data that was on its way while its command was aborted, by whomever.
+            RejectReason::INVALID_PDU_FIELD => {
+                matches!(what, Some(Ok(Pdu::DataOut(data))) if self.is_stale(data.itt, judge))
+            }
             RejectReason::DATA_DIGEST_ERROR => self.ways.spoilt > 0,
             RejectReason::SNACK_REJECT | RejectReason::TASK_IN_PROGRESS => self.level() > 0,
             RejectReason::WAITING_FOR_LOGOUT => self.is_leaving(),
@@ -158,6 +162,14 @@ impl Host {
             Asked::Clear(_, clearing, _) => judge.end(clearing, self.now_ms),
             Asked::Logout | Asked::Remove(_) | Asked::Ping(_) => {}
         }
+    }
+
+    /// Whether the target may not know the command with this tag any more.
+    fn is_stale(&self, itt: Itt, judge: &Judge) -> bool {
+        let place = TaskIx(itt.0 as u16);
+        let is_live = self.session.as_ref().is_some_and(|session| session.itt(place) == Some(itt));
+        let open = self.open.get(usize::from(place.0)).and_then(Option::as_ref).filter(|_| is_live);
+        open.is_none_or(|open| open.abort.is_some() || self.may_be_gone(open, judge))
     }
 
     /// Looks after what makes no progress, and asks for what somebody else may have ended.

@@ -224,8 +224,10 @@ impl Host {
         self.forget_requests(cid);
         let Some(session) = &mut self.session else { return };
         session.cut(cid);
+        // A command that has not arrived leaves a gap, which nobody fills before ErrorRecoveryLevel 2.
+        let has_gap = session.window.exp_cmd_sn != session.window.cmd_sn;
         judge.lost_connection(self.number);
-        if !self.ways.ways.iter().any(Way::is_full) && self.level() < 2 {
+        if self.level() < 2 && (has_gap || !self.ways.ways.iter().any(Way::is_full)) {
             self.lose_session(net, judge);
         }
     }

@@ -28,6 +28,8 @@ struct Toy {
     lines: Vec<Line>,
     rng: Rng,
     now_ms: u64,
+    /// From then on nothing arrives.
+    is_deaf: bool,
 }
 
 impl Toy {
@@ -35,13 +37,16 @@ impl Toy {
         let offer = Offer { error_recovery_level: 2, max_connections: 8, time2retain_s: 60, ..Offer::default() };
         let mut target = Target::new(offer, UNIT.blocks as u32, seed ^ 0xabcd);
         target.delay_ms = 3;
-        Toy { target, lines: Vec::new(), rng: Rng(seed), now_ms: 0 }
+        Toy { target, lines: Vec::new(), rng: Rng(seed), now_ms: 0, is_deaf: false }
     }
 
     /// Lets time pass, and bytes go on.
     fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
         self.target.pass(ms);
+        if self.is_deaf {
+            return;
+        }
         for conn in 0..self.lines.len() {
             let line = &mut self.lines[conn];
             let len = self.rng.below(line.out.len() as u64 + 1) as usize;
@@ -113,8 +118,18 @@ fn config() -> Config {
     }
 }
 
-/// A run of this seed.
-fn run(seed: u64, steps: usize) -> Stats {
+/// What goes wrong with the target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    /// A block of the disk changes by itself.
+    Disk,
+    /// It hears nothing any more.
+    Deaf,
+}
+
+/// A run of this seed, at the end of whose steps something may go wrong.
+fn run(seed: u64, steps: usize, wrong: Wrong) -> Stats {
     let (mut toy, mut judge) = (Toy::new(seed), Judge::new(1, &[UNIT]));
     judge.well_since_ms = Some(0);
     let mut host = Host::new(0, config(), seed);
@@ -122,6 +137,10 @@ fn run(seed: u64, steps: usize) -> Stats {
         for _ in 0..steps {
             host.step(&mut toy, &mut judge);
             toy.pass(1);
+        }
+        toy.is_deaf = wrong == Wrong::Deaf;
+        if wrong == Wrong::Disk {
+            toy.target.disk[512 * 400 + 8] ^= 1;
         }
         host.finish(&judge);
         for _ in 0..100_000 {
@@ -145,16 +164,25 @@ fn run(seed: u64, steps: usize) -> Stats {
 #[test]
 fn a_host_is_content_with_the_toy_target() {
     if let Some(seed) = std::env::var("RINGSAN_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        run(seed, 3000);
+        run(seed, 3000, Wrong::Nothing);
         return;
     }
     let mut good = 0;
     for seed in 0..40 {
-        let stats = run(seed, 1000);
+        let stats = run(seed, 1000, Wrong::Nothing);
         assert!(stats.sessions > 0 && stats.good > 50, "seed {seed}: {stats:?}");
         good += stats.good;
     }
     eprintln!("{good} commands");
+}
+
+#[test]
+fn what_goes_wrong_is_found() {
+    for (wrong, words) in [(Wrong::Disk, "block 400"), (Wrong::Deaf, "for ever")] {
+        let why = std::panic::catch_unwind(|| run(3, 500, wrong)).expect_err("it is found");
+        let why = why.downcast_ref::<String>().expect("it says what");
+        assert!(why.contains(words), "{why}");
+    }
 }
 
 #[test]

@@ -75,6 +75,9 @@ pub struct Judge {
     stamps: Vec<u64>,
 }
 
+/// What nobody waits for any more may go on for so long, milliseconds: so do lines that a TARGET COLD RESET closes.
+const LINGERS_MS: u64 = 2_000;
+
 /// Lines of the log that are kept.
 pub const LOG_LINES: usize = 4000;
 
@@ -112,9 +115,9 @@ impl Judge {
     /// A host has logged in anew: each unit tells it so once.
     pub fn logged_in(&mut self, host: usize, now_ms: u64) {
         self.due[host].iter_mut().for_each(|due| due.new += 1);
-        // What its last session had asked for is over, but a reservation outlives it.
+        // What its last session had asked for is soon over, but a reservation outlives it.
         let is_over = |of: &&mut Clearing| of.host == host && of.until_ms.is_none() && of.cause != Cause::Reservation;
-        self.clearings.iter_mut().filter(is_over).for_each(|clearing| clearing.until_ms = Some(now_ms));
+        self.clearings.iter_mut().filter(is_over).for_each(|clearing| clearing.until_ms = Some(now_ms + LINGERS_MS));
     }
 
     /// Commands of a host have ended with their connection.
@@ -167,7 +170,7 @@ impl Judge {
         self.clearings.iter().any(|clearing| {
             clearing.unit.is_none()
                 && clearing.cause == Cause::Reset
-                && clearing.until_ms.is_none_or(|until| until >= since_ms)
+                && clearing.until_ms.is_none_or(|until| until + LINGERS_MS >= since_ms)
         })
     }
 

@@ -221,6 +221,7 @@ fn listed(read: &[u8], mut luns: Vec<u16>) -> Result<(), String> {
     let Some((header, list)) = read.split_first_chunk::<8>() else { return Err("REPORT LUNS is too short".to_owned()) };
     let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
     let mut found: Vec<u16> = list.chunks_exact(8).map(|lun| u16::from_be_bytes([lun[0], lun[1]]) & 0x3fff).collect();
-    (found.sort_unstable(), luns.sort_unstable());
+    found.sort_unstable();
+    luns.sort_unstable();
     if len == list.len() && found == luns { Ok(()) } else { Err(format!("REPORT LUNS says {found:?}")) }
 }

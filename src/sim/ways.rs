@@ -133,6 +133,9 @@ impl Way {
     }
 
     /// Takes PDUs of the login from the front of `chunk`, until that is over. Returns what it has come to, if it has.
+    ///
+    /// # Errors
+    /// Why it has failed; empty: it may be tried again, or a new session instead.
     pub fn log_in(&mut self, chunk: &mut &[u8]) -> Result<Option<LoggedIn>, String> {
         let Phase::Login(login) = &mut self.phase else { return Ok(None) };
         while let Some(pdu) = self.receiver.whole(chunk).map_err(|error| error.to_string())? {
@@ -209,6 +212,9 @@ impl Ways {
     }
 
     /// Hands bytes to the session.
+    ///
+    /// # Errors
+    /// [`Broken`]: the connection is to be closed.
     pub fn receive(&mut self, cid: Cid, chunk: &[u8], session: &mut Session, inbox: &mut Inbox) -> Result<(), Broken> {
         let Some(at) = self.ways.iter().position(|way| way.cid == cid) else { return Ok(()) };
         // What is sent while it receives goes by this connection, too.

@@ -5,7 +5,7 @@
 
 use super::clock::Clock;
 use super::doors::Doors;
-use super::error::ServeError;
+use super::error::WorldError;
 use super::fresh::{Fresh, Undo};
 use super::load::Load;
 use super::registry::Registry;
@@ -46,7 +46,7 @@ impl Unit {
         register: &Mutex<Register>,
         taken: &[Name],
         cores: usize,
-    ) -> Result<Fresh, ServeError> {
+    ) -> Result<Fresh, WorldError> {
         let mut register = register.lock().unwrap_or_else(PoisonError::into_inner);
         if let LunKind::File(path) = &lun.kind
             && lun.create
@@ -54,9 +54,9 @@ impl Unit {
             && let Some(record) = register.of_path(&absolute(path)).map(|record| snapshot.state.join(record))
             && record.exists()
         {
-            return Err(ServeError::Gone { path: path.clone(), record });
+            return Err(WorldError::Gone { path: path.clone(), record });
         }
-        let medium = Arc::new(Medium::open(lun).map_err(ServeError::Open)?);
+        let medium = Arc::new(Medium::open(lun).map_err(WorldError::Open)?);
         let mut undo = Undo::of(&medium, lun);
         let backing = medium.backing(lun, target.name.as_str());
         let wanted =
@@ -64,11 +64,11 @@ impl Unit {
         let has_double = |path: &str| medium.has_double(Path::new(path));
         let designators: Vec<_> = taken.iter().map(|name| name.naa).collect();
         let named = register.name(wanted, &backing, &designators, &has_double);
-        let (name, is_new) = named.map_err(ServeError::System)?;
+        let (name, is_new) = named.map_err(WorldError::System)?;
         // A host takes for paths to one disk what has either in common.
         if taken.iter().any(|other| other.naa == name.naa || other.serial == name.serial) {
             let what = format!("LUN {} of {}", lun.number, target.name);
-            return Err(ServeError::Identity { what, naa: u128::from_be_bytes(name.naa), serial: name.serial });
+            return Err(WorldError::Identity { what, naa: u128::from_be_bytes(name.naa), serial: name.serial });
         }
         if is_new {
             tracing::warn!(
@@ -81,7 +81,7 @@ impl Unit {
         let params = lu_params(name, target.name.as_str(), snapshot.port_groups(target), lun, &medium);
         let recorded = Some(&backing).filter(|_| !snapshot.state.as_os_str().is_empty());
         let unit = Unit::new(medium, params, (&snapshot.state, recorded), cores);
-        let saved = unit.file.load().map_err(ServeError::State)?;
+        let saved = unit.file.load().map_err(WorldError::State)?;
         match unit.file.record(&saved) {
             Ok(before) => undo.recorded(&unit.file, before),
             Err(error) => {
@@ -357,9 +357,9 @@ impl World {
     ///
     /// # Errors
     /// Why something cannot be opened or started. Files and records are as they were.
-    pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), ServeError> {
+    pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), WorldError> {
         let snapshot = Arc::new(snapshot);
-        let register = Mutex::new(Register::read(&snapshot.state).map_err(ServeError::State)?);
+        let register = Mutex::new(Register::read(&snapshot.state).map_err(WorldError::State)?);
         state::warn_of_others(&snapshot.state);
         let (mut units, mut targets, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for spec in &snapshot.targets {
@@ -376,8 +376,8 @@ impl World {
             targets.push(Target::new(spec, own, false));
         }
         let admission = admission(&snapshot);
-        let (keeper, thread) = Keeper::start().map_err(ServeError::System)?;
-        let errandry = Arc::new(Errandry::start().map_err(ServeError::System)?);
+        let (keeper, thread) = Keeper::start().map_err(WorldError::System)?;
+        let errandry = Arc::new(Errandry::start().map_err(WorldError::System)?);
         let mut world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,

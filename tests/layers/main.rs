@@ -54,18 +54,20 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
+    ("serve", &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "exec", "shard", "panics"]),
     ("sim", &["limits", "wire", "model", "initiator", "session"]),
     ("preflight", &["limits"]),
 ];
 
-/// Edges of that table that only tests may have: a target that replicates nothing needs no initiator.
-const ONLY_IN_TESTS: &[(&str, &str)] = &[("shard", "initiator")];
+/// Edges of that table that only tests may have: a target that replicates nothing needs no initiator, and who starts and
+/// ends it no PDU.
+const ONLY_IN_TESTS: &[(&str, &str)] = &[("shard", "initiator"), ("serve", "wire")];
 
 /// Files of the root that put everything together: any edge is theirs.
 const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
-const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring", &["ring", "backend", "shard"])];
+const CRATES: &[(&str, &[&str])] = &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[
@@ -86,35 +88,37 @@ const UNSAFE: &[&str] = &[
     "ring/memory.rs",
     "ring/mod.rs",
     "ring/receive.rs",
+    "serve/mod.rs",
+    "serve/signals.rs",
+    "serve/tests.rs",
     "shard/bell.rs",
     "shard/core.rs",
     "shard/leave.rs",
     "shard/load.rs",
-    "shard/mod.rs",
     "shard/receive.rs",
     "shard/receiving.rs",
     "shard/relocated.rs",
-    "shard/signals.rs",
-    "shard/tests.rs",
     "shard/tx.rs",
     "state/keeper.rs",
     "wire/crc.rs",
 ];
 
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
-/// such lines, and why no peer can have them written as often as it likes. In `exec`, `shard` and `state`, where peers are.
+/// such lines, and why no peer can have them written as often as it likes. In `exec`, `shard`, `serve` and
+/// `state`, where peers are.
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("exec/remember.rs", 2, "at the start, or of a reload"),
     ("exec/unit.rs", 2, "once for each unit"),
+    ("serve/control.rs", 6, "of signals, and of a thread that ends"),
+    ("serve/mod.rs", 4, "at the start and at the end"),
+    ("serve/reload/ask.rs", 1, "of a reload"),
+    ("serve/reload/attempt.rs", 6, "of a reload"),
+    ("serve/reload/made.rs", 1, "of a reload"),
+    ("serve/syncing.rs", 4, "at the end, or of a reload"),
     ("shard/clock.rs", 1, "once after each pause of the machine"),
-    ("shard/control.rs", 6, "of signals, and of a thread that ends"),
     ("shard/doors.rs", 1, "at the start and at a reload"),
     ("shard/fresh.rs", 2, "at the start, or of a reload"),
-    ("shard/mod.rs", 6, "at the start and at the end"),
-    ("shard/reload/ask.rs", 1, "of a reload"),
-    ("shard/reload/attempt.rs", 6, "of a reload"),
-    ("shard/reload/made.rs", 1, "of a reload"),
-    ("shard/syncing.rs", 4, "at the end, or of a reload"),
+    ("shard/mod.rs", 2, "at the start and at the end"),
     ("shard/world.rs", 4, "at the start, or of a reload"),
     ("state/mod.rs", 1, "at the start"),
 ];
@@ -220,7 +224,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "exec" | "shard" | "state") && !path.contains("tests") {
+    if matches!(own, "exec" | "shard" | "serve" | "state") && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {
@@ -318,6 +322,7 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
-    assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
+    assert_eq!(complaints("serve/looks.rs", "use glommio::LocalExecutor;"), "");
+    assert_eq!(complaints("shard/stats.rs", "use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

@@ -1,6 +1,6 @@
 //! What a plan asks of file systems, and has done there.
 //!
-//! All of this is done beside the control thread ([`crate::shard::beside`]), which waits for no file system that does
+//! All of this is done beside the control thread ([`crate::serve::beside`]), which waits for no file system that does
 //! not answer: then nothing changes. A unit that is to leave is asked nothing.
 
 use super::made::{Grown, Made};
@@ -9,7 +9,8 @@ use crate::backend::OpenError;
 use crate::exec::notice::Notice;
 use crate::exec::unit::Unit;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
-use crate::shard::beside::Wait;
+use crate::serve::beside::Wait;
+use crate::shard::error::WorldError;
 use crate::shard::fresh::Fresh;
 use crate::shard::mesh::Message;
 use crate::state::{Name, Register};
@@ -65,7 +66,7 @@ impl Reloader {
                  goes to the old one, which is gone when it is closed; put it back, or remove the LUN and add it again"
             ));
         }
-        asked.map_err(ServeError::Open)
+        asked.map_err(|error| WorldError::Open(error).into())
     }
 
     /// Like [`Unit::open`], beside the control thread.
@@ -77,7 +78,7 @@ impl Reloader {
     ) -> Result<Fresh, ServeError> {
         let (common, target, wanted) = (Arc::clone(common), Arc::clone(target), lun.clone());
         let (register, taken, cores) = (Arc::clone(register), taken.to_vec(), self.cores);
-        let open = move || Unit::open((&common, &target, &wanted), &register, &taken, cores);
+        let open = move || Unit::open((&common, &target, &wanted), &register, &taken, cores).map_err(ServeError::from);
         self.beside.borrow_mut().call(Wait::Work, open).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
     }
 
@@ -120,7 +121,7 @@ impl Reloader {
                     // Any core will do: there the save keeps its place among what else is saved of the unit.
                     mesh.post(0, Message::Executor(Notice::Lost { unit: number }));
                 }
-                Err(ServeError::Open(error))
+                Err(WorldError::Open(error).into())
             }
         };
         self.beside.borrow_mut().call_of(of, Wait::Work, fit).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))

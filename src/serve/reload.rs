@@ -1,5 +1,5 @@
 //! Another configuration is served without a restart: the control thread's part. It finds out what is different, opens and
-//! measures what has to be, and gives the cores another [`World`] (their part is in [`super::change`]).
+//! measures what has to be, and gives the cores another [`World`] (their part is in `shard/change.rs`).
 //!
 //! Either all that can change changes, or, when something cannot be opened or does not grow, nothing: a file that was made, or
 //! made longer, for a LUN to be added is as it was, and so is its record. Portals and cores stay as they are until the next
@@ -17,9 +17,7 @@ mod made;
 
 use super::beside::{Beside, Wait};
 use super::error::ServeError;
-use super::mesh::{Mesh, Message};
 use super::syncing::Syncing;
-use super::world::{Change, LunMap, Target, World, admission};
 use crate::backend::OpenError;
 use crate::exec::unit::Unit;
 use crate::limits;
@@ -28,6 +26,9 @@ use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
+use crate::shard::error::WorldError;
+use crate::shard::mesh::{Mesh, Message};
+use crate::shard::world::{Change, LunMap, Target, World, admission};
 use crate::state::{Name, Register};
 use again::Again;
 use made::Made;
@@ -330,7 +331,7 @@ impl Reloader {
                         made.fresh.push(unit);
                         found.push((lun.number, Place::New));
                     }
-                    Err(ServeError::Open(OpenError::InUse { .. })) if patient => {
+                    Err(ServeError::World(WorldError::Open(OpenError::InUse { .. }))) if patient => {
                         waiting.push(what);
                         continue;
                     }

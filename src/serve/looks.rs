@@ -4,10 +4,10 @@
 //! A file system that does not answer keeps a thread of its own, and no other unit: it is not looked at again as long as that
 //! lasts, and another thread goes on with the rest.
 
-use super::world::World;
 use crate::exec::unit::Unit;
 use crate::limits::SPACE_INTERVAL;
 use crate::panics::{self, Mutex};
+use crate::shard::world::World;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

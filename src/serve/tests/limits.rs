@@ -1,12 +1,12 @@
 //! Limits on a server in use: what waits can be aborted, is no medium that hangs, and goes on when its limit goes.
 
-use super::peer::{Peer, good};
-use super::{Server, lun, snapshot};
+use super::super::reload::Reloader;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, SHUTDOWN_LOGOUT_MS};
 use crate::model::{Limits, LunSpec, MediumFault};
 use crate::shard::mesh::Message;
-use crate::shard::reload::Reloader;
+use crate::shard::tests::peer::{Peer, good};
+use crate::shard::tests::{Server, lun, snapshot};
 use crate::shard::world::World;
 use crate::wire::TmFunction;
 use std::sync::atomic::Ordering;

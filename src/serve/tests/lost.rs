@@ -1,18 +1,17 @@
 //! What was lost is told across restarts: to each host that it may concern, once.
 
-use super::super::sync_all;
 use super::super::syncing::Syncing;
-use super::peer::{End, Peer, good};
-use super::rights::group;
-use super::saves::stuck_keeper;
-use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
+use super::super::{ServeError, sync_all};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::exec::notice::Notice;
 use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
-use crate::shard::ServeError;
 use crate::shard::mesh::Message;
+use crate::shard::tests::peer::{End, Peer, good};
+use crate::shard::tests::rights::group;
+use crate::shard::tests::saves::stuck_keeper;
+use crate::shard::tests::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::shard::world::World;
 use crate::state::KeeperThread;
 use std::fs::File;

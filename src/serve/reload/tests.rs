@@ -5,7 +5,6 @@ use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::exec::notice::Notice;
 use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
-use crate::shard::mesh::Mesh;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -445,7 +444,7 @@ fn a_file_that_is_gone_is_not_made_again() {
     drop((reloader, core));
     fs::rename(folder.path().join("a"), folder.path().join("elsewhere")).unwrap();
     let refused = World::open(Snapshot { targets: vec![spec.clone()], ..first.clone() }, 1).map(drop);
-    assert!(matches!(&refused, Err(ServeError::Gone { path, record }) if path.ends_with("a") && record.exists()));
+    assert!(matches!(&refused, Err(WorldError::Gone { path, record }) if path.ends_with("a") && record.exists()));
     assert!(!folder.path().join("a").exists());
     fs::rename(folder.path().join("elsewhere"), folder.path().join("a")).unwrap();
     assert!(World::open(Snapshot { targets: vec![spec], ..first }, 1).is_ok());
@@ -463,7 +462,7 @@ fn two_units_of_one_identity_are_refused() {
     let set = LunSpec { naa: None, serial: Some(identity::default_serial(name, 0)), ..serial(1, name) };
     for second in [serial(1, name), set] {
         let wanted = snapshot(vec![target("a", vec![derived.clone(), second])]);
-        assert!(matches!(World::open(wanted, 1).map(drop), Err(ServeError::Identity { .. })));
+        assert!(matches!(World::open(wanted, 1).map(drop), Err(WorldError::Identity { .. })));
     }
 }
 

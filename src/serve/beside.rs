@@ -1,7 +1,7 @@
 //! What a reload asks of file systems, and does there: on a thread of its own, for one that hangs keeps whoever asks it for ever.
 //!
 //! Invariants: the control thread waits for an answer no longer than it has patience. An answer that comes later is
-//! dropped on the thread that made the call, which takes back what was done for it ([`crate::shard::fresh`]). While a call of
+//! dropped on the thread that made the call, which takes back what was done for it ([`crate::world::fresh`]). While a call of
 //! a unit has not come back, that unit is asked nothing else. A call that panics counts as a failure of the control
 //! thread itself: [`Beside::has_failed`].
 

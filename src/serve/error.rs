@@ -1,6 +1,6 @@
 //! Why the server could not start, or had to stop: one line each that says what to do.
 
-use crate::shard::error::WorldError;
+use crate::world::error::WorldError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@
 use crate::exec::unit::Unit;
 use crate::limits::SPACE_INTERVAL;
 use crate::panics::{self, Mutex};
-use crate::shard::world::World;
+use crate::world::World;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -8,8 +8,8 @@ use super::{listen, threads_alive};
 use crate::model::Snapshot;
 use crate::shard::mesh::{Mesh, Message};
 use crate::shard::tests::{lun, snapshot};
-use crate::shard::world::World;
 use crate::shard::{Told, run_core};
+use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;
 

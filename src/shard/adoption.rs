@@ -2,12 +2,12 @@
 
 use super::engine::Engine;
 use super::link::{Adoption, Moving, Phase};
-use super::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
 use crate::session::seam::CloseReason;
 use crate::wire::{LoginStatus, Tsih};
+use crate::world::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 

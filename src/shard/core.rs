@@ -5,7 +5,6 @@
 //! do. (With jobs to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps (`spin`).
 
 use super::acting::{Acting, Sharing};
-use super::clock::{BEAT, TICK_MS};
 use super::engine::Engine;
 use super::load::{Balance, Meter};
 use super::management::LOOK_MS;
@@ -20,6 +19,7 @@ use crate::limits::{
     ACCEPT_REST, CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SAVING_REST, SHORTAGE_OVER, SHUTDOWN_LOGOUT_MS,
 };
 use crate::ring::{Completion, ReceiveBuffers, Wait};
+use crate::world::clock::{BEAT, TICK_MS};
 use io_uring::{opcode, types};
 use std::collections::VecDeque;
 use std::io;
@@ -496,7 +496,7 @@ mod tests {
     use crate::noise::tests::said;
     use crate::shard::make_core;
     use crate::shard::mesh::Mesh;
-    use crate::shard::world::World;
+    use crate::world::World;
     use std::sync::Arc;
 
     #[test]

@@ -20,12 +20,12 @@ use super::management::Management;
 use super::mesh::Mesh;
 use super::nexus::handle;
 use super::tx::Tx;
-use super::world::World;
 use crate::backend::WayIn;
 use crate::exec::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::ring::Ring;
 use crate::session::seam::CloseReason;
+use crate::world::World;
 use std::sync::Arc;
 use std::time::Instant;
 

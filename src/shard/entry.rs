@@ -1,7 +1,6 @@
 //! Connections come: accepted, or from another core; and the PDUs of their login. What a login that is complete leads
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
-use super::doors::Ticket;
 use super::engine::Engine;
 use super::link::{Halt, Link, Phase};
 use super::mesh::Handover;
@@ -12,6 +11,7 @@ use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginEnv, Step};
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
+use crate::world::doors::Ticket;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 

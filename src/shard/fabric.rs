@@ -6,7 +6,6 @@
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
 //! noted in `owed`; the engine acts on it (`engine.rs`).
 
-use super::doors::HalfOpen;
 use super::link::{Link, Phase};
 use super::management::Management;
 use super::mesh::Mesh;
@@ -14,7 +13,6 @@ use super::seat::{Order, Seat};
 use super::source::Source;
 use super::stats::Stats;
 use super::tx::{BatchPool, Outlet, Tx};
-use super::world::{Change, World};
 use crate::backend::{Queue, Token};
 use crate::exec::sink::Preempting;
 use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
@@ -23,6 +21,8 @@ use crate::ring::Ring;
 use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
+use crate::world::doors::HalfOpen;
+use crate::world::{Change, World};
 use io_uring::{opcode, squeue, types};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //! A core is a `core::Core`: its loop and what it receives. In that is an `engine::Engine`, which is two things and
 //! what is acted on between them: the `fabric::Fabric` (sessions, connections, and what is sent), and the
 //! [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
-//! What all cores share is the `world::World`; what they tell each other goes by the `mesh::Mesh`.
+//! What all cores share is the [`crate::world::World`]; what they tell each other goes by the `mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
 //! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
@@ -23,18 +23,13 @@ mod arming;
 mod balance;
 mod bell;
 mod change;
-mod clock;
 mod command;
 mod core;
 mod dispatch;
-mod doors;
 mod elsewhere;
 mod engine;
 mod entry;
-pub(crate) mod error;
 mod fabric;
-pub(crate) mod fresh;
-mod gates;
 mod halves;
 mod leave;
 mod lent;
@@ -50,7 +45,6 @@ mod partial;
 mod receive;
 mod receiving;
 mod record;
-mod registry;
 mod relocate;
 mod relocated;
 mod resend;
@@ -67,17 +61,16 @@ mod to_initiators;
 mod turns;
 mod tx;
 mod unsent;
-pub(crate) mod world;
 
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{ReceiveBuffers, Ring};
+use crate::world::World;
 use mesh::Mesh;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
-use world::World;
 
 /// What a core's thread tells the one that has started it.
 #[derive(Debug)]

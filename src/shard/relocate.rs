@@ -36,11 +36,11 @@ use super::mesh::Message;
 use super::receiving::Receive;
 use super::relocated::{Leg, Relocated, Relocation};
 use super::seat::Order;
-use super::world::Change;
 use crate::exec::task::Exec;
 use crate::limits::{CONNECTION_SLOTS, MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
+use crate::world::Change;
 use std::sync::Arc;
 
 impl Engine {

@@ -1,13 +1,13 @@
 //! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
-use super::registry::SessionHandle;
 use super::text::SeatText;
-use super::world::LunMap;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
+use crate::world::registry::SessionHandle;
+use crate::world::targets::LunMap;
 use std::sync::Arc;
 
 /// Whether the end of a command of a session may let others of it begin.

@@ -4,7 +4,6 @@ use super::engine::Engine;
 use super::fabric::Fabric;
 use super::link::Phase;
 use super::nexus::new_nexus;
-use super::registry::{Membership, SessionHandle};
 use super::seat::{Order, Seat};
 use super::text::SeatText;
 use crate::exec::rate::Gate;
@@ -18,6 +17,7 @@ use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
 use crate::wire::{LoginStatus, Tsih, bhs};
+use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 

@@ -2,7 +2,7 @@
 
 use crate::backend::Fit;
 use crate::exec::unit::Unit;
-use crate::shard::fresh::Fresh;
+use crate::world::fresh::Fresh;
 use std::sync::Arc;
 
 /// What a plan has made. Unless it is served, all of it is taken back.

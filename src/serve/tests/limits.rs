@@ -7,8 +7,8 @@ use crate::model::{Limits, LunSpec, MediumFault};
 use crate::shard::mesh::Message;
 use crate::shard::tests::peer::{Peer, good};
 use crate::shard::tests::{Server, lun, snapshot};
-use crate::shard::world::World;
 use crate::wire::TmFunction;
+use crate::world::World;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use crate::backend::WayIn;
 use crate::shard::tests::peer::Peer;
 use crate::shard::tests::unread::{SOON, server, until};
 use crate::shard::tests::{UNIT_BYTES, lun, snapshot};
-use crate::shard::world::World;
+use crate::world::World;
 use std::sync::Arc;
 
 #[test]

@@ -1,7 +1,7 @@
 //! The limits of a world: which bucket is whose, and the gate that a session has at a unit. What they do is in
 //! `exec/rate.rs`.
 
-use super::world::World;
+use super::World;
 use crate::exec::rate::{Bucket, Gate, OPEN};
 use crate::model::Limits;
 use std::sync::Arc;

@@ -1,28 +1,22 @@
-//! What all cores share: the units, the targets, the directory, and the registry. A [`World`] never changes:
-//! when the configuration does, the cores are given another one ([`super::change`]), with the same registries in it.
-//!
-//! Invariants: a target and a unit keep their index for as long as anybody may use it.
+//! The start of a world: media are opened, and have device servers put over them, as they were when they were last served.
+//! A reload opens units in the same way.
 
+use super::World;
 use super::clock::Clock;
 use super::doors::Doors;
 use super::error::WorldError;
 use super::fresh::{Fresh, Undo};
 use super::load::Load;
 use super::registry::Registry;
+use super::targets::{LunMap, Target};
 use crate::backend::{Fit, Medium, OpenError, absolute};
 use crate::exec::errandry::Errandry;
-use crate::exec::media::Media;
-use crate::exec::notice::Post;
-use crate::exec::rate::Buckets;
 use crate::exec::unit::Unit;
 use crate::limits::{self, SLICE_BYTES};
-use crate::model::{
-    Admission, Group, IscsiName, LunKind, LunMapping, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec,
-};
+use crate::model::{Admission, LunKind, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec};
 use crate::scsi::{LuParams, Saved};
-use crate::session::directory::{Access, SnapshotDirectory};
+use crate::session::directory::SnapshotDirectory;
 use crate::state::{self, Keeper, KeeperThread, Name, Register, Wanted};
-use crate::wire::Lun;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -172,143 +166,6 @@ impl Unit {
     }
 }
 
-/// Which unit is found at which LUN: in a target itself, or by one of its initiator groups.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct LunMap {
-    /// The LUNs, ascending.
-    pub numbers: Vec<u16>,
-    /// Index into `World::units`, for each of `numbers`.
-    pub units: Vec<usize>,
-}
-
-impl LunMap {
-    /// Where LUN `number` is in `numbers`.
-    #[inline]
-    pub fn position(&self, number: u16) -> Option<usize> {
-        // LUNs mostly count from 0 without a gap.
-        if self.numbers.get(usize::from(number)) == Some(&number) {
-            return Some(usize::from(number));
-        }
-        self.numbers.binary_search(&number).ok()
-    }
-
-    /// The unit at a LUN.
-    pub fn unit(&self, lun: Lun) -> Option<usize> {
-        self.units.get(self.position(lun.number()?)?).copied()
-    }
-
-    /// What a group finds: units of this map, at the LUNs that its mappings give them.
-    fn mapped(&self, mappings: &[LunMapping]) -> LunMap {
-        let unit = |mapping: &LunMapping| self.units.get(self.position(mapping.of_target)?).copied();
-        let mut pairs: Vec<(u16, usize)> = mappings.iter().filter_map(|m| Some((m.number, unit(m)?))).collect();
-        pairs.sort_unstable();
-        let (numbers, units) = pairs.into_iter().unzip();
-        LunMap { numbers, units }
-    }
-}
-
-/// A target as the data path needs it.
-#[derive(Clone)]
-pub struct Target {
-    /// Its name.
-    pub name: IscsiName,
-    /// Its own LUNs.
-    own: Arc<LunMap>,
-    /// What its initiator groups find, in the order of the configuration.
-    groups: Vec<Arc<LunMap>>,
-    /// The limits of those groups, on commands and on bytes: places in `World::rates`.
-    pub group_rates: Vec<[u32; 2]>,
-    /// An initiator that is in no group finds nothing.
-    groups_only: bool,
-    /// The target is there no more; its sessions are about to end.
-    pub removed: bool,
-}
-
-impl Target {
-    /// A target whose LUNs are these units.
-    pub fn new(spec: &TargetSpec, own: LunMap, removed: bool) -> Target {
-        let own = Arc::new(own);
-        let group = |group: &Group| match &group.luns {
-            Some(mappings) => Arc::new(own.mapped(mappings)),
-            None => Arc::clone(&own),
-        };
-        let groups = spec.groups.iter().map(group).collect();
-        let group_rates = Vec::new();
-        Target { name: spec.name.clone(), own, groups, group_rates, groups_only: spec.groups_only, removed }
-    }
-
-    /// The LUNs of an initiator with this access to the target.
-    pub fn map(&self, access: Access) -> Arc<LunMap> {
-        self.map_of(access.group())
-    }
-
-    /// The LUNs of initiators in a group, or of those that are in none.
-    fn map_of(&self, group: Option<usize>) -> Arc<LunMap> {
-        let map = match group {
-            None if self.groups_only => None,
-            None => Some(&self.own),
-            Some(group) => self.groups.get(group),
-        };
-        map.map_or_else(Arc::default, Arc::clone)
-    }
-}
-
-/// A target can be used as the map of its own LUNs.
-impl std::ops::Deref for Target {
-    type Target = LunMap;
-
-    fn deref(&self) -> &LunMap {
-        &self.own
-    }
-}
-
-/// What all cores share, as of one configuration.
-#[derive(Clone)]
-pub struct World {
-    /// Who may see which target where.
-    pub directory: SnapshotDirectory,
-    /// The units of all targets. Where there was a unit and is none: `nothing`.
-    pub units: Vec<Arc<Unit>>,
-    /// What stands where there is no unit.
-    pub nothing: Arc<Unit>,
-    /// Units that are served no more; each core lets go of them as soon as it can.
-    pub leaving: Vec<usize>,
-    /// The targets, in the order of the directory's snapshot.
-    pub targets: Vec<Target>,
-    /// Connections are counted here.
-    pub doors: Arc<Doors>,
-    /// How many connections there may be.
-    pub admission: Admission,
-    /// Which configuration this is: each has a higher number than the one before.
-    pub generation: u64,
-    /// How busy each core is.
-    pub loads: Arc<[Load]>,
-    /// Sessions and their cores.
-    pub registry: Arc<Registry>,
-    /// Which unit has which identity.
-    pub register: Arc<Mutex<Register>>,
-    /// Stores what outlives the process.
-    pub keeper: Arc<Keeper>,
-    /// Has errands run.
-    pub errandry: Arc<Errandry>,
-    /// All limits on commands and bytes a second.
-    pub rates: Buckets,
-    /// The limits of each unit, on commands and on bytes: places in `rates`.
-    pub unit_rates: Vec<[u32; 2]>,
-    /// The clock of all cores.
-    pub clock: Arc<Clock>,
-    /// Numbers for `scsi::NexusId`, unique in the process.
-    pub next_nexus: Arc<AtomicU64>,
-}
-
-/// Another configuration, as each core is told of it.
-pub struct Change {
-    /// What is served from now on.
-    pub world: Arc<World>,
-    /// Numbers of the units that have another capacity.
-    pub resized: Vec<usize>,
-}
-
 /// What the device server is told: the configuration, made true to what the medium really is.
 fn lu_params(
     Name { naa, serial }: Name,
@@ -400,27 +257,14 @@ impl World {
         world.set_limits(None);
         Ok((world, thread))
     }
-
-    /// What the executors need of it. `post`: how they tell each other.
-    pub fn media(&self, post: Post) -> Media {
-        Media {
-            units: self.units.iter().cloned().collect(),
-            rates: Arc::clone(&self.rates),
-            unit_rates: self.unit_rates.clone(),
-            keeper: Arc::clone(&self.keeper),
-            errandry: Arc::clone(&self.errandry),
-            post,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-    use crate::model::InitiatorPort;
-    use crate::scsi::{Heard, LogicalUnit, Lost, Modes, NexusId};
-    use crate::shard::nexus::new_nexus;
+    use crate::model::{InitiatorPort, IscsiName};
+    use crate::scsi::{Heard, LogicalUnit, Lost, LuNexus, Modes, NexusId};
     use crate::wire::Isid;
     use rustix::fs::{MemfdFlags, SealFlags};
     use std::os::fd::AsRawFd;
@@ -472,7 +316,8 @@ mod tests {
             // Whoever logs in now may have written before.
             for isid in 1..3 {
                 let port = InitiatorPort::new(target().name, Isid([0x80, 0, 0, isid, 0, 0]));
-                let mut nexus = new_nexus(NexusId(u64::from(isid)), &unit, &port, "192.0.2.1:1".parse().unwrap());
+                let nexus = LuNexus::new(NexusId(u64::from(isid)), &unit.logical);
+                let mut nexus = nexus.of_port(&unit.logical, &port, unit.syncs.failures());
                 let expected = if write_through { Heard::IsTold } else { Heard::Before };
                 assert_eq!(nexus.hear(unit.syncs.failures(), None, |_| None), expected);
             }
@@ -514,30 +359,5 @@ mod tests {
         let saved = Saved { modes, lost: Some(Lost::UNHEARD), ..Saved::default() };
         assert_eq!(unit.file.load().unwrap(), saved);
         assert_eq!(unit.logical.saved(), saved, "with what else is saved later");
-    }
-
-    #[test]
-    fn groups_find_units_at_their_own_luns() {
-        let own = LunMap { numbers: vec![0, 1, 5, 300], units: vec![7, 8, 9, 10] };
-        let mapping = |of_target, number| LunMapping { number, of_target };
-        let seen = own.mapped(&[mapping(300, 0), mapping(0, 256), mapping(4, 2)]);
-        assert_eq!((seen.numbers.as_slice(), seen.units.as_slice()), ([0, 256].as_slice(), [10, 7].as_slice()));
-        assert_eq!((seen.position(0), seen.position(256), seen.position(1)), (Some(0), Some(1), None));
-        assert_eq!(seen.unit(Lun::flat(256)), own.unit(Lun::flat(0)));
-        assert_eq!(seen.unit(Lun::flat(0)), own.unit(Lun::flat(300)));
-        assert_eq!((own.unit(Lun::flat(1)), seen.unit(Lun::flat(1))), (Some(8), None), "masked");
-        assert_eq!(seen.unit(Lun::REPORT_LUNS), None);
-    }
-
-    #[test]
-    fn who_is_in_no_group_of_a_target_for_groups_finds_nothing() {
-        let own = Arc::new(LunMap { numbers: vec![0], units: vec![0] });
-        let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
-        let (groups, group_rates) = (vec![Arc::clone(&own)], Vec::new());
-        let mut target = Target { name, groups, group_rates, own, groups_only: true, removed: false };
-        assert_eq!((target.map_of(None).numbers.len(), target.map_of(Some(0)).numbers.len()), (0, 1));
-        assert_eq!(target.map_of(Some(1)).numbers.len(), 0);
-        target.groups_only = false;
-        assert_eq!(target.map_of(None).numbers.len(), 1);
     }
 }

@@ -120,7 +120,7 @@ mod model {
 }
 
 #[allow(dead_code)]
-#[path = "../src/exec/fence.rs"]
+#[path = "../src/unit/fence.rs"]
 mod fence;
 #[allow(dead_code)]
 #[path = "../src/shard/mailbox.rs"]
@@ -129,7 +129,7 @@ mod mailbox;
 #[path = "../src/backend/returns.rs"]
 mod returns;
 #[allow(dead_code)]
-#[path = "../src/exec/syncs.rs"]
+#[path = "../src/unit/syncs.rs"]
 mod syncs;
 
 use atomics::{AtomicBool, Ordering};

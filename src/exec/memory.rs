@@ -2,10 +2,10 @@
 //! where what is sent is counted.
 
 use super::buffers::Buf;
-use super::fence::Ticket;
-use super::memory_hold::Places;
 use crate::limits::RECEIVE_BUFFER_BYTES;
 use crate::model::DataRef;
+use crate::unit::fence::Ticket;
+use crate::unit::memory_hold::Places;
 use std::collections::VecDeque;
 
 /// A slice of a RAM unit that is copied at the end of the turn.

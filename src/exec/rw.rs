@@ -17,12 +17,12 @@ use super::outcomes::TIMED_OUT;
 use super::sink::{Moved, Part, Sink};
 use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
-use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
+use crate::unit::Unit;
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {

@@ -2,7 +2,6 @@
 
 use super::buffers::Buf;
 use super::copy_job::CopyJob;
-use super::end::JobEnd;
 use super::executor::Executor;
 use super::job::{Job, JobBuffer, JobCx, NOBODY, Work};
 use super::jobs::{self, Place};
@@ -11,6 +10,7 @@ use super::sink::{Moved, Sink};
 use super::task::{Action, Kind};
 use crate::model::TaskId;
 use crate::scsi::{Erase, Erasure, MediumOp};
+use crate::unit::end::JobEnd;
 use std::future::Future;
 use std::sync::Arc;
 

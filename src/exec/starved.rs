@@ -5,7 +5,7 @@
 //! are at most half of all.
 
 use super::buffers::Buf;
-use super::end::Cell1;
+use super::cell::Cell1;
 use super::job::Job;
 use super::slots::SlotQueue;
 use std::collections::VecDeque;

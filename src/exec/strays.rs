@@ -2,9 +2,9 @@
 //! of a unit knows of an operation.
 
 use super::buffers::Buf;
-use super::fence::{Fence, Lock, Ticket};
 use crate::limits::{ARENA_BYTES, STRAYS_PER_UNIT};
 use crate::model::TaskId;
+use crate::unit::fence::{Fence, Lock, Ticket};
 use std::collections::VecDeque;
 
 /// One operation on a slice whose task is gone.

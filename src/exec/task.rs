@@ -133,7 +133,7 @@ pub struct Exec {
     pub started: u32,
     /// Bytes that are done: queued for sending, or on the medium.
     pub moved: u32,
-    /// Of a read in parts: what [`super::fence::Fence::given_back`] said before the first part.
+    /// Of a read in parts: what [`crate::unit::fence::Fence::given_back`] said before the first part.
     pub given_back: u64,
     /// Contiguous Data-Out bytes that have arrived.
     pub filled: u32,

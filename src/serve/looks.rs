@@ -4,9 +4,9 @@
 //! A file system that does not answer keeps a thread of its own, and no other unit: it is not looked at again as long as that
 //! lasts, and another thread goes on with the rest.
 
-use crate::exec::unit::Unit;
 use crate::limits::SPACE_INTERVAL;
 use crate::panics::{self, Mutex};
+use crate::unit::Unit;
 use crate::world::World;
 use std::collections::VecDeque;
 use std::io;

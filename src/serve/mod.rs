@@ -21,13 +21,13 @@ pub use error::ServeError;
 
 pub use crate::world::error::WorldError;
 
-use crate::exec::unit::Unit;
 use crate::limits::{CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_WINDOW_BYTES};
 use crate::model::Snapshot;
 use crate::ring::Ring;
 use crate::shard::mesh::{Mesh, Message};
 use crate::shard::{Told, run_core};
 use crate::state::KeeperThread;
+use crate::unit::Unit;
 use crate::world::World;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use signals::{Signals, Wish};

@@ -3,16 +3,16 @@
 //! one goes on.
 //!
 //! Giving up loses nothing: what is in the page cache, the kernel goes on writing. But what it then says, it says to
-//! nobody: hosts are told after the next start, as they are of a failure (`exec/remember.rs`).
+//! nobody: hosts are told after the next start, as they are of a failure (`unit/remember.rs`).
 //!
 //! If it cannot be saved that hosts are to be told, that is tried again, and at the end once more. Until then the file
 //! of the saved state is not let go of: the unit is not served again as if nothing had been lost.
 
-use crate::exec::unit::Unit;
 use crate::limits::{MEDIUM_HANG_MS, SYNC_THREADS};
 use crate::panics::{self, Mutex};
 use crate::scsi::LogicalUnit;
 use crate::state::{Keeper, UnitFile};
+use crate::unit::Unit;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};

@@ -1,10 +1,10 @@
 //! What a core makes for a unit: its own handle, and what an initiator port has pending there.
 
 use crate::backend::{Handle, WayIn};
-use crate::exec::unit::Unit;
 use crate::model::{Address, InitiatorPort};
 use crate::ring::Ring;
 use crate::scsi::{LuNexus, NexusId};
+use crate::unit::Unit;
 use std::net::SocketAddr;
 
 /// A core's handle of the unit with number `slot`, registered with its ring if there is room. `way_in` is the core's.

@@ -5,9 +5,9 @@
 //! file is locked until both are done.
 
 use crate::backend::Medium;
-use crate::exec::unit::Unit;
 use crate::model::{LunKind, LunSpec};
 use crate::state::{Before, UnitFile};
+use crate::unit::Unit;
 use std::path::PathBuf;
 use std::sync::Arc;
 

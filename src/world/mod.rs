@@ -15,14 +15,14 @@ pub(crate) mod opening;
 pub(crate) mod registry;
 pub(crate) mod targets;
 
-use crate::exec::errandry::Errandry;
 use crate::exec::media::Media;
 use crate::exec::notice::Post;
 use crate::exec::rate::Buckets;
-use crate::exec::unit::Unit;
 use crate::model::Admission;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, Register};
+use crate::unit::Unit;
+use crate::unit::errandry::Errandry;
 use clock::Clock;
 use doors::Doors;
 use load::Load;

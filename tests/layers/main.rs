@@ -29,12 +29,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits", "shares"]),
+    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "atomics", "panics"]),
     (
         "exec",
-        &["limits", "model", "ring", "backend", "scsi", "state", "shares", "atomics", "random", "noise", "panics"],
+        &[
+            "limits", "model", "ring", "backend", "scsi", "unit", "state", "shares", "atomics", "random", "noise",
+            "panics",
+        ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
-    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "exec", "panics"]),
+    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "unit", "exec", "panics"]),
     (
         "shard",
         &[
@@ -47,6 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "scsi",
             "state",
             "session",
+            "unit",
             "exec",
             "world",
             "shares",
@@ -58,7 +63,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "serve",
-        &["limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "exec", "world", "shard", "panics"],
+        &[
+            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "exec", "world", "shard",
+            "panics",
+        ],
     ),
     ("sim", &["limits", "wire", "model", "initiator", "session"]),
     ("preflight", &["limits"]),
@@ -109,11 +117,9 @@ const UNSAFE: &[&str] = &[
 ];
 
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
-/// such lines, and why no peer can have them written as often as it likes. In `exec`, `world`,
-/// `shard`, `serve` and `state`, where peers are.
+/// such lines, and why no peer can have them written as often as it likes. In `unit`, `exec`,
+/// `world`, `shard`, `serve` and `state`, where peers are.
 const UNBOUNDED: &[(&str, usize, &str)] = &[
-    ("exec/remember.rs", 2, "at the start, or of a reload"),
-    ("exec/unit.rs", 2, "once for each unit"),
     ("serve/control.rs", 6, "of signals, and of a thread that ends"),
     ("serve/mod.rs", 4, "at the start and at the end"),
     ("serve/reload/ask.rs", 1, "of a reload"),
@@ -122,6 +128,8 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("serve/syncing.rs", 4, "at the end, or of a reload"),
     ("shard/mod.rs", 2, "at the start and at the end"),
     ("state/mod.rs", 1, "at the start"),
+    ("unit/mod.rs", 2, "once for each unit"),
+    ("unit/remember.rs", 2, "at the start, or of a reload"),
     ("world/clock.rs", 1, "once after each pause of the machine"),
     ("world/doors.rs", 1, "at the start and at a reload"),
     ("world/fresh.rs", 2, "at the start, or of a reload"),
@@ -229,7 +237,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
+    if matches!(own, "unit" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {

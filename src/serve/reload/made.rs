@@ -1,7 +1,7 @@
 //! What a plan has done to files, until it is served.
 
 use crate::backend::Fit;
-use crate::exec::unit::Unit;
+use crate::unit::Unit;
 use crate::world::fresh::Fresh;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The fence of one unit. `tests/models.rs` goes through all orders of a few steps; this is for what is left.
 
-use crate::exec::fence::*;
 use crate::limits::FENCE_LOG;
+use crate::unit::fence::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -29,7 +29,7 @@
 //!
 //! `tests/models.rs` runs this very file under loom.
 //!
-//! A change that outlives its task (`stray.rs`) is no longer counted but kept as a range, until it is over: what comes
+//! A change that outlives its task (`exec/stray.rs`) is no longer counted but kept as a range, until it is over: what comes
 //! later to its blocks, reads too, must not overtake it.
 //!
 //! Once an atomic write was asked for, no read sees a part of one; a read that is too long to enter as a whole asks

@@ -1,7 +1,7 @@
 //! The threads beside the cores that run errands: one that makes threads, and one for each unit that has errands.
 
+use super::Unit;
 use super::errand::Errand;
-use super::unit::Unit;
 use crate::model::MediumFault;
 use crate::scsi::Outcome;
 use std::io;
@@ -59,7 +59,7 @@ fn run(units: &Receiver<Arc<Unit>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::errand::Call;
+    use crate::unit::errand::Call;
 
     /// What a call on a thread beside the cores is answered with.
     fn outcome(errandry: &Errandry, unit: &Arc<Unit>, call: Call) -> Outcome {

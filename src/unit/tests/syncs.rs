@@ -1,7 +1,7 @@
 //! Flushes of one medium and their failures, step by step. `tests/models.rs` goes through all orders of such steps.
 
-use crate::exec::syncs::*;
 use crate::model::MediumFault;
+use crate::unit::syncs::*;
 
 #[test]
 fn flushes_take_turns_and_serve_all_who_came_before_they_began() {

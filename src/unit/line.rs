@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 
 /// A command that is to be saved, as all cores know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asker {
+pub struct Asker {
     /// The core that it is on.
-    pub(super) core: usize,
-    /// Its ticket there (`saves.rs`).
-    pub(super) ticket: usize,
+    pub core: usize,
+    /// Its ticket there (`exec/saves.rs`).
+    pub ticket: usize,
 }
 
 /// Commands of one unit in the order in which they came. It is the first one's turn.
@@ -22,7 +22,7 @@ pub(super) struct Asker {
 pub struct Line(Mutex<Standers>);
 
 /// Who stands in a line, and who was let in.
-pub(super) struct Standers {
+struct Standers {
     /// By place in the line.
     pub(super) askers: BTreeMap<u64, Asker>,
     /// The place that is given out next.
@@ -40,7 +40,7 @@ impl Default for Standers {
 
 impl Line {
     /// Puts `asker` last. Its place, and whether that is the first one, too.
-    pub(super) fn join(&self, asker: Asker) -> (u64, bool) {
+    pub fn join(&self, asker: Asker) -> (u64, bool) {
         let mut line = self.0.lock();
         let place = line.next;
         line.next += 1;
@@ -49,19 +49,19 @@ impl Line {
     }
 
     /// Whether it is the turn of the command at `place`.
-    pub(super) fn is_first(&self, place: u64) -> bool {
+    pub fn is_first(&self, place: u64) -> bool {
         self.0.lock().askers.first_key_value().is_some_and(|(first, _)| *first == place)
     }
 
     /// Takes a command out, wherever it stands. The one whose turn it is because of that.
-    pub(super) fn leave(&self, place: u64) -> Option<Asker> {
+    pub fn leave(&self, place: u64) -> Option<Asker> {
         let mut line = self.0.lock();
         line.askers.remove(&place)?;
         line.askers.first_key_value().filter(|(first, _)| **first > place).map(|(_, asker)| *asker)
     }
 
     /// Counts one more command. False: there are too many.
-    pub(super) fn let_in(&self, whose: Whose) -> bool {
+    pub fn let_in(&self, whose: Whose) -> bool {
         let mut line = self.0.lock();
         let is_let_in = !line.let_in.is_full(whose);
         if is_let_in {
@@ -71,7 +71,7 @@ impl Line {
     }
 
     /// Counts one command less.
-    pub(super) fn let_out(&self, whose: Whose) {
+    pub fn let_out(&self, whose: Whose) {
         self.0.lock().let_in.remove(whose);
     }
 

@@ -10,7 +10,7 @@
 //! Of one unit one such save is on its way at a time, for all cores (`remembering.rs`): what comes meanwhile is in the
 //! next one.
 
-use super::unit::Unit;
+use super::Unit;
 use crate::model::MediumFault;
 use crate::scsi::Saved;
 use crate::state::Keeper;

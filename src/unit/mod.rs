@@ -1,20 +1,35 @@
-//! A logical unit of the process, as the executors of all cores share it.
+//! A logical unit of the process, as the cores share it.
+//!
+//! What is here of a unit is all cores': ranges that a command has for itself (`fence.rs`), what makes writes durable
+//! (`syncs.rs`), commands that are to be saved (`line.rs`), calls that jobs make beside the cores (`errand.rs`,
+//! `errandry.rs`), and who has yet to hear of lost writes (`remembering.rs`, `remember.rs`). A core's own part of a unit is
+//! in `exec`.
 //!
 //! Invariants: a unit keeps its number for as long as anybody may use it; its place may be another unit's afterwards.
 //! What changes in it is behind a lock of its own or is atomic.
 
-use super::errand::Errands;
-use super::fence::Fence;
-use super::line::Line;
-use super::remembering::Remembering;
-use super::syncs::Syncs;
+pub(crate) mod end;
+pub(crate) mod errand;
+pub(crate) mod errandry;
+pub(crate) mod fence;
+pub(crate) mod line;
+pub(crate) mod memory_hold;
+pub(crate) mod remember;
+pub(crate) mod remembering;
+pub(crate) mod syncs;
+
 use crate::backend::Medium;
 use crate::model::Backing;
 use crate::scsi::{LogicalUnit, LuParams};
 use crate::state::UnitFile;
+use errand::Errands;
+use fence::Fence;
+use line::Line;
+use remembering::Remembering;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use syncs::Syncs;
 
 /// A logical unit of the process.
 pub struct Unit {
@@ -125,3 +140,6 @@ impl Unit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,7 @@
-//! What a job ends with, and the cell in which it finds an answer.
+//! What a job ends with, or an errand of it.
 
 use crate::model::ItNexus;
 use crate::scsi::Outcome;
-use std::cell::Cell;
-use std::rc::Rc;
 
 /// How a job ends.
 pub struct JobEnd {
@@ -23,6 +21,3 @@ impl From<Outcome> for JobEnd {
         JobEnd { outcome, data: Vec::new(), aborts: Vec::new(), durable: false }
     }
 }
-
-/// Where a job finds an answer; `None`: it is not there yet.
-pub type Cell1<T> = Rc<Cell<Option<T>>>;

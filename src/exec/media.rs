@@ -2,7 +2,7 @@
 //! configuration each executor is given another one.
 
 use super::notice::Post;
-use super::rate::{Buckets, Gate, OPEN};
+use crate::rate::{Buckets, Gate, OPEN};
 use crate::state::Keeper;
 use crate::unit::Unit;
 use crate::unit::errandry::Errandry;

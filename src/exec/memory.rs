@@ -1,7 +1,7 @@
 //! What is under way of units in memory, on one core: what is to be answered or copied in this turn, and the fences
 //! where what is sent is counted.
 
-use super::buffers::Buf;
+use crate::buffers::Buf;
 use crate::limits::RECEIVE_BUFFER_BYTES;
 use crate::model::DataRef;
 use crate::unit::fence::Ticket;

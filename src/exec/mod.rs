@@ -2,7 +2,7 @@
 //!
 //! There is one `executor::Executor` for each core. It is synchronous: no method awaits or blocks. It names a command
 //! by its seat and task, and knows no PDU, connection or session: whatever it needs of those, it asks of a
-//! `sink::Sink`. What all executors share is `media::Media`, with a [`crate::unit::Unit`] for each logical unit; what others
+//! `sink::Sink`. What all executors share is `media::Media`, with a `crate::unit::Unit` for each logical unit; what others
 //! tell one is a `notice::Notice`.
 //!
 //! Types stand apart from what is done with them, so that each file can be read after those that it names:
@@ -17,18 +17,16 @@
 //! | durability | `unit/syncs.rs`, `flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
 //! | what is saved | `saves.rs`, `unit/line.rs` | `save.rs` |
 //! | ranges, holes | `unit/fence.rs`, `ranges.rs`, `holes.rs` | `waiting.rs`, `lock.rs` |
-//! | buffers | `buffers.rs`, `starved.rs`, `slots.rs` | `starve.rs` |
-//! | limits | `rate.rs`, `flows.rs` | `throttle.rs` |
+//! | buffers | `crate::buffers`, `starved.rs`, `slots.rs` | `starve.rs` |
+//! | limits | `crate::rate` | `throttle.rs` |
 //! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
-pub(crate) mod buffers;
 pub(crate) mod canary;
 pub(crate) mod cell;
 pub(crate) mod copy;
 pub(crate) mod copy_job;
 pub(crate) mod executor;
-pub(crate) mod flows;
 pub(crate) mod flush;
 pub(crate) mod flushes;
 pub(crate) mod holes;
@@ -46,7 +44,6 @@ pub(crate) mod outcomes;
 pub(crate) mod placing;
 pub(crate) mod ram;
 pub(crate) mod ranges;
-pub(crate) mod rate;
 pub(crate) mod running;
 pub(crate) mod rw;
 pub(crate) mod save;

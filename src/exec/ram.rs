@@ -1,13 +1,13 @@
 //! RAM units: a write that is all there is stored at once, and a read is sent from where its data lies, or copied when
 //! it suits us.
 
-use super::buffers::Buf;
 use super::executor::Executor;
 use super::memory::{Copying, Entered, Stored};
 use super::rw::task_in;
 use super::sink::{InPlaceIf, Part, Sent, Sink};
 use super::task::{Action, Exec, Failure, Kind};
 use crate::backend::Handle;
+use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, MediumFault, TaskId};
 use crate::unit::fence::Ticket;

@@ -5,9 +5,9 @@
 //! Nothing here calls the executor back. What a call has set off (a session that has events, tasks to be aborted) is
 //! noted by the sink, and acted on when the executor has returned.
 
-use super::buffers::Buf;
 use super::saves::Standing;
 use crate::backend::Queue;
+use crate::buffers::Buf;
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;

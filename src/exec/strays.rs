@@ -1,7 +1,7 @@
 //! Strays: operations that have outlived their tasks, counted for one core and for each of its units; and how the fence
 //! of a unit knows of an operation.
 
-use super::buffers::Buf;
+use crate::buffers::Buf;
 use crate::limits::{ARENA_BYTES, STRAYS_PER_UNIT};
 use crate::model::TaskId;
 use crate::unit::fence::{Fence, Lock, Ticket};

@@ -4,10 +4,10 @@ mod blocks;
 mod local;
 mod seeds;
 
-use super::buffers::Arena;
 use super::executor::Executor;
 use super::media::Media;
 use crate::backend::{FaultPlan, Medium, WayIn};
+use crate::buffers::Arena;
 use crate::model::{LunKind, LunSpec};
 use crate::scsi::LuParams;
 use crate::state::Keeper;

@@ -21,7 +21,7 @@ use super::mesh::Mesh;
 use super::nexus::handle;
 use super::tx::Tx;
 use crate::backend::WayIn;
-use crate::exec::buffers::Arena;
+use crate::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::ring::Ring;
 use crate::session::seam::CloseReason;

@@ -10,7 +10,7 @@
 //! A core is a `core::Core`: its loop and what it receives. In that is an `engine::Engine`, which is two things and
 //! what is acted on between them: the `fabric::Fabric` (sessions, connections, and what is sent), and the
 //! [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
-//! What all cores share is the [`crate::world::World`]; what they tell each other goes by the `mesh::Mesh`.
+//! What all cores share is the `crate::world::World`; what they tell each other goes by the `mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
 //! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
@@ -74,7 +74,7 @@ use std::time::Duration;
 
 /// What a core's thread tells the one that has started it.
 #[derive(Debug)]
-pub enum Told {
+pub(crate) enum Told {
     /// It accepts connections.
     Started,
     /// It could not start.
@@ -96,7 +96,7 @@ impl Drop for Farewell<'_> {
 ///
 /// # Errors
 /// Its ring has failed. That a core could not be made is told.
-pub fn run_core(
+pub(crate) fn run_core(
     core: usize,
     shared: (Arc<World>, Mesh),
     listeners: Vec<TcpListener>,
@@ -131,7 +131,7 @@ fn make_core(
     spin: Duration,
 ) -> io::Result<core::Core> {
     let ring = Ring::new(RING_ENTRIES)?;
-    let mut arena = crate::exec::buffers::Arena::new()?;
+    let mut arena = crate::buffers::Arena::new()?;
     match ring.register_memory(arena.memory()) {
         Ok(()) => arena.set_registered(),
         Err(e) if core == 0 => {

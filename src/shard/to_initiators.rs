@@ -9,7 +9,7 @@ use super::seat::Seat;
 use super::sources::Source;
 use super::tx::Outlet;
 use crate::backend::Queue;
-use crate::exec::buffers::Buf;
+use crate::buffers::Buf;
 use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};

@@ -6,7 +6,7 @@
 //! connections (`Fabric::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the
 //! core and keep their capacity: steady state allocates nothing.
 
-use crate::exec::buffers::Buf;
+use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::unit::fence::Fence;

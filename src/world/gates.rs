@@ -1,9 +1,9 @@
 //! The limits of a world: which bucket is whose, and the gate that a session has at a unit. What they do is in
-//! `exec/rate.rs`.
+//! `rate/mod.rs`.
 
 use super::World;
-use crate::exec::rate::{Bucket, Gate, OPEN};
 use crate::model::Limits;
+use crate::rate::{Bucket, Gate, OPEN};
 use std::sync::Arc;
 
 impl World {

@@ -17,8 +17,8 @@ pub(crate) mod targets;
 
 use crate::exec::media::Media;
 use crate::exec::notice::Post;
-use crate::exec::rate::Buckets;
 use crate::model::Admission;
+use crate::rate::Buckets;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, Register};
 use crate::unit::Unit;

@@ -3,7 +3,7 @@
 
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
-use crate::exec::buffers::Buf;
+use crate::buffers::Buf;
 use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;

@@ -1,12 +1,12 @@
-//! The flows of those who use units with limits: where their commands wait. How a flow works is in `rate.rs`.
+//! The flows of those who use units with limits: where their commands wait. How a flow works is in `mod.rs`.
 
-use super::rate::{FlowId, Gate, OPEN, Shaper, Waiter};
+use super::{FlowId, Gate, OPEN, Shaper, Waiter};
 
 /// Where those wait who use a unit: unit and flow, in the order of units; units without a limit are not there.
 pub type Flows = Vec<(usize, FlowId)>;
 
 /// The flow of a unit. `None`: it has no limit.
-pub(super) fn flow(flows: &Flows, unit: usize) -> Option<FlowId> {
+pub fn flow(flows: &Flows, unit: usize) -> Option<FlowId> {
     flows.binary_search_by_key(&unit, |flow| flow.0).ok().and_then(|at| flows.get(at)).map(|flow| flow.1)
 }
 

@@ -16,6 +16,8 @@
 //! owner says so. Limits change while there are flows: `change`, then `regate` or `close` of every flow, before
 //! anything else.
 
+pub(crate) mod flows;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;

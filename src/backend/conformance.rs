@@ -442,6 +442,7 @@ proptest! {
         block_bytes in prop_oneof![Just(512u32), Just(4096)],
         registered in any::<bool>(),
     ) {
+        super::simulated::forget();
         let directory = TempDir::new().expect("a directory");
         let size_bytes = (BLOCKS * block_bytes as usize) as u64;
         let open = |kind| Arc::new(Medium::open(&spec(kind, Some(size_bytes), block_bytes)).expect("a medium"));
@@ -451,6 +452,7 @@ proptest! {
         let mut media = [
             Rig::new(&open(LunKind::Ram), registered),
             Rig::new(&open(super::threaded::kind()), false),
+            Rig::new(&open(super::simulated::kind("history")), false),
             Rig::new(&open(LunKind::File(directory.path().join("direct"))), registered),
             Rig::new(&open(LunKind::File(directory.path().join("shaken"))), registered).tampering(Tamper::Interrupt),
             Rig::new(&buffered("buffered"), registered),

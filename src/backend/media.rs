@@ -9,6 +9,8 @@ use super::memory::{Memory, MemoryHold};
 use super::null::Null;
 use super::properties::Fit;
 use super::queue::{Op, Queue, Started, Token};
+#[cfg(test)]
+use super::simulated::Simulated;
 use super::size::Size;
 #[cfg(test)]
 use super::threaded::Threaded;
@@ -94,6 +96,8 @@ media! {
     "null" Null(Null);
     #[cfg(test)]
     "threaded" Threaded(Threaded);
+    #[cfg(test)]
+    "simulated" Simulated(Simulated);
 }
 
 impl Cold for Kind {

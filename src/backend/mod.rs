@@ -48,6 +48,8 @@ mod verdict;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod threaded;

@@ -66,6 +66,23 @@ impl Buffer {
         unsafe { self.ptr.write_bytes(0, self.len) };
     }
 
+    /// Puts `bytes` into it, as many as it has room for. For a medium, while an operation has the buffer.
+    #[cfg(test)]
+    #[allow(unsafe_code)]
+    pub(super) fn fill(&self, bytes: &[u8]) {
+        // SAFETY: as in `zero`; a slice is never part of a buffer, to which no reference is made meanwhile.
+        unsafe { self.ptr.copy_from_nonoverlapping(bytes.as_ptr(), self.len.min(bytes.len())) };
+    }
+
+    /// Copies what is in it to `bytes`, as many as there are. For a medium, while an operation has the buffer.
+    #[cfg(test)]
+    #[allow(unsafe_code)]
+    pub(super) fn copy_to(&self, bytes: &mut [u8]) {
+        // SAFETY: `ptr` is valid for reads of `len` bytes, and nobody writes them until the result of the operation was
+        // given (contract of `new`); a slice is never part of a buffer.
+        unsafe { self.ptr.copy_to_nonoverlapping(bytes.as_mut_ptr(), self.len.min(bytes.len())) };
+    }
+
     /// The part of it behind its first `bytes` bytes. That names no registered buffer.
     #[must_use]
     pub fn after(self, bytes: usize) -> Buffer {
@@ -137,4 +154,16 @@ pub trait Queue {
     /// The number of the batch of completions that is being handed out, from 1 on. All of a batch was there before its
     /// first completion was handed out.
     fn batch(&self) -> u64;
+}
+
+impl<Q: Queue + ?Sized> Queue for &mut Q {
+    #[inline]
+    fn push(&mut self, entry: io_uring::squeue::Entry, token: Token) {
+        (**self).push(entry, token);
+    }
+
+    #[inline]
+    fn batch(&self) -> u64 {
+        (**self).batch()
+    }
 }

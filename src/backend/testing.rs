@@ -27,10 +27,17 @@ impl Pages {
         self.0.as_mut_ptr().cast()
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         let len = size_of_val(&*self.0);
         // SAFETY: pages are bytes throughout, and `self` is borrowed for as long as the slice is.
         unsafe { std::slice::from_raw_parts_mut(self.ptr(), len) }
+    }
+
+    /// A piece of it, for an operation that is over before `self` is gone.
+    pub(crate) fn buffer(&mut self, at: usize, len: usize, registered: Option<u16>) -> Buffer {
+        assert!(at + len <= self.bytes().len());
+        // SAFETY: inside the pages, as just checked, which outlive the operation.
+        unsafe { Buffer::new(self.ptr().wrapping_add(at), len, registered) }
     }
 }
 
@@ -178,9 +185,7 @@ impl Rig {
     }
 
     fn buffer(&mut self, at: usize, len: usize) -> Buffer {
-        assert!(at + len <= self.pages.bytes().len());
-        // SAFETY: inside the pages, as just checked, which outlive the operation.
-        unsafe { Buffer::new(self.pages.ptr().wrapping_add(at), len, self.registered) }
+        self.pages.buffer(at, len, self.registered)
     }
 
     /// Runs one operation to its end.

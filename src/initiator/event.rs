@@ -94,6 +94,21 @@ impl<'a> End<'a> {
             _ => None,
         }
     }
+
+    /// The INFORMATION field of the sense data, if it is valid: of the fixed format (SPC-4 clause 4.5.3), or of the descriptor
+    /// that comes first (clause 4.5.2.2).
+    pub fn information(&self) -> Option<u64> {
+        const VALID: u8 = 0x80;
+        let sense = self.sense();
+        let at = |at: usize| sense.get(at).copied();
+        let number =
+            |from: usize, to: usize| (from..to).try_fold(0, |number, place| Some(number << 8 | u64::from(at(place)?)));
+        match at(0)? {
+            0xf0 | 0xf1 => number(3, 7),
+            0x72 | 0x73 if at(8)? == 0 && at(10)? & VALID != 0 => number(12, 20),
+            _ => None,
+        }
+    }
 }
 
 /// Residual Count (RFC 7143 section 11.4.5), bytes.
@@ -292,6 +307,12 @@ mod tests {
         for len in 0..3 {
             assert_eq!(end(&descriptor[..len]).sense_codes(), None);
         }
+        assert_eq!((end(&fixed).information(), end(&descriptor).information()), (None, None));
+        (fixed[2], fixed[7], fixed[8]) = (0xf0, 0x01, 0x23);
+        assert_eq!(end(&fixed).information(), Some(0x0123));
+        let mut whole = [0; 22];
+        (whole[1], whole[2], whole[10], whole[11], whole[12], whole[21]) = (20, 0x72, 0, 10, 0x80, 9);
+        assert_eq!(end(&whole).information(), Some(9));
     }
 
     #[test]

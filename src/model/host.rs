@@ -26,7 +26,7 @@ impl Address {
 }
 
 /// All addresses that one host may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(IpAddr);
 
 impl Host {

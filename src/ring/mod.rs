@@ -28,6 +28,23 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// One that names no buffer, and after which no other follows.
+    pub fn new(user_data: u64, result: i32) -> Completion {
+        Completion { user_data, result, flags: 0 }
+    }
+
+    /// The same, with a provided buffer.
+    #[must_use]
+    pub fn with_buffer(self, id: u16) -> Completion {
+        Completion { flags: self.flags | 1 | u32::from(id) << 16, ..self }
+    }
+
+    /// The same: the request stays armed, and the socket has more.
+    #[must_use]
+    pub fn and_more(self, more: bool, has_more: bool) -> Completion {
+        Completion { flags: self.flags | u32::from(more) << 1 | u32::from(has_more) << 2, ..self }
+    }
+
     /// The provided buffer that a receive filled.
     #[inline]
     pub fn buffer(&self) -> Option<u16> {

@@ -25,7 +25,7 @@ use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
-use crate::shard::mesh::{Mesh, Message};
+use crate::shard::{Mesh, Message};
 use crate::state::{Name, Register};
 use crate::unit::Unit;
 use crate::world::error::WorldError;

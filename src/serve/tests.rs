@@ -6,9 +6,8 @@ mod removed;
 
 use super::{listen, threads_alive};
 use crate::model::Snapshot;
-use crate::shard::mesh::{Mesh, Message};
 use crate::shard::tests::{lun, snapshot};
-use crate::shard::{Told, run_core};
+use crate::shard::{Mesh, Message, Told, run_core};
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;

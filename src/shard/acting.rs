@@ -1,6 +1,7 @@
 //! Bounds how much of what peers have sent a core acts on in one turn, for all connections together ([`Acting`]), and
 //! says whose parked bytes come next ([`Sharing`]).
 
+use super::number::ConnNo;
 use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
 use crate::model::Host;
 use crate::wire::{Bhs, Opcode, bhs};
@@ -43,31 +44,22 @@ impl Acting {
         Acting { left: u32::MAX, look: LOOK_AFTER, until, took_time: false }
     }
 
-    /// Counts a PDU that was acted on, and looks at the clock if that is due.
+    /// Counts a PDU that was acted on. True: a look at the clock is due.
     #[inline]
-    pub fn spend(&mut self, header: &Bhs) {
+    #[must_use]
+    pub fn spend(&mut self, header: &Bhs) -> bool {
         let opcode = bhs::opcode(header);
         let is_command = matches!(opcode, Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT);
         let spent = if is_command { 1 } else { PING_COMMANDS };
         (self.left, self.look) = (self.left.saturating_sub(spent), self.look.saturating_sub(1));
-        if self.look == 0 || !is_command && opcode != Opcode::NOP_OUT {
-            self.look_at_clock();
-        }
-        self.look_if_it_took_time();
+        self.look == 0 || !is_command && opcode != Opcode::NOP_OUT || self.took_time
     }
 
-    /// Looks at the clock if that is due after the end of a PDU that [`Acting::spend`] has counted before.
-    #[inline]
-    pub fn look_if_it_took_time(&mut self) {
-        if self.took_time {
-            self.look_at_clock();
-        }
-    }
-
+    /// Somebody has looked at the clock.
     #[cold]
-    fn look_at_clock(&mut self) {
+    pub fn looked(&mut self, now: Instant) {
         (self.look, self.took_time) = (LOOK_AFTER, false);
-        if Instant::now() >= self.until {
+        if now >= self.until {
             self.left = 0;
         }
     }
@@ -83,9 +75,9 @@ impl Acting {
 pub struct Sharing {
     /// The hosts in the order of their turns, with their connections. `None`: the host of connections that are gone
     /// already.
-    hosts: VecDeque<(Option<Host>, VecDeque<usize>)>,
+    hosts: VecDeque<(Option<Host>, VecDeque<ConnNo>)>,
     /// Memory for more of them: a turn that came late allocates nothing.
-    spare: Vec<VecDeque<usize>>,
+    spare: Vec<VecDeque<ConnNo>>,
     /// How many connections there are.
     connections: usize,
 }
@@ -99,7 +91,7 @@ impl Default for Sharing {
 
 impl Sharing {
     /// A connection has something parked.
-    pub fn add(&mut self, host: Option<Host>, conn: usize) {
+    pub fn add(&mut self, host: Option<Host>, conn: ConnNo) {
         self.connections += 1;
         match self.hosts.iter_mut().find(|(of, _)| *of == host) {
             Some((_, conns)) => conns.push_back(conn),
@@ -112,7 +104,7 @@ impl Sharing {
     }
 
     /// Takes out the connection whose turn it is.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn next(&mut self) -> Option<ConnNo> {
         let (host, mut conns) = self.hosts.pop_front()?;
         let conn = conns.pop_front()?;
         self.connections -= 1;
@@ -151,7 +143,9 @@ mod tests {
         let mut count = 0;
         while !acting.is_over() {
             acting.took_time |= took_time;
-            acting.spend(&header(opcode));
+            if acting.spend(&header(opcode)) {
+                acting.looked(Instant::now());
+            }
             count += 1;
         }
         count
@@ -178,28 +172,22 @@ mod tests {
             assert_eq!(over_after(of(past), COMMAND, true), 1, "one that nobody knows");
             assert_eq!(over_after(of(past), TEXT, false), 1);
         }
-        let mut end = Acting::of_turn(past, true);
-        end.look_if_it_took_time();
-        assert!(!end.is_over());
-        end.took_time = true;
-        end.look_if_it_took_time();
-        assert!(end.is_over());
     }
 
     #[test]
     fn hosts_take_turns_however_many_connections_they_have() {
         let [many, one, two] = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|ip| Some(Host::of(at(ip))));
         let mut sharing = Sharing::default();
-        (0..60).for_each(|conn| sharing.add(many, conn));
-        sharing.add(one, 100);
-        [200, 201].into_iter().for_each(|conn| sharing.add(two, conn));
-        assert_eq!([(); 6].map(|()| sharing.next()), [0, 100, 200, 1, 201, 2].map(Some));
+        (0..60).for_each(|conn| sharing.add(many, ConnNo::new(conn)));
+        sharing.add(one, ConnNo::new(100));
+        [200, 201].into_iter().for_each(|conn| sharing.add(two, ConnNo::new(conn)));
+        assert_eq!([(); 6].map(|()| sharing.next()), [0, 100, 200, 1, 201, 2].map(|conn| Some(ConnNo::new(conn))));
         // Who comes again is behind the other hosts, and behind the other connections of its own.
-        sharing.add(many, 0);
-        sharing.add(one, 100);
-        assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(Some));
+        sharing.add(many, ConnNo::new(0));
+        sharing.add(one, ConnNo::new(100));
+        assert_eq!([(); 3].map(|()| sharing.next()), [3, 100, 4].map(|conn| Some(ConnNo::new(conn))));
         let left: Vec<_> = std::iter::from_fn(|| sharing.next()).collect();
-        assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&0), 0, true));
+        assert_eq!((left.len(), left.last(), sharing.len(), sharing.is_empty()), (56, Some(&ConnNo::new(0)), 0, true));
         let room: Vec<usize> = sharing.spare.iter().map(VecDeque::capacity).collect();
         assert!(room.len() == SPARE_HOSTS && room.iter().all(|room| *room >= SPARE_CONNECTIONS), "{room:?}");
     }

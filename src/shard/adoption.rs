@@ -1,7 +1,8 @@
 //! A login is complete: who it is may come in, its session is on this core or another, and what it replaces ends first.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::link::{Adoption, Moving, Phase};
+use super::number::ConnNo;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
@@ -19,11 +20,11 @@ const _: () = assert!(crate::limits::ABORT_GRACE_MS * 2 < REINSTATEMENT_MS);
 /// Why a login is refused when a later one of its initiator port has come behind it.
 const OVERTAKEN: &str = "its initiator port has logged in once more";
 
-impl Engine {
+impl Core {
     /// Finds the core of a completed login and takes the connection there.
-    pub(super) fn place_login(&mut self, conn: usize, login: Box<LoginDone>) {
+    pub(super) fn place_login(&mut self, conn: ConnNo, login: Box<LoginDone>) {
         let Some((mut login, access)) = self.admit(conn, login) else { return };
-        let Some(Some(link)) = self.fabric.links.get(conn) else { return };
+        let Some(link) = self.fabric.links.get(conn) else { return };
         let (peer, local) = (link.peer, link.local);
         login.initiator.proof = self.proof(&login, peer);
         let Some(name) = session_name(&login, local) else {
@@ -56,8 +57,8 @@ impl Engine {
     /// Whether a login that is complete, or has waited since then, may have what it asked for. What the directory said
     /// at the beginning of the login counts for nothing: the configuration may have changed since. `None`: it was
     /// turned away.
-    fn admit(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.as_ref()?.peer;
+    fn admit(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.fabric.links.get(conn)?.peer;
         let who = Applicant {
             kind: login.kind,
             target: login.target.as_ref().map(|target| (target.index, &target.name)),
@@ -75,11 +76,11 @@ impl Engine {
         }
     }
 
-    /// Like [`Engine::admit`], for a login that was placed before, and has waited or come here since. Its initiator
+    /// Like [`Core::admit`], for a login that was placed before, and has waited or come here since. Its initiator
     /// port must have the proof that it was placed by: else a login that is to replace it would not find it, nor has it
     /// found whom it replaces.
-    pub(super) fn admit_again(&mut self, conn: usize, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.as_ref()?.peer;
+    pub(super) fn admit_again(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
+        let peer = self.fabric.links.get(conn)?.peer;
         let (login, access) = self.admit(conn, login)?;
         if self.proof(&login, peer) != login.initiator.proof {
             let why = "its initiator port is that of somebody else since the configuration was read again";
@@ -96,11 +97,11 @@ impl Engine {
     }
 
     /// Takes a connection to another core, or once more through this core's mailbox.
-    fn send_on(&mut self, conn: usize, moving: Moving) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    fn send_on(&mut self, conn: ConnNo, moving: Moving) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         link.phase = Phase::Leaving;
         link.moving = Some(Box::new(moving));
-        self.fabric.watched[conn] = true;
+        self.fabric.links.watch(conn);
         self.fabric.cancel_receive(conn);
         self.fabric.sweep(conn);
     }
@@ -125,7 +126,7 @@ impl Engine {
     /// Makes the connection part of its session, ending the session that it replaces first.
     pub(super) fn adopt(
         &mut self,
-        conn: usize,
+        conn: ConnNo,
         (login, access): (Box<LoginDone>, Access),
         session: Membership,
         replaces: Option<Tsih>,
@@ -169,7 +170,7 @@ impl Engine {
         }
         // The old session's writes must be over before the new one's begin.
         let deadline_ms = self.fabric.now_ms + REINSTATEMENT_MS;
-        if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+        if let Some(link) = self.fabric.links.get_mut(conn) {
             link.phase = Phase::Waiting;
         }
         self.fabric.adoptions.push(Adoption { conn, login, session, deadline_ms });

@@ -7,7 +7,7 @@
 //! attention of that is raised where the capacity is changed). Commands that wait at a unit that is not found any more
 //! wait for no limit (`exec/throttle.rs`).
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Parts;
 use super::nexus::{handle, new_nexus};
 use super::tm::unit_of;
@@ -21,7 +21,7 @@ use crate::world::targets::LunMap;
 use crate::world::{Change, World};
 use std::sync::Arc;
 
-impl Engine {
+impl Core {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
         if change.world.generation <= self.fabric.world.generation {
@@ -37,7 +37,7 @@ impl Engine {
                 continue;
             }
             self.executor.strays.forget(number);
-            let handle = handle(&self.fabric.ring, &self.executor.way_in, number as u32, unit);
+            let handle = handle(&self.fabric.io, &self.executor.way_in, number as u32, unit);
             match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
                 None => self.executor.handles.push(handle),
@@ -174,13 +174,13 @@ impl Engine {
             return;
         }
         for unit in std::mem::take(&mut self.fabric.leaving) {
-            if self.uses(unit) {
+            if self.uses_unit(unit) {
                 self.fabric.leaving.push(unit);
                 continue;
             }
             self.executor.memory.places.clear();
             // The ring keeps the files open that are registered with it.
-            let _ = self.fabric.ring.set_file(unit as u32, -1);
+            let _ = self.fabric.io.set_file(unit as u32, -1);
             if let Some(handle) = self.executor.handles.get_mut(unit) {
                 *handle = self.fabric.world.nothing.medium.handle(&self.executor.way_in);
             }
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Whether a session finds a unit, or has something under way there.
-    fn uses(&mut self, unit: usize) -> bool {
+    fn uses_unit(&mut self, unit: usize) -> bool {
         self.executor.uses(unit)
             || self
                 .fabric

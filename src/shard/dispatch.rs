@@ -1,7 +1,7 @@
 //! From PDUs to sessions, and from session events to work.
 
 use super::command::{command_of, expected_of};
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Parts;
 use super::partial::{Partial, PartialDest};
 use super::seat::{Order, Seat};
@@ -26,7 +26,7 @@ struct Inline<'a> {
     data: &'a [u8],
 }
 
-impl Engine {
+impl Core {
     /// Acts on a PDU of full feature phase that lies whole in the chunk.
     #[inline]
     pub fn whole(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
@@ -199,7 +199,7 @@ impl Engine {
 
     /// Plans a command and begins it.
     fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
-        let Engine { fabric, executor } = self;
+        let Core { fabric, executor, .. } = self;
         fabric.stats.commands += 1;
         let now = fabric.now();
         let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
@@ -261,7 +261,7 @@ impl Engine {
     /// Plans a command once more that forgets what it tells, now with a buffer for that. Without one it has done nothing.
     #[cold]
     fn execute_with_buffer(&mut self, seat: usize, task: TaskId) {
-        let Engine { fabric, executor } = self;
+        let Core { fabric, executor, .. } = self;
         let now = fabric.now();
         let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
         let Seat { session, nexus, map, .. } = holder;
@@ -311,9 +311,7 @@ impl Engine {
     }
 
     fn close_slot(&mut self, seat: usize, ix: ConnIx, reason: CloseReason) {
-        if let Some(&conn) = self.fabric.routes.get(seat).and_then(|r| r.get(usize::from(ix.0)))
-            && conn != usize::MAX
-        {
+        if let Some(&Some(conn)) = self.fabric.routes.get(seat).and_then(|r| r.get(usize::from(ix.0))) {
             self.close(conn, reason);
         }
     }

@@ -1,9 +1,11 @@
 //! Connections come: accepted, or from another core; and the PDUs of their login. What a login that is complete leads
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
-use super::engine::Engine;
+use super::core::Core;
+use super::io::Socket;
 use super::link::{Halt, Link, Phase};
 use super::mesh::Handover;
+use super::number::ConnNo;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE};
 use crate::model::{Address, Host};
 use crate::random::fill_random;
@@ -13,11 +15,10 @@ use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
 use crate::world::doors::Ticket;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
-impl Engine {
+impl Core {
     /// A connection was accepted. Its number, or `None` when it is turned away.
-    pub fn accepted(&mut self, socket: OwnedFd, peer: SocketAddr, local: SocketAddr) -> Option<usize> {
+    pub fn accepted(&mut self, socket: Socket, peer: SocketAddr, local: SocketAddr) -> Option<ConnNo> {
         self.fabric.stats.accepted += 1;
         let ticket = match self.fabric.world.doors.enter(Address::of(peer)) {
             Ok(ticket) => ticket,
@@ -34,12 +35,7 @@ impl Engine {
         let conn = self.link(socket, (peer, local), ticket, Phase::Login { login, deadline_ms })?;
         // A flood of connections that never log in must not keep out one that does: the oldest makes room.
         let most = (HALF_OPEN_PER_CORE, self.fabric.world.admission.half_open_per_address);
-        let links = &self.fabric.links;
-        let waits = |conn: usize, peer| {
-            { links.get(conn).and_then(Option::as_ref) }
-                .is_some_and(|link| link.peer == peer && !link.closing && link.phase.is_half_open())
-        };
-        if let Some(oldest) = self.fabric.half_open.enter(conn, peer, most, waits) {
+        if let Some(oldest) = self.fabric.links.make_room(conn, peer, most) {
             self.fabric.stats.refused += 1;
             self.disconnected(oldest, CloseReason::LoginTimeout);
             self.fabric.sweep(oldest);
@@ -49,11 +45,11 @@ impl Engine {
 
     fn link(
         &mut self,
-        socket: OwnedFd,
+        socket: Socket,
         (peer, local): (SocketAddr, SocketAddr),
         ticket: Ticket,
         phase: Phase,
-    ) -> Option<usize> {
+    ) -> Option<ConnNo> {
         if let Some(full) = self.full(peer) {
             self.fabric.stats.refused += 1;
             if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
@@ -77,45 +73,28 @@ impl Engine {
             sent_ms: self.fabric.now_ms,
             shut_ms: None,
         };
-        Some(self.enter_link(link))
+        Some(self.fabric.links.enter(link))
     }
 
     /// Why this core takes no connection from an address; `None`: it takes one.
     fn full(&self, peer: SocketAddr) -> Option<&'static str> {
         const OWN: usize = CONNECTIONS_PER_CORE - CONNECTIONS_FOR_OTHERS;
-        let open = self.fabric.links.iter().flatten().count();
+        let open = self.fabric.links.iter().count();
         let host = Host::of(peer);
         let same = |link: &&Link| Host::of(link.peer) == host;
         match open {
             ..OWN => None,
             CONNECTIONS_PER_CORE.. => Some("the core has as many as it takes"),
-            _ if self.fabric.links.iter().flatten().filter(same).count() >= OWN => {
+            _ if self.fabric.links.iter().filter(same).count() >= OWN => {
                 Some("the places that are left on the core are for other networks")
             }
             _ => None,
         }
     }
 
-    /// Gives a connection a number of which nothing is left. If the connection that had a number went in this turn,
-    /// what it has received is there until the end of the turn, and would be taken for that of the new one.
-    pub(super) fn enter_link(&mut self, link: Link) -> usize {
-        let gone = &self.fabric.gone;
-        let mut free = self.fabric.links.iter().enumerate().filter(|(_, link)| link.is_none()).map(|(conn, _)| conn);
-        let conn = free.find(|conn| !gone.contains(conn)).unwrap_or(self.fabric.links.len());
-        if conn == self.fabric.links.len() {
-            self.fabric.links.push(None);
-            self.fabric.tx.push(Default::default());
-            self.fabric.watched.push(true);
-        }
-        self.fabric.watched[conn] = true;
-        self.fabric.links[conn] = Some(link);
-        self.fabric.fresh.push(conn);
-        conn
-    }
-
     /// A PDU of the login phase.
-    pub fn login_pdu(&mut self, conn: usize, header: &Bhs, data: &[u8]) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    pub fn login_pdu(&mut self, conn: ConnNo, header: &Bhs, data: &[u8]) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         let Phase::Login { login, deadline_ms } = &mut link.phase else { return };
         let (peer, deadline_ms) = (link.peer, *deadline_ms);
         let request = match LoginRequest::parse(header) {
@@ -177,7 +156,7 @@ impl Engine {
         }
     }
 
-    fn take_step(&mut self, conn: usize, step: Step) {
+    fn take_step(&mut self, conn: ConnNo, step: Step) {
         match step {
             Step::Answer(answer) => self.send_login(conn, &answer),
             Step::Refuse { answer, .. } => self.refuse(conn, &answer),
@@ -186,8 +165,8 @@ impl Engine {
     }
 
     /// Goes on with a login whose proof was judged, if it is time.
-    pub(super) fn tell_judged(&mut self, conn: usize) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    pub(super) fn tell_judged(&mut self, conn: ConnNo) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         if let Phase::Judged { until_ms, .. } = link.phase
             && self.fabric.now_ms >= until_ms
             && let Phase::Judged { login, step, deadline_ms, .. } = std::mem::replace(&mut link.phase, Phase::Leaving)

@@ -4,43 +4,28 @@
 //! Both numbers are used again. To the executor the fabric is a [`crate::exec::sink::Sink`] (`to_initiators.rs`).
 //!
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
-//! noted in `owed`; the engine acts on it (`engine.rs`).
+//! noted in `owed`; the core acts on it (`owing.rs`).
 
+use super::acting::Acting;
+use super::io::Io;
 use super::link::{Link, Phase};
+use super::links::{Connection, Links};
 use super::management::Management;
 use super::mesh::Mesh;
-use super::seat::{Order, Seat};
-use super::source::Source;
+use super::number::ConnNo;
+use super::outlet::Outlet;
+use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
-use super::tx::{BatchPool, Outlet, Tx};
-use crate::backend::{Queue, Token};
+use super::tx::BatchPool;
 use crate::exec::sink::Preempting;
-use crate::limits::{CONNECTION_SLOTS, KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
+use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
-use crate::ring::Ring;
 use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
-use crate::world::doors::HalfOpen;
+use crate::wire::Bhs;
 use crate::world::{Change, World};
-use io_uring::{opcode, squeue, types};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
-
-/// The ring as a backend sees it.
-pub struct MediumQueue<'a>(pub &'a mut Ring);
-
-impl Queue for MediumQueue<'_> {
-    #[inline]
-    fn push(&mut self, entry: squeue::Entry, token: Token) {
-        self.0.push(entry.user_data(Source::Medium.tag(u64::from(token.0))));
-    }
-
-    #[inline]
-    fn batch(&self) -> u64 {
-        self.0.drained()
-    }
-}
 
 /// What [`Fabric::parts`] lends.
 pub struct Parts<'a> {
@@ -60,22 +45,16 @@ pub struct Fabric {
     pub mesh: Mesh,
     /// The change that `world` came with.
     pub latest: Arc<Change>,
-    /// Its ring. Before the connections: it is closed before the memory goes that it works on.
-    pub ring: Ring,
+    /// What it asks of the world around it. Before the connections: a ring is closed before the memory goes that it works on.
+    pub io: Io,
     /// Empty transmit batches.
     pub pool: BatchPool,
     /// What sessions keep to send it again, and requests that they hold.
     pub kept: Stores,
     /// What text negotiations of sessions keep.
     pub negotiations: Stores,
-    /// Transmit sides, by connection number.
-    pub tx: Vec<Tx>,
-    /// Connections, by number.
-    pub links: Vec<Option<Link>>,
-    /// Connections that have something to send.
-    pub dirty: Vec<usize>,
-    /// Connections that have room again for what waits for that.
-    pub roomy: Vec<usize>,
+    /// Connections.
+    pub links: Links,
     /// Sessions, by seat.
     pub seats: Vec<Option<Box<Seat>>>,
     /// When the clock of each seat's session is to be looked at; zero: with the next tick. The times are together here
@@ -83,10 +62,8 @@ pub struct Fabric {
     pub look_ms: Vec<u64>,
     /// The seat that `tick` goes on with; 0: it has been through all.
     pub look_from: usize,
-    /// Connections that `tick` looks at, by number: those that log in, send or close. The others cost it one byte each.
-    pub watched: Vec<bool>,
-    /// Connection numbers of each seat's session, by slot (`usize::MAX`: none).
-    pub routes: Vec<[usize; CONNECTION_SLOTS]>,
+    /// The connections of each seat's session, by slot.
+    pub routes: Vec<Route>,
     /// Units that are served no more, but still in use here.
     pub leaving: Vec<usize>,
     /// Seats of sessions with ORDERED commands of which something may have ended.
@@ -99,14 +76,8 @@ pub struct Fabric {
     pub management: super::management::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<super::link::Adoption>,
-    /// Connections that are logging in.
-    pub half_open: HalfOpen,
     /// Bounds the lines in the log that peers cause.
     pub noise: Noise,
-    /// Connections that were made or moved in: their receive is to be armed.
-    pub fresh: super::arming::Arming,
-    /// Connections that are no more: their receive side is to be reset.
-    pub gone: Vec<usize>,
     /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`leave.rs`).
     pub lost: Vec<usize>,
     /// Seats of sessions that have ended and are to be dropped when they are ready. A seat may be another session's by now.
@@ -116,7 +87,7 @@ pub struct Fabric {
     /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
     /// How much of what is received may still be acted on in this turn.
-    pub acting: super::acting::Acting,
+    pub acting: Acting,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
@@ -135,25 +106,22 @@ pub enum Owed {
 
 impl Fabric {
     /// With nobody on it.
-    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, ring: Ring, management: Management) -> Fabric {
+    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, io: Io, management: Management) -> Fabric {
+        let acting = Acting::of_turn(io.watch().now(), true);
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {
             core,
             world,
             mesh,
             latest,
-            ring,
+            io,
             pool: BatchPool::default(),
             kept: Stores::new(KEPT_BYTES_PER_CORE),
             negotiations: Stores::new(NEGOTIATION_BYTES_PER_CORE),
-            tx: Vec::new(),
-            links: Vec::new(),
-            dirty: Vec::new(),
-            roomy: Vec::new(),
+            links: Links::default(),
             seats: Vec::new(),
             look_ms: Vec::new(),
             look_from: 0,
-            watched: Vec::new(),
             routes: Vec::new(),
             leaving: Vec::new(),
             ordering: Vec::new(),
@@ -161,15 +129,12 @@ impl Fabric {
             is_settling: false,
             management,
             adoptions: Vec::new(),
-            half_open: HalfOpen::default(),
             noise: Noise::default(),
-            fresh: super::arming::Arming::default(),
-            gone: Vec::new(),
             lost: Vec::new(),
             ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
-            acting: super::acting::Acting::of_turn(std::time::Instant::now(), true),
+            acting,
             stats: Stats::default(),
             shutdown: false,
         }
@@ -177,23 +142,23 @@ impl Fabric {
 
     /// The session that a connection is in full feature phase of, and the connection's slot there.
     #[inline]
-    pub fn seat_of(&self, conn: usize) -> Option<(usize, ConnIx)> {
-        match self.links.get(conn)?.as_ref()? {
+    pub fn seat_of(&self, conn: ConnNo) -> Option<(usize, ConnIx)> {
+        match self.links.get(conn)? {
             Link { phase: Phase::Full { seat, ix }, closing: false, .. } => Some((*seat, *ix)),
             _ => None,
         }
     }
 
     /// Whether a connection is logging in.
-    pub fn is_logging_in(&self, conn: usize) -> bool {
-        let link = self.links.get(conn).and_then(Option::as_ref);
+    pub fn is_logging_in(&self, conn: ConnNo) -> bool {
+        let link = self.links.get(conn);
         link.is_some_and(|link| matches!(link.phase, Phase::Login { .. }) && !link.closing)
     }
 
     /// Whether there is room for the answer to one more PDU.
     #[inline]
-    pub fn may_answer(&self, conn: usize) -> bool {
-        self.tx.get(conn).is_none_or(|tx| tx.has_room(&self.pool))
+    pub fn may_answer(&self, conn: ConnNo) -> bool {
+        self.links.tx(conn).is_none_or(|tx| tx.has_room(&self.pool))
     }
 
     /// When this turn began.
@@ -220,7 +185,8 @@ impl Fabric {
             seat.order = Order::Stirred;
             self.ordering.push(number);
         }
-        let out = Outlet { tx: &mut self.tx, connections, pool: &mut self.pool, dirty: &mut self.dirty, copies: None };
+        let (all, dirty) = self.links.all_mut();
+        let out = Outlet { all, connections, pool: &mut self.pool, dirty, copies: None };
         Some(Parts { seat, out })
     }
 
@@ -232,17 +198,37 @@ impl Fabric {
         }
     }
 
+    /// Counts a PDU that was acted on, and looks at the clock if that is due.
+    #[inline]
+    pub fn spend(&mut self, header: &Bhs) {
+        if self.acting.spend(header) {
+            self.look_at_clock();
+        }
+    }
+
+    /// Looks at the clock if that is due after the end of a PDU that was counted before.
+    #[inline]
+    pub fn look_if_it_took_time(&mut self) {
+        if self.acting.took_time {
+            self.look_at_clock();
+        }
+    }
+
+    #[cold]
+    fn look_at_clock(&mut self) {
+        self.acting.looked(self.io.watch().now());
+    }
+
     /// Cancels a connection's receive; its completion says that it is over.
-    pub fn cancel_receive(&mut self, conn: usize) {
-        if matches!(self.links.get(conn), Some(Some(link)) if link.receiving) {
-            let entry = opcode::AsyncCancel::new(Source::Receive.tag(conn as u64)).build();
-            self.ring.push(entry.user_data(Source::Cancel.tag(0)));
+    pub fn cancel_receive(&mut self, conn: ConnNo) {
+        if matches!(self.links.get(conn), Some(link) if link.receiving) {
+            self.io.cancel_receive(conn);
         }
     }
 
     /// Has a connection's receive end and be armed again, as it then should be.
-    pub fn rearm_receive(&mut self, conn: usize) {
-        if let Some(Some(link)) = self.links.get_mut(conn)
+    pub fn rearm_receive(&mut self, conn: ConnNo) {
+        if let Some(link) = self.links.get_mut(conn)
             && link.receiving
             && !link.rearming
         {
@@ -254,24 +240,23 @@ impl Fabric {
     /// Pushes the sends of connections that have something queued, in the order they asked. What is beyond a turn's worth
     /// waits for the next one, so that a turn is short however many connections want much.
     pub fn flush(&mut self) {
-        let (mut bytes, mut served, queued) = (0, 0, self.dirty.len());
+        let (mut bytes, mut served, queued) = (0, 0, self.links.dirty.len());
         while bytes < TURN_SEND_BYTES
             && served < queued
-            && let Some(&conn) = self.dirty.get(served)
+            && let Some(&conn) = self.links.dirty.get(served)
         {
             served += 1;
-            let Some(Some(link)) = self.links.get_mut(conn) else { continue };
+            let Some(Connection { link: Some(link), tx, .. }) = self.links.of_mut(conn) else { continue };
             if std::mem::take(&mut link.corked) {
-                self.dirty.push(conn);
+                self.links.dirty.push(conn);
                 continue;
             }
-            let file = types::Fd(link.socket.as_raw_fd());
-            if let Some((entry, len)) = self.tx[conn].next_send(file) {
-                self.ring.push(entry.user_data(Source::Send.tag(conn as u64)));
-                self.watched[conn] = true;
+            if let Some((what, len)) = tx.next_send() {
+                self.io.send(conn, &link.socket, what);
+                self.links.watch(conn);
                 bytes += len;
             }
         }
-        self.dirty.drain(..served);
+        self.links.dirty.drain(..served);
     }
 }

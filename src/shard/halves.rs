@@ -2,6 +2,7 @@
 //! whose data does not come are ended in `exec/starve.rs`.)
 
 use super::core::Core;
+use super::number::ConnNo;
 use super::partial::PartialDest;
 use crate::exec::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
@@ -14,24 +15,24 @@ impl Core {
         if waiting == Waiting::default() {
             return;
         }
-        let until_ms = self.engine.fabric.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
-        for conn in 0..self.receive.len() {
+        let until_ms = self.fabric.now_ms.saturating_sub(OWED_WHILE_OTHERS_WAIT_MS);
+        for conn in self.fabric.links.numbers() {
             if self.has_half_since(conn).is_some_and(|since_ms| since_ms <= until_ms)
-                && self.engine.fabric.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
+                && self.fabric.seat_of(conn).is_some_and(|(seat, _)| waiting.besides(seat))
             {
-                if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
+                if matches!(self.fabric.links.get(conn), Some(link) if !link.receiving) {
                     // If a receive is under way it may have the buffer, and gives it back at its end.
                     self.forget_partial(conn);
                 }
-                self.engine.disconnected(conn, CloseReason::NopTimeout);
-                self.engine.fabric.sweep(conn);
+                self.disconnected(conn, CloseReason::NopTimeout);
+                self.fabric.sweep(conn);
             }
         }
     }
 
     /// Since when a connection has been receiving a command whose data has an I/O buffer.
-    fn has_half_since(&self, conn: usize) -> Option<u64> {
-        let half = self.receive.get(conn)?.partial.as_ref()?;
+    fn has_half_since(&self, conn: ConnNo) -> Option<u64> {
+        let half = self.fabric.links.receive(conn)?.partial.as_ref()?;
         let has_buffer = match half.dest {
             PartialDest::Staging(Some(_)) => true,
             PartialDest::Staging(None) => self.has_lent(conn),

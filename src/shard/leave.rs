@@ -1,9 +1,11 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::link::{Moving, Phase};
+use super::links::Connection;
 use super::mesh::{Handover, Message};
+use super::number::ConnNo;
 use super::seat::Seat;
 use crate::exec::task::Exec;
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
@@ -14,24 +16,23 @@ use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use crate::unit::Unit;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-impl Engine {
+impl Core {
     /// Treats the peer as gone: nothing more is sent.
-    pub fn disconnected(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
-        shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+    pub fn disconnected(&mut self, conn: ConnNo, reason: CloseReason) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
+        link.socket.shut(libc::SHUT_RDWR);
         // Also of a connection that was being closed politely: what is still queued will not leave any more.
         link.shut_ms.get_or_insert(self.fabric.now_ms);
         if link.closing {
             return;
         }
         link.closing = true;
-        self.fabric.watched[conn] = true;
-        let peer = link.peer;
-        match std::mem::replace(&mut link.phase, Phase::Leaving) {
+        let (peer, phase) = (link.peer, std::mem::replace(&mut link.phase, Phase::Leaving));
+        self.fabric.links.watch(conn);
+        match phase {
             Phase::Full { seat, ix } => {
                 self.log_end(peer, reason);
                 if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
@@ -39,7 +40,7 @@ impl Engine {
                     holder.text.forget(ix);
                 }
                 if let Some(route) = self.fabric.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
-                    *route = usize::MAX;
+                    *route = None;
                 }
                 self.pump(seat);
                 self.sweep_seat(seat);
@@ -64,26 +65,26 @@ impl Engine {
     }
 
     /// Sends what is queued, then closes the connection.
-    pub fn close(&mut self, conn: usize, reason: CloseReason) {
-        let Some(Some(link)) = self.fabric.links.get_mut(conn) else { return };
+    pub fn close(&mut self, conn: ConnNo, reason: CloseReason) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         if link.closing {
             return;
         }
         link.closing = true;
-        self.fabric.watched[conn] = true;
-        let peer = link.peer;
-        if let Phase::Full { seat, ix } = std::mem::replace(&mut link.phase, Phase::Leaving) {
+        let (peer, phase) = (link.peer, std::mem::replace(&mut link.phase, Phase::Leaving));
+        self.fabric.links.watch(conn);
+        if let Phase::Full { seat, ix } = phase {
             self.log_end(peer, reason);
             if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
                 holder.text.forget(ix);
             }
             if let Some(route) = self.fabric.routes.get_mut(seat).and_then(|r| r.get_mut(usize::from(ix.0))) {
-                *route = usize::MAX;
+                *route = None;
             }
             // The connection may have been logged out for recovery.
             self.bound_lost(seat);
         }
-        self.fabric.dirty.push(conn);
+        self.fabric.links.dirty.push(conn);
         self.fabric.sweep(conn);
     }
 
@@ -94,7 +95,7 @@ impl Engine {
             self.fabric.ending.push(seat);
         }
         let route = self.fabric.routes[seat];
-        for conn in route.into_iter().filter(|&c| c != usize::MAX) {
+        for conn in route.into_iter().flatten() {
             match reason {
                 CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
                 // Nobody reads on these connections any more.
@@ -219,16 +220,16 @@ impl Engine {
 
 impl Fabric {
     /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
-    pub fn sweep(&mut self, conn: usize) {
-        let Some(Some(link)) = self.links.get_mut(conn) else { return };
-        let tx = &mut self.tx[conn];
+    pub fn sweep(&mut self, conn: ConnNo) {
+        let Some(connection) = self.links.of_mut(conn) else { return };
+        let Connection { link: Some(link), tx, .. } = connection else { return };
         if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
-            let Some(link) = self.links[conn].take() else { return };
+            let Some(link) = connection.link.take() else { return };
             let Moving { core, login, session, replaces } = *moving;
             let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
             let change = Arc::clone(&self.latest);
             let handover = Handover { socket, peer, local, ticket, login, session, replaces, change };
-            self.gone.push(conn);
+            self.links.gone.push(conn);
             return self.mesh.post(core, Message::Adopt(Box::new(handover)));
         }
         if !link.closing {
@@ -237,16 +238,17 @@ impl Fabric {
         if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
             tx.abandon(&mut self.pool);
             tx.set_digests(false, false);
-            if tx.takes_more() {
-                self.roomy.push(conn);
+            let takes_more = tx.takes_more();
+            connection.link = None;
+            if takes_more {
+                self.links.roomy.push(conn);
             }
-            self.links[conn] = None;
-            self.gone.push(conn);
+            self.links.gone.push(conn);
             return;
         }
         if tx.is_idle() && link.shut_ms.is_none() {
             link.shut_ms = Some(self.now_ms);
-            shutdown(link.socket.as_raw_fd(), libc::SHUT_WR);
+            link.socket.shut(libc::SHUT_WR);
         }
     }
 }
@@ -259,10 +261,4 @@ impl Unit {
         }
         self.logical.nexus_lost(nexus.id());
     }
-}
-
-#[allow(unsafe_code)]
-pub(super) fn shutdown(fd: i32, how: i32) {
-    // SAFETY: a system call on a descriptor that the caller owns.
-    unsafe { libc::shutdown(fd, how) };
 }

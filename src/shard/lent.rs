@@ -2,6 +2,7 @@
 //!
 //! Invariants: as long as the loan is there, nobody else has the buffer.
 
+use super::number::ConnNo;
 use crate::buffers::Buf;
 use crate::session::seam::TaskId;
 
@@ -17,7 +18,7 @@ pub struct Loan {
     /// Seat and serial number of the session.
     pub(super) holder: (usize, u64),
     /// Number of the connection.
-    pub(super) conn: usize,
+    pub(super) conn: ConnNo,
     /// Where it goes back to.
     pub(super) home: Home,
 }

@@ -1,18 +1,19 @@
 //! A connection, apart from its receive side (`receiving.rs`) and its transmit side (`tx.rs`): the socket, and where it
 //! is in its life.
 
+use super::io::Socket;
+use super::number::ConnNo;
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;
 use crate::world::doors::Ticket;
 use crate::world::registry::Membership;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 /// A connection, apart from its receive side.
 pub struct Link {
     /// The socket; closed when dropped.
-    pub socket: OwnedFd,
+    pub socket: Socket,
     /// The initiator's address.
     pub peer: SocketAddr,
     /// The address it connected to.
@@ -107,7 +108,7 @@ pub enum Halt {
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
     /// Number of the connection.
-    pub(super) conn: usize,
+    pub(super) conn: ConnNo,
     /// Its login, which is complete.
     pub(super) login: Box<LoginDone>,
     /// What it is to be in its session.

@@ -8,7 +8,7 @@
 //!
 //! * `Executor::clear` (abort, LUN reset, failed tasks, what `exec/stray.rs` lets go of, the end of a session) drops a
 //!   lent slice without a buffer, and has the receive cancelled, so that a peer that stalls does not keep the buffer.
-//! * `Engine::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by
+//! * `Core::give_back` (the receive is over: bytes, an error, cancelled) looks for the very slice it came from, by
 //!   seat and serial number of the session, task and offset. Only there does the buffer go back; else it is dropped.
 //!   What has been written into it was nobody's then.
 //! * A slice that is lent is not run on the medium and not handed to a job (`Exec::next_step`): only a whole PDU counts
@@ -22,17 +22,18 @@
 //! another connection while the receive of the old one is not over: what comes for a slice that is lent finds no
 //! buffer, and the task fails (`Executor::place`).
 
-use super::engine::Engine;
+use super::core::Core;
 use super::lent::{Home, Loan};
+use super::number::ConnNo;
 use super::partial::{Partial, PartialDest};
 use super::seat::Seat;
 use crate::exec::placing::Lent;
 use crate::wire::bhs;
 
-impl Engine {
+impl Core {
     /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of
     /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
-    pub fn lend(&mut self, conn: usize, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
+    pub fn lend(&mut self, conn: ConnNo, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
         let Seat { session, serial, .. } = self.fabric.seat(seat)?;
         let holder = (seat, *serial);
         match &mut partial.dest {
@@ -50,7 +51,7 @@ impl Engine {
                 if !session.is_live(task) {
                     return None;
                 }
-                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn)?;
+                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn.at())?;
                 Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
             }
             PartialDest::Gather(_) | PartialDest::Discard => None,
@@ -73,7 +74,7 @@ impl Engine {
         self.fabric.stats.placed_bytes += received as u64;
         let is_here = self.fabric.seat(seat).is_some_and(|holder| holder.serial == serial);
         let mut homeless = match home {
-            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn, buf),
+            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn.at(), buf),
             Home::Slice(..) | Home::Staging => Some(buf),
         };
         if let Some(partial) = partial {

@@ -4,6 +4,7 @@
 //! the server are messages; the sender that needs an answer gets a message back. What an executor is told by another
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
+use super::io::Socket;
 use super::relocated::Relocated;
 use crate::exec::left::Scope;
 use crate::exec::notice::{Notice, Post};
@@ -15,13 +16,12 @@ use crate::world::doors::Ticket;
 use crate::world::registry::Membership;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A connection whose login is complete, on its way to the core of its session.
 pub struct Handover {
     /// The socket.
-    pub socket: OwnedFd,
+    pub socket: Socket,
     /// The initiator's address.
     pub peer: SocketAddr,
     /// The address it connected to.

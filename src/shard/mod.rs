@@ -2,15 +2,15 @@
 //! it.)
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept,
-//! receive, send, LUN extents, the mailbox. Its loop (`core.rs`) owns the thread; glommio places and names the threads.
+//! receive, send, LUN extents, the mailbox. Its loop (`driver.rs`) owns the thread; glommio places and names the threads.
 //! What starts the threads, and what is done beside them, is in [`crate::serve`]. (Measured when this was designed: a
 //! ring inside the executor, woken through an eventfd, costs 0.4 us more for each command of a RAM disk than a loop of
 //! its own.)
 //!
-//! A core is a `core::Core`: its loop and what it receives. In that is an `engine::Engine`, which is two things and
-//! what is acted on between them: the `fabric::Fabric` (sessions, connections, and what is sent), and the
-//! [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
-//! What all cores share is the `crate::world::World`; what they tell each other goes by the `mesh::Mesh`.
+//! A core is a `core::Core`, which its thread drives (`driver.rs`). It is two things and what is acted on between them:
+//! the `fabric::Fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands
+//! out. The executor knows the fabric as a sink only (`to_initiators.rs`). What all cores share is the
+//! `crate::world::World`; what they tell each other goes by the `mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
 //! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
@@ -26,20 +26,26 @@ mod change;
 mod command;
 mod core;
 mod dispatch;
+mod driver;
 mod elsewhere;
-mod engine;
 mod entry;
 mod fabric;
+mod half_open;
 mod halves;
+mod io;
 mod leave;
 mod lent;
 mod link;
+mod links;
 mod load;
 mod loan;
 mod mailbox;
 mod management;
-pub(crate) mod mesh;
+mod mesh;
 mod nexus;
+mod number;
+mod outlet;
+mod owing;
 mod parked;
 mod partial;
 mod receive;
@@ -50,6 +56,7 @@ mod relocated;
 mod resend;
 mod seat;
 mod seating;
+mod sending;
 mod shedding;
 mod source;
 mod sources;
@@ -62,11 +69,17 @@ mod turns;
 mod tx;
 mod unsent;
 
+pub(crate) use self::core::Core;
+pub(crate) use self::io::{Io, Line, Memory, Socket, Watch};
+pub(crate) use self::mesh::{Mesh, Message};
+pub(crate) use self::number::ConnNo;
+
+use crate::buffers::Arena;
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{ReceiveBuffers, Ring};
 use crate::world::World;
-use mesh::Mesh;
-use std::io;
+use driver::Driver;
+use io::Kernel;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -78,7 +91,7 @@ pub(crate) enum Told {
     /// It accepts connections.
     Started,
     /// It could not start.
-    Failed(io::Error),
+    Failed(std::io::Error),
     /// It has ended, for whatever reason.
     Ended,
 }
@@ -102,18 +115,18 @@ pub(crate) fn run_core(
     listeners: Vec<TcpListener>,
     spin: Duration,
     tell: &mpsc::Sender<Told>,
-) -> io::Result<()> {
+) -> std::io::Result<()> {
     let _farewell = Farewell(tell);
-    let made = make_core(core, shared, listeners, spin);
-    match made {
-        Ok(mut core) => {
+    match make_core(core, shared) {
+        Ok(made) => {
+            let mut driver = Driver::new(made, listeners, spin);
             let _ = tell.send(Told::Started);
-            let result = core.run();
+            let result = driver.run();
             if let Err(e) = &result {
                 tracing::error!("a core stops: {e}");
             }
-            if core.is_unfinished() {
-                std::mem::forget(core);
+            if driver.core.is_unfinished() {
+                std::mem::forget(driver);
             }
             result
         }
@@ -124,14 +137,9 @@ pub(crate) fn run_core(
     }
 }
 
-fn make_core(
-    core: usize,
-    (world, mesh): (Arc<World>, Mesh),
-    listeners: Vec<TcpListener>,
-    spin: Duration,
-) -> io::Result<core::Core> {
+fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<Core> {
     let ring = Ring::new(RING_ENTRIES)?;
-    let mut arena = crate::buffers::Arena::new()?;
+    let mut arena = Arena::new()?;
     match ring.register_memory(arena.memory()) {
         Ok(()) => arena.set_registered(),
         Err(e) if core == 0 => {
@@ -146,8 +154,17 @@ fn make_core(
     if let Err(e) = ring.register_files((world.units.len() + SPARE_FILES) as u32) {
         tracing::debug!("files are not registered with the kernel: {e}");
     }
-    let engine = engine::Engine::new(core, (world, mesh), ring, arena);
-    Ok(core::Core::new(engine, buffers, listeners, spin))
+    let io = Io::Kernel(Kernel { ring, buffers });
+    Ok(Core::new(core, (world, mesh), io, arena))
+}
+
+/// A core that asks `io`.
+///
+/// # Errors
+/// There is no memory for it.
+pub(crate) fn make_core_of(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io) -> std::io::Result<Core> {
+    let arena = Arena::new()?;
+    Ok(Core::new(core, (world, mesh), io, arena))
 }
 
 #[cfg(test)]

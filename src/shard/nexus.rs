@@ -1,16 +1,16 @@
 //! What a core makes for a unit: its own handle, and what an initiator port has pending there.
 
+use super::io::Io;
 use crate::backend::{Handle, WayIn};
 use crate::model::{Address, InitiatorPort};
-use crate::ring::Ring;
 use crate::scsi::{LuNexus, NexusId};
 use crate::unit::Unit;
 use std::net::SocketAddr;
 
-/// A core's handle of the unit with number `slot`, registered with its ring if there is room. `way_in` is the core's.
-pub fn handle(ring: &Ring, way_in: &WayIn, slot: u32, unit: &Unit) -> Handle {
+/// A core's handle of the unit with number `slot`, registered where its entries go if there is room. `way_in` is the core's.
+pub fn handle(io: &Io, way_in: &WayIn, slot: u32, unit: &Unit) -> Handle {
     let mut handle = unit.medium.handle(way_in);
-    if ring.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
+    if io.set_file(slot, handle.raw_fd().unwrap_or(-1)).is_ok() && handle.raw_fd().is_some() {
         handle.set_registered(slot);
     }
     handle

@@ -23,226 +23,253 @@
 //! noticed by the same clocks as ever.
 
 use super::core::Core;
-use super::engine::Engine;
 use super::lent::Loan;
 use super::link::Halt;
+use super::links::Connection;
+use super::number::ConnNo;
 use super::partial::{Partial, PartialDest};
 use super::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use super::record;
-use super::source::Source;
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::wire::bhs;
 use crate::wire::framer::{Frame, FrameError};
-use io_uring::{opcode, types};
-use std::os::fd::AsRawFd;
 
 impl Receive {
-    /// Holds back what there is to be sent while more is here to be received: one send costs as much as several receives.
-    pub(super) fn hold_back(&mut self, engine: &mut Engine, conn: usize, received: usize, more: bool) {
+    /// Notes that so many bytes came. Whether what there is to be sent is held back, while more is here to be received:
+    /// one send costs as much as several receives.
+    fn holds_back(&mut self, received: usize, more: bool) -> bool {
         self.held_back_bytes += received;
-        let corked = more && self.held_back_bytes < HELD_BACK_BYTES;
-        if !corked {
+        let holds_back = more && self.held_back_bytes < HELD_BACK_BYTES;
+        if !holds_back {
             self.held_back_bytes = 0;
         }
-        if let Some(Some(link)) = engine.fabric.links.get_mut(conn) {
-            link.corked = corked;
-        }
-    }
-
-    /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
-    /// outer `None`: it is to be a multishot one.
-    pub(super) fn lend(&mut self, engine: &mut Engine, conn: usize) -> Option<Option<Loan>> {
-        let (seat, _) = engine.fabric.seat_of(conn).filter(|_| self.large)?;
-        let remaining = self.framer.payload_remaining();
-        let loan = match &mut self.partial {
-            Some(partial) if remaining > 0 => engine.lend(conn, seat, partial, remaining),
-            _ => None,
-        };
-        // If there is much, and nothing to lend, the payload goes nowhere or has to be copied.
-        if loan.is_none() && (remaining > BEHIND_BYTES || self.small >= SMALL_IN_A_ROW) {
-            (self.large, self.small) = (false, 0);
-            return None;
-        }
-        Some(loan)
+        holds_back
     }
 }
 
 impl Core {
-    pub(super) fn arm_receive(&mut self, conn: usize) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
-        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
+    /// Does something with the receive side of a connection, which nobody else finds meanwhile.
+    #[inline(always)]
+    pub(super) fn with_receive<T>(
+        &mut self,
+        conn: ConnNo,
+        act: impl FnOnce(&mut Core, &mut Receive) -> T,
+    ) -> Option<T> {
+        let mut receive = self.fabric.links.of_mut(conn)?.receive.take()?;
+        let done = act(self, &mut receive);
+        if let Some(connection) = self.fabric.links.of_mut(conn) {
+            connection.receive = Some(receive);
+        }
+        Some(done)
+    }
+
+    /// What the next receive is to fill, for one of known size: the inner `None` says that nothing is lent to it. The
+    /// outer `None`: it is to be a multishot one.
+    fn lend_to(&mut self, receive: &mut Receive, conn: ConnNo) -> Option<Option<Loan>> {
+        let (seat, _) = self.fabric.seat_of(conn).filter(|_| receive.large)?;
+        let remaining = receive.framer.payload_remaining();
+        let loan = match &mut receive.partial {
+            Some(partial) if remaining > 0 => self.lend(conn, seat, partial, remaining),
+            _ => None,
+        };
+        // If there is much, and nothing to lend, the payload goes nowhere or has to be copied.
+        if loan.is_none() && (remaining > BEHIND_BYTES || receive.small >= SMALL_IN_A_ROW) {
+            (receive.large, receive.small) = (false, 0);
+            return None;
+        }
+        Some(loan)
+    }
+
+    pub(super) fn arm_receive(&mut self, conn: ConnNo) {
+        let Some(Connection { link: Some(link), receive: Some(receive), .. }) = self.fabric.links.of_mut(conn) else {
+            return;
+        };
         if link.receiving || link.halt == Halt::Stopped || !receive.parked.is_empty() || receive.parked.ended {
             return;
         }
         link.receiving = true;
-        let file = types::Fd(link.socket.as_raw_fd());
-        let entry = match receive.lend(&mut self.engine, conn) {
-            Some(loan) => {
-                if self.directs.len() <= conn {
-                    self.directs.resize_with(conn + 1, || None);
-                }
-                self.directs[conn].get_or_insert_with(Direct::new).entry(file, loan)
-            }
-            None => opcode::RecvMulti::new(file, crate::ring::RECEIVE_GROUP).build(),
-        };
-        self.engine.fabric.ring.push(entry.user_data(Source::Receive.tag(conn as u64)));
+        let loan = self.with_receive(conn, |core, receive| core.lend_to(receive, conn)).flatten();
+        let Some(Connection { link: Some(link), direct, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let known = loan.map(|loan| direct.get_or_insert_with(Direct::new).arm(loan));
+        self.fabric.io.receive(conn, &link.socket, known);
     }
 
     /// A receive has completed, or goes on.
-    pub(super) fn received(&mut self, conn: usize, completion: Completion) {
+    pub(super) fn received(&mut self, conn: ConnNo, completion: Completion) {
         let bytes = completion.result;
-        if let Some(direct) = self.directs.get_mut(conn).and_then(|direct| direct.take_if(|direct| direct.armed)) {
+        let direct = self.fabric.links.of_mut(conn).and_then(|of| of.direct.take_if(|direct| direct.armed));
+        if let Some(direct) = direct {
             self.placed(conn, direct, bytes.max(0) as usize, completion.has_more());
             return self.over(conn, bytes);
         }
         if let Some(id) = completion.buffer() {
             if bytes > 0 {
-                let (ptr, len) = self.buffers.bytes(id, bytes as usize);
+                let (ptr, len) = self.fabric.io.bytes(id, bytes as usize);
                 // SAFETY: the kernel has filled these bytes of the pool and gave the buffer to us until `give_back`.
                 #[allow(unsafe_code)]
                 let chunk = unsafe { std::slice::from_raw_parts(ptr, len) };
                 self.take(conn, chunk);
             }
-            self.buffers.give_back(id);
+            self.fabric.io.give_back(id);
         }
         if !completion.more() {
             self.over(conn, bytes);
-        } else if self.receive.get(conn).is_some_and(|receive| receive.large) {
-            self.engine.fabric.rearm_receive(conn);
+        } else if self.fabric.links.receive_mut(conn).is_some_and(|receive| receive.large) {
+            self.fabric.rearm_receive(conn);
         }
     }
 
     /// Acts on a chunk. What cannot be acted on now, or is for where the session goes, is parked.
-    pub(super) fn take(&mut self, conn: usize, chunk: &[u8]) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
-        receive.begin_turn(self.turn);
+    pub(super) fn take(&mut self, conn: ConnNo, chunk: &[u8]) {
+        let turn = self.turn;
+        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
+        receive.begin_turn(turn);
         let mut rest = chunk;
         if !receive.parked.takes_turns && receive.parked.is_empty() {
             if self.relocation.is_some() && self.chunk_of_leaving(conn, chunk) {
-                return self.engine.settle_received();
+                return self.settle_received();
             }
-            let Some(receive) = self.receive.get_mut(conn) else { return };
-            rest = Self::chunk(&mut self.engine, receive, conn, chunk);
-            receive.parked.takes_turns = receive.left == 0 || !rest.is_empty();
-            self.engine.settle_received();
+            let left = self.with_receive(conn, |core, receive| {
+                let rest = core.chunk(receive, conn, chunk);
+                receive.parked.takes_turns = receive.left == 0 || !rest.is_empty();
+                rest
+            });
+            let Some(left) = left else { return };
+            rest = left;
+            self.settle_received();
         }
         if !rest.is_empty() && !self.park(conn, rest) {
             // Cancelled receives do not bring so much.
             self.forget_partial(conn);
-            self.engine.disconnected(conn, CloseReason::Protocol("more than its receive windows at once"));
+            self.disconnected(conn, CloseReason::Protocol("more than its receive windows at once"));
         }
     }
 
     /// A receive of known size is over; it has brought `received` bytes.
-    fn placed(&mut self, conn: usize, mut direct: Box<Direct>, received: usize, more: bool) {
+    fn placed(&mut self, conn: ConnNo, mut direct: Box<Direct>, received: usize, more: bool) {
         direct.armed = false;
         let loan = direct.loan.take();
         let mut behind = received;
-        if let Some(receive) = self.receive.get_mut(conn) {
-            receive.begin_turn(self.turn);
-            receive.hold_back(&mut self.engine, conn, received, more);
+        let turn = self.turn;
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
+            receive.begin_turn(turn);
             if receive.partial.as_ref().is_none_or(|partial| bhs::data_segment_len(&partial.bhs) < LARGE_BYTES) {
                 receive.small = receive.small.saturating_add(1);
             }
+            let corked = receive.holds_back(received, more);
+            if let Some(link) = self.fabric.links.get_mut(conn) {
+                link.corked = corked;
+            }
         }
         if let Some(loan) = loan {
-            let payload = received.min(loan.len());
-            behind -= payload;
-            let receive = self.receive.get_mut(conn);
-            let Some(receive) = receive else { return self.engine.give_back(loan, None, 0) };
-            if payload > 0 {
-                receive.framer.payload_received(loan.bytes(payload));
-            }
-            self.engine.give_back(loan, receive.partial.as_mut(), payload);
-            if payload > 0 {
-                // A PDU without trailer ends with its payload.
-                Self::chunk(&mut self.engine, receive, conn, &[]);
-                self.engine.settle_received();
-            }
+            behind -= received.min(loan.len());
+            self.filled(conn, loan, received);
         }
         if behind > 0 {
             self.take(conn, &direct.behind[..behind.min(BEHIND_BYTES)]);
         }
-        if let Some(place) = self.directs.get_mut(conn) {
-            *place = Some(direct);
+        if let Some(connection) = self.fabric.links.of_mut(conn) {
+            connection.direct = Some(direct);
+        }
+    }
+
+    /// What was lent has been filled with payload, up to `received` bytes of it.
+    fn filled(&mut self, conn: ConnNo, loan: Loan, received: usize) {
+        let payload = received.min(loan.len());
+        let mut loan = Some(loan);
+        self.with_receive(conn, |core, receive| {
+            let Some(loan) = loan.take() else { return };
+            if payload > 0 {
+                receive.framer.payload_received(loan.bytes(payload));
+            }
+            core.give_back(loan, receive.partial.as_mut(), payload);
+            if payload > 0 {
+                // A PDU without trailer ends with its payload.
+                core.chunk(receive, conn, &[]);
+            }
+        });
+        match loan {
+            Some(loan) => self.give_back(loan, None, 0),
+            None if payload > 0 => self.settle_received(),
+            None => {}
         }
     }
 
     /// A receive is over, so nothing is in flight on its connection: arms it again, or sees to the connection's end.
-    fn over(&mut self, conn: usize, result: i32) {
-        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
+    fn over(&mut self, conn: ConnNo, result: i32) {
+        let Some(link) = self.fabric.links.get_mut(conn) else { return };
         link.receiving = false;
         let rearming = std::mem::take(&mut link.rearming) && result == -libc::ECANCELED;
         if link.halt != Halt::No && self.halted(conn, result) {
             return;
         }
-        let Some(Some(link)) = self.engine.fabric.links.get_mut(conn) else { return };
-        if result == 0
+        let Some(Connection { link: Some(link), receive, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let is_moving = link.moving.is_some();
+        let got_none = receive.as_ref().is_some_and(|receive| receive.turn != self.turn);
+        if let Some(receive) = receive
+            && result == 0
             && !link.closing
-            && link.moving.is_none()
-            && let Some(receive) = self.receive.get_mut(conn).filter(|receive| !receive.parked.is_empty())
+            && !is_moving
+            && !receive.parked.is_empty()
         {
             receive.parked.ended = true;
             return;
         }
         let again = result > 0 || rearming || matches!(-result, libc::ENOBUFS | libc::EINTR | libc::EAGAIN);
         if result == -libc::ENOBUFS {
-            self.engine.fabric.stats.out_of_receive_buffers += 1;
-            self.buffers.ran_out();
+            self.fabric.stats.out_of_receive_buffers += 1;
+            self.fabric.io.ran_out();
         }
-        let got_none = self.receive.get(conn).is_some_and(|receive| receive.turn != self.turn);
-        if again && link.moving.is_none() && got_none && !rearming {
-            self.engine.fabric.fresh.push_hungry(conn);
-        } else if again && link.moving.is_none() {
-            self.engine.fabric.fresh.push(conn);
+        if again && !is_moving && got_none && !rearming {
+            self.fabric.links.fresh.push_hungry(conn);
+        } else if again && !is_moving {
+            self.fabric.links.fresh.push(conn);
         } else {
-            if link.moving.is_none() {
+            if !is_moving {
                 self.forget_partial(conn);
-                self.engine.disconnected(conn, CloseReason::Disconnected);
+                self.disconnected(conn, CloseReason::Disconnected);
             }
-            self.engine.fabric.sweep(conn);
+            self.fabric.sweep(conn);
         }
     }
 
     /// Whether a buffer is lent to what a connection receives.
-    pub(super) fn has_lent(&self, conn: usize) -> bool {
-        self.directs.get(conn).and_then(Option::as_ref).is_some_and(|direct| direct.loan.is_some())
+    pub(super) fn has_lent(&self, conn: ConnNo) -> bool {
+        self.fabric.links.of(conn).and_then(|of| of.direct.as_ref()).is_some_and(|direct| direct.loan.is_some())
     }
 
-    pub(super) fn forget_partial(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
+    pub(super) fn forget_partial(&mut self, conn: ConnNo) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
             receive.partial = None;
         }
     }
 
-    pub(super) fn update_framing(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
-            Self::take_framing(&mut self.engine, receive, conn);
-        }
+    pub(super) fn update_framing(&mut self, conn: ConnNo) {
+        self.with_receive(conn, |core, receive| core.take_framing(receive, conn));
     }
 
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
     /// goes. The rest of the chunk is returned.
-    pub(super) fn chunk<'c>(engine: &mut Engine, receive: &mut Receive, conn: usize, mut chunk: &'c [u8]) -> &'c [u8] {
-        record::chunk(engine.fabric.now_ms, conn, chunk);
+    pub(super) fn chunk<'c>(&mut self, receive: &mut Receive, conn: ConnNo, mut chunk: &'c [u8]) -> &'c [u8] {
+        record::chunk(self.fabric.now_ms, conn.at(), chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
-        Self::take_framing(engine, receive, conn);
+        self.take_framing(receive, conn);
         loop {
-            let seat = engine.fabric.seat_of(conn);
-            if seat.is_none() && !engine.fabric.is_logging_in(conn) {
+            let seat = self.fabric.seat_of(conn);
+            if seat.is_none() && !self.fabric.is_logging_in(conn) {
                 // The connection is closing, or not ours any more: what comes is dropped.
                 receive.partial = None;
                 return &[];
             }
             // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
-            let stops = receive.left == 0 || engine.fabric.acting.is_over() || !engine.fabric.may_answer(conn);
+            let stops = receive.left == 0 || self.fabric.acting.is_over() || !self.fabric.may_answer(conn);
             if !chunk.is_empty() && stops {
                 return chunk;
             }
             let more = match seat {
-                Some(at) => Self::frame(engine, receive, (conn, at), &mut chunk),
-                None => Self::login_frame(engine, receive, conn, &mut chunk),
+                Some(at) => self.frame(receive, (conn, at), &mut chunk),
+                None => self.login_frame(receive, conn, &mut chunk),
             };
             if !more {
                 return &[];
@@ -253,44 +280,44 @@ impl Core {
     /// Acts on the next frame of a connection in full feature phase. False: there is none, or the rest is dropped.
     #[inline(always)]
     fn frame(
-        engine: &mut Engine,
+        &mut self,
         receive: &mut Receive,
-        (conn, (seat, ix)): (usize, (usize, ConnIx)),
+        (conn, (seat, ix)): (ConnNo, (usize, ConnIx)),
         chunk: &mut &[u8],
     ) -> bool {
         match receive.framer.next(chunk) {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                 record::pdu(bhs);
-                engine.whole(seat, ix, bhs, ahs, data, data_digest_ok);
+                self.whole(seat, ix, bhs, ahs, data, data_digest_ok);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                self.fabric.spend(bhs);
             }
             Ok(Frame::Begin { bhs, ahs, data_len }) => {
                 record::pdu(bhs);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
-                receive.partial = engine.begin(seat, ix, bhs, ahs, data_len);
+                self.fabric.spend(bhs);
+                receive.partial = self.begin(seat, ix, bhs, ahs, data_len);
                 if data_len >= LARGE_BYTES
                     && let Some(partial) = &receive.partial
                 {
-                    receive.large = Self::is_to_be_placed(engine, seat, partial);
+                    receive.large = self.is_to_be_placed(seat, partial);
                     receive.small = 0;
                 }
             }
             Ok(Frame::Data(bytes)) => {
                 if let Some(partial) = &mut receive.partial {
-                    engine.data(seat, partial, bytes);
+                    self.data(seat, partial, bytes);
                 }
             }
             Ok(Frame::End { data_digest_ok }) => {
                 if let Some(partial) = receive.partial.take() {
-                    engine.end(seat, ix, partial, data_digest_ok);
-                    engine.fabric.acting.look_if_it_took_time();
+                    self.end(seat, ix, partial, data_digest_ok);
+                    self.fabric.look_if_it_took_time();
                 }
             }
             Err(error) => {
-                Self::broken(engine, conn, error);
+                self.broken(conn, error);
                 return false;
             }
         }
@@ -298,49 +325,49 @@ impl Core {
     }
 
     /// Acts on the next frame of a connection that is logging in. False: there is none, or the rest is dropped.
-    fn login_frame(engine: &mut Engine, receive: &mut Receive, conn: usize, chunk: &mut &[u8]) -> bool {
+    fn login_frame(&mut self, receive: &mut Receive, conn: ConnNo, chunk: &mut &[u8]) -> bool {
         match receive.framer.next(chunk) {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, data, .. }) => {
                 record::pdu(bhs);
-                engine.login_pdu(conn, bhs, data);
+                self.login_pdu(conn, bhs, data);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                self.fabric.spend(bhs);
             }
             Ok(Frame::Begin { bhs, .. }) => {
                 record::pdu(bhs);
                 receive.left = receive.left.saturating_sub(1);
-                engine.fabric.acting.spend(bhs);
+                self.fabric.spend(bhs);
                 receive.login_bhs = *bhs;
                 receive.login.clear();
             }
             Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
             Ok(Frame::End { .. }) => {
                 let data = std::mem::take(&mut receive.login);
-                engine.login_pdu(conn, &receive.login_bhs, &data);
-                engine.fabric.acting.took_time = true;
-                engine.fabric.acting.look_if_it_took_time();
+                self.login_pdu(conn, &receive.login_bhs, &data);
+                self.fabric.acting.took_time = true;
+                self.fabric.look_if_it_took_time();
             }
             Err(error) => {
-                Self::broken(engine, conn, error);
+                self.broken(conn, error);
                 return false;
             }
         }
-        Self::take_framing(engine, receive, conn);
+        self.take_framing(receive, conn);
         true
     }
 
     /// Whether large payload is to be received straight into its I/O buffer: if it goes on from there to a file or device.
-    fn is_to_be_placed(engine: &Engine, seat: usize, partial: &Partial) -> bool {
+    fn is_to_be_placed(&self, seat: usize, partial: &Partial) -> bool {
         match partial.dest {
-            PartialDest::Staging(Some(_)) | PartialDest::Task(..) => !engine.is_for_memory(seat, partial),
+            PartialDest::Staging(Some(_)) | PartialDest::Task(..) => !self.is_for_memory(seat, partial),
             PartialDest::Staging(None) | PartialDest::Gather(_) | PartialDest::Discard => false,
         }
     }
 
     /// Tells the framer what the login has agreed upon.
-    fn take_framing(engine: &mut Engine, receive: &mut Receive, conn: usize) {
-        if let Some(Some(link)) = engine.fabric.links.get_mut(conn)
+    fn take_framing(&mut self, receive: &mut Receive, conn: ConnNo) {
+        if let Some(link) = self.fabric.links.get_mut(conn)
             && let Some((header, data, longest)) = link.framing.take()
         {
             receive.framer.set_digests(header, data);
@@ -348,19 +375,19 @@ impl Core {
         }
     }
 
-    fn broken(engine: &mut Engine, conn: usize, error: FrameError) {
+    fn broken(&mut self, conn: ConnNo, error: FrameError) {
         let reason = match error {
             //= RFC 7143 section 7.8
             //# When a target or an initiator receives any iSCSI PDU with a header
             //# digest error, it MUST either discard the header and all data up to the
             //# beginning of a later PDU or close the connection.
             FrameError::HeaderDigest => {
-                engine.fabric.stats.digest_errors += 1;
+                self.fabric.stats.digest_errors += 1;
                 CloseReason::Digest
             }
             FrameError::DataSegmentTooLong { .. } => CloseReason::Protocol("DataSegmentLength beyond the limit (7.7)"),
             FrameError::AhsTooLong { .. } => CloseReason::Protocol("additional header segments too long (7.7)"),
         };
-        engine.disconnected(conn, reason);
+        self.disconnected(conn, reason);
     }
 }

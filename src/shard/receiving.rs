@@ -10,7 +10,6 @@ use super::partial::Partial;
 use crate::limits::{MAX_CONTROL_DATA_BYTES, TURN_PDUS};
 use crate::wire::framer::Framer;
 use crate::wire::{BHS_LEN, Bhs};
-use io_uring::{opcode, squeue, types};
 
 /// A data segment of at least this many bytes is worth a receive of its own.
 pub(super) const LARGE_BYTES: usize = 64 << 10;
@@ -22,7 +21,7 @@ pub(super) const SMALL_IN_A_ROW: u8 = 8;
 pub(super) const HELD_BACK_BYTES: usize = 512 << 10;
 
 /// A receive of known size. The kernel has pointers into it, and into what is lent, until its completion was taken.
-pub(super) struct Direct {
+pub struct Direct {
     /// What the kernel is given.
     pub(super) header: libc::msghdr,
     /// Where it puts the payload, and what is behind it.
@@ -45,8 +44,8 @@ impl Direct {
         Box::new(Direct { header, vectors: [empty; 2], behind: [0; BEHIND_BYTES], armed: false, loan: None })
     }
 
-    /// Makes a receive into what is lent, if something is, and into `behind`.
-    pub(super) fn entry(&mut self, file: types::Fd, loan: Option<Loan>) -> squeue::Entry {
+    /// The next receive goes into what is lent, if something is, and into `behind`.
+    pub(super) fn arm(&mut self, loan: Option<Loan>) -> &mut Direct {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
         let count = match loan.as_ref().and_then(Loan::room) {
             Some((start, len)) => {
@@ -61,7 +60,7 @@ impl Direct {
         self.header.msg_iov = self.vectors.as_mut_ptr();
         self.header.msg_iovlen = count as _;
         (self.armed, self.loan) = (true, loan);
-        opcode::RecvMsg::new(file, &raw mut self.header).build()
+        self
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Leg {
     /// The connection.
     pub(super) link: Link,
     /// Its receive side, with what is parked.
-    pub(super) receive: Receive,
+    pub(super) receive: Box<Receive>,
     /// Whether it has header and data digests.
     pub(super) digests: (bool, bool),
 }

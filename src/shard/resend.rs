@@ -3,7 +3,7 @@
 //! Each seat remembers the source of what its commands read until the session has no use for it; a seat reads one stretch at
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::seat::Seat;
 use super::sources::Source;
@@ -15,7 +15,7 @@ use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::seam::TaskId;
 
-impl Engine {
+impl Core {
     /// A session wants data once more.
     pub fn resend(&mut self, seat: usize, task: TaskId, offset: u32, len: u32) {
         let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
@@ -94,11 +94,11 @@ impl Engine {
 impl Fabric {
     /// Whether there is room for what a session is to send again next. If not, it goes on when there is.
     fn has_room_to_resend(&mut self, seat: usize) -> bool {
-        let Some(Parts { seat: holder, out, .. }) = self.parts(seat) else { return false };
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
         let Some((task, ..)) = holder.sources.asked.front() else { return true };
         let conn = holder.session.resend_connection(*task);
-        let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
-        let Some(tx) = tx.filter(|tx| !tx.has_room(out.pool)) else { return true };
+        let tx = conn.and_then(|conn| out.tx(conn));
+        let Some((tx, _)) = tx.filter(|(tx, pool)| !tx.has_room(pool)) else { return true };
         holder.sources.crowded = true;
         tx.wait(Some((seat, REREADS)));
         false
@@ -114,9 +114,8 @@ impl Fabric {
         holder.sources.busy = false;
         let conn = holder.session.resend_connection(task);
         let sent = holder.session.resend(task, offset, len, result.ok().and(at), &mut out);
-        let tx = conn.and_then(|conn| out.connections.get(usize::from(conn.0))).and_then(|&c| out.tx.get_mut(c));
-        if let Some(tx) = tx.filter(|_| sent) {
-            tx.release_after(buf, out.pool);
+        if sent && let Some((tx, pool)) = conn.and_then(|conn| out.tx(conn)) {
+            tx.release_after(buf, pool);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
+use super::number::ConnNo;
 use super::text::SeatText;
+use crate::limits::CONNECTION_SLOTS;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
@@ -9,6 +11,9 @@ use crate::wire::Tsih;
 use crate::world::registry::SessionHandle;
 use crate::world::targets::LunMap;
 use std::sync::Arc;
+
+/// The connections of a session, by slot.
+pub type Route = [Option<ConnNo>; CONNECTION_SLOTS];
 
 /// Whether the end of a command of a session may let others of it begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

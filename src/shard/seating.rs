@@ -1,9 +1,11 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Fabric;
 use super::link::Phase;
 use super::nexus::new_nexus;
+use super::number::ConnNo;
+use super::seat::Route;
 use super::seat::{Order, Seat};
 use super::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
@@ -21,32 +23,32 @@ use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-impl Engine {
-    pub(super) fn send_login(&mut self, conn: usize, answer: &LoginAnswer) {
+impl Core {
+    pub(super) fn send_login(&mut self, conn: ConnNo, answer: &LoginAnswer) {
         let mut header = [0; bhs::BHS_LEN];
         answer.response.emit(&mut header);
-        let Some(tx) = self.fabric.tx.get_mut(conn) else { return };
+        let Some(tx) = self.fabric.links.tx_mut(conn) else { return };
         tx.pdu(&header, Payload::Bytes(&answer.text), None, &mut self.fabric.pool);
-        self.fabric.dirty.push(conn);
+        self.fabric.links.dirty.push(conn);
     }
 
-    pub(super) fn refuse(&mut self, conn: usize, answer: &LoginAnswer) {
+    pub(super) fn refuse(&mut self, conn: ConnNo, answer: &LoginAnswer) {
         self.fabric.stats.failed_logins += 1;
         self.send_login(conn, answer);
         self.close(conn, CloseReason::LoginRefused);
     }
 
     /// Refuses a login that was complete, and says why.
-    pub(super) fn turn_away(&mut self, conn: usize, login: Box<LoginDone>, status: LoginStatus, why: &str) {
+    pub(super) fn turn_away(&mut self, conn: ConnNo, login: Box<LoginDone>, status: LoginStatus, why: &str) {
         if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
-            let peer = self.fabric.links.get(conn).and_then(Option::as_ref).map(|link| link.peer);
+            let peer = self.fabric.links.get(conn).map(|link| link.peer);
             tracing::warn!(?peer, initiator = %login.initiator.name, left_out, "login refused: {why}");
         }
         self.refuse(conn, &login.refuse(status));
     }
 
-    pub(super) fn seat_login(&mut self, conn: usize, login: Box<LoginDone>, access: Access, session: Membership) {
-        let Some(Some(link)) = self.fabric.links.get(conn) else { return };
+    pub(super) fn seat_login(&mut self, conn: ConnNo, login: Box<LoginDone>, access: Access, session: Membership) {
+        let Some(link) = self.fabric.links.get(conn) else { return };
         let peer = link.peer;
         let init = ConnectionInit {
             cid: login.cid,
@@ -86,8 +88,10 @@ impl Engine {
         //= RFC 7143 section 13.1
         //# When the initiator and target agree on a digest, this digest MUST be
         //# used for every PDU in the Full Feature Phase.
-        self.fabric.tx[conn].set_digests(params.header_digest, params.data_digest);
-        if let Some(Some(link)) = self.fabric.links.get_mut(conn) {
+        if let Some(tx) = self.fabric.links.tx_mut(conn) {
+            tx.set_digests(params.header_digest, params.data_digest);
+        }
+        if let Some(link) = self.fabric.links.get_mut(conn) {
             link.phase = Phase::Full { seat, ix };
             let longest = match login.kind {
                 SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
@@ -140,7 +144,7 @@ impl Engine {
 
     fn new_seat(
         &mut self,
-        conn: usize,
+        conn: ConnNo,
         (login, access): (&LoginDone, Access),
         handle: SessionHandle,
         init: ConnectionInit,
@@ -163,7 +167,7 @@ impl Engine {
         };
         let (session, ix) = Session::new(session_init, init, self.fabric.now_ms);
         let nexus_id = NexusId(self.fabric.world.next_nexus.fetch_add(1, Ordering::Relaxed));
-        let link = self.fabric.links[conn].as_ref();
+        let link = self.fabric.links.get(conn);
         let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
         let map = self.fabric.world.targets.get(target).map(|t| t.map(access)).unwrap_or_default();
         let nexus = |&unit: &usize| {
@@ -187,13 +191,13 @@ impl Engine {
             stays_until_ms: 0,
             lost_ms: 0,
         });
-        let mut route = [usize::MAX; CONNECTION_SLOTS];
-        route[usize::from(ix.0)] = conn;
+        let mut route = [None; CONNECTION_SLOTS];
+        route[usize::from(ix.0)] = Some(conn);
         (self.enter_seat(seat, route), ix)
     }
 
     /// Gives a session a seat.
-    pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: [usize; CONNECTION_SLOTS]) -> usize {
+    pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: Route) -> usize {
         let host = Host::of(seat.text.peer());
         let kept = self.fabric.kept.of(host);
         seat.session.keep_in(&kept);
@@ -233,7 +237,7 @@ impl Engine {
     /// The world has other limits, or the server goes down and nothing is to wait any more. Who waits for a limit that is
     /// no more, or at a unit that is not found any more, goes on.
     pub fn change_flows(&mut self) {
-        let Engine { fabric, executor } = self;
+        let Core { fabric, executor, .. } = self;
         let Some(mut waiters) = executor.change_rates(fabric.shutdown) else { return };
         for seat in 0..fabric.seats.len() {
             waiters.extend(executor.regate(seat, fabric.gates(seat)));
@@ -241,10 +245,10 @@ impl Engine {
         executor.let_go(waiters, fabric);
     }
 
-    fn join_seat(&mut self, conn: usize, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
+    fn join_seat(&mut self, conn: ConnNo, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
         let seat = self.find_seat(tsih)?;
         let ix = self.fabric.seats[seat].as_deref_mut()?.session.add_connection(init, self.fabric.now_ms).ok()?;
-        *self.fabric.routes[seat].get_mut(usize::from(ix.0))? = conn;
+        *self.fabric.routes[seat].get_mut(usize::from(ix.0))? = Some(conn);
         Some((seat, ix))
     }
 

@@ -4,12 +4,10 @@
 use super::balance;
 use super::balance::Use;
 use super::core::Core;
-use super::engine::Engine;
 use super::seat::Seat;
 use std::sync::Arc;
-use std::time::Instant;
 
-impl Engine {
+impl Core {
     /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
     fn work_of(&self, seat: &Seat) -> u64 {
         const BYTES: u64 = 16 << 10;
@@ -23,23 +21,22 @@ impl Engine {
 }
 
 impl Core {
-    /// When a period is over: says how busy this core was, and has a session move if that pays.
-    pub(super) fn balance(&mut self, now: Instant) {
-        let Some(busy) = self.meter.measure(now, || self.engine.fabric.ring.take_spun()) else { return };
-        let (world, core) = (Arc::clone(&self.engine.fabric.world), self.engine.fabric.core);
+    /// A period is over: says how busy this core was in it, parts of a thousand, and has a session move if that pays.
+    pub(super) fn balance(&mut self, busy: u32) {
+        let (world, core) = (Arc::clone(&self.fabric.world), self.fabric.core);
         if let Some(load) = world.loads.get(core) {
-            load.publish(self.engine.fabric.now_ms, busy);
+            load.publish(self.fabric.now_ms, busy);
         }
         if busy < balance::SATURATED || self.relocation.is_some() {
             self.balance.saturated = 0;
             return self.balance.done.clear();
         }
-        let uses = self.uses();
+        let uses = self.what_each_uses();
         self.balance.saturated += 1;
         if self.balance.saturated < balance::PERIODS {
             return;
         }
-        let busy: Vec<_> = world.loads.iter().map(|load| load.busy(self.engine.fabric.now_ms)).collect();
+        let busy: Vec<_> = world.loads.iter().map(|load| load.busy(self.fabric.now_ms)).collect();
         if let Some(choice) = balance::choose(core, &busy, &uses)
             && self.begin_move(choice.seat, choice.to)
         {
@@ -51,14 +48,14 @@ impl Core {
     }
 
     /// What each session did since the last period; 0, if nobody knows what it had done by then.
-    fn uses(&mut self) -> Vec<Use> {
+    fn what_each_uses(&mut self) -> Vec<Use> {
         let before = std::mem::take(&mut self.balance.done);
         let mut uses = Vec::new();
-        for (seat, holder) in self.engine.fabric.seats.iter().enumerate() {
+        for (seat, holder) in self.fabric.seats.iter().enumerate() {
             let Some(holder) = holder.as_deref().filter(|holder| !holder.ended) else { continue };
-            let done = self.engine.work_of(holder);
+            let done = self.work_of(holder);
             let was = before.iter().find(|(serial, _)| *serial == holder.serial).map_or(done, |(_, done)| *done);
-            let settled = holder.stays_until_ms > self.engine.fabric.now_ms || !self.engine.is_movable(seat);
+            let settled = holder.stays_until_ms > self.fabric.now_ms || !self.is_movable(seat);
             uses.push(Use { seat, work: done.saturating_sub(was), settled });
             self.balance.done.push((holder.serial, done));
         }

@@ -25,6 +25,7 @@ mod turns;
 pub(crate) mod unread;
 mod variable;
 
+use super::driver::Driver;
 use super::make_core;
 use super::mesh::{Mesh, Message};
 use super::stats::Stats;
@@ -147,11 +148,11 @@ impl Server {
             let (world, mesh) = (Arc::clone(&world), mesh.clone());
             std::thread::spawn(move || {
                 let (number, registry) = (core, Arc::clone(&world.registry));
-                let mut core = make_core(core, (world, mesh), listeners, Duration::ZERO).unwrap();
-                core.run().unwrap();
-                let account = core.account();
-                if core.is_unfinished() {
-                    std::mem::forget(core);
+                let mut driver = Driver::new(make_core(core, (world, mesh)).unwrap(), listeners, Duration::ZERO);
+                driver.run().unwrap();
+                let account = driver.core.account();
+                if driver.core.is_unfinished() {
+                    std::mem::forget(driver);
                 } else {
                     // Before all that it holds goes with it.
                     assert_eq!(registry.load()[number], 0, "handles of sessions that have ended");

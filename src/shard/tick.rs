@@ -1,33 +1,32 @@
 //! What is looked at when time has passed: clocks of sessions, connections that do not log in, send or close, media
 //! that do not answer; and how long a core may sleep.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::Parts;
-use super::leave::shutdown;
 use super::link::Phase;
+use super::links::Connection;
 use crate::exec::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
 use crate::world::clock::{REST_MS, TICK_MS};
-use std::os::fd::AsRawFd;
 
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;
 /// How many sessions' clocks are looked at before others have their turn.
 const LOOKS_PER_TURN: usize = 32;
 
-impl Engine {
+impl Core {
     /// Time passes: logins that take too long, peers that do not read, sessions' own clocks. `waiting`: who waits for buffers.
     pub fn tick(&mut self, waiting: Waiting) {
         self.executor.expire_owed(waiting, &mut self.fabric);
         self.executor.end_cancelled_copies();
         self.executor.outlive_copies();
-        for conn in 0..self.fabric.links.len() {
-            if !self.fabric.watched[conn] {
+        for conn in self.fabric.links.numbers() {
+            if !self.fabric.links.is_watched(conn) {
                 continue;
             }
-            let Some(link) = self.fabric.links[conn].as_ref() else {
-                self.fabric.watched[conn] = false;
+            let Some(Connection { link: Some(link), tx, .. }) = self.fabric.links.of(conn) else {
+                self.fabric.links.set_watched(conn, false);
                 continue;
             };
             if matches!(link.phase, Phase::Judged { .. }) {
@@ -35,9 +34,8 @@ impl Engine {
                 self.fabric.sweep(conn);
                 continue;
             }
-            let sending = self.fabric.tx[conn].is_sending();
+            let sending = tx.is_sending();
             let rests = matches!(link.phase, Phase::Full { .. } | Phase::Waiting) && !link.closing && !sending;
-            self.fabric.watched[conn] = !rests;
             let late = match link.phase {
                 Phase::Login { deadline_ms, .. } if self.fabric.now_ms >= deadline_ms => {
                     Some(CloseReason::LoginTimeout)
@@ -47,16 +45,22 @@ impl Engine {
                     if sending
                         && self.fabric.now_ms >= link.sent_ms + OWED_WHILE_OTHERS_WAIT_MS
                         && waiting.besides(seat)
-                        && self.fabric.tx[conn].holds_buffers() =>
+                        && tx.holds_buffers() =>
                 {
                     Some(CloseReason::NopTimeout)
                 }
                 _ => None,
             };
+            if rests {
+                self.fabric.links.set_watched(conn, false);
+            }
             if let Some(reason) = late {
                 self.disconnected(conn, reason);
-            } else if link.closing && link.shut_ms.is_some_and(|t| self.fabric.now_ms >= t + LINGER_MS) {
-                shutdown(link.socket.as_raw_fd(), libc::SHUT_RDWR);
+            } else if let Some(link) = self.fabric.links.get(conn)
+                && link.closing
+                && link.shut_ms.is_some_and(|t| self.fabric.now_ms >= t + LINGER_MS)
+            {
+                link.socket.shut(libc::SHUT_RDWR);
                 self.fabric.cancel_receive(conn);
             }
             self.fabric.sweep(conn);
@@ -106,7 +110,7 @@ impl Engine {
         let busy = self.executor.starved.since_ms.is_some()
             || !self.fabric.leaving.is_empty()
             || self.executor.operations.len() > 0
-            || self.fabric.watched.contains(&true);
+            || self.fabric.links.are_watched();
         let due_ms =
             self.fabric.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.fabric.now_ms));
         match (self.fabric.look_from, self.executor.starved.owed_from) {

@@ -6,7 +6,7 @@
 //! and no later command can be overtaken by what is left of them. Should even that fail, the answer after `LIMIT_MS` is
 //! "function rejected", never a lie.
 
-use super::engine::Engine;
+use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::management::{Answer, Pending};
 use super::mesh::Message;
@@ -27,7 +27,7 @@ use std::collections::HashSet;
 /// (`management.rs`).
 const LIMIT_MS: u64 = 900;
 
-impl Engine {
+impl Core {
     /// Carries out a function for a session.
     pub fn manage(&mut self, seat: usize, request: TmRequest) {
         let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };

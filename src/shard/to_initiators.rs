@@ -4,10 +4,11 @@
 //! and so are tasks that are to be aborted.
 
 use super::command::{command_of, expected_of};
-use super::fabric::{Fabric, MediumQueue, Owed, Parts};
+use super::fabric::{Fabric, Owed, Parts};
+use super::number::ConnNo;
+use super::outlet::Outlet;
 use super::seat::Seat;
 use super::sources::Source;
-use super::tx::Outlet;
 use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
@@ -32,10 +33,8 @@ fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
 /// Has a buffer given back when all is out that was queued for a connection so far; at once if the connection is gone.
 #[inline]
 fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
-    if let Some(&conn) = out.connections.get(usize::from(conn.0))
-        && let Some(tx) = out.tx.get_mut(conn)
-    {
-        tx.release_after(buf, out.pool);
+    if let Some((tx, pool)) = out.tx(conn) {
+        tx.release_after(buf, pool);
     }
 }
 
@@ -66,7 +65,7 @@ impl Fabric {
 impl Sink for Fabric {
     #[inline]
     fn queue(&mut self) -> impl Queue {
-        MediumQueue(&mut self.ring)
+        &mut self.io
     }
 
     #[inline]
@@ -89,8 +88,8 @@ impl Sink for Fabric {
         let conn = holder.session.command(task).conn;
         // What is sent to a connection that is gone takes no room.
         if !must
-            && let Some(tx) = out.connections.get(usize::from(conn.0)).and_then(|&conn| out.tx.get_mut(conn))
-            && !tx.has_room(out.pool)
+            && let Some((tx, pool)) = out.tx(conn)
+            && !tx.has_room(pool)
         {
             tx.wait(Some((seat, task.slot())));
             return Err(buf);
@@ -116,9 +115,8 @@ impl Sink for Fabric {
     ) -> Sent {
         let Some(Parts { seat: holder, mut out }) = self.parts(seat) else { return Sent::No };
         let conn = holder.session.command(task).conn;
-        let number = out.connections.get(usize::from(conn.0)).copied().unwrap_or(usize::MAX);
         let end = part.end.map(|transfer_bytes| DataInEnd { transfer_bytes });
-        let Some(tx) = out.tx.get_mut(number) else {
+        let Some((tx, pool)) = out.tx(conn) else {
             // What is sent to a connection that is gone goes nowhere.
             if when == InPlaceIf::Now {
                 return Sent::No;
@@ -129,7 +127,7 @@ impl Sink for Fabric {
         if tx.data_digest() || lying.fence.keeps_reads() {
             return Sent::No;
         }
-        if !tx.has_room(out.pool) {
+        if !tx.has_room(pool) {
             if when == InPlaceIf::Now {
                 return Sent::No;
             }
@@ -147,7 +145,7 @@ impl Sink for Fabric {
         holder.session.data_in(task, part.offset, part.len, part.at, end, &mut out);
         if let Some(ticket) = entered {
             let held = lying.hold(ticket);
-            if let Some(batch) = out.tx.get_mut(number).and_then(super::tx::Tx::last_batch) {
+            if let Some(batch) = out.tx(conn).and_then(|(tx, _)| tx.last_batch()) {
                 batch.hold(held);
             }
         }
@@ -156,7 +154,7 @@ impl Sink for Fabric {
         let is_much = when == InPlaceIf::InTurn
             && part.end.is_none()
             && part.len > piece_bytes(&holder.session, conn, QUEUED_DATA_IN / 2);
-        if is_much && let Some(tx) = out.tx.get_mut(number) {
+        if is_much && let Some((tx, _)) = out.tx(conn) {
             tx.wait(Some((seat, task.slot())));
         }
         if keeps {
@@ -169,7 +167,7 @@ impl Sink for Fabric {
         let Some(session) = self.session(seat) else { return false };
         let conn = session.command(task).conn;
         let number = self.routes.get(seat).and_then(|conns| conns.get(usize::from(conn.0)));
-        number.and_then(|&number| self.tx.get(number)).is_some_and(|tx| !tx.data_digest())
+        number.and_then(|&number| self.links.tx(number?)).is_some_and(|tx| !tx.data_digest())
     }
 
     #[inline]
@@ -235,7 +233,7 @@ impl Sink for Fabric {
 
     fn lent_in_vain(&mut self, conn: usize) {
         // The receive releases the buffer when it is over: soon, even if the peer stalls.
-        self.rearm_receive(conn);
+        self.rearm_receive(ConnNo::new(conn));
     }
 
     fn parameters(&mut self, (seat, task): (usize, TaskId), unit: usize, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {

@@ -14,39 +14,40 @@
 use super::acting::Acting;
 use super::core::Core;
 use super::link::Halt;
+use super::links::Connection;
+use super::number::ConnNo;
 use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::model::Host;
 use crate::session::seam::CloseReason;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Which connection takes most memory, among those of the host that takes most with all its connections. `None`: none
 /// takes any. A host that has many connections with little on each does not get those of others closed. The host of
 /// connections that are gone already is `None`.
-fn fullest(all: impl Iterator<Item = (Option<Host>, usize, usize)>) -> Option<usize> {
+fn fullest(all: impl Iterator<Item = (Option<Host>, ConnNo, usize)>) -> Option<ConnNo> {
     // Of each host: all that it takes, the most on one connection, and which that is.
-    let mut hosts: HashMap<Option<Host>, (usize, usize, usize)> = HashMap::new();
+    let mut hosts: BTreeMap<Option<Host>, (usize, usize, Option<ConnNo>)> = BTreeMap::new();
     for (host, conn, bytes) in all {
         let (all, most, fullest) = hosts.entry(host).or_default();
         *all += bytes;
         if bytes > *most {
-            (*most, *fullest) = (bytes, conn);
+            (*most, *fullest) = (bytes, Some(conn));
         }
     }
-    let (all, _, conn) = hosts.into_values().max_by_key(|(all, ..)| *all)?;
-    (all > 0).then_some(conn)
+    hosts.into_values().max_by_key(|(all, ..)| *all)?.2
 }
 
 impl Core {
     /// Keeps bytes until it is their turn. Nothing more is received meanwhile. False: there are too many already.
     #[cold]
-    pub(super) fn park(&mut self, conn: usize, bytes: &[u8]) -> bool {
+    pub(super) fn park(&mut self, conn: ConnNo, bytes: &[u8]) -> bool {
         while !self.spare_parked.has_room(bytes.len()) {
             if !self.close_fullest() {
                 return false;
             }
         }
-        let Some(receive) = self.receive.get_mut(conn) else { return false };
+        let Some(receive) = self.fabric.links.receive_mut(conn) else { return false };
         if receive.parked.bytes.capacity() == 0 {
             receive.parked.bytes = self.spare_parked.take();
         }
@@ -55,7 +56,7 @@ impl Core {
         if !added {
             return false;
         }
-        self.engine.fabric.rearm_receive(conn);
+        self.fabric.rearm_receive(conn);
         self.take_turns(conn);
         true
     }
@@ -64,39 +65,39 @@ impl Core {
     /// has most, and closes it. False: nothing is parked.
     #[cold]
     fn close_fullest(&mut self) -> bool {
-        let links = &self.engine.fabric.links;
-        let host_of = |conn: usize| links.get(conn)?.as_ref().map(|link| Host::of(link.peer));
-        let parked = self.receive.iter().map(|receive| receive.parked.counted).enumerate();
-        let Some(conn) = fullest(parked.map(|(conn, bytes)| (host_of(conn), conn, bytes))) else { return false };
-        self.spare_parked.drop_of(&mut self.receive[conn].parked);
-        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving) {
+        let links = &self.fabric.links;
+        let host_of = |conn: ConnNo| links.get(conn).map(|link| Host::of(link.peer));
+        let parked =
+            links.numbers().filter_map(|conn| Some((host_of(conn), conn, links.receive(conn)?.parked.counted)));
+        let Some(conn) = fullest(parked) else { return false };
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
+            self.spare_parked.drop_of(&mut receive.parked);
+        }
+        if matches!(self.fabric.links.get(conn), Some(link) if !link.receiving) {
             self.forget_partial(conn);
         }
-        self.engine.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
+        self.disconnected(conn, CloseReason::Protocol("most of what is received and cannot be acted on"));
         true
     }
 
     /// A connection has something parked: it has its turn with the others, or when there is room for what it is answered.
     #[cold]
-    pub(super) fn take_turns(&mut self, conn: usize) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
+    pub(super) fn take_turns(&mut self, conn: ConnNo) {
+        let Some(Connection { receive: Some(receive), tx, link, .. }) = self.fabric.links.of_mut(conn) else { return };
         let parked = &mut receive.parked;
         if parked.is_empty() || parked.queued {
             return;
         }
-        match self.engine.fabric.tx.get_mut(conn) {
-            Some(tx) if !tx.has_room(&self.engine.fabric.pool) => tx.wait(None),
-            _ => {
-                parked.queued = true;
-                let link = self.engine.fabric.links.get(conn).and_then(Option::as_ref);
-                self.sharing.add(link.map(|link| Host::of(link.peer)), conn);
-            }
+        if !tx.has_room(&self.fabric.pool) {
+            return tx.wait(None);
         }
+        parked.queued = true;
+        self.sharing.add(link.as_ref().map(|link| Host::of(link.peer)), conn);
     }
 
     /// A connection has moved in, with what it had parked.
-    pub(super) fn settle_parked(&mut self, conn: usize) {
-        if let Some(receive) = self.receive.get_mut(conn) {
+    pub(super) fn settle_parked(&mut self, conn: ConnNo) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn) {
             receive.parked.queued = false;
             self.spare_parked.count(&mut receive.parked);
         }
@@ -108,42 +109,47 @@ impl Core {
         if !self.has_parked() {
             return;
         }
-        let until = Instant::now() + Duration::from_micros(SHARE_US);
-        for conn in std::mem::take(&mut self.engine.fabric.roomy) {
-            if Instant::now() >= until || !self.engine.fill_room(conn, until) {
-                self.engine.fabric.roomy.push(conn);
+        let watch = self.fabric.io.watch();
+        let until = watch.now() + Duration::from_micros(SHARE_US);
+        for conn in std::mem::take(&mut self.fabric.links.roomy) {
+            if watch.now() >= until || !self.fill_room(conn, until) {
+                self.fabric.links.roomy.push(conn);
             } else {
                 self.take_turns(conn);
             }
         }
         for _ in 0..self.sharing.len() {
             let Some(conn) = self.sharing.next() else { return };
-            self.engine.fabric.acting = Acting::of_shares(until);
+            self.fabric.acting = Acting::of_shares(until);
             self.act_on_share(conn);
-            if Instant::now() >= until {
+            if watch.now() >= until {
                 return;
             }
         }
     }
 
-    fn act_on_share(&mut self, conn: usize) {
-        let Some(receive) = self.receive.get_mut(conn) else { return };
+    fn act_on_share(&mut self, conn: ConnNo) {
+        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
         receive.parked.queued = false;
         if receive.parked.is_empty() {
             return;
         }
-        if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if link.halt == Halt::Stopped && !link.closing)
-        {
+        if matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped && !link.closing) {
             // The session is about to leave, and acts on the bytes where it goes.
             return;
         }
+        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
-        let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
-        let left = Self::chunk(&mut self.engine, receive, conn, &bytes[from..]).len();
-        // If a share was all that the connection had, what comes is acted on as it comes again.
-        receive.parked.takes_turns = left > 0;
-        receive.left = of_turn;
-        self.engine.settle_received();
+        let left = self.with_receive(conn, |core, receive| {
+            let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
+            let left = core.chunk(receive, conn, &bytes[from..]).len();
+            // If a share was all that the connection had, what comes is acted on as it comes again.
+            receive.parked.takes_turns = left > 0;
+            receive.left = of_turn;
+            left
+        });
+        self.settle_received();
+        let (Some(left), Some(receive)) = (left, self.fabric.links.receive_mut(conn)) else { return };
         if left == 0 {
             receive.parked.from = 0;
             self.spare_parked.discount(&mut receive.parked);
@@ -156,15 +162,15 @@ impl Core {
     }
 
     /// All that was parked is done with: receives go on, if there is anything to come.
-    fn act_on_end(&mut self, conn: usize) {
-        let ended = self.receive.get_mut(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
+    fn act_on_end(&mut self, conn: ConnNo) {
+        let ended =
+            self.fabric.links.receive_mut(conn).is_some_and(|receive| std::mem::take(&mut receive.parked.ended));
         if ended {
             self.forget_partial(conn);
-            self.engine.disconnected(conn, CloseReason::Disconnected);
-            self.engine.fabric.sweep(conn);
-        } else if matches!(self.engine.fabric.links.get(conn), Some(Some(link)) if !link.receiving && link.moving.is_none())
-        {
-            self.engine.fabric.fresh.push(conn);
+            self.disconnected(conn, CloseReason::Disconnected);
+            self.fabric.sweep(conn);
+        } else if matches!(self.fabric.links.get(conn), Some(link) if !link.receiving && link.moving.is_none()) {
+            self.fabric.links.fresh.push(conn);
         }
     }
 }
@@ -180,10 +186,11 @@ mod tests {
             let ip: std::net::IpAddr = ip.parse().unwrap();
             Some(Host::of((ip, 1).into()))
         });
-        let full = [(one, 0, PARKED_BYTES), (many, 1, 4096), (many, 2, 8192), (many, 4, 4096)];
-        assert_eq!(fullest(full.into_iter()), Some(0));
-        let crowd = (5..2000).map(|conn| (many, conn, 4096));
-        assert_eq!(fullest(full.into_iter().chain(crowd)), Some(2));
-        assert_eq!((fullest([(one, 3, 0)].into_iter()), fullest([].into_iter())), (None, None));
+        let conn = ConnNo::new;
+        let full = [(one, conn(0), PARKED_BYTES), (many, conn(1), 4096), (many, conn(2), 8192), (many, conn(4), 4096)];
+        assert_eq!(fullest(full.into_iter()), Some(conn(0)));
+        let crowd = (5..2000).map(|number| (many, conn(number), 4096));
+        assert_eq!(fullest(full.into_iter().chain(crowd)), Some(conn(2)));
+        assert_eq!((fullest([(one, conn(3), 0)].into_iter()), fullest([].into_iter())), (None, None));
     }
 }

@@ -6,13 +6,13 @@
 //! connections (`Fabric::flush`): who asks for much does not keep the others waiting. Batches come from a pool of the
 //! core and keep their capacity: steady state allocates nothing.
 
+use super::io::Outgoing;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
-use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
+use crate::session::seam::Payload;
 use crate::unit::fence::Fence;
 use crate::unit::memory_hold::{InPlace, Lying};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
-use io_uring::{opcode, squeue, types};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -274,6 +274,12 @@ impl Tx {
         self.is_full = self.queued() >= pool.room();
     }
 
+    /// Nothing is queued behind what is being sent.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.filling.is_none()
+    }
+
     /// Bytes of memory that the batch takes which is being sent.
     #[inline]
     pub fn sending_bytes(&self) -> usize {
@@ -402,10 +408,9 @@ impl Tx {
         self.filling.as_deref_mut()
     }
 
-    /// The next send, if none is in flight and there is something to send: the entry to be pushed, and how many bytes it
-    /// is to move.
+    /// The next send, if none is in flight and there is something to send, and how many bytes it is to move.
     #[inline]
-    pub fn next_send(&mut self, file: types::Fd) -> Option<(squeue::Entry, usize)> {
+    pub fn next_send(&mut self) -> Option<(Outgoing, usize)> {
         if self.in_flight || self.dead {
             return None;
         }
@@ -414,21 +419,18 @@ impl Tx {
             batch.prepare();
             (self.sending_bytes, self.sending) = (batch.charged, Some(batch));
         }
-        // WAITALL: the kernel goes on by itself where the socket's buffer is full.
-        const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let batch = self.sending.as_mut()?;
         self.in_flight = true;
         let (vectors, bytes) = batch.next();
         if let [one] = vectors {
-            let entry = opcode::Send::new(file, one.iov_base.cast(), one.iov_len as u32).flags(FLAGS).build();
-            return Some((entry, bytes));
+            return Some((Outgoing::One(*one), bytes));
         }
         let (first, count) = (vectors.as_mut_ptr(), vectors.len());
         // SAFETY: a msghdr of zeroes is a valid empty one.
         #[allow(unsafe_code)]
         let header = batch.header.get_or_insert_with(|| Box::new(unsafe { std::mem::zeroed() }));
         (header.msg_iov, header.msg_iovlen) = (first, count as _);
-        Some((opcode::SendMsg::new(file, &raw const **header).flags(FLAGS as u32).build(), bytes))
+        Some((Outgoing::Many(&raw const **header), bytes))
     }
 
     /// A send completed with `sent` bytes. True: there is more to be sent. The I/O buffers of a batch that is out are given
@@ -456,44 +458,6 @@ impl Tx {
         (self.dead, self.is_full, self.sending_bytes) = (false, false, 0);
         // Whoever waited finds the connection gone.
         self.wanted = true;
-    }
-}
-
-/// The [`Outbox`] of a session: finds the connection's transmit side.
-pub struct Outlet<'a> {
-    /// All transmit sides of the core, by connection number.
-    pub tx: &'a mut [Tx],
-    /// Connection numbers of the session's slots.
-    pub connections: &'a [usize],
-    /// Where new batches come from.
-    pub pool: &'a mut BatchPool,
-    /// Connections that have something to send this turn; may name one twice.
-    pub dirty: &'a mut Vec<usize>,
-    /// Where LUN data is copied when its PDU is queued: from the first to the second, which is what the session knows
-    /// of. `None`: it is not copied.
-    pub copies: Option<(DataRef, DataRef)>,
-}
-
-impl Outbox for Outlet<'_> {
-    #[inline]
-    fn pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
-        let Some(&number) = self.connections.get(usize::from(conn.0)) else { return };
-        let Some(tx) = self.tx.get_mut(number) else { return };
-        if tx.filling.is_none() {
-            self.dirty.push(number);
-        }
-        let copied = match (self.copies, payload) {
-            (Some((from, to)), Payload::Data { at, len }) => {
-                let from = from.0 + (at.0 - to.0);
-                // SAFETY: `from` lies in a RAM unit's memory, of which there are no references and where `exec/ram.rs` has
-                // checked the range (`Executor::memory_of`); `at` is `len` bytes of an I/O buffer of ours. They never
-                // overlap.
-                #[allow(unsafe_code)]
-                Some(unsafe { crc::copy(from as *const u8, at.0 as *mut u8, len as usize) })
-            }
-            _ => None,
-        };
-        tx.pdu(header, payload, copied, self.pool);
     }
 }
 

@@ -6,6 +6,10 @@
 //! | `trace` | a scripted initiator: reads like the trace of a packet sniffer, plays one side and checks the other |
 //! | `target` | login, session and a model disk in this process, driven by packets |
 //! | `tcp` | the same interface over TCP, to a server that is running |
+//! | `host` | one initiator of several: sessions of all kinds, all commands, all recovery, by bytes over a `net` |
+//! | `joining`, `deeds`, `reserving`, `asked` | how it logs in, what it does, what it has asked for and waits for |
+//! | `workload`, `ways` | which commands, and how often what; its connections |
+//! | `judge`, `blocks`, `verdict` | what all hosts share: what blocks may hold, who may be told what; how a command may end |
 //! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
 //!
 //! Everything is decided by its arguments and its seed: a run can be repeated. Nothing here is used by the server. Packets
@@ -14,6 +18,8 @@
 //! It does not model TCP: a packet is delivered in order, damaged, lost (which stands for a header digest error behind which
 //! the receiver found its way again), or its connection is cut.
 
+pub mod cores;
+pub mod lines;
 pub mod target;
 pub mod tcp;
 pub mod trace;
@@ -104,6 +110,32 @@ impl Rng {
 #[cfg(test)]
 mod appendix;
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
+pub mod blocks;
+#[cfg(test)]
+mod deeds;
+#[cfg(test)]
+pub mod host;
+#[cfg(test)]
+mod host_tests;
+#[cfg(test)]
+mod joining;
+#[cfg(test)]
+pub mod judge;
+#[cfg(test)]
+pub mod net;
+#[cfg(test)]
+mod reserving;
+#[cfg(test)]
 mod states;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub mod verdict;
+#[cfg(test)]
+pub mod ways;
+#[cfg(test)]
+pub mod workload;

@@ -25,6 +25,16 @@ struct Order {
     done: Box<dyn FnOnce(bool) + Send>,
 }
 
+impl Order {
+    /// Stores it. `say` is told what that has come to.
+    fn carry_out(self, reserve: &mut Reserve, say: impl FnOnce(&UnitFile, Option<&io::Error>)) {
+        let Order { file, saved, done } = self;
+        let stored = reserve.with(|| file.save(&saved));
+        say(&file, stored.as_ref().err());
+        done(stored.is_ok());
+    }
+}
+
 /// The way to the thread. `None`: the end.
 #[derive(Debug)]
 pub struct Keeper {
@@ -130,10 +140,8 @@ fn yield_to_others() {
 fn run(orders: &Receiver<Option<Order>>, mut reserve: Reserve) {
     yield_to_others();
     let (begin, mut noise) = (Instant::now(), Noise::default());
-    while let Ok(Some(Order { file, saved, done })) = orders.recv() {
-        let stored = reserve.with(|| file.save(&saved));
-        say(&mut noise, begin.elapsed().as_millis() as u64, &file, stored.as_ref().err());
-        done(stored.is_ok());
+    while let Ok(Some(order)) = orders.recv() {
+        order.carry_out(&mut reserve, |file, error| say(&mut noise, begin.elapsed().as_millis() as u64, file, error));
     }
 }
 
@@ -149,6 +157,52 @@ fn say(noise: &mut Noise, now_ms: u64, file: &UnitFile, error: Option<&io::Error
     match error {
         Some(error) => tracing::error!(file = %path, left_out, "the state of a logical unit cannot be saved: {error}"),
         None => tracing::info!(file = %path, left_out, "the state of a logical unit is saved again"),
+    }
+}
+
+/// What the thread is otherwise: whoever has this says when the next order is carried out, on its own thread.
+#[cfg(test)]
+pub(crate) struct KeeperByHand {
+    orders: Receiver<Option<Order>>,
+    reserve: Reserve,
+    noise: Noise,
+    waiting: std::collections::VecDeque<Order>,
+}
+
+#[cfg(test)]
+impl KeeperByHand {
+    /// How many orders there are.
+    pub(crate) fn waiting(&mut self) -> usize {
+        self.waiting.extend(self.orders.try_iter().flatten());
+        self.waiting.len()
+    }
+
+    /// Carries out the order that has waited longest; false: there is none.
+    pub(crate) fn next(&mut self, now_ms: u64) -> bool {
+        self.waiting();
+        let Some(order) = self.waiting.pop_front() else { return false };
+        order.carry_out(&mut self.reserve, |file, error| say(&mut self.noise, now_ms, file, error));
+        true
+    }
+
+    /// That order comes to nothing, as if the file system had refused it; false: there is none.
+    pub(crate) fn refuse(&mut self) -> bool {
+        self.waiting();
+        let Some(order) = self.waiting.pop_front() else { return false };
+        (order.done)(false);
+        true
+    }
+}
+
+#[cfg(test)]
+impl Keeper {
+    /// One without a thread.
+    pub(crate) fn by_hand() -> (Keeper, KeeperByHand) {
+        let (sender, orders) = mpsc::channel();
+        let has_given_up = Arc::new(AtomicBool::new(false));
+        let reserve = Reserve::new(Arc::clone(&has_given_up));
+        let by_hand = KeeperByHand { orders, reserve, noise: Noise::default(), waiting: Default::default() };
+        (Keeper { orders: sender, has_given_up }, by_hand)
     }
 }
 
@@ -184,6 +238,22 @@ mod tests {
         keeper.end();
         assert!(thread.join(Duration::from_secs(20)).unwrap());
         assert_eq!(told.recv(), Ok(()), "what is on its way is done first");
+    }
+
+    #[test]
+    fn one_by_hand_does_an_order_when_it_is_told_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keeper, mut by_hand) = Keeper::by_hand();
+        assert!(!by_hand.next(0) && !by_hand.refuse());
+        let (tell, told) = mpsc::channel();
+        for lun in 0..3 {
+            let file = Arc::new(UnitFile::new(directory.path(), &crate::state::tests::params(lun), None));
+            let tell = tell.clone();
+            keeper.submit(&file, Box::default(), move |done| tell.send((lun, done)).unwrap());
+        }
+        assert!(by_hand.waiting() == 3 && told.try_recv().is_err());
+        assert!(by_hand.next(0) && by_hand.refuse() && by_hand.next(0) && !by_hand.next(0));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [(0, true), (1, false), (2, true)]);
     }
 
     #[test]

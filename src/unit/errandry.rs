@@ -37,22 +37,60 @@ impl Errandry {
     }
 }
 
+/// Runs the next errand of a unit; false: there is none.
+fn run_next(unit: &Arc<Unit>) -> bool {
+    let Some(errand) = unit.errands.pop() else { return false };
+    let (failed, own) = (failed(unit), Arc::clone(unit));
+    errand.run(failed, move || own.errands.fail(failed));
+    true
+}
+
 /// Makes a thread for each unit that has errands, until nobody can send more.
 fn run(units: &Receiver<Arc<Unit>>) {
     while let Ok(unit) = units.recv() {
         let errands = Arc::clone(&unit);
-        let made = Builder::new().name("ringsan-errand".to_owned()).spawn(move || {
-            while let Some(errand) = unit.errands.pop() {
-                let (failed, own) = (failed(&unit), Arc::clone(&unit));
-                errand.run(failed, move || own.errands.fail(failed));
-            }
-        });
+        let made = Builder::new().name("ringsan-errand".to_owned()).spawn(move || while run_next(&unit) {});
         if made.is_err() {
             // There is no thread to be had: what waits is refused.
             while let Some(errand) = errands.errands.pop() {
                 errand.refuse(Outcome::BUSY.into());
             }
         }
+    }
+}
+
+/// What the threads are otherwise: whoever has this says when the next errand of a unit is run, on its own thread.
+#[cfg(test)]
+pub(crate) struct ErrandryByHand {
+    units: Receiver<Arc<Unit>>,
+    /// Those that would have a thread.
+    at_work: Vec<Arc<Unit>>,
+}
+
+#[cfg(test)]
+impl ErrandryByHand {
+    /// How many units have a thread: errands, or an end of it.
+    pub(crate) fn waiting(&mut self) -> usize {
+        self.at_work.extend(self.units.try_iter());
+        self.at_work.len()
+    }
+
+    /// Runs the next errand of one of those units; false: there was none, and its thread is gone.
+    pub(crate) fn next(&mut self, which: usize) -> bool {
+        let runs = which < self.waiting() && run_next(&self.at_work[which]);
+        if !runs && which < self.at_work.len() {
+            self.at_work.remove(which);
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+impl Errandry {
+    /// One without threads.
+    pub(crate) fn by_hand() -> (Errandry, ErrandryByHand) {
+        let (sender, units) = mpsc::channel();
+        (Errandry(sender), ErrandryByHand { units, at_work: Vec::new() })
     }
 }
 
@@ -79,5 +117,20 @@ mod tests {
         assert_eq!(outcome(&errandry, &unit, Box::new(|_| Outcome::GOOD.into())), failed);
         let other = Arc::new(Unit::none(1));
         assert_eq!(outcome(&errandry, &other, Box::new(|_| Outcome::GOOD.into())), Outcome::GOOD);
+    }
+    #[test]
+    fn one_by_hand_runs_an_errand_when_it_is_told_to() {
+        let ((errandry, mut by_hand), (tell, told)) = (Errandry::by_hand(), mpsc::channel());
+        assert!(by_hand.waiting() == 0 && !by_hand.next(0));
+        let (units, answer) = ([1, 2].map(|_| Arc::new(Unit::none(1))), Arc::default());
+        for (unit, number) in [(0, 1), (0, 2), (1, 3)] {
+            let tell = tell.clone();
+            let call: Call = Box::new(|_| Outcome::GOOD.into());
+            errandry.send(&units[unit], Errand::new(call, &answer, move || tell.send(number).unwrap()));
+        }
+        assert!(by_hand.waiting() == 2 && told.try_recv().is_err());
+        assert!(by_hand.next(1) && by_hand.next(0) && by_hand.next(0));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [3, 1, 2]);
+        assert!(!by_hand.next(0) && !by_hand.next(0) && by_hand.waiting() == 0, "both threads have ended");
     }
 }

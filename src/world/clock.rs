@@ -38,8 +38,8 @@ impl Clock {
         since.saturating_sub(self.stood_ns.load(Ordering::Relaxed))
     }
 
-    /// A core is awake: to be said every [`BEAT`], unless it sleeps.
-    pub fn beat(&self, now: Instant) {
+    /// A core is awake: to be said every [`BEAT`], unless it sleeps. `wall`: what the machine's clock says.
+    pub fn beat(&self, now: Instant, wall: SystemTime) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = now.saturating_duration_since(*heard);
         if silence >= Duration::from_millis(PAUSE_MS) {
@@ -47,7 +47,7 @@ impl Clock {
             tracing::warn!("nothing ran here for {} ms: that time does not count for anybody", silence.as_millis());
         }
         *heard = (*heard).max(now);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let since_1970 = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         self.began_ms.store(since_1970.saturating_sub(self.now_ns(now) / 1_000_000), Ordering::Relaxed);
     }
 
@@ -66,16 +66,16 @@ mod tests {
     fn a_pause_of_all_cores_does_not_count() {
         let begin = Instant::now();
         let at = |ms| begin + Duration::from_millis(ms);
-        let clock = Clock::new(begin);
+        let (clock, wall) = (Clock::new(begin), SystemTime::now());
         let now_ms = |ms| clock.now_ns(at(ms)) / 1_000_000;
         // One core sleeps for long, another does not.
-        (0..20).for_each(|beat| clock.beat(at(beat * 500)));
+        (0..20).for_each(|beat| clock.beat(at(beat * 500), wall));
         assert_eq!(now_ms(9_600), 9_600);
         // Both were stopped, and both come late.
-        clock.beat(at(60_000));
-        clock.beat(at(60_001));
+        clock.beat(at(60_000), wall);
+        clock.beat(at(60_001), wall);
         assert_eq!(now_ms(60_001), 9_501);
-        clock.beat(at(60_500));
+        clock.beat(at(60_500), wall);
         assert_eq!(now_ms(60_500), 10_000);
     }
 }

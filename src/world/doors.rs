@@ -1,6 +1,5 @@
-//! Who is let in: bounds on connections in all and from one address, on logins under way, and on guesses at secrets.
-//!
-//! [`Doors`] counts for the process, [`HalfOpen`] for one core.
+//! Who is let in: bounds on connections in all and from one address, and on guesses at secrets. [`Doors`] counts for the
+//! process. (Logins under way are bounded by each core.)
 //!
 //! Invariants: a [`Ticket`] is one connection, from accept to the closing of its socket, on whatever core it is. Nothing
 //! here is on the way of a command.
@@ -11,10 +10,9 @@ use crate::limits::{
 use crate::model::{Address, Host};
 use crate::panics::Mutex;
 use procfs::process::{LimitValue, Process};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -136,8 +134,9 @@ impl Doors {
         let failures = &mut counts.failures;
         if !failures.contains_key(&host) && failures.len() >= FAILED_LOGIN_ADDRESSES {
             failures.retain(|_, known| known.last_ms.saturating_add(FAILED_LOGIN_MEMORY_MS) > now_ms);
-            // So many hosts guess at the same time: the one that has been quiet for longest begins anew.
-            let quiet = failures.iter().min_by_key(|(_, known)| known.last_ms).map(|(host, _)| *host);
+            // So many hosts guess at the same time: the one that has been quiet for longest begins anew; of several, always the
+            // same, however the map is laid out.
+            let quiet = failures.iter().map(|(host, known)| (known.last_ms, *host)).min().map(|(_, host)| host);
             if let Some(quiet) = quiet.filter(|_| failures.len() >= FAILED_LOGIN_ADDRESSES) {
                 failures.remove(&quiet);
             }
@@ -194,43 +193,6 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
         if *count.get() == 0 {
             count.remove();
         }
-    }
-}
-
-/// The connections of one core that are logging in, the oldest first. Those that are through are forgotten when the next
-/// one comes.
-#[derive(Debug, Default)]
-pub struct HalfOpen(VecDeque<(usize, SocketAddr)>);
-
-impl HalfOpen {
-    /// Notes that connection number `conn` is logging in, and says which one is to make room, if one is. `waits` says
-    /// which of the others are still logging in. With more than `most_per_address` from one address it is the oldest of
-    /// that address. Else, with more than three quarters of `most` from one host, it is the oldest of that host's
-    /// address that has most of them: a host is not to have all places, and where many share a network it is not they
-    /// who have many. Else, with more than `most`, it is the oldest of all.
-    pub fn enter(
-        &mut self,
-        conn: usize,
-        peer: SocketAddr,
-        (most, most_per_address): (usize, usize),
-        waits: impl Fn(usize, SocketAddr) -> bool,
-    ) -> Option<usize> {
-        self.0.retain(|&(conn, peer)| waits(conn, peer));
-        self.0.push_back((conn, peer));
-        let address = Address::of(peer);
-        let oldest_of = |address: Address| self.0.iter().find(|other| Address::of(other.1) == address);
-        let mut of_host: Vec<Address> = self.0.iter().map(|other| Address::of(other.1)).collect();
-        of_host.retain(|other| other.host() == address.host());
-        let oldest = if of_host.iter().filter(|other| **other == address).count() > most_per_address {
-            oldest_of(address)
-        } else if of_host.len() > most - most / 4 {
-            of_host.sort_unstable();
-            let fullest = of_host.chunk_by(Address::eq).max_by_key(|same| same.len());
-            fullest.and_then(|same| oldest_of(*same.first()?))
-        } else {
-            self.0.front().filter(|_| self.0.len() > most)
-        };
-        oldest.map(|&(conn, _)| conn)
     }
 }
 
@@ -295,31 +257,6 @@ mod tests {
         assert_eq!(doors.enter(ip("192.0.2.2")).unwrap_err(), Full::All(1));
         doors.fit_descriptors();
         let _b = doors.enter(ip("192.0.2.2")).unwrap();
-    }
-
-    #[test]
-    fn the_oldest_login_makes_room() {
-        let at = |host: u8, port| SocketAddr::new(IpAddr::from([192, 0, 2, host]), port);
-        let mut half_open = HalfOpen::default();
-        let mut enter = |conn, peer, gone: &[usize]| half_open.enter(conn, peer, (4, 2), |c, _| !gone.contains(&c));
-        assert_eq!(enter(0, at(1, 1), &[]), None);
-        assert_eq!(enter(1, at(2, 1), &[]), None);
-        assert_eq!(enter(2, at(1, 2), &[]), None);
-        assert_eq!(enter(3, at(1, 3), &[]), Some(0), "of the same address");
-        assert_eq!(enter(4, at(3, 1), &[0]), None);
-        assert_eq!(enter(5, at(4, 1), &[]), Some(1), "of all");
-        assert_eq!(enter(6, at(5, 1), &[1, 2, 3]), None);
-    }
-
-    #[test]
-    fn a_host_of_many_addresses_does_not_keep_out_other_logins() {
-        let mut half_open = HalfOpen::default();
-        let mut enter = |conn, peer| half_open.enter(conn, at(peer), (8, 6), |_, _| true);
-        assert_eq!(enter(0, "2001:db8:0:1::1"), None);
-        assert_eq!((enter(1, "2001:db8::a"), enter(2, "2001:db8::b")), (None, None));
-        assert_eq!([3, 4, 5].map(|conn| enter(conn, "2001:db8::c")), [None; 3]);
-        assert_eq!(enter(6, "2001:db8::d"), None);
-        assert_eq!(enter(7, "2001:db8::e"), Some(3), "of the address that has most, and of no other host");
     }
 
     #[test]

@@ -215,6 +215,21 @@ impl World {
     /// # Errors
     /// Why something cannot be opened or started. Files and records are as they were.
     pub fn open(snapshot: Snapshot, cores: usize) -> Result<(World, KeeperThread), WorldError> {
+        let (keeper, thread) = Keeper::start().map_err(WorldError::System)?;
+        let errandry = Errandry::start().map_err(WorldError::System)?;
+        World::open_with(snapshot, cores, keeper, errandry).map(|world| (world, thread))
+    }
+
+    /// As [`World::open`]; others store, and run errands.
+    ///
+    /// # Errors
+    /// As [`World::open`].
+    pub fn open_with(
+        snapshot: Snapshot,
+        cores: usize,
+        keeper: Keeper,
+        errandry: Errandry,
+    ) -> Result<World, WorldError> {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(WorldError::State)?);
         state::warn_of_others(&snapshot.state);
@@ -233,8 +248,6 @@ impl World {
             targets.push(Target::new(spec, own, false));
         }
         let admission = admission(&snapshot);
-        let (keeper, thread) = Keeper::start().map_err(WorldError::System)?;
-        let errandry = Arc::new(Errandry::start().map_err(WorldError::System)?);
         let mut world = World {
             doors: Doors::new(admission.connections, admission.per_address),
             admission,
@@ -248,14 +261,14 @@ impl World {
             registry: Arc::new(Registry::new(cores)),
             register: Arc::new(register),
             keeper: Arc::new(keeper),
-            errandry,
+            errandry: Arc::new(errandry),
             rates: Arc::default(),
             unit_rates: Vec::new(),
             clock: Arc::new(Clock::new(Instant::now())),
             next_nexus: Arc::new(AtomicU64::new(1)),
         };
         world.set_limits(None);
-        Ok((world, thread))
+        Ok(world)
     }
 }
 

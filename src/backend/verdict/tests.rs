@@ -78,8 +78,9 @@ fn who_looks_and_who_opens_say_the_same() {
 
 #[test]
 fn media_without_a_file_are_judged_alike_too() {
-    let threaded = crate::backend::threaded::kind();
-    for kind in [LunKind::Ram, LunKind::Null, threaded, LunKind::Other { word: "none", path: String::new() }] {
+    let (threaded, simulated) = (crate::backend::threaded::kind(), crate::backend::simulated::kind("one"));
+    let none = LunKind::Other { word: "none", path: String::new() };
+    for kind in [LunKind::Ram, LunKind::Null, threaded, simulated, none] {
         for size_bytes in [None, Some(0), Some(1000), Some(MIB), Some(1 << 63), Some(MAX_LUN_BYTES + (16 << 20))] {
             let spec = spec(kind.clone(), size_bytes, 512);
             let said = look(&spec).map(drop).map_err(|error| error.to_string());

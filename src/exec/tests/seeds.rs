@@ -2,9 +2,9 @@
 //! with what, when data is taken, who is aborted. Each block holds at every moment what it may hold, each command is
 //! answered once or let go of, and in the end everything has come back.
 
-use super::blocks::{Blocks, Look, Stamp, filled};
+use super::blocks::{Blocks, Look, Stamp};
 use super::local::{Command, Local, Who};
-use super::{executor, unit};
+use super::{BLOCK_BYTES, executor, unit};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::exec::begin::Entry;
 use crate::exec::canary::{Canary, SINGS};
@@ -86,7 +86,7 @@ impl World {
         for seat in 0..SEATS {
             executor.open(seat as usize, (Whose::of(seat, peer), Host::of(peer)), "iqn.2026-11.io.ringsan:local");
         }
-        let blocks = Blocks::new(BLOCKS);
+        let blocks = Blocks::new(BLOCKS, BLOCK_BYTES);
         World { dice, executor, local: Local::default(), blocks, does: BTreeMap::new(), stamp: 0 }
     }
 
@@ -114,27 +114,27 @@ impl World {
         let (op, out, does) = match kind {
             0..4 => (MediumOp::Read { lba, blocks, fua: false }, Vec::new(), Does::Reads(self.blocks.look(range))),
             4..7 => {
-                let (fua, data) = (self.dice.one_in(4), filled(range.len(), stamp));
+                let (fua, data) = (self.dice.one_in(4), self.blocks.filled(range.len(), stamp));
                 (MediumOp::Write { lba, blocks, fua }, data, Does::Writes(range))
             }
             7 => {
                 let range = range.start..range.start + 1 + range.len() % 4;
                 let op = MediumOp::CompareAndWrite { lba, blocks: range.len() as u32, fua: false };
                 let wanted = self.blocks.some(range.start);
-                let out = [filled(range.len(), wanted), filled(range.len(), stamp)].concat();
+                let out = [self.blocks.filled(range.len(), wanted), self.blocks.filled(range.len(), stamp)].concat();
                 (op, out, Does::WritesIf(range, wanted))
             }
             8 => {
                 let op =
                     MediumOp::WriteSame { lba, blocks: u64::from(blocks), unmap: false, anchor: false, no_data: false };
-                (op, filled(1, stamp), Does::Writes(range))
+                (op, self.blocks.filled(1, stamp), Does::Writes(range))
             }
             _ => (MediumOp::Flush { immed: false }, Vec::new(), Does::Else),
         };
         if let Does::Writes(range) | Does::WritesIf(range, _) = &does {
             self.blocks.begin(range.clone(), stamp);
         }
-        let read_bytes = if let Does::Reads(look) = &does { look.bytes() } else { 0 };
+        let read_bytes = if let Does::Reads(look) = &does { look.range().len() as u32 * BLOCK_BYTES } else { 0 };
         let inline = (out.len() <= 4096 && self.dice.one_in(2)).then(|| out.clone());
         let received_bytes = inline.as_ref().map_or(0, |data| data.len() as u32);
         let expected = Expected { read_bytes, write_bytes: out.len() as u32, received_bytes };
@@ -224,7 +224,11 @@ impl World {
             };
             let is_good = command.end == Some(Outcome::GOOD);
             match does {
-                Does::Reads(look) if is_good => self.blocks.check(&look, &command.got),
+                Does::Reads(look) if is_good => {
+                    if let Err(wrong) = self.blocks.check(&look, &command.got) {
+                        panic!("{who:?}: {wrong}");
+                    }
+                }
                 Does::Writes(range) if is_good => self.blocks.written(range, stamp),
                 Does::WritesIf(range, wanted) if is_good => self.blocks.exchanged(range, (stamp, wanted)),
                 Does::WritesIf(range, _) if command.end.is_some_and(|end| end.is_miscompare()) => {

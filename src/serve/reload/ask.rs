@@ -9,7 +9,7 @@ use crate::backend::OpenError;
 use crate::exec::notice::Notice;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::serve::beside::Wait;
-use crate::shard::mesh::Message;
+use crate::shard::Message;
 use crate::state::{Name, Register};
 use crate::unit::Unit;
 use crate::world::error::WorldError;

@@ -7,7 +7,7 @@ use crate::exec::notice::Notice;
 use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
-use crate::shard::mesh::Message;
+use crate::shard::Message;
 use crate::shard::tests::peer::{End, Peer, good};
 use crate::shard::tests::rights::group;
 use crate::shard::tests::saves::stuck_keeper;

@@ -6,6 +6,7 @@ use crate::backend::FaultPlan;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_ADDRESS, CONNECTIONS_PER_CORE};
 use crate::model::{Account, Credentials, Group, IscsiName, Limits, Secret, TargetSpec};
 use crate::session::seam::CloseReason;
+use crate::shard::io::Socket;
 use crate::shard::link::Phase;
 use crate::shard::mesh::Mesh;
 use std::net::{TcpListener, TcpStream};
@@ -160,14 +161,14 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
     let raised = Command::new("prlimit").args([descriptors, format!("--pid={}", std::process::id())]).status();
     assert!(raised.unwrap().success(), "so many descriptors are not to be had here");
     let (world, _keeper) = World::open(snapshot(&[], vec![lun(0)]), 1).unwrap();
-    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
+    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let socket = TcpStream::connect(at).unwrap();
     let mut enter = |peer: &str| {
-        let conn = core.engine.accepted(socket.try_clone().unwrap().into(), peer.parse().unwrap(), at)?;
+        let conn = core.accepted(Socket::Tcp(socket.try_clone().unwrap().into()), peer.parse().unwrap(), at)?;
         // Those that log in have a bound of their own.
-        core.engine.fabric.links[conn].as_mut().unwrap().phase = Phase::Leaving;
+        core.fabric.links.get_mut(conn).unwrap().phase = Phase::Leaving;
         Some(conn)
     };
     let own = |n: usize| format!("[2001:db8::{:x}]:1", n / (CONNECTIONS_PER_ADDRESS / 2));
@@ -183,15 +184,15 @@ fn the_last_places_of_a_core_are_for_other_hosts() {
 #[test]
 fn the_number_of_a_connection_is_given_again_when_what_it_received_is_forgotten() {
     let (world, _keeper) = World::open(snapshot(&[], vec![lun(0)]), 1).unwrap();
-    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
-    let engine = &mut core.engine;
+    let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
+    let core = &mut core;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
-    let enter = || TcpStream::connect(at).unwrap().into();
-    let first = engine.accepted(enter(), at, at).unwrap();
-    engine.close(first, CloseReason::Disconnected);
-    assert_eq!(engine.fabric.gone, [first]);
-    assert_ne!(engine.accepted(enter(), at, at), Some(first), "before");
-    engine.fabric.gone.clear();
-    assert_eq!(engine.accepted(enter(), at, at), Some(first), "after");
+    let enter = || Socket::Tcp(TcpStream::connect(at).unwrap().into());
+    let first = core.accepted(enter(), at, at).unwrap();
+    core.close(first, CloseReason::Disconnected);
+    assert_eq!(core.fabric.links.gone, [first]);
+    assert_ne!(core.accepted(enter(), at, at), Some(first), "before");
+    core.fabric.links.gone.clear();
+    assert_eq!(core.accepted(enter(), at, at), Some(first), "after");
 }

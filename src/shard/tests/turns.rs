@@ -7,8 +7,10 @@ use crate::limits::{
 use crate::model::host::tests::at;
 use crate::shard::acting::Acting;
 use crate::shard::core::Core;
+use crate::shard::io::Socket;
 use crate::shard::make_core;
 use crate::shard::mesh::Mesh;
+use crate::shard::number::ConnNo;
 use crate::shard::receiving::Receive;
 use crate::wire::{BHS_LEN, bhs};
 use crate::world::World;
@@ -31,32 +33,32 @@ struct Turns {
 impl Turns {
     fn new() -> Turns {
         let (world, _keeper) = World::open(snapshot(&[at("127.0.0.1")], vec![lun(0)]), 1).unwrap();
-        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap()), Vec::new(), Duration::ZERO).unwrap();
+        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
         Turns { core, peers: Vec::new(), cmd_sns: Vec::new() }
     }
 
     /// A session of a host at this address.
-    fn login(&mut self, address: &str) -> usize {
+    fn login(&mut self, address: &str) -> ConnNo {
         self.login_with(address, "")
     }
 
     /// The same, and what it offers besides.
-    fn login_with(&mut self, address: &str, keys: &str) -> usize {
+    fn login_with(&mut self, address: &str, keys: &str) -> ConnNo {
         let (socket, peer) = UnixStream::pair().unwrap();
         self.begin();
-        let conn = self.core.engine.accepted(socket.into(), at(address), at("127.0.0.1")).unwrap();
-        self.core.receive.resize_with(conn + 1, Receive::new);
+        let conn = self.core.accepted(Socket::Tcp(socket.into()), at(address), at("127.0.0.1")).unwrap();
+        self.core.fabric.links.of_mut(conn).unwrap().receive = Some(Box::new(Receive::new()));
         let text =
             format!("InitiatorName=iqn.2001-04.com.example:{address}\0TargetName={TARGET}\0SessionType=Normal\0{keys}");
         let mut header = [0; BHS_LEN];
-        (header[0], header[1], header[8], header[13]) = (0x43, 0x87, 0x80, conn as u8);
+        (header[0], header[1], header[8], header[13]) = (0x43, 0x87, 0x80, conn.at() as u8);
         bhs::set_data_segment_len(&mut header, text.len());
         let mut bytes = [&header[..], text.as_bytes()].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.core.take(conn, &bytes);
-        assert!(self.core.engine.fabric.seat_of(conn).is_some(), "it is logged in");
+        assert!(self.core.fabric.seat_of(conn).is_some(), "it is logged in");
         self.peers.push(peer);
-        self.cmd_sns.resize(conn + 1, 0);
+        self.cmd_sns.resize(conn.at() + 1, 0);
         conn
     }
 
@@ -64,11 +66,11 @@ impl Turns {
     fn begin(&mut self) {
         self.core.turn += 1;
         let late = Instant::now() + Duration::from_hours(1);
-        self.core.engine.fabric.acting = Acting::of_turn(late, self.core.sharing.is_empty());
+        self.core.fabric.acting = Acting::of_turn(late, self.core.sharing.is_empty());
     }
 
     /// So many commands come at once.
-    fn come(&mut self, conn: usize, operation: u8, blocks: u16, count: u32) {
+    fn come(&mut self, conn: ConnNo, operation: u8, blocks: u16, count: u32) {
         let mut bytes = Vec::new();
         for _ in 0..count {
             let mut header = [0; BHS_LEN];
@@ -78,26 +80,26 @@ impl Turns {
                 header[20..24].copy_from_slice(&(u32::from(blocks) * 512).to_be_bytes());
                 header[39..41].copy_from_slice(&blocks.to_be_bytes());
             }
-            header[16..20].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
-            header[24..28].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
-            self.cmd_sns[conn] += 1;
+            header[16..20].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
+            header[24..28].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
+            self.cmd_sns[conn.at()] += 1;
             bytes.extend(header);
         }
         self.core.take(conn, &bytes);
     }
 
     /// LOGICAL UNIT RESET comes.
-    fn reset(&mut self, conn: usize) {
+    fn reset(&mut self, conn: ConnNo) {
         let mut header = [0; BHS_LEN];
         (header[0], header[1]) = (0x42, 0x80 | 5);
         header[16..24].copy_from_slice(&[0xfe, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
-        header[24..28].copy_from_slice(&self.cmd_sns[conn].to_be_bytes());
+        header[24..28].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
         self.core.take(conn, &header);
     }
 
     /// Of those, so many have not been acted on.
-    fn parked(&self, conn: usize) -> u32 {
-        (self.core.receive[conn].parked.len() / BHS_LEN) as u32
+    fn parked(&self, conn: ConnNo) -> u32 {
+        (self.core.fabric.links.receive(conn).unwrap().parked.len() / BHS_LEN) as u32
     }
 }
 
@@ -157,7 +159,7 @@ fn what_is_parked_is_acted_on_for_so_long_in_a_turn_however_many_share_it() {
     const BURST: u32 = 100;
     let mut turns = Turns::new();
     let conns: Vec<_> = (0..64).map(|n| turns.login(&format!("192.0.2.{n}"))).collect();
-    turns.core.engine.fabric.acting = Acting::of_shares(Instant::now());
+    turns.core.fabric.acting = Acting::of_shares(Instant::now());
     conns.iter().for_each(|conn| turns.come(*conn, TEST_UNIT_READY, 0, BURST));
     let parked = |turns: &Turns| conns.iter().map(|conn| turns.parked(*conn)).sum::<u32>();
     // Nobody acts on thousands of commands in that time.
@@ -177,8 +179,7 @@ fn a_command_of_which_nobody_knows_how_long_it_takes_may_be_the_last_of_a_turn()
     }
     for (conn, operation, acted) in [(conns[0], TEST_UNIT_READY, 1), (conns[1], READ, 32)] {
         turns.core.turn += 1;
-        turns.core.engine.fabric.acting =
-            Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
+        turns.core.fabric.acting = Acting::of_turn(Instant::now().checked_sub(Duration::from_secs(1)).unwrap(), true);
         turns.come(conn, operation, 1, 40);
         assert_eq!(40 - turns.parked(conn), acted);
     }
@@ -199,10 +200,10 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
         turns.begin();
         turns.core.take(*conn, &pings);
     }
-    let queued = turns.core.engine.fabric.dirty.len();
+    let queued = turns.core.fabric.links.dirty.len();
     assert_eq!(queued, conns.len());
-    turns.core.engine.fabric.flush();
-    let left = turns.core.engine.fabric.dirty.len();
+    turns.core.fabric.flush();
+    let left = turns.core.fabric.links.dirty.len();
     assert!(left > 0 && left < queued, "{left}");
 }
 
@@ -210,12 +211,12 @@ fn a_turn_hands_so_much_to_the_sockets_and_the_rest_later() {
 fn jobs_do_not_keep_everything_else_waiting() {
     const MANY: usize = 1_000_000;
     let mut turns = Turns::new();
-    let engine = &mut turns.core.engine;
+    let core = &mut turns.core;
     // They have ended already, and yet so many take longer than a turn.
-    (0..MANY).for_each(|job| engine.executor.running.runnable.push(None, job));
+    (0..MANY).for_each(|job| core.executor.running.runnable.push(None, job));
     let begin = Instant::now();
-    engine.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut engine.fabric);
-    let left = engine.executor.running.runnable.len();
+    core.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
+    let left = core.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
 }
 
@@ -227,9 +228,9 @@ fn a_function_that_waits_for_what_is_copied_is_answered_in_the_same_turn() {
     turns.begin();
     turns.come(conn, TEST_UNIT_READY, 0, 4);
     turns.come(conn, READ, 1, 1);
-    assert!(!turns.core.engine.executor.memory.copying.is_empty());
+    assert!(!turns.core.executor.memory.copying.is_empty());
     turns.reset(conn);
-    assert!(!turns.core.engine.fabric.management.is_empty(), "it waits for the read");
-    turns.core.engine.copy_ready();
-    assert!(turns.core.engine.fabric.management.is_empty());
+    assert!(!turns.core.fabric.management.is_empty(), "it waits for the read");
+    turns.core.copy_ready();
+    assert!(turns.core.fabric.management.is_empty());
 }

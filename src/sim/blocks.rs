@@ -1,11 +1,21 @@
 //! What each block of a unit may hold, when commands overtake each other as they like.
+//!
+//! A command counts as under way from before it was sent until after its answer has come: whoever sees less of it sees a part of
+//! that time, so what is a fault here is one for everybody.
 
-use super::BLOCK_BYTES;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The value of a block: what the command with this number has written everywhere in it. Zero: nobody has written.
+/// The number of a command that writes; its blocks have it everywhere in them. Zero: nobody has written.
 pub type Stamp = u64;
+
+/// Of the number of a command that writes zeroes instead.
+pub const ZEROES: Stamp = 1 << 63;
+
+/// What stands in a block that the command with this number has written.
+pub const fn value_of(stamp: Stamp) -> u64 {
+    if stamp & ZEROES == 0 { stamp } else { 0 }
+}
 
 /// When a value began to be written, and when that was over: numbers of steps.
 #[derive(Debug, Clone, Default)]
@@ -20,17 +30,20 @@ struct Writing {
 }
 
 /// The oracle.
+#[derive(Debug)]
 pub struct Blocks {
+    block_bytes: u32,
     /// The values that each block may have.
     may: Vec<BTreeMap<Stamp, Writing>>,
-    /// All that were to be written to each block, and since when.
-    begun: Vec<BTreeMap<Stamp, u64>>,
+    /// All that were to be written to each block, by when that began.
+    begun: Vec<BTreeMap<u64, Stamp>>,
     /// And when that was over.
     over: Vec<BTreeMap<Stamp, u64>>,
     step: u64,
 }
 
 /// What a read may find: the values that there were when it began, and since when others count, too.
+#[derive(Debug, Clone)]
 pub struct Look {
     range: Range<usize>,
     may: Vec<Vec<Stamp>>,
@@ -38,22 +51,38 @@ pub struct Look {
 }
 
 impl Look {
-    /// Bytes that are read.
-    pub fn bytes(&self) -> u32 {
-        self.range.len() as u32 * BLOCK_BYTES
+    /// The blocks that are read.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
     }
 }
 
 impl Blocks {
-    /// So many blocks of zeroes.
-    pub fn new(blocks: usize) -> Blocks {
+    /// So many blocks of zeroes, of this length.
+    pub fn new(blocks: usize, block_bytes: u32) -> Blocks {
         let zero = || BTreeMap::from([(0, Writing { until: Some(0), is_good: true, ..Writing::default() })]);
         Blocks {
+            block_bytes,
             may: (0..blocks).map(|_| zero()).collect(),
             begun: vec![BTreeMap::new(); blocks],
             over: vec![BTreeMap::from([(0, 0)]); blocks],
             step: 0,
         }
+    }
+
+    /// How many blocks there are.
+    pub fn count(&self) -> usize {
+        self.may.len()
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
+    /// So many blocks as the command with this number writes them.
+    pub fn filled(&self, blocks: usize, stamp: Stamp) -> Vec<u8> {
+        value_of(stamp).to_le_bytes().repeat(blocks * self.block_bytes as usize / 8)
     }
 
     fn tick(&mut self) -> u64 {
@@ -66,7 +95,7 @@ impl Blocks {
         let since = self.tick();
         for number in range {
             self.may[number].insert(stamp, Writing { since, ..Writing::default() });
-            self.begun[number].insert(stamp, since);
+            self.begun[number].insert(since, stamp);
         }
     }
 
@@ -84,7 +113,7 @@ impl Blocks {
         }
     }
 
-    /// A command was answered GOOD that has written a value because it has found `wanted`. What began when `wanted` was
+    /// A command was answered GOOD that has written a value because it has found `wanted`, which no other has written. What began when `wanted` was
     /// there already, was under way at the same time, and has been written, came behind it: else that would have been
     /// found.
     pub fn exchanged(&mut self, range: Range<usize>, (stamp, wanted): (Stamp, Stamp)) {
@@ -119,8 +148,8 @@ impl Blocks {
     /// It has found that it is not to write.
     pub fn not_written(&mut self, range: Range<usize>, stamp: Stamp) {
         for number in range {
-            self.may[number].remove(&stamp);
-            self.begun[number].remove(&stamp);
+            let since = self.may[number].remove(&stamp).map(|writing| writing.since);
+            since.map(|since| self.begun[number].remove(&since));
         }
     }
 
@@ -131,21 +160,50 @@ impl Blocks {
         Look { range, may, since }
     }
 
-    /// Whether a read may have found this. What was over when it began, and was not found, is not there any more.
-    pub fn check(&mut self, look: &Look, data: &[u8]) {
-        assert_eq!(data.len(), look.range.len() * BLOCK_BYTES as usize);
-        for (at, (number, block)) in look.range.clone().zip(data.chunks(BLOCK_BYTES as usize)).enumerate() {
-            let stamp = stamp_of(block);
-            let came = self.begun[number].get(&stamp).is_some_and(|since| *since > look.since);
-            assert!(
-                look.may[at].contains(&stamp) || came,
-                "block {number} has {stamp}, and may have {:?} or {:?}",
-                look.may[at],
-                self.may[number]
-            );
-            self.may[number]
-                .retain(|other, writing| *other == stamp || writing.until.is_none_or(|until| until > look.since));
+    /// Takes note of what a read has found. What was over when it began, and was not found, is not there any more.
+    ///
+    /// # Errors
+    /// It cannot have found that; where, and what it may have found.
+    pub fn check(&mut self, look: &Look, data: &[u8]) -> Result<(), String> {
+        let block_bytes = self.block_bytes as usize;
+        if data.len() != look.range.len() * block_bytes {
+            return Err(format!("{} bytes for the blocks {:?}", data.len(), look.range));
         }
+        for (at, block) in data.chunks(block_bytes).enumerate() {
+            let number = look.range.start + at;
+            let value = value_in(block).map_err(|torn| format!("block {number} is torn: {torn}"))?;
+            if !self.may_be(look, at, value) {
+                let (may, now) = (&look.may[at], &self.may[number]);
+                return Err(format!("block {number} has {value:#x}, and may have {may:x?} or {now:x?}"));
+            }
+            self.may[number].retain(|other, writing| {
+                value_of(*other) == value || writing.until.is_none_or(|until| until > look.since)
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a read may find this value in its block number `at`.
+    fn may_be(&self, look: &Look, at: usize, value: u64) -> bool {
+        self.found(look, at).any(|stamp| value_of(stamp) == value)
+    }
+
+    /// Whether one that compares its blocks with `wanted` everywhere may find the first difference at this byte.
+    pub fn may_differ(&self, look: &Look, wanted: Stamp, offset: u64) -> bool {
+        let (at, byte) = ((offset / u64::from(self.block_bytes)) as usize, offset % u64::from(self.block_bytes));
+        let differs = |stamp: Stamp| {
+            let difference = value_of(stamp) ^ value_of(wanted);
+            difference != 0 && u64::from(difference.trailing_zeros() / 8) == byte
+        };
+        at < look.range.len()
+            && (0..at).all(|before| self.may_be(look, before, value_of(wanted)))
+            && self.found(look, at).any(differs)
+    }
+
+    /// The commands of which a read may find the value in its block number `at`.
+    fn found(&self, look: &Look, at: usize) -> impl Iterator<Item = Stamp> {
+        let came = self.begun[look.range.start + at].range(look.since + 1..).map(|(_, stamp)| *stamp);
+        look.may[at].iter().copied().chain(came)
     }
 
     /// A value that a block may have now.
@@ -154,14 +212,11 @@ impl Blocks {
     }
 }
 
-/// The value of a block, which is everywhere in it the same.
-fn stamp_of(block: &[u8]) -> Stamp {
-    let words: Vec<_> = block.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
-    assert!(words.iter().all(|word| *word == words[0]), "a torn block: {words:x?}");
-    words[0]
-}
-
-/// So many blocks with that value.
-pub fn filled(blocks: usize, stamp: Stamp) -> Vec<u8> {
-    stamp.to_le_bytes().repeat(blocks * BLOCK_BYTES as usize / 8)
+/// What stands in a block, which is everywhere in it the same.
+fn value_in(block: &[u8]) -> Result<u64, String> {
+    let words: Vec<u64> = block.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+    match words.iter().position(|word| *word != words[0]) {
+        None => Ok(words[0]),
+        Some(at) => Err(format!("it begins with {:#x}, and has {:#x} at byte {}", words[0], words[at], at * 8)),
+    }
 }

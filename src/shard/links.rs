@@ -1,0 +1,160 @@
+//! The connections of a core, by number. A number is used again when nothing of the connection that had it is left.
+
+use super::arming::Arming;
+use super::half_open::HalfOpen;
+use super::link::Link;
+use super::number::ConnNo;
+use super::receiving::{Direct, Receive};
+use super::tx::Tx;
+use std::net::SocketAddr;
+
+/// All of a connection.
+#[derive(Default)]
+pub struct Connection {
+    /// The socket, and where the connection is in its life. `None`: there is none with this number.
+    pub link: Option<Link>,
+    /// Its transmit side.
+    pub tx: Tx,
+    /// Its receive side, unless that is being acted on: made when something is first received, and kept.
+    pub receive: Option<Box<Receive>>,
+    /// Its receive of known size, unless that is being acted on: made when first needed, and kept.
+    pub direct: Option<Box<Direct>>,
+}
+
+/// The connections.
+#[derive(Default)]
+pub struct Links {
+    all: Vec<Connection>,
+    /// Those that `tick` looks at: they log in, send or close. The others cost it one byte each.
+    watched: Vec<bool>,
+    /// Those that have something to send.
+    pub dirty: Vec<ConnNo>,
+    /// Those that have room again for what waits for that.
+    pub roomy: Vec<ConnNo>,
+    /// Those that were made or moved in, or have received: their receive is to be armed.
+    pub fresh: Arming,
+    /// Those that are no more: their receive side is to be reset.
+    pub gone: Vec<ConnNo>,
+    /// Those that are logging in.
+    pub half_open: HalfOpen,
+}
+
+impl Links {
+    /// All of a connection, or of what is left of it.
+    #[inline]
+    pub fn of(&self, conn: ConnNo) -> Option<&Connection> {
+        self.all.get(conn.at())
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn of_mut(&mut self, conn: ConnNo) -> Option<&mut Connection> {
+        self.all.get_mut(conn.at())
+    }
+
+    /// All, by number: what a session's PDUs find their transmit sides by.
+    #[inline]
+    pub fn all_mut(&mut self) -> (&mut [Connection], &mut Vec<ConnNo>) {
+        (&mut self.all, &mut self.dirty)
+    }
+
+    /// A connection that is there.
+    #[inline]
+    pub fn get(&self, conn: ConnNo) -> Option<&Link> {
+        self.of(conn)?.link.as_ref()
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, conn: ConnNo) -> Option<&mut Link> {
+        self.of_mut(conn)?.link.as_mut()
+    }
+
+    /// The transmit side of a connection, or of one that is no more.
+    #[inline]
+    pub fn tx(&self, conn: ConnNo) -> Option<&Tx> {
+        Some(&self.of(conn)?.tx)
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn tx_mut(&mut self, conn: ConnNo) -> Option<&mut Tx> {
+        Some(&mut self.of_mut(conn)?.tx)
+    }
+
+    /// The receive side of a connection.
+    #[inline]
+    pub fn receive(&self, conn: ConnNo) -> Option<&Receive> {
+        self.of(conn)?.receive.as_deref()
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn receive_mut(&mut self, conn: ConnNo) -> Option<&mut Receive> {
+        self.of_mut(conn)?.receive.as_deref_mut()
+    }
+
+    /// The connections that are there.
+    pub fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.all.iter().filter_map(|connection| connection.link.as_ref())
+    }
+
+    /// All numbers that were ever given.
+    pub fn numbers(&self) -> impl Iterator<Item = ConnNo> + use<> {
+        (0..self.all.len()).map(ConnNo::new)
+    }
+
+    /// Whether a send is with the kernel.
+    pub fn are_sending(&self) -> bool {
+        self.all.iter().any(|connection| connection.tx.is_sending())
+    }
+
+    /// Gives a connection a number of which nothing is left. If the connection that had a number went in this turn,
+    /// what it has received is there until the end of the turn, and would be taken for that of the new one.
+    pub fn enter(&mut self, link: Link) -> ConnNo {
+        let is_free = |conn: &ConnNo| self.get(*conn).is_none() && !self.gone.contains(conn);
+        let conn = self.numbers().find(is_free).unwrap_or(ConnNo::new(self.all.len()));
+        if conn.at() == self.all.len() {
+            self.all.push(Connection::default());
+            self.watched.push(true);
+        }
+        self.watch(conn);
+        self.all[conn.at()].link = Some(link);
+        self.fresh.push(conn);
+        conn
+    }
+
+    /// A connection is logging in: says which one is to make room, if one is ([`HalfOpen::enter`]).
+    pub fn make_room(&mut self, conn: ConnNo, peer: SocketAddr, most: (usize, usize)) -> Option<ConnNo> {
+        let all = &self.all;
+        let waits = |conn: ConnNo, peer| {
+            { all.get(conn.at()).and_then(|of| of.link.as_ref()) }
+                .is_some_and(|link| link.peer == peer && !link.closing && link.phase.is_half_open())
+        };
+        self.half_open.enter(conn, peer, most, waits)
+    }
+
+    /// Has `tick` look at a connection.
+    #[inline]
+    pub fn watch(&mut self, conn: ConnNo) {
+        self.set_watched(conn, true);
+    }
+
+    /// Has `tick` look at a connection, or not.
+    #[inline]
+    pub fn set_watched(&mut self, conn: ConnNo, is_watched: bool) {
+        if let Some(watched) = self.watched.get_mut(conn.at()) {
+            *watched = is_watched;
+        }
+    }
+
+    /// Whether `tick` looks at a connection.
+    pub fn is_watched(&self, conn: ConnNo) -> bool {
+        self.watched.get(conn.at()) == Some(&true)
+    }
+
+    /// Whether it looks at any.
+    pub fn are_watched(&self) -> bool {
+        self.watched.contains(&true)
+    }
+}

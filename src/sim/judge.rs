@@ -1,0 +1,200 @@
+//! What all hosts share: the blocks of the units, and what each host may be told because of what others do.
+//!
+//! The judge knows only what hosts know: a reset counts as under way from when it was sent until its answer has come. What a
+//! host is told without a cause is a failure, and so is what it waits for longer than [`Judge::patience_ms`] while all is well.
+
+use super::blocks::{Blocks, Stamp};
+
+/// A logical unit, as hosts see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitSpec {
+    /// Its LUN.
+    pub lun: u16,
+    /// How many blocks it has.
+    pub blocks: usize,
+    /// Logical block length, bytes.
+    pub block_bytes: u32,
+}
+
+/// What can make tasks end without an answer, or have others told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// LOGICAL UNIT RESET, TARGET WARM RESET, TARGET COLD RESET.
+    Reset,
+    /// CLEAR TASK SET.
+    Clear,
+    /// ABORT TASK SET: of one's own.
+    AbortSet,
+    /// PREEMPT AND ABORT, and reservations that come and go.
+    Reservation,
+}
+
+/// Something that concerns tasks of a unit, or of all.
+#[derive(Debug)]
+struct Clearing {
+    host: usize,
+    unit: Option<usize>,
+    cause: Cause,
+    /// `None`: it may still be under way.
+    until_ms: Option<u64>,
+}
+
+/// The number of something that was begun with [`Judge::begin`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClearingIx(usize);
+
+/// How many unit attentions a host may still be told of at a unit, by their cause.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    new: u32,
+    resets: u32,
+    clears: u32,
+    reservations: u32,
+    protocol: u32,
+}
+
+/// What all hosts share.
+#[derive(Debug)]
+pub struct Judge {
+    /// The units, in the order of [`UnitSpec`]s.
+    pub units: Vec<UnitSpec>,
+    /// What their blocks may hold.
+    pub blocks: Vec<Blocks>,
+    /// Since when nothing is cut, slow or failing any more; `None`: something is. For the simulator to say.
+    pub well_since_ms: Option<u64>,
+    /// Whoever waits longer than this while all is well waits for ever, milliseconds.
+    pub patience_ms: u64,
+    /// Media fail now and then, or did. For the simulator to say.
+    pub media_may_fail: bool,
+    /// Bytes are damaged on their way, or were. For the simulator to say.
+    pub lines_may_be_damaged: bool,
+    /// What hosts did and were told, for a seed that fails; the last [`LOG_LINES`] of it.
+    pub log: std::collections::VecDeque<String>,
+    due: Vec<Vec<Due>>,
+    clearings: Vec<Clearing>,
+    stamps: Vec<u64>,
+}
+
+/// What nobody waits for any more may go on for so long, milliseconds: so do lines that a TARGET COLD RESET closes.
+const LINGERS_MS: u64 = 2_000;
+
+/// Lines of the log that are kept.
+pub const LOG_LINES: usize = 4000;
+
+impl Judge {
+    /// For so many hosts, and units of zeroes.
+    pub fn new(hosts: usize, units: &[UnitSpec]) -> Judge {
+        Judge {
+            units: units.to_vec(),
+            blocks: units.iter().map(|unit| Blocks::new(unit.blocks, unit.block_bytes)).collect(),
+            well_since_ms: None,
+            patience_ms: 60_000,
+            media_may_fail: false,
+            lines_may_be_damaged: false,
+            log: std::collections::VecDeque::new(),
+            due: vec![vec![Due::default(); units.len()]; hosts],
+            clearings: Vec::new(),
+            stamps: vec![0; hosts],
+        }
+    }
+
+    /// A number for a command of a host that writes: it says whose it is.
+    pub fn stamp(&mut self, host: usize) -> Stamp {
+        self.stamps[host] += 1;
+        (host as u64 + 1) << 40 | self.stamps[host]
+    }
+
+    /// Takes note of something.
+    pub fn note(&mut self, now_ms: u64, host: usize, text: impl FnOnce() -> String) {
+        if self.log.len() == LOG_LINES {
+            self.log.pop_front();
+        }
+        self.log.push_back(format!("{now_ms:>8} host {host}: {}", text()));
+    }
+
+    /// A host has logged in anew: each unit tells it so once.
+    pub fn logged_in(&mut self, host: usize, now_ms: u64) {
+        self.due[host].iter_mut().for_each(|due| due.new += 1);
+        // What its last session had asked for is soon over, but a reservation outlives it.
+        let is_over = |of: &&mut Clearing| of.host == host && of.until_ms.is_none() && of.cause != Cause::Reservation;
+        self.clearings.iter_mut().filter(is_over).for_each(|clearing| clearing.until_ms = Some(now_ms + LINGERS_MS));
+    }
+
+    /// Commands of a host have ended with their connection.
+    pub fn lost_connection(&mut self, host: usize) {
+        self.due[host].iter_mut().for_each(|due| due.protocol += 1);
+    }
+
+    /// A host asks for something that may concern the tasks of others. `unit`: `None` for all.
+    pub fn begin(&mut self, host: usize, unit: Option<usize>, cause: Cause) -> ClearingIx {
+        for due in &mut self.due {
+            for (_, due) in due.iter_mut().enumerate().filter(|(at, _)| unit.is_none_or(|unit| unit == *at)) {
+                match cause {
+                    Cause::Reset => due.resets += 1,
+                    Cause::Clear => due.clears += 1,
+                    // One may be told that it is preempted, and that a reservation is gone.
+                    Cause::Reservation => due.reservations += 2,
+                    Cause::AbortSet => {}
+                }
+            }
+        }
+        self.clearings.push(Clearing { host, unit, cause, until_ms: None });
+        ClearingIx(self.clearings.len() - 1)
+    }
+
+    /// That has been answered.
+    pub fn end(&mut self, which: ClearingIx, now_ms: u64) {
+        self.clearings[which.0].until_ms = Some(now_ms);
+    }
+
+    fn any(&self, unit: usize, since_ms: u64, wanted: impl Fn(&Clearing) -> bool) -> bool {
+        self.clearings.iter().rev().any(|clearing| {
+            clearing.unit.is_none_or(|of| of == unit)
+                && clearing.until_ms.is_none_or(|until| until >= since_ms)
+                && wanted(clearing)
+        })
+    }
+
+    /// Whether a task of this host at this unit, sent at `since_ms`, may have been aborted without an answer.
+    pub fn may_be_cleared(&self, host: usize, unit: usize, since_ms: u64) -> bool {
+        self.any(unit, since_ms, |clearing| clearing.cause != Cause::AbortSet || clearing.host == host)
+    }
+
+    /// Whether it may meet a reservation of another host.
+    pub fn may_conflict(&self, host: usize, unit: usize, since_ms: u64) -> bool {
+        self.any(unit, since_ms, |clearing| clearing.cause == Cause::Reservation && clearing.host != host)
+    }
+
+    /// Whether the target may close the lines of all, because of a reset.
+    pub fn may_be_closed(&self, since_ms: u64) -> bool {
+        self.clearings.iter().any(|clearing| {
+            clearing.unit.is_none()
+                && clearing.cause == Cause::Reset
+                && clearing.until_ms.is_none_or(|until| until + LINGERS_MS >= since_ms)
+        })
+    }
+
+    /// A host is told of a unit attention. Returns whether there is a cause for it, which is used up.
+    pub fn attention(&mut self, host: usize, unit: usize, code: u16) -> bool {
+        let due = &mut self.due[host][unit];
+        let causes: &mut [&mut u32] = &mut match code {
+            // It stands for all others, too.
+            0x2900 => {
+                vec![&mut due.new, &mut due.resets, &mut due.clears, &mut due.reservations, &mut due.protocol]
+            }
+            0x2903 | 0x2907 => vec![&mut due.resets],
+            0x2f00 => vec![&mut due.clears],
+            0x2a03..=0x2a05 => vec![&mut due.reservations],
+            0x477f => vec![&mut due.protocol],
+            _ => vec![],
+        };
+        let Some(cause) = causes.iter_mut().find(|cause| ***cause > 0) else { return false };
+        **cause -= 1;
+        true
+    }
+
+    /// Whether something that was begun then has been waited for too long.
+    pub fn is_too_late(&self, since_ms: u64, now_ms: u64) -> bool {
+        self.well_since_ms.is_some_and(|well| now_ms > well.max(since_ms) + self.patience_ms)
+    }
+}

@@ -1,0 +1,227 @@
+//! What a command may come to: data, residual, status and sense, by what is known of the unit.
+
+use super::blocks::{Stamp, value_of};
+use super::judge::Judge;
+use super::ways::Ending;
+use super::workload::Does;
+use crate::initiator::event::Residual;
+use crate::wire::{Cid, Itt};
+use std::ops::Range;
+
+/// A command that is not over, at a place of its session.
+#[derive(Debug)]
+pub struct Open {
+    /// Its number among the commands of the host.
+    pub number: u64,
+    /// The index of its unit.
+    pub unit: usize,
+    /// What it is called.
+    pub name: &'static str,
+    /// The connection that it was sent by.
+    pub cid: Cid,
+    /// What it is to do.
+    pub does: Does,
+    /// Bytes that it is expected to read.
+    pub read_bytes: u32,
+    /// Bytes that it writes.
+    pub write_bytes: u32,
+    /// When it was sent.
+    pub since_ms: u64,
+    /// The tag of the ABORT TASK that is under way.
+    pub abort: Option<Itt>,
+    /// Something that had to end it was answered.
+    pub is_over: bool,
+    /// The target may not know of it any more, for its connection was away too long.
+    pub may_vanish: bool,
+}
+
+/// Whose command it is, and what excuses it may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// The number of the host.
+    pub host: usize,
+    /// The host has sent data with wrong digests.
+    pub has_spoilt: bool,
+}
+
+/// What has become of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// GOOD.
+    Done,
+    /// It was not carried out.
+    Refused,
+    /// How much of it was done is not known.
+    Failed,
+}
+
+/// What SAM-5 calls the statuses.
+mod status {
+    pub const GOOD: u8 = 0x00;
+    pub const CHECK_CONDITION: u8 = 0x02;
+    pub const BUSY: u8 = 0x08;
+    pub const RESERVATION_CONFLICT: u8 = 0x18;
+    pub const TASK_SET_FULL: u8 = 0x28;
+    pub const TASK_ABORTED: u8 = 0x40;
+}
+
+/// Which blocks a command writes, and with which number.
+fn written(does: &Does) -> (Vec<Range<usize>>, Stamp) {
+    match does {
+        Does::Writes(ranges, stamp) => (ranges.clone(), *stamp),
+        Does::WritesIf(look, stamp, _) => (vec![look.range()], *stamp),
+        _ => (Vec::new(), 0),
+    }
+}
+
+/// It is over, and may have been carried out, or a part of it.
+pub fn given_up(open: &Open, judge: &mut Judge) {
+    let (ranges, stamp) = written(&open.does);
+    ranges.into_iter().for_each(|range| judge.blocks[open.unit].given_up(range, stamp));
+}
+
+/// It was not carried out.
+pub fn not_done(open: &Open, judge: &mut Judge) {
+    let (ranges, stamp) = written(&open.does);
+    ranges.into_iter().for_each(|range| judge.blocks[open.unit].not_written(range, stamp));
+}
+
+/// A command has ended like this, with this data. The blocks know of it from now on.
+///
+/// # Errors
+/// It may not end like that, and why.
+pub fn ended(open: &Open, end: &Ending, read: &[u8], of: Circumstances, judge: &mut Judge) -> Result<Fate, String> {
+    transferred(open, end, read)?;
+    let fate = fate(open, end, of, judge)?;
+    match fate {
+        Fate::Done => done(open, read, judge)?,
+        Fate::Refused => not_done(open, judge),
+        Fate::Failed => given_up(open, judge),
+    }
+    Ok(fate)
+}
+
+/// What was transferred and what was not are all.
+fn transferred(open: &Open, end: &Ending, read: &[u8]) -> Result<(), String> {
+    let is_good = end.status == status::GOOD;
+    let left = match end.residual {
+        Residual::None => 0,
+        Residual::Underflow(bytes) => bytes,
+        Residual::Overflow(bytes) => return Err(format!("a residual overflow of {bytes} bytes")),
+    };
+    if read.len() != end.received_bytes as usize {
+        return Err(format!("{} bytes are placed, and {} have come", read.len(), end.received_bytes));
+    }
+    let may_be_short = matches!(open.does, Does::Inquires | Does::Lists);
+    let is_right = match (is_good, open.read_bytes > 0) {
+        (true, true) => end.received_bytes + left == open.read_bytes && (left == 0 || may_be_short),
+        (false, true) => end.received_bytes + left <= open.read_bytes,
+        (true, false) => left == 0,
+        (false, false) => left <= open.write_bytes,
+    };
+    if is_right { Ok(()) } else { Err(format!("{} bytes have come, and the residual is {left}", end.received_bytes)) }
+}
+
+fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Result<Fate, String> {
+    let excused = judge.lines_may_be_damaged || of.has_spoilt;
+    if end.response != 0 {
+        return if excused { Ok(Fate::Failed) } else { Err("no SCSI status".to_owned()) };
+    }
+    let (host, unit, since_ms) = (of.host, open.unit, open.since_ms);
+    match (end.status, end.sense) {
+        (status::GOOD, _) => Ok(Fate::Done),
+        (status::CHECK_CONDITION, Some((key, code))) => checked(open, end, (key, code), of, judge),
+        (status::CHECK_CONDITION, None) => Err("CHECK CONDITION without sense data".to_owned()),
+        (status::BUSY | status::TASK_SET_FULL, _) => Ok(Fate::Refused),
+        // Its key may have been taken from it, or who it preempts has none.
+        (status::RESERVATION_CONFLICT, _) if matches!(open.does, Does::Reserves) => Ok(Fate::Refused),
+        (status::RESERVATION_CONFLICT, _) if judge.may_conflict(host, unit, since_ms) => match open.does {
+            Does::Reads(_) | Does::Compares(..) | Does::Inquires | Does::Lists => {
+                Err("RESERVATION CONFLICT under Write Exclusive".to_owned())
+            }
+            _ => Ok(Fate::Refused),
+        },
+        (status::TASK_ABORTED, _) if judge.may_be_cleared(host, unit, since_ms) => Ok(Fate::Failed),
+        (other, _) => Err(format!("status {other:#04x} without a cause")),
+    }
+}
+
+fn checked(
+    open: &Open,
+    end: &Ending,
+    (key, code): (u8, u16),
+    of: Circumstances,
+    judge: &mut Judge,
+) -> Result<Fate, String> {
+    const NOT_READY: u8 = 2;
+    const MEDIUM_ERROR: u8 = 3;
+    const HARDWARE_ERROR: u8 = 4;
+    const UNIT_ATTENTION: u8 = 6;
+    const ABORTED_COMMAND: u8 = 0xb;
+    const MISCOMPARE: u8 = 0xe;
+    let excused = judge.lines_may_be_damaged || of.has_spoilt;
+    match (key, code) {
+        (UNIT_ATTENTION, _) if matches!(open.does, Does::Inquires | Does::Lists) => {
+            Err(format!("{} reports a unit attention, {code:04x}", open.name))
+        }
+        (UNIT_ATTENTION, _) if judge.attention(of.host, open.unit, code) => Ok(Fate::Refused),
+        (UNIT_ATTENTION, _) => Err(format!("unit attention {code:04x} without a cause")),
+        (MISCOMPARE, 0x1d00) => miscompared(open, end, judge),
+        (NOT_READY | MEDIUM_ERROR | HARDWARE_ERROR | ABORTED_COMMAND, _) if judge.media_may_fail => Ok(Fate::Failed),
+        (ABORTED_COMMAND, 0x4700..=0x47ff | 0x0c0c | 0x0c0d) if excused => Ok(Fate::Failed),
+        _ => Err(format!("sense {key:x}/{code:04x} without a cause")),
+    }
+}
+
+/// It has found something else than it was to find.
+fn miscompared(open: &Open, end: &Ending, judge: &Judge) -> Result<Fate, String> {
+    let (Does::Compares(look, wanted) | Does::WritesIf(look, _, wanted)) = &open.does else {
+        return Err(format!("{} reports MISCOMPARE", open.name));
+    };
+    let offset = end.information.ok_or("MISCOMPARE without an offset")?;
+    if judge.blocks[open.unit].may_differ(look, *wanted, offset) {
+        return Ok(Fate::Refused);
+    }
+    Err(format!("the blocks {:?} cannot differ from {:#x} at byte {offset} first", look.range(), value_of(*wanted)))
+}
+
+/// It was answered GOOD.
+fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
+    let luns: Vec<u16> = judge.units.iter().map(|unit| unit.lun).collect();
+    let blocks = &mut judge.blocks[open.unit];
+    match &open.does {
+        Does::Reads(look) => blocks.check(look, read),
+        Does::Compares(look, wanted) => {
+            let found = blocks.filled(look.range().len(), *wanted);
+            blocks.check(look, &found)
+        }
+        Does::Writes(ranges, stamp) => {
+            ranges.iter().for_each(|range| blocks.written(range.clone(), *stamp));
+            Ok(())
+        }
+        Does::WritesIf(look, stamp, wanted) => {
+            let found = blocks.filled(look.range().len(), *wanted);
+            blocks.check(look, &found)?;
+            // Several may have written zeroes: when they were there then says nothing.
+            if value_of(*wanted) == 0 {
+                blocks.written(look.range(), *stamp);
+            } else {
+                blocks.exchanged(look.range(), (*stamp, *wanted));
+            }
+            Ok(())
+        }
+        Does::Inquires if read.len() < 36 || read[0] != 0 => Err(format!("INQUIRY says {read:x?}")),
+        Does::Lists => listed(read, luns),
+        Does::Inquires | Does::Reserves | Does::Else => Ok(()),
+    }
+}
+
+/// REPORT LUNS tells of these.
+fn listed(read: &[u8], mut luns: Vec<u16>) -> Result<(), String> {
+    let Some((header, list)) = read.split_first_chunk::<8>() else { return Err("REPORT LUNS is too short".to_owned()) };
+    let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
+    let mut found: Vec<u16> = list.chunks_exact(8).map(|lun| u16::from_be_bytes([lun[0], lun[1]]) & 0x3fff).collect();
+    found.sort_unstable();
+    luns.sort_unstable();
+    if len == list.len() && found == luns { Ok(()) } else { Err(format!("REPORT LUNS says {found:?}")) }
+}

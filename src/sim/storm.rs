@@ -92,6 +92,7 @@ fn snapshot(units: &[LunKind]) -> Snapshot {
         size_bytes: Some(BLOCKS as u64 * u64::from(BLOCK_BYTES)),
         thin: true,
         naa: Some([0x60 + number as u8; 16]),
+        serial: Some(format!("disk-{number}")),
         ..LunSpec::new(number, kind.clone())
     };
     let luns = (0..).zip(units).map(lun).collect();

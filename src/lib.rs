@@ -2,9 +2,11 @@
 //!
 //! Layers, from the bottom: [`limits`], [`wire`] (bytes and PDUs), [`model`] (names and configuration as plain data),
 //! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
-//! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), [`exec`] (carries
-//! plans out on media; knows no session), [`shard`] (one core: sockets, sessions, its executor, and its loop), [`config`]
-//! (the file and the command line's options).
+//! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), `buffers` (I/O
+//! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
+//! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
+//! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
+//! line's options).
 //!
 //! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
@@ -15,6 +17,7 @@
 
 pub mod atomics;
 pub mod backend;
+pub(crate) mod buffers;
 pub mod config;
 pub mod exec;
 pub mod initiator;
@@ -24,11 +27,15 @@ pub mod model;
 pub mod noise;
 pub mod panics;
 pub mod random;
+pub(crate) mod rate;
 pub mod ring;
 pub mod scsi;
+pub mod serve;
 pub mod session;
 pub mod shard;
 pub mod shares;
 pub mod sim;
 pub mod state;
+pub(crate) mod unit;
 pub mod wire;
+pub(crate) mod world;

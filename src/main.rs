@@ -14,8 +14,8 @@ use ringsan::config::{self, Config, Options, Overrides, describe};
 use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
 use ringsan::model::Snapshot;
+use ringsan::serve::{Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
-use ringsan::shard::{Reread, ServeError};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -173,7 +173,7 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     let again = args.clone();
     let reread: Option<Box<Reread>> =
         args.config.is_some().then(|| -> Box<Reread> { Box::new(move || reread(&again)) });
-    ringsan::shard::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
+    ringsan::serve::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         out.say(format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")).as_bytes());

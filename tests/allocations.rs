@@ -28,7 +28,7 @@ const FILE: u16 = 1;
 /// A server on one core of this process.
 struct Server {
     address: SocketAddr,
-    thread: JoinHandle<Result<(), ringsan::shard::ServeError>>,
+    thread: JoinHandle<Result<(), ringsan::serve::ServeError>>,
 }
 
 impl Server {
@@ -52,7 +52,7 @@ impl Server {
         };
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            ringsan::shard::serve(snapshot, None, move |bound| tell.send(bound[0]).expect("a test that waits"))
+            ringsan::serve::serve(snapshot, None, move |bound| tell.send(bound[0]).expect("a test that waits"))
         });
         let Ok(address) = told.recv() else { panic!("no server: {:?}", thread.join()) };
         Server { address, thread }

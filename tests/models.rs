@@ -120,7 +120,7 @@ mod model {
 }
 
 #[allow(dead_code)]
-#[path = "../src/exec/fence.rs"]
+#[path = "../src/unit/fence.rs"]
 mod fence;
 #[allow(dead_code)]
 #[path = "../src/shard/mailbox.rs"]
@@ -129,7 +129,7 @@ mod mailbox;
 #[path = "../src/backend/returns.rs"]
 mod returns;
 #[allow(dead_code)]
-#[path = "../src/exec/syncs.rs"]
+#[path = "../src/unit/syncs.rs"]
 mod syncs;
 
 use atomics::{AtomicBool, Ordering};
@@ -414,7 +414,7 @@ fn no_report_is_missed_by_a_flush_beside_durable_writes() {
 }
 
 /// Cores that want a flush each: one at a time, and who waits for another core's is told when it ends. The steps are those of
-/// `Engine::next_flush_step`.
+/// `Executor::next_flush_step`.
 #[test]
 fn flushes_are_alone_and_nobody_waits_for_one_that_is_over() {
     struct Cores {

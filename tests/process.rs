@@ -7,7 +7,7 @@ use ringsan::limits::ACCEPT_REST;
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use ringsan::panics;
-use ringsan::shard;
+use ringsan::serve;
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
@@ -299,7 +299,7 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Option<Snapshot> + Send + '
     spool.take_panics();
     tracing_subscriber::fmt().with_ansi(false).with_writer(Log(spool.clone())).init();
     let reread = Mutex::new(reread);
-    shard::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), |_| spool.say(b"ready\n")).unwrap();
+    serve::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);

@@ -38,7 +38,7 @@
 //! # Order
 //!
 //! None between operations under way, of the same range either: whoever wants one waits for the first before it starts the
-//! second, or holds the range (`shard/fence.rs`). A write that is over is seen by every read that starts later, on any
+//! second, or holds the range (`unit/fence.rs`). A write that is over is seen by every read that starts later, on any
 //! core. A flush makes durable what was over before it started, on any core; `durable` does that for one write. A medium
 //! that says `volatile_cache: false` is never flushed.
 //!

@@ -4,13 +4,13 @@
 //! A command has a slot from [`Executor::enter`] on. Whoever ends it has cleared the slot ([`Executor::clear`]) by the
 //! time that the sink acts on the end: the next command may be in the same slot then.
 
-use super::buffers::Buf;
 use super::executor::Executor;
 use super::flushes::Waiter;
 use super::left::Scope;
 use super::outcomes::TASK_SET_FULL;
 use super::sink::{Given, Moved, Part, Preempting, Sink};
 use super::task::{Action, Exec, Failure, Kind, Then};
+use crate::buffers::Buf;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
 use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};

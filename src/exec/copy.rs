@@ -14,14 +14,12 @@
 //! Against commands of other sessions in between there is no order, as there is none between two commands.
 
 use super::copy_job::CopyJob;
-use super::end::JobEnd;
 use super::executor::Executor;
 use super::job::{JobCx, NOBODY};
 use super::left::Scope;
 use super::outcomes::{COPY_ABORTED, TASK_SET_FULL};
 use super::sink::{CopyBegun, Moved, Sink};
 use super::task::Kind;
-use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::{ABORT_GRACE_MS, SLICE_BYTES, STRAYS_PER_UNIT};
 use crate::model::{InitiatorPort, TaskId};
@@ -29,6 +27,8 @@ use crate::random::fill_random;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{Begun, CopyStep, CopyWork, TokenWork};
 use crate::scsi::{LogicalUnit, Outcome};
+use crate::unit::Unit;
+use crate::unit::end::JobEnd;
 use std::sync::Arc;
 
 /// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.

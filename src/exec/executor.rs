@@ -8,8 +8,6 @@
 //! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
 //! it.
 
-use super::buffers::{Account, Arena, Buf};
-use super::flows::{Flows, regated};
 use super::flushes::{Flushes, Sync};
 use super::left::Leftovers;
 use super::media::Media;
@@ -17,7 +15,6 @@ use super::memory::Memory;
 use super::notice::Notice;
 use super::operations::{Operation, Operations, Owner};
 use super::ranges::Ranges;
-use super::rate::Shaper;
 use super::running::Running;
 use super::saves::Saves;
 use super::sink::Sink;
@@ -25,7 +22,10 @@ use super::starved::Starved;
 use super::strays::Strays;
 use super::task::Exec;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
+use crate::buffers::{Account, Arena, Buf};
 use crate::model::{Host, MediumFault};
+use crate::rate::Shaper;
+use crate::rate::flows::{Flows, regated};
 use crate::shares::Whose;
 use std::sync::Arc;
 

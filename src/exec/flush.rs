@@ -3,7 +3,7 @@
 //! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are
 //! content with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding
 //! anybody up. Who waits on this core is in `flushes.rs`; turns and failures are counted for all cores together in
-//! [`super::syncs`].
+//! [`crate::unit::syncs`].
 //!
 //! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that
 //! it has not heard of may have cost what it wrote before, whoever met it.
@@ -14,11 +14,11 @@ use super::notice::Notice;
 use super::operations::Owner;
 use super::sink::Sink;
 use super::task::Failure;
-use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
+use crate::unit::Unit;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

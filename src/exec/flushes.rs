@@ -3,10 +3,10 @@
 //! Invariants: those who wait for flushes of one unit stand in the order of their tickets, and each is told once. One
 //! who is gone keeps a place until more than half of all places are of such.
 
-use super::end::Cell1;
-use super::syncs::Epoch;
+use super::cell::Cell1;
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::MediumFault;
+use crate::unit::syncs::Epoch;
 use std::collections::VecDeque;
 
 /// What an operation on a medium has to do with durability.

@@ -5,17 +5,18 @@
 //! (`work.rs`) and polls the job again when an answer is there. Jobs cut their work into slices by themselves
 //! (`jobs.rs`), so that the core serves everything else between two of them.
 
-use super::buffers::{Account, Buf};
+use super::cell::Cell1;
 use super::copy_job::CopyJob;
-use super::end::{Cell1, JobEnd};
-use super::errand::{Answer, Call};
-use super::fence::Lock;
 use super::flushes::FlushTicket;
-use super::rate::FlowId;
 use super::saves::Standing;
 use crate::backend::{Buffer, Op, Token};
+use crate::buffers::{Account, Buf};
 use crate::model::{ItNexus, MediumFault};
+use crate::rate::FlowId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
+use crate::unit::end::JobEnd;
+use crate::unit::errand::{Answer, Call};
+use crate::unit::fence::Lock;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;

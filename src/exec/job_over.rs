@@ -3,13 +3,13 @@
 //! Invariants: nothing that was meant for a job is left behind under its number, which will be used again. A job of a
 //! task that was aborted ends only when nothing of it is under way, unless it survives its task.
 
-use super::end::JobEnd;
 use super::executor::Executor;
 use super::job::{Job, NOBODY};
 use super::saves::Standing;
 use super::sink::{Moved, Preempting, Sink};
 use super::task::{Failure, Kind, Progress};
 use crate::scsi::Outcome;
+use crate::unit::end::JobEnd;
 
 impl Executor {
     /// A job is over. `end`: what with; `None`: it was cancelled, and its task is told nothing by it.

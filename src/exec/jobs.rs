@@ -2,14 +2,14 @@
 //! `SLICE_BYTES` of buffer, or a bounded stretch of the medium, so that other commands, NOPs and task management come
 //! in between.
 
-use super::end::JobEnd;
 use super::job::{JobBuffer, JobCx};
 use super::saves::Admitted;
-use super::unit::Unit;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving};
+use crate::unit::Unit;
+use crate::unit::end::JobEnd;
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.

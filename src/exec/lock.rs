@@ -6,13 +6,13 @@
 //! waits for them to be done. So nobody waits for ever, whatever the others ask for.
 
 use super::canary::{Canary, sings};
-use super::end::Cell1;
+use super::cell::Cell1;
 use super::executor::Executor;
-use super::fence::Lock;
 use super::ranges::Locking;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
 use crate::scsi::Outcome;
+use crate::unit::fence::Lock;
 
 impl Executor {
     /// A job wants a range. It has it at once if nobody waits for anything.

@@ -1,11 +1,11 @@
 //! The media, as the executors of all cores share them, of one configuration. It never changes: with another
 //! configuration each executor is given another one.
 
-use super::errandry::Errandry;
 use super::notice::Post;
-use super::rate::{Buckets, Gate, OPEN};
-use super::unit::Unit;
+use crate::rate::{Buckets, Gate, OPEN};
 use crate::state::Keeper;
+use crate::unit::Unit;
+use crate::unit::errandry::Errandry;
 use std::sync::Arc;
 
 /// What the executors of all cores share, as of one configuration.

@@ -1,11 +1,11 @@
 //! What is under way of units in memory, on one core: what is to be answered or copied in this turn, and the fences
 //! where what is sent is counted.
 
-use super::buffers::Buf;
-use super::fence::Ticket;
-use super::memory_hold::Places;
+use crate::buffers::Buf;
 use crate::limits::RECEIVE_BUFFER_BYTES;
 use crate::model::DataRef;
+use crate::unit::fence::Ticket;
+use crate::unit::memory_hold::Places;
 use std::collections::VecDeque;
 
 /// A slice of a RAM unit that is copied at the end of the turn.

@@ -2,7 +2,7 @@
 //!
 //! There is one `executor::Executor` for each core. It is synchronous: no method awaits or blocks. It names a command
 //! by its seat and task, and knows no PDU, connection or session: whatever it needs of those, it asks of a
-//! `sink::Sink`. What all executors share is `media::Media`, with a `unit::Unit` for each logical unit; what others
+//! `sink::Sink`. What all executors share is `media::Media`, with a `crate::unit::Unit` for each logical unit; what others
 //! tell one is a `notice::Notice`.
 //!
 //! Types stand apart from what is done with them, so that each file can be read after those that it names:
@@ -10,28 +10,23 @@
 //! | what | types | what is done |
 //! |---|---|---|
 //! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
-//! | a unit in memory | `memory.rs`, `memory_hold.rs` | `ram.rs` |
-//! | a job | `job.rs`, `end.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
-//! | an errand | `errand.rs` | `errandry.rs` |
+//! | a unit in memory | `memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
+//! | a job | `job.rs`, `cell.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
+//! | an errand | `unit/errand.rs` | `unit/errandry.rs` |
 //! | an operation on a medium | `operations.rs` | `executor.rs` |
-//! | durability | `syncs.rs`, `flushes.rs`, `remembering.rs` | `flush.rs`, `lost.rs`, `remember.rs` |
-//! | what is saved | `saves.rs`, `line.rs` | `save.rs` |
-//! | ranges, holes | `fence.rs`, `ranges.rs`, `holes.rs` | `waiting.rs`, `lock.rs` |
-//! | buffers | `buffers.rs`, `starved.rs`, `slots.rs` | `starve.rs` |
-//! | limits | `rate.rs`, `flows.rs` | `throttle.rs` |
+//! | durability | `unit/syncs.rs`, `flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
+//! | what is saved | `saves.rs`, `unit/line.rs` | `save.rs` |
+//! | ranges, holes | `unit/fence.rs`, `ranges.rs`, `holes.rs` | `waiting.rs`, `lock.rs` |
+//! | buffers | `crate::buffers`, `starved.rs`, `slots.rs` | `starve.rs` |
+//! | limits | `crate::rate` | `throttle.rs` |
 //! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
-pub(crate) mod buffers;
 pub(crate) mod canary;
+pub(crate) mod cell;
 pub(crate) mod copy;
 pub(crate) mod copy_job;
-pub(crate) mod end;
-pub(crate) mod errand;
-pub(crate) mod errandry;
 pub(crate) mod executor;
-pub(crate) mod fence;
-pub(crate) mod flows;
 pub(crate) mod flush;
 pub(crate) mod flushes;
 pub(crate) mod holes;
@@ -39,21 +34,16 @@ pub(crate) mod job;
 pub(crate) mod job_over;
 pub(crate) mod jobs;
 pub(crate) mod left;
-pub(crate) mod line;
 pub(crate) mod lock;
 pub(crate) mod lost;
 pub(crate) mod media;
 pub(crate) mod memory;
-pub(crate) mod memory_hold;
 pub(crate) mod notice;
 pub(crate) mod operations;
 pub(crate) mod outcomes;
 pub(crate) mod placing;
 pub(crate) mod ram;
 pub(crate) mod ranges;
-pub(crate) mod rate;
-pub(crate) mod remember;
-pub(crate) mod remembering;
 pub(crate) mod running;
 pub(crate) mod rw;
 pub(crate) mod save;
@@ -65,10 +55,8 @@ pub(crate) mod starve;
 pub(crate) mod starved;
 pub(crate) mod stray;
 pub(crate) mod strays;
-pub(crate) mod syncs;
 pub(crate) mod task;
 pub(crate) mod throttle;
-pub(crate) mod unit;
 pub(crate) mod waiting;
 pub(crate) mod wind_up;
 pub(crate) mod work;

@@ -2,7 +2,7 @@
 //!
 //! The job or the ticket that one names may be another one's by then: whoever is told looks.
 
-use super::errand::Answer;
+use crate::unit::errand::Answer;
 use std::sync::{Arc, Weak};
 
 /// What an executor is told.

@@ -3,7 +3,7 @@
 //! Invariants: the token of an operation is its place here, and is used again once the operation was taken out. It is
 //! taken out when the medium has answered, and not before, whatever becomes of its owner.
 
-use super::end::Cell1;
+use super::cell::Cell1;
 use super::flushes::Sync;
 use super::sink::Reread;
 use super::strays::{Claim, Stray};

@@ -1,9 +1,9 @@
 //! Data-Out comes: into the slice that it belongs to, or by a receive that the slice has lent its buffer to.
 
-use super::buffers::Buf;
 use super::executor::Executor;
 use super::sink::Sink;
 use super::task::{Failure, Kind, Progress};
+use crate::buffers::Buf;
 use crate::model::TaskId;
 
 /// A buffer that is lent to a receive.

@@ -1,17 +1,17 @@
 //! RAM units: a write that is all there is stored at once, and a read is sent from where its data lies, or copied when
 //! it suits us.
 
-use super::buffers::Buf;
 use super::executor::Executor;
-use super::fence::Ticket;
 use super::memory::{Copying, Entered, Stored};
-use super::memory_hold::Lying;
 use super::rw::task_in;
 use super::sink::{InPlaceIf, Part, Sent, Sink};
 use super::task::{Action, Exec, Failure, Kind};
 use crate::backend::Handle;
+use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, MediumFault, TaskId};
+use crate::unit::fence::Ticket;
+use crate::unit::memory_hold::Lying;
 
 /// Bytes of a read that are asked for when it is planned, where the kernel copies them: its copy reads ahead by itself once
 /// it has begun. Measured: none costs 6 % more with 32 commands at a time, all of 4 KiB cost 4 %.

@@ -1,10 +1,10 @@
 //! Those who wait for ranges of media, or for their turn to make a hole, on one core. What holds a range is in
-//! `fence.rs`.
+//! `unit/fence.rs`.
 
-use super::end::Cell1;
-use super::fence::Lock;
+use super::cell::Cell1;
 use super::holes::Holes;
 use super::slots::SlotQueue;
+use crate::unit::fence::Lock;
 use std::collections::VecDeque;
 
 /// A job that waits for a range.

@@ -7,7 +7,6 @@
 //! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
 //! task that failed or was aborted is wound up only when nothing of it is under way.
 
-use super::buffers::Buf;
 use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
 use super::flushes::Waiter;
@@ -17,12 +16,13 @@ use super::outcomes::TIMED_OUT;
 use super::sink::{Moved, Part, Sink};
 use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
-use super::unit::Unit;
 use crate::backend::Op;
+use crate::buffers::Buf;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
+use crate::unit::Unit;
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {

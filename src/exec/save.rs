@@ -4,17 +4,17 @@
 //! Invariants: what a command changes is decided when its turn has come, so what came before it is in force by then.
 //! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
-use super::end::Cell1;
+use super::cell::Cell1;
 use super::executor::Executor;
 use super::job::{Job, JobCx, NOBODY};
-use super::line::Asker;
 use super::notice::Notice;
 use super::saves::{Admitted, Save, Standing};
 use super::sink::{Moved, Sink};
 use super::task::Kind;
-use super::unit::Unit;
 use crate::model::TaskId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
+use crate::unit::Unit;
+use crate::unit::line::Asker;
 use std::sync::Arc;
 
 impl Executor {

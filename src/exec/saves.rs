@@ -3,17 +3,17 @@
 //!
 //! What such a command changes is decided and put into force on its own core; the keeper stores what comes of it, and
 //! nothing else. Of one unit one command at a time is with the keeper, in the order in which they came, whichever cores
-//! they are on (`line.rs`). So the keeper has one order of each unit, and units take turns there.
+//! they are on (`unit/line.rs`). So the keeper has one order of each unit, and units take turns there.
 //!
 //! What waits in lines is bounded ([`Admitted`]), in number and in bytes: a parameter list is copied for as long as it
 //! waits, and who preempts somebody waits for all that came before.
 
-use super::end::Cell1;
+use super::cell::Cell1;
 use super::notice::{Notice, Post};
-use super::unit::Unit;
 use crate::limits::SAVING_BYTES_PER_CORE;
 use crate::scsi::{Decided, SaveEnd, Saving};
 use crate::shares::{Held, Stores, Whose};
+use crate::unit::Unit;
 use std::sync::Arc;
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.

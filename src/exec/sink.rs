@@ -5,14 +5,14 @@
 //! Nothing here calls the executor back. What a call has set off (a session that has events, tasks to be aborted) is
 //! noted by the sink, and acted on when the executor has returned.
 
-use super::buffers::Buf;
-use super::memory_hold::Lying;
 use super::saves::Standing;
 use crate::backend::Queue;
+use crate::buffers::Buf;
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
+use crate::unit::memory_hold::Lying;
 
 /// What the initiator says of a command's data, and what has come of it, bytes.
 #[derive(Debug, Clone, Copy)]

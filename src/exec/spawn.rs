@@ -1,16 +1,16 @@
 //! How jobs begin: of a whole command, of a slice, of a copy, and of what looks for the first bad block of a read.
 
-use super::buffers::Buf;
 use super::copy_job::CopyJob;
-use super::end::JobEnd;
 use super::executor::Executor;
 use super::job::{Job, JobBuffer, JobCx, NOBODY, Work};
 use super::jobs::{self, Place};
 use super::outcomes::WITHOUT_DATA;
 use super::sink::{Moved, Sink};
 use super::task::{Action, Kind};
+use crate::buffers::Buf;
 use crate::model::TaskId;
 use crate::scsi::{Erase, Erasure, MediumOp};
+use crate::unit::end::JobEnd;
 use std::future::Future;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! How buffers that have come back go to those who wait for them, and what is taken from who keeps them waiting.
 //!
-//! Shares (`buffers.rs`) leave something for everybody who is at another address, and mostly for others at the same
+//! Shares ([`crate::buffers`]) leave something for everybody who is at another address, and mostly for others at the same
 //! one. What is left is time: once somebody else waits, buffers are not kept for peers that do not do their part. A
 //! command whose Data-Out does not come ends with TASK SET FULL. (A connection whose answers are not read, or whose PDU
 //! with a command and its data does not come to its end, is closed: `shard/tick.rs`, `shard/halves.rs`.) While nobody

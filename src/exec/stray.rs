@@ -2,7 +2,7 @@
 //! do are counted in `strays.rs`.
 //!
 //! Data first: from the moment that a task is gone, a write of it that may still reach the medium keeps its range at
-//! the unit's fence (`fence.rs`), so that no later command, on any core, overtakes it.
+//! the unit's fence (`unit/fence.rs`), so that no later command, on any core, overtakes it.
 //!
 //! An abort waits a moment (`limits::ABORT_GRACE_MS`) for what is on the medium, for mostly that is over at once and
 //! then nothing is left to care for. What is still under way after that becomes a stray: it keeps its buffer until the

@@ -1,10 +1,10 @@
 //! Strays: operations that have outlived their tasks, counted for one core and for each of its units; and how the fence
 //! of a unit knows of an operation.
 
-use super::buffers::Buf;
-use super::fence::{Fence, Lock, Ticket};
+use crate::buffers::Buf;
 use crate::limits::{ARENA_BYTES, STRAYS_PER_UNIT};
 use crate::model::TaskId;
+use crate::unit::fence::{Fence, Lock, Ticket};
 use std::collections::VecDeque;
 
 /// One operation on a slice whose task is gone.

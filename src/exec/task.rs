@@ -5,12 +5,12 @@
 //! `Exec::clear`). Slices are in the order of their offsets. `in_flight` counts operations and jobs; none of them is
 //! forgotten before it is over, or has become a stray.
 
-use super::buffers::Buf;
 use super::flushes::FlushTicket;
 use super::left::Mark;
-use super::rate::FlowId;
 use super::strays::Hold;
+use crate::buffers::Buf;
 use crate::model::{DataRef, MediumFault, TaskId};
+use crate::rate::FlowId;
 
 pub use crate::scsi::Action;
 use crate::scsi::MediumOp;
@@ -133,7 +133,7 @@ pub struct Exec {
     pub started: u32,
     /// Bytes that are done: queued for sending, or on the medium.
     pub moved: u32,
-    /// Of a read in parts: what [`super::fence::Fence::given_back`] said before the first part.
+    /// Of a read in parts: what [`crate::unit::fence::Fence::given_back`] said before the first part.
     pub given_back: u64,
     /// Contiguous Data-Out bytes that have arrived.
     pub filled: u32,

@@ -8,15 +8,15 @@ mod blocks;
 mod local;
 mod seeds;
 
-use super::buffers::Arena;
-use super::errandry::Errandry;
 use super::executor::Executor;
 use super::media::Media;
-use super::unit::Unit;
 use crate::backend::{FaultPlan, Medium, WayIn};
+use crate::buffers::Arena;
 use crate::model::{LunKind, LunSpec};
 use crate::scsi::LuParams;
 use crate::state::Keeper;
+use crate::unit::Unit;
+use crate::unit::errandry::Errandry;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! How commands pay at the limits on commands and bytes a second: what each costs, who waits, who goes on. The limits
-//! themselves are in `rate.rs`.
+//! themselves are in [`crate::rate`].
 //!
 //! A command that reads or writes pays for itself before it begins; its data by slices, each before a buffer is taken
 //! for it. COMPARE AND WRITE and WRITE ATOMIC pay for all before their data is asked for; other jobs of whole commands
@@ -14,15 +14,15 @@
 //! configuration changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
 use super::executor::Executor;
-use super::flows::{flow, regated};
 use super::job::Job;
 use super::outcomes::TASK_SET_FULL;
-use super::rate::{Cost, FlowId, Gate, Waiter};
 use super::sink::{Expected, Given, Moved, Sink};
 use super::task::Then;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::TaskId;
+use crate::rate::flows::{flow, regated};
+use crate::rate::{Cost, FlowId, Gate, Waiter};
 use crate::scsi::{MediumOp, Pays};
 use std::sync::Arc;
 

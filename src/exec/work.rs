@@ -4,8 +4,7 @@
 //! Invariants: a job that is cancelled begins nothing more, and ends when nothing of it is under way. What it asked for
 //! and could not have yet is put back, and asked for again by itself when it is polled.
 
-use super::end::{Cell1, JobEnd};
-use super::errand::{Answer, Call, Errand};
+use super::cell::Cell1;
 use super::executor::Executor;
 use super::flushes::Waiter;
 use super::job::{Job, NOBODY, Request, Stalled};
@@ -16,11 +15,13 @@ use super::outcomes::TIMED_OUT;
 use super::saves::Standing;
 use super::sink::{Preempting, Sink};
 use super::strays::{Claim, Hold};
-use super::unit::Unit;
 use crate::backend::Op;
 use crate::limits::FED_PER_TURN;
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;
+use crate::unit::Unit;
+use crate::unit::end::JobEnd;
+use crate::unit::errand::{Answer, Call, Errand};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::Poll;

@@ -3,12 +3,12 @@
 use super::core::Core;
 use super::link::{Adoption, Moving, Phase};
 use super::number::ConnNo;
-use super::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
 use crate::session::seam::CloseReason;
 use crate::wire::{LoginStatus, Tsih};
+use crate::world::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 

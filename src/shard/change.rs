@@ -11,13 +11,14 @@ use super::core::Core;
 use super::fabric::Parts;
 use super::nexus::{handle, new_nexus};
 use super::tm::unit_of;
-use super::world::{Change, LunMap, World};
 use crate::model::IscsiName;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
 use crate::session::seam::CloseReason;
 use crate::wire::Lun;
+use crate::world::targets::LunMap;
+use crate::world::{Change, World};
 use std::sync::Arc;
 
 impl Core {

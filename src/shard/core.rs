@@ -19,7 +19,6 @@
 //!   off in the other)
 
 use super::acting::{Acting, Sharing};
-use super::clock::TICK_MS;
 use super::fabric::Fabric;
 use super::io::{Io, Memory};
 use super::load::Balance;
@@ -32,12 +31,13 @@ use super::receiving::Receive;
 use super::record;
 use super::relocated::Relocation;
 use super::source::Source;
-use super::world::World;
 use crate::backend::{Token, WayIn};
-use crate::exec::buffers::Arena;
+use crate::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
+use crate::world::World;
+use crate::world::clock::TICK_MS;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -406,7 +406,7 @@ mod tests {
     use super::*;
     use crate::shard::make_core;
     use crate::shard::mesh::Mesh;
-    use crate::shard::world::World;
+    use crate::world::World;
     use std::sync::Arc;
 
     #[test]

@@ -4,7 +4,6 @@
 //! All that a turn has asked for goes to the kernel in one call, which also waits when there is nothing to do. (With jobs
 //! to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
 
-use super::clock::BEAT;
 use super::core::Core;
 use super::io::Socket;
 use super::load::Meter;
@@ -12,6 +11,7 @@ use super::record;
 use super::source::Source;
 use crate::limits::{ACCEPT_REST, SAVING_REST, SHORTAGE_OVER};
 use crate::ring::{Completion, Wait};
+use crate::world::clock::BEAT;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -265,7 +265,7 @@ mod tests {
     use crate::noise::tests::said;
     use crate::shard::make_core;
     use crate::shard::mesh::Mesh;
-    use crate::shard::world::World;
+    use crate::world::World;
     use std::sync::Arc;
 
     fn driver(listeners: Vec<TcpListener>) -> Driver {

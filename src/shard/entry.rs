@@ -2,7 +2,6 @@
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
 use super::core::Core;
-use super::doors::Ticket;
 use super::io::Socket;
 use super::link::{Halt, Link, Phase};
 use super::mesh::Handover;
@@ -14,6 +13,7 @@ use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginEnv, Step};
 use crate::session::seam::CloseReason;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
+use crate::world::doors::Ticket;
 use std::net::SocketAddr;
 
 impl Core {

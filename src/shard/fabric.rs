@@ -4,7 +4,7 @@
 //! Both numbers are used again. To the executor the fabric is a [`crate::exec::sink::Sink`] (`to_initiators.rs`).
 //!
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
-//! noted in `owed`; the engine acts on it (`engine.rs`).
+//! noted in `owed`; the core acts on it (`owing.rs`).
 
 use super::acting::Acting;
 use super::io::Io;
@@ -17,7 +17,6 @@ use super::outlet::Outlet;
 use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
 use super::tx::BatchPool;
-use super::world::{Change, World};
 use crate::exec::sink::Preempting;
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
@@ -25,6 +24,7 @@ use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
 use crate::wire::Bhs;
+use crate::world::{Change, World};
 use std::sync::Arc;
 
 /// What [`Fabric::parts`] lends.

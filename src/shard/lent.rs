@@ -3,7 +3,7 @@
 //! Invariants: as long as the loan is there, nobody else has the buffer.
 
 use super::number::ConnNo;
-use crate::exec::buffers::Buf;
+use crate::buffers::Buf;
 use crate::session::seam::TaskId;
 
 /// A buffer that a receive writes into.

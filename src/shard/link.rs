@@ -1,13 +1,13 @@
 //! A connection, apart from its receive side (`receiving.rs`) and its transmit side (`tx.rs`): the socket, and where it
 //! is in its life.
 
-use super::doors::Ticket;
 use super::io::Socket;
 use super::number::ConnNo;
-use super::registry::Membership;
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;
+use crate::world::doors::Ticket;
+use crate::world::registry::Membership;
 use std::net::SocketAddr;
 
 /// A connection, apart from its receive side.

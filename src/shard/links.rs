@@ -1,7 +1,7 @@
 //! The connections of a core, by number. A number is used again when nothing of the connection that had it is left.
 
 use super::arming::Arming;
-use super::doors::HalfOpen;
+use super::half_open::HalfOpen;
 use super::link::Link;
 use super::number::ConnNo;
 use super::receiving::{Direct, Receive};

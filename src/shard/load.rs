@@ -1,52 +1,18 @@
 //! How busy a core is: the share of the time in which it neither slept nor looked for work in vain. What comes of it is
 //! in `shedding.rs`.
 //!
-//! [`Meter`] is the core's own. A spin is measured with the clock that it looks at anyway, a sleep from the time of the
-//! turn; only a core that sleeps after it has worked reads the clock once more. [`Load`] is what the others see,
-//! without a lock. Time in which another thread has the processor counts as work, for this one cannot have it.
+//! [`Meter`] is the core's own; what the others see is in `world/load.rs`. A spin is measured with the clock that it
+//! looks at anyway, a sleep from the time of the turn; only a core that sleeps after it has worked reads the clock once
+//! more. Time in which another thread has the processor counts as work, for this one cannot have it.
 //!
 //! A core without a spin submits what it has and sleeps in one call. The work that is done in that call does not show
 //! in these times, so the processor time of its thread is asked, too.
 
 use crate::ring::Wait;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The time over which the load of a core is averaged.
 pub const PERIOD: Duration = Duration::from_secs(1);
-/// A load that was published longer ago than this is not known any more, milliseconds.
-const STALE_MS: u64 = 4_000;
-const PARTS_BITS: u32 = 16;
-
-/// How busy a core is, for all to see: when that was measured, milliseconds by the clock of all cores, and parts of a
-/// thousand. On a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct Load(AtomicU64);
-
-impl Load {
-    /// Publishes the core's own measurement, parts of a thousand.
-    pub fn publish(&self, now_ms: u64, parts: u32) {
-        self.0.store(now_ms << PARTS_BITS | u64::from(parts.min(1000)), Ordering::Relaxed);
-    }
-
-    /// How busy it is, parts of a thousand; `None`: it has not said so lately.
-    pub fn busy(&self, now_ms: u64) -> Option<u32> {
-        let word = self.0.load(Ordering::Relaxed);
-        let (at_ms, parts) = (word >> PARTS_BITS, word & ((1 << PARTS_BITS) - 1));
-        (word != 0 && now_ms.saturating_sub(at_ms) <= STALE_MS).then_some(parts as u32)
-    }
-
-    /// Adds what a session will use that is on its way to this core, parts of a thousand: others are to see that until
-    /// the next measurement.
-    pub fn expect(&self, parts: u32) {
-        let more = |word: u64| {
-            let now = word & ((1 << PARTS_BITS) - 1);
-            Some((word & !((1 << PARTS_BITS) - 1)) | (now + u64::from(parts)).min(1000))
-        };
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-    }
-}
 
 /// Measures one core.
 pub struct Meter {
@@ -162,17 +128,5 @@ mod tests {
         meter.rests(now, false, Wait::AtMost(PERIOD), false);
         meter.wakes(now + PERIOD);
         assert_eq!((meter.idle, meter.measure(now + PERIOD, Duration::default)), (Duration::ZERO, None));
-    }
-
-    #[test]
-    fn others_see_it_while_it_is_fresh() {
-        let load = Load::default();
-        assert_eq!(load.busy(0), None);
-        load.publish(5000, 300);
-        assert_eq!((load.busy(4999), load.busy(9000), load.busy(9001)), (Some(300), Some(300), None));
-        load.expect(400);
-        assert_eq!(load.busy(5000), Some(700));
-        load.expect(400);
-        assert_eq!(load.busy(5000), Some(1000));
     }
 }

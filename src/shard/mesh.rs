@@ -4,16 +4,16 @@
 //! the server are messages; the sender that needs an answer gets a message back. What an executor is told by another
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
-use super::doors::Ticket;
 use super::io::Socket;
-use super::registry::Membership;
 use super::relocated::Relocated;
-use super::world::Change;
 use crate::exec::left::Scope;
 use crate::exec::notice::{Notice, Post};
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
 use crate::wire::Tsih;
+use crate::world::Change;
+use crate::world::doors::Ticket;
+use crate::world::registry::Membership;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

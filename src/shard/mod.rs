@@ -2,14 +2,15 @@
 //! it.)
 //!
 //! Each core is a thread pinned by a glommio executor. On it the core's own io_uring serves everything: accept,
-//! receive, send, LUN extents, the mailbox. Its loop (`core.rs`) owns the thread; glommio places and names the threads.
-//! The first thread waits for signals; what may fail or take long beside the cores is done by the control thread
-//! (`control.rs`). (Measured when this was designed: a ring inside the executor, woken through an eventfd, costs 0.4 us
-//! more for each command of a RAM disk than a loop of its own.)
+//! receive, send, LUN extents, the mailbox. Its loop (`driver.rs`) owns the thread; glommio places and names the threads.
+//! What starts the threads, and what is done beside them, is in [`crate::serve`]. (Measured when this was designed: a
+//! ring inside the executor, woken through an eventfd, costs 0.4 us more for each command of a RAM disk than a loop of
+//! its own.)
 //!
-//! A core is a `core::Core`, which its thread drives (`driver.rs`). It is two things and what is acted on between them: the
-//! `fabric::Fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands out. The executor knows the fabric as a sink only (`to_initiators.rs`).
-//! What all cores share is the `world::World`; what they tell each other goes by the `mesh::Mesh`.
+//! A core is a `core::Core`, which its thread drives (`driver.rs`). It is two things and what is acted on between them:
+//! the `fabric::Fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands
+//! out. The executor knows the fabric as a sink only (`to_initiators.rs`). What all cores share is the
+//! `crate::world::World`; what they tell each other goes by the `mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
 //! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
@@ -21,21 +22,15 @@ mod adoption;
 mod arming;
 mod balance;
 mod bell;
-mod beside;
 mod change;
-mod clock;
 mod command;
-mod control;
 mod core;
 mod dispatch;
-mod doors;
 mod driver;
 mod elsewhere;
 mod entry;
-mod error;
 mod fabric;
-mod fresh;
-mod gates;
+mod half_open;
 mod halves;
 mod io;
 mod leave;
@@ -44,7 +39,6 @@ mod link;
 mod links;
 mod load;
 mod loan;
-mod looks;
 mod mailbox;
 mod management;
 mod mesh;
@@ -57,8 +51,6 @@ mod partial;
 mod receive;
 mod receiving;
 mod record;
-mod registry;
-mod reload;
 mod relocate;
 mod relocated;
 mod resend;
@@ -66,11 +58,9 @@ mod seat;
 mod seating;
 mod sending;
 mod shedding;
-mod signals;
 mod source;
 mod sources;
 mod stats;
-mod syncing;
 mod text;
 mod tick;
 mod tm;
@@ -78,245 +68,30 @@ mod to_initiators;
 mod turns;
 mod tx;
 mod unsent;
-mod world;
 
-pub(crate) use self::clock::Clock;
 pub(crate) use self::core::Core;
 pub(crate) use self::io::{Io, Line, Memory, Socket, Watch};
 pub(crate) use self::mesh::{Mesh, Message};
 pub(crate) use self::number::ConnNo;
-pub(crate) use self::world::World;
-pub use control::Reread;
-pub use error::ServeError;
 
-use crate::exec::unit::Unit;
-use crate::limits::{
-    CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS,
-    RECEIVE_WINDOW_BYTES, RING_ENTRIES, SPARE_FILES,
-};
-use crate::model::Snapshot;
+use crate::buffers::Arena;
+use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{ReceiveBuffers, Ring};
-use crate::state::KeeperThread;
+use crate::world::World;
 use driver::Driver;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use io::Kernel;
-use signals::{Signals, Wish};
-use std::mem;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::Builder;
+use std::sync::mpsc;
 use std::time::Duration;
-use syncing::Syncing;
 
-/// How soon the first thread notices that a core has ended by itself.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// How soon the first thread notices a signal while media are opened, before there are cores.
-const LOOK_AT_START: Duration = Duration::from_millis(50);
-
-/// Entries of a ring that is only made to see whether that is allowed.
-const PROBE_ENTRIES: u32 = 8;
-
-/// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
-/// with the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from
-/// then on; SIGUSR1 has the log say how many sessions and connections there are.
-///
-/// # Errors
-/// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
-pub fn serve(
-    mut snapshot: Snapshot,
-    reread: Option<Box<Reread>>,
-    ready: impl FnOnce(&[SocketAddr]),
-) -> Result<(), ServeError> {
-    let cores = choose_cores(&snapshot.cores)?;
-    // A ring is made here, where it is still known what failed: the executors make rings, too.
-    if let Err(error) = Ring::new(PROBE_ENTRIES)
-        && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
-    {
-        return Err(ServeError::Ring(error));
-    }
-    let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
-    // Before any thread is made, so that all inherit the mask.
-    let signals = signals::Signals::block().map_err(ServeError::System)?;
-    let listeners = listen(&snapshot)?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ServeError::System)?;
-    // Port 0 was for the system to choose: discovery tells the port that it chose.
-    for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
-        portal.listen.set_port(bound.port());
-    }
-    let mut wishes = Vec::new();
-    let Some((world, keeper)) = open(&signals, &mut wishes, snapshot, cores.len())? else { return Ok(()) };
-    let mesh = Mesh::new(cores.len()).map_err(ServeError::System)?;
-    let reloader = reload::Reloader::new(world, mesh.clone());
-    let (world, syncing) = (reloader.published(), reloader.syncing());
-    let (threads, told) = start_cores(&cores, &listeners, &(Arc::clone(reloader.world()), mesh.clone()), spin)?;
-    drop(listeners);
-    let started = (0..cores.len()).try_for_each(|_| match told.recv() {
-        Ok(Told::Started) => Ok(()),
-        Ok(Told::Failed(error)) => Err(error),
-        Ok(Told::Ended) | Err(_) => Err(ServeError::Executor("a core ended while starting".into())),
-    });
-    if started.is_ok() {
-        reloader.world().doors.fit_descriptors();
-        ready(&addresses);
-        // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
-        let control = control::Control::start(reloader, reread)?;
-        let waited = signals.wait(|wish| {
-            for wish in wishes.drain(..).chain(wish) {
-                match wish {
-                    Wish::Reread => control.reread(),
-                    Wish::Count => say_counts(&world.lock()),
-                }
-            }
-            threads_alive(&told).then_some(LOOK)
-        });
-        control.stop();
-        waited.map_err(ServeError::System)?;
-    }
-    for core in 0..cores.len() {
-        mesh.post(core, Message::Shutdown);
-    }
-    let ended = join(threads);
-    started?;
-    // In this order: what leaves the world meanwhile is with those that have left.
-    let world = Arc::clone(&world.lock());
-    let syncing = mem::replace(&mut *syncing.lock(), Syncing::new(&world.keeper));
-    ended.and(end(&world, syncing, keeper))
-}
-
-/// Nobody is served any more: makes durable what is there, and saves what is to outlive the process.
-fn end(world: &World, syncing: Syncing, keeper: KeeperThread) -> Result<(), ServeError> {
-    let ended = sync_all(world, syncing, MEDIUM_END);
-    // The keeper is given nothing more: what is on its way there is done before it ends.
-    world.keeper.end();
-    if !keeper.join(KEEPER_END).map_err(|_| ServeError::Executor("the keeper of saved state has failed".into()))? {
-        tracing::warn!(
-            "the state directory does not answer, and is not waited for: what was on its way was not answered"
-        );
-    }
-    ended
-}
-
-/// The thread of a core.
-type CoreThread = ExecutorJoinHandle<std::io::Result<()>>;
-
-/// Starts a thread for each core. What they tell is heard at the receiver.
-fn start_cores(
-    cores: &[usize],
-    listeners: &[TcpListener],
-    shared: &(Arc<World>, Mesh),
-    spin: Duration,
-) -> Result<(Vec<CoreThread>, mpsc::Receiver<Told>), ServeError> {
-    let (tell, told) = mpsc::channel();
-    let mut threads = Vec::new();
-    for (core, &cpu) in cores.iter().enumerate() {
-        let own: Vec<TcpListener> =
-            listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
-        let (shared, tell) = (shared.clone(), tell.clone());
-        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
-            .name(&format!("ringsan-{core}"))
-            // The executor's own I/O memory is not used for data: keep it, and the locked memory it costs, small.
-            .io_memory(64 << 10)
-            .ring_depth(16);
-        let thread = builder
-            .spawn(move || async move { run_core(core, shared, own, spin, &tell) })
-            .map_err(|e| ServeError::Executor(e.to_string()))?;
-        threads.push(thread);
-    }
-    Ok((threads, told))
-}
-
-/// Waits for the cores to end.
-fn join(threads: Vec<CoreThread>) -> Result<(), ServeError> {
-    let mut ended = Ok(());
-    for thread in threads {
-        match thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => ended = ended.and(Err(ServeError::System(e))),
-            Err(e) => ended = ended.and(Err(ServeError::Executor(e.to_string()))),
-        }
-    }
-    ended
-}
-
-/// [`World::open`], on a thread of its own: a medium that does not answer is not to keep a SIGTERM from this one.
-/// `None`: a SIGTERM (or SIGINT) came. What others wish meanwhile is kept for later.
-fn open(
-    signals: &Signals,
-    wishes: &mut Vec<Wish>,
-    snapshot: Snapshot,
-    cores: usize,
-) -> Result<Option<(World, KeeperThread)>, ServeError> {
-    let (tell, told) = mpsc::sync_channel(1);
-    let work = move || drop(tell.send(World::open(snapshot, cores)));
-    Builder::new().name("ringsan-open".to_owned()).spawn(work).map_err(ServeError::System)?;
-    let mut opened = None;
-    let look = |wish| {
-        wishes.extend(wish);
-        match told.recv_timeout(LOOK_AT_START) {
-            Err(RecvTimeoutError::Timeout) => Some(Duration::ZERO),
-            Ok(world) => {
-                opened = Some(world);
-                None
-            }
-            Err(RecvTimeoutError::Disconnected) => None,
-        }
-    };
-    signals.wait(look).map_err(ServeError::System)?;
-    if let Some(opened) = opened {
-        return opened.map(Some);
-    }
-    // The opening is left as it is, as after kill -9, unless it is a matter of moments.
-    match told.recv_timeout(CONTROL_END) {
-        // The opening may have met lost writes, which the kernel tells once.
-        Ok(opened) => opened.and_then(|(world, keeper)| {
-            let syncing = Syncing::new(&world.keeper);
-            end(&world, syncing, keeper).map(|()| None)
-        }),
-        Err(_) => {
-            tracing::warn!("a file system does not answer, and is not waited for: nothing was served");
-            Ok(None)
-        }
-    }
-}
-
-/// SIGUSR1: logs how many sessions and connections there are.
-fn say_counts(world: &World) {
-    let (sessions, connections) = (world.registry.sessions(), world.doors.open());
-    tracing::info!(sessions, connections, "SIGUSR1: sessions, with logins that are to be some, and connections");
-}
-
-/// Makes everything durable that is served, and the media that others have begun to make so. A medium that did not
-/// answer before would not now either: it is not waited for, and that is an error. The rest is waited for, for
-/// `patience` at most.
-fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(), ServeError> {
-    let is_unfinished = |unit: &Arc<Unit>| unit.unfinished.load(Ordering::Relaxed);
-    let (unfinished, units): (Vec<_>, Vec<_>) = world.units.iter().cloned().partition(is_unfinished);
-    let mut all = Ok(());
-    for unit in unfinished {
-        let late = std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            "a medium does not answer: what it was sent last may be lost",
-        );
-        tracing::error!(serial = unit.logical.params().serial, "not flushed: {late}");
-        unit.lost_in_the_end();
-        unit.remember(&world.keeper, |_| {});
-        all = Err(ServeError::System(late));
-    }
-    syncing.begin(units);
-    all.and(syncing.end(patience).map_err(ServeError::System))
-}
-
-/// What a core's thread tells the first one.
+/// What a core's thread tells the one that has started it.
 #[derive(Debug)]
-enum Told {
+pub(crate) enum Told {
     /// It accepts connections.
     Started,
     /// It could not start.
-    Failed(ServeError),
+    Failed(std::io::Error),
     /// It has ended, for whatever reason.
     Ended,
 }
@@ -330,12 +105,11 @@ impl Drop for Farewell<'_> {
     }
 }
 
-/// Whether no core has ended: once all have started, that is all that one of them tells.
-fn threads_alive(told: &mpsc::Receiver<Told>) -> bool {
-    matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty))
-}
-
-fn run_core(
+/// Makes a core on this thread, and runs it until it ends.
+///
+/// # Errors
+/// Its ring has failed. That a core could not be made is told.
+pub(crate) fn run_core(
     core: usize,
     shared: (Arc<World>, Mesh),
     listeners: Vec<TcpListener>,
@@ -357,7 +131,7 @@ fn run_core(
             result
         }
         Err(e) => {
-            let _ = tell.send(Told::Failed(ServeError::Ring(e)));
+            let _ = tell.send(Told::Failed(e));
             Ok(())
         }
     }
@@ -365,7 +139,7 @@ fn run_core(
 
 fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<Core> {
     let ring = Ring::new(RING_ENTRIES)?;
-    let mut arena = crate::exec::buffers::Arena::new()?;
+    let mut arena = Arena::new()?;
     match ring.register_memory(arena.memory()) {
         Ok(()) => arena.set_registered(),
         Err(e) if core == 0 => {
@@ -389,71 +163,9 @@ fn make_core(core: usize, (world, mesh): (Arc<World>, Mesh)) -> std::io::Result<
 /// # Errors
 /// There is no memory for it.
 pub(crate) fn make_core_of(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io) -> std::io::Result<Core> {
-    let arena = crate::exec::buffers::Arena::new()?;
+    let arena = Arena::new()?;
     Ok(Core::new(core, (world, mesh), io, arena))
 }
 
-fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
-    snapshot
-        .portals
-        .iter()
-        .map(|portal| {
-            let address = portal.listen;
-            let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
-            // If the window cannot be bounded, that costs no more than speed.
-            let _ = set_option(&listener, libc::TCP_WINDOW_CLAMP, &RECEIVE_WINDOW_BYTES.to_ne_bytes());
-            match snapshot.congestion.as_deref() {
-                // A kernel that lacks this one, or keeps it from this user, is no fault: the system's own does, too.
-                None => drop(set_congestion(&listener, DEFAULT_CONGESTION)),
-                Some("system") => {}
-                Some(name) => {
-                    set_congestion(&listener, name).map_err(|e| ServeError::Congestion(name.to_owned(), e))?;
-                }
-            }
-            Ok(listener)
-        })
-        .collect()
-}
-
-/// Sets the TCP congestion control of a listener; connections inherit it.
-fn set_congestion(listener: &TcpListener, name: &str) -> std::io::Result<()> {
-    set_option(listener, libc::TCP_CONGESTION, name.as_bytes())
-}
-
-/// Sets a TCP option of a listener, which connections inherit.
-fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: the value is valid for the length that is passed, and only read.
-    #[allow(unsafe_code)]
-    let failed = unsafe {
-        let (start, len) = (value.as_ptr().cast(), value.len() as libc::socklen_t);
-        libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, option, start, len)
-    };
-    if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-}
-
-/// The cores asked for, or all that this process may run on.
-fn choose_cores(asked: &[usize]) -> Result<Vec<usize>, ServeError> {
-    let allowed = allowed_cores();
-    if let Some(&core) = asked.iter().find(|c| !allowed.contains(c)) {
-        let list = allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        return Err(ServeError::Core(core, list));
-    }
-    Ok(if asked.is_empty() { allowed } else { asked.to_vec() })
-}
-
-#[allow(unsafe_code)]
-fn allowed_cores() -> Vec<usize> {
-    // SAFETY: the set is a plain bit array that the call fills; its size is passed along.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
-        set
-    };
-    // SAFETY: CPU_ISSET reads one bit, below CPU_SETSIZE.
-    let cores: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(|&c| unsafe { libc::CPU_ISSET(c, &set) }).collect();
-    if cores.is_empty() { vec![0] } else { cores }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

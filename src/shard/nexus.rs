@@ -2,9 +2,9 @@
 
 use super::io::Io;
 use crate::backend::{Handle, WayIn};
-use crate::exec::unit::Unit;
 use crate::model::{Address, InitiatorPort};
 use crate::scsi::{LuNexus, NexusId};
+use crate::unit::Unit;
 use std::net::SocketAddr;
 
 /// A core's handle of the unit with number `slot`, registered where its entries go if there is room. `way_in` is the core's.

@@ -1,6 +1,6 @@
 //! A PDU whose data segment is still coming in, and where the data goes meanwhile.
 
-use crate::exec::buffers::Buf;
+use crate::buffers::Buf;
 use crate::session::seam::TaskId;
 use crate::wire::Bhs;
 

@@ -4,7 +4,7 @@
 use super::link::Link;
 use super::receiving::Receive;
 use super::seat::Seat;
-use super::world::Change;
+use crate::world::Change;
 use std::sync::Arc;
 
 /// A session that is about to move.

@@ -2,14 +2,14 @@
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
 use super::number::ConnNo;
-use super::registry::SessionHandle;
 use super::text::SeatText;
-use super::world::LunMap;
 use crate::limits::CONNECTION_SLOTS;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
 use crate::wire::Tsih;
+use crate::world::registry::SessionHandle;
+use crate::world::targets::LunMap;
 use std::sync::Arc;
 
 /// The connections of a session, by slot.

@@ -4,39 +4,36 @@ mod atomic;
 mod copies;
 mod doors;
 mod elsewhere;
-mod fence;
 mod fencing;
 mod flush;
 mod handles;
 mod holes;
 mod hung;
-mod limits;
 mod locks;
 mod login;
-mod lost;
 mod moves;
 mod order;
 mod panics;
 mod payload;
-mod peer;
-mod rights;
-mod saves;
+pub(crate) mod peer;
+pub(crate) mod rights;
+pub(crate) mod saves;
 mod shares;
-mod syncs;
 mod threads;
 mod tokens;
 mod turns;
-mod unread;
+pub(crate) mod unread;
 mod variable;
 
 use super::driver::Driver;
 use super::make_core;
 use super::mesh::{Mesh, Message};
 use super::stats::Stats;
-use super::world::{Change, LunMap, Target, World};
 use crate::backend::{FaultPlan, Medium};
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
 use crate::session::directory::SnapshotDirectory;
+use crate::world::targets::{LunMap, Target};
+use crate::world::{Change, World};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,17 +43,17 @@ use std::time::{Duration, Instant};
 /// Its target.
 const TARGET: &str = "iqn.2026-11.io.ringsan:test";
 /// Bytes of a unit.
-const UNIT_BYTES: u64 = 16 << 20;
+pub(crate) const UNIT_BYTES: u64 = 16 << 20;
 
 /// A server with two RAM units, of which the first (LUN 0) fails as planned, and the second (LUN 1) does not.
-struct Server {
-    at: SocketAddr,
-    world: Arc<World>,
-    mesh: Mesh,
+pub(crate) struct Server {
+    pub(crate) at: SocketAddr,
+    pub(crate) world: Arc<World>,
+    pub(crate) mesh: Mesh,
     cores: Vec<JoinHandle<(Stats, usize)>>,
 }
 
-fn lun(number: u16) -> LunSpec {
+pub(crate) fn lun(number: u16) -> LunSpec {
     LunSpec {
         size_bytes: Some(UNIT_BYTES),
         physical_block_bytes: 4096,
@@ -65,7 +62,7 @@ fn lun(number: u16) -> LunSpec {
     }
 }
 
-fn snapshot(places: &[SocketAddr], luns: Vec<LunSpec>) -> Snapshot {
+pub(crate) fn snapshot(places: &[SocketAddr], luns: Vec<LunSpec>) -> Snapshot {
     let target = TargetSpec::new(IscsiName::new(TARGET).unwrap(), None, luns);
     let portals = places.iter().zip(1..);
     let portals = portals.map(|(at, group_tag)| Portal { listen: *at, advertise: None, group_tag }).collect();
@@ -92,7 +89,7 @@ impl Server {
         Server::of(1, cores, plans, |places| snapshot(places, vec![lun(0), lun(1)])).0
     }
 
-    fn with(cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> Server {
+    pub(crate) fn with(cores: usize, plan: FaultPlan, luns: Vec<LunSpec>) -> Server {
         Server::with_portals(1, cores, plan, luns).0
     }
 
@@ -126,7 +123,7 @@ impl Server {
     }
 
     /// With one portal, and units that are `changed` before anybody uses them.
-    fn changed(
+    pub(crate) fn changed(
         cores: usize,
         snapshot: impl FnOnce(&[SocketAddr]) -> Snapshot,
         changed: impl FnOnce(&mut World),
@@ -168,7 +165,7 @@ impl Server {
     }
 
     /// Has one core serve what `changed` makes of the configuration: as a reload has, but for what takes media.
-    fn reconfigure(&self, core: usize, changed: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn reconfigure(&self, core: usize, changed: impl FnOnce(&mut Snapshot)) {
         let mut world = World::clone(&self.world);
         let mut snapshot = Snapshot::clone(world.directory.snapshot());
         changed(&mut snapshot);
@@ -195,14 +192,14 @@ impl Server {
     }
 
     /// Ends it; how long that took.
-    fn stop(&mut self) -> Duration {
+    pub(crate) fn stop(&mut self) -> Duration {
         let begin = Instant::now();
         self.end();
         begin.elapsed()
     }
 
     /// Ends it; what each core has counted, and the bytes of I/O buffers that are free in the end.
-    fn end(&mut self) -> Vec<(Stats, usize)> {
+    pub(crate) fn end(&mut self) -> Vec<(Stats, usize)> {
         for core in 0..self.cores.len() {
             self.mesh.post(core, Message::Shutdown);
         }
@@ -219,55 +216,8 @@ impl Drop for Server {
     }
 }
 
-#[test]
-fn connections_inherit_the_congestion_control_of_the_configuration() {
-    // Every kernel has reno.
-    let snapshot =
-        |name: &str| Snapshot { congestion: Some(name.into()), ..snapshot(&["127.0.0.1:0".parse().unwrap()], vec![]) };
-    let listeners = super::listen(&snapshot("reno")).unwrap();
-    let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
-    let (socket, _) = listeners[0].accept().unwrap();
-    let mut name = [0u8; 16];
-    let mut len = name.len() as libc::socklen_t;
-    // SAFETY: the buffer has as many bytes as the call is told, and outlives it.
-    #[allow(unsafe_code)]
-    let failed = unsafe {
-        let (fd, value) = (std::os::fd::AsRawFd::as_raw_fd(&socket), name.as_mut_ptr().cast());
-        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, value, &raw mut len)
-    };
-    assert_eq!((failed, name.strip_prefix(b"reno\0").is_some()), (0, true), "{name:?}");
-    let refused = super::listen(&snapshot("nonesuch")).unwrap_err().to_string();
-    assert!(refused.starts_with("congestion: cannot use 'nonesuch': No such file"), "{refused}");
-}
-
-/// When one ends by itself, nobody reads what it is told any more.
-#[test]
-fn a_core_that_ends_is_noticed_beside_others_that_run() {
-    let place = "127.0.0.1:0".parse().unwrap();
-    let (world, _keeper) = World::open(snapshot(&[place], vec![lun(0)]), 2).unwrap();
-    let (world, mesh) = (Arc::new(world), Mesh::new(2).unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let threads = [0, 1].map(|core| {
-            let (shared, tell) = ((Arc::clone(&world), mesh.clone()), tell.clone());
-            scope.spawn(move || super::run_core(core, shared, vec![], Duration::ZERO, &tell))
-        });
-        for _ in 0..2 {
-            assert!(matches!(told.recv(), Ok(super::Told::Started)));
-        }
-        assert!(super::threads_alive(&told));
-        let [first, second] = threads;
-        mesh.post(0, Message::Shutdown);
-        first.join().unwrap().unwrap();
-        let is_noticed = !super::threads_alive(&told);
-        mesh.post(1, Message::Shutdown);
-        second.join().unwrap().unwrap();
-        assert!(is_noticed);
-    });
-}
-
 /// Waits for what cores do among themselves.
-fn wait_until(what: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: impl Fn() -> bool) {
     let begin = Instant::now();
     while !what() {
         assert!(begin.elapsed() < Duration::from_secs(5));

@@ -1,12 +1,12 @@
 //! Text Requests of a session: what `session::text` needs to answer them.
 
-use super::world::World;
 use crate::session::params::Params;
 use crate::session::seam::ConnIx;
 use crate::session::text::{Asker, Conversations};
 use crate::session::{SessionInit, TextHandler, TextStep};
 use crate::shares::Store;
 use crate::wire::TextRequest;
+use crate::world::World;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! What is looked at when time has passed: clocks of sessions, connections that do not log in, send or close, media
 //! that do not answer; and how long a core may sleep.
 
-use super::clock::{REST_MS, TICK_MS};
 use super::core::Core;
 use super::fabric::Parts;
 use super::link::Phase;
@@ -9,6 +8,7 @@ use super::links::Connection;
 use crate::exec::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
+use crate::world::clock::{REST_MS, TICK_MS};
 
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.
 const LINGER_MS: u64 = 1_000;

@@ -11,7 +11,6 @@ use super::fabric::{Fabric, Parts};
 use super::management::{Answer, Pending};
 use super::mesh::Message;
 use super::seat::Seat;
-use super::world::LunMap;
 use crate::exec::executor::Executor;
 use crate::exec::flushes::Waiter;
 use crate::exec::left::Scope;
@@ -21,6 +20,7 @@ use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::shares::Whose;
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
+use crate::world::targets::LunMap;
 use std::collections::HashSet;
 
 /// How long a function waits at most, milliseconds. The time for which the machine stands still does not count

@@ -7,11 +7,11 @@
 //! core and keep their capacity: steady state allocates nothing.
 
 use super::io::Outgoing;
-use crate::exec::buffers::Buf;
-use crate::exec::fence::Fence;
-use crate::exec::memory_hold::{InPlace, Lying};
+use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::session::seam::Payload;
+use crate::unit::fence::Fence;
+use crate::unit::memory_hold::{InPlace, Lying};
 use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use std::collections::VecDeque;
 use std::sync::Arc;

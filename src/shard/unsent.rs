@@ -6,8 +6,8 @@
 
 use super::core::Core;
 use super::link::Phase;
-use crate::exec::fence::Fence;
 use crate::session::seam::CloseReason;
+use crate::unit::fence::Fence;
 use std::sync::Arc;
 
 impl Core {

@@ -4,7 +4,10 @@
 use super::Rng;
 use super::lines::{Weather, Wire};
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::shard::{ConnNo, Core, Io, Line, Memory, Mesh, Message, ServeError, Socket, Watch, World, make_core_of};
+use crate::shard::{ConnNo, Core, Io, Line, Memory, Mesh, Message, Socket, Watch, make_core_of};
+use crate::world::World;
+use crate::world::clock::Clock;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,16 +48,16 @@ impl Cores {
     ///
     /// # Errors
     /// The system has no memory or bell to give.
-    pub(crate) fn new(mut world: World, count: usize) -> Result<Cores, ServeError> {
+    pub(crate) fn new(mut world: World, count: usize) -> io::Result<Cores> {
         let epoch = Instant::now();
         let watch = Watch::at(epoch);
-        world.clock = Arc::new(crate::shard::Clock::new(epoch));
-        let (world, mesh) = (Arc::new(world), Mesh::new(count).map_err(ServeError::System)?);
+        world.clock = Arc::new(Clock::new(epoch));
+        let (world, mesh) = (Arc::new(world), Mesh::new(count)?);
         let made = (0..count).map(|core| {
             let io = Io::Memory(Memory::new(watch.clone()));
             make_core_of(core, (Arc::clone(&world), mesh.clone()), io)
         });
-        let cores = made.collect::<Result<_, _>>().map_err(ServeError::System)?;
+        let cores = made.collect::<Result<_, _>>()?;
         let (wires, lines, coming) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Cores { cores, mesh, world, wires, lines, coming, epoch, now_us: 0, watch, weather: Weather::default() })
     }

@@ -10,12 +10,13 @@ use super::net::Net;
 use super::target::NAME;
 use super::workload::Config;
 use crate::backend::simulated::{self, Work};
-use crate::exec::errandry::{Errandry, ErrandryByHand};
 use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::random;
-use crate::shard::{Message, World};
+use crate::shard::Message;
 use crate::state::{Keeper, KeeperByHand};
+use crate::unit::errandry::{Errandry, ErrandryByHand};
 use crate::wire::Tsih;
+use crate::world::World;
 use std::net::SocketAddr;
 
 const BLOCKS: usize = 2048;

@@ -29,11 +29,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("scsi", &["model", "wire", "limits", "panics"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits", "shares"]),
+    ("buffers", &["limits", "model", "ring", "backend"]),
+    ("rate", &[]),
+    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "atomics", "panics"]),
     (
         "exec",
-        &["limits", "model", "ring", "backend", "scsi", "state", "shares", "atomics", "random", "noise", "panics"],
+        &[
+            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "state", "shares", "atomics",
+            "random", "noise", "panics",
+        ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
+    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "exec", "panics"]),
     (
         "shard",
         &[
@@ -46,7 +53,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "scsi",
             "state",
             "session",
+            "buffers",
+            "rate",
+            "unit",
             "exec",
+            "world",
             "shares",
             "atomics",
             "random",
@@ -54,18 +65,26 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
-    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "shard", "exec", "backend"]),
+    (
+        "serve",
+        &[
+            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "exec", "world", "shard",
+            "panics",
+        ],
+    ),
+    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "unit", "exec", "backend", "world", "shard"]),
     ("preflight", &["limits"]),
 ];
 
-/// Edges of that table that only tests may have: a target that replicates nothing needs no initiator.
-const ONLY_IN_TESTS: &[(&str, &str)] = &[("shard", "initiator")];
+/// Edges of that table that only tests may have: a target that replicates nothing needs no initiator, and who starts and
+/// ends it no PDU.
+const ONLY_IN_TESTS: &[(&str, &str)] = &[("shard", "initiator"), ("serve", "wire")];
 
 /// Files of the root that put everything together: any edge is theirs.
 const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
-const CRATES: &[(&str, &[&str])] = &[("glommio", &["shard", "main"]), ("io_uring", &["ring", "backend", "shard"])];
+const CRATES: &[(&str, &[&str])] = &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[
@@ -80,46 +99,48 @@ const UNSAFE: &[&str] = &[
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",
-    "exec/buffers.rs",
+    "buffers.rs",
     "log.rs",
     "preflight.rs",
     "random.rs",
     "ring/memory.rs",
     "ring/mod.rs",
     "ring/receive.rs",
+    "serve/mod.rs",
+    "serve/signals.rs",
+    "serve/tests.rs",
     "shard/bell.rs",
     "shard/driver.rs",
     "shard/io/memory.rs",
     "shard/io/socket.rs",
     "shard/load.rs",
-    "shard/mod.rs",
     "shard/outlet.rs",
     "shard/receive.rs",
     "shard/receiving.rs",
     "shard/relocated.rs",
-    "shard/signals.rs",
-    "shard/tests.rs",
     "shard/tx.rs",
     "state/keeper.rs",
     "wire/crc.rs",
 ];
 
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
-/// such lines, and why no peer can have them written as often as it likes. In `exec`, `shard` and `state`, where peers are.
+/// such lines, and why no peer can have them written as often as it likes. In `unit`, `exec`,
+/// `world`, `shard`, `serve` and `state`, where peers are.
 const UNBOUNDED: &[(&str, usize, &str)] = &[
-    ("exec/remember.rs", 2, "at the start, or of a reload"),
-    ("exec/unit.rs", 2, "once for each unit"),
-    ("shard/clock.rs", 1, "once after each pause of the machine"),
-    ("shard/control.rs", 6, "of signals, and of a thread that ends"),
-    ("shard/doors.rs", 1, "at the start and at a reload"),
-    ("shard/fresh.rs", 2, "at the start, or of a reload"),
-    ("shard/mod.rs", 6, "at the start and at the end"),
-    ("shard/reload/ask.rs", 1, "of a reload"),
-    ("shard/reload/attempt.rs", 6, "of a reload"),
-    ("shard/reload/made.rs", 1, "of a reload"),
-    ("shard/syncing.rs", 4, "at the end, or of a reload"),
-    ("shard/world.rs", 4, "at the start, or of a reload"),
+    ("serve/control.rs", 6, "of signals, and of a thread that ends"),
+    ("serve/mod.rs", 4, "at the start and at the end"),
+    ("serve/reload/ask.rs", 1, "of a reload"),
+    ("serve/reload/attempt.rs", 6, "of a reload"),
+    ("serve/reload/made.rs", 1, "of a reload"),
+    ("serve/syncing.rs", 4, "at the end, or of a reload"),
+    ("shard/mod.rs", 2, "at the start and at the end"),
     ("state/mod.rs", 1, "at the start"),
+    ("unit/mod.rs", 2, "once for each unit"),
+    ("unit/remember.rs", 2, "at the start, or of a reload"),
+    ("world/clock.rs", 1, "once after each pause of the machine"),
+    ("world/doors.rs", 1, "at the start and at a reload"),
+    ("world/fresh.rs", 2, "at the start, or of a reload"),
+    ("world/opening.rs", 4, "at the start, or of a reload"),
 ];
 
 /// How near to a line its bound is.
@@ -223,7 +244,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "exec" | "shard" | "state") && !path.contains("tests") {
+    if matches!(own, "unit" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {
@@ -312,7 +333,7 @@ fn lines_that_peers_can_cause_have_a_bound() {
     assert_eq!(complaints("shard/tests/peer.rs", bare), "");
     assert!(complaints("shard/rw.rs", bare).contains("1 lines"));
     assert!(complaints("state/keeper.rs", &format!("{bounded}{}{bare}", "\n".repeat(NEAR))).contains("1 lines"));
-    assert!(complaints("shard/clock.rs", "").contains("and 1 in UNBOUNDED"));
+    assert!(complaints("world/clock.rs", "").contains("and 1 in UNBOUNDED"));
 }
 
 #[test]
@@ -321,6 +342,7 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("session/mod.rs", "fn f(_: io_uring::IoUring) {}").contains("`io_uring`"));
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
-    assert_eq!(complaints("shard/stats.rs", "use glommio::LocalExecutor; use io_uring::IoUring;"), "");
+    assert_eq!(complaints("serve/looks.rs", "use glommio::LocalExecutor;"), "");
+    assert_eq!(complaints("shard/stats.rs", "use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

@@ -3,13 +3,13 @@
 
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
-use crate::exec::buffers::Buf;
-use crate::exec::memory_hold::Lying;
+use crate::buffers::Buf;
 use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
+use crate::unit::memory_hold::Lying;
 use std::collections::BTreeMap;
 
 /// Seat and task.

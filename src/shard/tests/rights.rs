@@ -13,7 +13,7 @@ const SERVICE_UNAVAILABLE: u16 = 0x0301;
 const ONE: (&str, &str) = ("one", "secret of user one");
 
 /// Of one host; `luns`: what it finds, by unit.
-pub(super) fn group(host: u8, luns: &[u16]) -> Group {
+pub(crate) fn group(host: u8, luns: &[u16]) -> Group {
     let name = format!("group{host}");
     Group {
         proof: Group::proof_of(Some(&name), &[]),

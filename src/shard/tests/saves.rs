@@ -133,7 +133,7 @@ fn what_one_host_has_to_be_saved_is_a_part_of_what_a_core_keeps() {
 }
 
 /// The keeper does nothing until the sender is dropped.
-pub(super) fn stuck_keeper(server: &Server) -> mpsc::Sender<()> {
+pub(crate) fn stuck_keeper(server: &Server) -> mpsc::Sender<()> {
     let (release, held) = mpsc::channel();
     let unit = &server.world.units[1];
     server.world.keeper.submit(&unit.file, Box::new(unit.logical.saved()), move |_| {

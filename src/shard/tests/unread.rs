@@ -5,16 +5,13 @@ use super::rights::group;
 use super::{Server, UNIT_BYTES, lun, snapshot};
 use crate::backend::{FaultPlan, WayIn};
 use crate::limits::{ECHO_BUFFER_BYTES, KEPT_PARAMETER_BYTES, MAX_CONTROL_DATA_BYTES, QUEUED_BYTES};
-use crate::shard::reload::Reloader;
-use crate::shard::world::World;
 use crate::wire::Opcode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(2);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// Waits until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + SOON;
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
@@ -22,7 +19,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     Server::of(1, 1, [] as [FaultPlan; 0], |places| snapshot(places, vec![lun(0), lun(1)])).0
 }
 
@@ -165,35 +162,5 @@ fn what_is_read_again_is_asked_for_as_a_read_is() {
             }
         };
         assert_eq!(answer.opcode, Opcode::REJECT, "{is_reserved}");
-    }
-}
-
-#[test]
-fn what_is_queued_of_a_unit_outlives_it() {
-    const CHUNK: usize = 1 << 20;
-    let mut server = server();
-    let unit = server.world.units[0].medium.handle(&WayIn::new(|| ()));
-    for at in (0..UNIT_BYTES).step_by(CHUNK) {
-        assert!(unit.write_in_place(at, &[0xa5; CHUNK]));
-    }
-    drop(unit);
-    let mut peer = Peer::login(server.at, 1, &["MaxRecvDataSegmentLength=262144"]).ready();
-    let blocks = (UNIT_BYTES / 512) as u16;
-    let [high, low] = blocks.to_be_bytes();
-    // More than the sockets between hold.
-    let cdb = [0x28, 0, 0, 0, 0, 0, 0, high, low, 0];
-    let reads = peer.together(|peer| [0; 2].map(|_| peer.command(0, &cdb, UNIT_BYTES as u32, &[])));
-    until("the reads are planned", || peer.has_more());
-    let mut reloader = Reloader::new(World::clone(&server.world), server.mesh.clone());
-    reloader.reload(snapshot(&[server.at], vec![lun(1)]));
-    until("the unit is closed", || {
-        server.world = Arc::clone(reloader.world());
-        reloader.look();
-        !reloader.is_under_way()
-    });
-    for itt in reads {
-        let end = peer.end(itt, SOON);
-        assert_eq!((end.status, end.data.len() as u64), (0, UNIT_BYTES));
-        assert!(end.data.iter().all(|byte| *byte == 0xa5), "another's bytes");
     }
 }

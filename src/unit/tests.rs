@@ -1,0 +1,4 @@
+//! What cores share of a unit without locks, beyond what `tests/models.rs` tries.
+
+mod fence;
+mod syncs;

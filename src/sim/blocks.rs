@@ -4,6 +4,7 @@
 //! that time, so what is a fault here is one for everybody.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 /// The number of a command that writes; its blocks have it everywhere in them. Zero: nobody has written.
@@ -33,6 +34,8 @@ struct Writing {
 #[derive(Debug)]
 pub struct Blocks {
     block_bytes: u32,
+    /// A read that goes on while a block is written may find some bytes of before and some of after, as in memory.
+    pub tears: bool,
     /// The values that each block may have.
     may: Vec<BTreeMap<Stamp, Writing>>,
     /// All that were to be written to each block, by when that began.
@@ -43,11 +46,17 @@ pub struct Blocks {
 }
 
 /// What a read may find: the values that there were when it began, and since when others count, too.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Look {
     range: Range<usize>,
     may: Vec<Vec<Stamp>>,
     since: u64,
+}
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "blocks {:?}", self.range)
+    }
 }
 
 impl Look {
@@ -63,6 +72,7 @@ impl Blocks {
         let zero = || BTreeMap::from([(0, Writing { until: Some(0), is_good: true, ..Writing::default() })]);
         Blocks {
             block_bytes,
+            tears: false,
             may: (0..blocks).map(|_| zero()).collect(),
             begun: vec![BTreeMap::new(); blocks],
             over: vec![BTreeMap::from([(0, 0)]); blocks],
@@ -171,7 +181,11 @@ impl Blocks {
         }
         for (at, block) in data.chunks(block_bytes).enumerate() {
             let number = look.range.start + at;
-            let value = value_in(block).map_err(|torn| format!("block {number} is torn: {torn}"))?;
+            let value = match value_in(block) {
+                Ok(value) => value,
+                Err(_) if self.tears && self.may_be_torn(look, at, block) => continue,
+                Err(torn) => return Err(format!("block {number} is torn: {torn}")),
+            };
             if !self.may_be(look, at, value) {
                 let (may, now) = (&look.may[at], &self.may[number]);
                 return Err(format!("block {number} has {value:#x}, and may have {may:x?} or {now:x?}"));
@@ -186,6 +200,12 @@ impl Blocks {
     /// Whether a read may find this value in its block number `at`.
     fn may_be(&self, look: &Look, at: usize, value: u64) -> bool {
         self.found(look, at).any(|stamp| value_of(stamp) == value)
+    }
+
+    /// Whether each byte of a block is one that a read may find there.
+    fn may_be_torn(&self, look: &Look, at: usize, block: &[u8]) -> bool {
+        let values: Vec<[u8; 8]> = self.found(look, at).map(|stamp| value_of(stamp).to_le_bytes()).collect();
+        block.iter().enumerate().all(|(at, byte)| values.iter().any(|value| value[at % 8] == *byte))
     }
 
     /// Whether one that compares its blocks with `wanted` everywhere may find the first difference at this byte.

@@ -47,8 +47,8 @@ impl Way {
     }
 
     fn arrive(&mut self, now_us: u64) {
-        while let Some((_, piece)) = self.under_way.pop_front_if(|(at_us, _)| *at_us <= now_us) {
-            self.here.extend_from_slice(&piece);
+        while self.under_way.front().is_some_and(|(at_us, _)| *at_us <= now_us) {
+            self.here.extend(self.under_way.pop_front().into_iter().flat_map(|(_, piece)| piece));
         }
     }
 

@@ -114,7 +114,11 @@ impl World_ {
         let mut cores = Cores::new(world, storm.cores).unwrap();
         cores.weather = Weather { piece_bytes: 1 + dice.below(40_000), ..Weather::default() };
         let units = (0..kinds.len() as u16).map(|lun| UnitSpec { lun, blocks: BLOCKS, block_bytes: BLOCK_BYTES });
-        let judge = Judge::new(storm.hosts, &units.collect::<Vec<_>>());
+        let mut judge = Judge::new(storm.hosts, &units.collect::<Vec<_>>());
+        for (blocks, kind) in judge.blocks.iter_mut().zip(kinds) {
+            // What is read is sent from where it lies.
+            blocks.tears = *kind == LunKind::Ram;
+        }
         let hosts =
             (0..storm.hosts).map(|number| Host::new(number, Config::usual(number, NAME), dice.bits())).collect();
         World_ {

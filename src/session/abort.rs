@@ -69,7 +69,11 @@ impl Session {
         // Nothing will come on that connection any more.
         task.drain_by_ms = 0;
         if task.state == State::Aborting && !task.shared {
-            return self.close_task(id);
+            self.close_task(id);
+            // Functions that wait for it are answered when the fence is looked at.
+            self.forget_waits(id.slot());
+            self.fence_due |= self.managements > 0;
+            return;
         }
         match task.management() {
             // The shard will still call `tm_complete` with this slot.
@@ -126,10 +130,21 @@ impl Session {
         if self.managements == 0 {
             return;
         }
+        self.forget_waits(task.slot());
         for slot in 0..TASKS_PER_SESSION {
             let Some(id) = self.tasks.id(slot) else { continue };
-            m_set(self.tasks.get_mut(id), |m| m.gone(task.slot()));
             self.respond_if_due(id, out);
+        }
+    }
+
+    /// No function waits for a task slot any more.
+    fn forget_waits(&mut self, gone: usize) {
+        if self.managements == 0 {
+            return;
+        }
+        for slot in 0..TASKS_PER_SESSION {
+            let Some(id) = self.tasks.id(slot) else { continue };
+            m_set(self.tasks.get_mut(id), |m| m.gone(gone));
         }
     }
 

@@ -165,7 +165,7 @@ impl Session {
         };
         (c.kept, c.replays) = Default::default();
         self.abort_connection(Some(conn));
-        self.fence_due = self.fence.is_some();
+        self.fence_due |= self.fence.is_some();
         if self.connections().next().is_none() {
             if self.lost.is_empty() { self.end(reason) } else { self.fail() }
         } else if failed && was.is_full_feature() && reason != CloseReason::Reinstated {

@@ -231,7 +231,8 @@ pub fn run(seed: u64, storm: Storm) {
         world.finish();
     }));
     if let Err(why) = ran {
-        world.judge.log.iter().rev().take(60).rev().for_each(|line| eprintln!("{line}"));
+        let lines = told("RINGSAN_LINES").unwrap_or(60);
+        world.judge.log.iter().rev().take(lines).rev().for_each(|line| eprintln!("{line}"));
         eprintln!("RINGSAN_SEED={seed}");
         std::panic::resume_unwind(why);
     }

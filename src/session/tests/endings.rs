@@ -1,7 +1,7 @@
 //! NOP, Logout, Asynchronous Messages, lost connections (requirements 2, 76 to 82).
 
 use super::driver::*;
-use crate::limits::{NOP_INTERVAL_MS, NOP_TIMEOUT_MS, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{FENCE_WAIT_MS, NOP_INTERVAL_MS, NOP_TIMEOUT_MS, SHUTDOWN_LOGOUT_MS};
 use crate::session::seam::{CloseReason, Dest, Event};
 use crate::session::*;
 use crate::wire::*;
@@ -471,6 +471,31 @@ fn item_81_the_nexus_is_told_of_tasks_that_end_with_one_of_its_connections() {
         r.good(tasks[3]);
         r.s.connection_lost(third, CloseReason::Disconnected);
         assert_eq!(r.cleared(), [], "{name}");
+    }
+}
+
+/// A task that was let go of waits for the data of its R2Ts. When its connection ends, no more will come, and a function
+/// that waits for the task is answered.
+#[test]
+fn item_72_a_function_does_not_wait_for_data_that_was_lost_with_its_connection() {
+    for level in [0, 2] {
+        let (mut r, second, _) = three(level);
+        let first = std::mem::replace(&mut r.c, second);
+        let command = r.draw_write(8192);
+        let task = r.run(command, &[]);
+        r.c = first;
+        r.s.want_data_out(task, 8192, &mut r.wire);
+        let function = r.tm(TmFunction::ABORT_TASK_SET);
+        r.send(function, &[]);
+        let events = r.events();
+        let [Event::Abort(_), Event::TaskManagement(request)] = &events[..] else { panic!("{events:?}") };
+        r.released(task);
+        r.s.tm_complete(request.id, TmResponse::FUNCTION_COMPLETE, &mut r.wire);
+        assert!(!r.sent().iter().any(|pdu| matches!(pdu, Pdu::TaskManagementResponse(_))), "the data may come");
+        r.s.connection_lost(second, CloseReason::Disconnected);
+        // Nobody acknowledges that others were told of the end of the connection.
+        [1, FENCE_WAIT_MS].into_iter().for_each(|ms| r.tick(r.now_ms + ms));
+        assert!(r.sent().iter().any(|pdu| matches!(pdu, Pdu::TaskManagementResponse(_))), "level {level}");
     }
 }
 

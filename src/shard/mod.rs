@@ -37,6 +37,7 @@ mod fabric;
 mod fresh;
 mod gates;
 mod halves;
+mod insight;
 mod io;
 mod leave;
 mod lent;

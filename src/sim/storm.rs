@@ -3,19 +3,20 @@
 
 use super::Rng;
 use super::cores::Cores;
-use super::host::{Host, Stats};
+use super::host::Host;
 use super::judge::{Judge, UnitSpec};
 use super::lines::Weather;
 use super::net::Net;
 use super::target::NAME;
 use super::workload::Config;
 use crate::backend::simulated::{self, Work};
-use crate::exec::errandry::{Errandry, ErrandryByHand};
 use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::random;
-use crate::shard::{Message, World};
+use crate::shard::Message;
 use crate::state::{Keeper, KeeperByHand};
+use crate::unit::errandry::{Errandry, ErrandryByHand};
 use crate::wire::Tsih;
+use crate::world::World;
 use std::net::SocketAddr;
 
 const BLOCKS: usize = 2048;
@@ -113,8 +114,13 @@ impl World_ {
         let mut cores = Cores::new(world, storm.cores).unwrap();
         cores.weather = Weather { piece_bytes: 1 + dice.below(40_000), ..Weather::default() };
         let units = (0..kinds.len() as u16).map(|lun| UnitSpec { lun, blocks: BLOCKS, block_bytes: BLOCK_BYTES });
-        let judge = Judge::new(storm.hosts, &units.collect::<Vec<_>>());
-        let hosts = (0..storm.hosts).map(|number| Host::new(number, Config::usual(number, NAME), dice.bits())).collect();
+        let mut judge = Judge::new(storm.hosts, &units.collect::<Vec<_>>());
+        for (blocks, kind) in judge.blocks.iter_mut().zip(kinds) {
+            // What is read is sent from where it lies.
+            blocks.tears = *kind == LunKind::Ram;
+        }
+        let hosts =
+            (0..storm.hosts).map(|number| Host::new(number, Config::usual(number, NAME), dice.bits())).collect();
         World_ {
             sea: Sea { cores, rng: Rng(dice.bits()) },
             hosts,
@@ -218,7 +224,7 @@ fn answer(entry: &io_uring::squeue::Entry, is_calm: bool, rng: &mut Rng) -> i32 
 }
 
 /// A run of this seed.
-pub fn run(seed: u64, storm: Storm) -> Vec<Stats> {
+pub fn run(seed: u64, storm: Storm) {
     let mut world = World_::new(seed, storm);
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         (0..storm.steps).for_each(|_| world.step());
@@ -229,20 +235,57 @@ pub fn run(seed: u64, storm: Storm) -> Vec<Stats> {
         eprintln!("RINGSAN_SEED={seed}");
         std::panic::resume_unwind(why);
     }
-    world.hosts.iter().map(|host| host.stats).collect()
 }
 
-/// `RINGSAN_SEED` runs one of them.
+/// What a variable of the environment says.
+fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The storm of a seed: most have two cores, some more.
+fn storm_of(seed: u64) -> Storm {
+    let cores = told("RINGSAN_CORES").unwrap_or([2, 1, 3, 2][seed as usize % 4]);
+    Storm { cores, hosts: 3, steps: told("RINGSAN_STEPS").unwrap_or(3000) }
+}
+
+/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many, of `RINGSAN_CORES` cores.
 #[test]
-fn storms() {
-    let storm = Storm { cores: 2, hosts: 3, steps: 3000 };
-    if let Some(seed) = std::env::var("RINGSAN_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        eprintln!("{:?}", run(seed, storm));
-        return;
+fn hosts_see_what_they_may_see_in_every_storm() {
+    if let Some(seed) = told("RINGSAN_SEED") {
+        return run(seed, storm_of(seed));
     }
-    for seed in 0..30 {
-        let begin = std::time::Instant::now();
-        let stats = run(seed, storm);
-        eprintln!("{seed}: {:?} {stats:?}", begin.elapsed());
+    let seeds = told("RINGSAN_SEEDS").unwrap_or(300);
+    let next = std::sync::atomic::AtomicU64::new(told("RINGSAN_FIRST").unwrap_or(0));
+    let end = next.load(std::sync::atomic::Ordering::Relaxed) + seeds;
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    if std::panic::catch_unwind(|| run(seed, storm_of(seed))).is_err() {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "RINGSAN_SEED= one of {failed:?}");
+}
+
+/// What a run comes to depends on nothing but its seed.
+#[test]
+fn a_seed_says_it_all() {
+    for seed in 0..4 {
+        let [one, other] = [(); 2].map(|()| {
+            let mut world = World_::new(seed, storm_of(seed));
+            (0..2000).for_each(|_| world.step());
+            (world.judge.log, world.sea.cores.now_us(), world.dice.bits())
+        });
+        assert_eq!(one, other, "seed {seed}");
     }
 }

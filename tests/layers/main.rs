@@ -54,7 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
-    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "shard", "exec", "backend"]),
+    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "shard", "exec", "backend", "state"]),
     ("preflight", &["limits"]),
 ];
 

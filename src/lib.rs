@@ -13,7 +13,7 @@
 //! randomness).
 //!
 //! [`initiator`] is the other end of RFC 7143, sans-I/O, for who speaks to a target: tests, load, simulation, and others.
-//! [`sim`] is a second driver of `session` with initiators, network, disk and clock of its own, for tests only.
+//! [`sim`] drives the cores of [`shard`] in memory, with initiators, a network, media and a clock of its own, for tests only.
 
 pub mod atomics;
 pub mod backend;

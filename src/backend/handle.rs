@@ -67,6 +67,21 @@ impl Handle {
         true
     }
 
+    /// Reads from `offset` of a RAM medium at once. False: nothing is read, because the medium is no memory, or does not
+    /// contain the range.
+    pub fn read_in_place(&self, offset: u64, into: &mut [u8]) -> bool {
+        let Some((start, size)) = self.memory() else { return false };
+        if offset.checked_add(into.len() as u64).is_none_or(|end| end > size) {
+            return false;
+        }
+        // SAFETY: inside, as just checked; a slice is never part of a medium, to which no reference is ever made.
+        #[allow(unsafe_code)]
+        unsafe {
+            start.wrapping_add(offset as usize).copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
+        }
+        true
+    }
+
     /// Of a RAM medium only: a pointer to its first byte and its length in bytes, to copy from directly. The pointer is
     /// valid while the handle lives; whoever has the memory looked at later takes a [`Handle::hold`] besides.
     ///

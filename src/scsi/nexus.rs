@@ -89,6 +89,12 @@ impl LuNexus {
         self.note_pending();
     }
 
+    /// Takes all unit attentions that are pending, as commands that report them do.
+    pub fn forget_attentions(&mut self) {
+        while self.pending.pop().is_some() {}
+        self.note_pending();
+    }
+
     /// Whether the port that it comes by was unavailable as of the last command.
     pub(super) fn port_is_unavailable(&self) -> bool {
         self.blocked & class::UNAVAILABLE != 0

@@ -225,6 +225,8 @@ impl Session {
             None => self.connections.push(connection),
         }
         self.state = self.state.after(&[SessionStep::N7]).after(&[SessionStep::N10]);
+        // An initiator that is told now would give up the new one, which has the same number.
+        self.notices.retain(|notice| *notice != Notice::Dropped(conn.cid));
         //= RFC 7143 section 11.14
         //# When a Login Request performs an implicit
         //# Logout, the implicit Logout is performed as if having the reason

@@ -121,7 +121,7 @@ impl Core {
             }
         };
         let mut random = |bytes: &mut [u8]| fill_random(bytes);
-        let offer = Offer { strict: self.fabric.world.directory.is_strict(), ..Offer::default() };
+        let offer = Offer { strict: self.fabric.world.directory.is_strict(), ..self.fabric.offer };
         let mut env = LoginEnv {
             directory: &self.fabric.world.directory,
             portal: link.local,

@@ -21,6 +21,7 @@ use crate::exec::sink::Preempting;
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
+use crate::session::login::negotiate::Offer;
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
 use crate::wire::Bhs;
@@ -88,6 +89,8 @@ pub struct Fabric {
     pub now_ms: u64,
     /// How much of what is received may still be acted on in this turn.
     pub acting: Acting,
+    /// What it wants in the negotiations of a login; how strict it is, the directory says.
+    pub offer: Offer,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
@@ -135,6 +138,7 @@ impl Fabric {
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
             acting,
+            offer: Offer::default(),
             stats: Stats::default(),
             shutdown: false,
         }

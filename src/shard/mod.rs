@@ -32,6 +32,7 @@ mod entry;
 mod fabric;
 mod half_open;
 mod halves;
+mod insight;
 mod io;
 mod leave;
 mod lent;

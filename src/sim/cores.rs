@@ -1,6 +1,8 @@
 //! Whole cores in memory: the target itself, with a kernel that is played. What comes when, in which pieces and in which
 //! order is decided by a seed; time only goes on when it is told to.
 
+mod rest;
+
 use super::Rng;
 use super::lines::{Weather, Wire};
 use crate::limits::RECEIVE_BUFFER_BYTES;
@@ -54,7 +56,7 @@ impl Cores {
         world.clock = Arc::new(Clock::new(epoch));
         let (world, mesh) = (Arc::new(world), Mesh::new(count)?);
         let made = (0..count).map(|core| {
-            let io = Io::Memory(Memory::new(watch.clone()));
+            let io = Io::Memory(Box::new(Memory::new(watch.clone())));
             make_core_of(core, (Arc::clone(&world), mesh.clone()), io)
         });
         let cores = made.collect::<Result<_, _>>()?;
@@ -78,8 +80,14 @@ impl Cores {
     }
 
     /// A core.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
     pub(crate) fn core(&self, core: usize) -> &Core {
         &self.cores[core]
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn core_mut(&mut self, core: usize) -> &mut Core {
+        &mut self.cores[core]
     }
 
     /// What they serve.
@@ -88,6 +96,7 @@ impl Cores {
     }
 
     /// Posts a message to a core.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
     pub(crate) fn post(&self, core: usize, message: Message) {
         self.mesh.post(core, message);
     }

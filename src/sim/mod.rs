@@ -1,24 +1,28 @@
-//! A second driver of the session layer: initiators, a network and a disk that are made of plain memory, with a clock that
-//! only moves when it is told to.
+//! A second driver of the cores: their kernel, network and media are plain memory, with a clock that only moves when it is told
+//! to; and the initiators that speak to them.
 //!
 //! | file | is |
 //! |---|---|
+//! | `cores` | cores in memory: what they are told when, in which pieces and in which order |
+//! | `lines` | the network between hosts and cores |
 //! | `trace` | a scripted initiator: reads like the trace of a packet sniffer, plays one side and checks the other |
-//! | `target` | login, session and a model disk in this process, driven by packets |
+//! | `target` | a core with a disk in this process, driven by packets |
 //! | `tcp` | the same interface over TCP, to a server that is running |
 //! | `host` | one initiator of several: sessions of all kinds, all commands, all recovery, by bytes over a `net` |
 //! | `joining`, `deeds`, `reserving`, `asked` | how it logs in, what it does, what it has asked for and waits for |
 //! | `workload`, `ways` | which commands, and how often what; its connections |
 //! | `judge`, `blocks`, `verdict` | what all hosts share: what blocks may hold, who may be told what; how a command may end |
+//! | `end` | the initiator's end of a connection, of both: packets to bytes and back |
 //! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
 //!
-//! Everything is decided by its arguments and its seed: a run can be repeated. Nothing here is used by the server. Packets
-//! are kept whole; digests are not computed, but a packet may be marked as having a data digest that does not match.
+//! Everything is decided by its arguments and its seed: a run can be repeated. Nothing here is used by the server.
 //!
-//! It does not model TCP: a packet is delivered in order, damaged, lost (which stands for a header digest error behind which
-//! the receiver found its way again), or its connection is cut.
+//! Packets stand for PDUs that are sent and received whole. What becomes of one is decided before it is bytes: it is delivered in
+//! order, with a data digest that does not match, lost (which stands for a header digest error behind which the receiver found
+//! its way again), or its connection is cut.
 
 pub mod cores;
+pub mod end;
 pub mod lines;
 pub mod target;
 pub mod tcp;
@@ -39,7 +43,7 @@ pub struct Packet {
     pub ahs: Vec<u8>,
     /// Data segment, without padding.
     pub data: Vec<u8>,
-    /// The data digest matches.
+    /// The data digest matches, or there is none.
     pub intact: bool,
 }
 

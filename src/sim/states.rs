@@ -222,18 +222,18 @@ fn every_transition_is_reached_but_those_that_are_listed() {
     // T11, T12, T10, T13, T18.
     let mut trace = play(four(), two);
     for _ in 0..2 {
-        trace.peer.with_session(|session, out| session.request_logout(out));
+        trace.peer.ask_for_logout();
         trace.play("< 0 Async event=1\n< 1 Async event=1");
     }
     trace.play(&format!("{log_out}closed 1"));
     // T16, M1, T15, N5, N6.
     let mut trace = play(four(), two);
-    trace.peer.with_session(|session, out| session.request_logout(out));
+    trace.peer.ask_for_logout();
     trace.play("< 0 Async event=1\n< 1 Async event=1\ncut 1\nwait 1");
     play(four(), "login 0\ncut 0\nwait 1");
     // N5, N7, N10; and N6 because nobody comes.
     let lost = "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 InitialR2T=Yes ImmediateData=No
-         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100
          < 0 R2T itt=1 ttt=$t
          cut 0
          wait 1000

@@ -1,9 +1,7 @@
-//! [`Peer`] over TCP: scripts and initiators speak to a server that is running. Without digests.
+//! [`Peer`] over TCP: scripts and initiators speak to a server that is running.
 
+use super::end::End;
 use super::{Packet, Peer};
-use crate::initiator::outbox::{Digests, Outgoing, Payload, encode};
-use crate::initiator::receive::{Arrived, Receiver};
-use crate::wire::Cid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +12,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 struct Line {
     socket: TcpStream,
-    receiver: Receiver,
+    end: End,
     closed: bool,
 }
 
@@ -86,11 +84,9 @@ impl Line {
             }
         };
         loop {
-            match self.receiver.whole(&mut chunk) {
+            match self.end.next(conn, &mut chunk) {
                 Ok(None) => return true,
-                Ok(Some(Arrived { bhs, ahs, data, data_digest_ok: intact })) => {
-                    packets.push(Packet { conn, bhs, ahs, data, intact });
-                }
+                Ok(Some(packet)) => packets.push(packet),
                 Err(_) => {
                     self.closed = true;
                     return false;
@@ -109,7 +105,7 @@ impl Peer for Tcp {
             // Where this fails, PDUs are only slower.
             let _ = socket.set_nodelay(true);
             socket.set_nonblocking(true).expect("a socket that does not block");
-            Line { socket, receiver: Receiver::new(1 << 24), closed: false }
+            Line { socket, end: End::default(), closed: false }
         });
     }
 
@@ -121,11 +117,8 @@ impl Peer for Tcp {
 
     fn send(&mut self, packet: Packet) {
         let Some(Some(line)) = self.lines.get_mut(packet.conn) else { return };
-        let (mut bytes, payload) = (Vec::new(), Payload::Bytes(&packet.data));
-        let mut pdu = Outgoing::new(Cid(0), packet.bhs, &packet.ahs, payload);
-        // Its lengths may be wrong by intent.
-        pdu.bhs = packet.bhs;
-        encode(&pdu, &packet.data, Digests::default(), &mut bytes);
+        let mut bytes = Vec::new();
+        line.end.encode(&packet, &mut bytes);
         line.write(packet.conn, &bytes, self.patience, &mut self.arrived);
     }
 

@@ -1,16 +1,41 @@
 //! The scripted initiator against the target of this process.
 
-use super::target::Target;
-use super::trace::Trace;
+use super::target::{BLOCK_BYTES, Target};
+use super::trace::{Trace, pattern};
 use crate::session::login::negotiate::Offer;
+
+/// Where scripts write: from there on the disk is blank, block 0x200. What is before that is to be read.
+const BLANK: u64 = 0x200 * BLOCK_BYTES as u64;
+/// Bytes that are blank.
+const BLANK_BYTES: usize = 64 << 10;
 
 /// A script against a fresh target.
 pub fn play(offer: Offer, script: &str) -> Trace<Target> {
-    let mut trace = Trace::new(Target::new(offer, 1024, 1));
-    let pattern = (0..trace.peer.disk.len()).map(|n| super::trace::pattern(n % (64 << 10))).collect();
-    trace.peer.disk = pattern;
+    let mut target = Target::new(offer, 1024, 1);
+    target.fill(0, &(0..64 << 10).map(pattern).collect::<Vec<_>>());
+    let mut trace = Trace::new(target);
     trace.play(script);
     trace
+}
+
+/// What was written to the blank part of the disk, in the order of the disk: where it begins there, and its length, bytes.
+/// It is what scripts write, each from its beginning.
+pub fn written(target: &Target) -> Vec<(usize, usize)> {
+    let (blank, block) = (target.read(BLANK, BLANK_BYTES), BLOCK_BYTES as usize);
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for at in (0..BLANK_BYTES).step_by(block).filter(|at| blank[*at..][..block].iter().any(|byte| *byte != 0)) {
+        match found.last_mut() {
+            Some((from, len)) if *from + *len == at => *len += block,
+            _ => found.push((at, block)),
+        }
+    }
+    for (from, len) in &found {
+        assert!(
+            blank[*from..][..*len].iter().enumerate().all(|(n, byte)| *byte == pattern(n)),
+            "{len} bytes at {from}"
+        );
+    }
+    found
 }
 
 #[test]
@@ -23,7 +48,7 @@ fn a_session_reads_like_a_packet_trace() {
         "login 0 InitialR2T=Yes ImmediateData=No
          > 0 SCSI-Command F R itt=1 edtl=1024 cdb=28000000000000000200
          < 0 Data-In F S itt=1 datasn=0 offset=0 data=1024 status=0
-         > 0 SCSI-Command F W itt=2 edtl=1024 cdb=2a000000000000000200
+         > 0 SCSI-Command F W itt=2 edtl=1024 cdb=2a000000020000000200
          < 0 R2T itt=2 ttt=$t r2tsn=0 offset=0 len=1024
          > 0 Data-Out itt=2 ttt=$t datasn=0 offset=0 data=512
          > 0 Data-Out F itt=2 ttt=$t datasn=1 offset=512 data=512
@@ -35,7 +60,7 @@ fn a_session_reads_like_a_packet_trace() {
          < 0 Logout-Response itt=4 response=0
          closed 0",
     );
-    assert_eq!(trace.peer.writes, [(0, 1024)]);
+    assert_eq!(written(&trace.peer), [(0, 1024)]);
 }
 
 /// At this ErrorRecoveryLevel, with up to four connections and FastAbort.
@@ -61,8 +86,8 @@ fn item_63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
     //# a) Request retransmission with a recovery R2T.
     let trace = play(
         level(1),
-        "login 0 ErrorRecoveryLevel=1 InitialR2T=Yes ImmediateData=No
-         > 0 SCSI-Command F W itt=1 edtl=2048 cdb=2a000000000000000400
+        "login 0 ErrorRecoveryLevel=1 InitialR2T=Yes ImmediateData=No DataDigest=CRC32C
+         > 0 SCSI-Command F W itt=1 edtl=2048 cdb=2a000000020000000400
          < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=2048
          > 0 Data-Out itt=1 ttt=$t datasn=0 offset=0 data=512
          > 0 Data-Out itt=1 ttt=$t datasn=1 offset=512 data=512 corrupt
@@ -79,8 +104,7 @@ fn item_63_a_data_digest_error_is_answered_with_a_recovery_r2t() {
          > 0 Data-Out F itt=1 ttt=$t datasn=0 offset=512 data=1536
          < 0 SCSI-Response itt=1 status=0",
     );
-    let right = (0..2048).all(|n| trace.peer.disk[n] == super::trace::pattern(n));
-    assert_eq!((trace.peer.writes.as_slice(), right), (&[(0, 2048)][..], true));
+    assert_eq!(written(&trace.peer), [(0, 2048)]);
 }
 
 #[test]
@@ -92,7 +116,7 @@ fn data_that_does_not_come_is_asked_for_again() {
     play(
         level(1),
         "login 0 ErrorRecoveryLevel=1 InitialR2T=No
-         > 0 SCSI-Command W itt=1 edtl=1024 cdb=2a000000000000000200
+         > 0 SCSI-Command W itt=1 edtl=1024 cdb=2a000000020000000200
          wait 2600
          < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=1024
          wait 2600
@@ -216,12 +240,12 @@ fn a_task_is_reassigned_after_its_connection_was_lost() {
         level(2),
         "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 InitialR2T=Yes ImmediateData=No
          login 1 cid=1
-         > 0 SCSI-Command F W itt=1 edtl=1024 cdb=2a000000000000000200
+         > 0 SCSI-Command F W itt=1 edtl=1024 cdb=2a000000020000000200
          < 0 R2T itt=1 ttt=$t r2tsn=0 offset=0 len=1024
          > 0 Data-Out itt=1 ttt=$t datasn=0 offset=0 data=512
          > 0 SCSI-Command F R itt=2 edtl=1024 cdb=28000000000000000200
          cut 0
-         wait 1
+         wait 250
          < 1 Async event=2 parameter1=0 parameter3=20
          > 1 Task-Management I function=8 itt=3 ref=1
          < 1 Task-Response itt=3 response=3
@@ -244,7 +268,7 @@ fn a_task_is_reassigned_after_its_connection_was_lost() {
 #[test]
 fn a_session_without_connections_is_continued_or_times_out() {
     let open = "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 InitialR2T=Yes ImmediateData=No
-         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100
          < 0 R2T itt=1 ttt=$t
          cut 0
          wait 5000
@@ -255,9 +279,9 @@ fn a_session_without_connections_is_continued_or_times_out() {
          < 0 R2T itt=1 ttt=$t offset=0 len=512
          > 0 Data-Out F itt=1 ttt=$t offset=0 data=512
          < 0 SCSI-Response itt=1 status=0";
-    assert!(play(level(2), &format!("{open}{again}")).peer.ended.is_none());
+    assert_eq!(play(level(2), &format!("{open}{again}")).peer.sessions(), 1);
     let trace = play(level(2), &format!("{open}wait 30000\nlogin 0 cid=0 status=0x020a"));
-    assert!(trace.peer.ended.is_some() && trace.peer.writes.is_empty());
+    assert_eq!((trace.peer.sessions(), written(&trace.peer)), (0, vec![]));
 }
 
 #[test]
@@ -345,7 +369,7 @@ fn item_70_a_reset_waits_for_the_data_of_its_r2ts() {
     //# a) MUST wait for responses on currently valid Target Transfer Tags
     //# of the affected tasks from the issuing initiator.
     let open = "login 0 InitialR2T=Yes ImmediateData=No
-         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100
          < 0 R2T itt=1 ttt=$t
          > 0 Task-Management I function=2 itt=2
          < nothing
@@ -387,7 +411,7 @@ fn fast_abort_tells_the_other_connections() {
         level(0),
         "login 0 cid=0 MaxConnections=4 TaskReporting=FastAbort InitialR2T=Yes ImmediateData=No
          login 1 cid=1
-         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100
          < 1 R2T itt=1 ttt=$t
          > 0 Task-Management I function=2 itt=2
          < 1 Async event=5 lun=0 statsn=$a
@@ -437,7 +461,7 @@ fn the_functions_of_rfc_7144() {
         "login 0 iSCSIProtocolLevel=2 InitialR2T=Yes ImmediateData=No
          > 0 Task-Management I function=10 itt=1
          < 0 Task-Response itt=1 response=0
-         > 0 SCSI-Command F W itt=2 edtl=512 cdb=2a000000000000000100
+         > 0 SCSI-Command F W itt=2 edtl=512 cdb=2a000000020000000100
          < 0 R2T itt=2 ttt=$t
          > 0 Task-Management I function=10 itt=3
          < 0 Task-Response itt=3 response=7
@@ -571,7 +595,7 @@ fn item_79_a_recovery_logout_discards_what_was_not_acknowledged() {
         level(2),
         "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 InitialR2T=Yes ImmediateData=No
          login 1 cid=1
-         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100 cmdsn=1
+         > 0 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100 cmdsn=1
          < 0 R2T itt=1 ttt=$t
          # Waits for number 2, which is lost.
          > 0 SCSI-Command F itt=3 cdb=00 cmdsn=3
@@ -587,7 +611,7 @@ fn item_79_a_recovery_logout_discards_what_was_not_acknowledged() {
          < 1 SCSI-Response itt=3 expcmdsn=4
          < nothing",
     );
-    assert!(trace.peer.writes.is_empty());
+    assert_eq!(written(&trace.peer), []);
 }
 
 #[test]
@@ -630,7 +654,7 @@ fn a_reset_of_the_nexus_ends_the_session_at_once() {
         level(2),
         "login 0 cid=0 ErrorRecoveryLevel=2 DefaultTime2Retain=20 MaxConnections=4 iSCSIProtocolLevel=2 InitialR2T=Yes
          login 1 cid=1
-         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000000000000100
+         > 1 SCSI-Command F W itt=1 edtl=512 cdb=2a000000020000000100
          < 1 R2T itt=1 ttt=$t
          > 0 Task-Management I function=11 itt=2
          wait 600
@@ -640,5 +664,5 @@ fn a_reset_of_the_nexus_ends_the_session_at_once() {
          # No Time2Retain: there is nothing to come back to.
          login 2 cid=0 status=0x020a",
     );
-    assert!(trace.peer.writes.is_empty());
+    assert_eq!(written(&trace.peer), []);
 }

@@ -29,6 +29,8 @@ use std::collections::{HashMap, VecDeque};
 
 /// How often a peer is asked for a PDU that is expected.
 const ATTEMPTS: usize = 10;
+/// Time between two of those, milliseconds.
+const PATIENCE_MS: u64 = 10;
 
 /// Byte `offset` of the data that scripts send and expect.
 pub fn pattern(offset: usize) -> u8 {
@@ -279,6 +281,7 @@ impl<P: Peer> Trace<P> {
             if place.is_some() {
                 break;
             }
+            self.peer.pass(PATIENCE_MS);
         }
         let packet = place.and_then(|n| self.arrived.remove(n));
         let packet = packet.unwrap_or_else(|| panic!("{line}: nothing has arrived; elsewhere:{}", self.rest()));

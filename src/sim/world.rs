@@ -34,6 +34,10 @@ const DEPTH: usize = 6;
 const CONNECTIONS: usize = 2;
 /// A command that makes no progress for this long is looked after, milliseconds.
 const PATIENCE_MS: u64 = 6_000;
+/// What a step takes, milliseconds.
+const STEP_MS: u64 = 5;
+/// How often an initiator looks for the answer to its login, a step later each time.
+const LOGIN_LOOKS: u32 = 200;
 /// A run that is not through by then has failed, milliseconds.
 const LIMIT_MS: u64 = 3_000_000;
 
@@ -97,6 +101,11 @@ fn is_write(index: u32) -> bool {
 impl Net {
     fn note(&mut self, text: String) {
         self.log.push(format!("{:>7} {text}", self.now_ms));
+    }
+
+    fn pass(&mut self) {
+        self.target.pass(STEP_MS);
+        self.now_ms += STEP_MS;
     }
 
     fn packet(pdu: &Outgoing<'_>) -> Packet {
@@ -179,10 +188,9 @@ impl World {
     /// of them has to find.
     pub fn new(seed: u64, level: u8, faults: Faults) -> World {
         let offer = Offer { error_recovery_level: level, max_connections: 8, time2retain_s: 60, ..Offer::default() };
-        let mut target = Target::new(offer, COMMANDS * BLOCKS, seed ^ 0xabcd);
-        target.delay_ms = 3;
+        let mut target = Target::slow(offer, COMMANDS * BLOCKS, seed ^ 0xabcd, 3);
         for index in 0..COMMANDS {
-            target.disk[World::blocks(index)].copy_from_slice(&fill(index, false));
+            target.fill(u64::from(index * BYTES), &fill(index, false));
         }
         World {
             net: Net { target, rng: Rng(seed), faults, now_ms: 0, log: Vec::new() },
@@ -193,11 +201,6 @@ impl World {
             next: 0,
             log: Vec::new(),
         }
-    }
-
-    /// Where the blocks of a command are on the disk.
-    fn blocks(index: u32) -> std::ops::Range<usize> {
-        (index * BYTES) as usize..((index + 1) * BYTES) as usize
     }
 
     /// Runs until every command is answered.
@@ -218,8 +221,7 @@ impl World {
             }
             self.connect()?;
             self.issue();
-            self.net.target.pass(5);
-            self.net.now_ms += 5;
+            self.net.pass();
             for packet in self.net.target.receive() {
                 self.arrived(packet)?;
             }
@@ -232,7 +234,8 @@ impl World {
             }
         }
         for index in 0..COMMANDS {
-            if self.net.target.disk[World::blocks(index)] != fill(index, is_write(index)) {
+            let found = self.net.target.read(u64::from(index * BYTES), BYTES as usize);
+            if found != fill(index, is_write(index)) {
                 return Err(format!("the disk is wrong at command {index}"));
             }
         }
@@ -268,13 +271,20 @@ impl World {
             login.begin(&mut self.net);
             let mut others = Vec::new();
             let mut step = None;
-            for packet in self.net.target.receive() {
-                match LoginResponse::parse(&packet.bhs) {
-                    Ok(response) if packet.conn == conn => {
-                        step = Some(login.response(&response, &packet.data, &mut self.net));
+            // It may have to wait for the end of the session that it replaces.
+            for _ in 0..LOGIN_LOOKS {
+                for packet in self.net.target.receive() {
+                    match LoginResponse::parse(&packet.bhs) {
+                        Ok(response) if packet.conn == conn => {
+                            step = Some(login.response(&response, &packet.data, &mut self.net));
+                        }
+                        _ => others.push(packet),
                     }
-                    _ => others.push(packet),
                 }
+                if step.is_some() || self.net.target.is_closed(conn) {
+                    break;
+                }
+                self.net.pass();
             }
             match step {
                 Some(Ok(Step::Done(done))) => self.connected(conn, &done),
@@ -307,6 +317,8 @@ impl World {
     fn offer(&mut self) -> params::Offer {
         let rng = &mut self.net.rng;
         params::Offer {
+            // What is damaged is told by it.
+            data_digest: Some(true),
             error_recovery_level: Some(self.level),
             max_connections: Some(8),
             time2wait_s: Some(0),

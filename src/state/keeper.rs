@@ -161,7 +161,6 @@ fn say(noise: &mut Noise, now_ms: u64, file: &UnitFile, error: Option<&io::Error
 }
 
 /// What the thread is otherwise: whoever has this says when the next order is carried out, on its own thread.
-#[cfg(test)]
 pub(crate) struct KeeperByHand {
     orders: Receiver<Option<Order>>,
     reserve: Reserve,
@@ -169,7 +168,6 @@ pub(crate) struct KeeperByHand {
     waiting: std::collections::VecDeque<Order>,
 }
 
-#[cfg(test)]
 impl KeeperByHand {
     /// How many orders there are.
     pub(crate) fn waiting(&mut self) -> usize {
@@ -186,6 +184,7 @@ impl KeeperByHand {
     }
 
     /// That order comes to nothing, as if the file system had refused it; false: there is none.
+    #[cfg(test)]
     pub(crate) fn refuse(&mut self) -> bool {
         self.waiting();
         let Some(order) = self.waiting.pop_front() else { return false };
@@ -194,7 +193,6 @@ impl KeeperByHand {
     }
 }
 
-#[cfg(test)]
 impl Keeper {
     /// One without a thread.
     pub(crate) fn by_hand() -> (Keeper, KeeperByHand) {

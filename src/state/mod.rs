@@ -20,7 +20,6 @@ mod register;
 mod unit_file;
 
 pub use error::StateError;
-#[cfg(test)]
 pub(crate) use keeper::KeeperByHand;
 pub use keeper::{Keeper, KeeperThread};
 pub use owner::Name;

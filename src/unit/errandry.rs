@@ -60,14 +60,12 @@ fn run(units: &Receiver<Arc<Unit>>) {
 }
 
 /// What the threads are otherwise: whoever has this says when the next errand of a unit is run, on its own thread.
-#[cfg(test)]
 pub(crate) struct ErrandryByHand {
     units: Receiver<Arc<Unit>>,
     /// Those that would have a thread.
     at_work: Vec<Arc<Unit>>,
 }
 
-#[cfg(test)]
 impl ErrandryByHand {
     /// How many units have a thread: errands, or an end of it.
     pub(crate) fn waiting(&mut self) -> usize {
@@ -85,7 +83,6 @@ impl ErrandryByHand {
     }
 }
 
-#[cfg(test)]
 impl Errandry {
     /// One without threads.
     pub(crate) fn by_hand() -> (Errandry, ErrandryByHand) {

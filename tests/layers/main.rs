@@ -72,7 +72,24 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
-    ("sim", &["limits", "wire", "model", "initiator", "session", "ring", "unit", "exec", "backend", "world", "shard"]),
+    (
+        "sim",
+        &[
+            "limits",
+            "wire",
+            "model",
+            "initiator",
+            "session",
+            "ring",
+            "unit",
+            "exec",
+            "backend",
+            "state",
+            "world",
+            "shard",
+            "random",
+        ],
+    ),
     ("preflight", &["limits"]),
 ];
 
@@ -84,7 +101,8 @@ const ONLY_IN_TESTS: &[(&str, &str)] = &[("shard", "initiator"), ("serve", "wire
 const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
-const CRATES: &[(&str, &[&str])] = &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard"])];
+const CRATES: &[(&str, &[&str])] =
+    &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard", "sim"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[

@@ -42,6 +42,8 @@ fn log_in(target: &mut Target, numbers: &mut Numbers, conn: usize, level: u8) {
         cmd_sn: CmdSn(numbers.cmd_sn),
     };
     let offer = Offer {
+        // So that it is noticed what is not intact.
+        data_digest: Some(level > 0),
         error_recovery_level: Some(level),
         max_connections: Some(CONNECTIONS as u16),
         time2wait_s: Some(0),
@@ -155,8 +157,7 @@ pub fn run(data: &[u8]) {
         time2retain_s: 60,
         ..negotiate::Offer::default()
     };
-    let mut target = Target::new(offer, BLOCKS, 7);
-    target.delay_ms = u64::from(input.byte() % 8);
+    let mut target = Target::slow(offer, BLOCKS, 7, u64::from(input.byte() % 8));
     let mut numbers = Numbers { cmd_sn: 1, ..Numbers::default() };
     for _ in 0..96 {
         if input.is_empty() {

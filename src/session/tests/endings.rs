@@ -422,6 +422,23 @@ fn three(error_recovery_level: u8) -> (Rig, ConnIx, ConnIx) {
     (r, second, third)
 }
 
+/// What was put down of the connection before is not said of the new one.
+#[test]
+fn a_connection_that_has_come_back_is_not_said_to_be_gone() {
+    for (returns, said) in [(4, &[][..]), (9, &[4][..])] {
+        let (mut r, second, _) = three(2);
+        r.s.connection_lost(second, CloseReason::Disconnected);
+        let init = ConnectionInit { cid: Cid(returns), stat_sn: StatSn(u32::MAX - 2), ..init() };
+        r.s.add_connection(init, r.now_ms).unwrap();
+        r.tick(r.now_ms + 1);
+        let gone = r.sent().into_iter().filter_map(|sent| match sent {
+            Pdu::AsyncMessage(message) => Some((message.event, message.parameter1)),
+            _ => None,
+        });
+        assert!(gone.eq(said.iter().map(|cid| (AsyncEvent::CONNECTION_DROP, *cid))), "{returns}");
+    }
+}
+
 impl Rig {
     /// Begins a read at a LUN by a connection.
     fn read_by(&mut self, conn: ConnIx, lun: u16) -> TaskId {

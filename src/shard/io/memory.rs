@@ -175,5 +175,5 @@ impl Memory {
 /// What a header names.
 fn vectors(header: *const libc::msghdr) -> Vec<libc::iovec> {
     // SAFETY: whoever asks keeps the header and what it names where they are until the completion.
-    unsafe { std::slice::from_raw_parts((*header).msg_iov, (*header).msg_iovlen as usize) }.to_vec()
+    unsafe { std::slice::from_raw_parts((*header).msg_iov, (*header).msg_iovlen) }.to_vec()
 }

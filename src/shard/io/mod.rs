@@ -31,7 +31,7 @@ pub enum Io {
     /// The ring.
     Kernel(Kernel),
     /// A simulator.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// The same of both.

@@ -220,6 +220,7 @@ impl Executor {
     }
 
     /// A completion of the ring belongs to an operation.
+    #[inline(always)]
     pub fn medium_completed(&mut self, token: Token, result: i32, sink: &mut impl Sink) {
         let Some(Some(operation)) = self.operations.slots.get(token.0 as usize) else { return };
         let Some(handle) = self.handles.get_mut(operation.unit) else { return };

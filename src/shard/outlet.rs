@@ -24,9 +24,9 @@ pub struct Outlet<'a> {
 impl Outbox for Outlet<'_> {
     #[inline]
     fn pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
-        let Some((number, tx)) = find(self.all, self.connections, conn) else { return };
+        let Some(tx) = find(self.all, self.connections, conn) else { return };
         if tx.is_empty() {
-            self.dirty.push(number);
+            self.dirty.extend(self.connections.get(usize::from(conn.0)).copied().flatten());
         }
         let copied = match (self.copies, payload) {
             (Some((from, to)), Payload::Data { at, len }) => {
@@ -45,15 +45,15 @@ impl Outbox for Outlet<'_> {
 
 /// The transmit side of a connection of a session.
 #[inline(always)]
-fn find<'a>(all: &'a mut [Connection], of: &[Option<ConnNo>], conn: ConnIx) -> Option<(ConnNo, &'a mut Tx)> {
-    let number = (*of.get(usize::from(conn.0))?)?;
-    Some((number, &mut all.get_mut(number.at())?.tx))
+fn find<'a>(all: &'a mut [Connection], of: &[Option<ConnNo>], conn: ConnIx) -> Option<&'a mut Tx> {
+    let number = *of.get(usize::from(conn.0))?;
+    Some(&mut all.get_mut(ConnNo::place(number))?.tx)
 }
 
 impl Outlet<'_> {
     /// The transmit side of a connection of the session, and where new batches come from.
     #[inline]
     pub fn tx(&mut self, conn: ConnIx) -> Option<(&mut Tx, &mut BatchPool)> {
-        Some((find(self.all, self.connections, conn)?.1, self.pool))
+        Some((find(self.all, self.connections, conn)?, self.pool))
     }
 }

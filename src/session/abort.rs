@@ -4,11 +4,12 @@
 //! a function's response above all, goes out then.
 
 use super::Session;
+use super::recovery::Kept;
 use super::seam::{Event, Outbox, TaskId};
 use super::task::{Charge, Ghost, Kind, State};
 use super::tmf::m_set;
 use crate::limits::TASKS_PER_SESSION;
-use crate::wire::Lun;
+use crate::wire::{Itt, Lun};
 
 impl Session {
     /// Ends a task from without. Returns whether the shard has to let go of it first; otherwise it is gone.
@@ -45,6 +46,24 @@ impl Session {
         }
         self.close_task(id);
         false
+    }
+
+    /// Ends the commands that are meant, by tag and logical unit, of those whose answer waits for read data which is sent
+    /// again to a new connection. Nothing more of them is sent. Returns whether there was one.
+    pub(super) fn abort_replays(&mut self, is_meant: impl Fn(Itt, Lun) -> bool) -> bool {
+        //= RFC 7143 section 11.5.1
+        //# The iSCSI target MUST ensure that no responses for the tasks covered by
+        //# a task management function are delivered to the iSCSI initiator after
+        //# the task management response, except for a task covered by a TASK
+        //# REASSIGN.
+        let mut any = false;
+        let goes = |kept: &Kept| kept.command.is_some_and(|(itt, lun)| is_meant(itt, lun));
+        for c in &mut self.connections {
+            let before = c.replays.len();
+            c.replays.retain(|kept| !goes(kept));
+            any |= c.replays.len() < before;
+        }
+        any
     }
 
     /// Ends a task because its connection or its session ends. `goes_on` says whether the session goes on without that

@@ -175,7 +175,8 @@ impl Session {
             None => match self.lost.iter_mut().find_map(|l| l.kept.find(itt).is_some().then_some(l.logged_out)) {
                 Some(true) => TmResponse::FUNCTION_COMPLETE,
                 Some(false) => TmResponse::TASK_STILL_ALLEGIANT,
-                None if self.connections.iter_mut().any(|c| c.kept.find(itt).is_some()) => {
+                // Answered on a connection that is there, or about to be.
+                None if self.connections.iter().any(|c| c.all_kept().any(|kept| kept.is_of(itt))) => {
                     TmResponse::TASK_STILL_ALLEGIANT
                 }
                 None => TmResponse::TASK_DOES_NOT_EXIST,

@@ -259,6 +259,11 @@ impl Kept {
         self.data.as_deref().map(|data| data.task)
     }
 
+    /// Whether it answers the command `itt`.
+    pub fn is_of(&self, itt: Itt) -> bool {
+        self.command.is_some_and(|(tag, _)| tag == itt)
+    }
+
     /// Bytes of memory that the response takes.
     fn cost(&self) -> usize {
         let runs = |data: &Outgoing| size_of::<Outgoing>() + data.runs.len() * size_of::<Run>();
@@ -372,12 +377,12 @@ impl Responses {
 
     /// The response to the command `itt`.
     pub fn find(&mut self, itt: Itt) -> Option<&mut Kept> {
-        self.queue.iter_mut().rev().find(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))
+        self.queue.iter_mut().rev().find(|kept| kept.is_of(itt))
     }
 
     /// Takes the response to the command `itt` out.
     pub fn take(&mut self, itt: Itt) -> Option<Kept> {
-        let at = self.queue.iter().rposition(|kept| kept.command.is_some_and(|(tag, _)| tag == itt))?;
+        let at = self.queue.iter().rposition(|kept| kept.is_of(itt))?;
         let kept = self.queue.remove(at)?;
         self.bytes = self.bytes.saturating_sub(kept.held.bytes());
         Some(kept)

@@ -172,7 +172,7 @@ impl Session {
         let Some(m) = self.tasks.get_mut(id).and_then(Task::management) else { return };
         let (referenced, ref_cmd_sn, cmd_sn) = (m.referenced, m.ref_cmd_sn, m.cmd_sn);
         let Some(victim) = self.tasks.find(referenced) else {
-            if self.resend_lost_status(id, referenced, out) {
+            if self.resend_lost_status(id, referenced, out) || self.abort_replays(|itt, _| itt == referenced) {
                 return self.settle(id, TmResponse::FUNCTION_COMPLETE, out);
             }
             let response = self.plug_for_abort(ref_cmd_sn, cmd_sn);
@@ -309,8 +309,9 @@ impl Session {
         let fast = self.init.params.task_reporting == TaskReporting::FastAbort;
         let drain_by_ms = self.now_ms.saturating_add(DRAIN_TIMEOUT_MS);
         let covered = self.tasks.get_mut(id).and_then(Task::management).map(|m| (m.is_of_all_units(), m.lun));
+        let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || ours.is_same_unit(lun));
+        self.abort_replays(|_, lun| gone(lun));
         for lost in &mut self.lost {
-            let gone = |lun: Lun| covered.is_some_and(|(all, ours)| all || ours.is_same_unit(lun));
             lost.kept.retain(|k| !k.command.is_some_and(|(_, lun)| gone(lun)));
         }
         for slot in 0..TASKS_PER_SESSION {

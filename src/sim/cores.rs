@@ -178,7 +178,7 @@ impl Cores {
         let mut may = self.may(number);
         while !may.is_empty() {
             let next = may.swap_remove(rng.below(may.len() as u64) as usize);
-            worked |= !rng.per_mille(200) && self.happens(number, next, media, rng);
+            worked |= !rng.per_mille(self.weather.lags) && self.happens(number, next, media, rng);
         }
         let core = &mut self.cores[number];
         if worked && core.has_jobs() {

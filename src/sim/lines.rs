@@ -16,11 +16,13 @@ pub struct Weather {
     pub piece_bytes: u64,
     /// A line takes no more than this that its other end has not read, bytes.
     pub window_bytes: usize,
+    /// In so many cases of 1000 a core is not told in a turn of what has happened: it is the turn after.
+    pub lags: u64,
 }
 
 impl Default for Weather {
     fn default() -> Weather {
-        Weather { delay_us: 300, slow: 10, piece_bytes: 20_000, window_bytes: 256 << 10 }
+        Weather { delay_us: 300, slow: 10, piece_bytes: 20_000, window_bytes: 256 << 10, lags: 200 }
     }
 }
 

@@ -26,7 +26,7 @@ pub const BLOCK_BYTES: u32 = 512;
 const PORTAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3260);
 const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1000);
 /// Everything arrives at once and whole, but for the pieces in which a core happens to take it.
-const CALM: Weather = Weather { delay_us: 0, slow: 0, piece_bytes: u64::MAX, window_bytes: 64 << 20 };
+const CALM: Weather = Weather { delay_us: 0, slow: 0, piece_bytes: u64::MAX, window_bytes: 64 << 20, lags: 0 };
 /// What a turn takes, microseconds.
 const TURN_US: u64 = 5;
 /// More turns than anything takes that was said at once.

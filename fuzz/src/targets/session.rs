@@ -13,6 +13,11 @@ use ringsan::wire::{BHS_LEN, Bhs, Cid, CmdSn, Isid, Opcode, Tsih, bhs};
 /// Blocks of the disk.
 const BLOCKS: u32 = 256;
 const CONNECTIONS: usize = 3;
+/// How long its tasks outlive a connection.
+const RETAIN_S: u16 = 5;
+/// A time in which whoever is silent is found to be so, and what it leaves behind ends. What waits for acknowledgments keeps
+/// a core looking every few milliseconds: most runs cannot wait so long.
+const LONG_MS: u64 = 60_000;
 /// What the initiator declares.
 const SEGMENT: usize = 1024;
 
@@ -47,7 +52,7 @@ fn log_in(target: &mut Target, numbers: &mut Numbers, conn: usize, level: u8) {
         error_recovery_level: Some(level),
         max_connections: Some(CONNECTIONS as u16),
         time2wait_s: Some(0),
-        time2retain_s: Some(60),
+        time2retain_s: Some(RETAIN_S),
         initial_r2t: Some(false),
         immediate_data: Some(true),
         max_recv_bytes: Some(SEGMENT as u32),
@@ -154,7 +159,7 @@ pub fn run(data: &[u8]) {
     let offer = negotiate::Offer {
         error_recovery_level: level,
         max_connections: 8,
-        time2retain_s: 60,
+        time2retain_s: RETAIN_S,
         ..negotiate::Offer::default()
     };
     let mut target = Target::slow(offer, BLOCKS, 7, u64::from(input.byte() % 8));
@@ -181,7 +186,13 @@ pub fn run(data: &[u8]) {
             arrived(&mut numbers, &packet);
         }
     }
-    // Whatever was begun comes to an end.
-    target.pass(120_000);
+    // Whatever was begun comes to an end: its initiator is silent, or away.
+    if data.len() % 16 == 15 {
+        target.pass(LONG_MS);
+    } else {
+        (0..CONNECTIONS).for_each(|conn| target.cut(conn));
+        target.pass(u64::from(RETAIN_S) * 1000 + 1000);
+    }
     drop(target.receive());
+    assert_eq!(target.sessions(), 0, "a session that nobody uses");
 }

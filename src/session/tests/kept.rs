@@ -208,6 +208,65 @@ fn the_status_of_a_reassigned_read_comes_behind_all_of_its_data() {
     }
 }
 
+/// A READ that was answered on a connection which is gone, and is reassigned: its data is read again. Its tag and task.
+fn with_one_replayed() -> (Rig, Itt, TaskId) {
+    let (mut r, first, second) = with_two();
+    let (itt, task) = (Itt(r.itt), r.read(512));
+    r.data_in(task, 0, 512, Some(512));
+    r.s.connection_lost(second, CloseReason::Disconnected);
+    r.c = first;
+    let logout = r.logout(LogoutReason::REMOVE_FOR_RECOVERY, 4);
+    r.send(logout, &[]);
+    let reassign = r.tm(TmFunction::TASK_REASSIGN);
+    r.send(TaskManagementRequest { referenced_task_tag: itt, ..reassign }, &[]);
+    assert_eq!(r.events(), [Event::Resend { task, offset: 0, len: 512 }]);
+    r.sent();
+    (r, itt, task)
+}
+
+#[test]
+fn a_reassigned_command_that_is_aborted_is_not_answered_after_the_function() {
+    //= RFC 7143 section 11.5.1
+    //# The iSCSI target MUST ensure that no responses for the tasks covered by
+    //# a task management function are delivered to the iSCSI initiator after
+    //# the task management response, except for a task covered by a TASK
+    //# REASSIGN.
+    let functions = [TmFunction::ABORT_TASK, TmFunction::ABORT_TASK_SET, TmFunction::LOGICAL_UNIT_RESET];
+    for function in functions {
+        let (mut r, itt, task) = with_one_replayed();
+        let request = r.tm(function);
+        r.send(TaskManagementRequest { referenced_task_tag: itt, ..request }, &[]);
+        for event in r.events() {
+            let Event::TaskManagement(request) = event else { panic!("{event:?}") };
+            r.s.tm_complete(request.id, TmResponse::FUNCTION_COMPLETE, &mut r.wire);
+        }
+        let answers = r.sent().into_iter().filter_map(|pdu| match pdu {
+            Pdu::TaskManagementResponse(answer) => Some(answer.response),
+            _ => None,
+        });
+        assert_eq!(answers.collect::<Vec<_>>(), [TmResponse::FUNCTION_COMPLETE], "{function:?}");
+        assert!(!r.s.resend(task, 0, 512, Some(DataRef(0)), &mut r.wire), "nobody waits for it");
+        assert!(r.sent().is_empty(), "{function:?}");
+    }
+}
+
+#[test]
+fn a_command_that_is_being_reassigned_is_not_reassigned_once_more() {
+    //= RFC 7143 section 7.2.2
+    //# If allegiance
+    //# reassignment is supported by the target but the task is still
+    //# allegiant to a different connection, or a successful recovery Logout
+    //# of the previously allegiant connection was not performed, the target
+    //# MUST respond with a task management response code of "Task still
+    //# allegiant".
+    let (mut r, itt, task) = with_one_replayed();
+    let reassign = r.tm(TmFunction::TASK_REASSIGN);
+    r.send(TaskManagementRequest { referenced_task_tag: itt, ..reassign }, &[]);
+    r.expect_tm(TmResponse::TASK_STILL_ALLEGIANT);
+    assert!(r.s.resend(task, 0, 512, Some(DataRef(0)), &mut r.wire));
+    assert_eq!(r.sent().len(), 2);
+}
+
 #[test]
 fn whose_answer_is_kept_has_no_namesake() {
     let (mut r, kept) = with_one_lost();

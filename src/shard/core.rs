@@ -1,5 +1,5 @@
 //! One core: all of it that is not its thread. It is told what has come and what time it is, acts on that, and asks its
-//! [`Io`](super::io::Io) for what it needs.
+//! [`Io`] for what it needs.
 //!
 //! One turn: it begins ([`Core::begin_turn`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
 //! sessions and jobs act, and one send is asked for each connection that has something to say ([`Core::act`]). What drives

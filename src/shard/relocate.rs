@@ -3,7 +3,7 @@
 //!
 //! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing:
 //! no Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still
-//! bring is kept as it came ([`Receive::parked`]). Its tasks end, what is queued is sent. (3) It is quiet: no task, job
+//! bring is kept as it came (`Receive::parked`). Its tasks end, what is queued is sent. (3) It is quiet: no task, job
 //! or I/O buffer, nothing to be sent, no receive. It goes in one [`Message::Relocate`], and acts on the parked bytes at
 //! its new core before it receives again. Should (1) or (2) take too long (`limits::MOVE_SEEK_MS`, `MOVE_QUIET_MS`), it
 //! acts on them where it is, and goes on. So no PDU is lost, repeated or overtaken, and all counters of the session go

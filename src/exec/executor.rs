@@ -10,9 +10,7 @@
 
 use super::flushes::{Flushes, Sync};
 use super::left::Leftovers;
-use super::media::Media;
 use super::memory::Memory;
-use super::notice::Notice;
 use super::operations::{Operation, Operations, Owner};
 use super::ranges::Ranges;
 use super::running::Running;
@@ -27,6 +25,8 @@ use crate::model::{Host, MediumFault};
 use crate::rate::Shaper;
 use crate::rate::flows::{Flows, regated};
 use crate::shares::Whose;
+use crate::unit::media::Media;
+use crate::unit::notice::Notice;
 use std::sync::Arc;
 
 /// What the executor knows of those at one seat.

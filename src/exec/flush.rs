@@ -10,7 +10,6 @@
 
 use super::executor::Executor;
 use super::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
-use super::notice::Notice;
 use super::operations::Owner;
 use super::sink::Sink;
 use super::task::Failure;
@@ -19,6 +18,7 @@ use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
 use crate::unit::Unit;
+use crate::unit::notice::Notice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

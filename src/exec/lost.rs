@@ -4,8 +4,8 @@
 use super::cell::Cell1;
 use super::executor::Executor;
 use super::job::NOBODY;
-use super::notice::Notice;
 use crate::unit::Unit;
+use crate::unit::notice::Notice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -2,8 +2,8 @@
 //!
 //! There is one `executor::Executor` for each core. It is synchronous: no method awaits or blocks. It names a command
 //! by its seat and task, and knows no PDU, connection or session: whatever it needs of those, it asks of a
-//! `sink::Sink`. What all executors share is `media::Media`, with a `crate::unit::Unit` for each logical unit; what others
-//! tell one is a `notice::Notice`.
+//! `sink::Sink`. What all executors share is `crate::unit::media::Media`, with a `crate::unit::Unit` for each logical
+//! unit; what others tell one is a `crate::unit::notice::Notice`.
 //!
 //! Types stand apart from what is done with them, so that each file can be read after those that it names:
 //!
@@ -36,9 +36,7 @@ pub(crate) mod jobs;
 pub(crate) mod left;
 pub(crate) mod lock;
 pub(crate) mod lost;
-pub(crate) mod media;
 pub(crate) mod memory;
-pub(crate) mod notice;
 pub(crate) mod operations;
 pub(crate) mod outcomes;
 pub(crate) mod placing;

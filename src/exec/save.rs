@@ -7,7 +7,6 @@
 use super::cell::Cell1;
 use super::executor::Executor;
 use super::job::{Job, JobCx, NOBODY};
-use super::notice::Notice;
 use super::saves::{Admitted, Save, Standing};
 use super::sink::{Moved, Sink};
 use super::task::Kind;
@@ -15,6 +14,7 @@ use crate::model::TaskId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::unit::Unit;
 use crate::unit::line::Asker;
+use crate::unit::notice::Notice;
 use std::sync::Arc;
 
 impl Executor {

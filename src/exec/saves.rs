@@ -9,11 +9,11 @@
 //! waits, and who preempts somebody waits for all that came before.
 
 use super::cell::Cell1;
-use super::notice::{Notice, Post};
 use crate::limits::SAVING_BYTES_PER_CORE;
 use crate::scsi::{Decided, SaveEnd, Saving};
 use crate::shares::{Held, Stores, Whose};
 use crate::unit::Unit;
+use crate::unit::notice::{Notice, Post};
 use std::sync::Arc;
 
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.

@@ -7,9 +7,9 @@
 use super::io::Socket;
 use super::relocated::Relocated;
 use crate::exec::left::Scope;
-use crate::exec::notice::{Notice, Post};
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
+use crate::unit::notice::{Notice, Post};
 use crate::wire::Tsih;
 use crate::world::Change;
 use crate::world::doors::Ticket;

@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["model", "wire", "limits", "shares"]),
     ("buffers", &["limits", "model", "ring", "backend"]),
     ("rate", &[]),
-    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "atomics", "panics"]),
+    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "rate", "atomics", "panics"]),
     (
         "exec",
         &[
@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
-    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "exec", "panics"]),
+    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "panics"]),
     (
         "shard",
         &[

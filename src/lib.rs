@@ -4,6 +4,7 @@
 //! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
 //! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), `buffers` (I/O
 //! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
+//! `waits` (who waits on a core for what),
 //! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
 //! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
@@ -37,5 +38,6 @@ pub mod shares;
 pub mod sim;
 pub mod state;
 pub(crate) mod unit;
+pub(crate) mod waits;
 pub mod wire;
 pub(crate) mod world;

@@ -16,7 +16,6 @@
 use super::copy_job::CopyJob;
 use super::executor::Executor;
 use super::job::{JobCx, NOBODY};
-use super::left::Scope;
 use super::outcomes::{COPY_ABORTED, TASK_SET_FULL};
 use super::sink::{CopyBegun, Moved, Sink};
 use super::task::Kind;
@@ -29,6 +28,7 @@ use crate::scsi::copy_begin::{Begun, CopyStep, CopyWork, TokenWork};
 use crate::scsi::{LogicalUnit, Outcome};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
+use crate::waits::left::Scope;
 use std::sync::Arc;
 
 /// Bytes zeroed at a time: memory is zeroed at some 10 GB/s, so this is well under a millisecond.

@@ -1,8 +1,8 @@
 //! A third-party copy that runs: whom it belongs to, and which units it uses. What it does is in `copy.rs`.
 
-use super::left::{LeftCopy, Scope};
 use crate::model::InitiatorPort;
 use crate::scsi::copy_begin::CopyWatch;
+use crate::waits::left::{LeftCopy, Scope};
 
 /// Whom a running copy belongs to, and what it uses: it is no task of the units that it reads and writes, and perhaps
 /// no task at all.

@@ -8,16 +8,11 @@
 //! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
 //! it.
 
-use super::flushes::{Flushes, Sync};
-use super::left::Leftovers;
 use super::memory::Memory;
 use super::operations::{Operation, Operations, Owner};
-use super::ranges::Ranges;
 use super::running::Running;
-use super::saves::Saves;
 use super::sink::Sink;
 use super::starved::Starved;
-use super::strays::Strays;
 use super::task::Exec;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::buffers::{Account, Arena, Buf};
@@ -27,6 +22,11 @@ use crate::rate::flows::{Flows, regated};
 use crate::shares::Whose;
 use crate::unit::media::Media;
 use crate::unit::notice::Notice;
+use crate::waits::flushes::{Flushes, Sync};
+use crate::waits::left::Leftovers;
+use crate::waits::ranges::Ranges;
+use crate::waits::saves::Saves;
+use crate::waits::strays::Strays;
 use std::sync::Arc;
 
 /// What the executor knows of those at one seat.

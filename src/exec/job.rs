@@ -5,10 +5,7 @@
 //! (`work.rs`) and polls the job again when an answer is there. Jobs cut their work into slices by themselves
 //! (`jobs.rs`), so that the core serves everything else between two of them.
 
-use super::cell::Cell1;
 use super::copy_job::CopyJob;
-use super::flushes::FlushTicket;
-use super::saves::Standing;
 use crate::backend::{Buffer, Op, Token};
 use crate::buffers::{Account, Buf};
 use crate::model::{ItNexus, MediumFault};
@@ -17,6 +14,9 @@ use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call};
 use crate::unit::fence::Lock;
+use crate::waits::cell::Cell1;
+use crate::waits::flushes::FlushTicket;
+use crate::waits::saves::Standing;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -321,7 +321,7 @@ pub struct Job {
     /// Its operation on the medium. The token may be another operation's by now
     /// ([`super::operations::Operations::claim_of`]).
     pub operation: Option<Token>,
-    /// It has asked for its turn to make a hole in a file (`holes.rs`).
+    /// It has asked for its turn to make a hole in a file (`waits/holes.rs`).
     pub in_hole: bool,
     /// It waits for its turn to be saved, or for the keeper: its ticket.
     pub saving: Option<usize>,

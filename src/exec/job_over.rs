@@ -5,11 +5,11 @@
 
 use super::executor::Executor;
 use super::job::{Job, NOBODY};
-use super::saves::Standing;
 use super::sink::{Moved, Preempting, Sink};
 use super::task::{Failure, Kind, Progress};
 use crate::scsi::Outcome;
 use crate::unit::end::JobEnd;
+use crate::waits::saves::Standing;
 
 impl Executor {
     /// A job is over. `end`: what with; `None`: it was cancelled, and its task is told nothing by it.

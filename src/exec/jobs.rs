@@ -3,13 +3,13 @@
 //! in between.
 
 use super::job::{JobBuffer, JobCx};
-use super::saves::Admitted;
 use crate::backend::{Medium, Op};
 use crate::limits::{CACHE_LOOK_BYTES, EVICTIONS, SLICE_BYTES};
 use crate::model::MediumFault;
 use crate::scsi::{Allowed, Erase, Erasure, Generation, LbaScan, LbaStatuses, LogicalUnit, Outcome, Saving};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
+use crate::waits::saves::Admitted;
 use std::sync::Arc;
 
 /// The logical unit and the medium that a job works on.

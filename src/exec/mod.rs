@@ -11,29 +11,25 @@
 //! |---|---|---|
 //! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
 //! | a unit in memory | `memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
-//! | a job | `job.rs`, `cell.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
+//! | a job | `job.rs`, `waits/cell.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
 //! | an errand | `unit/errand.rs` | `unit/errandry.rs` |
 //! | an operation on a medium | `operations.rs` | `executor.rs` |
-//! | durability | `unit/syncs.rs`, `flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
-//! | what is saved | `saves.rs`, `unit/line.rs` | `save.rs` |
-//! | ranges, holes | `unit/fence.rs`, `ranges.rs`, `holes.rs` | `waiting.rs`, `lock.rs` |
-//! | buffers | `crate::buffers`, `starved.rs`, `slots.rs` | `starve.rs` |
+//! | durability | `unit/syncs.rs`, `waits/flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
+//! | what is saved | `waits/saves.rs`, `unit/line.rs` | `save.rs` |
+//! | ranges, holes | `unit/fence.rs`, `waits/ranges.rs`, `waits/holes.rs` | `waiting.rs`, `lock.rs` |
+//! | buffers | `crate::buffers`, `starved.rs`, `waits/slots.rs` | `starve.rs` |
 //! | limits | `crate::rate` | `throttle.rs` |
-//! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
+//! | what outlives its task | `waits/strays.rs`, `waits/left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
 pub(crate) mod canary;
-pub(crate) mod cell;
 pub(crate) mod copy;
 pub(crate) mod copy_job;
 pub(crate) mod executor;
 pub(crate) mod flush;
-pub(crate) mod flushes;
-pub(crate) mod holes;
 pub(crate) mod job;
 pub(crate) mod job_over;
 pub(crate) mod jobs;
-pub(crate) mod left;
 pub(crate) mod lock;
 pub(crate) mod lost;
 pub(crate) mod memory;
@@ -41,18 +37,14 @@ pub(crate) mod operations;
 pub(crate) mod outcomes;
 pub(crate) mod placing;
 pub(crate) mod ram;
-pub(crate) mod ranges;
 pub(crate) mod running;
 pub(crate) mod rw;
 pub(crate) mod save;
-pub(crate) mod saves;
 pub(crate) mod sink;
-pub(crate) mod slots;
 pub(crate) mod spawn;
 pub(crate) mod starve;
 pub(crate) mod starved;
 pub(crate) mod stray;
-pub(crate) mod strays;
 pub(crate) mod task;
 pub(crate) mod throttle;
 pub(crate) mod waiting;

@@ -3,12 +3,12 @@
 //! Invariants: the token of an operation is its place here, and is used again once the operation was taken out. It is
 //! taken out when the medium has answered, and not before, whatever becomes of its owner.
 
-use super::cell::Cell1;
-use super::flushes::Sync;
 use super::sink::Reread;
-use super::strays::{Claim, Stray};
 use crate::backend::Token;
 use crate::model::MediumFault;
+use crate::waits::cell::Cell1;
+use crate::waits::flushes::Sync;
+use crate::waits::strays::{Claim, Stray};
 
 /// Who waits for an operation on a medium.
 pub enum Owner {

@@ -9,12 +9,10 @@
 
 use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
-use super::flushes::Waiter;
 use super::memory::Copying;
 use super::operations::Owner;
 use super::outcomes::TIMED_OUT;
 use super::sink::{Moved, Part, Sink};
-use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use crate::backend::Op;
 use crate::buffers::Buf;
@@ -23,6 +21,8 @@ use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
 use crate::unit::Unit;
+use crate::waits::flushes::Waiter;
+use crate::waits::strays::Hold;
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {

@@ -1,13 +1,11 @@
 //! How commands that are to be saved come to their turn, and what becomes of them. What they are, and what bounds them,
-//! is in `saves.rs`.
+//! is in `waits/saves.rs`.
 //!
 //! Invariants: what a command changes is decided when its turn has come, so what came before it is in force by then.
 //! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
-use super::cell::Cell1;
 use super::executor::Executor;
 use super::job::{Job, JobCx, NOBODY};
-use super::saves::{Admitted, Save, Standing};
 use super::sink::{Moved, Sink};
 use super::task::Kind;
 use crate::model::TaskId;
@@ -15,6 +13,8 @@ use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::unit::Unit;
 use crate::unit::line::Asker;
 use crate::unit::notice::Notice;
+use crate::waits::cell::Cell1;
+use crate::waits::saves::{Admitted, Save, Standing};
 use std::sync::Arc;
 
 impl Executor {

@@ -5,7 +5,6 @@
 //! Nothing here calls the executor back. What a call has set off (a session that has events, tasks to be aborted) is
 //! noted by the sink, and acted on when the executor has returned.
 
-use super::saves::Standing;
 use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
@@ -13,6 +12,7 @@ use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::unit::memory_hold::Lying;
+use crate::waits::saves::Standing;
 
 /// What the initiator says of a command's data, and what has come of it, bytes.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,10 @@
 //! Invariants: a round asks nobody twice, and of a session that has its share nobody else. Places of jobs that are gone
 //! are at most half of all.
 
-use super::cell::Cell1;
 use super::job::Job;
-use super::slots::SlotQueue;
 use crate::buffers::Buf;
+use crate::waits::cell::Cell1;
+use crate::waits::slots::SlotQueue;
 use std::collections::VecDeque;
 
 /// Of those who wait for buffers, so many are looked at: more than one session can have wait.

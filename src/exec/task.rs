@@ -5,12 +5,12 @@
 //! `Exec::clear`). Slices are in the order of their offsets. `in_flight` counts operations and jobs; none of them is
 //! forgotten before it is over, or has become a stray.
 
-use super::flushes::FlushTicket;
-use super::left::Mark;
-use super::strays::Hold;
 use crate::buffers::Buf;
 use crate::model::{DataRef, MediumFault, TaskId};
 use crate::rate::FlowId;
+use crate::waits::flushes::FlushTicket;
+use crate::waits::left::Mark;
+use crate::waits::strays::Hold;
 
 pub use crate::scsi::Action;
 use crate::scsi::MediumOp;

@@ -6,10 +6,10 @@
 
 use super::io::Socket;
 use super::relocated::Relocated;
-use crate::exec::left::Scope;
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
 use crate::unit::notice::{Notice, Post};
+use crate::waits::left::Scope;
 use crate::wire::Tsih;
 use crate::world::Change;
 use crate::world::doors::Ticket;

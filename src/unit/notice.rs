@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 pub enum Notice {
     /// The keeper is done with what a command changes.
     Saved {
-        /// The command ([`crate::exec::saves::Saves`]).
+        /// The command ([`crate::waits::saves::Saves`]).
         ticket: usize,
         /// Whether it is stored.
         is_stored: bool,

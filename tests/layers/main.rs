@@ -32,11 +32,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("buffers", &["limits", "model", "ring", "backend"]),
     ("rate", &[]),
     ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "rate", "atomics", "panics"]),
+    ("waits", &["limits", "model", "scsi", "buffers", "unit", "shares"]),
     (
         "exec",
         &[
-            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "state", "shares", "atomics",
-            "random", "noise", "panics",
+            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "state", "shares",
+            "atomics", "random", "noise", "panics",
         ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
@@ -56,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "buffers",
             "rate",
             "unit",
+            "waits",
             "exec",
             "world",
             "shares",
@@ -262,7 +264,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
+    if matches!(own, "unit" | "waits" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {

@@ -10,11 +10,11 @@ use std::collections::VecDeque;
 /// One operation on a slice whose task is gone.
 pub struct Stray {
     /// The unit that it is on.
-    pub(super) unit: usize,
+    pub unit: usize,
     /// The buffer that the medium may still use.
-    pub(super) buf: Buf,
+    pub buf: Buf,
     /// The range that it keeps, if it is a write: of a read nobody waits for the end.
-    pub(super) kept: Option<Lock>,
+    pub kept: Option<Lock>,
 }
 
 /// How an operation on a medium is known to its unit's fence.
@@ -39,7 +39,7 @@ pub struct Claim {
 }
 
 /// The range that an operation keeps whose task is gone. A read is not waited for any more, and keeps none.
-pub(super) fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -> Option<Lock> {
+pub fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -> Option<Lock> {
     match hold {
         Hold::Counted(ticket) if ticket.is_read() => {
             fence.leave(core, ticket);
@@ -51,29 +51,29 @@ pub(super) fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, 
 }
 
 /// An aborted task that has something on the medium.
-pub(super) struct Leaving {
+pub struct Leaving {
     /// Seat of the task.
-    pub(super) seat: usize,
+    pub seat: usize,
     /// The task.
-    pub(super) task: TaskId,
+    pub task: TaskId,
     /// When its moment is over, milliseconds.
-    pub(super) until_ms: u64,
+    pub until_ms: u64,
 }
 
 /// The strays of one core.
 pub struct Strays {
     /// How many, by unit.
-    pub(super) units: Vec<usize>,
+    pub units: Vec<usize>,
     /// Bytes of buffers in them.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// How many, of all units.
-    pub(super) all: usize,
+    pub all: usize,
     /// Aborted tasks that wait for the medium, in the order of time.
-    pub(super) leaving: VecDeque<Leaving>,
+    pub leaving: VecDeque<Leaving>,
     /// Units that did not answer when this core last looked.
-    pub(super) hung: Vec<bool>,
+    pub hung: Vec<bool>,
     /// What `hung` is to be, while this core looks.
-    pub(super) found: Vec<bool>,
+    pub found: Vec<bool>,
 }
 
 impl Strays {
@@ -106,7 +106,7 @@ impl Strays {
     }
 
     /// There is one more stray, with so many bytes of buffers.
-    pub(super) fn enter(&mut self, unit: usize, bytes: usize) {
+    pub fn enter(&mut self, unit: usize, bytes: usize) {
         self.all += 1;
         self.bytes += bytes;
         if let Some(count) = self.units.get_mut(unit) {

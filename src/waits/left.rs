@@ -21,13 +21,13 @@ pub enum Scope {
 
 /// What is left, counted.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub struct Counts {
     /// How many things are left in each scope; scopes with none are not there.
-    pub(super) left: HashMap<Scope, usize>,
+    pub left: HashMap<Scope, usize>,
     /// Scopes in which nothing is left any more, since somebody looked.
-    pub(super) emptied: Vec<Scope>,
+    pub emptied: Vec<Scope>,
     /// Functions wait: scopes that become empty are noted.
-    pub(super) is_awaited: bool,
+    pub is_awaited: bool,
 }
 
 /// The aborted tasks and copies of one core.
@@ -83,9 +83,9 @@ impl Left {
 #[derive(Debug)]
 pub struct Mark {
     /// Where it is counted.
-    pub(super) left: Left,
+    pub left: Left,
     /// In which scopes.
-    pub(super) scopes: Vec<Scope>,
+    pub scopes: Vec<Scope>,
 }
 
 impl Drop for Mark {

@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 /// A job that waits for a range.
 pub struct Locking {
     /// Number of the job.
-    pub(super) job: usize,
+    pub job: usize,
     /// First byte of the range.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// Bytes of it.
-    pub(super) len: u64,
+    pub len: u64,
     /// Where the job finds that it has the range.
-    pub(super) cell: Cell1<()>,
+    pub cell: Cell1<()>,
     /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
-    pub(super) lock: Option<(Lock, usize)>,
+    pub lock: Option<(Lock, usize)>,
     /// Since when it has waited, milliseconds.
-    pub(super) since_ms: u64,
+    pub since_ms: u64,
 }
 
 /// The jobs of a core that wait for a range, in their order.

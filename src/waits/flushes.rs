@@ -36,57 +36,57 @@ pub enum Waiter {
 #[must_use]
 pub struct FlushTicket {
     /// The unit that is flushed.
-    pub(super) unit: usize,
+    pub unit: usize,
     /// Its number on this core.
-    pub(super) number: u64,
+    pub number: u64,
 }
 
 /// Somebody who waits for a flush.
-pub(super) struct Waiting {
+pub struct Waiting {
     /// The number of the ticket.
-    pub(super) number: u64,
+    pub number: u64,
     /// `None`: who waited is gone.
-    pub(super) who: Option<Waiter>,
+    pub who: Option<Waiter>,
     /// Flushes of the unit that had begun when it came.
-    pub(super) after: u64,
+    pub after: u64,
     /// Failures of the unit there had been by then.
-    pub(super) failures: u64,
+    pub failures: u64,
 }
 
 /// What there was before a flush that this core has begun: it is durable if the flush goes well.
 #[derive(Default)]
-pub(super) struct Covers {
+pub struct Covers {
     /// The switching off of the cache, if that is still to be flushed.
-    pub(super) off: Option<u64>,
+    pub off: Option<u64>,
     /// What hosts that are not known have written, if that is still to be flushed.
-    pub(super) others: Option<u64>,
+    pub others: Option<u64>,
     /// Failures of the unit there had been by then.
-    pub(super) failures: u64,
+    pub failures: u64,
 }
 
 /// Who waits for flushes of one unit, in the order in which they came.
 #[derive(Default)]
-pub(super) struct Line {
+pub struct Line {
     /// Who waits, by number.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub waiting: VecDeque<Waiting>,
     /// How many of `waiting` are gone. They stay in it until they are more than half.
-    pub(super) gone: usize,
+    pub gone: usize,
     /// A flush is to happen after so many have begun, even if nobody waits for its end.
-    pub(super) wanted_after: Option<u64>,
+    pub wanted_after: Option<u64>,
     /// What there was before the flush that this core has under way.
-    pub(super) covers: Covers,
+    pub covers: Covers,
     /// Some waiters were left to a turn that begins with a message which is on its way.
-    pub(super) left: bool,
+    pub left: bool,
 }
 
 impl Line {
     /// Whether nobody waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.waiting.len() == self.gone
     }
 
     /// Takes the next one whose flush has ended.
-    pub(super) fn next_ended(&mut self, has_ended: impl Fn(u64) -> bool) -> Option<Told> {
+    pub fn next_ended(&mut self, has_ended: impl Fn(u64) -> bool) -> Option<Told> {
         while self.waiting.front().is_some_and(|first| has_ended(first.after)) {
             let Waiting { number, who, after, failures } = self.waiting.pop_front()?;
             self.gone -= usize::from(who.is_none());
@@ -104,7 +104,7 @@ impl Line {
     }
 
     /// Forgets who waits with this number.
-    pub(super) fn forget(&mut self, number: u64) {
+    pub fn forget(&mut self, number: u64) {
         let Ok(at) = self.waiting.binary_search_by_key(&number, |waiting| waiting.number) else { return };
         if self.waiting[at].who.take().is_some() {
             self.gone += 1;
@@ -117,17 +117,17 @@ impl Line {
 }
 
 /// A waiter whose flush has ended, and who is to be told.
-pub(super) struct Told {
+pub struct Told {
     /// The number of the ticket.
-    pub(super) number: u64,
+    pub number: u64,
     /// Who is told.
-    pub(super) who: Waiter,
+    pub who: Waiter,
     /// Failures of the unit there had been when it came.
-    pub(super) failures: u64,
+    pub failures: u64,
 }
 
 /// What `Executor::advance_flushes` finds to do.
-pub(super) enum Step {
+pub enum Step {
     /// A waiter is to be told.
     Tell(Told),
     /// A flush is to begin.
@@ -135,26 +135,26 @@ pub(super) enum Step {
 }
 
 /// A flush that the medium has answered, and that is not over before the durable writes of its epoch are.
-pub(super) struct Draining {
+pub struct Draining {
     /// The unit.
-    pub(super) unit: usize,
+    pub unit: usize,
     /// The epoch of the durable writes that it waits for.
-    pub(super) epoch: Epoch,
+    pub epoch: Epoch,
     /// It waits no longer than this, milliseconds.
-    pub(super) until_ms: u64,
+    pub until_ms: u64,
 }
 
 /// The flushes of one core.
 #[derive(Default)]
 pub struct Flushes {
     /// By unit.
-    pub(super) lines: Vec<Line>,
+    pub lines: Vec<Line>,
     /// The last number that was given to a ticket.
-    pub(super) last: u64,
+    pub last: u64,
     /// Flushes that wait for durable writes.
-    pub(super) draining: Vec<Draining>,
+    pub draining: Vec<Draining>,
     /// A turn, by its time (`Executor::now_ns`), and how many waiters were told in it.
-    pub(super) told: (u64, u32),
+    pub told: (u64, u32),
 }
 
 impl Flushes {
@@ -164,7 +164,7 @@ impl Flushes {
     }
 
     /// Whether anybody here waits for a flush of a unit.
-    pub(super) fn are_awaited(&self, unit: usize) -> bool {
+    pub fn are_awaited(&self, unit: usize) -> bool {
         self.lines.get(unit).is_some_and(|line| !line.is_empty())
     }
 
@@ -174,13 +174,13 @@ impl Flushes {
     }
 
     /// A ticket for somebody who is about to wait.
-    pub(super) fn ticket(&mut self, unit: usize) -> FlushTicket {
+    pub fn ticket(&mut self, unit: usize) -> FlushTicket {
         self.last += 1;
         FlushTicket { unit, number: self.last }
     }
 
     /// Those who wait for flushes of a unit.
-    pub(super) fn line(&mut self, unit: usize) -> &mut Line {
+    pub fn line(&mut self, unit: usize) -> &mut Line {
         if self.lines.len() <= unit {
             self.lines.resize_with(unit + 1, Line::default);
         }
@@ -188,7 +188,7 @@ impl Flushes {
     }
 
     /// Whether another waiter may be told in the turn that began at `turn_ns`.
-    pub(super) fn may_tell(&mut self, turn_ns: u64) -> bool {
+    pub fn may_tell(&mut self, turn_ns: u64) -> bool {
         if self.told.0 != turn_ns {
             self.told = (turn_ns, 0);
         }
@@ -196,7 +196,7 @@ impl Flushes {
     }
 
     /// Has somebody wait, behind all who wait for the unit: until a flush has ended that began after `after` others.
-    pub(super) fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
+    pub fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
         self.line(unit).waiting.push_back(Waiting { number: ticket, who: Some(who), after, failures });
     }
 

@@ -19,16 +19,16 @@ use std::sync::Arc;
 /// A place in the line of a unit. Dropped, it is given up, and the next one is told when that makes it first.
 pub struct Standing {
     /// The unit.
-    pub(super) home: Arc<Unit>,
+    pub home: Arc<Unit>,
     /// The place in its line.
-    pub(super) place: u64,
+    pub place: u64,
     /// Tells the one whose turn it is then.
-    pub(super) post: Post,
+    pub post: Post,
 }
 
 impl Standing {
     /// Whether it is its turn.
-    pub(super) fn is_first(&self) -> bool {
+    pub fn is_first(&self) -> bool {
         self.home.saves.is_first(self.place)
     }
 }
@@ -44,11 +44,11 @@ impl Drop for Standing {
 /// Counts what a command takes until it is over: for its session, its address and its host. Dropped, it is given back.
 pub struct Admitted {
     /// The unit.
-    pub(super) home: Arc<Unit>,
+    pub home: Arc<Unit>,
     /// For whom it is counted at the unit.
-    pub(super) whose: Whose,
+    pub whose: Whose,
     /// The memory that is charged for it.
-    pub(super) _held: Held,
+    pub _held: Held,
 }
 
 impl Drop for Admitted {
@@ -58,27 +58,27 @@ impl Drop for Admitted {
 }
 
 /// A command that is to be saved, on its way.
-pub(super) struct Save {
+pub struct Save {
     /// Its job, and where the answer goes.
-    pub(super) job: usize,
+    pub job: usize,
     /// Where the job finds what has come of it.
-    pub(super) cell: Cell1<SaveEnd>,
+    pub cell: Cell1<SaveEnd>,
     /// What is to be changed.
-    pub(super) saving: Box<Saving>,
+    pub saving: Box<Saving>,
     /// Set once its turn has come.
-    pub(super) decided: Option<Decided>,
+    pub decided: Option<Decided>,
     /// Its place in the line.
-    pub(super) standing: Standing,
+    pub standing: Standing,
 }
 
 /// The commands of one core that are to be saved, by ticket.
 pub struct Saves {
     /// By ticket.
-    pub(super) by_ticket: Vec<Option<Save>>,
+    pub by_ticket: Vec<Option<Save>>,
     /// Tickets that are free.
-    pub(super) free: Vec<usize>,
+    pub free: Vec<usize>,
     /// The memory that they take.
-    pub(super) kept: Stores,
+    pub kept: Stores,
 }
 
 impl Default for Saves {
@@ -89,7 +89,7 @@ impl Default for Saves {
 
 impl Saves {
     /// A ticket for another command.
-    pub(super) fn ticket(&mut self) -> usize {
+    pub fn ticket(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.by_ticket.push(None);
             self.by_ticket.len() - 1
@@ -97,7 +97,7 @@ impl Saves {
     }
 
     /// The command with a ticket, if it is still on its way.
-    pub(super) fn of(&mut self, ticket: usize) -> Option<&mut Save> {
+    pub fn of(&mut self, ticket: usize) -> Option<&mut Save> {
         self.by_ticket.get_mut(ticket)?.as_mut()
     }
 
@@ -107,7 +107,7 @@ impl Saves {
     }
 
     /// Takes a command out; its ticket is free then.
-    pub(super) fn take(&mut self, ticket: usize) -> Option<Save> {
+    pub fn take(&mut self, ticket: usize) -> Option<Save> {
         let save = self.by_ticket.get_mut(ticket)?.take()?;
         self.free.push(ticket);
         Some(save)

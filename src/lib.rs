@@ -4,7 +4,7 @@
 //! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
 //! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), `buffers` (I/O
 //! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
-//! `waits` (who waits on a core for what),
+//! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it),
 //! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
 //! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
@@ -37,6 +37,7 @@ pub mod shard;
 pub mod shares;
 pub mod sim;
 pub mod state;
+pub(crate) mod tasks;
 pub(crate) mod unit;
 pub(crate) mod waits;
 pub mod wire;

@@ -8,18 +8,18 @@
 //! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
 //! it.
 
-use super::memory::Memory;
-use super::operations::{Operation, Operations, Owner};
 use super::running::Running;
-use super::sink::Sink;
 use super::starved::Starved;
-use super::task::Exec;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::buffers::{Account, Arena, Buf};
 use crate::model::{Host, MediumFault};
 use crate::rate::Shaper;
 use crate::rate::flows::{Flows, regated};
 use crate::shares::Whose;
+use crate::tasks::memory::Memory;
+use crate::tasks::operations::{Operation, Operations, Owner};
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Exec;
 use crate::unit::media::Media;
 use crate::unit::notice::Notice;
 use crate::waits::flushes::{Flushes, Sync};

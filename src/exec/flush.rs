@@ -9,13 +9,13 @@
 //! it has not heard of may have cost what it wrote before, whoever met it.
 
 use super::executor::Executor;
-use super::operations::Owner;
-use super::sink::Sink;
-use super::task::Failure;
 use crate::backend::Op;
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Failure;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::flushes::{Covers, Draining, Step, Sync, Told, Waiter};

@@ -319,7 +319,7 @@ pub struct Job {
     /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
     pub stray: Option<usize>,
     /// Its operation on the medium. The token may be another operation's by now
-    /// ([`super::operations::Operations::claim_of`]).
+    /// ([`crate::tasks::operations::Operations::claim_of`]).
     pub operation: Option<Token>,
     /// It has asked for its turn to make a hole in a file (`waits/holes.rs`).
     pub in_hole: bool,

@@ -5,9 +5,9 @@
 
 use super::executor::Executor;
 use super::job::{Job, NOBODY};
-use super::sink::{Moved, Preempting, Sink};
-use super::task::{Failure, Kind, Progress};
 use crate::scsi::Outcome;
+use crate::tasks::sink::{Moved, Preempting, Sink};
+use crate::tasks::task::{Failure, Kind, Progress};
 use crate::unit::end::JobEnd;
 use crate::waits::saves::Standing;
 

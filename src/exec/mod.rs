@@ -9,11 +9,11 @@
 //!
 //! | what | types | what is done |
 //! |---|---|---|
-//! | a command | `task.rs`, `sink.rs`, `outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
-//! | a unit in memory | `memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
+//! | a command | `tasks/task.rs`, `tasks/sink.rs`, `tasks/outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
+//! | a unit in memory | `tasks/memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
 //! | a job | `job.rs`, `waits/cell.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
 //! | an errand | `unit/errand.rs` | `unit/errandry.rs` |
-//! | an operation on a medium | `operations.rs` | `executor.rs` |
+//! | an operation on a medium | `tasks/operations.rs` | `executor.rs` |
 //! | durability | `unit/syncs.rs`, `waits/flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
 //! | what is saved | `waits/saves.rs`, `unit/line.rs` | `save.rs` |
 //! | ranges, holes | `unit/fence.rs`, `waits/ranges.rs`, `waits/holes.rs` | `waiting.rs`, `lock.rs` |
@@ -32,20 +32,15 @@ pub(crate) mod job_over;
 pub(crate) mod jobs;
 pub(crate) mod lock;
 pub(crate) mod lost;
-pub(crate) mod memory;
-pub(crate) mod operations;
-pub(crate) mod outcomes;
 pub(crate) mod placing;
 pub(crate) mod ram;
 pub(crate) mod running;
 pub(crate) mod rw;
 pub(crate) mod save;
-pub(crate) mod sink;
 pub(crate) mod spawn;
 pub(crate) mod starve;
 pub(crate) mod starved;
 pub(crate) mod stray;
-pub(crate) mod task;
 pub(crate) mod throttle;
 pub(crate) mod waiting;
 pub(crate) mod wind_up;

@@ -6,10 +6,10 @@
 
 use super::executor::Executor;
 use super::job::{Job, JobCx, NOBODY};
-use super::sink::{Moved, Sink};
-use super::task::Kind;
 use crate::model::TaskId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
+use crate::tasks::sink::{Moved, Sink};
+use crate::tasks::task::Kind;
 use crate::unit::Unit;
 use crate::unit::line::Asker;
 use crate::unit::notice::Notice;

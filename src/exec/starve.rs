@@ -8,10 +8,10 @@
 
 use super::executor::{Client, Executor};
 use super::job::NOBODY;
-use super::sink::Sink;
 use super::starved::{Feeding, LOOKED_AT, Waiting};
-use super::task::{Exec, Failure, Kind, Progress};
 use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
+use crate::tasks::sink::Sink;
+use crate::tasks::task::{Exec, Failure, Kind, Progress};
 
 /// Sessions with buffers whose commands are looked at before others have their turn.
 const OWED_PER_TURN: usize = 32;

@@ -16,12 +16,12 @@
 use super::canary::{Canary, sings};
 use super::executor::Executor;
 use super::job::NOBODY;
-use super::operations::Owner;
 use super::rw::task_in;
-use super::sink::Sink;
-use super::task::Kind;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Kind;
 use crate::waits::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -6,13 +6,13 @@
 
 use super::executor::Executor;
 use super::job::{Job, NOBODY, Request, Stalled};
-use super::operations::Owner;
-use super::outcomes::TIMED_OUT;
-use super::sink::{Preempting, Sink};
 use crate::backend::Op;
 use crate::limits::FED_PER_TURN;
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;
+use crate::tasks::operations::Owner;
+use crate::tasks::outcomes::TIMED_OUT;
+use crate::tasks::sink::{Preempting, Sink};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call, Errand};

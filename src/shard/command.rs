@@ -1,8 +1,8 @@
 //! A command of a session, as the device server and the executor are told of it.
 
-use crate::exec::sink::Expected;
 use crate::scsi::{Command, Now};
 use crate::session::{SessionInit, TaskCommand};
+use crate::tasks::sink::Expected;
 use crate::world::targets::LunMap;
 
 /// What the initiator says of a command's data, and what has come of it.

@@ -1,7 +1,7 @@
 //! What is iSCSI about a core: sessions, their connections, and what is sent.
 //!
 //! Connections, transmit sides and what is watched go by connection number; sessions, their routes and clocks by seat.
-//! Both numbers are used again. To the executor the fabric is a [`crate::exec::sink::Sink`] (`to_initiators.rs`).
+//! Both numbers are used again. To the executor the fabric is a [`crate::tasks::sink::Sink`] (`to_initiators.rs`).
 //!
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
 //! noted in `owed`; the core acts on it (`owing.rs`).
@@ -17,13 +17,13 @@ use super::outlet::Outlet;
 use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
 use super::tx::BatchPool;
-use crate::exec::sink::Preempting;
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
 use crate::session::login::negotiate::Offer;
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
+use crate::tasks::sink::Preempting;
 use crate::wire::Bhs;
 use crate::world::{Change, World};
 use std::sync::Arc;

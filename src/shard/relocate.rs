@@ -37,10 +37,10 @@ use super::number::ConnNo;
 use super::relocated::{Leg, Relocated, Relocation};
 use super::seat::Order;
 use super::seat::Route;
-use crate::exec::task::Exec;
 use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
+use crate::tasks::task::Exec;
 use crate::world::Change;
 use std::sync::Arc;
 

@@ -9,11 +9,11 @@ use super::seat::Seat;
 use super::sources::Source;
 use super::tx::REREADS;
 use crate::backend::Op;
-use crate::exec::operations::Owner;
-use crate::exec::sink::Reread;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::seam::TaskId;
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Reread;
 
 impl Core {
     /// A session wants data once more.

@@ -11,7 +11,6 @@ use super::seat::Seat;
 use super::sources::Source;
 use crate::backend::Queue;
 use crate::buffers::Buf;
-use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;
@@ -20,6 +19,7 @@ use crate::scsi::copy_begin::{self, Peer, Scene};
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
 use crate::session::seam::ConnIx;
 use crate::session::{DataInEnd, Direction, Ending, Session};
+use crate::tasks::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::unit::memory_hold::Lying;
 
 /// The most bytes of a command that are queued at once: `pdus` Data-In PDUs. What a session keeps to send it again is

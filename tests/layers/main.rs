@@ -33,11 +33,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rate", &[]),
     ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "rate", "atomics", "panics"]),
     ("waits", &["limits", "model", "scsi", "buffers", "unit", "shares"]),
+    ("tasks", &["limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "noise"]),
     (
         "exec",
         &[
-            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "state", "shares",
-            "atomics", "random", "noise", "panics",
+            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "state",
+            "shares", "atomics", "random", "noise", "panics",
         ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
@@ -58,6 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "rate",
             "unit",
             "waits",
+            "tasks",
             "exec",
             "world",
             "shares",
@@ -264,7 +266,9 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "waits" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
+    if matches!(own, "unit" | "waits" | "tasks" | "exec" | "world" | "shard" | "serve" | "state")
+        && !path.contains("tests")
+    {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {

@@ -29,23 +29,23 @@ pub struct Copying {
 #[must_use]
 pub struct Entered {
     /// The unit.
-    pub(super) unit: usize,
+    pub unit: usize,
     /// Its count there.
-    pub(super) ticket: Ticket,
+    pub ticket: Ticket,
 }
 
 /// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
 pub struct Stored {
     /// Seat of the task.
-    pub(super) seat: usize,
+    pub seat: usize,
     /// Its slot.
-    pub(super) slot: usize,
+    pub slot: usize,
     /// Its count at the fence.
-    pub(super) entered: Entered,
+    pub entered: Entered,
 }
 
 /// Writes of one received chunk, at least a block each.
-pub(super) const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
+pub const STORED: usize = RECEIVE_BUFFER_BYTES / 512;
 
 /// What is under way of units in memory.
 pub struct Memory {

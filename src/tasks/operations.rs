@@ -44,26 +44,26 @@ pub enum Owner {
 #[derive(Default)]
 pub struct Operations {
     /// By token.
-    pub(super) slots: Vec<Option<Operation>>,
+    pub slots: Vec<Option<Operation>>,
     /// Tokens that are free.
-    pub(super) free: Vec<u32>,
+    pub free: Vec<u32>,
 }
 
 /// An operation that is under way.
-pub(super) struct Operation {
+pub struct Operation {
     /// Who waits for it.
-    pub(super) owner: Owner,
+    pub owner: Owner,
     /// The unit that it is on.
-    pub(super) unit: usize,
+    pub unit: usize,
     /// When it began, milliseconds.
-    pub(super) since_ms: u64,
+    pub since_ms: u64,
     /// What it has to do with durability.
-    pub(super) sync: Sync,
+    pub sync: Sync,
 }
 
 impl Operations {
     /// Notes an operation that is about to begin; its token.
-    pub(super) fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
+    pub fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
         let operation = Some(Operation { owner, unit, since_ms, sync });
         match self.free.pop() {
             Some(n) => {
@@ -78,7 +78,7 @@ impl Operations {
     }
 
     /// Takes an operation out. `None`: there is none with this token.
-    pub(super) fn remove(&mut self, token: Token) -> Option<Operation> {
+    pub fn remove(&mut self, token: Token) -> Option<Operation> {
         let taken = self.slots.get_mut(token.0 as usize)?.take();
         if taken.is_some() {
             self.free.push(token.0);

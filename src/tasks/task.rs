@@ -115,7 +115,7 @@ pub struct Exec {
     /// Since when it has waited for that range, milliseconds.
     pub fenced_since_ms: Option<u64>,
     /// Waits until there is room for its data: the sink has said that there is none, and says when there is
-    /// ([`super::executor::Executor::has_room`]).
+    /// ([`crate::exec::executor::Executor::has_room`]).
     pub crowded: bool,
     /// A read of a RAM unit whose data is sent from where it lies, a piece at a time.
     pub in_place: bool,

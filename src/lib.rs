@@ -4,7 +4,8 @@
 //! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
 //! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), `buffers` (I/O
 //! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
-//! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it),
+//! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what
+//! slow commands do, step by step),
 //! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
 //! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
@@ -22,6 +23,7 @@ pub(crate) mod buffers;
 pub mod config;
 pub mod exec;
 pub mod initiator;
+pub(crate) mod jobs;
 pub mod limits;
 pub mod log;
 pub mod model;

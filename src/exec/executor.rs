@@ -8,10 +8,10 @@
 //! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
 //! it.
 
-use super::running::Running;
-use super::starved::Starved;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::buffers::{Account, Arena, Buf};
+use crate::jobs::running::Running;
+use crate::jobs::starved::Starved;
 use crate::model::{Host, MediumFault};
 use crate::rate::Shaper;
 use crate::rate::flows::{Flows, regated};

@@ -4,7 +4,7 @@
 //! task that was aborted ends only when nothing of it is under way, unless it survives its task.
 
 use super::executor::Executor;
-use super::job::{Job, NOBODY};
+use crate::jobs::job::{Job, NOBODY};
 use crate::scsi::Outcome;
 use crate::tasks::sink::{Moved, Preempting, Sink};
 use crate::tasks::task::{Failure, Kind, Progress};

@@ -2,7 +2,7 @@
 //! goes on. What is saved, and what is made of it at the next start, is in `unit/remember.rs`.
 
 use super::executor::Executor;
-use super::job::NOBODY;
+use crate::jobs::job::NOBODY;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::cell::Cell1;

@@ -11,35 +11,30 @@
 //! |---|---|---|
 //! | a command | `tasks/task.rs`, `tasks/sink.rs`, `tasks/outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
 //! | a unit in memory | `tasks/memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
-//! | a job | `job.rs`, `waits/cell.rs`, `running.rs`, `copy_job.rs` | `spawn.rs`, `work.rs`, `job_over.rs`; what it does: `jobs.rs`, `copy.rs` |
+//! | a job | `jobs/job.rs`, `waits/cell.rs`, `jobs/running.rs`, `jobs/copy_job.rs` | `spawn.rs`, `copy.rs`, `work.rs`, `job_over.rs`; what it does: `jobs/commands.rs`, `jobs/copying.rs` |
 //! | an errand | `unit/errand.rs` | `unit/errandry.rs` |
 //! | an operation on a medium | `tasks/operations.rs` | `executor.rs` |
 //! | durability | `unit/syncs.rs`, `waits/flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
 //! | what is saved | `waits/saves.rs`, `unit/line.rs` | `save.rs` |
 //! | ranges, holes | `unit/fence.rs`, `waits/ranges.rs`, `waits/holes.rs` | `waiting.rs`, `lock.rs` |
-//! | buffers | `crate::buffers`, `starved.rs`, `waits/slots.rs` | `starve.rs` |
+//! | buffers | `crate::buffers`, `jobs/starved.rs`, `waits/slots.rs` | `starve.rs` |
 //! | limits | `crate::rate` | `throttle.rs` |
 //! | what outlives its task | `waits/strays.rs`, `waits/left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
 pub(crate) mod canary;
 pub(crate) mod copy;
-pub(crate) mod copy_job;
 pub(crate) mod executor;
 pub(crate) mod flush;
-pub(crate) mod job;
 pub(crate) mod job_over;
-pub(crate) mod jobs;
 pub(crate) mod lock;
 pub(crate) mod lost;
 pub(crate) mod placing;
 pub(crate) mod ram;
-pub(crate) mod running;
 pub(crate) mod rw;
 pub(crate) mod save;
 pub(crate) mod spawn;
 pub(crate) mod starve;
-pub(crate) mod starved;
 pub(crate) mod stray;
 pub(crate) mod throttle;
 pub(crate) mod waiting;

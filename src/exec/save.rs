@@ -5,7 +5,7 @@
 //! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
 use super::executor::Executor;
-use super::job::{Job, JobCx, NOBODY};
+use crate::jobs::job::{Job, JobCx, NOBODY};
 use crate::model::TaskId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::tasks::sink::{Moved, Sink};
@@ -33,7 +33,7 @@ impl Executor {
             return sink.complete((seat, task), Outcome::BUSY, Moved::Out(asked));
         };
         let cx = JobCx::new(self.account(seat));
-        let work = super::jobs::save(cx.clone(), self.place_of(unit), saving, admitted);
+        let work = crate::jobs::commands::save(cx.clone(), self.place_of(unit), saving, admitted);
         let Some(exec) = self.slot_of(seat, task) else { return };
         exec.begin(Kind::Job, task, unit, (0, 0, asked));
         exec.in_flight += 1;

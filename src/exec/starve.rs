@@ -7,8 +7,8 @@
 //! waits, they have all the time of `limits::NOP_TIMEOUT_MS` and `limits::SEND_TIMEOUT_MS`.
 
 use super::executor::{Client, Executor};
-use super::job::NOBODY;
-use super::starved::{Feeding, LOOKED_AT, Waiting};
+use crate::jobs::job::NOBODY;
+use crate::jobs::starved::{Feeding, LOOKED_AT, Waiting};
 use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
 use crate::tasks::sink::Sink;
 use crate::tasks::task::{Exec, Failure, Kind, Progress};

@@ -15,8 +15,8 @@
 
 use super::canary::{Canary, sings};
 use super::executor::Executor;
-use super::job::NOBODY;
 use super::rw::task_in;
+use crate::jobs::job::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;
 use crate::tasks::operations::Owner;

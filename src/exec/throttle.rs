@@ -14,8 +14,8 @@
 //! configuration changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
 use super::executor::Executor;
-use super::job::Job;
 use crate::backend::Op;
+use crate::jobs::job::Job;
 use crate::limits::SLICE_BYTES;
 use crate::model::TaskId;
 use crate::rate::flows::{flow, regated};

@@ -5,8 +5,8 @@
 //! and could not have yet is put back, and asked for again by itself when it is polled.
 
 use super::executor::Executor;
-use super::job::{Job, NOBODY, Request, Stalled};
 use crate::backend::Op;
+use crate::jobs::job::{Job, NOBODY, Request, Stalled};
 use crate::limits::FED_PER_TURN;
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;

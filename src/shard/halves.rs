@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::number::ConnNo;
 use super::partial::PartialDest;
-use crate::exec::starved::Waiting;
+use crate::jobs::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
 use crate::session::seam::CloseReason;
 

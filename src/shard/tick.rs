@@ -5,7 +5,7 @@ use super::core::Core;
 use super::fabric::Parts;
 use super::link::Phase;
 use super::links::Connection;
-use crate::exec::starved::Waiting;
+use crate::jobs::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
 use crate::world::clock::{REST_MS, TICK_MS};

@@ -34,10 +34,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "rate", "atomics", "panics"]),
     ("waits", &["limits", "model", "scsi", "buffers", "unit", "shares"]),
     ("tasks", &["limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "noise"]),
+    ("jobs", &["limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "random"]),
     (
         "exec",
         &[
-            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "state",
+            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "jobs", "state",
             "shares", "atomics", "random", "noise", "panics",
         ],
     ),
@@ -60,6 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "unit",
             "waits",
             "tasks",
+            "jobs",
             "exec",
             "world",
             "shares",
@@ -266,7 +268,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "waits" | "tasks" | "exec" | "world" | "shard" | "serve" | "state")
+    if matches!(own, "unit" | "waits" | "tasks" | "jobs" | "exec" | "world" | "shard" | "serve" | "state")
         && !path.contains("tests")
     {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);

@@ -11,15 +11,15 @@ use crate::waits::slots::SlotQueue;
 use std::collections::VecDeque;
 
 /// Of those who wait for buffers, so many are looked at: more than one session can have wait.
-pub(super) const LOOKED_AT: usize = 2048;
+pub const LOOKED_AT: usize = 2048;
 
 /// Whether sessions wait for buffers: one of them, and whether there is another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The seat of one of them.
-    pub(super) one: Option<usize>,
+    pub one: Option<usize>,
     /// Another session waits, too.
-    pub(super) another: bool,
+    pub another: bool,
 }
 
 impl Waiting {
@@ -33,11 +33,11 @@ impl Waiting {
 #[derive(Default)]
 pub struct Feeding {
     /// Number of the round (`Arena::next_round`).
-    pub(super) round: u64,
+    pub round: u64,
     /// Jobs that are left to be asked.
-    pub(super) jobs: usize,
+    pub jobs: usize,
     /// Tasks that are left to be asked.
-    pub(super) slots: usize,
+    pub slots: usize,
 }
 
 impl Feeding {
@@ -50,18 +50,18 @@ impl Feeding {
 /// The place of a job that waits for a buffer of `len` bytes.
 pub struct Place {
     /// Number of the job.
-    pub(super) job: usize,
+    pub job: usize,
     /// Number of this wait: the job has it in `starved` as long as it waits.
-    pub(super) serial: u64,
+    pub serial: u64,
     /// Bytes of the buffer.
-    pub(super) len: usize,
+    pub len: usize,
     /// Where the job finds the buffer.
-    pub(super) cell: Cell1<Buf>,
+    pub cell: Cell1<Buf>,
 }
 
 impl Place {
     /// The job, if it still waits here.
-    pub(super) fn job_in<'a>(&self, jobs: &'a [Option<Job>]) -> Option<&'a Job> {
+    pub fn job_in<'a>(&self, jobs: &'a [Option<Job>]) -> Option<&'a Job> {
         jobs.get(self.job)?.as_ref().filter(|job| job.starved == Some(self.serial))
     }
 }
@@ -71,11 +71,11 @@ impl Place {
 #[derive(Default)]
 pub struct StarvedJobs {
     /// Places, the oldest first.
-    pub(super) places: VecDeque<Place>,
+    pub places: VecDeque<Place>,
     /// The last number of a wait.
-    pub(super) serial: u64,
+    pub serial: u64,
     /// Places that nobody stands at any more.
-    pub(super) left_behind: usize,
+    pub left_behind: usize,
 }
 
 impl StarvedJobs {
@@ -85,7 +85,7 @@ impl StarvedJobs {
     }
 
     /// How many places there are, with those that nobody stands at any more.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.places.len()
     }
 
@@ -97,12 +97,12 @@ impl StarvedJobs {
     }
 
     /// Puts a job that could not have its buffer back at the end.
-    pub(super) fn again(&mut self, place: Place) {
+    pub fn again(&mut self, place: Place) {
         self.places.push_back(place);
     }
 
     /// Takes the first place. `None`: nobody stands there any more.
-    pub(super) fn pop(&mut self, jobs: &[Option<Job>]) -> Option<Place> {
+    pub fn pop(&mut self, jobs: &[Option<Job>]) -> Option<Place> {
         let place = self.places.pop_front()?;
         if place.job_in(jobs).is_some() {
             return Some(place);
@@ -121,7 +121,7 @@ impl StarvedJobs {
     }
 
     /// The jobs in the first `most` places.
-    pub(super) fn first<'a>(&'a self, most: usize, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
+    pub fn first<'a>(&'a self, most: usize, jobs: &'a [Option<Job>]) -> impl Iterator<Item = &'a Job> {
         self.places.iter().take(most).filter_map(|place| place.job_in(jobs))
     }
 }

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 #[derive(Default)]
 pub struct Runnable {
     /// Numbers of jobs, by place: seat and one.
-    pub(super) of: Vec<VecDeque<usize>>,
+    pub of: Vec<VecDeque<usize>>,
     /// Places that have jobs, in the order of their turns.
-    pub(super) turns: VecDeque<usize>,
+    pub turns: VecDeque<usize>,
     /// How many jobs there are in all.
-    pub(super) len: usize,
+    pub len: usize,
 }
 
 impl Runnable {

@@ -2,8 +2,8 @@
 //! async function. Jobs are rare; reads and writes do not come this way.
 //!
 //! A job asks for operations, buffers and pauses through its [`JobCx`]; the executor carries them out at its own pace
-//! (`work.rs`) and polls the job again when an answer is there. Jobs cut their work into slices by themselves
-//! (`jobs.rs`), so that the core serves everything else between two of them.
+//! (`exec/work.rs`) and polls the job again when an answer is there. Jobs cut their work into slices by themselves
+//! (`commands.rs`), so that the core serves everything else between two of them.
 
 use super::copy_job::CopyJob;
 use crate::backend::{Buffer, Op, Token};

@@ -6,8 +6,8 @@
 //! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
 //! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what
 //! slow commands do, step by step),
-//! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
-//! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
+//! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), `transport` (the
+//! connections of a core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
 //!
 //! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
@@ -40,6 +40,7 @@ pub mod shares;
 pub mod sim;
 pub mod state;
 pub(crate) mod tasks;
+pub(crate) mod transport;
 pub(crate) mod unit;
 pub(crate) mod waits;
 pub mod wire;

@@ -18,24 +18,24 @@
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
-use super::acting::{Acting, Sharing};
 use super::fabric::Fabric;
-use super::io::{Io, Memory};
 use super::load::Balance;
 use super::management::{LOOK_MS, Management};
 use super::mesh::{Mesh, Message, Repeats};
 use super::nexus::handle;
-use super::number::ConnNo;
-use super::parked::SpareParked;
-use super::receiving::Receive;
-use super::record;
 use super::relocated::Relocation;
-use super::source::Source;
 use crate::backend::{Token, WayIn};
 use crate::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
+use crate::transport::acting::{Acting, Sharing};
+use crate::transport::io::{Io, Memory};
+use crate::transport::number::ConnNo;
+use crate::transport::parked::SpareParked;
+use crate::transport::receiving::Receive;
+use crate::transport::record;
+use crate::transport::source::Source;
 use crate::world::World;
 use crate::world::clock::TICK_MS;
 use std::collections::VecDeque;

@@ -3,7 +3,6 @@
 use super::command::{command_of, expected_of};
 use super::core::Core;
 use super::fabric::Parts;
-use super::partial::{Partial, PartialDest};
 use super::seat::{Order, Seat};
 use super::sources::Source;
 use crate::buffers::Buf;
@@ -14,6 +13,7 @@ use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::tasks::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
 use crate::tasks::sink::{Given, Moved};
 use crate::tasks::task::Then;
+use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
 

@@ -5,12 +5,12 @@
 //! to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
 
 use super::core::Core;
-use super::io::Socket;
 use super::load::Meter;
-use super::record;
-use super::source::Source;
 use crate::limits::{ACCEPT_REST, SAVING_REST, SHORTAGE_OVER};
 use crate::ring::{Completion, Wait};
+use crate::transport::io::Socket;
+use crate::transport::record;
+use crate::transport::source::Source;
 use crate::world::clock::BEAT;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -6,17 +6,10 @@
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
 //! noted in `owed`; the core acts on it (`owing.rs`).
 
-use super::acting::Acting;
-use super::io::Io;
-use super::link::{Link, Phase};
-use super::links::{Connection, Links};
 use super::management::Management;
 use super::mesh::Mesh;
-use super::number::ConnNo;
-use super::outlet::Outlet;
 use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
-use super::tx::BatchPool;
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
@@ -24,6 +17,13 @@ use crate::session::login::negotiate::Offer;
 use crate::session::seam::ConnIx;
 use crate::shares::Stores;
 use crate::tasks::sink::Preempting;
+use crate::transport::acting::Acting;
+use crate::transport::io::Io;
+use crate::transport::link::{Link, Phase};
+use crate::transport::links::{Connection, Links};
+use crate::transport::number::ConnNo;
+use crate::transport::outlet::Outlet;
+use crate::transport::tx::BatchPool;
 use crate::wire::Bhs;
 use crate::world::{Change, World};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub struct Fabric {
     /// Task management functions under way.
     pub management: super::management::Management,
     /// Logins that wait for the end of the session they replace.
-    pub adoptions: Vec<super::link::Adoption>,
+    pub adoptions: Vec<crate::transport::link::Adoption>,
     /// Bounds the lines in the log that peers cause.
     pub noise: Noise,
     /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`leave.rs`).

@@ -4,10 +4,10 @@
 //! the server are messages; the sender that needs an answer gets a message back. What an executor is told by another
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
-use super::io::Socket;
 use super::relocated::Relocated;
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
+use crate::transport::io::Socket;
 use crate::unit::notice::{Notice, Post};
 use crate::waits::left::Scope;
 use crate::wire::Tsih;

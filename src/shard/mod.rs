@@ -17,9 +17,7 @@
 //! allocates; other cores are told rare facts by message (`mesh.rs`), and shared registries are locked at login and for
 //! those only.
 
-mod acting;
 mod adoption;
-mod arming;
 mod balance;
 mod bell;
 mod change;
@@ -30,28 +28,17 @@ mod driver;
 mod elsewhere;
 mod entry;
 mod fabric;
-mod half_open;
 mod halves;
 mod insight;
-mod io;
 mod leave;
-mod lent;
-mod link;
-mod links;
 mod load;
 mod loan;
 mod mailbox;
 mod management;
 mod mesh;
 mod nexus;
-mod number;
-mod outlet;
 mod owing;
-mod parked;
-mod partial;
 mod receive;
-mod receiving;
-mod record;
 mod relocate;
 mod relocated;
 mod resend;
@@ -59,7 +46,6 @@ mod seat;
 mod seating;
 mod sending;
 mod shedding;
-mod source;
 mod sources;
 mod stats;
 mod text;
@@ -67,20 +53,17 @@ mod tick;
 mod tm;
 mod to_initiators;
 mod turns;
-mod tx;
 mod unsent;
 
 pub(crate) use self::core::Core;
-pub(crate) use self::io::{Io, Line, Memory, Socket, Watch};
 pub(crate) use self::mesh::{Mesh, Message};
-pub(crate) use self::number::ConnNo;
 
 use crate::buffers::Arena;
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{ReceiveBuffers, Ring};
+use crate::transport::io::{Io, Kernel};
 use crate::world::World;
 use driver::Driver;
-use io::Kernel;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;

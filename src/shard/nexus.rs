@@ -1,9 +1,9 @@
 //! What a core makes for a unit: its own handle, and what an initiator port has pending there.
 
-use super::io::Io;
 use crate::backend::{Handle, WayIn};
 use crate::model::{Address, InitiatorPort};
 use crate::scsi::{LuNexus, NexusId};
+use crate::transport::io::Io;
 use crate::unit::Unit;
 use std::net::SocketAddr;
 

@@ -23,15 +23,15 @@
 //! noticed by the same clocks as ever.
 
 use super::core::Core;
-use super::lent::Loan;
-use super::link::Halt;
-use super::links::Connection;
-use super::number::ConnNo;
-use super::partial::{Partial, PartialDest};
-use super::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
-use super::record;
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
+use crate::transport::lent::Loan;
+use crate::transport::link::Halt;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
+use crate::transport::partial::{Partial, PartialDest};
+use crate::transport::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
+use crate::transport::record;
 use crate::wire::bhs;
 use crate::wire::framer::{Frame, FrameError};
 

@@ -30,10 +30,7 @@
 
 use super::core::Core;
 use super::fabric::Parts;
-use super::link::{Halt, Phase};
-use super::links::Connection;
 use super::mesh::Message;
-use super::number::ConnNo;
 use super::relocated::{Leg, Relocated, Relocation};
 use super::seat::Order;
 use super::seat::Route;
@@ -41,6 +38,9 @@ use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use crate::tasks::task::Exec;
+use crate::transport::link::{Halt, Phase};
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
 use crate::world::Change;
 use std::sync::Arc;
 

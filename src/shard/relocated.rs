@@ -1,9 +1,9 @@
 //! A session that is about to move ([`Relocation`]), or on its way to another core ([`Relocated`]). How it moves is in
 //! `relocate.rs`.
 
-use super::link::Link;
-use super::receiving::Receive;
 use super::seat::Seat;
+use crate::transport::link::Link;
+use crate::transport::receiving::Receive;
 use crate::world::Change;
 use std::sync::Arc;
 

@@ -7,13 +7,13 @@ use super::core::Core;
 use super::fabric::{Fabric, Parts};
 use super::seat::Seat;
 use super::sources::Source;
-use super::tx::REREADS;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::seam::TaskId;
 use crate::tasks::operations::Owner;
 use crate::tasks::sink::Reread;
+use crate::transport::tx::REREADS;
 
 impl Core {
     /// A session wants data once more.

@@ -1,12 +1,12 @@
 //! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
-use super::number::ConnNo;
 use super::text::SeatText;
 use crate::limits::CONNECTION_SLOTS;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
+use crate::transport::number::ConnNo;
 use crate::wire::Tsih;
 use crate::world::registry::SessionHandle;
 use crate::world::targets::LunMap;

@@ -2,9 +2,7 @@
 
 use super::core::Core;
 use super::fabric::Fabric;
-use super::link::Phase;
 use super::nexus::new_nexus;
-use super::number::ConnNo;
 use super::seat::Route;
 use super::seat::{Order, Seat};
 use super::text::SeatText;
@@ -18,6 +16,8 @@ use crate::session::params::SessionKind;
 use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
+use crate::transport::link::Phase;
+use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih, bhs};
 use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;

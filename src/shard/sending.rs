@@ -2,10 +2,10 @@
 
 use super::core::Core;
 use super::fabric::Owed;
-use super::links::Connection;
-use super::number::ConnNo;
-use super::tx::Tx;
 use crate::session::seam::CloseReason;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
+use crate::transport::tx::Tx;
 use std::time::Instant;
 
 impl Core {
@@ -50,7 +50,7 @@ impl Core {
             && let Some((seat, slot)) = tx.next_waiting()
         {
             left -= 1;
-            if slot == super::tx::REREADS {
+            if slot == crate::transport::tx::REREADS {
                 self.reread_on(seat);
                 self.fabric.owed.push(Owed::Events(seat));
             } else {

@@ -5,8 +5,6 @@
 
 use super::command::{command_of, expected_of};
 use super::fabric::{Fabric, Owed, Parts};
-use super::number::ConnNo;
-use super::outlet::Outlet;
 use super::seat::Seat;
 use super::sources::Source;
 use crate::backend::Queue;
@@ -20,6 +18,8 @@ use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
 use crate::session::seam::ConnIx;
 use crate::session::{DataInEnd, Direction, Ending, Session};
 use crate::tasks::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
+use crate::transport::number::ConnNo;
+use crate::transport::outlet::Outlet;
 use crate::unit::memory_hold::Lying;
 
 /// The most bytes of a command that are queued at once: `pdus` Data-In PDUs. What a session keeps to send it again is
@@ -285,7 +285,7 @@ impl Sink for Fabric {
     }
 
     fn polls(&mut self, job: usize) {
-        super::record::job(job);
+        crate::transport::record::job(job);
     }
 
     fn preempt(&mut self, preempting: Preempting) {

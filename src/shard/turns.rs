@@ -11,14 +11,14 @@
 //! answered no more, and its own window is what fills. The end of a connection whose bytes are parked comes when they are
 //! done with.
 
-use super::acting::Acting;
 use super::core::Core;
-use super::link::Halt;
-use super::links::Connection;
-use super::number::ConnNo;
 use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::model::Host;
 use crate::session::seam::CloseReason;
+use crate::transport::acting::Acting;
+use crate::transport::link::Halt;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

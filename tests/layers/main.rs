@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("config", &["model", "limits", "wire", "backend"]),
     ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "panics"]),
+    ("transport", &["limits", "wire", "model", "ring", "backend", "session", "buffers", "unit", "world", "panics"]),
     (
         "shard",
         &[
@@ -64,6 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "jobs",
             "exec",
             "world",
+            "transport",
             "shares",
             "atomics",
             "random",
@@ -92,6 +94,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backend",
             "state",
             "world",
+            "transport",
             "shard",
             "random",
         ],
@@ -108,7 +111,7 @@ const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
 const CRATES: &[(&str, &[&str])] =
-    &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard", "sim"])];
+    &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "transport", "sim"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[
@@ -135,15 +138,15 @@ const UNSAFE: &[&str] = &[
     "serve/tests.rs",
     "shard/bell.rs",
     "shard/driver.rs",
-    "shard/io/memory.rs",
-    "shard/io/socket.rs",
     "shard/load.rs",
-    "shard/outlet.rs",
     "shard/receive.rs",
-    "shard/receiving.rs",
     "shard/relocated.rs",
-    "shard/tx.rs",
     "state/keeper.rs",
+    "transport/io/memory.rs",
+    "transport/io/socket.rs",
+    "transport/outlet.rs",
+    "transport/receiving.rs",
+    "transport/tx.rs",
     "wire/crc.rs",
 ];
 
@@ -268,7 +271,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "waits" | "tasks" | "jobs" | "exec" | "world" | "shard" | "serve" | "state")
+    if matches!(own, "unit" | "waits" | "tasks" | "jobs" | "exec" | "world" | "transport" | "shard" | "serve" | "state")
         && !path.contains("tests")
     {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
@@ -369,6 +372,6 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
     assert_eq!(complaints("serve/looks.rs", "use glommio::LocalExecutor;"), "");
-    assert_eq!(complaints("shard/stats.rs", "use io_uring::IoUring;"), "");
+    assert_eq!(complaints("transport/io/kernel.rs", "use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

@@ -7,34 +7,34 @@ use crate::limits::{PARKED_BYTES, PARKED_BYTES_PER_CORE, RECEIVE_BUFFER_BYTES, R
 
 /// Bytes that have been received and not acted on.
 #[derive(Default)]
-pub(super) struct Parked {
+pub struct Parked {
     /// The bytes, in the order in which they came.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The bytes before this one are done with.
-    pub(super) from: usize,
+    pub from: usize,
     /// It is among those that take turns.
-    pub(super) queued: bool,
+    pub queued: bool,
     /// Bytes of memory that are counted for it ([`SpareParked::count`]).
-    pub(super) counted: usize,
+    pub counted: usize,
     /// What comes is parked, too, behind these bytes.
-    pub(super) takes_turns: bool,
+    pub takes_turns: bool,
     /// The peer has closed its half: there will be no more.
-    pub(super) ended: bool,
+    pub ended: bool,
 }
 
 impl Parked {
     /// Whether nothing is parked.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Bytes that are not acted on yet.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.bytes.len() - self.from
     }
 
     /// Adds bytes. False: that would be too many.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
+    pub fn add(&mut self, bytes: &[u8]) -> bool {
         if self.len() + bytes.len() > PARKED_BYTES {
             return false;
         }
@@ -45,11 +45,11 @@ impl Parked {
 }
 
 /// Memory of a core for parked bytes: some is kept, so that a turn that came late allocates nothing, and all is counted.
-pub(super) struct SpareParked {
+pub struct SpareParked {
     /// Empty buffers, each of `BYTES`.
-    pub(super) kept: Vec<Vec<u8>>,
+    pub kept: Vec<Vec<u8>>,
     /// Bytes of memory that everything takes that is parked on this core.
-    pub(super) used: usize,
+    pub used: usize,
 }
 
 impl SpareParked {
@@ -59,39 +59,39 @@ impl SpareParked {
     const BYTES: usize = RECEIVE_BUFFERS as usize * RECEIVE_BUFFER_BYTES;
 
     /// With all buffers that are kept.
-    pub(super) fn new() -> SpareParked {
+    pub fn new() -> SpareParked {
         SpareParked { kept: (0..Self::KEPT).map(|_| Vec::with_capacity(Self::BYTES)).collect(), used: 0 }
     }
 
     /// Memory for a connection that has nothing parked.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Vec<u8> {
         self.kept.pop().unwrap_or_default()
     }
 
     /// Whether so many bytes more may be parked.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
+    pub fn has_room(&self, bytes: usize) -> bool {
         self.used + bytes <= PARKED_BYTES_PER_CORE
     }
 
     /// Counts what a connection has parked now.
-    pub(super) fn count(&mut self, parked: &mut Parked) {
+    pub fn count(&mut self, parked: &mut Parked) {
         let before = std::mem::replace(&mut parked.counted, parked.bytes.capacity());
         self.used = self.used.saturating_sub(before) + parked.counted;
     }
 
     /// What a connection has parked leaves this core, or is dropped: it is counted no more.
-    pub(super) fn discount(&mut self, parked: &mut Parked) {
+    pub fn discount(&mut self, parked: &mut Parked) {
         self.used = self.used.saturating_sub(std::mem::take(&mut parked.counted));
     }
 
     /// Drops what a connection has parked.
-    pub(super) fn drop_of(&mut self, parked: &mut Parked) {
+    pub fn drop_of(&mut self, parked: &mut Parked) {
         self.discount(parked);
         (parked.bytes, parked.from) = (Vec::new(), 0);
     }
 
     /// Takes back memory for parked bytes; `bytes` is empty.
-    pub(super) fn give_back(&mut self, bytes: Vec<u8>) {
+    pub fn give_back(&mut self, bytes: Vec<u8>) {
         if bytes.capacity() == Self::BYTES && self.kept.len() < Self::KEPT {
             self.kept.push(bytes);
         }

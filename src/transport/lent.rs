@@ -1,4 +1,4 @@
-//! A buffer that is lent to a receive, and where it came from. Who may touch it meanwhile is said in `loan.rs`.
+//! A buffer that is lent to a receive, and where it came from. Who may touch it meanwhile is said in `shard/loan.rs`.
 //!
 //! Invariants: as long as the loan is there, nobody else has the buffer.
 
@@ -10,21 +10,21 @@ use crate::session::seam::TaskId;
 #[must_use = "the buffer would be lost"]
 pub struct Loan {
     /// The buffer.
-    pub(super) buf: Buf,
+    pub buf: Buf,
     /// Where in it the next byte of payload goes.
-    pub(super) within: usize,
+    pub within: usize,
     /// Bytes of it that may be received, from `within` on.
-    pub(super) len: usize,
+    pub len: usize,
     /// Seat and serial number of the session.
-    pub(super) holder: (usize, u64),
+    pub holder: (usize, u64),
     /// Number of the connection.
-    pub(super) conn: ConnNo,
+    pub conn: ConnNo,
     /// Where it goes back to.
-    pub(super) home: Home,
+    pub home: Home,
 }
 
 /// Where the buffer was borrowed, and goes back to.
-pub(super) enum Home {
+pub enum Home {
     /// A command's data that is coming in with it.
     Staging,
     /// The slice at this offset of a task.

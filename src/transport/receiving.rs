@@ -1,5 +1,5 @@
 //! The receive side of a connection: what was received of the PDU that is coming in, and the receive of known size.
-//! What is done with them is in `receive.rs`.
+//! What is done with them is in `shard/receive.rs`.
 //!
 //! Invariants: the kernel has pointers into a [`Direct`] from when it is armed until its completion was taken; it stays
 //! where it is meanwhile, and so does what it was lent.
@@ -12,31 +12,31 @@ use crate::wire::framer::Framer;
 use crate::wire::{BHS_LEN, Bhs};
 
 /// A data segment of at least this many bytes is worth a receive of its own.
-pub(super) const LARGE_BYTES: usize = 64 << 10;
+pub const LARGE_BYTES: usize = 64 << 10;
 /// What is received behind a payload, or between payloads.
-pub(super) const BEHIND_BYTES: usize = 4 << 10;
+pub const BEHIND_BYTES: usize = 4 << 10;
 /// So many receives in a row without a large payload, and the connection goes back to the multishot receive.
-pub(super) const SMALL_IN_A_ROW: u8 = 8;
+pub const SMALL_IN_A_ROW: u8 = 8;
 /// While more is here to be received, what there is to be sent is gathered until so much was received.
-pub(super) const HELD_BACK_BYTES: usize = 512 << 10;
+pub const HELD_BACK_BYTES: usize = 512 << 10;
 
 /// A receive of known size. The kernel has pointers into it, and into what is lent, until its completion was taken.
 pub struct Direct {
     /// What the kernel is given.
-    pub(super) header: libc::msghdr,
+    pub header: libc::msghdr,
     /// Where it puts the payload, and what is behind it.
-    pub(super) vectors: [libc::iovec; 2],
+    pub vectors: [libc::iovec; 2],
     /// What is behind the payload, or comes between payloads.
-    pub(super) behind: [u8; BEHIND_BYTES],
+    pub behind: [u8; BEHIND_BYTES],
     /// It is under way.
-    pub(super) armed: bool,
+    pub armed: bool,
     /// The buffer that the payload goes to.
-    pub(super) loan: Option<Loan>,
+    pub loan: Option<Loan>,
 }
 
 impl Direct {
     /// One that is not armed.
-    pub(super) fn new() -> Box<Direct> {
+    pub fn new() -> Box<Direct> {
         // SAFETY: zeroes are an empty msghdr.
         #[allow(unsafe_code)]
         let header = unsafe { std::mem::zeroed() };
@@ -45,7 +45,7 @@ impl Direct {
     }
 
     /// The next receive goes into what is lent, if something is, and into `behind`.
-    pub(super) fn arm(&mut self, loan: Option<Loan>) -> &mut Direct {
+    pub fn arm(&mut self, loan: Option<Loan>) -> &mut Direct {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };
         let count = match loan.as_ref().and_then(Loan::room) {
             Some((start, len)) => {
@@ -65,32 +65,32 @@ impl Direct {
 }
 
 /// The receive side of a connection.
-pub(super) struct Receive {
+pub struct Receive {
     /// Finds PDUs in what comes.
-    pub(super) framer: Framer,
+    pub framer: Framer,
     /// The PDU of full feature phase that is coming in.
-    pub(super) partial: Option<Partial>,
+    pub partial: Option<Partial>,
     /// The data of the Login Request that is coming in.
-    pub(super) login: Vec<u8>,
+    pub login: Vec<u8>,
     /// Its header.
-    pub(super) login_bhs: Bhs,
+    pub login_bhs: Bhs,
     /// The turn in which it got something last.
-    pub(super) turn: u64,
+    pub turn: u64,
     /// PDUs of this connection that may still be acted on in that turn.
-    pub(super) left: u32,
+    pub left: u32,
     /// Bytes that wait for their turn, or for their session to have moved to another core.
-    pub(super) parked: Parked,
+    pub parked: Parked,
     /// Payload is large: receives are to be of known size.
-    pub(super) large: bool,
+    pub large: bool,
     /// Receives of known size in a row without a large payload.
-    pub(super) small: u8,
+    pub small: u8,
     /// Bytes received since what there is to be sent has been held back.
-    pub(super) held_back_bytes: usize,
+    pub held_back_bytes: usize,
 }
 
 impl Receive {
     /// That of a connection from which nothing has come.
-    pub(super) fn new() -> Receive {
+    pub fn new() -> Receive {
         Receive {
             framer: Framer::new(MAX_CONTROL_DATA_BYTES),
             partial: None,
@@ -109,7 +109,7 @@ impl Receive {
 impl Receive {
     /// The connection gets something. If that is the first in this turn, its budget begins anew.
     #[inline]
-    pub(super) fn begin_turn(&mut self, turn: u64) {
+    pub fn begin_turn(&mut self, turn: u64) {
         if self.turn != turn {
             (self.turn, self.left) = (turn, TURN_PDUS);
         }

@@ -22,7 +22,7 @@ pub struct Partial {
 pub enum PartialDest {
     /// Collected for the session.
     Gather(Vec<u8>),
-    /// Immediate data: a buffer of its own until there is a task. `None`: none was free, or a receive has it (`loan.rs`).
+    /// Immediate data: a buffer of its own until there is a task. `None`: none was free, or a receive has it (`shard/loan.rs`).
     Staging(Option<Buf>),
     /// A task's transfer, from this offset on.
     Task(TaskId, u32),

@@ -108,11 +108,11 @@ pub enum Halt {
 /// A login that waits for the end of the session it replaces.
 pub struct Adoption {
     /// Number of the connection.
-    pub(super) conn: ConnNo,
+    pub conn: ConnNo,
     /// Its login, which is complete.
-    pub(super) login: Box<LoginDone>,
+    pub login: Box<LoginDone>,
     /// What it is to be in its session.
-    pub(super) session: Membership,
+    pub session: Membership,
     /// It waits no longer than this, milliseconds.
-    pub(super) deadline_ms: u64,
+    pub deadline_ms: u64,
 }

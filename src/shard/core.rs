@@ -20,7 +20,6 @@
 
 use super::fabric::Fabric;
 use super::load::Balance;
-use super::management::{LOOK_MS, Management};
 use super::mesh::{Mesh, Message, Repeats};
 use super::nexus::handle;
 use super::relocated::Relocation;
@@ -36,6 +35,7 @@ use crate::transport::parked::SpareParked;
 use crate::transport::receiving::Receive;
 use crate::transport::record;
 use crate::transport::source::Source;
+use crate::waits::management::{LOOK_MS, Management};
 use crate::world::World;
 use crate::world::clock::TICK_MS;
 use std::collections::VecDeque;

@@ -6,7 +6,6 @@
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
 //! noted in `owed`; the core acts on it (`owing.rs`).
 
-use super::management::Management;
 use super::mesh::Mesh;
 use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
@@ -24,6 +23,7 @@ use crate::transport::links::{Connection, Links};
 use crate::transport::number::ConnNo;
 use crate::transport::outlet::Outlet;
 use crate::transport::tx::BatchPool;
+use crate::waits::management::Management;
 use crate::wire::Bhs;
 use crate::world::{Change, World};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub struct Fabric {
     /// It is being acted on: what comes meanwhile has its turn then.
     pub is_settling: bool,
     /// Task management functions under way.
-    pub management: super::management::Management,
+    pub management: crate::waits::management::Management,
     /// Logins that wait for the end of the session they replace.
     pub adoptions: Vec<crate::transport::link::Adoption>,
     /// Bounds the lines in the log that peers cause.

@@ -1,5 +1,5 @@
 //! Functions of task management that wait, on the core that their session is on: for what is left here of the tasks
-//! that they have aborted (`waits/left.rs`), and for other cores (`elsewhere.rs`). What they do is in `tm.rs`.
+//! that they have aborted (`waits/left.rs`), and for other cores (`elsewhere.rs`). What they do is in `shard/tm.rs`.
 //!
 //! A function is found by the scope that it waits for: to look at all tasks of all sessions whenever one of them ends
 //! would take longer than a turn may.
@@ -9,8 +9,8 @@
 
 use super::elsewhere::Elsewhere;
 use crate::limits::PAUSE_MS;
+use crate::model::TaskId;
 use crate::scsi::Outcome;
-use crate::session::seam::TaskId;
 use crate::waits::left::{Left, Scope};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

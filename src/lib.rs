@@ -7,7 +7,7 @@
 //! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what
 //! slow commands do, step by step),
 //! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), `transport` (the
-//! connections of a core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
+//! connections of a core), `balance` (which session is to be moved to another core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
 //!
 //! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
@@ -19,6 +19,7 @@
 
 pub mod atomics;
 pub mod backend;
+pub(crate) mod balance;
 pub(crate) mod buffers;
 pub mod config;
 pub mod exec;

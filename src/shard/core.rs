@@ -19,11 +19,11 @@
 //!   off in the other)
 
 use super::fabric::Fabric;
-use super::load::Balance;
 use super::mesh::{Mesh, Message, Repeats};
 use super::nexus::handle;
 use super::relocated::Relocation;
 use crate::backend::{Token, WayIn};
+use crate::balance::load::Balance;
 use crate::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};

@@ -5,7 +5,7 @@
 //! to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
 
 use super::core::Core;
-use super::load::Meter;
+use crate::balance::load::Meter;
 use crate::limits::{ACCEPT_REST, SAVING_REST, SHORTAGE_OVER};
 use crate::ring::{Completion, Wait};
 use crate::transport::io::Socket;

@@ -18,7 +18,6 @@
 //! those only.
 
 mod adoption;
-mod balance;
 mod bell;
 mod change;
 mod command;
@@ -30,7 +29,6 @@ mod fabric;
 mod halves;
 mod insight;
 mod leave;
-mod load;
 mod loan;
 mod mailbox;
 mod mesh;

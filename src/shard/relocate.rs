@@ -1,5 +1,5 @@
 //! A session in full feature phase moves to another core, whole, with its connections. Which one, and when, is said by
-//! [`super::balance`].
+//! [`crate::balance`].
 //!
 //! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing:
 //! no Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still

@@ -32,6 +32,7 @@ const TABLE: &[Outside] = &[
         files: &[
             ("backend/fault.rs", "is a medium that is slow on purpose"),
             ("backend/open.rs", "waits for another process to let go of a file"),
+            ("balance/load.rs", "measures how busy a core is"),
             ("initiator/tcp.rs", "waits for an answer, but not for ever"),
             ("log.rs", "waits for who reads the log, but not for ever"),
             ("preflight.rs", "waits for another process to let go of a port"),
@@ -43,7 +44,6 @@ const TABLE: &[Outside] = &[
             ("serve/syncing.rs", "beside the cores"),
             ("shard/core.rs", "is given the time"),
             ("shard/driver.rs", "reads the clock for the turns of its core"),
-            ("shard/load.rs", "measures how busy a core is"),
             ("shard/sending.rs", "is given the time"),
             ("sim/cores.rs", "makes the clock of its cores"),
             ("sim/tcp.rs", "gives a real initiator some time"),

@@ -1,5 +1,5 @@
 //! Which session is to be moved to which core, if one is: a pure function of figures. The mechanism is in
-//! [`super::relocate`], the figures come from [`super::load`].
+//! `shard/relocate.rs`, the figures come from `load.rs`.
 //!
 //! A core that has been saturated for [`PERIODS`] looks at the least busy of the others. Moving a session that uses `share`
 //! of a core, where the difference between the two cores is `gap`, lowers the busier one of them by the smaller one of
@@ -11,6 +11,8 @@
 //! be just as alone elsewhere. Sessions that want more than there is use less than they would: a core that they come to
 //! may be saturated as well then, and two saturated cores have no difference, so nothing comes back. What else keeps
 //! sessions from wandering is their owner's: `settled` says that one is not to be moved now.
+
+pub(crate) mod load;
 
 /// A core that is busy for so much of the time is saturated, parts of a thousand.
 pub const SATURATED: u32 = 800;

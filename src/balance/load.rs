@@ -1,5 +1,5 @@
 //! How busy a core is: the share of the time in which it neither slept nor looked for work in vain. What comes of it is
-//! in `shedding.rs`.
+//! in `shard/shedding.rs`.
 //!
 //! [`Meter`] is the core's own; what the others see is in `world/load.rs`. A spin is measured with the clock that it
 //! looks at anyway, a sleep from the time of the turn; only a core that sleeps after it has worked reads the clock once
@@ -81,9 +81,9 @@ fn thread_time() -> Duration {
 #[derive(Default)]
 pub struct Balance {
     /// Periods in a row that it has been saturated.
-    pub(super) saturated: u32,
+    pub saturated: u32,
     /// What each session had done when the last period ended: serial number, work.
-    pub(super) done: Vec<(u64, u64)>,
+    pub done: Vec<(u64, u64)>,
 }
 
 #[cfg(test)]

@@ -152,9 +152,12 @@ const UNSAFE: &[&str] = &[
     "wire/crc.rs",
 ];
 
+/// Layers where peers are: what one does may come to a line for the log there.
+const WITH_PEERS: &[&str] =
+    &["unit", "waits", "tasks", "jobs", "exec", "world", "transport", "shard", "serve", "state"];
+
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
-/// such lines, and why no peer can have them written as often as it likes. In `unit`, `exec`,
-/// `world`, `shard`, `serve` and `state`, where peers are.
+/// such lines, and why no peer can have them written as often as it likes. In the layers [`WITH_PEERS`].
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("serve/control.rs", 6, "of signals, and of a thread that ends"),
     ("serve/mod.rs", 4, "at the start and at the end"),
@@ -273,9 +276,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "waits" | "tasks" | "jobs" | "exec" | "world" | "transport" | "shard" | "serve" | "state")
-        && !path.contains("tests")
-    {
+    if WITH_PEERS.contains(&own) && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {

@@ -18,14 +18,14 @@
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
-use super::fabric::Fabric;
-use super::mesh::{Mesh, Message, Repeats};
 use super::nexus::handle;
-use super::relocated::Relocation;
 use crate::backend::{Token, WayIn};
 use crate::balance::load::Balance;
 use crate::buffers::Arena;
 use crate::exec::executor::Executor;
+use crate::fabric::Fabric;
+use crate::fabric::mesh::{Mesh, Message, Repeats};
+use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
 use crate::transport::acting::{Acting, Sharing};
@@ -395,8 +395,8 @@ impl Core {
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
-    pub fn account(&self) -> (super::stats::Stats, usize) {
-        let stats = super::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
+    pub fn account(&self) -> (crate::fabric::stats::Stats, usize) {
+        let stats = crate::fabric::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
         (stats, self.executor.arena.free_bytes())
     }
 }
@@ -404,8 +404,8 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::mesh::Mesh;
     use crate::shard::make_core;
-    use crate::shard::mesh::Mesh;
     use crate::world::World;
     use std::sync::Arc;
 

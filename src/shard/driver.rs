@@ -262,9 +262,9 @@ fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::mesh::Mesh;
     use crate::noise::tests::said;
     use crate::shard::make_core;
-    use crate::shard::mesh::Mesh;
     use crate::world::World;
     use std::sync::Arc;
 

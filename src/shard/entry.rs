@@ -2,7 +2,7 @@
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
 use super::core::Core;
-use super::mesh::Handover;
+use crate::fabric::mesh::Handover;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE};
 use crate::model::{Address, Host};
 use crate::random::fill_random;

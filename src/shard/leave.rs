@@ -1,9 +1,9 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::core::Core;
-use super::fabric::{Fabric, Parts};
-use super::mesh::{Handover, Message};
-use super::seat::Seat;
+use crate::fabric::mesh::{Handover, Message};
+use crate::fabric::seat::Seat;
+use crate::fabric::{Fabric, Parts};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
 use crate::model::{Address, IscsiName};
 use crate::scsi::LuNexus;

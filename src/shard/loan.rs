@@ -23,8 +23,8 @@
 //! buffer, and the task fails (`Executor::place`).
 
 use super::core::Core;
-use super::seat::Seat;
 use crate::exec::placing::Lent;
+use crate::fabric::seat::Seat;
 use crate::transport::lent::{Home, Loan};
 use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};

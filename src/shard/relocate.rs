@@ -29,11 +29,11 @@
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
 use super::core::Core;
-use super::fabric::Parts;
-use super::mesh::Message;
-use super::relocated::{Leg, Relocated, Relocation};
-use super::seat::Order;
-use super::seat::Route;
+use crate::fabric::Parts;
+use crate::fabric::mesh::Message;
+use crate::fabric::relocated::{Leg, Relocated, Relocation};
+use crate::fabric::seat::Order;
+use crate::fabric::seat::Route;
 use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;

@@ -1,11 +1,11 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
 use super::core::Core;
-use super::fabric::Fabric;
 use super::nexus::new_nexus;
-use super::seat::Route;
-use super::seat::{Order, Seat};
-use super::text::SeatText;
+use crate::fabric::Fabric;
+use crate::fabric::seat::Route;
+use crate::fabric::seat::{Order, Seat};
+use crate::fabric::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
 use crate::model::Host;
 use crate::rate::Gate;

@@ -1,7 +1,7 @@
 //! What is sent: a turn's worth of it, what becomes of a send that is over, and who waits for room.
 
 use super::core::Core;
-use super::fabric::Owed;
+use crate::fabric::Owed;
 use crate::session::seam::CloseReason;
 use crate::transport::links::Connection;
 use crate::transport::number::ConnNo;

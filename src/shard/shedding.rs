@@ -2,8 +2,8 @@
 //! enough, [`crate::balance`] is asked for a session and a core, and the move begins (`relocate.rs`).
 
 use super::core::Core;
-use super::seat::Seat;
 use crate::balance::{self, Use};
+use crate::fabric::seat::Seat;
 use std::sync::Arc;
 
 impl Core {

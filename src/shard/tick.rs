@@ -2,7 +2,7 @@
 //! that do not answer; and how long a core may sleep.
 
 use super::core::Core;
-use super::fabric::Parts;
+use crate::fabric::Parts;
 use crate::jobs::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;

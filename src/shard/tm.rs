@@ -7,10 +7,10 @@
 //! "function rejected", never a lie.
 
 use super::core::Core;
-use super::fabric::{Fabric, Parts};
-use super::mesh::Message;
-use super::seat::Seat;
 use crate::exec::executor::Executor;
+use crate::fabric::mesh::Message;
+use crate::fabric::seat::Seat;
+use crate::fabric::{Fabric, Parts};
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};

@@ -39,13 +39,33 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "exec",
         &[
-            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "jobs", "state",
-            "shares", "atomics", "random", "noise", "panics",
+            "limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "jobs", "state",
+            "shares", "noise",
         ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
     ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "panics"]),
     ("transport", &["limits", "wire", "model", "ring", "backend", "session", "buffers", "unit", "world", "panics"]),
+    (
+        "fabric",
+        &[
+            "limits",
+            "wire",
+            "model",
+            "backend",
+            "scsi",
+            "session",
+            "buffers",
+            "unit",
+            "waits",
+            "tasks",
+            "world",
+            "transport",
+            "shares",
+            "atomics",
+            "noise",
+        ],
+    ),
     (
         "shard",
         &[
@@ -56,7 +76,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ring",
             "backend",
             "scsi",
-            "state",
             "session",
             "buffers",
             "rate",
@@ -67,9 +86,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "exec",
             "world",
             "transport",
+            "fabric",
             "balance",
             "shares",
-            "atomics",
             "random",
             "noise",
             "panics",
@@ -78,8 +97,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "exec", "world", "shard",
-            "panics",
+            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "world", "fabric",
+            "shard", "panics",
         ],
     ),
     (
@@ -92,11 +111,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "session",
             "ring",
             "unit",
-            "exec",
             "backend",
             "state",
             "world",
             "transport",
+            "fabric",
             "shard",
             "random",
         ],
@@ -130,6 +149,8 @@ const UNSAFE: &[&str] = &[
     "backend/testing.rs",
     "balance/load.rs",
     "buffers.rs",
+    "fabric/bell.rs",
+    "fabric/relocated.rs",
     "log.rs",
     "preflight.rs",
     "random.rs",
@@ -139,10 +160,8 @@ const UNSAFE: &[&str] = &[
     "serve/mod.rs",
     "serve/signals.rs",
     "serve/tests.rs",
-    "shard/bell.rs",
     "shard/driver.rs",
     "shard/receive.rs",
-    "shard/relocated.rs",
     "state/keeper.rs",
     "transport/io/memory.rs",
     "transport/io/socket.rs",
@@ -154,7 +173,7 @@ const UNSAFE: &[&str] = &[
 
 /// Layers where peers are: what one does may come to a line for the log there.
 const WITH_PEERS: &[&str] =
-    &["unit", "waits", "tasks", "jobs", "exec", "world", "transport", "shard", "serve", "state"];
+    &["unit", "waits", "tasks", "jobs", "exec", "world", "transport", "fabric", "shard", "serve", "state"];
 
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
 /// such lines, and why no peer can have them written as often as it likes. In the layers [`WITH_PEERS`].

@@ -142,11 +142,11 @@ const TABLE: &[Outside] = &[
             &["matches", "!", "(", "cdb"],
         ],
         files: &[
+            ("fabric/command.rs", "hands it to the device server"),
+            ("fabric/to_initiators.rs", "hands it to the device server"),
             ("initiator/command.rs", "is the other end: puts it into a header"),
             ("session/task_command.rs", "keeps it"),
-            ("shard/command.rs", "hands it to the device server"),
             ("shard/dispatch.rs", "hands it to the device server"),
-            ("shard/to_initiators.rs", "hands it to the device server"),
             ("sim/workload.rs", "is an initiator"),
             ("sim/world.rs", "is an initiator"),
         ],

@@ -3,10 +3,10 @@
 use super::super::syncing::Syncing;
 use super::super::{ServeError, sync_all};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::fabric::mesh::Message;
 use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
-use crate::shard::Message;
 use crate::shard::tests::peer::{End, Peer, good};
 use crate::shard::tests::rights::group;
 use crate::shard::tests::saves::stuck_keeper;

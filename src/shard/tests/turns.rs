@@ -1,13 +1,13 @@
 //! What one turn of a core acts on, of how many connections ever. The core is driven by hand: nobody else has a part in it.
 
 use super::{TARGET, lun, snapshot};
+use crate::fabric::mesh::Mesh;
 use crate::limits::{
     JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
 };
 use crate::model::host::tests::at;
 use crate::shard::core::Core;
 use crate::shard::make_core;
-use crate::shard::mesh::Mesh;
 use crate::transport::acting::Acting;
 use crate::transport::io::Socket;
 use crate::transport::number::ConnNo;

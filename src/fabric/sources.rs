@@ -1,5 +1,5 @@
 //! Where the data of commands came from that may have to be sent once more, for one session: a place on a medium, or
-//! bytes that were kept. It is read again in `resend.rs`.
+//! bytes that were kept. It is read again in `shard/resend.rs`.
 
 use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SOURCES};
 use crate::session::Session;
@@ -20,26 +20,26 @@ pub enum Source<'a> {
 #[derive(Default)]
 pub struct Sources {
     /// Data from media: task, unit, and where in the unit it begins, bytes; oldest first.
-    pub(super) media: VecDeque<(TaskId, usize, u64)>,
+    pub media: VecDeque<(TaskId, usize, u64)>,
     /// Parameter data of tasks, oldest first.
-    pub(super) bytes: VecDeque<(TaskId, Box<[u8]>)>,
+    pub bytes: VecDeque<(TaskId, Box<[u8]>)>,
     /// What `bytes` is charged.
-    pub(super) held: Held,
+    pub held: Held,
     /// With so many in `media` and `bytes` together, those that are of no use any more are looked for. To look costs as
     /// much as there are.
-    pub(super) look_at: usize,
+    pub look_at: usize,
     /// Index in `media` of what was found last: what is asked for of one task comes together.
-    pub(super) found: usize,
+    pub found: usize,
     /// What is to be sent again: task, offset and length, bytes.
-    pub(super) asked: VecDeque<(TaskId, u32, u32)>,
+    pub asked: VecDeque<(TaskId, u32, u32)>,
     /// A stretch is being read.
-    pub(super) busy: bool,
+    pub busy: bool,
     /// The next read waits until the connection has room.
-    pub(super) crowded: bool,
+    pub crowded: bool,
 }
 
 /// How many bytes a piece of parameter data counts as.
-pub(super) fn cost((_, bytes): &(TaskId, Box<[u8]>)) -> usize {
+pub fn cost((_, bytes): &(TaskId, Box<[u8]>)) -> usize {
     size_of::<(TaskId, Box<[u8]>)>() + bytes.len()
 }
 
@@ -60,7 +60,7 @@ impl Sources {
     }
 
     /// Where the data of a task came from.
-    pub(super) fn find(&mut self, task: TaskId) -> Option<Source<'_>> {
+    pub fn find(&mut self, task: TaskId) -> Option<Source<'_>> {
         let is_it = |known: &(TaskId, usize, u64)| known.0 == task;
         if !self.media.get(self.found).is_some_and(is_it) {
             if let Some((_, bytes)) = self.bytes.iter().rfind(|known| known.0 == task) {
@@ -77,7 +77,7 @@ impl Sources {
     }
 
     /// Drops what is of no use any more.
-    pub(super) fn forget(&mut self, session: &Session) {
+    pub fn forget(&mut self, session: &Session) {
         let resendable = session.resendable();
         let stays = |task: &TaskId| resendable.binary_search(task).is_ok();
         self.media.retain(|(task, ..)| stays(task));
@@ -100,7 +100,7 @@ impl Sources {
         }
     }
 
-    pub(super) fn keep_bytes(&mut self, task: TaskId, bytes: &[u8]) {
+    pub fn keep_bytes(&mut self, task: TaskId, bytes: &[u8]) {
         let new = (task, bytes.into());
         self.held.set(self.held.bytes() + cost(&new));
         self.bytes.push_back(new);

@@ -1,5 +1,5 @@
 //! A session that is about to move ([`Relocation`]), or on its way to another core ([`Relocated`]). How it moves is in
-//! `relocate.rs`.
+//! `shard/relocate.rs`.
 
 use super::seat::Seat;
 use crate::transport::link::Link;
@@ -11,39 +11,39 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy)]
 pub struct Relocation {
     /// Its seat.
-    pub(super) seat: usize,
+    pub seat: usize,
     /// Its serial number: the seat may be another session's by now.
-    pub(super) serial: u64,
+    pub serial: u64,
     /// The core that it goes to.
-    pub(super) to: usize,
+    pub to: usize,
     /// Nothing more is received for it.
-    pub(super) stopped: bool,
+    pub stopped: bool,
     /// If it is not further by then it stays, milliseconds.
-    pub(super) until_ms: u64,
+    pub until_ms: u64,
 }
 
 /// A connection on its way.
-pub(super) struct Leg {
+pub struct Leg {
     /// Its slot in the session.
-    pub(super) ix: usize,
+    pub ix: usize,
     /// The connection.
-    pub(super) link: Link,
+    pub link: Link,
     /// Its receive side, with what is parked.
-    pub(super) receive: Box<Receive>,
+    pub receive: Box<Receive>,
     /// Whether it has header and data digests.
-    pub(super) digests: (bool, bool),
+    pub digests: (bool, bool),
 }
 
 /// A session on its way.
 pub struct Relocated {
     /// The session.
-    pub(super) seat: Box<Seat>,
+    pub seat: Box<Seat>,
     /// Its connections.
-    pub(super) legs: Vec<Leg>,
+    pub legs: Vec<Leg>,
     /// The configuration that it was served with.
-    pub(super) change: Arc<Change>,
+    pub change: Arc<Change>,
     /// The core that it comes from.
-    pub(super) from: usize,
+    pub from: usize,
 }
 
 // SAFETY: what of it belongs to one core and its arena (the account, tasks with their buffers, a PDU half received) is left

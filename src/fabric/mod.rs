@@ -1,14 +1,25 @@
 //! What is iSCSI about a core: sessions, their connections, and what is sent.
 //!
 //! Connections, transmit sides and what is watched go by connection number; sessions, their routes and clocks by seat.
-//! Both numbers are used again. To the executor the fabric is a [`crate::tasks::sink::Sink`] (`to_initiators.rs`).
+//! Both numbers are used again. To the executor the fabric is a [`crate::tasks::sink::Sink`] (`fabric/to_initiators.rs`).
+//!
+//! Sessions are `seat.rs`, with `text.rs` and `sources.rs`; what cores tell each other is `mesh.rs`, with `mailbox.rs`, `bell.rs`
+//! and sessions on their way (`relocated.rs`).
 //!
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
-//! noted in `owed`; the core acts on it (`owing.rs`).
+//! noted in `owed`; the core acts on it (`shard/owing.rs`).
 
-use super::mesh::Mesh;
-use super::seat::{Order, Route, Seat};
-use super::stats::Stats;
+pub(crate) mod bell;
+pub(crate) mod command;
+pub(crate) mod mailbox;
+pub(crate) mod mesh;
+pub(crate) mod relocated;
+pub(crate) mod seat;
+pub(crate) mod sources;
+pub(crate) mod stats;
+pub(crate) mod text;
+mod to_initiators;
+
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
@@ -26,6 +37,9 @@ use crate::transport::tx::BatchPool;
 use crate::waits::management::Management;
 use crate::wire::Bhs;
 use crate::world::{Change, World};
+use mesh::Mesh;
+use seat::{Order, Route, Seat};
+use stats::Stats;
 use std::sync::Arc;
 
 /// What [`Fabric::parts`] lends.
@@ -79,7 +93,7 @@ pub struct Fabric {
     pub adoptions: Vec<crate::transport::link::Adoption>,
     /// Bounds the lines in the log that peers cause.
     pub noise: Noise,
-    /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`leave.rs`).
+    /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`shard/leave.rs`).
     pub lost: Vec<usize>,
     /// Seats of sessions that have ended and are to be dropped when they are ready. A seat may be another session's by now.
     pub ending: Vec<usize>,
@@ -109,7 +123,7 @@ pub enum Owed {
 
 impl Fabric {
     /// With nobody on it.
-    pub(super) fn new(core: usize, world: Arc<World>, mesh: Mesh, io: Io, management: Management) -> Fabric {
+    pub fn new(core: usize, world: Arc<World>, mesh: Mesh, io: Io, management: Management) -> Fabric {
         let acting = Acting::of_turn(io.watch().now(), true);
         let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {

@@ -55,7 +55,7 @@ pub struct Seat {
     pub order: Order,
     /// Until then it is not to be moved to another core, milliseconds.
     pub stays_until_ms: u64,
-    /// Since when it has had no connection, milliseconds, if it waits for one (`leave.rs`).
+    /// Since when it has had no connection, milliseconds, if it waits for one (`shard/leave.rs`).
     pub lost_ms: u64,
 }
 

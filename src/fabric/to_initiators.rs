@@ -4,9 +4,9 @@
 //! and so are tasks that are to be aborted.
 
 use super::command::{command_of, expected_of};
-use super::fabric::{Fabric, Owed, Parts};
 use super::seat::Seat;
 use super::sources::Source;
+use super::{Fabric, Owed, Parts};
 use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};

@@ -1,4 +1,5 @@
-//! Counters of one core. Plain numbers: only their core writes them. Those of its executor are with that (`Counters`).
+//! Counters of one core. Plain numbers: only their core writes them. Those of its executor are in
+//! `tasks/counters.rs`.
 
 /// What a core has done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +24,7 @@ pub struct Stats {
     pub out_of_receive_buffers: u64,
     /// What the executor has counted.
     #[cfg(test)]
-    pub executor: crate::exec::executor::Counters,
+    pub executor: crate::tasks::counters::Counters,
     /// Bytes of memory of the largest batch of answers that was sent.
     pub largest_batch_bytes: u64,
 }

@@ -13,6 +13,7 @@ pub(crate) mod bell;
 pub(crate) mod command;
 pub(crate) mod mailbox;
 pub(crate) mod mesh;
+pub(crate) mod nexus;
 pub(crate) mod relocated;
 pub(crate) mod seat;
 pub(crate) mod sources;

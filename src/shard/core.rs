@@ -18,13 +18,13 @@
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
-use super::nexus::handle;
 use crate::backend::{Token, WayIn};
 use crate::balance::load::Balance;
 use crate::buffers::Arena;
 use crate::exec::executor::Executor;
 use crate::fabric::Fabric;
 use crate::fabric::mesh::{Mesh, Message, Repeats};
+use crate::fabric::nexus::handle;
 use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;

@@ -27,7 +27,6 @@ mod halves;
 mod insight;
 mod leave;
 mod loan;
-mod nexus;
 mod owing;
 mod receive;
 mod relocate;

@@ -1,8 +1,8 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
 use super::core::Core;
-use super::nexus::new_nexus;
 use crate::fabric::Fabric;
+use crate::fabric::nexus::new_nexus;
 use crate::fabric::seat::Route;
 use crate::fabric::seat::{Order, Seat};
 use crate::fabric::text::SeatText;

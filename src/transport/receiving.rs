@@ -114,4 +114,15 @@ impl Receive {
             (self.turn, self.left) = (turn, TURN_PDUS);
         }
     }
+
+    /// Notes that so many bytes came. Whether what there is to be sent is held back, while more is here to be received:
+    /// one send costs as much as several receives.
+    pub fn holds_back(&mut self, received: usize, more: bool) -> bool {
+        self.held_back_bytes += received;
+        let holds_back = more && self.held_back_bytes < HELD_BACK_BYTES;
+        if !holds_back {
+            self.held_back_bytes = 0;
+        }
+        holds_back
+    }
 }

@@ -6,7 +6,7 @@
 //! it (`driver.rs`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
 //! [`Core::rest`] says.
 //!
-//! A core is two things and what goes on between them: the fabric (`fabric.rs`: sessions, connections, what is sent), and the
+//! A core is two things and what goes on between them: the fabric (`fabric/mod.rs`: sessions, connections, what is sent), and the
 //! executor ([`crate::exec`]), which carries commands out. Methods are grouped by concern in the files beside. None of them
 //! awaits or blocks.
 //!

@@ -4,9 +4,11 @@
 //! [`shares`] (what peers can make grow is charged to them), [`ring`] (io_uring), [`backend`] (where blocks live), [`scsi`]
 //! (the device server), [`state`] (what of it outlives the process), [`session`] (RFC 7143, sans-I/O), `buffers` (I/O
 //! buffers of a core), `rate` (limits on commands and bytes a second), `unit` (a logical unit, as all cores share it),
-//! [`exec`] (carries plans out on media; knows no session), `world` (what all cores share), [`shard`] (one core: sockets,
-//! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
-//! line's options).
+//! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what slow commands
+//! do, step by step), [`exec`] (carries plans out on media; knows no session), `world` (what all cores share),
+//! `transport` (the connections of a core), `balance` (which session is to be moved to another core), `fabric` (what is
+//! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the
+//! process around the cores), [`config`] (the file and the command line's options).
 //!
 //! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
@@ -17,10 +19,13 @@
 
 pub mod atomics;
 pub mod backend;
+pub(crate) mod balance;
 pub(crate) mod buffers;
 pub mod config;
 pub mod exec;
+pub(crate) mod fabric;
 pub mod initiator;
+pub(crate) mod jobs;
 pub mod limits;
 pub mod log;
 pub mod model;
@@ -36,6 +41,9 @@ pub mod shard;
 pub mod shares;
 pub mod sim;
 pub mod state;
+pub(crate) mod tasks;
+pub(crate) mod transport;
 pub(crate) mod unit;
+pub(crate) mod waits;
 pub mod wire;
 pub(crate) mod world;

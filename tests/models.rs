@@ -78,7 +78,7 @@ mod atomics {
     }
 }
 
-/// What `src/shard/bell.rs` is to the server: an eventfd, and the core's ring that reads it.
+/// What `src/fabric/bell.rs` is to the server: an eventfd, and the core's ring that reads it.
 mod bell {
     use loom::sync::{Condvar, Mutex};
     use std::io;
@@ -123,7 +123,7 @@ mod model {
 #[path = "../src/unit/fence.rs"]
 mod fence;
 #[allow(dead_code)]
-#[path = "../src/shard/mailbox.rs"]
+#[path = "../src/fabric/mailbox.rs"]
 mod mailbox;
 #[allow(dead_code)]
 #[path = "../src/backend/returns.rs"]

@@ -5,15 +5,15 @@
 //! time that the sink acts on the end: the next command may be in the same slot then.
 
 use super::executor::Executor;
-use super::flushes::Waiter;
-use super::left::Scope;
-use super::outcomes::TASK_SET_FULL;
-use super::sink::{Given, Moved, Part, Preempting, Sink};
-use super::task::{Action, Exec, Failure, Kind, Then};
 use crate::buffers::Buf;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::model::TaskId;
 use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
+use crate::tasks::outcomes::TASK_SET_FULL;
+use crate::tasks::sink::{Given, Moved, Part, Preempting, Sink};
+use crate::tasks::task::{Action, Exec, Failure, Kind, Then};
+use crate::waits::flushes::Waiter;
+use crate::waits::left::Scope;
 
 /// How a command comes to be planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,25 +8,26 @@
 //! is under way for it any more. The time is that of the turn: `now_ms` and `now_ns` are set before anything is done in
 //! it.
 
-use super::flushes::{Flushes, Sync};
-use super::left::Leftovers;
-use super::media::Media;
-use super::memory::Memory;
-use super::notice::Notice;
-use super::operations::{Operation, Operations, Owner};
-use super::ranges::Ranges;
-use super::running::Running;
-use super::saves::Saves;
-use super::sink::Sink;
-use super::starved::Starved;
-use super::strays::Strays;
-use super::task::Exec;
 use crate::backend::{Handle, Op, Started, Token, WayIn};
 use crate::buffers::{Account, Arena, Buf};
+use crate::jobs::running::Running;
+use crate::jobs::starved::Starved;
 use crate::model::{Host, MediumFault};
 use crate::rate::Shaper;
 use crate::rate::flows::{Flows, regated};
 use crate::shares::Whose;
+use crate::tasks::counters::Counters;
+use crate::tasks::memory::Memory;
+use crate::tasks::operations::{Operation, Operations, Owner};
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Exec;
+use crate::unit::media::Media;
+use crate::unit::notice::Notice;
+use crate::waits::flushes::{Flushes, Sync};
+use crate::waits::left::Leftovers;
+use crate::waits::ranges::Ranges;
+use crate::waits::saves::Saves;
+use crate::waits::strays::Strays;
 use std::sync::Arc;
 
 /// What the executor knows of those at one seat.
@@ -88,23 +89,6 @@ pub struct Executor {
     pub took_time: bool,
     /// Counters.
     pub stats: Counters,
-}
-
-/// What an executor has counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
-    /// Bytes asked for by reads.
-    pub read_bytes: u64,
-    /// Bytes announced by writes.
-    pub written_bytes: u64,
-    /// Commands that ended because their data did not come while others waited for buffers.
-    pub overdue: u64,
-    /// The most tasks that waited for buffers, or for ranges, at a time.
-    pub most_waiting: u64,
-    /// The most who were told in one turn that their flush has ended.
-    pub most_flushed: u64,
-    /// Reads and writes that ended because a medium failed.
-    pub medium_faults: u64,
 }
 
 impl Executor {

@@ -2,23 +2,23 @@
 //!
 //! A flush belongs to nobody: jobs, tasks and those who do not wait for its end (SYNCHRONIZE CACHE with IMMED) are
 //! content with any that begins after they asked, on whatever core, and who is aborted stops waiting without holding
-//! anybody up. Who waits on this core is in `flushes.rs`; turns and failures are counted for all cores together in
+//! anybody up. Who waits on this core is in `waits/flushes.rs`; turns and failures are counted for all cores together in
 //! [`crate::unit::syncs`].
 //!
 //! Before a flush or a durable write is answered GOOD its nexus is compared with the failures of the medium: one that
 //! it has not heard of may have cost what it wrote before, whoever met it.
 
 use super::executor::Executor;
-use super::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
-use super::notice::Notice;
-use super::operations::Owner;
-use super::sink::Sink;
-use super::task::Failure;
 use crate::backend::Op;
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Failure;
 use crate::unit::Unit;
+use crate::unit::notice::Notice;
+use crate::waits::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -4,12 +4,12 @@
 //! task that was aborted ends only when nothing of it is under way, unless it survives its task.
 
 use super::executor::Executor;
-use super::job::{Job, NOBODY};
-use super::saves::Standing;
-use super::sink::{Moved, Preempting, Sink};
-use super::task::{Failure, Kind, Progress};
+use crate::jobs::job::{Job, NOBODY};
 use crate::scsi::Outcome;
+use crate::tasks::sink::{Moved, Preempting, Sink};
+use crate::tasks::task::{Failure, Kind, Progress};
 use crate::unit::end::JobEnd;
+use crate::waits::saves::Standing;
 
 impl Executor {
     /// A job is over. `end`: what with; `None`: it was cancelled, and its task is told nothing by it.

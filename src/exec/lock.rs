@@ -1,18 +1,18 @@
 //! Jobs that wait to have a range for themselves (COMPARE AND WRITE, ORWRITE, WRITE ATOMIC, erasing); and whose turn it
-//! is to make a hole in a file (`holes.rs`).
+//! is to make a hole in a file (`waits/holes.rs`).
 //!
 //! They are served in the order in which they asked, [`FED_PER_TURN`] in a turn. Who only waits for a range to be free
 //! goes before them (`Executor::retry_held`): they cannot keep a lock from its range, for once it has the range it
 //! waits for them to be done. So nobody waits for ever, whatever the others ask for.
 
 use super::canary::{Canary, sings};
-use super::cell::Cell1;
 use super::executor::Executor;
-use super::ranges::Locking;
 use crate::backend::Op;
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
 use crate::scsi::Outcome;
 use crate::unit::fence::Lock;
+use crate::waits::cell::Cell1;
+use crate::waits::ranges::Locking;
 
 impl Executor {
     /// A job wants a range. It has it at once if nobody waits for anything.

@@ -1,11 +1,11 @@
 //! When lost writes are saved: a failure to make writes durable when it is counted, and who has heard of it when he
 //! goes on. What is saved, and what is made of it at the next start, is in `unit/remember.rs`.
 
-use super::cell::Cell1;
 use super::executor::Executor;
-use super::job::NOBODY;
-use super::notice::Notice;
+use crate::jobs::job::NOBODY;
 use crate::unit::Unit;
+use crate::unit::notice::Notice;
+use crate::waits::cell::Cell1;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -1,10 +1,10 @@
 //! Data-Out comes: into the slice that it belongs to, or by a receive that the slice has lent its buffer to.
 
 use super::executor::Executor;
-use super::sink::Sink;
-use super::task::{Failure, Kind, Progress};
 use crate::buffers::Buf;
 use crate::model::TaskId;
+use crate::tasks::sink::Sink;
+use crate::tasks::task::{Failure, Kind, Progress};
 
 /// A buffer that is lent to a receive.
 pub struct Lent {

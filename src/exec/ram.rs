@@ -2,14 +2,14 @@
 //! it suits us.
 
 use super::executor::Executor;
-use super::memory::{Copying, Entered, Stored};
 use super::rw::task_in;
-use super::sink::{InPlaceIf, Part, Sent, Sink};
-use super::task::{Action, Exec, Failure, Kind};
 use crate::backend::Handle;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::model::{DataRef, MediumFault, TaskId};
+use crate::tasks::memory::{Copying, Entered, Stored};
+use crate::tasks::sink::{InPlaceIf, Part, Sent, Sink};
+use crate::tasks::task::{Action, Exec, Failure, Kind};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Lying;
 

@@ -9,20 +9,20 @@
 
 use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
-use super::flushes::Waiter;
-use super::memory::Copying;
-use super::operations::Owner;
-use super::outcomes::TIMED_OUT;
-use super::sink::{Moved, Part, Sink};
-use super::strays::Hold;
-use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use crate::backend::Op;
 use crate::buffers::Buf;
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
+use crate::tasks::memory::Copying;
+use crate::tasks::operations::Owner;
+use crate::tasks::outcomes::TIMED_OUT;
+use crate::tasks::sink::{Moved, Part, Sink};
+use crate::tasks::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use crate::unit::Unit;
+use crate::waits::flushes::Waiter;
+use crate::waits::strays::Hold;
 
 /// What [`Exec::next_step`] found to do for a task.
 enum Step {

@@ -1,20 +1,20 @@
 //! How commands that are to be saved come to their turn, and what becomes of them. What they are, and what bounds them,
-//! is in `saves.rs`.
+//! is in `waits/saves.rs`.
 //!
 //! Invariants: what a command changes is decided when its turn has come, so what came before it is in force by then.
 //! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
-use super::cell::Cell1;
 use super::executor::Executor;
-use super::job::{Job, JobCx, NOBODY};
-use super::notice::Notice;
-use super::saves::{Admitted, Save, Standing};
-use super::sink::{Moved, Sink};
-use super::task::Kind;
+use crate::jobs::job::{Job, JobCx, NOBODY};
 use crate::model::TaskId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
+use crate::tasks::sink::{Moved, Sink};
+use crate::tasks::task::Kind;
 use crate::unit::Unit;
 use crate::unit::line::Asker;
+use crate::unit::notice::Notice;
+use crate::waits::cell::Cell1;
+use crate::waits::saves::{Admitted, Save, Standing};
 use std::sync::Arc;
 
 impl Executor {
@@ -33,7 +33,7 @@ impl Executor {
             return sink.complete((seat, task), Outcome::BUSY, Moved::Out(asked));
         };
         let cx = JobCx::new(self.account(seat));
-        let work = super::jobs::save(cx.clone(), self.place_of(unit), saving, admitted);
+        let work = crate::jobs::commands::save(cx.clone(), self.place_of(unit), saving, admitted);
         let Some(exec) = self.slot_of(seat, task) else { return };
         exec.begin(Kind::Job, task, unit, (0, 0, asked));
         exec.in_flight += 1;

@@ -1,15 +1,15 @@
 //! How jobs begin: of a whole command, of a slice, of a copy, and of what looks for the first bad block of a read.
 
-use super::copy_job::CopyJob;
 use super::executor::Executor;
-use super::job::{Job, JobBuffer, JobCx, NOBODY, Work};
-use super::jobs::{self, Place};
-use super::outcomes::WITHOUT_DATA;
-use super::sink::{Moved, Sink};
-use super::task::{Action, Kind};
 use crate::buffers::Buf;
+use crate::jobs::commands::{self, Place};
+use crate::jobs::copy_job::CopyJob;
+use crate::jobs::job::{Job, JobBuffer, JobCx, NOBODY, Work};
 use crate::model::TaskId;
 use crate::scsi::{Erase, Erasure, MediumOp};
+use crate::tasks::outcomes::WITHOUT_DATA;
+use crate::tasks::sink::{Moved, Sink};
+use crate::tasks::task::{Action, Kind};
 use crate::unit::end::JobEnd;
 use std::future::Future;
 use std::sync::Arc;
@@ -24,32 +24,32 @@ fn work_of(cx: JobCx, place: Place, op: MediumOp, (data, scratch): (Option<JobBu
     let block_bytes = place.block_bytes;
     let at = |lba: u64| lba * block_bytes;
     match (op, data) {
-        (MediumOp::Verify { lba, blocks }, _) => Box::pin(jobs::verify(cx, place, at(lba), at(u64::from(blocks)))),
+        (MediumOp::Verify { lba, blocks }, _) => Box::pin(commands::verify(cx, place, at(lba), at(u64::from(blocks)))),
         (MediumOp::Compare { lba, blocks, .. }, Some(data)) => {
-            Box::pin(jobs::compare_one(cx, place, data, at(lba), at(u64::from(blocks))))
+            Box::pin(commands::compare_one(cx, place, data, at(lba), at(u64::from(blocks))))
         }
         (MediumOp::WriteSame { lba, blocks, unmap, .. }, data) => {
-            Box::pin(jobs::write_same(cx, place, data, at(lba), at(blocks), unmap))
+            Box::pin(commands::write_same(cx, place, data, at(lba), at(blocks), unmap))
         }
         (MediumOp::CompareAndWrite { lba, blocks, fua }, data) => {
             let len = at(u64::from(blocks)) as usize;
             match data.zip(scratch) {
-                Some(both) => Box::pin(jobs::compare_and_write(cx, place, both, (at(lba), len, fua))),
+                Some(both) => Box::pin(commands::compare_and_write(cx, place, both, (at(lba), len, fua))),
                 None => nothing(),
             }
         }
         (MediumOp::WriteAtomic { lba, blocks, fua }, Some(data)) => {
             let len = at(u64::from(blocks)) as usize;
-            Box::pin(jobs::write_atomic(cx, place, data, at(lba), len, fua))
+            Box::pin(commands::write_atomic(cx, place, data, at(lba), len, fua))
         }
-        (MediumOp::Unmap { ranges }, _) => Box::pin(jobs::unmap(cx, place, ranges)),
+        (MediumOp::Unmap { ranges }, _) => Box::pin(commands::unmap(cx, place, ranges)),
         (MediumOp::OrWrite { lba, blocks, fua, generation }, data) => {
             let len = at(u64::from(blocks)) as usize;
-            Box::pin(jobs::change_generation(cx, place, data.zip(scratch), (at(lba), len, fua), generation))
+            Box::pin(commands::change_generation(cx, place, data.zip(scratch), (at(lba), len, fua), generation))
         }
-        (MediumOp::LbaStatus(scan), _) => Box::pin(jobs::lba_status(cx, place, scan)),
-        (MediumOp::Probe, _) => Box::pin(jobs::probe(cx, place)),
-        (MediumOp::Flush { .. }, _) => Box::pin(jobs::flush(cx, place)),
+        (MediumOp::LbaStatus(scan), _) => Box::pin(commands::lba_status(cx, place, scan)),
+        (MediumOp::Probe, _) => Box::pin(commands::probe(cx, place)),
+        (MediumOp::Flush { .. }, _) => Box::pin(commands::flush(cx, place)),
         (MediumOp::Compare { .. } | MediumOp::WriteAtomic { .. }, None) => nothing(),
         // These are no job of a whole command ([`crate::scsi::Runs`]).
         (
@@ -126,11 +126,13 @@ impl Executor {
         let (place, both, inner) = (self.place_of(unit), (buf.into(), scratch.into()), cx.clone());
         let at = base + u64::from(offset);
         let work: Work = match action {
-            Action::Compare => Box::pin(jobs::compare(inner, place, both, (at, len), base)),
+            Action::Compare => Box::pin(commands::compare(inner, place, both, (at, len), base)),
             Action::WriteVerify { compare } => {
-                Box::pin(jobs::write_verify(inner, place, both, (at, len), base, compare))
+                Box::pin(commands::write_verify(inner, place, both, (at, len), base, compare))
             }
-            Action::OrWrite(generation) => Box::pin(jobs::or_write(inner, place, both, (at, len, durable), generation)),
+            Action::OrWrite(generation) => {
+                Box::pin(commands::or_write(inner, place, both, (at, len, durable), generation))
+            }
             // A plain write goes to the medium without a job.
             Action::Write => nothing(),
         };
@@ -140,7 +142,7 @@ impl Executor {
     /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
     pub fn spawn_locate(&mut self, seat: usize, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
         let cx = JobCx::new(self.account(seat));
-        let work: Work = Box::pin(jobs::locate(cx.clone(), self.place_of(unit), at, len));
+        let work: Work = Box::pin(commands::locate(cx.clone(), self.place_of(unit), at, len));
         if let Some(exec) = self.exec(seat, slot) {
             exec.in_flight += 1;
         }
@@ -175,7 +177,7 @@ impl Executor {
             return sink.complete((seat, task), outcome, Moved::Nothing);
         }
         let cx = JobCx::new(self.account(seat));
-        let work = jobs::erase(cx.clone(), self.place_of(unit), erasure, how);
+        let work = commands::erase(cx.clone(), self.place_of(unit), erasure, how);
         let mut of = (unit, NOBODY, 0, None);
         if let Some(exec) = self.exec(seat, task.slot()) {
             exec.begin(Kind::Job, task, unit, (0, 0, 0));

@@ -7,11 +7,11 @@
 //! waits, they have all the time of `limits::NOP_TIMEOUT_MS` and `limits::SEND_TIMEOUT_MS`.
 
 use super::executor::{Client, Executor};
-use super::job::NOBODY;
-use super::sink::Sink;
-use super::starved::{Feeding, LOOKED_AT, Waiting};
-use super::task::{Exec, Failure, Kind, Progress};
+use crate::jobs::job::NOBODY;
+use crate::jobs::starved::{Feeding, LOOKED_AT, Waiting};
 use crate::limits::{FED_PER_TURN, OWED_WHILE_OTHERS_WAIT_MS};
+use crate::tasks::sink::Sink;
+use crate::tasks::task::{Exec, Failure, Kind, Progress};
 
 /// Sessions with buffers whose commands are looked at before others have their turn.
 const OWED_PER_TURN: usize = 32;

@@ -1,5 +1,5 @@
 //! How operations outlive their tasks: the medium does not answer, and the initiator wants the task aborted. Those that
-//! do are counted in `strays.rs`.
+//! do are counted in `waits/strays.rs`.
 //!
 //! Data first: from the moment that a task is gone, a write of it that may still reach the medium keeps its range at
 //! the unit's fence (`unit/fence.rs`), so that no later command, on any core, overtakes it.
@@ -15,14 +15,14 @@
 
 use super::canary::{Canary, sings};
 use super::executor::Executor;
-use super::job::NOBODY;
-use super::operations::Owner;
 use super::rw::task_in;
-use super::sink::Sink;
-use super::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
-use super::task::Kind;
+use crate::jobs::job::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Sink;
+use crate::tasks::task::Kind;
+use crate::waits::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

@@ -9,7 +9,6 @@ mod local;
 mod seeds;
 
 use super::executor::Executor;
-use super::media::Media;
 use crate::backend::{FaultPlan, Medium, WayIn};
 use crate::buffers::Arena;
 use crate::model::{LunKind, LunSpec};
@@ -17,6 +16,7 @@ use crate::scsi::LuParams;
 use crate::state::Keeper;
 use crate::unit::Unit;
 use crate::unit::errandry::Errandry;
+use crate::unit::media::Media;
 use std::path::Path;
 use std::sync::Arc;
 

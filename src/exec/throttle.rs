@@ -14,16 +14,16 @@
 //! configuration changes the flows of the sessions that there are; at shutdown nothing is limited any more.
 
 use super::executor::Executor;
-use super::job::Job;
-use super::outcomes::TASK_SET_FULL;
-use super::sink::{Expected, Given, Moved, Sink};
-use super::task::Then;
 use crate::backend::Op;
+use crate::jobs::job::Job;
 use crate::limits::SLICE_BYTES;
 use crate::model::TaskId;
 use crate::rate::flows::{flow, regated};
 use crate::rate::{Cost, FlowId, Gate, Waiter};
 use crate::scsi::{MediumOp, Pays};
+use crate::tasks::outcomes::TASK_SET_FULL;
+use crate::tasks::sink::{Expected, Given, Moved, Sink};
+use crate::tasks::task::Then;
 use std::sync::Arc;
 
 impl Executor {

@@ -1,8 +1,8 @@
 //! What waits for a range that another command holds is tried again, every turn.
 
 use super::executor::Executor;
-use super::sink::Sink;
 use crate::limits::FED_PER_TURN;
+use crate::tasks::sink::Sink;
 
 impl Executor {
     /// Whether anything waits for a range that another command holds, or for durable writes of another core.

@@ -1,12 +1,12 @@
 //! A task ends: its slices, its slot, and the answer of one that failed or was aborted.
 
 use super::executor::Executor;
-use super::outcomes::TASK_SET_FULL;
 use super::rw::on_medium;
-use super::sink::{Moved, Sink};
-use super::task::{Failure, Kind, Progress};
 use crate::limits::LOCATED_READS;
 use crate::model::MediumFault;
+use crate::tasks::outcomes::TASK_SET_FULL;
+use crate::tasks::sink::{Moved, Sink};
+use crate::tasks::task::{Failure, Kind, Progress};
 
 impl Executor {
     /// Takes all buffers from a slot and makes it free.

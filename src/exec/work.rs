@@ -4,24 +4,24 @@
 //! Invariants: a job that is cancelled begins nothing more, and ends when nothing of it is under way. What it asked for
 //! and could not have yet is put back, and asked for again by itself when it is polled.
 
-use super::cell::Cell1;
 use super::executor::Executor;
-use super::flushes::Waiter;
-use super::job::{Job, NOBODY, Request, Stalled};
-use super::media::Media;
-use super::notice::Notice;
-use super::operations::Owner;
-use super::outcomes::TIMED_OUT;
-use super::saves::Standing;
-use super::sink::{Preempting, Sink};
-use super::strays::{Claim, Hold};
 use crate::backend::Op;
+use crate::jobs::job::{Job, NOBODY, Request, Stalled};
 use crate::limits::FED_PER_TURN;
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;
+use crate::tasks::operations::Owner;
+use crate::tasks::outcomes::TIMED_OUT;
+use crate::tasks::sink::{Preempting, Sink};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call, Errand};
+use crate::unit::media::Media;
+use crate::unit::notice::Notice;
+use crate::waits::cell::Cell1;
+use crate::waits::flushes::Waiter;
+use crate::waits::saves::Standing;
+use crate::waits::strays::{Claim, Hold};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::Poll;

@@ -6,7 +6,7 @@
 //! (`beside.rs`, `looks.rs`, `syncing.rs`).
 //!
 //! Invariants: nothing here is on the way of a command, and no core waits for any of it. What cores are told goes by
-//! their mailboxes (`shard/mesh.rs`).
+//! their mailboxes (`fabric/mesh.rs`).
 
 mod beside;
 mod control;
@@ -21,10 +21,11 @@ pub use error::ServeError;
 
 pub use crate::world::error::WorldError;
 
+use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::{CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_WINDOW_BYTES};
 use crate::model::Snapshot;
 use crate::ring::Ring;
-use crate::shard::{Mesh, Message, Told, run_core};
+use crate::shard::{Told, run_core};
 use crate::state::KeeperThread;
 use crate::unit::Unit;
 use crate::world::World;

@@ -5,9 +5,10 @@ mod lost;
 mod removed;
 
 use super::{listen, threads_alive};
+use crate::fabric::mesh::{Mesh, Message};
 use crate::model::Snapshot;
 use crate::shard::tests::{lun, snapshot};
-use crate::shard::{Mesh, Message, Told, run_core};
+use crate::shard::{Told, run_core};
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! A login is complete: who it is may come in, its session is on this core or another, and what it replaces ends first.
 
 use super::core::Core;
-use super::link::{Adoption, Moving, Phase};
-use super::number::ConnNo;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
 use crate::session::seam::CloseReason;
+use crate::transport::link::{Adoption, Moving, Phase};
+use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih};
 use crate::world::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use std::net::SocketAddr;

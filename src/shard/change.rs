@@ -8,9 +8,9 @@
 //! wait for no limit (`exec/throttle.rs`).
 
 use super::core::Core;
-use super::fabric::Parts;
-use super::nexus::{handle, new_nexus};
 use super::tm::unit_of;
+use crate::fabric::Parts;
+use crate::fabric::nexus::{handle, new_nexus};
 use crate::model::IscsiName;
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;

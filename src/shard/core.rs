@@ -1,12 +1,12 @@
 //! One core: all of it that is not its thread. It is told what has come and what time it is, acts on that, and asks its
-//! [`Io`](super::io::Io) for what it needs.
+//! [`Io`] for what it needs.
 //!
 //! One turn: it begins ([`Core::begin_turn`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
 //! sessions and jobs act, and one send is asked for each connection that has something to say ([`Core::act`]). What drives
 //! it (`driver.rs`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
 //! [`Core::rest`] says.
 //!
-//! A core is two things and what goes on between them: the fabric (`fabric.rs`: sessions, connections, what is sent), and the
+//! A core is two things and what goes on between them: the fabric (`fabric/mod.rs`: sessions, connections, what is sent), and the
 //! executor ([`crate::exec`]), which carries commands out. Methods are grouped by concern in the files beside. None of them
 //! awaits or blocks.
 //!
@@ -18,24 +18,24 @@
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
-use super::acting::{Acting, Sharing};
-use super::fabric::Fabric;
-use super::io::{Io, Memory};
-use super::load::Balance;
-use super::management::{LOOK_MS, Management};
-use super::mesh::{Mesh, Message, Repeats};
-use super::nexus::handle;
-use super::number::ConnNo;
-use super::parked::SpareParked;
-use super::receiving::Receive;
-use super::record;
-use super::relocated::Relocation;
-use super::source::Source;
 use crate::backend::{Token, WayIn};
+use crate::balance::load::Balance;
 use crate::buffers::Arena;
 use crate::exec::executor::Executor;
+use crate::fabric::Fabric;
+use crate::fabric::mesh::{Mesh, Message, Repeats};
+use crate::fabric::nexus::handle;
+use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
+use crate::transport::acting::{Acting, Sharing};
+use crate::transport::io::{Io, Memory};
+use crate::transport::number::ConnNo;
+use crate::transport::parked::SpareParked;
+use crate::transport::receiving::Receive;
+use crate::transport::record;
+use crate::transport::source::Source;
+use crate::waits::management::{LOOK_MS, Management};
 use crate::world::World;
 use crate::world::clock::TICK_MS;
 use std::collections::VecDeque;
@@ -395,8 +395,8 @@ impl Core {
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
-    pub fn account(&self) -> (super::stats::Stats, usize) {
-        let stats = super::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
+    pub fn account(&self) -> (crate::fabric::stats::Stats, usize) {
+        let stats = crate::fabric::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
         (stats, self.executor.arena.free_bytes())
     }
 }
@@ -404,8 +404,8 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::mesh::Mesh;
     use crate::shard::make_core;
-    use crate::shard::mesh::Mesh;
     use crate::world::World;
     use std::sync::Arc;
 

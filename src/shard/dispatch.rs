@@ -1,19 +1,19 @@
 //! From PDUs to sessions, and from session events to work.
 
-use super::command::{command_of, expected_of};
 use super::core::Core;
-use super::fabric::Parts;
-use super::partial::{Partial, PartialDest};
-use super::seat::{Order, Seat};
-use super::sources::Source;
 use crate::buffers::Buf;
 use crate::exec::begin::Entry;
-use crate::exec::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
-use crate::exec::sink::{Given, Moved};
-use crate::exec::task::Then;
+use crate::fabric::Parts;
+use crate::fabric::command::{command_of, expected_of};
+use crate::fabric::seat::{Order, Seat};
+use crate::fabric::sources::Source;
 use crate::limits::SLICE_BYTES;
 use crate::scsi::{MediumOp, Outcome, Plan, asks_readiness, ends_copies};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
+use crate::tasks::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
+use crate::tasks::sink::{Given, Moved};
+use crate::tasks::task::Then;
+use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::sync::atomic::Ordering;
 

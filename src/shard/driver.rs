@@ -5,12 +5,12 @@
 //! to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
 
 use super::core::Core;
-use super::io::Socket;
-use super::load::Meter;
-use super::record;
-use super::source::Source;
+use crate::balance::load::Meter;
 use crate::limits::{ACCEPT_REST, SAVING_REST, SHORTAGE_OVER};
 use crate::ring::{Completion, Wait};
+use crate::transport::io::Socket;
+use crate::transport::record;
+use crate::transport::source::Source;
 use crate::world::clock::BEAT;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -262,9 +262,9 @@ fn prepare(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::mesh::Mesh;
     use crate::noise::tests::said;
     use crate::shard::make_core;
-    use crate::shard::mesh::Mesh;
     use crate::world::World;
     use std::sync::Arc;
 

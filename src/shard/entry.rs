@@ -2,16 +2,16 @@
 //! to: `adoption.rs`, `seating.rs`. How connections leave: `leave.rs`.
 
 use super::core::Core;
-use super::io::Socket;
-use super::link::{Halt, Link, Phase};
-use super::mesh::Handover;
-use super::number::ConnNo;
+use crate::fabric::mesh::Handover;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE};
 use crate::model::{Address, Host};
 use crate::random::fill_random;
 use crate::session::login::negotiate::Offer;
 use crate::session::login::{Login, LoginEnv, Step};
 use crate::session::seam::CloseReason;
+use crate::transport::io::Socket;
+use crate::transport::link::{Halt, Link, Phase};
+use crate::transport::number::ConnNo;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
 use crate::world::doors::Ticket;
 use std::net::SocketAddr;

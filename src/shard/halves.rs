@@ -2,11 +2,11 @@
 //! whose data does not come are ended in `exec/starve.rs`.)
 
 use super::core::Core;
-use super::number::ConnNo;
-use super::partial::PartialDest;
-use crate::exec::starved::Waiting;
+use crate::jobs::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
 use crate::session::seam::CloseReason;
+use crate::transport::number::ConnNo;
+use crate::transport::partial::PartialDest;
 
 impl Core {
     /// Takes the buffers from commands that come with their data, of which no more has come for too long, while others

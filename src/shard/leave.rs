@@ -1,19 +1,19 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::core::Core;
-use super::fabric::{Fabric, Parts};
-use super::link::{Moving, Phase};
-use super::links::Connection;
-use super::mesh::{Handover, Message};
-use super::number::ConnNo;
-use super::seat::Seat;
-use crate::exec::task::Exec;
+use crate::fabric::mesh::{Handover, Message};
+use crate::fabric::seat::Seat;
+use crate::fabric::{Fabric, Parts};
 use crate::limits::{LOST_SESSIONS, LOST_SESSIONS_PER_ADDRESS, LOST_SESSIONS_PER_HOST, LOST_SESSIONS_PER_INITIATOR};
 use crate::model::{Address, IscsiName};
 use crate::scsi::LuNexus;
 use crate::session::Session;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
+use crate::tasks::task::Exec;
+use crate::transport::link::{Moving, Phase};
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
 use crate::unit::Unit;
 use std::net::SocketAddr;
 use std::sync::Arc;

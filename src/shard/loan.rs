@@ -23,11 +23,11 @@
 //! buffer, and the task fails (`Executor::place`).
 
 use super::core::Core;
-use super::lent::{Home, Loan};
-use super::number::ConnNo;
-use super::partial::{Partial, PartialDest};
-use super::seat::Seat;
 use crate::exec::placing::Lent;
+use crate::fabric::seat::Seat;
+use crate::transport::lent::{Home, Loan};
+use crate::transport::number::ConnNo;
+use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::bhs;
 
 impl Core {

@@ -8,79 +8,46 @@
 //! its own.)
 //!
 //! A core is a `core::Core`, which its thread drives (`driver.rs`). It is two things and what is acted on between them:
-//! the `fabric::Fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands
-//! out. The executor knows the fabric as a sink only (`to_initiators.rs`). What all cores share is the
-//! `crate::world::World`; what they tell each other goes by the `mesh::Mesh`.
+//! the `crate::fabric` (sessions, connections, and what is sent), and the [`crate::exec`] that carries their commands
+//! out. The executor knows the fabric as a sink only (`fabric/to_initiators.rs`). What all cores share is the
+//! `crate::world::World`; what they tell each other goes by the `crate::fabric::mesh::Mesh`.
 //!
 //! Invariants: a connection, its session and all its tasks live on one core, to which the whole session moves at login,
 //! or later when its core has too much to do (`relocate.rs`); nothing on the way of a command takes a lock or
-//! allocates; other cores are told rare facts by message (`mesh.rs`), and shared registries are locked at login and for
+//! allocates; other cores are told rare facts by message (`fabric/mesh.rs`), and shared registries are locked at login and for
 //! those only.
 
-mod acting;
 mod adoption;
-mod arming;
-mod balance;
-mod bell;
 mod change;
-mod command;
 mod core;
 mod dispatch;
 mod driver;
-mod elsewhere;
 mod entry;
-mod fabric;
-mod half_open;
 mod halves;
 mod insight;
-mod io;
 mod leave;
-mod lent;
-mod link;
-mod links;
-mod load;
 mod loan;
-mod mailbox;
-mod management;
-mod mesh;
-mod nexus;
-mod number;
-mod outlet;
 mod owing;
-mod parked;
-mod partial;
 mod receive;
-mod receiving;
-mod record;
 mod relocate;
-mod relocated;
 mod resend;
-mod seat;
 mod seating;
 mod sending;
 mod shedding;
-mod source;
-mod sources;
-mod stats;
-mod text;
 mod tick;
 mod tm;
-mod to_initiators;
 mod turns;
-mod tx;
 mod unsent;
 
 pub(crate) use self::core::Core;
-pub(crate) use self::io::{Io, Line, Memory, Socket, Watch};
-pub(crate) use self::mesh::{Mesh, Message};
-pub(crate) use self::number::ConnNo;
 
 use crate::buffers::Arena;
+use crate::fabric::mesh::Mesh;
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{ReceiveBuffers, Ring};
+use crate::transport::io::{Io, Kernel};
 use crate::world::World;
 use driver::Driver;
-use io::Kernel;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;

@@ -5,7 +5,7 @@
 //! latest it is done at the next step of the turn.
 
 use super::core::Core;
-use super::fabric::Owed;
+use crate::fabric::Owed;
 
 impl Core {
     /// Acts on what the executor's calls have set off.

@@ -23,30 +23,17 @@
 //! noticed by the same clocks as ever.
 
 use super::core::Core;
-use super::lent::Loan;
-use super::link::Halt;
-use super::links::Connection;
-use super::number::ConnNo;
-use super::partial::{Partial, PartialDest};
-use super::receiving::{BEHIND_BYTES, Direct, HELD_BACK_BYTES, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
-use super::record;
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
+use crate::transport::lent::Loan;
+use crate::transport::link::Halt;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
+use crate::transport::partial::{Partial, PartialDest};
+use crate::transport::receiving::{BEHIND_BYTES, Direct, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
+use crate::transport::record;
 use crate::wire::bhs;
 use crate::wire::framer::{Frame, FrameError};
-
-impl Receive {
-    /// Notes that so many bytes came. Whether what there is to be sent is held back, while more is here to be received:
-    /// one send costs as much as several receives.
-    fn holds_back(&mut self, received: usize, more: bool) -> bool {
-        self.held_back_bytes += received;
-        let holds_back = more && self.held_back_bytes < HELD_BACK_BYTES;
-        if !holds_back {
-            self.held_back_bytes = 0;
-        }
-        holds_back
-    }
-}
 
 impl Core {
     /// Does something with the receive side of a connection, which nobody else finds meanwhile.

@@ -1,9 +1,9 @@
 //! A session in full feature phase moves to another core, whole, with its connections. Which one, and when, is said by
-//! [`super::balance`].
+//! [`crate::balance`].
 //!
 //! The way: (1) its connections are looked at PDU by PDU until one ends where the initiator owes the session nothing:
 //! no Data-Out, no earlier CmdSN. Nobody waits for that. (2) It stops: its receives are cancelled, and what they still
-//! bring is kept as it came ([`Receive::parked`]). Its tasks end, what is queued is sent. (3) It is quiet: no task, job
+//! bring is kept as it came (`Receive::parked`). Its tasks end, what is queued is sent. (3) It is quiet: no task, job
 //! or I/O buffer, nothing to be sent, no receive. It goes in one [`Message::Relocate`], and acts on the parked bytes at
 //! its new core before it receives again. Should (1) or (2) take too long (`limits::MOVE_SEEK_MS`, `MOVE_QUIET_MS`), it
 //! acts on them where it is, and goes on. So no PDU is lost, repeated or overtaken, and all counters of the session go
@@ -29,18 +29,18 @@
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
 use super::core::Core;
-use super::fabric::Parts;
-use super::link::{Halt, Phase};
-use super::links::Connection;
-use super::mesh::Message;
-use super::number::ConnNo;
-use super::relocated::{Leg, Relocated, Relocation};
-use super::seat::Order;
-use super::seat::Route;
-use crate::exec::task::Exec;
+use crate::fabric::Parts;
+use crate::fabric::mesh::Message;
+use crate::fabric::relocated::{Leg, Relocated, Relocation};
+use crate::fabric::seat::Order;
+use crate::fabric::seat::Route;
 use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
+use crate::tasks::task::Exec;
+use crate::transport::link::{Halt, Phase};
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
 use crate::world::Change;
 use std::sync::Arc;
 

@@ -4,16 +4,16 @@
 //! a time, in the order that the session asked. Nothing here is touched by sessions at ErrorRecoveryLevel 0.
 
 use super::core::Core;
-use super::fabric::{Fabric, Parts};
-use super::seat::Seat;
-use super::sources::Source;
-use super::tx::REREADS;
 use crate::backend::Op;
-use crate::exec::operations::Owner;
-use crate::exec::sink::Reread;
+use crate::fabric::seat::Seat;
+use crate::fabric::sources::Source;
+use crate::fabric::{Fabric, Parts};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::session::seam::TaskId;
+use crate::tasks::operations::Owner;
+use crate::tasks::sink::Reread;
+use crate::transport::tx::REREADS;
 
 impl Core {
     /// A session wants data once more.

@@ -1,13 +1,11 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
 use super::core::Core;
-use super::fabric::Fabric;
-use super::link::Phase;
-use super::nexus::new_nexus;
-use super::number::ConnNo;
-use super::seat::Route;
-use super::seat::{Order, Seat};
-use super::text::SeatText;
+use crate::fabric::Fabric;
+use crate::fabric::nexus::new_nexus;
+use crate::fabric::seat::Route;
+use crate::fabric::seat::{Order, Seat};
+use crate::fabric::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
 use crate::model::Host;
 use crate::rate::Gate;
@@ -18,6 +16,8 @@ use crate::session::params::SessionKind;
 use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
+use crate::transport::link::Phase;
+use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih, bhs};
 use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;

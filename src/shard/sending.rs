@@ -1,11 +1,11 @@
 //! What is sent: a turn's worth of it, what becomes of a send that is over, and who waits for room.
 
 use super::core::Core;
-use super::fabric::Owed;
-use super::links::Connection;
-use super::number::ConnNo;
-use super::tx::Tx;
+use crate::fabric::Owed;
 use crate::session::seam::CloseReason;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
+use crate::transport::tx::Tx;
 use std::time::Instant;
 
 impl Core {
@@ -50,7 +50,7 @@ impl Core {
             && let Some((seat, slot)) = tx.next_waiting()
         {
             left -= 1;
-            if slot == super::tx::REREADS {
+            if slot == crate::transport::tx::REREADS {
                 self.reread_on(seat);
                 self.fabric.owed.push(Owed::Events(seat));
             } else {

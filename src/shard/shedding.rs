@@ -1,10 +1,9 @@
 //! A core that is too busy sheds a session. Once a period it says how busy it was; when it has been saturated for long
-//! enough, [`super::balance`] is asked for a session and a core, and the move begins (`relocate.rs`).
+//! enough, [`crate::balance`] is asked for a session and a core, and the move begins (`relocate.rs`).
 
-use super::balance;
-use super::balance::Use;
 use super::core::Core;
-use super::seat::Seat;
+use crate::balance::{self, Use};
+use crate::fabric::seat::Seat;
 use std::sync::Arc;
 
 impl Core {

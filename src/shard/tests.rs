@@ -27,9 +27,9 @@ mod variable;
 
 use super::driver::Driver;
 use super::make_core;
-use super::mesh::{Mesh, Message};
-use super::stats::Stats;
 use crate::backend::{FaultPlan, Medium};
+use crate::fabric::mesh::{Mesh, Message};
+use crate::fabric::stats::Stats;
 use crate::model::{Account, Credentials, IscsiName, LunKind, LunSpec, Portal, Secret, Snapshot, TargetSpec};
 use crate::session::directory::SnapshotDirectory;
 use crate::world::targets::{LunMap, Target};

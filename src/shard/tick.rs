@@ -2,12 +2,12 @@
 //! that do not answer; and how long a core may sleep.
 
 use super::core::Core;
-use super::fabric::Parts;
-use super::link::Phase;
-use super::links::Connection;
-use crate::exec::starved::Waiting;
+use crate::fabric::Parts;
+use crate::jobs::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
 use crate::session::seam::CloseReason;
+use crate::transport::link::Phase;
+use crate::transport::links::Connection;
 use crate::world::clock::{REST_MS, TICK_MS};
 
 /// How long a closing connection waits behind its last PDU for the peer's end of the stream, milliseconds.

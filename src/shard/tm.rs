@@ -7,24 +7,24 @@
 //! "function rejected", never a lie.
 
 use super::core::Core;
-use super::fabric::{Fabric, Parts};
-use super::management::{Answer, Pending};
-use super::mesh::Message;
-use super::seat::Seat;
 use crate::exec::executor::Executor;
-use crate::exec::flushes::Waiter;
-use crate::exec::left::Scope;
-use crate::exec::sink::{Moved, Preempting, Sink};
+use crate::fabric::mesh::Message;
+use crate::fabric::seat::Seat;
+use crate::fabric::{Fabric, Parts};
 use crate::model::{InitiatorPort, IscsiName, ItNexus};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::shares::Whose;
+use crate::tasks::sink::{Moved, Preempting, Sink};
+use crate::waits::flushes::Waiter;
+use crate::waits::left::Scope;
+use crate::waits::management::{Answer, Pending};
 use crate::wire::{Isid, Lun, TmFunction, TmResponse};
 use crate::world::targets::LunMap;
 use std::collections::HashSet;
 
 /// How long a function waits at most, milliseconds. The time for which the machine stands still does not count
-/// (`management.rs`).
+/// (`waits/management.rs`).
 const LIMIT_MS: u64 = 900;
 
 impl Core {

@@ -2,8 +2,8 @@
 //! the rest.
 //!
 //! What comes is acted on as it comes, up to `limits::TURN_PDUS` of a connection, and `TURN_PDUS_OF_ALL` and `TURN_US` of all
-//! of them ([`super::acting`]): no initiator that waits for its answers has more. What is beyond is parked, and nothing more is
-//! received until it is done with. All connections that have something parked share `limits::SHARE_US` of each turn,
+//! of them ([`crate::transport::acting`]): no initiator that waits for its answers has more. What is beyond is parked, and nothing
+//! more is received until it is done with. All connections that have something parked share `limits::SHARE_US` of each turn,
 //! `SHARE_PDUS` of one after the other, host by host, so that a turn is as short with many of them as with one. A connection
 //! stays among those until a share of it was all that it had.
 //!
@@ -11,14 +11,14 @@
 //! answered no more, and its own window is what fills. The end of a connection whose bytes are parked comes when they are
 //! done with.
 
-use super::acting::Acting;
 use super::core::Core;
-use super::link::Halt;
-use super::links::Connection;
-use super::number::ConnNo;
 use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::model::Host;
 use crate::session::seam::CloseReason;
+use crate::transport::acting::Acting;
+use crate::transport::link::Halt;
+use crate::transport::links::Connection;
+use crate::transport::number::ConnNo;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

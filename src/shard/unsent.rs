@@ -5,8 +5,8 @@
 //! goes, with all that is queued on it.
 
 use super::core::Core;
-use super::link::Phase;
 use crate::session::seam::CloseReason;
+use crate::transport::link::Phase;
 use crate::unit::fence::Fence;
 use std::sync::Arc;
 

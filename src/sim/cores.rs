@@ -5,8 +5,11 @@ mod rest;
 
 use super::Rng;
 use super::lines::{Weather, Wire};
+use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::shard::{ConnNo, Core, Io, Line, Memory, Mesh, Message, Socket, Watch, make_core_of};
+use crate::shard::{Core, make_core_of};
+use crate::transport::io::{Io, Line, Memory, Socket, Watch};
+use crate::transport::number::ConnNo;
 use crate::world::World;
 use crate::world::clock::Clock;
 use std::io;

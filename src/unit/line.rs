@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct Asker {
     /// The core that it is on.
     pub core: usize,
-    /// Its ticket there (`exec/saves.rs`).
+    /// Its ticket there (`waits/saves.rs`).
     pub ticket: usize,
 }
 

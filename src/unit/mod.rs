@@ -2,8 +2,9 @@
 //!
 //! What is here of a unit is all cores': ranges that a command has for itself (`fence.rs`), what makes writes durable
 //! (`syncs.rs`), commands that are to be saved (`line.rs`), calls that jobs make beside the cores (`errand.rs`,
-//! `errandry.rs`), and who has yet to hear of lost writes (`remembering.rs`, `remember.rs`). A core's own part of a unit is
-//! in `exec`.
+//! `errandry.rs`), and who has yet to hear of lost writes (`remembering.rs`, `remember.rs`). All units of one configuration,
+//! with what else the executors of all cores share, are `media.rs`; what a core is told about one from elsewhere is
+//! `notice.rs`. A core's own part of a unit is in `exec`.
 //!
 //! Invariants: a unit keeps its number for as long as anybody may use it; its place may be another unit's afterwards.
 //! What changes in it is behind a lock of its own or is atomic.
@@ -13,7 +14,9 @@ pub(crate) mod errand;
 pub(crate) mod errandry;
 pub(crate) mod fence;
 pub(crate) mod line;
+pub(crate) mod media;
 pub(crate) mod memory_hold;
+pub(crate) mod notice;
 pub(crate) mod remember;
 pub(crate) mod remembering;
 pub(crate) mod syncs;

@@ -1,4 +1,4 @@
-//! How busy each core is, as the others see it, without a lock. It is measured in `shard/load.rs`.
+//! How busy each core is, as the others see it, without a lock. It is measured in `balance/load.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -15,14 +15,14 @@ pub(crate) mod opening;
 pub(crate) mod registry;
 pub(crate) mod targets;
 
-use crate::exec::media::Media;
-use crate::exec::notice::Post;
 use crate::model::Admission;
 use crate::rate::Buckets;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, Register};
 use crate::unit::Unit;
 use crate::unit::errandry::Errandry;
+use crate::unit::media::Media;
+use crate::unit::notice::Post;
 use clock::Clock;
 use doors::Doors;
 use load::Load;

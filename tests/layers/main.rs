@@ -31,16 +31,41 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["model", "wire", "limits", "shares"]),
     ("buffers", &["limits", "model", "ring", "backend"]),
     ("rate", &[]),
-    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "atomics", "panics"]),
+    ("balance", &["ring"]),
+    ("unit", &["limits", "model", "backend", "scsi", "state", "shares", "rate", "atomics", "panics"]),
+    ("waits", &["limits", "model", "scsi", "buffers", "unit", "shares"]),
+    ("tasks", &["limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "noise"]),
+    ("jobs", &["limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "random"]),
     (
         "exec",
         &[
-            "limits", "model", "ring", "backend", "scsi", "buffers", "rate", "unit", "state", "shares", "atomics",
-            "random", "noise", "panics",
+            "limits", "model", "backend", "scsi", "buffers", "rate", "unit", "waits", "tasks", "jobs", "state",
+            "shares", "noise",
         ],
     ),
     ("config", &["model", "limits", "wire", "backend"]),
-    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "exec", "panics"]),
+    ("world", &["limits", "wire", "model", "backend", "scsi", "state", "session", "rate", "unit", "panics"]),
+    ("transport", &["limits", "wire", "model", "ring", "backend", "session", "buffers", "unit", "world", "panics"]),
+    (
+        "fabric",
+        &[
+            "limits",
+            "wire",
+            "model",
+            "backend",
+            "scsi",
+            "session",
+            "buffers",
+            "unit",
+            "waits",
+            "tasks",
+            "world",
+            "transport",
+            "shares",
+            "atomics",
+            "noise",
+        ],
+    ),
     (
         "shard",
         &[
@@ -51,15 +76,19 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ring",
             "backend",
             "scsi",
-            "state",
             "session",
             "buffers",
             "rate",
             "unit",
+            "waits",
+            "tasks",
+            "jobs",
             "exec",
             "world",
+            "transport",
+            "fabric",
+            "balance",
             "shares",
-            "atomics",
             "random",
             "noise",
             "panics",
@@ -68,8 +97,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "exec", "world", "shard",
-            "panics",
+            "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit", "world", "fabric",
+            "shard", "panics",
         ],
     ),
     (
@@ -82,10 +111,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "session",
             "ring",
             "unit",
-            "exec",
             "backend",
             "state",
             "world",
+            "transport",
+            "fabric",
             "shard",
             "random",
         ],
@@ -102,7 +132,7 @@ const ROOTS: &[&str] = &["lib", "main", "cli"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
 const CRATES: &[(&str, &[&str])] =
-    &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "shard", "sim"])];
+    &[("glommio", &["serve", "main"]), ("io_uring", &["ring", "backend", "transport", "sim"])];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.
 const UNSAFE: &[&str] = &[
@@ -117,7 +147,10 @@ const UNSAFE: &[&str] = &[
     "backend/stream.rs",
     "backend/sys.rs",
     "backend/testing.rs",
+    "balance/load.rs",
     "buffers.rs",
+    "fabric/bell.rs",
+    "fabric/relocated.rs",
     "log.rs",
     "preflight.rs",
     "random.rs",
@@ -127,23 +160,23 @@ const UNSAFE: &[&str] = &[
     "serve/mod.rs",
     "serve/signals.rs",
     "serve/tests.rs",
-    "shard/bell.rs",
     "shard/driver.rs",
-    "shard/io/memory.rs",
-    "shard/io/socket.rs",
-    "shard/load.rs",
-    "shard/outlet.rs",
     "shard/receive.rs",
-    "shard/receiving.rs",
-    "shard/relocated.rs",
-    "shard/tx.rs",
     "state/keeper.rs",
+    "transport/io/memory.rs",
+    "transport/io/socket.rs",
+    "transport/outlet.rs",
+    "transport/receiving.rs",
+    "transport/tx.rs",
     "wire/crc.rs",
 ];
 
+/// Layers where peers are: what one does may come to a line for the log there.
+const WITH_PEERS: &[&str] =
+    &["unit", "waits", "tasks", "jobs", "exec", "world", "transport", "fabric", "shard", "serve", "state"];
+
 /// Files with lines for the log, of all levels but those that are not shown, that do not ask [`ringsan::noise`] first: how many
-/// such lines, and why no peer can have them written as often as it likes. In `unit`, `exec`,
-/// `world`, `shard`, `serve` and `state`, where peers are.
+/// such lines, and why no peer can have them written as often as it likes. In the layers [`WITH_PEERS`].
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("serve/control.rs", 6, "of signals, and of a thread that ends"),
     ("serve/mod.rs", 4, "at the start and at the end"),
@@ -262,7 +295,7 @@ fn complaints(path: &str, source: &str) -> String {
             let _ = writeln!(out, "src/{path}: only {users:?} may name `{name}`");
         }
     }
-    if matches!(own, "unit" | "exec" | "world" | "shard" | "serve" | "state") && !path.contains("tests") {
+    if WITH_PEERS.contains(&own) && !path.contains("tests") {
         let listed = UNBOUNDED.iter().find(|(file, ..)| *file == path).map_or(0, |(_, lines, _)| *lines);
         let found = unbounded(source);
         if found != listed {
@@ -361,6 +394,6 @@ fn crates_and_unsafe_stay_where_they_belong() {
     assert!(complaints("wire/bhs.rs", "fn f() { unsafe {} }").contains("UNSAFE"));
     assert!(complaints("backend/memory.rs", "").contains("has no `unsafe`"));
     assert_eq!(complaints("serve/looks.rs", "use glommio::LocalExecutor;"), "");
-    assert_eq!(complaints("shard/stats.rs", "use io_uring::IoUring;"), "");
+    assert_eq!(complaints("transport/io/kernel.rs", "use io_uring::IoUring;"), "");
     assert_eq!(complaints("backend/memory.rs", "fn f() { unsafe {} }"), "");
 }

@@ -32,6 +32,7 @@ const TABLE: &[Outside] = &[
         files: &[
             ("backend/fault.rs", "is a medium that is slow on purpose"),
             ("backend/open.rs", "waits for another process to let go of a file"),
+            ("balance/load.rs", "measures how busy a core is"),
             ("initiator/tcp.rs", "waits for an answer, but not for ever"),
             ("log.rs", "waits for who reads the log, but not for ever"),
             ("preflight.rs", "waits for another process to let go of a port"),
@@ -41,17 +42,16 @@ const TABLE: &[Outside] = &[
             ("serve/reload/again.rs", "beside the cores"),
             ("serve/reload/attempt.rs", "beside the cores"),
             ("serve/syncing.rs", "beside the cores"),
-            ("shard/acting.rs", "is given the time"),
             ("shard/core.rs", "is given the time"),
             ("shard/driver.rs", "reads the clock for the turns of its core"),
-            ("shard/io/mod.rs", "spins for a while before it sleeps"),
-            ("shard/io/watch.rs", "is the clock within a turn"),
-            ("shard/load.rs", "measures how busy a core is"),
             ("shard/sending.rs", "is given the time"),
             ("sim/cores.rs", "makes the clock of its cores"),
             ("sim/tcp.rs", "gives a real initiator some time"),
             ("state/keeper.rs", "beside the cores"),
             ("state/unit_file.rs", "waits for another process to let go of a file"),
+            ("transport/acting.rs", "is given the time"),
+            ("transport/io/mod.rs", "spins for a while before it sleeps"),
+            ("transport/io/watch.rs", "is the clock within a turn"),
             ("world/clock.rs", "is the clock of the cores"),
             ("world/opening.rs", "makes the clock of the cores"),
         ],
@@ -142,11 +142,11 @@ const TABLE: &[Outside] = &[
             &["matches", "!", "(", "cdb"],
         ],
         files: &[
+            ("fabric/command.rs", "hands it to the device server"),
+            ("fabric/to_initiators.rs", "hands it to the device server"),
             ("initiator/command.rs", "is the other end: puts it into a header"),
             ("session/task_command.rs", "keeps it"),
-            ("shard/command.rs", "hands it to the device server"),
             ("shard/dispatch.rs", "hands it to the device server"),
-            ("shard/to_initiators.rs", "hands it to the device server"),
             ("sim/workload.rs", "is an initiator"),
             ("sim/world.rs", "is an initiator"),
         ],
@@ -266,7 +266,7 @@ fn what_is_asked_for_is_found() {
     assert!(
         complaints("shard/dispatch.rs", "fn f() { let c = x.cdb.for_device_server(); }").contains("handed on at once")
     );
-    assert!(complaints("shard/acting.rs", "").contains("take it off"));
+    assert!(complaints("transport/acting.rs", "").contains("take it off"));
 }
 
 #[test]

@@ -4,11 +4,11 @@
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
 use crate::buffers::Buf;
-use crate::exec::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
 use crate::noise::Noise;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
+use crate::tasks::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
 use crate::unit::memory_hold::Lying;
 use std::collections::BTreeMap;
 

@@ -6,12 +6,12 @@
 use super::made::{Grown, Made};
 use super::{Reloader, ServeError};
 use crate::backend::OpenError;
-use crate::exec::notice::Notice;
+use crate::fabric::mesh::Message;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
 use crate::serve::beside::Wait;
-use crate::shard::Message;
 use crate::state::{Name, Register};
 use crate::unit::Unit;
+use crate::unit::notice::Notice;
 use crate::world::error::WorldError;
 use crate::world::fresh::Fresh;
 use std::cmp::Ordering;

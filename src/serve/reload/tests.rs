@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
-use crate::exec::notice::Notice;
 use crate::model::{AccessState, IscsiName, MediumFault};
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
+use crate::unit::notice::Notice;
 use std::fs::{self, File};
 use std::path::Path;
 

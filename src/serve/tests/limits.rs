@@ -2,9 +2,9 @@
 
 use super::super::reload::Reloader;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::fabric::mesh::Message;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, SHUTDOWN_LOGOUT_MS};
 use crate::model::{Limits, LunSpec, MediumFault};
-use crate::shard::Message;
 use crate::shard::tests::peer::{Peer, good};
 use crate::shard::tests::{Server, lun, snapshot};
 use crate::wire::TmFunction;

@@ -3,12 +3,12 @@
 use super::peer::{Peer, good};
 use super::{Server, TARGET, World, lun, make_core, snapshot};
 use crate::backend::FaultPlan;
+use crate::fabric::mesh::Mesh;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_ADDRESS, CONNECTIONS_PER_CORE};
 use crate::model::{Account, Credentials, Group, IscsiName, Limits, Secret, TargetSpec};
 use crate::session::seam::CloseReason;
-use crate::shard::io::Socket;
-use crate::shard::link::Phase;
-use crate::shard::mesh::Mesh;
+use crate::transport::io::Socket;
+use crate::transport::link::Phase;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;

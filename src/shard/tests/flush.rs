@@ -3,10 +3,10 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
-use crate::exec::notice::Notice;
+use crate::fabric::mesh::Message;
 use crate::limits::FLUSHED_PER_TURN;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
-use crate::shard::mesh::Message;
+use crate::unit::notice::Notice;
 use crate::unit::syncs::Syncs;
 use crate::wire::{TmFunction, TmResponse};
 use crate::world::World;

@@ -5,7 +5,7 @@ use super::fencing::{end_zeroing, zero_in_the_background};
 use super::payload::all_back;
 use super::peer::{Pdu, Peer, good};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::shard::mesh::Message;
+use crate::fabric::mesh::Message;
 use crate::wire::{Opcode, TmFunction, TmResponse, Tsih};
 use crate::world::{Change, World};
 use std::collections::HashMap;

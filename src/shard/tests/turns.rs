@@ -1,17 +1,17 @@
 //! What one turn of a core acts on, of how many connections ever. The core is driven by hand: nobody else has a part in it.
 
 use super::{TARGET, lun, snapshot};
+use crate::fabric::mesh::Mesh;
 use crate::limits::{
     JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
 };
 use crate::model::host::tests::at;
-use crate::shard::acting::Acting;
 use crate::shard::core::Core;
-use crate::shard::io::Socket;
 use crate::shard::make_core;
-use crate::shard::mesh::Mesh;
-use crate::shard::number::ConnNo;
-use crate::shard::receiving::Receive;
+use crate::transport::acting::Acting;
+use crate::transport::io::Socket;
+use crate::transport::number::ConnNo;
+use crate::transport::receiving::Receive;
 use crate::wire::{BHS_LEN, bhs};
 use crate::world::World;
 use std::os::unix::net::UnixStream;

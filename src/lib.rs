@@ -8,7 +8,7 @@
 //! sessions, its executor, and its loop), [`serve`] (the process around the cores), [`config`] (the file and the command
 //! line's options).
 //!
-//! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
+//! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
 //! randomness).
 //!
@@ -18,6 +18,7 @@
 pub mod atomics;
 pub mod backend;
 pub(crate) mod buffers;
+pub(crate) mod canary;
 pub mod config;
 pub mod exec;
 pub mod initiator;

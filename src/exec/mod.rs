@@ -22,7 +22,6 @@
 //! | what outlives its task | `strays.rs`, `left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
-pub(crate) mod canary;
 pub(crate) mod cell;
 pub(crate) mod copy;
 pub(crate) mod copy_job;

@@ -7,7 +7,6 @@
 //! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
 //! task that failed or was aborted is wound up only when nothing of it is under way.
 
-use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
 use super::flushes::Waiter;
 use super::memory::Copying;
@@ -18,6 +17,7 @@ use super::strays::Hold;
 use super::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
 use crate::backend::Op;
 use crate::buffers::Buf;
+use crate::canary::{Canary, sings};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};

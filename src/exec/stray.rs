@@ -13,7 +13,6 @@
 //! the medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which
 //! TEST UNIT READY tells.
 
-use super::canary::{Canary, sings};
 use super::executor::Executor;
 use super::job::NOBODY;
 use super::operations::Owner;
@@ -21,6 +20,7 @@ use super::rw::task_in;
 use super::sink::Sink;
 use super::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
 use super::task::Kind;
+use crate::canary::{Canary, sings};
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;
 use std::sync::Arc;

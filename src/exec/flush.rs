@@ -15,6 +15,7 @@ use super::operations::Owner;
 use super::sink::Sink;
 use super::task::Failure;
 use crate::backend::Op;
+use crate::canary::{Canary, sings};
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
@@ -213,6 +214,7 @@ impl Executor {
         let Some(unit) = units.get(unit) else { return };
         if let Err(fault) = result
             && concerns_others(sync, fault)
+            && !sings(Canary::FlushFailureForgotten)
         {
             unit.syncs.fail(fault);
             // Saved now: the kernel does not say it twice, and the process may be killed before its end.

@@ -17,6 +17,7 @@ use super::outlet::Outlet;
 use super::seat::{Order, Route, Seat};
 use super::stats::Stats;
 use super::tx::BatchPool;
+use crate::canary::{Canary, sings};
 use crate::exec::sink::Preempting;
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
@@ -227,6 +228,11 @@ impl Fabric {
     pub fn cancel_receive(&mut self, conn: ConnNo) {
         if matches!(self.links.get(conn), Some(link) if link.receiving) {
             self.io.cancel_receive(conn);
+            if sings(Canary::LoanDropped)
+                && let Some(direct) = self.links.of_mut(conn).and_then(|of| of.direct.as_mut())
+            {
+                direct.loan = None;
+            }
         }
     }
 

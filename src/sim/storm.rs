@@ -9,11 +9,18 @@
 //! | pieces, delays, bounded windows, lines that are cut or closed | `lines`, `sea` |
 //! | the order of what a core is told in a turn, and of the turns of cores | `cores` |
 //! | media that answer late, in any order, in part, or for a while not at all | `media` |
+//! | media that fail, tear what they write, or lose what they have not written back | `media`, some seeds |
+//! | bits that are damaged on lines with digests | here, some seeds |
+//! | the loss of power, after which cores are others and disks the same | `power`, some seeds |
 //! | sessions that move between cores | here |
+//!
+//! Not modelled: changes of the configuration, copies by EXTENDED COPY and tokens, users and secrets, files as media.
 //!
 //! Then it is calm: everything is well, hosts read all units and log out, and what is left must go.
 
+mod canaries;
 mod media;
+mod power;
 mod runs;
 mod sea;
 
@@ -49,6 +56,14 @@ struct Force {
     hosts: usize,
     /// Steps before it is calm.
     steps: usize,
+    /// Media fail: EIO, ENOSPC, writes that are torn.
+    fails: bool,
+    /// Media lose what they have not written back.
+    loses: bool,
+    /// Bits of what is under way are damaged, on connections with both digests.
+    damages: bool,
+    /// The power fails.
+    outages: bool,
 }
 
 /// All of it.
@@ -63,6 +78,8 @@ struct Storm {
     is_calm: bool,
     /// No medium answers before, microseconds.
     hangs_until_us: u64,
+    force: Force,
+    kinds: Vec<LunKind>,
 }
 
 fn snapshot(units: &[LunKind]) -> Snapshot {
@@ -97,8 +114,9 @@ impl Storm {
             // What is read is sent from where it lies.
             blocks.tears = *kind == LunKind::Ram;
         }
-        let hosts =
-            (0..force.hosts).map(|number| Host::new(number, Config::usual(number, NAME), dice.bits())).collect();
+        (judge.media_may_fail, judge.lines_may_be_damaged) = (force.fails || force.loses, force.damages);
+        let config = |number| Config { is_guarded: force.damages, ..Config::usual(number, NAME) };
+        let hosts = (0..force.hosts).map(|number| Host::new(number, config(number), dice.bits())).collect();
         Storm {
             sea: Sea { cores, rng: Rng(dice.bits()) },
             hosts,
@@ -108,6 +126,8 @@ impl Storm {
             dice,
             is_calm: false,
             hangs_until_us: 0,
+            force,
+            kinds: kinds.to_vec(),
         }
     }
 
@@ -134,8 +154,9 @@ impl Storm {
     fn turn(&mut self) {
         let core = self.dice.below(self.sea.cores.count() as u64) as usize;
         let (hangs, is_calm) = (self.sea.cores.now_us() < self.hangs_until_us, self.is_calm);
+        let fails = self.force.fails && !is_calm;
         let mut answer = |_: usize, entry: &io_uring::squeue::Entry, rng: &mut Rng| {
-            if hangs || !is_calm && rng.per_mille(300) { None } else { Some(answer(entry, is_calm, rng)) }
+            if hangs || !is_calm && rng.per_mille(300) { None } else { Some(answer(entry, (is_calm, fails), rng)) }
         };
         self.sea.cores.turn(core, &mut answer, &mut self.dice);
         self.sea.cores.see_ends();
@@ -148,10 +169,29 @@ impl Storm {
         if self.dice.below(3000) == 0 {
             self.sea.cores.cut_some(&mut self.dice);
         }
+        if self.force.loses && self.dice.below(1000) == 0 {
+            self.lose_written();
+        }
+        if self.force.damages && self.dice.below(100) == 0 {
+            self.damage();
+        }
+        if self.force.outages && self.dice.below(1500) == 0 {
+            self.lose_power();
+        }
         if self.dice.below(300) == 0 && self.sea.cores.count() > 1 {
             let to = self.dice.below(self.sea.cores.count() as u64) as usize;
             let from = self.dice.below(self.sea.cores.count() as u64) as usize;
             self.sea.cores.post(from, Message::Demand { tsih: Tsih(1 + self.dice.below(8) as u16), to });
+        }
+    }
+
+    /// Damages a bit on a line on which that is noticed.
+    fn damage(&mut self) {
+        let host = self.dice.below(self.hosts.len() as u64) as usize;
+        let guarded = self.hosts[host].ways.ways.iter().filter(|way| way.is_guarded()).map(|way| way.line);
+        let guarded: Vec<usize> = guarded.collect();
+        if let Some(line) = guarded.get(self.dice.below(guarded.len() as u64) as usize) {
+            self.sea.cores.wire(*line).damage(&mut self.dice);
         }
     }
 

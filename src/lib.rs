@@ -10,7 +10,7 @@
 //! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the
 //! process around the cores), [`config`] (the file and the command line's options).
 //!
-//! Beside them: [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
+//! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
 //! randomness).
 //!
@@ -21,6 +21,7 @@ pub mod atomics;
 pub mod backend;
 pub(crate) mod balance;
 pub(crate) mod buffers;
+pub(crate) mod canary;
 pub mod config;
 pub mod exec;
 pub(crate) mod fabric;

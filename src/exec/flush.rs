@@ -10,6 +10,7 @@
 
 use super::executor::Executor;
 use crate::backend::Op;
+use crate::canary::{Canary, sings};
 use crate::limits::SYNC_DRAIN_MS;
 use crate::model::{MediumFault, TaskId};
 use crate::scsi::{Heard, Outcome};
@@ -213,6 +214,7 @@ impl Executor {
         let Some(unit) = units.get(unit) else { return };
         if let Err(fault) = result
             && concerns_others(sync, fault)
+            && !sings(Canary::FlushFailureForgotten)
         {
             unit.syncs.fail(fault);
             // Saved now: the kernel does not say it twice, and the process may be killed before its end.

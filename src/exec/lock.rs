@@ -5,9 +5,9 @@
 //! goes before them (`Executor::retry_held`): they cannot keep a lock from its range, for once it has the range it
 //! waits for them to be done. So nobody waits for ever, whatever the others ask for.
 
-use super::canary::{Canary, sings};
 use super::executor::Executor;
 use crate::backend::Op;
+use crate::canary::{Canary, sings};
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
 use crate::scsi::Outcome;
 use crate::unit::fence::Lock;

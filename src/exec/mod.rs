@@ -22,7 +22,6 @@
 //! | what outlives its task | `waits/strays.rs`, `waits/left.rs` | `stray.rs` |
 
 pub(crate) mod begin;
-pub(crate) mod canary;
 pub(crate) mod copy;
 pub(crate) mod executor;
 pub(crate) mod flush;

@@ -7,10 +7,10 @@
 //! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
 //! task that failed or was aborted is wound up only when nothing of it is under way.
 
-use super::canary::{Canary, sings};
 use super::executor::{Client, Executor};
 use crate::backend::Op;
 use crate::buffers::Buf;
+use crate::canary::{Canary, sings};
 use crate::limits::SLICE_BYTES;
 use crate::model::MediumFault;
 use crate::scsi::sense::{asc, key};

@@ -13,9 +13,9 @@
 //! the medium are answered BUSY. This module also notices media that do not answer (`limits::MEDIUM_HANG_MS`), of which
 //! TEST UNIT READY tells.
 
-use super::canary::{Canary, sings};
 use super::executor::Executor;
 use super::rw::task_in;
+use crate::canary::{Canary, sings};
 use crate::jobs::job::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::model::TaskId;

@@ -21,6 +21,7 @@ pub(crate) mod stats;
 pub(crate) mod text;
 mod to_initiators;
 
+use crate::canary::{Canary, sings};
 use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
@@ -242,6 +243,11 @@ impl Fabric {
     pub fn cancel_receive(&mut self, conn: ConnNo) {
         if matches!(self.links.get(conn), Some(link) if link.receiving) {
             self.io.cancel_receive(conn);
+            if sings(Canary::LoanDropped)
+                && let Some(direct) = self.links.of_mut(conn).and_then(|of| of.direct.as_mut())
+            {
+                direct.loan = None;
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::recovery::Kept;
 use super::seam::{Event, Outbox, TaskId};
 use super::task::{Charge, Ghost, Kind, State};
 use super::tmf::m_set;
+use crate::canary::{Canary, sings};
 use crate::limits::TASKS_PER_SESSION;
 use crate::wire::{Itt, Lun};
 
@@ -90,7 +91,9 @@ impl Session {
         if task.state == State::Aborting && !task.shared {
             self.close_task(id);
             // Functions that wait for it are answered when the fence is looked at.
-            self.forget_waits(id.slot());
+            if !sings(Canary::WaitKept) {
+                self.forget_waits(id.slot());
+            }
             self.fence_due |= self.managements > 0;
             return;
         }

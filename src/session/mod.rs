@@ -66,6 +66,7 @@ pub use seam::{DataInEnd, Direction, Ending};
 pub use task_command::{Cdb, TaskCommand};
 pub use text_seam::{TextHandler, TextStep};
 
+use crate::canary::{Canary, sings};
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_SESSION};
 use crate::shares::Store;
 use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, bhs};
@@ -226,7 +227,7 @@ impl Session {
         }
         self.state = self.state.after(&[SessionStep::N7]).after(&[SessionStep::N10]);
         // An initiator that is told now would give up the new one, which has the same number.
-        self.notices.retain(|notice| *notice != Notice::Dropped(conn.cid));
+        self.notices.retain(|notice| *notice != Notice::Dropped(conn.cid) || sings(Canary::DropSaidLate));
         //= RFC 7143 section 11.14
         //# When a Login Request performs an implicit
         //# Logout, the implicit Logout is performed as if having the reason

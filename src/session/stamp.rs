@@ -5,6 +5,7 @@
 
 use super::Session;
 use super::seam::{ConnIx, Outbox, Payload};
+use crate::canary::{Canary, sings};
 use crate::wire::{Bhs, LoginResponse, StatSn, bhs};
 
 impl Session {
@@ -21,9 +22,16 @@ impl Session {
         //# The StatSN is incremented by 1 for every
         //# response/status sent on a connection
         connection.stat_sn = stat_sn.next();
+        let is_sick = stat_sn.0 % 64 == 0;
+        if is_sick && sings(Canary::StatSnSkipped) {
+            connection.stat_sn = connection.stat_sn.next();
+        }
         self.stamp(header, stat_sn);
         if self.keeps {
             self.keep(to, stat_sn, header, payload);
+        }
+        if is_sick && sings(Canary::AnsweredTwice) {
+            out.pdu(to, header, payload);
         }
         out.pdu(to, header, payload);
     }

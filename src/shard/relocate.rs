@@ -29,6 +29,7 @@
 //! All cores have one clock, so times in the session stay true. Flows at limits belong to a core and are made anew.
 
 use super::core::Core;
+use crate::canary::{Canary, sings};
 use crate::fabric::Parts;
 use crate::fabric::mesh::Message;
 use crate::fabric::relocated::{Leg, Relocated, Relocation};
@@ -161,7 +162,9 @@ impl Core {
         while !chunk.is_empty() {
             let Some(receive) = self.fabric.links.receive(conn) else { return true };
             let whole = receive.framer.rest_of_pdu(chunk);
-            if matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped && !link.closing) {
+            if matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped && !link.closing)
+                && !sings(Canary::StoppedActsOn)
+            {
                 if !self.park(conn, chunk) {
                     self.resume();
                     continue;
@@ -255,6 +258,9 @@ impl Core {
             let (link, mut receive) = (link.take()?, receive.take()?);
             receive.partial = None;
             self.spare_parked.discount(&mut receive.parked);
+            if sings(Canary::ParkedLost) {
+                self.spare_parked.drop_of(&mut receive.parked);
+            }
             let digests = tx.digests();
             tx.set_digests(false, false);
             Some(Leg { ix, link, receive, digests })

@@ -3,7 +3,7 @@
 //! A command counts as under way from before it was sent until after its answer has come: whoever sees less of it sees a part of
 //! that time, so what is a fault here is one for everybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -42,6 +42,10 @@ pub struct Blocks {
     begun: Vec<BTreeMap<u64, Stamp>>,
     /// And when that was over.
     over: Vec<BTreeMap<Stamp, u64>>,
+    /// Those that each block may have after a loss of power now.
+    lasting: Vec<BTreeSet<Stamp>>,
+    /// Commands after which what they have written lasts.
+    durable: BTreeSet<Stamp>,
     step: u64,
 }
 
@@ -60,6 +64,11 @@ impl fmt::Debug for Look {
 }
 
 impl Look {
+    /// When it was: a number of a step.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
     /// The blocks that are read.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
@@ -76,6 +85,8 @@ impl Blocks {
             may: (0..blocks).map(|_| zero()).collect(),
             begun: vec![BTreeMap::new(); blocks],
             over: vec![BTreeMap::from([(0, 0)]); blocks],
+            lasting: vec![BTreeSet::from([0]); blocks],
+            durable: BTreeSet::new(),
             step: 0,
         }
     }
@@ -106,6 +117,7 @@ impl Blocks {
         for number in range {
             self.may[number].insert(stamp, Writing { since, ..Writing::default() });
             self.begun[number].insert(since, stamp);
+            self.lasting[number].insert(stamp);
         }
     }
 
@@ -113,10 +125,17 @@ impl Blocks {
     pub fn written(&mut self, range: Range<usize>, stamp: Stamp) {
         let now = self.tick();
         self.over[range.clone()].iter_mut().for_each(|over| _ = over.insert(stamp, now));
-        for block in &mut self.may[range] {
+        let lasts = self.durable.contains(&stamp);
+        for number in range {
+            let block = &mut self.may[number];
             let Some(own) = block.get_mut(&stamp) else { continue };
             (own.until, own.is_good) = (Some(now), true);
             let since = own.since;
+            if lasts {
+                let over = &self.over[number];
+                self.lasting[number]
+                    .retain(|other| *other == stamp || over.get(other).is_none_or(|until| *until > since));
+            }
             block.retain(|other, writing| {
                 *other == stamp || writing.until.is_none_or(|until| until > since) && !writing.before.contains(&stamp)
             });
@@ -160,6 +179,7 @@ impl Blocks {
         for number in range {
             let since = self.may[number].remove(&stamp).map(|writing| writing.since);
             since.map(|since| self.begun[number].remove(&since));
+            self.lasting[number].remove(&stamp);
         }
     }
 
@@ -224,6 +244,57 @@ impl Blocks {
     fn found(&self, look: &Look, at: usize) -> impl Iterator<Item = Stamp> {
         let came = self.begun[look.range.start + at].range(look.since + 1..).map(|(_, stamp)| *stamp);
         look.may[at].iter().copied().chain(came)
+    }
+
+    /// What the command with this number writes lasts when it is answered GOOD.
+    pub fn is_to_last(&mut self, stamp: Stamp) {
+        self.durable.insert(stamp);
+    }
+
+    /// Whether it is such a command.
+    pub fn lasts(&self, stamp: Stamp) -> bool {
+        self.durable.contains(&stamp)
+    }
+
+    /// A flush was answered GOOD, which began with this look at all blocks: what was not there then does not last.
+    pub fn flushed(&mut self, look: &Look) {
+        for (at, number) in look.range.clone().enumerate() {
+            let begun = &self.begun[number];
+            let came = |stamp: &Stamp| begun.range(look.since + 1..).any(|(_, other)| other == stamp);
+            self.lasting[number].retain(|stamp| look.may[at].contains(stamp) || came(stamp));
+        }
+    }
+
+    /// Each block is as after a loss of power. What is under way goes on; reads that are under way may find that.
+    pub fn fell_back(&mut self) {
+        for number in 0..self.may.len() {
+            for stamp in self.lasting[number].clone() {
+                let now = self.tick();
+                let is_under_way = self.may[number].get(&stamp).is_some_and(|writing| writing.until.is_none());
+                if !is_under_way {
+                    self.may[number].insert(stamp, Writing { until: Some(now), is_good: true, ..Writing::default() });
+                    self.over[number].insert(stamp, now);
+                    self.begun[number].insert(now, stamp);
+                }
+            }
+        }
+    }
+
+    /// Nothing that was written is there any more.
+    pub fn emptied(&mut self) {
+        self.lasting.iter_mut().for_each(|lasting| *lasting = BTreeSet::from([0]));
+        self.may.iter_mut().for_each(BTreeMap::clear);
+        self.fell_back();
+    }
+
+    /// The command of which a block has this value, if it was answered GOOD.
+    pub fn is_good(&self, block: usize, stamp: Stamp) -> bool {
+        self.may[block].get(&stamp).is_some_and(|writing| writing.is_good)
+    }
+
+    /// The step that is now.
+    pub fn now(&self) -> u64 {
+        self.step
     }
 
     /// A value that a block may have now.

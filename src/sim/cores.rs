@@ -67,6 +67,25 @@ impl Cores {
         Ok(Cores { cores, mesh, world, wires, lines, coming, epoch, now_us: 0, watch, weather: Weather::default() })
     }
 
+    /// The power was gone: other cores serve another world now, and no line is left.
+    ///
+    /// # Errors
+    /// As [`Cores::new`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
+    pub(crate) fn restart(&mut self, mut world: World) -> io::Result<()> {
+        self.wires.iter_mut().for_each(Wire::cut);
+        self.coming.clear();
+        let count = self.cores.len();
+        self.cores.clear();
+        world.clock = Arc::new(Clock::new(self.epoch));
+        (self.world, self.mesh) = (Arc::new(world), Mesh::new(count)?);
+        for core in 0..count {
+            let io = Io::Memory(Box::new(Memory::new(self.watch.clone())));
+            self.cores.push(make_core_of(core, (Arc::clone(&self.world), self.mesh.clone()), io)?);
+        }
+        Ok(())
+    }
+
     /// Simulated time, milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_us / 1000

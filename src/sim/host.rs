@@ -251,6 +251,14 @@ impl Host {
         }
     }
 
+    /// The target has lost all that it had under way.
+    pub(super) fn power_lost(&mut self, judge: &mut Judge) {
+        for open in self.open.iter_mut().flatten().filter(|open| !open.is_over) {
+            verdict::given_up(open, judge);
+            open.is_over = true;
+        }
+    }
+
     fn give_up(&mut self, open: Open, judge: &mut Judge) {
         if !open.is_over {
             verdict::given_up(&open, judge);

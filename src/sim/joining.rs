@@ -58,12 +58,12 @@ impl Host {
     }
 
     fn draw_offer(&mut self) -> Offer {
-        let (level, digests) = (self.config.level, self.config.digests);
+        let (level, digests, is_guarded) = (self.config.level, self.config.digests, self.config.is_guarded);
         let rng = &mut self.rng;
         let burst = 4096 << rng.below(8);
         Offer {
-            header_digest: Some(digests && rng.per_mille(300)),
-            data_digest: Some(digests && rng.per_mille(300)),
+            header_digest: Some(is_guarded || digests && rng.per_mille(300)),
+            data_digest: Some(is_guarded || digests && rng.per_mille(300)),
             max_connections: Some(self.config.connections),
             initial_r2t: Some(rng.per_mille(500)),
             immediate_data: Some(rng.per_mille(500)),

@@ -73,6 +73,13 @@ pub struct Judge {
     due: Vec<Vec<Due>>,
     clearings: Vec<Clearing>,
     stamps: Vec<u64>,
+    /// Since which step of a unit's blocks each host is to hear that what it wrote there is lost.
+    untold: Vec<Vec<Option<u64>>>,
+}
+
+/// The host of the command with this number.
+pub fn host_of(stamp: Stamp) -> usize {
+    (stamp as usize >> 40 & 0xff).saturating_sub(1)
 }
 
 /// What nobody waits for any more may go on for so long, milliseconds: so do lines that a TARGET COLD RESET closes.
@@ -95,6 +102,7 @@ impl Judge {
             due: vec![vec![Due::default(); units.len()]; hosts],
             clearings: Vec::new(),
             stamps: vec![0; hosts],
+            untold: vec![vec![None; units.len()]; hosts],
         }
     }
 
@@ -172,6 +180,35 @@ impl Judge {
                 && clearing.cause == Cause::Reset
                 && clearing.until_ms.is_none_or(|until| until + LINGERS_MS >= since_ms)
         })
+    }
+
+    /// The medium has lost what the command with this number has written to a block. If it was answered GOOD, its host
+    /// must hear of it before it may take anything there for durable.
+    pub fn lost(&mut self, unit: usize, block: usize, stamp: Stamp) {
+        if stamp > 0 && self.blocks[unit].is_good(block, stamp) {
+            self.untold[host_of(stamp)][unit] = Some(self.blocks[unit].now());
+        }
+    }
+
+    /// A host was told that what it wrote may be lost, or may have been.
+    pub fn told_of_loss(&mut self, host: usize, unit: usize) {
+        self.untold[host][unit] = None;
+    }
+
+    /// The power is gone, and with it who has to tell anything.
+    pub fn forget_losses(&mut self) {
+        self.untold.iter_mut().flatten().for_each(|untold| *untold = None);
+    }
+
+    /// A flush that began at this step was answered GOOD.
+    ///
+    /// # Errors
+    /// What its host wrote before is lost.
+    pub fn flushed(&self, host: usize, unit: usize, since: u64) -> Result<(), String> {
+        match self.untold[host][unit] {
+            Some(lost) if lost < since => Err("is GOOD, though what its host has written is lost".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// A host is told of a unit attention. Returns whether there is a cause for it, which is used up.

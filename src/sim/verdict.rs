@@ -1,7 +1,7 @@
 //! What a command may come to: data, residual, status and sense, by what is known of the unit.
 
 use super::blocks::{Stamp, value_of};
-use super::judge::Judge;
+use super::judge::{Judge, host_of};
 use super::ways::Ending;
 use super::workload::Does;
 use crate::initiator::event::Residual;
@@ -78,6 +78,11 @@ fn written(does: &Does) -> (Vec<Range<usize>>, Stamp) {
 pub fn given_up(open: &Open, judge: &mut Judge) {
     let (ranges, stamp) = written(&open.does);
     ranges.into_iter().for_each(|range| judge.blocks[open.unit].given_up(range, stamp));
+    match open.does {
+        Does::Flushes(_, host) => judge.told_of_loss(host, open.unit),
+        _ if judge.blocks[open.unit].lasts(stamp) => judge.told_of_loss(host_of(stamp), open.unit),
+        _ => {}
+    }
 }
 
 /// It was not carried out.
@@ -157,6 +162,7 @@ fn checked(
     const MEDIUM_ERROR: u8 = 3;
     const HARDWARE_ERROR: u8 = 4;
     const UNIT_ATTENTION: u8 = 6;
+    const DATA_PROTECT: u8 = 7;
     const ABORTED_COMMAND: u8 = 0xb;
     const MISCOMPARE: u8 = 0xe;
     let excused = judge.lines_may_be_damaged || of.has_spoilt;
@@ -168,6 +174,7 @@ fn checked(
         (UNIT_ATTENTION, _) => Err(format!("unit attention {code:04x} without a cause")),
         (MISCOMPARE, 0x1d00) => miscompared(open, end, judge),
         (NOT_READY | MEDIUM_ERROR | HARDWARE_ERROR | ABORTED_COMMAND, _) if judge.media_may_fail => Ok(Fate::Failed),
+        (DATA_PROTECT, 0x2707) if judge.media_may_fail => Ok(Fate::Failed),
         (ABORTED_COMMAND, 0x4700..=0x47ff | 0x0c0c | 0x0c0d) if excused => Ok(Fate::Failed),
         _ => Err(format!("sense {key:x}/{code:04x} without a cause")),
     }
@@ -209,6 +216,10 @@ fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
                 blocks.exchanged(look.range(), (*stamp, *wanted));
             }
             Ok(())
+        }
+        Does::Flushes(look, host) => {
+            blocks.flushed(look);
+            judge.flushed(*host, open.unit, look.since())
         }
         Does::Inquires if read.len() < 36 || read[0] != 0 => Err(format!("INQUIRY says {read:x?}")),
         Does::Lists => listed(read, luns),

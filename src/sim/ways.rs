@@ -132,6 +132,11 @@ impl Way {
         matches!(self.phase, Phase::Full)
     }
 
+    /// Damage is noticed.
+    pub fn is_guarded(&self) -> bool {
+        self.is_full() && self.digests.header && self.digests.data
+    }
+
     /// Takes PDUs of the login from the front of `chunk`, until that is over. Returns what it has come to, if it has.
     ///
     /// # Errors

@@ -88,6 +88,8 @@ pub struct Config {
     pub level: u8,
     /// Digests are proposed now and then.
     pub digests: bool,
+    /// All connections have both digests.
+    pub is_guarded: bool,
     /// CDBs have ten bytes where they can.
     pub short_cdbs: bool,
 }
@@ -133,6 +135,7 @@ impl Config {
             connections: 3,
             level: 2,
             digests: true,
+            is_guarded: false,
             short_cdbs: false,
         }
     }
@@ -149,6 +152,8 @@ pub enum Does {
     Writes(Vec<Range<usize>>, Stamp),
     /// Writes these blocks if they have the second of the values.
     WritesIf(Look, Stamp, Stamp),
+    /// Has what is there by now last; the host that asks for it.
+    Flushes(Look, usize),
     /// Tells of the unit.
     Inquires,
     /// Tells of all units.
@@ -256,7 +261,12 @@ impl Chooser<'_> {
             Kind::WriteSame => self.write_same(unit),
             Kind::CompareAndWrite => self.compare_and_write(unit),
             Kind::Unmap => self.unmap(unit),
-            Kind::Flush => Issue::new(unit, "SYNCHRONIZE CACHE(10)", vec![0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], Does::Else),
+            Kind::Flush => {
+                let blocks = &mut self.judge.blocks[unit];
+                let all = blocks.look(0..blocks.count());
+                let cdb = vec![0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                Issue::new(unit, "SYNCHRONIZE CACHE(10)", cdb, Does::Flushes(all, self.host))
+            }
             Kind::Verify => self.verify(unit),
             Kind::Ready => Issue::new(unit, "TEST UNIT READY", vec![0; 6], Does::Else),
             Kind::Inquiry => {
@@ -291,6 +301,9 @@ impl Chooser<'_> {
         };
         let blocks = &mut self.judge.blocks[unit];
         blocks.begin(range.clone(), stamp);
+        if flags == FUA {
+            blocks.is_to_last(stamp);
+        }
         let data = blocks.filled(range.len(), stamp);
         Issue { data, ..Issue::new(unit, name, cdb, Does::Writes(vec![range], stamp)) }
     }

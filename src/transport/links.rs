@@ -6,6 +6,7 @@ use super::link::Link;
 use super::number::ConnNo;
 use super::receiving::{Direct, Receive};
 use super::tx::Tx;
+use crate::canary::{Canary, sings};
 use std::net::SocketAddr;
 
 /// All of a connection.
@@ -112,7 +113,10 @@ impl Links {
     /// Gives a connection a number of which nothing is left. If the connection that had a number went in this turn,
     /// what it has received is there until the end of the turn, and would be taken for that of the new one.
     pub fn enter(&mut self, link: Link) -> ConnNo {
-        let is_free = |conn: &ConnNo| self.get(*conn).is_none() && !self.gone.contains(conn);
+        let is_free = |conn: &ConnNo| {
+            let is_there = self.gone.contains(conn) && !sings(Canary::NumberTooSoon);
+            self.get(*conn).is_none() && !is_there
+        };
         let conn = self.numbers().find(is_free).unwrap_or(ConnNo::new(self.all.len()));
         if conn.at() == self.all.len() {
             self.all.push(Connection::default());

@@ -15,6 +15,24 @@ pub enum Canary {
     SlicesOnFirst,
     /// The holder of a range does not wait for what began before.
     LockedTooEarly,
+    /// A flush that has failed is taken for one that went well.
+    FlushFailureForgotten,
+    /// A function waits for a task that ended with its connection.
+    WaitKept,
+    /// A connection that is back is said to be gone.
+    DropSaidLate,
+    /// What is parked is lost when its session moves.
+    ParkedLost,
+    /// What comes for a session that was stopped is acted on all the same.
+    StoppedActsOn,
+    /// A StatSN is left out.
+    StatSnSkipped,
+    /// A response is sent twice.
+    AnsweredTwice,
+    /// The number of a connection is given again while what its predecessor has received is there.
+    NumberTooSoon,
+    /// A buffer that is lent to a receive is given back while the receive may still write to it.
+    LoanDropped,
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! Runs of seeds.
+
+use super::{Force, Storm};
+use crate::sim::Rng;
+
+/// All of a run.
+fn go(storm: &mut Storm) {
+    (0..storm.force.steps).for_each(|_| storm.step());
+    storm.finish();
+}
+
+/// Whether a run of this seed fails.
+pub(super) fn fails(seed: u64, force: Force) -> bool {
+    std::panic::catch_unwind(|| go(&mut Storm::new(seed, force))).is_err()
+}
+
+/// Steps of a run that fails, as few as are found by halving: one with fewer steps says more.
+fn shortest(seed: u64, force: Force) -> usize {
+    let (mut passes, mut fails_at) = (0, force.steps);
+    while fails_at - passes > 1 {
+        let steps = passes.midpoint(fails_at);
+        if fails(seed, Force { steps, ..force }) {
+            fails_at = steps;
+        } else {
+            passes = steps;
+        }
+    }
+    fails_at
+}
+
+/// A run of this seed.
+fn run(seed: u64, force: Force) {
+    let mut storm = Storm::new(seed, force);
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| go(&mut storm)));
+    if let Err(why) = ran {
+        let lines = told("RINGSAN_LINES").unwrap_or(60);
+        let steps = if told::<usize>("RINGSAN_STEPS").is_some() { force.steps } else { shortest(seed, force) };
+        storm.judge.log.iter().rev().take(lines).rev().for_each(|line| eprintln!("{line}"));
+        eprintln!("RINGSAN_SEED={seed} RINGSAN_STEPS={steps} fails: {force:?}");
+        std::panic::resume_unwind(why);
+    }
+}
+
+/// What a variable of the environment says.
+fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The force of a seed: most have two cores, some more, and in most all that fails are lines and patience.
+pub(super) fn force_of(seed: u64) -> Force {
+    let cores = told("RINGSAN_CORES").unwrap_or([2, 1, 3, 2][seed as usize % 4]);
+    let steps = told("RINGSAN_STEPS").unwrap_or(3000);
+    let kind = told("RINGSAN_KIND").unwrap_or_else(|| Rng(seed ^ 0xf0).below(10));
+    Force {
+        cores,
+        hosts: 3,
+        steps,
+        fails: matches!(kind, 0 | 4),
+        loses: matches!(kind, 1 | 4),
+        damages: kind == 2,
+        outages: matches!(kind, 3 | 4),
+    }
+}
+
+/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many, of `RINGSAN_CORES` cores and of the
+/// kind `RINGSAN_KIND` ([`force_of`]).
+#[test]
+fn hosts_see_what_they_may_see_in_every_storm() {
+    if let Some(seed) = told("RINGSAN_SEED") {
+        return run(seed, force_of(seed));
+    }
+    let seeds = told("RINGSAN_SEEDS").unwrap_or(300);
+    let next = std::sync::atomic::AtomicU64::new(told("RINGSAN_FIRST").unwrap_or(0));
+    let end = next.load(std::sync::atomic::Ordering::Relaxed) + seeds;
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    if std::panic::catch_unwind(|| run(seed, force_of(seed))).is_err() {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "RINGSAN_SEED= one of {failed:?}");
+}
+
+/// What a run comes to depends on nothing but its seed.
+#[test]
+fn a_seed_says_it_all() {
+    for seed in 0..4 {
+        let [one, other] = [(); 2].map(|()| {
+            let mut storm = Storm::new(seed, force_of(seed));
+            (0..2000).for_each(|_| storm.step());
+            (storm.judge.log, storm.sea.cores.now_us(), storm.dice.bits())
+        });
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

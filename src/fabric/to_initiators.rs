@@ -33,8 +33,8 @@ fn piece_bytes(session: &Session, conn: ConnIx, pdus: u32) -> u32 {
 /// Has a buffer given back when all is out that was queued for a connection so far; at once if the connection is gone.
 #[inline]
 fn give_after(out: &mut Outlet<'_>, conn: ConnIx, buf: Buf) {
-    if let Some((tx, pool)) = out.tx(conn) {
-        tx.release_after(buf, pool);
+    if let Some((tx, _)) = out.tx(conn) {
+        tx.release_after(buf);
     }
 }
 

@@ -114,8 +114,8 @@ impl Fabric {
         holder.sources.busy = false;
         let conn = holder.session.resend_connection(task);
         let sent = holder.session.resend(task, offset, len, result.ok().and(at), &mut out);
-        if sent && let Some((tx, pool)) = conn.and_then(|conn| out.tx(conn)) {
-            tx.release_after(buf, pool);
+        if sent && let Some((tx, _)) = conn.and_then(|conn| out.tx(conn)) {
+            tx.release_after(buf);
         }
     }
 }

@@ -392,8 +392,11 @@ impl Tx {
 
     /// Gives `buf` back when everything queued so far is out.
     #[inline]
-    pub fn release_after(&mut self, buf: Buf, pool: &mut BatchPool) {
-        self.filling.get_or_insert_with(|| pool.take()).releases.push(buf);
+    pub fn release_after(&mut self, buf: Buf) {
+        // None is begun for it: only a PDU has the connection asked for a send. If all is out, it is dropped here.
+        if let Some(batch) = self.filling.as_mut().or(self.sending.as_mut()) {
+            batch.releases.push(buf);
+        }
     }
 
     /// Whether what is queued next goes out with something of that memory, counted at that fence.
@@ -464,6 +467,8 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::Arena;
+    use crate::model::Host;
     use proptest::prelude::*;
 
     /// What the vectors of a send point to.
@@ -498,6 +503,23 @@ mod tests {
         assert!(other.has_room(&pool));
         other.abandon(&mut pool);
         assert_eq!(pool.queued, 0);
+    }
+
+    /// A batch that begins without anything to be sent would keep what comes next from being noticed.
+    #[test]
+    fn a_buffer_begins_no_batch() {
+        let mut arena = Arena::new().unwrap();
+        let (mut pool, mut tx, free) = (BatchPool::default(), Tx::default(), arena.free_bytes());
+        let here = "192.0.2.1:1".parse().unwrap();
+        let account = arena.open(Host::of(here), "a");
+        tx.release_after(account.take(4096).unwrap());
+        assert!(tx.is_idle() && tx.is_empty() && arena.free_bytes() == free, "nothing is queued: it is given back");
+        tx.pdu(&[0; BHS_LEN], Payload::None, None, &mut pool);
+        assert!(tx.next_send().is_some());
+        tx.release_after(account.take(4096).unwrap());
+        assert!(tx.is_empty() && arena.free_bytes() < free, "what was queued so far is being sent");
+        assert!(!tx.sent(BHS_LEN, &mut pool));
+        assert_eq!((tx.is_idle(), arena.free_bytes()), (true, free));
     }
 
     proptest! {

@@ -146,6 +146,10 @@ impl Host {
             RejectReason::INVALID_PDU_FIELD => {
                 matches!(what, Some(Ok(Pdu::DataOut(data))) if self.is_stale(data.itt, judge))
             }
+            // So was what asks for its data once more.
+            RejectReason::PROTOCOL_ERROR => {
+                matches!(what, Some(Ok(Pdu::SnackRequest(snack))) if self.is_stale(snack.itt, judge))
+            }
             RejectReason::DATA_DIGEST_ERROR => self.ways.spoilt > 0,
             RejectReason::SNACK_REJECT | RejectReason::TASK_IN_PROGRESS => self.level() > 0,
             RejectReason::WAITING_FOR_LOGOUT => self.is_leaving(),

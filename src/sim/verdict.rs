@@ -173,6 +173,11 @@ fn checked(
         (UNIT_ATTENTION, _) if judge.attention(of.host, open.unit, code) => Ok(Fate::Refused),
         (UNIT_ATTENTION, _) => Err(format!("unit attention {code:04x} without a cause")),
         (MISCOMPARE, 0x1d00) => miscompared(open, end, judge),
+        // WRITE ERROR of what writes nothing: what was written before is lost.
+        (MEDIUM_ERROR, 0x0c00) if judge.media_may_fail && written(&open.does).0.is_empty() => {
+            judge.told_of_loss(of.host, open.unit);
+            Ok(Fate::Failed)
+        }
         (NOT_READY | MEDIUM_ERROR | HARDWARE_ERROR | ABORTED_COMMAND, _) if judge.media_may_fail => Ok(Fate::Failed),
         (DATA_PROTECT, 0x2707) if judge.media_may_fail => Ok(Fate::Failed),
         (ABORTED_COMMAND, 0x4700..=0x47ff | 0x0c0c | 0x0c0d) if excused => Ok(Fate::Failed),

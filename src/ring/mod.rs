@@ -27,6 +27,16 @@ pub struct Completion {
     flags: u32,
 }
 
+/// Of a completion's flags (linux/io_uring.h, IORING_CQE_F_*): it names a buffer, whose number stands above
+/// [`BUFFER_SHIFT`]; more completions follow; the socket has more.
+const BUFFER: u32 = 1;
+/// See [`BUFFER`].
+const MORE: u32 = 2;
+/// See [`BUFFER`].
+const SOCK_NONEMPTY: u32 = 4;
+/// IORING_CQE_BUFFER_SHIFT.
+const BUFFER_SHIFT: u32 = 16;
+
 impl Completion {
     /// One that names no buffer, and after which no other follows.
     pub fn new(user_data: u64, result: i32) -> Completion {
@@ -36,13 +46,14 @@ impl Completion {
     /// The same, with a provided buffer.
     #[must_use]
     pub fn with_buffer(self, id: u16) -> Completion {
-        Completion { flags: self.flags | 1 | u32::from(id) << 16, ..self }
+        Completion { flags: self.flags | BUFFER | u32::from(id) << BUFFER_SHIFT, ..self }
     }
 
     /// The same: the request stays armed, and the socket has more.
     #[must_use]
     pub fn and_more(self, more: bool, has_more: bool) -> Completion {
-        Completion { flags: self.flags | u32::from(more) << 1 | u32::from(has_more) << 2, ..self }
+        let (more, has_more) = (u32::from(more) * MORE, u32::from(has_more) * SOCK_NONEMPTY);
+        Completion { flags: self.flags | more | has_more, ..self }
     }
 
     /// The provided buffer that a receive filled.

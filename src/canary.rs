@@ -33,6 +33,14 @@ pub enum Canary {
     NumberTooSoon,
     /// A buffer that is lent to a receive is given back while the receive may still write to it.
     LoanDropped,
+    /// A flush is said to be over that the medium was not asked for.
+    FlushSkipped,
+    /// Data is taken for intact whatever its digest says.
+    DigestUnchecked,
+    /// The holder of a range gives it back before it begins.
+    RangeNotHeld,
+    /// What a nexus has to be told is forgotten when its session moves.
+    AttentionLost,
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what slow commands
 //! do, step by step), [`exec`] (carries plans out on media; knows no session), `world` (what all cores share),
 //! `transport` (the connections of a core), `balance` (which session is to be moved to another core), `fabric` (what is
-//! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor, and its loop), [`serve`] (the
+//! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor), `driver` (its thread), [`serve`] (the
 //! process around the cores), [`config`] (the file and the command line's options).
 //!
 //! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
-//! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), [`random`] (the kernel's
+//! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), `missing` (what has to be there and is not), [`random`] (the kernel's
 //! randomness).
 //!
 //! [`initiator`] is the other end of RFC 7143, sans-I/O, for who speaks to a target: tests, load, simulation, and others.
@@ -23,12 +23,14 @@ pub(crate) mod balance;
 pub(crate) mod buffers;
 pub(crate) mod canary;
 pub mod config;
+pub(crate) mod driver;
 pub mod exec;
 pub(crate) mod fabric;
 pub mod initiator;
 pub(crate) mod jobs;
 pub mod limits;
 pub mod log;
+pub(crate) mod missing;
 pub mod model;
 pub mod noise;
 pub mod panics;

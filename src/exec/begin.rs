@@ -7,11 +7,13 @@
 use super::executor::Executor;
 use crate::buffers::Buf;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
-use crate::model::TaskId;
+use crate::missing::missing;
+use crate::model::{Due, SeatIx, TaskKey};
 use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
+use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::TASK_SET_FULL;
-use crate::tasks::sink::{Given, Moved, Part, Preempting, Sink};
-use crate::tasks::task::{Action, Exec, Failure, Kind, Then};
+use crate::tasks::sink::{Body, Given, Moved, Outside, Part, Preempting, Sink};
+use crate::tasks::task::{Action, Exec, Kind, Then};
 use crate::waits::flushes::Waiter;
 use crate::waits::left::Scope;
 
@@ -29,17 +31,21 @@ pub enum Entry {
 impl Executor {
     /// The slot of a task, made if it is used for the first time. `None`: nobody has this seat.
     #[inline(always)]
-    pub fn slot_of(&mut self, seat: usize, task: TaskId) -> Option<&mut Exec> {
-        Some(slot_in(&mut self.clients.get_mut(seat)?.tasks, task.slot()))
+    pub fn slot_of(&mut self, who: TaskKey) -> Option<&mut Exec> {
+        Some(slot_in(&mut self.clients.get_mut(who.seat.at())?.tasks, who.slot()))
     }
 
     /// A command is about to be planned.
     #[inline]
-    pub fn enter(&mut self, seat: usize, task: TaskId) -> Entry {
-        let Some(client) = self.clients.get_mut(seat) else { return Entry::Dropped };
-        let exec = slot_in(&mut client.tasks, task.slot());
-        exec.task = task;
-        match (exec.dropped, client.flows.is_empty()) {
+    pub fn enter(&mut self, who: TaskKey) -> Entry {
+        let Some(client) = self.clients.get_mut(who.seat.at()) else {
+            missing("a seat");
+            return Entry::Dropped;
+        };
+        let exec = slot_in(&mut client.tasks, who.slot());
+        exec.task = who.task;
+        exec.due.put(Due::of(who));
+        match (exec.early.is_dropped, client.flows.is_empty()) {
             (true, _) => Entry::Dropped,
             (false, true) => Entry::Free,
             (false, false) => Entry::Limited,
@@ -47,113 +53,94 @@ impl Executor {
     }
 
     /// Like [`Executor::medium`], after the command has paid for what it is to do.
-    pub fn begin_limited(
-        &mut self,
-        (seat, task): (usize, TaskId),
-        unit: usize,
-        op: MediumOp,
-        given: Given<'_>,
-        sink: &mut impl Sink,
-    ) {
-        if let Some(op) = self.pay_command((seat, task), unit, op, given.expected) {
-            return self.medium(seat, task, unit, op, given, sink);
+    pub fn begin_limited(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
+        if let Some(op) = self.pay_command(who, unit, op, given.expected) {
+            return self.medium(who, unit, op, given, out);
         }
         if let Some(data) = given.inline {
-            self.stage(seat, task, data, sink);
+            self.stage(who, data, out);
         }
-        self.bound_waiting(seat, task, sink);
+        self.bound_waiting(who, out);
     }
 
     /// Ends a command of which nothing was begun.
     #[inline]
-    pub fn refuse(&mut self, (seat, task): (usize, TaskId), outcome: Outcome, moved: Moved, sink: &mut impl Sink) {
-        self.clear(seat, task.slot(), sink);
-        sink.complete((seat, task), outcome, moved);
+    pub fn refuse(&mut self, who: TaskKey, outcome: Outcome, moved: Moved, out: &mut impl Outside) {
+        let due = self.clear(who, out);
+        out.complete(due, outcome, moved);
     }
 
     /// Keeps the data of a command that was not executed at once (it waits for its CmdSN, or at a limit). The task must be
     /// live.
-    pub fn stage(&mut self, seat: usize, task: TaskId, data: &[u8], sink: &impl Sink) {
-        let edtl = sink.expected((seat, task)).write_bytes as usize;
-        let Some(exec) = self.slot_of(seat, task) else { return };
-        if exec.kind != Kind::Idle || exec.staging.is_some() {
+    pub fn stage(&mut self, who: TaskKey, data: &[u8], out: &impl Sink) {
+        let edtl = out.expected(who).write_bytes as usize;
+        let Some(exec) = self.slot_of(who) else { return missing("a seat") };
+        if exec.kind != Kind::Idle || exec.early.data.is_some() {
             return;
         }
-        let buf = self.allocate(seat, edtl.clamp(data.len(), SLICE_BYTES));
-        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        let buf = self.allocate(who.seat, edtl.clamp(data.len(), SLICE_BYTES));
+        let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
         match buf {
             Some(mut buf) => {
                 buf.put(0, data);
-                exec.staging = Some((buf, data.len() as u32));
+                exec.early.data = Some((buf, data.len() as u32));
             }
-            None => exec.dropped = true,
+            None => exec.early.is_dropped = true,
         }
     }
 
     /// Keeps data of a command that has come before it, `received` bytes in `buf`. `None`: it had to be dropped.
-    pub fn stage_in(&mut self, seat: usize, task: TaskId, staged: Option<(Buf, u32)>) {
-        let Some(exec) = self.slot_of(seat, task) else { return };
-        exec.dropped |= staged.is_none();
+    pub fn stage_in(&mut self, who: TaskKey, staged: Option<(Buf, u32)>) {
+        let Some(exec) = self.slot_of(who) else { return missing("a seat") };
+        exec.early.is_dropped |= staged.is_none();
         if staged.is_some() {
-            exec.staging = staged;
+            exec.early.data = staged;
         }
     }
 
     /// Data of a write has come without a gap, up to `received` bytes of its transfer.
     #[inline]
-    pub fn data_out(&mut self, seat: usize, task: TaskId, received: u32, sink: &mut impl Sink) {
-        if let Some(exec) = self.exec(seat, task.slot()) {
-            exec.filled = received;
+    pub fn data_out(&mut self, who: TaskKey, received: u32, out: &mut impl Outside) {
+        if let Some(exec) = self.exec(who.seat, who.slot()) {
+            exec.transfer.filled = received;
+        } else {
+            missing("a task");
         }
-        self.advance(seat, task.slot(), sink);
+        self.advance(who.seat, who.slot(), out);
     }
 
     /// Ends a command with parameter data, if it is GOOD and there is some: in `buf`, if that is large enough.
-    pub fn reply(
-        &mut self,
-        (seat, task): (usize, TaskId),
-        outcome: Outcome,
-        data: &[u8],
-        buf: Option<Buf>,
-        sink: &mut impl Sink,
-    ) {
-        let who = (seat, task);
-        let total = data.len().min(sink.expected(who).read_bytes as usize);
-        self.clear(seat, task.slot(), sink);
+    pub fn reply(&mut self, who: TaskKey, outcome: Outcome, data: &[u8], buf: Option<Buf>, out: &mut impl Outside) {
+        let total = data.len().min(out.expected(who).read_bytes as usize);
+        let due = self.clear(who, out);
         let asked = data.len() as u64;
         if outcome != Outcome::GOOD || total == 0 {
-            return sink.complete(who, outcome, if asked > 0 { Moved::In(asked) } else { Moved::Nothing });
+            return out.complete(due, outcome, if asked > 0 { Moved::In(asked) } else { Moved::Nothing });
         }
         if total > SLICE_BYTES {
-            return sink.complete(who, TASK_SET_FULL, Moved::Nothing);
+            return out.complete(due, TASK_SET_FULL, Moved::Nothing);
         }
-        let buf = buf.filter(|buf| buf.capacity() >= total).or_else(|| self.allocate(seat, total));
+        let buf = buf.filter(|buf| buf.capacity() >= total).or_else(|| self.allocate(who.seat, total));
         let Some((mut buf, at)) = buf.and_then(|buf| buf.data(total).map(|at| (buf, at))) else {
-            return sink.complete(who, TASK_SET_FULL, Moved::Nothing);
+            return out.complete(due, TASK_SET_FULL, Moved::Nothing);
         };
         buf.put(0, data);
-        sink.parameter_data(who, Part { offset: 0, len: total as u32, at, end: Some(asked) }, buf);
+        let part = Part { offset: 0, len: total as u32, at, end: Some(asked) };
+        let sent = out.data_in(due.end(), part, Body::Parameters, buf);
+        debug_assert!(sent.is_ok(), "there always is room");
     }
 
     /// Begins work on the medium.
-    pub fn medium(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        op: MediumOp,
-        given: Given<'_>,
-        sink: &mut impl Sink,
-    ) {
+    pub fn medium(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
         // Of those that there are many of no row is made: [`MediumOp::is_plain`].
         match op {
             MediumOp::Read { lba, blocks, .. } => {
-                self.read_at((seat, task), unit, (lba, blocks), given.expected.read_bytes, sink);
+                self.read_at(who, unit, (lba, blocks), given.expected.read_bytes, out);
             }
             MediumOp::Write { lba, blocks, fua } => {
-                self.write_at((seat, task), unit, (lba, blocks, fua), given, sink);
+                self.write_at(who, unit, (lba, blocks, fua), given, out);
             }
-            op => self.begin_by_row((seat, task), unit, op, given, sink),
+            op => self.begin_by_row(who, unit, op, given, out),
         }
     }
 
@@ -161,57 +148,49 @@ impl Executor {
     #[inline(always)]
     pub fn read_at(
         &mut self,
-        who: (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         (lba, blocks): (u64, u32),
         expects: u32,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         if self.strays.are_too_many(unit) {
-            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, out);
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
-        self.begin_read(who, unit, (lba * block_bytes, u64::from(blocks) * block_bytes), expects, sink);
+        self.begin_read(who, unit, (lba * block_bytes, u64::from(blocks) * block_bytes), expects, out);
     }
 
     /// Begins a write of blocks, which is to be durable before its status if FUA says so.
     #[inline(always)]
     pub fn write_at(
         &mut self,
-        who: (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         (lba, blocks, fua): (u64, u32, bool),
         given: Given<'_>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         if self.strays.are_too_many(unit) {
-            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, out);
         }
         let block_bytes = u64::from(self.media.units[unit].block_bytes);
         let place = (lba * block_bytes, u64::from(blocks) * block_bytes);
-        self.write(who, unit, place, (Action::Write, fua), given, sink);
+        self.write(who, unit, place, (Action::Write, fua), given, out);
     }
 
     #[inline(always)]
-    fn begin_read(&mut self, who: (usize, TaskId), unit: usize, place: (u64, u64), expects: u32, sink: &mut impl Sink) {
-        if !self.read_in_place(who, unit, place, expects, sink) {
-            self.read(who.0, who.1, unit, place, expects, sink);
+    fn begin_read(&mut self, who: TaskKey, unit: usize, place: (u64, u64), expects: u32, out: &mut impl Outside) {
+        if !self.read_in_place(who, unit, place, expects, out) {
+            self.read(who, unit, place, expects, out);
         }
     }
 
     /// Begins work on the medium as its row says.
     #[inline(never)]
-    fn begin_by_row(
-        &mut self,
-        who: (usize, TaskId),
-        unit: usize,
-        op: MediumOp,
-        given: Given<'_>,
-        sink: &mut impl Sink,
-    ) {
-        let (seat, task) = who;
+    fn begin_by_row(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
         if self.strays.are_too_many(unit) {
-            return self.refuse(who, Outcome::BUSY, Moved::Nothing, sink);
+            return self.refuse(who, Outcome::BUSY, Moved::Nothing, out);
         }
         let row = op.row();
         let block_bytes = self.media.units[unit].block_bytes;
@@ -220,78 +199,72 @@ impl Executor {
             let announced = u64::from(given.expected.write_bytes);
             let checked = self.media.units[unit].logical.check_data_out(row.length, data_out_bytes, announced);
             if let Err(wrong) = checked {
-                return self.refuse_length(who, wrong, sink);
+                return self.refuse_length(who, wrong, out);
             }
         }
         match row.runs {
-            Runs::Read => self.begin_read(who, unit, place, given.expected.read_bytes, sink),
-            Runs::Slices(action) => self.write((seat, task), unit, place, (action, row.durable), given, sink),
-            Runs::Gather => self.gather((seat, task), unit, (place.0, data_out_bytes), Then::Medium(op), given, sink),
-            Runs::Job => self.spawn(seat, task, unit, op, None),
-            Runs::Erase { erasure, how, immed } => self.spawn_erase(who, unit, erasure, (how.clone(), immed), sink),
-            Runs::Copy(request) => self.copy(seat, task, unit, request, sink),
+            Runs::Read => self.begin_read(who, unit, place, given.expected.read_bytes, out),
+            Runs::Slices(action) => self.write(who, unit, place, (action, row.durable), given, out),
+            Runs::Gather => self.gather(who, unit, (place.0, data_out_bytes), Then::Medium(op), given, out),
+            Runs::Job => self.spawn(who, unit, op, None),
+            Runs::Erase { erasure, how, immed } => self.spawn_erase(who, unit, erasure, (how.clone(), immed), out),
+            Runs::Copy(request) => self.copy(who, unit, request, out),
             Runs::FlushBehind => {
                 // The flush goes on by itself. If it fails, the next one has to report that.
-                self.flush_for(Waiter::Nobody, unit, sink);
-                self.refuse(who, Outcome::GOOD, Moved::Nothing, sink);
+                self.flush_for(Waiter::Nobody, unit, out);
+                self.refuse(who, Outcome::GOOD, Moved::Nothing, out);
             }
-            Runs::Nothing => self.refuse(who, Outcome::GOOD, Moved::Nothing, sink),
+            Runs::Nothing => self.refuse(who, Outcome::GOOD, Moved::Nothing, out),
         }
     }
 
     /// Ends a command that was announced with data that does not belong to it.
-    fn refuse_length(&mut self, who: (usize, TaskId), wrong: WrongLength, sink: &mut impl Sink) {
+    fn refuse_length(&mut self, who: TaskKey, wrong: WrongLength, out: &mut impl Outside) {
         let moved = if wrong.asked_bytes > 0 { Moved::Out(wrong.asked_bytes) } else { Moved::Nothing };
-        self.refuse(who, wrong.outcome, moved, sink);
+        self.refuse(who, wrong.outcome, moved, out);
     }
 
     /// A read that is not sent at once from where it lies.
     #[inline(never)]
-    fn read(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        (base, asked): (u64, u64),
-        expects: u32,
-        sink: &mut impl Sink,
-    ) {
+    fn read(&mut self, who: TaskKey, unit: usize, (base, asked): (u64, u64), expects: u32, out: &mut impl Outside) {
         let total = asked.min(u64::from(expects)) as u32;
-        let Some(exec) = self.exec(seat, task.slot()) else { return };
+        let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
         // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
         // the length of what was sent, not of what is read.
-        exec.staging = None;
+        exec.early.data = None;
         // With a limit on bytes, a read of more than a slice goes slice by slice.
-        let paid = total <= exec.paid;
+        let paid = total <= exec.transfer.paid;
         self.stats.read_bytes += u64::from(total);
         if total == 0 {
-            return self.refuse((seat, task), Outcome::GOOD, Moved::In(asked), sink);
+            return self.refuse(who, Outcome::GOOD, Moved::In(asked), out);
         }
-        let in_place = paid && self.goes_in_place((seat, task), unit, (base, total), sink);
-        if paid && !in_place && self.read_copied(seat, task, unit, (base, total, asked), sink) {
+        let in_place = paid && self.goes_in_place(who, unit, (base, total), out);
+        if paid && !in_place && self.read_copied(who, unit, (base, total, asked), out) {
             return;
         }
-        if let Some(exec) = self.exec(seat, task.slot()) {
-            exec.begin(Kind::Read, task, unit, (base, total, asked));
-            exec.in_place = in_place;
+        if let Some(exec) = self.exec(who.seat, who.slot()) {
+            exec.begin(Kind::Read, who.task, unit, (base, total, asked));
+            exec.transfer.in_place = in_place;
+        } else {
+            missing("a task");
         }
-        self.advance(seat, task.slot(), sink);
+        self.advance(who.seat, who.slot(), out);
     }
 
     /// Begins a write-like command: at once if it goes to memory and all data is there; else slice by slice.
     fn write(
         &mut self,
-        (seat, task): (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         (base, asked): (u64, u64),
         (action, durable): (Action, bool),
         given: Given<'_>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         let Given { expected, inline } = given;
         let announced = u64::from(expected.write_bytes);
         if let Err(wrong) = self.media.units[unit].logical.check_data_out(Length::Blocks, asked, announced) {
-            return self.refuse_length((seat, task), wrong, sink);
+            return self.refuse_length(who, wrong, out);
         }
         let total = asked.min(announced) as u32;
         self.stats.written_bytes += u64::from(total);
@@ -300,136 +273,149 @@ impl Executor {
             && total > 0
             && let Some(ticket) = self.media.units[unit].fence.enter(self.core, base, u64::from(total))
         {
-            self.media.units[unit].logical.overwritten(base, u64::from(total), self.now_ms);
+            self.media.units[unit].logical.overwritten(base, u64::from(total), self.turn.now_ms);
             if self.handles.get(unit).is_some_and(|h| h.write_in_place(base, &data[..total as usize])) {
-                return self.stored(seat, task, (unit, ticket), (base, total, asked));
+                return self.stored(who, (unit, ticket), (base, total, asked));
             }
             self.media.units[unit].fence.leave(self.core, ticket);
         }
-        let Some(exec) = self.exec(seat, task.slot()) else { return };
-        exec.begin(Kind::Write(action), task, unit, (base, total, asked));
+        let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
+        exec.begin(Kind::Write(action), who.task, unit, (base, total, asked));
         exec.durable = durable;
-        exec.filled = expected.received_bytes;
-        self.advance_with(seat, task, inline, sink);
+        exec.transfer.filled = expected.received_bytes;
+        self.advance_with(who, inline, out);
     }
 
     /// Collects `need` bytes of data, then goes on with `then`.
     pub fn gather(
         &mut self,
-        (seat, task): (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         (base, need): (u64, u64),
         then: Then,
         given: Given<'_>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         let Given { expected, inline } = given;
         let total = need.min(u64::from(expected.write_bytes));
         if total > SLICE_BYTES as u64 {
-            return self.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, sink);
+            return self.refuse(who, TASK_SET_FULL, Moved::Nothing, out);
         }
-        let Some(exec) = self.exec(seat, task.slot()) else { return };
-        exec.begin(Kind::Gather, task, unit, (base, total as u32, need));
+        let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
+        exec.begin(Kind::Gather, who.task, unit, (base, total as u32, need));
         exec.then = Some(then);
-        exec.filled = expected.received_bytes;
-        self.advance_with(seat, task, inline, sink);
+        exec.transfer.filled = expected.received_bytes;
+        self.advance_with(who, inline, out);
     }
 
     /// Makes the first slice and puts the data into it that came with the command.
-    fn advance_with(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>, sink: &mut impl Sink) {
-        if let (Some(data), Some(exec)) = (inline, self.exec(seat, task.slot()))
-            && exec.total > 0
+    fn advance_with(&mut self, who: TaskKey, inline: Option<&[u8]>, out: &mut impl Outside) {
+        if let (Some(data), Some(exec)) = (inline, self.exec(who.seat, who.slot()))
+            && exec.transfer.total > 0
         {
-            let total = exec.total as usize;
-            if self.make_slice(seat, task.slot(), total.min(SLICE_BYTES), sink) {
-                self.place(seat, task, 0, &data[..data.len().min(total)], sink);
-            } else if let Some(exec) = self.exec(seat, task.slot()) {
-                exec.failed.get_or_insert(Failure::NoBuffer);
+            let total = exec.transfer.total as usize;
+            if self.make_slice(who.seat, who.slot(), total.min(SLICE_BYTES), out) {
+                self.place(who, 0, &data[..data.len().min(total)], out);
+            } else if let Some(exec) = self.exec(who.seat, who.slot()) {
+                exec.failing.also(Failure::NoBuffer);
             }
         }
-        self.advance(seat, task.slot(), sink);
+        self.advance(who.seat, who.slot(), out);
     }
 
     /// All data of a `Kind::Gather` is there.
-    pub fn gathered(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        self.took_time = true;
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let (task, unit, total) = (exec.task, exec.unit, exec.total);
+    pub fn gathered(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
+        self.turn.took_time = true;
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        let (task, unit, total) = (exec.task, exec.unit, exec.transfer.total);
         let slice = exec.slices.pop_front();
         let (then, (buf, scratch)) = (exec.then.take(), slice.map_or((None, None), |slice| (slice.buf, slice.scratch)));
         match then {
-            Some(Then::Medium(op)) => self.spawn(seat, task, unit, op, buf.map(|buf| (buf, total, scratch))),
-            Some(Then::Parameters) => self.listed((seat, task), unit, (buf, total), sink),
+            Some(Then::Medium(op)) => {
+                self.spawn(TaskKey { seat, task }, unit, op, buf.map(|buf| (buf, total, scratch)))
+            }
+            Some(Then::Parameters) => self.listed(TaskKey { seat, task }, unit, (buf, total), out),
             None => {}
         }
     }
 
     /// A parameter list is there, `total` bytes in `buf`.
-    fn listed(
-        &mut self,
-        (seat, task): (usize, TaskId),
-        unit: usize,
-        (buf, total): (Option<Buf>, u32),
-        sink: &mut impl Sink,
-    ) {
-        let (who, slot) = ((seat, task), task.slot());
+    fn listed(&mut self, who: TaskKey, unit: usize, (buf, total): (Option<Buf>, u32), out: &mut impl Outside) {
+        let slot = who.slot();
         let list = buf.as_ref().and_then(|buf| buf.bytes(0, total as usize)).unwrap_or(&[]);
-        let judged = sink.parameters(who, unit, list);
+        let judged = out.parameters(who, unit, list);
         drop(buf);
-        self.clear(seat, slot, sink);
-        let Some((plan, nexuses)) = judged else { return sink.complete(who, TASK_SET_FULL, Moved::Nothing) };
+        let due = self.clear(who, out);
+        let Some((plan, nexuses)) = judged else { return out.complete(due, TASK_SET_FULL, Moved::Nothing) };
         match plan {
             Plan::Done(outcome) if !nexuses.is_empty() => {
-                let answer = Some((seat, task, outcome, u64::from(total)));
-                sink.preempt(Preempting { answer, unit, nexuses, standing: None });
+                let answer = Some((due, outcome, u64::from(total)));
+                out.preempt(Preempting { answer, unit, nexuses, standing: None });
             }
             // The residual count is that of the list, which is what was moved, not that of an answer.
-            Plan::Done(outcome) => sink.complete(who, outcome, Moved::Out(u64::from(total))),
+            Plan::Done(outcome) => out.complete(due, outcome, Moved::Out(u64::from(total))),
             Plan::Medium(op) => {
-                let given = Given { expected: sink.expected(who), inline: None };
-                self.medium(seat, task, unit, op, given, sink);
+                self.keep_due(due);
+                let given = Given { expected: out.expected(who), inline: None };
+                self.medium(who, unit, op, given, out);
                 // What was moved is the list: that is what residuals are counted from.
-                if let Some(exec) = self.exec(seat, slot).filter(|e| e.kind == Kind::Job) {
-                    exec.asked = u64::from(total);
+                if let Some(exec) = self.exec(who.seat, slot).filter(|e| e.kind == Kind::Job) {
+                    exec.transfer.asked = u64::from(total);
                 }
             }
-            Plan::Save(saving) => self.spawn_save(seat, task, unit, saving, u64::from(total), sink),
-            Plan::Parameters { .. } | Plan::Buffer => sink.complete(who, TASK_SET_FULL, Moved::Nothing),
+            Plan::Save(saving) => {
+                self.keep_due(due);
+                self.spawn_save(who, unit, saving, u64::from(total), out);
+            }
+            Plan::Parameters { .. } | Plan::Buffer => out.complete(due, TASK_SET_FULL, Moved::Nothing),
+        }
+    }
+
+    /// The command goes on after its list: it is to be ended still.
+    fn keep_due(&mut self, due: Due) {
+        match self.slot_of(due.who()) {
+            Some(exec) => exec.due.put(due),
+            // Nobody has this seat any more.
+            None => _ = due.end(),
         }
     }
 
     /// Aborts a task. Nothing more of it is sent, and it is let go of when nothing is under way any more. `target`: whose
     /// target it is, for those who wait for its end.
-    pub fn abort(&mut self, seat: usize, task: TaskId, target: usize, sink: &mut impl Sink) {
-        let slot = task.slot();
-        let Some(exec) = self.exec(seat, slot) else {
+    pub fn abort(&mut self, who: TaskKey, target: usize, out: &mut impl Outside) {
+        let slot = who.slot();
+        let Some(exec) = self.exec(who.seat, slot) else {
             // The task was never begun, and no data came with it.
-            return sink.released((seat, task));
+            return out.released(Due::of(who));
         };
-        exec.task = task;
+        exec.task = who.task;
+        // Perhaps it was never begun.
+        exec.due.ensure(who);
         exec.aborted = true;
-        if exec.in_flight > 0 {
-            self.mark_left(seat, slot, target);
-            self.await_medium(seat, task);
-            return self.cancel_jobs(seat, slot, sink);
+        if !exec.under_way.is_none() {
+            self.mark_left(who.seat, slot, target);
+            self.await_medium(who);
+            return self.cancel_jobs(who.seat, slot, out);
         }
-        self.clear(seat, slot, sink);
-        sink.released((seat, task));
+        let due = self.clear(who, out);
+        out.released(due);
     }
 
     /// Counts an aborted task for those who wait for its end.
-    fn mark_left(&mut self, seat: usize, slot: usize, target: usize) {
+    fn mark_left(&mut self, seat: SeatIx, slot: usize, target: usize) {
         let (left, marks) = (&self.leftovers.left, &mut self.leftovers.marks);
-        let Some(exec) = self.clients.get_mut(seat).and_then(|client| client.tasks.get_mut(slot)) else { return };
+        let Some(exec) = self.clients.get_mut(seat.at()).and_then(|client| client.tasks.get_mut(slot)) else {
+            return missing("a task");
+        };
         let unit = exec.unit;
         let scopes = [Scope::Seat(seat, None), Scope::Seat(seat, Some(unit)), Scope::Target(target), Scope::Unit(unit)];
         exec.left = Some(marks.mark(left, &scopes));
     }
 
     /// The unit at which a task has begun to work, if it has.
-    pub fn begun_at(&self, seat: usize, task: TaskId) -> Option<usize> {
-        let exec = self.tasks(seat).get(task.slot())?;
-        (exec.task == task && exec.is_at_work()).then_some(exec.unit)
+    pub fn begun_at(&self, who: TaskKey) -> Option<usize> {
+        let exec = self.tasks(who.seat).get(who.slot())?;
+        (exec.task == who.task && exec.is_at_work()).then_some(exec.unit)
     }
 }
 

@@ -12,41 +12,36 @@
 use super::executor::Executor;
 use crate::jobs::copy_job::CopyJob;
 use crate::jobs::copying::{Route, make_token, run};
-use crate::jobs::job::{JobCx, NOBODY};
+use crate::jobs::job::JobCx;
 use crate::limits::{ABORT_GRACE_MS, STRAYS_PER_UNIT};
-use crate::model::{InitiatorPort, TaskId};
+use crate::missing::missing;
+use crate::model::{InitiatorPort, TaskKey};
 use crate::scsi::Outcome;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{Begun, CopyStep};
 use crate::tasks::outcomes::{COPY_ABORTED, TASK_SET_FULL};
-use crate::tasks::sink::{CopyBegun, Moved, Sink};
-use crate::tasks::task::Kind;
+use crate::tasks::sink::{CopyBegun, Moved, Outside};
 use crate::waits::left::Scope;
 use std::sync::Arc;
 
 impl Executor {
     /// Begins a copy that was planned for `unit`.
-    pub fn copy(&mut self, seat: usize, task: TaskId, unit: usize, request: &CopyRequest, sink: &mut impl Sink) {
+    pub fn copy(&mut self, who: TaskKey, unit: usize, request: &CopyRequest, out: &mut impl Outside) {
         let asked = u64::from(request.list_bytes);
-        let Some(CopyBegun { begun, units, of: (target, session), nexus }) =
-            sink.begin_copy((seat, task), unit, request)
-        else {
-            return self.answer_copy(seat, task, TASK_SET_FULL, 0, sink);
+        let Some(CopyBegun { begun, units, of: (target, session), nexus }) = out.begin_copy(who, unit, request) else {
+            return self.answer_copy(who, TASK_SET_FULL, 0, out);
         };
         match begun {
-            Begun::Done(outcome) => self.answer_copy(seat, task, outcome, asked, sink),
+            Begun::Done(outcome) => self.answer_copy(who, outcome, asked, out),
             Begun::Make(work) => {
-                let cx = JobCx::new(self.account(seat));
+                let cx = JobCx::new(self.account(who.seat));
                 let job = make_token(cx.clone(), work, Arc::clone(&self.media.units[unit]));
-                if let Some(exec) = self.exec(seat, task.slot()) {
-                    exec.begin(Kind::Job, task, unit, (0, 0, asked));
-                    exec.in_flight += 1;
-                }
-                self.enlist_copy(&cx, job, (unit, None), Some((seat, task.slot())));
+                self.become_job(who, unit, asked);
+                self.enlist_copy(&cx, job, (unit, None), Some(who));
             }
             Begun::Run(work) => {
                 let (immediate, watch) = (work.is_immediate(), work.watch());
-                let cx = JobCx::new(self.account(seat));
+                let cx = JobCx::new(self.account(who.seat));
                 let mut touched = vec![unit];
                 let source = |step: &CopyStep| step.source.map(|(peer, _)| peer);
                 let peers = work.steps.iter().flat_map(|step| source(step).into_iter().chain([step.destination.0]));
@@ -54,19 +49,16 @@ impl Executor {
                 touched.sort_unstable();
                 touched.dedup();
                 if touched.iter().any(|&unit| self.keeps_too_much(unit)) {
-                    return self.answer_copy(seat, task, Outcome::BUSY, asked, sink);
+                    return self.answer_copy(who, Outcome::BUSY, asked, out);
                 }
                 let job = run(cx.clone(), work, Route { all: Arc::clone(&self.media.units), units, here: unit });
                 let copy = CopyJob { target, session, nexus, units: touched, watch, left: None, ended_ms: 0 };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
-                    return self.answer_copy(seat, task, Outcome::GOOD, asked, sink);
+                    return self.answer_copy(who, Outcome::GOOD, asked, out);
                 }
-                if let Some(exec) = self.exec(seat, task.slot()) {
-                    exec.begin(Kind::Job, task, unit, (0, 0, asked));
-                    exec.in_flight += 1;
-                }
-                self.enlist_copy(&cx, job, (unit, Some(copy)), Some((seat, task.slot())));
+                self.become_job(who, unit, asked);
+                self.enlist_copy(&cx, job, (unit, Some(copy)), Some(who));
             }
         }
     }
@@ -78,15 +70,15 @@ impl Executor {
             let number = self.running.copies[at];
             let Some(job) = self.running.jobs[number].as_mut() else { continue };
             let Some(copy) = job.copy.as_mut().filter(|copy| copy.is_of(scope)) else { continue };
-            let is_known = copy.left.is_some() || job.stray.is_some();
+            let is_known = copy.left.is_some() || job.medium.stray.is_some();
             if is_known || !is_meant((&copy.nexus.0, copy.nexus.1)) {
                 continue;
             }
             let units = copy.units.iter().copied().map(Scope::Unit);
             let scopes = std::iter::once(Scope::Target(copy.target)).chain(units).collect();
             // From now on nobody waits for what the copy has on the medium.
-            let until_ms = self.now_ms + ABORT_GRACE_MS;
-            copy.left = Some(self.leftovers.copies.leave(&self.leftovers.left, scopes, until_ms, self.now_ms));
+            let until_ms = self.turn.now_ms + ABORT_GRACE_MS;
+            copy.left = Some(self.leftovers.copies.leave(&self.leftovers.left, scopes, until_ms, self.turn.now_ms));
             let outcome = self.media.units[job.unit].logical.formatted(COPY_ABORTED);
             self.end_copy(number, outcome);
         }
@@ -109,13 +101,13 @@ impl Executor {
     /// Has a copy begin nothing more. It is over when the medium has let go of what the copy has there: that keeps its
     /// range, so nobody overtakes it.
     fn end_copy(&mut self, number: usize, outcome: Outcome) {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return missing("a job") };
         if std::mem::replace(&mut job.cancelled, true) {
             return;
         }
-        job.given_up = Some(outcome).filter(|_| job.seat != NOBODY);
+        job.given_up = Some(outcome).filter(|_| job.task.is_some());
         if let Some(copy) = job.copy.as_mut() {
-            copy.ended_ms = self.now_ms;
+            copy.ended_ms = self.turn.now_ms;
         }
         self.keep_claims(number);
         self.run_soon(number);
@@ -127,9 +119,9 @@ impl Executor {
         for at in 0..self.running.copies.len() {
             let number = self.running.copies[at];
             if let Some(job) = self.running.jobs[number].as_ref()
-                && job.copy.as_ref().is_some_and(|copy| self.now_ms >= copy.ended_ms + ABORT_GRACE_MS)
-                && (job.cancelled, job.seat, job.stray) == (true, NOBODY, None)
-                && job.in_flight > 0
+                && job.copy.as_ref().is_some_and(|copy| self.turn.now_ms >= copy.ended_ms + ABORT_GRACE_MS)
+                && (job.cancelled, job.task, job.medium.stray) == (true, None, None)
+                && job.medium.in_flight > 0
             {
                 self.let_stray(number);
             }
@@ -141,7 +133,7 @@ impl Executor {
     fn keeps_too_much(&self, unit: usize) -> bool {
         let is_kept = |number: &&usize| {
             let job = self.running.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
-            job.is_some_and(|job| self.operations.unit_of(**number, job.operation) == Some(unit))
+            job.is_some_and(|job| self.operations.unit_of(**number, job.medium.operation) == Some(unit))
         };
         self.strays.are_too_many(unit) || self.running.copies.iter().filter(is_kept).count() >= STRAYS_PER_UNIT
     }
@@ -154,8 +146,8 @@ impl Executor {
 
     /// Answers a copy command. `asked`: the bytes of its parameter list, which is all that was moved for the command
     /// itself.
-    fn answer_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome, asked: u64, sink: &mut impl Sink) {
-        self.clear(seat, task.slot(), sink);
-        sink.complete((seat, task), outcome, Moved::Out(asked));
+    fn answer_copy(&mut self, who: TaskKey, outcome: Outcome, asked: u64, out: &mut impl Outside) {
+        let due = self.clear(who, out);
+        out.complete(due, outcome, Moved::Out(asked));
     }
 }

@@ -12,11 +12,12 @@ use super::executor::Executor;
 use crate::backend::Op;
 use crate::canary::{Canary, sings};
 use crate::limits::SYNC_DRAIN_MS;
-use crate::model::{MediumFault, TaskId};
+use crate::missing::missing;
+use crate::model::{MediumFault, TaskKey};
 use crate::scsi::{Heard, Outcome};
+use crate::tasks::failing::Failure;
 use crate::tasks::operations::Owner;
-use crate::tasks::sink::Sink;
-use crate::tasks::task::Failure;
+use crate::tasks::sink::Outside;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
@@ -25,41 +26,41 @@ use std::sync::atomic::Ordering;
 
 impl Executor {
     /// Has a unit flushed for somebody.
-    pub fn flush_for(&mut self, who: Waiter, unit: usize, sink: &mut impl Sink) {
+    pub fn flush_for(&mut self, who: Waiter, unit: usize, out: &mut impl Outside) {
         let syncs = &self.media.units[unit].syncs;
         let (after, failures) = (syncs.begun(), syncs.failures());
-        let ticket = self.flushes.ticket(unit);
+        let ticket = self.waits.flushes.ticket(unit);
         let number = ticket.number;
         match who {
             // A flush that was wanted before, and has not begun, is this one's, too.
-            Waiter::Nobody if self.flushes.line(unit).wanted_after.replace(after) == Some(after) => return,
+            Waiter::Nobody if self.waits.flushes.line(unit).wanted_after.replace(after) == Some(after) => return,
             Waiter::Nobody => {}
             Waiter::Task(seat, slot) => {
-                let Some(exec) = self.exec(seat, slot) else { return };
-                exec.flushing = Some(ticket);
+                let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+                exec.waits.flushing = Some(ticket);
             }
             Waiter::Job(number, _) => {
-                let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
-                job.flushing = Some(ticket);
+                let Some(Some(job)) = self.running.jobs.get_mut(number) else { return missing("a job") };
+                job.waits.flushing = Some(ticket);
             }
         }
-        self.flushes.join(number, unit, who, (after, failures));
-        self.advance_flushes(unit, sink);
+        self.waits.flushes.join(number, unit, who, (after, failures));
+        self.advance_flushes(unit, out);
     }
 
     /// Goes on with those who wait when a flush of another core has ended, or when a turn has left some of them. That
     /// may be this very turn: then another message is sent.
-    pub fn flushes_go_on(&mut self, unit: usize, sink: &mut impl Sink) {
-        self.flushes.line(unit).left = false;
-        self.advance_flushes(unit, sink);
+    pub fn flushes_go_on(&mut self, unit: usize, out: &mut impl Outside) {
+        self.waits.flushes.line(unit).left = false;
+        self.advance_flushes(unit, out);
     }
 
     /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn. When many
     /// have waited, others have their turns in between.
-    pub fn advance_flushes(&mut self, unit: usize, sink: &mut impl Sink) {
+    pub fn advance_flushes(&mut self, unit: usize, out: &mut impl Outside) {
         loop {
-            if !self.flushes.may_tell(self.now_ns) {
-                if !std::mem::replace(&mut self.flushes.line(unit).left, true) {
+            if !self.waits.flushes.may_tell(self.turn.now_ns) {
+                if !std::mem::replace(&mut self.waits.flushes.line(unit).left, true) {
                     (self.media.post)(self.core, Notice::Flushed { unit });
                 }
                 return;
@@ -67,16 +68,21 @@ impl Executor {
             let Some(step) = self.next_flush_step(unit) else { return };
             match step {
                 Step::Tell(told) => {
-                    self.flushes.told.1 += 1;
-                    self.stats.most_flushed = self.stats.most_flushed.max(self.flushes.told.1.into());
-                    self.flushed(unit, told, sink);
+                    self.waits.flushes.told.1 += 1;
+                    self.stats.most_flushed = self.stats.most_flushed.max(self.waits.flushes.told.1.into());
+                    self.flushed(unit, told, out);
                 }
                 Step::Begin => {
                     let Unit { syncs, logical, .. } = &*self.media.units[unit];
                     let (off, others) = (logical.unflushed(), logical.others_unflushed());
-                    self.flushes.line(unit).covers = Covers { off, others, failures: syncs.failures() };
-                    if let Some((owner, result)) = self.start(unit, Op::Flush, Owner::Flush(unit), sink) {
-                        self.finished(owner, result, sink);
+                    self.waits.flushes.line(unit).covers = Covers { off, others, failures: syncs.failures() };
+                    let owner = Owner::Flush(unit);
+                    let over = match sings(Canary::FlushSkipped) {
+                        true => Some((owner, Ok(()))),
+                        false => self.start(unit, Op::Flush, owner, out),
+                    };
+                    if let Some((owner, result)) = over {
+                        self.finished(owner, result, out);
                     }
                 }
             }
@@ -86,7 +92,7 @@ impl Executor {
     /// What is to be done next for those who wait for flushes of a unit. `None`: nothing, until a flush has ended.
     fn next_flush_step(&mut self, unit: usize) -> Option<Step> {
         let syncs = &self.media.units.get(unit)?.syncs;
-        let line = self.flushes.line(unit);
+        let line = self.waits.flushes.line(unit);
         let mut will_be_told = false;
         loop {
             if let Some(told) = line.next_ended(|after| syncs.has_ended(after)) {
@@ -108,26 +114,30 @@ impl Executor {
     }
 
     /// The medium has answered a flush that this core has begun. If it failed, that was counted before.
-    pub fn flush_answered(&mut self, unit: usize, sink: &mut impl Sink) {
+    pub fn flush_answered(&mut self, unit: usize, out: &mut impl Outside) {
         let epoch = self.media.units[unit].syncs.drain();
-        self.flushes.draining.push(Draining { unit, epoch, until_ms: self.now_ms.saturating_add(SYNC_DRAIN_MS) });
-        self.advance_drains(sink);
+        self.waits.flushes.draining.push(Draining {
+            unit,
+            epoch,
+            until_ms: self.turn.now_ms.saturating_add(SYNC_DRAIN_MS),
+        });
+        self.advance_drains(out);
     }
 
     /// Ends the flushes for which no durable write is under way any more, and tells who waits. A durable write that the
     /// medium leaves unanswered holds a flush up for [`SYNC_DRAIN_MS`] at most: if it fails later, that is counted
     /// then.
-    pub fn advance_drains(&mut self, sink: &mut impl Sink) {
+    pub fn advance_drains(&mut self, out: &mut impl Outside) {
         let mut at = 0;
-        while let Some(&Draining { unit, epoch, until_ms }) = self.flushes.draining.get(at) {
+        while let Some(&Draining { unit, epoch, until_ms }) = self.waits.flushes.draining.get(at) {
             let units = Arc::clone(&self.media.units);
             let syncs = &units[unit].syncs;
-            if !syncs.is_drained(epoch) && self.now_ms < until_ms {
+            if !syncs.is_drained(epoch) && self.turn.now_ms < until_ms {
                 at += 1;
                 continue;
             }
-            self.flushes.draining.swap_remove(at);
-            let Covers { off, others, failures } = std::mem::take(&mut self.flushes.line(unit).covers);
+            self.waits.flushes.draining.swap_remove(at);
+            let Covers { off, others, failures } = std::mem::take(&mut self.waits.flushes.line(unit).covers);
             if syncs.failures() == failures {
                 let logical = &units[unit].logical;
                 // Before anybody is told: one of those who wait may have switched the cache off.
@@ -143,51 +153,55 @@ impl Executor {
                 .end()
                 .filter(|core| *core != self.core)
                 .for_each(|core| (self.media.post)(core, Notice::Flushed { unit }));
-            self.advance_flushes(unit, sink);
+            self.advance_flushes(unit, out);
             at = 0;
         }
     }
 
     /// Tells a waiter that a flush of the unit which began after it came has ended.
-    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, sink: &mut impl Sink) {
+    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, out: &mut impl Outside) {
         let Unit { syncs, logical, .. } = &*self.media.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };
         match who {
             Waiter::Nobody => {}
             Waiter::Job(number, cell) => {
                 if let Some(Some(job)) = self.running.jobs.get_mut(number) {
-                    job.flushing = None;
+                    job.waits.flushing = None;
+                } else {
+                    missing("a job");
                 }
                 cell.set(Some(result));
                 self.run_soon(number);
             }
             Waiter::Task(seat, slot) => {
                 let lost = result.err().map(|fault| Failure::Lost(logical.fault(fault, None)));
-                let Some(exec) = self.exec(seat, slot) else { return };
-                if exec.flushing.take_if(|own| own.number == ticket).is_none() {
+                let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+                if exec.waits.flushing.take_if(|own| own.number == ticket).is_none() {
                     return;
                 }
                 exec.flushed = true;
-                exec.failed = exec.failed.or(lost);
-                self.advance(seat, slot, sink);
+                if let Some(lost) = lost {
+                    exec.failing.also(lost);
+                }
+                self.advance(seat, slot, out);
             }
         }
     }
 
     /// The answer to a flush or a durable write that went well: GOOD, or a failure that its nexus has not heard of.
     #[inline]
-    pub fn vouch(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> Outcome {
+    pub fn vouch(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> Outcome {
         if self.media.units[unit].syncs.failures() == 0 {
             return Outcome::GOOD;
         }
-        self.vouch_after_failures(seat, task, unit, sink)
+        self.vouch_after_failures(who, unit, out)
     }
 
     #[cold]
-    fn vouch_after_failures(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> Outcome {
+    fn vouch_after_failures(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> Outcome {
         // Read before the nexus is asked: of so many it may have heard by now.
         let failures = self.media.units[unit].syncs.failures();
-        if self.hear(seat, task, unit, sink) {
+        if self.hear(who, unit, out) {
             let unit = &self.media.units[unit];
             return unit.logical.fault(unit.syncs.last_failure(), None);
         }
@@ -197,9 +211,9 @@ impl Executor {
 
     /// Whether a nexus has yet to hear that what it wrote may be lost. If so, the end of this task tells it.
     #[cold]
-    pub fn hear(&mut self, seat: usize, task: TaskId, unit: usize, sink: &mut impl Sink) -> bool {
+    pub fn hear(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> bool {
         let Unit { syncs, news, .. } = &*self.media.units[unit];
-        let heard = sink.hear((seat, task), unit, syncs.failures());
+        let heard = out.hear(who, unit, syncs.failures());
         if heard == Heard::Now {
             news.store(true, Ordering::Relaxed);
         }
@@ -208,10 +222,10 @@ impl Executor {
 
     /// Counts the failure of an operation that was to make something durable, before anybody is told of its end.
     #[cold]
-    pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>, sink: &mut impl Sink) {
+    pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>) {
         let units = Arc::clone(&self.media.units);
         let number = unit;
-        let Some(unit) = units.get(unit) else { return };
+        let Some(unit) = units.get(unit) else { return missing("a unit") };
         if let Err(fault) = result
             && concerns_others(sync, fault)
             && !sings(Canary::FlushFailureForgotten)
@@ -219,7 +233,7 @@ impl Executor {
             unit.syncs.fail(fault);
             // Saved now: the kernel does not say it twice, and the process may be killed before its end.
             self.save_lost(number);
-            if let Some(left_out) = sink.noise().medium(self.now_ms) {
+            if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
                 tracing::error!(serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");
             }

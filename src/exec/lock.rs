@@ -9,6 +9,7 @@ use super::executor::Executor;
 use crate::backend::Op;
 use crate::canary::{Canary, sings};
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
+use crate::missing::missing;
 use crate::scsi::Outcome;
 use crate::unit::fence::Lock;
 use crate::waits::cell::Cell1;
@@ -19,9 +20,11 @@ impl Executor {
     pub fn lock_for(&mut self, job: usize, (offset, len): (u64, u64), cell: Cell1<()>) {
         let is_first = !self.waits_for_ranges();
         if let Some(Some(job)) = self.running.jobs.get_mut(job) {
-            job.is_locking = true;
+            job.ranges.is_locking = true;
+        } else {
+            missing("a job");
         }
-        self.ranges.locking.push_back(Locking { job, offset, len, cell, lock: None, since_ms: self.now_ms });
+        self.waits.ranges.locking.push_back(Locking { job, offset, len, cell, lock: None, since_ms: self.turn.now_ms });
         if is_first {
             self.advance_locks();
         }
@@ -29,11 +32,11 @@ impl Executor {
 
     /// Goes on with the jobs that wait to have a range for themselves.
     pub fn advance_locks(&mut self) {
-        for _ in 0..self.ranges.locking.len().min(FED_PER_TURN) {
-            let Some(waiting) = self.ranges.locking.pop_front() else { return };
+        for _ in 0..self.waits.ranges.locking.len().min(FED_PER_TURN) {
+            let Some(waiting) = self.waits.ranges.locking.pop_front() else { return };
             self.give_up_locking(&waiting);
             if let Some(waiting) = self.advance_lock(waiting) {
-                self.ranges.locking.push_back(waiting);
+                self.waits.ranges.locking.push_back(waiting);
             }
         }
     }
@@ -52,8 +55,11 @@ impl Executor {
         if !waiting.lock.as_ref().is_some_and(|(lock, _)| sings(Canary::LockedTooEarly) || fence.is_drained(lock)) {
             return Some(waiting);
         }
-        job.is_locking = false;
-        job.locks.extend(waiting.lock.map(|(lock, _)| lock));
+        job.ranges.is_locking = false;
+        match waiting.lock {
+            Some((lock, _)) if sings(Canary::RangeNotHeld) => fence.unlock(lock),
+            lock => job.ranges.locks.extend(lock.map(|(lock, _)| lock)),
+        }
         waiting.cell.set(Some(()));
         self.run_soon(waiting.job);
         None
@@ -62,8 +68,8 @@ impl Executor {
     /// A job has ended: gives back what it waited for, or had got of it.
     pub fn forget_locking(&mut self, job: usize) {
         let mut gone = Vec::new();
-        while let Some(at) = self.ranges.locking.iter().position(|waiting| waiting.job == job) {
-            gone.extend(self.ranges.locking.remove(at));
+        while let Some(at) = self.waits.ranges.locking.iter().position(|waiting| waiting.job == job) {
+            gone.extend(self.waits.ranges.locking.remove(at));
         }
         gone.into_iter().for_each(|waiting| self.unlock(waiting.lock));
     }
@@ -78,7 +84,7 @@ impl Executor {
     /// Ends a job that has waited long enough for a range: a stray is in its way, or reads that their peers do not take.
     fn give_up_locking(&mut self, waiting: &Locking) {
         let Locking { job: number, offset, len, since_ms, ref lock, .. } = *waiting;
-        let late = self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
+        let late = self.turn.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS);
         let waits_for_reads =
             || lock.as_ref().is_some_and(|(lock, unit)| self.media.units[*unit].fence.waits_for_reads(lock));
         if let Some(Some(job)) = self.running.jobs.get(number)
@@ -99,7 +105,7 @@ impl Executor {
 
     /// The next job has its turn to make a hole.
     pub fn hole_over(&mut self, unit: usize) {
-        if let Some(next) = self.ranges.holes.leave(unit) {
+        if let Some(next) = self.waits.ranges.holes.leave(unit) {
             self.run_soon(next);
         }
     }

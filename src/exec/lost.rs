@@ -2,7 +2,6 @@
 //! goes on. What is saved, and what is made of it at the next start, is in `unit/remember.rs`.
 
 use super::executor::Executor;
-use crate::jobs::job::NOBODY;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::cell::Cell1;
@@ -16,8 +15,8 @@ impl Executor {
     pub fn save_who_has_heard(&mut self, unit: usize, failures: u64) {
         let home = &self.media.units[unit];
         let is_news = home.news.load(Ordering::Relaxed) && home.news.swap(false, Ordering::Relaxed);
-        if home.remembering.is_looked(is_news, self.now_ms) {
-            home.logical.has_settled(failures, self.now_ms);
+        if home.remembering.is_looked(is_news, self.turn.now_ms) {
+            home.logical.has_settled(failures, self.turn.now_ms);
             self.save_lost(unit);
         }
     }
@@ -38,7 +37,7 @@ impl Executor {
     fn begin_to_remember(&mut self, home: Arc<Unit>) {
         home.remembering.begin();
         let saving = home.logical.lost(home.syncs.failures());
-        if let Some(ticket) = self.line_up(NOBODY, home, saving, Cell1::default()) {
+        if let Some(ticket) = self.line_up(None, home, saving, Cell1::default()) {
             // Its turn comes by message: a unit that fails again and again is looked at once in a turn.
             (self.media.post)(self.core, Notice::SaveTurn { ticket });
         }

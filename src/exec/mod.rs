@@ -2,21 +2,21 @@
 //!
 //! There is one `executor::Executor` for each core. It is synchronous: no method awaits or blocks. It names a command
 //! by its seat and task, and knows no PDU, connection or session: whatever it needs of those, it asks of a
-//! `sink::Sink`. What all executors share is `crate::unit::media::Media`, with a `crate::unit::Unit` for each logical
+//! `sink::Outside`. What all executors share is `crate::unit::media::Media`, with a `crate::unit::Unit` for each logical
 //! unit; what others tell one is a `crate::unit::notice::Notice`.
 //!
 //! Types stand apart from what is done with them, so that each file can be read after those that it names:
 //!
 //! | what | types | what is done |
 //! |---|---|---|
-//! | a command | `tasks/task.rs`, `tasks/sink.rs`, `tasks/outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
+//! | a command | `tasks/task.rs`, `tasks/transfer.rs`, `tasks/failing.rs`, `tasks/sink.rs`, `tasks/outcomes.rs` | `begin.rs`, `rw.rs`, `placing.rs`, `wind_up.rs`, `ram.rs` |
 //! | a unit in memory | `tasks/memory.rs`, `unit/memory_hold.rs` | `ram.rs` |
 //! | a job | `jobs/job.rs`, `waits/cell.rs`, `jobs/running.rs`, `jobs/copy_job.rs` | `spawn.rs`, `copy.rs`, `work.rs`, `job_over.rs`; what it does: `jobs/commands.rs`, `jobs/copying.rs` |
 //! | an errand | `unit/errand.rs` | `unit/errandry.rs` |
 //! | an operation on a medium | `tasks/operations.rs` | `executor.rs` |
 //! | durability | `unit/syncs.rs`, `waits/flushes.rs`, `unit/remembering.rs` | `flush.rs`, `lost.rs`, `unit/remember.rs` |
 //! | what is saved | `waits/saves.rs`, `unit/line.rs` | `save.rs` |
-//! | ranges, holes | `unit/fence.rs`, `waits/ranges.rs`, `waits/holes.rs` | `waiting.rs`, `lock.rs` |
+//! | ranges, holes | `unit/fence.rs`, `tasks/waiting.rs`, `waits/ranges.rs`, `waits/holes.rs` | `waiting.rs`, `lock.rs` |
 //! | buffers | `crate::buffers`, `jobs/starved.rs`, `waits/slots.rs` | `starve.rs` |
 //! | limits | `crate::rate` | `throttle.rs` |
 //! | what outlives its task | `waits/strays.rs`, `waits/left.rs` | `stray.rs` |

@@ -2,9 +2,11 @@
 
 use super::executor::Executor;
 use crate::buffers::Buf;
-use crate::model::TaskId;
-use crate::tasks::sink::Sink;
-use crate::tasks::task::{Failure, Kind, Progress};
+use crate::missing::missing;
+use crate::model::TaskKey;
+use crate::tasks::failing::Failure;
+use crate::tasks::sink::Outside;
+use crate::tasks::task::{Kind, Progress};
 
 /// A buffer that is lent to a receive.
 pub struct Lent {
@@ -21,8 +23,8 @@ pub struct Lent {
 impl Executor {
     /// Lends the buffer that the data of a write at `offset` of its transfer goes to, to the receive of connection `conn`.
     /// `None`: it does not go into one that is there now. The task must be live.
-    pub fn lend(&mut self, seat: usize, task: TaskId, offset: u32, conn: usize) -> Option<Lent> {
-        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task)?;
+    pub fn lend(&mut self, who: TaskKey, offset: u32, conn: usize) -> Option<Lent> {
+        let exec = self.exec(who.seat, who.slot()).filter(|exec| exec.task == who.task)?;
         let slice = exec.slice_at(offset).filter(|slice| slice.progress == Progress::Filling)?;
         let within = offset - slice.offset;
         let has = slice.buf.as_ref()?.capacity().saturating_sub(within as usize);
@@ -36,8 +38,8 @@ impl Executor {
     }
 
     /// Takes back what was lent. `Some`: the slice is not there any more that it was lent from.
-    pub fn take_back(&mut self, (seat, task): (usize, TaskId), slice: u32, conn: usize, buf: Buf) -> Option<Buf> {
-        let exec = self.exec(seat, task.slot()).filter(|exec| exec.task == task);
+    pub fn take_back(&mut self, who: TaskKey, slice: u32, conn: usize, buf: Buf) -> Option<Buf> {
+        let exec = self.exec(who.seat, who.slot()).filter(|exec| exec.task == who.task);
         let slice = exec
             .and_then(|exec| exec.slices.iter_mut().find(|own| own.offset == slice))
             .filter(|slice| slice.progress == Progress::Lent { conn });
@@ -52,18 +54,21 @@ impl Executor {
 
     /// Puts data of a write where it belongs: `offset` counts in the task's transfer. The task must be live.
     #[inline]
-    pub fn place(&mut self, seat: usize, task: TaskId, mut offset: u32, mut bytes: &[u8], sink: &mut impl Sink) {
-        let slot = task.slot();
-        if self.exec(seat, slot).is_none_or(|e| e.kind == Kind::Idle && e.staging.is_none() && !e.dropped) {
+    pub fn place(&mut self, who: TaskKey, mut offset: u32, mut bytes: &[u8], out: &mut impl Outside) {
+        let slot = who.slot();
+        if self
+            .exec(who.seat, slot)
+            .is_none_or(|e| e.kind == Kind::Idle && e.early.data.is_none() && !e.early.is_dropped)
+        {
             // This is unsolicited data of a command without immediate data, which waits for its CmdSN or at a limit.
-            self.stage(seat, task, &[], sink);
+            self.stage(who, &[], out);
         }
-        let Some(exec) = self.exec(seat, slot) else { return };
+        let Some(exec) = self.exec(who.seat, slot) else { return missing("a task") };
         while !bytes.is_empty() {
             let n = if let Some(slice) = exec.slice_at(offset) {
                 if let Progress::Lent { .. } = slice.progress {
                     // The task has another connection now, and its data comes again. The receive of the old one has the buffer.
-                    exec.failed.get_or_insert(Failure::NoBuffer);
+                    exec.failing.also(Failure::NoBuffer);
                     return;
                 }
                 // A read's slice is not for data that comes with the read, nor one that is on the medium already.
@@ -71,7 +76,7 @@ impl Executor {
                 let within = offset - slice.offset;
                 let room = (slice.len - within) as usize;
                 buf.put(within as usize, &bytes[..bytes.len().min(room)])
-            } else if let Some((buf, _)) = exec.staging.as_mut().filter(|_| exec.kind == Kind::Idle) {
+            } else if let Some((buf, _)) = exec.early.data.as_mut().filter(|_| exec.kind == Kind::Idle) {
                 buf.put(offset as usize, bytes)
             } else {
                 0
@@ -79,9 +84,9 @@ impl Executor {
             if n == 0 {
                 // The data is either beyond what the CDB moves, and dropped, or unsolicited and found no buffer.
                 match exec.kind {
-                    Kind::Idle => exec.dropped = true,
-                    _ if offset < exec.total => {
-                        exec.failed.get_or_insert(Failure::NoBuffer);
+                    Kind::Idle => exec.early.is_dropped = true,
+                    _ if offset < exec.transfer.total => {
+                        exec.failing.also(Failure::NoBuffer);
                     }
                     _ => {}
                 }

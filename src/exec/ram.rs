@@ -6,10 +6,12 @@ use super::rw::task_in;
 use crate::backend::Handle;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
-use crate::model::{DataRef, MediumFault, TaskId};
+use crate::missing::missing;
+use crate::model::{DataRef, MediumFault, SeatIx, TaskKey};
+use crate::tasks::failing::Failure;
 use crate::tasks::memory::{Copying, Entered, Stored};
-use crate::tasks::sink::{InPlaceIf, Part, Sent, Sink};
-use crate::tasks::task::{Action, Exec, Failure, Kind};
+use crate::tasks::sink::{Body, InPlaceIf, Outside, Part, Sent, Sink};
+use crate::tasks::task::{Action, Exec, Kind};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Lying;
 
@@ -53,24 +55,20 @@ impl Executor {
     /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
     /// chunk: until then it is on the medium like any other.
     #[inline]
-    pub fn stored(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        (unit, ticket): (usize, Ticket),
-        (base, total, asked): (u64, u32, u64),
-    ) {
-        let slot = task.slot();
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.begin(Kind::Write(Action::Write), task, unit, (base, total, asked));
-            (exec.started, exec.moved) = (total, total);
-            exec.in_flight += 1;
+    pub fn stored(&mut self, who: TaskKey, (unit, ticket): (usize, Ticket), (base, total, asked): (u64, u32, u64)) {
+        let slot = who.slot();
+        if let Some(exec) = self.exec(who.seat, slot) {
+            exec.begin(Kind::Write(Action::Write), who.task, unit, (base, total, asked));
+            (exec.transfer.started, exec.transfer.moved) = (total, total);
+            exec.under_way.begin();
+        } else {
+            missing("a task");
         }
-        self.memory.stored.push(Stored { seat, slot, entered: Entered { unit, ticket } });
+        self.memory.stored.push(Stored { seat: who.seat, slot, entered: Entered { unit, ticket } });
     }
 
     /// Has what was stored seen by all cores, then answers those writes.
-    pub fn settle_stores(&mut self, sink: &mut impl Sink) {
+    pub fn settle_stores(&mut self, out: &mut impl Outside) {
         if self.memory.stored.is_empty() {
             return;
         }
@@ -78,12 +76,15 @@ impl Executor {
         let mut stored = std::mem::take(&mut self.memory.stored);
         for Stored { seat, slot, entered } in stored.drain(..) {
             self.leave_fence(entered);
-            let Some(exec) = self.exec(seat, slot) else { continue };
-            exec.in_flight -= 1;
-            if exec.aborted || exec.failed.is_some() {
-                self.advance(seat, slot, sink);
+            let Some(exec) = self.exec(seat, slot) else {
+                missing("a task");
+                continue;
+            };
+            exec.under_way.over();
+            if exec.aborted || exec.failing.is_any() {
+                self.advance(seat, slot, out);
             } else {
-                self.written(seat, slot, sink);
+                self.written(seat, slot, out);
             }
         }
         self.memory.stored = stored;
@@ -105,27 +106,30 @@ impl Executor {
     #[inline(always)]
     pub fn read_in_place(
         &mut self,
-        who: (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         (base, asked): (u64, u64),
         expects: u32,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) -> bool {
         let Some(handle) = self.handles.get(unit) else { return false };
         let Some(memory) = handle.hold() else { return false };
-        let Some(exec) = task_in(&mut self.clients, who.0, who.1.slot()) else { return false };
+        let Some(exec) = task_in(&mut self.clients, who.seat, who.slot()) else {
+            missing("a task");
+            return false;
+        };
         let total = asked.min(u64::from(expects)) as u32;
         if total == 0 || !exec.is_fresh() {
             return false;
         }
         let Some(at) = address(handle, base, total) else { return false };
         let fence = &self.media.units[unit].fence;
-        if total > ALWAYS_QUEUED && total > sink.piece_bytes(who, QUEUED_DATA_IN) {
+        if total > ALWAYS_QUEUED && total > out.way(who).bytes(QUEUED_DATA_IN) {
             return false;
         }
         let part = Part { offset: 0, len: total, at, end: Some(asked) };
         let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.memory.places };
-        if sink.data_in_place(who, part, lying, InPlaceIf::Now) != Sent::Yes {
+        if out.data_in_place(who, part, lying, InPlaceIf::Now) != Sent::Yes {
             return false;
         }
         self.memory.read_soon += 1;
@@ -133,63 +137,60 @@ impl Executor {
             prefetch(at, SOON_SENT.min(total as usize));
         }
         self.stats.read_bytes += u64::from(total);
-        exec.clear_fresh();
+        exec.clear_fresh(who).end();
         true
     }
 
     /// Whether what is read is to be sent from where it lies, a piece at a time.
-    pub fn goes_in_place(
-        &self,
-        (seat, task): (usize, TaskId),
-        unit: usize,
-        (offset, total): (u64, u32),
-        sink: &impl Sink,
-    ) -> bool {
-        let holds_nothing = self.tasks(seat).get(task.slot()).is_some_and(Exec::holds_nothing);
+    pub fn goes_in_place(&self, who: TaskKey, unit: usize, (offset, total): (u64, u32), out: &impl Sink) -> bool {
+        let holds_nothing = self.tasks(who.seat).get(who.slot()).is_some_and(Exec::holds_nothing);
         self.memory_of(unit, offset, total).is_some()
             && holds_nothing
             && !self.media.units[unit].fence.keeps_reads()
-            && sink.sends_in_place((seat, task))
+            && out.way(who).in_place
     }
 
     /// Sends the next piece of a read from where it lies. True: that was all, and the slot is free; or it waits.
     #[cold]
-    pub fn send_piece(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> bool {
-        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return true };
-        if exec.crowded {
+    pub fn send_piece(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) -> bool {
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else {
+            missing("a task");
+            return true;
+        };
+        if exec.waits.crowded {
             return true;
         }
-        let (unit, moved, left) = (exec.unit, exec.moved, exec.total - exec.moved);
-        let who = (seat, exec.task);
-        let len = left.min(sink.piece_bytes(who, QUEUED_DATA_IN).max(PAGE_BYTES as u32));
+        let (unit, moved, left) = (exec.unit, exec.transfer.moved, exec.transfer.total - exec.transfer.moved);
+        let who = TaskKey { seat, task: exec.task };
+        let len = left.min(out.way(who).bytes(QUEUED_DATA_IN).max(PAGE_BYTES as u32));
         let handle = self.handles.get(unit);
-        let at = handle.and_then(|handle| address(handle, exec.base + u64::from(moved), len));
+        let at = handle.and_then(|handle| address(handle, exec.transfer.base + u64::from(moved), len));
         let Some((memory, at)) = handle.and_then(Handle::hold).zip(at) else {
             // Slices know what to do about a unit that has become smaller.
-            (exec.in_place, exec.started) = (false, moved);
+            exec.transfer.by_slices();
             return false;
         };
-        let part = Part { offset: moved, len, at, end: (len == left).then_some(exec.asked) };
+        let part = Part { offset: moved, len, at, end: (len == left).then_some(exec.transfer.asked) };
         let fence = &self.media.units[unit].fence;
         let lying = Lying { memory, fence, unit, core: self.core, places: &mut self.memory.places };
-        match sink.data_in_place(who, part, lying, InPlaceIf::InTurn) {
+        match out.data_in_place(who, part, lying, InPlaceIf::InTurn) {
             Sent::No => {
                 // So they do about atomic writes.
-                (exec.in_place, exec.started) = (false, moved);
+                exec.transfer.by_slices();
                 return false;
             }
             Sent::Wait => {
-                exec.crowded = true;
+                exec.waits.crowded = true;
                 return true;
             }
-            Sent::Yes => exec.moved += len,
+            Sent::Yes => exec.transfer.moved += len,
             Sent::YesAndWait => {
-                exec.moved += len;
-                exec.crowded = true;
+                exec.transfer.moved += len;
+                exec.waits.crowded = true;
             }
         }
         if len == left {
-            self.clear(seat, slot, sink);
+            self.clear(who, out).end();
             return true;
         }
         false
@@ -199,54 +200,58 @@ impl Executor {
     #[inline]
     pub fn read_copied(
         &mut self,
-        seat: usize,
-        task: TaskId,
+        who: TaskKey,
         unit: usize,
         (base, total, asked): (u64, u32, u64),
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) -> bool {
         // A file or device ends here: its data does not lie in memory.
         let Some(from) = self.memory_of(unit, base, total) else { return false };
-        if total as usize > SLICE_BYTES || total > sink.piece_bytes((seat, task), COPIED_DATA_IN) {
+        if total as usize > SLICE_BYTES || total > out.way(who).bytes(COPIED_DATA_IN) {
             return false;
         }
-        let Some(buf) = self.allocate(seat, total as usize) else { return false };
-        let slot = task.slot();
+        let Some(buf) = self.allocate(who.seat, total as usize) else { return false };
+        let slot = who.slot();
         let fence = &self.media.units[unit].fence;
         let Some(ticket) = fence.enter_read(self.core, base, u64::from(total)) else { return false };
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.begin(Kind::Read, task, unit, (base, total, asked));
-            (exec.started, exec.in_flight) = (total, 1);
+        if let Some(exec) = self.exec(who.seat, slot) {
+            exec.begin(Kind::Read, who.task, unit, (base, total, asked));
+            exec.transfer.started = total;
+            exec.under_way.begin();
+        } else {
+            missing("a task");
         }
         let whole = Some((buf, Entered { unit, ticket }));
-        self.memory.copying.push_back(Copying { seat, slot, offset: 0, from, len: total as usize, whole });
+        self.memory.copying.push_back(Copying { seat: who.seat, slot, offset: 0, from, len: total as usize, whole });
         true
     }
 
-    fn send_copied(&mut self, seat: usize, slot: usize, from: DataRef, buf: Buf, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.in_flight = 0;
+    fn send_copied(&mut self, seat: SeatIx, slot: usize, from: DataRef, buf: Buf, out: &mut impl Outside) {
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.under_way.over();
         if exec.aborted {
             drop(buf);
-            return self.advance(seat, slot, sink);
+            return self.advance(seat, slot, out);
         }
-        let (task, total, asked) = (exec.task, exec.total, exec.asked);
+        let (who, total, asked) = (TaskKey { seat, task: exec.task }, exec.transfer.total, exec.transfer.asked);
         let Some(at) = buf.data(total as usize) else {
-            exec.failed.get_or_insert(Failure::Medium(MediumFault::Internal(libc::ERANGE)));
+            exec.failing.also(Failure::Medium(MediumFault::Internal(libc::ERANGE)));
             drop(buf);
-            return self.advance(seat, slot, sink);
+            return self.advance(seat, slot, out);
         };
         let part = Part { offset: 0, len: total, at, end: Some(asked) };
-        let sent = sink.data_in((seat, task), part, Some(from), buf, true);
+        let sent = out.data_in(who, part, Body::Medium { copied_from: Some(from), must: true }, buf);
         debug_assert!(sent.is_ok(), "it is queued whether there is room or not");
         if let Some(exec) = self.exec(seat, slot) {
-            exec.clear();
+            exec.clear(who).end();
+        } else {
+            missing("a task");
         }
     }
 
     /// Copies what is sent from RAM units with a digest: at the end of the turn, all of it together, so that the memory
     /// looks for the next while one is copied.
-    pub fn copy_ready(&mut self, sink: &mut impl Sink) {
+    pub fn copy_ready(&mut self, out: &mut impl Outside) {
         while let Some(Copying { seat, slot, offset, from, whole, .. }) = self.memory.copying.pop_front() {
             if let Some(next) = self.memory.copying.front() {
                 let pages = (0..next.len.min(SOON_COPIED_WITHIN)).step_by(PAGE_BYTES);
@@ -254,10 +259,10 @@ impl Executor {
             }
             match whole {
                 Some((buf, entered)) => {
-                    self.send_copied(seat, slot, from, buf, sink);
+                    self.send_copied(seat, slot, from, buf, out);
                     self.leave_fence(entered);
                 }
-                None => self.slice_done(seat, slot, offset, Ok(()), sink),
+                None => self.slice_done(seat, slot, offset, Ok(()), out),
             }
         }
     }

@@ -12,14 +12,15 @@ use crate::backend::Op;
 use crate::buffers::Buf;
 use crate::canary::{Canary, sings};
 use crate::limits::SLICE_BYTES;
-use crate::model::MediumFault;
+use crate::missing::missing;
+use crate::model::{MediumFault, SeatIx, TaskKey};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
+use crate::tasks::failing::Failure;
 use crate::tasks::memory::Copying;
 use crate::tasks::operations::Owner;
-use crate::tasks::outcomes::TIMED_OUT;
-use crate::tasks::sink::{Moved, Part, Sink};
-use crate::tasks::task::{Action, Exec, Failure, Kind, Progress, SLICES, Slice, Then};
+use crate::tasks::sink::{Body, Moved, Outside, Part};
+use crate::tasks::task::{Action, Exec, Kind, Progress, SLICES, Slice, Then};
 use crate::unit::Unit;
 use crate::waits::flushes::Waiter;
 use crate::waits::strays::Hold;
@@ -52,12 +53,12 @@ impl Exec {
         if self.kind == Kind::Idle {
             return Step::Nothing;
         }
-        if self.aborted || self.failed.is_some() {
-            return if self.in_flight == 0 { Step::WindUp } else { Step::Nothing };
+        if self.aborted || self.failing.is_any() {
+            return if self.under_way.is_none() { Step::WindUp } else { Step::Nothing };
         }
         match self.kind {
             Kind::Idle | Kind::Job => return Step::Nothing,
-            Kind::Read if self.in_place => return Step::SendInPlace,
+            Kind::Read if self.transfer.in_place => return Step::SendInPlace,
             Kind::Read => {
                 if self.slices.front().is_some_and(|s| s.progress == Progress::Ready) {
                     return Step::Send;
@@ -70,24 +71,27 @@ impl Exec {
                 if self.slices.front().is_some_and(is_done) {
                     return Step::Retire;
                 }
-                let full = |s: &&Slice| s.progress == Progress::Filling && s.offset + s.len <= self.filled;
-                if let Some(slice) = self.slices.iter().find(full).filter(|_| !self.fenced) {
+                let full = |s: &&Slice| s.progress == Progress::Filling && s.offset + s.len <= self.transfer.filled;
+                if let Some(slice) = self.slices.iter().find(full).filter(|_| !self.waits.fenced) {
                     return Step::Run(slice.offset);
                 }
-                if self.moved == self.total {
-                    return if self.flushing.is_some() { Step::Nothing } else { Step::Complete };
+                if self.transfer.moved == self.transfer.total {
+                    return if self.waits.flushing.is_some() { Step::Nothing } else { Step::Complete };
                 }
             }
             Kind::Gather => {
                 let lent = |s: &Slice| matches!(s.progress, Progress::Lent { .. });
-                if self.started == self.total && self.filled >= self.total && !self.slices.iter().any(lent) {
+                if self.transfer.is_started()
+                    && self.transfer.filled >= self.transfer.total
+                    && !self.slices.iter().any(lent)
+                {
                     return Step::Gathered;
                 }
             }
         }
-        let waits = self.starved || self.held.is_some() || self.fenced && self.kind == Kind::Read;
-        if self.started < self.total && self.slices.len() < SLICES && !waits {
-            return Step::Slice(((self.total - self.started) as usize).min(SLICE_BYTES));
+        let waits = self.waits.keep_slices() || self.waits.fenced && self.kind == Kind::Read;
+        if !self.transfer.is_started() && self.slices.len() < SLICES && !waits {
+            return Step::Slice(((self.transfer.total - self.transfer.started) as usize).min(SLICE_BYTES));
         }
         Step::Nothing
     }
@@ -115,79 +119,89 @@ struct Entered {
 
 /// The task in a slot, for who needs more of the executor beside it.
 #[inline]
-pub fn task_in(clients: &mut [Client], seat: usize, slot: usize) -> Option<&mut Exec> {
-    clients.get_mut(seat)?.tasks.get_mut(slot)
+pub fn task_in(clients: &mut [Client], seat: SeatIx, slot: usize) -> Option<&mut Exec> {
+    clients.get_mut(seat.at())?.tasks.get_mut(slot)
 }
 
 impl Executor {
     /// Takes a task as far as it goes without waiting.
-    pub fn advance(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
+    pub fn advance(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
         loop {
-            let Some(exec) = self.exec(seat, slot) else { return };
+            let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
             match exec.next_step() {
                 Step::Nothing => return,
                 Step::Send => {
-                    if self.send_front(seat, slot, sink) {
+                    if self.send_front(seat, slot, out) {
                         return;
                     }
                 }
                 Step::SendInPlace => {
-                    if self.send_piece(seat, slot, sink) {
+                    if self.send_piece(seat, slot, out) {
                         return;
                     }
                 }
                 Step::Retire => self.retire_front(seat, slot),
-                Step::Run(offset) => self.run_slice(seat, slot, offset, sink),
+                Step::Run(offset) => self.run_slice(seat, slot, offset, out),
                 Step::Slice(len) => {
-                    if !self.overtakes_stray(seat, slot, len) && !self.make_slice(seat, slot, len, sink) {
+                    if !self.overtakes_stray(seat, slot, len) && !self.make_slice(seat, slot, len, out) {
                         return;
                     }
                 }
-                Step::Gathered => return self.gathered(seat, slot, sink),
-                Step::Complete => return self.written(seat, slot, sink),
-                Step::WindUp => return self.wind_up(seat, slot, sink),
+                Step::Gathered => return self.gathered(seat, slot, out),
+                Step::Complete => return self.written(seat, slot, out),
+                Step::WindUp => return self.wind_up(seat, slot, out),
             }
         }
     }
 
     /// There is room for data of a task that waited for that.
-    pub fn has_room(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.crowded) {
-            exec.crowded = false;
-            self.advance(seat, slot, sink);
+    pub fn has_room(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
+        if let Some(exec) = self.exec(seat, slot).filter(|exec| exec.waits.crowded) {
+            exec.waits.crowded = false;
+            self.advance(seat, slot, out);
         }
     }
 
     /// The task in a slot.
     #[inline]
-    pub fn exec(&mut self, seat: usize, slot: usize) -> Option<&mut Exec> {
+    pub fn exec(&mut self, seat: SeatIx, slot: usize) -> Option<&mut Exec> {
         task_in(&mut self.clients, seat, slot)
     }
 
     /// Sends the oldest slice of a read. True: that was all, and the slot is free; or there is no room.
-    fn send_front(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> bool {
-        let Some(exec) = self.exec(seat, slot) else { return true };
-        if exec.crowded {
+    fn send_front(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) -> bool {
+        let Some(exec) = self.exec(seat, slot) else {
+            missing("a task");
+            return true;
+        };
+        if exec.waits.crowded {
             return true;
         }
-        let Some(mut slice) = exec.slices.pop_front() else { return false };
-        let Some(buf) = slice.buf.take() else { return false };
+        let Some(mut slice) = exec.slices.pop_front() else {
+            missing("a slice");
+            return false;
+        };
+        let Some(buf) = slice.buf.take() else {
+            missing("a buffer");
+            return false;
+        };
         let Some(at) = buf.data(slice.len as usize) else {
-            exec.failed.get_or_insert(Failure::Medium(TOO_LONG));
+            exec.failing.also(Failure::Medium(TOO_LONG));
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return false;
         };
-        let (task, unit) = (exec.task, exec.unit);
-        let last = exec.moved + slice.len == exec.total;
-        let part = Part { offset: slice.offset, len: slice.len, at, end: last.then_some(exec.asked) };
-        if let Err(buf) = sink.data_in((seat, task), part, slice.source, buf, false) {
-            exec.crowded = true;
+        let (who, unit) = (TaskKey { seat, task: exec.task }, exec.unit);
+        let last = exec.transfer.moved + slice.len == exec.transfer.total;
+        let part = Part { offset: slice.offset, len: slice.len, at, end: last.then_some(exec.transfer.asked) };
+        let body = Body::Medium { copied_from: slice.source, must: false };
+        if let Err(buf) = out.data_in(who, part, body, buf) {
+            exec.waits.crowded = true;
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return true;
         }
-        exec.moved += slice.len;
+        exec.transfer.moved += slice.len;
         if last {
-            exec.clear();
+            exec.clear(who).end();
         }
         if let Some(hold) = slice.hold {
             self.release_hold(unit, hold);
@@ -196,23 +210,24 @@ impl Executor {
     }
 
     /// All of a write is done: it is answered, once it is durable if it has to be.
-    pub(super) fn written(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let (task, asked, unit, durable) = (exec.task, exec.asked, exec.unit, exec.durable);
+    pub(super) fn written(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        let (asked, unit, durable) = (exec.transfer.asked, exec.unit, exec.durable);
+        let who = TaskKey { seat, task: exec.task };
         let Unit { volatile, logical, .. } = &*self.media.units[unit];
         let mut outcome = Outcome::GOOD;
         // What counts is whether the cache is off now, not when the command came: a host that has switched it off
         // trusts every GOOD after that.
         if *volatile && (durable || logical.is_write_through()) {
-            let Some(durable) = self.made_durable(seat, slot, sink) else { return };
+            let Some(durable) = self.made_durable(seat, slot, out) else { return };
             outcome = durable;
         }
-        self.clear(seat, slot, sink);
-        sink.complete((seat, task), outcome, Moved::Out(asked));
+        let due = self.clear(who, out);
+        out.complete(due, outcome, Moved::Out(asked));
     }
 
     /// The outcome of a write that is to be durable; `None`: a flush is waited for.
-    fn made_durable(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) -> Option<Outcome> {
+    fn made_durable(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) -> Option<Outcome> {
         let exec = self.exec(seat, slot)?;
         let (task, unit, durable, flushed) = (exec.task, exec.unit, exec.durable, exec.flushed);
         if matches!(exec.kind, Kind::Write(Action::Compare)) {
@@ -220,36 +235,45 @@ impl Executor {
         }
         let verified = matches!(exec.kind, Kind::Write(Action::WriteVerify { .. }));
         if flushed || durable && (self.media.units[unit].direct || verified) {
-            return Some(self.vouch(seat, task, unit, sink));
+            return Some(self.vouch(TaskKey { seat, task }, unit, out));
         }
-        self.flush_for(Waiter::Task(seat, slot), unit, sink);
+        self.flush_for(Waiter::Task(seat, slot), unit, out);
         None
     }
 
     /// Lets go of the oldest slice, a write that is done.
-    fn retire_front(&mut self, seat: usize, slot: usize) {
+    fn retire_front(&mut self, seat: SeatIx, slot: usize) {
         if let Some(exec) = self.exec(seat, slot)
             && let Some(slice) = exec.slices.pop_front()
         {
-            exec.moved += slice.len;
+            exec.transfer.moved += slice.len;
         }
     }
 
     /// Makes the next slice; false: no buffer is free, the task waits in the core's queue.
-    pub fn make_slice(&mut self, seat: usize, slot: usize, len: usize, sink: &mut impl Sink) -> bool {
-        let Some(exec) = self.exec(seat, slot) else { return false };
-        if exec.started.saturating_add(len as u32) > exec.paid && !self.pay_slice(seat, slot, len) {
+    pub fn make_slice(&mut self, seat: SeatIx, slot: usize, len: usize, out: &mut impl Outside) -> bool {
+        let Some(exec) = self.exec(seat, slot) else {
+            missing("a task");
+            return false;
+        };
+        if exec.transfer.started.saturating_add(len as u32) > exec.transfer.paid && !self.pay_slice(seat, slot, len) {
             return false;
         }
-        let Some(client) = self.clients.get_mut(seat) else { return false };
-        let Some(exec) = client.tasks.get_mut(slot) else { return false };
-        let (is_read, unit, offset) = (exec.kind == Kind::Read, exec.unit, exec.started);
+        let Some(client) = self.clients.get_mut(seat.at()) else {
+            missing("a seat");
+            return false;
+        };
+        let Some(exec) = client.tasks.get_mut(slot) else {
+            missing("a task");
+            return false;
+        };
+        let (is_read, unit, offset) = (exec.kind == Kind::Read, exec.unit, exec.transfer.started);
         // Data that came with a read (a bidirectional command) is nothing that the medium is to overwrite: it has been
         // let go of when the read began.
         let fits = |staged: &mut (Buf, u32)| staged.0.capacity() >= len;
-        let staged = if exec.started == 0 { exec.staging.take_if(fits).map(|(buf, _)| buf) } else { None };
-        if exec.started == 0 && exec.staging.is_some() {
-            exec.failed.get_or_insert(Failure::NoBuffer);
+        let staged = if exec.transfer.started == 0 { exec.early.data.take_if(fits).map(|(buf, _)| buf) } else { None };
+        if exec.transfer.started == 0 && exec.early.data.is_some() {
+            exec.failing.also(Failure::NoBuffer);
             return true;
         }
         let was_staged = staged.is_some();
@@ -260,29 +284,29 @@ impl Executor {
         let Some(buf) = buf.filter(|_| scratch.is_some() == needs_two) else {
             if was_staged {
                 // To wait with the data for a second buffer would keep others from having theirs.
-                exec.failed.get_or_insert(Failure::NoBuffer);
+                exec.failing.also(Failure::NoBuffer);
                 return true;
             }
-            exec.starved = true;
-            self.starved.tasks.push(seat, slot);
-            self.stats.most_waiting = self.stats.most_waiting.max(self.starved.tasks.len() as u64);
+            exec.waits.starved = true;
+            self.waits.starved.tasks.push(seat, slot);
+            self.stats.most_waiting = self.stats.most_waiting.max(self.waits.starved.tasks.len() as u64);
             return false;
         };
         if is_read {
-            self.read_slice((seat, slot, offset), unit, len as u32, buf, sink);
+            self.read_slice((seat, slot, offset), unit, len as u32, buf, out);
         } else {
-            self.fill_slice(seat, slot, Slice::to_fill(buf, scratch, offset, len as u32), sink);
+            self.fill_slice(seat, slot, Slice::to_fill(buf, scratch, offset, len as u32), out);
         }
         true
     }
 
     /// Asks for the data of the next slice, as far as it has not come already.
-    fn fill_slice(&mut self, seat: usize, slot: usize, slice: Slice, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.started += slice.len;
+    fn fill_slice(&mut self, seat: SeatIx, slot: usize, slice: Slice, out: &mut impl Outside) {
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.transfer.started += slice.len;
         exec.slices.push_back(slice);
-        if exec.filled < exec.started {
-            sink.want_data_out((seat, exec.task), exec.started);
+        if exec.transfer.filled < exec.transfer.started {
+            out.want_data_out(TaskKey { seat, task: exec.task }, exec.transfer.started);
         }
     }
 
@@ -290,46 +314,46 @@ impl Executor {
     #[inline]
     fn read_slice(
         &mut self,
-        (seat, slot, offset): (usize, usize, u32),
+        (seat, slot, offset): (SeatIx, usize, u32),
         unit: usize,
         len: u32,
         buf: Buf,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         let Some(Entered { at, hold }) = self.enter_read(seat, slot, unit, len) else { return };
         let source = self.memory_of(unit, at, len);
         let buffer = buf.buffer(on_medium(len, self.media.units[unit].block_bytes));
-        let Some(exec) = self.exec(seat, slot) else { return };
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         let progress = Progress::Busy;
         exec.slices.push_back(Slice { buf: Some(buf), scratch: None, offset, len, progress, hold: Some(hold), source });
-        exec.started += len;
-        exec.in_flight += 1;
+        exec.transfer.started += len;
+        exec.under_way.begin();
         if let Some(from) = source {
             self.memory.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
             return;
         }
-        self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }), sink);
+        self.start_slice((seat, slot, offset), unit, buffer.map(|buffer| Op::Read { offset: at, buffer }), out);
     }
 
     /// Has the next slice of a read enter the fence. `None`: it has to wait, or the read fails.
     #[inline]
-    fn enter_read(&mut self, seat: usize, slot: usize, unit: usize, len: u32) -> Option<Entered> {
+    fn enter_read(&mut self, seat: SeatIx, slot: usize, unit: usize, len: u32) -> Option<Entered> {
         let exec = task_in(&mut self.clients, seat, slot)?;
-        let (at, is_first, len) = (exec.base + u64::from(exec.started), exec.started == 0, u64::from(len));
+        let (at, is_first, len) = (exec.transfer.next_at(), exec.transfer.started == 0, u64::from(len));
         let fence = &self.media.units[unit].fence;
         if is_first {
-            exec.given_back = fence.given_back();
+            exec.transfer.given_back = fence.given_back();
         }
-        let given_back = exec.given_back;
+        let given_back = exec.transfer.given_back;
         let Some(ticket) = fence.enter_read(self.core, at, len) else {
             self.wait_for_fence(seat, slot, (at, len));
             return None;
         };
-        exec.fenced_since_ms = None;
+        exec.waits.fenced_since_ms = None;
         // Two parts of a read are to be of one moment, if atomic writes are made in between.
         if !is_first && fence.given_back() != given_back && fence.is_torn(given_back, at) {
             fence.leave(self.core, ticket);
-            exec.failed.get_or_insert(Failure::Outcome(OVERLAPPING));
+            exec.failing.also(Failure::Outcome(OVERLAPPING));
             return None;
         }
         Some(Entered { at, hold: Hold::Counted(ticket) })
@@ -338,13 +362,13 @@ impl Executor {
     /// Starts what is to be done with a slice. `None`: its buffer is not as long as that.
     fn start_slice(
         &mut self,
-        (seat, slot, offset): (usize, usize, u32),
+        (seat, slot, offset): (SeatIx, usize, u32),
         unit: usize,
         op: Option<Op>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         let done = match op {
-            Some(op) => self.start(unit, op, Owner::Slice { seat, slot, offset }, sink).map(|(_, result)| result),
+            Some(op) => self.start(unit, op, Owner::Slice { seat, slot, offset }, out).map(|(_, result)| result),
             None => Some(Err(TOO_LONG)),
         };
         if let Some(result) = done {
@@ -353,14 +377,15 @@ impl Executor {
     }
 
     /// Writes a slice whose data is there.
-    fn run_slice(&mut self, seat: usize, slot: usize, offset: u32, sink: &mut impl Sink) {
-        let now_ms = self.now_ms;
-        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return };
-        let (unit, at) = (exec.unit, exec.base + if sings(Canary::SlicesOnFirst) { 0 } else { u64::from(offset) });
-        let Kind::Write(action) = exec.kind else { return };
+    fn run_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, out: &mut impl Outside) {
+        let now_ms = self.turn.now_ms;
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return missing("a task") };
+        let (unit, at) =
+            (exec.unit, exec.transfer.base + if sings(Canary::SlicesOnFirst) { 0 } else { u64::from(offset) });
+        let Kind::Write(action) = exec.kind else { return missing("a write") };
         let Unit { fence, logical, direct, .. } = &*self.media.units[unit];
         let durable = exec.durable && *direct;
-        let Some(slice) = exec.slice_at(offset) else { return };
+        let Some(slice) = exec.slice_at(offset) else { return missing("a slice") };
         let len = slice.len as usize;
         if action == Action::Write {
             let Some(ticket) = fence.enter(self.core, at, len as u64) else {
@@ -371,11 +396,11 @@ impl Executor {
         }
         slice.progress = Progress::Busy;
         let buffer = slice.buf.as_ref().and_then(|buf| buf.buffer(len));
-        exec.fenced_since_ms = None;
-        exec.in_flight += 1;
+        exec.waits.fenced_since_ms = None;
+        exec.under_way.begin();
         if action == Action::Write {
             let op = buffer.map(|buffer| Op::Write { offset: at, buffer, durable });
-            self.start_slice((seat, slot, offset), unit, op, sink);
+            self.start_slice((seat, slot, offset), unit, op, out);
         } else {
             // All other actions are jobs, which enter or lock by themselves.
             self.spawn_slice(seat, slot, offset, action);
@@ -385,20 +410,20 @@ impl Executor {
     /// An operation on a slice is done, in this turn or by a completion.
     pub fn slice_done(
         &mut self,
-        seat: usize,
+        seat: SeatIx,
         slot: usize,
         offset: u32,
         result: Result<(), MediumFault>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         self.note_slice(seat, slot, offset, result);
-        self.advance(seat, slot, sink);
+        self.advance(seat, slot, out);
     }
 
     /// Notes what has come of an operation on a slice. The task does not go on by that.
-    fn note_slice(&mut self, seat: usize, slot: usize, offset: u32, result: Result<(), MediumFault>) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.in_flight -= 1;
+    fn note_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, result: Result<(), MediumFault>) {
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.under_way.over();
         let (unit, durable) = (exec.unit, exec.durable);
         let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;
@@ -416,7 +441,7 @@ impl Executor {
     #[cold]
     fn slice_failed(
         &mut self,
-        seat: usize,
+        seat: SeatIx,
         slot: usize,
         (offset, unit, durable): (u32, usize, bool),
         fault: MediumFault,
@@ -428,40 +453,9 @@ impl Executor {
             false => Failure::Medium(fault),
         };
         if let Some(exec) = self.exec(seat, slot) {
-            exec.fail(offset, failure);
+            exec.failing.at(offset, failure);
+        } else {
+            missing("a task");
         }
-    }
-
-    /// Whether the next slice of a read would overtake a write that outlived its task; then it waits.
-    #[inline]
-    fn overtakes_stray(&mut self, seat: usize, slot: usize, len: usize) -> bool {
-        let Some(exec) = self.exec(seat, slot) else { return false };
-        let (unit, at) = (exec.unit, exec.base + u64::from(exec.started));
-        let past = exec.kind != Kind::Read || sings(Canary::ReadPastStray);
-        if past || !self.media.units[unit].fence.has_stray(at, len as u64) {
-            return false;
-        }
-        self.wait_for_fence(seat, slot, (at, len as u64));
-        true
-    }
-
-    /// Has a task wait for a range that another command holds: it is tried again every turn, and fails if that is not
-    /// given back.
-    #[cold]
-    fn wait_for_fence(&mut self, seat: usize, slot: usize, range: (u64, u64)) {
-        let now_ms = self.now_ms;
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let (unit, since_ms) = (exec.unit, *exec.fenced_since_ms.get_or_insert(now_ms));
-        if self.is_given_up(unit, range, since_ms) {
-            let Some(exec) = self.exec(seat, slot) else { return };
-            let comes_in = |s: &Slice| matches!(s.progress, Progress::Filling | Progress::Lent { .. });
-            let begun = exec.moved > 0 || !exec.slices.iter().all(comes_in);
-            exec.failed.get_or_insert(Failure::Outcome(if begun { TIMED_OUT } else { Outcome::BUSY }));
-            return;
-        }
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.fenced = true;
-        self.ranges.fenced.push(seat, slot);
-        self.stats.most_waiting = self.stats.most_waiting.max(self.ranges.fenced.len() as u64);
     }
 }

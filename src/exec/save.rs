@@ -5,11 +5,11 @@
 //! Once it is decided it takes effect, even if its task is aborted: what it owes then is done for nobody (`Job::owed`).
 
 use super::executor::Executor;
-use crate::jobs::job::{Job, JobCx, NOBODY};
-use crate::model::TaskId;
+use crate::jobs::job::{ForTask, Job, JobCx};
+use crate::missing::missing;
+use crate::model::{SeatIx, TaskKey};
 use crate::scsi::{Outcome, SaveEnd, Saving};
-use crate::tasks::sink::{Moved, Sink};
-use crate::tasks::task::Kind;
+use crate::tasks::sink::{Moved, Outside};
 use crate::unit::Unit;
 use crate::unit::line::Asker;
 use crate::unit::notice::Notice;
@@ -19,31 +19,21 @@ use std::sync::Arc;
 
 impl Executor {
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
-    pub fn spawn_save(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        saving: Box<Saving>,
-        asked: u64,
-        sink: &mut impl Sink,
-    ) {
-        let Some(admitted) = self.admit_save(seat, unit, &saving) else {
-            self.clear(seat, task.slot(), sink);
-            return sink.complete((seat, task), Outcome::BUSY, Moved::Out(asked));
+    pub fn spawn_save(&mut self, who: TaskKey, unit: usize, saving: Box<Saving>, asked: u64, out: &mut impl Outside) {
+        let Some(admitted) = self.admit_save(who.seat, unit, &saving) else {
+            let due = self.clear(who, out);
+            return out.complete(due, Outcome::BUSY, Moved::Out(asked));
         };
-        let cx = JobCx::new(self.account(seat));
+        let cx = JobCx::new(self.account(who.seat));
         let work = crate::jobs::commands::save(cx.clone(), self.place_of(unit), saving, admitted);
-        let Some(exec) = self.slot_of(seat, task) else { return };
-        exec.begin(Kind::Job, task, unit, (0, 0, asked));
-        exec.in_flight += 1;
-        self.enlist(Job::new(&cx, work, (unit, seat, task.slot(), None)));
+        self.become_job(who, unit, asked);
+        self.enlist(Job::new(&cx, work, (unit, Some(ForTask::whole(who)))));
     }
 
     /// Counts a command that is to be saved. `None`: there is too much of its kind already.
-    fn admit_save(&mut self, seat: usize, unit: usize, saving: &Saving) -> Option<Admitted> {
-        let (whose, host) = self.clients.get(seat)?.whose?;
-        let (home, store) = (Arc::clone(&self.media.units[unit]), self.saves.kept.of(host));
+    fn admit_save(&mut self, seat: SeatIx, unit: usize, saving: &Saving) -> Option<Admitted> {
+        let (whose, host) = self.clients.get(seat.at())?.whose?;
+        let (home, store) = (Arc::clone(&self.media.units[unit]), self.waits.saves.kept.of(host));
         if store.is_crowded() || !home.saves.let_in(whose) {
             return None;
         }
@@ -54,27 +44,34 @@ impl Executor {
     /// Has a command saved, for a job.
     pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
         let home = Arc::clone(&self.media.units[unit]);
-        if let Some(ticket) = self.line_up(job, home, saving, cell) {
+        if let Some(ticket) = self.line_up(Some(job), home, saving, cell) {
             self.save_turn(ticket);
         }
     }
 
-    /// Puts what is to be saved into its unit's line: for a job, or for `NOBODY`. Its ticket, if it is its turn at
+    /// Puts what is to be saved into its unit's line: for a job, or for nobody. Its ticket, if it is its turn at
     /// once.
-    pub fn line_up(&mut self, job: usize, home: Arc<Unit>, saving: Box<Saving>, cell: Cell1<SaveEnd>) -> Option<usize> {
-        let ticket = self.saves.ticket();
-        if let Some(Some(job)) = self.running.jobs.get_mut(job) {
-            job.saving = Some(ticket);
+    pub fn line_up(
+        &mut self,
+        job: Option<usize>,
+        home: Arc<Unit>,
+        saving: Box<Saving>,
+        cell: Cell1<SaveEnd>,
+    ) -> Option<usize> {
+        let ticket = self.waits.saves.ticket();
+        if let Some(Some(job)) = job.and_then(|job| self.running.jobs.get_mut(job)) {
+            job.save.ticket = Some(ticket);
         }
         let (place, is_first) = home.saves.join(Asker { core: self.core, ticket });
         let standing = Standing { home, place, post: Arc::clone(&self.media.post) };
-        self.saves.by_ticket[ticket] = Some(Save { job, cell, saving, decided: None, standing });
+        self.waits.saves.by_ticket[ticket] = Some(Save { job, cell, saving, decided: None, standing });
         is_first.then_some(ticket)
     }
 
     /// It is a command's turn: what it changes is decided, and given to the keeper.
     pub fn save_turn(&mut self, ticket: usize) {
-        let Some(save) = self.saves.of(ticket) else { return };
+        // It may be withdrawn by now, and the ticket another one's.
+        let Some(save) = self.waits.saves.of(ticket) else { return };
         if save.decided.is_some() || !save.standing.is_first() {
             return;
         }
@@ -90,24 +87,25 @@ impl Executor {
 
     /// What a command changes is stored, or cannot be.
     pub fn saved(&mut self, ticket: usize, is_stored: bool) {
-        let Some(Save { job: number, cell, saving, decided: Some(decided), standing }) = self.saves.take(ticket) else {
-            return;
+        let Some(Save { job: number, cell, saving, decided: Some(decided), standing }) = self.waits.saves.take(ticket)
+        else {
+            return missing("what is saved");
         };
         let end = standing.home.logical.conclude(decided, is_stored);
         // `saving` goes first, so that who is answered finds the unit with nothing on its way.
         drop(saving);
-        if number == NOBODY {
+        let Some(number) = number else {
             let home = Arc::clone(&standing.home);
             drop(standing);
             return self.lost_saved(home, is_stored);
-        }
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
-        job.saving = None;
-        job.in_flight -= 1;
+        };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return missing("a job") };
+        job.save.ticket = None;
+        job.medium.in_flight -= 1;
         // The place in the line is kept: a command that is to be aborted may stand behind this one, and must not have
         // its turn before.
-        job.standing = Some(standing).filter(|_| !end.aborts.is_empty());
-        job.owed = Some((end.flush, end.aborts.clone()));
+        job.save.standing = Some(standing).filter(|_| !end.aborts.is_empty());
+        job.save.owed = Some((end.flush, end.aborts.clone()));
         cell.set(Some(end));
         self.run_soon(number);
     }
@@ -115,12 +113,12 @@ impl Executor {
     /// Takes back what a job wants to have saved, unless it was decided: its task is aborted, and has no effect any more.
     pub fn withdraw_save(&mut self, number: usize) {
         if let Some(Some(job)) = self.running.jobs.get_mut(number)
-            && let Some(ticket) = job.saving
-            && self.saves.of(ticket).is_some_and(|save| save.decided.is_none())
+            && let Some(ticket) = job.save.ticket
+            && self.waits.saves.of(ticket).is_some_and(|save| save.decided.is_none())
         {
-            job.saving = None;
-            job.in_flight -= 1;
-            drop(self.saves.take(ticket));
+            job.save.ticket = None;
+            job.medium.in_flight -= 1;
+            drop(self.waits.saves.take(ticket));
         }
     }
 }

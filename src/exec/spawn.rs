@@ -4,11 +4,12 @@ use super::executor::Executor;
 use crate::buffers::Buf;
 use crate::jobs::commands::{self, Place};
 use crate::jobs::copy_job::CopyJob;
-use crate::jobs::job::{Job, JobBuffer, JobCx, NOBODY, Work};
-use crate::model::TaskId;
+use crate::jobs::job::{ForTask, Job, JobBuffer, JobCx, Work};
+use crate::missing::missing;
+use crate::model::{SeatIx, TaskKey};
 use crate::scsi::{Erase, Erasure, MediumOp};
 use crate::tasks::outcomes::WITHOUT_DATA;
-use crate::tasks::sink::{Moved, Sink};
+use crate::tasks::sink::{Moved, Outside};
 use crate::tasks::task::{Action, Kind};
 use crate::unit::end::JobEnd;
 use std::future::Future;
@@ -77,15 +78,8 @@ impl Executor {
     }
 
     /// Begins the job of a whole command. `data`: what was gathered for it, how much, and another buffer if it needs one.
-    pub fn spawn(
-        &mut self,
-        seat: usize,
-        task: TaskId,
-        unit: usize,
-        op: MediumOp,
-        data: Option<(Buf, u32, Option<Buf>)>,
-    ) {
-        let cx = JobCx::new(self.account(seat));
+    pub fn spawn(&mut self, who: TaskKey, unit: usize, op: MediumOp, data: Option<(Buf, u32, Option<Buf>)>) {
+        let cx = JobCx::new(self.account(who.seat));
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
         let row = op.row();
@@ -99,30 +93,41 @@ impl Executor {
             self.media.units[unit].fence.expect_atomic();
         }
         let work = if got < needed { nothing() } else { work_of(cx.clone(), place, op, (data, scratch)) };
-        if let Some(exec) = self.exec(seat, task.slot()) {
+        if let Some(exec) = self.exec(who.seat, who.slot()) {
             if exec.kind == Kind::Idle {
-                exec.begin(Kind::Job, task, unit, (0, 0, 0));
+                exec.begin(Kind::Job, who.task, unit, (0, 0, 0));
             }
             exec.kind = Kind::Job;
-            exec.in_flight += 1;
-            exec.asked = needed;
+            exec.under_way.begin();
+            exec.transfer.asked = needed;
+        } else {
+            missing("a task");
         }
-        let mut job = Job::new(&cx, work, (unit, seat, task.slot(), None));
-        job.charged = charged;
+        let mut job = Job::new(&cx, work, (unit, Some(ForTask::whole(who))));
+        job.pay.charged = charged;
         self.enlist(job);
     }
 
+    /// A command becomes a job, all of it. `asked`: the bytes that its residual counts are counted from.
+    pub(super) fn become_job(&mut self, who: TaskKey, unit: usize, asked: u64) {
+        let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
+        exec.begin(Kind::Job, who.task, unit, (0, 0, asked));
+        exec.under_way.begin();
+    }
+
     /// Begins the job of one slice of a write-like command.
-    pub fn spawn_slice(&mut self, seat: usize, slot: usize, offset: u32, action: Action) {
+    pub fn spawn_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, action: Action) {
         let cx = JobCx::new(self.account(seat));
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let (unit, base, durable) = (exec.unit, exec.base, exec.durable);
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        let (unit, base, durable) = (exec.unit, exec.transfer.base, exec.durable);
         let durable = durable && self.media.units[unit].direct;
-        let Some(exec) = self.exec(seat, slot) else { return };
-        let Some(slice) = exec.slice_at(offset) else { return };
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        let Some(slice) = exec.slice_at(offset) else { return missing("a slice") };
         let len = slice.len as usize;
         // Both buffers are there: `make_slice` makes no slice without.
-        let Some((buf, scratch)) = slice.buf.take().zip(slice.scratch.take()) else { return };
+        let Some((buf, scratch)) = slice.buf.take().zip(slice.scratch.take()) else {
+            return missing("a buffer");
+        };
         let (place, both, inner) = (self.place_of(unit), (buf.into(), scratch.into()), cx.clone());
         let at = base + u64::from(offset);
         let work: Work = match action {
@@ -136,55 +141,51 @@ impl Executor {
             // A plain write goes to the medium without a job.
             Action::Write => nothing(),
         };
-        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
+        self.enlist(Job::new(&cx, work, (unit, Some(ForTask { seat, slot, slice: Some(offset) }))));
     }
 
     /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
-    pub fn spawn_locate(&mut self, seat: usize, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
+    pub fn spawn_locate(&mut self, seat: SeatIx, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
         let cx = JobCx::new(self.account(seat));
         let work: Work = Box::pin(commands::locate(cx.clone(), self.place_of(unit), at, len));
         if let Some(exec) = self.exec(seat, slot) {
-            exec.in_flight += 1;
+            exec.under_way.begin();
+        } else {
+            missing("a task");
         }
-        self.enlist(Job::new(&cx, work, (unit, seat, slot, Some(offset))));
+        self.enlist(Job::new(&cx, work, (unit, Some(ForTask { seat, slot, slice: Some(offset) }))));
     }
 
-    /// Begins the job of a copy, or of a token: for a task (seat and slot), or in the background.
+    /// Begins the job of a copy, or of a token: for a task, or in the background.
     pub fn enlist_copy(
         &mut self,
         cx: &JobCx,
         work: impl Future<Output = JobEnd> + 'static,
         (unit, copy): (usize, Option<CopyJob>),
-        task: Option<(usize, usize)>,
+        task: Option<TaskKey>,
     ) {
-        let (seat, slot) = task.unwrap_or((NOBODY, 0));
-        let mut job = Job::new(cx, work, (unit, seat, slot, None));
-        (job.charged, job.copy) = (true, copy.map(Box::new));
+        let mut job = Job::new(cx, work, (unit, task.map(ForTask::whole)));
+        (job.pay.charged, job.copy) = (true, copy.map(Box::new));
         self.enlist(job);
     }
 
     /// Begins to erase a unit, if that is not done yet. The job outlives its task.
     pub fn spawn_erase(
         &mut self,
-        (seat, task): (usize, TaskId),
+        who: TaskKey,
         unit: usize,
         erasure: Erasure,
         how: (Erase, bool),
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
-        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure, self.now_ms) {
-            self.clear(seat, task.slot(), sink);
-            return sink.complete((seat, task), outcome, Moved::Nothing);
+        if let Err(outcome) = self.media.units[unit].logical.begin_erase(erasure, self.turn.now_ms) {
+            let due = self.clear(who, out);
+            return out.complete(due, outcome, Moved::Nothing);
         }
-        let cx = JobCx::new(self.account(seat));
+        let cx = JobCx::new(self.account(who.seat));
         let work = commands::erase(cx.clone(), self.place_of(unit), erasure, how);
-        let mut of = (unit, NOBODY, 0, None);
-        if let Some(exec) = self.exec(seat, task.slot()) {
-            exec.begin(Kind::Job, task, unit, (0, 0, 0));
-            exec.in_flight += 1;
-            of = (unit, seat, task.slot(), None);
-        }
-        let mut job = Job::new(&cx, work, of);
+        self.become_job(who, unit, 0);
+        let mut job = Job::new(&cx, work, (unit, Some(ForTask::whole(who))));
         job.survives = true;
         self.enlist(job);
     }
@@ -195,8 +196,10 @@ impl Executor {
             self.running.jobs.push(None);
             self.running.jobs.len() - 1
         });
-        if let Some(exec) = self.exec(job.seat, job.slot) {
-            exec.jobs.push(number);
+        if let Some(task) = job.task
+            && let Some(exec) = self.exec(task.seat, task.slot)
+        {
+            exec.under_way.jobs.push(number);
         }
         if job.copy.is_some() {
             self.running.copies.push(number);

@@ -16,11 +16,11 @@
 use super::executor::Executor;
 use super::rw::task_in;
 use crate::canary::{Canary, sings};
-use crate::jobs::job::NOBODY;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
-use crate::model::TaskId;
+use crate::missing::missing;
+use crate::model::{SeatIx, TaskKey};
 use crate::tasks::operations::Owner;
-use crate::tasks::sink::Sink;
+use crate::tasks::sink::Outside;
 use crate::tasks::task::Kind;
 use crate::waits::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
 use std::sync::Arc;
@@ -28,35 +28,36 @@ use std::sync::atomic::Ordering;
 
 impl Executor {
     /// An aborted task has something on the medium: gives it a moment, and nobody else the blocks that it writes.
-    pub fn await_medium(&mut self, seat: usize, task: TaskId) {
-        self.keep_slices(seat, task.slot());
-        self.strays.leaving.push_back(Leaving { seat, task, until_ms: self.now_ms + ABORT_GRACE_MS });
+    pub fn await_medium(&mut self, who: TaskKey) {
+        self.keep_slices(who.seat, who.slot());
+        self.strays.leaving.push_back(Leaving { who, until_ms: self.turn.now_ms + ABORT_GRACE_MS });
     }
 
     /// Lets go of the aborted tasks whose moment is over.
-    pub fn expire_aborts(&mut self, sink: &mut impl Sink) {
+    pub fn expire_aborts(&mut self, out: &mut impl Outside) {
         // Whose moment began first has it over first: nobody behind one that goes on needs to be looked at.
         while let Some(leaving) = self.strays.leaving.front() {
-            let (seat, task, due) = (leaving.seat, leaving.task, leaving.until_ms <= self.now_ms);
-            let stays = self.exec(seat, task.slot()).is_some_and(|e| e.task == task && e.aborted && e.in_flight > 0);
+            let (who, due) = (leaving.who, leaving.until_ms <= self.turn.now_ms);
+            let stays = self.exec(who.seat, who.slot());
+            let stays = stays.is_some_and(|e| e.task == who.task && e.aborted && !e.under_way.is_none());
             if stays && !due {
                 return;
             }
             self.strays.leaving.pop_front();
             if stays {
-                self.outlive(seat, task.slot(), sink);
+                self.outlive(who.seat, who.slot(), out);
             }
         }
     }
 
     /// Takes a task off what it has on the medium, and lets go of it.
     #[cold]
-    fn outlive(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
+    fn outlive(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
         let left = self.outlive_jobs(seat, slot) + self.outlive_slices(seat, slot);
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.in_flight = exec.in_flight.saturating_sub(left);
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.under_way.without(left);
         let unit = exec.unit;
-        if let Some(left_out) = sink.noise().line(self.now_ms) {
+        if let Some(left_out) = self.noise.line(self.turn.now_ms) {
             tracing::warn!(
                 unit,
                 operations = left,
@@ -64,33 +65,33 @@ impl Executor {
                 "a task was aborted while the medium does not answer: what it has there goes on without it"
             );
         }
-        self.advance(seat, slot, sink);
+        self.advance(seat, slot, out);
     }
 
     /// Keeps the ranges of what an aborted task is writing: the task is gone, and that is not to be overtaken.
-    fn keep_slices(&mut self, seat: usize, slot: usize) {
+    fn keep_slices(&mut self, seat: SeatIx, slot: usize) {
         let (units, core) = (Arc::clone(&self.media.units), self.core);
-        let Some(exec) = self.exec(seat, slot) else { return };
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         let fence = &units[exec.unit].fence;
         if exec.kind == Kind::Read {
             return;
         }
         for slice in &mut exec.slices {
-            let (start, len) = (exec.base + u64::from(slice.offset), u64::from(slice.len));
+            let (start, len) = (exec.transfer.base + u64::from(slice.offset), u64::from(slice.len));
             slice.hold = slice.hold.take().and_then(|hold| kept(fence, core, hold, (start, len))).map(Hold::Kept);
         }
     }
 
     /// Like `keep_slices`, for what a job has on the medium, and for the ranges that it holds.
     pub fn keep_claims(&mut self, number: usize) {
-        let Some(Some(job)) = self.running.jobs.get(number) else { return };
-        if job.in_flight == 0 {
+        let Some(Some(job)) = self.running.jobs.get(number) else { return missing("a job") };
+        if job.medium.in_flight == 0 {
             return;
         }
-        for lock in &job.locks {
+        for lock in &job.ranges.locks {
             self.media.units[job.unit].fence.set_stray(lock);
         }
-        if let Some(Some(claim)) = self.operations.claim_of(number, job.operation)
+        if let Some(Some(claim)) = self.operations.claim_of(number, job.medium.operation)
             && let Hold::Counted(ticket) = claim.hold
             && !ticket.is_read()
         {
@@ -100,22 +101,31 @@ impl Executor {
     }
 
     /// Makes strays of the jobs of a task that have something on the medium; how many.
-    fn outlive_jobs(&mut self, seat: usize, slot: usize) -> u32 {
-        let mut numbers = self.exec(seat, slot).map(|exec| std::mem::take(&mut exec.jobs)).unwrap_or_default();
+    fn outlive_jobs(&mut self, seat: SeatIx, slot: usize) -> u32 {
+        let Some(exec) = self.exec(seat, slot) else {
+            missing("a task");
+            return 0;
+        };
+        let mut numbers = std::mem::take(&mut exec.under_way.jobs);
         let all = numbers.len();
         numbers.retain(|&number| {
             let job = self.running.jobs.get_mut(number).and_then(Option::as_mut);
-            let Some(job) = job.filter(|job| (job.seat, job.slot) == (seat, slot)) else { return false };
-            if job.in_flight == 0 {
+            let Some(job) = job.filter(|job| job.is_for(seat, slot)) else {
+                missing("a job");
+                return false;
+            };
+            if job.medium.in_flight == 0 {
                 return true;
             }
-            job.seat = NOBODY;
+            job.task = None;
             self.let_stray(number);
             false
         });
         let left = (all - numbers.len()) as u32;
         if let Some(exec) = self.exec(seat, slot) {
-            exec.jobs = numbers;
+            exec.under_way.jobs = numbers;
+        } else {
+            missing("a task");
         }
         left
     }
@@ -123,11 +133,11 @@ impl Executor {
     /// Makes a stray of a job that nobody waits for any more: what it has on the medium counts at that unit until it is
     /// over. A read keeps nobody from its range.
     pub fn let_stray(&mut self, number: usize) {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
-        let unit = self.operations.unit_of(number, job.operation).unwrap_or(job.unit);
-        job.stray = Some(unit);
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return missing("a job") };
+        let unit = self.operations.unit_of(number, job.medium.operation).unwrap_or(job.unit);
+        job.medium.stray = Some(unit);
         self.strays.enter(unit, 0);
-        if let Some(claim) = self.operations.claim_of(number, job.operation)
+        if let Some(claim) = self.operations.claim_of(number, job.medium.operation)
             && let Some(Claim { unit, hold: Hold::Counted(ticket), .. }) =
                 claim.take_if(|claim| matches!(claim.hold, Hold::Counted(ticket) if ticket.is_read()))
         {
@@ -136,18 +146,27 @@ impl Executor {
     }
 
     /// Makes strays of the operations on slices of a task; how many.
-    fn outlive_slices(&mut self, seat: usize, slot: usize) -> u32 {
-        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return 0 };
-        let (unit, base) = (exec.unit, exec.base);
+    fn outlive_slices(&mut self, seat: SeatIx, slot: usize) -> u32 {
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else {
+            missing("a task");
+            return 0;
+        };
+        let (unit, base) = (exec.unit, exec.transfer.base);
         let mut left = 0;
         for (owner, _) in self.operations.owners() {
             let Owner::Slice { seat: s, slot: t, offset } = *owner else { continue };
             if (s, t) != (seat, slot) {
                 continue;
             }
-            let Some(slice) = exec.slice_at(offset) else { continue };
+            let Some(slice) = exec.slice_at(offset) else {
+                missing("a slice");
+                continue;
+            };
             let (start, len, hold) = (base + u64::from(slice.offset), u64::from(slice.len), slice.hold.take());
-            let Some(buf) = slice.buf.take() else { continue };
+            let Some(buf) = slice.buf.take() else {
+                missing("a buffer");
+                continue;
+            };
             let kept = hold.and_then(|hold| kept(&self.media.units[unit].fence, self.core, hold, (start, len)));
             let kept = match kept {
                 Some(lock) if sings(Canary::StrayForgotten) => {
@@ -192,7 +211,8 @@ impl Executor {
     /// stray, of which nobody knows when it ends.
     #[cold]
     pub fn is_given_up(&self, unit: usize, (offset, len): (u64, u64), since_ms: u64) -> bool {
-        self.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS) && self.media.units[unit].fence.has_stray(offset, len)
+        self.turn.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS)
+            && self.media.units[unit].fence.has_stray(offset, len)
     }
 
     /// Marks the units whose operations are not over when the core ends.
@@ -205,26 +225,26 @@ impl Executor {
     }
 
     /// Looks for media that do not answer.
-    pub fn look_for_hung_media(&mut self, sink: &mut impl Sink) {
+    pub fn look_for_hung_media(&mut self) {
         let Strays { hung, found, .. } = &mut self.strays;
         found.fill(false);
         for (unit, since_ms) in self.operations.ages() {
             if let Some(found) = found.get_mut(unit) {
-                *found |= self.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
+                *found |= self.turn.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
             }
         }
         for ((unit, before), &now) in self.media.units.iter().zip(hung).zip(&*found) {
             match (*before, now) {
                 (false, true) => {
                     unit.hung.fetch_add(1, Ordering::Relaxed);
-                    if let Some(left_out) = sink.noise().medium(self.now_ms) {
+                    if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                         let serial = &unit.logical.params().serial;
                         tracing::error!(serial, left_out, "the medium of a logical unit does not answer");
                     }
                 }
                 (true, false) => {
                     unit.hung.fetch_sub(1, Ordering::Relaxed);
-                    if let Some(left_out) = sink.noise().medium(self.now_ms) {
+                    if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                         let serial = &unit.logical.params().serial;
                         tracing::warn!(serial, left_out, "the medium of a logical unit answers again");
                     }

@@ -17,12 +17,13 @@ use super::executor::Executor;
 use crate::backend::Op;
 use crate::jobs::job::Job;
 use crate::limits::SLICE_BYTES;
-use crate::model::TaskId;
+use crate::missing::missing;
+use crate::model::{SeatIx, TaskKey};
 use crate::rate::flows::{flow, regated};
 use crate::rate::{Cost, FlowId, Gate, Waiter};
 use crate::scsi::{MediumOp, Pays};
 use crate::tasks::outcomes::TASK_SET_FULL;
-use crate::tasks::sink::{Expected, Given, Moved, Sink};
+use crate::tasks::sink::{Expected, Given, Moved, Outside};
 use crate::tasks::task::Then;
 use std::sync::Arc;
 
@@ -30,10 +31,11 @@ impl Executor {
     /// Has those at a seat use units by these gates from now on. Who waits for a limit that is no more, or at a unit that
     /// has no gate any more, is to go on ([`Executor::let_go`]) once all seats have their gates.
     #[must_use]
-    pub fn regate(&mut self, seat: usize, gates: Vec<(usize, Gate)>) -> Vec<Waiter> {
+    pub fn regate(&mut self, seat: SeatIx, gates: Vec<(usize, Gate)>) -> Vec<Waiter> {
         let mut waiters = Vec::new();
-        if let Some(client) = self.clients.get_mut(seat) {
-            client.flows = regated(&mut self.rates, std::mem::take(&mut client.flows), gates.into_iter(), &mut waiters);
+        if let Some(client) = self.clients.get_mut(seat.at()) {
+            client.flows =
+                regated(&mut self.limits.rates, std::mem::take(&mut client.flows), gates.into_iter(), &mut waiters);
         }
         waiters
     }
@@ -43,30 +45,28 @@ impl Executor {
     #[must_use]
     pub fn change_rates(&mut self, lifted: bool) -> Option<Vec<Waiter>> {
         let media = &self.media;
-        if self.rates.has(&media.rates) && !lifted {
+        if self.limits.rates.has(&media.rates) && !lifted {
             return None;
         }
-        self.rates.change(Arc::clone(&media.rates));
-        let (mut waiters, alone) = (Vec::new(), std::mem::take(&mut self.unit_flows));
-        self.unit_flows = regated(&mut self.rates, alone, media.unit_gates().filter(|_| !lifted), &mut waiters);
+        self.limits.rates.change(Arc::clone(&media.rates));
+        let (mut waiters, alone) = (Vec::new(), std::mem::take(&mut self.limits.alone));
+        self.limits.alone =
+            regated(&mut self.limits.rates, alone, media.unit_gates().filter(|_| !lifted), &mut waiters);
         Some(waiters)
     }
 
     /// Has those go on who wait for a limit no more.
-    pub fn let_go(&mut self, waiters: Vec<Waiter>, sink: &mut impl Sink) {
-        waiters.into_iter().for_each(|who| self.go_on(who, sink));
+    pub fn let_go(&mut self, waiters: Vec<Waiter>, out: &mut impl Outside) {
+        waiters.into_iter().for_each(|who| self.go_on(who, out));
     }
 
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.
-    pub fn pay_command(
-        &mut self,
-        (seat, task): (usize, TaskId),
-        unit: usize,
-        op: MediumOp,
-        expected: Expected,
-    ) -> Option<MediumOp> {
+    pub fn pay_command(&mut self, who: TaskKey, unit: usize, op: MediumOp, expected: Expected) -> Option<MediumOp> {
         let block_bytes = self.media.units[unit].block_bytes;
-        let Some(client) = self.clients.get_mut(seat) else { return Some(op) };
+        let Some(client) = self.clients.get_mut(who.seat.at()) else {
+            missing("a seat");
+            return Some(op);
+        };
         let Some(flow) = flow(&client.flows, unit) else { return Some(op) };
         let row = op.row();
         let bytes = match row.pays {
@@ -80,58 +80,66 @@ impl Executor {
             Pays::Steps | Pays::Free => return Some(op),
         };
         let bytes = bytes.min(SLICE_BYTES as u64) as u32;
-        let Some(exec) = client.tasks.get_mut(task.slot()) else { return Some(op) };
-        if bytes > 0 && self.rates.counts_bytes(flow) {
-            exec.paid = bytes;
+        let Some(exec) = client.tasks.get_mut(who.slot()) else {
+            missing("a task");
+            return Some(op);
+        };
+        if bytes > 0 && self.limits.rates.counts_bytes(flow) {
+            exec.transfer.paid = bytes;
         }
         let cost = Cost { operations: 1, bytes };
-        if self.rates.enter(flow, Waiter::Command(seat, task.slot()), cost, self.now_ns) {
+        if self.limits.rates.enter(flow, Waiter::Command(who.seat, who.slot()), cost, self.turn.now_ns) {
             return Some(op);
         }
-        (exec.task, exec.unit, exec.then, exec.held) = (task, unit, Some(Then::Medium(op)), Some(flow));
+        (exec.task, exec.unit, exec.then, exec.waits.held) = (who.task, unit, Some(Then::Medium(op)), Some(flow));
         None
     }
 
     /// A command waits at a limit, perhaps with data that came with it. Buffers with such data are no more than a part of the
     /// share of a session, an initiator and an address, so that their commands at other units go on.
-    pub fn bound_waiting(&mut self, seat: usize, task: TaskId, sink: &mut impl Sink) {
-        let Some(client) = self.clients.get(seat) else { return };
-        let holds = client.tasks.get(task.slot()).is_some_and(|exec| exec.held.is_some() && exec.staging.is_some());
+    pub fn bound_waiting(&mut self, who: TaskKey, out: &mut impl Outside) {
+        let Some(client) = self.clients.get(who.seat.at()) else { return missing("a seat") };
+        let holds =
+            client.tasks.get(who.slot()).is_some_and(|exec| exec.waits.held.is_some() && exec.early.data.is_some());
         if holds && client.account.is_crowded() {
-            self.clear(seat, task.slot(), sink);
-            sink.complete((seat, task), TASK_SET_FULL, Moved::Nothing);
+            let due = self.clear(who, out);
+            out.complete(due, TASK_SET_FULL, Moved::Nothing);
         }
     }
 
     /// Has the next slice of a transfer pay. False: it waits.
-    pub fn pay_slice(&mut self, seat: usize, slot: usize, len: usize) -> bool {
-        let Some(client) = self.clients.get_mut(seat) else { return true };
-        let Some(exec) = client.tasks.get_mut(slot) else { return true };
+    pub fn pay_slice(&mut self, seat: SeatIx, slot: usize, len: usize) -> bool {
+        let Some(client) = self.clients.get_mut(seat.at()) else {
+            missing("a seat");
+            return true;
+        };
+        let Some(exec) = client.tasks.get_mut(slot) else {
+            missing("a task");
+            return true;
+        };
         let Some(flow) = flow(&client.flows, exec.unit) else { return true };
         let cost = Cost { operations: 0, bytes: len as u32 };
-        let paid = self.rates.enter(flow, Waiter::Slice(seat, slot), cost, self.now_ns);
-        exec.paid = exec.started.saturating_add(len as u32);
+        let paid = self.limits.rates.enter(flow, Waiter::Slice(seat, slot), cost, self.turn.now_ns);
+        exec.transfer.paid = exec.transfer.started.saturating_add(len as u32);
         if !paid {
             // What the task waited for on the medium before that is over.
-            (exec.held, exec.fenced_since_ms) = (Some(flow), None);
+            (exec.waits.held, exec.waits.fenced_since_ms) = (Some(flow), None);
         }
         paid
     }
 
     /// Has a job pay for an operation on the medium. False: it waits.
     pub fn pay_job(&mut self, number: usize, unit: usize, op: &Op) -> bool {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return true };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else {
+            missing("a job");
+            return true;
+        };
         let bytes = match op {
             Op::Read { buffer, .. } | Op::Write { buffer, .. } => buffer.len() as u64,
             Op::Zero { len, .. } => *len,
             Op::Discard { .. } | Op::Flush | Op::Evict { .. } => return true,
         };
-        if !job.charged || job.paid {
-            return true;
-        }
-        if let Some(at) = job.prepaid.iter().position(|of| *of == unit) {
-            job.prepaid.swap_remove(at);
-            job.paid = true;
+        if !job.pay.owes() || job.pay.spend(unit) {
             return true;
         }
         self.pay_bytes(number, unit, bytes)
@@ -139,75 +147,84 @@ impl Executor {
 
     /// Has a job pay for an operation of so many bytes. False: it waits.
     pub fn pay_bytes(&mut self, number: usize, unit: usize, bytes: u64) -> bool {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return true };
-        if !job.charged || job.paid {
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else {
+            missing("a job");
+            return true;
+        };
+        if !job.pay.owes() {
             return true;
         }
         // A job that goes on without its task is bound by the unit's limits alone.
-        let flows = self.clients.get(job.seat).map_or(&self.unit_flows, |client| &client.flows);
+        let flows =
+            job.seat().and_then(|seat| self.clients.get(seat.at())).map_or(&self.limits.alone, |client| &client.flows);
         let Some(flow) = flow(flows, unit) else { return true };
         let cost = Cost { operations: 0, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
         // Among the commands of its session a job has had its turn when it began: only bytes are paid for.
-        if !self.rates.enter(flow, Waiter::Job(number), cost, self.now_ns) {
-            job.held = Some(flow);
+        if !self.limits.rates.enter(flow, Waiter::Job(number), cost, self.turn.now_ns) {
+            job.pay.held = Some(flow);
             return false;
         }
-        job.paid = true;
+        job.pay.paid = true;
         true
     }
 
     /// Lets those go on whose turn has come.
-    pub fn release_paid(&mut self, sink: &mut impl Sink) {
-        while let Some(who) = self.rates.next(self.now_ns) {
-            self.go_on(who, sink);
+    pub fn release_paid(&mut self, out: &mut impl Outside) {
+        while let Some(who) = self.limits.rates.next(self.turn.now_ns) {
+            self.go_on(who, out);
         }
     }
 
     /// Lets somebody go on whose turn at a limit has come.
-    fn go_on(&mut self, who: Waiter, sink: &mut impl Sink) {
+    fn go_on(&mut self, who: Waiter, out: &mut impl Outside) {
         match who {
-            Waiter::Command(seat, slot) => self.begin_paid(seat, slot, sink),
+            Waiter::Command(seat, slot) => self.begin_paid(seat, slot, out),
             Waiter::Slice(seat, slot) => {
                 if let Some(exec) = self.exec(seat, slot) {
-                    exec.held = None;
-                    self.advance(seat, slot, sink);
+                    exec.waits.held = None;
+                    self.advance(seat, slot, out);
+                } else {
+                    missing("a task");
                 }
             }
             Waiter::Job(number) => {
                 if let Some(Some(job)) = self.running.jobs.get_mut(number) {
-                    (job.held, job.paid) = (None, true);
-                    self.run_job(number, sink);
+                    job.pay.go_on();
+                    self.run_job(number, out);
+                } else {
+                    missing("a job");
                 }
             }
         }
     }
 
     /// Begins a command that has paid.
-    fn begin_paid(&mut self, seat: usize, slot: usize, sink: &mut impl Sink) {
-        let Some(exec) = self.exec(seat, slot) else { return };
-        exec.held = None;
-        let (task, unit, dropped, then) = (exec.task, exec.unit, exec.dropped, exec.then.take());
-        let Some(Then::Medium(op)) = then else { return };
+    fn begin_paid(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.waits.held = None;
+        let (who, unit) = (TaskKey { seat, task: exec.task }, exec.unit);
+        let (dropped, then) = (exec.early.is_dropped, exec.then.take());
+        let Some(Then::Medium(op)) = then else { return missing("what it waits for") };
         if dropped {
-            self.clear(seat, slot, sink);
-            sink.complete((seat, task), TASK_SET_FULL, Moved::Nothing);
+            let due = self.clear(who, out);
+            out.complete(due, TASK_SET_FULL, Moved::Nothing);
         } else {
-            let given = Given { expected: sink.expected((seat, task)), inline: None };
-            self.medium(seat, task, unit, op, given, sink);
+            let given = Given { expected: out.expected(who), inline: None };
+            self.medium(who, unit, op, given, out);
         }
     }
 
     /// Forgets a task that waits at a limit, and is not to go on.
     #[cold]
-    pub fn forget_held(&mut self, seat: usize, slot: usize, flow: FlowId) {
-        self.rates.forget(flow, Waiter::Command(seat, slot));
-        self.rates.forget(flow, Waiter::Slice(seat, slot));
+    pub fn forget_held(&mut self, seat: SeatIx, slot: usize, flow: FlowId) {
+        self.limits.rates.forget(flow, Waiter::Command(seat, slot));
+        self.limits.rates.forget(flow, Waiter::Slice(seat, slot));
     }
 
     /// A job that ends does not wait any more.
     pub fn forget_held_job(&mut self, number: usize, job: &Job) {
-        if let Some(flow) = job.held {
-            self.rates.forget(flow, Waiter::Job(number));
+        if let Some(flow) = job.pay.held {
+            self.limits.rates.forget(flow, Waiter::Job(number));
         }
     }
 }

@@ -6,13 +6,14 @@
 
 use super::executor::Executor;
 use crate::backend::Op;
-use crate::jobs::job::{Job, NOBODY, Request, Stalled};
+use crate::jobs::job::{Job, Request, Stalled};
 use crate::limits::FED_PER_TURN;
+use crate::missing::missing;
 use crate::model::{ItNexus, MediumFault};
 use crate::scsi::Outcome;
 use crate::tasks::operations::Owner;
 use crate::tasks::outcomes::TIMED_OUT;
-use crate::tasks::sink::{Preempting, Sink};
+use crate::tasks::sink::{Outside, Preempting};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call, Errand};
@@ -35,22 +36,22 @@ impl Executor {
         flush: bool,
         aborts: &[ItNexus],
         standing: Option<Standing>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) {
         if flush {
-            self.flush_for(Waiter::Nobody, unit, sink);
+            self.flush_for(Waiter::Nobody, unit, out);
         }
         if !aborts.is_empty() {
             let nexuses = aborts.to_vec();
-            sink.preempt(Preempting { answer: None, unit, nexuses, standing });
+            out.preempt(Preempting { answer: None, unit, nexuses, standing });
         }
     }
 
     /// Has what may block called beside the cores, for a job.
     fn send_errand(&mut self, number: usize, call: Call, answer: &Arc<Answer>) {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
-        job.errand = Arc::downgrade(answer);
-        let (post, core, told) = (Arc::clone(&self.media.post), self.core, job.errand.clone());
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return missing("a job") };
+        job.waits.errand = Arc::downgrade(answer);
+        let (post, core, told) = (Arc::clone(&self.media.post), self.core, job.waits.errand.clone());
         let errand = Errand::new(call, answer, move || {
             post(core, Notice::Errand { job: number, answer: told });
         });
@@ -60,7 +61,7 @@ impl Executor {
     /// An errand is over: its job goes on. The number may be another job's by now.
     pub fn errand_over(&mut self, number: usize, answer: &Weak<Answer>) {
         if let Some(Some(job)) = self.running.jobs.get(number)
-            && job.errand.ptr_eq(answer)
+            && job.waits.errand.ptr_eq(answer)
         {
             self.run_soon(number);
         }
@@ -68,19 +69,19 @@ impl Executor {
 
     /// A job is to be polled: its session's turn comes.
     pub fn run_soon(&mut self, number: usize) {
-        let seat = self.running.jobs.get(number).and_then(Option::as_ref).map(|job| job.seat);
-        self.running.runnable.push(seat.filter(|&seat| seat != NOBODY), number);
+        let seat = self.running.jobs.get(number).and_then(Option::as_ref).and_then(Job::seat);
+        self.running.runnable.push(seat, number);
     }
 
     /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
-    /// does not keep everything else waiting: as long as there is time. Sessions take turns.
-    pub fn run_jobs(&mut self, has_time: impl Fn() -> bool, sink: &mut impl Sink) {
+    /// does not keep everything else waiting: as long as there is time. Sessions take turns. `polls` is told of each before.
+    pub fn run_jobs(&mut self, polls: impl Fn(usize), has_time: impl Fn() -> bool, out: &mut impl Outside) {
         for _ in 0..self.running.runnable.len() {
             let Some(number) = self.running.runnable.pop() else { return };
             if matches!(self.running.jobs.get(number), Some(Some(_))) {
-                sink.polls(number);
+                polls(number);
             }
-            self.run_job(number, sink);
+            self.run_job(number, out);
             if !has_time() {
                 return;
             }
@@ -89,29 +90,30 @@ impl Executor {
 
     /// Polls a job, and begins what it asks for or has not had yet. It is polled first in any case: what it still wants to do
     /// may be another matter by now (`JobCx::op_if`).
-    pub fn run_job(&mut self, number: usize, sink: &mut impl Sink) {
+    pub fn run_job(&mut self, number: usize, out: &mut impl Outside) {
+        // It may be over, if it was to be polled twice.
         let Some(Some(job)) = self.running.jobs.get_mut(number) else { return };
         if job.cancelled {
-            if job.in_flight == 0 {
+            if job.medium.in_flight == 0 {
                 job.stop();
                 // The place in the line is kept until what is owed was done.
-                let standing = job.standing.take();
-                let (unit, owed, end) = (job.unit, job.owed.take(), job.given_up.take().map(JobEnd::from));
-                self.job_over(number, end, sink);
+                let standing = job.save.standing.take();
+                let (unit, owed, end) = (job.unit, job.save.owed.take(), job.given_up.take().map(JobEnd::from));
+                self.job_over(number, end, out);
                 if let Some((flush, aborts)) = owed {
-                    self.do_for_nobody(unit, flush, &aborts, standing, sink);
+                    self.do_for_nobody(unit, flush, &aborts, standing, out);
                 }
             }
             return;
         }
-        match job.poll(self.now_ms) {
-            Poll::Ready(end) => self.job_over(number, Some(end), sink),
-            Poll::Pending => self.serve_job(number, sink),
+        match job.poll(self.turn.now_ms) {
+            Poll::Ready(end) => self.job_over(number, Some(end), out),
+            Poll::Pending => self.serve_job(number, out),
         }
     }
 
     /// Begins what a job has asked for, until it has to wait for something.
-    fn serve_job(&mut self, number: usize, sink: &mut impl Sink) {
+    fn serve_job(&mut self, number: usize, out: &mut impl Outside) {
         // A job that is cancelled begins nothing more.
         while let Some(Some(job)) = self.running.jobs.get_mut(number)
             && !job.cancelled
@@ -120,12 +122,12 @@ impl Executor {
             match request {
                 Request::Save(saving, cell) => {
                     let unit = job.unit;
-                    job.in_flight += 1;
+                    job.medium.in_flight += 1;
                     self.submit_save(number, unit, saving, cell);
                 }
                 Request::Errand(call, answer) => self.send_errand(number, call, &answer),
                 Request::Spawn(cx, work, cell) => {
-                    let mut other = Job::new(&cx, work, (job.unit, NOBODY, 0, None));
+                    let mut other = Job::new(&cx, work, (job.unit, None));
                     other.survives = true;
                     self.enlist(other);
                     cell.set(Some(()));
@@ -140,12 +142,12 @@ impl Executor {
                 }
                 Request::Op { unit, op, free, cell } => {
                     let unit = unit.unwrap_or(job.unit);
-                    if !self.begin_op(number, unit, (op, free), &cell, sink) {
+                    if !self.begin_op(number, unit, (op, free), &cell, out) {
                         return self.hold_job(number, Request::Op { unit: Some(unit), op, free, cell });
                     }
                 }
                 Request::Buffer(len, cell) => {
-                    job.starved = Some(self.starved.jobs.push(number, len, cell));
+                    job.waits.starved = Some(self.waits.starved.jobs.push(number, len, cell));
                 }
                 Request::Lock(offset, len, cell) => {
                     self.lock_for(number, (offset, len), cell);
@@ -160,12 +162,11 @@ impl Executor {
             return false;
         }
         if let Some(Some(job)) = self.running.jobs.get_mut(number) {
-            // The bytes were paid for only if there is a limit: then the next operation on that unit costs nothing.
-            if std::mem::take(&mut job.paid) {
-                job.prepaid.push(unit);
-            }
+            job.pay.keep(unit);
             cell.set(Some(()));
             self.run_soon(number);
+        } else {
+            missing("a job");
         }
         true
     }
@@ -177,35 +178,39 @@ impl Executor {
         unit: usize,
         (op, free): (Op, bool),
         cell: &Cell1<Result<(), MediumFault>>,
-        sink: &mut impl Sink,
+        out: &mut impl Outside,
     ) -> bool {
         if !free && !self.pay_job(number, unit, &op) {
             return false;
         }
         let hole = self.hole_of(unit, &op);
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return true };
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else {
+            missing("a job");
+            return true;
+        };
         if matches!(op, Op::Flush) {
-            job.paid = false;
-            self.flush_for(Waiter::Job(number, Rc::clone(cell)), unit, sink);
+            job.pay.paid = false;
+            self.flush_for(Waiter::Job(number, Rc::clone(cell)), unit, out);
             return true;
         }
-        job.in_hole |= hole.is_some();
-        if hole.is_some() && !self.ranges.holes.enter(unit, number) {
+        job.ranges.in_hole |= hole.is_some();
+        if hole.is_some() && !self.waits.ranges.holes.enter(unit, number) {
             return false;
         }
-        let Some(claim) = claim(&self.media, (self.core, self.now_ms), unit, &op, !job.locks.is_empty()) else {
-            let since_ms = job.stalled.map_or(self.now_ms, |stalled| stalled.since_ms);
-            job.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
-            self.ranges.stalled.push_back(number);
+        let Some(claim) = claim(&self.media, (self.core, self.turn.now_ms), unit, &op, !job.ranges.locks.is_empty())
+        else {
+            let since_ms = job.ranges.stalled.map_or(self.turn.now_ms, |stalled| stalled.since_ms);
+            job.ranges.stalled = Some(Stalled { unit, range: touched_range(&op), since_ms });
+            self.waits.ranges.stalled.push_back(number);
             hole.into_iter().for_each(|unit| self.hole_over(unit));
             return false;
         };
-        job.stalled = None;
-        job.in_flight += 1;
-        job.paid = false;
+        job.ranges.stalled = None;
+        job.medium.in_flight += 1;
+        job.pay.paid = false;
         let owner = Owner::Job { job: number, cell: Rc::clone(cell), claim, hole };
-        if let Some((owner, result)) = self.start(unit, op, owner, sink) {
-            self.finished(owner, result, sink);
+        if let Some((owner, result)) = self.start(unit, op, owner, out) {
+            self.finished(owner, result, out);
         }
         true
     }
@@ -214,14 +219,19 @@ impl Executor {
     fn hold_job(&mut self, number: usize, request: Request) {
         if let Some(Some(job)) = self.running.jobs.get_mut(number) {
             job.ask_again(request);
+        } else {
+            missing("a job");
         }
     }
 
     /// Cancels a job that a stray keeps from going on, with an outcome for its task. False: it goes on, since nobody
     /// waits for it: it has time.
     pub fn give_up(&mut self, number: usize, outcome: Outcome) -> bool {
-        let Some(Some(job)) = self.running.jobs.get_mut(number) else { return false };
-        if job.cancelled || job.survives || job.seat == NOBODY {
+        let Some(Some(job)) = self.running.jobs.get_mut(number) else {
+            missing("a job");
+            return false;
+        };
+        if job.cancelled || job.survives || job.task.is_none() {
             return false;
         }
         job.cancelled = true;
@@ -231,13 +241,16 @@ impl Executor {
     }
 
     /// Lets the jobs try again whose change a range kept out.
-    pub fn retry_stalled(&mut self, sink: &mut impl Sink) {
-        for _ in 0..self.ranges.stalled.len().min(FED_PER_TURN) {
-            let Some(number) = self.ranges.stalled.pop_front() else { return };
-            let Some(Some(job)) = self.running.jobs.get(number) else { continue };
-            let is_late = job.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
+    pub fn retry_stalled(&mut self, out: &mut impl Outside) {
+        for _ in 0..self.waits.ranges.stalled.len().min(FED_PER_TURN) {
+            let Some(number) = self.waits.ranges.stalled.pop_front() else { return };
+            let Some(Some(job)) = self.running.jobs.get(number) else {
+                missing("a job");
+                continue;
+            };
+            let is_late = job.ranges.stalled.is_some_and(|s| self.is_given_up(s.unit, s.range, s.since_ms));
             if !(is_late && self.give_up(number, TIMED_OUT)) {
-                self.run_job(number, sink);
+                self.run_job(number, out);
             }
         }
     }

@@ -1,46 +1,58 @@
 //! What is iSCSI about a core: sessions, their connections, and what is sent.
 //!
-//! Connections, transmit sides and what is watched go by connection number; sessions, their routes and clocks by seat.
-//! Both numbers are used again. To the executor the fabric is a [`crate::tasks::sink::Sink`] (`fabric/to_initiators.rs`).
+//! Connections go by connection number (`transport/links.rs`), sessions by seat (`seats.rs`); both numbers are used again. To
+//! the executor the fabric is a [`crate::tasks::sink::Sink`] (`to_initiators.rs`).
 //!
-//! Sessions are `seat.rs`, with `text.rs` and `sources.rs`; what cores tell each other is `mesh.rs`, with `mailbox.rs`, `bell.rs`
-//! and sessions on their way (`relocated.rs`).
+//! - sessions: `seats.rs`, `seat.rs`, with `text.rs` and `sources.rs`; what they keep is bounded in `budgets.rs`, those without
+//!   a connection in `lost.rs`, and logins are `logins.rs`
+//! - other cores: `neighbours.rs`, `mesh.rs`, `mailbox.rs`, `bell.rs`, and sessions on their way (`relocated.rs`)
+//! - what the executor has set off: `owed.rs`; which configuration is served: `served.rs`
 //!
 //! Invariants: it calls neither the executor nor the device server's media. What the executor's calls set off in it is
-//! noted in `owed`; the core acts on it (`shard/owing.rs`).
+//! noted in `Fabric::owed`; the core acts on it (`shard/owing.rs`).
 
 pub(crate) mod bell;
+mod budgets;
 pub(crate) mod command;
+pub(crate) mod logins;
+mod lost;
 pub(crate) mod mailbox;
 pub(crate) mod mesh;
+pub(crate) mod neighbours;
 pub(crate) mod nexus;
+pub(crate) mod owed;
 pub(crate) mod relocated;
 pub(crate) mod seat;
+pub(crate) mod seats;
+mod served;
 pub(crate) mod sources;
 pub(crate) mod stats;
 pub(crate) mod text;
 mod to_initiators;
 
 use crate::canary::{Canary, sings};
-use crate::limits::{KEPT_BYTES_PER_CORE, NEGOTIATION_BYTES_PER_CORE, TURN_SEND_BYTES};
+use crate::limits::TURN_SEND_BYTES;
+use crate::model::SeatIx;
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
-use crate::session::login::negotiate::Offer;
 use crate::session::seam::ConnIx;
-use crate::shares::Stores;
-use crate::tasks::sink::Preempting;
 use crate::transport::acting::Acting;
 use crate::transport::io::Io;
 use crate::transport::link::{Link, Phase};
 use crate::transport::links::{Connection, Links};
 use crate::transport::number::ConnNo;
 use crate::transport::outlet::Outlet;
-use crate::transport::tx::BatchPool;
 use crate::waits::management::Management;
 use crate::wire::Bhs;
 use crate::world::{Change, World};
+use budgets::Budgets;
+use logins::Logins;
 use mesh::Mesh;
-use seat::{Order, Route, Seat};
+use neighbours::Neighbours;
+use owed::Dues;
+use seat::{Route, Seat};
+use seats::Seats;
+use served::Served;
 use stats::Stats;
 use std::sync::Arc;
 
@@ -54,107 +66,59 @@ pub struct Parts<'a> {
 
 /// What is iSCSI about a core: sessions, their connections, and what is sent.
 pub struct Fabric {
-    /// This core's number.
-    pub core: usize,
+    /// This core among the others.
+    pub neighbours: Neighbours,
     /// What all cores share.
     pub world: Arc<World>,
-    /// The mailboxes of all cores.
-    pub mesh: Mesh,
-    /// The change that `world` came with.
-    pub latest: Arc<Change>,
+    /// How the core came to serve by that, and what it has of what was served before.
+    pub served: Served,
     /// What it asks of the world around it. Before the connections: a ring is closed before the memory goes that it works on.
     pub io: Io,
-    /// Empty transmit batches.
-    pub pool: BatchPool,
-    /// What sessions keep to send it again, and requests that they hold.
-    pub kept: Stores,
-    /// What text negotiations of sessions keep.
-    pub negotiations: Stores,
+    /// What sessions may keep.
+    budgets: Budgets,
     /// Connections.
     pub links: Links,
-    /// Sessions, by seat.
-    pub seats: Vec<Option<Box<Seat>>>,
-    /// When the clock of each seat's session is to be looked at; zero: with the next tick. The times are together here
-    /// because the seats of a thousand idle sessions are not in the cache.
-    pub look_ms: Vec<u64>,
-    /// The seat that `tick` goes on with; 0: it has been through all.
-    pub look_from: usize,
-    /// The connections of each seat's session, by slot.
-    pub routes: Vec<Route>,
-    /// Units that are served no more, but still in use here.
-    pub leaving: Vec<usize>,
-    /// Seats of sessions with ORDERED commands of which something may have ended.
-    pub ordering: Vec<usize>,
+    /// Sessions.
+    pub seats: Seats,
     /// What the executor's calls have set off, and is to be acted on when it has returned.
-    pub owed: Vec<Owed>,
-    /// It is being acted on: what comes meanwhile has its turn then.
-    pub is_settling: bool,
+    pub owed: Dues,
     /// Task management functions under way.
-    pub management: crate::waits::management::Management,
-    /// Logins that wait for the end of the session they replace.
-    pub adoptions: Vec<crate::transport::link::Adoption>,
+    pub management: Management,
+    /// Logins that are negotiated, and that wait.
+    pub logins: Logins,
     /// Bounds the lines in the log that peers cause.
     pub noise: Noise,
-    /// Seats of sessions that wait for a new connection, unless they have meanwhile got one or ended (`shard/leave.rs`).
-    pub lost: Vec<usize>,
-    /// Seats of sessions that have ended and are to be dropped when they are ready. A seat may be another session's by now.
-    pub ending: Vec<usize>,
     /// Scratch for parameter data.
     pub reply: Reply,
     /// The time by the clock of all cores, milliseconds: read once a turn.
     pub now_ms: u64,
     /// How much of what is received may still be acted on in this turn.
     pub acting: Acting,
-    /// What it wants in the negotiations of a login; how strict it is, the directory says.
-    pub offer: Offer,
     /// Counters.
     pub stats: Stats,
     /// The server is going down.
     pub shutdown: bool,
 }
 
-/// What the executor's calls have set off in a session, or for it.
-pub enum Owed {
-    /// The session has events.
-    Events(usize),
-    /// It may read the next piece of what it is to send once more.
-    Reread(usize),
-    /// Tasks are to be aborted, then a command is answered.
-    Preempt(Box<Preempting>),
-}
-
 impl Fabric {
     /// With nobody on it.
     pub fn new(core: usize, world: Arc<World>, mesh: Mesh, io: Io, management: Management) -> Fabric {
         let acting = Acting::of_turn(io.watch().now(), true);
-        let latest = Arc::new(Change { world: Arc::clone(&world), resized: Vec::new() });
         Fabric {
-            core,
+            neighbours: Neighbours::new(core, mesh),
+            served: Served::new(&world),
             world,
-            mesh,
-            latest,
             io,
-            pool: BatchPool::default(),
-            kept: Stores::new(KEPT_BYTES_PER_CORE),
-            negotiations: Stores::new(NEGOTIATION_BYTES_PER_CORE),
+            budgets: Budgets::default(),
             links: Links::default(),
-            seats: Vec::new(),
-            look_ms: Vec::new(),
-            look_from: 0,
-            routes: Vec::new(),
-            leaving: Vec::new(),
-            ordering: Vec::new(),
-            owed: Vec::new(),
-            is_settling: false,
+            seats: Seats::default(),
+            owed: Dues::default(),
             management,
-            adoptions: Vec::new(),
+            logins: Logins::default(),
             noise: Noise::default(),
-            lost: Vec::new(),
-            ending: Vec::new(),
             reply: Reply { unbuffered: true, ..Reply::default() },
             now_ms: 0,
             acting,
-            offer: Offer::default(),
             stats: Stats::default(),
             shutdown: false,
         }
@@ -162,7 +126,7 @@ impl Fabric {
 
     /// The session that a connection is in full feature phase of, and the connection's slot there.
     #[inline]
-    pub fn seat_of(&self, conn: ConnNo) -> Option<(usize, ConnIx)> {
+    pub fn seat_of(&self, conn: ConnNo) -> Option<(SeatIx, ConnIx)> {
         match self.links.get(conn)? {
             Link { phase: Phase::Full { seat, ix }, closing: false, .. } => Some((*seat, *ix)),
             _ => None,
@@ -175,47 +139,34 @@ impl Fabric {
         link.is_some_and(|link| matches!(link.phase, Phase::Login { .. }) && !link.closing)
     }
 
-    /// Whether there is room for the answer to one more PDU.
-    #[inline]
-    pub fn may_answer(&self, conn: ConnNo) -> bool {
-        self.links.tx(conn).is_none_or(|tx| tx.has_room(&self.pool))
-    }
-
     /// When this turn began.
     #[inline]
     pub fn now(&self) -> Now {
         Now { ms: self.now_ms, since_1970_ms: self.world.clock.since_1970_ms(self.now_ms) }
     }
 
-    /// The session at a seat.
-    #[inline]
-    pub fn seat(&mut self, seat: usize) -> Option<&mut Seat> {
-        self.seats.get_mut(seat)?.as_deref_mut()
-    }
-
-    /// A seat and the outbox of its session: what nearly every step needs at once. Whatever ends a command borrows
-    /// them, or looks at the session's events next: so it is noticed here that commands which wait for their order may
-    /// begin.
+    /// A seat and the outbox of its session: what nearly every step needs at once.
     #[inline(always)]
-    pub fn parts(&mut self, seat: usize) -> Option<Parts<'_>> {
-        let connections = self.routes.get(seat)?;
-        let number = seat;
-        let seat = self.seats.get_mut(seat)?.as_deref_mut()?;
-        if seat.order == Order::Kept {
-            seat.order = Order::Stirred;
-            self.ordering.push(number);
-        }
-        let (all, dirty) = self.links.all_mut();
-        let out = Outlet { all, connections, pool: &mut self.pool, dirty, copies: None };
+    pub fn parts(&mut self, seat: SeatIx) -> Option<Parts<'_>> {
+        let (seat, connections) = self.seats.lend(seat)?;
+        let (all, pool, dirty) = self.links.all_mut();
+        let out = Outlet { all, connections, pool, dirty, copies: None };
         Some(Parts { seat, out })
     }
 
-    /// Something happened in a session: its clock may have to be looked at earlier.
-    #[inline]
-    pub fn stir(&mut self, seat: usize) {
-        if let Some(look_ms) = self.look_ms.get_mut(seat) {
-            *look_ms = 0;
+    /// Takes another configuration over; the one before comes back. `None`: it is no news.
+    pub fn take_over(&mut self, change: &Arc<Change>) -> Option<Arc<World>> {
+        if change.world.generation <= self.world.generation {
+            return None;
         }
+        self.served.set_latest(change);
+        Some(std::mem::replace(&mut self.world, Arc::clone(&change.world)))
+    }
+
+    /// Gives a session a seat. What it keeps is counted here from now on.
+    pub fn enter(&mut self, mut holder: Seat, route: Route) -> SeatIx {
+        self.budgets.charge(&mut holder);
+        self.seats.enter(holder, route)
     }
 
     /// Counts a PDU that was acted on, and looks at the clock if that is due.
@@ -271,6 +222,7 @@ impl Fabric {
             && let Some(&conn) = self.links.dirty.get(served)
         {
             served += 1;
+            // It may have gone in this turn.
             let Some(Connection { link: Some(link), tx, .. }) = self.links.of_mut(conn) else { continue };
             if std::mem::take(&mut link.corked) {
                 self.links.dirty.push(conn);

@@ -2,6 +2,8 @@
 //! `shard/relocate.rs`.
 
 use super::seat::Seat;
+use crate::model::SeatIx;
+use crate::session::seam::ConnIx;
 use crate::transport::link::Link;
 use crate::transport::receiving::Receive;
 use crate::world::Change;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy)]
 pub struct Relocation {
     /// Its seat.
-    pub seat: usize,
+    pub seat: SeatIx,
     /// Its serial number: the seat may be another session's by now.
     pub serial: u64,
     /// The core that it goes to.
@@ -25,7 +27,7 @@ pub struct Relocation {
 /// A connection on its way.
 pub struct Leg {
     /// Its slot in the session.
-    pub ix: usize,
+    pub ix: ConnIx,
     /// The connection.
     pub link: Link,
     /// Its receive side, with what is parked.

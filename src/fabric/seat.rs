@@ -22,8 +22,7 @@ pub enum Order {
     Free,
     /// A command waits, for an ORDERED one or because it is one.
     Kept,
-    /// As `Kept`, and something may have ended: the seat is in `Fabric::ordering`, which is looked at at the end of the
-    /// turn.
+    /// As `Kept`, and something may have ended: the seat is in `Seats::stirred`, which is looked at at the end of the turn.
     Stirred,
 }
 
@@ -33,8 +32,8 @@ pub struct Seat {
     pub session: Session,
     /// Text negotiations in full feature phase.
     pub text: SeatText,
-    /// Index of its target; `usize::MAX` in a discovery session.
-    pub target: usize,
+    /// Index of its target; none in a discovery session.
+    pub target: Option<usize>,
     /// The user that its initiator has proved to be.
     pub identity: Option<Arc<str>>,
     /// What the directory lets it have; `None`: nothing any more.
@@ -55,7 +54,7 @@ pub struct Seat {
     pub order: Order,
     /// Until then it is not to be moved to another core, milliseconds.
     pub stays_until_ms: u64,
-    /// Since when it has had no connection, milliseconds, if it waits for one (`shard/leave.rs`).
+    /// Since when it has had no connection, milliseconds, if it waits for one (`lost.rs`).
     pub lost_ms: u64,
 }
 
@@ -63,6 +62,11 @@ impl Seat {
     /// Its TSIH.
     pub fn tsih(&self) -> Tsih {
         self.handle.tsih()
+    }
+
+    /// Whether it waits for a new connection.
+    pub fn is_lost(&self) -> bool {
+        !self.ended && self.session.is_failed()
     }
 
     /// As whom the session asks the directory. (What target a discovery session names makes no difference to what it
@@ -75,7 +79,7 @@ impl Seat {
                 .target_name
                 .as_ref()
                 .filter(|_| init.kind == SessionKind::Normal)
-                .map(|name| (self.target, name)),
+                .and_then(|name| Some((self.target?, name))),
             portal_group: init.target_portal_group,
             initiator: &init.initiator.name,
             peer: self.text.peer(),

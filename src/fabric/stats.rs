@@ -22,6 +22,8 @@ pub struct Stats {
     pub moved_in: u64,
     /// Receives that found no free buffer and were armed again.
     pub out_of_receive_buffers: u64,
+    /// Things that had to be there and were not, in the whole process.
+    pub missing: u64,
     /// What the executor has counted.
     #[cfg(test)]
     pub executor: crate::tasks::counters::Counters,

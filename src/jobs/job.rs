@@ -8,7 +8,7 @@
 use super::copy_job::CopyJob;
 use crate::backend::{Buffer, Op, Token};
 use crate::buffers::{Account, Buf};
-use crate::model::{ItNexus, MediumFault};
+use crate::model::{ItNexus, MediumFault, SeatIx, TaskKey};
 use crate::rate::FlowId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::unit::end::JobEnd;
@@ -25,8 +25,23 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// In place of a seat: the job has no task, or has outlived it.
-pub const NOBODY: usize = usize::MAX;
+/// The task that a job works for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForTask {
+    /// Seat of its session.
+    pub seat: SeatIx,
+    /// Its slot there.
+    pub slot: usize,
+    /// Offset of the slice that is worked on, if it is not the whole command.
+    pub slice: Option<u32>,
+}
+
+impl ForTask {
+    /// For the whole of a command.
+    pub fn whole(who: TaskKey) -> ForTask {
+        ForTask { seat: who.seat, slot: who.slot(), slice: None }
+    }
+}
 
 /// What a job has asked for and the executor has not begun.
 pub enum Request {
@@ -271,66 +286,126 @@ pub struct Stalled {
     pub since_ms: u64,
 }
 
-/// A running job.
-pub struct Job {
-    /// What it does; `None`: it was stopped.
-    future: Option<Work>,
-    /// What the job and its executor have in common.
-    shared: Rc<Shared>,
-    /// Operations that the core has begun for it.
-    pub in_flight: usize,
-    /// Its unit.
-    pub unit: usize,
-    /// Seat of its session; `work::NOBODY`: it has none.
-    pub seat: usize,
-    /// Task slot of its session.
-    pub slot: usize,
-    /// Offset of the slice that it works on, if it is not the whole command.
-    pub slice: Option<u32>,
-    /// Ranges that it holds.
-    pub locks: Vec<Lock>,
-    /// It waits for one more range.
-    pub is_locking: bool,
-    /// Its task was aborted: it is dropped as soon as nothing is in flight.
-    pub cancelled: bool,
+/// How a job pays at the limits of units.
+#[derive(Default)]
+pub struct Paying {
     /// Its operations on the medium count for the limits of its unit.
     pub charged: bool,
     /// Its next operation is paid for.
     pub paid: bool,
     /// Units on which it has paid for an operation ahead ([`JobCx::pay`]): each as often as it is here.
     pub prepaid: Vec<usize>,
-    /// Whom its buffers are charged to.
-    pub account: Account,
-    /// It waits for a buffer: its place among those that do ([`super::starved::StarvedJobs`]).
-    pub starved: Option<u64>,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
-    /// It waits for a flush.
-    pub flushing: Option<FlushTicket>,
-    /// The answer of its errand.
-    pub errand: Weak<Answer>,
-    /// When its task is aborted it goes on without that.
-    pub survives: bool,
-    /// It is a third-party copy: of whom, and where to.
-    pub copy: Option<Box<CopyJob>>,
+}
+
+impl Paying {
+    /// Whether its next operation is to be paid for.
+    pub fn owes(&self) -> bool {
+        self.charged && !self.paid
+    }
+
+    /// Spends what was paid ahead for an operation on a unit; false: nothing was.
+    pub fn spend(&mut self, unit: usize) -> bool {
+        let ahead = self.prepaid.iter().position(|of| *of == unit);
+        if let Some(at) = ahead {
+            self.prepaid.swap_remove(at);
+            self.paid = true;
+        }
+        ahead.is_some()
+    }
+
+    /// What is paid for is kept for an operation on a unit that is to come. Bytes are paid for only if there is a limit.
+    pub fn keep(&mut self, unit: usize) {
+        if std::mem::take(&mut self.paid) {
+            self.prepaid.push(unit);
+        }
+    }
+
+    /// It is its turn.
+    pub fn go_on(&mut self) {
+        (self.held, self.paid) = (None, true);
+    }
+}
+
+/// The ranges of a job, and its place among those that wait for some.
+#[derive(Default)]
+pub struct JobRanges {
+    /// Those that it holds.
+    pub locks: Vec<Lock>,
+    /// It waits for one more.
+    pub is_locking: bool,
+    /// It has asked for its turn to make a hole in a file (`waits/holes.rs`).
+    pub in_hole: bool,
+    /// A held range keeps its operation out: which one.
+    pub stalled: Option<Stalled>,
+}
+
+/// A job and the line of what is to be saved.
+#[derive(Default)]
+pub struct JobSave {
+    /// It waits for its turn to be saved, or for the keeper: its ticket.
+    pub ticket: Option<usize>,
+    /// It keeps the commands that are to be saved behind it waiting until the tasks are aborted that it was to abort.
+    pub standing: Option<Standing>,
     /// What is still to be done when its command has been stored, even if the task is gone: whether a flush, and the
     /// nexuses whose tasks are to be aborted.
     pub owed: Option<(bool, Vec<ItNexus>)>,
-    /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
-    pub stray: Option<usize>,
-    /// Its operation on the medium. The token may be another operation's by now
+}
+
+/// What a job has on the medium.
+#[derive(Default)]
+pub struct OnMedium {
+    /// Operations that the core has begun for it, and what it has with the keeper.
+    pub in_flight: usize,
+    /// Its operation. The token may be another operation's by now
     /// ([`crate::tasks::operations::Operations::claim_of`]).
     pub operation: Option<Token>,
-    /// It has asked for its turn to make a hole in a file (`waits/holes.rs`).
-    pub in_hole: bool,
-    /// It waits for its turn to be saved, or for the keeper: its ticket.
-    pub saving: Option<usize>,
-    /// It keeps the commands that are to be saved behind it waiting until the tasks are aborted that it was to abort.
-    pub standing: Option<Standing>,
-    /// A held range keeps its operation out: which one.
-    pub stalled: Option<Stalled>,
+    /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
+    pub stray: Option<usize>,
+}
+
+/// What else a job waits for.
+#[derive(Default)]
+pub struct JobWaits {
+    /// For a buffer: its place among those that do ([`super::starved::StarvedJobs`]).
+    pub starved: Option<u64>,
+    /// For a flush.
+    pub flushing: Option<FlushTicket>,
+    /// The answer of its errand.
+    pub errand: Weak<Answer>,
+}
+
+/// A running job.
+pub struct Job {
+    /// What it does; `None`: it was stopped.
+    future: Option<Work>,
+    /// What the job and its executor have in common.
+    shared: Rc<Shared>,
+    /// Its unit.
+    pub unit: usize,
+    /// The task that it works for; `None`: it has none, or has outlived it.
+    pub task: Option<ForTask>,
+    /// Whom its buffers are charged to.
+    pub account: Account,
+    /// It is a third-party copy: of whom, and where to.
+    pub copy: Option<Box<CopyJob>>,
+    /// How it pays.
+    pub pay: Paying,
+    /// Its ranges.
+    pub ranges: JobRanges,
+    /// How it is saved.
+    pub save: JobSave,
+    /// What it has on the medium.
+    pub medium: OnMedium,
+    /// What else it waits for.
+    pub waits: JobWaits,
+    /// Its task was aborted: it is dropped as soon as nothing is in flight.
+    pub cancelled: bool,
     /// The outcome it was cancelled with, if that was not for an abort of its task.
     pub given_up: Option<Outcome>,
+    /// When its task is aborted it goes on without that.
+    pub survives: bool,
 }
 
 impl Job {
@@ -338,39 +413,34 @@ impl Job {
     pub fn new(
         cx: &JobCx,
         future: impl Future<Output = JobEnd> + 'static,
-        (unit, seat, slot, slice): (usize, usize, usize, Option<u32>),
+        (unit, task): (usize, Option<ForTask>),
     ) -> Job {
-        let shared = Rc::clone(&cx.shared);
         Job {
             future: Some(Box::pin(future)),
-            shared,
-            in_flight: 0,
+            shared: Rc::clone(&cx.shared),
             unit,
-            seat,
-            slot,
-            slice,
-            locks: Vec::new(),
-            cancelled: false,
-            charged: false,
-            paid: false,
-            prepaid: Vec::new(),
+            task,
             account: cx.account.clone(),
-            starved: None,
-            held: None,
-            flushing: None,
-            errand: Weak::new(),
-            survives: false,
             copy: None,
-            owed: None,
-            stray: None,
-            operation: None,
-            in_hole: false,
-            is_locking: false,
-            saving: None,
-            standing: None,
-            stalled: None,
+            pay: Paying::default(),
+            ranges: JobRanges::default(),
+            save: JobSave::default(),
+            medium: OnMedium::default(),
+            waits: JobWaits::default(),
+            cancelled: false,
             given_up: None,
+            survives: false,
         }
+    }
+
+    /// Seat of the session that it works for, if it works for a task.
+    pub fn seat(&self) -> Option<SeatIx> {
+        self.task.map(|task| task.seat)
+    }
+
+    /// Whether it works for the task in this slot.
+    pub fn is_for(&self, seat: SeatIx, slot: usize) -> bool {
+        self.task.is_some_and(|task| (task.seat, task.slot) == (seat, slot))
     }
 
     /// Lets it run until it waits for something.
@@ -386,7 +456,7 @@ impl Job {
 
     /// Drops the future and with it the job's buffers. Only with nothing in flight.
     pub fn stop(&mut self) {
-        debug_assert_eq!(self.in_flight, 0);
+        debug_assert_eq!(self.medium.in_flight, 0);
         self.future = None;
         self.shared.requests.borrow_mut().clear();
     }

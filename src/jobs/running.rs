@@ -2,6 +2,7 @@
 //! waiting.
 
 use super::job::Job;
+use crate::model::SeatIx;
 use std::collections::VecDeque;
 
 /// Jobs to be polled, by session; the first place is for those of nobody. Sessions take turns.
@@ -17,8 +18,8 @@ pub struct Runnable {
 
 impl Runnable {
     /// A job of the session at `seat` is to be polled.
-    pub fn push(&mut self, seat: Option<usize>, job: usize) {
-        let place = seat.map_or(0, |seat| seat + 1);
+    pub fn push(&mut self, seat: Option<SeatIx>, job: usize) {
+        let place = seat.map_or(0, |seat| seat.at() + 1);
         if self.of.len() <= place {
             self.of.resize_with(place + 1, VecDeque::new);
         }
@@ -72,9 +73,9 @@ mod tests {
     #[test]
     fn sessions_take_turns() {
         let mut runnable = Runnable::default();
-        (0..4).for_each(|job| runnable.push(Some(7), job));
+        (0..4).for_each(|job| runnable.push(Some(SeatIx::new(7)), job));
         runnable.push(None, 10);
-        runnable.push(Some(2), 20);
+        runnable.push(Some(SeatIx::new(2)), 20);
         let all: Vec<_> = std::iter::from_fn(|| runnable.pop()).collect();
         assert_eq!(all, [0, 10, 20, 1, 2, 3]);
         assert!(runnable.is_empty());

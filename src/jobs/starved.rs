@@ -6,6 +6,7 @@
 
 use super::job::Job;
 use crate::buffers::Buf;
+use crate::model::SeatIx;
 use crate::waits::cell::Cell1;
 use crate::waits::slots::SlotQueue;
 use std::collections::VecDeque;
@@ -17,14 +18,14 @@ pub const LOOKED_AT: usize = 2048;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The seat of one of them.
-    pub one: Option<usize>,
+    pub one: Option<SeatIx>,
     /// Another session waits, too.
     pub another: bool,
 }
 
 impl Waiting {
     /// Whether somebody else than the session at `seat` waits.
-    pub fn besides(self, seat: usize) -> bool {
+    pub fn besides(self, seat: SeatIx) -> bool {
         self.another || self.one.is_some_and(|one| one != seat)
     }
 }
@@ -62,7 +63,7 @@ pub struct Place {
 impl Place {
     /// The job, if it still waits here.
     pub fn job_in<'a>(&self, jobs: &'a [Option<Job>]) -> Option<&'a Job> {
-        jobs.get(self.job)?.as_ref().filter(|job| job.starved == Some(self.serial))
+        jobs.get(self.job)?.as_ref().filter(|job| job.waits.starved == Some(self.serial))
     }
 }
 

@@ -92,3 +92,34 @@ impl TargetSpec {
         }
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    //! A configuration for tests.
+
+    use super::*;
+    use crate::model::LunKind;
+
+    /// A target that tests serve.
+    pub const TARGET: &str = "iqn.2026-11.io.ringsan:test";
+    /// Bytes of a unit of it.
+    pub const UNIT_BYTES: u64 = 16 << 20;
+
+    /// A RAM unit.
+    pub fn lun(number: u16) -> LunSpec {
+        LunSpec {
+            size_bytes: Some(UNIT_BYTES),
+            physical_block_bytes: 4096,
+            thin: true,
+            ..LunSpec::new(number, LunKind::Ram)
+        }
+    }
+
+    /// The target with these units, at these portals, each in a portal group of its own, from 1 on.
+    pub fn snapshot(places: &[SocketAddr], luns: Vec<LunSpec>) -> Snapshot {
+        let target = TargetSpec::new(IscsiName::new(TARGET).unwrap(), None, luns);
+        let portals = places.iter().zip(1..);
+        let portals = portals.map(|(at, group_tag)| Portal { listen: *at, advertise: None, group_tag }).collect();
+        Snapshot { portals, targets: vec![target], ..Snapshot::default() }
+    }
+}

@@ -18,6 +18,7 @@
 
 pub(crate) mod flows;
 
+use crate::model::SeatIx;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -96,9 +97,9 @@ pub type Gate = [u32; 4];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiter {
     /// A command that has not begun: seat and slot.
-    Command(usize, usize),
+    Command(SeatIx, usize),
     /// The next slice of one that has: seat and slot.
-    Slice(usize, usize),
+    Slice(SeatIx, usize),
     /// A job's operation on the medium: the job's number.
     Job(usize),
 }

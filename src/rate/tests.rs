@@ -1,6 +1,7 @@
 //! Whole cores against a clock of our own.
 
 use super::*;
+use crate::model::SeatIx;
 
 const MS: u64 = 1_000_000;
 const READ_4K: Cost = Cost { operations: 1, bytes: 4096 };
@@ -38,7 +39,7 @@ impl Core {
     /// Runs commands of a flow until one has to wait.
     fn again(&mut self, i: usize, now_ns: u64) {
         let (id, cost, _) = self.flows[i];
-        while self.shaper.enter(id, Waiter::Command(i, 0), cost, now_ns) {
+        while self.shaper.enter(id, Waiter::Command(SeatIx::new(i), 0), cost, now_ns) {
             self.flows[i].2 += 1;
         }
     }
@@ -48,7 +49,8 @@ impl Core {
             return;
         }
         self.due_ns = now_ns + self.every_ns;
-        while let Some(Waiter::Command(i, _)) = self.shaper.next(now_ns) {
+        while let Some(Waiter::Command(seat, _)) = self.shaper.next(now_ns) {
+            let i = seat.at();
             self.flows[i].2 += 1;
             self.again(i, now_ns);
         }
@@ -146,7 +148,7 @@ fn a_small_command_waits_for_a_few_slices_and_not_for_big_commands() {
             now_ns += 100_000;
             while let Some(who) = core.shaper.next(now_ns) {
                 match who {
-                    Waiter::Command(i, _) => core.again(i, now_ns),
+                    Waiter::Command(seat, _) => core.again(seat.at(), now_ns),
                     _ => break 'waiting,
                 }
             }
@@ -171,20 +173,24 @@ fn what_waits_keeps_its_order_and_goes_when_it_is_forgotten() {
     let mut shaper = Shaper::new(buckets(&[10]));
     let flow = shaper.open([0, OPEN, OPEN, OPEN]).unwrap();
     let mut now_ns = 10 * SECOND_NS;
-    assert!(shaper.enter(flow, Waiter::Command(0, 0), READ_4K, now_ns));
-    assert!(shaper.enter(flow, Waiter::Command(0, 0), READ_4K, now_ns), "a tenth of a second is there");
+    assert!(shaper.enter(flow, Waiter::Command(SeatIx::new(0), 0), READ_4K, now_ns));
+    assert!(shaper.enter(flow, Waiter::Command(SeatIx::new(0), 0), READ_4K, now_ns), "a tenth of a second is there");
     for slot in 1..=4 {
-        assert!(!shaper.enter(flow, Waiter::Command(0, slot), READ_4K, now_ns));
+        assert!(!shaper.enter(flow, Waiter::Command(SeatIx::new(0), slot), READ_4K, now_ns));
     }
-    assert!(!shaper.enter(flow, Waiter::Slice(0, 9), READ_4K, now_ns));
-    shaper.forget(flow, Waiter::Command(0, 2));
+    assert!(!shaper.enter(flow, Waiter::Slice(SeatIx::new(0), 9), READ_4K, now_ns));
+    shaper.forget(flow, Waiter::Command(SeatIx::new(0), 2));
     let mut order = Vec::new();
     while shaper.wake_ns() != u64::MAX {
         now_ns = now_ns.max(shaper.wake_ns());
         order.extend(std::iter::from_fn(|| shaper.next(now_ns)));
     }
-    let command = |slot| Waiter::Command(0, slot);
-    assert_eq!(order, [Waiter::Slice(0, 9), command(1), command(3), command(4)], "what has begun comes first");
+    let command = |slot| Waiter::Command(SeatIx::new(0), slot);
+    assert_eq!(
+        order,
+        [Waiter::Slice(SeatIx::new(0), 9), command(1), command(3), command(4)],
+        "what has begun comes first"
+    );
     assert!(now_ns <= 11 * SECOND_NS, "one each tenth of a second: {now_ns}");
     assert!(!shaper.enter(flow, command(5), READ_4K, now_ns));
     assert_eq!(shaper.close(flow).collect::<Vec<_>>(), [command(5)]);
@@ -199,8 +205,8 @@ fn who_waits_and_goes_again_and_again_leaves_nothing_behind() {
     let now_ns = 10 * SECOND_NS;
     while shaper.enter(other, Waiter::Job(1), READ_4K, now_ns) {}
     for _ in 0..1_000 {
-        assert!(!shaper.enter(flow, Waiter::Command(0, 0), READ_4K, now_ns));
-        shaper.forget(flow, Waiter::Command(0, 0));
+        assert!(!shaper.enter(flow, Waiter::Command(SeatIx::new(0), 0), READ_4K, now_ns));
+        shaper.forget(flow, Waiter::Command(SeatIx::new(0), 0));
     }
     assert!(shaper.heap.len() <= 5 + HEAP_SPARE, "{}", shaper.heap.len());
     assert_eq!(shaper.next(now_ns + 2 * SECOND_NS), Some(Waiter::Job(1)), "who waits has its turn");
@@ -230,7 +236,7 @@ fn commands_take_turns_with_what_has_begun_in_their_own_flow() {
     }
     let mut asked_ns = None;
     while now_ns < begin + 2 * SECOND_NS {
-        if asked_ns.is_none() && !shaper.enter(flow, Waiter::Command(0, 0), READ_4K, now_ns) {
+        if asked_ns.is_none() && !shaper.enter(flow, Waiter::Command(SeatIx::new(0), 0), READ_4K, now_ns) {
             asked_ns = Some(now_ns);
         }
         now_ns += 100_000;
@@ -256,16 +262,17 @@ fn what_has_begun_does_not_wait_for_commands_that_may_not() {
     let flow = shaper.open([0, 1, OPEN, OPEN]).unwrap();
     let mut now_ns = 10 * SECOND_NS;
     for slot in 0..4 {
-        shaper.enter(flow, Waiter::Command(0, slot), READ_4K, now_ns);
+        shaper.enter(flow, Waiter::Command(SeatIx::new(0), slot), READ_4K, now_ns);
     }
     for _ in 0..20 {
-        shaper.enter(flow, Waiter::Slice(0, 9), SLICE, now_ns);
+        shaper.enter(flow, Waiter::Slice(SeatIx::new(0), 9), SLICE, now_ns);
     }
     let until = now_ns + 900 * MS;
     let mut slices = 0;
     while now_ns < until {
         now_ns += MS;
-        slices += std::iter::from_fn(|| shaper.next(now_ns)).filter(|who| *who == Waiter::Slice(0, 9)).count();
+        slices +=
+            std::iter::from_fn(|| shaper.next(now_ns)).filter(|who| *who == Waiter::Slice(SeatIx::new(0), 9)).count();
     }
     assert!(slices >= 16, "{slices}");
 }
@@ -283,7 +290,7 @@ fn other_limits_hold_from_the_change_on() {
     let begin = 10 * SECOND_NS;
     for (seat, flow) in flows.into_iter().enumerate() {
         for slot in 0..500 {
-            shaper.enter(flow, Waiter::Command(seat, slot), READ_4K, begin);
+            shaper.enter(flow, Waiter::Command(SeatIx::new(seat), slot), READ_4K, begin);
         }
     }
     assert!((9..=13).contains(&until(&mut shaper, begin, SECOND_NS)));
@@ -295,7 +302,9 @@ fn other_limits_hold_from_the_change_on() {
     let let_go: Vec<_> = shaper.close(flows[1]).collect();
     shaper.regate(flows[2], [1, OPEN, OPEN, OPEN]);
     assert!(
-        let_go.len() > 480 && let_go.is_sorted_by_key(|who| matches!(who, Waiter::Command(1, slot) if *slot < 500))
+        let_go.len() > 480
+            && let_go
+                .is_sorted_by_key(|who| matches!(who, Waiter::Command(seat, slot) if seat.at() == 1 && *slot < 500))
     );
     let done = until(&mut shaper, begin + SECOND_NS, 300 * MS);
     assert!((300..=430).contains(&done), "{done}");

@@ -124,7 +124,7 @@ impl Ring {
     /// Queues an entry. Submits when the queue is full, so it never fails.
     ///
     /// What the entry points to has to stay valid until its completion: the caller's duty, by the contracts of
-    /// `backend::Queue` (I/O buffers), `shard::tx` (batches) and `ReceiveBuffers`.
+    /// `backend::Queue` (I/O buffers), `transport::tx` (batches) and `ReceiveBuffers`.
     #[inline]
     pub fn push(&mut self, entry: squeue::Entry) {
         loop {

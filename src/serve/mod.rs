@@ -21,11 +21,11 @@ pub use error::ServeError;
 
 pub use crate::world::error::WorldError;
 
+use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::{CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_WINDOW_BYTES};
 use crate::model::Snapshot;
 use crate::ring::Ring;
-use crate::shard::{Told, run_core};
 use crate::state::KeeperThread;
 use crate::unit::Unit;
 use crate::world::World;

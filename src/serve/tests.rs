@@ -5,10 +5,10 @@ mod lost;
 mod removed;
 
 use super::{listen, threads_alive};
+use crate::driver::tests::{lun, snapshot};
+use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::model::Snapshot;
-use crate::shard::tests::{lun, snapshot};
-use crate::shard::{Told, run_core};
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,9 +4,10 @@
 //! a function's response above all, goes out then.
 
 use super::Session;
+use super::ghosts::Ghost;
 use super::recovery::Kept;
 use super::seam::{Event, Outbox, TaskId};
-use super::task::{Charge, Ghost, Kind, State};
+use super::task::{Charge, Kind, State};
 use super::tmf::m_set;
 use crate::canary::{Canary, sings};
 use crate::limits::TASKS_PER_SESSION;
@@ -22,8 +23,7 @@ impl Session {
         //= RFC 7143 section 10.7
         //# However, the data transfers logically MUST be silently discarded by the
         //# target iSCSI layer in all cases.
-        task.ghost =
-            Some(Ghost { task: id, itt: task.itt, conn: task.command.conn, lun: task.command.lun, told: None });
+        let ghost = Ghost { task: id, itt: task.itt, conn: task.command.conn, lun: task.command.lun, told: None };
         //= RFC 7143 section 11.5.1
         //# The iSCSI target MUST ensure that no responses for the tasks covered by
         //# a task management function are delivered to the iSCSI initiator after
@@ -35,6 +35,8 @@ impl Session {
         //# the Task Management response except for commands covered by a TASK
         //# REASSIGN, QUERY TASK, or QUERY TASK SET.
         task.answer = None;
+        self.tasks.ghosts.add(ghost);
+        let Some(task) = self.tasks.get_mut(id) else { return false };
         match task.state {
             State::Free => return false,
             State::Aborting => return true,

@@ -97,6 +97,8 @@ impl Session {
             let p = self.init.params;
             match notice {
                 Notice::Dropped(cid) => {
+                    let is_back = self.connections.iter().any(|c| c.cid == cid && c.state.is_full_feature());
+                    debug_assert!(!is_back, "the drop of a connection is told that is back");
                     //= RFC 7143 section 7.1.4.3
                     //# The target MUST close the connection
                     //# and, if more than one connection is available, the target SHOULD
@@ -118,7 +120,7 @@ impl Session {
                 }
                 Notice::Terminated(ix, lun) => {
                     if let Some(c) = self.connections.get(usize::from(ix.0)) {
-                        self.tasks.tell_ghosts(ix, lun, c.stat_sn);
+                        self.tasks.ghosts.tell(ix, lun, c.stat_sn);
                     }
                     //= RFC 7143 section 4.2.3.5
                     //# When sent, the LUN field in the Asynchronous Message PDU MUST be set to

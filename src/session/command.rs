@@ -2,9 +2,10 @@
 
 use super::events::Events;
 use super::fault::{Fault, TaskFault};
+use super::ghosts::{Ghost, NO_TASK};
 use super::params::Params;
 use super::parts::Ordering;
-use super::seam::{Dest, Outbox, TaskId};
+use super::seam::{ConnIx, Dest, Outbox, TaskId};
 use super::task::{Charge, Kind, State, Task};
 use super::task_command::Cdb;
 use super::window::Admit;
@@ -205,9 +206,21 @@ impl Session {
                 taken.then_some(id)
             }
             Err(fault) => {
+                if matches!(fault, Fault::Ignore) {
+                    self.forgo(&command, rx.conn);
+                }
                 self.apply(fault, rx.conn, rx.bhs, out);
                 None
             }
+        }
+    }
+
+    /// A command is ignored: so is the unsolicited data that comes behind it.
+    #[cold]
+    fn forgo(&mut self, command: &ScsiCommand, conn: ConnIx) {
+        if command.write && !command.is_final {
+            let ghost = Ghost { task: NO_TASK, itt: command.itt, conn, lun: command.lun, told: None };
+            self.tasks.ghosts.add(ghost);
         }
     }
 
@@ -302,8 +315,13 @@ impl Session {
 
     /// Gives the slot of a task back, with what the task was charged: its place in the window or among the immediate
     /// requests, or the CmdSN that it was held for.
-    #[inline]
     pub(super) fn close_task(&mut self, id: TaskId) {
+        self.close_task_here(id);
+    }
+
+    /// The same, where it is called for each command.
+    #[inline(always)]
+    pub(super) fn close_task_here(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let management = match &task.kind {
             Kind::Scsi => false,

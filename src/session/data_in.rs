@@ -178,7 +178,7 @@ impl Session {
         };
         let mut header = [0; 48];
         pdu.emit(&mut header);
-        self.close_task(task);
+        self.close_task_here(task);
         self.send_numbered(run.conn, &mut header, Payload::Data { at: data, len }, out);
     }
 
@@ -345,7 +345,7 @@ impl Session {
         };
         let mut header = [0; 48];
         pdu.emit(&mut header);
-        self.close_task(task);
+        self.close_task_here(task);
         let mut segment;
         let payload = if len == 0 {
             Payload::None

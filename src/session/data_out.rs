@@ -41,7 +41,7 @@ impl Session {
         let Some((id, task)) =
             task.filter(|(_, t)| t.itt == pdu.itt && t.command.conn == conn && matches!(t.kind, Kind::Scsi))
         else {
-            let ghost = self.tasks.is_ghost(TaskId(pdu.ttt.0), pdu.itt);
+            let ghost = self.tasks.ghosts.has(TaskId(pdu.ttt.0), pdu.itt);
             return if ghost { Judged::Ghost } else { Judged::Unknown };
         };
         if matches!(task.state, State::Answering | State::Aborting) || task.fault.is_some() {

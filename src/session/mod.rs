@@ -38,6 +38,7 @@ pub mod directory;
 mod events;
 mod fault;
 mod fence;
+mod ghosts;
 pub mod login;
 mod logout;
 mod lost;

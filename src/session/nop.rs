@@ -48,7 +48,7 @@ impl Session {
             //# the corresponding buffers, if any, once it receives each associated
             //# NOP-Out acknowledgment that the initiator generated in response to each
             //# Async Message.
-            self.tasks.lay_ghosts(rx.conn, pdu.lun, c.exp_stat_sn);
+            self.tasks.ghosts.lay(rx.conn, pdu.lun, c.exp_stat_sn);
         }
     }
 

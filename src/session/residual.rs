@@ -27,6 +27,10 @@ fn compare(presented: u64, expected: u32) -> (bool, bool, u32) {
     //# SCSI Response PDU as specified in Section 11.4.5.1.  The Residual
     //# Count MUST be set to the numerical value of (EDTL - SPDTL).
     let expected = u64::from(expected);
+    // Nearly always.
+    if presented == expected {
+        return (false, false, 0);
+    }
     let count = u32::try_from(presented.abs_diff(expected)).unwrap_or(u32::MAX);
     //= RFC 7143 section 11.4.5.1
     //# The Residual Count field MUST be valid in the case where either the U

@@ -6,14 +6,15 @@
 //! again, or for a fence), `Aborting` (the shard has been told to let go).
 
 use super::fault::TaskFault;
+use super::ghosts::Ghosts;
 use super::management::Management;
 use super::recovery::Outgoing;
 use super::residual::Residual;
-use super::seam::{ConnIx, TaskId};
+use super::seam::TaskId;
 use super::task_command::TaskCommand;
 use crate::limits::{MAX_OUTSTANDING_R2T, TASKS_PER_SESSION};
 use crate::shares::Held;
-use crate::wire::{Bhs, CmdSn, Itt, Lun, StatSn};
+use crate::wire::{Bhs, CmdSn, Itt};
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,17 +148,6 @@ pub(super) struct Answer {
     pub fence: bool,
 }
 
-/// A task that was aborted: Data-Out PDUs that were under way to it are read over, not rejected.
-#[derive(Clone, Copy)]
-pub(super) struct Ghost {
-    pub task: TaskId,
-    pub itt: Itt,
-    pub conn: ConnIx,
-    pub lun: Lun,
-    /// The StatSN of the Asynchronous Message that told the initiator so (FastAbort).
-    pub told: Option<StatSn>,
-}
-
 /// A slot of the slab.
 pub(super) struct Task {
     pub command: TaskCommand,
@@ -181,7 +171,6 @@ pub(super) struct Task {
     pub fault: Option<TaskFault>,
     /// The status to be sent when data and shard are done with.
     pub answer: Option<Box<Answer>>,
-    pub ghost: Option<Ghost>,
     /// Read data that may be asked for again (ErrorRecoveryLevel 1 and 2).
     pub outgoing: Option<Box<Outgoing>>,
     /// Until when a function that has aborted the task waits for the data of its R2Ts, milliseconds; 0: it does not.
@@ -211,7 +200,6 @@ impl Task {
             waits: false,
             fault: None,
             answer: None,
-            ghost: None,
             outgoing: None,
             drain_by_ms: 0,
             id: NO_ID,
@@ -236,6 +224,8 @@ pub(super) struct Slab {
     free: Vec<u16>,
     /// How many live tags fall into each bucket: a new command's tag is nearly always found to be new by one look.
     buckets: [u8; 256],
+    /// Those that were aborted.
+    pub ghosts: Ghosts,
 }
 
 const _: () = assert!(TASKS_PER_SESSION < 0xff);
@@ -264,7 +254,12 @@ fn bucket(itt: Itt) -> usize {
 impl Slab {
     pub fn new() -> Self {
         // Slots are added as the initiator uses them: most sessions never have more than a few tasks.
-        Slab { slots: Vec::new(), free: Vec::with_capacity(TASKS_PER_SESSION), buckets: [0; 256] }
+        Slab {
+            slots: Vec::new(),
+            free: Vec::with_capacity(TASKS_PER_SESSION),
+            buckets: [0; 256],
+            ghosts: Ghosts::default(),
+        }
     }
 
     /// Slots that there are, free or in use.
@@ -382,30 +377,6 @@ impl Slab {
             State::Open if matches!(t.kind, Kind::Scsi) => lacks_data(t) || t.incoming.is_owed(),
             State::Open | State::Answering | State::Aborting => t.incoming.is_owed(),
         })
-    }
-
-    /// Whether data with Initiator Task Tag `itt` may be on the way to an aborted task. `task` is its Target Transfer
-    /// Tag, which has to be that of the task, too, unless it is the reserved one (unsolicited data).
-    pub fn is_ghost(&self, task: TaskId, itt: Itt) -> bool {
-        let mut ghosts = self.slots.iter().filter_map(|t| t.ghost);
-        ghosts.any(|g| g.itt == itt && (task.0 == u32::MAX || g.task == task))
-    }
-
-    /// Notes of the ghosts of a logical unit on a connection that the initiator is told of them, by an Asynchronous
-    /// Message with this StatSN.
-    pub fn tell_ghosts(&mut self, conn: ConnIx, lun: Lun, stat_sn: StatSn) {
-        let ghosts = self.slots.iter_mut().filter_map(|t| t.ghost.as_mut());
-        ghosts.filter(|g| g.conn == conn && g.lun.is_same_unit(lun)).for_each(|g| _ = g.told.get_or_insert(stat_sn));
-    }
-
-    /// Forgets the ghosts of a logical unit on a connection that the initiator was told of by a status before
-    /// `exp_stat_sn`: it has acknowledged that, and sends no more data to them.
-    pub fn lay_ghosts(&mut self, conn: ConnIx, lun: Lun, exp_stat_sn: StatSn) {
-        for t in &mut self.slots {
-            t.ghost.take_if(|g| {
-                g.conn == conn && g.lun.is_same_unit(lun) && g.told.is_some_and(|told| told.lt(exp_stat_sn))
-            });
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! With the standard semantics of section 4.2.3.3 the response also waits for the data of outstanding R2Ts. Initiators in
 //! wide use stop sending it as soon as they have sent the function, so this wait has an end
 //! (`limits::DRAIN_TIMEOUT_MS`); from then on, and with FastAbort from the beginning, transfer tags stay recognised
-//! beyond the end of their tasks ([`Ghost`](super::task::Ghost)), and data that still comes is read over. In a session
+//! beyond the end of their tasks ([`Ghost`](super::ghosts::Ghost)), and data that still comes is read over. In a session
 //! of several connections a fence keeps the response in its place (`fence`).
 
 use super::Session;

@@ -1,6 +1,7 @@
 //! A login is complete: who it is may come in, its session is on this core or another, and what it replaces ends first.
 
 use super::core::Core;
+use crate::missing::Required;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
@@ -24,7 +25,7 @@ impl Core {
     /// Finds the core of a completed login and takes the connection there.
     pub(super) fn place_login(&mut self, conn: ConnNo, login: Box<LoginDone>) {
         let Some((mut login, access)) = self.admit(conn, login) else { return };
-        let Some(link) = self.fabric.links.get(conn) else { return };
+        let Some(link) = self.fabric.links.get(conn).required("the connection of a login") else { return };
         let (peer, local) = (link.peer, link.local);
         login.initiator.proof = self.proof(&login, peer);
         let Some(name) = session_name(&login, local) else {
@@ -33,7 +34,8 @@ impl Core {
         //= RFC 7143 section 11.12.6
         //# The target MUST check the value presented with the first Login Request
         //# and act as specified in Section 6.3.1.
-        let place = match self.fabric.world.registry.place(&name, login.tsih, login.kind, self.fabric.core) {
+        let place = match self.fabric.world.registry.place(&name, login.tsih, login.kind, self.fabric.neighbours.own())
+        {
             Ok(place) => place,
             Err(NoPlace::NoSuchSession) => {
                 let status = LoginStatus::SESSION_DOES_NOT_EXIST;
@@ -48,7 +50,7 @@ impl Core {
             }
         };
         let Place { core, session, replaces } = place;
-        if core == self.fabric.core {
+        if core == self.fabric.neighbours.own() {
             return self.adopt(conn, (login, access), session, replaces);
         }
         self.send_on(conn, Moving { core, login, session, replaces });
@@ -58,7 +60,7 @@ impl Core {
     /// at the beginning of the login counts for nothing: the configuration may have changed since. `None`: it was
     /// turned away.
     fn admit(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.peer;
+        let peer = self.fabric.links.get(conn).required("the connection of a login")?.peer;
         let who = Applicant {
             kind: login.kind,
             target: login.target.as_ref().map(|target| (target.index, &target.name)),
@@ -80,7 +82,7 @@ impl Core {
     /// port must have the proof that it was placed by: else a login that is to replace it would not find it, nor has it
     /// found whom it replaces.
     pub(super) fn admit_again(&mut self, conn: ConnNo, login: Box<LoginDone>) -> Option<(Box<LoginDone>, Access)> {
-        let peer = self.fabric.links.get(conn)?.peer;
+        let peer = self.fabric.links.get(conn).required("the connection of a login")?.peer;
         let (login, access) = self.admit(conn, login)?;
         if self.proof(&login, peer) != login.initiator.proof {
             let why = "its initiator port is that of somebody else since the configuration was read again";
@@ -98,7 +100,7 @@ impl Core {
 
     /// Takes a connection to another core, or once more through this core's mailbox.
     fn send_on(&mut self, conn: ConnNo, moving: Moving) {
-        let Some(link) = self.fabric.links.get_mut(conn) else { return };
+        let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") else { return };
         link.phase = Phase::Leaving;
         link.moving = Some(Box::new(moving));
         self.fabric.links.watch(conn);
@@ -116,11 +118,11 @@ impl Core {
                 *self.fabric.world.registry.ahead_of(handle.tsih()).first().or(replaces.as_ref())?
             }
         };
-        if self.fabric.seats.iter().flatten().any(|seat| seat.tsih() == sought) {
+        if self.fabric.seats.iter().any(|(_, seat)| seat.tsih() == sought) {
             return None;
         }
         let (core, in_transit) = self.fabric.world.registry.whereabouts(sought)?;
-        (in_transit || core != self.fabric.core).then_some(core)
+        (in_transit || core != self.fabric.neighbours.own()).then_some(core)
     }
 
     /// Makes the connection part of its session, ending the session that it replaces first.
@@ -150,13 +152,12 @@ impl Core {
         }
         let ahead = self.fabric.world.registry.ahead_of(session.tsih());
         // A login ahead that waits itself is turned away: this one waits in its place.
-        while let Some(at) = self.fabric.adoptions.iter().position(|waits| ahead.contains(&waits.session.tsih())) {
-            let Adoption { conn, login, .. } = self.fabric.adoptions.swap_remove(at);
+        while let Some(Adoption { conn, login, .. }) = self.fabric.logins.take_one_of(&ahead) {
             self.turn_away(conn, login, LoginStatus::SERVICE_UNAVAILABLE, OVERTAKEN);
         }
         // Sessions that have ended with their connections count, too: what they had in flight may not be over.
-        for old in 0..self.fabric.seats.len() {
-            let Some(seat) = self.fabric.seats[old].as_deref_mut().filter(|seat| ahead.contains(&seat.tsih())) else {
+        for old in self.fabric.seats.numbers() {
+            let Some(seat) = self.fabric.seats.get_mut(old).filter(|seat| ahead.contains(&seat.tsih())) else {
                 continue;
             };
             if !seat.ended {
@@ -170,23 +171,21 @@ impl Core {
         }
         // The old session's writes must be over before the new one's begin.
         let deadline_ms = self.fabric.now_ms + REINSTATEMENT_MS;
-        if let Some(link) = self.fabric.links.get_mut(conn) {
+        if let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") {
             link.phase = Phase::Waiting;
         }
-        self.fabric.adoptions.push(Adoption { conn, login, session, deadline_ms });
+        self.fabric.logins.wait(Adoption { conn, login, session, deadline_ms });
     }
 
     /// Goes on with the logins whose old session is gone; refuses those that waited too long.
     pub fn resume_adoptions(&mut self) {
-        let mut i = 0;
-        while i < self.fabric.adoptions.len() {
-            let gone = self.fabric.world.registry.is_first(self.fabric.adoptions[i].session.tsih());
-            if !gone && self.fabric.now_ms < self.fabric.adoptions[i].deadline_ms {
-                i += 1;
-                continue;
-            }
-            let Adoption { conn, login, session, .. } = self.fabric.adoptions.swap_remove(i);
-            if gone {
+        let mut at = 0;
+        let world = Arc::clone(&self.fabric.world);
+        while let Some((adoption, is_gone)) =
+            self.fabric.logins.take_ready(&mut at, &world.registry, self.fabric.now_ms)
+        {
+            let Adoption { conn, login, session, .. } = adoption;
+            if is_gone {
                 if let Some((login, access)) = self.admit_again(conn, login) {
                     self.seat_login(conn, login, access, session);
                 }

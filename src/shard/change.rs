@@ -11,7 +11,8 @@ use super::core::Core;
 use super::tm::unit_of;
 use crate::fabric::Parts;
 use crate::fabric::nexus::{handle, new_nexus};
-use crate::model::IscsiName;
+use crate::missing::Required;
+use crate::model::{IscsiName, SeatIx};
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
@@ -24,38 +25,33 @@ use std::sync::Arc;
 impl Core {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
-        if change.world.generation <= self.fabric.world.generation {
-            return;
-        }
-        self.fabric.latest = Arc::clone(change);
-        let old = std::mem::replace(&mut self.fabric.world, Arc::clone(&change.world));
+        let Some(old) = self.fabric.take_over(change) else { return };
         let world = Arc::clone(&self.fabric.world);
-        self.executor.media = world.media(self.fabric.mesh.executors());
+        self.executor.media = world.media(self.fabric.neighbours.executors());
         self.executor.strays.resize(world.units.len());
         for (number, unit) in world.units.iter().enumerate() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
                 continue;
             }
             self.executor.strays.forget(number);
-            let handle = handle(&self.fabric.io, &self.executor.way_in, number as u32, unit);
+            let handle = handle(&self.fabric.io, &self.executor.answers.way_in, number as u32, unit);
             match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
                 None => self.executor.handles.push(handle),
             }
         }
         self.executor.memory.places.clear();
-        for seat in 0..self.fabric.seats.len() {
+        for seat in self.fabric.seats.numbers() {
             self.change_seat(seat, &old, &change.resized);
         }
         self.executor.end_cancelled_copies();
         self.change_flows();
-        self.fabric.leaving =
-            world.leaving.iter().copied().filter(|&unit| world.units[unit].is_held_by(self.fabric.core)).collect();
+        self.fabric.served.note_leaving(self.fabric.neighbours.own());
         self.leave_units();
     }
 
     /// A session takes over this core's world; `old` is the one it was in before.
-    pub(super) fn change_seat(&mut self, seat: usize, old: &World, resized: &[usize]) {
+    pub(super) fn change_seat(&mut self, seat: SeatIx, old: &World, resized: &[usize]) {
         let world = Arc::clone(&self.fabric.world);
         let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));
@@ -63,7 +59,7 @@ impl Core {
             return;
         }
         let admitted = world.directory.admit(&holder.applicant());
-        let target = world.targets.get(holder.target);
+        let target = holder.target.and_then(|target| world.targets.get(target));
         let init = holder.session.init();
         let is_discovery = init.kind == SessionKind::Discovery;
         let named = init.target_name.as_ref().filter(|_| is_discovery);
@@ -73,7 +69,7 @@ impl Core {
             // The target is removed, and has its place still: its sessions are asked to log out. Where another target
             // has that place by now, the session ends below: it is not to be taken for a session of that one.
             Err(NoTarget::Removed) if target.is_some_and(|target| Some(&target.name) == init.target_name.as_ref()) => {
-                if old.targets.get(holder.target).is_some_and(|old| !old.removed) {
+                if holder.target.and_then(|target| old.targets.get(target)).is_some_and(|old| !old.removed) {
                     holder.session.request_logout(&mut out);
                     self.pump(seat);
                 }
@@ -87,7 +83,7 @@ impl Core {
         }
         let init = holder.session.init();
         let shown = (&init.initiator.name, holder.text.peer(), holder.identity.as_deref());
-        if world.directory.proof(Some(holder.target), shown.0, shown.1, shown.2) != init.initiator.proof {
+        if world.directory.proof(holder.target, shown.0, shown.1, shown.2) != init.initiator.proof {
             // The initiator's port has another proof by now, so it is another port. The login that is to replace this
             // session would not find it, and what this session has on the medium could come behind what that login
             // writes.
@@ -99,7 +95,8 @@ impl Core {
         if inventory {
             self.change_map(seat, map);
         }
-        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
+        // It may have ended with a connection that was cut.
+        let Some(holder) = self.fabric.seats.get(seat) else { return };
         let LunMap { numbers, units } = &*holder.map;
         let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
         let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
@@ -117,11 +114,13 @@ impl Core {
     }
 
     /// A session ends: what it has with the medium keeps its range.
-    fn end_seat(&mut self, seat: usize) {
-        if let Some(map) = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|holder| Arc::clone(&holder.map))
+    fn end_seat(&mut self, seat: SeatIx) {
+        if let Some(map) =
+            self.fabric.seats.get(seat).required("the session that is to end").map(|holder| Arc::clone(&holder.map))
         {
             self.cut_unsent(&map.units, |of| of == seat);
         }
+        // It may have ended with a connection that was cut.
         if let Some(Parts { seat: holder, .. }) = self.fabric.parts(seat) {
             holder.session.end(CloseReason::Reset);
         }
@@ -130,9 +129,9 @@ impl Core {
     }
 
     /// Gives a session another LUN map, with a nexus for each unit of it.
-    fn change_map(&mut self, seat: usize, map: Arc<LunMap>) {
+    fn change_map(&mut self, seat: SeatIx, map: Arc<LunMap>) {
         let world = Arc::clone(&self.fabric.world);
-        let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = self.fabric.seats.get_mut(seat).required("the session that was looked at") else { return };
         let old = std::mem::replace(&mut holder.map, map);
         let mut left: Vec<Option<LuNexus>> = std::mem::take(&mut holder.nexus).into_iter().map(Some).collect();
         let (id, port_group) = (NexusId(holder.serial), holder.session.init().target_portal_group);
@@ -170,21 +169,18 @@ impl Core {
 
     /// Gives up the handles of units that are served no more, if nothing here uses them.
     pub fn leave_units(&mut self) {
-        if self.fabric.leaving.is_empty() {
-            return;
-        }
-        for unit in std::mem::take(&mut self.fabric.leaving) {
+        for unit in self.fabric.served.take_leaving() {
             if self.uses_unit(unit) {
-                self.fabric.leaving.push(unit);
+                self.fabric.served.leaves_later(unit);
                 continue;
             }
             self.executor.memory.places.clear();
             // The ring keeps the files open that are registered with it.
             let _ = self.fabric.io.set_file(unit as u32, -1);
-            if let Some(handle) = self.executor.handles.get_mut(unit) {
-                *handle = self.fabric.world.nothing.medium.handle(&self.executor.way_in);
+            if let Some(handle) = self.executor.handles.get_mut(unit).required("the handle of a unit") {
+                *handle = self.fabric.world.nothing.medium.handle(&self.executor.answers.way_in);
             }
-            self.fabric.world.units[unit].let_go(self.fabric.core);
+            self.fabric.world.units[unit].let_go(self.fabric.neighbours.own());
         }
     }
 
@@ -195,7 +191,6 @@ impl Core {
                 .fabric
                 .seats
                 .iter_mut()
-                .flatten()
                 .any(|seat| seat.map.units.contains(&unit) || seat.sources.use_unit(unit, &seat.session))
     }
 }

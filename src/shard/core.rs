@@ -3,7 +3,7 @@
 //!
 //! One turn: it begins ([`Core::begin_turn`]); all completions are taken ([`Core::completed`]), and what was received is parsed;
 //! sessions and jobs act, and one send is asked for each connection that has something to say ([`Core::act`]). What drives
-//! it (`driver.rs`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
+//! it (`driver`, or a simulator) hands everything to the kernel in one call after that, and sleeps as long as
 //! [`Core::rest`] says.
 //!
 //! A core is two things and what goes on between them: the fabric (`fabric/mod.rs`: sessions, connections, what is sent), and the
@@ -29,9 +29,11 @@ use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::ring::Completion;
 use crate::transport::acting::{Acting, Sharing};
-use crate::transport::io::{Io, Memory};
+use crate::transport::io::{Io, Kernel, Memory};
 use crate::transport::number::ConnNo;
 use crate::transport::parked::SpareParked;
+#[cfg(test)]
+use crate::transport::receiving::Direct;
 use crate::transport::receiving::Receive;
 use crate::transport::record;
 use crate::transport::source::Source;
@@ -39,6 +41,7 @@ use crate::waits::management::{LOOK_MS, Management};
 use crate::world::World;
 use crate::world::clock::TICK_MS;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,9 +53,9 @@ const LOOK: Duration = Duration::from_millis(LOOK_MS);
 /// One core.
 pub struct Core {
     /// Sessions and connections. First: a ring in it is closed before the I/O buffers go.
-    pub(super) fabric: Fabric,
+    pub(crate) fabric: Fabric,
     /// What carries out their commands.
-    pub(super) executor: Executor,
+    pub(crate) executor: Executor,
     /// Connections that have more than a turn's worth parked: they take turns.
     pub(super) sharing: Sharing,
     /// Memory for what they have parked.
@@ -74,8 +77,25 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core with nothing on it.
-    pub fn new(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io, arena: Arena) -> Core {
+    /// A core with nothing on it, on a ring of this thread.
+    ///
+    /// # Errors
+    /// There is no ring, or no memory for it.
+    pub fn on_ring(core: usize, (world, mesh): (Arc<World>, Mesh)) -> io::Result<Core> {
+        let mut arena = Arena::new()?;
+        let kernel = Kernel::new(&mut arena, world.units.len(), core == 0)?;
+        Ok(Core::new(core, (world, mesh), Io::Kernel(kernel), arena))
+    }
+
+    /// The same, in memory.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn in_memory(core: usize, shared: (Arc<World>, Mesh), memory: Memory) -> io::Result<Core> {
+        Ok(Core::new(core, shared, Io::Memory(Box::new(memory)), Arena::new()?))
+    }
+
+    fn new(core: usize, (world, mesh): (Arc<World>, Mesh), io: Io, arena: Arena) -> Core {
         let now = io.watch().now();
         let others = mesh.clone();
         let way_in = WayIn::new(move || {
@@ -105,8 +125,8 @@ impl Core {
     #[inline]
     pub fn set_now(&mut self, now_ns: u64) {
         self.fabric.now_ms = now_ns / 1_000_000;
-        (self.executor.now_ns, self.executor.now_ms) = (now_ns, self.fabric.now_ms);
-        self.executor.took_time = false;
+        (self.executor.turn.now_ns, self.executor.turn.now_ms) = (now_ns, self.fabric.now_ms);
+        self.executor.turn.took_time = false;
     }
 
     /// A turn begins, at `now`.
@@ -141,7 +161,7 @@ impl Core {
 
     /// The bell has rung: there is something in the mailbox, or something that other threads have answered.
     pub fn rung(&mut self) {
-        if let Some(mailbox) = self.fabric.mesh.of(self.fabric.core) {
+        if let Some(mailbox) = self.fabric.neighbours.mailbox() {
             self.inbox.extend(mailbox.take());
         }
         self.executor.medium_answered(&mut self.fabric);
@@ -174,7 +194,7 @@ impl Core {
         }
         self.executor.release_paid(&mut self.fabric);
         self.settle_owed();
-        if !self.fabric.ordering.is_empty() {
+        if self.fabric.seats.are_stirred() {
             self.keep_order();
         }
         // Before clocks are looked at: what a session is to be told comes before what it says by itself.
@@ -192,16 +212,17 @@ impl Core {
         if !self.fabric.management.is_empty() {
             self.settle();
         }
-        if !self.fabric.ending.is_empty() {
+        if self.fabric.seats.are_ending() {
             self.sweep_ended();
         }
-        if !self.fabric.adoptions.is_empty() {
+        if !self.fabric.logins.is_empty() {
             self.resume_adoptions();
         }
         if self.relocation.is_some() {
             self.relocate();
         }
         for conn in std::mem::take(&mut self.fabric.links.gone) {
+            debug_assert!(self.fabric.links.get(conn).is_none(), "its number was given again before that");
             self.reset(conn);
         }
         self.turn = self.turn.wrapping_add(1);
@@ -221,7 +242,7 @@ impl Core {
         if self.has_jobs() {
             let watch = self.fabric.io.watch();
             let until = watch.now() + JOBS_PER_TURN;
-            self.executor.run_jobs(|| watch.now() < until, &mut self.fabric);
+            self.executor.run_jobs(record::job, || watch.now() < until, &mut self.fabric);
         }
     }
 
@@ -258,7 +279,10 @@ impl Core {
 
     /// Whether the next turn is to come at once.
     pub fn is_busy(&self, now: Instant) -> bool {
-        self.is_queued() || !self.inbox.is_empty() || !self.executor.starved.feeding.is_over() || self.next_tick <= now
+        self.is_queued()
+            || !self.inbox.is_empty()
+            || !self.executor.waits.starved.feeding.is_over()
+            || self.next_tick <= now
     }
 
     /// Until when a core that is not busy may spin at most, if it wants to until `until`.
@@ -272,12 +296,13 @@ impl Core {
         let (fabric, executor) = (&self.fabric, &self.executor);
         let rest = if executor.waits_for_ranges() {
             // Another core may give a range back without telling this one: either soon, or the medium does not answer.
-            let fresh = fabric.now_ms < executor.ranges.since_ms.saturating_add(20);
+            let fresh =
+                executor.waits.ranges.since_ms.is_none_or(|since_ms| fabric.now_ms < since_ms.saturating_add(20));
             // If more wait than a turn looks at, those at the end of the line come the later, the longer the core
             // sleeps.
             Duration::from_micros(if fresh || executor.have_many_waiting() { 50 } else { 2_000 })
         } else if fabric.management.is_empty()
-            && fabric.adoptions.is_empty()
+            && fabric.logins.is_empty()
             && !executor.strays.are_awaited()
             && self.relocation.is_none()
         {
@@ -285,7 +310,7 @@ impl Core {
         } else {
             LOOK
         };
-        let paid = Duration::from_nanos(executor.rates.wake_ns().saturating_sub(executor.now_ns));
+        let paid = Duration::from_nanos(executor.limits.rates.wake_ns().saturating_sub(executor.turn.now_ns));
         rest.min(paid).max(Duration::from_micros(1))
     }
 
@@ -348,16 +373,16 @@ impl Core {
 
     fn ends(&mut self, at: Instant, now: Instant) -> bool {
         self.next_tick = self.next_tick.min(now + Duration::from_millis(20));
-        let mailbox = self.fabric.mesh.of(self.fabric.core);
+        let mailbox = self.fabric.neighbours.mailbox();
         let due = !self.inbox.is_empty() || mailbox.is_some_and(|mailbox| !mailbox.is_empty());
-        if (due || self.fabric.seats.iter().flatten().next().is_some()) && now < at {
+        if (due || !self.fabric.seats.is_empty()) && now < at {
             return false;
         }
         self.end_all();
         self.flush();
         let hard = at + Duration::from_millis(SHUTDOWN_LOGOUT_MS / 2);
         let sending = !self.fabric.links.dirty.is_empty() || self.fabric.links.are_sending();
-        let working = sending || self.executor.operations.len() > 0 || self.fabric.seats.iter().any(Option::is_some);
+        let working = sending || self.executor.operations.len() > 0 || !self.fabric.seats.is_empty();
         !working || now >= hard
     }
 
@@ -372,7 +397,7 @@ impl Core {
     pub fn left(&self) -> Vec<&'static str> {
         let (fabric, executor) = (&self.fabric, &self.executor);
         let found = [
-            ("sessions", fabric.seats.iter().any(Option::is_some)),
+            ("sessions", !fabric.seats.is_empty()),
             ("connections", fabric.links.iter().next().is_some()),
             (
                 "something to be sent",
@@ -381,7 +406,7 @@ impl Core {
             ("something received", self.spare_parked.used > 0 || self.has_parked()),
             ("a session that moves", self.relocation.is_some()),
             ("messages", !self.inbox.is_empty()),
-            ("logins that wait", !fabric.adoptions.is_empty()),
+            ("logins that wait", !fabric.logins.is_empty()),
             ("task management functions", !fabric.management.is_empty()),
             ("what calls have set off", !fabric.owed.is_empty()),
             ("operations", executor.operations.len() > 0),
@@ -391,6 +416,24 @@ impl Core {
             ("I/O buffers", executor.arena.free_bytes() != crate::limits::ARENA_BYTES),
         ];
         found.into_iter().filter(|(_, is_there)| *is_there).map(|(what, _)| what).collect()
+    }
+
+    /// A connection by which something is to be sent that nobody sends: no send is under way, and none will be begun.
+    #[cfg(test)]
+    pub fn forgotten(&self) -> Option<usize> {
+        let links = &self.fabric.links;
+        let is_due = |conn: &ConnNo| links.tx(*conn).is_some_and(|tx| !tx.is_idle() && !tx.is_sending());
+        let is_open = |conn: &ConnNo| links.get(*conn).is_some_and(|link| !link.closing);
+        let conn = links.numbers().filter(is_open).filter(is_due).find(|conn| !links.dirty.contains(conn))?;
+        Some(conn.at())
+    }
+
+    /// A connection whose receive may write to a buffer that was given back.
+    #[cfg(test)]
+    pub fn robbed(&self) -> Option<usize> {
+        let direct = |conn: &ConnNo| self.fabric.links.of(*conn).and_then(|of| of.direct.as_deref());
+        let conn = self.fabric.links.numbers().find(|conn| direct(conn).is_some_and(Direct::is_robbed))?;
+        Some(conn.at())
     }
 
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
@@ -405,7 +448,6 @@ impl Core {
 mod tests {
     use super::*;
     use crate::fabric::mesh::Mesh;
-    use crate::shard::make_core;
     use crate::world::World;
     use std::sync::Arc;
 
@@ -413,7 +455,7 @@ mod tests {
     fn what_other_cores_have_sent_does_not_keep_everything_else_waiting() {
         const MANY: usize = 1_000_000;
         let (world, _keeper) = World::open(crate::model::Snapshot::default(), 1).unwrap();
-        let mut core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
+        let mut core = Core::on_ring(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
         core.inbox.extend((0..MANY).map(|_| Message::Aborted { ticket: u32::MAX }));
         // Nobody acts on one in a nanosecond, let alone on thousands in the time of a turn.
         core.messages();

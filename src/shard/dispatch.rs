@@ -5,9 +5,11 @@ use crate::buffers::Buf;
 use crate::exec::begin::Entry;
 use crate::fabric::Parts;
 use crate::fabric::command::{command_of, expected_of};
-use crate::fabric::seat::{Order, Seat};
+use crate::fabric::seat::Seat;
 use crate::fabric::sources::Source;
 use crate::limits::SLICE_BYTES;
+use crate::missing::{Required, missing};
+use crate::model::{SeatIx, TaskKey};
 use crate::scsi::{MediumOp, Outcome, Plan, asks_readiness, ends_copies};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::tasks::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
@@ -29,9 +31,12 @@ struct Inline<'a> {
 impl Core {
     /// Acts on a PDU of full feature phase that lies whole in the chunk.
     #[inline]
-    pub fn whole(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
+    pub fn whole(&mut self, seat: SeatIx, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data: &[u8], digest_ok: bool) {
         let now_ms = self.fabric.now_ms;
-        let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
+        let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat).required("the session of a connection")
+        else {
+            return;
+        };
         let Seat { session, text, .. } = holder;
         if bhs::opcode(bhs) == Opcode::SCSI_COMMAND {
             let task = session.finish(now_ms, ix, bhs, ahs, &[], digest_ok, &mut out, text);
@@ -43,7 +48,11 @@ impl Core {
             && digest_ok
         {
             self.place(seat, task, offset, data);
-            let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
+            let Some(Parts { seat: holder, mut out, .. }) =
+                self.fabric.parts(seat).required("the session of a connection")
+            else {
+                return;
+            };
             let Seat { session, text, .. } = holder;
             session.finish(now_ms, ix, bhs, ahs, gathered, digest_ok, &mut out, text);
             return self.events(seat, None);
@@ -53,8 +62,8 @@ impl Core {
     }
 
     /// Begins a PDU of full feature phase whose header is in: says where its data goes.
-    pub fn begin(&mut self, seat: usize, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Option<Partial> {
-        let Parts { seat: holder, mut out, .. } = self.fabric.parts(seat)?;
+    pub fn begin(&mut self, seat: SeatIx, ix: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Option<Partial> {
+        let Parts { seat: holder, mut out, .. } = self.fabric.parts(seat).required("the session of a connection")?;
         let dest = match holder.session.begin(ix, bhs, ahs, data_len, &mut out) {
             Dest::Gather => PartialDest::Gather(Vec::with_capacity(data_len)),
             Dest::Immediate { edtl_bytes } => {
@@ -67,7 +76,7 @@ impl Core {
     }
 
     /// Takes some of the data of a PDU.
-    pub fn data(&mut self, seat: usize, partial: &mut Partial, bytes: &[u8]) {
+    pub fn data(&mut self, seat: SeatIx, partial: &mut Partial, bytes: &[u8]) {
         match &mut partial.dest {
             PartialDest::Gather(gathered) => gathered.extend_from_slice(bytes),
             PartialDest::Staging(Some(buf)) => {
@@ -80,46 +89,50 @@ impl Core {
     }
 
     /// Ends a PDU whose data is all in: the session acts on it.
-    pub fn end(&mut self, seat: usize, ix: ConnIx, partial: Partial, digest_ok: bool) {
+    pub fn end(&mut self, seat: SeatIx, ix: ConnIx, partial: Partial, digest_ok: bool) {
         let now_ms = self.fabric.now_ms;
-        let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
+        let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat).required("the session of a connection")
+        else {
+            return;
+        };
         let Seat { session, text, .. } = holder;
         let Partial { bhs, ahs, dest, received, .. } = partial;
         let gathered = if let PartialDest::Gather(bytes) = &dest { bytes.as_slice() } else { &[] };
         let task = session.finish(now_ms, ix, &bhs, &ahs, gathered, digest_ok, &mut out, text);
         if let (PartialDest::Staging(buf), Some(task)) = (dest, task) {
-            self.executor.stage_in(seat, task, buf.map(|buf| (buf, received)));
+            self.executor.stage_in(TaskKey { seat, task }, buf.map(|buf| (buf, received)));
         }
         self.events(seat, None);
     }
 
     /// Keeps the data of a command that was not executed at once (it waits for its CmdSN).
-    fn stage(&mut self, seat: usize, task: TaskId, data: &[u8]) {
+    fn stage(&mut self, seat: SeatIx, task: TaskId, data: &[u8]) {
         if self.is_live(seat, task) {
-            self.executor.stage(seat, task, data, &self.fabric);
+            self.executor.stage(TaskKey { seat, task }, data, &self.fabric);
         }
     }
 
     /// Whether a task is there, and goes on.
-    pub fn is_live(&self, seat: usize, task: TaskId) -> bool {
-        self.fabric.seats.get(seat).and_then(Option::as_deref).is_some_and(|holder| holder.session.is_live(task))
+    pub fn is_live(&self, seat: SeatIx, task: TaskId) -> bool {
+        self.fabric.seats.get(seat).is_some_and(|holder| holder.session.is_live(task))
     }
 
     /// Puts data of a write where it belongs. A task that has failed already still has its data coming (RFC 7143 section
     /// 11.4.2): nobody wants it any more, and the slot's next command, which may be there by now, must not suffer for it.
     #[inline]
-    fn place(&mut self, seat: usize, task: TaskId, offset: u32, data: &[u8]) {
+    fn place(&mut self, seat: SeatIx, task: TaskId, offset: u32, data: &[u8]) {
         if self.is_live(seat, task) {
-            self.executor.place(seat, task, offset, data, &mut self.fabric);
+            self.executor.place(TaskKey { seat, task }, offset, data, &mut self.fabric);
         }
     }
 
     /// Handles what a session asks for. Data that came with a command which is not executed now is kept.
     #[inline]
-    fn events(&mut self, seat: usize, mut inline: Option<Inline<'_>>) {
-        self.fabric.stir(seat);
+    fn events(&mut self, seat: SeatIx, mut inline: Option<Inline<'_>>) {
+        self.fabric.seats.stir(seat);
         let mut keeps_order = false;
-        while let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+        // The session may be gone with one of its events.
+        while let Some(holder) = self.fabric.seats.get_mut(seat) {
             if let Some(task) = holder.session.next_command() {
                 let own = inline.take_if(|i| i.task == task);
                 self.execute(seat, task, own.map(|i| i.data));
@@ -134,32 +147,17 @@ impl Core {
             self.stage(seat, task, data);
         }
         if keeps_order {
-            self.order(seat);
+            self.fabric.seats.keep_order(seat);
         }
         // Before the next PDU is acted on: it may be counted with what this one has set off.
         self.settle_owed();
     }
 
-    /// Notes that a session keeps the order of commands.
-    #[cold]
-    fn order(&mut self, seat: usize) {
-        if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut)
-            && holder.order == Order::Free
-        {
-            holder.order = Order::Kept;
-        }
-    }
-
     /// Goes on with the sessions that keep the order of commands and of which something may have ended, since that may
     /// have let others begin. It looks at no others: there may be many that only wait.
     pub fn keep_order(&mut self) {
-        for seat in std::mem::take(&mut self.fabric.ordering) {
-            let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { continue };
-            // The seat may be another session's by now.
-            if holder.order == Order::Stirred {
-                holder.order = if holder.session.keeps_order() { Order::Kept } else { Order::Free };
-            }
-            if !holder.session.has_events() {
+        for seat in self.fabric.seats.take_stirred() {
+            if !self.fabric.seats.may_begin(seat) {
                 continue;
             }
             self.pump(seat);
@@ -173,17 +171,18 @@ impl Core {
 
     /// Handles one event; commands to be run were mostly taken before.
     #[inline(never)]
-    fn event(&mut self, seat: usize, event: Event) {
+    fn event(&mut self, seat: SeatIx, event: Event) {
         match event {
             Event::Execute(task) => self.execute(seat, task, None),
             Event::DataOut { task, received_bytes } => {
-                self.executor.data_out(seat, task, received_bytes, &mut self.fabric);
-                self.fabric.acting.took_time |= std::mem::take(&mut self.executor.took_time);
+                self.executor.data_out(TaskKey { seat, task }, received_bytes, &mut self.fabric);
+                self.fabric.acting.took_time |= std::mem::take(&mut self.executor.turn.took_time);
             }
             Event::Resend { task, offset, len } => self.resend(seat, task, offset, len),
             Event::Abort(task) => {
-                let target = self.fabric.seat(seat).map_or(usize::MAX, |holder| holder.target);
-                self.executor.abort(seat, task, target, &mut self.fabric);
+                let target = self.fabric.seats.get(seat).and_then(|holder| holder.target);
+                let Some(target) = target.required("the target of a session that has tasks") else { return };
+                self.executor.abort(TaskKey { seat, task }, target, &mut self.fabric);
             }
             Event::Cleared { lun } => self.cleared(seat, lun),
             Event::TaskManagement(request) => self.manage(seat, request),
@@ -193,40 +192,42 @@ impl Core {
     }
 
     /// Handles what a session asks for, outside the receive path.
-    pub fn pump(&mut self, seat: usize) {
+    pub fn pump(&mut self, seat: SeatIx) {
         self.events(seat, None);
     }
 
     /// Plans a command and begins it.
-    fn execute(&mut self, seat: usize, task: TaskId, inline: Option<&[u8]>) {
+    fn execute(&mut self, seat: SeatIx, task: TaskId, inline: Option<&[u8]>) {
         let Core { fabric, executor, .. } = self;
+        let who = TaskKey { seat, task };
         fabric.stats.commands += 1;
         let now = fabric.now();
-        let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = fabric.seats.get_mut(seat).required("the session of a task") else { return };
         let Seat { session, nexus, map, sources, .. } = holder;
         let session = &*session;
-        let entry = executor.enter(seat, task);
+        let entry = executor.enter(who);
         if entry == Entry::Dropped {
-            return executor.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, fabric);
+            return executor.refuse(who, TASK_SET_FULL, Moved::Nothing, fabric);
         }
         let told = session.command(task);
         let command = command_of(told, session.init(), map, now);
         let position = command.lun.number().and_then(|n| map.position(n));
-        let unit = position.map_or(usize::MAX, |at| map.units[at]);
-        let plan = match position {
-            Some(at) => fabric.world.units[unit].logical.plan(&mut nexus[at], &command, &mut fabric.reply),
-            None => crate::scsi::absent(&command, &mut fabric.reply),
+        let Some(at) = position else {
+            let plan = crate::scsi::absent(&command, &mut fabric.reply);
+            return self.answer_absent(seat, task, plan);
         };
+        let unit = map.units[at];
+        let plan = fabric.world.units[unit].logical.plan(&mut nexus[at], &command, &mut fabric.reply);
         fabric.acting.took_time |= !matches!(&plan, Plan::Medium(op) if op.is_plain());
         match plan {
             // Of those that there are many of neither the operation is handed on nor what is not asked for a read.
             Plan::Medium(MediumOp::Read { lba, blocks, .. }) if entry == Entry::Free && !session.keeps() => {
                 let expects = told.read_edtl_bytes();
-                executor.read_at((seat, task), unit, (lba, blocks), expects, fabric);
+                executor.read_at(who, unit, (lba, blocks), expects, fabric);
             }
             Plan::Medium(MediumOp::Write { lba, blocks, fua }) if entry == Entry::Free => {
                 let given = Given { expected: expected_of(told), inline };
-                executor.write_at((seat, task), unit, (lba, blocks, fua), given, fabric);
+                executor.write_at(who, unit, (lba, blocks, fua), given, fabric);
             }
             Plan::Medium(op) => {
                 if let MediumOp::Read { lba, .. } = op
@@ -237,9 +238,9 @@ impl Core {
                 }
                 let given = Given { expected: expected_of(told), inline };
                 if entry == Entry::Limited {
-                    executor.begin_limited((seat, task), unit, op, given, fabric);
+                    executor.begin_limited(who, unit, op, given, fabric);
                 } else {
-                    executor.medium(seat, task, unit, op, given, fabric);
+                    executor.medium(who, unit, op, given, fabric);
                 }
             }
             Plan::Done(outcome) => {
@@ -251,19 +252,34 @@ impl Core {
             }
             Plan::Parameters { len_bytes } => {
                 let (need, given) = ((0, u64::from(len_bytes)), Given { expected: expected_of(told), inline });
-                executor.gather((seat, task), unit, need, Then::Parameters, given, fabric);
+                executor.gather(who, unit, need, Then::Parameters, given, fabric);
             }
-            Plan::Save(saving) => executor.spawn_save(seat, task, unit, saving, 0, fabric),
+            Plan::Save(saving) => executor.spawn_save(who, unit, saving, 0, fabric),
             Plan::Buffer => self.execute_with_buffer(seat, task),
         }
     }
 
+    /// Answers a command to a LUN where there is no unit: nothing is done for it but that.
+    #[cold]
+    fn answer_absent(&mut self, seat: SeatIx, task: TaskId, plan: Plan) {
+        self.fabric.acting.took_time = true;
+        let outcome = match plan {
+            Plan::Done(outcome) => outcome,
+            // It is answered all the same: nobody waits for what is a fault of ours.
+            _ => {
+                missing("the answer of a LUN without a unit");
+                Outcome::BUSY
+            }
+        };
+        self.reply(seat, task, outcome, None);
+    }
+
     /// Plans a command once more that forgets what it tells, now with a buffer for that. Without one it has done nothing.
     #[cold]
-    fn execute_with_buffer(&mut self, seat: usize, task: TaskId) {
+    fn execute_with_buffer(&mut self, seat: SeatIx, task: TaskId) {
         let Core { fabric, executor, .. } = self;
         let now = fabric.now();
-        let Some(holder) = fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+        let Some(holder) = fabric.seats.get_mut(seat).required("the session of a task") else { return };
         let Seat { session, nexus, map, .. } = holder;
         let asked = (session.command(task).read_edtl_bytes() as usize).min(SLICE_BYTES);
         let buf = if asked > 0 { executor.allocate(seat, asked) } else { None };
@@ -278,23 +294,24 @@ impl Core {
                 return self.reply(seat, task, outcome, buf);
             }
         }
-        executor.refuse((seat, task), TASK_SET_FULL, Moved::Nothing, fabric);
+        executor.refuse(TaskKey { seat, task }, TASK_SET_FULL, Moved::Nothing, fabric);
     }
 
     /// Ends a command with the parameter data in `Fabric::reply`, if it is GOOD and there is some: in `buf`, if that is
     /// large enough.
-    fn reply(&mut self, seat: usize, task: TaskId, outcome: Outcome, buf: Option<Buf>) {
+    fn reply(&mut self, seat: SeatIx, task: TaskId, outcome: Outcome, buf: Option<Buf>) {
         let data = std::mem::take(&mut self.fabric.reply.data);
-        self.executor.reply((seat, task), outcome, &data, buf, &mut self.fabric);
+        self.executor.reply(TaskKey { seat, task }, outcome, &data, buf, &mut self.fabric);
         self.fabric.reply.data = data;
     }
 
     /// The outcome of a command that needs no medium: TEST UNIT READY tells of one that does not answer.
-    fn unless_hung(&self, seat: usize, task: TaskId, unit: usize, outcome: Outcome) -> Outcome {
-        let Some(unit) = self.fabric.world.units.get(unit).filter(|unit| unit.hung.load(Ordering::Relaxed) > 0) else {
+    fn unless_hung(&self, seat: SeatIx, task: TaskId, unit: usize, outcome: Outcome) -> Outcome {
+        let unit = &self.fabric.world.units[unit];
+        if unit.hung.load(Ordering::Relaxed) == 0 {
             return outcome;
-        };
-        let seat = self.fabric.seats.get(seat).and_then(Option::as_deref);
+        }
+        let seat = self.fabric.seats.get(seat).required("the session of a task");
         let asks = seat.is_some_and(|seat| asks_readiness(seat.session.command(task).cdb.for_device_server()));
         if outcome == Outcome::GOOD && asks { unit.logical.formatted(DOES_NOT_ANSWER) } else { outcome }
     }
@@ -302,16 +319,17 @@ impl Core {
     /// A command that needed no medium is to be answered. If it was COPY OPERATION ABORT, the copies end first: what
     /// they still do must not come behind anything that is done by whoever hears of the answer.
     #[cold]
-    pub fn end_aborted_copy(&mut self, seat: usize, task: TaskId, outcome: Outcome) {
-        let seat = self.fabric.seats.get(seat).and_then(Option::as_deref);
+    pub fn end_aborted_copy(&mut self, seat: SeatIx, task: TaskId, outcome: Outcome) {
+        let seat = self.fabric.seats.get(seat).required("the session of a task");
         let ends = seat.is_some_and(|seat| ends_copies(seat.session.command(task).cdb.for_device_server()));
         if outcome == Outcome::GOOD && ends {
             self.executor.end_cancelled_copies();
         }
     }
 
-    fn close_slot(&mut self, seat: usize, ix: ConnIx, reason: CloseReason) {
-        if let Some(&Some(conn)) = self.fabric.routes.get(seat).and_then(|r| r.get(usize::from(ix.0))) {
+    fn close_slot(&mut self, seat: SeatIx, ix: ConnIx, reason: CloseReason) {
+        // The connection may have gone by itself.
+        if let Some(conn) = self.fabric.seats.connection(seat, ix) {
             self.close(conn, reason);
         }
     }

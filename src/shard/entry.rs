@@ -4,6 +4,7 @@
 use super::core::Core;
 use crate::fabric::mesh::Handover;
 use crate::limits::{CONNECTIONS_FOR_OTHERS, CONNECTIONS_PER_CORE, HALF_OPEN_PER_CORE};
+use crate::missing::{Required, missing};
 use crate::model::{Address, Host};
 use crate::random::fill_random;
 use crate::session::login::negotiate::Offer;
@@ -94,8 +95,8 @@ impl Core {
 
     /// A PDU of the login phase.
     pub fn login_pdu(&mut self, conn: ConnNo, header: &Bhs, data: &[u8]) {
-        let Some(link) = self.fabric.links.get_mut(conn) else { return };
-        let Phase::Login { login, deadline_ms } = &mut link.phase else { return };
+        let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") else { return };
+        let Phase::Login { login, deadline_ms } = &mut link.phase else { return missing("a login") };
         let (peer, deadline_ms) = (link.peer, *deadline_ms);
         let request = match LoginRequest::parse(header) {
             Ok(request) if bhs::opcode(header) == Opcode::LOGIN_REQUEST => request,
@@ -121,7 +122,7 @@ impl Core {
             }
         };
         let mut random = |bytes: &mut [u8]| fill_random(bytes);
-        let offer = Offer { strict: self.fabric.world.directory.is_strict(), ..self.fabric.offer };
+        let offer = Offer { strict: self.fabric.world.directory.is_strict(), ..self.fabric.logins.offer };
         let mut env = LoginEnv {
             directory: &self.fabric.world.directory,
             portal: link.local,
@@ -166,7 +167,7 @@ impl Core {
 
     /// Goes on with a login whose proof was judged, if it is time.
     pub(super) fn tell_judged(&mut self, conn: ConnNo) {
-        let Some(link) = self.fabric.links.get_mut(conn) else { return };
+        let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") else { return };
         if let Phase::Judged { until_ms, .. } = link.phase
             && self.fabric.now_ms >= until_ms
             && let Phase::Judged { login, step, deadline_ms, .. } = std::mem::replace(&mut link.phase, Phase::Leaving)

@@ -25,6 +25,8 @@
 use super::core::Core;
 use crate::exec::placing::Lent;
 use crate::fabric::seat::Seat;
+use crate::missing::Required;
+use crate::model::{SeatIx, TaskKey};
 use crate::transport::lent::{Home, Loan};
 use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};
@@ -33,8 +35,8 @@ use crate::wire::bhs;
 impl Core {
     /// Lends the buffer that the next bytes of a PDU's data go to, at most `remaining` of them, to the receive of
     /// connection `conn`. `None`: they do not go into one stretch of a buffer that is there now.
-    pub fn lend(&mut self, conn: ConnNo, seat: usize, partial: &mut Partial, remaining: usize) -> Option<Loan> {
-        let Seat { session, serial, .. } = self.fabric.seat(seat)?;
+    pub fn lend(&mut self, conn: ConnNo, seat: SeatIx, partial: &mut Partial, remaining: usize) -> Option<Loan> {
+        let Seat { session, serial, .. } = self.fabric.seats.get_mut(seat).required("the session of a connection")?;
         let holder = (seat, *serial);
         match &mut partial.dest {
             PartialDest::Staging(place) => {
@@ -51,7 +53,8 @@ impl Core {
                 if !session.is_live(task) {
                     return None;
                 }
-                let Lent { buf, within, room, slice } = self.executor.lend(seat, task, offset, conn.at())?;
+                let Lent { buf, within, room, slice } =
+                    self.executor.lend(TaskKey { seat, task }, offset, conn.at())?;
                 Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
             }
             PartialDest::Gather(_) | PartialDest::Discard => None,
@@ -59,8 +62,10 @@ impl Core {
     }
 
     /// Whether a PDU's data is bound for a RAM unit, as far as that is known before its command is looked at.
-    pub fn is_for_memory(&self, seat: usize, partial: &Partial) -> bool {
-        let Some(Seat { map, .. }) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
+    pub fn is_for_memory(&self, seat: SeatIx, partial: &Partial) -> bool {
+        let Some(Seat { map, .. }) = self.fabric.seats.get(seat).required("the session of a connection") else {
+            return false;
+        };
         let unit = match partial.dest {
             PartialDest::Task(task, _) => self.executor.tasks(seat).get(task.slot()).map(|exec| exec.unit),
             _ => bhs::lun(&partial.bhs).number().and_then(|n| map.position(n)).map(|at| map.units[at]),
@@ -72,9 +77,11 @@ impl Core {
     pub fn give_back(&mut self, loan: Loan, partial: Option<&mut Partial>, received: usize) {
         let Loan { buf, holder: (seat, serial), conn, home, .. } = loan;
         self.fabric.stats.placed_bytes += received as u64;
-        let is_here = self.fabric.seat(seat).is_some_and(|holder| holder.serial == serial);
+        let is_here = self.fabric.seats.same(seat, serial).is_some();
         let mut homeless = match home {
-            Home::Slice(task, slice) if is_here => self.executor.take_back((seat, task), slice, conn.at(), buf),
+            Home::Slice(task, slice) if is_here => {
+                self.executor.take_back(TaskKey { seat, task }, slice, conn.at(), buf)
+            }
             Home::Slice(..) | Home::Staging => Some(buf),
         };
         if let Some(partial) = partial {

@@ -5,13 +5,13 @@
 //! latest it is done at the next step of the turn.
 
 use super::core::Core;
-use crate::fabric::Owed;
+use crate::fabric::owed::Owed;
 
 impl Core {
     /// Acts on what the executor's calls have set off.
     #[inline]
     pub fn settle_owed(&mut self) {
-        if !self.fabric.owed.is_empty() && !self.fabric.is_settling {
+        if self.fabric.owed.are_due() {
             self.act_on_owed();
         }
     }
@@ -40,16 +40,13 @@ impl Core {
 
     #[cold]
     fn act_on_owed(&mut self) {
-        self.fabric.is_settling = true;
+        self.fabric.owed.set_settling(true);
         while !self.fabric.owed.is_empty() {
-            let mut all = std::mem::take(&mut self.fabric.owed);
+            let mut all = self.fabric.owed.take();
             all.drain(..).for_each(|owed| self.act_on(owed));
-            if self.fabric.owed.is_empty() {
-                // Its memory is used again.
-                self.fabric.owed = all;
-            }
+            self.fabric.owed.give_back(all);
         }
-        self.fabric.is_settling = false;
+        self.fabric.owed.set_settling(false);
     }
 
     fn act_on(&mut self, owed: Owed) {

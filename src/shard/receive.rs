@@ -23,6 +23,9 @@
 //! noticed by the same clocks as ever.
 
 use super::core::Core;
+use crate::canary::{Canary, sings};
+use crate::missing::Required;
+use crate::model::SeatIx;
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::transport::lent::Loan;
@@ -69,6 +72,7 @@ impl Core {
     }
 
     pub(super) fn arm_receive(&mut self, conn: ConnNo) {
+        // It may have gone in this turn.
         let Some(Connection { link: Some(link), receive: Some(receive), .. }) = self.fabric.links.of_mut(conn) else {
             return;
         };
@@ -77,7 +81,8 @@ impl Core {
         }
         link.receiving = true;
         let loan = self.with_receive(conn, |core, receive| core.lend_to(receive, conn)).flatten();
-        let Some(Connection { link: Some(link), direct, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let connection = self.fabric.links.of_mut(conn).required("the connection that was looked at");
+        let Some(Connection { link: Some(link), direct, .. }) = connection else { return };
         let known = loan.map(|loan| direct.get_or_insert_with(Direct::new).arm(loan));
         self.fabric.io.receive(conn, &link.socket, known);
     }
@@ -110,7 +115,7 @@ impl Core {
     /// Acts on a chunk. What cannot be acted on now, or is for where the session goes, is parked.
     pub(super) fn take(&mut self, conn: ConnNo, chunk: &[u8]) {
         let turn = self.turn;
-        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
+        let Some(receive) = self.fabric.links.receive_mut(conn).required("a receive side") else { return };
         receive.begin_turn(turn);
         let mut rest = chunk;
         if !receive.parked.takes_turns && receive.parked.is_empty() {
@@ -122,7 +127,7 @@ impl Core {
                 receive.parked.takes_turns = receive.left == 0 || !rest.is_empty();
                 rest
             });
-            let Some(left) = left else { return };
+            let Some(left) = left.required("a receive side") else { return };
             rest = left;
             self.settle_received();
         }
@@ -185,12 +190,15 @@ impl Core {
 
     /// A receive is over, so nothing is in flight on its connection: arms it again, or sees to the connection's end.
     fn over(&mut self, conn: ConnNo, result: i32) {
-        let Some(link) = self.fabric.links.get_mut(conn) else { return };
+        let Some(link) = self.fabric.links.get_mut(conn).required("a connection whose receive has ended") else {
+            return;
+        };
         link.receiving = false;
         let rearming = std::mem::take(&mut link.rearming) && result == -libc::ECANCELED;
         if link.halt != Halt::No && self.halted(conn, result) {
             return;
         }
+        // It may have been swept as one that was stopped.
         let Some(Connection { link: Some(link), receive, .. }) = self.fabric.links.of_mut(conn) else { return };
         let is_moving = link.moving.is_some();
         let got_none = receive.as_ref().is_some_and(|receive| receive.turn != self.turn);
@@ -250,7 +258,7 @@ impl Core {
                 return &[];
             }
             // Even if nothing is left of the chunk, there may be the end of a PDU to be told.
-            let stops = receive.left == 0 || self.fabric.acting.is_over() || !self.fabric.may_answer(conn);
+            let stops = receive.left == 0 || self.fabric.acting.is_over() || !self.fabric.links.has_room(conn);
             if !chunk.is_empty() && stops {
                 return chunk;
             }
@@ -269,14 +277,14 @@ impl Core {
     fn frame(
         &mut self,
         receive: &mut Receive,
-        (conn, (seat, ix)): (ConnNo, (usize, ConnIx)),
+        (conn, (seat, ix)): (ConnNo, (SeatIx, ConnIx)),
         chunk: &mut &[u8],
     ) -> bool {
         match receive.framer.next(chunk) {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                 record::pdu(bhs);
-                self.whole(seat, ix, bhs, ahs, data, data_digest_ok);
+                self.whole(seat, ix, bhs, ahs, data, data_digest_ok || sings(Canary::DigestUnchecked));
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
             }
@@ -299,7 +307,7 @@ impl Core {
             }
             Ok(Frame::End { data_digest_ok }) => {
                 if let Some(partial) = receive.partial.take() {
-                    self.end(seat, ix, partial, data_digest_ok);
+                    self.end(seat, ix, partial, data_digest_ok || sings(Canary::DigestUnchecked));
                     self.fabric.look_if_it_took_time();
                 }
             }
@@ -345,7 +353,7 @@ impl Core {
     }
 
     /// Whether large payload is to be received straight into its I/O buffer: if it goes on from there to a file or device.
-    fn is_to_be_placed(&self, seat: usize, partial: &Partial) -> bool {
+    fn is_to_be_placed(&self, seat: SeatIx, partial: &Partial) -> bool {
         match partial.dest {
             PartialDest::Staging(Some(_)) | PartialDest::Task(..) => !self.is_for_memory(seat, partial),
             PartialDest::Staging(None) | PartialDest::Gather(_) | PartialDest::Discard => false,

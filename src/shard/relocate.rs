@@ -33,9 +33,11 @@ use crate::canary::{Canary, sings};
 use crate::fabric::Parts;
 use crate::fabric::mesh::Message;
 use crate::fabric::relocated::{Leg, Relocated, Relocation};
-use crate::fabric::seat::Order;
 use crate::fabric::seat::Route;
 use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
+use crate::missing::Required;
+use crate::model::SeatIx;
+use crate::scsi::LuNexus;
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use crate::tasks::task::Exec;
@@ -47,15 +49,15 @@ use std::sync::Arc;
 
 impl Core {
     /// The connections of a session: slot and number.
-    fn legs(&self, seat: usize) -> impl Iterator<Item = (usize, ConnNo)> + use<> {
-        let route = self.fabric.routes.get(seat).copied().unwrap_or_default();
-        route.into_iter().enumerate().filter_map(|(ix, conn)| Some((ix, conn?)))
+    fn legs(&self, seat: SeatIx) -> impl Iterator<Item = (ConnIx, ConnNo)> + use<> {
+        self.fabric.seats.connections(seat)
     }
 
     /// Whether a session could be moved at all: each of its connections must be in full feature phase and not closing,
     /// and no copy of its own may go on: it would be left behind, where nobody hears of the loss of its nexus.
-    pub(super) fn is_movable(&self, seat: usize) -> bool {
-        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
+    pub(super) fn is_movable(&self, seat: SeatIx) -> bool {
+        // It may have ended since it was chosen.
+        let Some(holder) = self.fabric.seats.get(seat) else { return false };
         let serves = |(_, conn)| self.fabric.seat_of(conn).is_some_and(|(of, _)| of == seat);
         let is_normal = holder.session.init().kind == SessionKind::Normal && !holder.session.keeps();
         let goes_on = !holder.ended && !self.fabric.shutdown && !self.executor.has_copies(holder.serial);
@@ -63,9 +65,9 @@ impl Core {
     }
 
     /// Whether a session holds nothing of this core, and nobody here waits for it.
-    fn is_quiet(&self, seat: usize) -> bool {
-        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return false };
-        let rests = |(_, conn): (usize, ConnNo)| {
+    fn is_quiet(&self, seat: SeatIx) -> bool {
+        let Some(holder) = self.fabric.seats.get(seat).required("the session that moves") else { return false };
+        let rests = |(_, conn): (ConnIx, ConnNo)| {
             let link = self.fabric.links.get(conn);
             link.is_some_and(|link| link.halt == Halt::Stopped && !link.receiving && link.framing.is_none())
                 && self.fabric.links.tx(conn).is_some_and(|tx| tx.is_idle() && !tx.is_sending())
@@ -76,18 +78,18 @@ impl Core {
             && self.executor.tasks(seat).iter().all(Exec::is_quiet)
             && self.fabric.management.is_empty()
             && !self.executor.strays.are_awaited()
-            && self.executor.running.jobs.iter().flatten().all(|job| job.seat != seat)
+            && self.executor.running.jobs.iter().flatten().all(|job| job.seat() != Some(seat))
     }
 }
 
 impl Core {
     /// Begins to move a session. False: it cannot be moved.
-    pub(super) fn begin_move(&mut self, seat: usize, to: usize) -> bool {
-        let elsewhere = to != self.fabric.core && to < self.fabric.mesh.cores();
+    pub(super) fn begin_move(&mut self, seat: SeatIx, to: usize) -> bool {
+        let elsewhere = to != self.fabric.neighbours.own() && to < self.fabric.neighbours.cores();
         if self.relocation.is_some() || !elsewhere || !self.is_movable(seat) {
             return false;
         }
-        let Some(serial) = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|s| s.serial) else {
+        let Some(serial) = self.fabric.seats.get(seat).map(|s| s.serial) else {
             return false;
         };
         let until_ms = self.fabric.now_ms + MOVE_SEEK_MS;
@@ -98,8 +100,7 @@ impl Core {
     /// A test wants a session to move, however busy anybody is.
     #[cfg(test)]
     pub(super) fn demand(&mut self, tsih: crate::wire::Tsih, to: usize) {
-        let seat = self.fabric.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih));
-        if let Some(seat) = seat {
+        if let Some(seat) = self.fabric.seats.find(tsih) {
             self.begin_move(seat, to);
         }
     }
@@ -109,8 +110,8 @@ impl Core {
     pub(super) fn relocate(&mut self) {
         self.try_stop();
         let Some(Relocation { seat, serial, stopped, until_ms, .. }) = self.relocation else { return };
-        let same = matches!(self.fabric.seats.get(seat), Some(Some(holder)) if holder.serial == serial);
-        let known = |(_, conn): (usize, ConnNo)| {
+        let same = self.fabric.seats.same(seat, serial).is_some();
+        let known = |(_, conn): (ConnIx, ConnNo)| {
             !stopped || matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped)
         };
         // A connection that has joined the session since it was stopped is not stopped.
@@ -128,21 +129,17 @@ impl Core {
     /// Stops the session if its initiator owes it nothing.
     fn try_stop(&mut self) {
         let Some(Relocation { seat, serial, stopped: false, .. }) = self.relocation else { return };
-        let between = |(_, conn): (usize, ConnNo)| {
+        let between = |(_, conn): (ConnIx, ConnNo)| {
             let receive = self.fabric.links.receive(conn);
             receive.is_some_and(|receive| receive.framer.is_between_pdus() && receive.partial.is_none())
         };
-        let Some(Some(holder)) = self.fabric.seats.get(seat) else { return };
-        if holder.serial != serial
-            || holder.session.awaits_initiator()
-            || !self.is_movable(seat)
-            || !self.legs(seat).all(between)
-        {
+        let Some(holder) = self.fabric.seats.same(seat, serial) else { return };
+        if holder.session.awaits_initiator() || !self.is_movable(seat) || !self.legs(seat).all(between) {
             return;
         }
         for (_, conn) in self.legs(seat) {
             self.fabric.cancel_receive(conn);
-            if let Some(link) = self.fabric.links.get_mut(conn) {
+            if let Some(link) = self.fabric.links.get_mut(conn).required("a connection of the session that moves") {
                 link.halt = Halt::Stopped;
             }
         }
@@ -160,7 +157,7 @@ impl Core {
             return false;
         }
         while !chunk.is_empty() {
-            let Some(receive) = self.fabric.links.receive(conn) else { return true };
+            let Some(receive) = self.fabric.links.receive(conn).required("a receive side") else { return true };
             let whole = receive.framer.rest_of_pdu(chunk);
             if matches!(self.fabric.links.get(conn), Some(link) if link.halt == Halt::Stopped && !link.closing)
                 && !sings(Canary::StoppedActsOn)
@@ -186,7 +183,9 @@ impl Core {
     /// The receive of a connection that was stopped has ended: true if that is taken care of.
     #[cold]
     pub(super) fn halted(&mut self, conn: ConnNo, result: i32) -> bool {
-        let Some(link) = self.fabric.links.get_mut(conn) else { return true };
+        let Some(link) = self.fabric.links.get_mut(conn).required("a connection whose receive has ended") else {
+            return true;
+        };
         if link.closing {
             link.halt = Halt::No;
             self.forget_partial(conn);
@@ -208,7 +207,7 @@ impl Core {
     /// Has the session go on where it is.
     fn resume(&mut self) {
         let Some(Relocation { seat, serial, stopped, .. }) = self.relocation.take() else { return };
-        if let Some(Some(holder)) = self.fabric.seats.get_mut(seat)
+        if let Some(holder) = self.fabric.seats.get_mut(seat)
             && holder.serial == serial
         {
             holder.stays_until_ms = self.fabric.now_ms + MOVE_RETRY_MS;
@@ -230,15 +229,14 @@ impl Core {
     fn depart(&mut self) -> bool {
         let Some(Relocation { seat, to, .. }) = self.relocation else { return false };
         let world = Arc::clone(&self.fabric.world);
-        let Some(tsih) = self.fabric.seats.get(seat).and_then(Option::as_deref).map(|s| s.tsih()) else {
+        let Some(tsih) = self.fabric.seats.get(seat).required("the session that moves").map(|s| s.tsih()) else {
             return false;
         };
         let left = world.registry.depart(tsih, to, || {
-            let mesh = self.fabric.mesh.clone();
-            let mailbox = mesh.of(self.fabric.core);
+            let mailbox = self.fabric.neighbours.mailbox();
             let heard = self.inbox.is_empty() && mailbox.is_some_and(|mailbox| mailbox.is_empty());
             let relocated = if heard { self.take_out(seat) } else { None };
-            relocated.map(|relocated| mesh.post(to, Message::Relocate(Box::new(relocated)))).is_some()
+            relocated.map(|relocated| self.fabric.neighbours.post(to, Message::Relocate(Box::new(relocated)))).is_some()
         });
         if left {
             self.relocation = None;
@@ -246,16 +244,17 @@ impl Core {
         left
     }
 
-    fn take_out(&mut self, seat: usize) -> Option<Relocated> {
+    fn take_out(&mut self, seat: SeatIx) -> Option<Relocated> {
+        const LEG: &str = "a connection of the session that moves";
         let legs: Vec<_> = self.legs(seat).collect();
-        let holder = self.fabric.seats.get_mut(seat)?.take()?;
-        self.executor.close(seat);
-        if let Some(route) = self.fabric.routes.get_mut(seat) {
-            *route = Route::default();
+        let mut holder = Box::new(self.fabric.seats.leave(seat).required("the session that moves")?);
+        if sings(Canary::AttentionLost) {
+            holder.nexus.iter_mut().for_each(LuNexus::forget_attentions);
         }
-        let take = |(ix, conn): (usize, ConnNo)| {
-            let Connection { link, tx, receive, .. } = self.fabric.links.of_mut(conn)?;
-            let (link, mut receive) = (link.take()?, receive.take()?);
+        self.executor.close(seat);
+        let take = |(ix, conn): (ConnIx, ConnNo)| {
+            let Connection { link, tx, receive, .. } = self.fabric.links.of_mut(conn).required(LEG)?;
+            let (link, mut receive) = (link.take().required(LEG)?, receive.take().required(LEG)?);
             receive.partial = None;
             self.spare_parked.discount(&mut receive.parked);
             if sings(Canary::ParkedLost) {
@@ -266,39 +265,38 @@ impl Core {
             Some(Leg { ix, link, receive, digests })
         };
         let legs = legs.into_iter().filter_map(take).collect();
-        Some(Relocated { seat: holder, legs, change: Arc::clone(&self.fabric.latest), from: self.fabric.core })
+        Some(Relocated { seat: holder, legs, change: self.fabric.served.latest(), from: self.fabric.neighbours.own() })
     }
 
     /// A session moves in.
     pub(super) fn arrive(&mut self, relocated: Relocated) {
-        let Relocated { mut seat, legs, change, from } = relocated;
+        let Relocated { seat: mut holder, legs, change, from } = relocated;
         self.change(&change);
-        let tsih = seat.tsih();
-        seat.order = Order::Free;
-        seat.stays_until_ms = self.fabric.now_ms + MOVE_STAY_MS;
-        let number = self.enter_seat(seat, Route::default());
+        let tsih = holder.tsih();
+        holder.stays_until_ms = self.fabric.now_ms + MOVE_STAY_MS;
+        let seat = self.enter_seat(*holder, Route::default());
         let mut arrived = Vec::with_capacity(legs.len());
         for Leg { ix, mut link, receive, digests } in legs {
-            link.phase = Phase::Full { seat: number, ix: ConnIx(ix as u8) };
+            link.phase = Phase::Full { seat, ix };
             link.halt = Halt::No;
             // The bound on the connections of a core is for those that come from outside.
             let conn = self.fabric.links.enter(link);
-            if let Some(connection) = self.fabric.links.of_mut(conn) {
+            if let Some(connection) = self.fabric.links.of_mut(conn).required("the connection that was entered") {
                 connection.tx.set_digests(digests.0, digests.1);
                 connection.receive = Some(receive);
             }
-            self.fabric.routes[number][ix] = Some(conn);
+            self.fabric.seats.connect(seat, ix, conn);
             arrived.push(conn);
         }
         self.fabric.world.registry.arrived(tsih);
         self.fabric.stats.moved_in += 1;
-        self.settle_in(number, &change);
-        if let Some(Some(holder)) = self.fabric.seats.get(number)
+        self.settle_in(seat, &change);
+        if let Some(holder) = self.fabric.seats.get(seat)
             && let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms)
         {
             let init = holder.session.init();
             tracing::info!(
-                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.fabric.core,
+                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.fabric.neighbours.own(),
                 connections = arrived.len(), left_out, "session moved to the less busy core"
             );
         }
@@ -306,19 +304,20 @@ impl Core {
     }
 
     /// Has a session that has moved in served as the others here are.
-    fn settle_in(&mut self, number: usize, change: &Change) {
-        let latest = Arc::clone(&self.fabric.latest);
+    fn settle_in(&mut self, seat: SeatIx, change: &Change) {
+        let latest = self.fabric.served.latest();
         if change.world.generation < latest.world.generation {
-            self.change_seat(number, &change.world, &latest.resized);
-            self.regate(number);
+            self.change_seat(seat, &change.world, &latest.resized);
+            self.regate(seat);
         }
-        let Some(Some(holder)) = self.fabric.seats.get_mut(number) else { return };
+        // It may have ended with what the configuration says here.
+        let Some(holder) = self.fabric.seats.get_mut(seat) else { return };
         holder.text.change(Arc::clone(&self.fabric.world));
         if self.fabric.shutdown
-            && let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(number)
+            && let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat)
         {
             holder.session.request_logout(&mut out);
-            self.pump(number);
+            self.pump(seat);
         }
     }
 }

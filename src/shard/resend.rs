@@ -9,23 +9,25 @@ use crate::fabric::seat::Seat;
 use crate::fabric::sources::Source;
 use crate::fabric::{Fabric, Parts};
 use crate::limits::SLICE_BYTES;
-use crate::model::MediumFault;
+use crate::missing::Required;
+use crate::model::{MediumFault, SeatIx};
 use crate::session::seam::TaskId;
 use crate::tasks::operations::Owner;
 use crate::tasks::sink::Reread;
-use crate::transport::tx::REREADS;
+use crate::transport::tx::HasMore;
 
 impl Core {
     /// A session wants data once more.
-    pub fn resend(&mut self, seat: usize, task: TaskId, offset: u32, len: u32) {
-        let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+    pub fn resend(&mut self, seat: SeatIx, task: TaskId, offset: u32, len: u32) {
+        let Some(holder) = self.fabric.seats.get_mut(seat).required("the session of a task") else { return };
         holder.sources.asked.push_back((task, offset, len));
         self.next_reread(seat);
     }
 
     /// Goes on with a session that waited for room on a connection.
-    pub fn reread_on(&mut self, seat: usize) {
-        if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut)
+    pub fn reread_on(&mut self, seat: SeatIx) {
+        // The session that waited for room may be gone.
+        if let Some(holder) = self.fabric.seats.get_mut(seat)
             && std::mem::take(&mut holder.sources.crowded)
         {
             self.next_reread(seat);
@@ -33,13 +35,16 @@ impl Core {
     }
 
     /// Goes on with what a session is to send again, as far as it goes without waiting.
-    pub fn next_reread(&mut self, seat: usize) {
+    pub fn next_reread(&mut self, seat: SeatIx) {
         loop {
-            let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+            // The session may be gone.
+            let Some(holder) = self.fabric.seats.get_mut(seat) else { return };
             if holder.sources.busy || holder.sources.crowded || !self.fabric.has_room_to_resend(seat) {
                 return;
             }
-            let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) else { return };
+            let Some(holder) = self.fabric.seats.get_mut(seat).required("the session that was looked at") else {
+                return;
+            };
             let Some((task, offset, len)) = holder.sources.asked.pop_front() else { return };
             let serial = holder.serial;
             let (bytes, medium) = match holder.sources.find(task) {
@@ -66,7 +71,9 @@ impl Core {
             let known = bytes.is_some() || medium.is_some();
             let buf = if known && io_len <= SLICE_BYTES { self.executor.allocate(seat, io_len) } else { None };
             let Some(buf) = buf else {
-                if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
+                if let Some(Parts { seat: holder, mut out, .. }) =
+                    self.fabric.parts(seat).required("the session that was looked at")
+                {
                     holder.session.resend(task, offset, len, None, &mut out);
                 }
                 continue;
@@ -77,10 +84,10 @@ impl Core {
                 self.fabric.reread_done(reread, Ok(()));
                 continue;
             }
-            let Some((unit, base)) = medium else { return };
-            let Some(buffer) = reread.buf.buffer(io_len) else { return };
+            let Some((unit, base)) = medium.required("where data came from") else { return };
+            let Some(buffer) = reread.buf.buffer(io_len).required("room in a buffer") else { return };
             let op = Op::Read { offset: base + u64::from(offset - lead), buffer };
-            if let Some(holder) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut) {
+            if let Some(holder) = self.fabric.seats.get_mut(seat).required("the session that was looked at") {
                 holder.sources.busy = true;
             }
             match self.executor.start(unit, op, Owner::Reread(Box::new(reread)), &mut self.fabric) {
@@ -93,14 +100,17 @@ impl Core {
 
 impl Fabric {
     /// Whether there is room for what a session is to send again next. If not, it goes on when there is.
-    fn has_room_to_resend(&mut self, seat: usize) -> bool {
-        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat) else { return false };
+    fn has_room_to_resend(&mut self, seat: SeatIx) -> bool {
+        let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).required("the session that was looked at")
+        else {
+            return false;
+        };
         let Some((task, ..)) = holder.sources.asked.front() else { return true };
         let conn = holder.session.resend_connection(*task);
         let tx = conn.and_then(|conn| out.tx(conn));
         let Some((tx, _)) = tx.filter(|(tx, pool)| !tx.has_room(pool)) else { return true };
         holder.sources.crowded = true;
-        tx.wait(Some((seat, REREADS)));
+        tx.wait(Some(HasMore::Rereads(seat)));
         false
     }
 
@@ -108,6 +118,7 @@ impl Fabric {
     pub fn reread_done(&mut self, reread: Reread, result: Result<(), MediumFault>) {
         let Reread { holder: (seat, serial), task, offset, len, lead, buf } = reread;
         let at = buf.data(lead as usize + len as usize).map(|at| at.advanced(lead));
+        // The session may be gone since.
         let Some(Parts { seat: holder, mut out, .. }) = self.parts(seat).filter(|p| p.seat.serial == serial) else {
             return;
         };

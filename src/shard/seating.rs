@@ -7,7 +7,8 @@ use crate::fabric::seat::Route;
 use crate::fabric::seat::{Order, Seat};
 use crate::fabric::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
-use crate::model::Host;
+use crate::missing::Required;
+use crate::model::{Host, SeatIx};
 use crate::rate::Gate;
 use crate::scsi::NexusId;
 use crate::session::directory::Access;
@@ -17,6 +18,7 @@ use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
 use crate::transport::link::Phase;
+use crate::transport::links::Connection;
 use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih, bhs};
 use crate::world::registry::{Membership, SessionHandle};
@@ -27,8 +29,12 @@ impl Core {
     pub(super) fn send_login(&mut self, conn: ConnNo, answer: &LoginAnswer) {
         let mut header = [0; bhs::BHS_LEN];
         answer.response.emit(&mut header);
-        let Some(tx) = self.fabric.links.tx_mut(conn) else { return };
-        tx.pdu(&header, Payload::Bytes(&answer.text), None, &mut self.fabric.pool);
+        let Some((Connection { tx, .. }, pool)) =
+            self.fabric.links.of_with_pool(conn).required("the connection of a login")
+        else {
+            return;
+        };
+        tx.pdu(&header, Payload::Bytes(&answer.text), None, pool);
         self.fabric.links.dirty.push(conn);
     }
 
@@ -48,8 +54,8 @@ impl Core {
     }
 
     pub(super) fn seat_login(&mut self, conn: ConnNo, login: Box<LoginDone>, access: Access, session: Membership) {
-        let Some(link) = self.fabric.links.get(conn) else { return };
-        let peer = link.peer;
+        let Some(link) = self.fabric.links.get(conn).required("the connection of a login") else { return };
+        let ends = (link.local, link.peer);
         let init = ConnectionInit {
             cid: login.cid,
             params: login.params,
@@ -58,7 +64,7 @@ impl Core {
         };
         let tsih = session.tsih();
         let seated = match session {
-            Membership::Leads(handle) => Some(self.new_seat(conn, (&login, access), handle, init)),
+            Membership::Leads(handle) => Some(self.new_seat((conn, ends), (&login, access), handle, init)),
             Membership::Joins(_) => {
                 if let Some((status, why)) = self.is_not_of(tsih, &login, access) {
                     return self.turn_away(conn, login, status, why);
@@ -79,7 +85,7 @@ impl Core {
         //# return it in the Login Final-Response (see Section 6.3).
         answer.response.tsih = tsih;
         if login.tsih != Tsih(0)
-            && let Some(holder) = self.fabric.seats[seat].as_deref_mut()
+            && let Some(holder) = self.fabric.seats.get_mut(seat).required("the session that was entered")
         {
             holder.session.stamp_login(&mut answer.response);
         }
@@ -88,10 +94,10 @@ impl Core {
         //= RFC 7143 section 13.1
         //# When the initiator and target agree on a digest, this digest MUST be
         //# used for every PDU in the Full Feature Phase.
-        if let Some(tx) = self.fabric.links.tx_mut(conn) {
+        if let Some(tx) = self.fabric.links.tx_mut(conn).required("the connection of a login") {
             tx.set_digests(params.header_digest, params.data_digest);
         }
-        if let Some(link) = self.fabric.links.get_mut(conn) {
+        if let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") {
             link.phase = Phase::Full { seat, ix };
             let longest = match login.kind {
                 SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
@@ -102,7 +108,7 @@ impl Core {
         self.fabric.stats.logins += 1;
         if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
             tracing::info!(
-                %peer, core = self.fabric.core, initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
+                peer = %ends.1, core = self.fabric.neighbours.own(), initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
                 header_digest = params.header_digest, data_digest = params.data_digest, left_out, "logged in"
             );
         }
@@ -110,7 +116,7 @@ impl Core {
             && let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms)
         {
             let initiator = &login.initiator.name;
-            tracing::warn!(%peer, %initiator, left_out, "the initiator's name is not made as RFC 7143 section 4.2.7 wants it");
+            tracing::warn!(peer = %ends.1, %initiator, left_out, "the initiator's name is not made as RFC 7143 section 4.2.7 wants it");
         }
         // If this connection reinstates another one of its session, that one is to be closed.
         self.pump(seat);
@@ -118,7 +124,8 @@ impl Core {
 
     /// Why a connection is not to be one of the session that it wants to join.
     fn is_not_of(&self, tsih: Tsih, login: &LoginDone, access: Access) -> Option<(LoginStatus, &'static str)> {
-        let seat = self.find_seat(tsih).and_then(|seat| self.fabric.seats[seat].as_deref())?;
+        // If it has ended meanwhile, there is nothing to join.
+        let seat = self.fabric.seats.find(tsih).and_then(|seat| self.fabric.seats.get(seat))?;
         // A session has one view of its target: a connection that proved to be somebody else is not part of it.
         if seat.access != Some(access) {
             let why = "the session that it joins is that of another initiator group";
@@ -144,14 +151,14 @@ impl Core {
 
     fn new_seat(
         &mut self,
-        conn: ConnNo,
+        (conn, (portal, peer)): (ConnNo, (SocketAddr, SocketAddr)),
         (login, access): (&LoginDone, Access),
         handle: SessionHandle,
         init: ConnectionInit,
-    ) -> (usize, ConnIx) {
+    ) -> (SeatIx, ConnIx) {
         let target = match (&login.target, login.kind) {
-            (Some(target), SessionKind::Normal) => target.index,
-            _ => usize::MAX,
+            (Some(target), SessionKind::Normal) => Some(target.index),
+            _ => None,
         };
         let session_init = SessionInit {
             initiator: login.initiator.clone(),
@@ -167,15 +174,14 @@ impl Core {
         };
         let (session, ix) = Session::new(session_init, init, self.fabric.now_ms);
         let nexus_id = NexusId(self.fabric.world.next_nexus.fetch_add(1, Ordering::Relaxed));
-        let link = self.fabric.links.get(conn);
-        let (portal, peer) = link.map_or((UNKNOWN, UNKNOWN), |l| (l.local, l.peer));
-        let map = self.fabric.world.targets.get(target).map(|t| t.map(access)).unwrap_or_default();
+        let own = target.and_then(|target| self.fabric.world.targets.get(target));
+        let map = own.map(|target| target.map(access)).unwrap_or_default();
         let nexus = |&unit: &usize| {
             new_nexus(nexus_id, &self.fabric.world.units[unit], &login.initiator, peer)
                 .by_port_group(login.portal_group)
         };
         let nexus = map.units.iter().map(nexus).collect();
-        let seat = Box::new(Seat {
+        let seat = Seat {
             session,
             text: SeatText::new(self.fabric.world.clone(), portal, peer),
             target,
@@ -190,38 +196,22 @@ impl Core {
             order: Order::Free,
             stays_until_ms: 0,
             lost_ms: 0,
-        });
+        };
         let mut route = [None; CONNECTION_SLOTS];
         route[usize::from(ix.0)] = Some(conn);
         (self.enter_seat(seat, route), ix)
     }
 
     /// Gives a session a seat.
-    pub(super) fn enter_seat(&mut self, mut seat: Box<Seat>, route: Route) -> usize {
-        let host = Host::of(seat.text.peer());
-        let kept = self.fabric.kept.of(host);
-        seat.session.keep_in(&kept);
-        seat.sources.keep_in(&kept);
-        seat.text.keep_in(&self.fabric.negotiations.of(host));
-        let number = match self.fabric.seats.iter().position(Option::is_none) {
-            Some(n) => n,
-            None => {
-                self.fabric.seats.push(None);
-                self.fabric.look_ms.push(0);
-                self.fabric.routes.push(route);
-                self.fabric.seats.len() - 1
-            }
-        };
-        self.fabric.seats[number] = Some(seat);
-        self.fabric.routes[number] = route;
-        self.fabric.stir(number);
-        self.open_client(number);
-        number
+    pub(super) fn enter_seat(&mut self, holder: Seat, route: Route) -> SeatIx {
+        let seat = self.fabric.enter(holder, route);
+        self.open_client(seat);
+        seat
     }
 
     /// Has the executor know of the session at a seat.
-    fn open_client(&mut self, seat: usize) {
-        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
+    fn open_client(&mut self, seat: SeatIx) {
+        let Some(holder) = self.fabric.seats.get(seat).required("the session that was entered") else { return };
         let (peer, initiator) = (holder.text.peer(), &holder.session.init().initiator.name);
         let whose = (Whose::of(holder.serial, peer), Host::of(peer));
         self.executor.open(seat, whose, &initiator.to_string());
@@ -229,7 +219,7 @@ impl Core {
     }
 
     /// Has the commands of a session wait for the limits that there are for it.
-    pub fn regate(&mut self, seat: usize) {
+    pub fn regate(&mut self, seat: SeatIx) {
         let waiters = self.executor.regate(seat, self.fabric.gates(seat));
         self.executor.let_go(waiters, &mut self.fabric);
     }
@@ -239,32 +229,35 @@ impl Core {
     pub fn change_flows(&mut self) {
         let Core { fabric, executor, .. } = self;
         let Some(mut waiters) = executor.change_rates(fabric.shutdown) else { return };
-        for seat in 0..fabric.seats.len() {
+        for seat in fabric.seats.numbers() {
             waiters.extend(executor.regate(seat, fabric.gates(seat)));
         }
         executor.let_go(waiters, fabric);
     }
 
-    fn join_seat(&mut self, conn: ConnNo, tsih: Tsih, init: ConnectionInit) -> Option<(usize, ConnIx)> {
-        let seat = self.find_seat(tsih)?;
-        let ix = self.fabric.seats[seat].as_deref_mut()?.session.add_connection(init, self.fabric.now_ms).ok()?;
-        *self.fabric.routes[seat].get_mut(usize::from(ix.0))? = Some(conn);
+    fn join_seat(&mut self, conn: ConnNo, tsih: Tsih, init: ConnectionInit) -> Option<(SeatIx, ConnIx)> {
+        let seat = self.fabric.seats.find(tsih)?;
+        let ix = self
+            .fabric
+            .seats
+            .get_mut(seat)
+            .required("the session that was found")?
+            .session
+            .add_connection(init, self.fabric.now_ms)
+            .ok()?;
+        self.fabric.seats.connect(seat, ix, conn);
         Some((seat, ix))
-    }
-
-    pub(super) fn find_seat(&self, tsih: Tsih) -> Option<usize> {
-        self.fabric.seats.iter().position(|s| s.as_deref().is_some_and(|s| s.tsih() == tsih && !s.ended))
     }
 }
 
 impl Fabric {
     /// The gates of the units that a session finds: none once it has ended, or the server goes down.
-    fn gates(&self, seat: usize) -> Vec<(usize, Gate)> {
-        let holder = self.seats.get(seat).and_then(Option::as_deref);
-        let Some(holder) = holder.filter(|holder| !holder.ended && !self.shutdown) else { return Vec::new() };
-        let (target, group) = (holder.target, holder.group());
+    fn gates(&self, seat: SeatIx) -> Vec<(usize, Gate)> {
+        let Some(holder) = self.seats.get(seat).filter(|holder| !holder.ended && !self.shutdown) else {
+            return Vec::new();
+        };
+        // A discovery session finds no units.
+        let (Some(target), group) = (holder.target, holder.group()) else { return Vec::new() };
         holder.map.units.iter().map(|&unit| (unit, self.world.gate(unit, target, group))).collect()
     }
 }
-
-const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

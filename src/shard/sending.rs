@@ -1,11 +1,13 @@
 //! What is sent: a turn's worth of it, what becomes of a send that is over, and who waits for room.
 
 use super::core::Core;
-use crate::fabric::Owed;
+use crate::fabric::owed::Owed;
+use crate::missing::{Required, missing};
+use crate::model::TaskKey;
 use crate::session::seam::CloseReason;
 use crate::transport::links::Connection;
 use crate::transport::number::ConnNo;
-use crate::transport::tx::Tx;
+use crate::transport::tx::{HasMore, Tx};
 use std::time::Instant;
 
 impl Core {
@@ -17,7 +19,9 @@ impl Core {
 
     /// A send completed.
     pub fn sent(&mut self, conn: ConnNo, result: i32) {
-        let Some(Connection { link: Some(link), tx, .. }) = self.fabric.links.of_mut(conn) else { return };
+        let Some((Connection { link: Some(link), tx, .. }, pool)) = self.fabric.links.of_with_pool(conn) else {
+            return missing("a connection that sends");
+        };
         if result <= 0 && result != -libc::EINTR && result != -libc::EAGAIN {
             // The send is over but its batch is kept until the connection is torn down.
             tx.fail();
@@ -28,7 +32,7 @@ impl Core {
         let sent = result.max(0) as usize;
         let largest = &mut self.fabric.stats.largest_batch_bytes;
         *largest = (*largest).max(tx.sending_bytes() as u64);
-        let more = tx.sent(sent, &mut self.fabric.pool);
+        let more = tx.sent(sent, pool);
         if tx.takes_more() {
             self.fabric.links.roomy.push(conn);
         }
@@ -43,30 +47,36 @@ impl Core {
     /// gone: each for a piece, until `until`. False: some are left, and there is room.
     #[cold]
     pub fn fill_room(&mut self, conn: ConnNo, until: Instant) -> bool {
-        let Some(mut left) = self.fabric.links.tx(conn).map(Tx::waiting) else { return true };
+        let Some(mut left) = self.fabric.links.tx(conn).required("a transmit side").map(Tx::waiting) else {
+            return true;
+        };
         while left > 0
-            && let Some(tx) = self.fabric.links.tx_mut(conn)
-            && tx.has_room(&self.fabric.pool)
-            && let Some((seat, slot)) = tx.next_waiting()
+            && let Some((Connection { tx, .. }, pool)) = self.fabric.links.of_with_pool(conn)
+            && tx.has_room(pool)
+            && let Some(who) = tx.next_waiting()
         {
             left -= 1;
-            if slot == crate::transport::tx::REREADS {
-                self.reread_on(seat);
-                self.fabric.owed.push(Owed::Events(seat));
-            } else {
-                self.executor.has_room(seat, slot, &mut self.fabric);
+            match who {
+                HasMore::Task(TaskKey { seat, task }) => {
+                    self.executor.has_room(seat, task.slot(), &mut self.fabric);
+                }
+                HasMore::Rereads(seat) => {
+                    self.reread_on(seat);
+                    self.fabric.owed.push(Owed::Events(seat));
+                }
             }
             if self.fabric.io.watch().now() >= until {
                 break;
             }
         }
-        match self.fabric.links.tx_mut(conn) {
-            Some(tx) if tx.waiting() > 0 && tx.has_room(&self.fabric.pool) => false,
-            Some(tx) if tx.waiting() > 0 => {
-                tx.wait(None);
-                true
-            }
-            _ => true,
+        let connection = self.fabric.links.of_with_pool(conn).required("a transmit side");
+        let Some((Connection { tx, .. }, pool)) = connection else { return true };
+        if tx.waiting() > 0 && tx.has_room(pool) {
+            return false;
         }
+        if tx.waiting() > 0 {
+            tx.wait(None);
+        }
+        true
     }
 }

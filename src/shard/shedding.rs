@@ -4,6 +4,8 @@
 use super::core::Core;
 use crate::balance::{self, Use};
 use crate::fabric::seat::Seat;
+use crate::missing::Required;
+use crate::model::SeatIx;
 use std::sync::Arc;
 
 impl Core {
@@ -12,7 +14,8 @@ impl Core {
         const BYTES: u64 = 16 << 10;
         let of = |(nexus, unit): (&crate::scsi::LuNexus, &usize)| {
             let (commands, blocks) = nexus.done();
-            let block_bytes = self.fabric.world.units.get(*unit).map_or(0, |unit| u64::from(unit.block_bytes));
+            let block_bytes =
+                self.fabric.world.units.get(*unit).required("a unit").map_or(0, |unit| u64::from(unit.block_bytes));
             commands.wrapping_add(blocks.wrapping_mul(block_bytes) / BYTES)
         };
         seat.nexus.iter().zip(&seat.map.units).map(of).fold(0, u64::wrapping_add)
@@ -21,8 +24,8 @@ impl Core {
 
 impl Core {
     /// A period is over: says how busy this core was in it, parts of a thousand, and has a session move if that pays.
-    pub(super) fn balance(&mut self, busy: u32) {
-        let (world, core) = (Arc::clone(&self.fabric.world), self.fabric.core);
+    pub fn balance(&mut self, busy: u32) {
+        let (world, core) = (Arc::clone(&self.fabric.world), self.fabric.neighbours.own());
         if let Some(load) = world.loads.get(core) {
             load.publish(self.fabric.now_ms, busy);
         }
@@ -37,7 +40,7 @@ impl Core {
         }
         let busy: Vec<_> = world.loads.iter().map(|load| load.busy(self.fabric.now_ms)).collect();
         if let Some(choice) = balance::choose(core, &busy, &uses)
-            && self.begin_move(choice.seat, choice.to)
+            && self.begin_move(SeatIx::new(choice.seat), choice.to)
         {
             self.balance.saturated = balance::PERIODS.saturating_sub(balance::PAUSE);
             if let Some(load) = world.loads.get(choice.to) {
@@ -50,12 +53,11 @@ impl Core {
     fn what_each_uses(&mut self) -> Vec<Use> {
         let before = std::mem::take(&mut self.balance.done);
         let mut uses = Vec::new();
-        for (seat, holder) in self.fabric.seats.iter().enumerate() {
-            let Some(holder) = holder.as_deref().filter(|holder| !holder.ended) else { continue };
+        for (seat, holder) in self.fabric.seats.iter().filter(|(_, holder)| !holder.ended) {
             let done = self.work_of(holder);
             let was = before.iter().find(|(serial, _)| *serial == holder.serial).map_or(done, |(_, done)| *done);
             let settled = holder.stays_until_ms > self.fabric.now_ms || !self.is_movable(seat);
-            uses.push(Use { seat, work: done.saturating_sub(was), settled });
+            uses.push(Use { seat: seat.at(), work: done.saturating_sub(was), settled });
             self.balance.done.push((holder.serial, done));
         }
         uses

@@ -5,6 +5,8 @@ use super::core::Core;
 use crate::fabric::Parts;
 use crate::jobs::starved::Waiting;
 use crate::limits::{NOP_INTERVAL_MS, OWED_WHILE_OTHERS_WAIT_MS, SEND_TIMEOUT_MS};
+use crate::missing;
+use crate::model::SeatIx;
 use crate::session::seam::CloseReason;
 use crate::transport::link::Phase;
 use crate::transport::links::Connection;
@@ -65,58 +67,60 @@ impl Core {
             }
             self.fabric.sweep(conn);
         }
+        self.tell_missing();
         self.leave_units();
-        self.executor.look_for_hung_media(&mut self.fabric);
+        self.executor.look_for_hung_media();
         // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
-        let now_ms = self.fabric.now_ms;
-        let due = |look_ms: &u64| *look_ms <= now_ms;
-        let mut next = self.fabric.look_from;
         for _ in 0..LOOKS_PER_TURN {
-            let Some(ahead) = self.fabric.look_ms.get(next..).and_then(|rest| rest.iter().position(due)) else {
-                next = 0;
-                break;
-            };
-            next += ahead + 1;
-            self.look(next - 1);
+            let Some(seat) = self.fabric.seats.next_due(self.fabric.now_ms) else { break };
+            self.look(seat);
         }
-        self.fabric.look_from = next;
+    }
+
+    /// Says what was missing on this core, if something was.
+    fn tell_missing(&mut self) {
+        self.fabric.stats.missing = missing::count();
+        if let Some(missing) = missing::take()
+            && let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms)
+        {
+            let count = self.fabric.stats.missing;
+            tracing::error!(count, left_out, "a fault of ringsan: this should be there and is not: {missing}");
+        }
     }
 
     /// Looks at a session's clock, and notes when it is to be looked at again.
-    fn look(&mut self, seat: usize) {
+    fn look(&mut self, seat: SeatIx) {
         /// A session's clock is looked at at least once in so many milliseconds. If it has something to do earlier,
         /// that is known when the session is stirred.
         const LOOK_MS: u64 = NOP_INTERVAL_MS;
         let now_ms = self.fabric.now_ms;
         let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else {
             // Nothing is due here until somebody takes the seat.
-            self.fabric.look_ms[seat] = u64::MAX;
-            return;
+            return self.fabric.seats.looked(seat, u64::MAX);
         };
         let mut due_ms = holder.session.next_deadline_ms();
         if due_ms <= now_ms {
             holder.session.tick(now_ms, &mut out);
             self.pump(seat);
+            // It may have ended.
             let Some(Parts { seat: holder, .. }) = self.fabric.parts(seat) else { return };
             due_ms = holder.session.next_deadline_ms();
         }
-        if let Some(look_ms) = self.fabric.look_ms.get_mut(seat) {
-            *look_ms = due_ms.min(now_ms + LOOK_MS);
-        }
+        self.fabric.seats.looked(seat, due_ms.min(now_ms + LOOK_MS));
     }
 
     /// After how many milliseconds `tick` is to be called again, if nothing happens.
     pub fn rest_ms(&self) -> u64 {
-        let busy = self.executor.starved.since_ms.is_some()
-            || !self.fabric.leaving.is_empty()
+        let busy = self.executor.waits.starved.since_ms.is_some()
+            || self.fabric.served.are_leaving()
             || self.executor.operations.len() > 0
             || self.fabric.links.are_watched();
-        let due_ms =
-            self.fabric.look_ms.iter().min().map_or(u64::MAX, |due_ms| due_ms.saturating_sub(self.fabric.now_ms));
-        match (self.fabric.look_from, self.executor.starved.owed_from) {
-            (0, 0) if busy => TICK_MS,
-            (0, 0) => due_ms.clamp(TICK_MS, REST_MS),
-            _ => 0,
+        if !self.fabric.seats.is_through() || self.executor.waits.starved.owed_from > 0 {
+            0
+        } else if busy {
+            TICK_MS
+        } else {
+            self.fabric.seats.due_in_ms(self.fabric.now_ms).clamp(TICK_MS, REST_MS)
         }
     }
 }

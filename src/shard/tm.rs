@@ -11,7 +11,8 @@ use crate::exec::executor::Executor;
 use crate::fabric::mesh::Message;
 use crate::fabric::seat::Seat;
 use crate::fabric::{Fabric, Parts};
-use crate::model::{InitiatorPort, IscsiName, ItNexus};
+use crate::missing::Required;
+use crate::model::{InitiatorPort, IscsiName, ItNexus, SeatIx, TaskKey};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::shares::Whose;
@@ -29,11 +30,17 @@ const LIMIT_MS: u64 = 900;
 
 impl Core {
     /// Carries out a function for a session.
-    pub fn manage(&mut self, seat: usize, request: TmRequest) {
-        let Some(holder) = self.fabric.seats.get(seat).and_then(Option::as_deref) else { return };
-        let target = holder.target;
+    pub fn manage(&mut self, seat: SeatIx, request: TmRequest) {
+        let Some(holder) = self.fabric.seats.get(seat).required("the session of a function") else { return };
+        let Some(target) = holder.target.required("the target of a session that manages tasks") else { return };
         let all_units = matches!(request.function, TmFunction::TARGET_WARM_RESET | TmFunction::TARGET_COLD_RESET);
-        let hidden = self.fabric.world.targets.get(target).is_some_and(|own| own.units.len() > holder.map.units.len());
+        let hidden = self
+            .fabric
+            .world
+            .targets
+            .get(target)
+            .required("a target")
+            .is_some_and(|own| own.units.len() > holder.map.units.len());
         if all_units && hidden {
             // This would reset units that the initiator must not even see.
             //= RFC 7143 section 11.5.1
@@ -80,14 +87,15 @@ impl Core {
         self.wait_for(scope, ticket, pending, self.fabric.now_ms + LIMIT_MS);
     }
 
-    fn asked_elsewhere(&mut self, seat: usize, ticket: u32, cores: usize) {
+    fn asked_elsewhere(&mut self, seat: SeatIx, ticket: u32, cores: usize) {
+        // The session may be gone.
         if let Some(asking) = self.fabric.asking(seat) {
             self.fabric.management.elsewhere.ask(ticket, asking, cores);
         }
     }
 
     /// QUERY ASYNCHRONOUS EVENT at a logical unit that is there.
-    fn query_asynchronous_event(&mut self, seat: usize, request: TmRequest) {
+    fn query_asynchronous_event(&mut self, seat: SeatIx, request: TmRequest) {
         //= RFC 7144 section 6.4.2
         //# For the QUERY ASYNCHRONOUS EVENT, if there is a unit attention
         //# condition or deferred error pending for the specified I_T_L nexus,
@@ -98,23 +106,24 @@ impl Core {
             Some(info) => (TmResponse::FUNCTION_SUCCEEDED, info),
             None => (TmResponse::FUNCTION_COMPLETE, [0; 3]),
         };
-        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
+        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat).required("the session of a function")
+        {
             holder.session.tm_complete_with(request.id, response, info, &mut out);
             self.pump(seat);
         }
     }
 
     /// What is pending for a session at a LUN as it sees it.
-    fn asynchronous_event(&mut self, seat: usize, lun: Lun) -> Option<[u8; 3]> {
-        let Seat { session, nexus, map, .. } = self.fabric.seats.get_mut(seat)?.as_deref_mut()?;
+    fn asynchronous_event(&mut self, seat: SeatIx, lun: Lun) -> Option<[u8; 3]> {
+        let Seat { session, nexus, map, .. } = self.fabric.seats.get_mut(seat).required("the session of a function")?;
         let position = map.position(lun.number()?)?;
-        let unit = self.fabric.world.units.get(*map.units.get(position)?)?;
+        let unit = self.fabric.world.units.get(*map.units.get(position)?).required("a unit")?;
         unit.logical.asynchronous_event(nexus.get_mut(position)?, &session.init().initiator)
     }
 
     /// Notes that commands of a session, at a LUN as it sees it, ended with their connection.
-    pub fn cleared(&mut self, seat: usize, lun: Lun) {
-        if let Some(Seat { nexus, map, .. }) = self.fabric.seats.get_mut(seat).and_then(Option::as_deref_mut)
+    pub fn cleared(&mut self, seat: SeatIx, lun: Lun) {
+        if let Some(Seat { nexus, map, .. }) = self.fabric.seats.get_mut(seat).required("the session of a task")
             && let Some(nexus) = lun.number().and_then(|n| nexus.get_mut(map.position(n)?))
         {
             nexus.attend(Attention::CommandsClearedByProtocolEvent);
@@ -122,8 +131,8 @@ impl Core {
     }
 
     /// The other nexuses learn that their commands were cleared (SAM-5 section 7.4: 2F/00).
-    fn tell_cleared(&mut self, seat: usize, scope: Scope) {
-        if let (Scope::Unit(unit), Some(Some(holder))) = (scope, self.fabric.seats.get(seat))
+    fn tell_cleared(&mut self, seat: SeatIx, scope: Scope) {
+        if let (Scope::Unit(unit), Some(holder)) = (scope, self.fabric.seats.get(seat).required("the session of a function"))
             // All nexuses of a session have one number.
             && let Some(nexus) = holder.nexus.first()
         {
@@ -156,18 +165,20 @@ impl Core {
     pub fn preempt(&mut self, preempting: Preempting) {
         let Preempting { answer, unit, nexuses, standing } = preempting;
         let (scope, ticket) = (Scope::Unit(unit), self.fabric.management.next_ticket());
-        let asking = answer.map(|(seat, ..)| seat);
+        let asking = answer.as_ref().map(|(due, ..)| due.who().seat);
         let cores_left = self.abort_everywhere(scope, asking, false, ticket, &nexuses);
         // The place in the line was kept until the tasks are aborted.
         drop(standing);
         if let Some(seat) = asking {
             self.asked_elsewhere(seat, ticket, cores_left);
         }
-        // It may have been aborted since.
-        let Some((seat, task, outcome, asked)) = answer.filter(|(seat, task, ..)| self.is_live(*seat, *task)) else {
+        let Some((due, outcome, asked)) = answer else { return };
+        if !self.is_live(due.who().seat, due.who().task) {
+            // It was aborted since, and that was its end.
+            due.end();
             return;
-        };
-        let pending = Pending { answer: Answer::Command(seat, task, outcome, asked), cores_left, ends: None };
+        }
+        let pending = Pending { answer: Answer::Command(due, outcome, asked), cores_left, ends: None };
         // GOOD says that nothing of those tasks is to come: there is no other answer to give instead.
         self.wait_for(scope, ticket, pending, u64::MAX);
     }
@@ -176,25 +187,26 @@ impl Core {
     fn abort_everywhere(
         &mut self,
         scope: Scope,
-        but: Option<usize>,
+        but: Option<SeatIx>,
         end_sessions: bool,
         ticket: u32,
         nexuses: &[ItNexus],
     ) -> usize {
         self.abort_others(scope, but, nexuses);
-        let others = (0..self.fabric.mesh.cores()).filter(|&c| c != self.fabric.core);
+        let others = self.fabric.neighbours.others();
         let post = |core| {
-            let (from, nexuses) = (self.fabric.core, nexuses.to_vec());
-            self.fabric.mesh.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
+            let (from, nexuses) = (self.fabric.neighbours.own(), nexuses.to_vec());
+            self.fabric.neighbours.post(core, Message::Abort { scope, end_sessions, from, ticket, nexuses });
         };
         self.fabric.world.registry.while_all_stay(|| others.map(post).count())
     }
 
     /// Aborts the tasks of all sessions of this core that are meant, except those of seat `but`; with `nexuses`, only of
     /// theirs.
-    fn abort_others(&mut self, scope: Scope, but: Option<usize>, nexuses: &[ItNexus]) {
+    fn abort_others(&mut self, scope: Scope, but: Option<SeatIx>, nexuses: &[ItNexus]) {
         let world = self.fabric.world.clone();
         let logical = match scope {
+            // Another core may know of a unit that has not been heard of here.
             Scope::Unit(unit) => world.units.get(unit).map(|unit| &unit.logical),
             Scope::Target(_) | Scope::Seat(..) => None,
         };
@@ -213,11 +225,11 @@ impl Core {
         };
         self.executor.abort_copies(scope, is_meant);
         let mut fenced = Vec::new();
-        for seat in 0..self.fabric.seats.len() {
+        for seat in self.fabric.seats.numbers() {
             if Some(seat) == but {
                 continue;
             }
-            if let Some(holder) = self.fabric.seats[seat].as_deref_mut()
+            if let Some(holder) = self.fabric.seats.get_mut(seat)
                 && is_meant((&holder.session.init().initiator, holder.session.init().target_portal_group))
             {
                 let Seat { session, map, target, .. } = holder;
@@ -226,7 +238,7 @@ impl Core {
                     fenced.push(seat);
                 }
                 match scope {
-                    Scope::Target(of) if *target == of => session.abort_tasks(None),
+                    Scope::Target(of) if *target == Some(of) => session.abort_tasks(None),
                     Scope::Unit(unit)
                         if map.units.contains(&unit) || executor.tasks(seat).iter().any(|exec| exec.unit == unit) =>
                     {
@@ -312,19 +324,21 @@ impl Core {
         let response = if is_done { TmResponse::FUNCTION_COMPLETE } else { TmResponse::FUNCTION_REJECTED };
         match pending.answer {
             Answer::Function(seat, id) => self.answer(seat, id, response),
-            Answer::Command(seat, task, outcome, asked) => {
-                self.fabric.complete((seat, task), outcome, Moved::Out(asked));
+            Answer::Command(due, outcome, asked) => {
+                let seat = due.who().seat;
+                self.fabric.complete(due, outcome, Moved::Out(asked));
                 self.pump(seat);
             }
-            Answer::Core(core, ticket) => self.fabric.mesh.post(core, Message::Aborted { ticket }),
+            Answer::Core(core, ticket) => self.fabric.neighbours.post(core, Message::Aborted { ticket }),
         }
         if let Some(target) = pending.ends.filter(|_| is_done) {
             self.end_sessions(target);
         }
     }
 
-    fn answer(&mut self, seat: usize, id: u8, response: TmResponse) {
-        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) {
+    fn answer(&mut self, seat: SeatIx, id: u8, response: TmResponse) {
+        if let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat).required("the session of a function")
+        {
             holder.session.tm_complete(id, response, &mut out);
             self.pump(seat);
         }
@@ -339,9 +353,9 @@ impl Core {
     //# close all of its TCP connections to all initiators (terminates all
     //# sessions).
     fn end_sessions(&mut self, target: usize) {
-        for seat in 0..self.fabric.seats.len() {
-            if let Some(holder) = self.fabric.seats[seat].as_deref_mut()
-                && holder.target == target
+        for seat in self.fabric.seats.numbers() {
+            if let Some(holder) = self.fabric.seats.get_mut(seat)
+                && holder.target == Some(target)
             {
                 holder.session.end(CloseReason::Reset);
                 self.pump(seat);
@@ -350,24 +364,25 @@ impl Core {
     }
 
     /// Forgets what a session waited for, which is gone.
-    pub fn forget_management(&mut self, seat: usize) {
+    pub fn forget_management(&mut self, seat: SeatIx) {
         self.fabric.management.forget(seat);
     }
 }
 
 /// Where a task's command works: at the unit where it has begun to, or else at the one that is found at its LUN now.
-pub fn unit_of(executor: &Executor, seat: usize, map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
-    executor.begun_at(seat, task).or_else(|| map.unit(lun))
+pub fn unit_of(executor: &Executor, seat: SeatIx, map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
+    executor.begun_at(TaskKey { seat, task }).or_else(|| map.unit(lun))
 }
 
 impl Fabric {
     /// Whether other cores have to do some of what a session has asked of them before they are asked for more.
-    pub fn asks_too_much(&self, seat: usize) -> bool {
+    pub fn asks_too_much(&self, seat: SeatIx) -> bool {
         self.asking(seat).is_some_and(|asking| self.management.elsewhere.is_too_much(asking))
     }
 
-    fn asking(&self, seat: usize) -> Option<Whose> {
-        let holder = self.seats.get(seat)?.as_deref()?;
+    /// Who a session counts as; none if it is gone.
+    fn asking(&self, seat: SeatIx) -> Option<Whose> {
+        let holder = self.seats.get(seat)?;
         Some(Whose::of(holder.serial, holder.text.peer()))
     }
 }

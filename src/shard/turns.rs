@@ -13,6 +13,7 @@
 
 use super::core::Core;
 use crate::limits::{SHARE_PDUS, SHARE_US};
+use crate::missing::Required;
 use crate::model::Host;
 use crate::session::seam::CloseReason;
 use crate::transport::acting::Acting;
@@ -47,7 +48,7 @@ impl Core {
                 return false;
             }
         }
-        let Some(receive) = self.fabric.links.receive_mut(conn) else { return false };
+        let Some(receive) = self.fabric.links.receive_mut(conn).required("a receive side") else { return false };
         if receive.parked.bytes.capacity() == 0 {
             receive.parked.bytes = self.spare_parked.take();
         }
@@ -70,7 +71,7 @@ impl Core {
         let parked =
             links.numbers().filter_map(|conn| Some((host_of(conn), conn, links.receive(conn)?.parked.counted)));
         let Some(conn) = fullest(parked) else { return false };
-        if let Some(receive) = self.fabric.links.receive_mut(conn) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn).required("the receive side that was looked at") {
             self.spare_parked.drop_of(&mut receive.parked);
         }
         if matches!(self.fabric.links.get(conn), Some(link) if !link.receiving) {
@@ -83,12 +84,14 @@ impl Core {
     /// A connection has something parked: it has its turn with the others, or when there is room for what it is answered.
     #[cold]
     pub(super) fn take_turns(&mut self, conn: ConnNo) {
-        let Some(Connection { receive: Some(receive), tx, link, .. }) = self.fabric.links.of_mut(conn) else { return };
+        // It may have moved away with its session.
+        let Some((connection, pool)) = self.fabric.links.of_with_pool(conn) else { return };
+        let Connection { receive: Some(receive), tx, link, .. } = connection else { return };
         let parked = &mut receive.parked;
         if parked.is_empty() || parked.queued {
             return;
         }
-        if !tx.has_room(&self.fabric.pool) {
+        if !tx.has_room(pool) {
             return tx.wait(None);
         }
         parked.queued = true;
@@ -97,7 +100,7 @@ impl Core {
 
     /// A connection has moved in, with what it had parked.
     pub(super) fn settle_parked(&mut self, conn: ConnNo) {
-        if let Some(receive) = self.fabric.links.receive_mut(conn) {
+        if let Some(receive) = self.fabric.links.receive_mut(conn).required("a receive side") {
             receive.parked.queued = false;
             self.spare_parked.count(&mut receive.parked);
         }
@@ -129,6 +132,7 @@ impl Core {
     }
 
     fn act_on_share(&mut self, conn: ConnNo) {
+        // It may have moved away with its session.
         let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
         receive.parked.queued = false;
         if receive.parked.is_empty() {
@@ -138,7 +142,7 @@ impl Core {
             // The session is about to leave, and acts on the bytes where it goes.
             return;
         }
-        let Some(receive) = self.fabric.links.receive_mut(conn) else { return };
+        let Some(receive) = self.fabric.links.receive_mut(conn).required("a receive side") else { return };
         let (mut bytes, from) = (std::mem::take(&mut receive.parked.bytes), receive.parked.from);
         let left = self.with_receive(conn, |core, receive| {
             let of_turn = std::mem::replace(&mut receive.left, SHARE_PDUS);
@@ -149,7 +153,9 @@ impl Core {
             left
         });
         self.settle_received();
-        let (Some(left), Some(receive)) = (left, self.fabric.links.receive_mut(conn)) else { return };
+        let Some((left, receive)) = left.zip(self.fabric.links.receive_mut(conn)).required("a receive side") else {
+            return;
+        };
         if left == 0 {
             receive.parked.from = 0;
             self.spare_parked.discount(&mut receive.parked);

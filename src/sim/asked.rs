@@ -5,12 +5,15 @@ use super::judge::{ClearingIx, Judge};
 use super::net::Net;
 use super::verdict::{Open, given_up};
 use crate::initiator::event::{Joined, TaskIx};
-use crate::wire::{Bhs, Cid, Itt, LogoutResult, Pdu, RejectReason, TmResponse, bhs};
+use crate::wire::{AsyncEvent, Bhs, Cid, Itt, LogoutResult, Pdu, RejectReason, TmResponse, bhs};
 
 /// A command that makes no progress for so long is looked after by who recovers within a session, milliseconds.
 const PATIENCE_MS: u64 = 6_000;
 /// One that somebody else may have ended is aborted after so long, milliseconds.
 const ABORT_AFTER_MS: u64 = 8_000;
+
+/// So many SNACKs of a host may be rejected in a run.
+const MOST_SNACKS: u64 = 5_000;
 
 /// Something that was asked for besides commands.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Host {
                 open.into_iter().for_each(|open| open.abort = None);
             }
             (Asked::Clear(unit, clearing, before), TmResponse::FUNCTION_COMPLETE) => {
-                judge.end(clearing, self.now_ms);
+                judge.done(clearing, self.now_ms);
                 self.all_over(unit, before, judge);
             }
             (Asked::Clear(_, clearing, _), TmResponse::FUNCTION_REJECTED | TmResponse::AUTHORIZATION_FAILED) => {
@@ -92,6 +95,7 @@ impl Host {
         let concerns = |open: &&mut Open| open.number < before && unit.is_none_or(|unit| unit == open.unit);
         for open in self.open.iter_mut().flatten().filter(concerns).filter(|open| !open.is_over) {
             given_up(open, judge);
+            judge.attentions.may_be_told(self.number, open.unit);
             open.is_over = true;
         }
     }
@@ -119,7 +123,7 @@ impl Host {
             (Asked::Logout, LogoutResult::CLOSED) => {
                 self.give_up_all(judge);
                 self.lose_session(net, judge);
-                self.retry_ms = self.now_ms + self.rng.below(1000);
+                self.retry_ms = self.now_ms + self.rng.while_below(1000);
                 self.is_done = self.last_reads.as_ref().is_some_and(Vec::is_empty);
             }
             (Asked::Remove(of), LogoutResult::CLOSED | LogoutResult::CID_NOT_FOUND) => self.lose_way(of, net, judge),
@@ -128,10 +132,9 @@ impl Host {
     }
 
     /// An Asynchronous Message has come.
-    pub(super) fn asked_to(&mut self, event: u8, judge: &mut Judge) {
-        const LOGOUT_REQUESTED: u8 = 1;
-        self.note(judge, || format!("Asynchronous Message {event}"));
-        if event == LOGOUT_REQUESTED && !self.is_leaving() {
+    pub(super) fn asked_to(&mut self, event: AsyncEvent, judge: &mut Judge) {
+        self.note(judge, || format!("Asynchronous Message: {event}"));
+        if event == AsyncEvent::LOGOUT_REQUEST && !self.is_leaving() {
             self.log_out();
         }
     }
@@ -140,13 +143,16 @@ impl Host {
     pub(super) fn rejected(&mut self, reason: RejectReason, header: Option<&Bhs>, judge: &mut Judge) {
         let what = header.map(Pdu::parse);
         self.note(judge, || format!("rejected: {reason}, {what:?}"));
+        if reason == RejectReason::SNACK_REJECT {
+            // What is missing for good is asked for with all that comes, and each rejection comes with a number, too.
+            self.stats.snacks += 1;
+            if self.stats.snacks > MOST_SNACKS {
+                self.fail(format!("SNACK after SNACK is rejected: {what:?}"));
+            }
+        }
         let is_known = match reason {
             RejectReason::IMMEDIATE_COMMAND_REJECT => true,
-            // Data that was on its way while its command was aborted, by whomever.
-            RejectReason::INVALID_PDU_FIELD => {
-                matches!(what, Some(Ok(Pdu::DataOut(data))) if self.is_stale(data.itt, judge))
-            }
-            // So was what asks for its data once more.
+            // What asks for data once more was on its way while its command was aborted, by whomever.
             RejectReason::PROTOCOL_ERROR => {
                 matches!(what, Some(Ok(Pdu::SnackRequest(snack))) if self.is_stale(snack.itt, judge))
             }

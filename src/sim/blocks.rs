@@ -44,6 +44,12 @@ pub struct Blocks {
     over: Vec<BTreeMap<Stamp, u64>>,
     /// Those that each block may have after a loss of power now.
     lasting: Vec<BTreeSet<Stamp>>,
+    /// Values that could not be made to last, though their block shows them.
+    adrift: Vec<BTreeSet<Stamp>>,
+    /// Values that a command was answered GOOD for exchanging, since the blocks last fell back.
+    exchanged: Vec<BTreeSet<Stamp>>,
+    /// When they did.
+    fell_back: u64,
     /// Commands after which what they have written lasts.
     durable: BTreeSet<Stamp>,
     step: u64,
@@ -86,6 +92,9 @@ impl Blocks {
             begun: vec![BTreeMap::new(); blocks],
             over: vec![BTreeMap::from([(0, 0)]); blocks],
             lasting: vec![BTreeSet::from([0]); blocks],
+            adrift: vec![BTreeSet::new(); blocks],
+            exchanged: vec![BTreeSet::new(); blocks],
+            fell_back: 0,
             durable: BTreeSet::new(),
             step: 0,
         }
@@ -145,8 +154,18 @@ impl Blocks {
     /// A command was answered GOOD that has written a value because it has found `wanted`, which no other has written. What began when `wanted` was
     /// there already, was under way at the same time, and has been written, came behind it: else that would have been
     /// found.
-    pub fn exchanged(&mut self, range: Range<usize>, (stamp, wanted): (Stamp, Stamp)) {
+    ///
+    /// # Errors
+    /// Another command was answered GOOD for the same: only one of them can have found what was written once.
+    pub fn exchanged(&mut self, range: Range<usize>, (stamp, wanted): (Stamp, Stamp)) -> Result<(), String> {
         self.written(range.clone(), stamp);
+        for number in range.clone() {
+            // What was there before the blocks fell back may be there again.
+            let is_since = self.may[number].get(&stamp).is_some_and(|own| own.since > self.fell_back);
+            if is_since && !self.exchanged[number].insert(wanted) {
+                return Err(format!("block {number} had {wanted:#x} only once, and it was exchanged twice"));
+            }
+        }
         for (block, over) in self.may[range.clone()].iter_mut().zip(&self.over[range]) {
             let Some(&there) = over.get(&wanted) else { continue };
             let Some(since) = block.get(&stamp).map(|own| own.since) else { continue };
@@ -161,6 +180,7 @@ impl Blocks {
                 own.before = others.into_iter().map(|(other, _)| other).collect();
             }
         }
+        Ok(())
     }
 
     /// It failed, or was aborted: its value may be there, or not, but will not come later.
@@ -210,9 +230,15 @@ impl Blocks {
                 let (may, now) = (&look.may[at], &self.may[number]);
                 return Err(format!("block {number} has {value:#x}, and may have {may:x?} or {now:x?}"));
             }
-            self.may[number].retain(|other, writing| {
+            let found = self.found(look, at).find(|stamp| value_of(*stamp) == value);
+            let may = &mut self.may[number];
+            may.retain(|other, writing| {
                 value_of(*other) == value || writing.until.is_none_or(|until| until > look.since)
             });
+            // Nothing is left of what was known by other commands: it is there, then.
+            if let Some(stamp) = found.filter(|_| may.is_empty()) {
+                may.insert(stamp, Writing { until: Some(look.since), ..Writing::default() });
+            }
         }
         Ok(())
     }
@@ -257,16 +283,35 @@ impl Blocks {
     }
 
     /// A flush was answered GOOD, which began with this look at all blocks: what was not there then does not last.
+    /// Of a block that still showed what is adrift nothing is known by that: the flush has passed it over.
     pub fn flushed(&mut self, look: &Look) {
         for (at, number) in look.range.clone().enumerate() {
+            if look.may[at].iter().any(|stamp| self.adrift[number].contains(stamp)) {
+                continue;
+            }
+            // Not if it was seen before that drifted: it is there until something else is.
+            let may = &self.may[number];
+            self.adrift[number].retain(|stamp| may.contains_key(stamp));
             let begun = &self.begun[number];
             let came = |stamp: &Stamp| begun.range(look.since + 1..).any(|(_, other)| other == stamp);
             self.lasting[number].retain(|stamp| look.may[at].contains(stamp) || came(stamp));
         }
     }
 
+    /// What a block shows now could not be made to last, and no flush tries again: it lasts when somebody has written it anew.
+    pub fn drifts(&mut self, block: usize) {
+        self.adrift[block].extend(self.may[block].keys());
+    }
+
+    /// The power was gone: each block shows what lasts.
+    pub fn settled(&mut self) {
+        self.adrift.iter_mut().for_each(BTreeSet::clear);
+    }
+
     /// Each block is as after a loss of power. What is under way goes on; reads that are under way may find that.
     pub fn fell_back(&mut self) {
+        self.exchanged.iter_mut().for_each(BTreeSet::clear);
+        self.fell_back = self.tick();
         for number in 0..self.may.len() {
             for stamp in self.lasting[number].clone() {
                 let now = self.tick();

@@ -7,8 +7,8 @@ use super::Rng;
 use super::lines::{Weather, Wire};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::shard::{Core, make_core_of};
-use crate::transport::io::{Io, Line, Memory, Socket, Watch};
+use crate::shard::Core;
+use crate::transport::io::{Line, Memory, Socket, Watch};
 use crate::transport::number::ConnNo;
 use crate::world::World;
 use crate::world::clock::Clock;
@@ -58,10 +58,8 @@ impl Cores {
         let watch = Watch::at(epoch);
         world.clock = Arc::new(Clock::new(epoch));
         let (world, mesh) = (Arc::new(world), Mesh::new(count)?);
-        let made = (0..count).map(|core| {
-            let io = Io::Memory(Box::new(Memory::new(watch.clone())));
-            make_core_of(core, (Arc::clone(&world), mesh.clone()), io)
-        });
+        let made = (0..count)
+            .map(|core| Core::in_memory(core, (Arc::clone(&world), mesh.clone()), Memory::new(watch.clone())));
         let cores = made.collect::<Result<_, _>>()?;
         let (wires, lines, coming) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Cores { cores, mesh, world, wires, lines, coming, epoch, now_us: 0, watch, weather: Weather::default() })
@@ -80,8 +78,8 @@ impl Cores {
         world.clock = Arc::new(Clock::new(self.epoch));
         (self.world, self.mesh) = (Arc::new(world), Mesh::new(count)?);
         for core in 0..count {
-            let io = Io::Memory(Box::new(Memory::new(self.watch.clone())));
-            self.cores.push(make_core_of(core, (Arc::clone(&self.world), self.mesh.clone()), io)?);
+            let memory = Memory::new(self.watch.clone());
+            self.cores.push(Core::in_memory(core, (Arc::clone(&self.world), self.mesh.clone()), memory)?);
         }
         Ok(())
     }
@@ -150,6 +148,11 @@ impl Cores {
     /// Whether the target, or the network, has ended a line, and all that came before was received.
     pub fn has_ended(&self, line: usize) -> bool {
         self.wires[line].ends_at_host()
+    }
+
+    /// Whether the target, or the network, has ended a line.
+    pub fn is_gone(&self, line: usize) -> bool {
+        self.wires[line].is_gone()
     }
 
     /// The host closes a line: what it has sent still arrives, or it does not.

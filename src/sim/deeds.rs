@@ -28,8 +28,12 @@ impl Host {
         self.requests.iter().any(|request| request.asked == Asked::Remove(cid))
     }
 
+    /// What was asked by a connection that is gone is not answered any more, but an answer that has come is looked at: of a
+    /// command that it ends the session knows nothing any more.
     pub(super) fn forget_requests(&mut self, cid: Cid) {
-        self.requests.retain(|request| request.cid != cid);
+        let told = &self.inbox.told;
+        let is_answered = |request: &Request| told.iter().any(|told| told.request() == Some(request.itt));
+        self.requests.retain(|request| request.cid != cid || is_answered(request));
         self.open.iter_mut().flatten().filter(|open| open.cid == cid).for_each(|open| open.abort = None);
     }
 
@@ -55,6 +59,7 @@ impl Host {
                 self.trouble(trouble, net, judge);
             }
         }
+        self.strand(net, judge);
         if self.session.is_some() && !self.is_leaving() && self.rng.below(100) < self.config.eagerness {
             (0..1 + self.rng.below(4)).for_each(|_| self.begin(judge));
         }
@@ -98,6 +103,7 @@ impl Host {
             may_vanish: false,
         };
         self.stats.sent += 1;
+        judge.attentions.sent(self.number, open.number);
         self.note(judge, || {
             format!("{} {} of unit {unit}, connection {}: {:?}", open.number, open.name, cid.0, open.does)
         });
@@ -155,25 +161,48 @@ impl Host {
         if trouble != Trouble::Ping {
             self.note(judge, || format!("{trouble:?}"));
         }
+        let unit = Some(self.rng.below(judge.units.len() as u64) as usize);
         match trouble {
             Trouble::Abort => self.abort_any(),
-            Trouble::AbortSet => self.clear(cid, TmFunction::ABORT_TASK_SET, Cause::AbortSet, true, judge),
-            Trouble::ClearSet => self.clear(cid, TmFunction::CLEAR_TASK_SET, Cause::Clear, true, judge),
-            Trouble::ResetUnit => self.clear(cid, TmFunction::LOGICAL_UNIT_RESET, Cause::Reset, true, judge),
-            Trouble::ResetWarm => self.clear(cid, TmFunction::TARGET_WARM_RESET, Cause::Reset, false, judge),
-            Trouble::ResetCold => self.clear(cid, TmFunction::TARGET_COLD_RESET, Cause::Reset, false, judge),
+            Trouble::AbortSet => self.clear(cid, TmFunction::ABORT_TASK_SET, Cause::AbortSet, unit, judge),
+            Trouble::ClearSet => self.clear(cid, TmFunction::CLEAR_TASK_SET, Cause::Clear, unit, judge),
+            Trouble::ResetUnit => self.clear(cid, TmFunction::LOGICAL_UNIT_RESET, Cause::Reset, unit, judge),
+            Trouble::ResetWarm => self.clear(cid, TmFunction::TARGET_WARM_RESET, Cause::Reset, None, judge),
+            Trouble::ResetCold => self.clear(cid, TmFunction::TARGET_COLD_RESET, Cause::Reset, None, judge),
             Trouble::Logout => self.log_out(),
             Trouble::Drop => self.lose_session(net, judge),
             Trouble::Cut => self.lose_way(cid, net, judge),
             Trouble::Remove => self.remove(cid),
             Trouble::Pause => {
                 let most = if self.rng.below(10) == 0 { 60_000 } else { 3_000 };
-                self.resume_ms = self.now_ms + self.rng.below(most);
+                self.resume_ms = self.now_ms + self.rng.while_below(most);
                 self.away_ms = self.resume_ms;
+            }
+            Trouble::Deafen => {
+                let until_ms = self.now_ms + self.rng.while_below(2000);
+                let way = self.ways.ways.iter_mut().find(|way| way.cid == cid);
+                way.into_iter().for_each(|way| way.deaf_until_ms = until_ms);
             }
             Trouble::Ping => self.ping(cid),
             Trouble::Spoil => self.ways.spoils_next = self.level() > 0,
             Trouble::Reserve => self.begin_reserving(judge),
+        }
+    }
+
+    /// By a connection that is not read from the data of commands is asked for in vain: another one aborts them, and it is cut.
+    fn strand(&mut self, net: &mut impl Net, judge: &mut Judge) {
+        let deaf = self.ways.ways.iter().find(|way| way.deaf_until_ms > self.now_ms && way.is_full());
+        let Some(deaf) = deaf.map(|way| way.cid) else { return };
+        let writes = |open: &&Open| open.cid == deaf && open.write_bytes > 0;
+        let unit = self.open.iter().flatten().find(writes).map(|open| open.unit);
+        match self.rng.below(100) {
+            0..3 if unit.is_some() => {
+                if let Some(by) = self.any_way().filter(|by| *by != deaf) {
+                    self.clear(by, TmFunction::ABORT_TASK_SET, Cause::AbortSet, unit, judge);
+                }
+            }
+            3 => self.lose_way(deaf, net, judge),
+            _ => {}
         }
     }
 
@@ -201,8 +230,7 @@ impl Host {
         }
     }
 
-    fn clear(&mut self, cid: Cid, function: TmFunction, cause: Cause, of_one: bool, judge: &mut Judge) {
-        let unit = of_one.then(|| self.rng.below(judge.units.len() as u64) as usize);
+    fn clear(&mut self, cid: Cid, function: TmFunction, cause: Cause, unit: Option<usize>, judge: &mut Judge) {
         let lun = Lun::flat(unit.map_or(0, |unit| judge.units[unit].lun));
         let Some(itt) = self.with(|session, ways| session.manage(cid, function, lun, ways)).flatten() else { return };
         let clearing = judge.begin(self.number, unit, cause);

@@ -9,12 +9,13 @@ use super::net::Net;
 use super::reserving::Reserving;
 use super::verdict::{self, Circumstances, Fate, Open};
 use super::ways::{Ending, Inbox, Told, Way, Ways};
-use super::workload::Config;
+use super::workload::{Config, Does};
 use crate::initiator::event::TaskIx;
 use crate::initiator::params::Offer;
 use crate::initiator::receive::Broken;
 use crate::initiator::session::Session;
-use crate::wire::{Cid, CmdSn};
+use crate::wire::{Cid, CmdSn, Tsih};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// What has happened to a host, for who wants to know whether a run was worth something.
@@ -36,6 +37,8 @@ pub struct Stats {
     pub joined: u64,
     /// Task management functions that were answered.
     pub managed: u64,
+    /// SNACKs that were rejected.
+    pub snacks: u64,
 }
 
 /// An initiator.
@@ -89,7 +92,7 @@ impl Host {
             rng: Rng(seed),
             session: None,
             ways,
-            inbox: Inbox { read: vec![Vec::new(); depth], told: Vec::new() },
+            inbox: Inbox { read: vec![Vec::new(); depth], told: VecDeque::new() },
             open: (0..depth).map(|_| None).collect(),
             requests: Vec::new(),
             reserving: None,
@@ -118,6 +121,12 @@ impl Host {
         let all = units.flat_map(|(at, unit)| stretch(unit.blocks, unit.block_bytes).map(move |range| (at, range)));
         self.last_reads = Some(all.collect());
         self.resume_ms = 0;
+        self.ways.ways.iter_mut().for_each(|way| way.deaf_until_ms = 0);
+    }
+
+    /// The handle of its session, if it has one.
+    pub fn tsih(&self) -> Option<Tsih> {
+        self.session.as_ref().map(Session::tsih)
     }
 
     /// It has finished.
@@ -161,7 +170,13 @@ impl Host {
     }
 
     fn receive(&mut self, net: &mut impl Net, judge: &mut Judge) {
-        let lines: Vec<(Cid, usize)> = self.ways.ways.iter().map(|way| (way.cid, way.line)).collect();
+        for way in self.ways.ways.iter_mut().filter(|way| !way.is_said_gone && net.is_gone(way.line)) {
+            // The target tells of its commands, perhaps before the host has noticed.
+            way.is_said_gone = true;
+            judge.attentions.may_be_terminated(self.number);
+        }
+        let heard = self.ways.ways.iter().filter(|way| way.deaf_until_ms <= self.now_ms);
+        let lines: Vec<(Cid, usize)> = heard.map(|way| (way.cid, way.line)).collect();
         for (cid, line) in lines {
             let mut bytes = Vec::new();
             net.receive(line, &mut bytes);
@@ -207,7 +222,7 @@ impl Host {
     /// A login was refused: by who joins a session, it is no more.
     fn refused(&mut self, cid: Cid, net: &mut impl Net, judge: &mut Judge) {
         self.note(judge, || format!("a login by connection {} is refused", cid.0));
-        self.retry_ms = self.now_ms + self.rng.below(500);
+        self.retry_ms = self.now_ms + self.rng.while_below(500);
         self.lose_way(cid, net, judge);
         if self.session.is_some() {
             self.lose_session(net, judge);
@@ -217,7 +232,8 @@ impl Host {
     /// A connection is gone.
     pub(super) fn lose_way(&mut self, cid: Cid, net: &mut impl Net, judge: &mut Judge) {
         let Some(at) = self.ways.ways.iter().position(|way| way.cid == cid) else { return };
-        net.close(self.ways.ways.remove(at).line);
+        let way = self.ways.ways.remove(at);
+        net.close(way.line);
         let ix = usize::from(cid.0);
         self.lost_ms.resize(self.lost_ms.len().max(ix + 1), 0);
         self.lost_ms[ix] = self.now_ms;
@@ -226,7 +242,9 @@ impl Host {
         session.cut(cid);
         // A command that has not arrived leaves a gap, which nobody fills before ErrorRecoveryLevel 2.
         let has_gap = session.window.exp_cmd_sn != session.window.cmd_sn;
-        judge.lost_connection(self.number);
+        if !way.is_said_gone {
+            judge.attentions.may_be_terminated(self.number);
+        }
         if self.level() < 2 && (has_gap || !self.ways.ways.iter().any(Way::is_full)) {
             self.lose_session(net, judge);
         }
@@ -255,6 +273,7 @@ impl Host {
     pub(super) fn power_lost(&mut self, judge: &mut Judge) {
         for open in self.open.iter_mut().flatten().filter(|open| !open.is_over) {
             verdict::given_up(open, judge);
+            judge.attentions.may_be_told(self.number, open.unit);
             open.is_over = true;
         }
     }
@@ -262,6 +281,7 @@ impl Host {
     fn give_up(&mut self, open: Open, judge: &mut Judge) {
         if !open.is_over {
             verdict::given_up(&open, judge);
+            judge.attentions.may_be_told(self.number, open.unit);
         }
         self.stats.given_up += 1;
         self.reserving.iter_mut().for_each(|reserving| reserving.lost(&open));
@@ -270,11 +290,8 @@ impl Host {
 
     /// Looks at what it was told.
     fn listen(&mut self, net: &mut impl Net, judge: &mut Judge) {
-        for told in std::mem::take(&mut self.inbox.told) {
-            // What is said of a session that is over is of no use.
-            if self.session.is_none() {
-                return;
-            }
+        // What is said of a session that is over goes with it.
+        while let Some(told) = self.inbox.told.pop_front() {
             match told {
                 Told::Ended(place, end) => self.ended(place, &end, judge),
                 Told::Cleared(place) => self.cleared(place, judge),
@@ -302,6 +319,7 @@ impl Host {
             Err(why) => self.fail(format!("{}: {why}; {end:x?}", self.what(&open))),
         };
         self.note(judge, || format!("{} {} of unit {}: {fate:?} {:x?}", open.number, open.name, open.unit, end.sense));
+        self.attended(&open, end, fate, judge);
         match fate {
             Fate::Done => self.stats.good += 1,
             Fate::Refused => self.stats.refused += 1,
@@ -309,6 +327,25 @@ impl Host {
         }
         self.reserved(&open, fate, end.status, judge);
         self.read_again(open, fate);
+    }
+
+    /// Whether a unit attention should have come instead of this end.
+    fn attended(&self, open: &Open, end: &Ending, fate: Fate, judge: &mut Judge) {
+        const UNIT_ATTENTION: u8 = 6;
+        if end.sense.is_some_and(|(key, _)| key == UNIT_ATTENTION) {
+            return;
+        }
+        let at = (self.number, open.unit);
+        if open.may_vanish {
+            // It was perhaps answered before, by a connection that is gone, and then carried out.
+            judge.attentions.may_be_told(at.0, at.1);
+        }
+        // These two are carried out even then (SPC-4 clause 5.14).
+        let passed = fate == Fate::Done && !matches!(open.does, Does::Inquires | Does::Lists);
+        let others = self.open.iter().flatten().filter(|other| other.unit == open.unit).map(|other| other.number);
+        if let Err(why) = judge.attentions.ended(at, open.number, passed, others) {
+            self.fail(format!("{}: {why}; {end:x?}", self.what(open)));
+        }
     }
 
     /// It has ended without an answer.

@@ -131,6 +131,7 @@ enum Wrong {
 fn run(seed: u64, steps: usize, wrong: Wrong) -> Stats {
     let (mut toy, mut judge) = (Toy::new(seed), Judge::new(1, &[UNIT]));
     judge.well_since_ms = Some(0);
+    judge.attentions.are_let_hear = true;
     let mut host = Host::new(0, config(), seed);
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
@@ -205,4 +206,36 @@ fn blocks_know_zeroes_and_the_first_difference() {
     torn[304] = 0xff;
     let look = blocks.look(0..1);
     assert!(blocks.check(&look, &torn).unwrap_err().contains("torn"));
+}
+
+#[test]
+fn what_is_adrift_does_not_last_by_a_flush() {
+    let write = |blocks: &mut Blocks, stamp| {
+        blocks.begin(0..1, stamp);
+        blocks.written(0..1, stamp);
+    };
+    let finds = |blocks: &mut Blocks, stamp| {
+        let (look, found) = (blocks.look(0..1), blocks.filled(1, stamp));
+        blocks.check(&look, &found)
+    };
+    let flush = |blocks: &mut Blocks| {
+        let look = blocks.look(0..1);
+        blocks.flushed(&look);
+    };
+    let mut blocks = Blocks::new(1, 512);
+    write(&mut blocks, 7);
+    blocks.drifts(0);
+    blocks.fell_back();
+    finds(&mut blocks, 7).unwrap();
+    // That passes over the block: what it shows lasts no more than before.
+    flush(&mut blocks);
+    write(&mut blocks, 8);
+    blocks.fell_back();
+    finds(&mut blocks, 0).unwrap();
+    // What was written since is not adrift.
+    write(&mut blocks, 9);
+    flush(&mut blocks);
+    blocks.fell_back();
+    assert!(finds(&mut blocks, 0).is_err());
+    finds(&mut blocks, 9).unwrap();
 }

@@ -3,6 +3,7 @@
 //! The judge knows only what hosts know: a reset counts as under way from when it was sent until its answer has come. What a
 //! host is told without a cause is a failure, and so is what it waits for longer than [`Judge::patience_ms`] while all is well.
 
+use super::attentions::Attentions;
 use super::blocks::{Blocks, Stamp};
 
 /// A logical unit, as hosts see it.
@@ -35,6 +36,8 @@ struct Clearing {
     host: usize,
     unit: Option<usize>,
     cause: Cause,
+    /// When it began, as [`Attentions`] count.
+    began: u64,
     /// `None`: it may still be under way.
     until_ms: Option<u64>,
 }
@@ -42,16 +45,6 @@ struct Clearing {
 /// The number of something that was begun with [`Judge::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClearingIx(usize);
-
-/// How many unit attentions a host may still be told of at a unit, by their cause.
-#[derive(Debug, Clone, Copy, Default)]
-struct Due {
-    new: u32,
-    resets: u32,
-    clears: u32,
-    reservations: u32,
-    protocol: u32,
-}
 
 /// What all hosts share.
 #[derive(Debug)]
@@ -70,7 +63,8 @@ pub struct Judge {
     pub lines_may_be_damaged: bool,
     /// What hosts did and were told, for a seed that fails; the last [`LOG_LINES`] of it.
     pub log: std::collections::VecDeque<String>,
-    due: Vec<Vec<Due>>,
+    /// Unit attentions.
+    pub attentions: Attentions,
     clearings: Vec<Clearing>,
     stamps: Vec<u64>,
     /// Since which step of a unit's blocks each host is to hear that what it wrote there is lost.
@@ -99,7 +93,7 @@ impl Judge {
             media_may_fail: false,
             lines_may_be_damaged: false,
             log: std::collections::VecDeque::new(),
-            due: vec![vec![Due::default(); units.len()]; hosts],
+            attentions: Attentions::new(hosts, units.len()),
             clearings: Vec::new(),
             stamps: vec![0; hosts],
             untold: vec![vec![None; units.len()]; hosts],
@@ -122,32 +116,32 @@ impl Judge {
 
     /// A host has logged in anew: each unit tells it so once.
     pub fn logged_in(&mut self, host: usize, now_ms: u64) {
-        self.due[host].iter_mut().for_each(|due| due.new += 1);
+        self.attentions.logged_in(host);
         // What its last session had asked for is soon over, but a reservation outlives it.
         let is_over = |of: &&mut Clearing| of.host == host && of.until_ms.is_none() && of.cause != Cause::Reservation;
         self.clearings.iter_mut().filter(is_over).for_each(|clearing| clearing.until_ms = Some(now_ms + LINGERS_MS));
     }
 
-    /// Commands of a host have ended with their connection.
-    pub fn lost_connection(&mut self, host: usize) {
-        self.due[host].iter_mut().for_each(|due| due.protocol += 1);
-    }
-
     /// A host asks for something that may concern the tasks of others. `unit`: `None` for all.
     pub fn begin(&mut self, host: usize, unit: Option<usize>, cause: Cause) -> ClearingIx {
-        for due in &mut self.due {
-            for (_, due) in due.iter_mut().enumerate().filter(|(at, _)| unit.is_none_or(|unit| unit == *at)) {
-                match cause {
-                    Cause::Reset => due.resets += 1,
-                    Cause::Clear => due.clears += 1,
-                    // One may be told that it is preempted, and that a reservation is gone.
-                    Cause::Reservation => due.reservations += 2,
-                    Cause::AbortSet => {}
-                }
-            }
+        match cause {
+            Cause::Reset => self.attentions.may_be_reset(unit),
+            Cause::Clear => self.attentions.may_be_cleared(unit),
+            Cause::Reservation => self.attentions.may_be_preempted(unit),
+            Cause::AbortSet => {}
         }
-        self.clearings.push(Clearing { host, unit, cause, until_ms: None });
+        let began = self.attentions.tick();
+        self.clearings.push(Clearing { host, unit, cause, began, until_ms: None });
         ClearingIx(self.clearings.len() - 1)
+    }
+
+    /// It was carried out.
+    pub fn done(&mut self, which: ClearingIx, now_ms: u64) {
+        let Clearing { host, unit, cause, began, .. } = self.clearings[which.0];
+        if cause == Cause::Reset {
+            self.attentions.were_reset(host, unit, began);
+        }
+        self.end(which, now_ms);
     }
 
     /// That has been answered.
@@ -209,25 +203,6 @@ impl Judge {
             Some(lost) if lost < since => Err("is GOOD, though what its host has written is lost".to_owned()),
             _ => Ok(()),
         }
-    }
-
-    /// A host is told of a unit attention. Returns whether there is a cause for it, which is used up.
-    pub fn attention(&mut self, host: usize, unit: usize, code: u16) -> bool {
-        let due = &mut self.due[host][unit];
-        let causes: &mut [&mut u32] = &mut match code {
-            // It stands for all others, too.
-            0x2900 => {
-                vec![&mut due.new, &mut due.resets, &mut due.clears, &mut due.reservations, &mut due.protocol]
-            }
-            0x2903 | 0x2907 => vec![&mut due.resets],
-            0x2f00 => vec![&mut due.clears],
-            0x2a03..=0x2a05 => vec![&mut due.reservations],
-            0x477f => vec![&mut due.protocol],
-            _ => vec![],
-        };
-        let Some(cause) = causes.iter_mut().find(|cause| ***cause > 0) else { return false };
-        **cause -= 1;
-        true
     }
 
     /// Whether something that was begun then has been waited for too long.

@@ -49,8 +49,11 @@ impl Way {
     }
 
     fn arrive(&mut self, now_us: u64) {
-        while self.under_way.front().is_some_and(|(at_us, _)| *at_us <= now_us) {
-            self.here.extend(self.under_way.pop_front().into_iter().flat_map(|(_, piece)| piece));
+        while let Some((at_us, piece)) = self.under_way.front()
+            && *at_us <= now_us
+        {
+            self.here.extend_from_slice(piece);
+            self.under_way.pop_front();
         }
     }
 
@@ -138,6 +141,11 @@ impl Wire {
         self.is_cut || self.target_ended && self.to_host.len() == 0
     }
 
+    /// Whether the target, or the network, has ended it.
+    pub fn is_gone(&self) -> bool {
+        self.is_cut || self.target_ended
+    }
+
     /// The line is cut: both sides lose what is under way.
     pub fn cut(&mut self) {
         self.is_cut = true;
@@ -151,9 +159,11 @@ impl Wire {
         if rng.per_mille(500) { one.damage(rng) } else { other.damage(rng) }
     }
 
-    /// When something more arrives, microseconds.
+    /// When something more arrives where somebody reads, microseconds.
     pub fn next_us(&self) -> Option<u64> {
         let first = |way: &Way| way.under_way.front().map(|(at_us, _)| *at_us);
-        first(&self.to_target).into_iter().chain(first(&self.to_host)).min()
+        let to_target = if self.target_ended { None } else { first(&self.to_target) };
+        let to_host = if self.host_closed { None } else { first(&self.to_host) };
+        to_target.into_iter().chain(to_host).min()
     }
 }

@@ -11,7 +11,7 @@
 //! | `host` | one initiator of several: sessions of all kinds, all commands, all recovery, by bytes over a `net` |
 //! | `joining`, `deeds`, `reserving`, `asked` | how it logs in, what it does, what it has asked for and waits for |
 //! | `workload`, `ways` | which commands, and how often what; its connections |
-//! | `judge`, `blocks`, `verdict` | what all hosts share: what blocks may hold, who may be told what; how a command may end |
+//! | `judge`, `blocks`, `attentions`, `verdict` | what all hosts share: what blocks may hold, who may or must be told what; how a command may end |
 //! | `end` | the initiator's end of a connection, of both: packets to bytes and back |
 //! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
 //!
@@ -105,6 +105,13 @@ impl Rng {
         self.bits() % end.max(1)
     }
 
+    /// A number below `end`, mostly far below: how long something takes that is mostly short, and now and then long.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
+    pub(crate) fn while_below(&mut self, end: u64) -> u64 {
+        let shift = self.below(12);
+        self.below((end >> shift).max(1))
+    }
+
     /// True in `n` of 1000 cases.
     pub fn per_mille(&mut self, n: u64) -> bool {
         self.below(1000) < n
@@ -115,6 +122,8 @@ impl Rng {
 mod appendix;
 #[cfg(test)]
 mod asked;
+#[cfg(test)]
+pub mod attentions;
 #[cfg(test)]
 pub mod blocks;
 #[cfg(test)]

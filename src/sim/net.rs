@@ -10,6 +10,10 @@ pub trait Net {
     fn receive(&mut self, line: usize, into: &mut Vec<u8>);
     /// Whether the target or the network has closed it, and all that came before was received.
     fn is_closed(&self, line: usize) -> bool;
+    /// Whether the target or the network has closed it, whatever is still to be received: what a host cannot know.
+    fn is_gone(&self, line: usize) -> bool {
+        self.is_closed(line)
+    }
     /// The host closes it, or just drops it.
     fn close(&mut self, line: usize);
     /// Simulated time, milliseconds.

@@ -23,6 +23,8 @@ pub struct Reserving {
     step: Step,
     /// The number of the command that is under way for it.
     under_way: Option<u64>,
+    /// When it was sent, as [`super::attentions::Attentions`] count.
+    sent: u64,
     until_ms: u64,
     /// The key of who is preempted, or 0.
     victim: u64,
@@ -47,7 +49,8 @@ impl Host {
         let clearing = judge.begin(self.number, Some(unit), Cause::Reservation);
         let victim = if self.rng.below(3) == 0 { 1 + self.rng.below(4) } else { 0 };
         let victim = if victim == self.key() { 0 } else { victim };
-        self.reserving = Some(Reserving { unit, clearing, step: Step::Register, under_way: None, until_ms: 0, victim });
+        self.reserving =
+            Some(Reserving { unit, clearing, step: Step::Register, under_way: None, sent: 0, until_ms: 0, victim });
     }
 
     /// Its reservation key.
@@ -75,22 +78,33 @@ impl Host {
             Step::Release => reserve(unit, RELEASE, key, 0),
             Step::Unregister => reserve(unit, REGISTER_AND_IGNORE_EXISTING_KEY, 0, 0),
         };
+        let is_last = reserving.step == Step::Unregister;
         let Some(at) = self.may_issue() else { return };
+        if is_last {
+            judge.attentions.set_registered(self.number, unit, false);
+        }
+        let sent = judge.attentions.tick();
         let number = self.issue(at, issue, judge);
-        self.reserving.iter_mut().for_each(|reserving| reserving.under_way = Some(number));
+        self.reserving.iter_mut().for_each(|own| (own.under_way, own.sent) = (Some(number), sent));
     }
 
     /// A command was answered: perhaps a step of the reservation.
     pub(super) fn reserved(&mut self, open: &Open, fate: Fate, status: u8, judge: &mut Judge) {
         const CONFLICT: u8 = 0x18;
-        let most = self.rng.below(2000);
+        let most = self.rng.while_below(2000);
         let Some(reserving) = self.reserving.as_mut().filter(|own| own.under_way == Some(open.number)) else { return };
         reserving.under_way = None;
         let is_over = fate == Fate::Done || status == CONFLICT;
         match reserving.step {
-            Step::Register if fate == Fate::Done => reserving.step = Step::Reserve,
+            Step::Register if fate == Fate::Done => {
+                reserving.step = Step::Reserve;
+                judge.attentions.set_registered(self.number, reserving.unit, true);
+            }
             Step::Reserve if fate == Fate::Done => {
-                (reserving.step, reserving.until_ms) = (Step::Hold, self.now_ms + most)
+                (reserving.step, reserving.until_ms) = (Step::Hold, self.now_ms + most);
+                if reserving.victim > 0 {
+                    judge.attentions.was_preempted(reserving.victim as usize - 1, reserving.unit, reserving.sent);
+                }
             }
             Step::Reserve | Step::Release if is_over => reserving.step = Step::Unregister,
             Step::Unregister if fate == Fate::Done => {

@@ -8,6 +8,7 @@
 //! | sessions of all kinds, their commands, and the troubles that hosts make | `host`, `workload` |
 //! | pieces, delays, bounded windows, lines that are cut or closed | `lines`, `sea` |
 //! | the order of what a core is told in a turn, and of the turns of cores | `cores` |
+//! | cores that are not run for a while | here |
 //! | media that answer late, in any order, in part, or for a while not at all | `media` |
 //! | media that fail, tear what they write, or lose what they have not written back | `media`, some seeds |
 //! | bits that are damaged on lines with digests | here, some seeds |
@@ -37,7 +38,6 @@ use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::random;
 use crate::state::{Keeper, KeeperByHand};
 use crate::unit::errandry::{Errandry, ErrandryByHand};
-use crate::wire::Tsih;
 use crate::world::World;
 use media::answer;
 use sea::{Sea, portal};
@@ -78,6 +78,8 @@ struct Storm {
     is_calm: bool,
     /// No medium answers before, microseconds.
     hangs_until_us: u64,
+    /// Each core is not run before, microseconds.
+    rests_until_us: Vec<u64>,
     force: Force,
     kinds: Vec<LunKind>,
 }
@@ -126,6 +128,7 @@ impl Storm {
             dice,
             is_calm: false,
             hangs_until_us: 0,
+            rests_until_us: vec![0; force.cores],
             force,
             kinds: kinds.to_vec(),
         }
@@ -153,18 +156,33 @@ impl Storm {
 
     fn turn(&mut self) {
         let core = self.dice.below(self.sea.cores.count() as u64) as usize;
-        let (hangs, is_calm) = (self.sea.cores.now_us() < self.hangs_until_us, self.is_calm);
+        self.turn_of(core);
+    }
+
+    fn turn_of(&mut self, core: usize) {
+        let (now_us, is_calm) = (self.sea.cores.now_us(), self.is_calm);
+        if now_us < self.rests_until_us[core] && !is_calm {
+            return;
+        }
+        let hangs = now_us < self.hangs_until_us;
         let fails = self.force.fails && !is_calm;
         let mut answer = |_: usize, entry: &io_uring::squeue::Entry, rng: &mut Rng| {
             if hangs || !is_calm && rng.per_mille(300) { None } else { Some(answer(entry, (is_calm, fails), rng)) }
         };
         self.sea.cores.turn(core, &mut answer, &mut self.dice);
         self.sea.cores.see_ends();
+        let core = self.sea.cores.core(core);
+        assert_eq!(core.forgotten(), None, "what is queued by a connection is not sent");
+        assert_eq!(core.robbed(), None, "a receive has lost its buffer");
     }
 
     fn trouble(&mut self) {
         if self.dice.below(4000) == 0 {
-            self.hangs_until_us = self.sea.cores.now_us() + self.dice.below(3_000_000);
+            self.hangs_until_us = self.sea.cores.now_us() + self.dice.while_below(3_000_000);
+        }
+        if self.dice.below(500) == 0 {
+            let core = self.dice.below(self.rests_until_us.len() as u64) as usize;
+            self.rests_until_us[core] = self.sea.cores.now_us() + self.dice.while_below(50_000);
         }
         if self.dice.below(3000) == 0 {
             self.sea.cores.cut_some(&mut self.dice);
@@ -178,10 +196,17 @@ impl Storm {
         if self.force.outages && self.dice.below(1500) == 0 {
             self.lose_power();
         }
-        if self.dice.below(300) == 0 && self.sea.cores.count() > 1 {
-            let to = self.dice.below(self.sea.cores.count() as u64) as usize;
-            let from = self.dice.below(self.sea.cores.count() as u64) as usize;
-            self.sea.cores.post(from, Message::Demand { tsih: Tsih(1 + self.dice.below(8) as u16), to });
+        if self.dice.below(150) == 0 && self.sea.cores.count() > 1 {
+            self.move_some();
+        }
+    }
+
+    /// A session is to move to another core. Whoever has it hears of it.
+    fn move_some(&mut self) {
+        let (host, to) = (self.dice.below(self.hosts.len() as u64), self.dice.below(self.sea.cores.count() as u64));
+        let Some(tsih) = self.hosts[host as usize].tsih() else { return };
+        for core in 0..self.sea.cores.count() {
+            self.sea.cores.post(core, Message::Demand { tsih, to: to as usize });
         }
     }
 
@@ -216,9 +241,9 @@ impl Storm {
         let done_ms = self.sea.cores.now_ms();
         // The target has sessions that were lost for as long as they may be continued.
         while self.left().iter().any(|left| !left.is_empty()) {
-            self.turn();
+            (0..self.sea.cores.count()).for_each(|core| self.turn_of(core));
             self.keeping.next(self.sea.cores.now_ms());
-            self.pass();
+            self.sea.cores.pass(50_000);
             assert!(self.sea.cores.now_ms() < done_ms + LIMIT_MS, "something is left: {:?}", self.left());
         }
     }

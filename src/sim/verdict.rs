@@ -170,7 +170,7 @@ fn checked(
         (UNIT_ATTENTION, _) if matches!(open.does, Does::Inquires | Does::Lists) => {
             Err(format!("{} reports a unit attention, {code:04x}", open.name))
         }
-        (UNIT_ATTENTION, _) if judge.attention(of.host, open.unit, code) => Ok(Fate::Refused),
+        (UNIT_ATTENTION, _) if judge.attentions.told(of.host, open.unit, code) => Ok(Fate::Refused),
         (UNIT_ATTENTION, _) => Err(format!("unit attention {code:04x} without a cause")),
         (MISCOMPARE, 0x1d00) => miscompared(open, end, judge),
         // WRITE ERROR of what writes nothing: what was written before is lost.
@@ -217,10 +217,9 @@ fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
             // Several may have written zeroes: when they were there then says nothing.
             if value_of(*wanted) == 0 {
                 blocks.written(look.range(), *stamp);
-            } else {
-                blocks.exchanged(look.range(), (*stamp, *wanted));
+                return Ok(());
             }
-            Ok(())
+            blocks.exchanged(look.range(), (*stamp, *wanted))
         }
         Does::Flushes(look, host) => {
             blocks.flushed(look);

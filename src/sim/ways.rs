@@ -6,7 +6,8 @@ use crate::initiator::login::{LoggedIn, Login, LoginError, Step};
 use crate::initiator::outbox::{Bytes, DataRef, Digests, Outbox, Outgoing, Payload, encode};
 use crate::initiator::receive::{Broken, Receiver};
 use crate::initiator::session::Session;
-use crate::wire::{Bhs, Cid, Itt, LoginResponse, LogoutResult, RejectReason, TmResponse};
+use crate::wire::{AsyncEvent, Bhs, Cid, Itt, LoginResponse, LogoutResult, RejectReason, TmResponse};
+use std::collections::VecDeque;
 
 /// A command's data lies in the area of its place, at the low half of a [`DataRef`]; the place is the high half.
 const PLACE_SHIFT: u32 = 32;
@@ -30,9 +31,19 @@ pub enum Told {
     /// The answer to a logout.
     LoggedOut(Itt, LogoutResult),
     /// An Asynchronous Message: its event.
-    Message(u8),
+    Message(AsyncEvent),
     /// A PDU was rejected: why, and its header, if it was sent back.
     Rejected(RejectReason, Option<Bhs>),
+}
+
+impl Told {
+    /// The tag of the request that this is the answer to.
+    pub fn request(&self) -> Option<Itt> {
+        match self {
+            Told::Pong(itt, _) | Told::Managed(itt, _) | Told::LoggedOut(itt, _) => Some(*itt),
+            Told::Ended(..) | Told::Cleared(_) | Told::Message(_) | Told::Rejected(..) => None,
+        }
+    }
 }
 
 /// How a command has ended.
@@ -71,7 +82,7 @@ pub struct Inbox {
     /// What has been read, by place.
     pub read: Vec<Vec<u8>>,
     /// What has happened since this was looked at.
-    pub told: Vec<Told>,
+    pub told: VecDeque<Told>,
 }
 
 impl Sink for Inbox {
@@ -83,13 +94,13 @@ impl Sink for Inbox {
     }
 
     fn event(&mut self, event: Event<'_>) {
-        self.told.push(match event {
+        self.told.push_back(match event {
             Event::Ended { task, end, .. } => Told::Ended(task, Ending::new(&end)),
             Event::Cleared { task } => Told::Cleared(task),
             Event::Pong { itt, data } => Told::Pong(itt, data.to_vec()),
             Event::Managed { itt, response, .. } => Told::Managed(itt, response),
             Event::LoggedOut { itt, response, .. } => Told::LoggedOut(itt, response),
-            Event::Message(message, _) => Told::Message(message.event.0),
+            Event::Message(message, _) => Told::Message(message.event),
             Event::Rejected { reason, header } => Told::Rejected(reason, header.copied()),
             Event::Text(answer) => panic!("a text that nobody asked for: {answer:?}"),
         });
@@ -112,6 +123,10 @@ pub struct Way {
     pub line: usize,
     /// When it was opened.
     pub since_ms: u64,
+    /// Nothing is read from it before.
+    pub deaf_until_ms: u64,
+    /// It is gone, and that was counted among what unit attentions have come of.
+    pub is_said_gone: bool,
     phase: Phase,
     digests: Digests,
     receiver: Receiver,
@@ -124,7 +139,7 @@ impl Way {
         let (digests, mut out) = (Digests::default(), Vec::new());
         login.begin(&mut Bytes { out: &mut out, area: &[], digests });
         let (phase, receiver) = (Phase::Login(Box::new(login)), Receiver::new(max_recv_bytes));
-        Way { cid, line, since_ms: now_ms, phase, digests, receiver, out }
+        Way { cid, line, since_ms: now_ms, deaf_until_ms: 0, is_said_gone: false, phase, digests, receiver, out }
     }
 
     /// It is in full feature phase.

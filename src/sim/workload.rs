@@ -55,6 +55,8 @@ pub enum Trouble {
     Remove,
     /// Neither reads nor sends for a while.
     Pause,
+    /// Does not read from one line for a while.
+    Deafen,
     /// Pings.
     Ping,
     /// Sends data with a wrong digest (ErrorRecoveryLevel 1 and 2).
@@ -117,7 +119,7 @@ impl Config {
             ],
             troubles: vec![
                 (Trouble::Abort, 60),
-                (Trouble::AbortSet, 4),
+                (Trouble::AbortSet, 10),
                 (Trouble::ClearSet, 4),
                 (Trouble::ResetUnit, 6),
                 (Trouble::ResetWarm, 2),
@@ -127,6 +129,7 @@ impl Config {
                 (Trouble::Cut, 15),
                 (Trouble::Remove, 10),
                 (Trouble::Pause, 10),
+                (Trouble::Deafen, 40),
                 (Trouble::Ping, 60),
                 (Trouble::Spoil, 20),
                 (Trouble::Reserve, 4),
@@ -321,7 +324,7 @@ impl Chooser<'_> {
 
     fn compare_and_write(&mut self, unit: usize) -> Issue {
         let (mut range, stamp) = (self.range(unit), self.judge.stamp(self.host));
-        range.end = range.end.min(range.start + 4);
+        range.end = range.end.min(range.start + if self.rng.per_mille(500) { 1 } else { 4 });
         let blocks = &mut self.judge.blocks[unit];
         let wanted = blocks.some(range.start);
         let look = blocks.look(range.clone());

@@ -3,7 +3,7 @@
 
 use crate::buffers::Buf;
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::model::DataRef;
+use crate::model::{DataRef, SeatIx};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Places;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 /// A slice of a RAM unit that is copied at the end of the turn.
 pub struct Copying {
     /// Seat of the task.
-    pub seat: usize,
+    pub seat: SeatIx,
     /// Its slot.
     pub slot: usize,
     /// Offset in the transfer, bytes.
@@ -37,7 +37,7 @@ pub struct Entered {
 /// A write whose data is in a RAM unit's memory, but may not be seen by other cores yet.
 pub struct Stored {
     /// Seat of the task.
-    pub seat: usize,
+    pub seat: SeatIx,
     /// Its slot.
     pub slot: usize,
     /// Its count at the fence.

@@ -5,7 +5,7 @@
 
 use super::sink::Reread;
 use crate::backend::Token;
-use crate::model::MediumFault;
+use crate::model::{MediumFault, SeatIx};
 use crate::waits::cell::Cell1;
 use crate::waits::flushes::Sync;
 use crate::waits::strays::{Claim, Stray};
@@ -15,7 +15,7 @@ pub enum Owner {
     /// A slice of a task.
     Slice {
         /// Seat of the session.
-        seat: usize,
+        seat: SeatIx,
         /// Task slot.
         slot: usize,
         /// Offset of the slice in the transfer, bytes: names it.

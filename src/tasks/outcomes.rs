@@ -10,7 +10,7 @@ pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
 /// What a job is answered with that was begun without what it needs. Nothing begins one so.
 pub const WITHOUT_DATA: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));
 
-/// A part of the command was carried out, and the rest would have to wait for a write that does not end.
+/// A part of the command was carried out, and the rest has no buffer, or would have to wait for a write that does not end.
 pub const TIMED_OUT: Outcome =
     Outcome::check(Sense::new(key::ABORTED_COMMAND, asc::LOGICAL_UNIT_COMMUNICATION_TIME_OUT));
 

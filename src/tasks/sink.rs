@@ -1,14 +1,13 @@
-//! What the executor asks of those whose commands it carries out: the transport that data and answers go out by, and the
-//! device server's knowledge of who asked.
+//! What an executor asks of what is outside of it: the transport that data and answers go out by ([`Sink`]), the device
+//! server where it is about who asked ([`DeviceServer`]), and the way to the media ([`ToMedia`]).
 //!
 //! The executor names a command by its seat and task, and knows nothing else of it: no PDU, no connection, no session.
 //! Nothing here calls the executor back. What a call has set off (a session that has events, tasks to be aborted) is
-//! noted by the sink, and acted on when the executor has returned.
+//! noted there, and acted on when the executor has returned.
 
 use crate::backend::Queue;
 use crate::buffers::Buf;
-use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
-use crate::noise::Noise;
+use crate::model::{DataRef, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::unit::memory_hold::Lying;
@@ -83,7 +82,7 @@ pub enum InPlaceIf {
 /// A read on behalf of a session, of data that is to be sent once more.
 pub struct Reread {
     /// Its seat, and its serial number.
-    pub holder: (usize, u64),
+    pub holder: (SeatIx, u64),
     /// The task that the data was read for.
     pub task: TaskId,
     /// Offset in its transfer, bytes.
@@ -110,8 +109,8 @@ pub struct CopyBegun {
 
 /// A command that has taken effect, and whose answer waits until tasks are aborted.
 pub struct Preempting {
-    /// Who is answered: seat, task, what, and the bytes of its parameter list. `None`: nobody any more.
-    pub answer: Option<(usize, TaskId, Outcome, u64)>,
+    /// Who is answered, what, and the bytes of its parameter list. `None`: nobody any more.
+    pub answer: Option<(Due, Outcome, u64)>,
     /// Where the tasks are.
     pub unit: usize,
     /// Whose they are.
@@ -120,74 +119,94 @@ pub struct Preempting {
     pub standing: Option<Standing>,
 }
 
-/// The transport, and who asked.
+/// What is sent from a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Data of the medium. `copied_from`: the bytes are copied from there when they are queued. `must`: there is room.
+    Medium { copied_from: Option<DataRef>, must: bool },
+    /// Parameter data, with status GOOD. There always is room.
+    Parameters,
+}
+
+/// How a command's data can be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// Bytes of a piece of the transport's.
+    pub piece_bytes: u32,
+    /// Bytes that are queued at once, at most.
+    pub most_bytes: u32,
+    /// Data may be sent from where it lies.
+    pub in_place: bool,
+}
+
+impl Way {
+    /// How many bytes so many pieces have at most.
+    #[inline]
+    pub fn bytes(&self, pieces: u32) -> u32 {
+        self.piece_bytes.saturating_mul(pieces).min(self.most_bytes)
+    }
+}
+
+/// The transport: where data and answers go out.
 pub trait Sink {
-    /// Takes what goes to media.
-    fn queue(&mut self) -> impl Queue;
-
     /// What the initiator says of a command's data.
-    fn expected(&self, who: (usize, TaskId)) -> Expected;
+    fn expected(&self, who: TaskKey) -> Expected;
 
-    /// Sends a part of a read's data from `buf`, which is kept until that is out. `copied_from`: the bytes are copied from
-    /// there when they are queued. `Err`: there is no room; the task is told when there is. With `must` there always is.
-    fn data_in(
-        &mut self,
-        who: (usize, TaskId),
-        part: Part,
-        copied_from: Option<DataRef>,
-        buf: Buf,
-        must: bool,
-    ) -> Result<(), Buf>;
+    /// Since when the initiator has owed data of a command, milliseconds.
+    fn owes_since_ms(&self, who: TaskKey) -> Option<u64>;
+
+    /// How a command's data can be sent.
+    fn way(&self, who: TaskKey) -> Way;
+
+    /// Sends a part of a read's data, or parameter data, from `buf`, which is kept until that is out. `Err`: there is no
+    /// room; the task is told when there is.
+    fn data_in(&mut self, who: TaskKey, part: Part, body: Body, buf: Buf) -> Result<(), Buf>;
 
     /// Sends a part of a read's data from where it lies in the memory of a unit. Not if a digest is computed over it:
     /// another command could change the bytes between the digest and the copy into the socket. Nor once atomic writes
     /// were asked for: a part may be sent late, with another command's data by then, and an atomic write must not be
     /// seen so.
-    fn data_in_place(&mut self, who: (usize, TaskId), part: Part, lying: Lying<'_>, when: InPlaceIf) -> Sent;
-
-    /// Whether data may be sent from where it lies at all.
-    fn sends_in_place(&self, who: (usize, TaskId)) -> bool;
-
-    /// How many bytes so many pieces of the transport's have at most.
-    fn piece_bytes(&self, who: (usize, TaskId), pieces: u32) -> u32;
-
-    /// Sends parameter data, the first `part.len` bytes of `buf`, with status GOOD.
-    fn parameter_data(&mut self, who: (usize, TaskId), part: Part, buf: Buf);
+    fn data_in_place(&mut self, who: TaskKey, part: Part, lying: Lying<'_>, when: InPlaceIf) -> Sent;
 
     /// Has the data of a write sent, up to `up_to` of its transfer.
-    fn want_data_out(&mut self, who: (usize, TaskId), up_to: u32);
-
-    /// Since when the initiator has owed data of a command, milliseconds.
-    fn owes_since_ms(&self, who: (usize, TaskId)) -> Option<u64>;
+    fn want_data_out(&mut self, who: TaskKey, up_to: u32);
 
     /// Answers a command.
-    fn complete(&mut self, who: (usize, TaskId), outcome: Outcome, moved: Moved);
+    fn complete(&mut self, due: Due, outcome: Outcome, moved: Moved);
 
     /// Nothing is left of an aborted command.
-    fn released(&mut self, who: (usize, TaskId));
-
-    /// Nobody wants any more what a connection's receive puts into the buffer that it was lent.
-    fn lent_in_vain(&mut self, conn: usize);
-
-    /// Has the device server judge a parameter list: what it plans, and whose tasks are to be aborted before the command is
-    /// answered. `None`: it is not asked, for want of room.
-    fn parameters(&mut self, who: (usize, TaskId), unit: usize, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)>;
-
-    /// Has the device server begin a copy.
-    fn begin_copy(&mut self, who: (usize, TaskId), unit: usize, request: &CopyRequest) -> Option<CopyBegun>;
-
-    /// Whether who asked has yet to hear of `failures` of a unit. If so, the end of this command tells it.
-    fn hear(&mut self, who: (usize, TaskId), unit: usize, failures: u64) -> Heard;
-
-    /// Bounds the lines in the log that peers and media cause.
-    fn noise(&mut self) -> &mut Noise;
-
-    /// A job is about to be polled.
-    fn polls(&mut self, job: usize);
+    fn released(&mut self, due: Due);
 
     /// Has tasks aborted, then a command answered.
     fn preempt(&mut self, preempting: Preempting);
 
+    /// Nobody wants any more what a connection's receive puts into the buffer that it was lent.
+    fn lent_in_vain(&mut self, conn: usize);
+
     /// Data that is to be sent once more was read, or could not be.
     fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>);
 }
+
+/// The device server, where who asked counts.
+pub trait DeviceServer {
+    /// Judges a parameter list: what it plans, and whose tasks are to be aborted before the command is answered. `None`: it
+    /// is not asked, for want of room.
+    fn parameters(&mut self, who: TaskKey, unit: usize, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)>;
+
+    /// Begins a copy.
+    fn begin_copy(&mut self, who: TaskKey, unit: usize, request: &CopyRequest) -> Option<CopyBegun>;
+
+    /// Whether who asked has yet to hear of `failures` of a unit. If so, the end of this command tells it.
+    fn hear(&mut self, who: TaskKey, unit: usize, failures: u64) -> Heard;
+}
+
+/// The way to the media.
+pub trait ToMedia {
+    /// Takes what goes to them.
+    fn queue(&mut self) -> impl Queue;
+}
+
+/// All that is outside of an executor.
+pub trait Outside: Sink + DeviceServer + ToMedia {}
+
+impl<T: Sink + DeviceServer + ToMedia> Outside for T {}

@@ -2,13 +2,14 @@
 //! it is, and the buffers it holds.
 //!
 //! Invariants: a slot that is not in use holds nothing, and nothing of it is under way (`Exec::is_fresh`,
-//! `Exec::clear`). Slices are in the order of their offsets. `in_flight` counts operations and jobs; none of them is
+//! `Exec::clear`). Slices are in the order of their offsets. `under_way` counts operations and jobs; none of them is
 //! forgotten before it is over, or has become a stray.
 
+use super::failing::Failing;
+use super::transfer::{Early, Transfer, UnderWay};
+use super::waiting::Waits;
 use crate::buffers::Buf;
-use crate::model::{DataRef, MediumFault, TaskId};
-use crate::rate::FlowId;
-use crate::waits::flushes::FlushTicket;
+use crate::model::{DataRef, Due, KeptDue, TaskId, TaskKey};
 use crate::waits::left::Mark;
 use crate::waits::strays::Hold;
 
@@ -90,150 +91,89 @@ impl Slice {
 }
 
 /// One task.
+// In the order in which it is written: a read that is over at once looks at the end of `transfer`, `kind`, `task`, `early`
+// and the beginning of `waits`, and at nothing else.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Exec {
+    /// What says that the command has to be ended.
+    pub due: KeptDue,
+    /// What comes after `Kind::Gather`.
+    pub then: Option<Then>,
+    /// Counts the task for those who wait for its end: it was aborted while something was in flight.
+    pub left: Option<Rc<Mark>>,
+    /// What of it is not over.
+    pub under_way: UnderWay,
+    /// Slices under way, oldest first.
+    pub slices: std::collections::VecDeque<Slice>,
+    /// What has gone wrong.
+    pub failing: Failing,
+    /// Index of the logical unit in the process.
+    pub unit: usize,
+    /// The bytes that it moves.
+    pub transfer: Transfer,
     /// What is done.
     pub kind: Kind,
     /// For whom.
     pub task: TaskId,
-    /// Index of the logical unit in the process.
-    pub unit: usize,
     /// What is written is to be durable before the status.
     pub durable: bool,
-    /// All is written, and a flush is waited for.
-    pub flushing: Option<FlushTicket>,
     /// A flush that began after everything was written has ended.
     pub flushed: bool,
     /// Aborted: nothing more is sent, and the task is released when nothing is in flight.
     pub aborted: bool,
-    /// Counts the task for those who wait for its end: it was aborted while something was in flight.
-    pub left: Option<Rc<Mark>>,
-    /// Waits in the core's queue for buffers.
-    pub starved: bool,
-    /// Waits in the core's queue for a range that another command holds.
-    pub fenced: bool,
-    /// Since when it has waited for that range, milliseconds.
-    pub fenced_since_ms: Option<u64>,
-    /// Waits until there is room for its data: the sink has said that there is none, and says when there is
-    /// ([`crate::exec::executor::Executor::has_room`]).
-    pub crowded: bool,
-    /// A read of a RAM unit whose data is sent from where it lies, a piece at a time.
-    pub in_place: bool,
-    /// Waits for its session's turn at a limit, in this flow.
-    pub held: Option<FlowId>,
-    /// Bytes of its transfer that are paid for, where there is a limit.
-    pub paid: u32,
-    /// Where on the medium, bytes.
-    pub base: u64,
-    /// Bytes that move: what the CDB asks, cut to the initiator's Expected Data Transfer Length.
-    pub total: u32,
-    /// Bytes that the CDB asks to move: what residuals are counted from.
-    pub asked: u64,
-    /// Bytes whose slices have been made.
-    pub started: u32,
-    /// Bytes that are done: queued for sending, or on the medium.
-    pub moved: u32,
-    /// Of a read in parts: what [`crate::unit::fence::Fence::given_back`] said before the first part.
-    pub given_back: u64,
-    /// Contiguous Data-Out bytes that have arrived.
-    pub filled: u32,
-    /// Slices under way, oldest first.
-    pub slices: std::collections::VecDeque<Slice>,
-    /// Operations of this task on the medium, and jobs.
-    pub in_flight: u32,
-    /// Numbers of the jobs in flight. Empty with nothing in flight, so that a slot that is used again costs nothing.
-    pub jobs: Vec<usize>,
-    /// What went wrong, at the lowest offset of the transfer of all that did.
-    pub failed: Option<Failure>,
-    /// The offset of `failed` in the transfer, bytes.
-    pub failed_at: u32,
-    /// How often the first bad block of a read has been looked for.
-    pub located: u8,
-    /// What comes after `Kind::Gather`.
-    pub then: Option<Then>,
-    /// Data that came with the command, before its turn: buffer and bytes in it.
-    pub staging: Option<(Buf, u32)>,
-    /// Data that came with the command had to be dropped: no buffer was free.
-    pub dropped: bool,
-}
-
-/// Why a task fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The medium failed.
-    Medium(MediumFault),
-    /// The medium failed, and that counts among the failures to make something durable: a nexus that is told of it has
-    /// heard of all of those. From any other failure nobody learns that what he wrote before is lost.
-    Lost(crate::scsi::Outcome),
-    /// A job found the outcome (MISCOMPARE, ...).
-    Outcome(crate::scsi::Outcome),
-    /// TASK SET FULL: no buffer for data that could not wait.
-    NoBuffer,
+    /// Data that came with the command, before its turn.
+    pub early: Early,
+    /// What it waits for.
+    pub waits: Waits,
 }
 
 impl Default for Exec {
     fn default() -> Exec {
         Exec {
+            due: KeptDue::default(),
+            then: None,
+            left: None,
+            under_way: UnderWay::default(),
+            slices: std::collections::VecDeque::with_capacity(SLICES),
+            failing: Failing::default(),
+            unit: 0,
+            transfer: Transfer::NONE,
             kind: Kind::Idle,
             task: TaskId(u32::MAX),
-            unit: 0,
             durable: false,
-            flushing: None,
             flushed: false,
             aborted: false,
-            left: None,
-            starved: false,
-            fenced: false,
-            crowded: false,
-            in_place: false,
-            fenced_since_ms: None,
-            held: None,
-            paid: u32::MAX,
-            base: 0,
-            total: 0,
-            asked: 0,
-            started: 0,
-            moved: 0,
-            given_back: 0,
-            filled: 0,
-            slices: std::collections::VecDeque::with_capacity(SLICES),
-            in_flight: 0,
-            jobs: Vec::new(),
-            failed: None,
-            failed_at: 0,
-            located: 0,
-            then: None,
-            staging: None,
-            dropped: false,
+            early: Early::default(),
+            waits: Waits::default(),
         }
     }
 }
 
 impl Exec {
     /// Begins a transfer.
-    pub fn begin(&mut self, kind: Kind, task: TaskId, unit: usize, (base, total, asked): (u64, u32, u64)) {
-        debug_assert!(self.slices.is_empty() && self.in_flight == 0);
+    pub fn begin(&mut self, kind: Kind, task: TaskId, unit: usize, place: (u64, u32, u64)) {
+        debug_assert!(self.slices.is_empty() && self.under_way.is_none());
         self.kind = kind;
         self.task = task;
         self.unit = unit;
-        (self.base, self.total, self.asked) = (base, total, asked);
-        (self.started, self.moved, self.given_back) = (0, 0, 0);
+        self.transfer.begin(place);
         (self.durable, self.flushed) = (false, false);
         self.forget_abort();
-        (self.failed, self.failed_at, self.located) = (None, 0, 0);
+        self.failing = Failing::default();
         self.then = None;
-    }
-
-    /// A piece of its transfer has failed, from `offset` on. What counts is the first in the order of the blocks.
-    pub fn fail(&mut self, offset: u32, failure: Failure) {
-        if self.failed.is_none() || offset < self.failed_at {
-            (self.failed, self.failed_at) = (Some(failure), offset);
-        }
     }
 
     /// Has everything read again that is not done: what has failed can be read after all, by itself.
     pub fn read_again(&mut self) {
-        (self.failed, self.started) = (None, self.moved);
+        self.failing.clear();
+        self.transfer.start_again();
+    }
+
+    /// A part of it was done, or the medium has it.
+    pub fn has_begun(&self) -> bool {
+        let comes_in = |slice: &Slice| matches!(slice.progress, Progress::Filling | Progress::Lent { .. });
+        self.transfer.moved > 0 || !self.slices.iter().all(comes_in)
     }
 
     /// The slice that holds `offset` of the transfer.
@@ -250,41 +190,49 @@ impl Exec {
     /// It has no buffers, and waits neither for its turn at a limit nor for a flush.
     #[inline]
     pub fn holds_nothing(&self) -> bool {
-        self.slices.is_empty() && self.staging.is_none() && self.held.is_none() && self.flushing.is_none()
+        self.slices.is_empty()
+            && self.early.data.is_none()
+            && self.waits.held.is_none()
+            && self.waits.flushing.is_none()
     }
 
     /// Nothing was begun in it, and it has nothing: it is as [`Exec::clear`] leaves it, but for its task.
     #[inline(always)]
     pub fn is_fresh(&self) -> bool {
-        let is_idle = matches!(self.kind, Kind::Idle) && self.staging.is_none();
-        is_idle && self.held.is_none() && self.paid == u32::MAX && !self.dropped
+        let is_idle = matches!(self.kind, Kind::Idle) && self.early.data.is_none();
+        is_idle && self.waits.held.is_none() && self.transfer.paid == u32::MAX && !self.early.is_dropped
     }
 
     /// It has begun to work at its unit, or waits to.
     pub fn is_at_work(&self) -> bool {
-        self.kind != Kind::Idle || self.in_flight > 0 || self.held.is_some()
+        self.kind != Kind::Idle || !self.under_way.is_none() || self.waits.held.is_some()
     }
 
     /// It holds nothing, and nothing of it is under way.
     pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.slices.is_empty() && self.staging.is_none()
+        self.under_way.is_none() && self.slices.is_empty() && self.early.data.is_none()
     }
 
     /// Nothing of it is here: its session may go to another core.
     pub fn is_quiet(&self) -> bool {
         self.kind == Kind::Idle
             && self.is_idle()
-            && self.held.is_none()
-            && !(self.starved || self.fenced || self.aborted || self.dropped)
+            && self.waits.held.is_none()
+            && !(self.waits.starved || self.waits.fenced || self.aborted || self.early.is_dropped)
     }
 
     /// Frees the slot of a task that was over before anything was begun in it.
     #[inline(always)]
-    pub fn clear_fresh(&mut self) {
-        debug_assert!(self.is_fresh() && self.slices.is_empty() && self.in_flight == 0 && self.jobs.is_empty());
-        debug_assert!(!(self.aborted || self.starved || self.fenced || self.crowded || self.in_place));
-        debug_assert!(self.flushing.is_none() && self.then.is_none() && self.failed.is_none());
-        (self.task, self.filled) = (TaskId(u32::MAX), 0);
+    pub fn clear_fresh(&mut self, who: TaskKey) -> Due {
+        debug_assert!(
+            self.is_fresh() && self.slices.is_empty() && self.under_way.is_none() && self.under_way.jobs.is_empty()
+        );
+        debug_assert!(
+            !(self.aborted || self.waits.starved || self.waits.fenced || self.waits.crowded || self.transfer.in_place)
+        );
+        debug_assert!(self.waits.flushing.is_none() && self.then.is_none() && !self.failing.is_any());
+        (self.task, self.transfer.filled) = (TaskId(u32::MAX), 0);
+        self.due.take(who)
     }
 
     #[inline(always)]
@@ -296,25 +244,35 @@ impl Exec {
 
     /// Frees the slot. Its slices and staging must be gone.
     #[inline(always)]
-    pub fn clear(&mut self) {
-        debug_assert!(self.slices.is_empty() && self.staging.is_none() && self.in_flight == 0);
-        debug_assert!(self.jobs.is_empty());
-        debug_assert_eq!(self.flushing, None);
+    pub fn clear(&mut self, who: TaskKey) -> Due {
+        debug_assert!(self.slices.is_empty() && self.early.data.is_none() && self.under_way.is_none());
+        debug_assert!(self.under_way.jobs.is_empty());
+        debug_assert_eq!(self.waits.flushing, None);
         self.kind = Kind::Idle;
         self.task = TaskId(u32::MAX);
         self.forget_abort();
-        self.starved = false;
-        self.fenced = false;
-        self.crowded = false;
-        self.in_place = false;
-        self.fenced_since_ms = None;
-        self.dropped = false;
-        self.held = None;
-        self.paid = u32::MAX;
-        self.filled = 0;
+        self.waits.clear();
+        self.transfer.clear();
+        self.early.is_dropped = false;
         if self.then.is_some() {
             self.then = None;
         }
-        self.failed = None;
+        self.failing.clear();
+        self.due.take(who)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate::FlowId;
+    use std::mem::{align_of, offset_of};
+
+    #[test]
+    fn what_a_read_that_is_over_at_once_looks_at_lies_together() {
+        let first = offset_of!(Exec, transfer) + offset_of!(Transfer, filled);
+        let last = offset_of!(Exec, waits) + offset_of!(Waits, held) + size_of::<Option<FlowId>>();
+        assert!(last - first <= 96, "{} bytes, of {}", last - first, size_of::<Exec>());
+        assert_eq!(align_of::<Exec>(), 8);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::number::ConnNo;
 use crate::buffers::Buf;
+use crate::model::SeatIx;
 use crate::session::seam::TaskId;
 
 /// A buffer that a receive writes into.
@@ -16,7 +17,7 @@ pub struct Loan {
     /// Bytes of it that may be received, from `within` on.
     pub len: usize,
     /// Seat and serial number of the session.
-    pub holder: (usize, u64),
+    pub holder: (SeatIx, u64),
     /// Number of the connection.
     pub conn: ConnNo,
     /// Where it goes back to.

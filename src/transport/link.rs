@@ -3,6 +3,7 @@
 
 use super::io::Socket;
 use super::number::ConnNo;
+use crate::model::SeatIx;
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;
@@ -66,7 +67,7 @@ pub enum Phase {
     /// Full feature phase.
     Full {
         /// Its session's seat.
-        seat: usize,
+        seat: SeatIx,
         /// Its slot there.
         ix: ConnIx,
     },

@@ -5,7 +5,7 @@ use super::half_open::HalfOpen;
 use super::link::Link;
 use super::number::ConnNo;
 use super::receiving::{Direct, Receive};
-use super::tx::Tx;
+use super::tx::{BatchPool, Tx};
 use crate::canary::{Canary, sings};
 use std::net::SocketAddr;
 
@@ -26,6 +26,8 @@ pub struct Connection {
 #[derive(Default)]
 pub struct Links {
     all: Vec<Connection>,
+    /// Empty transmit batches of them all.
+    pub pool: BatchPool,
     /// Those that `tick` looks at: they log in, send or close. The others cost it one byte each.
     watched: Vec<bool>,
     /// Those that have something to send.
@@ -53,10 +55,22 @@ impl Links {
         self.all.get_mut(conn.at())
     }
 
-    /// All, by number: what a session's PDUs find their transmit sides by.
+    /// All, by number, empty batches for them, and who has something to send: what a session's PDUs go out by.
     #[inline]
-    pub fn all_mut(&mut self) -> (&mut [Connection], &mut Vec<ConnNo>) {
-        (&mut self.all, &mut self.dirty)
+    pub fn all_mut(&mut self) -> (&mut [Connection], &mut BatchPool, &mut Vec<ConnNo>) {
+        (&mut self.all, &mut self.pool, &mut self.dirty)
+    }
+
+    /// A connection, or what is left of it, and empty batches.
+    #[inline]
+    pub fn of_with_pool(&mut self, conn: ConnNo) -> Option<(&mut Connection, &mut BatchPool)> {
+        Some((self.all.get_mut(conn.at())?, &mut self.pool))
+    }
+
+    /// Whether there is room for the answer to one more PDU. On a connection that is gone there always is.
+    #[inline]
+    pub fn has_room(&self, conn: ConnNo) -> bool {
+        self.tx(conn).is_none_or(|tx| tx.has_room(&self.pool))
     }
 
     /// A connection that is there.

@@ -24,6 +24,7 @@ pub struct Outlet<'a> {
 impl Outbox for Outlet<'_> {
     #[inline]
     fn pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
+        // What is sent on a connection that is gone goes nowhere.
         let Some(tx) = find(self.all, self.connections, conn) else { return };
         if tx.is_empty() {
             self.dirty.extend(self.connections.get(usize::from(conn.0)).copied().flatten());

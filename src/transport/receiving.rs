@@ -44,6 +44,12 @@ impl Direct {
         Box::new(Direct { header, vectors: [empty; 2], behind: [0; BEHIND_BYTES], armed: false, loan: None })
     }
 
+    /// It may write to a buffer that it has not.
+    #[cfg(test)]
+    pub fn is_robbed(&self) -> bool {
+        self.armed && self.header.msg_iovlen > 1 && self.loan.is_none()
+    }
+
     /// The next receive goes into what is lent, if something is, and into `behind`.
     pub fn arm(&mut self, loan: Option<Loan>) -> &mut Direct {
         let behind = libc::iovec { iov_base: self.behind.as_mut_ptr().cast(), iov_len: BEHIND_BYTES };

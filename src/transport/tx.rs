@@ -9,6 +9,7 @@
 use super::io::Outgoing;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
+use crate::model::{SeatIx, TaskKey};
 use crate::session::seam::Payload;
 use crate::unit::fence::Fence;
 use crate::unit::memory_hold::{InPlace, Lying};
@@ -231,12 +232,18 @@ pub struct Tx {
     dead: bool,
     /// Somebody waits for room: a received PDU, or one of `waiting`.
     wanted: bool,
-    /// Who has more for it when there is room: seat, and task slot (`REREADS`: what is to be sent again).
-    waiting: VecDeque<(usize, usize)>,
+    /// Who has more for it when there is room.
+    waiting: VecDeque<HasMore>,
 }
 
-/// In place of a task slot: what a session has to send again.
-pub const REREADS: usize = usize::MAX;
+/// Who has more to send on a connection when there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HasMore {
+    /// A task.
+    Task(TaskKey),
+    /// A session that has to send something again.
+    Rereads(SeatIx),
+}
 
 impl Tx {
     /// Digests from the next PDU on.
@@ -292,9 +299,9 @@ impl Tx {
         !self.is_full || self.queued() < pool.room()
     }
 
-    /// Asks to be told when there is room again. `who`: the task that has more to send, if one has.
+    /// Asks to be told when there is room again. `who` has more to send, if anybody has.
     #[cold]
-    pub fn wait(&mut self, who: Option<(usize, usize)>) {
+    pub fn wait(&mut self, who: Option<HasMore>) {
         self.wanted = true;
         self.waiting.extend(who);
     }
@@ -311,7 +318,7 @@ impl Tx {
     }
 
     /// The next of those who waited for room.
-    pub fn next_waiting(&mut self) -> Option<(usize, usize)> {
+    pub fn next_waiting(&mut self) -> Option<HasMore> {
         self.waiting.pop_front()
     }
 

@@ -40,6 +40,7 @@ impl Elsewhere {
 
     /// Notes that one of the cores has answered.
     pub fn answered(&mut self, ticket: u32) {
+        // What nobody waits for is not counted.
         let Some((whose, cores)) = self.asked.get_mut(&ticket) else { return };
         *cores -= 1;
         if *cores == 0 {

@@ -5,7 +5,7 @@
 
 use super::cell::Cell1;
 use crate::limits::FLUSHED_PER_TURN;
-use crate::model::MediumFault;
+use crate::model::{MediumFault, SeatIx};
 use crate::unit::syncs::Epoch;
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ pub enum Waiter {
     /// A job.
     Job(usize, Cell1<Result<(), MediumFault>>),
     /// A task whose data is written: seat and slot.
-    Task(usize, usize),
+    Task(SeatIx, usize),
     /// Nobody: it only has to happen.
     Nobody,
 }
@@ -105,6 +105,7 @@ impl Line {
 
     /// Forgets who waits with this number.
     pub fn forget(&mut self, number: u64) {
+        // Who was told is here no more.
         let Ok(at) = self.waiting.binary_search_by_key(&number, |waiting| waiting.number) else { return };
         if self.waiting[at].who.take().is_some() {
             self.gone += 1;
@@ -212,7 +213,7 @@ mod tests {
 
     fn join(flushes: &mut Flushes, after: u64) -> FlushTicket {
         let ticket = flushes.ticket(3);
-        flushes.join(ticket.number, 3, Waiter::Task(0, 0), (after, 0));
+        flushes.join(ticket.number, 3, Waiter::Task(SeatIx::new(0), 0), (after, 0));
         ticket
     }
 

@@ -3,6 +3,8 @@
 //! Whoever aborts something that cannot end at once gets a [`Mark`] for it, and keeps that as long as the thing is
 //! left.
 
+use crate::missing::missing;
+use crate::model::SeatIx;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -12,7 +14,7 @@ use std::rc::{Rc, Weak};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Those of a session at a unit, by its index, or all of them.
-    Seat(usize, Option<usize>),
+    Seat(SeatIx, Option<usize>),
     /// Those of all sessions at a unit, by its index.
     Unit(usize),
     /// Those of all sessions of a target, by its index.
@@ -92,7 +94,10 @@ impl Drop for Mark {
     fn drop(&mut self) {
         let mut counts = self.left.0.borrow_mut();
         for scope in &self.scopes {
-            let Some(count) = counts.left.get_mut(scope) else { continue };
+            let Some(count) = counts.left.get_mut(scope) else {
+                missing("a count");
+                continue;
+            };
             *count -= 1;
             if *count == 0 {
                 counts.left.remove(scope);
@@ -162,7 +167,7 @@ mod tests {
     #[test]
     fn tasks_of_the_same_scopes_have_one_mark_until_the_last_is_gone() {
         let (left, mut marks) = (Left::default(), SharedMarks::default());
-        let [one, other] = [[Scope::Seat(1, None), Scope::Unit(7)], [Scope::Seat(2, None), Scope::Unit(7)]];
+        let [one, other] = [1, 2].map(|seat| [Scope::Seat(SeatIx::new(seat), None), Scope::Unit(7)]);
         let first = marks.mark(&left, &one);
         let (second, third) = (marks.mark(&left, &one), marks.mark(&left, &other));
         assert!(Rc::ptr_eq(&first, &second) && !Rc::ptr_eq(&first, &third));

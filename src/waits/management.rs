@@ -9,27 +9,27 @@
 
 use super::elsewhere::Elsewhere;
 use crate::limits::PAUSE_MS;
-use crate::model::TaskId;
+use crate::model::{Due, SeatIx};
 use crate::scsi::Outcome;
 use crate::waits::left::{Left, Scope};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// What is sent when the waiting is over.
-#[derive(Clone, Copy)]
 pub enum Answer {
     /// The response of a task management function, to the session's request slot.
-    Function(usize, u8),
+    Function(SeatIx, u8),
     /// The outcome of a session's command that aborts tasks (PREEMPT AND ABORT), and the bytes of its parameter list.
-    Command(usize, TaskId, Outcome, u64),
+    Command(Due, Outcome, u64),
     /// That all is done here, to another core that asked for it with this ticket.
     Core(usize, u32),
 }
 
 impl Answer {
     /// The session that waits for it.
-    fn seat(self) -> Option<usize> {
+    fn seat(&self) -> Option<SeatIx> {
         match self {
-            Answer::Function(seat, _) | Answer::Command(seat, ..) => Some(seat),
+            Answer::Function(seat, _) => Some(*seat),
+            Answer::Command(due, ..) => Some(due.who().seat),
             Answer::Core(..) => None,
         }
     }
@@ -73,7 +73,7 @@ pub struct Management {
     /// The key in `pending` of the function with this ticket.
     keys: HashMap<u32, Key>,
     /// The functions that a session waits for: seat and ticket.
-    of_seats: BTreeSet<(usize, u32)>,
+    of_seats: BTreeSet<(SeatIx, u32)>,
     /// Until when functions wait at most, in the order of time.
     deadlines: VecDeque<Deadline>,
     /// The last ticket that was given to a function.
@@ -158,9 +158,12 @@ impl Management {
     }
 
     /// Forgets the functions that a session waits for.
-    pub fn forget(&mut self, seat: usize) {
+    pub fn forget(&mut self, seat: SeatIx) {
         while let Some(&(_, ticket)) = self.of_seats.range((seat, 0)..=(seat, u32::MAX)).next() {
-            self.take(ticket);
+            if let Some(Pending { answer: Answer::Command(due, ..), .. }) = self.take(ticket) {
+                // Nobody is there whom it could be told.
+                due.end();
+            }
         }
     }
 
@@ -192,18 +195,19 @@ mod tests {
     use crate::model::host::tests::at;
     use crate::shares::Whose;
 
-    fn function(seat: usize, cores_left: usize) -> Pending {
+    fn function(seat: SeatIx, cores_left: usize) -> Pending {
         Pending { answer: Answer::Function(seat, 0), cores_left, ends: None }
     }
 
     #[test]
     fn a_function_is_looked_at_when_nothing_is_left_of_what_it_waits_for() {
-        let (mut all, one, other) = (Management::default(), Scope::Seat(1, None), Scope::Seat(2, None));
+        let (mut all, one, other) =
+            (Management::default(), Scope::Seat(SeatIx::new(1), None), Scope::Seat(SeatIx::new(2), None));
         let tickets: Vec<_> = (0..5).map(|_| all.next_ticket()).collect();
-        assert!(all.wait(one, tickets[0], function(1, 0), 900).is_some(), "nothing is left");
+        assert!(all.wait(one, tickets[0], function(SeatIx::new(1), 0), 900).is_some(), "nothing is left");
         let (first, second) = (all.left.mark(vec![one]), all.left.mark(vec![other]));
         for (n, scope) in [(1, one), (2, other), (3, one)] {
-            assert!(all.wait(scope, tickets[n], function(n, n / 3), 900 + n as u64).is_none());
+            assert!(all.wait(scope, tickets[n], function(SeatIx::new(n), n / 3), 900 + n as u64).is_none());
         }
         drop(first);
         assert_eq!(all.left.emptied(), [one]);
@@ -213,8 +217,8 @@ mod tests {
         assert_eq!(all.done(one), [tickets[3]]);
         // In the order of time, those that have not been answered.
         assert!(all.given_up(901).is_none());
-        assert_eq!(all.given_up(903).and_then(|pending| pending.answer.seat()), Some(2));
-        all.forget(3);
+        assert_eq!(all.given_up(903).and_then(|pending| pending.answer.seat()), Some(SeatIx::new(2)));
+        all.forget(SeatIx::new(3));
         assert!(all.is_empty() && all.keys.is_empty() && all.of_seats.is_empty() && all.deadlines.is_empty());
         drop(second);
         assert_eq!(all.left.emptied(), [], "nobody waits");
@@ -226,7 +230,7 @@ mod tests {
         let (mut all, scope) = (Management::default(), Scope::Unit(7));
         let tickets: Vec<_> = (0..1000).map(|_| all.next_ticket()).collect();
         for (seat, &ticket) in tickets.iter().enumerate() {
-            assert!(all.wait(scope, ticket, function(seat % 10, 2), 900).is_none());
+            assert!(all.wait(scope, ticket, function(SeatIx::new(seat % 10), 2), 900).is_none());
         }
         for &ticket in &tickets[..500] {
             assert_eq!(all.done_elsewhere(ticket), None, "another has not");
@@ -236,9 +240,9 @@ mod tests {
             assert_eq!(all.done(scope), [ticket]);
             assert!(all.take(ticket).is_some());
         }
-        all.forget(3);
+        all.forget(SeatIx::new(3));
         assert_eq!((all.pending.len(), all.of_seats.len(), all.keys.len()), (450, 450, 450));
-        (0..10).for_each(|seat| all.forget(seat));
+        (0..10).for_each(|seat| all.forget(SeatIx::new(seat)));
         assert!(all.is_empty() && all.keys.is_empty() && all.of_seats.is_empty());
     }
 
@@ -246,7 +250,7 @@ mod tests {
     fn a_function_is_not_late_for_as_long_as_the_core_stood_still() {
         let mut all = Management::default();
         for (ticket, deadline_ms) in [(1, 900), (2, 1000)] {
-            assert!(all.wait(Scope::Unit(7), ticket, function(1, 2), deadline_ms).is_none());
+            assert!(all.wait(Scope::Unit(7), ticket, function(SeatIx::new(1), 2), deadline_ms).is_none());
         }
         (0..10).for_each(|_| all.turn_came_after(STOOD_STILL_MS - 1));
         assert!(all.given_up(899).is_none());
@@ -264,11 +268,11 @@ mod tests {
         while !all.elsewhere.is_too_much(asking) {
             let ticket = all.next_ticket();
             all.elsewhere.ask(ticket, asking, 2);
-            assert!(all.wait(Scope::Unit(7), ticket, function(1, 2), 900).is_none());
+            assert!(all.wait(Scope::Unit(7), ticket, function(SeatIx::new(1), 2), 900).is_none());
             tickets.push(ticket);
         }
         // It goes, or has waited for too long: they are still asked.
-        all.forget(1);
+        all.forget(SeatIx::new(1));
         assert!(all.is_empty() && all.elsewhere.is_too_much(asking));
         for ticket in tickets {
             (0..2).for_each(|_| _ = all.done_elsewhere(ticket));

@@ -27,6 +27,7 @@ pub struct Locking {
 pub type Lockings = VecDeque<Locking>;
 
 /// Who waits for ranges on one core.
+#[derive(Default)]
 pub struct Ranges {
     /// Tasks that wait for a range that another command holds.
     pub fenced: SlotQueue,
@@ -36,18 +37,6 @@ pub struct Ranges {
     pub holes: Holes,
     /// Jobs that wait for a range: job, and what they asked for.
     pub locking: Lockings,
-    /// Since when somebody has waited for a range, milliseconds; `u64::MAX`: nobody does.
-    pub since_ms: u64,
-}
-
-impl Default for Ranges {
-    fn default() -> Ranges {
-        Ranges {
-            fenced: SlotQueue::default(),
-            stalled: VecDeque::new(),
-            holes: Holes::default(),
-            locking: Lockings::new(),
-            since_ms: u64::MAX,
-        }
-    }
+    /// Since when somebody has waited for a range, milliseconds.
+    pub since_ms: Option<u64>,
 }

@@ -59,8 +59,8 @@ impl Drop for Admitted {
 
 /// A command that is to be saved, on its way.
 pub struct Save {
-    /// Its job, and where the answer goes.
-    pub job: usize,
+    /// Its job; `None`: nobody waits for it.
+    pub job: Option<usize>,
     /// Where the job finds what has come of it.
     pub cell: Cell1<SaveEnd>,
     /// What is to be changed.

@@ -3,7 +3,8 @@
 
 use crate::buffers::Buf;
 use crate::limits::{ARENA_BYTES, STRAYS_PER_UNIT};
-use crate::model::TaskId;
+use crate::missing::missing;
+use crate::model::TaskKey;
 use crate::unit::fence::{Fence, Lock, Ticket};
 use std::collections::VecDeque;
 
@@ -52,10 +53,8 @@ pub fn kept(fence: &Fence, core: usize, hold: Hold, (offset, len): (u64, u64)) -
 
 /// An aborted task that has something on the medium.
 pub struct Leaving {
-    /// Seat of the task.
-    pub seat: usize,
     /// The task.
-    pub task: TaskId,
+    pub who: TaskKey,
     /// When its moment is over, milliseconds.
     pub until_ms: u64,
 }
@@ -109,8 +108,9 @@ impl Strays {
     pub fn enter(&mut self, unit: usize, bytes: usize) {
         self.all += 1;
         self.bytes += bytes;
-        if let Some(count) = self.units.get_mut(unit) {
-            *count += 1;
+        match self.units.get_mut(unit) {
+            Some(count) => *count += 1,
+            None => missing("a unit"),
         }
     }
 
@@ -118,8 +118,9 @@ impl Strays {
     pub fn leave(&mut self, unit: usize, bytes: usize) {
         self.all = self.all.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
-        if let Some(count) = self.units.get_mut(unit) {
-            *count = count.saturating_sub(1);
+        match self.units.get_mut(unit) {
+            Some(count) => *count = count.saturating_sub(1),
+            None => missing("a unit"),
         }
     }
 

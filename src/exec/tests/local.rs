@@ -4,16 +4,14 @@
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
 use crate::buffers::Buf;
-use crate::model::{DataRef, ItNexus, MediumFault, TaskId};
-use crate::noise::Noise;
+use crate::model::{Due, ItNexus, MediumFault, SeatIx, TaskKey};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
-use crate::tasks::sink::{CopyBegun, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink};
+use crate::tasks::sink::{
+    Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink, ToMedia, Way,
+};
 use crate::unit::memory_hold::Lying;
 use std::collections::BTreeMap;
-
-/// Seat and task.
-pub type Who = (usize, TaskId);
 
 /// One command, as its initiator sees it.
 pub struct Command {
@@ -44,18 +42,17 @@ impl Command {
 #[derive(Default)]
 pub struct Local {
     /// The commands that are not over, or were not looked at since.
-    pub commands: BTreeMap<Who, Command>,
+    pub commands: BTreeMap<TaskKey, Command>,
     /// Operations that are with the medium, in the order in which they came.
     pub pending: Vec<Token>,
     /// Tasks that wait until data is taken again.
-    pub waiting: Vec<(usize, usize)>,
+    pub waiting: Vec<(SeatIx, usize)>,
     /// No data is taken now.
     pub is_full: bool,
-    noise: Noise,
 }
 
 impl Local {
-    fn command(&mut self, who: Who) -> &mut Command {
+    fn command(&mut self, who: TaskKey) -> &mut Command {
         let command = self.commands.get_mut(&who).expect("a command that is there");
         assert!(!command.is_over(), "{who:?} is over, and something comes of it");
         command
@@ -63,18 +60,18 @@ impl Local {
 }
 
 impl Sink for Local {
-    fn queue(&mut self) -> impl Queue {
-        Tokens(&mut self.pending)
-    }
-
-    fn expected(&self, who: Who) -> Expected {
+    fn expected(&self, who: TaskKey) -> Expected {
         self.commands.get(&who).expect("a command that is there").expected
     }
 
-    fn data_in(&mut self, who: Who, part: Part, copied: Option<DataRef>, buf: Buf, must: bool) -> Result<(), Buf> {
-        assert!(copied.is_none(), "the medium is asked");
+    fn data_in(&mut self, who: TaskKey, part: Part, body: Body, buf: Buf) -> Result<(), Buf> {
+        let Body::Medium { copied_from, must } = body else {
+            self.command(who).end = Some(Outcome::GOOD);
+            return Ok(());
+        };
+        assert!(copied_from.is_none(), "the medium is asked");
         if self.is_full && !must {
-            self.waiting.push((who.0, who.1.slot()));
+            self.waiting.push((who.seat, who.slot()));
             return Err(buf);
         }
         let command = self.command(who);
@@ -87,40 +84,32 @@ impl Sink for Local {
         Ok(())
     }
 
-    fn data_in_place(&mut self, _: Who, _: Part, _: Lying<'_>, _: InPlaceIf) -> Sent {
+    fn data_in_place(&mut self, _: TaskKey, _: Part, _: Lying<'_>, _: InPlaceIf) -> Sent {
         Sent::No
     }
 
-    fn sends_in_place(&self, _: Who) -> bool {
-        false
+    fn way(&self, _: TaskKey) -> Way {
+        Way { piece_bytes: 8192, most_bytes: u32::MAX, in_place: false }
     }
 
-    fn piece_bytes(&self, _: Who, pieces: u32) -> u32 {
-        pieces * 8192
-    }
-
-    fn parameter_data(&mut self, who: Who, _: Part, _: Buf) {
-        self.command(who).end = Some(Outcome::GOOD);
-    }
-
-    fn want_data_out(&mut self, who: Who, up_to: u32) {
+    fn want_data_out(&mut self, who: TaskKey, up_to: u32) {
         let command = self.command(who);
         assert!(up_to > command.wanted && up_to <= command.expected.write_bytes, "{up_to}");
         command.wanted = up_to;
     }
 
-    fn owes_since_ms(&self, _: Who) -> Option<u64> {
+    fn owes_since_ms(&self, _: TaskKey) -> Option<u64> {
         None
     }
 
-    fn complete(&mut self, who: Who, outcome: Outcome, _: Moved) {
-        let command = self.command(who);
+    fn complete(&mut self, due: Due, outcome: Outcome, _: Moved) {
+        let command = self.command(due.end());
         assert!(!command.is_aborted, "an aborted command is not answered");
         command.end = Some(outcome);
     }
 
-    fn released(&mut self, who: Who) {
-        let command = self.command(who);
+    fn released(&mut self, due: Due) {
+        let command = self.command(due.end());
         assert!(command.is_aborted, "nobody wanted that");
         command.is_released = true;
     }
@@ -129,29 +118,31 @@ impl Sink for Local {
         panic!("nothing is lent");
     }
 
-    fn parameters(&mut self, _: Who, _: usize, _: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
-        None
-    }
-
-    fn begin_copy(&mut self, _: Who, _: usize, _: &CopyRequest) -> Option<CopyBegun> {
-        None
-    }
-
-    fn hear(&mut self, _: Who, _: usize, _: u64) -> Heard {
-        Heard::Before
-    }
-
-    fn noise(&mut self) -> &mut Noise {
-        &mut self.noise
-    }
-
-    fn polls(&mut self, _: usize) {}
-
     fn preempt(&mut self, _: Preempting) {
         panic!("nobody preempts");
     }
 
     fn reread(&mut self, _: Reread, _: Result<(), MediumFault>) {
         panic!("nothing is read again");
+    }
+}
+
+impl DeviceServer for Local {
+    fn parameters(&mut self, _: TaskKey, _: usize, _: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
+        None
+    }
+
+    fn begin_copy(&mut self, _: TaskKey, _: usize, _: &CopyRequest) -> Option<CopyBegun> {
+        None
+    }
+
+    fn hear(&mut self, _: TaskKey, _: usize, _: u64) -> Heard {
+        Heard::Before
+    }
+}
+
+impl ToMedia for Local {
+    fn queue(&mut self) -> impl Queue {
+        Tokens(&mut self.pending)
     }
 }

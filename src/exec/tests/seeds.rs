@@ -3,14 +3,14 @@
 //! answered once or let go of, and in the end everything has come back.
 
 use super::blocks::{Blocks, Look, Stamp};
-use super::local::{Command, Local, Who};
+use super::local::{Command, Local};
 use super::{BLOCK_BYTES, executor, unit};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
 use crate::canary::{Canary, SINGS};
 use crate::exec::begin::Entry;
 use crate::exec::executor::Executor;
 use crate::limits::ARENA_BYTES;
-use crate::model::{Host, MediumFault, TaskId};
+use crate::model::{Host, MediumFault, SeatIx, TaskId, TaskKey};
 use crate::scsi::{MediumOp, Outcome};
 use crate::shares::Whose;
 use crate::tasks::sink::{Expected, Given};
@@ -64,7 +64,7 @@ struct World {
     executor: Executor,
     local: Local,
     blocks: Blocks,
-    does: BTreeMap<Who, (u64, Does)>,
+    does: BTreeMap<TaskKey, (u64, Does)>,
     /// The last value that was written.
     stamp: u64,
 }
@@ -84,18 +84,22 @@ impl World {
         let mut executor = executor(vec![unit(BLOCKS as u64, plan)]);
         let peer = "192.0.2.1:3260".parse().unwrap();
         for seat in 0..SEATS {
-            executor.open(seat as usize, (Whose::of(seat, peer), Host::of(peer)), "iqn.2026-11.io.ringsan:local");
+            executor.open(
+                SeatIx::new(seat as usize),
+                (Whose::of(seat, peer), Host::of(peer)),
+                "iqn.2026-11.io.ringsan:local",
+            );
         }
         let blocks = Blocks::new(BLOCKS, BLOCK_BYTES);
         World { dice, executor, local: Local::default(), blocks, does: BTreeMap::new(), stamp: 0 }
     }
 
     /// A slot of a seat that no command has.
-    fn free_slot(&mut self) -> Option<Who> {
-        let (seat, slot) = (self.dice.below(SEATS) as usize, self.dice.below(SLOTS) as u32);
+    fn free_slot(&mut self) -> Option<TaskKey> {
+        let (seat, slot) = (SeatIx::new(self.dice.below(SEATS) as usize), self.dice.below(SLOTS) as u32);
         let task = TaskId(slot | ((self.stamp as u32 + 1) << 8));
-        let is_taken = self.local.commands.keys().any(|(of, other)| (*of, other.slot()) == (seat, task.slot()));
-        (!is_taken).then_some((seat, task))
+        let is_taken = self.local.commands.keys().any(|of| (of.seat, of.slot()) == (seat, task.slot()));
+        (!is_taken).then_some(TaskKey { seat, task })
     }
 
     fn range(&mut self) -> Range<usize> {
@@ -149,15 +153,15 @@ impl World {
         };
         self.local.commands.insert(who, command);
         self.does.insert(who, (stamp, does));
-        assert_eq!(self.executor.enter(who.0, who.1), Entry::Free);
+        assert_eq!(self.executor.enter(who), Entry::Free);
         let given = Given { expected, inline: inline.as_deref() };
-        self.executor.medium(who.0, who.1, 0, op, given, &mut self.local);
+        self.executor.medium(who, 0, op, given, &mut self.local);
     }
 
     /// Some data comes that is asked for.
     fn send(&mut self) {
         let owes = |command: &Command| !command.is_over() && command.expected.received_bytes < command.wanted;
-        let owing: Vec<Who> =
+        let owing: Vec<TaskKey> =
             self.local.commands.iter().filter(|(_, command)| owes(command)).map(|(who, _)| *who).collect();
         let Some(&who) = owing.get(self.dice.below(owing.len().max(1) as u64) as usize) else { return };
         let Some(command) = self.local.commands.get_mut(&who).filter(|command| !command.is_aborted) else { return };
@@ -165,11 +169,11 @@ impl World {
         let most = u64::from(command.wanted - at);
         let len = if self.dice.one_in(2) { most } else { 1 + self.dice.below(most) } as u32;
         let data = command.out[at as usize..(at + len) as usize].to_vec();
-        self.executor.place(who.0, who.1, at, &data, &mut self.local);
+        self.executor.place(who, at, &data, &mut self.local);
         let Some(command) = self.local.commands.get_mut(&who) else { return };
         command.expected.received_bytes += len;
         if !command.is_over() {
-            self.executor.data_out(who.0, who.1, at + len, &mut self.local);
+            self.executor.data_out(who, at + len, &mut self.local);
         }
     }
 
@@ -185,21 +189,21 @@ impl World {
 
     fn abort(&mut self) {
         let live = self.local.commands.iter().filter(|(_, command)| !command.is_over() && !command.is_aborted);
-        let live: Vec<Who> = live.map(|(who, _)| *who).collect();
+        let live: Vec<TaskKey> = live.map(|(who, _)| *who).collect();
         let Some(&who) = live.get(self.dice.below(live.len().max(1) as u64) as usize) else { return };
         if let Some(command) = self.local.commands.get_mut(&who) {
             command.is_aborted = true;
         }
-        self.executor.abort(who.0, who.1, 0, &mut self.local);
+        self.executor.abort(who, 0, &mut self.local);
     }
 
     /// A turn of the core, `ms` later.
     fn turn(&mut self, ms: u64) {
         let (executor, local) = (&mut self.executor, &mut self.local);
-        executor.now_ms += ms;
-        executor.now_ns = executor.now_ms * 1_000_000;
+        executor.turn.now_ms += ms;
+        executor.turn.now_ns = executor.turn.now_ms * 1_000_000;
         executor.settle_stores(local);
-        executor.run_jobs(|| true, local);
+        executor.run_jobs(|_| (), || true, local);
         executor.feed_starved(local);
         executor.retry_held(local);
         executor.expire_aborts(local);
@@ -215,7 +219,7 @@ impl World {
 
     /// Looks at the commands that are over.
     fn look(&mut self) {
-        let over: Vec<Who> =
+        let over: Vec<TaskKey> =
             self.local.commands.iter().filter(|(_, command)| command.is_over()).map(|(who, _)| *who).collect();
         for who in over {
             let (Some(command), Some((stamp, does))) = (self.local.commands.remove(&who), self.does.remove(&who))
@@ -230,7 +234,11 @@ impl World {
                     }
                 }
                 Does::Writes(range) if is_good => self.blocks.written(range, stamp),
-                Does::WritesIf(range, wanted) if is_good => self.blocks.exchanged(range, (stamp, wanted)),
+                Does::WritesIf(range, wanted) if is_good => {
+                    if let Err(wrong) = self.blocks.exchanged(range, (stamp, wanted)) {
+                        panic!("{who:?}: {wrong}");
+                    }
+                }
                 Does::WritesIf(range, _) if command.end.is_some_and(|end| end.is_miscompare()) => {
                     self.blocks.not_written(range, stamp);
                 }

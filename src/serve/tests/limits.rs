@@ -2,11 +2,11 @@
 
 use super::super::reload::Reloader;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
+use crate::driver::tests::peer::{Peer, good};
+use crate::driver::tests::{Server, lun, snapshot};
 use crate::fabric::mesh::Message;
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, SHUTDOWN_LOGOUT_MS};
 use crate::model::{Limits, LunSpec, MediumFault};
-use crate::shard::tests::peer::{Peer, good};
-use crate::shard::tests::{Server, lun, snapshot};
 use crate::wire::TmFunction;
 use crate::world::World;
 use std::sync::atomic::Ordering;

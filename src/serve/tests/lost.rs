@@ -3,14 +3,14 @@
 use super::super::syncing::Syncing;
 use super::super::{ServeError, sync_all};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
+use crate::driver::tests::peer::{End, Peer, good};
+use crate::driver::tests::rights::group;
+use crate::driver::tests::saves::stuck_keeper;
+use crate::driver::tests::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::fabric::mesh::Message;
 use crate::limits::KEEPER_END;
 use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
 use crate::scsi::Lost;
-use crate::shard::tests::peer::{End, Peer, good};
-use crate::shard::tests::rights::group;
-use crate::shard::tests::saves::stuck_keeper;
-use crate::shard::tests::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::state::KeeperThread;
 use crate::unit::notice::Notice;
 use crate::world::World;

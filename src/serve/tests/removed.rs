@@ -2,9 +2,9 @@
 
 use super::super::reload::Reloader;
 use crate::backend::WayIn;
-use crate::shard::tests::peer::Peer;
-use crate::shard::tests::unread::{SOON, server, until};
-use crate::shard::tests::{UNIT_BYTES, lun, snapshot};
+use crate::driver::tests::peer::Peer;
+use crate::driver::tests::unread::{SOON, server, until};
+use crate::driver::tests::{UNIT_BYTES, lun, snapshot};
 use crate::world::World;
 use std::sync::Arc;
 

@@ -192,6 +192,46 @@ fn item_71_nothing_is_heard_of_an_aborted_task() {
 }
 
 #[test]
+fn item_71_data_of_each_aborted_task_is_read_over() {
+    //= RFC 7143 section 10.7
+    //# However, the data transfers logically MUST be silently
+    //# discarded by the target iSCSI layer in all cases.
+    let mut r = Rig::new();
+    let mut aborted = Vec::new();
+    for _ in 0..8 {
+        let command = ScsiCommand { is_final: false, ..r.draw_write(16384) };
+        let task = r.run(command, &[]);
+        r.abort(&command);
+        assert_eq!(r.events(), [Event::Abort(task)]);
+        r.released(task);
+        r.expect_tm(TmResponse::FUNCTION_COMPLETE);
+        aborted.push((command.itt, task));
+    }
+    // They had the same places, one after the other.
+    assert_eq!(r.s.open_tasks(), 0);
+    for (itt, task) in aborted {
+        for ttt in [Ttt::RESERVED, Ttt(task.0)] {
+            r.send(r.data_out(itt, ttt, 0, 0, true), &[0; 512]);
+            assert_eq!((r.dest, r.sent().len(), r.events()), (Dest::Discard, 0, vec![]), "{itt:?} {ttt:?}");
+        }
+    }
+}
+
+#[test]
+fn data_of_a_command_that_is_ignored_is_read_over() {
+    //= RFC 7143 section 4.2.2.1
+    //# MUST silently ignore any non-immediate command outside of this range
+    //# or non-immediate duplicates within the range.
+    let mut r = Rig::new();
+    let mut command = ScsiCommand { is_final: false, ..r.draw_write(16384) };
+    command.cmd_sn = CmdSn(command.cmd_sn.0.wrapping_add(10_000));
+    r.send(command, &[]);
+    assert_eq!((r.sent().len(), r.events()), (0, vec![]));
+    r.send(r.data_out(command.itt, Ttt::RESERVED, 0, 0, true), &[0; 512]);
+    assert_eq!((r.dest, r.sent().len(), r.events()), (Dest::Discard, 0, vec![]));
+}
+
+#[test]
 fn item_71_a_function_that_meets_a_failing_task_takes_its_answer() {
     let mut r = Rig::new();
     let command = r.draw_write(8192);

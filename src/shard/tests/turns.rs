@@ -1,13 +1,12 @@
 //! What one turn of a core acts on, of how many connections ever. The core is driven by hand: nobody else has a part in it.
 
-use super::{TARGET, lun, snapshot};
 use crate::fabric::mesh::Mesh;
 use crate::limits::{
     JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
 };
 use crate::model::host::tests::at;
-use crate::shard::core::Core;
-use crate::shard::make_core;
+use crate::model::snapshot::tests::{TARGET, lun, snapshot};
+use crate::shard::Core;
 use crate::transport::acting::Acting;
 use crate::transport::io::Socket;
 use crate::transport::number::ConnNo;
@@ -33,7 +32,7 @@ struct Turns {
 impl Turns {
     fn new() -> Turns {
         let (world, _keeper) = World::open(snapshot(&[at("127.0.0.1")], vec![lun(0)]), 1).unwrap();
-        let core = make_core(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
+        let core = Core::on_ring(0, (Arc::new(world), Mesh::new(1).unwrap())).unwrap();
         Turns { core, peers: Vec::new(), cmd_sns: Vec::new() }
     }
 
@@ -215,7 +214,7 @@ fn jobs_do_not_keep_everything_else_waiting() {
     // They have ended already, and yet so many take longer than a turn.
     (0..MANY).for_each(|job| core.executor.running.runnable.push(None, job));
     let begin = Instant::now();
-    core.executor.run_jobs(|| begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
+    core.executor.run_jobs(|_| (), || begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
     let left = core.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
 }

@@ -6,7 +6,7 @@ use crate::canary::{Canary, SINGS};
 /// Seeds within which a bug is to be found.
 const SEEDS: u64 = 500;
 
-/// Those that are found.
+/// All of them.
 const ALL: &[Canary] = &[
     Canary::StrayForgotten,
     Canary::ReadPastStray,
@@ -20,10 +20,14 @@ const ALL: &[Canary] = &[
     Canary::ParkedLost,
     Canary::LoanDropped,
     Canary::NumberTooSoon,
+    Canary::StoppedActsOn,
+    Canary::WaitKept,
+    Canary::DropSaidLate,
+    Canary::FlushSkipped,
+    Canary::DigestUnchecked,
+    Canary::RangeNotHeld,
+    Canary::AttentionLost,
 ];
-
-/// Those that no seed is known to find: what hosts do, or what the judge asks for, has a gap there. They are tried by name only.
-const NOT_YET: &[Canary] = &[Canary::WaitKept, Canary::DropSaidLate, Canary::StoppedActsOn];
 
 /// The first seed that finds a bug.
 fn heard(canary: Canary, seeds: u64) -> Option<u64> {
@@ -39,9 +43,10 @@ fn canaries_are_heard() {
     let only = std::env::var("RINGSAN_CANARY").ok();
     let is_meant = |canary: &&Canary| match &only {
         Some(only) => *only == format!("{canary:?}"),
-        None => ALL.contains(canary),
+        // An assertion of the target finds this one, which builds for production are without.
+        None => cfg!(debug_assertions) || **canary != Canary::DropSaidLate,
     };
-    let unheard = ALL.iter().chain(NOT_YET).filter(is_meant).filter(|canary| {
+    let unheard = ALL.iter().filter(is_meant).filter(|canary| {
         let seed = heard(**canary, SEEDS);
         eprintln!("{canary:?}: seed {seed:?}");
         seed.is_none()

@@ -40,19 +40,19 @@ impl Storm {
         let disks = self.disks();
         let (unit, disk) = &disks[self.dice.below(disks.len() as u64) as usize];
         let (before, block_bytes) = (disk.current(), self.judge.units[*unit].block_bytes as usize);
-        let (dice, may_be_stale) = (&mut self.dice, !self.force.outages);
-        let mut gone = Vec::new();
-        disk.lose(|block| match dice.below(3) {
-            0 => Fate::Kept,
-            1 if may_be_stale => Fate::Stale,
-            _ => {
-                gone.push(block as usize);
-                Fate::Gone
-            }
+        let dice = &mut self.dice;
+        let mut lost = Vec::new();
+        disk.lose(|block| {
+            let fate = [Fate::Kept, Fate::Stale, Fate::Gone][dice.below(3) as usize];
+            lost.extend((fate != Fate::Kept).then_some((block as usize, fate)));
+            fate
         });
-        for block in gone {
+        for (block, fate) in lost {
             let Some(value) = before[block * block_bytes..].first_chunk::<8>() else { continue };
             self.judge.lost(*unit, block, u64::from_le_bytes(*value));
+            if fate == Fate::Stale {
+                self.judge.blocks[*unit].drifts(block);
+            }
         }
         self.judge.blocks[*unit].fell_back();
         let now_ms = self.sea.cores.now_ms();

@@ -26,7 +26,12 @@ impl Storm {
         self.hosts.iter_mut().for_each(|host| host.power_lost(&mut self.judge));
         self.judge.forget_losses();
         for (blocks, kind) in self.judge.blocks.iter_mut().zip(&self.kinds) {
-            if *kind == LunKind::Ram { blocks.emptied() } else { blocks.fell_back() }
+            if *kind == LunKind::Ram {
+                blocks.emptied()
+            } else {
+                blocks.fell_back()
+            }
+            blocks.settled();
         }
     }
 }

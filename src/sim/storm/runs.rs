@@ -2,6 +2,8 @@
 
 use super::{Force, Storm};
 use crate::sim::Rng;
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
 
 /// All of a run.
 fn go(storm: &mut Storm) {
@@ -31,7 +33,7 @@ fn shortest(seed: u64, force: Force) -> usize {
 /// A run of this seed.
 fn run(seed: u64, force: Force) {
     let mut storm = Storm::new(seed, force);
-    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| go(&mut storm)));
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| go(&mut storm)));
     if let Err(why) = ran {
         let lines = told("RINGSAN_LINES").unwrap_or(60);
         let steps = if told::<usize>("RINGSAN_STEPS").is_some() { force.steps } else { shortest(seed, force) };
@@ -62,26 +64,15 @@ pub(super) fn force_of(seed: u64) -> Force {
     }
 }
 
-/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many, of `RINGSAN_CORES` cores and of the
-/// kind `RINGSAN_KIND` ([`force_of`]).
-#[test]
-fn hosts_see_what_they_may_see_in_every_storm() {
-    if let Some(seed) = told("RINGSAN_SEED") {
-        return run(seed, force_of(seed));
-    }
-    let seeds = told("RINGSAN_SEEDS").unwrap_or(300);
-    let next = std::sync::atomic::AtomicU64::new(told("RINGSAN_FIRST").unwrap_or(0));
-    let end = next.load(std::sync::atomic::Ordering::Relaxed) + seeds;
-    let failed = std::sync::Mutex::new(Vec::new());
+/// Runs of these seeds, on two threads.
+fn run_all(seeds: impl Iterator<Item = u64> + Send, force: impl Fn(u64) -> Force + Sync) {
+    let (seeds, failed) = (Mutex::new(seeds), Mutex::new(Vec::new()));
+    let next = || seeds.lock().unwrap().next();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    if std::panic::catch_unwind(|| run(seed, force_of(seed))).is_err() {
+                while let Some(seed) = next() {
+                    if std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, force(seed)))).is_err() {
                         failed.lock().unwrap().push(seed);
                     }
                 }
@@ -90,6 +81,24 @@ fn hosts_see_what_they_may_see_in_every_storm() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "RINGSAN_SEED= one of {failed:?}");
+}
+
+/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many from `RINGSAN_FIRST` on, of `RINGSAN_CORES` cores and of the
+/// kind `RINGSAN_KIND` ([`force_of`]).
+#[test]
+fn hosts_see_what_they_may_see_in_every_storm() {
+    if let Some(seed) = told("RINGSAN_SEED") {
+        return run(seed, force_of(seed));
+    }
+    let (first, seeds): (u64, u64) = (told("RINGSAN_FIRST").unwrap_or(0), told("RINGSAN_SEEDS").unwrap_or(300));
+    run_all(first..first + seeds, force_of);
+}
+
+/// The same with many cores: most moves, resets and logins are a matter of several then.
+#[test]
+fn hosts_see_it_of_many_cores_too() {
+    run_all(0..100, |seed| Force { cores: 4, steps: 2000, ..force_of(seed) });
+    run_all(100..200, |seed| Force { cores: 16, steps: 2000, ..force_of(seed) });
 }
 
 /// What a run comes to depends on nothing but its seed.

@@ -30,6 +30,10 @@ impl Net for Sea {
         self.cores.has_ended(line)
     }
 
+    fn is_gone(&self, line: usize) -> bool {
+        self.cores.is_gone(line)
+    }
+
     fn close(&mut self, line: usize) {
         self.cores.close(line, &mut self.rng);
     }

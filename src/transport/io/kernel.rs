@@ -6,8 +6,11 @@ use super::super::source::Source;
 use super::outgoing::Outgoing;
 use super::socket::Socket;
 use crate::backend::Token;
+use crate::buffers::Arena;
+use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
 use crate::ring::{RECEIVE_GROUP, ReceiveBuffers, Ring};
 use io_uring::{opcode, squeue, types};
+use std::io;
 use std::os::fd::RawFd;
 
 /// The ring and its receive buffers. The ring goes first when it is dropped: it is closed before the memory goes that it
@@ -20,6 +23,30 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// A ring for this thread, with which the memory of `arena` is registered, if that is allowed, and files of `units`
+    /// units can be. What the kernel does not allow is said, if `says`: once for all cores is enough.
+    ///
+    /// # Errors
+    /// No ring, or no memory for receive buffers.
+    pub fn new(arena: &mut Arena, units: usize, says: bool) -> io::Result<Kernel> {
+        let ring = Ring::new(RING_ENTRIES)?;
+        match ring.register_memory(arena.memory()) {
+            Ok(()) => arena.set_registered(),
+            Err(e) if says => {
+                tracing::warn!(
+                    "I/O buffers are not registered with the kernel ({e}): raise the limit for locked memory (ulimit -l) for full speed"
+                );
+            }
+            Err(_) => {}
+        }
+        let buffers = ReceiveBuffers::new(&ring, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
+        // Files of units that come later are registered, too, as long as there is room.
+        if let Err(e) = ring.register_files((units + SPARE_FILES) as u32) {
+            tracing::debug!("files are not registered with the kernel: {e}");
+        }
+        Ok(Kernel { ring, buffers })
+    }
+
     #[inline]
     pub(super) fn receive(&mut self, conn: ConnNo, socket: &Socket, known: Option<&mut Direct>) {
         let file = types::Fd(socket.fd());

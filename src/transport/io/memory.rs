@@ -28,12 +28,12 @@ pub enum Into {
 /// All that was asked and not answered.
 #[derive(Debug)]
 pub struct Memory {
-    /// Receives: connection and line.
-    receives: BTreeMap<ConnNo, (usize, Into)>,
+    /// Receives: connection, and line if it has one.
+    receives: BTreeMap<ConnNo, (Option<usize>, Into)>,
     /// Receives that are cancelled.
     cancelled: Vec<ConnNo>,
-    /// Sends: connection, line, what is to be moved.
-    sends: BTreeMap<ConnNo, (usize, Vec<libc::iovec>)>,
+    /// Sends: connection, line if it has one, what is to be moved.
+    sends: BTreeMap<ConnNo, (Option<usize>, Vec<libc::iovec>)>,
     /// Operations on media, in the order in which they were asked for, with what their medium has made of them.
     pub media: Vec<(Token, squeue::Entry)>,
     /// What the receive that is being completed has brought.
@@ -58,10 +58,10 @@ impl Memory {
         }
     }
 
-    fn line(socket: &Socket) -> usize {
+    fn line(socket: &Socket) -> Option<usize> {
         match socket {
-            Socket::Line(line) => line.number,
-            Socket::Tcp(_) => usize::MAX,
+            Socket::Line(line) => Some(line.number),
+            Socket::Tcp(_) => None,
         }
     }
 
@@ -92,14 +92,14 @@ impl Memory {
         self.chunk.clear();
     }
 
-    /// The connections that receive, with their lines.
+    /// The connections that receive on a line, with that.
     pub fn receiving(&self) -> impl Iterator<Item = (ConnNo, usize)> {
-        self.receives.iter().map(|(conn, (line, _))| (*conn, *line))
+        self.receives.iter().filter_map(|(conn, (line, _))| Some((*conn, (*line)?)))
     }
 
-    /// The connections that send, with their lines.
+    /// The connections that send on a line, with that.
     pub fn sending(&self) -> impl Iterator<Item = (ConnNo, usize)> {
-        self.sends.iter().map(|(conn, (line, _))| (*conn, *line))
+        self.sends.iter().filter_map(|(conn, (line, _))| Some((*conn, (*line)?)))
     }
 
     /// Whether a receive is to be cancelled.

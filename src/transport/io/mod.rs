@@ -1,7 +1,7 @@
 //! What a core asks of the world around it, and is answered with completions: the seam between the synchronous core and
 //! what drives it.
 //!
-//! There are two of that: the ring of the core's thread, which `shard/driver.rs` turns, and plain memory ([`memory`]), by which
+//! There are two of that: the ring of the core's thread, which `driver/mod.rs` turns, and plain memory ([`memory`]), by which
 //! a simulator plays the kernel, the network and the media to several cores under one seed. Nothing else in a core touches
 //! a socket, the ring or a clock.
 

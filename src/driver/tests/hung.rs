@@ -3,7 +3,7 @@
 use super::peer::{End, Peer, good};
 use super::{Server, UNIT_BYTES};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, OpClass};
-use crate::limits::{ABORT_GRACE_MS, ERRANDS_PER_UNIT, MEDIUM_HANG_MS, STRAY_WAIT_MS, STRAYS_PER_UNIT};
+use crate::limits::{ABORT_GRACE_MS, ERRANDS_PER_UNIT, MEDIUM_HANG_MS, SLICE_BYTES, STRAY_WAIT_MS, STRAYS_PER_UNIT};
 use crate::wire::{Opcode, TmFunction, TmResponse};
 use std::time::{Duration, Instant};
 
@@ -277,6 +277,31 @@ fn who_needs_blocks_of_a_hung_write_is_told_in_time() {
     assert_eq!((peer.logout(0, 0), other.logout(0, 0)), (0, 0));
     assert!(server.stop() < Duration::from_secs(5));
     assert!(server.world.units[0].unfinished.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+/// SAM-5 clause 5.3.1: BUSY says that the command is not accepted, and so that nothing was written.
+#[test]
+fn an_orwrite_of_which_a_part_was_done_is_not_said_to_be_refused() {
+    const AT: u64 = 1 << 20;
+    let hang = FaultRule::new(FaultAction::Hang).on(OpClass::Write).within(AT..AT + 4096).times(1);
+    let server = Server::new(1, FaultPlan::new().rule(hang));
+    let mut peer = Peer::login(server.at, 1, &[]).ready();
+    let write = peer.solicited(0, [0x2a, 0], (AT / 512) as u32, 4096);
+    let (at, len, ttt) = peer.r2t(write);
+    let bytes = peer.data_out((write, ttt, 0), 0, at, true, &vec![0xaa; len as usize]);
+    peer.raw(&bytes);
+    peer.ping();
+    assert_eq!(peer.managed(TmFunction::ABORT_TASK, 0, write).0, 0);
+    // Its second slice begins where that write may still reach the medium.
+    let mut cdb = [0; 16];
+    cdb[0] = 0x8b;
+    cdb[2..10].copy_from_slice(&((AT - SLICE_BYTES as u64) / 512).to_be_bytes());
+    cdb[10..14].copy_from_slice(&(2 * SLICE_BYTES as u32 / 512).to_be_bytes());
+    peer.solicited_by(0, &cdb, 2 * SLICE_BYTES);
+    let end = peer.feed(0, 0x0f, Duration::from_millis(STRAY_WAIT_MS) + SOON);
+    assert_eq!((end.opcode, end.bhs[3]), (Opcode::SCSI_RESPONSE, 2), "{end:?}");
+    let read = peer.command(0, &[0x28, 0, 0, 0, 6, 0, 0, 0, 1, 0], 512, &[]);
+    assert_eq!(peer.end(read, SOON).data, [0x0f; 512], "the first slice");
 }
 
 #[test]

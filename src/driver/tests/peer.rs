@@ -339,8 +339,26 @@ impl Peer {
         let mut cdb = [head[0], head[1], 0, 0, 0, 0, 0, 0, 0, 0];
         cdb[2..6].copy_from_slice(&lba.to_be_bytes());
         cdb[7..9].copy_from_slice(&((bytes / 512) as u16).to_be_bytes());
+        self.solicited_by(lun, &cdb, bytes)
+    }
+
+    /// A command with this CDB, whose data is asked for; its tag.
+    pub fn solicited_by(&mut self, lun: u8, cdb: &[u8], bytes: usize) -> u32 {
         let bytes = bytes as u32;
-        self.issue(&writing(at(lun), &cdb, bytes), bytes, true, &[], &[])
+        self.issue(&writing(at(lun), cdb, bytes), bytes, true, &[], &[])
+    }
+
+    /// Sends whatever is asked for, all alike, until a response comes.
+    pub fn feed(&mut self, lun: u8, byte: u8, within: Duration) -> Pdu {
+        loop {
+            let pdu = self.next(within);
+            if pdu.opcode != Opcode::R2T {
+                return pdu;
+            }
+            let data = vec![byte; pdu.word(44) as usize];
+            let bytes = self.data_out((pdu.itt(), pdu.word(20), lun), 0, pdu.word(40), true, &data);
+            self.raw(&bytes);
+        }
     }
 
     /// The next R2T of a task: what it asks for, by offset and length, and its tag.

@@ -14,7 +14,7 @@ fn a_core_says_what_it_did_last() {
     if std::env::var_os(AGAIN).is_some() {
         return panic_after_a_read();
     }
-    let name = "shard::tests::panics::a_core_says_what_it_did_last";
+    let name = "driver::tests::panics::a_core_says_what_it_did_last";
     let mut again = Command::new(std::env::current_exe().unwrap());
     let again = again.args(["--exact", name, "--nocapture"]).env(AGAIN, "1").output().unwrap();
     let said = String::from_utf8(again.stderr).unwrap();

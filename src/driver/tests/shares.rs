@@ -84,9 +84,8 @@ fn jobs_that_need_two_buffers_do_not_wait_for_one_another() {
     all_back(&mut server);
 }
 
-#[test]
-fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
-    let mut server = Server::with_media(1, FaultPlan::new());
+/// Has hosts keep all buffers for data that they do not send, and one more wait for one, until it gets it.
+fn keep_all_buffers(server: &Server) -> Vec<Peer> {
     // As many names as it takes to have all that one address is given.
     let mut hogs: Vec<_> = (1..40).map(|host| Peer::login(server.at, host, &KEYS)).collect();
     for (n, hog) in hogs.iter_mut().enumerate() {
@@ -95,7 +94,36 @@ fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
     }
     let mut other = Peer::login(server.at, 200, &KEYS).ready();
     assert_eq!(read(&mut other, 1, Duration::from_millis(2 * OWED_WHILE_OTHERS_WAIT_MS + 2_000)), 0);
-    drop((hogs, other));
+    hogs.push(other);
+    hogs
+}
+
+/// SAM-5 clause 5.3.1: TASK SET FULL says that the command is not accepted, and so that nothing was written.
+#[test]
+fn a_write_of_which_a_part_was_done_is_not_said_to_have_found_no_room() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    let mut peer = Peer::login(server.at, 0, &KEYS).ready();
+    let data = vec![7; SLICE_BYTES];
+    peer.write_solicited(1, 0, 2 * SLICE_BYTES);
+    let first = peer.next(SOON);
+    let bytes = peer.data_out((first.itt(), first.word(20), 1), 0, 0, true, &data[..first.word(44) as usize]);
+    peer.raw(&bytes);
+    let mut early = asked(&mut peer);
+    let others = keep_all_buffers(&server);
+    // What is still owed comes, and then the answer.
+    let second = early.pop().unwrap();
+    let bytes = peer.data_out((second.itt(), second.word(20), 1), 0, second.word(40), true, &data);
+    peer.raw(&bytes);
+    let end = peer.feed(1, 7, SOON);
+    assert_eq!((end.opcode, end.bhs[3]), (Opcode::SCSI_RESPONSE, 2), "{end:?}");
+    drop((others, peer));
+    assert!(server.end().iter().all(|(stats, _)| stats.executor.overdue > 0));
+}
+
+#[test]
+fn data_that_is_owed_keeps_others_waiting_for_seconds_only() {
+    let mut server = Server::with_media(1, FaultPlan::new());
+    drop(keep_all_buffers(&server));
     let accounts = server.end();
     assert!(accounts.iter().all(|(stats, free_bytes)| stats.executor.overdue > 0 && *free_bytes == ARENA_BYTES));
 }

@@ -1,0 +1,38 @@
+//! Places in a core's tables, each with a type of its own, so that the one is not taken for the other.
+
+use super::TaskId;
+
+/// A seat: the place of a session on its core, and of what its executor knows of that session. Seats are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeatIx(u32);
+
+impl SeatIx {
+    /// The seat at a place, of which there are far fewer than numbers.
+    #[inline]
+    pub const fn new(at: usize) -> SeatIx {
+        SeatIx(at as u32)
+    }
+
+    /// Its place.
+    #[inline]
+    pub const fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A task on its core: the seat of its session, and which of that session's tasks it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskKey {
+    /// The seat.
+    pub seat: SeatIx,
+    /// The task.
+    pub task: TaskId,
+}
+
+impl TaskKey {
+    /// The slot of the task, among those of its session.
+    #[inline]
+    pub fn slot(self) -> usize {
+        self.task.slot()
+    }
+}

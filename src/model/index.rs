@@ -1,6 +1,7 @@
 //! Places in a core's tables, each with a type of its own, so that the one is not taken for the other.
 
 use super::TaskId;
+use std::fmt;
 
 /// A seat: the place of a session on its core, and of what its executor knows of that session. Seats are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +18,31 @@ impl SeatIx {
     #[inline]
     pub const fn at(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// A logical unit: its place among those of the process. It keeps that for as long as anybody may use it; then the place may
+/// be another unit's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitIx(u32);
+
+impl UnitIx {
+    /// The unit at a place, of which there are far fewer than numbers.
+    #[inline]
+    pub const fn new(at: usize) -> UnitIx {
+        UnitIx(at as u32)
+    }
+
+    /// Its place.
+    #[inline]
+    pub const fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for UnitIx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -83,7 +83,7 @@ impl Core {
     /// There is no ring, or no memory for it.
     pub fn on_ring(core: usize, (world, mesh): (Arc<World>, Mesh)) -> io::Result<Core> {
         let mut arena = Arena::new()?;
-        let kernel = Kernel::new(&mut arena, world.units.len(), core == 0)?;
+        let kernel = Kernel::new(&mut arena, world.units.all().len(), core == 0)?;
         Ok(Core::new(core, (world, mesh), Io::Kernel(kernel), arena))
     }
 
@@ -103,7 +103,7 @@ impl Core {
                 mailbox.bell().ring();
             }
         });
-        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&io, &way_in, slot, unit)).collect();
+        let handles = world.units.numbered().map(|(number, unit)| handle(&io, &way_in, number, unit)).collect();
         let executor = Executor::new(core, world.media(mesh.executors()), arena, (handles, way_in));
         let management = Management::new(executor.leftovers.left.clone());
         Core {

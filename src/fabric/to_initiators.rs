@@ -12,7 +12,7 @@ use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::missing::Required;
-use crate::model::{Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
+use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
@@ -21,7 +21,6 @@ use crate::session::{DataInEnd, Direction, Ending, Session};
 use crate::tasks::sink::{
     Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink, ToMedia, Way,
 };
-use crate::transport::number::ConnNo;
 use crate::transport::outlet::Outlet;
 use crate::transport::tx::HasMore;
 use crate::unit::memory_hold::Lying;

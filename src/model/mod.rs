@@ -25,7 +25,7 @@ pub use chap::{Account, ChapAlgorithm, Credentials, Secret};
 pub use due::{Due, KeptDue};
 pub use fault::MediumFault;
 pub use host::{Address, Host};
-pub use index::{SeatIx, TaskKey, UnitIx};
+pub use index::{ConnNo, SeatIx, TaskKey, UnitIx};
 pub use lun::{LunKind, LunSpec};
 pub use names::{InitiatorPort, IscsiName, ItNexus};
 pub use per_unit::PerUnit;

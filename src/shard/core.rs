@@ -27,10 +27,10 @@ use crate::fabric::mesh::{Mesh, Message, Repeats};
 use crate::fabric::nexus::handle;
 use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
+use crate::model::ConnNo;
 use crate::ring::Completion;
 use crate::transport::acting::{Acting, Sharing};
 use crate::transport::io::{Io, Kernel, Memory};
-use crate::transport::number::ConnNo;
 use crate::transport::parked::SpareParked;
 #[cfg(test)]
 use crate::transport::receiving::Direct;

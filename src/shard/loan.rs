@@ -26,9 +26,8 @@ use super::core::Core;
 use crate::exec::placing::Lent;
 use crate::fabric::seat::Seat;
 use crate::missing::Required;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{ConnNo, SeatIx, TaskKey};
 use crate::transport::lent::{Home, Loan};
-use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::bhs;
 

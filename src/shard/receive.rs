@@ -25,13 +25,12 @@
 use super::core::Core;
 use crate::canary::{Canary, sings};
 use crate::missing::Required;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::transport::lent::Loan;
 use crate::transport::link::Halt;
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};
 use crate::transport::receiving::{BEHIND_BYTES, Direct, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use crate::transport::record;

@@ -236,9 +236,9 @@ impl Sink for Fabric {
         }
     }
 
-    fn lent_in_vain(&mut self, conn: usize) {
+    fn lent_in_vain(&mut self, conn: ConnNo) {
         // The receive releases the buffer when it is over: soon, even if the peer stalls.
-        self.rearm_receive(ConnNo::new(conn));
+        self.rearm_receive(conn);
     }
 
     fn preempt(&mut self, preempting: Preempting) {

@@ -52,8 +52,7 @@ impl Core {
                 if !session.is_live(task) {
                     return None;
                 }
-                let Lent { buf, within, room, slice } =
-                    self.executor.lend(TaskKey { seat, task }, offset, conn.at())?;
+                let Lent { buf, within, room, slice } = self.executor.lend(TaskKey { seat, task }, offset, conn)?;
                 Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
             }
             PartialDest::Gather(_) | PartialDest::Discard => None,
@@ -78,9 +77,7 @@ impl Core {
         self.fabric.stats.placed_bytes += received as u64;
         let is_here = self.fabric.seats.same(seat, serial).is_some();
         let mut homeless = match home {
-            Home::Slice(task, slice) if is_here => {
-                self.executor.take_back(TaskKey { seat, task }, slice, conn.at(), buf)
-            }
+            Home::Slice(task, slice) if is_here => self.executor.take_back(TaskKey { seat, task }, slice, conn, buf),
             Home::Slice(..) | Home::Staging => Some(buf),
         };
         if let Some(partial) = partial {

@@ -246,7 +246,7 @@ impl Core {
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
     /// goes. The rest of the chunk is returned.
     pub(super) fn chunk<'c>(&mut self, receive: &mut Receive, conn: ConnNo, mut chunk: &'c [u8]) -> &'c [u8] {
-        record::chunk(self.fabric.now_ms, conn.at(), chunk);
+        record::chunk(self.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         self.take_framing(receive, conn);
         loop {

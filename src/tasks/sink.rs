@@ -7,7 +7,7 @@
 
 use crate::backend::Queue;
 use crate::buffers::Buf;
-use crate::model::{DataRef, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
+use crate::model::{ConnNo, DataRef, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::unit::memory_hold::Lying;
@@ -181,7 +181,7 @@ pub trait Sink {
     fn preempt(&mut self, preempting: Preempting);
 
     /// Nobody wants any more what a connection's receive puts into the buffer that it was lent.
-    fn lent_in_vain(&mut self, conn: usize);
+    fn lent_in_vain(&mut self, conn: ConnNo);
 
     /// Data that is to be sent once more was read, or could not be.
     fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>);

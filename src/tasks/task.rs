@@ -9,7 +9,7 @@ use super::failing::Failing;
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
 use crate::buffers::Buf;
-use crate::model::{DataRef, Due, KeptDue, TaskId, TaskKey, UnitIx};
+use crate::model::{ConnNo, DataRef, Due, KeptDue, TaskId, TaskKey, UnitIx};
 use crate::waits::left::Mark;
 use crate::waits::strays::Hold;
 
@@ -55,7 +55,7 @@ pub enum Progress {
     /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`shard/loan.rs`).
     Lent {
         /// Number of the connection.
-        conn: usize,
+        conn: ConnNo,
     },
     /// On the medium (or a job has it).
     Busy,

@@ -4,7 +4,7 @@
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
 use crate::buffers::Buf;
-use crate::model::{Due, ItNexus, MediumFault, SeatIx, TaskKey, UnitIx};
+use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::tasks::sink::{
@@ -114,7 +114,7 @@ impl Sink for Local {
         command.is_released = true;
     }
 
-    fn lent_in_vain(&mut self, _: usize) {
+    fn lent_in_vain(&mut self, _: ConnNo) {
         panic!("nothing is lent");
     }
 

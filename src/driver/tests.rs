@@ -30,7 +30,7 @@ use crate::backend::{FaultPlan, Medium};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::fabric::stats::Stats;
 pub(crate) use crate::model::snapshot::tests::{TARGET, UNIT_BYTES, lun, snapshot};
-use crate::model::{Account, Credentials, LunSpec, Secret, Snapshot, TargetSpec};
+use crate::model::{Account, Credentials, LunSpec, Secret, Snapshot, TargetSpec, UnitIx};
 use crate::session::directory::SnapshotDirectory;
 use crate::shard::Core;
 use crate::world::targets::{LunMap, Target};
@@ -156,8 +156,8 @@ impl Server {
         };
         let pairs = snapshot.targets.iter().zip(&world.targets);
         world.targets = pairs.map(|(spec, target)| Target::new(spec, stay(spec, target), false)).collect();
-        let stays = |unit: &usize| world.targets.iter().any(|target| target.units.contains(unit));
-        world.leaving = (0..world.units.len()).filter(|unit| !stays(unit)).collect();
+        let stays = |unit: &UnitIx| world.targets.iter().any(|target| target.units.contains(unit));
+        world.leaving = world.units.numbers().filter(|unit| !stays(unit)).collect();
         world.directory = SnapshotDirectory::new(Arc::new(snapshot));
         // Each is newer than the one before.
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);

@@ -8,7 +8,7 @@ use super::executor::Executor;
 use crate::buffers::Buf;
 use crate::limits::{SLICE_BYTES, TASKS_PER_SESSION};
 use crate::missing::missing;
-use crate::model::{Due, SeatIx, TaskKey};
+use crate::model::{Due, SeatIx, TaskKey, UnitIx};
 use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::TASK_SET_FULL;
@@ -53,7 +53,14 @@ impl Executor {
     }
 
     /// Like [`Executor::medium`], after the command has paid for what it is to do.
-    pub fn begin_limited(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
+    pub fn begin_limited(
+        &mut self,
+        who: TaskKey,
+        unit: UnitIx,
+        op: MediumOp,
+        given: Given<'_>,
+        out: &mut impl Outside,
+    ) {
         if let Some(op) = self.pay_command(who, unit, op, given.expected) {
             return self.medium(who, unit, op, given, out);
         }
@@ -131,7 +138,7 @@ impl Executor {
     }
 
     /// Begins work on the medium.
-    pub fn medium(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
+    pub fn medium(&mut self, who: TaskKey, unit: UnitIx, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
         // Of those that there are many of no row is made: [`MediumOp::is_plain`].
         match op {
             MediumOp::Read { lba, blocks, .. } => {
@@ -149,7 +156,7 @@ impl Executor {
     pub fn read_at(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (lba, blocks): (u64, u32),
         expects: u32,
         out: &mut impl Outside,
@@ -166,7 +173,7 @@ impl Executor {
     pub fn write_at(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (lba, blocks, fua): (u64, u32, bool),
         given: Given<'_>,
         out: &mut impl Outside,
@@ -180,7 +187,7 @@ impl Executor {
     }
 
     #[inline(always)]
-    fn begin_read(&mut self, who: TaskKey, unit: usize, place: (u64, u64), expects: u32, out: &mut impl Outside) {
+    fn begin_read(&mut self, who: TaskKey, unit: UnitIx, place: (u64, u64), expects: u32, out: &mut impl Outside) {
         if !self.read_in_place(who, unit, place, expects, out) {
             self.read(who, unit, place, expects, out);
         }
@@ -188,7 +195,7 @@ impl Executor {
 
     /// Begins work on the medium as its row says.
     #[inline(never)]
-    fn begin_by_row(&mut self, who: TaskKey, unit: usize, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
+    fn begin_by_row(&mut self, who: TaskKey, unit: UnitIx, op: MediumOp, given: Given<'_>, out: &mut impl Outside) {
         if self.strays.are_too_many(unit) {
             return self.refuse(who, Outcome::BUSY, Moved::Nothing, out);
         }
@@ -226,7 +233,7 @@ impl Executor {
 
     /// A read that is not sent at once from where it lies.
     #[inline(never)]
-    fn read(&mut self, who: TaskKey, unit: usize, (base, asked): (u64, u64), expects: u32, out: &mut impl Outside) {
+    fn read(&mut self, who: TaskKey, unit: UnitIx, (base, asked): (u64, u64), expects: u32, out: &mut impl Outside) {
         let total = asked.min(u64::from(expects)) as u32;
         let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
         // Data that came with the command, of a bidirectional one: no command that reads has a use for it, and its buffer has
@@ -255,7 +262,7 @@ impl Executor {
     fn write(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (base, asked): (u64, u64),
         (action, durable): (Action, bool),
         given: Given<'_>,
@@ -290,7 +297,7 @@ impl Executor {
     pub fn gather(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (base, need): (u64, u64),
         then: Then,
         given: Given<'_>,
@@ -340,7 +347,7 @@ impl Executor {
     }
 
     /// A parameter list is there, `total` bytes in `buf`.
-    fn listed(&mut self, who: TaskKey, unit: usize, (buf, total): (Option<Buf>, u32), out: &mut impl Outside) {
+    fn listed(&mut self, who: TaskKey, unit: UnitIx, (buf, total): (Option<Buf>, u32), out: &mut impl Outside) {
         let slot = who.slot();
         let list = buf.as_ref().and_then(|buf| buf.bytes(0, total as usize)).unwrap_or(&[]);
         let judged = out.parameters(who, unit, list);
@@ -413,7 +420,7 @@ impl Executor {
     }
 
     /// The unit at which a task has begun to work, if it has.
-    pub fn begun_at(&self, who: TaskKey) -> Option<usize> {
+    pub fn begun_at(&self, who: TaskKey) -> Option<UnitIx> {
         let exec = self.tasks(who.seat).get(who.slot())?;
         (exec.task == who.task && exec.is_at_work()).then_some(exec.unit)
     }

@@ -15,7 +15,7 @@ use crate::jobs::copying::{Route, make_token, run};
 use crate::jobs::job::JobCx;
 use crate::limits::{ABORT_GRACE_MS, STRAYS_PER_UNIT};
 use crate::missing::missing;
-use crate::model::{InitiatorPort, TaskKey};
+use crate::model::{InitiatorPort, PerUnit, TaskKey, UnitIx};
 use crate::scsi::Outcome;
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{Begun, CopyStep};
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 impl Executor {
     /// Begins a copy that was planned for `unit`.
-    pub fn copy(&mut self, who: TaskKey, unit: usize, request: &CopyRequest, out: &mut impl Outside) {
+    pub fn copy(&mut self, who: TaskKey, unit: UnitIx, request: &CopyRequest, out: &mut impl Outside) {
         let asked = u64::from(request.list_bytes);
         let Some(CopyBegun { begun, units, of: (target, session), nexus }) = out.begin_copy(who, unit, request) else {
             return self.answer_copy(who, TASK_SET_FULL, 0, out);
@@ -51,7 +51,7 @@ impl Executor {
                 if touched.iter().any(|&unit| self.keeps_too_much(unit)) {
                     return self.answer_copy(who, Outcome::BUSY, asked, out);
                 }
-                let job = run(cx.clone(), work, Route { all: Arc::clone(&self.media.units), units, here: unit });
+                let job = run(cx.clone(), work, Route { all: PerUnit::clone(&self.media.units), units, here: unit });
                 let copy = CopyJob { target, session, nexus, units: touched, watch, left: None, ended_ms: 0 };
                 if immediate {
                     self.enlist_copy(&cx, job, (unit, Some(copy)), None);
@@ -130,7 +130,7 @@ impl Executor {
 
     /// Whether a unit has too many operations on its medium that nobody waits for. Those of ended copies count even if
     /// they are not called strays yet.
-    fn keeps_too_much(&self, unit: usize) -> bool {
+    fn keeps_too_much(&self, unit: UnitIx) -> bool {
         let is_kept = |number: &&usize| {
             let job = self.running.jobs.get(**number).and_then(Option::as_ref).filter(|job| job.cancelled);
             job.is_some_and(|job| self.operations.unit_of(**number, job.medium.operation) == Some(unit))

@@ -13,7 +13,7 @@ use crate::buffers::{Account, Arena, Buf};
 use crate::jobs::running::Running;
 use crate::jobs::starved::Starved;
 use crate::missing::missing;
-use crate::model::{Host, MediumFault, SeatIx};
+use crate::model::{Host, MediumFault, PerUnit, SeatIx, UnitIx};
 use crate::noise::Noise;
 use crate::rate::Shaper;
 use crate::rate::flows::{Flows, regated};
@@ -92,7 +92,7 @@ pub struct Executor {
     /// What all cores share.
     pub media: Media,
     /// This core's handles of the units, by number.
-    pub handles: Vec<Handle>,
+    pub handles: PerUnit<Vec<Handle>>,
     /// What threads of media answer this core.
     pub answers: Answers,
     /// Whose commands it carries out, by seat.
@@ -123,8 +123,8 @@ pub struct Executor {
 
 impl Executor {
     /// One with nothing to do. `handles`: one for each unit of `media`; what threads of media answer comes by `way_in`.
-    pub fn new(core: usize, media: Media, arena: Arena, (handles, way_in): (Vec<Handle>, WayIn)) -> Executor {
-        let strays = Strays::new(media.units.len());
+    pub fn new(core: usize, media: Media, arena: Arena, (handles, way_in): (PerUnit<Vec<Handle>>, WayIn)) -> Executor {
+        let strays = Strays::new(media.units.all().len());
         let mut rates = Shaper::new(Arc::clone(&media.rates));
         let alone = regated(&mut rates, Flows::new(), media.unit_gates(), &mut Vec::new());
         Executor {
@@ -184,7 +184,7 @@ impl Executor {
     #[inline]
     pub fn start(
         &mut self,
-        unit: usize,
+        unit: UnitIx,
         op: Op,
         owner: Owner,
         out: &mut impl Outside,
@@ -210,7 +210,7 @@ impl Executor {
 
     /// What an operation has to do with durability, on a medium where that is something to be done.
     #[inline]
-    fn sync_of(&self, unit: usize, op: &Op) -> Sync {
+    fn sync_of(&self, unit: UnitIx, op: &Op) -> Sync {
         match op {
             Op::Flush => Sync::Flush,
             Op::Write { durable: true, .. } => match self.media.units.get(unit) {
@@ -291,7 +291,7 @@ impl Executor {
     }
 
     /// Whether somebody has something under way at a unit.
-    pub fn uses(&self, unit: usize) -> bool {
+    pub fn uses(&self, unit: UnitIx) -> bool {
         let at_work = |exec: &Exec| exec.unit == unit && exec.is_at_work();
         self.running.jobs.iter().flatten().any(|job| job.unit == unit)
             || self.operations.use_unit(unit)

@@ -13,7 +13,7 @@ use crate::backend::Op;
 use crate::canary::{Canary, sings};
 use crate::limits::SYNC_DRAIN_MS;
 use crate::missing::missing;
-use crate::model::{MediumFault, TaskKey};
+use crate::model::{MediumFault, PerUnit, TaskKey, UnitIx};
 use crate::scsi::{Heard, Outcome};
 use crate::tasks::failing::Failure;
 use crate::tasks::operations::Owner;
@@ -21,12 +21,11 @@ use crate::tasks::sink::Outside;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::flushes::{Covers, Draining, Step, Sync, Told, Waiter};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Executor {
     /// Has a unit flushed for somebody.
-    pub fn flush_for(&mut self, who: Waiter, unit: usize, out: &mut impl Outside) {
+    pub fn flush_for(&mut self, who: Waiter, unit: UnitIx, out: &mut impl Outside) {
         let syncs = &self.media.units[unit].syncs;
         let (after, failures) = (syncs.begun(), syncs.failures());
         let ticket = self.waits.flushes.ticket(unit);
@@ -50,14 +49,14 @@ impl Executor {
 
     /// Goes on with those who wait when a flush of another core has ended, or when a turn has left some of them. That
     /// may be this very turn: then another message is sent.
-    pub fn flushes_go_on(&mut self, unit: usize, out: &mut impl Outside) {
+    pub fn flushes_go_on(&mut self, unit: UnitIx, out: &mut impl Outside) {
         self.waits.flushes.line(unit).left = false;
         self.advance_flushes(unit, out);
     }
 
     /// Tells those whose flush of a unit has ended, and begins another if somebody is left and it is anybody's turn. When many
     /// have waited, others have their turns in between.
-    pub fn advance_flushes(&mut self, unit: usize, out: &mut impl Outside) {
+    pub fn advance_flushes(&mut self, unit: UnitIx, out: &mut impl Outside) {
         loop {
             if !self.waits.flushes.may_tell(self.turn.now_ns) {
                 if !std::mem::replace(&mut self.waits.flushes.line(unit).left, true) {
@@ -90,7 +89,7 @@ impl Executor {
     }
 
     /// What is to be done next for those who wait for flushes of a unit. `None`: nothing, until a flush has ended.
-    fn next_flush_step(&mut self, unit: usize) -> Option<Step> {
+    fn next_flush_step(&mut self, unit: UnitIx) -> Option<Step> {
         let syncs = &self.media.units.get(unit)?.syncs;
         let line = self.waits.flushes.line(unit);
         let mut will_be_told = false;
@@ -114,7 +113,7 @@ impl Executor {
     }
 
     /// The medium has answered a flush that this core has begun. If it failed, that was counted before.
-    pub fn flush_answered(&mut self, unit: usize, out: &mut impl Outside) {
+    pub fn flush_answered(&mut self, unit: UnitIx, out: &mut impl Outside) {
         let epoch = self.media.units[unit].syncs.drain();
         self.waits.flushes.draining.push(Draining {
             unit,
@@ -130,7 +129,7 @@ impl Executor {
     pub fn advance_drains(&mut self, out: &mut impl Outside) {
         let mut at = 0;
         while let Some(&Draining { unit, epoch, until_ms }) = self.waits.flushes.draining.get(at) {
-            let units = Arc::clone(&self.media.units);
+            let units = PerUnit::clone(&self.media.units);
             let syncs = &units[unit].syncs;
             if !syncs.is_drained(epoch) && self.turn.now_ms < until_ms {
                 at += 1;
@@ -159,7 +158,7 @@ impl Executor {
     }
 
     /// Tells a waiter that a flush of the unit which began after it came has ended.
-    fn flushed(&mut self, unit: usize, Told { number: ticket, who, failures }: Told, out: &mut impl Outside) {
+    fn flushed(&mut self, unit: UnitIx, Told { number: ticket, who, failures }: Told, out: &mut impl Outside) {
         let Unit { syncs, logical, .. } = &*self.media.units[unit];
         let result = if syncs.failures() == failures { Ok(()) } else { Err(syncs.last_failure()) };
         match who {
@@ -190,7 +189,7 @@ impl Executor {
 
     /// The answer to a flush or a durable write that went well: GOOD, or a failure that its nexus has not heard of.
     #[inline]
-    pub fn vouch(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> Outcome {
+    pub fn vouch(&mut self, who: TaskKey, unit: UnitIx, out: &mut impl Outside) -> Outcome {
         if self.media.units[unit].syncs.failures() == 0 {
             return Outcome::GOOD;
         }
@@ -198,7 +197,7 @@ impl Executor {
     }
 
     #[cold]
-    fn vouch_after_failures(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> Outcome {
+    fn vouch_after_failures(&mut self, who: TaskKey, unit: UnitIx, out: &mut impl Outside) -> Outcome {
         // Read before the nexus is asked: of so many it may have heard by now.
         let failures = self.media.units[unit].syncs.failures();
         if self.hear(who, unit, out) {
@@ -211,7 +210,7 @@ impl Executor {
 
     /// Whether a nexus has yet to hear that what it wrote may be lost. If so, the end of this task tells it.
     #[cold]
-    pub fn hear(&mut self, who: TaskKey, unit: usize, out: &mut impl Outside) -> bool {
+    pub fn hear(&mut self, who: TaskKey, unit: UnitIx, out: &mut impl Outside) -> bool {
         let Unit { syncs, news, .. } = &*self.media.units[unit];
         let heard = out.hear(who, unit, syncs.failures());
         if heard == Heard::Now {
@@ -222,8 +221,8 @@ impl Executor {
 
     /// Counts the failure of an operation that was to make something durable, before anybody is told of its end.
     #[cold]
-    pub fn sync_over(&mut self, unit: usize, sync: Sync, result: Result<(), MediumFault>) {
-        let units = Arc::clone(&self.media.units);
+    pub fn sync_over(&mut self, unit: UnitIx, sync: Sync, result: Result<(), MediumFault>) {
+        let units = PerUnit::clone(&self.media.units);
         let number = unit;
         let Some(unit) = units.get(unit) else { return missing("a unit") };
         if let Err(fault) = result

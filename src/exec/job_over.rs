@@ -6,7 +6,7 @@
 use super::executor::Executor;
 use crate::jobs::job::{ForTask, Job};
 use crate::missing::missing;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::scsi::Outcome;
 use crate::tasks::failing::Failure;
 use crate::tasks::sink::{Moved, Outside, Preempting};
@@ -91,7 +91,7 @@ impl Executor {
     fn task_worked(
         &mut self,
         (seat, slot): (SeatIx, usize),
-        unit: usize,
+        unit: UnitIx,
         end: JobEnd,
         standing: Option<Standing>,
         out: &mut impl Outside,

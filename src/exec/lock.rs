@@ -10,6 +10,7 @@ use crate::backend::Op;
 use crate::canary::{Canary, sings};
 use crate::limits::{FED_PER_TURN, STRAY_WAIT_MS};
 use crate::missing::missing;
+use crate::model::UnitIx;
 use crate::scsi::Outcome;
 use crate::unit::fence::Lock;
 use crate::waits::cell::Cell1;
@@ -75,7 +76,7 @@ impl Executor {
     }
 
     /// Gives back a range that a job had got, if it had.
-    fn unlock(&self, lock: Option<(Lock, usize)>) {
+    fn unlock(&self, lock: Option<(Lock, UnitIx)>) {
         if let Some((lock, unit)) = lock {
             self.media.units[unit].fence.unlock(lock);
         }
@@ -97,14 +98,14 @@ impl Executor {
 
 impl Executor {
     /// The unit, if an operation makes a hole in its file.
-    pub fn hole_of(&self, unit: usize, op: &Op) -> Option<usize> {
+    pub fn hole_of(&self, unit: UnitIx, op: &Op) -> Option<UnitIx> {
         let is_hole =
             matches!(op, Op::Discard { .. } | Op::Zero { .. }) && self.media.units[unit].medium.is_regular_file();
         is_hole.then_some(unit)
     }
 
     /// The next job has its turn to make a hole.
-    pub fn hole_over(&mut self, unit: usize) {
+    pub fn hole_over(&mut self, unit: UnitIx) {
         if let Some(next) = self.waits.ranges.holes.leave(unit) {
             self.run_soon(next);
         }

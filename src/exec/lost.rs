@@ -2,6 +2,7 @@
 //! goes on. What is saved, and what is made of it at the next start, is in `unit/remember.rs`.
 
 use super::executor::Executor;
+use crate::model::UnitIx;
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
 use crate::waits::cell::Cell1;
@@ -12,7 +13,7 @@ impl Executor {
     /// A nexus that has heard of so many failures is answered GOOD: if that is news of who has yet to hear, it is
     /// saved.
     #[cold]
-    pub fn save_who_has_heard(&mut self, unit: usize, failures: u64) {
+    pub fn save_who_has_heard(&mut self, unit: UnitIx, failures: u64) {
         let home = &self.media.units[unit];
         let is_news = home.news.load(Ordering::Relaxed) && home.news.swap(false, Ordering::Relaxed);
         if home.remembering.is_looked(is_news, self.turn.now_ms) {
@@ -23,7 +24,7 @@ impl Executor {
 
     /// Saves who has yet to hear, since there is news; nobody waits for that.
     #[cold]
-    pub fn save_lost(&mut self, unit: usize) {
+    pub fn save_lost(&mut self, unit: UnitIx) {
         if let Some(home) = self.media.units.get(unit)
             && home.file.lasts()
             && home.remembering.want()

@@ -3,7 +3,7 @@
 use super::executor::Executor;
 use crate::buffers::Buf;
 use crate::missing::missing;
-use crate::model::TaskKey;
+use crate::model::{ConnNo, TaskKey};
 use crate::tasks::failing::Failure;
 use crate::tasks::sink::Outside;
 use crate::tasks::task::{Kind, Progress};
@@ -23,7 +23,7 @@ pub struct Lent {
 impl Executor {
     /// Lends the buffer that the data of a write at `offset` of its transfer goes to, to the receive of connection `conn`.
     /// `None`: it does not go into one that is there now. The task must be live.
-    pub fn lend(&mut self, who: TaskKey, offset: u32, conn: usize) -> Option<Lent> {
+    pub fn lend(&mut self, who: TaskKey, offset: u32, conn: ConnNo) -> Option<Lent> {
         let exec = self.exec(who.seat, who.slot()).filter(|exec| exec.task == who.task)?;
         let slice = exec.slice_at(offset).filter(|slice| slice.progress == Progress::Filling)?;
         let within = offset - slice.offset;
@@ -38,7 +38,7 @@ impl Executor {
     }
 
     /// Takes back what was lent. `Some`: the slice is not there any more that it was lent from.
-    pub fn take_back(&mut self, who: TaskKey, slice: u32, conn: usize, buf: Buf) -> Option<Buf> {
+    pub fn take_back(&mut self, who: TaskKey, slice: u32, conn: ConnNo, buf: Buf) -> Option<Buf> {
         let exec = self.exec(who.seat, who.slot()).filter(|exec| exec.task == who.task);
         let slice = exec
             .and_then(|exec| exec.slices.iter_mut().find(|own| own.offset == slice))

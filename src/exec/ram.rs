@@ -7,7 +7,7 @@ use crate::backend::Handle;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::missing::missing;
-use crate::model::{DataRef, MediumFault, SeatIx, TaskKey};
+use crate::model::{DataRef, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::tasks::failing::Failure;
 use crate::tasks::memory::{Copying, Entered, Stored};
 use crate::tasks::sink::{Body, InPlaceIf, Outside, Part, Sent, Sink};
@@ -55,7 +55,7 @@ impl Executor {
     /// All data of a write is in a RAM unit's memory. It is answered when the stores are settled, with all others of this
     /// chunk: until then it is on the medium like any other.
     #[inline]
-    pub fn stored(&mut self, who: TaskKey, (unit, ticket): (usize, Ticket), (base, total, asked): (u64, u32, u64)) {
+    pub fn stored(&mut self, who: TaskKey, (unit, ticket): (UnitIx, Ticket), (base, total, asked): (u64, u32, u64)) {
         let slot = who.slot();
         if let Some(exec) = self.exec(who.seat, slot) {
             exec.begin(Kind::Write(Action::Write), who.task, unit, (base, total, asked));
@@ -97,7 +97,7 @@ impl Executor {
 
     /// Where those bytes of a unit lie in memory, if it is a RAM unit.
     #[inline]
-    pub fn memory_of(&self, unit: usize, offset: u64, len: u32) -> Option<DataRef> {
+    pub fn memory_of(&self, unit: UnitIx, offset: u64, len: u32) -> Option<DataRef> {
         address(self.handles.get(unit)?, offset, len)
     }
 
@@ -107,7 +107,7 @@ impl Executor {
     pub fn read_in_place(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (base, asked): (u64, u64),
         expects: u32,
         out: &mut impl Outside,
@@ -142,7 +142,7 @@ impl Executor {
     }
 
     /// Whether what is read is to be sent from where it lies, a piece at a time.
-    pub fn goes_in_place(&self, who: TaskKey, unit: usize, (offset, total): (u64, u32), out: &impl Sink) -> bool {
+    pub fn goes_in_place(&self, who: TaskKey, unit: UnitIx, (offset, total): (u64, u32), out: &impl Sink) -> bool {
         let holds_nothing = self.tasks(who.seat).get(who.slot()).is_some_and(Exec::holds_nothing);
         self.memory_of(unit, offset, total).is_some()
             && holds_nothing
@@ -201,7 +201,7 @@ impl Executor {
     pub fn read_copied(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         (base, total, asked): (u64, u32, u64),
         out: &mut impl Outside,
     ) -> bool {

@@ -13,7 +13,7 @@ use crate::buffers::Buf;
 use crate::canary::{Canary, sings};
 use crate::limits::SLICE_BYTES;
 use crate::missing::missing;
-use crate::model::{MediumFault, SeatIx, TaskKey};
+use crate::model::{MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::scsi::sense::{asc, key};
 use crate::scsi::{Outcome, Sense};
 use crate::tasks::failing::Failure;
@@ -315,7 +315,7 @@ impl Executor {
     fn read_slice(
         &mut self,
         (seat, slot, offset): (SeatIx, usize, u32),
-        unit: usize,
+        unit: UnitIx,
         len: u32,
         buf: Buf,
         out: &mut impl Outside,
@@ -337,7 +337,7 @@ impl Executor {
 
     /// Has the next slice of a read enter the fence. `None`: it has to wait, or the read fails.
     #[inline]
-    fn enter_read(&mut self, seat: SeatIx, slot: usize, unit: usize, len: u32) -> Option<Entered> {
+    fn enter_read(&mut self, seat: SeatIx, slot: usize, unit: UnitIx, len: u32) -> Option<Entered> {
         let exec = task_in(&mut self.clients, seat, slot)?;
         let (at, is_first, len) = (exec.transfer.next_at(), exec.transfer.started == 0, u64::from(len));
         let fence = &self.media.units[unit].fence;
@@ -363,7 +363,7 @@ impl Executor {
     fn start_slice(
         &mut self,
         (seat, slot, offset): (SeatIx, usize, u32),
-        unit: usize,
+        unit: UnitIx,
         op: Option<Op>,
         out: &mut impl Outside,
     ) {
@@ -443,7 +443,7 @@ impl Executor {
         &mut self,
         seat: SeatIx,
         slot: usize,
-        (offset, unit, durable): (u32, usize, bool),
+        (offset, unit, durable): (u32, UnitIx, bool),
         fault: MediumFault,
     ) {
         let Unit { direct, logical, .. } = &*self.media.units[unit];

@@ -7,7 +7,7 @@
 use super::executor::Executor;
 use crate::jobs::job::{ForTask, Job, JobCx};
 use crate::missing::missing;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::tasks::sink::{Moved, Outside};
 use crate::unit::Unit;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 impl Executor {
     /// Begins a command whose effect is to be stored before it is answered. `asked`: bytes of its parameter list.
-    pub fn spawn_save(&mut self, who: TaskKey, unit: usize, saving: Box<Saving>, asked: u64, out: &mut impl Outside) {
+    pub fn spawn_save(&mut self, who: TaskKey, unit: UnitIx, saving: Box<Saving>, asked: u64, out: &mut impl Outside) {
         let Some(admitted) = self.admit_save(who.seat, unit, &saving) else {
             let due = self.clear(who, out);
             return out.complete(due, Outcome::BUSY, Moved::Out(asked));
@@ -31,7 +31,7 @@ impl Executor {
     }
 
     /// Counts a command that is to be saved. `None`: there is too much of its kind already.
-    fn admit_save(&mut self, seat: SeatIx, unit: usize, saving: &Saving) -> Option<Admitted> {
+    fn admit_save(&mut self, seat: SeatIx, unit: UnitIx, saving: &Saving) -> Option<Admitted> {
         let (whose, host) = self.clients.get(seat.at())?.whose?;
         let (home, store) = (Arc::clone(&self.media.units[unit]), self.waits.saves.kept.of(host));
         if store.is_crowded() || !home.saves.let_in(whose) {
@@ -42,7 +42,7 @@ impl Executor {
     }
 
     /// Has a command saved, for a job.
-    pub fn submit_save(&mut self, job: usize, unit: usize, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
+    pub fn submit_save(&mut self, job: usize, unit: UnitIx, saving: Box<Saving>, cell: Cell1<SaveEnd>) {
         let home = Arc::clone(&self.media.units[unit]);
         if let Some(ticket) = self.line_up(Some(job), home, saving, cell) {
             self.save_turn(ticket);

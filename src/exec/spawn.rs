@@ -6,7 +6,7 @@ use crate::jobs::commands::{self, Place};
 use crate::jobs::copy_job::CopyJob;
 use crate::jobs::job::{ForTask, Job, JobBuffer, JobCx, Work};
 use crate::missing::missing;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::scsi::{Erase, Erasure, MediumOp};
 use crate::tasks::outcomes::WITHOUT_DATA;
 use crate::tasks::sink::{Moved, Outside};
@@ -67,7 +67,7 @@ fn work_of(cx: JobCx, place: Place, op: MediumOp, (data, scratch): (Option<JobBu
 
 impl Executor {
     /// What a job works on: the unit, its medium, and the time at which it begins.
-    pub fn place_of(&self, unit: usize) -> Place {
+    pub fn place_of(&self, unit: UnitIx) -> Place {
         let unit = &self.media.units[unit];
         Place {
             unit: unit.logical.clone(),
@@ -78,7 +78,7 @@ impl Executor {
     }
 
     /// Begins the job of a whole command. `data`: what was gathered for it, how much, and another buffer if it needs one.
-    pub fn spawn(&mut self, who: TaskKey, unit: usize, op: MediumOp, data: Option<(Buf, u32, Option<Buf>)>) {
+    pub fn spawn(&mut self, who: TaskKey, unit: UnitIx, op: MediumOp, data: Option<(Buf, u32, Option<Buf>)>) {
         let cx = JobCx::new(self.account(who.seat));
         let place = self.place_of(unit);
         let block_bytes = place.block_bytes;
@@ -109,7 +109,7 @@ impl Executor {
     }
 
     /// A command becomes a job, all of it. `asked`: the bytes that its residual counts are counted from.
-    pub(super) fn become_job(&mut self, who: TaskKey, unit: usize, asked: u64) {
+    pub(super) fn become_job(&mut self, who: TaskKey, unit: UnitIx, asked: u64) {
         let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
         exec.begin(Kind::Job, who.task, unit, (0, 0, asked));
         exec.under_way.begin();
@@ -145,7 +145,7 @@ impl Executor {
     }
 
     /// Begins to look for the first bad block of a slice of a read: its offset in the transfer, on the medium, and its bytes.
-    pub fn spawn_locate(&mut self, seat: SeatIx, slot: usize, unit: usize, (offset, at, len): (u32, u64, u64)) {
+    pub fn spawn_locate(&mut self, seat: SeatIx, slot: usize, unit: UnitIx, (offset, at, len): (u32, u64, u64)) {
         let cx = JobCx::new(self.account(seat));
         let work: Work = Box::pin(commands::locate(cx.clone(), self.place_of(unit), at, len));
         if let Some(exec) = self.exec(seat, slot) {
@@ -161,7 +161,7 @@ impl Executor {
         &mut self,
         cx: &JobCx,
         work: impl Future<Output = JobEnd> + 'static,
-        (unit, copy): (usize, Option<CopyJob>),
+        (unit, copy): (UnitIx, Option<CopyJob>),
         task: Option<TaskKey>,
     ) {
         let mut job = Job::new(cx, work, (unit, task.map(ForTask::whole)));
@@ -173,7 +173,7 @@ impl Executor {
     pub fn spawn_erase(
         &mut self,
         who: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         erasure: Erasure,
         how: (Erase, bool),
         out: &mut impl Outside,

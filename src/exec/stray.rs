@@ -18,12 +18,11 @@ use super::rw::task_in;
 use crate::canary::{Canary, sings};
 use crate::limits::{ABORT_GRACE_MS, MEDIUM_HANG_MS, STRAY_WAIT_MS};
 use crate::missing::missing;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{PerUnit, SeatIx, TaskKey, UnitIx};
 use crate::tasks::operations::Owner;
 use crate::tasks::sink::Outside;
 use crate::tasks::task::Kind;
 use crate::waits::strays::{Claim, Hold, Leaving, Stray, Strays, kept};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Executor {
@@ -59,7 +58,7 @@ impl Executor {
         let unit = exec.unit;
         if let Some(left_out) = self.noise.line(self.turn.now_ms) {
             tracing::warn!(
-                unit,
+                %unit,
                 operations = left,
                 left_out,
                 "a task was aborted while the medium does not answer: what it has there goes on without it"
@@ -70,7 +69,7 @@ impl Executor {
 
     /// Keeps the ranges of what an aborted task is writing: the task is gone, and that is not to be overtaken.
     fn keep_slices(&mut self, seat: SeatIx, slot: usize) {
-        let (units, core) = (Arc::clone(&self.media.units), self.core);
+        let (units, core) = (PerUnit::clone(&self.media.units), self.core);
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         let fence = &units[exec.unit].fence;
         if exec.kind == Kind::Read {
@@ -198,7 +197,7 @@ impl Executor {
 
     /// An operation on a unit is over: gives back its count at the fence, or its range.
     #[inline]
-    pub fn release_hold(&self, unit: usize, hold: Hold) {
+    pub fn release_hold(&self, unit: UnitIx, hold: Hold) {
         let fence = &self.media.units[unit].fence;
         match hold {
             Hold::Counted(_) if sings(Canary::CountKept) => {}
@@ -210,7 +209,7 @@ impl Executor {
     /// Whether a command that has waited for a range since `since_ms` has waited long enough: what is in its way is a
     /// stray, of which nobody knows when it ends.
     #[cold]
-    pub fn is_given_up(&self, unit: usize, (offset, len): (u64, u64), since_ms: u64) -> bool {
+    pub fn is_given_up(&self, unit: UnitIx, (offset, len): (u64, u64), since_ms: u64) -> bool {
         self.turn.now_ms >= since_ms.saturating_add(STRAY_WAIT_MS)
             && self.media.units[unit].fence.has_stray(offset, len)
     }
@@ -227,13 +226,13 @@ impl Executor {
     /// Looks for media that do not answer.
     pub fn look_for_hung_media(&mut self) {
         let Strays { hung, found, .. } = &mut self.strays;
-        found.fill(false);
+        found.iter_mut().for_each(|found| *found = false);
         for (unit, since_ms) in self.operations.ages() {
             if let Some(found) = found.get_mut(unit) {
                 *found |= self.turn.now_ms >= since_ms.saturating_add(MEDIUM_HANG_MS);
             }
         }
-        for ((unit, before), &now) in self.media.units.iter().zip(hung).zip(&*found) {
+        for ((unit, before), &now) in self.media.units.iter().zip(hung.iter_mut()).zip(found.iter()) {
             match (*before, now) {
                 (false, true) => {
                     unit.hung.fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ mod seeds;
 use super::executor::Executor;
 use crate::backend::{FaultPlan, Medium, WayIn};
 use crate::buffers::Arena;
-use crate::model::{LunKind, LunSpec};
+use crate::model::{LunKind, LunSpec, PerUnit};
 use crate::scsi::LuParams;
 use crate::state::Keeper;
 use crate::unit::Unit;
@@ -34,9 +34,9 @@ fn executor(units: Vec<Arc<Unit>>) -> Executor {
     let way_in = WayIn::new(|| ());
     let handles = units.iter().map(|unit| unit.medium.handle(&way_in)).collect();
     let media = Media {
-        units: units.into(),
+        units: units.into_iter().collect(),
         rates: Arc::default(),
-        unit_rates: Vec::new(),
+        unit_rates: PerUnit::default(),
         keeper: Arc::new(keeper),
         errandry: Arc::new(Errandry::start().unwrap()),
         post: Arc::new(|_, _| ()),

@@ -18,7 +18,7 @@ use crate::backend::Op;
 use crate::jobs::job::Job;
 use crate::limits::SLICE_BYTES;
 use crate::missing::missing;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::rate::flows::{flow, regated};
 use crate::rate::{Cost, FlowId, Gate, Waiter};
 use crate::scsi::{MediumOp, Pays};
@@ -31,7 +31,7 @@ impl Executor {
     /// Has those at a seat use units by these gates from now on. Who waits for a limit that is no more, or at a unit that
     /// has no gate any more, is to go on ([`Executor::let_go`]) once all seats have their gates.
     #[must_use]
-    pub fn regate(&mut self, seat: SeatIx, gates: Vec<(usize, Gate)>) -> Vec<Waiter> {
+    pub fn regate(&mut self, seat: SeatIx, gates: Vec<(UnitIx, Gate)>) -> Vec<Waiter> {
         let mut waiters = Vec::new();
         if let Some(client) = self.clients.get_mut(seat.at()) {
             client.flows =
@@ -61,7 +61,7 @@ impl Executor {
     }
 
     /// Has a command of a session with limits pay, or wait. The operation is given back if it may begin.
-    pub fn pay_command(&mut self, who: TaskKey, unit: usize, op: MediumOp, expected: Expected) -> Option<MediumOp> {
+    pub fn pay_command(&mut self, who: TaskKey, unit: UnitIx, op: MediumOp, expected: Expected) -> Option<MediumOp> {
         let block_bytes = self.media.units[unit].block_bytes;
         let Some(client) = self.clients.get_mut(who.seat.at()) else {
             missing("a seat");
@@ -129,7 +129,7 @@ impl Executor {
     }
 
     /// Has a job pay for an operation on the medium. False: it waits.
-    pub fn pay_job(&mut self, number: usize, unit: usize, op: &Op) -> bool {
+    pub fn pay_job(&mut self, number: usize, unit: UnitIx, op: &Op) -> bool {
         let Some(Some(job)) = self.running.jobs.get_mut(number) else {
             missing("a job");
             return true;
@@ -146,7 +146,7 @@ impl Executor {
     }
 
     /// Has a job pay for an operation of so many bytes. False: it waits.
-    pub fn pay_bytes(&mut self, number: usize, unit: usize, bytes: u64) -> bool {
+    pub fn pay_bytes(&mut self, number: usize, unit: UnitIx, bytes: u64) -> bool {
         let Some(Some(job)) = self.running.jobs.get_mut(number) else {
             missing("a job");
             return true;

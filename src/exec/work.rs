@@ -9,7 +9,7 @@ use crate::backend::Op;
 use crate::jobs::job::{Job, Request, Stalled};
 use crate::limits::FED_PER_TURN;
 use crate::missing::missing;
-use crate::model::{ItNexus, MediumFault};
+use crate::model::{ItNexus, MediumFault, UnitIx};
 use crate::scsi::Outcome;
 use crate::tasks::operations::Owner;
 use crate::tasks::outcomes::TIMED_OUT;
@@ -32,7 +32,7 @@ impl Executor {
     #[cold]
     fn do_for_nobody(
         &mut self,
-        unit: usize,
+        unit: UnitIx,
         flush: bool,
         aborts: &[ItNexus],
         standing: Option<Standing>,
@@ -157,7 +157,7 @@ impl Executor {
     }
 
     /// Has a job pay for an operation of so many bytes before it takes anything for it. False: it waits.
-    fn pay_ahead(&mut self, number: usize, unit: usize, bytes: u64, cell: &Cell1<()>) -> bool {
+    fn pay_ahead(&mut self, number: usize, unit: UnitIx, bytes: u64, cell: &Cell1<()>) -> bool {
         if !self.pay_bytes(number, unit, bytes) {
             return false;
         }
@@ -175,7 +175,7 @@ impl Executor {
     fn begin_op(
         &mut self,
         number: usize,
-        unit: usize,
+        unit: UnitIx,
         (op, free): (Op, bool),
         cell: &Cell1<Result<(), MediumFault>>,
         out: &mut impl Outside,
@@ -258,7 +258,7 @@ impl Executor {
 
 /// How the fence of a unit is to know of a job's operation; the inner `None`: it need not. The outer `None`: the
 /// operation has to wait. `locked`: the job holds the range already.
-fn claim(media: &Media, (core, now_ms): (usize, u64), unit: usize, op: &Op, locked: bool) -> Option<Option<Claim>> {
+fn claim(media: &Media, (core, now_ms): (usize, u64), unit: UnitIx, op: &Op, locked: bool) -> Option<Option<Claim>> {
     let Unit { fence, logical, .. } = &*media.units[unit];
     match (changed_range(op), op) {
         (Some((offset, len)), _) => {

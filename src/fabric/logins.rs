@@ -1,8 +1,8 @@
 //! Logins of a core: what it wants in their negotiations, and those that wait for the end of the session that they replace.
 
+use crate::model::ConnNo;
 use crate::session::login::negotiate::Offer;
 use crate::transport::link::Adoption;
-use crate::transport::number::ConnNo;
 use crate::wire::Tsih;
 use crate::world::registry::Registry;
 

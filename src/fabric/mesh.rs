@@ -160,7 +160,7 @@ impl Mesh {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InitiatorPort, IscsiName};
+    use crate::model::{InitiatorPort, IscsiName, UnitIx};
     use crate::wire::Isid;
 
     #[test]
@@ -171,8 +171,8 @@ mod tests {
             proof: None,
         };
         let nexus = ItNexus { initiator, target_port: 1 };
-        let abort = |unit, nexuses| Message::Abort {
-            scope: Scope::Unit(unit),
+        let abort = |unit: usize, nexuses| Message::Abort {
+            scope: Scope::Unit(UnitIx::new(unit)),
             end_sessions: false,
             from: 0,
             ticket: 0,

@@ -32,7 +32,7 @@ mod to_initiators;
 
 use crate::canary::{Canary, sings};
 use crate::limits::TURN_SEND_BYTES;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::noise::Noise;
 use crate::scsi::{Now, Reply};
 use crate::session::seam::ConnIx;
@@ -40,7 +40,6 @@ use crate::transport::acting::Acting;
 use crate::transport::io::Io;
 use crate::transport::link::{Link, Phase};
 use crate::transport::links::{Connection, Links};
-use crate::transport::number::ConnNo;
 use crate::transport::outlet::Outlet;
 use crate::waits::management::Management;
 use crate::wire::Bhs;

@@ -3,10 +3,10 @@
 
 use super::text::SeatText;
 use crate::limits::CONNECTION_SLOTS;
+use crate::model::ConnNo;
 use crate::scsi::LuNexus;
 use crate::session::directory::{Access, Applicant};
 use crate::session::{Session, SessionKind};
-use crate::transport::number::ConnNo;
 use crate::wire::Tsih;
 use crate::world::registry::SessionHandle;
 use crate::world::targets::LunMap;

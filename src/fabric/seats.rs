@@ -6,9 +6,8 @@
 use super::lost::Lost;
 use super::seat::{Order, Route, Seat};
 use crate::missing::Required;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::session::seam::ConnIx;
-use crate::transport::number::ConnNo;
 use crate::wire::Tsih;
 
 /// A seat that is taken.

@@ -1,5 +1,6 @@
 //! Which configuration a core serves by, and what it has of earlier ones.
 
+use crate::model::UnitIx;
 use crate::world::{Change, World};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ pub struct Served {
     /// The change that the world came with.
     latest: Arc<Change>,
     /// Units that are served no more, but still in use here.
-    leaving: Vec<usize>,
+    leaving: Vec<UnitIx>,
 }
 
 impl Served {
@@ -39,12 +40,12 @@ impl Served {
     }
 
     /// The units that are to be let go of. Those that are still used are noted again ([`Served::leaves_later`]).
-    pub fn take_leaving(&mut self) -> Vec<usize> {
+    pub fn take_leaving(&mut self) -> Vec<UnitIx> {
         std::mem::take(&mut self.leaving)
     }
 
     /// A unit is still used.
-    pub fn leaves_later(&mut self, unit: usize) {
+    pub fn leaves_later(&mut self, unit: UnitIx) {
         self.leaving.push(unit);
     }
 }

@@ -2,6 +2,7 @@
 //! bytes that were kept. It is read again in `shard/resend.rs`.
 
 use crate::limits::{KEPT_PARAMETER_BYTES, KEPT_RESPONSE_BYTES_BESIDE, SOURCES};
+use crate::model::UnitIx;
 use crate::session::Session;
 use crate::session::seam::TaskId;
 use crate::shares::{Held, Store};
@@ -11,7 +12,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
     /// A unit, at this byte.
-    Medium(usize, u64),
+    Medium(UnitIx, u64),
     /// Parameter data.
     Bytes(&'a [u8]),
 }
@@ -20,7 +21,7 @@ pub enum Source<'a> {
 #[derive(Default)]
 pub struct Sources {
     /// Data from media: task, unit, and where in the unit it begins, bytes; oldest first.
-    pub media: VecDeque<(TaskId, usize, u64)>,
+    pub media: VecDeque<(TaskId, UnitIx, u64)>,
     /// Parameter data of tasks, oldest first.
     pub bytes: VecDeque<(TaskId, Box<[u8]>)>,
     /// What `bytes` is charged.
@@ -50,8 +51,8 @@ impl Sources {
     }
 
     /// Whether data of a unit may have to be sent again.
-    pub fn use_unit(&mut self, unit: usize, session: &Session) -> bool {
-        let uses = |&(_, of, _): &(TaskId, usize, u64)| of == unit;
+    pub fn use_unit(&mut self, unit: UnitIx, session: &Session) -> bool {
+        let uses = |&(_, of, _): &(TaskId, UnitIx, u64)| of == unit;
         if !self.media.iter().any(uses) {
             return false;
         }
@@ -61,7 +62,7 @@ impl Sources {
 
     /// Where the data of a task came from.
     pub fn find(&mut self, task: TaskId) -> Option<Source<'_>> {
-        let is_it = |known: &(TaskId, usize, u64)| known.0 == task;
+        let is_it = |known: &(TaskId, UnitIx, u64)| known.0 == task;
         if !self.media.get(self.found).is_some_and(is_it) {
             if let Some((_, bytes)) = self.bytes.iter().rfind(|known| known.0 == task) {
                 return Some(Source::Bytes(bytes));
@@ -72,7 +73,7 @@ impl Sources {
     }
 
     /// The session finds only these units from now on: what it read of others is not read for it again.
-    pub fn keep_units(&mut self, units: &[usize]) {
+    pub fn keep_units(&mut self, units: &[UnitIx]) {
         self.media.retain(|(_, unit, _)| units.contains(unit));
     }
 

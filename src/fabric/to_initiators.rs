@@ -12,7 +12,7 @@ use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::missing::Required;
-use crate::model::{Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey};
+use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
@@ -21,7 +21,6 @@ use crate::session::{DataInEnd, Direction, Ending, Session};
 use crate::tasks::sink::{
     Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink, ToMedia, Way,
 };
-use crate::transport::number::ConnNo;
 use crate::transport::outlet::Outlet;
 use crate::transport::tx::HasMore;
 use crate::unit::memory_hold::Lying;
@@ -237,9 +236,9 @@ impl Sink for Fabric {
         }
     }
 
-    fn lent_in_vain(&mut self, conn: usize) {
+    fn lent_in_vain(&mut self, conn: ConnNo) {
         // The receive releases the buffer when it is over: soon, even if the peer stalls.
-        self.rearm_receive(ConnNo::new(conn));
+        self.rearm_receive(conn);
     }
 
     fn preempt(&mut self, preempting: Preempting) {
@@ -257,7 +256,7 @@ impl DeviceServer for Fabric {
     fn parameters(
         &mut self,
         TaskKey { seat, task }: TaskKey,
-        unit: usize,
+        unit: UnitIx,
         list: &[u8],
     ) -> Option<(Plan, Vec<ItNexus>)> {
         if aborts_others(self.session(seat)?.command(task).cdb.for_device_server()) && self.asks_too_much(seat) {
@@ -274,7 +273,12 @@ impl DeviceServer for Fabric {
         Some((plan, std::mem::take(&mut self.reply.aborts)))
     }
 
-    fn begin_copy(&mut self, TaskKey { seat, task }: TaskKey, unit: usize, request: &CopyRequest) -> Option<CopyBegun> {
+    fn begin_copy(
+        &mut self,
+        TaskKey { seat, task }: TaskKey,
+        unit: UnitIx,
+        request: &CopyRequest,
+    ) -> Option<CopyBegun> {
         let world = &self.world;
         let holder = self.seats.get_mut(seat).required(OF_TASK)?;
         let Seat { session, nexus, map, target, serial, .. } = holder;
@@ -295,7 +299,7 @@ impl DeviceServer for Fabric {
         })
     }
 
-    fn hear(&mut self, TaskKey { seat, task }: TaskKey, unit: usize, failures: u64) -> Heard {
+    fn hear(&mut self, TaskKey { seat, task }: TaskKey, unit: UnitIx, failures: u64) -> Heard {
         let Some(holder) = self.seats.get_mut(seat).required(OF_TASK) else { return Heard::IsTold };
         let Seat { session, nexus, map, .. } = holder;
         // A nexus that does not find the unit any more cannot say what it knows.

@@ -1,6 +1,6 @@
 //! A third-party copy that runs: whom it belongs to, and which units it uses. What it does is in `copying.rs`.
 
-use crate::model::InitiatorPort;
+use crate::model::{InitiatorPort, UnitIx};
 use crate::scsi::copy_begin::CopyWatch;
 use crate::waits::left::{LeftCopy, Scope};
 
@@ -14,7 +14,7 @@ pub struct CopyJob {
     /// The initiator port that asked for it, and the tag of the portal group that it came by.
     pub nexus: (InitiatorPort, u16),
     /// The unit that was asked, the sources, and the destinations.
-    pub units: Vec<usize>,
+    pub units: Vec<UnitIx>,
     /// Says whether somebody wants the copy to end.
     pub watch: CopyWatch,
     /// Set when the copy is aborted: counts it for those who wait for its end.

@@ -7,6 +7,7 @@
 use super::job::JobCx;
 use crate::backend::Op;
 use crate::limits::SLICE_BYTES;
+use crate::model::{PerUnit, UnitIx};
 use crate::random::fill_random;
 use crate::scsi::copy_begin::{CopyStep, CopyWork, TokenWork};
 use crate::scsi::{LogicalUnit, Outcome};
@@ -21,16 +22,16 @@ const ZERO_BYTES: u64 = 1 << 20;
 /// How a copy finds its media.
 pub struct Route {
     /// All units, by number.
-    pub all: Arc<[Arc<Unit>]>,
+    pub all: PerUnit<Arc<[Arc<Unit>]>>,
     /// Index into `all`, for each of the copy's peers.
-    pub units: Vec<usize>,
+    pub units: Vec<UnitIx>,
     /// The unit that was asked.
-    pub here: usize,
+    pub here: UnitIx,
 }
 
 impl Route {
     /// A peer of the copy: the number of its unit, and that.
-    fn unit(&self, peer: usize) -> Option<(usize, &Unit)> {
+    fn unit(&self, peer: usize) -> Option<(UnitIx, &Unit)> {
         let unit = *self.units.get(peer)?;
         Some((unit, self.all.get(unit)?))
     }

@@ -8,7 +8,7 @@
 use super::copy_job::CopyJob;
 use crate::backend::{Buffer, Op, Token};
 use crate::buffers::{Account, Buf};
-use crate::model::{ItNexus, MediumFault, SeatIx, TaskKey};
+use crate::model::{ItNexus, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::rate::FlowId;
 use crate::scsi::{Outcome, SaveEnd, Saving};
 use crate::unit::end::JobEnd;
@@ -46,11 +46,11 @@ impl ForTask {
 /// What a job has asked for and the executor has not begun.
 pub enum Request {
     /// Run `op` on the medium of a unit; `None`: the job's own. `free`: it waits for no limit of that unit.
-    Op { unit: Option<usize>, op: Op, free: bool, cell: Cell1<Result<(), MediumFault>> },
+    Op { unit: Option<UnitIx>, op: Op, free: bool, cell: Cell1<Result<(), MediumFault>> },
     /// A piece of the arena.
     Buffer(usize, Cell1<Buf>),
     /// An operation of so many bytes on a unit, paid for before anything is taken for it; `None`: the job's own unit.
-    Pay(Option<usize>, u64, Cell1<()>),
+    Pay(Option<UnitIx>, u64, Cell1<()>),
     /// A range of the medium, for this job alone until it ends: offset and length, bytes.
     Lock(u64, u64, Cell1<()>),
     /// Have the keeper carry out a command whose effect is to be stored first.
@@ -176,7 +176,7 @@ impl JobCx {
     ///
     /// # Errors
     /// The fault of the medium.
-    pub async fn op_on(&self, unit: usize, op: Op) -> Result<(), MediumFault> {
+    pub async fn op_on(&self, unit: UnitIx, op: Op) -> Result<(), MediumFault> {
         self.ask(|cell| Request::Op { unit: Some(unit), op, free: self.free, cell }).await
     }
 
@@ -188,7 +188,7 @@ impl JobCx {
     /// What `may` has said. The fault of the medium is in the inner result.
     pub async fn op_if<E>(
         &self,
-        unit: usize,
+        unit: UnitIx,
         op: Op,
         may: impl Fn() -> Result<(), E>,
     ) -> Result<Result<(), MediumFault>, E> {
@@ -223,7 +223,7 @@ impl JobCx {
 
     /// Waits until the next operation of `bytes` on a unit (`None`: the job's own) is paid for, if that is limited. To
     /// be asked before a buffer is taken for it: what waits for a limit holds nothing.
-    pub async fn pay(&self, unit: Option<usize>, bytes: u64) {
+    pub async fn pay(&self, unit: Option<UnitIx>, bytes: u64) {
         self.ask(|cell| Request::Pay(unit, bytes, cell)).await;
     }
 
@@ -279,7 +279,7 @@ impl From<Buf> for JobBuffer {
 #[derive(Debug, Clone, Copy)]
 pub struct Stalled {
     /// The unit, which need not be the job's own.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// Offset and length, bytes.
     pub range: (u64, u64),
     /// Since when it waits, milliseconds.
@@ -294,7 +294,7 @@ pub struct Paying {
     /// Its next operation is paid for.
     pub paid: bool,
     /// Units on which it has paid for an operation ahead ([`JobCx::pay`]): each as often as it is here.
-    pub prepaid: Vec<usize>,
+    pub prepaid: Vec<UnitIx>,
     /// It waits in this flow until it can pay.
     pub held: Option<FlowId>,
 }
@@ -306,7 +306,7 @@ impl Paying {
     }
 
     /// Spends what was paid ahead for an operation on a unit; false: nothing was.
-    pub fn spend(&mut self, unit: usize) -> bool {
+    pub fn spend(&mut self, unit: UnitIx) -> bool {
         let ahead = self.prepaid.iter().position(|of| *of == unit);
         if let Some(at) = ahead {
             self.prepaid.swap_remove(at);
@@ -316,7 +316,7 @@ impl Paying {
     }
 
     /// What is paid for is kept for an operation on a unit that is to come. Bytes are paid for only if there is a limit.
-    pub fn keep(&mut self, unit: usize) {
+    pub fn keep(&mut self, unit: UnitIx) {
         if std::mem::take(&mut self.paid) {
             self.prepaid.push(unit);
         }
@@ -362,7 +362,7 @@ pub struct OnMedium {
     /// ([`crate::tasks::operations::Operations::claim_of`]).
     pub operation: Option<Token>,
     /// Nobody waits for it any more, and the medium does not answer: the unit where that counts.
-    pub stray: Option<usize>,
+    pub stray: Option<UnitIx>,
 }
 
 /// What else a job waits for.
@@ -383,7 +383,7 @@ pub struct Job {
     /// What the job and its executor have in common.
     shared: Rc<Shared>,
     /// Its unit.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// The task that it works for; `None`: it has none, or has outlived it.
     pub task: Option<ForTask>,
     /// Whom its buffers are charged to.
@@ -413,7 +413,7 @@ impl Job {
     pub fn new(
         cx: &JobCx,
         future: impl Future<Output = JobEnd> + 'static,
-        (unit, task): (usize, Option<ForTask>),
+        (unit, task): (UnitIx, Option<ForTask>),
     ) -> Job {
         Job {
             future: Some(Box::pin(future)),

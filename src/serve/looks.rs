@@ -39,7 +39,7 @@ impl Looking {
             let looks = Looks::default();
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SPACE_INTERVAL) {
                 let world = Arc::clone(&world.lock());
-                looks.turn(&world.units);
+                looks.turn(world.units.all());
             }
         };
         Builder::new().name("ringsan-looks".to_owned()).spawn(move || panics::contained(run, |_| ()))?;

@@ -22,7 +22,7 @@ use crate::backend::OpenError;
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits;
 use crate::model::lun::OPTIONS;
-use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
 use crate::session::directory::SnapshotDirectory;
@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 /// A unit that is removed.
 struct Leaving {
     /// Its index.
-    unit: usize,
+    unit: UnitIx,
     path: Option<PathBuf>,
     /// What hosts know it by; its saved state is found by the designator.
     name: Name,
@@ -67,7 +67,7 @@ enum Stage {
 
 /// Where a LUN's unit comes from.
 enum Place {
-    Kept(usize),
+    Kept(UnitIx),
     /// The next one of the units that are to be added.
     New,
 }
@@ -82,7 +82,7 @@ struct Plan {
     made: Made,
     leaving: Vec<Leaving>,
     /// Units and their new sizes, bytes.
-    resized: Vec<(usize, u64)>,
+    resized: Vec<(UnitIx, u64)>,
     /// What is different (`done`), and what has to stay as it is (`kept`), in words.
     done: Vec<String>,
     kept: Vec<String>,
@@ -102,7 +102,7 @@ pub struct Reloader {
     /// The media of units that leave, until they are durable; the first thread sees that to its end.
     syncing: Arc<Mutex<Syncing>>,
     /// Indices of units to be used again.
-    free: Vec<usize>,
+    free: Vec<UnitIx>,
     again: Option<Again>,
     beside: RefCell<Beside>,
 }
@@ -205,7 +205,7 @@ impl Reloader {
         self.publish(world, Vec::new());
     }
 
-    fn publish(&mut self, mut world: World, resized: Vec<usize>) {
+    fn publish(&mut self, mut world: World, resized: Vec<UnitIx>) {
         world.generation = self.world.generation + 1;
         self.world = Arc::new(world);
         let before = mem::replace(&mut *self.published.lock(), Arc::clone(&self.world));
@@ -351,7 +351,7 @@ impl Reloader {
     }
 
     /// The unit that is there already for a LUN of target number `at`, and what it was configured as.
-    fn kept(&self, at: usize, lun: &LunSpec) -> Option<(usize, &LunSpec)> {
+    fn kept(&self, at: usize, lun: &LunSpec) -> Option<(UnitIx, &LunSpec)> {
         let old = self.world.directory.snapshot().targets.get(at)?;
         let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
         let target = self.world.targets.get(at)?;
@@ -412,18 +412,15 @@ impl Reloader {
     }
 
     /// Gives a new unit its index.
-    fn install(&mut self, world: &mut World, unit: Unit) -> usize {
+    fn install(&mut self, world: &mut World, unit: Unit) -> UnitIx {
         let unit = Arc::new(unit);
-        match self.free.pop() {
-            Some(at) if at < world.units.len() => {
-                world.units[at] = unit;
-                at
-            }
-            _ => {
-                world.units.push(unit);
-                world.units.len() - 1
-            }
+        if let Some(at) = self.free.pop()
+            && let Some(place) = world.units.get_mut(at)
+        {
+            *place = unit;
+            return at;
         }
+        world.units.push(unit)
     }
 }
 

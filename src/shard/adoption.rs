@@ -2,12 +2,12 @@
 
 use super::core::Core;
 use crate::missing::Required;
+use crate::model::ConnNo;
 use crate::session::directory::{Access, Applicant};
 use crate::session::login::{LoginDone, LoginFault};
 use crate::session::params::SessionKind;
 use crate::session::seam::CloseReason;
 use crate::transport::link::{Adoption, Moving, Phase};
-use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih};
 use crate::world::registry::{Counterpart, Membership, NoPlace, Place, SessionName};
 use std::net::SocketAddr;

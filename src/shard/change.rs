@@ -10,9 +10,9 @@
 use super::core::Core;
 use super::tm::unit_of;
 use crate::fabric::Parts;
-use crate::fabric::nexus::{handle, new_nexus};
+use crate::fabric::nexus::{close_file, handle, new_nexus};
 use crate::missing::Required;
-use crate::model::{IscsiName, SeatIx};
+use crate::model::{IscsiName, SeatIx, UnitIx};
 use crate::scsi::{Attention, LuNexus, NexusId, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
@@ -28,16 +28,16 @@ impl Core {
         let Some(old) = self.fabric.take_over(change) else { return };
         let world = Arc::clone(&self.fabric.world);
         self.executor.media = world.media(self.fabric.neighbours.executors());
-        self.executor.strays.resize(world.units.len());
-        for (number, unit) in world.units.iter().enumerate() {
+        self.executor.strays.resize(world.units.all().len());
+        for (number, unit) in world.units.numbered() {
             if old.units.get(number).is_some_and(|old| Arc::ptr_eq(old, unit)) {
                 continue;
             }
             self.executor.strays.forget(number);
-            let handle = handle(&self.fabric.io, &self.executor.answers.way_in, number as u32, unit);
+            let handle = handle(&self.fabric.io, &self.executor.answers.way_in, number, unit);
             match self.executor.handles.get_mut(number) {
                 Some(place) => *place = handle,
-                None => self.executor.handles.push(handle),
+                None => _ = self.executor.handles.push(handle),
             }
         }
         self.executor.memory.places.clear();
@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// A session takes over this core's world; `old` is the one it was in before.
-    pub(super) fn change_seat(&mut self, seat: SeatIx, old: &World, resized: &[usize]) {
+    pub(super) fn change_seat(&mut self, seat: SeatIx, old: &World, resized: &[UnitIx]) {
         let world = Arc::clone(&self.fabric.world);
         let Some(Parts { seat: holder, mut out, .. }) = self.fabric.parts(seat) else { return };
         holder.text.change(Arc::clone(&world));
@@ -150,18 +150,18 @@ impl Core {
         }
         holder.sources.keep_units(&holder.map.units);
         let gone = old.units.iter().zip(left).filter_map(|(unit, nexus)| Some((*unit, nexus?)));
-        let gone: Vec<(usize, LuNexus)> = gone.filter(|(unit, _)| !holder.map.units.contains(unit)).collect();
-        let lost: Vec<usize> = gone.iter().map(|(unit, _)| *unit).collect();
+        let gone: Vec<(UnitIx, LuNexus)> = gone.filter(|(unit, _)| !holder.map.units.contains(unit)).collect();
+        let lost: Vec<UnitIx> = gone.iter().map(|(unit, _)| *unit).collect();
         // A unit that is served to nobody any more goes on with the commands it has. A unit that others still find is
         // theirs from now on: the commands that this session has there are aborted.
         let taken =
-            |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
+            |unit: Option<UnitIx>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
         let (session, executor) = (&mut holder.session, &self.executor);
         session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
         for (unit, nexus) in gone {
             world.units[unit].nexus_leaves(&nexus, session);
         }
-        let taken: Vec<usize> = lost.iter().copied().filter(|unit| taken(Some(*unit))).collect();
+        let taken: Vec<UnitIx> = lost.iter().copied().filter(|unit| taken(Some(*unit))).collect();
         if !taken.is_empty() {
             self.cut_unsent(&taken, |of| of == seat);
         }
@@ -175,8 +175,7 @@ impl Core {
                 continue;
             }
             self.executor.memory.places.clear();
-            // The ring keeps the files open that are registered with it.
-            let _ = self.fabric.io.set_file(unit as u32, -1);
+            close_file(&self.fabric.io, unit);
             if let Some(handle) = self.executor.handles.get_mut(unit).required("the handle of a unit") {
                 *handle = self.fabric.world.nothing.medium.handle(&self.executor.answers.way_in);
             }
@@ -185,7 +184,7 @@ impl Core {
     }
 
     /// Whether a session finds a unit, or has something under way there.
-    fn uses_unit(&mut self, unit: usize) -> bool {
+    fn uses_unit(&mut self, unit: UnitIx) -> bool {
         self.executor.uses(unit)
             || self
                 .fabric

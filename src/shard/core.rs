@@ -27,10 +27,10 @@ use crate::fabric::mesh::{Mesh, Message, Repeats};
 use crate::fabric::nexus::handle;
 use crate::fabric::relocated::Relocation;
 use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
+use crate::model::ConnNo;
 use crate::ring::Completion;
 use crate::transport::acting::{Acting, Sharing};
 use crate::transport::io::{Io, Kernel, Memory};
-use crate::transport::number::ConnNo;
 use crate::transport::parked::SpareParked;
 #[cfg(test)]
 use crate::transport::receiving::Direct;
@@ -83,7 +83,7 @@ impl Core {
     /// There is no ring, or no memory for it.
     pub fn on_ring(core: usize, (world, mesh): (Arc<World>, Mesh)) -> io::Result<Core> {
         let mut arena = Arena::new()?;
-        let kernel = Kernel::new(&mut arena, world.units.len(), core == 0)?;
+        let kernel = Kernel::new(&mut arena, world.units.all().len(), core == 0)?;
         Ok(Core::new(core, (world, mesh), Io::Kernel(kernel), arena))
     }
 
@@ -103,7 +103,7 @@ impl Core {
                 mailbox.bell().ring();
             }
         });
-        let handles = (0..).zip(&world.units).map(|(slot, unit)| handle(&io, &way_in, slot, unit)).collect();
+        let handles = world.units.numbered().map(|(number, unit)| handle(&io, &way_in, number, unit)).collect();
         let executor = Executor::new(core, world.media(mesh.executors()), arena, (handles, way_in));
         let management = Management::new(executor.leftovers.left.clone());
         Core {

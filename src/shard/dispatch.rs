@@ -9,7 +9,7 @@ use crate::fabric::seat::Seat;
 use crate::fabric::sources::Source;
 use crate::limits::SLICE_BYTES;
 use crate::missing::{Required, missing};
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::scsi::{MediumOp, Outcome, Plan, asks_readiness, ends_copies};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::tasks::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
@@ -306,7 +306,7 @@ impl Core {
     }
 
     /// The outcome of a command that needs no medium: TEST UNIT READY tells of one that does not answer.
-    fn unless_hung(&self, seat: SeatIx, task: TaskId, unit: usize, outcome: Outcome) -> Outcome {
+    fn unless_hung(&self, seat: SeatIx, task: TaskId, unit: UnitIx, outcome: Outcome) -> Outcome {
         let unit = &self.fabric.world.units[unit];
         if unit.hung.load(Ordering::Relaxed) == 0 {
             return outcome;

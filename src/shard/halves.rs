@@ -4,8 +4,8 @@
 use super::core::Core;
 use crate::jobs::starved::Waiting;
 use crate::limits::OWED_WHILE_OTHERS_WAIT_MS;
+use crate::model::ConnNo;
 use crate::session::seam::CloseReason;
-use crate::transport::number::ConnNo;
 use crate::transport::partial::PartialDest;
 
 impl Core {

@@ -26,9 +26,8 @@ use super::core::Core;
 use crate::exec::placing::Lent;
 use crate::fabric::seat::Seat;
 use crate::missing::Required;
-use crate::model::{SeatIx, TaskKey};
+use crate::model::{ConnNo, SeatIx, TaskKey};
 use crate::transport::lent::{Home, Loan};
-use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::bhs;
 
@@ -53,8 +52,7 @@ impl Core {
                 if !session.is_live(task) {
                     return None;
                 }
-                let Lent { buf, within, room, slice } =
-                    self.executor.lend(TaskKey { seat, task }, offset, conn.at())?;
+                let Lent { buf, within, room, slice } = self.executor.lend(TaskKey { seat, task }, offset, conn)?;
                 Some(Loan { buf, within, len: room.min(remaining), holder, conn, home: Home::Slice(task, slice) })
             }
             PartialDest::Gather(_) | PartialDest::Discard => None,
@@ -79,9 +77,7 @@ impl Core {
         self.fabric.stats.placed_bytes += received as u64;
         let is_here = self.fabric.seats.same(seat, serial).is_some();
         let mut homeless = match home {
-            Home::Slice(task, slice) if is_here => {
-                self.executor.take_back(TaskKey { seat, task }, slice, conn.at(), buf)
-            }
+            Home::Slice(task, slice) if is_here => self.executor.take_back(TaskKey { seat, task }, slice, conn, buf),
             Home::Slice(..) | Home::Staging => Some(buf),
         };
         if let Some(partial) = partial {

@@ -25,13 +25,12 @@
 use super::core::Core;
 use crate::canary::{Canary, sings};
 use crate::missing::Required;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::ring::Completion;
 use crate::session::seam::{CloseReason, ConnIx};
 use crate::transport::lent::Loan;
 use crate::transport::link::Halt;
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use crate::transport::partial::{Partial, PartialDest};
 use crate::transport::receiving::{BEHIND_BYTES, Direct, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use crate::transport::record;
@@ -247,7 +246,7 @@ impl Core {
     /// Parses a received chunk and acts on the PDUs in it, as far as there is room for their answers and its budget
     /// goes. The rest of the chunk is returned.
     pub(super) fn chunk<'c>(&mut self, receive: &mut Receive, conn: ConnNo, mut chunk: &'c [u8]) -> &'c [u8] {
-        record::chunk(self.fabric.now_ms, conn.at(), chunk);
+        record::chunk(self.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         self.take_framing(receive, conn);
         loop {

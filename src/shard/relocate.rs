@@ -36,14 +36,13 @@ use crate::fabric::relocated::{Leg, Relocated, Relocation};
 use crate::fabric::seat::Route;
 use crate::limits::{MOVE_QUIET_MS, MOVE_RETRY_MS, MOVE_SEEK_MS, MOVE_STAY_MS};
 use crate::missing::Required;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::scsi::LuNexus;
 use crate::session::SessionKind;
 use crate::session::seam::ConnIx;
 use crate::tasks::task::Exec;
 use crate::transport::link::{Halt, Phase};
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use crate::world::Change;
 use std::sync::Arc;
 

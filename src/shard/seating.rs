@@ -8,7 +8,7 @@ use crate::fabric::seat::{Order, Seat};
 use crate::fabric::text::SeatText;
 use crate::limits::{CONNECTION_SLOTS, MAX_CONTROL_DATA_BYTES};
 use crate::missing::Required;
-use crate::model::{Host, SeatIx};
+use crate::model::{ConnNo, Host, SeatIx, UnitIx};
 use crate::rate::Gate;
 use crate::scsi::NexusId;
 use crate::session::directory::Access;
@@ -19,7 +19,6 @@ use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
 use crate::transport::link::Phase;
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use crate::wire::{LoginStatus, Tsih, bhs};
 use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;
@@ -176,7 +175,7 @@ impl Core {
         let nexus_id = NexusId(self.fabric.world.next_nexus.fetch_add(1, Ordering::Relaxed));
         let own = target.and_then(|target| self.fabric.world.targets.get(target));
         let map = own.map(|target| target.map(access)).unwrap_or_default();
-        let nexus = |&unit: &usize| {
+        let nexus = |&unit: &UnitIx| {
             new_nexus(nexus_id, &self.fabric.world.units[unit], &login.initiator, peer)
                 .by_port_group(login.portal_group)
         };
@@ -252,7 +251,7 @@ impl Core {
 
 impl Fabric {
     /// The gates of the units that a session finds: none once it has ended, or the server goes down.
-    fn gates(&self, seat: SeatIx) -> Vec<(usize, Gate)> {
+    fn gates(&self, seat: SeatIx) -> Vec<(UnitIx, Gate)> {
         let Some(holder) = self.seats.get(seat).filter(|holder| !holder.ended && !self.shutdown) else {
             return Vec::new();
         };

@@ -3,10 +3,9 @@
 use super::core::Core;
 use crate::fabric::owed::Owed;
 use crate::missing::{Required, missing};
-use crate::model::TaskKey;
+use crate::model::{ConnNo, TaskKey};
 use crate::session::seam::CloseReason;
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use crate::transport::tx::{HasMore, Tx};
 use std::time::Instant;
 

@@ -5,14 +5,14 @@ use super::core::Core;
 use crate::balance::{self, Use};
 use crate::fabric::seat::Seat;
 use crate::missing::Required;
-use crate::model::SeatIx;
+use crate::model::{SeatIx, UnitIx};
 use std::sync::Arc;
 
 impl Core {
     /// What a session has done since it began: commands, and data, of which `BYTES` count as one command.
     fn work_of(&self, seat: &Seat) -> u64 {
         const BYTES: u64 = 16 << 10;
-        let of = |(nexus, unit): (&crate::scsi::LuNexus, &usize)| {
+        let of = |(nexus, unit): (&crate::scsi::LuNexus, &UnitIx)| {
             let (commands, blocks) = nexus.done();
             let block_bytes =
                 self.fabric.world.units.get(*unit).required("a unit").map_or(0, |unit| u64::from(unit.block_bytes));

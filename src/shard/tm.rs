@@ -12,7 +12,7 @@ use crate::fabric::mesh::Message;
 use crate::fabric::seat::Seat;
 use crate::fabric::{Fabric, Parts};
 use crate::missing::Required;
-use crate::model::{InitiatorPort, IscsiName, ItNexus, SeatIx, TaskKey};
+use crate::model::{InitiatorPort, IscsiName, ItNexus, SeatIx, TaskKey, UnitIx};
 use crate::scsi::Attention;
 use crate::session::seam::{CloseReason, TaskId, TmRequest};
 use crate::shares::Whose;
@@ -370,7 +370,7 @@ impl Core {
 }
 
 /// Where a task's command works: at the unit where it has begun to, or else at the one that is found at its LUN now.
-pub fn unit_of(executor: &Executor, seat: SeatIx, map: &LunMap, task: TaskId, lun: Lun) -> Option<usize> {
+pub fn unit_of(executor: &Executor, seat: SeatIx, map: &LunMap, task: TaskId, lun: Lun) -> Option<UnitIx> {
     executor.begun_at(TaskKey { seat, task }).or_else(|| map.unit(lun))
 }
 

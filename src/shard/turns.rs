@@ -14,12 +14,11 @@
 use super::core::Core;
 use crate::limits::{SHARE_PDUS, SHARE_US};
 use crate::missing::Required;
-use crate::model::Host;
+use crate::model::{ConnNo, Host};
 use crate::session::seam::CloseReason;
 use crate::transport::acting::Acting;
 use crate::transport::link::Halt;
 use crate::transport::links::Connection;
-use crate::transport::number::ConnNo;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

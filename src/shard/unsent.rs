@@ -5,7 +5,7 @@
 //! goes, with all that is queued on it.
 
 use super::core::Core;
-use crate::model::SeatIx;
+use crate::model::{SeatIx, UnitIx};
 use crate::session::seam::CloseReason;
 use crate::transport::link::Phase;
 use crate::unit::fence::Fence;
@@ -15,7 +15,7 @@ impl Core {
     /// Cuts the connections of the sessions that are meant on which something is still to be sent from the memory of
     /// these units. It is not known any more whose a connection was that is being closed already: those go, too.
     #[cold]
-    pub fn cut_unsent(&mut self, units: &[usize], is_meant: impl Fn(SeatIx) -> bool) {
+    pub fn cut_unsent(&mut self, units: &[UnitIx], is_meant: impl Fn(SeatIx) -> bool) {
         // Another core may know of a unit that has not been heard of here.
         let units = units.iter().filter_map(|unit| self.fabric.world.units.get(*unit));
         let fences: Vec<Arc<Fence>> = units.map(|unit| Arc::clone(&unit.fence)).collect();

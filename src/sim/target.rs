@@ -8,7 +8,7 @@ use super::end::End;
 use super::lines::Weather;
 use super::{Packet, Peer, Rng};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Handle, Medium, WayIn};
-use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
 use crate::session::login::negotiate::Offer;
 use crate::state::{Keeper, KeeperByHand};
 use crate::unit::errandry::{Errandry, ErrandryByHand};
@@ -22,6 +22,8 @@ use std::time::Duration;
 pub const NAME: &str = "iqn.2001-04.com.example:disk";
 /// Bytes of a logical block.
 pub const BLOCK_BYTES: u32 = 512;
+/// Its unit.
+const DISK: UnitIx = UnitIx::new(0);
 
 const PORTAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3260);
 const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1000);
@@ -74,10 +76,10 @@ impl Target {
         let (keeper, keeping) = Keeper::by_hand();
         let (errandry, errands) = Errandry::by_hand();
         let mut world = World::open_with(snapshot(blocks), 1, keeper, errandry)?;
-        let medium = Arc::clone(&world.units[0].medium);
+        let medium = Arc::clone(&world.units[DISK].medium);
         let disk = medium.handle(&WayIn::new(|| {}));
         if delay_ms > 0
-            && let Some(unit) = Arc::get_mut(&mut world.units[0])
+            && let Some(unit) = Arc::get_mut(&mut world.units[DISK])
         {
             unit.medium = Arc::new(slowed(medium));
         }

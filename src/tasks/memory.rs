@@ -3,7 +3,7 @@
 
 use crate::buffers::Buf;
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::model::{DataRef, SeatIx};
+use crate::model::{DataRef, SeatIx, UnitIx};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Places;
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ pub struct Copying {
 #[must_use]
 pub struct Entered {
     /// The unit.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// Its count there.
     pub ticket: Ticket,
 }

@@ -5,7 +5,7 @@
 
 use super::sink::Reread;
 use crate::backend::Token;
-use crate::model::{MediumFault, SeatIx};
+use crate::model::{MediumFault, SeatIx, UnitIx};
 use crate::waits::cell::Cell1;
 use crate::waits::flushes::Sync;
 use crate::waits::strays::{Claim, Stray};
@@ -32,12 +32,12 @@ pub enum Owner {
         /// The range that it changes or reads, if that is known to the fence.
         claim: Option<Claim>,
         /// The unit in whose file it makes a hole.
-        hole: Option<usize>,
+        hole: Option<UnitIx>,
     },
     /// Nobody: its task is gone.
     Stray(Stray),
     /// All who wait for a flush of this unit.
-    Flush(usize),
+    Flush(UnitIx),
 }
 
 /// Operations in flight, by token.
@@ -54,7 +54,7 @@ pub struct Operation {
     /// Who waits for it.
     pub owner: Owner,
     /// The unit that it is on.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// When it began, milliseconds.
     pub since_ms: u64,
     /// What it has to do with durability.
@@ -63,7 +63,7 @@ pub struct Operation {
 
 impl Operations {
     /// Notes an operation that is about to begin; its token.
-    pub fn insert(&mut self, owner: Owner, unit: usize, since_ms: u64, sync: Sync) -> Token {
+    pub fn insert(&mut self, owner: Owner, unit: UnitIx, since_ms: u64, sync: Sync) -> Token {
         let operation = Some(Operation { owner, unit, since_ms, sync });
         match self.free.pop() {
             Some(n) => {
@@ -97,23 +97,23 @@ impl Operations {
     }
 
     /// The unit of the operation that job `number` has begun with `token`, if that is under way.
-    pub fn unit_of(&self, number: usize, token: Option<Token>) -> Option<usize> {
+    pub fn unit_of(&self, number: usize, token: Option<Token>) -> Option<UnitIx> {
         let operation = self.slots.get(token?.0 as usize)?.as_ref()?;
         matches!(operation.owner, Owner::Job { job, .. } if job == number).then_some(operation.unit)
     }
 
     /// Owner and unit of each operation under way.
-    pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, usize)> {
+    pub fn owners(&mut self) -> impl Iterator<Item = (&mut Owner, UnitIx)> {
         self.slots.iter_mut().flatten().map(|operation| (&mut operation.owner, operation.unit))
     }
 
     /// Unit of each operation under way, and when it began, milliseconds.
-    pub fn ages(&self) -> impl Iterator<Item = (usize, u64)> {
+    pub fn ages(&self) -> impl Iterator<Item = (UnitIx, u64)> {
         self.slots.iter().flatten().map(|operation| (operation.unit, operation.since_ms))
     }
 
     /// Whether an operation is under way on a unit.
-    pub fn use_unit(&self, unit: usize) -> bool {
+    pub fn use_unit(&self, unit: UnitIx) -> bool {
         self.slots.iter().flatten().any(|operation| operation.unit == unit)
     }
 

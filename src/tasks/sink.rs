@@ -7,7 +7,7 @@
 
 use crate::backend::Queue;
 use crate::buffers::Buf;
-use crate::model::{DataRef, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey};
+use crate::model::{ConnNo, DataRef, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::unit::memory_hold::Lying;
@@ -100,7 +100,7 @@ pub struct CopyBegun {
     /// What it has come to.
     pub begun: crate::scsi::copy_begin::Begun,
     /// The units that it may reach, by the numbers that its steps name them by.
-    pub units: Vec<usize>,
+    pub units: Vec<UnitIx>,
     /// Index of the target, and serial number of the session that asked.
     pub of: (usize, u64),
     /// The initiator port that asked, and the tag of the portal group that it came by.
@@ -112,7 +112,7 @@ pub struct Preempting {
     /// Who is answered, what, and the bytes of its parameter list. `None`: nobody any more.
     pub answer: Option<(Due, Outcome, u64)>,
     /// Where the tasks are.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// Whose they are.
     pub nexuses: Vec<ItNexus>,
     /// Its place in the line, which is kept until the tasks are aborted.
@@ -181,7 +181,7 @@ pub trait Sink {
     fn preempt(&mut self, preempting: Preempting);
 
     /// Nobody wants any more what a connection's receive puts into the buffer that it was lent.
-    fn lent_in_vain(&mut self, conn: usize);
+    fn lent_in_vain(&mut self, conn: ConnNo);
 
     /// Data that is to be sent once more was read, or could not be.
     fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>);
@@ -191,13 +191,13 @@ pub trait Sink {
 pub trait DeviceServer {
     /// Judges a parameter list: what it plans, and whose tasks are to be aborted before the command is answered. `None`: it
     /// is not asked, for want of room.
-    fn parameters(&mut self, who: TaskKey, unit: usize, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)>;
+    fn parameters(&mut self, who: TaskKey, unit: UnitIx, list: &[u8]) -> Option<(Plan, Vec<ItNexus>)>;
 
     /// Begins a copy.
-    fn begin_copy(&mut self, who: TaskKey, unit: usize, request: &CopyRequest) -> Option<CopyBegun>;
+    fn begin_copy(&mut self, who: TaskKey, unit: UnitIx, request: &CopyRequest) -> Option<CopyBegun>;
 
     /// Whether who asked has yet to hear of `failures` of a unit. If so, the end of this command tells it.
-    fn hear(&mut self, who: TaskKey, unit: usize, failures: u64) -> Heard;
+    fn hear(&mut self, who: TaskKey, unit: UnitIx, failures: u64) -> Heard;
 }
 
 /// The way to the media.

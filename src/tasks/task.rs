@@ -9,7 +9,7 @@ use super::failing::Failing;
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
 use crate::buffers::Buf;
-use crate::model::{DataRef, Due, KeptDue, TaskId, TaskKey};
+use crate::model::{ConnNo, DataRef, Due, KeptDue, TaskId, TaskKey, UnitIx};
 use crate::waits::left::Mark;
 use crate::waits::strays::Hold;
 
@@ -55,7 +55,7 @@ pub enum Progress {
     /// Data-Out is received straight into the buffer, which this connection's receive has meanwhile (`shard/loan.rs`).
     Lent {
         /// Number of the connection.
-        conn: usize,
+        conn: ConnNo,
     },
     /// On the medium (or a job has it).
     Busy,
@@ -109,7 +109,7 @@ pub struct Exec {
     /// What has gone wrong.
     pub failing: Failing,
     /// Index of the logical unit in the process.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// The bytes that it moves.
     pub transfer: Transfer,
     /// What is done.
@@ -137,7 +137,7 @@ impl Default for Exec {
             under_way: UnderWay::default(),
             slices: std::collections::VecDeque::with_capacity(SLICES),
             failing: Failing::default(),
-            unit: 0,
+            unit: UnitIx::new(0),
             transfer: Transfer::NONE,
             kind: Kind::Idle,
             task: TaskId(u32::MAX),
@@ -152,7 +152,7 @@ impl Default for Exec {
 
 impl Exec {
     /// Begins a transfer.
-    pub fn begin(&mut self, kind: Kind, task: TaskId, unit: usize, place: (u64, u32, u64)) {
+    pub fn begin(&mut self, kind: Kind, task: TaskId, unit: UnitIx, place: (u64, u32, u64)) {
         debug_assert!(self.slices.is_empty() && self.under_way.is_none());
         self.kind = kind;
         self.task = task;

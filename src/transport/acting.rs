@@ -1,9 +1,8 @@
 //! Bounds how much of what peers have sent a core acts on in one turn, for all connections together ([`Acting`]), and
 //! says whose parked bytes come next ([`Sharing`]).
 
-use super::number::ConnNo;
 use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
-use crate::model::Host;
+use crate::model::{ConnNo, Host};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@
 //! there are before the next one is looked at. Who found none therefore comes before those that got some: otherwise the
 //! same few take everything turn after turn, and a ping of somebody else waits for as long as they keep writing.
 
-use super::number::ConnNo;
+use crate::model::ConnNo;
 use std::collections::VecDeque;
 
 /// The connections of one core whose receive is to be armed: the hungry ones, and the others.

@@ -1,7 +1,6 @@
 //! Who is let in: bounds on logins under way, of one core.
 
-use super::number::ConnNo;
-use crate::model::Address;
+use crate::model::{Address, ConnNo};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 

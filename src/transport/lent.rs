@@ -2,9 +2,8 @@
 //!
 //! Invariants: as long as the loan is there, nobody else has the buffer.
 
-use super::number::ConnNo;
 use crate::buffers::Buf;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::session::seam::TaskId;
 
 /// A buffer that a receive writes into.

@@ -2,8 +2,7 @@
 //! is in its life.
 
 use super::io::Socket;
-use super::number::ConnNo;
-use crate::model::SeatIx;
+use crate::model::{ConnNo, SeatIx};
 use crate::session::login::{Login, LoginDone, Step};
 use crate::session::seam::ConnIx;
 use crate::wire::Tsih;

@@ -3,10 +3,10 @@
 use super::arming::Arming;
 use super::half_open::HalfOpen;
 use super::link::Link;
-use super::number::ConnNo;
 use super::receiving::{Direct, Receive};
 use super::tx::{BatchPool, Tx};
 use crate::canary::{Canary, sings};
+use crate::model::ConnNo;
 use std::net::SocketAddr;
 
 /// All of a connection.

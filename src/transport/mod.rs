@@ -5,7 +5,7 @@
 //! |---|---|
 //! | what a core asks of the world around it, and its clock within a turn | `io/` |
 //! | what a completion belongs to | `source.rs` |
-//! | a connection, and all of a core by number | `link.rs`, `links.rs`, `number.rs`, `half_open.rs` |
+//! | a connection, and all of a core by number | `link.rs`, `links.rs`, `half_open.rs` |
 //! | what comes in | `receiving.rs`, `partial.rs`, `lent.rs`, `parked.rs`, `arming.rs` |
 //! | how much of that is acted on in a turn, and whose turn it is | `acting.rs` |
 //! | what goes out | `tx.rs`, `outlet.rs` |
@@ -22,7 +22,6 @@ pub(crate) mod io;
 pub(crate) mod lent;
 pub(crate) mod link;
 pub(crate) mod links;
-pub(crate) mod number;
 pub(crate) mod outlet;
 pub(crate) mod parked;
 pub(crate) mod partial;

@@ -1,8 +1,8 @@
 //! Where a session's PDUs go: to the transmit sides of its connections.
 
 use super::links::Connection;
-use super::number::ConnNo;
 use super::tx::{BatchPool, Tx};
+use crate::model::ConnNo;
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
 use crate::wire::{Bhs, crc};
 

@@ -7,6 +7,7 @@
 
 use super::source::Source;
 use crate::limits::RECORDED_EVENTS;
+use crate::model::ConnNo;
 use crate::panics;
 use crate::ring::Completion;
 use crate::wire::{BHS_LEN, Bhs, Opcode, bhs};
@@ -70,8 +71,8 @@ pub fn begin(core: usize) {
 
 /// What was received on a connection is acted on.
 #[inline]
-pub fn chunk(now_ms: u64, conn: usize, chunk: &[u8]) {
-    note(Event::Chunk { at_ms: now_ms as u32, conn: conn as u32, bytes: chunk.len() as u32 });
+pub fn chunk(now_ms: u64, conn: ConnNo, chunk: &[u8]) {
+    note(Event::Chunk { at_ms: now_ms as u32, conn: conn.at() as u32, bytes: chunk.len() as u32 });
 }
 
 /// There is a header in that chunk.
@@ -174,7 +175,7 @@ mod tests {
         for number in 0..RECORDED_EVENTS + 3 {
             job(number);
         }
-        chunk(1250, 2, &[0; BHS_LEN]);
+        chunk(1250, ConnNo::new(2), &[0; BHS_LEN]);
         let mut header = [0; BHS_LEN];
         (header[0], header[9], header[19], header[32]) = (0x41, 5, 7, 0x28);
         pdu(&header);

@@ -2,6 +2,7 @@
 //! configuration each executor is given another one.
 
 use super::notice::Post;
+use crate::model::{PerUnit, UnitIx};
 use crate::rate::{Buckets, Gate, OPEN};
 use crate::state::Keeper;
 use crate::unit::Unit;
@@ -12,11 +13,11 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Media {
     /// The units, by number.
-    pub units: Arc<[Arc<Unit>]>,
+    pub units: PerUnit<Arc<[Arc<Unit>]>>,
     /// All limits on commands and bytes a second.
     pub rates: Buckets,
     /// The limits of each unit, on commands and on bytes: places in `rates`.
-    pub unit_rates: Vec<[u32; 2]>,
+    pub unit_rates: PerUnit<Vec<[u32; 2]>>,
     /// Stores what outlives the process.
     pub keeper: Arc<Keeper>,
     /// Has errands run.
@@ -27,7 +28,7 @@ pub struct Media {
 
 impl Media {
     /// The gate of each unit for those who use it for no session.
-    pub fn unit_gates(&self) -> impl Iterator<Item = (usize, Gate)> {
-        self.unit_rates.iter().map(|[commands, bytes]| [*commands, *bytes, OPEN, OPEN]).enumerate()
+    pub fn unit_gates(&self) -> impl Iterator<Item = (UnitIx, Gate)> {
+        self.unit_rates.numbered().map(|(unit, [commands, bytes])| (unit, [*commands, *bytes, OPEN, OPEN]))
     }
 }

@@ -3,6 +3,7 @@
 
 use super::fence::{Fence, Ticket};
 use crate::backend::MemoryHold;
+use crate::model::{PerUnit, UnitIx};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,16 +18,14 @@ struct Place {
 /// The fences where this core has been, by unit. They are of one core, so that to hold one moves nothing between the
 /// cores' caches.
 #[derive(Default)]
-pub struct Places(Vec<Option<Rc<Place>>>);
+pub struct Places(PerUnit<Vec<Option<Rc<Place>>>>);
 
 impl Places {
-    fn of(&mut self, core: usize, number: usize, fence: &Arc<Fence>) -> Rc<Place> {
-        if self.0.len() <= number {
-            self.0.resize_with(number + 1, || None);
-        }
-        let place = self.0[number].take().filter(|place| Arc::ptr_eq(&place.fence, fence));
+    fn of(&mut self, core: usize, unit: UnitIx, fence: &Arc<Fence>) -> Rc<Place> {
+        let known = self.0.place(unit);
+        let place = known.take().filter(|place| Arc::ptr_eq(&place.fence, fence));
         let place = place.unwrap_or_else(|| Rc::new(Place { fence: Arc::clone(fence), core }));
-        self.0[number] = Some(Rc::clone(&place));
+        *known = Some(Rc::clone(&place));
         place
     }
 
@@ -68,7 +67,7 @@ pub struct Lying<'a> {
     /// Where its reads are counted.
     pub fence: &'a Arc<Fence>,
     /// The unit's number.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// The core's number.
     pub core: usize,
     /// The fences where the core has been.

@@ -2,6 +2,7 @@
 //!
 //! The job or the ticket that one names may be another one's by then: whoever is told looks.
 
+use crate::model::UnitIx;
 use crate::unit::errand::Answer;
 use std::sync::{Arc, Weak};
 
@@ -29,12 +30,12 @@ pub enum Notice {
     /// A flush has ended that somebody here waited for.
     Flushed {
         /// Of this unit.
-        unit: usize,
+        unit: UnitIx,
     },
     /// A failure to make writes durable was counted beside the cores: it is to be saved who has yet to hear of it.
     Lost {
         /// Of this unit.
-        unit: usize,
+        unit: UnitIx,
     },
 }
 

@@ -5,7 +5,7 @@
 
 use super::cell::Cell1;
 use crate::limits::FLUSHED_PER_TURN;
-use crate::model::{MediumFault, SeatIx};
+use crate::model::{MediumFault, PerUnit, SeatIx, UnitIx};
 use crate::unit::syncs::Epoch;
 use std::collections::VecDeque;
 
@@ -36,7 +36,7 @@ pub enum Waiter {
 #[must_use]
 pub struct FlushTicket {
     /// The unit that is flushed.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// Its number on this core.
     pub number: u64,
 }
@@ -138,7 +138,7 @@ pub enum Step {
 /// A flush that the medium has answered, and that is not over before the durable writes of its epoch are.
 pub struct Draining {
     /// The unit.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// The epoch of the durable writes that it waits for.
     pub epoch: Epoch,
     /// It waits no longer than this, milliseconds.
@@ -149,7 +149,7 @@ pub struct Draining {
 #[derive(Default)]
 pub struct Flushes {
     /// By unit.
-    pub lines: Vec<Line>,
+    pub lines: PerUnit<Vec<Line>>,
     /// The last number that was given to a ticket.
     pub last: u64,
     /// Flushes that wait for durable writes.
@@ -160,12 +160,12 @@ pub struct Flushes {
 
 impl Flushes {
     /// Whether anybody here waits for a flush of a unit, or one is not over.
-    pub fn use_unit(&self, unit: usize) -> bool {
+    pub fn use_unit(&self, unit: UnitIx) -> bool {
         self.are_awaited(unit) || self.draining.iter().any(|draining| draining.unit == unit)
     }
 
     /// Whether anybody here waits for a flush of a unit.
-    pub fn are_awaited(&self, unit: usize) -> bool {
+    pub fn are_awaited(&self, unit: UnitIx) -> bool {
         self.lines.get(unit).is_some_and(|line| !line.is_empty())
     }
 
@@ -175,17 +175,14 @@ impl Flushes {
     }
 
     /// A ticket for somebody who is about to wait.
-    pub fn ticket(&mut self, unit: usize) -> FlushTicket {
+    pub fn ticket(&mut self, unit: UnitIx) -> FlushTicket {
         self.last += 1;
         FlushTicket { unit, number: self.last }
     }
 
     /// Those who wait for flushes of a unit.
-    pub fn line(&mut self, unit: usize) -> &mut Line {
-        if self.lines.len() <= unit {
-            self.lines.resize_with(unit + 1, Line::default);
-        }
-        &mut self.lines[unit]
+    pub fn line(&mut self, unit: UnitIx) -> &mut Line {
+        self.lines.place(unit)
     }
 
     /// Whether another waiter may be told in the turn that began at `turn_ns`.
@@ -197,7 +194,7 @@ impl Flushes {
     }
 
     /// Has somebody wait, behind all who wait for the unit: until a flush has ended that began after `after` others.
-    pub fn join(&mut self, ticket: u64, unit: usize, who: Waiter, (after, failures): (u64, u64)) {
+    pub fn join(&mut self, ticket: u64, unit: UnitIx, who: Waiter, (after, failures): (u64, u64)) {
         self.line(unit).waiting.push_back(Waiting { number: ticket, who: Some(who), after, failures });
     }
 
@@ -211,9 +208,11 @@ impl Flushes {
 mod tests {
     use super::*;
 
+    const DISK: UnitIx = UnitIx::new(3);
+
     fn join(flushes: &mut Flushes, after: u64) -> FlushTicket {
-        let ticket = flushes.ticket(3);
-        flushes.join(ticket.number, 3, Waiter::Task(SeatIx::new(0), 0), (after, 0));
+        let ticket = flushes.ticket(DISK);
+        flushes.join(ticket.number, DISK, Waiter::Task(SeatIx::new(0), 0), (after, 0));
         ticket
     }
 
@@ -228,13 +227,13 @@ mod tests {
         let last = join(&mut flushes, 1);
         assert!(flushes.lines[3].waiting.len() < 8);
         let next = |flushes: &mut Flushes, ended: u64| {
-            flushes.line(3).next_ended(|after| after < ended).map(|told| told.number)
+            flushes.line(DISK).next_ended(|after| after < ended).map(|told| told.number)
         };
         assert_eq!([0, 1, 1].map(|ended| next(&mut flushes, ended)), [None, Some(first.number), None]);
-        assert!(flushes.use_unit(3) && !flushes.use_unit(2));
+        assert!(flushes.use_unit(DISK) && !flushes.use_unit(UnitIx::new(2)));
         flushes.forget(last);
         assert_eq!(next(&mut flushes, 2), None);
         flushes.forget(first);
-        assert!(!flushes.use_unit(3));
+        assert!(!flushes.use_unit(DISK));
     }
 }

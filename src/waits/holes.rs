@@ -8,12 +8,13 @@
 //! which they asked. If its command has locked a range, the job keeps that: the hole that it waits for is with the
 //! medium already, and needs no range any more.
 
+use crate::model::UnitIx;
 use std::collections::VecDeque;
 
 /// A file that a hole is made in.
 struct Busy {
     /// The unit whose file it is.
-    unit: usize,
+    unit: UnitIx,
     /// The job whose turn it is, until it begins.
     next: Option<usize>,
     /// Jobs that wait for their turn, the oldest first.
@@ -26,7 +27,7 @@ pub struct Holes(Vec<Busy>);
 
 impl Holes {
     /// A job wants to make a hole. False: it has to wait, and is polled when it is its turn.
-    pub fn enter(&mut self, unit: usize, job: usize) -> bool {
+    pub fn enter(&mut self, unit: UnitIx, job: usize) -> bool {
         let Some(busy) = self.0.iter_mut().find(|busy| busy.unit == unit) else {
             self.0.push(Busy { unit, next: None, waiting: VecDeque::new() });
             return true;
@@ -43,7 +44,7 @@ impl Holes {
 
     /// A hole is made, or has failed: the job whose turn it is now.
     #[must_use]
-    pub fn leave(&mut self, unit: usize) -> Option<usize> {
+    pub fn leave(&mut self, unit: UnitIx) -> Option<usize> {
         let at = self.0.iter().position(|busy| busy.unit == unit)?;
         let busy = &mut self.0[at];
         busy.next = busy.waiting.pop_front();
@@ -56,7 +57,7 @@ impl Holes {
 
     /// Forgets a job that is over. The units at which it was its turn.
     #[must_use]
-    pub fn forget(&mut self, job: usize) -> Vec<usize> {
+    pub fn forget(&mut self, job: usize) -> Vec<UnitIx> {
         self.0.iter_mut().for_each(|busy| busy.waiting.retain(|waiting| *waiting != job));
         self.0.iter().filter(|busy| busy.next == Some(job)).map(|busy| busy.unit).collect()
     }
@@ -68,19 +69,20 @@ mod tests {
 
     #[test]
     fn one_at_a_time_in_the_order_of_asking() {
+        let [file, other] = [7, 8].map(UnitIx::new);
         let mut holes = Holes::default();
-        assert!(holes.enter(7, 1));
-        assert!(holes.enter(8, 2), "another file");
-        assert!(!holes.enter(7, 3) && !holes.enter(7, 4) && !holes.enter(7, 5) && !holes.enter(7, 3));
+        assert!(holes.enter(file, 1));
+        assert!(holes.enter(other, 2), "another file");
+        assert!(!holes.enter(file, 3) && !holes.enter(file, 4) && !holes.enter(file, 5) && !holes.enter(file, 3));
         assert!(holes.forget(4).is_empty());
-        assert_eq!(holes.leave(7), Some(3));
-        assert!(!holes.enter(7, 6), "not its turn");
-        assert_eq!(holes.forget(3), [7], "it was its turn");
-        assert_eq!(holes.leave(7), Some(5));
-        assert!(holes.enter(7, 5));
-        assert_eq!((holes.leave(7), holes.leave(8)), (Some(6), None));
-        assert!(holes.enter(7, 6));
-        assert_eq!(holes.leave(7), None);
+        assert_eq!(holes.leave(file), Some(3));
+        assert!(!holes.enter(file, 6), "not its turn");
+        assert_eq!(holes.forget(3), [file], "it was its turn");
+        assert_eq!(holes.leave(file), Some(5));
+        assert!(holes.enter(file, 5));
+        assert_eq!((holes.leave(file), holes.leave(other)), (Some(6), None));
+        assert!(holes.enter(file, 6));
+        assert_eq!(holes.leave(file), None);
         assert!(holes.0.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! left.
 
 use crate::missing::missing;
-use crate::model::SeatIx;
+use crate::model::{SeatIx, UnitIx};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -14,9 +14,9 @@ use std::rc::{Rc, Weak};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Those of a session at a unit, by its index, or all of them.
-    Seat(SeatIx, Option<usize>),
+    Seat(SeatIx, Option<UnitIx>),
     /// Those of all sessions at a unit, by its index.
-    Unit(usize),
+    Unit(UnitIx),
     /// Those of all sessions of a target, by its index.
     Target(usize),
 }
@@ -151,9 +151,11 @@ pub struct Leftovers {
 mod tests {
     use super::*;
 
+    const DISK: Scope = Scope::Unit(UnitIx::new(7));
+
     #[test]
     fn an_aborted_copy_is_waited_for_until_it_is_over_or_late() {
-        let (left, scope) = (Left::default(), Scope::Unit(7));
+        let (left, scope) = (Left::default(), DISK);
         let mut left_copies = LeftCopies::default();
         let copies = [(250, 0), (260, 10)].map(|(until, now)| left_copies.leave(&left, vec![scope], until, now));
         let [first, second] = copies;
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn tasks_of_the_same_scopes_have_one_mark_until_the_last_is_gone() {
         let (left, mut marks) = (Left::default(), SharedMarks::default());
-        let [one, other] = [1, 2].map(|seat| [Scope::Seat(SeatIx::new(seat), None), Scope::Unit(7)]);
+        let [one, other] = [1, 2].map(|seat| [Scope::Seat(SeatIx::new(seat), None), DISK]);
         let first = marks.mark(&left, &one);
         let (second, third) = (marks.mark(&left, &one), marks.mark(&left, &other));
         assert!(Rc::ptr_eq(&first, &second) && !Rc::ptr_eq(&first, &third));
@@ -181,10 +183,10 @@ mod tests {
 
     #[test]
     fn what_is_left_is_known_until_the_last_of_it_is_gone() {
-        let (left, all, one) = (Left::default(), Scope::Target(1), Scope::Unit(7));
+        let (left, all, one) = (Left::default(), Scope::Target(1), DISK);
         let first = left.mark(vec![all, one]);
         let second = left.mark(vec![all]);
-        assert!(left.is_any(all) && left.is_any(one) && !left.is_any(Scope::Unit(8)));
+        assert!(left.is_any(all) && left.is_any(one) && !left.is_any(Scope::Unit(UnitIx::new(8))));
         left.await_ends(true);
         drop(first);
         assert!(left.is_any(all) && !left.is_any(one));

@@ -192,8 +192,11 @@ impl Management {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UnitIx;
     use crate::model::host::tests::at;
     use crate::shares::Whose;
+
+    const DISK: Scope = Scope::Unit(UnitIx::new(7));
 
     fn function(seat: SeatIx, cores_left: usize) -> Pending {
         Pending { answer: Answer::Function(seat, 0), cores_left, ends: None }
@@ -227,7 +230,7 @@ mod tests {
     /// What another core has done is answered without a look at all those that wait for it still.
     #[test]
     fn who_waits_for_other_cores_is_not_looked_at() {
-        let (mut all, scope) = (Management::default(), Scope::Unit(7));
+        let (mut all, scope) = (Management::default(), DISK);
         let tickets: Vec<_> = (0..1000).map(|_| all.next_ticket()).collect();
         for (seat, &ticket) in tickets.iter().enumerate() {
             assert!(all.wait(scope, ticket, function(SeatIx::new(seat % 10), 2), 900).is_none());
@@ -250,7 +253,7 @@ mod tests {
     fn a_function_is_not_late_for_as_long_as_the_core_stood_still() {
         let mut all = Management::default();
         for (ticket, deadline_ms) in [(1, 900), (2, 1000)] {
-            assert!(all.wait(Scope::Unit(7), ticket, function(SeatIx::new(1), 2), deadline_ms).is_none());
+            assert!(all.wait(DISK, ticket, function(SeatIx::new(1), 2), deadline_ms).is_none());
         }
         (0..10).for_each(|_| all.turn_came_after(STOOD_STILL_MS - 1));
         assert!(all.given_up(899).is_none());
@@ -268,7 +271,7 @@ mod tests {
         while !all.elsewhere.is_too_much(asking) {
             let ticket = all.next_ticket();
             all.elsewhere.ask(ticket, asking, 2);
-            assert!(all.wait(Scope::Unit(7), ticket, function(SeatIx::new(1), 2), 900).is_none());
+            assert!(all.wait(DISK, ticket, function(SeatIx::new(1), 2), 900).is_none());
             tickets.push(ticket);
         }
         // It goes, or has waited for too long: they are still asked.

@@ -4,6 +4,7 @@
 use super::cell::Cell1;
 use super::holes::Holes;
 use super::slots::SlotQueue;
+use crate::model::UnitIx;
 use crate::unit::fence::Lock;
 use std::collections::VecDeque;
 
@@ -18,7 +19,7 @@ pub struct Locking {
     /// Where the job finds that it has the range.
     pub cell: Cell1<()>,
     /// The lock, with the unit it is of, once it is held: changes that began before are still under way.
-    pub lock: Option<(Lock, usize)>,
+    pub lock: Option<(Lock, UnitIx)>,
     /// Since when it has waited, milliseconds.
     pub since_ms: u64,
 }

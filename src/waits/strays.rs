@@ -4,14 +4,14 @@
 use crate::buffers::Buf;
 use crate::limits::{ARENA_BYTES, STRAYS_PER_UNIT};
 use crate::missing::missing;
-use crate::model::TaskKey;
+use crate::model::{PerUnit, TaskKey, UnitIx};
 use crate::unit::fence::{Fence, Lock, Ticket};
 use std::collections::VecDeque;
 
 /// One operation on a slice whose task is gone.
 pub struct Stray {
     /// The unit that it is on.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// The buffer that the medium may still use.
     pub buf: Buf,
     /// The range that it keeps, if it is a write: of a read nobody waits for the end.
@@ -30,7 +30,7 @@ pub enum Hold {
 /// The range that an operation of a job changes, or reads.
 pub struct Claim {
     /// The unit.
-    pub unit: usize,
+    pub unit: UnitIx,
     /// First byte.
     pub offset: u64,
     /// Bytes.
@@ -62,7 +62,7 @@ pub struct Leaving {
 /// The strays of one core.
 pub struct Strays {
     /// How many, by unit.
-    pub units: Vec<usize>,
+    pub units: PerUnit<Vec<usize>>,
     /// Bytes of buffers in them.
     pub bytes: usize,
     /// How many, of all units.
@@ -70,21 +70,21 @@ pub struct Strays {
     /// Aborted tasks that wait for the medium, in the order of time.
     pub leaving: VecDeque<Leaving>,
     /// Units that did not answer when this core last looked.
-    pub hung: Vec<bool>,
+    pub hung: PerUnit<Vec<bool>>,
     /// What `hung` is to be, while this core looks.
-    pub found: Vec<bool>,
+    pub found: PerUnit<Vec<bool>>,
 }
 
 impl Strays {
     /// No strays yet, and places for so many units.
     pub fn new(units: usize) -> Strays {
         let mut strays = Strays {
-            units: Vec::new(),
+            units: PerUnit::default(),
             bytes: 0,
             all: 0,
             leaving: VecDeque::new(),
-            hung: Vec::new(),
-            found: Vec::new(),
+            hung: PerUnit::default(),
+            found: PerUnit::default(),
         };
         strays.resize(units);
         strays
@@ -92,20 +92,21 @@ impl Strays {
 
     /// Makes places for more units, if there are more.
     pub fn resize(&mut self, units: usize) {
-        self.units.resize(units.max(self.units.len()), 0);
-        self.hung.resize(self.units.len(), false);
-        self.found.resize(self.units.len(), false);
+        let units = units.max(self.units.all().len());
+        self.units.resize(units, 0);
+        self.hung.resize(units, false);
+        self.found.resize(units, false);
     }
 
     /// A unit's place is another unit's now: nothing is under way there.
-    pub fn forget(&mut self, unit: usize) {
+    pub fn forget(&mut self, unit: UnitIx) {
         if let Some(hung) = self.hung.get_mut(unit) {
             *hung = false;
         }
     }
 
     /// There is one more stray, with so many bytes of buffers.
-    pub fn enter(&mut self, unit: usize, bytes: usize) {
+    pub fn enter(&mut self, unit: UnitIx, bytes: usize) {
         self.all += 1;
         self.bytes += bytes;
         match self.units.get_mut(unit) {
@@ -115,7 +116,7 @@ impl Strays {
     }
 
     /// A stray is over.
-    pub fn leave(&mut self, unit: usize, bytes: usize) {
+    pub fn leave(&mut self, unit: UnitIx, bytes: usize) {
         self.all = self.all.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         match self.units.get_mut(unit) {
@@ -126,7 +127,7 @@ impl Strays {
 
     /// Whether the medium of a unit takes no more commands, since it has too many strays already.
     #[inline]
-    pub fn are_too_many(&self, unit: usize) -> bool {
+    pub fn are_too_many(&self, unit: UnitIx) -> bool {
         self.all > 0
             && self.units.get(unit).is_some_and(|&n| n >= STRAYS_PER_UNIT || n > 0 && self.bytes >= ARENA_BYTES / 2)
     }
@@ -143,14 +144,15 @@ mod tests {
 
     #[test]
     fn units_that_come_later_are_bounded_too() {
+        let [first, last] = [0, 2].map(UnitIx::new);
         let mut strays = Strays::new(1);
         strays.resize(3);
         for _ in 0..STRAYS_PER_UNIT {
-            assert!(!strays.are_too_many(2));
-            strays.enter(2, 0);
+            assert!(!strays.are_too_many(last));
+            strays.enter(last, 0);
         }
-        assert!(strays.are_too_many(2) && !strays.are_too_many(0));
+        assert!(strays.are_too_many(last) && !strays.are_too_many(first));
         strays.resize(2);
-        assert!(strays.are_too_many(2), "what is under way stays counted");
+        assert!(strays.are_too_many(last), "what is under way stays counted");
     }
 }

@@ -2,7 +2,7 @@
 //! `rate/mod.rs`.
 
 use super::World;
-use crate::model::Limits;
+use crate::model::{Limits, PerUnit, UnitIx};
 use crate::rate::{Bucket, Gate, OPEN};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl World {
                 rates.len() as u32 - 1
             })
         };
-        self.unit_rates = vec![[OPEN; 2]; self.units.len()];
+        self.unit_rates = PerUnit::filled([OPEN; 2], self.units.all().len());
         let snapshot = Arc::clone(self.directory.snapshot());
         for (at, (target, spec)) in self.targets.iter_mut().zip(&snapshot.targets).enumerate() {
             for lun in &spec.luns {
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// The gate of those who use a unit as members of a target's group.
-    pub fn gate(&self, unit: usize, target: usize, group: Option<usize>) -> Gate {
+    pub fn gate(&self, unit: UnitIx, target: usize, group: Option<usize>) -> Gate {
         let open = [OPEN; 2];
         let [unit_commands, unit_bytes] = self.unit_rates.get(unit).copied().unwrap_or(open);
         let target = self.targets.get(target);

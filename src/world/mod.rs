@@ -15,7 +15,7 @@ pub(crate) mod opening;
 pub(crate) mod registry;
 pub(crate) mod targets;
 
-use crate::model::Admission;
+use crate::model::{Admission, PerUnit, UnitIx};
 use crate::rate::Buckets;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, Register};
@@ -37,11 +37,11 @@ pub struct World {
     /// Who may see which target where.
     pub directory: SnapshotDirectory,
     /// The units of all targets. Where there was a unit and is none: `nothing`.
-    pub units: Vec<Arc<Unit>>,
+    pub units: PerUnit<Vec<Arc<Unit>>>,
     /// What stands where there is no unit.
     pub nothing: Arc<Unit>,
     /// Units that are served no more; each core lets go of them as soon as it can.
-    pub leaving: Vec<usize>,
+    pub leaving: Vec<UnitIx>,
     /// The targets, in the order of the directory's snapshot.
     pub targets: Vec<Target>,
     /// Connections are counted here.
@@ -63,7 +63,7 @@ pub struct World {
     /// All limits on commands and bytes a second.
     pub rates: Buckets,
     /// The limits of each unit, on commands and on bytes: places in `rates`.
-    pub unit_rates: Vec<[u32; 2]>,
+    pub unit_rates: PerUnit<Vec<[u32; 2]>>,
     /// The clock of all cores.
     pub clock: Arc<Clock>,
     /// Numbers for `scsi::NexusId`, unique in the process.
@@ -75,7 +75,7 @@ pub struct Change {
     /// What is served from now on.
     pub world: Arc<World>,
     /// Numbers of the units that have another capacity.
-    pub resized: Vec<usize>,
+    pub resized: Vec<UnitIx>,
 }
 
 impl World {

@@ -11,7 +11,7 @@ use super::registry::Registry;
 use super::targets::{LunMap, Target};
 use crate::backend::{Fit, Medium, OpenError, absolute};
 use crate::limits::{self, SLICE_BYTES};
-use crate::model::{Admission, LunKind, LunSpec, MediumFault, PortGroup, Snapshot, TargetSpec};
+use crate::model::{Admission, LunKind, LunSpec, MediumFault, PerUnit, PortGroup, Snapshot, TargetSpec};
 use crate::scsi::{LuParams, Saved};
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{self, Keeper, KeeperThread, Name, Register, Wanted};
@@ -233,17 +233,16 @@ impl World {
         let snapshot = Arc::new(snapshot);
         let register = Mutex::new(Register::read(&snapshot.state).map_err(WorldError::State)?);
         state::warn_of_others(&snapshot.state);
-        let (mut units, mut targets, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut units, mut targets, mut taken) = (PerUnit::default(), Vec::new(), Vec::new());
         for spec in &snapshot.targets {
             let mut own = LunMap::default();
             let mut luns: Vec<_> = spec.luns.iter().collect();
             luns.sort_by_key(|l| l.number);
             for lun in luns {
                 own.numbers.push(lun.number);
-                own.units.push(units.len());
                 let unit = Unit::open((&snapshot, spec, lun), &register, &taken, cores)?;
                 taken.push(unit.name());
-                units.push(unit);
+                own.units.push(units.push(unit));
             }
             targets.push(Target::new(spec, own, false));
         }
@@ -263,7 +262,7 @@ impl World {
             keeper: Arc::new(keeper),
             errandry: Arc::new(errandry),
             rates: Arc::default(),
-            unit_rates: Vec::new(),
+            unit_rates: PerUnit::default(),
             clock: Arc::new(Clock::new(Instant::now())),
             next_nexus: Arc::new(AtomicU64::new(1)),
         };

@@ -1,6 +1,6 @@
 //! The targets, and which unit is found at which LUN of them, by whom.
 
-use crate::model::{Group, IscsiName, LunMapping, TargetSpec};
+use crate::model::{Group, IscsiName, LunMapping, TargetSpec, UnitIx};
 use crate::session::directory::Access;
 use crate::wire::Lun;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub struct LunMap {
     /// The LUNs, ascending.
     pub numbers: Vec<u16>,
     /// Index into `World::units`, for each of `numbers`.
-    pub units: Vec<usize>,
+    pub units: Vec<UnitIx>,
 }
 
 impl LunMap {
@@ -26,14 +26,14 @@ impl LunMap {
     }
 
     /// The unit at a LUN.
-    pub fn unit(&self, lun: Lun) -> Option<usize> {
+    pub fn unit(&self, lun: Lun) -> Option<UnitIx> {
         self.units.get(self.position(lun.number()?)?).copied()
     }
 
     /// What a group finds: units of this map, at the LUNs that its mappings give them.
     fn mapped(&self, mappings: &[LunMapping]) -> LunMap {
         let unit = |mapping: &LunMapping| self.units.get(self.position(mapping.of_target)?).copied();
-        let mut pairs: Vec<(u16, usize)> = mappings.iter().filter_map(|m| Some((m.number, unit(m)?))).collect();
+        let mut pairs: Vec<(u16, UnitIx)> = mappings.iter().filter_map(|m| Some((m.number, unit(m)?))).collect();
         pairs.sort_unstable();
         let (numbers, units) = pairs.into_iter().unzip();
         LunMap { numbers, units }
@@ -101,20 +101,23 @@ mod tests {
 
     #[test]
     fn groups_find_units_at_their_own_luns() {
-        let own = LunMap { numbers: vec![0, 1, 5, 300], units: vec![7, 8, 9, 10] };
+        let own = LunMap { numbers: vec![0, 1, 5, 300], units: [7, 8, 9, 10].map(UnitIx::new).to_vec() };
         let mapping = |of_target, number| LunMapping { number, of_target };
         let seen = own.mapped(&[mapping(300, 0), mapping(0, 256), mapping(4, 2)]);
-        assert_eq!((seen.numbers.as_slice(), seen.units.as_slice()), ([0, 256].as_slice(), [10, 7].as_slice()));
+        assert_eq!(
+            (seen.numbers.as_slice(), seen.units.as_slice()),
+            ([0, 256].as_slice(), [10, 7].map(UnitIx::new).as_slice())
+        );
         assert_eq!((seen.position(0), seen.position(256), seen.position(1)), (Some(0), Some(1), None));
         assert_eq!(seen.unit(Lun::flat(256)), own.unit(Lun::flat(0)));
         assert_eq!(seen.unit(Lun::flat(0)), own.unit(Lun::flat(300)));
-        assert_eq!((own.unit(Lun::flat(1)), seen.unit(Lun::flat(1))), (Some(8), None), "masked");
+        assert_eq!((own.unit(Lun::flat(1)), seen.unit(Lun::flat(1))), (Some(UnitIx::new(8)), None), "masked");
         assert_eq!(seen.unit(Lun::REPORT_LUNS), None);
     }
 
     #[test]
     fn who_is_in_no_group_of_a_target_for_groups_finds_nothing() {
-        let own = Arc::new(LunMap { numbers: vec![0], units: vec![0] });
+        let own = Arc::new(LunMap { numbers: vec![0], units: vec![UnitIx::new(0)] });
         let name = IscsiName::new("iqn.2026-11.io.ringsan:t").unwrap();
         let (groups, group_rates) = (vec![Arc::clone(&own)], Vec::new());
         let mut target = Target { name, groups, group_rates, own, groups_only: true, removed: false };

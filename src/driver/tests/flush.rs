@@ -5,7 +5,7 @@ use super::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
 use crate::fabric::mesh::Message;
 use crate::limits::FLUSHED_PER_TURN;
-use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
+use crate::model::{LunKind, LunSpec, MediumFault, Snapshot, UnitIx};
 use crate::unit::notice::Notice;
 use crate::unit::syncs::Syncs;
 use crate::wire::{TmFunction, TmResponse};
@@ -436,7 +436,7 @@ fn nobody_who_waited_is_forgotten_where_messages_come_in_every_turn() {
         scope.spawn(|| {
             while goes_on() {
                 // Nobody waits there.
-                server.mesh.post(0, Message::Executor(Notice::Flushed { unit: 1 }));
+                server.mesh.post(0, Message::Executor(Notice::Flushed { unit: UnitIx::new(1) }));
                 std::thread::sleep(Duration::from_micros(200));
             }
         });

@@ -4,7 +4,7 @@
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
 use crate::buffers::Buf;
-use crate::model::{Due, ItNexus, MediumFault, SeatIx, TaskKey};
+use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::tasks::sink::{
@@ -114,7 +114,7 @@ impl Sink for Local {
         command.is_released = true;
     }
 
-    fn lent_in_vain(&mut self, _: usize) {
+    fn lent_in_vain(&mut self, _: ConnNo) {
         panic!("nothing is lent");
     }
 
@@ -128,15 +128,15 @@ impl Sink for Local {
 }
 
 impl DeviceServer for Local {
-    fn parameters(&mut self, _: TaskKey, _: usize, _: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
+    fn parameters(&mut self, _: TaskKey, _: UnitIx, _: &[u8]) -> Option<(Plan, Vec<ItNexus>)> {
         None
     }
 
-    fn begin_copy(&mut self, _: TaskKey, _: usize, _: &CopyRequest) -> Option<CopyBegun> {
+    fn begin_copy(&mut self, _: TaskKey, _: UnitIx, _: &CopyRequest) -> Option<CopyBegun> {
         None
     }
 
-    fn hear(&mut self, _: TaskKey, _: usize, _: u64) -> Heard {
+    fn hear(&mut self, _: TaskKey, _: UnitIx, _: u64) -> Heard {
         Heard::Before
     }
 }

@@ -10,7 +10,7 @@ use crate::canary::{Canary, SINGS};
 use crate::exec::begin::Entry;
 use crate::exec::executor::Executor;
 use crate::limits::ARENA_BYTES;
-use crate::model::{Host, MediumFault, SeatIx, TaskId, TaskKey};
+use crate::model::{Host, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::{MediumOp, Outcome};
 use crate::shares::Whose;
 use crate::tasks::sink::{Expected, Given};
@@ -24,6 +24,7 @@ const BLOCKS: usize = 2048;
 /// Most commands are here, so that they meet.
 const BUSY: u64 = 24;
 const STEPS: usize = 400;
+const DISK: UnitIx = UnitIx::new(0);
 
 /// Numbers from a seed (SplitMix64).
 struct Dice(u64);
@@ -155,7 +156,7 @@ impl World {
         self.does.insert(who, (stamp, does));
         assert_eq!(self.executor.enter(who), Entry::Free);
         let given = Given { expected, inline: inline.as_deref() };
-        self.executor.medium(who, 0, op, given, &mut self.local);
+        self.executor.medium(who, DISK, op, given, &mut self.local);
     }
 
     /// Some data comes that is asked for.
@@ -276,7 +277,7 @@ impl World {
         let left: Vec<_> = self.local.commands.keys().collect();
         assert!(left.is_empty() && self.local.pending.is_empty(), "{left:?} wait for ever");
         let executor = &mut self.executor;
-        assert_eq!((executor.operations.len(), executor.uses(0)), (0, false));
+        assert_eq!((executor.operations.len(), executor.uses(DISK)), (0, false));
         assert!(executor.clients.iter().all(|client| client.tasks.iter().all(|task| task.is_quiet())));
         assert!(!executor.waits_for_ranges() && !executor.strays.are_awaited());
         assert_eq!(executor.arena.free_bytes(), ARENA_BYTES);

@@ -7,7 +7,7 @@ use super::made::{Grown, Made};
 use super::{Reloader, ServeError};
 use crate::backend::OpenError;
 use crate::fabric::mesh::Message;
-use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec};
+use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec, UnitIx};
 use crate::serve::beside::Wait;
 use crate::state::{Name, Register};
 use crate::unit::Unit;
@@ -48,7 +48,7 @@ impl Reloader {
     /// A path is not a file: says so if it names another one than the unit has.
     pub(super) fn ask(
         &self,
-        unit: usize,
+        unit: UnitIx,
         lun: &LunSpec,
         (what, kept): (&str, &mut Vec<String>),
     ) -> Result<(), ServeError> {
@@ -86,10 +86,10 @@ impl Reloader {
     /// size, bytes.
     pub(super) fn fit_all(
         &self,
-        stay: &[(usize, LunSpec, String)],
+        stay: &[(UnitIx, LunSpec, String)],
         made: &mut Made,
         (done, kept): (&mut Vec<String>, &mut Vec<String>),
-    ) -> Result<Vec<(usize, u64)>, ServeError> {
+    ) -> Result<Vec<(UnitIx, u64)>, ServeError> {
         let mut resized = Vec::new();
         for (number, lun, what) in stay {
             let Some(unit) = self.world.units.get(*number) else { continue };
@@ -111,7 +111,7 @@ impl Reloader {
         Ok(resized)
     }
 
-    fn fit(&self, number: usize, unit: &Arc<Unit>, lun: &LunSpec, what: &str) -> Result<Grown, ServeError> {
+    fn fit(&self, number: UnitIx, unit: &Arc<Unit>, lun: &LunSpec, what: &str) -> Result<Grown, ServeError> {
         let (of, mesh, unit) = (naa(unit), self.mesh.clone(), Arc::clone(unit));
         let (wanted, what) = (lun.clone(), what.to_owned());
         let fit = move || match unit.fit(&wanted) {

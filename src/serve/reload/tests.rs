@@ -16,7 +16,7 @@ struct Bench {
     reloader: Reloader,
     core: Arc<World>,
     /// Units of which it was told that writes may be lost.
-    lost: Vec<usize>,
+    lost: Vec<UnitIx>,
 }
 
 fn target(name: &str, luns: Vec<LunSpec>) -> TargetSpec {
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     /// What the core does with its messages. The units that it was told to let go of.
-    fn turn(&mut self) -> Vec<usize> {
+    fn turn(&mut self) -> Vec<UnitIx> {
         let mut leaving = Vec::new();
         for message in self.reloader.mesh.of(0).unwrap().take() {
             let change = match message {
@@ -105,7 +105,7 @@ fn units_come_go_and_keep_their_place() {
     let kept = Arc::clone(&bench.core.units[1]);
     let luns = vec![bench.file(1, "b", MIB), bench.file(7, "c", MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
-    assert_eq!(bench.turn(), [0]);
+    assert_eq!(bench.turn(), [UnitIx::new(0)]);
     assert_eq!(bench.luns(0), [1, 7]);
     assert!(Arc::ptr_eq(&bench.core.units[1], &kept));
     bench.settle();
@@ -115,8 +115,8 @@ fn units_come_go_and_keep_their_place() {
     let luns = vec![bench.file(0, "d", MIB), bench.file(1, "b", MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
     bench.settle();
-    assert_eq!((bench.luns(0), bench.core.units.len()), (vec![0, 1], 3));
-    assert_eq!(bench.core.targets[0].units, [0, 1]);
+    assert_eq!((bench.luns(0), bench.core.units.all().len()), (vec![0, 1], 3));
+    assert_eq!(bench.core.targets[0].units, [0, 1].map(UnitIx::new));
 }
 
 /// Nor does it keep anybody from another configuration.
@@ -130,7 +130,7 @@ fn a_medium_that_hangs_is_not_waited_for() {
     });
     let luns = vec![bench.file(1, "b", MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
-    assert_eq!(bench.turn(), [0]);
+    assert_eq!(bench.turn(), [UnitIx::new(0)]);
     bench.reloader.look();
     bench.turn();
     assert_eq!(bench.core.units[0].medium.properties().size_bytes, 0, "nothing is there");
@@ -198,7 +198,7 @@ fn a_growth_that_hangs_is_taken_back_when_it_answers() {
     let larger = bench.file(0, "a", 2 * MIB);
     let long = mem::replace(&mut bench.reloader.beside.get_mut().work, Duration::from_millis(1));
     let mut made = Made::default();
-    let stay = [(0, larger.clone(), "a LUN".to_owned())];
+    let stay = [(UnitIx::new(0), larger.clone(), "a LUN".to_owned())];
     let silent = bench.reloader.fit_all(&stay, &mut made, (&mut Vec::new(), &mut Vec::new()));
     assert!(matches!(silent, Err(ServeError::Silent(_))));
     bench.reloader.beside.get_mut().work = long;
@@ -366,7 +366,7 @@ fn a_core_saves_that_a_file_which_cannot_grow_has_lost_writes() {
     let luns = vec![bench.file(0, "a", 2 * MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
     bench.turn();
-    assert_eq!((bench.core.units[0].syncs.failures(), &*bench.lost), (1, &[0][..]));
+    assert_eq!((bench.core.units[0].syncs.failures(), &*bench.lost), (1, &[UnitIx::new(0)][..]));
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn what_is_saved_stays_with_the_file() {
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
     bench.settle();
     let [b, a] = bench.core.targets[0].units[..] else { panic!("{:?}", bench.core.targets[0].units) };
-    let params = |unit: usize| bench.core.units[unit].logical.params();
+    let params = |unit: UnitIx| bench.core.units[unit].logical.params();
     assert_eq!((params(b).naa, params(a).naa, &params(a).serial), (new.naa, old.naa, &old.serial));
     assert_eq!(bench.core.units[a].logical.saved(), saved);
 }

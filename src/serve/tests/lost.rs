@@ -9,7 +9,7 @@ use crate::driver::tests::saves::stuck_keeper;
 use crate::driver::tests::{Server, UNIT_BYTES, lun, snapshot, wait_until};
 use crate::fabric::mesh::Message;
 use crate::limits::KEEPER_END;
-use crate::model::{LunKind, LunSpec, MediumFault, Snapshot};
+use crate::model::{LunKind, LunSpec, MediumFault, Snapshot, UnitIx};
 use crate::scsi::Lost;
 use crate::state::KeeperThread;
 use crate::unit::notice::Notice;
@@ -185,7 +185,7 @@ fn a_failure_is_not_forgotten_when_the_process_is_killed() {
     wait_until(|| saved(&server.world).is_none());
     // Counted beside the cores.
     server.world.units[0].syncs.fail(MediumFault::Write);
-    server.mesh.post(0, Message::Executor(Notice::Lost { unit: 0 }));
+    server.mesh.post(0, Message::Executor(Notice::Lost { unit: UnitIx::new(0) }));
     wait_until(|| saved(&server.world).is_some());
     server.end();
 }

@@ -4,12 +4,12 @@ use crate::fabric::mesh::Mesh;
 use crate::limits::{
     JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
 };
+use crate::model::ConnNo;
 use crate::model::host::tests::at;
 use crate::model::snapshot::tests::{TARGET, lun, snapshot};
 use crate::shard::Core;
 use crate::transport::acting::Acting;
 use crate::transport::io::Socket;
-use crate::transport::number::ConnNo;
 use crate::transport::receiving::Receive;
 use crate::wire::{BHS_LEN, bhs};
 use crate::world::World;

@@ -1,6 +1,5 @@
 //! The ring of a core's thread, and the receive buffers that are registered with it.
 
-use super::super::number::ConnNo;
 use super::super::receiving::Direct;
 use super::super::source::Source;
 use super::outgoing::Outgoing;
@@ -8,6 +7,7 @@ use super::socket::Socket;
 use crate::backend::Token;
 use crate::buffers::Arena;
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RING_ENTRIES, SPARE_FILES};
+use crate::model::ConnNo;
 use crate::ring::{RECEIVE_GROUP, ReceiveBuffers, Ring};
 use io_uring::{opcode, squeue, types};
 use std::io;

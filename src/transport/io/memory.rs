@@ -5,13 +5,13 @@
 
 #![allow(unsafe_code)]
 
-use super::super::number::ConnNo;
 use super::super::receiving::Direct;
 use super::super::source::Source;
 use super::outgoing::Outgoing;
 use super::socket::Socket;
 use super::watch::Watch;
 use crate::backend::Token;
+use crate::model::ConnNo;
 use crate::ring::Completion;
 use io_uring::squeue;
 use std::collections::BTreeMap;

@@ -17,9 +17,9 @@ pub use outgoing::Outgoing;
 pub use socket::{Line, Socket};
 pub use watch::Watch;
 
-use super::number::ConnNo;
 use super::receiving::Direct;
 use crate::backend::{Queue, Token};
+use crate::model::ConnNo;
 use crate::ring::{Completion, Wait};
 use io_uring::squeue;
 use std::io;

@@ -33,7 +33,7 @@ const OF_TASK: &str = "the session of a task";
 /// that fit an I/O buffer, and is never asked for across two of them.
 #[inline]
 fn way(session: &Session, conn: ConnIx, in_place: bool) -> Way {
-    let piece_bytes = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3);
+    let piece_bytes = session.params(conn).map_or(0, |params| params.own.initiator_max_recv_bytes & !3);
     Way { piece_bytes, most_bytes: if session.keeps() { SLICE_BYTES as u32 } else { u32::MAX }, in_place }
 }
 

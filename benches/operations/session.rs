@@ -3,7 +3,7 @@
 use super::Operation;
 use super::wire::command;
 use ringsan::model::{InitiatorPort, IscsiName};
-use ringsan::session::params::{Params, SessionKind};
+use ringsan::session::params::{OwnParams, Params, SessionKind};
 use ringsan::session::seam::{ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId};
 use ringsan::session::{ConnectionInit, DataInEnd, Direction, Ending, Session, SessionInit, TextHandler, TextStep};
 use ringsan::wire::{
@@ -62,8 +62,11 @@ impl Turn {
     fn new() -> Turn {
         let params = Params {
             initial_r2t: false,
-            initiator_max_recv_bytes: 262_144,
-            target_max_recv_bytes: 262_144,
+            own: OwnParams {
+                initiator_max_recv_bytes: 262_144,
+                target_max_recv_bytes: 262_144,
+                ..OwnParams::default()
+            },
             first_burst_bytes: 262_144,
             ..Params::default()
         };

@@ -12,7 +12,7 @@ use crate::model::{Due, SeatIx, TaskKey, UnitIx};
 use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::TASK_SET_FULL;
-use crate::tasks::sink::{Body, Given, Moved, Outside, Part, Preempting, Sink};
+use crate::tasks::sink::{Body, Given, Moved, Outside, Part, Preempting, SetOff, Sink};
 use crate::tasks::task::{Action, Exec, Kind, Then};
 use crate::waits::flushes::Waiter;
 use crate::waits::left::Scope;
@@ -80,7 +80,7 @@ impl Executor {
     /// Keeps the data of a command that was not executed at once (it waits for its CmdSN, or at a limit). The task must be
     /// live.
     pub fn stage(&mut self, who: TaskKey, data: &[u8], out: &impl Sink) {
-        let edtl = out.expected(who).write_bytes as usize;
+        let edtl = out.terms(who).expected.write_bytes as usize;
         let Some(exec) = self.slot_of(who) else { return missing("a seat") };
         if exec.kind != Kind::Idle || exec.early.data.is_some() {
             return;
@@ -118,7 +118,7 @@ impl Executor {
 
     /// Ends a command with parameter data, if it is GOOD and there is some: in `buf`, if that is large enough.
     pub fn reply(&mut self, who: TaskKey, outcome: Outcome, data: &[u8], buf: Option<Buf>, out: &mut impl Outside) {
-        let total = data.len().min(out.expected(who).read_bytes as usize);
+        let total = data.len().min(out.terms(who).expected.read_bytes as usize);
         let due = self.clear(who, out);
         let asked = data.len() as u64;
         if outcome != Outcome::GOOD || total == 0 {
@@ -357,13 +357,13 @@ impl Executor {
         match plan {
             Plan::Done(outcome) if !nexuses.is_empty() => {
                 let answer = Some((due, outcome, u64::from(total)));
-                out.preempt(Preempting { answer, unit, nexuses, standing: None });
+                out.set_off(SetOff::Preempt(Box::new(Preempting { answer, unit, nexuses, standing: None })));
             }
             // The residual count is that of the list, which is what was moved, not that of an answer.
             Plan::Done(outcome) => out.complete(due, outcome, Moved::Out(u64::from(total))),
             Plan::Medium(op) => {
                 self.keep_due(due);
-                let given = Given { expected: out.expected(who), inline: None };
+                let given = Given { expected: out.terms(who).expected, inline: None };
                 self.medium(who, unit, op, given, out);
                 // What was moved is the list: that is what residuals are counted from.
                 if let Some(exec) = self.exec(who.seat, slot).filter(|e| e.kind == Kind::Job) {

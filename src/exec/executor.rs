@@ -21,7 +21,7 @@ use crate::shares::Whose;
 use crate::tasks::counters::Counters;
 use crate::tasks::memory::Memory;
 use crate::tasks::operations::{Operation, Operations, Owner};
-use crate::tasks::sink::Outside;
+use crate::tasks::sink::{Outside, SetOff};
 use crate::tasks::task::Exec;
 use crate::unit::media::Media;
 use crate::unit::notice::Notice;
@@ -258,7 +258,7 @@ impl Executor {
     pub fn finished(&mut self, owner: Owner, result: Result<(), MediumFault>, out: &mut impl Outside) {
         match owner {
             Owner::Slice { seat, slot, offset } => self.slice_done(seat, slot, offset, result, out),
-            Owner::Reread(reread) => out.reread(*reread, result),
+            Owner::Reread(reread) => out.set_off(SetOff::Reread(reread, result)),
             Owner::Stray(stray) => self.stray_over(stray),
             Owner::Flush(unit) => self.flush_answered(unit, out),
             Owner::Job { job, cell, claim, hole } => {

@@ -9,7 +9,7 @@ use crate::missing::missing;
 use crate::model::{SeatIx, TaskKey, UnitIx};
 use crate::scsi::Outcome;
 use crate::tasks::failing::Failure;
-use crate::tasks::sink::{Moved, Outside, Preempting};
+use crate::tasks::sink::{Moved, Outside, Preempting, SetOff};
 use crate::tasks::task::{Kind, Progress};
 use crate::unit::end::JobEnd;
 use crate::waits::saves::Standing;
@@ -113,7 +113,7 @@ impl Executor {
         let due = self.clear(who, out);
         if !aborts.is_empty() {
             let answer = Some((due, outcome, asked));
-            return out.preempt(Preempting { answer, unit, nexuses: aborts, standing });
+            return out.set_off(SetOff::Preempt(Box::new(Preempting { answer, unit, nexuses: aborts, standing })));
         }
         out.complete(due, outcome, if asked > 0 { Moved::Out(asked) } else { Moved::Nothing });
     }

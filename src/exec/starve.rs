@@ -142,9 +142,8 @@ impl Executor {
         let Some(client) = self.clients.get_mut(seat.at()) else { return missing("a seat") };
         let mut overdue = Vec::new();
         for (slot, exec) in client.tasks.iter_mut().enumerate() {
-            if holds_for_data(exec)
-                && out.owes_since_ms(TaskKey { seat, task: exec.task }).is_some_and(|since_ms| since_ms <= until_ms)
-            {
+            let owes_since_ms = || out.terms(TaskKey { seat, task: exec.task }).owes_since_ms;
+            if holds_for_data(exec) && owes_since_ms().is_some_and(|since_ms| since_ms <= until_ms) {
                 exec.failing.instead(Failure::NoBuffer);
                 overdue.push(slot);
             }

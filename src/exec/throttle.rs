@@ -209,7 +209,7 @@ impl Executor {
             let due = self.clear(who, out);
             out.complete(due, TASK_SET_FULL, Moved::Nothing);
         } else {
-            let given = Given { expected: out.expected(who), inline: None };
+            let given = Given { expected: out.terms(who).expected, inline: None };
             self.medium(who, unit, op, given, out);
         }
     }

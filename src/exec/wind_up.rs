@@ -7,7 +7,7 @@ use crate::model::{Due, SeatIx, TaskKey};
 use crate::scsi::Outcome;
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::{TASK_SET_FULL, TIMED_OUT};
-use crate::tasks::sink::{Moved, Outside};
+use crate::tasks::sink::{Moved, Outside, SetOff};
 use crate::tasks::task::{Kind, Progress};
 
 impl Executor {
@@ -43,7 +43,7 @@ impl Executor {
             }
             if let Progress::Lent { conn } = slice.progress {
                 // The receive releases the buffer when it is over: soon, even if the peer stalls.
-                out.lent_in_vain(conn);
+                out.set_off(SetOff::LentInVain(conn));
             }
         }
     }

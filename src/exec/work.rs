@@ -13,7 +13,7 @@ use crate::model::{ItNexus, MediumFault, UnitIx};
 use crate::scsi::Outcome;
 use crate::tasks::operations::Owner;
 use crate::tasks::outcomes::TIMED_OUT;
-use crate::tasks::sink::{Outside, Preempting};
+use crate::tasks::sink::{Outside, Preempting, SetOff};
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call, Errand};
@@ -43,7 +43,7 @@ impl Executor {
         }
         if !aborts.is_empty() {
             let nexuses = aborts.to_vec();
-            out.preempt(Preempting { answer: None, unit, nexuses, standing });
+            out.set_off(SetOff::Preempt(Box::new(Preempting { answer: None, unit, nexuses, standing })));
         }
     }
 

@@ -12,14 +12,14 @@ use crate::backend::Queue;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_DATA_IN, SLICE_BYTES};
 use crate::missing::Required;
-use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskId, TaskKey, UnitIx};
+use crate::model::{Due, ItNexus, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
 use crate::session::seam::ConnIx;
 use crate::session::{DataInEnd, Direction, Ending, Session};
 use crate::tasks::sink::{
-    Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink, ToMedia, Way,
+    Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Sent, SetOff, Sink, Terms, ToMedia, Way,
 };
 use crate::transport::outlet::Outlet;
 use crate::transport::tx::HasMore;
@@ -32,7 +32,7 @@ const OF_TASK: &str = "the session of a task";
 /// that fit an I/O buffer, and is never asked for across two of them.
 #[inline]
 fn way(session: &Session, conn: ConnIx, in_place: bool) -> Way {
-    let piece_bytes = session.params(conn).map_or(0, |params| params.initiator_max_recv_bytes & !3);
+    let piece_bytes = session.params(conn).map_or(0, |params| params.own.initiator_max_recv_bytes & !3);
     Way { piece_bytes, most_bytes: if session.keeps() { SLICE_BYTES as u32 } else { u32::MAX }, in_place }
 }
 
@@ -90,14 +90,12 @@ impl Fabric {
 }
 
 impl Sink for Fabric {
-    #[inline]
-    fn expected(&self, TaskKey { seat, task }: TaskKey) -> Expected {
-        let nothing = Expected { read_bytes: 0, write_bytes: 0, received_bytes: 0 };
-        self.session(seat).map_or(nothing, |session| expected_of(session.command(task)))
-    }
-
-    fn owes_since_ms(&self, TaskKey { seat, task }: TaskKey) -> Option<u64> {
-        self.session(seat)?.owes_since_ms(task)
+    fn terms(&self, TaskKey { seat, task }: TaskKey) -> Terms {
+        let Some(session) = self.session(seat) else {
+            let expected = Expected { read_bytes: 0, write_bytes: 0, received_bytes: 0 };
+            return Terms { expected, owes_since_ms: None };
+        };
+        Terms { expected: expected_of(session.command(task)), owes_since_ms: session.owes_since_ms(task) }
     }
 
     #[inline]
@@ -236,19 +234,17 @@ impl Sink for Fabric {
         }
     }
 
-    fn lent_in_vain(&mut self, conn: ConnNo) {
-        // The receive releases the buffer when it is over: soon, even if the peer stalls.
-        self.rearm_receive(conn);
-    }
-
-    fn preempt(&mut self, preempting: Preempting) {
-        self.owed.push(Owed::Preempt(Box::new(preempting)));
-    }
-
-    fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>) {
-        let seat = reread.holder.0;
-        self.reread_done(reread, result);
-        self.owed.push(Owed::Reread(seat));
+    fn set_off(&mut self, what: SetOff) {
+        match what {
+            SetOff::Preempt(preempting) => self.owed.push(Owed::Preempt(preempting)),
+            SetOff::Reread(reread, result) => {
+                let seat = reread.holder.0;
+                self.reread_done(*reread, result);
+                self.owed.push(Owed::Reread(seat));
+            }
+            // The receive releases the buffer when it is over: soon, even if the peer stalls.
+            SetOff::LentInVain(conn) => self.rearm_receive(conn),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl LogicalUnit {
     /// The classes of commands that do not go through for a nexus, which comes by a portal group.
     fn blocks_for(&self, state: &State, id: NexusId, (nexus, port_group): (&ItNexus, u16)) -> u16 {
         let mut blocked = state.reservations.keeps_from(id, nexus) | state.ports.blocks(port_group) | self.absent();
-        if self.params().readonly || state.modes.swp {
+        if self.params().readonly || state.modes.current().swp {
             blocked |= class::PROTECTED;
         }
         if !self.params().thin {
@@ -86,10 +86,10 @@ impl LogicalUnit {
         if self.params().atomic_blocks == 0 {
             blocked |= class::ATOMIC;
         }
-        if state.ejected {
+        if state.tray.is_open() {
             blocked |= class::MEDIUM;
         }
-        if state.busy.is_some() {
+        if state.erasing.busy().is_some() {
             blocked |= class::BUSY;
         }
         blocked
@@ -202,12 +202,12 @@ impl LogicalUnit {
     /// What REQUEST SENSE says when no unit attention is pending.
     pub(super) fn readiness(&self) -> Sense {
         let state = self.state();
-        match state.busy {
+        match state.erasing.busy() {
             Some(busy) => self.busy_sense(busy),
-            None if state.ejected && self.params().cdrom => {
+            None if state.tray.is_open() && self.params().cdrom => {
                 Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT_TRAY_OPEN)
             }
-            None if state.ejected => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
+            None if state.tray.is_open() => Sense::new(key::NOT_READY, asc::MEDIUM_NOT_PRESENT),
             None => NO_SENSE,
         }
     }

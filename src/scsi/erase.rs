@@ -46,7 +46,7 @@ impl LogicalUnit {
     /// Takes back [`LogicalUnit::begin_erase`] when nothing was erased: all is as it was before.
     pub fn erase_not_begun(&self) {
         let mut state = self.state();
-        state.busy = state.unfinished.map(Erasure::failed);
+        state.erasing.not_begun();
         self.changed(&state);
     }
 
@@ -54,13 +54,9 @@ impl LogicalUnit {
     /// unit stays busy until another erasing succeeds, or EXIT FAILURE MODE ends the failure.
     pub fn erase_done(&self, good: bool) -> Outcome {
         let mut state = self.state();
-        state.busy = match state.busy {
-            Some(Busy::Formatting) if !good => Some(Busy::FormatFailed),
-            Some(Busy::Sanitizing { unrestricted }) if !good => Some(Busy::SanitizeFailed { unrestricted }),
-            _ => None,
-        };
+        state.erasing.ended(good);
         self.changed(&state);
-        match state.busy {
+        match state.erasing.busy() {
             Some(busy) => self.formatted(Outcome::check(self.busy_sense(busy))),
             None => Outcome::GOOD,
         }
@@ -74,7 +70,7 @@ impl LogicalUnit {
         let mut state = self.state();
         self.may_erase(&state, erasure).map_err(|outcome| self.formatted(outcome))?;
         self.progress.store(0, Ordering::Relaxed);
-        state.busy = Some(erasure.under_way());
+        state.erasing.begun(erasure);
         self.changed(&state);
         // Tokens end: what they stand for is to be no more, whether or not all of it is reached. So do copies: what one
         // has read must not come back afterwards, when the unit is not busy any more.
@@ -86,7 +82,7 @@ impl LogicalUnit {
     /// Whether EXIT FAILURE MODE has a failure to end. The error: the unit is busy with something that this command may
     /// not end.
     pub(super) fn may_exit(&self, state: &State) -> Result<bool, Outcome> {
-        match state.busy {
+        match state.erasing.busy() {
             Some(Busy::SanitizeFailed { unrestricted: true }) => Ok(true),
             Some(busy) => Err(Outcome::check(self.busy_sense(busy))),
             None => Ok(false),
@@ -94,7 +90,7 @@ impl LogicalUnit {
     }
 
     fn may_erase(&self, state: &State, erasure: Erasure) -> Result<(), Outcome> {
-        match state.busy {
+        match state.erasing.busy() {
             Some(running @ (Busy::Formatting | Busy::Sanitizing { .. })) => {
                 Err(Outcome::check(self.busy_sense(running)))
             }

@@ -78,6 +78,7 @@ mod supported;
 mod sync;
 mod timestamp;
 mod tokens;
+mod tray;
 mod unit;
 mod unmap;
 mod vpd;

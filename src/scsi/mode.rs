@@ -20,7 +20,7 @@ impl LogicalUnit {
     /// [`LogicalUnit::unflushed`], before the flush began.
     pub fn cache_flushed(&self, number: u64) {
         let mut state = self.state();
-        let Some(unflushed) = state.unflushed.take_if(|unflushed| unflushed.number == number) else { return };
+        let Some(unflushed) = state.modes.flushed(number) else { return };
         if unflushed.is_told {
             self.post(&mut state, Attention::ModeParametersChanged, Recipients::Except(unflushed.by));
         } else {
@@ -95,7 +95,7 @@ struct Status {
 
 impl Status {
     fn of(unit: &LogicalUnit, state: &State) -> Status {
-        Status { threshold: unit.threshold_count(state), locked: !state.removal_prevented_by.is_empty() }
+        Status { threshold: unit.threshold_count(state), locked: state.tray.is_locked() }
     }
 }
 
@@ -194,8 +194,9 @@ fn sense(call: &mut Call, long: bool) -> Planned {
     const ALL_SUBPAGES: u8 = 0xff;
     let (current, reported, saved, status) = {
         let mut state = call.unit.state();
-        let reported = if call.cdb[2] >> 6 == 0 { state.reported_modes() } else { state.modes };
-        (state.modes, reported, state.saved_modes, Status::of(call.unit, &state))
+        let current = state.modes.current();
+        let reported = if call.cdb[2] >> 6 == 0 { state.modes.report() } else { current };
+        (current, reported, state.modes.saved(), Status::of(call.unit, &state))
     };
     let values = match call.cdb[2] >> 6 {
         0 => Values::Are(reported),
@@ -327,14 +328,14 @@ impl Header {
 pub(super) fn decide(unit: &LogicalUnit, state: &State, cdb: &[u8; 16], list: &[u8]) -> Result<Next, Outcome> {
     let save = cdb[1] & SP != 0;
     if list.is_empty() {
-        return Ok(Next::Modes { modes: state.modes, save });
+        return Ok(Next::Modes { modes: state.modes.current(), save });
     }
     let header = Header::of(cdb, list)?;
     if byte(list, usize::from(header.medium_type_at)) != 0 {
         return Err(Outcome::invalid_list_field(header.medium_type_at, 7));
     }
     check_block_descriptor(unit, list, &header)?;
-    let (mut modes, status) = (state.modes, Status::of(unit, state));
+    let (mut modes, status) = (state.modes.current(), Status::of(unit, state));
     let mut at = header.bytes + header.descriptor_bytes;
     while let Some(&first) = list.get(at) {
         let position = at as u16;

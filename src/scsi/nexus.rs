@@ -45,7 +45,7 @@ impl LuNexus {
         let port_group = unit.params().port_groups.first().map_or(1, |group| group.tag);
         let pending = Pending::with(Attention::PowerOn);
         let mut state = unit.state();
-        let (tally, events) = (state.counters.enlist(), Reported::begin(&state));
+        let (tally, events) = (state.counters.enlist(), Reported::begin(&state.tray));
         LuNexus {
             id,
             port_group,

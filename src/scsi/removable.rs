@@ -10,6 +10,7 @@ use super::class;
 use super::medium_op::MediumOp;
 use super::plan::Plan;
 use super::sense::{Outcome, Sense, asc, key};
+use super::tray::Prevented;
 
 /// START STOP UNIT. A host that stops the unit wants its writes safe, so a stop is a flush, unless NO_FLUSH says
 /// otherwise. Power conditions change nothing here, so any is granted, and LOEJ and START are then ignored, as the
@@ -45,18 +46,13 @@ pub(super) fn start_stop_unit(call: &mut Call) -> Planned {
 /// Loads or ejects the medium. When it is loaded, all other nexuses are told 28/00.
 fn move_tray(call: &mut Call, load: bool) -> Result<(), Outcome> {
     let mut state = call.unit.state();
-    if !state.removal_prevented_by.is_empty() {
-        return Err(Outcome::check(Sense::new(key::ILLEGAL_REQUEST, asc::MEDIUM_REMOVAL_PREVENTED)));
-    }
-    if state.ejected == load {
-        state.ejected = !load;
-        state.medium_changes += 1;
-        if load {
-            let others = Recipients::Except(Some(call.nexus.id));
-            call.unit.post(&mut state, Attention::MediumMayHaveChanged, others);
-        } else {
-            call.unit.changed(&state);
-        }
+    let prevented = |Prevented| Outcome::check(Sense::new(key::ILLEGAL_REQUEST, asc::MEDIUM_REMOVAL_PREVENTED));
+    let is_moved = state.tray.set_open(!load).map_err(prevented)?;
+    if is_moved && load {
+        let others = Recipients::Except(Some(call.nexus.id));
+        call.unit.post(&mut state, Attention::MediumMayHaveChanged, others);
+    } else if is_moved {
+        call.unit.changed(&state);
     }
     Ok(())
 }
@@ -69,10 +65,11 @@ pub(super) fn prevent_allow(call: &mut Call) -> Planned {
         call.nexus.check_reserved(class::WRITE)?;
     }
     if call.unit.params().removable {
-        let mut state = call.unit.state();
-        state.removal_prevented_by.retain(|nexus| *nexus != call.nexus.id);
+        let tray = &mut call.unit.state().tray;
         if prevent {
-            state.removal_prevented_by.push(call.nexus.id);
+            tray.prevent(call.nexus.id);
+        } else {
+            tray.allow(call.nexus.id);
         }
     }
     Ok(Plan::Done(Outcome::GOOD))

@@ -13,7 +13,7 @@
 
 use super::attention::{Attention, Recipients};
 use super::call::{Call, Planned};
-use super::erasure::{Busy, Erasure};
+use super::erasure::{Erasing, Erasure};
 use super::params::NexusId;
 use super::plan::Plan;
 use super::reservation::{Asker, Reservations};
@@ -32,9 +32,9 @@ impl Saved {
     fn of(state: &State) -> Saved {
         Saved {
             reservations: state.reservations.to_save(),
-            modes: state.saved_modes,
+            modes: state.modes.saved(),
             identifying: state.identifying.clone(),
-            unfinished: state.unfinished,
+            unfinished: state.erasing.unfinished(),
             lost: state.lost.clone(),
         }
     }
@@ -118,11 +118,9 @@ impl LogicalUnit {
         let mut state = self.state();
         state.reservations = saved.reservations.unwrap_or_default();
         state.spread_registrations(&[]);
-        state.saved_modes = saved.modes;
-        state.set_modes(saved.modes, self.params().volatile_cache, None);
+        state.modes.restore(saved.modes, self.params().volatile_cache);
         state.identifying = saved.identifying;
-        state.unfinished = saved.unfinished;
-        state.busy = saved.unfinished.map(Erasure::failed);
+        state.erasing = Erasing::restored(saved.unfinished);
         if let Some(lost) = &saved.lost {
             state.hearers.restore(lost);
         }
@@ -227,20 +225,17 @@ impl LogicalUnit {
                 self.changed(state);
             }
             Next::Modes { modes, save } => {
-                let is_different = state.modes != modes;
-                state.set_modes(modes, self.params().volatile_cache, Some(nexus));
+                let is_different = state.modes.current() != modes;
+                state.modes.set(modes, self.params().volatile_cache, Some(nexus));
                 if save {
-                    state.saved_modes = modes;
+                    state.modes.save();
                 }
                 if is_different {
                     self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
                 }
             }
             Next::Unfinished(unfinished) => {
-                state.unfinished = unfinished;
-                // EXIT FAILURE MODE ends the failure.
-                if unfinished.is_none() && matches!(state.busy, Some(Busy::SanitizeFailed { .. })) {
-                    state.busy = None;
+                if state.erasing.note_unfinished(unfinished) {
                     self.changed(state);
                 }
             }

@@ -31,7 +31,7 @@ pub struct LogicalUnit {
     descriptor_sense: AtomicBool,
     /// Every write is durable before its status: WCE of the caching mode page is zero.
     write_through: AtomicBool,
-    /// [`State::unflushed`], to be read without the lock.
+    /// `ModesInForce::unflushed`, to be read without the lock.
     unflushed: AtomicU64,
     /// As [`LogicalUnit::others_unflushed`]; zero: `None`.
     pub(super) others_unflushed: AtomicU64,
@@ -135,9 +135,10 @@ impl LogicalUnit {
     /// Tells every nexus, on its next command, that `state` has changed. The caller still holds the lock. Answers the
     /// new generation.
     pub(super) fn changed(&self, state: &State) -> u64 {
-        self.descriptor_sense.store(state.modes.descriptor_sense, Ordering::Relaxed);
-        self.write_through.store(!self.params.volatile_cache || state.modes.write_through, Ordering::Relaxed);
-        self.unflushed.store(state.unflushed(), Ordering::Release);
+        let modes = state.modes.current();
+        self.descriptor_sense.store(modes.descriptor_sense, Ordering::Relaxed);
+        self.write_through.store(!self.params.volatile_cache || modes.write_through, Ordering::Relaxed);
+        self.unflushed.store(state.modes.unflushed(), Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
@@ -175,10 +176,9 @@ impl LogicalUnit {
             state.generations = Generations::default();
             state.clock = Clock::default();
         }
-        let modes = state.saved_modes;
-        let is_switched_off = state.set_modes(modes, self.params.volatile_cache, None);
+        let is_switched_off = state.modes.reset(self.params.volatile_cache);
         state.reservations.reserved_by = None;
-        state.removal_prevented_by.clear();
+        state.tray.allow_all();
         self.post(&mut state, Attention::BusDeviceReset, Recipients::Except(None));
         is_switched_off
     }
@@ -188,7 +188,7 @@ impl LogicalUnit {
     pub fn nexus_lost(&self, nexus: NexusId) {
         self.copies.nexus_lost(nexus);
         let mut state = self.state();
-        state.removal_prevented_by.retain(|preventer| *preventer != nexus);
+        state.tray.allow(nexus);
         if state.reservations.reserved_by == Some(nexus) {
             state.reservations.reserved_by = None;
             self.changed(&state);
@@ -200,7 +200,7 @@ impl LogicalUnit {
         self.blocks.store(blocks, Ordering::Relaxed);
         let mut state = self.state();
         let attention = if self.params.cdrom {
-            state.medium_changes += 1;
+            state.tray.change_disc();
             Attention::MediumMayHaveChanged
         } else {
             Attention::CapacityDataHasChanged

@@ -87,7 +87,7 @@ impl Connection {
         //= RFC 7143 section 4.2.2.4
         //# For any read or bidirectional command, a target MUST issue less than
         //# 2**32 combined R2T and Data-In PDUs.
-        self.data_in_bytes = (params.initiator_max_recv_bytes & !3).max(4);
+        self.data_in_bytes = (params.own.initiator_max_recv_bytes & !3).max(4);
         self.burst_bytes = (params.max_burst_bytes & !3).max(4);
         self.params = params;
     }

@@ -6,7 +6,7 @@
 
 use super::fault::{CHECK_CONDITION, GOOD};
 use super::params::TaskReporting;
-use super::recovery::Kept;
+use super::recovery::{Input, Kept};
 use super::residual::Residual;
 use super::seam::{ConnIx, DataRef, Outbox, Payload, TaskId, shared};
 use super::task::{Answer, State};
@@ -93,8 +93,8 @@ impl Session {
         let collapse = finish
             .filter(|_| len > 0 && !t.command.is_bidirectional() && !t.incoming.is_owed() && self.fence.is_none())
             .map(|end| Residual::of(&t.command, end.transfer_bytes, Direction::In));
-        let run = Run { conn, itt: t.itt, offset, data_sn: t.input_sn };
-        let fits = len <= pdu_bytes.min(max_burst.saturating_sub(t.burst_bytes));
+        let run = Run { conn, itt: t.itt, offset, data_sn: t.input.sn };
+        let fits = len <= pdu_bytes.min(max_burst.saturating_sub(t.input.burst_bytes));
         match collapse {
             Some(residual) if fits => self.data_in_status(task, run, 0, len, data, residual, out),
             _ => self.data_in_parts(task, run, len, data, (pdu_bytes, max_burst), (finish, collapse), out),
@@ -116,7 +116,7 @@ impl Session {
     ) {
         let Some(t) = self.tasks.get(task) else { return };
         let ends = finish.is_some() || run.offset.saturating_add(len) >= t.command.read_edtl_bytes();
-        let mut burst = t.burst_bytes;
+        let mut burst = t.input.burst_bytes;
         let mut at = 0;
         let mut status_at = None;
         while at < len {
@@ -145,7 +145,7 @@ impl Session {
             return self.data_in_status(task, run, at, n, data.advanced(at), residual, out);
         }
         if let Some(t) = self.tasks.get_mut(task) {
-            (t.input_sn, t.burst_bytes) = (run.data_sn, burst);
+            t.input = Input { sn: run.data_sn, burst_bytes: burst };
         }
         if let Some(end) = finish {
             self.complete(task, Ending::new(GOOD, &[]), end.transfer_bytes, Direction::In, out);
@@ -339,7 +339,7 @@ impl Session {
             //= RFC 7143 section 11.4.8
             //# This field MUST be 0 if the response code is not Command Completed at
             //# Target or the target sent no Data-In PDUs for the command.
-            exp_data_sn: if t.command.read { t.input_sn.wrapping_sub(t.incoming.r2ts_sent) } else { 0 },
+            exp_data_sn: if t.command.read { t.input.sn.wrapping_sub(t.incoming.r2ts_sent) } else { 0 },
             bidi_residual_bytes: residual.bidi_bytes,
             residual_bytes: residual.bytes,
         };

@@ -352,7 +352,7 @@ impl Session {
         let now_ms = self.now_ms;
         let Some(t) = self.tasks.get_mut(task) else { return };
         t.incoming.push_r2t(from + len);
-        (t.incoming.r2t_sn, t.incoming.r2t_from, t.incoming.since_ms) = (t.input_sn, from, now_ms);
+        (t.incoming.r2t_sn, t.incoming.r2t_from, t.incoming.since_ms) = (t.input.sn, from, now_ms);
         let r2t = R2t {
             lun: t.command.lun,
             itt: t.itt,
@@ -363,11 +363,11 @@ impl Session {
             stat_sn: StatSn(0),
             exp_cmd_sn: CmdSn(0),
             max_cmd_sn: CmdSn(0),
-            r2t_sn: R2tSn(t.input_sn),
+            r2t_sn: R2tSn(t.input.sn),
             buffer_offset: from,
             desired_len_bytes: len,
         };
-        t.input_sn = t.input_sn.wrapping_add(1);
+        t.input.sn = t.input.sn.wrapping_add(1);
         t.incoming.r2ts_sent = t.incoming.r2ts_sent.wrapping_add(1);
         //= RFC 7143 section 4.2.5.1
         //# The target MUST return Ready To Transfer (R2T), if any, and the status

@@ -25,7 +25,8 @@ pub(super) struct Ghost {
 /// What a command is called that is no task.
 pub(super) const NO_TASK: TaskId = TaskId(u32::MAX);
 
-/// Those of a session, oldest first.
+/// Those of a session, oldest first. While there are none, which is nearly always, they take no memory: a session is there for
+/// as long as its host.
 #[derive(Default)]
 pub(super) struct Ghosts(VecDeque<Ghost>);
 
@@ -38,6 +39,9 @@ impl Ghosts {
         }
         if self.0.len() >= MOST {
             self.0.pop_front();
+        } else if self.0.len() == self.0.capacity() {
+            // Twice as many as there are, but never more than there can be.
+            self.0.reserve_exact(self.0.len().clamp(4, MOST - self.0.len()));
         }
         self.0.push_back(ghost);
     }
@@ -61,5 +65,33 @@ impl Ghosts {
         self.0.retain(|g| {
             !(g.conn == conn && g.lun.is_same_unit(lun) && g.told.is_some_and(|told| told.lt(exp_stat_sn)))
         });
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_grows_with_them_and_goes_with_the_last() {
+        let (conn, lun, told) = (ConnIx(0), Lun([0; 8]), StatSn(5));
+        let mut ghosts = Ghosts::default();
+        assert_eq!(ghosts.0.capacity(), 0, "of a session that never had one");
+        let add = |ghosts: &mut Ghosts, n: u32| {
+            ghosts.add(Ghost { task: TaskId(n), itt: Itt(n), conn, lun, told: None });
+        };
+        add(&mut ghosts, 0);
+        assert!((1..=4).contains(&ghosts.0.capacity()));
+        (1..3 * MOST as u32).for_each(|n| add(&mut ghosts, n));
+        assert_eq!((ghosts.0.len(), ghosts.0.capacity()), (MOST, MOST));
+        assert!(ghosts.has(NO_TASK, Itt(MOST as u32 * 3 - 1)) && !ghosts.has(NO_TASK, Itt(0)), "the oldest make room");
+        ghosts.tell(conn, lun, told);
+        ghosts.lay(conn, lun, told);
+        assert_eq!((ghosts.0.len(), ghosts.0.capacity()), (MOST, MOST), "not acknowledged");
+        ghosts.lay(conn, lun, StatSn(6));
+        assert_eq!(ghosts.0.capacity(), 0);
     }
 }

@@ -261,7 +261,7 @@ impl Session {
             //# Tag it holds for a final response from the original connection is
             //# deleted, and the default value of 0 MUST be used instead.
             outgoing.snack_tag = 0;
-            (t.input_sn, t.burst_bytes) = outgoing.recut(pdu_bytes, max_burst);
+            t.input = outgoing.recut(pdu_bytes, max_burst);
             stretches.extend(outgoing.runs.iter().map(|run| (run.offset, run.len)));
             outgoing.ask_no_more();
             outgoing.ask(None, stretches.len());

@@ -352,7 +352,7 @@ impl Session {
     fn destination(&mut self, conn: ConnIx, bhs: &Bhs, ahs: &[u8], data_len: usize) -> Dest {
         let Some(connection) = self.connections.get(usize::from(conn.0)) else { return Dest::Discard };
         let opcode = bhs::opcode(bhs);
-        let fits = data_len <= connection.params.target_max_recv_bytes as usize;
+        let fits = data_len <= connection.params.own.target_max_recv_bytes as usize;
         if !fits || !connection.state.is_full_feature() || !self.permits(opcode) {
             return Dest::Discard;
         }
@@ -389,7 +389,7 @@ impl Session {
         connection.last_rx_ms = now_ms;
         let data_len = bhs::data_segment_len(bhs) as u32;
         let discarded = std::mem::take(&mut connection.rx_discarded) && data_len > 0;
-        let too_long = data_len > connection.params.target_max_recv_bytes;
+        let too_long = data_len > connection.params.own.target_max_recv_bytes;
         let rx = || Received { conn, bhs, ahs, data_len, data, discarded };
         let mut task = None;
         if too_long || !data_digest_ok {

@@ -78,7 +78,7 @@ impl Session {
         //= RFC 7143 section 11.19
         //# It MUST also duplicate up to the first MaxRecvDataSegmentLength bytes of
         //# the initiator-provided Ping Data.
-        let most = connection.params.initiator_max_recv_bytes as usize;
+        let most = connection.params.own.initiator_max_recv_bytes as usize;
         let data = data.get(..most).unwrap_or(data);
         let mut header = [0; 48];
         //= RFC 7143 section 11.19

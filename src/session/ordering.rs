@@ -22,12 +22,12 @@ struct Ahead {
 impl Ahead {
     fn add(&mut self, task: &Task) {
         self.any = true;
-        self.ordered |= task.ordered;
+        self.ordered |= task.order.ordered;
     }
 
     /// Whether a command that comes behind it has to wait.
     fn keeps(&self, task: &Task) -> bool {
-        if task.ordered { self.any } else { self.ordered }
+        if task.order.ordered { self.any } else { self.ordered }
     }
 }
 
@@ -43,10 +43,10 @@ impl Session {
     pub(super) fn enqueue(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         if task.command.attr == TaskAttr::ORDERED {
-            task.ordered = true;
+            task.order.ordered = true;
             self.ordering.ordered += 1;
         }
-        task.waits = true;
+        task.order.waits = true;
         let lun = task.command.lun;
         self.ordering.waiting.push(id);
         self.begin_waiting(lun);
@@ -56,7 +56,7 @@ impl Session {
     #[cold]
     pub(super) fn release_in_order(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        let (lun, ordered, waited) = (task.command.lun, task.ordered, std::mem::take(&mut task.waits));
+        let (lun, ordered, waited) = (task.command.lun, task.order.ordered, std::mem::take(&mut task.order.waits));
         self.tasks.release(id.slot());
         self.ordering.ordered -= usize::from(ordered);
         if waited {
@@ -64,7 +64,7 @@ impl Session {
         }
         // A command that is not ORDERED holds up ORDERED ones only, and of those only the first that waits at the unit
         // could begin now.
-        if ordered || self.first_waiting(lun).is_some_and(|first| first.ordered) {
+        if ordered || self.first_waiting(lun).is_some_and(|first| first.order.ordered) {
             self.begin_waiting(lun);
         }
     }
@@ -87,22 +87,22 @@ impl Session {
         };
         let mut ahead = Ahead::default();
         let all = (0..tasks.slots()).filter_map(|slot| tasks.get(tasks.id(slot)?));
-        all.filter(|task| !task.waits && is_there(task)).for_each(|task| ahead.add(task));
+        all.filter(|task| !task.order.waits && is_there(task)).for_each(|task| ahead.add(task));
         ordering.waiting.retain(|&id| {
             let Some(task) = tasks.get_mut(id) else { return false };
             if !lun.is_same_unit(task.command.lun) {
                 return true;
             }
             let is_open = task.state == State::Open;
-            task.waits = is_open && ahead.keeps(task);
+            task.order.waits = is_open && ahead.keeps(task);
             // A command that was aborted before it began holds up others until it is gone.
             if is_there(task) {
                 ahead.add(task);
             }
-            if is_open && !task.waits {
+            if is_open && !task.order.waits {
                 events.push(Event::Execute(id));
             }
-            task.waits
+            task.order.waits
         });
     }
 }

@@ -19,20 +19,14 @@ pub enum SessionKind {
 /// What chapter 13 of RFC 7143 left both sides agreed upon, for one session and (digests, segment lengths) one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
-    /// HeaderDigest=CRC32C (RFC 7143 section 13.1).
-    pub header_digest: bool,
-    /// DataDigest=CRC32C (RFC 7143 section 13.1).
-    pub data_digest: bool,
+    /// What each connection has for itself.
+    pub own: OwnParams,
     /// MaxConnections (13.2).
     pub max_connections: u16,
     /// InitialR2T=Yes (13.10).
     pub initial_r2t: bool,
     /// ImmediateData=Yes (13.11).
     pub immediate_data: bool,
-    /// MaxRecvDataSegmentLength that the initiator declared: what we may send in one PDU (13.12).
-    pub initiator_max_recv_bytes: u32,
-    /// MaxRecvDataSegmentLength that we declared: what we accept in one PDU (13.12).
-    pub target_max_recv_bytes: u32,
     /// MaxBurstLength (13.13).
     pub max_burst_bytes: u32,
     /// FirstBurstLength (13.14).
@@ -55,6 +49,31 @@ pub struct Params {
     pub protocol_level: u8,
 }
 
+/// What each connection negotiates for itself (scope CO in RFC 7143 chapter 13): digests and segment lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnParams {
+    /// HeaderDigest=CRC32C (RFC 7143 section 13.1).
+    pub header_digest: bool,
+    /// DataDigest=CRC32C (RFC 7143 section 13.1).
+    pub data_digest: bool,
+    /// MaxRecvDataSegmentLength that the initiator declared: what we may send in one PDU (13.12).
+    pub initiator_max_recv_bytes: u32,
+    /// MaxRecvDataSegmentLength that we declared: what we accept in one PDU (13.12).
+    pub target_max_recv_bytes: u32,
+}
+
+impl Default for OwnParams {
+    /// The values that hold before any negotiation.
+    fn default() -> Self {
+        OwnParams {
+            header_digest: false,
+            data_digest: false,
+            initiator_max_recv_bytes: 8192,
+            target_max_recv_bytes: 8192,
+        }
+    }
+}
+
 /// TaskReporting (RFC 7143 section 13.23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskReporting {
@@ -70,13 +89,10 @@ impl Default for Params {
     /// The values of RFC 7143 chapter 13 that hold before any negotiation.
     fn default() -> Self {
         Params {
-            header_digest: false,
-            data_digest: false,
+            own: OwnParams::default(),
             max_connections: 1,
             initial_r2t: true,
             immediate_data: true,
-            initiator_max_recv_bytes: 8192,
-            target_max_recv_bytes: 8192,
             max_burst_bytes: 262_144,
             first_burst_bytes: 65_536,
             time2wait_s: 2,
@@ -93,20 +109,13 @@ impl Default for Params {
 
 impl Params {
     /// Returns the parameters of a connection that joins or reinstates: `self` is what it negotiated, `session` what
-    /// holds for all connections. Only the digests and the segment lengths are its own (scope CO in RFC 7143 chapter
-    /// 13).
+    /// holds for all connections.
     #[must_use]
     pub fn joined_to(self, session: &Params) -> Params {
         //= RFC 7143 section 13
         //# Some session-specific parameters MUST only be carried on the leading
         //# connection and cannot be changed after the leading connection login
-        Params {
-            header_digest: self.header_digest,
-            data_digest: self.data_digest,
-            initiator_max_recv_bytes: self.initiator_max_recv_bytes,
-            target_max_recv_bytes: self.target_max_recv_bytes,
-            ..*session
-        }
+        Params { own: self.own, ..*session }
     }
 }
 

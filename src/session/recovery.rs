@@ -18,15 +18,26 @@ use crate::wire::{Bhs, Itt, Lun, StatSn};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
+/// Where the input of a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Input {
+    /// DataSN of the next Data-In, R2TSN of the next R2T: one sequence.
+    pub sn: u32,
+    /// Data-In bytes since the last F bit.
+    pub burst_bytes: u32,
+}
+
+impl Input {
+    pub const NONE: Input = Input { sn: 0, burst_bytes: 0 };
+}
+
 /// A stretch of read data as it was, or is to be, cut into Data-In PDUs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// DataSN of its first PDU.
-    pub sn: u32,
+    /// Where the input stands before it.
+    pub begin: Input,
     pub offset: u32,
     pub len: u32,
-    /// Bytes of its first sequence (up to an F bit) that come before it.
-    pub burst: u32,
     pub pdu_bytes: u32,
     pub max_burst: u32,
     /// It ends the transfer.
@@ -46,7 +57,7 @@ pub(super) struct Piece {
 impl Run {
     /// Its PDUs.
     pub fn pieces(self) -> impl Iterator<Item = Piece> {
-        let (mut at, mut burst, mut sn) = (0, self.burst, self.sn);
+        let (mut at, mut burst, mut sn) = (0, self.begin.burst_bytes, self.begin.sn);
         std::iter::from_fn(move || {
             if at >= self.len {
                 return None;
@@ -79,12 +90,13 @@ impl Run {
         })
     }
 
-    /// The DataSN after the run, and the bytes that the sequence which goes on after it has so far.
-    pub fn end(self) -> (u32, u32) {
-        let burst = |(sn, burst): (u32, u32), p: Piece| {
-            (sn.wrapping_add(1), if p.is_final { 0 } else { burst.saturating_add(p.len) })
+    /// Where the input stands after it.
+    pub fn end(self) -> Input {
+        let after = |input: Input, p: Piece| Input {
+            sn: input.sn.wrapping_add(1),
+            burst_bytes: if p.is_final { 0 } else { input.burst_bytes.saturating_add(p.len) },
         };
-        self.pieces().fold((self.sn, self.burst), burst)
+        self.pieces().fold(self.begin, after)
     }
 }
 
@@ -175,7 +187,7 @@ impl Outgoing {
 
     /// DataSN of the next Data-In.
     pub fn end_sn(&self) -> u32 {
-        self.runs.back().map_or(self.acked_sn, |run| run.end().0)
+        self.runs.back().map_or(self.acked_sn, |run| run.end().sn)
     }
 
     /// Notes that everything before DataSN `sn` has arrived. Returns false if that was never sent.
@@ -187,8 +199,7 @@ impl Outgoing {
             return false;
         }
         while let Some(run) = self.runs.front() {
-            let (end, _) = run.end();
-            if end > sn {
+            if run.end().sn > sn {
                 let first = run.pieces().find(|piece| piece.sn == sn);
                 self.acked_offset = first.map_or(self.acked_offset, |piece| piece.offset);
                 break;
@@ -200,19 +211,18 @@ impl Outgoing {
         true
     }
 
-    /// Cuts everything that is not acknowledged into PDUs anew. Returns the DataSN after it, and the bytes that its
-    /// last sequence has so far.
-    pub fn recut(&mut self, pdu_bytes: u32, max_burst: u32) -> (u32, u32) {
-        let (mut sn, mut burst) = (self.acked_sn, 0);
+    /// Cuts everything that is not acknowledged into PDUs anew. Returns where the input stands after it.
+    pub fn recut(&mut self, pdu_bytes: u32, max_burst: u32) -> Input {
+        let mut input = Input { sn: self.acked_sn, burst_bytes: 0 };
         for run in &mut self.runs {
             if run.offset < self.acked_offset {
                 run.len = run.len.saturating_sub(self.acked_offset - run.offset);
                 run.offset = self.acked_offset;
             }
-            (run.sn, run.burst, run.pdu_bytes, run.max_burst) = (sn, burst, pdu_bytes, max_burst);
-            (sn, burst) = run.end();
+            (run.begin, run.pdu_bytes, run.max_burst) = (input, pdu_bytes, max_burst);
+            input = run.end();
         }
-        (sn, burst)
+        input
     }
 
     /// The read data of DataSN `from` up to, without, `to`: offset and length in the transfer, bytes, one stretch for a
@@ -395,7 +405,7 @@ mod tests {
     use crate::shares::Store;
 
     fn run(sn: u32, offset: u32, len: u32, burst: u32, ends: bool) -> Run {
-        Run { sn, offset, len, burst, pdu_bytes: 4096, max_burst: 16384, ends }
+        Run { begin: Input { sn, burst_bytes: burst }, offset, len, pdu_bytes: 4096, max_burst: 16384, ends }
     }
 
     fn response(sn: u32, len: usize, command: Option<(Itt, Lun)>) -> Kept {
@@ -422,7 +432,7 @@ mod tests {
                 (7, 17384, 3616, true, false)
             ]
         );
-        assert_eq!(run(3, 1000, 20000, 8192, false).end(), (8, 11808));
+        assert_eq!(run(3, 1000, 20000, 8192, false).end(), Input { sn: 8, burst_bytes: 11808 });
     }
 
     #[test]
@@ -464,8 +474,8 @@ mod tests {
         assert_eq!((o.end_sn(), o.stretches(1, 5)), (7, vec![(4096, 12288), (16384, 4096)]));
         assert!(!o.acknowledge(8) && o.acknowledge(5) && o.acknowledge(2));
         assert_eq!((o.acked_sn, o.acked_offset, o.runs.len()), (5, 20480, 1));
-        assert_eq!(o.recut(2048, 4096), (8, 0));
-        assert_eq!((o.runs[0].offset, o.runs[0].len, o.runs[0].sn), (20480, 5904, 5));
+        assert_eq!(o.recut(2048, 4096), Input { sn: 8, burst_bytes: 0 });
+        assert_eq!((o.runs[0].offset, o.runs[0].len, o.runs[0].begin.sn), (20480, 5904, 5));
         assert!(o.acknowledge(8));
         assert_eq!((o.acked_offset, o.runs.len(), o.end_sn()), (26384, 0, 8));
     }

@@ -73,8 +73,8 @@ impl Session {
         let len = len.min(edtl.saturating_sub(offset));
         let ends = finish.is_some() || offset.saturating_add(len) >= edtl;
         let outgoing = t.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(task)));
-        let run = Run { sn: t.input_sn, offset, len, burst: t.burst_bytes, pdu_bytes, max_burst, ends };
-        (t.input_sn, t.burst_bytes) = run.end();
+        let run = Run { begin: t.input, offset, len, pdu_bytes, max_burst, ends };
+        t.input = run.end();
         if len > 0 {
             outgoing.runs.push_back(run);
         }
@@ -306,14 +306,14 @@ impl Session {
         //# SCSI Response SNACK Tag field as its last or only Response.
         outgoing.snack_tag = snack.ttt.0;
         outgoing.then_status = matches!(holder, Holder::Response);
-        let (sn, burst) = outgoing.recut(pdu_bytes, max_burst);
+        let input = outgoing.recut(pdu_bytes, max_burst);
         let stretches: Vec<_> = outgoing.runs.iter().map(|run| (run.offset, run.len)).collect();
         outgoing.ask(Some(rx.bhs), stretches.len());
         let (task, idle) = (outgoing.task, outgoing.pending == 0);
         if let Holder::Task(id) = holder
             && let Some(t) = self.tasks.get_mut(id)
         {
-            (t.input_sn, t.burst_bytes) = (sn, burst);
+            t.input = input;
         }
         self.ask_shard(task, &stretches);
         if idle {

@@ -8,7 +8,7 @@
 use super::fault::TaskFault;
 use super::ghosts::Ghosts;
 use super::management::Management;
-use super::recovery::Outgoing;
+use super::recovery::{Input, Outgoing};
 use super::residual::Residual;
 use super::seam::TaskId;
 use super::task_command::TaskCommand;
@@ -139,6 +139,19 @@ impl Incoming {
     }
 }
 
+/// What of a task the order of commands counts ([`Ordering`](super::parts::Ordering)). Only `ordering` changes it.
+#[derive(Clone, Copy)]
+pub(super) struct InOrder {
+    /// It counts in `Ordering::ordered`: it is delivered, and is ORDERED.
+    pub ordered: bool,
+    /// It is in `Ordering::waiting`: it is delivered, and has not begun.
+    pub waits: bool,
+}
+
+impl InOrder {
+    pub const NONE: InOrder = InOrder { ordered: false, waits: false };
+}
+
 /// A status that cannot be sent yet.
 pub(super) struct Answer {
     pub status: u8,
@@ -157,16 +170,10 @@ pub(super) struct Task {
     pub charge: Charge,
     pub kind: Kind,
     pub incoming: Incoming,
-    /// DataSN of the next Data-In, R2TSN of the next R2T: one sequence.
-    pub input_sn: u32,
-    /// Data-In bytes since the last F bit.
-    pub burst_bytes: u32,
+    pub input: Input,
     /// The shard has been told of this task: it has to let go of it before the slot is free.
     pub shared: bool,
-    /// It counts in `Ordering::ordered`: it is delivered, and is ORDERED.
-    pub ordered: bool,
-    /// It is in `Ordering::waiting`: it is delivered, and has not begun.
-    pub waits: bool,
+    pub order: InOrder,
     /// A held command that will end with an error of ours when its turn comes.
     pub fault: Option<TaskFault>,
     /// The status to be sent when data and shard are done with.
@@ -193,11 +200,9 @@ impl Task {
             charge: Charge::Held,
             kind: Kind::Scsi,
             incoming: Incoming::NONE,
-            input_sn: 0,
-            burst_bytes: 0,
+            input: Input::NONE,
             shared: false,
-            ordered: false,
-            waits: false,
+            order: InOrder::NONE,
             fault: None,
             answer: None,
             outgoing: None,
@@ -292,11 +297,10 @@ impl Slab {
         task.itt = itt;
         debug_assert!(matches!(task.kind, Kind::Scsi) && task.answer.is_none() && task.outgoing.is_none());
         task.incoming = Incoming::NONE;
-        task.input_sn = 0;
-        task.burst_bytes = 0;
+        task.input = Input::NONE;
         task.shared = false;
-        task.ordered = false;
-        debug_assert!(!task.waits);
+        debug_assert!(!task.order.waits);
+        task.order = InOrder::NONE;
         task.fault = None;
         task.drain_by_ms = 0;
         task.id = TaskId(task.generation << 8 | u32::from(slot));

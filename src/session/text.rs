@@ -243,7 +243,7 @@ impl Conversation {
         //# per connection and per direction).
         //
         // Linux drops the connection on more than 8192 bytes of text, whatever MaxRecvDataSegmentLength it declared.
-        let max = usize::try_from(params.initiator_max_recv_bytes).unwrap_or(usize::MAX);
+        let max = usize::try_from(params.own.initiator_max_recv_bytes).unwrap_or(usize::MAX);
         answer.extend_from_slice(self.outbound.part(max.min(limits::MAX_CONTROL_DATA_BYTES)));
         let cont = self.outbound.is_pending();
         //= RFC 7143 section 11.11.1

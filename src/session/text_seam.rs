@@ -12,7 +12,7 @@ pub trait TextHandler {
     ///
     /// `params` are those of the session with the digests and segment lengths of `conn`; what is changed in them is in
     /// force for that connection after the answer is queued. `answer` comes empty and takes the data segment of the Text
-    /// Response, at most `params.initiator_max_recv_bytes` long. The handler keeps what it must remember between the
+    /// Response, at most `params.own.initiator_max_recv_bytes` long. The handler keeps what it must remember between the
     /// requests of one negotiation, by `conn`.
     fn text(
         &mut self,

@@ -94,21 +94,21 @@ impl Core {
         //# When the initiator and target agree on a digest, this digest MUST be
         //# used for every PDU in the Full Feature Phase.
         if let Some(tx) = self.fabric.links.tx_mut(conn).required("the connection of a login") {
-            tx.set_digests(params.header_digest, params.data_digest);
+            tx.set_digests(params.own.header_digest, params.own.data_digest);
         }
         if let Some(link) = self.fabric.links.get_mut(conn).required("the connection of a login") {
             link.phase = Phase::Full { seat, ix };
             let longest = match login.kind {
                 SessionKind::Discovery => MAX_CONTROL_DATA_BYTES,
-                SessionKind::Normal => params.target_max_recv_bytes as usize,
+                SessionKind::Normal => params.own.target_max_recv_bytes as usize,
             };
-            link.framing = Some((params.header_digest, params.data_digest, longest));
+            link.framing = Some((params.own.header_digest, params.own.data_digest, longest));
         }
         self.fabric.stats.logins += 1;
         if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
             tracing::info!(
                 peer = %ends.1, core = self.fabric.neighbours.own(), initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
-                header_digest = params.header_digest, data_digest = params.data_digest, left_out, "logged in"
+                header_digest = params.own.header_digest, data_digest = params.own.data_digest, left_out, "logged in"
             );
         }
         if !login.initiator.name.is_standard()

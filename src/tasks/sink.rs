@@ -128,6 +128,25 @@ pub enum Body {
     Parameters,
 }
 
+/// What the transport knows of a command's data.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// What the initiator says of its data.
+    pub expected: Expected,
+    /// Since when the initiator has owed data of it, milliseconds. `None`: it owes none.
+    pub owes_since_ms: Option<u64>,
+}
+
+/// What a call has set off beside the data and the end of one command. Nobody waits in the executor for what comes of it.
+pub enum SetOff {
+    /// Tasks are to be aborted, then a command answered.
+    Preempt(Box<Preempting>),
+    /// Data that is to be sent once more was read, or could not be.
+    Reread(Box<Reread>, Result<(), MediumFault>),
+    /// Nobody wants any more what this connection's receive puts into the buffer that it was lent.
+    LentInVain(ConnNo),
+}
+
 /// How a command's data can be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
@@ -149,13 +168,10 @@ impl Way {
 
 /// The transport: where data and answers go out.
 pub trait Sink {
-    /// What the initiator says of a command's data.
-    fn expected(&self, who: TaskKey) -> Expected;
+    /// What it knows of a command's data.
+    fn terms(&self, who: TaskKey) -> Terms;
 
-    /// Since when the initiator has owed data of a command, milliseconds.
-    fn owes_since_ms(&self, who: TaskKey) -> Option<u64>;
-
-    /// How a command's data can be sent.
+    /// How a command's data can be sent. By itself, for this is asked on the way of every larger read.
     fn way(&self, who: TaskKey) -> Way;
 
     /// Sends a part of a read's data, or parameter data, from `buf`, which is kept until that is out. `Err`: there is no
@@ -177,14 +193,8 @@ pub trait Sink {
     /// Nothing is left of an aborted command.
     fn released(&mut self, due: Due);
 
-    /// Has tasks aborted, then a command answered.
-    fn preempt(&mut self, preempting: Preempting);
-
-    /// Nobody wants any more what a connection's receive puts into the buffer that it was lent.
-    fn lent_in_vain(&mut self, conn: ConnNo);
-
-    /// Data that is to be sent once more was read, or could not be.
-    fn reread(&mut self, reread: Reread, result: Result<(), MediumFault>);
+    /// Has something done that is not about data or the end of one command.
+    fn set_off(&mut self, what: SetOff);
 }
 
 /// The device server, where who asked counts.

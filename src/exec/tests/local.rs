@@ -4,11 +4,11 @@
 use crate::backend::testing::Tokens;
 use crate::backend::{Queue, Token};
 use crate::buffers::Buf;
-use crate::model::{ConnNo, Due, ItNexus, MediumFault, SeatIx, TaskKey, UnitIx};
+use crate::model::{Due, ItNexus, SeatIx, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::{Heard, Outcome, Plan};
 use crate::tasks::sink::{
-    Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Preempting, Reread, Sent, Sink, ToMedia, Way,
+    Body, CopyBegun, DeviceServer, Expected, InPlaceIf, Moved, Part, Sent, SetOff, Sink, Terms, ToMedia, Way,
 };
 use crate::unit::memory_hold::Lying;
 use std::collections::BTreeMap;
@@ -60,8 +60,12 @@ impl Local {
 }
 
 impl Sink for Local {
-    fn expected(&self, who: TaskKey) -> Expected {
-        self.commands.get(&who).expect("a command that is there").expected
+    fn terms(&self, who: TaskKey) -> Terms {
+        Terms { expected: self.commands.get(&who).expect("a command that is there").expected, owes_since_ms: None }
+    }
+
+    fn way(&self, _: TaskKey) -> Way {
+        Way { piece_bytes: 8192, most_bytes: u32::MAX, in_place: false }
     }
 
     fn data_in(&mut self, who: TaskKey, part: Part, body: Body, buf: Buf) -> Result<(), Buf> {
@@ -88,18 +92,10 @@ impl Sink for Local {
         Sent::No
     }
 
-    fn way(&self, _: TaskKey) -> Way {
-        Way { piece_bytes: 8192, most_bytes: u32::MAX, in_place: false }
-    }
-
     fn want_data_out(&mut self, who: TaskKey, up_to: u32) {
         let command = self.command(who);
         assert!(up_to > command.wanted && up_to <= command.expected.write_bytes, "{up_to}");
         command.wanted = up_to;
-    }
-
-    fn owes_since_ms(&self, _: TaskKey) -> Option<u64> {
-        None
     }
 
     fn complete(&mut self, due: Due, outcome: Outcome, _: Moved) {
@@ -114,16 +110,8 @@ impl Sink for Local {
         command.is_released = true;
     }
 
-    fn lent_in_vain(&mut self, _: ConnNo) {
-        panic!("nothing is lent");
-    }
-
-    fn preempt(&mut self, _: Preempting) {
-        panic!("nobody preempts");
-    }
-
-    fn reread(&mut self, _: Reread, _: Result<(), MediumFault>) {
-        panic!("nothing is read again");
+    fn set_off(&mut self, _: SetOff) {
+        panic!("nobody preempts, nothing is read again, and nothing is lent");
     }
 }
 

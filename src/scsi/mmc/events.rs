@@ -56,17 +56,17 @@ pub(in super::super) fn get_event_status(call: &mut Call) -> Planned {
     let asked = || CLASSES.into_iter().filter(|class| call.cdb[4] & 1 << class != 0);
     let state = call.unit.state();
     let reported = &mut call.nexus.events;
-    let class = asked().find(|class| reported.lacks(*class, &state)).or_else(|| asked().next());
+    let class = asked().find(|class| reported.lacks(*class, &state.tray)).or_else(|| asked().next());
     // EVENT DATA LENGTH is what follows it.
     match class {
         Some(class) => {
-            let new = reported.lacks(class, &state);
+            let new = reported.lacks(class, &state.tray);
             // With no room for it, the event is still to be reported.
             if be16(call.cdb, 7) > HEADER_BYTES {
-                reported.note(class, &state);
+                reported.note(class, &state.tray);
             }
             call.reply.put(&[0, 6, class, supported]);
-            call.reply.put(&descriptor(class, new, state.ejected));
+            call.reply.put(&descriptor(class, new, state.tray.is_open()));
         }
         None => call.reply.put(&[0, 2, NEA, supported]),
     }

@@ -89,7 +89,7 @@ pub(in super::super) fn get_configuration(call: &mut Call) -> Planned {
     const CURRENT: u8 = 1;
     const ONE: u8 = 2;
     let (wanted, from) = (call.cdb[1] & 0x03, be16(call.cdb, 2));
-    let profile = current_profile(call.unit.state().ejected, call.unit.blocks());
+    let profile = current_profile(call.unit.state().tray.is_open(), call.unit.blocks());
     call.reply.put(&[0, 0, 0, 0, 0, 0]);
     call.reply.put(&profile.to_be_bytes());
     for feature in features(profile, call.unit.block_bytes()) {

@@ -97,7 +97,7 @@ pub(super) fn set_cd_speed(call: &mut Call) -> Planned {
 /// MECHANISM STATUS (MMC-6): a tray, open when the medium is ejected, and no changer.
 pub(super) fn mechanism_status(call: &mut Call) -> Planned {
     const DOOR_OPEN: u8 = 0x10;
-    let door = if call.unit.state().ejected { DOOR_OPEN } else { 0 };
+    let door = if call.unit.state().tray.is_open() { DOOR_OPEN } else { 0 };
     call.reply.put(&[0, door, 0, 0, 0, 0, 0, 0]);
     call.reply.finish(usize::from(be16(call.cdb, 8)))
 }

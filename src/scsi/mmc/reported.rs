@@ -1,6 +1,6 @@
 //! Which changes of the medium a nexus has reported: what GET EVENT STATUS NOTIFICATION has told.
 
-use super::super::state::State;
+use super::super::tray::Tray;
 
 /// NOTIFICATION CLASS of operational changes.
 pub(super) const OPERATIONAL_CHANGE: u8 = 1;
@@ -16,23 +16,23 @@ pub(in super::super) struct Reported {
 
 impl Reported {
     /// Nothing is new to a nexus that begins now.
-    pub(in super::super) fn begin(state: &State) -> Reported {
-        Reported { operational: state.medium_changes, media: state.medium_changes }
+    pub(in super::super) fn begin(tray: &Tray) -> Reported {
+        Reported { operational: tray.changes(), media: tray.changes() }
     }
 
     /// Whether a class has something to report.
-    pub(super) fn lacks(&self, class: u8, state: &State) -> bool {
+    pub(super) fn lacks(&self, class: u8, tray: &Tray) -> bool {
         match class {
-            OPERATIONAL_CHANGE => self.operational != state.medium_changes,
-            MEDIA => self.media != state.medium_changes,
+            OPERATIONAL_CHANGE => self.operational != tray.changes(),
+            MEDIA => self.media != tray.changes(),
             _ => false,
         }
     }
 
-    pub(super) fn note(&mut self, class: u8, state: &State) {
+    pub(super) fn note(&mut self, class: u8, tray: &Tray) {
         match class {
-            OPERATIONAL_CHANGE => self.operational = state.medium_changes,
-            MEDIA => self.media = state.medium_changes,
+            OPERATIONAL_CHANGE => self.operational = tray.changes(),
+            MEDIA => self.media = tray.changes(),
             _ => {}
         }
     }

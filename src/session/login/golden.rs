@@ -2,7 +2,7 @@
 
 use super::tests::{Dialogue, answer, done, said};
 use super::*;
-use crate::session::params::{Params, SessionKind, TaskReporting};
+use crate::session::params::{OwnParams, Params, SessionKind, TaskReporting};
 
 const SEC: u8 = SECURITY_NEGOTIATION;
 const OPS: u8 = LOGIN_OPERATIONAL_NEGOTIATION;
@@ -72,13 +72,15 @@ fn linux_open_iscsi_normal_session() {
         ]
     );
     let expected = Params {
-        header_digest: false,
-        data_digest: false,
+        own: OwnParams {
+            header_digest: false,
+            data_digest: false,
+            initiator_max_recv_bytes: 262_144,
+            target_max_recv_bytes: 262_144,
+        },
         max_connections: 1,
         initial_r2t: false,
         immediate_data: true,
-        initiator_max_recv_bytes: 262_144,
-        target_max_recv_bytes: 262_144,
         max_burst_bytes: 16_776_192,
         first_burst_bytes: 262_144,
         time2wait_s: 2,
@@ -124,7 +126,7 @@ fn linux_open_iscsi_discovery() {
             "MaxRecvDataSegmentLength=32768",
         ],
     ));
-    assert_eq!((last.kind, last.params.initiator_max_recv_bytes), (SessionKind::Discovery, 32_768));
+    assert_eq!((last.kind, last.params.own.initiator_max_recv_bytes), (SessionKind::Discovery, 32_768));
     assert!(said(&last.answer).contains(&"MaxRecvDataSegmentLength=8192".into()));
 }
 
@@ -165,7 +167,7 @@ fn libiscsi_of_qemu() {
         ),
     );
     assert_eq!((last.params.first_burst_bytes, last.params.max_burst_bytes), (262_144, 262_144));
-    assert!(!last.params.header_digest);
+    assert!(!last.params.own.header_digest);
 }
 
 /// T is set in every request; InitialR2T=Yes and ImmediateData=No make its FirstBurstLength irrelevant.
@@ -205,7 +207,7 @@ fn ipxe() {
     ));
     assert!(said(&last.answer).contains(&"FirstBurstLength=65536".into()));
     assert!(last.params.initial_r2t && !last.params.immediate_data);
-    assert_eq!(last.params.initiator_max_recv_bytes, 8192);
+    assert_eq!(last.params.own.initiator_max_recv_bytes, 8192);
 }
 
 /// It skips the security stage's proposals and asks for digests in its own order.

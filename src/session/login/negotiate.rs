@@ -223,7 +223,7 @@ impl Negotiation {
             //= RFC 7143 section 13.12
             //# The initiator or target declares the maximum data segment length in
             //# bytes it can receive in an iSCSI PDU.
-            self.params.initiator_max_recv_bytes = value;
+            self.params.own.initiator_max_recv_bytes = value;
         }
         Ok(())
     }
@@ -249,8 +249,8 @@ impl Negotiation {
         };
         let chosen = chosen.ok_or(KeyFault::NoChoice)?;
         match key {
-            Key::HeaderDigest => self.params.header_digest = chosen == CRC32C,
-            Key::DataDigest => self.params.data_digest = chosen == CRC32C,
+            Key::HeaderDigest => self.params.own.header_digest = chosen == CRC32C,
+            Key::DataDigest => self.params.own.data_digest = chosen == CRC32C,
             _ => self.params.task_reporting = offer.task_reporting(chosen).unwrap_or(TaskReporting::Rfc3720),
         }
         Ok(chosen)
@@ -350,7 +350,7 @@ impl Negotiation {
             SessionKind::Discovery => limits::MAX_CONTROL_DATA_BYTES as u32,
         };
         TextWriter::new(answer).pair("MaxRecvDataSegmentLength", bytes);
-        self.params.target_max_recv_bytes = bytes;
+        self.params.own.target_max_recv_bytes = bytes;
     }
 
     /// Checks the values when the initiator wants to end the negotiation. Returns whether it can be ended; if not,

@@ -8,7 +8,7 @@ use super::negotiate::Offer;
 use super::*;
 use crate::model::{IscsiName, Portal, Snapshot, TargetSpec};
 use crate::session::directory::{AuthPolicy, Directory, NoTarget, SnapshotDirectory, TargetRef, TargetVisitor, Wanted};
-use crate::session::params::{Params, SessionKind};
+use crate::session::params::{OwnParams, Params, SessionKind};
 use crate::wire::Itt;
 use crate::wire::text::Pairs;
 use proptest::prelude::*;
@@ -184,10 +184,14 @@ mod header {
         //# The target MUST use the value presented with the first Login Request.
         assert_eq!((done.tsih, done.cid), (Tsih(5), Cid(2)));
         assert_eq!(done.answer.response.tsih, Tsih(5));
-        let session = Params { max_burst_bytes: 1024, header_digest: true, ..Params::default() };
+        let session = Params {
+            max_burst_bytes: 1024,
+            own: OwnParams { header_digest: true, ..OwnParams::default() },
+            ..Params::default()
+        };
         let joined = done.params.joined_to(&session);
         assert_eq!(
-            (joined.max_burst_bytes, joined.initiator_max_recv_bytes, joined.header_digest),
+            (joined.max_burst_bytes, joined.own.initiator_max_recv_bytes, joined.own.header_digest),
             (1024, 4096, false)
         );
         let answer = done.refuse(LoginStatus::SESSION_DOES_NOT_EXIST);
@@ -877,7 +881,7 @@ mod properties {
                         let p = done.params;
                         prop_assert!(header.transit && header.nsg == FFP);
                         prop_assert!(p.first_burst_bytes <= p.max_burst_bytes);
-                        prop_assert!((512..1 << 24).contains(&p.initiator_max_recv_bytes));
+                        prop_assert!((512..1 << 24).contains(&p.own.initiator_max_recv_bytes));
                         prop_assert!(p.max_outstanding_r2t >= 1 && p.max_connections >= 1);
                         true
                     }

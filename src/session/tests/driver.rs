@@ -1,7 +1,7 @@
 //! A scripted initiator and an outbox that keeps what was sent.
 
 use crate::model::{InitiatorPort, IscsiName};
-use crate::session::params::Params;
+use crate::session::params::{OwnParams, Params};
 use crate::session::seam::{ConnIx, DataRef, Dest, Event, Outbox, Payload, TaskId};
 use crate::session::*;
 use crate::wire::*;
@@ -97,7 +97,7 @@ impl TextHandler for Echo {
             return TextStep::Reject(reason);
         }
         if let Some(bytes) = self.set_max_recv {
-            params.initiator_max_recv_bytes = bytes;
+            params.own.initiator_max_recv_bytes = bytes;
         }
         answer.extend_from_slice(data);
         let ttt = self.goes_on.unwrap_or(Ttt::RESERVED);
@@ -124,13 +124,17 @@ pub fn params() -> Params {
     Params {
         initial_r2t: false,
         immediate_data: true,
-        initiator_max_recv_bytes: 8192,
-        target_max_recv_bytes: 65536,
+        own: OwnParams { target_max_recv_bytes: 65536, ..OwnParams::default() },
         max_burst_bytes: 16384,
         first_burst_bytes: 8192,
         max_outstanding_r2t: 2,
         ..Params::default()
     }
+}
+
+/// Those of a connection whose initiator takes so many bytes in a PDU.
+pub fn max_recv(initiator_max_recv_bytes: u32) -> OwnParams {
+    OwnParams { initiator_max_recv_bytes, ..params().own }
 }
 
 pub fn session_init(kind: SessionKind, params: Params) -> SessionInit {

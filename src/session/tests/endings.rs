@@ -23,7 +23,7 @@ fn item_76_a_ping_is_echoed() {
     //= RFC 7143 section 11.18.3
     //# Ping data is reflected in the NOP-In Response.  The length of the
     //# reflected data is limited to MaxRecvDataSegmentLength.
-    let mut r = Rig::with(SessionKind::Normal, Params { initiator_max_recv_bytes: 512, ..params() }, 1);
+    let mut r = Rig::with(SessionKind::Normal, Params { own: max_recv(512), ..params() }, 1);
     for len in [0, 5, 512, 600] {
         let ping = r.nop();
         r.send(ping, &vec![3; len]);

@@ -212,7 +212,7 @@ fn item_43_there_are_fewer_numbers_than_bytes() {
     //# 2**32 combined R2T and Data-In PDUs.
     let mut r = Rig::with(
         SessionKind::Normal,
-        Params { initiator_max_recv_bytes: 512, max_burst_bytes: 512, first_burst_bytes: 512, ..params() },
+        Params { own: max_recv(512), max_burst_bytes: 512, first_burst_bytes: 512, ..params() },
         1,
     );
     let command = ScsiCommand { read: true, total_ahs_words: 2, ..r.draw_write(4096) };

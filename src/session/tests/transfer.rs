@@ -323,11 +323,7 @@ fn item_52_data_in_is_cut_to_segments_and_bursts() {
     //# direction it is sent, and the total of all the DataSegmentLength of
     //# all PDUs in a sequence MUST NOT exceed MaxBurstLength (or
     //# FirstBurstLength for unsolicited data).
-    let mut r = Rig::with(
-        SessionKind::Normal,
-        Params { initiator_max_recv_bytes: 6001, max_burst_bytes: 16383, ..params() },
-        1,
-    );
+    let mut r = Rig::with(SessionKind::Normal, Params { own: max_recv(6001), max_burst_bytes: 16383, ..params() }, 1);
     let task = r.read(40001);
     r.data_in(task, 0, 10000, None);
     r.data_in(task, 10000, 30001, Some(40001));
@@ -374,7 +370,7 @@ fn item_52_a_new_segment_length_holds_from_the_text_response_on() {
     r.cmd_sn += 1;
     r.send(request, b"MaxRecvDataSegmentLength=512\0");
     assert_eq!(r.one().bytes, b"MaxRecvDataSegmentLength=512\0");
-    assert_eq!(r.s.params(r.c).unwrap().initiator_max_recv_bytes, 512);
+    assert_eq!(r.s.params(r.c).unwrap().own.initiator_max_recv_bytes, 512);
     let task = r.read(1024);
     r.data_in(task, 0, 1024, Some(1024));
     assert_eq!(r.sent().len(), 2);

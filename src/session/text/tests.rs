@@ -92,7 +92,7 @@ impl Session {
         //# The data lengths of a Text Response MUST NOT exceed the iSCSI initiator
         //# MaxRecvDataSegmentLength (a parameter that is negotiated per connection
         //# and per direction).
-        assert!(answer.len() <= self.params.initiator_max_recv_bytes as usize && answer.len() <= 8192);
+        assert!(answer.len() <= self.params.own.initiator_max_recv_bytes as usize && answer.len() <= 8192);
         Ok((reply, answer))
     }
 
@@ -143,7 +143,7 @@ fn item_28_final_is_answered_final_and_only_final_is() {
     //# become effective after the negotiation sequence is completed.
     assert_eq!(s.params, Params::default());
     assert!(s.ask(&[]).is_empty());
-    assert_eq!(s.params.initiator_max_recv_bytes, 65_536);
+    assert_eq!(s.params.own.initiator_max_recv_bytes, 65_536);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn item_28_a_new_request_resets_the_negotiation() {
     let stale = s.say(false, &["MaxRecvDataSegmentLength=65536"]).unwrap().0.ttt;
     s.header.ttt = Ttt::RESERVED;
     assert!(s.ask(&["MaxRecvDataSegmentLength=4096"]).is_empty());
-    assert_eq!(s.params.initiator_max_recv_bytes, 4096);
+    assert_eq!(s.params.own.initiator_max_recv_bytes, 4096);
     //= RFC 7143 section 11.11.4
     //# The target may reject subsequent Text Requests with
     //# the Target Transfer Tag set to the "stale" value.
@@ -342,7 +342,7 @@ fn item_32_long_answers_come_in_parts() {
     //# Transfer Tag to a value other than the reserved value 0xffffffff.
     for max in [512, 8192, 262_144] {
         let mut s = discovery(500);
-        s.params.initiator_max_recv_bytes = max;
+        s.params.own.initiator_max_recv_bytes = max;
         let (mut reply, mut all) = s.say(true, &["SendTargets=All"]).unwrap();
         let mut parts = 1;
         while !reply.is_final {

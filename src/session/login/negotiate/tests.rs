@@ -1,6 +1,7 @@
 //! The keys of RFC 7143 chapter 13, one by one.
 
 use super::*;
+use crate::session::params::OwnParams;
 
 /// Settles `pairs` in a leading login; the params and the answers.
 fn settle(pairs: &[&str]) -> (Params, Vec<String>) {
@@ -54,7 +55,7 @@ fn item_16_the_first_value_that_is_supported() {
         //# initiator and target.
         let (params, answers) = settle(&[&format!("HeaderDigest={offered}"), &format!("DataDigest={offered}")]);
         assert_eq!(answers, [format!("HeaderDigest={chosen}"), format!("DataDigest={chosen}")]);
-        assert_eq!((params.header_digest, params.data_digest), (on, on));
+        assert_eq!((params.own.header_digest, params.own.data_digest), (on, on));
     }
     for nothing in ["Y-com.example.sum", "MD5,SHA1", "NONE"] {
         assert_eq!(fault(&format!("DataDigest={nothing}")), KeyFault::NoChoice);
@@ -191,12 +192,16 @@ fn what_is_irrelevant_is_answered_by_its_type() {
     assert_eq!(answers, ["MaxConnections=1", "InitialR2T=No", "FirstBurstLength=512"]);
 }
 
+fn with_header_digest() -> OwnParams {
+    OwnParams { header_digest: true, ..OwnParams::default() }
+}
+
 /// Whoever goes straight to the operational stage and says there that it wants no authentication is let in as before.
 #[test]
 fn auth_method_in_the_operational_stage_changes_nothing() {
     let (params, answers) = settle(&["AuthMethod=None", "HeaderDigest=CRC32C"]);
     assert_eq!(answers, ["HeaderDigest=CRC32C"]);
-    assert_eq!(params, Params { header_digest: true, ..Params::default() });
+    assert_eq!(params, Params { own: with_header_digest(), ..Params::default() });
     let strict = Offer { strict: true, ..Offer::default() };
     let login = || Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Normal);
     let fault = |offer: &Offer, pairs: &[&str]| turn(&mut login(), offer, pairs).unwrap_err();
@@ -215,7 +220,7 @@ fn item_19_a_joining_connection_changes_nothing_of_the_session() {
     let mut n = Negotiation::new(Params::default(), Phase::JoiningLogin, SessionKind::Normal);
     let answers = turn(&mut n, &Offer::default(), &["MaxBurstLength=512", "HeaderDigest=CRC32C"]).unwrap();
     assert_eq!(answers, ["MaxBurstLength=Irrelevant", "HeaderDigest=CRC32C"]);
-    assert_eq!(n.params, Params { header_digest: true, ..Params::default() });
+    assert_eq!(n.params, Params { own: with_header_digest(), ..Params::default() });
 }
 
 #[test]
@@ -295,10 +300,10 @@ fn item_24_segment_lengths_are_declared_per_direction() {
     n.declare(&Offer::default(), &mut answer);
     n.declare(&Offer::default(), &mut answer);
     assert_eq!(strings(&answer), ["MaxRecvDataSegmentLength=262144"], "once");
-    assert_eq!((n.params.initiator_max_recv_bytes, n.params.target_max_recv_bytes), (65_536, 262_144));
+    assert_eq!((n.params.own.initiator_max_recv_bytes, n.params.own.target_max_recv_bytes), (65_536, 262_144));
     let mut n = Negotiation::new(Params::default(), Phase::LeadingLogin, SessionKind::Discovery);
     n.declare(&Offer::default(), &mut answer);
-    assert_eq!((n.params.initiator_max_recv_bytes, n.params.target_max_recv_bytes), (8192, 8192));
+    assert_eq!((n.params.own.initiator_max_recv_bytes, n.params.own.target_max_recv_bytes), (8192, 8192));
 }
 
 #[test]
@@ -381,12 +386,12 @@ fn only_what_was_exchanged_is_settled() {
     // What we would like differs from most of the defaults, and is yet nobody's result.
     assert_eq!(settle(&[]), (Params::default(), vec![]));
     let cases: [(&str, Change); 14] = [
-        ("HeaderDigest=CRC32C", |p| p.header_digest = true),
-        ("DataDigest=CRC32C", |p| p.data_digest = true),
+        ("HeaderDigest=CRC32C", |p| p.own.header_digest = true),
+        ("DataDigest=CRC32C", |p| p.own.data_digest = true),
         ("MaxConnections=4", |p| p.max_connections = 4),
         ("InitialR2T=No", |p| p.initial_r2t = false),
         ("ImmediateData=No", |p| p.immediate_data = false),
-        ("MaxRecvDataSegmentLength=4096", |p| p.initiator_max_recv_bytes = 4096),
+        ("MaxRecvDataSegmentLength=4096", |p| p.own.initiator_max_recv_bytes = 4096),
         ("MaxBurstLength=524288", |p| p.max_burst_bytes = 524_288),
         ("FirstBurstLength=4096", |p| p.first_burst_bytes = 4096),
         ("DefaultTime2Wait=7", |p| p.time2wait_s = 7),

@@ -376,7 +376,6 @@ impl Arena {
     }
 
     /// Bytes that nobody holds.
-    #[cfg(test)]
     pub fn free_bytes(&self) -> usize {
         self.shared.pieces.borrow().free_bytes
     }

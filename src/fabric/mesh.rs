@@ -5,6 +5,7 @@
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
 use super::relocated::Relocated;
+use super::report::{Dismissal, Inquiry};
 use crate::model::ItNexus;
 use crate::session::login::LoginDone;
 use crate::transport::io::Socket;
@@ -75,6 +76,10 @@ pub enum Message {
     },
     /// The configuration has changed.
     Change(Arc<Change>),
+    /// Tell of yourself and your sessions.
+    Report(Inquiry),
+    /// Drop a session.
+    Drop(Dismissal),
     /// To the core's executor.
     Executor(Notice),
     /// Take leave of the initiators, flush, and return.
@@ -111,6 +116,8 @@ impl Message {
             Message::Abort { .. } => "Abort",
             Message::Aborted { .. } => "Aborted",
             Message::Change(_) => "Change",
+            Message::Report(_) => "Report",
+            Message::Drop(_) => "Drop",
             Message::Executor(notice) => notice.name(),
             Message::Shutdown => "Shutdown",
         }

@@ -22,6 +22,7 @@ pub(crate) mod neighbours;
 pub(crate) mod nexus;
 pub(crate) mod owed;
 pub(crate) mod relocated;
+pub(crate) mod report;
 pub(crate) mod seat;
 pub(crate) mod seats;
 mod served;

@@ -24,8 +24,7 @@ pub struct Stats {
     pub out_of_receive_buffers: u64,
     /// Things that had to be there and were not, in the whole process.
     pub missing: u64,
-    /// What the executor has counted.
-    #[cfg(test)]
+    /// What the executor has counted; filled in where the core tells of itself.
     pub executor: crate::tasks::counters::Counters,
     /// Bytes of memory of the largest batch of answers that was sent.
     pub largest_batch_bytes: u64,

@@ -70,7 +70,7 @@ pub use text_seam::{TextHandler, TextStep};
 use crate::canary::{Canary, sings};
 use crate::limits::{CONNECTION_SLOTS, CONNECTIONS_PER_SESSION};
 use crate::shares::Store;
-use crate::wire::{Bhs, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, bhs};
+use crate::wire::{Bhs, Cid, CmdSn, DataOut, Opcode, RejectReason, ScsiCommand, SnackRequest, SnackType, StatSn, bhs};
 use connection::Connection;
 use events::Events;
 use fault::{Fault, TaskFault};
@@ -262,6 +262,11 @@ impl Session {
     #[inline]
     pub fn params(&self, conn: ConnIx) -> Option<&Params> {
         self.connections.get(usize::from(conn.0)).map(|c| &c.params)
+    }
+
+    /// The CID of a connection.
+    pub fn cid(&self, conn: ConnIx) -> Option<Cid> {
+        self.connections.get(usize::from(conn.0)).map(|c| c.cid)
     }
 
     /// Task slots in use, those that wait for [`released`](Self::released) included.

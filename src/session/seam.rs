@@ -147,6 +147,8 @@ pub enum CloseReason {
     Reset,
     /// The server is shutting down.
     Shutdown,
+    /// Who looks after the target had the session dropped.
+    Dropped,
 }
 
 /// The end of a command's Data-In.

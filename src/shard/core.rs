@@ -341,6 +341,8 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.aborted_elsewhere(ticket),
                 Message::Change(change) => self.change(&change),
+                Message::Report(inquiry) => self.inquired(inquiry),
+                Message::Drop(dismissal) => self.dismiss(dismissal),
                 Message::Executor(notice) => self.executor.told(notice, &mut self.fabric),
                 Message::Shutdown => self.shut_down(),
             }
@@ -439,8 +441,7 @@ impl Core {
     /// What it has counted, and the bytes of I/O buffers that nobody holds.
     #[cfg(test)]
     pub fn account(&self) -> (crate::fabric::stats::Stats, usize) {
-        let stats = crate::fabric::stats::Stats { executor: self.executor.stats, ..self.fabric.stats };
-        (stats, self.executor.arena.free_bytes())
+        (self.stats(), self.executor.arena.free_bytes())
     }
 }
 

@@ -80,7 +80,9 @@ impl Core {
         self.fabric.seats.end(seat);
         for (_, conn) in self.fabric.seats.connections(seat) {
             match reason {
-                CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset => self.close(conn, reason),
+                CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reset | CloseReason::Dropped => {
+                    self.close(conn, reason);
+                }
                 // Nobody reads on these connections any more.
                 _ => self.disconnected(conn, reason),
             }
@@ -101,7 +103,7 @@ impl Core {
 
     fn log_end(&mut self, peer: SocketAddr, reason: CloseReason) {
         match reason {
-            CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated => {
+            CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated | CloseReason::Dropped => {
                 if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
                     tracing::info!(%peer, ?reason, left_out, "connection closed");
                 }

@@ -14,6 +14,7 @@ mod core;
 mod dispatch;
 mod entry;
 mod halves;
+mod inquiry;
 mod insight;
 mod leave;
 mod loan;

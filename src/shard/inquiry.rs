@@ -1,0 +1,79 @@
+//! What is asked of a core from outside of the data path: what it has done and whom it serves, and to drop a session.
+
+use super::core::Core;
+use crate::fabric::report::{
+    ConnectionReport, CoreReport, Dismissal, Inquiry, SESSIONS_A_REPORT, SessionReport, Which,
+};
+use crate::fabric::seat::Seat;
+use crate::fabric::stats::Stats;
+use crate::fabric::{Fabric, Parts};
+use crate::model::SeatIx;
+use crate::session::seam::CloseReason;
+use crate::wire::Tsih;
+
+impl Core {
+    /// Answers an inquiry.
+    pub fn inquired(&mut self, Inquiry { which, answer }: Inquiry) {
+        let (of, more) = sessions(&self.fabric, which);
+        answer(CoreReport {
+            core: self.fabric.neighbours.own(),
+            stats: self.stats(),
+            sessions: self.fabric.seats.iter().filter(|(_, seat)| !seat.ended).count(),
+            connections: self.fabric.links.iter().count(),
+            free_buffer_bytes: self.executor.arena.free_bytes(),
+            of,
+            more,
+        });
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> Stats {
+        Stats { executor: self.executor.stats, ..self.fabric.stats }
+    }
+
+    /// Drops a session: its initiator is told, its commands are aborted, and its connections are closed. It may log in again.
+    pub fn dismiss(&mut self, Dismissal { tsih, answer }: Dismissal) {
+        let seat = self.fabric.seats.find(tsih);
+        if let Some(seat) = seat
+            && let Some(Parts { seat: holder, mut out }) = self.fabric.parts(seat)
+        {
+            holder.session.drop_session(CloseReason::Dropped, &mut out);
+            self.pump(seat);
+            self.sweep_seat(seat);
+        }
+        answer(seat.is_some());
+    }
+}
+
+/// The sessions that are asked for, by TSIH, and whether there are more.
+fn sessions(fabric: &Fabric, which: Which) -> (Vec<SessionReport>, bool) {
+    let is_meant = |tsih: Tsih| match which {
+        Which::None => false,
+        Which::Behind(last) => tsih > last,
+        Which::One(one) => tsih == one,
+    };
+    let live = fabric.seats.iter().filter(|(_, seat)| !seat.ended && is_meant(seat.tsih()));
+    let mut found: Vec<(Tsih, SeatIx)> = live.map(|(number, seat)| (seat.tsih(), number)).collect();
+    found.sort_unstable();
+    let more = found.len() > SESSIONS_A_REPORT;
+    found.truncate(SESSIONS_A_REPORT);
+    let reports = found.into_iter().filter_map(|(_, number)| Some(session(fabric, number, fabric.seats.get(number)?)));
+    (reports.collect(), more)
+}
+
+fn session(fabric: &Fabric, number: SeatIx, seat: &Seat) -> SessionReport {
+    let session = &seat.session;
+    let connection = |(ix, conn)| {
+        let (link, own) = (fabric.links.get(conn)?, session.params(ix)?.own);
+        Some(ConnectionReport { cid: session.cid(ix)?, peer: link.peer, portal: link.local, own })
+    };
+    SessionReport {
+        init: session.init().clone(),
+        user: seat.identity.clone(),
+        group: seat.group(),
+        luns: seat.map.numbers.len(),
+        open_tasks: session.open_tasks(),
+        is_lost: seat.is_lost(),
+        connections: fabric.seats.connections(number).filter_map(connection).collect(),
+    }
+}

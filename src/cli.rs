@@ -27,6 +27,16 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Say how the running server is, and what it serves
+    Status(Ask),
+    /// Sessions of the running server
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Targets of the running server
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Have the running server read its configuration file again, and say what came of it
+    Reload(Ask),
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
     Secret {
         /// Random bits in it; Windows takes no more than 96
@@ -79,10 +89,68 @@ pub struct ServeArgs {
     /// Keep what outlives the process (persistent reservations, saved mode pages) in this directory
     #[arg(long, value_name = "DIR")]
     pub state: Option<String>,
+    /// Where the control plane is found: the path of a socket, or off
+    #[arg(long, value_name = "PATH")]
+    pub control_socket: Option<String>,
     /// Run on these cores, like 0,2-5; all that are allowed when not given
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
     /// Microseconds that an active core polls before it sleeps
     #[arg(long, value_name = "N")]
     pub spin_us: Option<String>,
+}
+
+/// How the running server is reached, and what is printed.
+#[derive(Debug, Clone, Args)]
+pub struct Ask {
+    /// The control socket of the server [default: /run/ringsan/control.sock, else ringsan-data/control.sock]
+    #[arg(long, value_name = "PATH", env = "RINGSAN_SOCKET", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
+    /// What to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs: what the control interface says.
+    Json,
+}
+
+/// What is asked of sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// List them
+    Ls(Ask),
+    /// Show one, with all that was negotiated
+    Show {
+        /// Its TSIH, as `ls` shows it
+        tsih: u16,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Drop one: its initiator is told, its commands are aborted. It may log in again
+    Drop {
+        /// Its TSIH, as `ls` shows it
+        tsih: u16,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+/// What is asked of targets.
+#[derive(Debug, Subcommand)]
+pub enum TargetCommand {
+    /// List them, with their logical units
+    Ls(Ask),
+    /// Show one
+    Show {
+        /// Its iSCSI name
+        name: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
 }

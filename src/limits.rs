@@ -285,6 +285,18 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 pub const RECORDED_EVENTS: usize = 64;
 /// How long the end of the process waits for a control thread that is busy.
 pub const CONTROL_END: std::time::Duration = std::time::Duration::from_secs(2);
+/// Connections to the control interface at a time; others wait to be accepted.
+pub const CONTROL_CONNECTIONS: usize = 64;
+/// How long one of them may take to say what it wants.
+pub const CONTROL_HEADERS: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long one of them may last.
+pub const CONTROL_CONNECTION: std::time::Duration = std::time::Duration::from_secs(300);
+/// Bytes of a request to the control interface.
+pub const CONTROL_BODY_BYTES: usize = 1 << 20;
+/// How long the control interface waits for a core that it has asked.
+pub const CORE_ANSWER: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long it waits for a configuration that is read again.
+pub const RELOAD_ANSWER: std::time::Duration = std::time::Duration::from_secs(120);
 /// How long it waits for what is being saved.
 pub const KEEPER_END: std::time::Duration = std::time::Duration::from_secs(2);
 /// Unit attentions that one I_T_L nexus queues; when full the queue collapses to 29/00.

@@ -3,6 +3,7 @@
 //! Exit code 0: done, or stopped by SIGTERM or SIGINT. 2: the user can mend it. 1: the system refused something that it
 //! should not. Either way one line on stderr says what.
 
+mod admin;
 mod cli;
 mod preflight;
 
@@ -10,9 +11,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, SecretBits, ServeArgs};
 use ringsan::backend;
-use ringsan::config::{self, Config, Options, Overrides, describe};
+use ringsan::config::{self, Config, ControlSocket, Options, Overrides, describe};
 use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
+use ringsan::mgmt::client::ClientError;
+use ringsan::mgmt::socket::{self, Socket};
 use ringsan::model::Snapshot;
 use ringsan::serve::{Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
@@ -57,6 +60,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve(&args, cli.log.as_deref()),
         Command::Check { config } => return check(&config),
+        Command::Status(ask) => answered(admin::status(&ask)),
+        Command::Session(command) => answered(admin::session(&command)),
+        Command::Target(command) => answered(admin::target(&command)),
+        Command::Reload(ask) => answered(admin::reload(&ask)),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -64,6 +71,20 @@ fn main() -> ExitCode {
         Err(fault) => {
             fail(&fault.line);
             ExitCode::from(fault.code)
+        }
+    }
+}
+
+/// Prints what a running server has answered. Exit code 2: there is no such thing, or the server says no; 1: it is not there.
+fn answered(answer: Result<String, ClientError>) -> Result<ExitCode, Fault> {
+    match answer {
+        Ok(text) => {
+            say(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let code = if matches!(error, ClientError::Refused(_)) { USAGE } else { FAILURE };
+            Err(Fault { line: error.to_string(), code })
         }
     }
 }
@@ -169,11 +190,12 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
         tracing::info!(path = %path.display(), "created");
     }
     preflight::raise_memlock(&config.snapshot);
+    let control = control_socket(&config)?;
     let snapshot = config.snapshot.clone();
     let again = args.clone();
     let reread: Option<Box<Reread>> =
         args.config.is_some().then(|| -> Box<Reread> { Box::new(move || reread(&again)) });
-    ringsan::serve::serve(config.snapshot, reread, move |bound: &[SocketAddr]| {
+    ringsan::serve::serve(config.snapshot, reread, control, move |bound: &[SocketAddr]| {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         out.say(format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")).as_bytes());
@@ -181,27 +203,35 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     .map_err(Fault::from)
 }
 
-/// The configuration file once more, for a SIGHUP; what is wrong with it is said in the log.
-fn reread(args: &ServeArgs) -> Option<Snapshot> {
-    let config = match configuration(args) {
-        Ok(config) => config,
-        Err(error) => {
-            for fault in error.faults() {
-                tracing::error!("configuration read again, and everything stays as it was: {fault}");
-            }
-            return None;
-        }
+/// The socket of the control plane. Where it is only usual, disks are served without it, too.
+fn control_socket(config: &Config) -> Result<Option<Socket>, Fault> {
+    let paths = match &config.control {
+        ControlSocket::Off => return Ok(None),
+        ControlSocket::At(path) => vec![path.clone()],
+        ControlSocket::Usual => vec![socket::DEFAULT.into(), config.snapshot.state.join(socket::NAME)],
     };
+    match Socket::first(&paths) {
+        Ok(socket) => {
+            tracing::info!(path = %socket.path().display(), "control socket");
+            Ok(Some(socket))
+        }
+        Err(why) if config.control == ControlSocket::Usual => {
+            tracing::warn!("no control socket, so ringsan status and others will not find this server: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(Fault::from(format!("control-socket: {why}"))),
+    }
+}
+
+/// The configuration file once more.
+fn reread(args: &ServeArgs) -> Result<Snapshot, Vec<String>> {
+    let config =
+        configuration(args).map_err(|error| error.faults().iter().map(ToString::to_string).collect::<Vec<_>>())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    match config::create_directories(&config.snapshot) {
-        Ok(_) => Some(config.snapshot),
-        Err(fault) => {
-            tracing::error!("configuration read again, and everything stays as it was: {fault}");
-            None
-        }
-    }
+    config::create_directories(&config.snapshot).map_err(|fault| vec![fault])?;
+    Ok(config.snapshot)
 }
 
 fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
@@ -216,7 +246,12 @@ fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
             chap_mutual: args.chap_mutual.clone(),
         })?,
     };
-    let overrides = Overrides { cores: args.cores.clone(), spin_us: args.spin_us.clone(), state: args.state.clone() };
+    let overrides = Overrides {
+        cores: args.cores.clone(),
+        spin_us: args.spin_us.clone(),
+        state: args.state.clone(),
+        control_socket: args.control_socket.clone(),
+    };
     overrides.apply(&mut config)?;
     Ok(config)
 }

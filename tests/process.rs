@@ -294,12 +294,12 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 /// The library as the program, until it is told to end. `reread` is what is done at a SIGHUP.
-fn serve(snapshot: Snapshot, reread: impl FnMut() -> Option<Snapshot> + Send + 'static) -> ! {
+fn serve(snapshot: Snapshot, reread: impl FnMut() -> Result<Snapshot, Vec<String>> + Send + 'static) -> ! {
     let spool = Spool::start("log", std::io::stderr()).unwrap();
     spool.take_panics();
     tracing_subscriber::fmt().with_ansi(false).with_writer(Log(spool.clone())).init();
     let reread = Mutex::new(reread);
-    serve::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), |_| spool.say(b"ready\n")).unwrap();
+    serve::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), None, |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);
@@ -386,7 +386,7 @@ fn a_shortage_of_descriptors_is_said_once_and_state_is_saved_meanwhile() {
     const MOST: usize = 64;
     if let Ok(address) = std::env::var(AGAIN) {
         let snapshot = Snapshot { state: "state".into(), ..snapshot(address.parse().unwrap()) };
-        serve(snapshot.clone(), move || Some(snapshot.clone()));
+        serve(snapshot.clone(), move || Ok(snapshot.clone()));
     }
     // The program would raise the soft limit.
     let words = format!("ulimit -Sn {MOST}");
@@ -431,7 +431,7 @@ fn a_panic_of_the_control_thread_takes_nothing_with_it() {
         let address: SocketAddr = address.parse().unwrap();
         let read = move || {
             CONTROL_PANICS.store(true, Ordering::Relaxed);
-            Some(snapshot(address))
+            Ok(snapshot(address))
         };
         serve(snapshot(address), read);
     }

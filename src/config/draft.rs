@@ -3,7 +3,7 @@
 
 use super::access::{AccessDraft, ChapDraft, GroupDraft};
 use super::value::{Section, Setting};
-use super::{Config, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
+use super::{Config, ControlSocket, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
 use crate::backend::{self, PathIs};
 use crate::limits;
 use crate::model::lun::{self, Value};
@@ -22,6 +22,7 @@ pub const TOP_KEYS: &[&str] = &[
     "strict",
     "log",
     "state",
+    "control-socket",
     "chap-algorithms",
     "portal",
     "account",
@@ -47,6 +48,8 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) portals: Vec<Portal>,
+    /// Where the control plane is found.
+    pub(super) control: Option<ControlSocket>,
     /// Access states of portal groups, by tag.
     access_states: Vec<(u16, AccessState)>,
     pub(super) targets: Vec<TargetDraft>,
@@ -123,6 +126,11 @@ impl Draft {
         let (state, state_at) = state.unzip();
         self.state = base.join(state.as_deref().unwrap_or(DEFAULT_STATE));
         self.state_at = state_at;
+        self.control = top.read("control-socket", faults, |setting| match setting.text()?.as_str() {
+            "" => Err(Fault::new(&setting.origin, "is empty: write the path of a socket, or \"off\"")),
+            "off" => Ok(ControlSocket::Off),
+            path => Ok(ControlSocket::At(base.join(path))),
+        });
         self.access.read_top(top, faults);
     }
 
@@ -260,7 +268,7 @@ impl Draft {
             admission: self.access.admission,
             access_states: self.access_states,
         };
-        Config { snapshot, log: self.log, warnings: Vec::new() }
+        Config { snapshot, log: self.log, control: self.control.unwrap_or_default(), warnings: Vec::new() }
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use fault::Faults;
 pub use fault::{ConfigError, Fault, Origin};
 pub use machine::create_directories;
 pub use options::{Options, Overrides};
-pub use served::Config;
+pub use served::{Config, ControlSocket};
 
 use std::path::Path;
 

@@ -33,6 +33,8 @@ pub struct Overrides {
     pub spin_us: Option<String>,
     /// `--state`.
     pub state: Option<String>,
+    /// `--control-socket`.
+    pub control_socket: Option<String>,
 }
 
 impl Overrides {
@@ -43,7 +45,13 @@ impl Overrides {
     pub fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         let mut faults = Faults::default();
         let mut top = Section::new(Origin::Option("options".to_owned()));
-        for (key, value) in [("cores", &self.cores), ("spin-us", &self.spin_us), ("state", &self.state)] {
+        let options = [
+            ("cores", &self.cores),
+            ("spin-us", &self.spin_us),
+            ("state", &self.state),
+            ("control-socket", &self.control_socket),
+        ];
+        for (key, value) in options {
             if let Some(value) = value {
                 let origin = Origin::Option(format!("--{key} {value}"));
                 top.add(TOP_KEYS, key, Setting { raw: Raw::Word(value.clone()), origin }, &mut faults);
@@ -57,6 +65,9 @@ impl Overrides {
         }
         if draft.state_at.is_some() {
             config.snapshot.state = draft.state;
+        }
+        if let Some(control) = draft.control {
+            config.control = control;
         }
         config.snapshot.spin_us = draft.spin_us.or(config.snapshot.spin_us);
         faults.finish(())

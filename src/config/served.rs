@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use crate::model::Snapshot;
+use std::path::PathBuf;
 
 /// What a file or the options ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,20 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// The log level, as `log` of the file has it.
     pub log: Option<String>,
+    /// Where the control plane is found.
+    pub control: ControlSocket,
     /// What is allowed, but should not stay as it is.
     pub warnings: Vec<Fault>,
+}
+
+/// Where the control plane is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ControlSocket {
+    /// Where it is looked for first, else in the state directory.
+    #[default]
+    Usual,
+    /// Here.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }

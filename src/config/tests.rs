@@ -388,8 +388,11 @@ fn other_options_are_checked() {
     assert_eq!((portals[0].listen.port(), portals[1].listen.port(), portals[1].advertise), (3260, 0, None));
 
     let mut config = from_options(&base).unwrap();
-    let overrides =
-        |cores: &str| Overrides { cores: Some(cores.to_owned()), spin_us: Some("7".to_owned()), state: None };
+    let overrides = |cores: &str| Overrides {
+        cores: Some(cores.to_owned()),
+        spin_us: Some("7".to_owned()),
+        ..Overrides::default()
+    };
     overrides("0").apply(&mut config).unwrap();
     assert_eq!((config.snapshot.cores.as_slice(), config.snapshot.spin_us), ([0].as_slice(), Some(7)));
     let error = overrides("4095").apply(&mut config).unwrap_err().to_string();

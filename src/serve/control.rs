@@ -10,6 +10,7 @@ use super::error::ServeError;
 use super::looks::Looking;
 use super::reload::Reloader;
 use crate::limits::CONTROL_END;
+use crate::mgmt::{Applied, Orders, Tell};
 use crate::model::Snapshot;
 use crate::panics;
 use std::sync::Arc;
@@ -18,9 +19,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread::Builder;
 use std::time::Duration;
 
-/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back; `None`: it is not
-/// valid, which has been said.
-pub type Reread = dyn Fn() -> Option<Snapshot> + Send + Sync;
+/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back. The error: what
+/// is wrong with it, a line each.
+pub type Reread = dyn Fn() -> Result<Snapshot, Vec<String>> + Send + Sync;
+
+/// An order to read the configuration again, and who is told what came of it.
+type Order = Option<Tell>;
 
 /// How long until a reload that is under way is looked at again, if no order comes.
 const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
@@ -29,7 +33,7 @@ const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
 pub struct Control {
     /// An order to read the configuration again. There is room for one, which is enough: the file is read as it is when
     /// the order is taken.
-    orders: SyncSender<()>,
+    orders: SyncSender<Order>,
     /// A message says that the thread does nothing any more. The channel hangs up when the thread ends.
     ended: Receiver<()>,
     stop: Arc<AtomicBool>,
@@ -82,9 +86,15 @@ impl Control {
             );
         } else if !self.can_reread {
             tracing::warn!("SIGHUP: there is no configuration file to read again");
-        } else if let Err(TrySendError::Full(())) = self.orders.try_send(()) {
+        } else if let Err(TrySendError::Full(_)) = self.orders.try_send(None) {
             tracing::warn!("SIGHUP: the configuration is being read again; when that is over, it is read once more");
         }
+    }
+
+    /// Takes orders of the control plane.
+    pub fn orders(&self) -> Box<Orders> {
+        let (orders, can_reread) = (self.orders.clone(), self.can_reread);
+        Box::new(move |tell| can_reread && orders.try_send(Some(tell)).is_ok())
     }
 
     /// Has the thread end, and waits for it, but no longer than `CONTROL_END` if it is stuck. Whatever it has begun by
@@ -92,6 +102,8 @@ impl Control {
     pub fn stop(self) {
         let Control { orders, ended, stop, .. } = self;
         stop.store(true, Ordering::Release);
+        // Others may give orders, too: it would wait for theirs. If there is one, it need not be woken.
+        let _ = orders.try_send(None);
         drop(orders);
         if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(CONTROL_END) {
             tracing::warn!("the control thread is busy, and is not waited for");
@@ -100,7 +112,7 @@ impl Control {
 }
 
 /// The loop of the control thread, until it is told to stop. False: something that was done beside it has panicked.
-fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<()>, stop: &AtomicBool) -> bool {
+fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<Order>, stop: &AtomicBool) -> bool {
     let reread: Option<Arc<Reread>> = reread.map(Arc::from);
     while !reloader.has_failed() {
         let order = match reloader.is_under_way() {
@@ -110,19 +122,29 @@ fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<()
         if stop.load(Ordering::Acquire) || matches!(order, Err(RecvTimeoutError::Disconnected)) {
             return true;
         }
-        if order.is_ok()
-            && let Some(reread) = reread.clone()
-        {
-            match reloader.beside(move || reread()) {
-                Some(Some(snapshot)) => reloader.reload(snapshot),
-                Some(None) => {}
-                None => tracing::error!(
-                    "configuration read again, and everything stays as it was: a file system does not answer, that of the file or of one \
-                     that it names"
-                ),
+        if let (Ok(tell), Some(reread)) = (order, &reread) {
+            let came = read_again(&mut reloader, reread);
+            if let Some(tell) = tell {
+                tell(came);
             }
         }
         reloader.look();
     }
     false
+}
+
+/// Reads the configuration and serves it; says in the log what came of it, and returns that.
+fn read_again(reloader: &mut Reloader, reread: &Arc<Reread>) -> Applied {
+    let reread = Arc::clone(reread);
+    let silent = "a file system does not answer, that of the file or of one that it names";
+    let read = reloader.beside(move || reread()).unwrap_or_else(|| Err(vec![silent.to_owned()]));
+    match read {
+        Ok(snapshot) => reloader.serve_instead(snapshot),
+        Err(faults) => {
+            for fault in &faults {
+                tracing::error!("configuration read again, and everything stays as it was: {fault}");
+            }
+            Err(faults)
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod reload;
 mod signals;
 mod syncing;
 
+use control::Control;
 pub use control::Reread;
 pub use error::ServeError;
 
@@ -24,7 +25,10 @@ pub use crate::world::error::WorldError;
 use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::{CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_WINDOW_BYTES};
+use crate::mgmt::socket::Socket;
+use crate::mgmt::{Reach, Server};
 use crate::model::Snapshot;
+use crate::panics::Mutex;
 use crate::ring::Ring;
 use crate::state::KeeperThread;
 use crate::unit::Unit;
@@ -36,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{io, mem};
 use syncing::Syncing;
 
@@ -51,13 +55,14 @@ const PROBE_ENTRIES: u32 = 8;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
 /// with the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from
-/// then on; SIGUSR1 has the log say how many sessions and connections there are.
+/// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is served on `control`.
 ///
 /// # Errors
 /// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
 pub fn serve(
     mut snapshot: Snapshot,
     reread: Option<Box<Reread>>,
+    control: Option<Socket>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
@@ -91,19 +96,23 @@ pub fn serve(
     });
     if started.is_ok() {
         reloader.world().doors.fit_descriptors();
+        let orders = Control::start(reloader, reread)?;
+        let plane = control.and_then(|socket| start_plane(socket, &world, &mesh, &orders));
         ready(&addresses);
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
-        let control = control::Control::start(reloader, reread)?;
         let waited = signals.wait(|wish| {
             for wish in wishes.drain(..).chain(wish) {
                 match wish {
-                    Wish::Reread => control.reread(),
+                    Wish::Reread => orders.reread(),
                     Wish::Count => say_counts(&world.lock()),
                 }
             }
             threads_alive(&told).then_some(LOOK)
         });
-        control.stop();
+        if let Some(plane) = plane {
+            plane.stop();
+        }
+        orders.stop();
         waited.map_err(ServeError::System)?;
     }
     for core in 0..cores.len() {
@@ -211,6 +220,13 @@ fn open(
             Ok(None)
         }
     }
+}
+
+/// Serves the control plane. Disks are served without it, too.
+fn start_plane(socket: Socket, world: &Arc<Mutex<Arc<World>>>, mesh: &Mesh, control: &Control) -> Option<Server> {
+    let (world, mesh, orders) = (Arc::clone(world), mesh.clone(), control.orders());
+    let server = Server::start(socket, Reach { world, mesh, orders, since: SystemTime::now() });
+    server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 
 /// SIGUSR1: logs how many sessions and connections there are.

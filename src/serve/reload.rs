@@ -21,6 +21,7 @@ use super::syncing::Syncing;
 use crate::backend::OpenError;
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits;
+use crate::mgmt::Applied;
 use crate::model::lun::OPTIONS;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
 use crate::panics::{self, Mutex};
@@ -155,9 +156,18 @@ impl Reloader {
     }
 
     /// Serves `wanted` from now on. Blocking, but for no file system that does not answer; says in the log what came of it.
-    pub fn reload(&mut self, wanted: Snapshot) {
+    ///
+    /// # Errors
+    /// What is in the way: everything stays as it was.
+    pub fn serve_instead(&mut self, wanted: Snapshot) -> Applied {
         self.again = None;
-        self.attempt(Again::new(wanted));
+        self.attempt(Again::new(wanted))
+    }
+
+    /// The same, whatever comes of it.
+    #[cfg(test)]
+    pub fn reload(&mut self, wanted: Snapshot) {
+        let _ = self.serve_instead(wanted);
     }
 
     /// Whether [`Reloader::look`] has something to do.
@@ -182,7 +192,8 @@ impl Reloader {
         // A file that is never closed keeps what waits for another one no longer than that.
         let is_due = |again: &mut Again| now >= again.next && (is_quiet || now >= again.until && !again.is_late);
         if let Some(again) = self.again.take_if(is_due) {
-            self.attempt(Again { is_late: !is_quiet, ..again });
+            // It was said, and nobody waits for it.
+            let _ = self.attempt(Again { is_late: !is_quiet, ..again });
         }
     }
 

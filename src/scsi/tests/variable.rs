@@ -202,7 +202,7 @@ fn lba_status_of_both_lengths() {
     }
     assert_eq!(host.failure(&short(end, 40, 0)), (5, 0x2100));
     assert_eq!(host.failure(&long(end, 0, 40, 0)), (5, 0x2100));
-    assert_eq!(host.data(&long(0, 0, 0, 0)), [], "no allocation length");
+    assert_eq!(host.data(&long(0, 0, 0, 0)).len(), 0, "no allocation length");
     let mut cdb = long(0, 0, 40, 0);
     cdb[27] = 1;
     assert_eq!(host.send(&cdb), Plan::Done(Outcome::invalid_cdb_field(27, 0)), "ELEMENT IDENTIFIER");

@@ -2,14 +2,20 @@
 
 use super::Reloader;
 use super::again::{Again, PATIENCE, RETRY};
+use crate::mgmt::{Applied, view};
 use std::time::Instant;
 
 impl Reloader {
     /// Serves a configuration, or what is left of it, as far as that can be had now.
-    pub(super) fn attempt(&mut self, again: Again) {
+    ///
+    /// # Errors
+    /// What is in the way: everything stays as it was.
+    pub(super) fn attempt(&mut self, again: Again) -> Applied {
         let patient = !again.is_first() && Instant::now() < again.until;
         match self.plan(again.wanted.clone(), patient) {
             Ok(plan) => {
+                let (done, kept, waiting) = (plan.done.clone(), plan.kept.clone(), plan.waiting.clone());
+                let applied = view::Applied { done, kept, waiting };
                 let is_same = plan.done.is_empty();
                 let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
                 let is_said = again.is_first() || !is_same;
@@ -33,11 +39,16 @@ impl Reloader {
                 if is_said {
                     tracing::info!("configuration read again: {done}");
                 }
+                Ok(applied)
             }
             Err(error) if again.is_first() => {
                 tracing::error!("configuration read again, and everything stays as it was: {error}");
+                Err(vec![error.to_string()])
             }
-            Err(error) => self.failed_again(again, &error.to_string()),
+            Err(error) => {
+                self.failed_again(again, &error.to_string());
+                Err(vec![error.to_string()])
+            }
         }
     }
 

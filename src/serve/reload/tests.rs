@@ -375,7 +375,7 @@ fn a_file_moves_when_it_is_closed() {
     let luns = vec![bench.file(0, "b", MIB), bench.file(1, "a", MIB)];
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
     bench.turn();
-    assert_eq!(bench.luns(0), [], "they are still in use as what they were");
+    assert_eq!(bench.luns(0).len(), 0, "they are still in use as what they were");
     bench.settle();
     bench.settle();
     assert_eq!(bench.luns(0), [0, 1]);
@@ -398,7 +398,7 @@ fn what_waited_for_a_file_and_fails_is_tried_again() {
         bench.reloader.look();
     }
     bench.turn();
-    assert_eq!(bench.luns(0), []);
+    assert_eq!(bench.luns(0).len(), 0);
     fs::write(&record, good).unwrap();
     bench.settle();
     assert_eq!(bench.luns(0), [1]);

@@ -1,0 +1,263 @@
+//! The commands that look at a running server: each asks its control plane, and prints what that says.
+
+use crate::cli::{Ask, Output, SessionCommand, TargetCommand};
+use comfy_table::{ContentArrangement, Table, presets};
+use ringsan::config::DEFAULT_STATE;
+use ringsan::config::size::Bytes;
+use ringsan::mgmt::client::{Client, ClientError};
+use ringsan::mgmt::socket;
+use ringsan::mgmt::view::{Applied, Core, Session, Sessions, Status, Target};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// `ringsan status`.
+///
+/// # Errors
+/// As the client's.
+pub fn status(ask: &Ask) -> Result<String, ClientError> {
+    Ok(ask.shown(&ask.client().get::<Status>("/v1/status")?, status_table))
+}
+
+/// `ringsan reload`.
+///
+/// # Errors
+/// As the client's.
+pub fn reload(ask: &Ask) -> Result<String, ClientError> {
+    Ok(ask.shown(&ask.client().post::<Applied>("/v1/reload")?, applied))
+}
+
+/// `ringsan session`.
+///
+/// # Errors
+/// As the client's.
+pub fn session(command: &SessionCommand) -> Result<String, ClientError> {
+    match command {
+        SessionCommand::Ls(ask) => Ok(ask.shown(&ask.client().get::<Sessions>("/v1/sessions")?, sessions)),
+        SessionCommand::Show { tsih, ask } => {
+            Ok(ask.shown(&ask.client().get::<Session>(&format!("/v1/sessions/{tsih}"))?, one_session))
+        }
+        SessionCommand::Drop { tsih, ask } => {
+            ask.client().delete(&format!("/v1/sessions/{tsih}"))?;
+            Ok(format!("session {tsih} dropped\n"))
+        }
+    }
+}
+
+/// `ringsan target`.
+///
+/// # Errors
+/// As the client's.
+pub fn target(command: &TargetCommand) -> Result<String, ClientError> {
+    match command {
+        TargetCommand::Ls(ask) => {
+            Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets)))
+        }
+        TargetCommand::Show { name, ask } => {
+            let found = ask.client().get::<Target>(&format!("/v1/targets/{name}"))?;
+            Ok(ask.shown(&found, one_target))
+        }
+    }
+}
+
+impl Ask {
+    /// The client of the server that is meant.
+    fn client(&self) -> Client {
+        let usual = || {
+            let beside = Path::new(DEFAULT_STATE).join(socket::NAME);
+            if !Path::new(socket::DEFAULT).exists() && beside.exists() {
+                beside
+            } else {
+                PathBuf::from(socket::DEFAULT)
+            }
+        };
+        Client::new(&self.socket.clone().unwrap_or_else(usual))
+    }
+
+    fn shown<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> String {
+        match self.output {
+            Output::Table => table(value),
+            Output::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
+        }
+    }
+}
+
+/// A table of as many columns as `head` has words, without lines, no wider than the terminal says that it is.
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
+}
+
+/// A time in the two units that say most of it.
+fn time(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, ..) => format!("{d} d {h} h"),
+    }
+}
+
+fn status_table(status: &Status) -> String {
+    let sum = |of: fn(&Core) -> usize| status.cores.iter().map(of).sum::<usize>();
+    let (sessions, connections) = (sum(|core| core.sessions), sum(|core| core.connections));
+    let mut text = format!(
+        "ringsan {}, up {}, {} on {} core{}: {sessions} session{}, {connections} connection{}\n",
+        status.version,
+        time(status.uptime_s),
+        if status.healthy { "all is well" } else { "NOT WELL" },
+        status.cores.len(),
+        plural(status.cores.len()),
+        plural(sessions),
+        plural(connections),
+    );
+    for problem in &status.problems {
+        let _ = writeln!(text, "  ! {problem}");
+    }
+    for portal in &status.portals {
+        let advertise = portal.advertise.as_ref().map(|at| format!(", advertised as {at}")).unwrap_or_default();
+        let _ = writeln!(text, "portal {} group {}{advertise}", portal.listen, portal.group);
+    }
+    text + "\n" + &luns(&status.targets) + "\n" + &cores(&status.cores)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn luns(targets: &[Target]) -> String {
+    let rows = targets.iter().flat_map(|target| {
+        target.luns.iter().map(|lun| {
+            let flags = [(lun.readonly, "ro"), (lun.thin, "thin"), (lun.hung > 0, "HUNG")];
+            let flags: Vec<&str> = flags.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
+            vec![
+                target.name.clone(),
+                lun.lun.to_string(),
+                Bytes(lun.size_bytes).to_string(),
+                lun.kind.clone(),
+                or_dash(Some(&flags.join(","))),
+                or_dash(Some(&lun.path)),
+            ]
+        })
+    });
+    table(&["TARGET", "LUN", "SIZE", "KIND", "FLAGS", "PATH"], rows)
+}
+
+fn cores(cores: &[Core]) -> String {
+    let row = |core: &Core| {
+        let busy = core.busy.map(|thousandths| format!("{}%", thousandths.div_ceil(10)));
+        vec![
+            core.core.to_string(),
+            if core.answers { or_dash(busy.as_deref()) } else { "SILENT".to_owned() },
+            core.sessions.to_string(),
+            core.connections.to_string(),
+            core.counters.commands.to_string(),
+            Bytes(core.counters.read_bytes).to_string(),
+            Bytes(core.counters.written_bytes).to_string(),
+        ]
+    };
+    table(&["CORE", "BUSY", "SESSIONS", "CONNECTIONS", "COMMANDS", "READ", "WRITTEN"], cores.iter().map(row))
+}
+
+fn sessions(found: &Sessions) -> String {
+    let row = |session: &Session| {
+        let peer = session.connections.first().map_or("none", |connection| &connection.peer);
+        let more = session.connections.len().saturating_sub(1);
+        vec![
+            session.tsih.to_string(),
+            session.initiator.clone(),
+            session.target.clone().unwrap_or_else(|| session.kind.clone()),
+            or_dash(session.user.as_deref()),
+            if more > 0 { format!("{peer} +{more}") } else { peer.to_owned() },
+            session.core.to_string(),
+            session.luns.to_string(),
+            session.open_tasks.to_string(),
+        ]
+    };
+    let head = ["TSIH", "INITIATOR", "TARGET", "USER", "PEER", "CORE", "LUNS", "TASKS"];
+    let mut text = table(&head, found.sessions.iter().map(row));
+    for core in &found.silent_cores {
+        let _ = writeln!(text, "core {core} does not answer: its sessions are not shown");
+    }
+    text
+}
+
+fn pairs(text: &mut String, indent: &str, of: &BTreeMap<String, String>) {
+    for (key, value) in of {
+        let _ = writeln!(text, "{indent}{key}={value}");
+    }
+}
+
+fn one_session(session: &Session) -> String {
+    let mut text = format!("session {}, {}, on core {}\n", session.tsih, session.kind, session.core);
+    let group = session.group.as_ref().map(|group| format!(", group {group}")).unwrap_or_default();
+    let user = session.user.as_ref().map(|user| format!(", user {user}")).unwrap_or_default();
+    let _ = writeln!(text, "initiator {}, ISID {}{group}{user}", session.initiator, session.isid);
+    if let Some(target) = &session.target {
+        let _ = writeln!(text, "target {target}, portal group {}, {} LUNs", session.portal_group, session.luns);
+    }
+    let _ = writeln!(
+        text,
+        "{} tasks{}",
+        session.open_tasks,
+        if session.lost { ", waits for a new connection" } else { "" }
+    );
+    pairs(&mut text, "  ", &session.keys);
+    for connection in &session.connections {
+        let _ = writeln!(text, "connection {} from {} to {}", connection.cid, connection.peer, connection.portal);
+        pairs(&mut text, "  ", &connection.keys);
+    }
+    text
+}
+
+fn one_target(target: &Target) -> String {
+    let alias = target.alias.as_ref().map(|alias| format!(" ({alias})")).unwrap_or_default();
+    let mut text = format!("target {}{alias}\n", target.name);
+    if !target.users.is_empty() {
+        let _ = writeln!(text, "users {}", target.users.join(", "));
+    }
+    for group in &target.groups {
+        let any = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(", ") };
+        let luns = group.luns.as_ref().map_or("all".to_owned(), |luns| {
+            luns.iter().map(|(at, of)| format!("{of} as {at}")).collect::<Vec<_>>().join(", ")
+        });
+        let _ = writeln!(
+            text,
+            "group {}: initiators {}, networks {}, LUNs {luns}",
+            group.name,
+            any(&group.initiators),
+            any(&group.networks)
+        );
+    }
+    if !target.groups.is_empty() {
+        let _ = writeln!(text, "others: {}", if target.groups_only { "no access" } else { "all LUNs" });
+    }
+    text + "\n" + &luns(std::slice::from_ref(target))
+}
+
+fn applied(applied: &Applied) -> String {
+    let mut text = String::new();
+    if applied.done.is_empty() {
+        text.push_str("nothing is different\n");
+    }
+    for line in &applied.done {
+        let _ = writeln!(text, "{line}");
+    }
+    for line in &applied.kept {
+        let _ = writeln!(text, "not before the next start: {line}");
+    }
+    for line in &applied.waiting {
+        let _ = writeln!(text, "{line}: waits for its file, which is still open otherwise");
+    }
+    text
+}

@@ -1,0 +1,143 @@
+//! The client of the interface that the command line is.
+
+use super::view::Problem;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// Bytes of an answer, at most.
+const ANSWER_BYTES: usize = 256 << 20;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Why there is no good answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody is there.
+    #[error("no ringsan answers at {}: {reason}", .path.display())]
+    Absent {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// This user may not.
+    #[error("{}: {reason}; run this as the user that ringsan runs as, or as root", .path.display())]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The server says no.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+    /// The answer is not understood, or does not come.
+    #[error("the answer of the server is not understood: {0}")]
+    Broken(String),
+}
+
+impl ClientError {
+    /// Whether there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, ClientError::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
+    }
+}
+
+/// A client of the server behind a socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// For the server at `path`.
+    pub fn new(path: &Path) -> Client {
+        Client { path: path.to_owned() }
+    }
+
+    /// What a path shows.
+    ///
+    /// # Errors
+    /// Why there is no good answer.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        read(&self.call(Method::GET, path)?)
+    }
+
+    /// What a path shows, as it is.
+    ///
+    /// # Errors
+    /// Why there is no good answer.
+    pub fn text(&self, path: &str) -> Result<String, ClientError> {
+        Ok(String::from_utf8_lossy(&self.call(Method::GET, path)?).into_owned())
+    }
+
+    /// Has something done.
+    ///
+    /// # Errors
+    /// Why it was not done, or why that is not known.
+    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        read(&self.call(Method::POST, path)?)
+    }
+
+    /// Has something removed.
+    ///
+    /// # Errors
+    /// Why it was not removed, or why that is not known.
+    pub fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.call(Method::DELETE, path).map(drop)
+    }
+
+    fn call(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+        let broken = |error: io::Error| ClientError::Broken(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+        let late = |_| ClientError::Broken("it does not come".to_owned());
+        runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path)).await.map_err(late)? })
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|error| self.unreached(error))?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        let request = request.body(Full::<Bytes>::default()).map_err(|error| ClientError::Broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
+        match serde_json::from_slice::<Problem>(&body) {
+            _ if status.is_success() => Ok(body),
+            Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
+            Err(_) => Err(ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+        }
+    }
+
+    fn unreached(&self, error: io::Error) -> ClientError {
+        let path = self.path.clone();
+        match error.kind() {
+            ErrorKind::PermissionDenied => ClientError::Denied { path, reason: error.to_string() },
+            ErrorKind::NotFound => {
+                ClientError::Absent { path, reason: "it is not running, or has its socket elsewhere".to_owned() }
+            }
+            ErrorKind::ConnectionRefused => {
+                ClientError::Absent { path, reason: "it is not running any more".to_owned() }
+            }
+            _ => ClientError::Absent { path, reason: error.to_string() },
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(body).map_err(|error| ClientError::Broken(error.to_string()))
+}

@@ -1,0 +1,188 @@
+//! The state of the server as metrics: base units, names ending in `_total` for what only grows, and labels of which there are
+//! as many as there are cores and logical units. No label is a text of a peer's.
+
+use super::view::{Counters, Status};
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCore {
+    core: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLun {
+    target: String,
+    lun: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: String,
+}
+
+/// A counter of a core: its name without `_total`, what it means, and where it is.
+type CoreCounter = (&'static str, &'static str, Option<Unit>, fn(&Counters) -> u64);
+
+/// The counters of a core.
+const CORE_COUNTERS: &[CoreCounter] = &[
+    ("connections_accepted", "Connections accepted", None, |of| of.accepted),
+    ("connections_refused", "Connections turned away because a limit was reached", None, |of| of.refused),
+    ("logins", "Logins completed", None, |of| of.logins),
+    ("login_failures", "Logins refused or given up", None, |of| of.failed_logins),
+    ("commands", "SCSI commands executed", None, |of| of.commands),
+    ("read", "Bytes asked for by reads", Some(Unit::Bytes), |of| of.read_bytes),
+    ("written", "Bytes announced by writes", Some(Unit::Bytes), |of| of.written_bytes),
+    ("digest_errors", "PDUs with a digest that did not match", None, |of| of.digest_errors),
+    ("medium_faults", "Reads and writes that ended because a medium failed", None, |of| of.medium_faults),
+    ("sessions_moved", "Sessions that moved to this core from another one", None, |of| of.moved_in),
+    ("commands_overdue", "Commands that ended because their data did not come in time", None, |of| of.overdue),
+    ("receive_buffer_shortages", "Receives that found no free buffer", None, |of| of.out_of_receive_buffers),
+];
+
+/// The metrics, in the format that is asked for, and its media type.
+pub(super) fn text(status: &Status, accept: &str) -> (&'static str, String) {
+    let registry = registry(status);
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    if accept.contains(OPEN_METRICS) {
+        let _ = text::encode(&mut text, &registry);
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    } else {
+        let _ = prometheus_text::encode(&mut text, &registry);
+        ("text/plain; version=0.0.4; charset=utf-8", text)
+    }
+}
+
+/// All metrics, with the values of now.
+fn registry(status: &Status) -> Registry {
+    let mut registry = Registry::with_prefix("ringsan");
+    let build = Family::<Build, Gauge>::default();
+    build.get_or_create(&Build { version: status.version.clone() }).set(1);
+    registry.register("build_info", "Which program this is", build);
+    let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let gauges: [(&str, &str, u64); 3] = [
+        ("healthy", "1: nothing is wrong that is known of", status.healthy.into()),
+        ("configuration_generation", "The number of the configuration that is served", status.generation),
+        ("targets", "Targets served", status.targets.len() as u64),
+    ];
+    for (name, help, value) in gauges {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(whole(value));
+        registry.register(name, help, gauge);
+    }
+    let start: Gauge = Gauge::default();
+    start.set(whole(status.since));
+    registry.register_with_unit("start_time", "When the server began to serve, since 1970", Unit::Seconds, start);
+    cores(status, &mut registry);
+    luns(status, &mut registry);
+    registry
+}
+
+fn cores(status: &Status, registry: &mut Registry) {
+    for (name, help, unit, value) in CORE_COUNTERS {
+        let family = Family::<OfCore, Counter>::default();
+        for core in status.cores.iter().filter(|core| core.answers) {
+            family.get_or_create(&OfCore { core: core.core }).inc_by(value(&core.counters));
+        }
+        match unit {
+            Some(unit) => registry.register_with_unit(*name, *help, unit.clone(), family),
+            None => registry.register(*name, *help, family),
+        }
+    }
+    let [up, sessions, connections] = [(); 3].map(|()| Family::<OfCore, Gauge>::default());
+    let (busy, free) =
+        (Family::<OfCore, Gauge<f64, std::sync::atomic::AtomicU64>>::default(), Family::<OfCore, Gauge>::default());
+    for core in &status.cores {
+        let of = OfCore { core: core.core };
+        up.get_or_create(&of).set(core.answers.into());
+        if let Some(thousandths) = core.busy {
+            busy.get_or_create(&of).set(f64::from(thousandths) / 1000.0);
+        }
+        if core.answers {
+            sessions.get_or_create(&of).set(core.sessions as i64);
+            connections.get_or_create(&of).set(core.connections as i64);
+            free.get_or_create(&of).set(core.free_buffer_bytes as i64);
+        }
+    }
+    registry.register("core_up", "1: the core answers", up);
+    registry.register_with_unit("core_busy", "The part of its time that the core works", Unit::Ratios, busy);
+    registry.register("sessions", "Sessions", sessions);
+    registry.register("connections", "Connections, those that log in among them", connections);
+    registry.register_with_unit("io_buffers_free", "I/O buffers that nobody holds", Unit::Bytes, free);
+}
+
+fn luns(status: &Status, registry: &mut Registry) {
+    let (size, hung) = (Family::<OfLun, Gauge>::default(), Family::<OfLun, Gauge>::default());
+    for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
+        let of = OfLun { target: target.name.clone(), lun: lun.lun };
+        size.get_or_create(&of).set(i64::try_from(lun.size_bytes).unwrap_or(i64::MAX));
+        hung.get_or_create(&of).set(i64::try_from(lun.hung).unwrap_or(i64::MAX));
+    }
+    registry.register_with_unit("lun_size", "Capacity of the logical unit", Unit::Bytes, size);
+    registry.register("lun_hung_operations", "Operations that the medium has not answered for long", hung);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mgmt::view::Core;
+
+    fn core(number: usize, answers: bool) -> Core {
+        let counters = Counters { commands: 7, read_bytes: 4096, ..Counters::default() };
+        Core {
+            core: number,
+            answers,
+            busy: answers.then_some(250),
+            sessions: 2,
+            connections: 3,
+            free_buffer_bytes: 1 << 20,
+            counters: if answers { counters } else { Counters::default() },
+        }
+    }
+
+    fn status() -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            since: 1_000,
+            uptime_s: 5,
+            generation: 4,
+            healthy: false,
+            problems: vec!["core 1 does not answer".to_owned()],
+            cores: vec![core(0, true), core(1, false)],
+            portals: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn names_have_units_and_a_core_that_is_silent_counts_nothing() {
+        let (kind, text) = text(&status(), "text/plain;version=0.0.4");
+        assert!(kind.starts_with("text/plain"));
+        for line in [
+            "ringsan_build_info{version=\"1.2.3\"} 1",
+            "ringsan_healthy 0",
+            "ringsan_start_time_seconds 1000",
+            "ringsan_commands_total{core=\"0\"} 7",
+            "ringsan_read_bytes_total{core=\"0\"} 4096",
+            "ringsan_core_up{core=\"0\"} 1",
+            "ringsan_core_up{core=\"1\"} 0",
+            "ringsan_core_busy_ratio{core=\"0\"} 0.25",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+        }
+        let of_silent = text.lines().filter(|line| line.contains("core=\"1\""));
+        assert_eq!(of_silent.collect::<Vec<_>>(), ["ringsan_core_up{core=\"1\"} 0"]);
+    }
+
+    #[test]
+    fn who_asks_for_open_metrics_gets_them() {
+        let (kind, text) = text(&status(), "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+        assert!(kind.starts_with(OPEN_METRICS) && text.ends_with("# EOF\n"));
+    }
+}

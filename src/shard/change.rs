@@ -9,6 +9,7 @@
 
 use super::core::Core;
 use super::tm::unit_of;
+use crate::canary::{Canary, sings};
 use crate::fabric::Parts;
 use crate::fabric::nexus::{handle, new_nexus};
 use crate::missing::Required;
@@ -25,6 +26,9 @@ use std::sync::Arc;
 impl Core {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
+        if sings(Canary::ChangeIgnored) {
+            return;
+        }
         let Some(old) = self.fabric.take_over(change) else { return };
         let world = Arc::clone(&self.fabric.world);
         self.executor.media = world.media(self.fabric.neighbours.executors());
@@ -75,6 +79,7 @@ impl Core {
                 }
                 return;
             }
+            Err(_) if sings(Canary::LosersSessionKept) => {}
             // A normal session stays. All others end: a session whose initiator may not use the target any more has no
             // business in it, nor is what it has begun let go on at its own pace; and as long as a discovery session of
             // a target that is gone is there, no other target gets the place of that.
@@ -100,7 +105,7 @@ impl Core {
         let LunMap { numbers, units } = &*holder.map;
         let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
         let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
-        if inventory {
+        if inventory && !sings(Canary::InventoryUnannounced) {
             events.extend(numbers.first().map(|lun| (*lun, Attention::ReportedLunsDataHasChanged)));
         }
         for (lun, attention) in events {
@@ -140,7 +145,9 @@ impl Core {
             let at = old.units.iter().zip(&left).position(|(old, nexus)| *old == unit && nexus.is_some());
             holder.nexus.push(match at.and_then(|at| left.get_mut(at)?.take()) {
                 Some(mut nexus) => {
-                    nexus.attend(Attention::ReportedLunsDataHasChanged);
+                    if !sings(Canary::InventoryUntold) {
+                        nexus.attend(Attention::ReportedLunsDataHasChanged);
+                    }
                     nexus
                 }
                 None => {
@@ -157,7 +164,9 @@ impl Core {
         let taken =
             |unit: Option<usize>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
         let (session, executor) = (&mut holder.session, &self.executor);
-        session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
+        if !sings(Canary::LosersCommandsKept) {
+            session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
+        }
         for (unit, nexus) in gone {
             world.units[unit].nexus_leaves(&nexus, session);
         }

@@ -2,11 +2,12 @@
 
 use super::blocks::{Stamp, value_of};
 use super::judge::{Judge, host_of};
+use super::views::ViewIx;
 use super::ways::Ending;
 use super::workload::Does;
 use crate::initiator::event::Residual;
 use crate::wire::{Cid, Itt};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A command that is not over, at a place of its session.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Open {
     pub write_bytes: u32,
     /// When it was sent.
     pub since_ms: u64,
+    /// The configuration that all cores had then.
+    pub view: ViewIx,
     /// The tag of the ABORT TASK that is under way.
     pub abort: Option<Itt>,
     /// Something that had to end it was answered.
@@ -54,6 +57,10 @@ pub enum Fate {
     /// How much of it was done is not known.
     Failed,
 }
+
+const UNIT_ATTENTION: u8 = 6;
+/// LOGICAL UNIT NOT SUPPORTED.
+const NOT_THERE: (u8, u16) = (5, 0x2500);
 
 /// What SAM-5 calls the statuses.
 mod status {
@@ -98,8 +105,11 @@ pub fn not_done(open: &Open, judge: &mut Judge) {
 pub fn ended(open: &Open, end: &Ending, read: &[u8], of: Circumstances, judge: &mut Judge) -> Result<Fate, String> {
     transferred(open, end, read)?;
     let fate = fate(open, end, of, judge)?;
+    if fate == Fate::Done && !judge.views.may_enter(of.host, open.view) {
+        return Err("is carried out though its host is not let in".to_owned());
+    }
     match fate {
-        Fate::Done => done(open, read, judge)?,
+        Fate::Done => done(open, read, of.host, judge)?,
         Fate::Refused => not_done(open, judge),
         Fate::Failed => given_up(open, judge),
     }
@@ -133,8 +143,13 @@ fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Resu
         return if excused { Ok(Fate::Failed) } else { Err("no SCSI status".to_owned()) };
     }
     let (host, unit, since_ms) = (of.host, open.unit, open.since_ms);
+    let may_miss = judge.views.may_miss(host, unit, open.view);
+    if !judge.views.may_find(host, unit, open.view) && is_of_unit(open, end) {
+        return Err("is answered by a unit that its host does not find".to_owned());
+    }
     match (end.status, end.sense) {
         (status::GOOD, _) => Ok(Fate::Done),
+        (status::CHECK_CONDITION, Some(NOT_THERE)) if may_miss => Ok(Fate::Refused),
         (status::CHECK_CONDITION, Some((key, code))) => checked(open, end, (key, code), of, judge),
         (status::CHECK_CONDITION, None) => Err("CHECK CONDITION without sense data".to_owned()),
         (status::BUSY | status::TASK_SET_FULL, _) => Ok(Fate::Refused),
@@ -146,8 +161,19 @@ fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Resu
             }
             _ => Ok(Fate::Refused),
         },
-        (status::TASK_ABORTED, _) if judge.may_be_cleared(host, unit, since_ms) => Ok(Fate::Failed),
+        (status::TASK_ABORTED, _) if may_miss || judge.may_be_cleared(host, unit, since_ms) => Ok(Fate::Failed),
         (other, _) => Err(format!("status {other:#04x} without a cause")),
+    }
+}
+
+/// Whether this end comes from the unit, and not from who found that there is none, or no room for a command.
+pub fn is_of_unit(open: &Open, end: &Ending) -> bool {
+    let answers_for_none = matches!(open.does, Does::Inquires | Does::Lists);
+    match (end.status, end.sense) {
+        (status::GOOD, _) => !answers_for_none,
+        (status::CHECK_CONDITION, Some((key, _))) => key == UNIT_ATTENTION,
+        (status::RESERVATION_CONFLICT, _) => true,
+        _ => false,
     }
 }
 
@@ -161,7 +187,6 @@ fn checked(
     const NOT_READY: u8 = 2;
     const MEDIUM_ERROR: u8 = 3;
     const HARDWARE_ERROR: u8 = 4;
-    const UNIT_ATTENTION: u8 = 6;
     const DATA_PROTECT: u8 = 7;
     const ABORTED_COMMAND: u8 = 0xb;
     const MISCOMPARE: u8 = 0xe;
@@ -198,8 +223,7 @@ fn miscompared(open: &Open, end: &Ending, judge: &Judge) -> Result<Fate, String>
 }
 
 /// It was answered GOOD.
-fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
-    let luns: Vec<u16> = judge.units.iter().map(|unit| unit.lun).collect();
+fn done(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), String> {
     let blocks = &mut judge.blocks[open.unit];
     match &open.does {
         Does::Reads(look) => blocks.check(look, read),
@@ -225,18 +249,44 @@ fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
             blocks.flushed(look);
             judge.flushed(*host, open.unit, look.since())
         }
-        Does::Inquires if read.len() < 36 || read[0] != 0 => Err(format!("INQUIRY says {read:x?}")),
-        Does::Lists => listed(read, luns),
-        Does::Inquires | Does::Reserves | Does::Else => Ok(()),
+        Does::Inquires => inquired(open, read, host, judge),
+        Does::Lists => listed(open, read, host, judge),
+        Does::Measures(least) => measured(read, *least..=judge.units[open.unit].blocks),
+        Does::Reserves | Does::Else => Ok(()),
     }
 }
 
+/// INQUIRY tells of a disk, or that there is none.
+fn inquired(open: &Open, read: &[u8], host: usize, judge: &Judge) -> Result<(), String> {
+    const NOTHING: u8 = 0x7f;
+    let may_be = match read.first() {
+        Some(0) => judge.views.may_find(host, open.unit, open.view),
+        Some(&NOTHING) => judge.views.may_miss(host, open.unit, open.view),
+        _ => false,
+    };
+    if may_be && read.len() >= 36 { Ok(()) } else { Err(format!("INQUIRY says {read:x?}")) }
+}
+
+/// READ CAPACITY(10) tells of no fewer blocks than there were when it was sent, and of no more than there are.
+fn measured(read: &[u8], may_be: RangeInclusive<usize>) -> Result<(), String> {
+    let last = read.first_chunk().map(|last| u32::from_be_bytes(*last) as usize);
+    let is_right = last.is_some_and(|last| may_be.contains(&(last + 1)));
+    if is_right { Ok(()) } else { Err(format!("READ CAPACITY(10) says {read:x?}, and there are {may_be:?} blocks")) }
+}
+
 /// REPORT LUNS tells of these.
-fn listed(read: &[u8], mut luns: Vec<u16>) -> Result<(), String> {
+fn listed(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), String> {
+    if judge.views.may_find(host, open.unit, open.view) {
+        judge.attentions.listed(host, open.unit);
+    }
     let Some((header, list)) = read.split_first_chunk::<8>() else { return Err("REPORT LUNS is too short".to_owned()) };
     let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
     let mut found: Vec<u16> = list.chunks_exact(8).map(|lun| u16::from_be_bytes([lun[0], lun[1]]) & 0x3fff).collect();
     found.sort_unstable();
-    luns.sort_unstable();
-    if len == list.len() && found == luns { Ok(()) } else { Err(format!("REPORT LUNS says {found:?}")) }
+    let finds: Vec<bool> = judge.units.iter().map(|unit| found.contains(&unit.lun)).collect();
+    let is_right = found.len() == finds.iter().filter(|finds| **finds).count() && len == list.len();
+    if is_right && judge.views.may_list(host, &finds, open.view) {
+        return Ok(());
+    }
+    Err(format!("REPORT LUNS says {found:?}"))
 }

@@ -28,6 +28,8 @@ pub enum Kind {
     Inquiry,
     /// REPORT LUNS.
     ReportLuns,
+    /// READ CAPACITY(10).
+    Capacity,
 }
 
 /// What a host does that is no command, and what befalls it.
@@ -116,6 +118,7 @@ impl Config {
                 (Kind::Ready, 2),
                 (Kind::Inquiry, 1),
                 (Kind::ReportLuns, 1),
+                (Kind::Capacity, 1),
             ],
             troubles: vec![
                 (Trouble::Abort, 60),
@@ -161,6 +164,8 @@ pub enum Does {
     Inquires,
     /// Tells of all units.
     Lists,
+    /// Tells how many blocks the unit has: so many, or more.
+    Measures(usize),
     /// The next step of a reservation.
     Reserves,
     /// None of that.
@@ -280,6 +285,10 @@ impl Chooser<'_> {
             Kind::ReportLuns => {
                 let cdb = vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0];
                 Issue { read_bytes: 0x1000, ..Issue::new(unit, "REPORT LUNS", cdb, Does::Lists) }
+            }
+            Kind::Capacity => {
+                let (cdb, does) = (cdb_10(0x25, 0, &(0..0)), Does::Measures(self.judge.units[unit].blocks));
+                Issue { read_bytes: 8, ..Issue::new(unit, "READ CAPACITY(10)", cdb, does) }
             }
         }
     }

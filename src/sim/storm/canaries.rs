@@ -27,6 +27,14 @@ const ALL: &[Canary] = &[
     Canary::DigestUnchecked,
     Canary::RangeNotHeld,
     Canary::AttentionLost,
+    Canary::ChangeIgnored,
+    Canary::LosersCommandsKept,
+    Canary::InventoryUntold,
+    Canary::InventoryUnannounced,
+    Canary::MoverUnchanged,
+    Canary::LosersSessionKept,
+    Canary::CapacityUntold,
+    Canary::ClearUntold,
 ];
 
 /// The first seed that finds a bug.

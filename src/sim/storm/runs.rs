@@ -61,6 +61,7 @@ pub(super) fn force_of(seed: u64) -> Force {
         loses: matches!(kind, 1 | 4),
         damages: kind == 2,
         outages: matches!(kind, 3 | 4),
+        changes: told("RINGSAN_CHANGES").unwrap_or_else(|| Rng(seed ^ 0xc4).per_mille(500)),
     }
 }
 

@@ -55,8 +55,14 @@ pub enum Canary {
     LosersSessionKept,
     /// A unit does not tell that it has grown.
     CapacityUntold,
+    /// No Asynchronous Message tells that a unit has grown.
+    CapacityUnannounced,
     /// CLEAR TASK SET tells nobody.
     ClearUntold,
+    /// MODE SELECT tells nobody.
+    ModesUntold,
+    /// Nobody is held to a limit.
+    LimitsForgotten,
 }
 
 #[cfg(test)]

@@ -79,11 +79,11 @@ impl Core {
                 }
                 return;
             }
-            Err(_) if sings(Canary::LosersSessionKept) => {}
             // A normal session stays. All others end: a session whose initiator may not use the target any more has no
             // business in it, nor is what it has begun let go on at its own pace; and as long as a discovery session of
             // a target that is gone is there, no other target gets the place of that.
             Ok(_) if !is_discovery => {}
+            _ if sings(Canary::LosersSessionKept) => return,
             _ => return self.end_seat(seat),
         }
         let init = holder.session.init();
@@ -103,7 +103,8 @@ impl Core {
         // It may have ended with a connection that was cut.
         let Some(holder) = self.fabric.seats.get(seat) else { return };
         let LunMap { numbers, units } = &*holder.map;
-        let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
+        let grown =
+            numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit) && !sings(Canary::CapacityUnannounced));
         let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
         if inventory && !sings(Canary::InventoryUnannounced) {
             events.extend(numbers.first().map(|lun| (*lun, Attention::ReportedLunsDataHasChanged)));

@@ -1,6 +1,5 @@
 //! What a host has asked for besides commands, what that comes to, and what it waits for.
 
-use super::heralds::INVENTORY;
 use super::host::Host;
 use super::judge::{ClearingIx, Judge};
 use super::net::Net;
@@ -144,8 +143,9 @@ impl Host {
     /// An Asynchronous Message has come.
     pub(super) fn asked_to(&mut self, event: AsyncEvent, (by, code): (Cid, Option<u16>), judge: &mut Judge) {
         self.note(judge, || format!("Asynchronous Message by connection {}: {event}, {code:04x?}", by.0));
-        if code == Some(INVENTORY) {
-            self.heralds.hear(self.number, by, &judge.views).unwrap_or_else(|why| self.fail(why));
+        if event == AsyncEvent::SCSI_ASYNC_EVENT {
+            let heard = self.heralds.hear(code.unwrap_or(0), (self.number, by), &judge.views);
+            heard.unwrap_or_else(|why| self.fail(why));
         }
         if event == AsyncEvent::LOGOUT_REQUEST && !self.is_leaving() {
             self.log_out();

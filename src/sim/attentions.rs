@@ -18,6 +18,7 @@ struct Due {
     protocol: u32,
     inventory: u32,
     capacity: u32,
+    modes: u32,
 }
 
 /// What can make a unit attention that must come.
@@ -33,11 +34,13 @@ pub enum Must {
     Inventory,
     /// The unit has another capacity.
     Capacity,
+    /// MODE SELECT of another host.
+    Modes,
 }
 
 impl Must {
     /// All of them, in the order of their numbers.
-    const ALL: [Must; 5] = [Must::Reset, Must::Preempted, Must::Cleared, Must::Inventory, Must::Capacity];
+    const ALL: [Must; 6] = [Must::Reset, Must::Preempted, Must::Cleared, Must::Inventory, Must::Capacity, Must::Modes];
 }
 
 /// One that must come.
@@ -127,7 +130,8 @@ impl Attentions {
         for place in &mut self.places[host] {
             place.due.new += 1;
             let must = !self.are_let_hear && place.found.is_some();
-            place.owed = [must.then_some(Owed { since, instead: None }), None, None, None, None];
+            place.owed = Default::default();
+            place.owed[Must::Reset as usize] = must.then_some(Owed { since, instead: None });
         }
     }
 
@@ -140,6 +144,16 @@ impl Attentions {
     /// CLEAR TASK SET of a unit is over that began then: so must those be (SAM-5 clause 7.3).
     pub fn were_cleared(&mut self, by: usize, unit: Option<usize>, began: u64) {
         self.owe_others(by, unit, Must::Cleared, began);
+    }
+
+    /// MODE SELECT may change mode parameters of a unit.
+    pub fn may_be_set(&mut self, unit: usize) {
+        self.of_unit(Some(unit)).for_each(|due| due.modes += 1);
+    }
+
+    /// One has changed them that began then: all others must be told (SPC-4 clause 6.9).
+    pub fn were_set(&mut self, by: usize, unit: usize, began: u64) {
+        self.owe_others(by, Some(unit), Must::Modes, began);
     }
 
     fn owe_others(&mut self, by: usize, unit: Option<usize>, what: Must, began: u64) {
@@ -229,11 +243,12 @@ impl Attentions {
             // It stands for all others, too.
             0x2900 => {
                 let of_tasks = [&mut due.new, &mut due.resets, &mut due.clears, &mut due.reservations];
-                let others = [&mut due.protocol, &mut due.inventory, &mut due.capacity];
+                let others = [&mut due.protocol, &mut due.inventory, &mut due.capacity, &mut due.modes];
                 of_tasks.into_iter().chain(others).collect()
             }
             0x2903 | 0x2907 => vec![&mut due.resets],
             0x2f00 => vec![&mut due.clears],
+            0x2a01 => vec![&mut due.modes],
             0x2a03..=0x2a05 => vec![&mut due.reservations],
             0x2a09 => vec![&mut due.capacity],
             0x3f0e => vec![&mut due.inventory],
@@ -245,6 +260,7 @@ impl Attentions {
         let met: &[Must] = match code {
             // What was pending before a reset is not any more.
             0x2900..=0x29ff => &Must::ALL,
+            0x2a01 => &[Must::Modes],
             0x2a09 => &[Must::Capacity],
             0x2a00..=0x2aff => &[Must::Preempted],
             0x2f00 => &[Must::Cleared],

@@ -318,7 +318,7 @@ impl Host {
         let ix = usize::from(place.0);
         let Some(open) = self.open[ix].take() else { self.fail(format!("an answer for place {ix}, which is free")) };
         let read = std::mem::take(&mut self.inbox.read[ix]);
-        let of = Circumstances { host: self.number, has_spoilt: self.ways.spoilt > 0 };
+        let of = Circumstances { host: self.number, now_ms: self.now_ms, has_spoilt: self.ways.spoilt > 0 };
         let fate = match verdict::ended(&open, end, &read, of, judge) {
             Ok(fate) => fate,
             Err(why) => self.fail(format!("{}: {why}; {end:x?}", self.what(&open))),
@@ -359,6 +359,7 @@ impl Host {
         let (host, views) = (self.number, &judge.views);
         let is_told = end.sense.is_some_and(|(_, code)| code == INVENTORY);
         let told = if is_told { self.heralds.told(open.unit) } else { Ok(()) };
+        let told = told.and_then(|()| self.heralds.know_sizes(host, views, open.view));
         let is_lost = !views.last().shows[host][open.unit] && self.level() == 0;
         let knows = is_lost && verdict::is_of_unit(open, end) && self.heralds.is_up_to_date(host, open.cid, views);
         let goes_on = "it goes on though its host has lost the unit".to_owned();

@@ -16,7 +16,7 @@
 //! | sessions that move between cores | here |
 //! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, every other seed |
 //!
-//! Not modelled: LUNs and targets that are added or removed, other portals and access states, copies by EXTENDED COPY and tokens, users and secrets, files as media.
+//! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, other portals and access states, copies by EXTENDED COPY and tokens, users and secrets, files as media.
 //!
 //! Then it is calm: everything is well, hosts read all units and log out, and what is left must go.
 
@@ -68,8 +68,8 @@ struct Force {
     damages: bool,
     /// The power fails.
     outages: bool,
-    /// The configuration changes.
-    changes: bool,
+    /// The configuration changes in one of so many steps; 0: never.
+    changes: u64,
 }
 
 /// All of it.
@@ -110,7 +110,7 @@ impl Storm {
         let kinds = [LunKind::Ram, simulated::kind("a"), simulated::kind("b")];
         let kinds = &kinds[dice.below(2) as usize..];
         let (beside, (keeping, errands)) = beside();
-        let configured = Configured::new(kinds, BLOCKS, force.hosts, force.changes);
+        let configured = Configured::new(kinds, BLOCKS, force.hosts, force.changes > 0);
         let world = configured.open(force.cores, beside);
         let mut cores = Cores::new(world, force.cores).unwrap();
         cores.weather = Weather { piece_bytes: 1 + dice.below(40_000), ..Weather::default() };
@@ -203,7 +203,7 @@ impl Storm {
         if self.force.outages && self.dice.below(1500) == 0 {
             self.lose_power();
         }
-        if self.force.changes && self.dice.below(300) == 0 {
+        if self.force.changes > 0 && self.dice.below(self.force.changes) == 0 {
             self.change_some();
         }
         if self.dice.below(150) == 0 && self.sea.cores.count() > 1 {

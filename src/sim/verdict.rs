@@ -43,6 +43,8 @@ pub struct Open {
 pub struct Circumstances {
     /// The number of the host.
     pub host: usize,
+    /// Now.
+    pub now_ms: u64,
     /// The host has sent data with wrong digests.
     pub has_spoilt: bool,
 }
@@ -86,6 +88,7 @@ pub fn given_up(open: &Open, judge: &mut Judge) {
     let (ranges, stamp) = written(&open.does);
     ranges.into_iter().for_each(|range| judge.blocks[open.unit].given_up(range, stamp));
     match open.does {
+        Does::Selects(select) => judge.modes[open.unit].lost(select),
         Does::Flushes(_, host) => judge.told_of_loss(host, open.unit),
         _ if judge.blocks[open.unit].lasts(stamp) => judge.told_of_loss(host_of(stamp), open.unit),
         _ => {}
@@ -96,6 +99,9 @@ pub fn given_up(open: &Open, judge: &mut Judge) {
 pub fn not_done(open: &Open, judge: &mut Judge) {
     let (ranges, stamp) = written(&open.does);
     ranges.into_iter().for_each(|range| judge.blocks[open.unit].not_written(range, stamp));
+    if let Does::Selects(select) = open.does {
+        judge.modes[open.unit].lost(select);
+    }
 }
 
 /// A command has ended like this, with this data. The blocks know of it from now on.
@@ -109,7 +115,10 @@ pub fn ended(open: &Open, end: &Ending, read: &[u8], of: Circumstances, judge: &
         return Err("is carried out though its host is not let in".to_owned());
     }
     match fate {
-        Fate::Done => done(open, read, of.host, judge)?,
+        Fate::Done => {
+            paced(open, of, judge)?;
+            done(open, read, of.host, judge)?;
+        }
         Fate::Refused => not_done(open, judge),
         Fate::Failed => given_up(open, judge),
     }
@@ -222,6 +231,15 @@ fn miscompared(open: &Open, end: &Ending, judge: &Judge) -> Result<Fate, String>
     Err(format!("the blocks {:?} cannot differ from {:#x} at byte {offset} first", look.range(), value_of(*wanted)))
 }
 
+/// Whether its host keeps to its limit: these commands all pay.
+fn paced(open: &Open, of: Circumstances, judge: &mut Judge) -> Result<(), String> {
+    let pays = open.name.starts_with("READ(") || open.name.starts_with("WRITE(");
+    match judge.paces[of.host].as_mut().filter(|_| pays) {
+        Some(pace) => pace.done(open.since_ms, of.now_ms),
+        None => Ok(()),
+    }
+}
+
 /// It was answered GOOD.
 fn done(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), String> {
     let blocks = &mut judge.blocks[open.unit];
@@ -252,6 +270,10 @@ fn done(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), 
         Does::Inquires => inquired(open, read, host, judge),
         Does::Lists => listed(open, read, host, judge),
         Does::Measures(least) => measured(read, *least..=judge.units[open.unit].blocks),
+        Does::Selects(select) => {
+            judge.selected((host, open.unit), *select, open.since_ms);
+            Ok(())
+        }
         Does::Reserves | Does::Else => Ok(()),
     }
 }

@@ -28,6 +28,8 @@ impl View {
 #[derive(Debug)]
 struct Past {
     view: View,
+    /// Units that have another capacity by it.
+    resized: Vec<usize>,
     /// As [`super::attentions::Attentions`] count.
     began: u64,
     /// The view before was in force everywhere when it began.
@@ -55,7 +57,8 @@ pub struct Views {
 impl Views {
     /// All hosts find all.
     pub fn new(hosts: usize, units: usize) -> Views {
-        Views { all: vec![Past { view: View::all(hosts, units), began: 0, is_apart: true }], settled: 0 }
+        let first = Past { view: View::all(hosts, units), resized: Vec::new(), began: 0, is_apart: true };
+        Views { all: vec![first], settled: 0 }
     }
 
     /// The view that all cores have.
@@ -73,10 +76,10 @@ impl Views {
         &self.all[self.all.len() - 1].view
     }
 
-    /// From now on cores take this view over.
-    pub fn push(&mut self, view: View, began: u64) {
+    /// From now on cores take this view over, in which these units have another capacity.
+    pub fn push(&mut self, (view, resized): (View, Vec<usize>), began: u64) {
         let is_apart = self.settled() == self.latest();
-        self.all.push(Past { view, began, is_apart });
+        self.all.push(Past { view, resized, began, is_apart });
     }
 
     /// All cores have this one. What that is for hosts that find other units than before: the step, and which units.
@@ -85,7 +88,9 @@ impl Views {
         while self.settled < at.0 {
             self.settled += 1;
             let is_last = self.settled() == self.latest();
-            let [before, Past { view, began, is_apart }] = &self.all[self.settled - 1..=self.settled] else { break };
+            let [before, Past { view, began, is_apart, .. }] = &self.all[self.settled - 1..=self.settled] else {
+                break;
+            };
             for (host, (was, is)) in before.view.shows.iter().zip(&view.shows).enumerate() {
                 let stays = |unit: usize| self.all[self.settled..].iter().all(|past| past.view.shows[host][unit]);
                 let found = (0..is.len()).filter(|unit| !was[*unit] && stays(*unit)).collect();
@@ -125,6 +130,18 @@ impl Views {
         self.since(since).any(|view| !view.lets_in[host])
     }
 
+    /// How often a unit has another capacity in the views behind one, up to another, that a host finds in all since then.
+    pub fn resizes(&self, host: usize, (behind, to): (ViewIx, ViewIx)) -> usize {
+        let finds = |unit: &&usize| self.since(behind).all(|view| view.shows[host][**unit] && view.lets_in[host]);
+        let views = self.all.get(behind.0 + 1..=to.0).unwrap_or_default();
+        views.iter().map(|past| past.resized.iter().filter(finds).count()).sum()
+    }
+
+    /// How often a unit had another capacity in all of them.
+    pub fn all_resizes(&self) -> usize {
+        self.all.iter().map(|past| past.resized.len()).sum()
+    }
+
     /// How often a host was to find other units, up to a view.
     pub fn changes(&self, host: usize, at: ViewIx) -> usize {
         self.all[..=at.0].windows(2).filter(|pair| pair[0].view.shows[host] != pair[1].view.shows[host]).count()
@@ -143,7 +160,7 @@ mod tests {
     fn either_may_be_found_until_all_cores_have_the_view() {
         let mut views = Views::new(1, 2);
         let before = views.settled();
-        views.push(hidden(), 1);
+        views.push((hidden(), vec![0]), 1);
         let during = views.settled();
         assert_eq!((views.may_find(0, 1, during), views.may_miss(0, 1, during)), (true, true));
         assert_eq!((views.may_find(0, 0, during), views.may_miss(0, 0, during)), (true, false));
@@ -152,6 +169,7 @@ mod tests {
         let after = views.settled();
         assert_eq!((views.may_find(0, 1, after), views.may_miss(0, 1, after)), (false, true));
         assert!(views.may_list(0, &[true, false], after) && !views.may_list(0, &[true, true], after));
+        assert_eq!((views.resizes(0, (before, after)), views.resizes(0, (after, after))), (1, 0));
         // What was sent before may have met the view before.
         assert!(views.may_find(0, 1, before) && views.may_list(0, &[true, true], before));
     }
@@ -159,8 +177,9 @@ mod tests {
     #[test]
     fn two_views_at_a_time_may_be_taken_for_one() {
         let mut views = Views::new(1, 2);
-        views.push(hidden(), 1);
-        views.push(View::all(1, 2), 2);
+        views.push((hidden(), vec![]), 1);
+        views.push((View::all(1, 2), vec![1]), 2);
+        assert_eq!(views.resizes(0, (ViewIx(0), views.latest())), 0, "it does not find it all the time");
         let steps = views.settle(views.latest());
         assert_eq!(
             steps.iter().map(|(step, found)| (step.is_noticed, found.len())).collect::<Vec<_>>(),

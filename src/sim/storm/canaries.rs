@@ -34,7 +34,10 @@ const ALL: &[Canary] = &[
     Canary::MoverUnchanged,
     Canary::LosersSessionKept,
     Canary::CapacityUntold,
+    Canary::CapacityUnannounced,
     Canary::ClearUntold,
+    Canary::ModesUntold,
+    Canary::LimitsForgotten,
 ];
 
 /// The first seed that finds a bug.

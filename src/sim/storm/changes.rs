@@ -6,6 +6,7 @@ use crate::fabric::mesh::Message;
 use crate::model::{Group, IscsiName, Limits, LunKind, LunMapping, LunSpec, Portal, Snapshot, TargetSpec};
 use crate::sim::Rng;
 use crate::sim::cores::Cores;
+use crate::sim::paces::Pace;
 use crate::sim::target::NAME;
 use crate::sim::views::{View, ViewIx};
 use crate::sim::workload::Config;
@@ -145,7 +146,17 @@ impl Storm {
         if self.judge.views.settled() < latest {
             let settled = self.changing.settled(&self.sea.cores);
             self.judge.settle(settled);
+            if settled == latest {
+                self.pace();
+            }
         }
+    }
+
+    /// All cores keep to the limits by now.
+    pub(super) fn pace(&mut self) {
+        let (cores, now_ms) = (self.force.cores, self.sea.cores.now_ms());
+        let pace = |limits: &Limits| limits.iops.map(|per_s| Pace::new(per_s, cores, now_ms));
+        self.judge.paces = self.configured.limits.iter().map(pace).collect();
     }
 
     /// Something else is configured. Mostly the last change is over by then.
@@ -158,11 +169,11 @@ impl Storm {
             (self.dice.below(self.hosts.len() as u64), self.dice.below(self.configured.kinds.len() as u64));
         let (host, unit) = (host as usize, unit as usize);
         match self.dice.below(100) {
-            0..60 => {
+            0..55 => {
                 let shows = &mut self.configured.view.shows[host][unit];
                 *shows = !*shows;
             }
-            60..70 => self.configured.limits[host] = limits(&mut self.dice),
+            55..70 => self.configured.limits[host] = limits(&mut self.dice),
             70..85 => {
                 let lets_in = &mut self.configured.view.lets_in[host];
                 *lets_in = !*lets_in;
@@ -186,7 +197,8 @@ impl Storm {
         let now_ms = self.sea.cores.now_ms();
         let Configured { view, blocks, limits, .. } = &self.configured;
         self.judge.note(now_ms, 99, || format!("other LUNs and sizes: {view:?}, {blocks:?}, {limits:?}"));
-        self.judge.change(view.clone());
+        self.judge.change(view.clone(), resized.clone());
+        self.judge.paces.fill(None);
         self.changing.change = Some(self.sea.cores.change(world, resized));
     }
 
@@ -202,7 +214,7 @@ impl Storm {
 
 /// Some limits, or none.
 fn limits(dice: &mut Rng) -> Limits {
-    let iops = dice.per_mille(500).then(|| 100 + dice.below(2000));
-    let bytes_per_s = dice.per_mille(500).then(|| (4 + dice.below(60)) << 20);
+    let iops = dice.per_mille(700).then(|| 20 << dice.below(6));
+    let bytes_per_s = dice.per_mille(300).then(|| 1 << (20 + dice.below(5)));
     Limits { iops, bytes_per_s }
 }

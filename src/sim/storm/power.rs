@@ -22,6 +22,7 @@ impl Storm {
         let latest = self.judge.views.latest();
         self.judge.settle(latest);
         self.changing.is_over(latest);
+        self.pace();
         self.hosts.iter_mut().for_each(|host| host.power_lost(&mut self.judge));
         self.judge.forget_losses();
         for (blocks, kind) in self.judge.blocks.iter_mut().zip(&self.kinds) {

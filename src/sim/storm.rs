@@ -14,9 +14,10 @@
 //! | bits that are damaged on lines with digests | here, some seeds |
 //! | the loss of power, after which cores are others and disks the same | `power`, some seeds |
 //! | sessions that move between cores | here |
-//! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, every other seed |
+//! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, half of the seeds |
 //!
-//! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, other portals and access states, copies by EXTENDED COPY and tokens, users and secrets, files as media.
+//! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, files that grow, other portals
+//! and access states; copies by EXTENDED COPY and tokens, users and secrets, files as media.
 //!
 //! Then it is calm: everything is well, hosts read all units and log out, and what is left must go.
 

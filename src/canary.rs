@@ -41,6 +41,28 @@ pub enum Canary {
     RangeNotHeld,
     /// What a nexus has to be told is forgotten when its session moves.
     AttentionLost,
+    /// A core does not take another configuration over.
+    ChangeIgnored,
+    /// Who loses a unit keeps the commands that it has there.
+    LosersCommandsKept,
+    /// Units do not tell that there are other LUNs.
+    InventoryUntold,
+    /// No Asynchronous Message tells that there are other LUNs.
+    InventoryUnannounced,
+    /// A session that moves to a core with another configuration keeps what it has found.
+    MoverUnchanged,
+    /// Who has lost access to the target keeps its session.
+    LosersSessionKept,
+    /// A unit does not tell that it has grown.
+    CapacityUntold,
+    /// No Asynchronous Message tells that a unit has grown.
+    CapacityUnannounced,
+    /// CLEAR TASK SET tells nobody.
+    ClearUntold,
+    /// MODE SELECT tells nobody.
+    ModesUntold,
+    /// Nobody is held to a limit.
+    LimitsForgotten,
 }
 
 #[cfg(test)]

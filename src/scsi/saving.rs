@@ -22,6 +22,7 @@ use super::sense::{Outcome, Sense, asc, key};
 use super::state::State;
 use super::unit::LogicalUnit;
 use super::{identifying, mode, persistent};
+use crate::canary::{Canary, sings};
 use crate::model::ItNexus;
 use std::sync::Arc;
 
@@ -230,7 +231,7 @@ impl LogicalUnit {
                 if save {
                     state.modes.save();
                 }
-                if is_different {
+                if is_different && !sings(Canary::ModesUntold) {
                     self.post(state, Attention::ModeParametersChanged, Recipients::Except(Some(nexus)));
                 }
             }

@@ -15,6 +15,7 @@ use super::ports::Ports;
 use super::sense::{Outcome, Sense, asc, key, status};
 use super::state::State;
 use super::tokens::Tokens;
+use crate::canary::{Canary, sings};
 use crate::model::{InitiatorPort, ItNexus, MediumFault};
 use crate::panics::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -205,7 +206,9 @@ impl LogicalUnit {
         } else {
             Attention::CapacityDataHasChanged
         };
-        self.post(&mut state, attention, Recipients::Except(None));
+        if !sings(Canary::CapacityUntold) {
+            self.post(&mut state, attention, Recipients::Except(None));
+        }
     }
 
     /// The one map from what went wrong with the medium to what the initiator is told. `lba`: where, if that is known.

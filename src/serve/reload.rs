@@ -26,12 +26,10 @@ use crate::model::lun::OPTIONS;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
 use crate::panics::{self, Mutex};
 use crate::scsi::identity;
-use crate::session::directory::SnapshotDirectory;
 use crate::state::{Name, Register};
 use crate::unit::Unit;
 use crate::world::error::WorldError;
-use crate::world::opening::admission;
-use crate::world::targets::{LunMap, Target};
+use crate::world::targets::LunMap;
 use crate::world::{Change, World};
 use again::Again;
 use made::Made;
@@ -389,8 +387,8 @@ impl Reloader {
 
     fn apply(&mut self, plan: Plan) {
         let mut world = World::clone(&self.world);
-        let (mut targets, mut fresh) = (Vec::new(), plan.made.keep());
-        for (at, (spec, places)) in plan.snapshot.targets.iter().zip(plan.places).enumerate() {
+        let (mut maps, mut fresh) = (Vec::new(), plan.made.keep());
+        for places in plan.places {
             let mut own = LunMap::default();
             for (number, place) in places {
                 let unit = match place {
@@ -400,23 +398,11 @@ impl Reloader {
                 own.numbers.extend(unit.map(|_| number));
                 own.units.extend(unit);
             }
-            let groups = plan.snapshot.port_groups(spec);
-            for unit in own.units.iter().filter_map(|unit| world.units.get(*unit)) {
-                unit.logical.set_port_groups(&groups);
-            }
-            targets.push(Target::new(spec, own, plan.removed.contains(&at)));
+            maps.push(own);
         }
-        world.targets = targets;
-        world.directory = SnapshotDirectory::new(Arc::new(plan.snapshot)).without(&plan.removed);
-        world.set_limits(Some(&self.world));
-        for &(unit, bytes) in &plan.resized {
-            if let Some(unit) = world.units.get(unit) {
-                resize(unit, bytes);
-            }
-        }
+        world.reconfigure(&self.world, plan.snapshot, maps, (&plan.removed, &plan.resized));
         world.leaving.extend(plan.leaving.iter().map(|leaving| leaving.unit));
         self.leaving.extend(plan.leaving);
-        world.admission = admission(world.directory.snapshot());
         world.doors.bound(world.admission.connections, world.admission.per_address);
         world.doors.fit_descriptors();
         self.publish(world, plan.resized.into_iter().map(|(unit, _)| unit).collect());
@@ -459,19 +445,6 @@ impl Closing {
 
 fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives a unit another size. A command never finds blocks that the medium does not have: growing begins with the
-/// medium, shrinking with the unit.
-fn resize(unit: &Unit, bytes: u64) {
-    let blocks = bytes / u64::from(unit.block_bytes.max(1));
-    if bytes > unit.medium.properties().size_bytes {
-        unit.medium.set_size(bytes);
-        unit.logical.resize(blocks);
-    } else {
-        unit.logical.resize(blocks);
-        unit.medium.set_size(bytes);
-    }
 }
 
 /// Has those settings stay as they were that cannot change while the cores work.

@@ -147,6 +147,11 @@ impl Outgoing {
         }
     }
 
+    /// How much was moved: bytes from the beginning of the transfer on.
+    pub fn moved_bytes(&self) -> u32 {
+        self.runs.back().map_or(self.acked_offset, |last| last.offset + last.len)
+    }
+
     /// Notes that the shard is asked for so many stretches more; `snack` is the header of the SNACK that asks, if one
     /// does.
     pub fn ask(&mut self, snack: Option<&Bhs>, stretches: usize) {

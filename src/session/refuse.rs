@@ -8,6 +8,7 @@
 
 use super::Session;
 use super::fault::{CHECK_CONDITION, Fault, TaskFault};
+use super::recovery::Outgoing;
 use super::residual::Residual;
 use super::seam::{CloseReason, ConnIx, Direction, Event, Outbox, Payload, TaskId};
 use super::task::{Answer, State};
@@ -62,7 +63,11 @@ impl Session {
                 task.fault.get_or_insert(fault);
             }
             State::Open => {
-                let residual = Residual::of(&task.command, 0, Direction::None);
+                // What was sent has come, though there is more that never will.
+                let residual = match task.outgoing.as_deref().map_or(0, Outgoing::moved_bytes) {
+                    0 => Residual::of(&task.command, 0, Direction::None),
+                    moved => Residual::of(&task.command, u64::from(moved), Direction::In),
+                };
                 task.answer = Some(Box::new(Answer {
                     status: CHECK_CONDITION,
                     sense: fault.sense().to_vec(),

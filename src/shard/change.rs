@@ -9,6 +9,7 @@
 
 use super::core::Core;
 use super::tm::unit_of;
+use crate::canary::{Canary, sings};
 use crate::fabric::Parts;
 use crate::fabric::nexus::{close_file, handle, new_nexus};
 use crate::missing::Required;
@@ -25,6 +26,9 @@ use std::sync::Arc;
 impl Core {
     /// Takes a change over, unless a session that moved in has brought it along already.
     pub fn change(&mut self, change: &Arc<Change>) {
+        if sings(Canary::ChangeIgnored) {
+            return;
+        }
         let Some(old) = self.fabric.take_over(change) else { return };
         let world = Arc::clone(&self.fabric.world);
         self.executor.media = world.media(self.fabric.neighbours.executors());
@@ -79,6 +83,7 @@ impl Core {
             // business in it, nor is what it has begun let go on at its own pace; and as long as a discovery session of
             // a target that is gone is there, no other target gets the place of that.
             Ok(_) if !is_discovery => {}
+            _ if sings(Canary::LosersSessionKept) => return,
             _ => return self.end_seat(seat),
         }
         let init = holder.session.init();
@@ -98,9 +103,10 @@ impl Core {
         // It may have ended with a connection that was cut.
         let Some(holder) = self.fabric.seats.get(seat) else { return };
         let LunMap { numbers, units } = &*holder.map;
-        let grown = numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit));
+        let grown =
+            numbers.iter().zip(units).filter(|(_, unit)| resized.contains(unit) && !sings(Canary::CapacityUnannounced));
         let mut events: Vec<_> = grown.map(|(lun, _)| (*lun, Attention::CapacityDataHasChanged)).collect();
-        if inventory {
+        if inventory && !sings(Canary::InventoryUnannounced) {
             events.extend(numbers.first().map(|lun| (*lun, Attention::ReportedLunsDataHasChanged)));
         }
         for (lun, attention) in events {
@@ -140,7 +146,9 @@ impl Core {
             let at = old.units.iter().zip(&left).position(|(old, nexus)| *old == unit && nexus.is_some());
             holder.nexus.push(match at.and_then(|at| left.get_mut(at)?.take()) {
                 Some(mut nexus) => {
-                    nexus.attend(Attention::ReportedLunsDataHasChanged);
+                    if !sings(Canary::InventoryUntold) {
+                        nexus.attend(Attention::ReportedLunsDataHasChanged);
+                    }
                     nexus
                 }
                 None => {
@@ -157,7 +165,9 @@ impl Core {
         let taken =
             |unit: Option<UnitIx>| unit.is_some_and(|unit| lost.contains(&unit) && !world.leaving.contains(&unit));
         let (session, executor) = (&mut holder.session, &self.executor);
-        session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
+        if !sings(Canary::LosersCommandsKept) {
+            session.abort_tasks_at(|task, lun| taken(unit_of(executor, seat, &old, task, lun)));
+        }
         for (unit, nexus) in gone {
             world.units[unit].nexus_leaves(&nexus, session);
         }

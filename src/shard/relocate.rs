@@ -305,7 +305,7 @@ impl Core {
     /// Has a session that has moved in served as the others here are.
     fn settle_in(&mut self, seat: SeatIx, change: &Change) {
         let latest = self.fabric.served.latest();
-        if change.world.generation < latest.world.generation {
+        if change.world.generation < latest.world.generation && !sings(Canary::MoverUnchanged) {
             self.change_seat(seat, &change.world, &latest.resized);
             self.regate(seat);
         }

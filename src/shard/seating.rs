@@ -1,6 +1,7 @@
 //! A login ends: its connection gets a seat in its session, or is refused.
 
 use super::core::Core;
+use crate::canary::{Canary, sings};
 use crate::fabric::Fabric;
 use crate::fabric::nexus::new_nexus;
 use crate::fabric::seat::Route;
@@ -255,6 +256,9 @@ impl Fabric {
         let Some(holder) = self.seats.get(seat).filter(|holder| !holder.ended && !self.shutdown) else {
             return Vec::new();
         };
+        if sings(Canary::LimitsForgotten) {
+            return Vec::new();
+        }
         // A discovery session finds no units.
         let (Some(target), group) = (holder.target, holder.group()) else { return Vec::new() };
         holder.map.units.iter().map(|&unit| (unit, self.world.gate(unit, target, group))).collect()

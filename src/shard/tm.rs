@@ -7,6 +7,7 @@
 //! "function rejected", never a lie.
 
 use super::core::Core;
+use crate::canary::{Canary, sings};
 use crate::exec::executor::Executor;
 use crate::fabric::mesh::Message;
 use crate::fabric::seat::Seat;
@@ -135,6 +136,7 @@ impl Core {
         if let (Scope::Unit(unit), Some(holder)) = (scope, self.fabric.seats.get(seat).required("the session of a function"))
             // All nexuses of a session have one number.
             && let Some(nexus) = holder.nexus.first()
+            && !sings(Canary::ClearUntold)
         {
             self.fabric.world.units[unit].logical.raise(Attention::CommandsCleared, Some(nexus.id()));
         }

@@ -4,6 +4,7 @@ use super::host::Host;
 use super::judge::{ClearingIx, Judge};
 use super::net::Net;
 use super::verdict::{Open, given_up};
+use super::views::ViewIx;
 use crate::initiator::event::{Joined, TaskIx};
 use crate::wire::{AsyncEvent, Bhs, Cid, Itt, LogoutResult, Pdu, RejectReason, TmResponse, bhs};
 
@@ -30,8 +31,8 @@ pub struct Request {
 pub enum Asked {
     /// ABORT TASK of the command with this number, at this place.
     Abort(TaskIx, u64),
-    /// Something that ends commands of the unit, or all, that have a lower number.
-    Clear(Option<usize>, ClearingIx, u64),
+    /// Something that ends commands of the unit, or all, that have a lower number; with the view that all cores had then.
+    Clear(Option<usize>, ClearingIx, (u64, ViewIx)),
     /// An end of the session.
     Logout,
     /// An end of this connection, for recovery.
@@ -59,9 +60,16 @@ impl Host {
                 let open = self.open[usize::from(place.0)].as_mut().filter(|open| open.number == number);
                 open.into_iter().for_each(|open| open.abort = None);
             }
-            (Asked::Clear(unit, clearing, before), TmResponse::FUNCTION_COMPLETE) => {
+            (Asked::Clear(unit, clearing, (before, view)), TmResponse::FUNCTION_COMPLETE)
+                if unit.is_none_or(|unit| judge.views.may_find(self.number, unit, view)) =>
+            {
                 judge.done(clearing, self.now_ms);
                 self.all_over(unit, before, judge);
+            }
+            (Asked::Clear(Some(unit), clearing, (_, view)), TmResponse::LUN_DOES_NOT_EXIST)
+                if judge.views.may_miss(self.number, unit, view) =>
+            {
+                judge.end(clearing, self.now_ms);
             }
             (Asked::Clear(_, clearing, _), TmResponse::FUNCTION_REJECTED | TmResponse::AUTHORIZATION_FAILED) => {
                 judge.end(clearing, self.now_ms);
@@ -88,6 +96,7 @@ impl Host {
             || is_recovered
             || judge.lines_may_be_damaged
             || judge.may_be_cleared(self.number, open.unit, open.since_ms)
+            || judge.views.may_miss(self.number, open.unit, open.view)
     }
 
     /// What was sent before, to the unit or to all, has ended: nothing of it is to come, but it keeps its place.
@@ -132,8 +141,12 @@ impl Host {
     }
 
     /// An Asynchronous Message has come.
-    pub(super) fn asked_to(&mut self, event: AsyncEvent, judge: &mut Judge) {
-        self.note(judge, || format!("Asynchronous Message: {event}"));
+    pub(super) fn asked_to(&mut self, event: AsyncEvent, (by, code): (Cid, Option<u16>), judge: &mut Judge) {
+        self.note(judge, || format!("Asynchronous Message by connection {}: {event}, {code:04x?}", by.0));
+        if event == AsyncEvent::SCSI_ASYNC_EVENT {
+            let heard = self.heralds.hear(code.unwrap_or(0), (self.number, by), &judge.views);
+            heard.unwrap_or_else(|why| self.fail(why));
+        }
         if event == AsyncEvent::LOGOUT_REQUEST && !self.is_leaving() {
             self.log_out();
         }

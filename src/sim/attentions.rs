@@ -1,9 +1,10 @@
 //! Unit attentions: which a host may be told of, and which it must be.
 //!
 //! Who may be told is counted by cause. Who must be is known from what others were answered: a reset that is over has left
-//! one with every session that there was before, and PREEMPT AND ABORT one with who was registered. From then on a command
-//! of that host that is sent and goes well says that the unit has told it already: by another command whose answer is
-//! on its way. If no such command is left, the unit attention was lost.
+//! one with every session that there was before, so has CLEAR TASK SET, and PREEMPT AND ABORT one with who was registered;
+//! and from what the configuration says: other LUNs of a host, another capacity. From then on a command of that host that
+//! is sent and goes well says that the unit has told it already: by another command whose answer is on its way. If no such
+//! command is left, the unit attention was lost.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +16,31 @@ struct Due {
     clears: u32,
     reservations: u32,
     protocol: u32,
+    inventory: u32,
+    capacity: u32,
+    modes: u32,
 }
 
 /// What can make a unit attention that must come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Must {
-    /// A session that begins, or a reset.
+    /// A session that begins, or finds the unit anew, or a reset.
     Reset,
     /// Its registration was taken from it.
     Preempted,
+    /// CLEAR TASK SET of another host.
+    Cleared,
+    /// It finds other LUNs.
+    Inventory,
+    /// The unit has another capacity.
+    Capacity,
+    /// MODE SELECT of another host.
+    Modes,
+}
+
+impl Must {
+    /// All of them, in the order of their numbers.
+    const ALL: [Must; 6] = [Must::Reset, Must::Preempted, Must::Cleared, Must::Inventory, Must::Capacity, Must::Modes];
 }
 
 /// One that must come.
@@ -40,11 +57,13 @@ struct Owed {
 struct Place {
     due: Due,
     /// What must come, by [`Must`].
-    owed: [Option<Owed>; 2],
+    owed: [Option<Owed>; Must::ALL.len()],
     /// When each was told last, or may have been.
-    told: [u64; 2],
+    told: [u64; Must::ALL.len()],
     /// Since when it is registered.
     registered: Option<u64>,
+    /// Since when each session of the host finds the unit, wherever it is served.
+    found: Option<u64>,
 }
 
 /// The unit attentions of all hosts at all units.
@@ -61,7 +80,8 @@ pub struct Attentions {
 impl Attentions {
     /// Nobody is told of anything.
     pub fn new(hosts: usize, units: usize) -> Attentions {
-        let places = (0..hosts).map(|_| (0..units).map(|_| Place::default()).collect()).collect();
+        let found = || Place { found: Some(0), ..Place::default() };
+        let places = (0..hosts).map(|_| (0..units).map(|_| found()).collect()).collect();
         Attentions { places, hosts: vec![(0, 0); hosts], are_let_hear: false, now: 0 }
     }
 
@@ -109,21 +129,90 @@ impl Attentions {
         let since = self.hosts[host].1;
         for place in &mut self.places[host] {
             place.due.new += 1;
-            place.owed = [(!self.are_let_hear).then_some(Owed { since, instead: None }), None];
+            let must = !self.are_let_hear && place.found.is_some();
+            place.owed = Default::default();
+            place.owed[Must::Reset as usize] = must.then_some(Owed { since, instead: None });
         }
     }
 
     /// A reset of a unit, or of all, is over that began then: all sessions that there were then, but that of who asked, must
     /// be told (SAM-5 clause 6.3.3).
     pub fn were_reset(&mut self, by: usize, unit: Option<usize>, began: u64) {
+        self.owe_others(by, unit, Must::Reset, began);
+    }
+
+    /// CLEAR TASK SET of a unit is over that began then: so must those be (SAM-5 clause 7.3).
+    pub fn were_cleared(&mut self, by: usize, unit: Option<usize>, began: u64) {
+        self.owe_others(by, unit, Must::Cleared, began);
+    }
+
+    /// MODE SELECT may change mode parameters of a unit.
+    pub fn may_be_set(&mut self, unit: usize) {
+        self.of_unit(Some(unit)).for_each(|due| due.modes += 1);
+    }
+
+    /// One has changed them that began then: all others must be told (SPC-4 clause 6.9).
+    pub fn were_set(&mut self, by: usize, unit: usize, began: u64) {
+        self.owe_others(by, Some(unit), Must::Modes, began);
+    }
+
+    fn owe_others(&mut self, by: usize, unit: Option<usize>, what: Must, began: u64) {
         for host in (0..self.places.len()).filter(|host| *host != by) {
             for at in (0..self.places[host].len()).filter(|at| unit.is_none_or(|unit| unit == *at)) {
-                self.owe(host, at, Must::Reset, began);
+                self.owe(host, at, what, began);
             }
         }
     }
 
+    /// A unit has another capacity: all who find it must be told.
+    pub fn was_resized(&mut self, unit: usize) {
+        let now = self.tick();
+        for host in 0..self.places.len() {
+            self.places[host][unit].due.capacity += 1;
+            self.owe(host, unit, Must::Capacity, now);
+        }
+    }
+
+    /// A host is to find other LUNs.
+    pub fn may_find_others(&mut self, host: usize) {
+        self.places[host].iter_mut().for_each(|place| place.due.inventory += 1);
+    }
+
+    /// It is to find this unit, too, which tells it so once, as a new one.
+    pub fn may_find(&mut self, host: usize, unit: usize) {
+        self.places[host][unit].due.new += 1;
+    }
+
+    /// It is to find this unit no more. What it was to be told there goes with that.
+    pub fn loses(&mut self, host: usize, unit: usize) {
+        let place = &mut self.places[host][unit];
+        (place.found, place.owed) = (None, Default::default());
+    }
+
+    /// It finds a unit by now, by what began then; `is_new`: before, it did not for sure.
+    pub fn finds(&mut self, host: usize, unit: usize, (is_new, began): (bool, u64)) {
+        let now = self.tick();
+        self.places[host][unit].found.get_or_insert(now);
+        if is_new {
+            self.owe_found(host, unit, Must::Reset, began);
+        }
+    }
+
+    /// It finds other LUNs by now, by what began then: units that it has found before and finds still must tell so (SPC-4
+    /// clause 6.33).
+    pub fn finds_others(&mut self, host: usize, began: u64) {
+        for unit in 0..self.places[host].len() {
+            self.owe(host, unit, Must::Inventory, began);
+        }
+    }
+
     fn owe(&mut self, host: usize, unit: usize, what: Must, began: u64) {
+        if self.places[host][unit].found.is_some_and(|found| found < began) {
+            self.owe_found(host, unit, what, began);
+        }
+    }
+
+    fn owe_found(&mut self, host: usize, unit: usize, what: Must, began: u64) {
         let (session, since) = self.hosts[host];
         let place = &mut self.places[host][unit];
         if session > 0 && session < began && place.told[what as usize] < began {
@@ -153,20 +242,29 @@ impl Attentions {
         let causes: &mut [&mut u32] = &mut match code {
             // It stands for all others, too.
             0x2900 => {
-                vec![&mut due.new, &mut due.resets, &mut due.clears, &mut due.reservations, &mut due.protocol]
+                let of_tasks = [&mut due.new, &mut due.resets, &mut due.clears, &mut due.reservations];
+                let others = [&mut due.protocol, &mut due.inventory, &mut due.capacity, &mut due.modes];
+                of_tasks.into_iter().chain(others).collect()
             }
             0x2903 | 0x2907 => vec![&mut due.resets],
             0x2f00 => vec![&mut due.clears],
+            0x2a01 => vec![&mut due.modes],
             0x2a03..=0x2a05 => vec![&mut due.reservations],
+            0x2a09 => vec![&mut due.capacity],
+            0x3f0e => vec![&mut due.inventory],
             0x477f => vec![&mut due.protocol],
             _ => vec![],
         };
         let Some(cause) = causes.iter_mut().find(|cause| ***cause > 0) else { return false };
         **cause -= 1;
-        let met: &[Must] = match code >> 8 {
+        let met: &[Must] = match code {
             // What was pending before a reset is not any more.
-            0x29 => &[Must::Reset, Must::Preempted],
-            0x2a => &[Must::Preempted],
+            0x2900..=0x29ff => &Must::ALL,
+            0x2a01 => &[Must::Modes],
+            0x2a09 => &[Must::Capacity],
+            0x2a00..=0x2aff => &[Must::Preempted],
+            0x2f00 => &[Must::Cleared],
+            0x3f0e => &[Must::Inventory],
             _ => &[],
         };
         for what in met {
@@ -179,7 +277,14 @@ impl Attentions {
     pub fn may_be_told(&mut self, host: usize, unit: usize) {
         let now = self.tick();
         let place = &mut self.places[host][unit];
-        (place.owed, place.told) = ([None, None], [now; 2]);
+        (place.owed, place.told) = (Default::default(), [now; Must::ALL.len()]);
+    }
+
+    /// REPORT LUNS of a host was answered by a unit, which has no need any more to say that there are others.
+    pub fn listed(&mut self, host: usize, unit: usize) {
+        let now = self.tick();
+        let place = &mut self.places[host][unit];
+        (place.owed[Must::Inventory as usize], place.told[Must::Inventory as usize]) = (None, now);
     }
 
     /// A command of a host has ended with something else than a unit attention; `passed`: it was carried out, as it is not
@@ -195,7 +300,7 @@ impl Attentions {
         open: impl Iterator<Item = u64>,
     ) -> Result<(), String> {
         let open: BTreeSet<u64> = open.collect();
-        for what in [Must::Reset, Must::Preempted] {
+        for what in Must::ALL {
             let Some(owed) = &mut self.places[host][unit].owed[what as usize] else { continue };
             if passed && number >= owed.since {
                 owed.instead.get_or_insert(open.clone());

@@ -100,6 +100,17 @@ impl Blocks {
         }
     }
 
+    /// There are so many blocks from now on; those that are new are of zeroes.
+    pub fn grow(&mut self, blocks: usize) {
+        let more = Blocks::new(blocks.saturating_sub(self.count()), self.block_bytes);
+        self.may.extend(more.may);
+        self.begun.extend(more.begun);
+        self.over.extend(more.over);
+        self.lasting.extend(more.lasting);
+        self.adrift.extend(more.adrift);
+        self.exchanged.extend(more.exchanged);
+    }
+
     /// How many blocks there are.
     pub fn count(&self) -> usize {
         self.may.len()

@@ -7,11 +7,11 @@ use super::Rng;
 use super::lines::{Weather, Wire};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::RECEIVE_BUFFER_BYTES;
-use crate::model::ConnNo;
+use crate::model::{ConnNo, UnitIx};
 use crate::shard::Core;
 use crate::transport::io::{Line, Memory, Socket, Watch};
-use crate::world::World;
 use crate::world::clock::Clock;
+use crate::world::{Change, World};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -115,6 +115,14 @@ impl Cores {
         &self.world
     }
 
+    /// Another configuration is served from now on: who is to tell the cores of it gets the change.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
+    pub(crate) fn change(&mut self, mut world: World, resized: Vec<UnitIx>) -> Arc<Change> {
+        world.generation = self.world.generation + 1;
+        self.world = Arc::new(world);
+        Arc::new(Change { world: Arc::clone(&self.world), resized })
+    }
+
     /// Posts a message to a core.
     #[cfg_attr(not(test), expect(dead_code, reason = "for storms"))]
     pub(crate) fn post(&self, core: usize, message: Message) {
@@ -186,7 +194,8 @@ impl Cores {
         cores.chain(mail).chain(self.wires.iter().filter_map(Wire::next_us)).min().unwrap_or(self.now_us)
     }
 
-    fn has_mail(&self, core: usize) -> bool {
+    /// Whether a core has been posted something that it has not read.
+    pub(crate) fn has_mail(&self, core: usize) -> bool {
         self.mesh.of(core).is_some_and(|mailbox| !mailbox.is_empty())
     }
 

@@ -98,6 +98,7 @@ impl Host {
             read_bytes: issue.read_bytes,
             write_bytes,
             since_ms: self.now_ms,
+            view: judge.views.settled(),
             abort: None,
             is_over: false,
             may_vanish: false,
@@ -234,7 +235,8 @@ impl Host {
         let lun = Lun::flat(unit.map_or(0, |unit| judge.units[unit].lun));
         let Some(itt) = self.with(|session, ways| session.manage(cid, function, lun, ways)).flatten() else { return };
         let clearing = judge.begin(self.number, unit, cause);
-        self.asked(Some(itt), cid, Asked::Clear(unit, clearing, self.stats.sent));
+        let before = (self.stats.sent, judge.views.settled());
+        self.asked(Some(itt), cid, Asked::Clear(unit, clearing, before));
     }
 
     /// Has a connection removed for recovery, by another one.

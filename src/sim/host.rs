@@ -4,6 +4,7 @@
 
 use super::Rng;
 use super::asked::Request;
+use super::heralds::{Heralds, INVENTORY};
 use super::judge::Judge;
 use super::net::Net;
 use super::reserving::Reserving;
@@ -15,7 +16,6 @@ use crate::initiator::params::Offer;
 use crate::initiator::receive::Broken;
 use crate::initiator::session::Session;
 use crate::wire::{Cid, CmdSn, Tsih};
-use std::collections::VecDeque;
 use std::ops::Range;
 
 /// What has happened to a host, for who wants to know whether a run was worth something.
@@ -56,6 +56,7 @@ pub struct Host {
     pub(super) open: Vec<Option<Open>>,
     pub(super) requests: Vec<Request>,
     pub(super) reserving: Option<Reserving>,
+    pub(super) heralds: Heralds,
     pub(super) now_ms: u64,
     /// It does nothing before.
     pub(super) resume_ms: u64,
@@ -92,10 +93,11 @@ impl Host {
             rng: Rng(seed),
             session: None,
             ways,
-            inbox: Inbox { read: vec![Vec::new(); depth], told: VecDeque::new() },
+            inbox: Inbox { read: vec![Vec::new(); depth], ..Inbox::default() },
             open: (0..depth).map(|_| None).collect(),
             requests: Vec::new(),
             reserving: None,
+            heralds: Heralds::default(),
             now_ms: 0,
             resume_ms: 0,
             away_ms: 0,
@@ -191,7 +193,8 @@ impl Host {
     /// Bytes have come by a connection.
     fn take(&mut self, cid: Cid, mut chunk: &[u8], net: &mut impl Net, judge: &mut Judge) {
         let Some(way) = self.ways.ways.iter_mut().find(|way| way.cid == cid) else { return };
-        match way.log_in(&mut chunk) {
+        let may_be_shut_out = judge.views.may_be_shut_out(self.number, way.view);
+        match way.log_in(&mut chunk, may_be_shut_out) {
             Ok(Some(done)) => self.logged_in(cid, &done, judge),
             Ok(None) => {}
             Err(why) if why.is_empty() || judge.lines_may_be_damaged => return self.refused(cid, net, judge),
@@ -209,10 +212,12 @@ impl Host {
     /// The target closed a line, or the network did.
     fn closed(&mut self, cid: Cid, net: &mut impl Net, judge: &mut Judge) {
         self.note(judge, || format!("connection {} is closed", cid.0));
-        let since_ms = self.ways.way(cid).map_or(0, |way| way.since_ms);
+        let way = self.ways.way(cid);
+        let since_ms = way.map_or(0, |way| way.since_ms);
         let is_well = judge.well_since_ms.is_some_and(|well| well < since_ms);
-        let is_due =
-            self.is_leaving() || self.is_removing(cid) || judge.may_be_closed(since_ms) || self.away_ms > since_ms;
+        let is_shut_out = way.is_some_and(|way| judge.views.may_be_shut_out(self.number, way.view));
+        let is_over = judge.may_be_closed(since_ms) || is_shut_out;
+        let is_due = self.is_leaving() || self.is_removing(cid) || is_over || self.away_ms > since_ms;
         if is_well && !is_due && !judge.lines_may_be_damaged && self.ways.spoilt == 0 {
             self.fail(format!("connection {} is closed without a cause", cid.0));
         }
@@ -298,7 +303,7 @@ impl Host {
                 Told::Pong(itt, data) => self.ponged(itt, &data),
                 Told::Managed(itt, response) => self.managed(itt, response, judge),
                 Told::LoggedOut(itt, result) => self.logged_out(itt, result, net, judge),
-                Told::Message(event) => self.asked_to(event, judge),
+                Told::Message(event, by, code) => self.asked_to(event, (by, code), judge),
                 Told::Rejected(reason, header) => self.rejected(reason, header.as_ref(), judge),
             }
         }
@@ -313,13 +318,14 @@ impl Host {
         let ix = usize::from(place.0);
         let Some(open) = self.open[ix].take() else { self.fail(format!("an answer for place {ix}, which is free")) };
         let read = std::mem::take(&mut self.inbox.read[ix]);
-        let of = Circumstances { host: self.number, has_spoilt: self.ways.spoilt > 0 };
+        let of = Circumstances { host: self.number, now_ms: self.now_ms, has_spoilt: self.ways.spoilt > 0 };
         let fate = match verdict::ended(&open, end, &read, of, judge) {
             Ok(fate) => fate,
             Err(why) => self.fail(format!("{}: {why}; {end:x?}", self.what(&open))),
         };
         self.note(judge, || format!("{} {} of unit {}: {fate:?} {:x?}", open.number, open.name, open.unit, end.sense));
         self.attended(&open, end, fate, judge);
+        self.heralded(&open, end, judge);
         match fate {
             Fate::Done => self.stats.good += 1,
             Fate::Refused => self.stats.refused += 1,
@@ -344,6 +350,20 @@ impl Host {
         let passed = fate == Fate::Done && !matches!(open.does, Does::Inquires | Does::Lists);
         let others = self.open.iter().flatten().filter(|other| other.unit == open.unit).map(|other| other.number);
         if let Err(why) = judge.attentions.ended(at, open.number, passed, others) {
+            self.fail(format!("{}: {why}; {end:x?}", self.what(open)));
+        }
+    }
+
+    /// Whether an Asynchronous Message should have come before this end, or makes it one that should not have come.
+    fn heralded(&mut self, open: &Open, end: &Ending, judge: &Judge) {
+        let (host, views) = (self.number, &judge.views);
+        let is_told = end.sense.is_some_and(|(_, code)| code == INVENTORY);
+        let told = if is_told { self.heralds.told(open.unit) } else { Ok(()) };
+        let told = told.and_then(|()| self.heralds.know_sizes(host, views, open.view));
+        let is_lost = !views.last().shows[host][open.unit] && self.level() == 0;
+        let knows = is_lost && verdict::is_of_unit(open, end) && self.heralds.is_up_to_date(host, open.cid, views);
+        let goes_on = "it goes on though its host has lost the unit".to_owned();
+        if let Err(why) = told.and(if knows { Err(goes_on) } else { Ok(()) }) {
             self.fail(format!("{}: {why}; {end:x?}", self.what(open)));
         }
     }

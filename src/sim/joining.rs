@@ -1,8 +1,10 @@
 //! How a host logs in: what it proposes, its first connection, and those that join or take the place of one that is gone.
 
+use super::heralds::Heralds;
 use super::host::Host;
 use super::judge::Judge;
 use super::net::Net;
+use super::views::ViewIx;
 use super::ways::Way;
 use crate::initiator::event::Joined;
 use crate::initiator::login::{Identity, LoggedIn, Login, Security};
@@ -33,8 +35,9 @@ impl Host {
             self.retry_ms = self.now_ms + 50 + self.rng.below(500);
             return;
         };
+        let now = (self.now_ms, judge.views.settled());
         let login = Login::new(self.identity(cid), self.offer.clone(), Security::Skipped);
-        self.ways.ways.push(Way::new(cid, line, login, self.offer.own_max_recv_bytes(), self.now_ms));
+        self.ways.ways.push(Way::new(cid, line, login, self.offer.own_max_recv_bytes(), now));
     }
 
     fn identity(&self, cid: Cid) -> Identity {
@@ -82,7 +85,11 @@ impl Host {
     pub(super) fn logged_in(&mut self, cid: Cid, done: &LoggedIn, judge: &mut Judge) {
         let params = done.params;
         self.note(judge, || format!("connection {} is logged in, TSIH {}: {params:?}", cid.0, done.tsih.0));
-        let Some(session) = &mut self.session else { return self.begin_session(done, judge) };
+        let view = self.ways.way(cid).map_or(judge.views.settled(), |way| way.view);
+        if !judge.views.may_enter(self.number, view) {
+            self.fail("it is let in, and may not be");
+        }
+        let Some(session) = &mut self.session else { return self.begin_session(done, view, judge) };
         let away_ms = self.now_ms - self.lost_ms.get(usize::from(cid.0)).copied().unwrap_or(0);
         let retained_ms = (u64::from(params.time2wait_s) + u64::from(params.time2retain_s)) * 1000;
         for open in self.open.iter_mut().flatten().filter(|open| open.cid == cid) {
@@ -93,7 +100,7 @@ impl Host {
     }
 
     /// A new session: whatever was left of the last one has ended.
-    fn begin_session(&mut self, done: &LoggedIn, judge: &mut Judge) {
+    fn begin_session(&mut self, done: &LoggedIn, view: ViewIx, judge: &mut Judge) {
         self.give_up_all(judge);
         judge.logged_in(self.number, self.now_ms);
         let mut session = Session::new(done, self.first, self.config.depth);
@@ -103,6 +110,8 @@ impl Host {
         session.unasked_bytes = if self.rng.per_mille(200) { 0 } else { u32::MAX };
         let most = self.config.connections.min(done.params.max_connections);
         self.connections = 1 + self.rng.below(u64::from(most.max(1))) as u16;
+        let is_alone = self.connections == 1 && done.params.error_recovery_level == 0;
+        self.heralds = Heralds::begin(self.number, (&judge.views, view), is_alone);
         self.ways.spoils_next = false;
         self.session = Some(session);
         self.stats.sessions += 1;

@@ -5,6 +5,9 @@
 
 use super::attentions::Attentions;
 use super::blocks::{Blocks, Stamp};
+use super::modes::{Modes, Select};
+use super::paces::Pace;
+use super::views::{Step, View, ViewIx, Views};
 
 /// A logical unit, as hosts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,12 @@ pub struct Judge {
     pub log: std::collections::VecDeque<String>,
     /// Unit attentions.
     pub attentions: Attentions,
+    /// Mode parameters of the units.
+    pub modes: Vec<Modes>,
+    /// How fast each host may be, if it is limited. For the simulator to say.
+    pub paces: Vec<Option<Pace>>,
+    /// Which host finds which units. For the simulator to say, by [`Judge::change`] and [`Judge::settle`].
+    pub views: Views,
     clearings: Vec<Clearing>,
     stamps: Vec<u64>,
     /// Since which step of a unit's blocks each host is to hear that what it wrote there is lost.
@@ -94,6 +103,9 @@ impl Judge {
             lines_may_be_damaged: false,
             log: std::collections::VecDeque::new(),
             attentions: Attentions::new(hosts, units.len()),
+            modes: units.iter().map(|_| Modes::default()).collect(),
+            paces: vec![None; hosts],
+            views: Views::new(hosts, units.len()),
             clearings: Vec::new(),
             stamps: vec![0; hosts],
             untold: vec![vec![None; units.len()]; hosts],
@@ -138,8 +150,10 @@ impl Judge {
     /// It was carried out.
     pub fn done(&mut self, which: ClearingIx, now_ms: u64) {
         let Clearing { host, unit, cause, began, .. } = self.clearings[which.0];
-        if cause == Cause::Reset {
-            self.attentions.were_reset(host, unit, began);
+        match cause {
+            Cause::Reset => self.attentions.were_reset(host, unit, began),
+            Cause::Clear => self.attentions.were_cleared(host, unit, began),
+            Cause::AbortSet | Cause::Reservation => {}
         }
         self.end(which, now_ms);
     }
@@ -160,6 +174,61 @@ impl Judge {
     /// Whether a task of this host at this unit, sent at `since_ms`, may have been aborted without an answer.
     pub fn may_be_cleared(&self, host: usize, unit: usize, since_ms: u64) -> bool {
         self.any(unit, since_ms, |clearing| clearing.cause != Cause::AbortSet || clearing.host == host)
+    }
+
+    /// Another configuration is to be served: hosts find this by it.
+    pub fn change(&mut self, view: View, resized: Vec<usize>) {
+        for (host, (was, is)) in self.views.last().shows.iter().zip(&view.shows).enumerate() {
+            if was != is {
+                self.attentions.may_find_others(host);
+            }
+            for (unit, (was, is)) in was.iter().zip(is).enumerate() {
+                match (was, is) {
+                    (true, false) => self.attentions.loses(host, unit),
+                    (false, true) => self.attentions.may_find(host, unit),
+                    _ => {}
+                }
+            }
+        }
+        let began = self.attentions.tick();
+        self.views.push((view, resized), began);
+    }
+
+    /// It is served everywhere, up to this view.
+    pub fn settle(&mut self, at: ViewIx) {
+        for (Step { host, began, is_noticed }, found) in self.views.settle(at) {
+            if is_noticed {
+                self.attentions.finds_others(host, began);
+            }
+            found.into_iter().for_each(|unit| self.attentions.finds(host, unit, (is_noticed, began)));
+        }
+    }
+
+    /// A host sets D_SENSE of a unit, or clears it.
+    pub fn select(&mut self, unit: usize, is_set: bool) -> Select {
+        self.attentions.may_be_set(unit);
+        let is_reset = self.modes[unit].known_since_ms().is_some_and(|since_ms| self.may_be_reset(unit, since_ms));
+        let began = self.attentions.tick();
+        self.modes[unit].begin(is_set, began, is_reset)
+    }
+
+    /// That was answered GOOD, and sent at `since_ms`.
+    pub fn selected(&mut self, (host, unit): (usize, usize), select: Select, since_ms: u64) {
+        let is_reset = self.may_be_reset(unit, since_ms);
+        if let Some(began) = self.modes[unit].done(select, since_ms, is_reset) {
+            self.attentions.were_set(host, unit, began);
+        }
+    }
+
+    fn may_be_reset(&self, unit: usize, since_ms: u64) -> bool {
+        self.any(unit, since_ms, |clearing| clearing.cause == Cause::Reset)
+    }
+
+    /// A unit has so many blocks from now on, which is no less than before.
+    pub fn grew(&mut self, unit: usize, blocks: usize) {
+        self.units[unit].blocks = blocks;
+        self.blocks[unit].grow(blocks);
+        self.attentions.was_resized(unit);
     }
 
     /// Whether it may meet a reservation of another host.
@@ -191,6 +260,7 @@ impl Judge {
 
     /// The power is gone, and with it who has to tell anything.
     pub fn forget_losses(&mut self) {
+        self.modes.iter_mut().for_each(Modes::forget);
         self.untold.iter_mut().flatten().for_each(|untold| *untold = None);
     }
 

@@ -10,8 +10,8 @@
 //! | `tcp` | the same interface over TCP, to a server that is running |
 //! | `host` | one initiator of several: sessions of all kinds, all commands, all recovery, by bytes over a `net` |
 //! | `joining`, `deeds`, `reserving`, `asked` | how it logs in, what it does, what it has asked for and waits for |
-//! | `workload`, `ways` | which commands, and how often what; its connections |
-//! | `judge`, `blocks`, `attentions`, `verdict` | what all hosts share: what blocks may hold, who may or must be told what; how a command may end |
+//! | `workload`, `ways`, `heralds` | which commands, and how often what; its connections; which LUNs it was told of |
+//! | `judge`, `blocks`, `attentions`, `views`, `modes`, `paces`, `verdict` | what all hosts share: what blocks may hold, who may or must be told what, or finds what, or how fast; how a command may end |
 //! | `end` | the initiator's end of a connection, of both: packets to bytes and back |
 //! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
 //!
@@ -129,6 +129,8 @@ pub mod blocks;
 #[cfg(test)]
 mod deeds;
 #[cfg(test)]
+pub mod heralds;
+#[cfg(test)]
 pub mod host;
 #[cfg(test)]
 mod host_tests;
@@ -137,7 +139,11 @@ mod joining;
 #[cfg(test)]
 pub mod judge;
 #[cfg(test)]
+pub mod modes;
+#[cfg(test)]
 pub mod net;
+#[cfg(test)]
+pub mod paces;
 #[cfg(test)]
 mod reserving;
 #[cfg(test)]
@@ -148,6 +154,8 @@ mod storm;
 mod tests;
 #[cfg(test)]
 pub mod verdict;
+#[cfg(test)]
+pub mod views;
 #[cfg(test)]
 pub mod ways;
 #[cfg(test)]

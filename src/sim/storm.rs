@@ -14,12 +14,15 @@
 //! | bits that are damaged on lines with digests | here, some seeds |
 //! | the loss of power, after which cores are others and disks the same | `power`, some seeds |
 //! | sessions that move between cores | here |
+//! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, half of the seeds |
 //!
-//! Not modelled: changes of the configuration, copies by EXTENDED COPY and tokens, users and secrets, files as media.
+//! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, files that grow, other portals
+//! and access states; copies by EXTENDED COPY and tokens, users and secrets, files as media.
 //!
 //! Then it is calm: everything is well, hosts read all units and log out, and what is left must go.
 
 mod canaries;
+mod changes;
 mod media;
 mod power;
 mod runs;
@@ -34,15 +37,17 @@ use super::target::NAME;
 use super::workload::Config;
 use crate::backend::simulated;
 use crate::fabric::mesh::Message;
-use crate::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
+use crate::model::LunKind;
 use crate::random;
 use crate::state::{Keeper, KeeperByHand};
 use crate::unit::errandry::{Errandry, ErrandryByHand};
-use crate::world::World;
+use changes::{Changing, Configured};
 use media::answer;
 use sea::{Sea, portal};
 
 const BLOCKS: usize = 2048;
+/// No unit grows beyond that.
+const MOST_BLOCKS: usize = 3072;
 const BLOCK_BYTES: u32 = 512;
 /// A run that has not ended by then waits for ever, milliseconds after it is to end.
 const LIMIT_MS: u64 = 300_000;
@@ -64,6 +69,8 @@ struct Force {
     damages: bool,
     /// The power fails.
     outages: bool,
+    /// The configuration changes in one of so many steps; 0: never.
+    changes: u64,
 }
 
 /// All of it.
@@ -82,20 +89,18 @@ struct Storm {
     rests_until_us: Vec<u64>,
     force: Force,
     kinds: Vec<LunKind>,
+    configured: Configured,
+    changing: Changing,
 }
 
-fn snapshot(units: &[LunKind]) -> Snapshot {
-    let lun = |(number, kind): (u16, &LunKind)| LunSpec {
-        size_bytes: Some(BLOCKS as u64 * u64::from(BLOCK_BYTES)),
-        thin: true,
-        naa: Some([0x60 + number as u8; 16]),
-        serial: Some(format!("disk-{number}")),
-        ..LunSpec::new(number, kind.clone())
-    };
-    let luns = (0..).zip(units).map(lun).collect();
-    let target = TargetSpec::new(IscsiName::new(NAME).unwrap(), None, luns);
-    let portals = vec![Portal { listen: portal(), advertise: None, group_tag: 1 }];
-    Snapshot { portals, targets: vec![target], ..Snapshot::default() }
+/// Who stores and who runs errands, for a world.
+type Beside = (Keeper, Errandry);
+
+/// The same, and what has them do it.
+fn beside() -> (Beside, (KeeperByHand, ErrandryByHand)) {
+    let (keeper, keeping) = Keeper::by_hand();
+    let (errandry, errands) = Errandry::by_hand();
+    ((keeper, errandry), (keeping, errands))
 }
 
 impl Storm {
@@ -105,9 +110,9 @@ impl Storm {
         let mut dice = Rng(seed);
         let kinds = [LunKind::Ram, simulated::kind("a"), simulated::kind("b")];
         let kinds = &kinds[dice.below(2) as usize..];
-        let (keeper, keeping) = Keeper::by_hand();
-        let (errandry, errands) = Errandry::by_hand();
-        let world = World::open_with(snapshot(kinds), force.cores, keeper, errandry).unwrap();
+        let (beside, (keeping, errands)) = beside();
+        let configured = Configured::new(kinds, BLOCKS, force.hosts, force.changes > 0);
+        let world = configured.open(force.cores, beside);
         let mut cores = Cores::new(world, force.cores).unwrap();
         cores.weather = Weather { piece_bytes: 1 + dice.below(40_000), ..Weather::default() };
         let units = (0..kinds.len() as u16).map(|lun| UnitSpec { lun, blocks: BLOCKS, block_bytes: BLOCK_BYTES });
@@ -131,6 +136,8 @@ impl Storm {
             rests_until_us: vec![0; force.cores],
             force,
             kinds: kinds.to_vec(),
+            configured,
+            changing: Changing::new(force.cores),
         }
     }
 
@@ -151,6 +158,7 @@ impl Storm {
         if !self.is_calm {
             self.trouble();
         }
+        self.change_on();
         self.pass();
     }
 
@@ -196,6 +204,9 @@ impl Storm {
         if self.force.outages && self.dice.below(1500) == 0 {
             self.lose_power();
         }
+        if self.force.changes > 0 && self.dice.below(self.force.changes) == 0 {
+            self.change_some();
+        }
         if self.dice.below(150) == 0 && self.sea.cores.count() > 1 {
             self.move_some();
         }
@@ -231,6 +242,7 @@ impl Storm {
     fn finish(&mut self) {
         self.is_calm = true;
         self.hangs_until_us = 0;
+        self.show_all();
         let since_ms = self.sea.cores.now_ms();
         self.judge.well_since_ms = Some(since_ms);
         self.hosts.iter_mut().for_each(|host| host.finish(&self.judge));

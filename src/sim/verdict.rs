@@ -2,11 +2,12 @@
 
 use super::blocks::{Stamp, value_of};
 use super::judge::{Judge, host_of};
+use super::views::ViewIx;
 use super::ways::Ending;
 use super::workload::Does;
 use crate::initiator::event::Residual;
 use crate::wire::{Cid, Itt};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A command that is not over, at a place of its session.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Open {
     pub write_bytes: u32,
     /// When it was sent.
     pub since_ms: u64,
+    /// The configuration that all cores had then.
+    pub view: ViewIx,
     /// The tag of the ABORT TASK that is under way.
     pub abort: Option<Itt>,
     /// Something that had to end it was answered.
@@ -40,6 +43,8 @@ pub struct Open {
 pub struct Circumstances {
     /// The number of the host.
     pub host: usize,
+    /// Now.
+    pub now_ms: u64,
     /// The host has sent data with wrong digests.
     pub has_spoilt: bool,
 }
@@ -54,6 +59,10 @@ pub enum Fate {
     /// How much of it was done is not known.
     Failed,
 }
+
+const UNIT_ATTENTION: u8 = 6;
+/// LOGICAL UNIT NOT SUPPORTED.
+const NOT_THERE: (u8, u16) = (5, 0x2500);
 
 /// What SAM-5 calls the statuses.
 mod status {
@@ -79,6 +88,7 @@ pub fn given_up(open: &Open, judge: &mut Judge) {
     let (ranges, stamp) = written(&open.does);
     ranges.into_iter().for_each(|range| judge.blocks[open.unit].given_up(range, stamp));
     match open.does {
+        Does::Selects(select) => judge.modes[open.unit].lost(select),
         Does::Flushes(_, host) => judge.told_of_loss(host, open.unit),
         _ if judge.blocks[open.unit].lasts(stamp) => judge.told_of_loss(host_of(stamp), open.unit),
         _ => {}
@@ -89,6 +99,9 @@ pub fn given_up(open: &Open, judge: &mut Judge) {
 pub fn not_done(open: &Open, judge: &mut Judge) {
     let (ranges, stamp) = written(&open.does);
     ranges.into_iter().for_each(|range| judge.blocks[open.unit].not_written(range, stamp));
+    if let Does::Selects(select) = open.does {
+        judge.modes[open.unit].lost(select);
+    }
 }
 
 /// A command has ended like this, with this data. The blocks know of it from now on.
@@ -98,8 +111,14 @@ pub fn not_done(open: &Open, judge: &mut Judge) {
 pub fn ended(open: &Open, end: &Ending, read: &[u8], of: Circumstances, judge: &mut Judge) -> Result<Fate, String> {
     transferred(open, end, read)?;
     let fate = fate(open, end, of, judge)?;
+    if fate == Fate::Done && !judge.views.may_enter(of.host, open.view) {
+        return Err("is carried out though its host is not let in".to_owned());
+    }
     match fate {
-        Fate::Done => done(open, read, judge)?,
+        Fate::Done => {
+            paced(open, of, judge)?;
+            done(open, read, of.host, judge)?;
+        }
         Fate::Refused => not_done(open, judge),
         Fate::Failed => given_up(open, judge),
     }
@@ -133,8 +152,13 @@ fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Resu
         return if excused { Ok(Fate::Failed) } else { Err("no SCSI status".to_owned()) };
     }
     let (host, unit, since_ms) = (of.host, open.unit, open.since_ms);
+    let may_miss = judge.views.may_miss(host, unit, open.view);
+    if !judge.views.may_find(host, unit, open.view) && is_of_unit(open, end) {
+        return Err("is answered by a unit that its host does not find".to_owned());
+    }
     match (end.status, end.sense) {
         (status::GOOD, _) => Ok(Fate::Done),
+        (status::CHECK_CONDITION, Some(NOT_THERE)) if may_miss => Ok(Fate::Refused),
         (status::CHECK_CONDITION, Some((key, code))) => checked(open, end, (key, code), of, judge),
         (status::CHECK_CONDITION, None) => Err("CHECK CONDITION without sense data".to_owned()),
         (status::BUSY | status::TASK_SET_FULL, _) => Ok(Fate::Refused),
@@ -146,8 +170,19 @@ fn fate(open: &Open, end: &Ending, of: Circumstances, judge: &mut Judge) -> Resu
             }
             _ => Ok(Fate::Refused),
         },
-        (status::TASK_ABORTED, _) if judge.may_be_cleared(host, unit, since_ms) => Ok(Fate::Failed),
+        (status::TASK_ABORTED, _) if may_miss || judge.may_be_cleared(host, unit, since_ms) => Ok(Fate::Failed),
         (other, _) => Err(format!("status {other:#04x} without a cause")),
+    }
+}
+
+/// Whether this end comes from the unit, and not from who found that there is none, or no room for a command.
+pub fn is_of_unit(open: &Open, end: &Ending) -> bool {
+    let answers_for_none = matches!(open.does, Does::Inquires | Does::Lists);
+    match (end.status, end.sense) {
+        (status::GOOD, _) => !answers_for_none,
+        (status::CHECK_CONDITION, Some((key, _))) => key == UNIT_ATTENTION,
+        (status::RESERVATION_CONFLICT, _) => true,
+        _ => false,
     }
 }
 
@@ -161,7 +196,6 @@ fn checked(
     const NOT_READY: u8 = 2;
     const MEDIUM_ERROR: u8 = 3;
     const HARDWARE_ERROR: u8 = 4;
-    const UNIT_ATTENTION: u8 = 6;
     const DATA_PROTECT: u8 = 7;
     const ABORTED_COMMAND: u8 = 0xb;
     const MISCOMPARE: u8 = 0xe;
@@ -197,9 +231,17 @@ fn miscompared(open: &Open, end: &Ending, judge: &Judge) -> Result<Fate, String>
     Err(format!("the blocks {:?} cannot differ from {:#x} at byte {offset} first", look.range(), value_of(*wanted)))
 }
 
+/// Whether its host keeps to its limit: these commands all pay.
+fn paced(open: &Open, of: Circumstances, judge: &mut Judge) -> Result<(), String> {
+    let pays = open.name.starts_with("READ(") || open.name.starts_with("WRITE(");
+    match judge.paces[of.host].as_mut().filter(|_| pays) {
+        Some(pace) => pace.done(open.since_ms, of.now_ms),
+        None => Ok(()),
+    }
+}
+
 /// It was answered GOOD.
-fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
-    let luns: Vec<u16> = judge.units.iter().map(|unit| unit.lun).collect();
+fn done(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), String> {
     let blocks = &mut judge.blocks[open.unit];
     match &open.does {
         Does::Reads(look) => blocks.check(look, read),
@@ -225,18 +267,48 @@ fn done(open: &Open, read: &[u8], judge: &mut Judge) -> Result<(), String> {
             blocks.flushed(look);
             judge.flushed(*host, open.unit, look.since())
         }
-        Does::Inquires if read.len() < 36 || read[0] != 0 => Err(format!("INQUIRY says {read:x?}")),
-        Does::Lists => listed(read, luns),
-        Does::Inquires | Does::Reserves | Does::Else => Ok(()),
+        Does::Inquires => inquired(open, read, host, judge),
+        Does::Lists => listed(open, read, host, judge),
+        Does::Measures(least) => measured(read, *least..=judge.units[open.unit].blocks),
+        Does::Selects(select) => {
+            judge.selected((host, open.unit), *select, open.since_ms);
+            Ok(())
+        }
+        Does::Reserves | Does::Else => Ok(()),
     }
 }
 
+/// INQUIRY tells of a disk, or that there is none.
+fn inquired(open: &Open, read: &[u8], host: usize, judge: &Judge) -> Result<(), String> {
+    const NOTHING: u8 = 0x7f;
+    let may_be = match read.first() {
+        Some(0) => judge.views.may_find(host, open.unit, open.view),
+        Some(&NOTHING) => judge.views.may_miss(host, open.unit, open.view),
+        _ => false,
+    };
+    if may_be && read.len() >= 36 { Ok(()) } else { Err(format!("INQUIRY says {read:x?}")) }
+}
+
+/// READ CAPACITY(10) tells of no fewer blocks than there were when it was sent, and of no more than there are.
+fn measured(read: &[u8], may_be: RangeInclusive<usize>) -> Result<(), String> {
+    let last = read.first_chunk().map(|last| u32::from_be_bytes(*last) as usize);
+    let is_right = last.is_some_and(|last| may_be.contains(&(last + 1)));
+    if is_right { Ok(()) } else { Err(format!("READ CAPACITY(10) says {read:x?}, and there are {may_be:?} blocks")) }
+}
+
 /// REPORT LUNS tells of these.
-fn listed(read: &[u8], mut luns: Vec<u16>) -> Result<(), String> {
+fn listed(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), String> {
+    if judge.views.may_find(host, open.unit, open.view) {
+        judge.attentions.listed(host, open.unit);
+    }
     let Some((header, list)) = read.split_first_chunk::<8>() else { return Err("REPORT LUNS is too short".to_owned()) };
     let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
     let mut found: Vec<u16> = list.chunks_exact(8).map(|lun| u16::from_be_bytes([lun[0], lun[1]]) & 0x3fff).collect();
     found.sort_unstable();
-    luns.sort_unstable();
-    if len == list.len() && found == luns { Ok(()) } else { Err(format!("REPORT LUNS says {found:?}")) }
+    let finds: Vec<bool> = judge.units.iter().map(|unit| found.contains(&unit.lun)).collect();
+    let is_right = found.len() == finds.iter().filter(|finds| **finds).count() && len == list.len();
+    if is_right && judge.views.may_list(host, &finds, open.view) {
+        return Ok(());
+    }
+    Err(format!("REPORT LUNS says {found:?}"))
 }

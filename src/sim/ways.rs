@@ -1,12 +1,13 @@
 //! The connections of a host: bytes to PDUs and back, and what comes of them for the host to judge.
 
 use super::net::Net;
+use super::views::ViewIx;
 use crate::initiator::event::{End, Event, Joined, Residual, Sink, TaskIx};
 use crate::initiator::login::{LoggedIn, Login, LoginError, Step};
 use crate::initiator::outbox::{Bytes, DataRef, Digests, Outbox, Outgoing, Payload, encode};
 use crate::initiator::receive::{Broken, Receiver};
 use crate::initiator::session::Session;
-use crate::wire::{AsyncEvent, Bhs, Cid, Itt, LoginResponse, LogoutResult, RejectReason, TmResponse};
+use crate::wire::{AsyncEvent, Bhs, Cid, Itt, LoginResponse, LoginStatus, LogoutResult, RejectReason, TmResponse};
 use std::collections::VecDeque;
 
 /// A command's data lies in the area of its place, at the low half of a [`DataRef`]; the place is the high half.
@@ -30,8 +31,8 @@ pub enum Told {
     Managed(Itt, TmResponse),
     /// The answer to a logout.
     LoggedOut(Itt, LogoutResult),
-    /// An Asynchronous Message: its event.
-    Message(AsyncEvent),
+    /// An Asynchronous Message: its event, the connection that it has come by, and the code of its sense data.
+    Message(AsyncEvent, Cid, Option<u16>),
     /// A PDU was rejected: why, and its header, if it was sent back.
     Rejected(RejectReason, Option<Bhs>),
 }
@@ -41,7 +42,7 @@ impl Told {
     pub fn request(&self) -> Option<Itt> {
         match self {
             Told::Pong(itt, _) | Told::Managed(itt, _) | Told::LoggedOut(itt, _) => Some(*itt),
-            Told::Ended(..) | Told::Cleared(_) | Told::Message(_) | Told::Rejected(..) => None,
+            Told::Ended(..) | Told::Cleared(_) | Told::Message(..) | Told::Rejected(..) => None,
         }
     }
 }
@@ -83,6 +84,8 @@ pub struct Inbox {
     pub read: Vec<Vec<u8>>,
     /// What has happened since this was looked at.
     pub told: VecDeque<Told>,
+    /// The connection by which something comes.
+    pub by: Cid,
 }
 
 impl Sink for Inbox {
@@ -100,11 +103,18 @@ impl Sink for Inbox {
             Event::Pong { itt, data } => Told::Pong(itt, data.to_vec()),
             Event::Managed { itt, response, .. } => Told::Managed(itt, response),
             Event::LoggedOut { itt, response, .. } => Told::LoggedOut(itt, response),
-            Event::Message(message, _) => Told::Message(message.event),
+            Event::Message(message, data) => Told::Message(message.event, self.by, code(data)),
             Event::Rejected { reason, header } => Told::Rejected(reason, header.copied()),
             Event::Text(answer) => panic!("a text that nobody asked for: {answer:?}"),
         });
     }
+}
+
+/// The additional sense code, with its qualifier, of the sense data in a data segment.
+fn code(data: &[u8]) -> Option<u16> {
+    let (residual, bidi_residual) = (Residual::None, Residual::None);
+    let end = End { response: 0, status: 0, status_qualifier: 0, residual, bidi_residual, received_bytes: 0, data };
+    end.sense_codes().map(|(_, code)| code)
 }
 
 /// Where a connection stands.
@@ -123,6 +133,8 @@ pub struct Way {
     pub line: usize,
     /// When it was opened.
     pub since_ms: u64,
+    /// The view that all cores had then.
+    pub view: ViewIx,
     /// Nothing is read from it before.
     pub deaf_until_ms: u64,
     /// It is gone, and that was counted among what unit attentions have come of.
@@ -135,11 +147,12 @@ pub struct Way {
 
 impl Way {
     /// A connection that begins to log in.
-    pub fn new(cid: Cid, line: usize, mut login: Login, max_recv_bytes: u32, now_ms: u64) -> Way {
+    pub fn new(cid: Cid, line: usize, mut login: Login, max_recv_bytes: u32, now: (u64, ViewIx)) -> Way {
         let (digests, mut out) = (Digests::default(), Vec::new());
         login.begin(&mut Bytes { out: &mut out, area: &[], digests });
         let (phase, receiver) = (Phase::Login(Box::new(login)), Receiver::new(max_recv_bytes));
-        Way { cid, line, since_ms: now_ms, deaf_until_ms: 0, is_said_gone: false, phase, digests, receiver, out }
+        let (since_ms, view) = now;
+        Way { cid, line, since_ms, view, deaf_until_ms: 0, is_said_gone: false, phase, digests, receiver, out }
     }
 
     /// It is in full feature phase.
@@ -153,10 +166,11 @@ impl Way {
     }
 
     /// Takes PDUs of the login from the front of `chunk`, until that is over. Returns what it has come to, if it has.
+    /// `may_be_shut_out`: the host may have no access at the moment.
     ///
     /// # Errors
     /// Why it has failed; empty: it may be tried again, or a new session instead.
-    pub fn log_in(&mut self, chunk: &mut &[u8]) -> Result<Option<LoggedIn>, String> {
+    pub fn log_in(&mut self, chunk: &mut &[u8], may_be_shut_out: bool) -> Result<Option<LoggedIn>, String> {
         let Phase::Login(login) = &mut self.phase else { return Ok(None) };
         while let Some(pdu) = self.receiver.whole(chunk).map_err(|error| error.to_string())? {
             let response = LoginResponse::parse(&pdu.bhs).map_err(|error| error.to_string())?;
@@ -171,6 +185,9 @@ impl Way {
                 }
                 Ok(moved) => return Err(format!("{moved:?}")),
                 Err(LoginError::Refused(status)) if is_for_now(status) => return Err(String::new()),
+                Err(LoginError::Refused(LoginStatus::AUTHORIZATION_FAILURE)) if may_be_shut_out => {
+                    return Err(String::new());
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -187,9 +204,8 @@ impl Way {
 }
 
 /// Whether a login that was refused may be tried again, or a new session instead.
-fn is_for_now(status: crate::wire::LoginStatus) -> bool {
-    use crate::wire::LoginStatus as Status;
-    status.class == 3 || [Status::SESSION_DOES_NOT_EXIST, Status::TOO_MANY_CONNECTIONS].contains(&status)
+fn is_for_now(status: LoginStatus) -> bool {
+    status.class == 3 || [LoginStatus::SESSION_DOES_NOT_EXIST, LoginStatus::TOO_MANY_CONNECTIONS].contains(&status)
 }
 
 /// The connections of a host, and what its commands write.
@@ -237,6 +253,7 @@ impl Ways {
     /// [`Broken`]: the connection is to be closed.
     pub fn receive(&mut self, cid: Cid, chunk: &[u8], session: &mut Session, inbox: &mut Inbox) -> Result<(), Broken> {
         let Some(at) = self.ways.iter().position(|way| way.cid == cid) else { return Ok(()) };
+        inbox.by = cid;
         // What is sent while it receives goes by this connection, too.
         let mut receiver = std::mem::replace(&mut self.ways[at].receiver, Receiver::new(0));
         let received = receiver.receive(chunk, cid, session, &mut Joined { outbox: &mut *self, sink: inbox });

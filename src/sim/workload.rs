@@ -3,6 +3,7 @@
 use super::Rng;
 use super::blocks::{Look, Stamp, ZEROES};
 use super::judge::Judge;
+use super::modes::Select;
 use std::ops::Range;
 
 /// A kind of commands.
@@ -28,6 +29,10 @@ pub enum Kind {
     Inquiry,
     /// REPORT LUNS.
     ReportLuns,
+    /// READ CAPACITY(10).
+    Capacity,
+    /// MODE SELECT(10) of the control page.
+    ModeSelect,
 }
 
 /// What a host does that is no command, and what befalls it.
@@ -116,6 +121,8 @@ impl Config {
                 (Kind::Ready, 2),
                 (Kind::Inquiry, 1),
                 (Kind::ReportLuns, 1),
+                (Kind::Capacity, 1),
+                (Kind::ModeSelect, 2),
             ],
             troubles: vec![
                 (Trouble::Abort, 60),
@@ -161,6 +168,10 @@ pub enum Does {
     Inquires,
     /// Tells of all units.
     Lists,
+    /// Tells how many blocks the unit has: so many, or more.
+    Measures(usize),
+    /// Sets a mode parameter.
+    Selects(Select),
     /// The next step of a reservation.
     Reserves,
     /// None of that.
@@ -281,6 +292,11 @@ impl Chooser<'_> {
                 let cdb = vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0];
                 Issue { read_bytes: 0x1000, ..Issue::new(unit, "REPORT LUNS", cdb, Does::Lists) }
             }
+            Kind::ModeSelect => self.mode_select(unit),
+            Kind::Capacity => {
+                let (cdb, does) = (cdb_10(0x25, 0, &(0..0)), Does::Measures(self.judge.units[unit].blocks));
+                Issue { read_bytes: 8, ..Issue::new(unit, "READ CAPACITY(10)", cdb, does) }
+            }
         }
     }
 
@@ -358,6 +374,17 @@ impl Chooser<'_> {
         let mut cdb = vec![0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         cdb[7..9].copy_from_slice(&(list.len() as u16).to_be_bytes());
         Issue { data: list, ..Issue::new(unit, "UNMAP", cdb, Does::Writes(ranges, stamp)) }
+    }
+
+    fn mode_select(&mut self, unit: usize) -> Issue {
+        const D_SENSE: u8 = 0x04;
+        let is_set = self.rng.per_mille(500);
+        // All else in the page is fixed: GLTSD, and unrestricted reordering.
+        let mut list = vec![0; 8];
+        list.extend_from_slice(&[0x0a, 10, 0x02 | if is_set { D_SENSE } else { 0 }, 0x10, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let cdb = vec![0x55, 0x10, 0, 0, 0, 0, 0, 0, list.len() as u8, 0];
+        let does = Does::Selects(self.judge.select(unit, is_set));
+        Issue { data: list, ..Issue::new(unit, "MODE SELECT(10)", cdb, does) }
     }
 
     fn verify(&mut self, unit: usize) -> Issue {

@@ -1,10 +1,11 @@
 //! What all cores share: the units, the targets, the directory, and the registry. A [`World`] never changes:
 //! when the configuration does, the cores are given another one (`shard/change.rs`), with the same registries in it.
 //!
-//! How it is opened is in `opening.rs`. Nothing here knows a core, or what cores tell each other.
+//! How it is opened is in `opening.rs`, how the next one is made in `changing.rs`. Nothing here knows a core, or what cores tell each other.
 //!
 //! Invariants: a target and a unit keep their index for as long as anybody may use it.
 
+pub(crate) mod changing;
 pub(crate) mod clock;
 pub(crate) mod doors;
 pub(crate) mod error;

@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("initiator", &["wire", "limits"]),
     ("ring", &["limits"]),
     ("backend", &["model", "ring", "limits", "atomics"]),
-    ("scsi", &["model", "wire", "limits", "panics"]),
+    ("scsi", &["model", "wire", "limits", "panics", "canary"]),
     ("state", &["model", "wire", "limits", "noise", "scsi"]),
     ("session", &["model", "wire", "limits", "shares", "canary"]),
     ("buffers", &["limits", "model", "ring", "backend"]),

@@ -327,12 +327,14 @@ impl Rig {
         }
     }
 
-    /// The only PDU sent is CHECK CONDITION, ABORTED COMMAND, with this additional sense code.
-    pub fn expect_fault(&mut self, asc: u8, ascq: u8) {
+    /// The only PDU sent is CHECK CONDITION, ABORTED COMMAND, with this additional sense code. Its residual count, if data
+    /// was short.
+    pub fn expect_fault(&mut self, asc: u8, ascq: u8) -> Option<u32> {
         let (response, bytes) = self.response();
         assert_eq!(response.status, 2);
         assert_eq!(bytes.len(), 2 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]])));
         assert_eq!((bytes[2], bytes[4], bytes[14], bytes[15]), (0x70, 0x0b, asc, ascq));
+        response.underflow.then_some(response.residual_bytes)
     }
 
     /// The only PDU sent is a Reject of the PDU with this reason.

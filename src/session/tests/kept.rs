@@ -127,7 +127,7 @@ fn a_snack_for_data_that_is_gone_is_rejected_once() {
             if !is_answered {
                 assert_eq!(r.events(), [Event::Abort(task)]);
                 r.released(task);
-                r.expect_fault(0x11, 0x13);
+                assert_eq!(r.expect_fault(0x11, 0x13), Some(256), "of 1024 bytes 768 were sent");
             }
             assert!(r.sent().is_empty());
         }

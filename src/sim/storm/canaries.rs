@@ -27,6 +27,17 @@ const ALL: &[Canary] = &[
     Canary::DigestUnchecked,
     Canary::RangeNotHeld,
     Canary::AttentionLost,
+    Canary::ChangeIgnored,
+    Canary::LosersCommandsKept,
+    Canary::InventoryUntold,
+    Canary::InventoryUnannounced,
+    Canary::MoverUnchanged,
+    Canary::LosersSessionKept,
+    Canary::CapacityUntold,
+    Canary::CapacityUnannounced,
+    Canary::ClearUntold,
+    Canary::ModesUntold,
+    Canary::LimitsForgotten,
 ];
 
 /// The first seed that finds a bug.

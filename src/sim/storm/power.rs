@@ -1,10 +1,7 @@
 //! The power fails: cores and all that they know are gone, and disks have what they have made stable, and some of the rest.
 
-use super::{Storm, snapshot};
+use super::{Storm, beside};
 use crate::model::LunKind;
-use crate::state::Keeper;
-use crate::unit::errandry::Errandry;
-use crate::world::World;
 
 impl Storm {
     /// The power fails, and comes again.
@@ -18,11 +15,14 @@ impl Storm {
             }
             disk.lose_power(|_| dice.per_mille(500));
         }
-        let (keeper, keeping) = Keeper::by_hand();
-        let (errandry, errands) = Errandry::by_hand();
-        let world = World::open_with(snapshot(&self.kinds), self.force.cores, keeper, errandry).unwrap();
+        let (beside, by_hand) = beside();
+        let world = self.configured.open(self.force.cores, beside);
         self.sea.cores.restart(world).unwrap();
-        (self.keeping, self.errands) = (keeping, errands);
+        (self.keeping, self.errands) = by_hand;
+        let latest = self.judge.views.latest();
+        self.judge.settle(latest);
+        self.changing.is_over(latest);
+        self.pace();
         self.hosts.iter_mut().for_each(|host| host.power_lost(&mut self.judge));
         self.judge.forget_losses();
         for (blocks, kind) in self.judge.blocks.iter_mut().zip(&self.kinds) {

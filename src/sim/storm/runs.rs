@@ -61,6 +61,7 @@ pub(super) fn force_of(seed: u64) -> Force {
         loses: matches!(kind, 1 | 4),
         damages: kind == 2,
         outages: matches!(kind, 3 | 4),
+        changes: told("RINGSAN_CHANGES").unwrap_or_else(|| [0, 0, 0, 300, 300, 60][Rng(seed ^ 0xc4).below(6) as usize]),
     }
 }
 
@@ -83,8 +84,8 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, force: impl Fn(u64) -> Force
     assert!(failed.is_empty(), "RINGSAN_SEED= one of {failed:?}");
 }
 
-/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many from `RINGSAN_FIRST` on, of `RINGSAN_CORES` cores and of the
-/// kind `RINGSAN_KIND` ([`force_of`]).
+/// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many from `RINGSAN_FIRST` on, of `RINGSAN_CORES` cores, of the kind
+/// `RINGSAN_KIND`, and with a change in one of `RINGSAN_CHANGES` steps ([`force_of`]).
 #[test]
 fn hosts_see_what_they_may_see_in_every_storm() {
     if let Some(seed) = told("RINGSAN_SEED") {

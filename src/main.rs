@@ -22,7 +22,7 @@ use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, gener
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -191,11 +191,15 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     }
     preflight::raise_memlock(&config.snapshot);
     let control = control_socket(&config)?;
+    let at = control.as_ref().map(|socket| socket.as_ref().map(|socket| socket.path().to_owned()));
+    let at = at.map_err(Clone::clone);
     let snapshot = config.snapshot.clone();
     let again = args.clone();
     let reread: Option<Box<Reread>> =
         args.config.is_some().then(|| -> Box<Reread> { Box::new(move || reread(&again)) });
-    ringsan::serve::serve(config.snapshot, reread, control, move |bound: &[SocketAddr]| {
+    ringsan::serve::serve(config.snapshot, reread, control.ok().flatten(), move |bound: &[SocketAddr]| {
+        // Not before: a start that fails is one line.
+        say_control(&at);
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         out.say(format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")).as_bytes());
@@ -203,23 +207,27 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     .map_err(Fault::from)
 }
 
-/// The socket of the control plane. Where it is only usual, disks are served without it, too.
-fn control_socket(config: &Config) -> Result<Option<Socket>, Fault> {
+/// The socket of the control plane; the error, where it is only usual: why there is none. Disks are served without it, too.
+fn control_socket(config: &Config) -> Result<Result<Option<Socket>, String>, Fault> {
     let paths = match &config.control {
-        ControlSocket::Off => return Ok(None),
+        ControlSocket::Off => return Ok(Ok(None)),
         ControlSocket::At(path) => vec![path.clone()],
         ControlSocket::Usual => vec![socket::DEFAULT.into(), config.snapshot.state.join(socket::NAME)],
     };
     match Socket::first(&paths) {
-        Ok(socket) => {
-            tracing::info!(path = %socket.path().display(), "control socket");
-            Ok(Some(socket))
-        }
-        Err(why) if config.control == ControlSocket::Usual => {
+        Err(why) if config.control != ControlSocket::Usual => Err(Fault::from(format!("control-socket: {why}"))),
+        socket => Ok(socket.map(Some)),
+    }
+}
+
+/// Says in the log where the control plane is found.
+fn say_control(at: &Result<Option<PathBuf>, String>) {
+    match at {
+        Ok(Some(path)) => tracing::info!(path = %path.display(), "control socket"),
+        Ok(None) => {}
+        Err(why) => {
             tracing::warn!("no control socket, so ringsan status and others will not find this server: {why}");
-            Ok(None)
         }
-        Err(why) => Err(Fault::from(format!("control-socket: {why}"))),
     }
 }
 

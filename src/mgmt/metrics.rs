@@ -111,7 +111,12 @@ fn cores(status: &Status, registry: &mut Registry) {
         }
     }
     registry.register("core_up", "1: the core answers", up);
-    registry.register_with_unit("core_busy", "The part of its time that the core works", Unit::Ratios, busy);
+    registry.register_with_unit(
+        "core_busy",
+        "The part of its time that the core works",
+        Unit::Other("ratio".to_owned()),
+        busy,
+    );
     registry.register("sessions", "Sessions", sessions);
     registry.register("connections", "Connections, those that log in among them", connections);
     registry.register_with_unit("io_buffers_free", "I/O buffers that nobody holds", Unit::Bytes, free);

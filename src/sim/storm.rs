@@ -71,6 +71,8 @@ struct Force {
     outages: bool,
     /// The configuration changes in one of so many steps; 0: never.
     changes: u64,
+    /// A session is to move to another core in one of so many steps, if there are several.
+    moves: u64,
 }
 
 /// All of it.
@@ -207,7 +209,7 @@ impl Storm {
         if self.force.changes > 0 && self.dice.below(self.force.changes) == 0 {
             self.change_some();
         }
-        if self.dice.below(150) == 0 && self.sea.cores.count() > 1 {
+        if self.dice.below(self.force.moves) == 0 && self.sea.cores.count() > 1 {
             self.move_some();
         }
     }

@@ -44,7 +44,7 @@ fn run(seed: u64, force: Force) {
 }
 
 /// What a variable of the environment says.
-fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
+pub(super) fn told<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -62,6 +62,7 @@ pub(super) fn force_of(seed: u64) -> Force {
         damages: kind == 2,
         outages: matches!(kind, 3 | 4),
         changes: told("RINGSAN_CHANGES").unwrap_or_else(|| [0, 0, 0, 300, 300, 60][Rng(seed ^ 0xc4).below(6) as usize]),
+        moves: told("RINGSAN_MOVES").unwrap_or_else(|| [150, 150, 20][Rng(seed ^ 0x3a).below(3) as usize]),
     }
 }
 
@@ -85,7 +86,7 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, force: impl Fn(u64) -> Force
 }
 
 /// `RINGSAN_SEED` runs one of them, `RINGSAN_SEEDS` so many from `RINGSAN_FIRST` on, of `RINGSAN_CORES` cores, of the kind
-/// `RINGSAN_KIND`, and with a change in one of `RINGSAN_CHANGES` steps ([`force_of`]).
+/// `RINGSAN_KIND`, with a change in one of `RINGSAN_CHANGES` steps, and a move in one of `RINGSAN_MOVES` ([`force_of`]).
 #[test]
 fn hosts_see_what_they_may_see_in_every_storm() {
     if let Some(seed) = told("RINGSAN_SEED") {

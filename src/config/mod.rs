@@ -15,12 +15,14 @@ mod defaults;
 pub mod describe;
 mod document;
 mod draft;
+pub mod edit;
 mod fault;
 mod machine;
 pub mod options;
 mod resolve;
 mod served;
 pub mod size;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -42,9 +44,16 @@ use std::path::Path;
 /// # Errors
 /// Everything that is wrong with it, each with file, line and key.
 pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
-    let text = document::load(file)?;
+    from_text_of(file, &document::load(file)?)
+}
+
+/// What a configuration file would come to if it said `text`; the disks are looked at.
+///
+/// # Errors
+/// Everything that is wrong with it, each with file, line and key.
+pub fn from_text_of(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
-    let mut draft = document::read(&text, file, &mut faults);
+    let mut draft = document::read(text, file, &mut faults);
     machine::check_secrecy(&draft, file, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
     resolve::resolve(&mut draft, &mut faults);

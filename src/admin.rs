@@ -1,12 +1,13 @@
 //! The commands that look at a running server: each asks its control plane, and prints what that says.
 
-use crate::cli::{Ask, Output, SessionCommand, TargetCommand};
+use crate::cli::{Ask, LunCommand, Of, Output, SessionCommand, TargetCommand};
 use comfy_table::{ContentArrangement, Table, presets};
 use ringsan::config::DEFAULT_STATE;
 use ringsan::config::size::Bytes;
 use ringsan::mgmt::client::{Client, ClientError};
 use ringsan::mgmt::socket;
-use ringsan::mgmt::view::{Applied, Core, Session, Sessions, Status, Target};
+use ringsan::mgmt::view::{Applied, Core, NewLun, Session, Sessions, Setting, Settings, Status, Target};
+use ringsan::model::lun::{OPTIONS, Value};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,7 +26,7 @@ pub fn status(ask: &Ask) -> Result<String, ClientError> {
 /// # Errors
 /// As the client's.
 pub fn reload(ask: &Ask) -> Result<String, ClientError> {
-    Ok(ask.shown(&ask.client().post::<Applied>("/v1/reload")?, applied))
+    Ok(ask.shown(&ask.client().post::<Applied>("/v1/reload", None::<&()>)?, applied))
 }
 
 /// `ringsan session`.
@@ -39,7 +40,7 @@ pub fn session(command: &SessionCommand) -> Result<String, ClientError> {
             Ok(ask.shown(&ask.client().get::<Session>(&format!("/v1/sessions/{tsih}"))?, one_session))
         }
         SessionCommand::Drop { tsih, ask } => {
-            ask.client().delete(&format!("/v1/sessions/{tsih}"))?;
+            ask.client().delete::<()>(&format!("/v1/sessions/{tsih}"))?;
             Ok(format!("session {tsih} dropped\n"))
         }
     }
@@ -61,7 +62,70 @@ pub fn target(command: &TargetCommand) -> Result<String, ClientError> {
     }
 }
 
+/// `ringsan lun`.
+///
+/// # Errors
+/// As the client's; also a setting that is none.
+pub fn lun(command: &LunCommand) -> Result<String, ClientError> {
+    match command {
+        LunCommand::Ls(ask) => Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets))),
+        LunCommand::Add { path, of, number, set, ask } => {
+            let mut settings = settings(set);
+            if let Some(path) = path {
+                // The file has its own idea of where relative paths begin.
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                settings.insert("path".to_owned(), Setting::Text(path.display().to_string()));
+            }
+            let body = NewLun { lun: *number, settings };
+            ask.changed(of, |client, target| client.post(&format!("/v1/targets/{target}/luns"), Some(&body)))
+        }
+        LunCommand::Set { number, settings: set, of, ask } => ask.set(of, *number, &settings(set)),
+        LunCommand::Resize { number, size, of, ask } => {
+            let size = Setting::Text(size.clone());
+            ask.set(of, *number, &BTreeMap::from([("size".to_owned(), size)]))
+        }
+        LunCommand::Rm { number, of, ask } => {
+            ask.changed(of, |client, target| client.delete(&format!("/v1/targets/{target}/luns/{number}")))
+        }
+    }
+}
+
+/// Settings as they are written on a command line, as the file wants them.
+fn settings(words: &[String]) -> Settings {
+    let setting = |word: &String| {
+        let Some((key, said)) = word.split_once('=') else { return (word.clone(), Setting::Flag(true)) };
+        let option = OPTIONS.iter().find(|option| option.key == key);
+        let setting = match (option.map(|option| &option.value), said) {
+            (_, "") => Setting::Default(None),
+            (Some(Value::Flag(_)), "true" | "false") => Setting::Flag(said == "true"),
+            (Some(Value::Number(..)), _) => {
+                said.parse().map_or_else(|_| Setting::Text(said.to_owned()), Setting::Number)
+            }
+            _ => Setting::Text(said.to_owned()),
+        };
+        (key.to_owned(), setting)
+    };
+    words.iter().map(setting).collect()
+}
+
 impl Ask {
+    /// Has a logical unit set otherwise.
+    fn set(&self, of: &Of, number: u16, settings: &Settings) -> Result<String, ClientError> {
+        self.changed(of, |client, target| client.patch(&format!("/v1/targets/{target}/luns/{number}"), settings))
+    }
+
+    /// Has something of a target changed, and says what came of it.
+    fn changed(
+        &self,
+        of: &Of,
+        change: impl FnOnce(&Client, &str) -> Result<Applied, ClientError>,
+    ) -> Result<String, ClientError> {
+        let client = self.client();
+        // The only one, if it is not named: an empty name in a path would be none.
+        let target = of.target.as_deref().unwrap_or("-");
+        Ok(self.shown(&change(&client, target)?, applied))
+    }
+
     /// The client of the server that is meant.
     fn client(&self) -> Client {
         let usual = || {
@@ -247,7 +311,9 @@ fn one_target(target: &Target) -> String {
 
 fn applied(applied: &Applied) -> String {
     let mut text = String::new();
-    if applied.done.is_empty() {
+    if let Some(lun) = applied.lun.filter(|_| applied.done.is_empty() && applied.waiting.is_empty()) {
+        let _ = writeln!(text, "LUN {lun} is as it was");
+    } else if applied.done.is_empty() && applied.waiting.is_empty() {
         text.push_str("nothing is different\n");
     }
     for line in &applied.done {

@@ -35,6 +35,9 @@ pub enum Command {
     /// Targets of the running server
     #[command(subcommand)]
     Target(TargetCommand),
+    /// Logical units of the running server; what is changed is written to its configuration file, too
+    #[command(subcommand)]
+    Lun(LunCommand),
     /// Have the running server read its configuration file again, and say what came of it
     Reload(Ask),
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
@@ -150,6 +153,69 @@ pub enum TargetCommand {
     Show {
         /// Its iSCSI name
         name: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+/// Which target is meant.
+#[derive(Debug, Clone, Args)]
+pub struct Of {
+    /// The target: its name, or what no other has behind its last colon; not needed where there is one
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+/// What is asked of logical units.
+#[derive(Debug, Subcommand)]
+pub enum LunCommand {
+    /// List them
+    Ls(Ask),
+    /// Serve a file or device, or memory: `lun add /dev/nvme0n1 --target db`, `lun add disk.img -s size=1GiB -s thin`
+    Add {
+        /// The file or device
+        #[arg(required_unless_present = "set")]
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        of: Of,
+        /// The LUN [default: the lowest that is free]
+        #[arg(short, long)]
+        number: Option<u16>,
+        /// A setting, as the configuration file has it: KEY=VALUE, or KEY for what is true; repeat for more
+        #[arg(short, long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Give one other settings: `lun set 0 iops=500 bandwidth=`
+    Set {
+        /// The LUN
+        number: u16,
+        /// KEY=VALUE, KEY for what is true, or KEY= for the default
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Give one another size; a file grows with it
+    Resize {
+        /// The LUN
+        number: u16,
+        /// Like 20GiB
+        size: String,
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Serve one no more. What it has stays where it is
+    Rm {
+        /// The LUN
+        number: u16,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         ask: Ask,
     },

@@ -17,7 +17,7 @@ use ringsan::log::Spool;
 use ringsan::mgmt::client::ClientError;
 use ringsan::mgmt::socket::{self, Socket};
 use ringsan::model::Snapshot;
-use ringsan::serve::{Reread, ServeError};
+use ringsan::serve::{ConfigFile, Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         Command::Status(ask) => answered(admin::status(&ask)),
         Command::Session(command) => answered(admin::session(&command)),
         Command::Target(command) => answered(admin::target(&command)),
+        Command::Lun(command) => answered(admin::lun(&command)),
         Command::Reload(ask) => answered(admin::reload(&ask)),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
@@ -164,7 +165,7 @@ fn secret(bits: SecretBits) -> Result<(), Fault> {
 
 /// `ringsan serve`: returns when the service has been stopped. Neither it nor its end waits for who reads what it says.
 fn serve(args: &ServeArgs, log: Option<&str>) -> Result<ExitCode, Fault> {
-    let config = configuration(args).map_err(|e| e.to_string())?;
+    let config = configuration(args, None).map_err(|e| e.to_string())?;
     let failed = |e| Fault { line: format!("cannot start: {e}"), code: FAILURE };
     let out = Spool::start("ringsan-out", std::io::stdout()).map_err(failed)?;
     let errors = Spool::start("ringsan-log", std::io::stderr()).map_err(failed)?;
@@ -195,9 +196,9 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     let at = at.map_err(Clone::clone);
     let snapshot = config.snapshot.clone();
     let again = args.clone();
-    let reread: Option<Box<Reread>> =
-        args.config.is_some().then(|| -> Box<Reread> { Box::new(move || reread(&again)) });
-    ringsan::serve::serve(config.snapshot, reread, control.ok().flatten(), move |bound: &[SocketAddr]| {
+    let read: Box<Reread> = Box::new(move |text| reread(&again, text));
+    let file = args.config.clone().map(|path| ConfigFile { path, read });
+    ringsan::serve::serve(config.snapshot, file, control.ok().flatten(), move |bound: &[SocketAddr]| {
         // Not before: a start that fails is one line.
         say_control(&at);
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
@@ -231,10 +232,10 @@ fn say_control(at: &Result<Option<PathBuf>, String>) {
     }
 }
 
-/// The configuration file once more.
-fn reread(args: &ServeArgs) -> Result<Snapshot, Vec<String>> {
-    let config =
-        configuration(args).map_err(|error| error.faults().iter().map(ToString::to_string).collect::<Vec<_>>())?;
+/// The configuration file once more; with a text: as if it said that.
+fn reread(args: &ServeArgs, text: Option<&str>) -> Result<Snapshot, Vec<String>> {
+    let config = configuration(args, text)
+        .map_err(|error| error.faults().iter().map(ToString::to_string).collect::<Vec<_>>())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -242,10 +243,11 @@ fn reread(args: &ServeArgs) -> Result<Snapshot, Vec<String>> {
     Ok(config.snapshot)
 }
 
-fn configuration(args: &ServeArgs) -> Result<Config, config::ConfigError> {
-    let mut config = match &args.config {
-        Some(file) => config::from_file(file)?,
-        None => config::from_options(&Options {
+fn configuration(args: &ServeArgs, text: Option<&str>) -> Result<Config, config::ConfigError> {
+    let mut config = match (&args.config, text) {
+        (Some(file), Some(text)) => config::from_text_of(file, text)?,
+        (Some(file), None) => config::from_file(file)?,
+        (None, _) => config::from_options(&Options {
             listen: args.listen.clone(),
             advertise: args.advertise.clone(),
             target: args.target.clone(),

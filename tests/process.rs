@@ -7,7 +7,7 @@ use ringsan::limits::ACCEPT_REST;
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use ringsan::panics;
-use ringsan::serve;
+use ringsan::serve::{self, ConfigFile};
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
@@ -299,7 +299,8 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Result<Snapshot, Vec<String
     spool.take_panics();
     tracing_subscriber::fmt().with_ansi(false).with_writer(Log(spool.clone())).init();
     let reread = Mutex::new(reread);
-    serve::serve(snapshot, Some(Box::new(move || reread.lock().unwrap()())), None, |_| spool.say(b"ready\n")).unwrap();
+    let file = ConfigFile { path: "unnamed".into(), read: Box::new(move |_| reread.lock().unwrap()()) };
+    serve::serve(snapshot, Some(file), None, |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);

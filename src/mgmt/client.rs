@@ -6,16 +6,21 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Bytes of an answer, at most.
 const ANSWER_BYTES: usize = 256 << 20;
+
+/// How long it is waited for a place among those who wait, and how often it is asked for.
+const TURN: Duration = Duration::from_secs(15);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -71,47 +76,53 @@ impl Client {
     /// # Errors
     /// Why there is no good answer.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        read(&self.call(Method::GET, path)?)
+        read(&self.call(Method::GET, path, None)?)
     }
 
-    /// What a path shows, as it is.
-    ///
-    /// # Errors
-    /// Why there is no good answer.
-    pub fn text(&self, path: &str) -> Result<String, ClientError> {
-        Ok(String::from_utf8_lossy(&self.call(Method::GET, path)?).into_owned())
-    }
-
-    /// Has something done.
+    /// Has something done, and returns what came of it. `body`: what is sent along.
     ///
     /// # Errors
     /// Why it was not done, or why that is not known.
-    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        read(&self.call(Method::POST, path)?)
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: Option<&impl Serialize>) -> Result<T, ClientError> {
+        read(&self.call(Method::POST, path, written(body))?)
     }
 
-    /// Has something removed.
+    /// Has something changed, and returns what came of it.
+    ///
+    /// # Errors
+    /// Why it was not changed, or why that is not known.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        read(&self.call(Method::PATCH, path, written(Some(body)))?)
+    }
+
+    /// Has something removed, and returns what came of it.
     ///
     /// # Errors
     /// Why it was not removed, or why that is not known.
-    pub fn delete(&self, path: &str) -> Result<(), ClientError> {
-        self.call(Method::DELETE, path).map(drop)
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let body = self.call(Method::DELETE, path, None)?;
+        // Where nothing is said, there is nothing to be said.
+        read(if body.is_empty() { b"null" } else { &body })
     }
 
-    fn call(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+    fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
         let late = |_| ClientError::Broken("it does not come".to_owned());
-        runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path)).await.map_err(late)? })
+        runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path, body)).await.map_err(late)? })
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
-        let stream = UnixStream::connect(&self.path).await.map_err(|error| self.unreached(error))?;
+    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, ClientError> {
+        let stream = self.connect().await.map_err(|error| self.unreached(error))?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
-        let request = request.body(Full::<Bytes>::default()).map_err(|error| ClientError::Broken(error.to_string()))?;
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())));
+        let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
@@ -120,6 +131,17 @@ impl Client {
             _ if status.is_success() => Ok(body),
             Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
             Err(_) => Err(ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+        }
+    }
+
+    /// Connects, and waits for its turn while as many wait already as may.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let until = Instant::now() + TURN;
+        loop {
+            match UnixStream::connect(&self.path).await {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => sleep(RETRY).await,
+                connected => return connected,
+            }
         }
     }
 
@@ -136,6 +158,10 @@ impl Client {
             _ => ClientError::Absent { path, reason: error.to_string() },
         }
     }
+}
+
+fn written(body: Option<&impl Serialize>) -> Option<String> {
+    body.and_then(|body| serde_json::to_string(body).ok())
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {

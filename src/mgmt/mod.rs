@@ -20,6 +20,7 @@ pub mod view;
 pub use api::document;
 pub use thread::Server;
 
+use crate::config::edit::LunEdit;
 use crate::fabric::mesh::Mesh;
 use crate::panics::Mutex;
 use crate::world::World;
@@ -32,8 +33,17 @@ pub type Applied = Result<view::Applied, Vec<String>>;
 /// Takes what came of an order. It must not wait. Dropped: the order was not carried out.
 pub type Tell = Box<dyn FnOnce(Applied) + Send>;
 
-/// Gives an order to the control thread. False: it takes none.
-pub type Orders = dyn Fn(Tell) -> bool + Send + Sync;
+/// A change to the configuration file.
+#[derive(Debug)]
+pub struct Edit {
+    /// The name of the target, or an end of it; not needed where there is one.
+    pub target: Option<String>,
+    /// What is changed of its logical units.
+    pub lun: LunEdit,
+}
+
+/// Gives an order to the control thread: to read the file again, perhaps with a change to it. False: it takes none.
+pub type Orders = dyn Fn(Option<Edit>, Tell) -> bool + Send + Sync;
 
 /// What the control plane reaches of the server.
 pub struct Reach {
@@ -43,6 +53,8 @@ pub struct Reach {
     pub mesh: Mesh,
     /// Has the configuration read again.
     pub orders: Box<Orders>,
+    /// Held by who waits for what comes of an order: there is one at a time.
+    pub ordering: tokio::sync::Mutex<()>,
     /// When the server began to serve.
     pub since: SystemTime,
 }

@@ -9,22 +9,38 @@
 use super::error::ServeError;
 use super::looks::Looking;
 use super::reload::Reloader;
+use crate::config::edit::edit_lun;
+use crate::config::store::{self, NewText};
 use crate::limits::CONTROL_END;
-use crate::mgmt::{Applied, Orders, Tell};
+use crate::mgmt::{Applied, Edit, Orders, Tell, view};
 use crate::model::Snapshot;
 use crate::panics;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::Builder;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
-/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back. The error: what
-/// is wrong with it, a line each.
-pub type Reread = dyn Fn() -> Result<Snapshot, Vec<String>> + Send + Sync;
+/// Reads the configuration again, beside the control thread, and beside an earlier time that has not come back. With a text: as
+/// if the file said that. The error: what is wrong with it, a line each.
+pub type Reread = dyn Fn(Option<&str>) -> Result<Snapshot, Vec<String>> + Send + Sync;
 
-/// An order to read the configuration again, and who is told what came of it.
-type Order = Option<Tell>;
+/// The configuration file.
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Reads it.
+    pub read: Box<Reread>,
+}
+
+/// An order to read the configuration again, perhaps with a change to it, and who is told what came of it.
+#[derive(Default)]
+struct Order {
+    edit: Option<Edit>,
+    tell: Option<Tell>,
+}
 
 /// How long until a reload that is under way is looked at again, if no order comes.
 const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
@@ -48,7 +64,7 @@ impl Control {
     ///
     /// # Errors
     /// [`ServeError::System`]: a thread cannot be started.
-    pub fn start(reloader: Reloader, reread: Option<Box<Reread>>) -> Result<Control, ServeError> {
+    pub fn start(reloader: Reloader, file: Option<ConfigFile>) -> Result<Control, ServeError> {
         let (orders, taken) = mpsc::sync_channel(1);
         let (ends, ended) = mpsc::sync_channel(1);
         let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -58,7 +74,7 @@ impl Control {
             ended,
             stop: Arc::clone(&stop),
             lost: Arc::clone(&lost),
-            can_reread: reread.is_some(),
+            can_reread: file.is_some(),
             _looking,
         };
         let end = move |was_stopped: Option<bool>| {
@@ -73,7 +89,7 @@ impl Control {
         };
         Builder::new()
             .name("ringsan-control".to_owned())
-            .spawn(move || panics::contained(|| run(reloader, reread, &taken, &stop), end))
+            .spawn(move || panics::contained(|| run(reloader, file, &taken, &stop), end))
             .map_err(ServeError::System)?;
         Ok(control)
     }
@@ -86,7 +102,7 @@ impl Control {
             );
         } else if !self.can_reread {
             tracing::warn!("SIGHUP: there is no configuration file to read again");
-        } else if let Err(TrySendError::Full(_)) = self.orders.try_send(None) {
+        } else if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::default()) {
             tracing::warn!("SIGHUP: the configuration is being read again; when that is over, it is read once more");
         }
     }
@@ -94,7 +110,7 @@ impl Control {
     /// Takes orders of the control plane.
     pub fn orders(&self) -> Box<Orders> {
         let (orders, can_reread) = (self.orders.clone(), self.can_reread);
-        Box::new(move |tell| can_reread && orders.try_send(Some(tell)).is_ok())
+        Box::new(move |edit, tell| can_reread && orders.try_send(Order { edit, tell: Some(tell) }).is_ok())
     }
 
     /// Has the thread end, and waits for it, but no longer than `CONTROL_END` if it is stuck. Whatever it has begun by
@@ -103,7 +119,7 @@ impl Control {
         let Control { orders, ended, stop, .. } = self;
         stop.store(true, Ordering::Release);
         // Others may give orders, too: it would wait for theirs. If there is one, it need not be woken.
-        let _ = orders.try_send(None);
+        let _ = orders.try_send(Order::default());
         drop(orders);
         if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(CONTROL_END) {
             tracing::warn!("the control thread is busy, and is not waited for");
@@ -112,8 +128,8 @@ impl Control {
 }
 
 /// The loop of the control thread, until it is told to stop. False: something that was done beside it has panicked.
-fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<Order>, stop: &AtomicBool) -> bool {
-    let reread: Option<Arc<Reread>> = reread.map(Arc::from);
+fn run(mut reloader: Reloader, file: Option<ConfigFile>, orders: &Receiver<Order>, stop: &AtomicBool) -> bool {
+    let file = file.map(Arc::new);
     while !reloader.has_failed() {
         let order = match reloader.is_under_way() {
             true => orders.recv_timeout(LOOK_AT_RELOAD),
@@ -122,8 +138,11 @@ fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<Or
         if stop.load(Ordering::Acquire) || matches!(order, Err(RecvTimeoutError::Disconnected)) {
             return true;
         }
-        if let (Ok(tell), Some(reread)) = (order, &reread) {
-            let came = read_again(&mut reloader, reread);
+        if let (Ok(Order { edit, tell }), Some(file)) = (order, &file) {
+            let came = match edit {
+                None => read_again(&mut reloader, file),
+                Some(edit) => change(&mut reloader, file, edit),
+            };
             if let Some(tell) = tell {
                 tell(came);
             }
@@ -133,11 +152,13 @@ fn run(mut reloader: Reloader, reread: Option<Box<Reread>>, orders: &Receiver<Or
     false
 }
 
+/// What does not answer.
+const SILENT: &str = "a file system does not answer, that of the file or of one that it names";
+
 /// Reads the configuration and serves it; says in the log what came of it, and returns that.
-fn read_again(reloader: &mut Reloader, reread: &Arc<Reread>) -> Applied {
-    let reread = Arc::clone(reread);
-    let silent = "a file system does not answer, that of the file or of one that it names";
-    let read = reloader.beside(move || reread()).unwrap_or_else(|| Err(vec![silent.to_owned()]));
+fn read_again(reloader: &mut Reloader, file: &Arc<ConfigFile>) -> Applied {
+    let reread = Arc::clone(file);
+    let read = reloader.beside(move || (reread.read)(None)).unwrap_or_else(|| Err(vec![SILENT.to_owned()]));
     match read {
         Ok(snapshot) => reloader.serve_instead(snapshot),
         Err(faults) => {
@@ -147,4 +168,31 @@ fn read_again(reloader: &mut Reloader, reread: &Arc<Reread>) -> Applied {
             Err(faults)
         }
     }
+}
+
+/// Changes the configuration file and serves it. The new text is durable before it is served, and takes the place of the one
+/// before when it is: who comes to its end in between finds the old file, and nothing that it does not say.
+fn change(reloader: &mut Reloader, file: &Arc<ConfigFile>, edit: Edit) -> Applied {
+    let of = Arc::clone(file);
+    let prepare = move || prepare(&of, edit);
+    let (new, snapshot, lun) = reloader.beside(prepare).unwrap_or_else(|| Err(vec![SILENT.to_owned()]))?;
+    let applied = reloader.serve_instead(snapshot)?;
+    let put = reloader.beside(move || new.put().map_err(|fault| fault.to_string()));
+    if let Err(fault) = put.unwrap_or_else(|| Err(SILENT.to_owned())) {
+        tracing::error!("the configuration file is not changed, so what it says is served: {fault}");
+        let _ = read_again(reloader, file);
+        return Err(vec![fault]);
+    }
+    Ok(view::Applied { lun: Some(lun), ..applied })
+}
+
+/// The new text, beside the file; what it comes to; and the LUN that it is about.
+fn prepare(file: &ConfigFile, edit: Edit) -> Result<(NewText, Snapshot, u16), Vec<String>> {
+    let before = store::text(&file.path).map_err(|fault| vec![fault.to_string()])?;
+    let edited = edit_lun(&before, edit.target.as_deref(), &edit.lun);
+    let (text, lun) = edited.map_err(|error| vec![error.to_string()])?;
+    let text = Zeroizing::new(text);
+    let snapshot = (file.read)(Some(&text))?;
+    let new = NewText::write(&file.path, before, &text).map_err(|fault| vec![fault.to_string()])?;
+    Ok((new, snapshot, lun))
 }

@@ -17,7 +17,7 @@ mod signals;
 mod syncing;
 
 use control::Control;
-pub use control::Reread;
+pub use control::{ConfigFile, Reread};
 pub use error::ServeError;
 
 pub use crate::world::error::WorldError;
@@ -54,14 +54,14 @@ const LOOK_AT_START: Duration = Duration::from_millis(50);
 const PROBE_ENTRIES: u32 = 8;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
-/// with the addresses listened on, when every core accepts connections. On SIGHUP what `reread` gives is served from
+/// with the addresses listened on, when every core accepts connections. On SIGHUP what `file` says is served from
 /// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is served on `control`.
 ///
 /// # Errors
 /// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
 pub fn serve(
     mut snapshot: Snapshot,
-    reread: Option<Box<Reread>>,
+    file: Option<ConfigFile>,
     control: Option<Socket>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
@@ -96,7 +96,7 @@ pub fn serve(
     });
     if started.is_ok() {
         reloader.world().doors.fit_descriptors();
-        let orders = Control::start(reloader, reread)?;
+        let orders = Control::start(reloader, file)?;
         let plane = control.and_then(|socket| start_plane(socket, &world, &mesh, &orders));
         ready(&addresses);
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
@@ -225,7 +225,8 @@ fn open(
 /// Serves the control plane. Disks are served without it, too.
 fn start_plane(socket: Socket, world: &Arc<Mutex<Arc<World>>>, mesh: &Mesh, control: &Control) -> Option<Server> {
     let (world, mesh, orders) = (Arc::clone(world), mesh.clone(), control.orders());
-    let server = Server::start(socket, Reach { world, mesh, orders, since: SystemTime::now() });
+    let server =
+        Server::start(socket, Reach { world, mesh, orders, ordering: Default::default(), since: SystemTime::now() });
     server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 

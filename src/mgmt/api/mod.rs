@@ -3,11 +3,12 @@
 mod shown;
 
 use super::problem::Refused;
-use super::view::{Applied, Core, Problem, Session, Sessions, Status, Target, Version};
-use super::{Reach, metrics};
+use super::view::{Applied, Core, NewLun, Problem, Session, Sessions, Setting, Settings, Status, Target, Version};
+use super::{Edit, Reach, metrics};
+use crate::config::edit::{self, LunEdit, Said};
 use crate::limits::{CONTROL_BODY_BYTES, RELOAD_ANSWER};
 use crate::wire::Tsih;
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,10 +23,16 @@ use utoipa_axum::routes;
 /// The version of the interface.
 pub const VERSION: &str = "v1";
 
+/// In the place of a target's name: the only one that there is.
+const ONLY: &str = "-";
+
 type Reached = State<Arc<Reach>>;
 
 /// The part of a path that names something.
 type Named<T> = Result<Path<T>, PathRejection>;
+
+/// The body of a request.
+type Sent<T> = Result<Json<T>, JsonRejection>;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +52,8 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
         .routes(routes!(cores_list))
         .routes(routes!(targets_list))
         .routes(routes!(target))
+        .routes(routes!(lun_add))
+        .routes(routes!(lun_set, lun_remove))
         .routes(routes!(sessions_list))
         .routes(routes!(session, session_drop))
         .routes(routes!(reload))
@@ -180,17 +189,108 @@ async fn session_drop(State(reach): Reached, tsih: Named<u16>) -> Result<StatusC
     (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
 ))]
 async fn reload(State(reach): Reached) -> Result<Json<Applied>, Refused> {
+    order(&reach, None).await.map(Json)
+}
+
+/// Adds a logical unit to a target, at the lowest free LUN if none is said, and writes that to the configuration file
+#[utoipa::path(post, path = "/v1/targets/{name}/luns", tag = "targets",
+    params(("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one")),
+    request_body = NewLun,
+    responses(
+        (status = OK, body = Applied, description = "It is served, and in the file"),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "The body is not understood"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be served; everything stays as it was"),
+        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+    ))]
+async fn lun_add(State(reach): Reached, name: Named<String>, body: Sent<NewLun>) -> Result<Json<Applied>, Refused> {
+    let Json(NewLun { lun, settings }) = body.map_err(not_understood)?;
+    let edit = LunEdit::Add { number: lun, settings: settings_of(settings) };
+    change(&reach, name, edit).await
+}
+
+/// Gives a logical unit other settings, and writes them to the configuration file. Those that are not named stay
+#[utoipa::path(patch, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
+    params(
+        ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
+        ("lun" = u16, Path, description = "The LUN")
+    ),
+    request_body = std::collections::BTreeMap<String, Setting>,
+    responses(
+        (status = OK, body = Applied, description = "They are served as far as that can be while it is in use, and in the file"),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "Path or body are not understood"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be served; everything stays as it was"),
+        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+    ))]
+async fn lun_set(
+    State(reach): Reached,
+    path: Named<(String, u16)>,
+    body: Sent<Settings>,
+) -> Result<Json<Applied>, Refused> {
+    let (name, number) = lun_of(path)?;
+    let Json(settings) = body.map_err(not_understood)?;
+    change(&reach, Ok(Path(name)), LunEdit::Set { number, settings: settings_of(settings) }).await
+}
+
+/// Takes a logical unit out of its target, and out of the configuration file. What it has stays where it is
+#[utoipa::path(delete, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
+    params(
+        ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
+        ("lun" = u16, Path, description = "The LUN")
+    ),
+    responses(
+        (status = OK, body = Applied, description = "It is served no more, and not in the file"),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "The path is not understood"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be; everything stays as it was"),
+        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+    ))]
+async fn lun_remove(State(reach): Reached, path: Named<(String, u16)>) -> Result<Json<Applied>, Refused> {
+    let (name, number) = lun_of(path)?;
+    change(&reach, Ok(Path(name)), LunEdit::Remove { number }).await
+}
+
+fn lun_of(path: Named<(String, u16)>) -> Result<(String, u16), Refused> {
+    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "a LUN is a number from 0 to 16383");
+    path.map(|Path(path)| path).map_err(wrong)
+}
+
+fn not_understood(rejection: JsonRejection) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, rejection.body_text())
+}
+
+fn settings_of(settings: Settings) -> Vec<edit::Setting> {
+    let said = |setting| match setting {
+        Setting::Flag(flag) => Some(Said::Flag(flag)),
+        Setting::Number(number) => Some(Said::Number(number)),
+        Setting::Text(text) => Some(Said::Text(text)),
+        Setting::Default(_) => None,
+    };
+    settings.into_iter().map(|(key, setting)| (key, said(setting))).collect()
+}
+
+async fn change(reach: &Reach, name: Named<String>, lun: LunEdit) -> Result<Json<Applied>, Refused> {
+    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "the name of the target is not UTF-8");
+    let Path(target) = name.map_err(wrong)?;
+    let target = (target != ONLY).then_some(target);
+    order(reach, Some(Edit { target, lun })).await.map(Json)
+}
+
+/// Gives an order, and waits for what comes of it.
+async fn order(reach: &Reach, edit: Option<Edit>) -> Result<Applied, Refused> {
+    let _turn = reach.ordering.lock().await;
     let (tell, told) = oneshot::channel();
     let tell = Box::new(|applied| {
         let _ = tell.send(applied);
     });
-    if !(reach.orders)(tell) {
+    if !(reach.orders)(edit, tell) {
         let detail =
             "the configuration is being read already, or the server was started without a file: try it again later";
         return Err(Refused::new(StatusCode::CONFLICT, detail));
     }
     match timeout(RELOAD_ANSWER, told).await {
-        Ok(Ok(Ok(applied))) => Ok(Json(applied)),
+        Ok(Ok(Ok(applied))) => Ok(applied),
         Ok(Ok(Err(faults))) => {
             let detail = format!("everything stays as it was: {}", faults.join("; "));
             Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults))
@@ -224,7 +324,7 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
-        assert_eq!(operations.len(), 11);
+        assert_eq!(operations.len(), 14);
         for operation in operations {
             assert!(operation["summary"].is_string(), "{operation}");
             for (status, response) in operation["responses"].as_object().unwrap() {

@@ -15,7 +15,7 @@ impl Reloader {
         match self.plan(again.wanted.clone(), patient) {
             Ok(plan) => {
                 let (done, kept, waiting) = (plan.done.clone(), plan.kept.clone(), plan.waiting.clone());
-                let applied = view::Applied { done, kept, waiting };
+                let applied = view::Applied { lun: None, done, kept, waiting };
                 let is_same = plan.done.is_empty();
                 let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
                 let is_said = again.is_first() || !is_same;

@@ -1,7 +1,7 @@
 //! The control plane: what an administrator sees of a running server, and changes in it.
 //!
 //! One thread of its own (`thread.rs`) serves an HTTP interface (`api`) on a unix socket (`socket.rs`). It reads the
-//! [`World`] that is served now, asks the cores by message, and hands what is to be changed to the control thread
+//! `World` that is served now, asks the cores by message, and hands what is to be changed to the control thread
 //! ([`Orders`]). The program is its first client (`client.rs`).
 //!
 //! Invariants: nothing here is on the way of a command, and no core waits for it: a core that is asked answers when it comes

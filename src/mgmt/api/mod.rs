@@ -339,7 +339,7 @@ mod tests {
         }
         let schemas = document["components"]["schemas"].as_object().unwrap();
         for (name, schema) in schemas {
-            for (field, of) in schema["properties"].as_object().unwrap() {
+            for (field, of) in schema["properties"].as_object().into_iter().flatten() {
                 let is_said = of["description"].is_string() || of.get("$ref").is_some() || of["oneOf"].is_array();
                 assert!(is_said, "{name}.{field} has no description");
             }

@@ -158,128 +158,153 @@ fn count_answers(r: &mut Rig, answers: &mut HashMap<u32, u32>) {
     }
 }
 
+/// Which one of so many a number means.
+fn pick(n: u8, len: usize) -> usize {
+    usize::from(n) % len.max(1)
+}
+
+fn command(r: &mut Rig, shard: &mut Shard, commands: &mut Vec<ScsiCommand>, act: &Act) {
+    let Act::Command { read, write, edtl, immediate, is_final, i_bit, sn, itt, lun } = *act else { return };
+    let mut c = ScsiCommand { read, write, edtl_bytes: edtl, is_final, ..r.draw() };
+    c.lun = Lun::flat(u16::from(lun));
+    c.immediate_delivery = i_bit;
+    if i_bit {
+        r.cmd_sn = r.cmd_sn.wrapping_sub(1);
+    } else {
+        c.cmd_sn = c.cmd_sn.add(u32::from(sn));
+        r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(sn) & 1);
+    }
+    // Now and then a tag that may still be in use.
+    if itt < 10 && !commands.is_empty() && r.s.open_tasks() > 0 {
+        let old = commands[pick(itt, commands.len())].itt;
+        if shard.live.iter().any(|_| true) && r.s.tasks.find(old).is_some() {
+            c.itt = old;
+        }
+    }
+    r.send(c, &vec![0; usize::from(immediate)]);
+    commands.push(c);
+}
+
+fn data_out(r: &mut Rig, commands: &[ScsiCommand], act: &Act) {
+    let Act::DataOut { pick: p, solicited, right, offset, sn, len, is_final } = *act else { return };
+    let Some(c) = commands.get(pick(p, commands.len())).copied() else { return };
+    let Some(id) = r.s.tasks.find(c.itt) else {
+        let stray = r.data_out(c.itt, Ttt(u32::MAX - 1), offset, sn, is_final);
+        return r.send(stray, &vec![0; usize::from(len)]);
+    };
+    let mut pdu = r.data_out(c.itt, if solicited { Ttt(id.0) } else { Ttt::RESERVED }, offset, sn, is_final);
+    pdu.lun = c.lun;
+    let mut len = u32::from(len);
+    if right {
+        let t = r.s.tasks.get(id).unwrap();
+        pdu.buffer_offset = t.command.received_bytes;
+        pdu.data_sn = DataSn(t.incoming.data_sn);
+        let end = if solicited { t.incoming.r2t_end().unwrap_or(0) } else { t.incoming.unsolicited_end };
+        len = len.min(end.saturating_sub(pdu.buffer_offset));
+        pdu.is_final = pdu.buffer_offset + len == end;
+    }
+    r.send(pdu, &vec![0; len as usize]);
+}
+
+fn task_management(r: &mut Rig, commands: &[ScsiCommand], act: &Act) {
+    let Act::Tm { function, pick: p, i_bit, sn } = *act else { return };
+    let victim = commands.get(pick(p, commands.len())).copied();
+    let tm = r.tm(TmFunction(function));
+    let tm = TaskManagementRequest {
+        immediate_delivery: i_bit,
+        referenced_task_tag: victim.map_or(Itt(9), |c| c.itt),
+        ref_cmd_sn: victim.map_or(CmdSn(9), |c| c.cmd_sn),
+        cmd_sn: tm.cmd_sn.add(u32::from(sn)),
+        ..tm
+    };
+    r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(!i_bit));
+    r.send(tm, &[]);
+}
+
+fn text(r: &mut Rig, act: &Act) {
+    let Act::Text { i_bit, sn, reject } = *act else { return };
+    r.text.reject = reject.then_some(RejectReason::PROTOCOL_ERROR);
+    let nop = r.nop();
+    let text = TextRequest {
+        immediate_delivery: i_bit,
+        is_final: true,
+        cont: false,
+        data_segment_len: 0,
+        lun: Lun::flat(0),
+        itt: nop.itt,
+        ttt: Ttt::RESERVED,
+        cmd_sn: nop.cmd_sn.add(u32::from(sn)),
+        exp_stat_sn: StatSn(0),
+    };
+    r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(!i_bit && !reject));
+    r.send(text, b"a=b\0");
+}
+
+fn snack(r: &mut Rig, commands: &[ScsiCommand], act: &Act) {
+    let Act::Snack(p) = *act else { return };
+    let Some(c) = commands.get(pick(p, commands.len())) else { return };
+    let snack = SnackRequest {
+        kind: SnackType(p & 3),
+        lun: c.lun,
+        itt: c.itt,
+        ttt: Ttt::RESERVED,
+        exp_stat_sn: StatSn(0),
+        beg_run: u32::from(p >> 4 & 3),
+        run_len: u32::from(p >> 6),
+    };
+    r.send(snack, &[]);
+}
+
+fn mutated(r: &mut Rig, act: &Act) {
+    let Act::Mutated { at, to, opcode } = *act else { return };
+    let mut bhs = [0; 48];
+    let mut c = r.draw_write(4096);
+    r.cmd_sn = r.cmd_sn.wrapping_sub(1);
+    c.itt = Itt(r.itt + 100_000);
+    c.emit(&mut bhs);
+    bhs[0] = opcode;
+    bhs[usize::from(at)] = to;
+    let len = bhs::data_segment_len(&bhs).min(100_000);
+    bhs::set_data_segment_len(&mut bhs, len);
+    let ahs = vec![to; bhs::total_ahs_len_bytes(&bhs)];
+    r.raw(&bhs, &ahs, &vec![0; len]);
+}
+
+fn answer(r: &mut Rig, shard: &mut Shard, act: &Act) {
+    let Act::Answer { pick: p, how } = *act else { return };
+    if shard.live.is_empty() {
+        return;
+    }
+    let n = pick(p, shard.live.len());
+    let task = shard.live[n];
+    let edtl = r.s.command(task).read_edtl_bytes();
+    match how % 5 {
+        0 => return r.data_in(task, 0, edtl / 2, None),
+        1 => r.data_in(task, 0, edtl, Some(u64::from(edtl))),
+        2 => r.s.complete(task, Ending::new(2, &[0x70, 0, 5]), 0, Direction::None, &mut r.wire),
+        3 => r.s.complete(task, Ending::new(0, &[]), 512, Direction::Out, &mut r.wire),
+        _ => r.s.complete(task, Ending::new(8, &[]), u64::MAX, Direction::In, &mut r.wire),
+    }
+    assert!(!r.s.is_live(task));
+    shard.live.swap_remove(n);
+}
+
 fn play(r: &mut Rig, shard: &mut Shard, commands: &mut Vec<ScsiCommand>, act: &Act) {
-    let pick = |n: u8, len: usize| usize::from(n) % len.max(1);
     match *act {
-        Act::Command { read, write, edtl, immediate, is_final, i_bit, sn, itt, lun } => {
-            let mut c = ScsiCommand { read, write, edtl_bytes: edtl, is_final, ..r.draw() };
-            c.lun = Lun::flat(u16::from(lun));
-            c.immediate_delivery = i_bit;
-            if i_bit {
-                r.cmd_sn = r.cmd_sn.wrapping_sub(1);
-            } else {
-                c.cmd_sn = c.cmd_sn.add(u32::from(sn));
-                r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(sn) & 1);
-            }
-            // Now and then a tag that may still be in use.
-            if itt < 10 && !commands.is_empty() && r.s.open_tasks() > 0 {
-                let old = commands[pick(itt, commands.len())].itt;
-                if shard.live.iter().any(|_| true) && r.s.tasks.find(old).is_some() {
-                    c.itt = old;
-                }
-            }
-            r.send(c, &vec![0; usize::from(immediate)]);
-            commands.push(c);
-        }
-        Act::DataOut { pick: p, solicited, right, offset, sn, len, is_final } => {
-            let Some(c) = commands.get(pick(p, commands.len())).copied() else { return };
-            let Some(id) = r.s.tasks.find(c.itt) else {
-                let stray = r.data_out(c.itt, Ttt(u32::MAX - 1), offset, sn, is_final);
-                return r.send(stray, &vec![0; usize::from(len)]);
-            };
-            let mut pdu = r.data_out(c.itt, if solicited { Ttt(id.0) } else { Ttt::RESERVED }, offset, sn, is_final);
-            pdu.lun = c.lun;
-            let mut len = u32::from(len);
-            if right {
-                let t = r.s.tasks.get(id).unwrap();
-                pdu.buffer_offset = t.command.received_bytes;
-                pdu.data_sn = DataSn(t.incoming.data_sn);
-                let end = if solicited { t.incoming.r2t_end().unwrap_or(0) } else { t.incoming.unsolicited_end };
-                len = len.min(end.saturating_sub(pdu.buffer_offset));
-                pdu.is_final = pdu.buffer_offset + len == end;
-            }
-            r.send(pdu, &vec![0; len as usize]);
-        }
-        Act::Tm { function, pick: p, i_bit, sn } => {
-            let victim = commands.get(pick(p, commands.len())).copied();
-            let tm = r.tm(TmFunction(function));
-            let tm = TaskManagementRequest {
-                immediate_delivery: i_bit,
-                referenced_task_tag: victim.map_or(Itt(9), |c| c.itt),
-                ref_cmd_sn: victim.map_or(CmdSn(9), |c| c.cmd_sn),
-                cmd_sn: tm.cmd_sn.add(u32::from(sn)),
-                ..tm
-            };
-            r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(!i_bit));
-            r.send(tm, &[]);
-        }
+        Act::Command { .. } => command(r, shard, commands, act),
+        Act::DataOut { .. } => data_out(r, commands, act),
+        Act::Tm { .. } => task_management(r, commands, act),
         Act::Nop { i_bit, sn, len } => {
             let nop = r.nop();
             let nop = NopOut { immediate_delivery: i_bit, cmd_sn: nop.cmd_sn.add(u32::from(sn)), ..nop };
             r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(!i_bit));
             r.send(nop, &vec![0; usize::from(len)]);
         }
-        Act::Text { i_bit, sn, reject } => {
-            r.text.reject = reject.then_some(RejectReason::PROTOCOL_ERROR);
-            let nop = r.nop();
-            let text = TextRequest {
-                immediate_delivery: i_bit,
-                is_final: true,
-                cont: false,
-                data_segment_len: 0,
-                lun: Lun::flat(0),
-                itt: nop.itt,
-                ttt: Ttt::RESERVED,
-                cmd_sn: nop.cmd_sn.add(u32::from(sn)),
-                exp_stat_sn: StatSn(0),
-            };
-            r.cmd_sn = r.cmd_sn.wrapping_add(u32::from(!i_bit && !reject));
-            r.send(text, b"a=b\0");
-        }
-        Act::Snack(p) => {
-            let Some(c) = commands.get(pick(p, commands.len())) else { return };
-            let snack = SnackRequest {
-                kind: SnackType(p & 3),
-                lun: c.lun,
-                itt: c.itt,
-                ttt: Ttt::RESERVED,
-                exp_stat_sn: StatSn(0),
-                beg_run: u32::from(p >> 4 & 3),
-                run_len: u32::from(p >> 6),
-            };
-            r.send(snack, &[]);
-        }
-        Act::Mutated { at, to, opcode } => {
-            let mut bhs = [0; 48];
-            let mut c = r.draw_write(4096);
-            r.cmd_sn = r.cmd_sn.wrapping_sub(1);
-            c.itt = Itt(r.itt + 100_000);
-            c.emit(&mut bhs);
-            bhs[0] = opcode;
-            bhs[usize::from(at)] = to;
-            let len = bhs::data_segment_len(&bhs).min(100_000);
-            bhs::set_data_segment_len(&mut bhs, len);
-            let ahs = vec![to; bhs::total_ahs_len_bytes(&bhs)];
-            r.raw(&bhs, &ahs, &vec![0; len]);
-        }
+        Act::Text { .. } => text(r, act),
+        Act::Snack(_) => snack(r, commands, act),
+        Act::Mutated { .. } => mutated(r, act),
         Act::BadDigest => r.digest_ok = false,
-        Act::Answer { pick: p, how } => {
-            if shard.live.is_empty() {
-                return;
-            }
-            let n = pick(p, shard.live.len());
-            let task = shard.live[n];
-            let edtl = r.s.command(task).read_edtl_bytes();
-            match how % 5 {
-                0 => return r.data_in(task, 0, edtl / 2, None),
-                1 => r.data_in(task, 0, edtl, Some(u64::from(edtl))),
-                2 => r.s.complete(task, Ending::new(2, &[0x70, 0, 5]), 0, Direction::None, &mut r.wire),
-                3 => r.s.complete(task, Ending::new(0, &[]), 512, Direction::Out, &mut r.wire),
-                _ => r.s.complete(task, Ending::new(8, &[]), u64::MAX, Direction::In, &mut r.wire),
-            }
-            assert!(!r.s.is_live(task));
-            shard.live.swap_remove(n);
-        }
+        Act::Answer { .. } => answer(r, shard, act),
         Act::Want { pick: p, upto } => {
             if let Some(&task) = shard.live.get(pick(p, shard.live.len())) {
                 r.s.want_data_out(task, upto, &mut r.wire);

@@ -3,6 +3,7 @@
 mod accepting;
 mod atomic;
 mod copies;
+mod dismissed;
 mod doors;
 mod elsewhere;
 mod fencing;

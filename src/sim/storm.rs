@@ -13,7 +13,7 @@
 //! | media that fail, tear what they write, or lose what they have not written back | `media`, some seeds |
 //! | bits that are damaged on lines with digests | here, some seeds |
 //! | the loss of power, after which cores are others and disks the same | `power`, some seeds |
-//! | sessions that move between cores | here |
+//! | sessions that move between cores, or are dropped by who looks after the target | here |
 //! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, half of the seeds |
 //!
 //! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, files that grow, other portals
@@ -37,6 +37,7 @@ use super::target::NAME;
 use super::workload::Config;
 use crate::backend::simulated;
 use crate::fabric::mesh::Message;
+use crate::fabric::report::Dismissal;
 use crate::model::LunKind;
 use crate::random;
 use crate::state::{Keeper, KeeperByHand};
@@ -209,8 +210,20 @@ impl Storm {
         if self.force.changes > 0 && self.dice.below(self.force.changes) == 0 {
             self.change_some();
         }
+        if self.dice.below(3000) == 0 {
+            self.drop_some();
+        }
         if self.dice.below(self.force.moves) == 0 && self.sea.cores.count() > 1 {
             self.move_some();
+        }
+    }
+
+    /// Who looks after the target has a session dropped.
+    fn drop_some(&mut self) {
+        let host = self.dice.below(self.hosts.len() as u64);
+        let Some(tsih) = self.hosts[host as usize].tsih() else { return };
+        for core in 0..self.sea.cores.count() {
+            self.sea.cores.post(core, Message::Drop(Dismissal { tsih, answer: Box::new(|_| ()) }));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::{Ask, LunCommand, Of, Output, SessionCommand, TargetCommand};
 use comfy_table::{ContentArrangement, Table, presets};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ringsan::config::DEFAULT_STATE;
 use ringsan::config::size::Bytes;
 use ringsan::mgmt::client::{Client, ClientError};
@@ -12,6 +13,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+/// What a name in a path may not have as it is (RFC 3986 section 3.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// `ringsan status`.
 ///
@@ -56,7 +60,7 @@ pub fn target(command: &TargetCommand) -> Result<String, ClientError> {
             Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets)))
         }
         TargetCommand::Show { name, ask } => {
-            let found = ask.client().get::<Target>(&format!("/v1/targets/{name}"))?;
+            let found = ask.client().get::<Target>(&format!("/v1/targets/{}", in_path(name)))?;
             Ok(ask.shown(&found, one_target))
         }
     }
@@ -88,6 +92,11 @@ pub fn lun(command: &LunCommand) -> Result<String, ClientError> {
             ask.changed(of, |client, target| client.delete(&format!("/v1/targets/{target}/luns/{number}")))
         }
     }
+}
+
+/// A name as a part of a path.
+fn in_path(name: &str) -> String {
+    utf8_percent_encode(name, ENCODED).to_string()
 }
 
 /// Settings as they are written on a command line, as the file wants them.
@@ -122,8 +131,8 @@ impl Ask {
     ) -> Result<String, ClientError> {
         let client = self.client();
         // The only one, if it is not named: an empty name in a path would be none.
-        let target = of.target.as_deref().unwrap_or("-");
-        Ok(self.shown(&change(&client, target)?, applied))
+        let target = in_path(of.target.as_deref().unwrap_or("-"));
+        Ok(self.shown(&change(&client, &target)?, applied))
     }
 
     /// The client of the server that is meant.

@@ -9,9 +9,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Behind the name of the file: the new text, until it has its place, and the text before.
-const NEW: &str = ".new";
-const BEFORE: &str = ".before";
+/// Around the name of the file: the new text, until it has its place, is where nobody else has anything; the text before is
+/// behind it.
+const NEW: (&str, &str) = (".", ".ringsan-new");
+const BEFORE: (&str, &str) = ("", ".before");
 
 /// The text of a configuration file.
 ///
@@ -80,10 +81,11 @@ impl Drop for NewText {
     }
 }
 
-fn with(file: &Path, more: &str) -> PathBuf {
-    let mut name: OsString = file.as_os_str().to_owned();
-    name.push(more);
-    PathBuf::from(name)
+fn with(file: &Path, (front, back): (&str, &str)) -> PathBuf {
+    let mut name = OsString::from(front);
+    name.push(file.file_name().unwrap_or_default());
+    name.push(back);
+    file.with_file_name(name)
 }
 
 fn origin(file: &Path) -> Origin {

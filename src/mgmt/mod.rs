@@ -42,8 +42,17 @@ pub struct Edit {
     pub lun: LunEdit,
 }
 
-/// Gives an order to the control thread: to read the file again, perhaps with a change to it. False: it takes none.
-pub type Orders = dyn Fn(Option<Edit>, Tell) -> bool + Send + Sync;
+/// Why an order is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The server was started without a file.
+    NoFile,
+    /// Another one is carried out, or waits.
+    Busy,
+}
+
+/// Gives an order to the control thread: to read the file again, perhaps with a change to it.
+pub type Orders = dyn Fn(Option<Edit>, Tell) -> Result<(), NotTaken> + Send + Sync;
 
 /// What the control plane reaches of the server.
 pub struct Reach {

@@ -12,7 +12,7 @@ use super::reload::Reloader;
 use crate::config::edit::edit_lun;
 use crate::config::store::{self, NewText};
 use crate::limits::CONTROL_END;
-use crate::mgmt::{Applied, Edit, Orders, Tell, view};
+use crate::mgmt::{Applied, Edit, NotTaken, Orders, Tell, view};
 use crate::model::Snapshot;
 use crate::panics;
 use std::path::PathBuf;
@@ -110,7 +110,10 @@ impl Control {
     /// Takes orders of the control plane.
     pub fn orders(&self) -> Box<Orders> {
         let (orders, can_reread) = (self.orders.clone(), self.can_reread);
-        Box::new(move |edit, tell| can_reread && orders.try_send(Order { edit, tell: Some(tell) }).is_ok())
+        Box::new(move |edit, tell| {
+            let order = Order { edit, tell: Some(tell) };
+            if can_reread { orders.try_send(order).map_err(|_| NotTaken::Busy) } else { Err(NotTaken::NoFile) }
+        })
     }
 
     /// Has the thread end, and waits for it, but no longer than `CONTROL_END` if it is stuck. Whatever it has begun by

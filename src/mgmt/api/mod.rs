@@ -4,7 +4,7 @@ mod shown;
 
 use super::problem::Refused;
 use super::view::{Applied, Core, NewLun, Problem, Session, Sessions, Setting, Settings, Status, Target, Version};
-use super::{Edit, Reach, metrics};
+use super::{Edit, NotTaken, Reach, metrics};
 use crate::config::edit::{self, LunEdit, Said};
 use crate::limits::{CONTROL_BODY_BYTES, RELOAD_ANSWER};
 use crate::wire::Tsih;
@@ -124,9 +124,11 @@ async fn targets_list(State(reach): Reached) -> Json<Vec<Target>> {
     params(("name" = String, Path, description = "Its iSCSI name")),
     responses(
         (status = OK, body = Target),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "That is no name"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "There is none of that name")
     ))]
-async fn target(State(reach): Reached, Path(name): Path<String>) -> Result<Json<Target>, Refused> {
+async fn target(State(reach): Reached, name: Named<String>) -> Result<Json<Target>, Refused> {
+    let name = name_of(name)?;
     let world = reach.world.lock().clone();
     let found = shown::targets(&world).into_iter().find(|target| target.name == name);
     found.map(Json).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "there is no target of that name"))
@@ -251,6 +253,11 @@ async fn lun_remove(State(reach): Reached, path: Named<(String, u16)>) -> Result
     change(&reach, Ok(Path(name)), LunEdit::Remove { number }).await
 }
 
+fn name_of(name: Named<String>) -> Result<String, Refused> {
+    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "the name of the target is not UTF-8");
+    name.map(|Path(name)| name).map_err(wrong)
+}
+
 fn lun_of(path: Named<(String, u16)>) -> Result<(String, u16), Refused> {
     let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "a LUN is a number from 0 to 16383");
     path.map(|Path(path)| path).map_err(wrong)
@@ -271,8 +278,7 @@ fn settings_of(settings: Settings) -> Vec<edit::Setting> {
 }
 
 async fn change(reach: &Reach, name: Named<String>, lun: LunEdit) -> Result<Json<Applied>, Refused> {
-    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "the name of the target is not UTF-8");
-    let Path(target) = name.map_err(wrong)?;
+    let target = name_of(name)?;
     let target = (target != ONLY).then_some(target);
     order(reach, Some(Edit { target, lun })).await.map(Json)
 }
@@ -284,11 +290,15 @@ async fn order(reach: &Reach, edit: Option<Edit>) -> Result<Applied, Refused> {
     let tell = Box::new(|applied| {
         let _ = tell.send(applied);
     });
-    if !(reach.orders)(edit, tell) {
-        let detail =
-            "the configuration is being read already, or the server was started without a file: try it again later";
-        return Err(Refused::new(StatusCode::CONFLICT, detail));
-    }
+    (reach.orders)(edit, tell).map_err(|why| {
+        let detail = match why {
+            NotTaken::NoFile => {
+                "the server was started without a configuration file: start it with serve --config FILE"
+            }
+            NotTaken::Busy => "the configuration is being read already: try it again later",
+        };
+        Refused::new(StatusCode::CONFLICT, detail)
+    })?;
     match timeout(RELOAD_ANSWER, told).await {
         Ok(Ok(Ok(applied))) => Ok(applied),
         Ok(Ok(Err(faults))) => {

@@ -182,8 +182,10 @@ pub const PING_COMMANDS: u32 = 8;
 /// Time until which PDUs are acted on in one turn as they come, whosever they are, microseconds. What is beyond is copied and
 /// waits: four sessions with 32 commands each take some 400.
 pub const TURN_US: u64 = 1000;
+/// The same if any of them may have taken long, microseconds: nobody needs many of those at once.
+pub const SLOW_TURN_US: u64 = TURN_US / 4;
 /// While anybody has something parked, what comes has this part of either. A read of somebody else takes two or three turns.
-pub const TURN_PARTS_BESIDE: u32 = 8;
+pub const TURN_PARTS_BESIDE: u32 = 16;
 /// PDUs of one connection that are acted on before others with as many have their turn.
 pub const SHARE_PDUS: u32 = 32;
 /// Time of one turn that those connections have together, microseconds.
@@ -228,6 +230,9 @@ pub const SLICE_BYTES: usize = 262_144;
 /// Jobs (WRITE SAME, UNMAP, VERIFY, COMPARE AND WRITE, ...) are polled for this long in one turn of a core, and the one that
 /// is at it then. A read of somebody else takes two or three turns: with so little it still keeps a third of its pace.
 pub const JOBS_PER_TURN: std::time::Duration = std::time::Duration::from_micros(50);
+/// Nor are more bytes begun to be moved for them, unless one operation is more: what the kernel has at hand (a hole, what is
+/// cached) it copies in the call that asks for it, some 30 us for so many.
+pub const JOB_BYTES_PER_TURN: u64 = SLICE_BYTES as u64;
 /// What other cores have sent is acted on for this long in one turn of a core, and the message that is at it then.
 pub const MESSAGES_PER_TURN: std::time::Duration = std::time::Duration::from_micros(250);
 /// Data that a peer owes (the answer to an R2T, the rest of a command), or answers that it does not read, keep I/O buffers no

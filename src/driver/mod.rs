@@ -8,7 +8,7 @@
 //! its own.)
 //!
 //! All that a turn has asked for goes to the kernel in one call, which also waits when there is nothing to do. (With jobs
-//! to be polled there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
+//! to be polled, or with something parked, there is one more call, before them.) A core that is given commands spins a bounded time before it sleeps.
 
 use crate::balance::load::Meter;
 use crate::fabric::mesh::Mesh;
@@ -170,8 +170,8 @@ impl Driver {
             for completion in completions.drain(..) {
                 self.completed(completion);
             }
-            if worked && self.core.has_jobs() {
-                // What others have asked for does not wait until jobs have had their time.
+            if worked && self.core.has_shares() {
+                // What others have asked for does not wait until jobs, and who has much parked, have had their time.
                 self.core.flush();
                 self.core.fabric.io.enter(Wait::No)?;
             }

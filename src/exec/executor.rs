@@ -83,6 +83,8 @@ pub struct Turn {
     pub now_ns: u64,
     /// Something was done that may have taken long.
     pub took_time: bool,
+    /// Bytes that jobs have begun to move since they last had their time.
+    pub job_bytes: u64,
 }
 
 /// What carries out commands on one core.

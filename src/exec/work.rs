@@ -74,15 +74,17 @@ impl Executor {
     }
 
     /// Polls the jobs that were runnable when the turn began (those that pause come again in the next one), as long as that
-    /// does not keep everything else waiting: as long as there is time. Sessions take turns. `polls` is told of each before.
-    pub fn run_jobs(&mut self, polls: impl Fn(usize), has_time: impl Fn() -> bool, out: &mut impl Outside) {
+    /// does not keep everything else waiting: as long as there is time, which `has_time` says of the bytes that they have begun
+    /// to move in it. Sessions take turns. `polls` is told of each before.
+    pub fn run_jobs(&mut self, polls: impl Fn(usize), has_time: impl Fn(u64) -> bool, out: &mut impl Outside) {
+        self.turn.job_bytes = 0;
         for _ in 0..self.running.runnable.len() {
             let Some(number) = self.running.runnable.pop() else { return };
             if matches!(self.running.jobs.get(number), Some(Some(_))) {
                 polls(number);
             }
             self.run_job(number, out);
-            if !has_time() {
+            if !has_time(self.turn.job_bytes) {
                 return;
             }
         }
@@ -208,6 +210,9 @@ impl Executor {
         job.ranges.stalled = None;
         job.medium.in_flight += 1;
         job.pay.paid = false;
+        if let Op::Read { buffer, .. } | Op::Write { buffer, .. } = &op {
+            self.turn.job_bytes += buffer.len() as u64;
+        }
         let owner = Owner::Job { job: number, cell: Rc::clone(cell), claim, hole };
         if let Some((owner, result)) = self.start(unit, op, owner, out) {
             self.finished(owner, result, out);

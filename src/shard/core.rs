@@ -26,7 +26,7 @@ use crate::fabric::Fabric;
 use crate::fabric::mesh::{Mesh, Message, Repeats};
 use crate::fabric::nexus::handle;
 use crate::fabric::relocated::Relocation;
-use crate::limits::{CATCH_UP_MS, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
+use crate::limits::{CATCH_UP_MS, JOB_BYTES_PER_TURN, JOBS_PER_TURN, MESSAGES_PER_TURN, SHUTDOWN_LOGOUT_MS};
 use crate::model::ConnNo;
 use crate::ring::Completion;
 use crate::transport::acting::{Acting, Sharing};
@@ -181,6 +181,12 @@ impl Core {
         !self.executor.running.runnable.is_empty()
     }
 
+    /// Whether this turn has time for what has waited for it: jobs, or what is parked.
+    #[inline]
+    pub fn has_shares(&self) -> bool {
+        self.has_jobs() || self.has_parked()
+    }
+
     /// Acts on what has come, and on time that has passed. `worked`: something has come.
     pub fn act(&mut self, now: Instant, worked: bool) {
         self.settle_owed();
@@ -238,11 +244,12 @@ impl Core {
         self.fabric.io.publish();
     }
 
-    fn run_jobs(&mut self) {
+    pub(super) fn run_jobs(&mut self) {
         if self.has_jobs() {
             let watch = self.fabric.io.watch();
             let until = watch.now() + JOBS_PER_TURN;
-            self.executor.run_jobs(record::job, || watch.now() < until, &mut self.fabric);
+            let has_time = |bytes| bytes < JOB_BYTES_PER_TURN && watch.now() < until;
+            self.executor.run_jobs(record::job, has_time, &mut self.fabric);
         }
     }
 

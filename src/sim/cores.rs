@@ -215,7 +215,7 @@ impl Cores {
             worked |= !rng.per_mille(self.weather.lags) && self.happens(number, next, media, rng);
         }
         let core = &mut self.cores[number];
-        if worked && core.has_jobs() {
+        if worked && core.has_shares() {
             core.flush();
         }
         core.act(now, worked);

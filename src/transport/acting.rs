@@ -1,7 +1,7 @@
 //! Bounds how much of what peers have sent a core acts on in one turn, for all connections together ([`Acting`]), and
 //! says whose parked bytes come next ([`Sharing`]).
 
-use crate::limits::{PING_COMMANDS, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
+use crate::limits::{PING_COMMANDS, SLOW_TURN_US, TURN_PARTS_BESIDE, TURN_PDUS_OF_ALL, TURN_US};
 use crate::model::{ConnNo, Host};
 use crate::wire::{Bhs, Opcode, bhs};
 use std::collections::VecDeque;
@@ -25,6 +25,8 @@ pub struct Acting {
     look: u32,
     /// When its time is over.
     until: Instant,
+    /// When it is over if something was done that may have taken long.
+    slow_until: Instant,
     /// Something was done that may have taken long: the next look at the clock says whether it has.
     pub took_time: bool,
 }
@@ -35,12 +37,13 @@ impl Acting {
     pub fn of_turn(began: Instant, is_alone: bool) -> Acting {
         let parts = if is_alone { 1 } else { TURN_PARTS_BESIDE };
         let time = Duration::from_micros(TURN_US) / parts;
-        Acting { left: TURN_PDUS_OF_ALL / parts, look: LOOK_AFTER, until: began + time, took_time: false }
+        let slow_until = began + time.min(Duration::from_micros(SLOW_TURN_US));
+        Acting { left: TURN_PDUS_OF_ALL / parts, look: LOOK_AFTER, until: began + time, slow_until, took_time: false }
     }
 
     /// The budget for what is parked: the time `until`, and no number of PDUs.
     pub fn of_shares(until: Instant) -> Acting {
-        Acting { left: u32::MAX, look: LOOK_AFTER, until, took_time: false }
+        Acting { left: u32::MAX, look: LOOK_AFTER, until, slow_until: until, took_time: false }
     }
 
     /// Counts a PDU that was acted on. True: a look at the clock is due.
@@ -51,13 +54,17 @@ impl Acting {
         let is_command = matches!(opcode, Opcode::SCSI_COMMAND | Opcode::SCSI_DATA_OUT);
         let spent = if is_command { 1 } else { PING_COMMANDS };
         (self.left, self.look) = (self.left.saturating_sub(spent), self.look.saturating_sub(1));
-        self.look == 0 || !is_command && opcode != Opcode::NOP_OUT || self.took_time
+        self.took_time |= !is_command && opcode != Opcode::NOP_OUT;
+        self.look == 0 || self.took_time
     }
 
     /// Somebody has looked at the clock.
     #[cold]
     pub fn looked(&mut self, now: Instant) {
-        (self.look, self.took_time) = (LOOK_AFTER, false);
+        self.look = LOOK_AFTER;
+        if std::mem::take(&mut self.took_time) {
+            self.until = self.until.min(self.slow_until);
+        }
         if now >= self.until {
             self.left = 0;
         }
@@ -171,6 +178,22 @@ mod tests {
             assert_eq!(over_after(of(past), COMMAND, true), 1, "one that nobody knows");
             assert_eq!(over_after(of(past), TEXT, false), 1);
         }
+    }
+
+    #[test]
+    fn a_turn_in_which_something_may_have_taken_long_is_over_sooner() {
+        let began = Instant::now();
+        let late = began + Duration::from_micros(SLOW_TURN_US);
+        for (took_time, early, is_over) in [(true, 0, true), (true, 1, false), (false, 0, false)] {
+            let mut acting = Acting::of_turn(began, true);
+            acting.took_time = took_time;
+            acting.looked(late - Duration::from_micros(early));
+            assert_eq!(acting.is_over(), is_over, "{took_time} {early}");
+        }
+        let mut acting = Acting::of_turn(began, true);
+        assert!(acting.spend(&header(0x04)), "nobody knows how long a Text Request takes");
+        acting.looked(late);
+        assert!(acting.is_over());
     }
 
     #[test]

@@ -17,8 +17,9 @@ use crate::wire::{BHS_LEN, Bhs, bhs, crc, digest};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The kernel takes at most this many vectors in one call (UIO_MAXIOV).
-const MAX_VECTORS: usize = 1024;
+/// One send has no more vectors than this (the kernel takes UIO_MAXIOV, 1024, at most): 128 PDUs with their data. With as many
+/// as it takes, segments of 512 bytes would have everybody else wait for 64 us each time.
+const MAX_VECTORS: usize = 256;
 
 /// No vector is longer than this, so that a send ends near `SEND_BYTES`.
 const VECTOR_BYTES: usize = 128 << 10;

@@ -204,7 +204,7 @@ impl World {
         executor.turn.now_ms += ms;
         executor.turn.now_ns = executor.turn.now_ms * 1_000_000;
         executor.settle_stores(local);
-        executor.run_jobs(|_| (), || true, local);
+        executor.run_jobs(|_| (), |_| true, local);
         executor.feed_starved(local);
         executor.retry_held(local);
         executor.expire_aborts(local);

@@ -2,7 +2,8 @@
 
 use crate::fabric::mesh::Mesh;
 use crate::limits::{
-    JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL, TURN_SEND_BYTES,
+    JOB_BYTES_PER_TURN, JOBS_PER_TURN, QUEUED_BYTES, SHARE_PDUS, TURN_PARTS_BESIDE, TURN_PDUS, TURN_PDUS_OF_ALL,
+    TURN_SEND_BYTES,
 };
 use crate::model::ConnNo;
 use crate::model::host::tests::at;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 const TEST_UNIT_READY: u8 = 0x00;
 const READ: u8 = 0x28;
+const VERIFY: u8 = 0x2f;
 
 /// A core with connections that are logged in.
 struct Turns {
@@ -74,10 +76,10 @@ impl Turns {
         for _ in 0..count {
             let mut header = [0; BHS_LEN];
             (header[0], header[1], header[32]) = (0x01, 0x80, operation);
+            header[39..41].copy_from_slice(&blocks.to_be_bytes());
             if operation == READ {
                 header[1] |= 0x40;
                 header[20..24].copy_from_slice(&(u32::from(blocks) * 512).to_be_bytes());
-                header[39..41].copy_from_slice(&blocks.to_be_bytes());
             }
             header[16..20].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
             header[24..28].copy_from_slice(&self.cmd_sns[conn.at()].to_be_bytes());
@@ -214,9 +216,29 @@ fn jobs_do_not_keep_everything_else_waiting() {
     // They have ended already, and yet so many take longer than a turn.
     (0..MANY).for_each(|job| core.executor.running.runnable.push(None, job));
     let begin = Instant::now();
-    core.executor.run_jobs(|_| (), || begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
+    core.executor.run_jobs(|_| (), |_| begin.elapsed() < JOBS_PER_TURN, &mut core.fabric);
     let left = core.executor.running.runnable.len();
     assert!(left > 0 && left < MANY, "{left}");
+}
+
+/// The kernel copies what it has at hand in the call that asks for it: in a turn, one piece of what many jobs want is asked for.
+#[test]
+fn jobs_begin_to_move_one_piece_in_a_turn_however_many_there_are() {
+    const VERIFIES: u32 = 8;
+    let mut turns = Turns::new();
+    let conn = turns.login("192.0.2.1");
+    for _ in 0..2 {
+        turns.begin();
+        turns.come(conn, TEST_UNIT_READY, 0, 1);
+    }
+    turns.come(conn, VERIFY, 512, VERIFIES);
+    let mut moved = Vec::new();
+    while turns.core.has_jobs() {
+        turns.core.run_jobs();
+        moved.push(turns.core.executor.turn.job_bytes);
+    }
+    assert!(moved.iter().all(|bytes| *bytes <= JOB_BYTES_PER_TURN), "{moved:?}");
+    assert_eq!(moved.iter().sum::<u64>(), u64::from(VERIFIES) * JOB_BYTES_PER_TURN);
 }
 
 /// What is copied for a digest is copied last in a turn: what waits for an aborted read is not to wait for another turn.

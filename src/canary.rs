@@ -63,6 +63,8 @@ pub enum Canary {
     ModesUntold,
     /// Nobody is held to a limit.
     LimitsForgotten,
+    /// The last block of a stretch is not copied.
+    CopyShort,
 }
 
 #[cfg(test)]

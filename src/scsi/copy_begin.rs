@@ -17,6 +17,7 @@ use super::rw::check_range;
 use super::sense::{Outcome, Sense, asc, key};
 use super::tokens::{self, Token};
 use super::unit::LogicalUnit;
+use crate::canary::{Canary, sings};
 use crate::model::{InitiatorPort, MediumFault};
 use std::sync::Arc;
 
@@ -320,6 +321,7 @@ fn step(extended: &Extended, number: usize, scene: &mut Scene) -> Result<CopySte
     };
     let from = place(source, segment.source_lba, source_bytes, SOURCE_LBA_AT)?;
     let to = place(destination, segment.destination_lba, destination_bytes, DESTINATION_LBA_AT)?;
+    let bytes = if sings(Canary::CopyShort) { bytes - destination_bytes } else { bytes };
     Ok(CopyStep { source: Some((source, from)), destination: (destination, to), bytes })
 }
 

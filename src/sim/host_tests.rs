@@ -12,7 +12,8 @@ use crate::initiator::receive::Receiver;
 use crate::session::login::negotiate::Offer;
 use crate::wire::Cid;
 
-const UNIT: UnitSpec = UnitSpec { lun: 0, blocks: 512, block_bytes: super::target::BLOCK_BYTES };
+const UNIT: UnitSpec =
+    UnitSpec { lun: 0, blocks: 512, block_bytes: super::target::BLOCK_BYTES, naa: [0; 16], quiet: (0, 0) };
 
 /// One direction knows packets, the other one bytes.
 struct Line {

@@ -8,6 +8,7 @@ use super::blocks::{Blocks, Stamp};
 use super::modes::{Modes, Select};
 use super::paces::Pace;
 use super::views::{Step, View, ViewIx, Views};
+use std::ops::Range;
 
 /// A logical unit, as hosts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,29 @@ pub struct UnitSpec {
     pub blocks: usize,
     /// Logical block length, bytes.
     pub block_bytes: u32,
+    /// Its NAA designator.
+    pub naa: [u8; 16],
+    /// In so many blocks, from that one on, nobody writes: they hold zeroes.
+    pub quiet: (usize, usize),
+}
+
+impl UnitSpec {
+    /// The blocks in which nobody writes.
+    pub fn quiet(&self) -> Range<usize> {
+        self.quiet.1..self.quiet.1 + self.quiet.0
+    }
+
+    /// These blocks, without those in which nobody writes.
+    pub fn but_quiet(&self, range: Range<usize>) -> Range<usize> {
+        let (quiet, len) = (self.quiet(), range.len());
+        if range.end <= quiet.start || range.start >= quiet.end {
+            range
+        } else if range.start < quiet.start {
+            range.start..quiet.start
+        } else {
+            quiet.start.saturating_sub(len)..quiet.start
+        }
+    }
 }
 
 /// What can make tasks end without an answer, or have others told.

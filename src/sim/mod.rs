@@ -10,7 +10,7 @@
 //! | `tcp` | the same interface over TCP, to a server that is running |
 //! | `host` | one initiator of several: sessions of all kinds, all commands, all recovery, by bytes over a `net` |
 //! | `joining`, `deeds`, `reserving`, `asked` | how it logs in, what it does, what it has asked for and waits for |
-//! | `workload`, `ways`, `heralds` | which commands, and how often what; its connections; which LUNs it was told of |
+//! | `workload`, `copies`, `ways`, `heralds` | which commands, and how often what; its connections; which LUNs it was told of |
 //! | `judge`, `blocks`, `attentions`, `views`, `modes`, `paces`, `verdict` | what all hosts share: what blocks may hold, who may or must be told what, or finds what, or how fast; how a command may end |
 //! | `end` | the initiator's end of a connection, of both: packets to bytes and back |
 //! | `world` | an initiator that recovers, a network that fails, and the target under one seed, with an oracle |
@@ -126,6 +126,8 @@ mod asked;
 pub mod attentions;
 #[cfg(test)]
 pub mod blocks;
+#[cfg(test)]
+mod copies;
 #[cfg(test)]
 mod deeds;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | what | where |
 //! |---|---|
 //! | sessions of all kinds, their commands, and the troubles that hosts make | `host`, `workload` |
+//! | EXTENDED COPY between units, and zeroes by their token | `copies` |
 //! | pieces, delays, bounded windows, lines that are cut or closed | `lines`, `sea` |
 //! | the order of what a core is told in a turn, and of the turns of cores | `cores` |
 //! | cores that are not run for a while | here |
@@ -17,7 +18,7 @@
 //! | other LUN maps, access, sizes and limits, of which one core hears after the other | `changes`, half of the seeds |
 //!
 //! Not modelled: LUNs and targets that are added or removed, units at other LUNs than before, files that grow, other portals
-//! and access states; copies by EXTENDED COPY and tokens, users and secrets, files as media.
+//! and access states; tokens of what a unit holds, copies in the background, users and secrets, files as media.
 //!
 //! Then it is calm: everything is well, hosts read all units and log out, and what is left must go.
 
@@ -50,6 +51,8 @@ const BLOCKS: usize = 2048;
 /// No unit grows beyond that.
 const MOST_BLOCKS: usize = 3072;
 const BLOCK_BYTES: u32 = 512;
+/// The last so many of those that each unit has at first hold zeroes, for copies.
+const QUIET_BLOCKS: usize = 64;
 /// A run that has not ended by then waits for ever, milliseconds after it is to end.
 const LIMIT_MS: u64 = 300_000;
 
@@ -74,6 +77,11 @@ struct Force {
     changes: u64,
     /// A session is to move to another core in one of so many steps, if there are several.
     moves: u64,
+}
+
+/// The designator of a unit.
+fn naa_of(lun: u16) -> [u8; 16] {
+    [0x60 + lun as u8; 16]
 }
 
 /// All of it.
@@ -118,7 +126,13 @@ impl Storm {
         let world = configured.open(force.cores, beside);
         let mut cores = Cores::new(world, force.cores).unwrap();
         cores.weather = Weather { piece_bytes: 1 + dice.below(40_000), ..Weather::default() };
-        let units = (0..kinds.len() as u16).map(|lun| UnitSpec { lun, blocks: BLOCKS, block_bytes: BLOCK_BYTES });
+        let units = (0..kinds.len() as u16).map(|lun| UnitSpec {
+            lun,
+            blocks: BLOCKS,
+            block_bytes: BLOCK_BYTES,
+            naa: naa_of(lun),
+            quiet: (QUIET_BLOCKS, BLOCKS - QUIET_BLOCKS),
+        });
         let mut judge = Judge::new(force.hosts, &units.collect::<Vec<_>>());
         for (blocks, kind) in judge.blocks.iter_mut().zip(kinds) {
             // What is read is sent from where it lies.
@@ -213,7 +227,7 @@ impl Storm {
         if self.dice.below(3000) == 0 {
             self.drop_some();
         }
-        if self.dice.below(self.force.moves) == 0 && self.sea.cores.count() > 1 {
+        if self.dice.below(self.force.moves) == 0 {
             self.move_some();
         }
     }
@@ -227,8 +241,11 @@ impl Storm {
         }
     }
 
-    /// A session is to move to another core. Whoever has it hears of it.
+    /// A session is to move to another core, if there is one. Whoever has it hears of it.
     fn move_some(&mut self) {
+        if self.sea.cores.count() == 1 {
+            return;
+        }
         let (host, to) = (self.dice.below(self.hosts.len() as u64), self.dice.below(self.sea.cores.count() as u64));
         let Some(tsih) = self.hosts[host as usize].tsih() else { return };
         for core in 0..self.sea.cores.count() {

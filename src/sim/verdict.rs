@@ -1,6 +1,7 @@
 //! What a command may come to: data, residual, status and sense, by what is known of the unit.
 
 use super::blocks::{Stamp, value_of};
+use super::copies::may_abort;
 use super::judge::{Judge, host_of};
 use super::views::ViewIx;
 use super::ways::Ending;
@@ -77,7 +78,7 @@ mod status {
 /// Which blocks a command writes, and with which number.
 fn written(does: &Does) -> (Vec<Range<usize>>, Stamp) {
     match does {
-        Does::Writes(ranges, stamp) => (ranges.clone(), *stamp),
+        Does::Writes(ranges, stamp) | Does::Copies { to: ranges, stamp, .. } => (ranges.clone(), *stamp),
         Does::WritesIf(look, stamp, _) => (vec![look.range()], *stamp),
         _ => (Vec::new(), 0),
     }
@@ -197,6 +198,7 @@ fn checked(
     const MEDIUM_ERROR: u8 = 3;
     const HARDWARE_ERROR: u8 = 4;
     const DATA_PROTECT: u8 = 7;
+    const COPY_ABORTED: u8 = 0xa;
     const ABORTED_COMMAND: u8 = 0xb;
     const MISCOMPARE: u8 = 0xe;
     let excused = judge.lines_may_be_damaged || of.has_spoilt;
@@ -206,6 +208,7 @@ fn checked(
         }
         (UNIT_ATTENTION, _) if judge.attentions.told(of.host, open.unit, code) => Ok(Fate::Refused),
         (UNIT_ATTENTION, _) => Err(format!("unit attention {code:04x} without a cause")),
+        (COPY_ABORTED, code) if may_abort(open, code, of.host, judge) => Ok(Fate::Failed),
         (MISCOMPARE, 0x1d00) => miscompared(open, end, judge),
         // WRITE ERROR of what writes nothing: what was written before is lost.
         (MEDIUM_ERROR, 0x0c00) if judge.media_may_fail && written(&open.does).0.is_empty() => {
@@ -249,7 +252,7 @@ fn done(open: &Open, read: &[u8], host: usize, judge: &mut Judge) -> Result<(), 
             let found = blocks.filled(look.range().len(), *wanted);
             blocks.check(look, &found)
         }
-        Does::Writes(ranges, stamp) => {
+        Does::Writes(ranges, stamp) | Does::Copies { to: ranges, stamp, .. } => {
             ranges.iter().for_each(|range| blocks.written(range.clone(), *stamp));
             Ok(())
         }

@@ -33,6 +33,10 @@ pub enum Kind {
     Capacity,
     /// MODE SELECT(10) of the control page.
     ModeSelect,
+    /// EXTENDED COPY(LID1).
+    ExtendedCopy,
+    /// WRITE USING TOKEN.
+    WriteUsingToken,
 }
 
 /// What a host does that is no command, and what befalls it.
@@ -123,6 +127,8 @@ impl Config {
                 (Kind::ReportLuns, 1),
                 (Kind::Capacity, 1),
                 (Kind::ModeSelect, 2),
+                (Kind::ExtendedCopy, 3),
+                (Kind::WriteUsingToken, 2),
             ],
             troubles: vec![
                 (Trouble::Abort, 60),
@@ -162,6 +168,15 @@ pub enum Does {
     Writes(Vec<Range<usize>>, Stamp),
     /// Writes these blocks if they have the second of the values.
     WritesIf(Look, Stamp, Stamp),
+    /// Writes zeroes into these blocks, from this unit or from none.
+    Copies {
+        /// Where they come from.
+        from: Option<usize>,
+        /// Where they go.
+        to: Vec<Range<usize>>,
+        /// The number of the command.
+        stamp: Stamp,
+    },
     /// Has what is there by now last; the host that asks for it.
     Flushes(Look, usize),
     /// Tells of the unit.
@@ -196,7 +211,7 @@ pub struct Issue {
 }
 
 impl Issue {
-    fn new(unit: usize, name: &'static str, cdb: Vec<u8>, does: Does) -> Issue {
+    pub(super) fn new(unit: usize, name: &'static str, cdb: Vec<u8>, does: Does) -> Issue {
         Issue { unit, name, cdb, read_bytes: 0, data: Vec::new(), does }
     }
 }
@@ -251,7 +266,7 @@ impl Chooser<'_> {
     }
 
     /// Mostly a few busy blocks, rarely more than a burst.
-    fn range(&mut self, unit: usize) -> Range<usize> {
+    pub(super) fn range(&mut self, unit: usize) -> Range<usize> {
         let (blocks, block_bytes) = (self.judge.blocks[unit].count() as u64, self.judge.blocks[unit].block_bytes());
         let most = (u64::from(self.config.most_bytes / block_bytes)).clamp(1, blocks);
         let (len, within) = match self.rng.below(100) {
@@ -260,7 +275,7 @@ impl Chooser<'_> {
             _ => (1 + self.rng.below(most), blocks),
         };
         let first = self.rng.below(within.min(blocks - len) + 1).min(blocks - len);
-        first as usize..(first + len) as usize
+        self.judge.units[unit].but_quiet(first as usize..(first + len) as usize)
     }
 
     /// A command. The blocks know of it from now on.
@@ -293,6 +308,8 @@ impl Chooser<'_> {
                 Issue { read_bytes: 0x1000, ..Issue::new(unit, "REPORT LUNS", cdb, Does::Lists) }
             }
             Kind::ModeSelect => self.mode_select(unit),
+            Kind::ExtendedCopy => self.extended_copy(unit),
+            Kind::WriteUsingToken => self.write_using_token(unit),
             Kind::Capacity => {
                 let (cdb, does) = (cdb_10(0x25, 0, &(0..0)), Does::Measures(self.judge.units[unit].blocks));
                 Issue { read_bytes: 8, ..Issue::new(unit, "READ CAPACITY(10)", cdb, does) }

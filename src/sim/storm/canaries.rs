@@ -38,6 +38,7 @@ const ALL: &[Canary] = &[
     Canary::ClearUntold,
     Canary::ModesUntold,
     Canary::LimitsForgotten,
+    Canary::CopyShort,
 ];
 
 /// The first seed that finds a bug.

@@ -44,7 +44,7 @@ impl Configured {
         let lun = |(number, kind): (u16, &LunKind)| LunSpec {
             size_bytes: Some(MOST_BLOCKS as u64 * u64::from(BLOCK_BYTES)),
             thin: true,
-            naa: Some([0x60 + number as u8; 16]),
+            naa: Some(super::naa_of(number)),
             serial: Some(format!("disk-{number}")),
             ..LunSpec::new(number, kind.clone())
         };
@@ -142,8 +142,9 @@ impl Storm {
     /// Goes on with a change, and sees how far it is.
     pub(super) fn change_on(&mut self) {
         let latest = self.judge.views.latest();
-        if self.dice.per_mille(200) {
-            self.changing.tell(&self.sea.cores, latest);
+        if self.dice.per_mille(200) && self.changing.tell(&self.sea.cores, latest) && self.dice.per_mille(400) {
+            // From a core that has not heard of it to one that has, or the other way.
+            self.move_some();
         }
         if self.judge.views.settled() < latest {
             let settled = self.changing.settled(&self.sea.cores);

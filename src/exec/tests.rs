@@ -10,8 +10,10 @@ mod seeds;
 
 use super::executor::Executor;
 use crate::backend::{FaultPlan, Medium, WayIn};
-use crate::buffers::Arena;
-use crate::model::{LunKind, LunSpec, PerUnit};
+use crate::buffers::{Account, Arena};
+use crate::jobs::job::{Job, JobCx};
+use crate::model::{LunKind, LunSpec, PerUnit, UnitIx};
+use crate::rate::{Bucket, OPEN};
 use crate::scsi::LuParams;
 use crate::state::Keeper;
 use crate::unit::Unit;
@@ -69,4 +71,24 @@ fn unit(blocks: u64, plan: FaultPlan) -> Arc<Unit> {
         atomic_blocks: 512,
     };
     Arc::new(Unit::new(medium, params, (Path::new(""), None), 1))
+}
+
+#[test]
+fn a_job_that_asks_again_while_it_waits_at_a_limit_has_one_place_there() {
+    let mut executor = executor(vec![unit(2048, FaultPlan::new())]);
+    executor.media.rates = Arc::new([Arc::new(Bucket::new(1 << 20))]);
+    executor.media.unit_rates = PerUnit::filled([OPEN, 0], 1);
+    assert!(executor.change_rates(false).is_some_and(|waiters| waiters.is_empty()));
+    let (cx, unit) = (JobCx::new(Account::default()), UnitIx::new(0));
+    let mut job = Job::new(&cx, std::future::pending(), (unit, None));
+    job.pay.charged = true;
+    executor.enlist(job);
+    let pays = |executor: &mut Executor| {
+        executor.running.jobs[0].as_mut().unwrap().pay.paid = false;
+        executor.pay_bytes(0, unit, 1 << 20)
+    };
+    assert!((0..8).any(|_| !pays(&mut executor)), "it has to wait in the end");
+    // It is polled, for whatever reason.
+    assert!(!pays(&mut executor));
+    assert_eq!(executor.change_rates(true).map(|waiters| waiters.len()), Some(1));
 }

@@ -154,6 +154,10 @@ impl Executor {
         if !job.pay.owes() {
             return true;
         }
+        if job.pay.held.is_some() {
+            // It was polled for another reason, and asks again: it has its place in the line.
+            return false;
+        }
         // A job that goes on without its task is bound by the unit's limits alone.
         let flows =
             job.seat().and_then(|seat| self.clients.get(seat.at())).map_or(&self.limits.alone, |client| &client.flows);

@@ -25,6 +25,14 @@ pub fn status(ask: &Ask) -> Result<String, ClientError> {
     Ok(ask.shown(&ask.client().get::<Status>("/v1/status")?, status_table))
 }
 
+/// `ringsan stats`.
+///
+/// # Errors
+/// As the client's.
+pub fn stats(ask: &Ask) -> Result<String, ClientError> {
+    Ok(ask.shown(&ask.client().get::<Status>("/v1/status")?, stats_tables))
+}
+
 /// `ringsan reload`.
 ///
 /// # Errors
@@ -240,6 +248,32 @@ fn cores(cores: &[Core]) -> String {
         ]
     };
     table(&["CORE", "BUSY", "SESSIONS", "CONNECTIONS", "COMMANDS", "READ", "WRITTEN"], cores.iter().map(row))
+}
+
+/// What logical units have answered, and how long that took.
+fn stats_tables(status: &Status) -> String {
+    let luns = status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
+    let commands = luns.flat_map(|(target, lun)| {
+        lun.commands.iter().filter(|of| of.commands > 0).map(move |of| {
+            let mean = of.took_us.checked_div(of.commands).unwrap_or(0);
+            vec![
+                target.name.clone(),
+                lun.lun.to_string(),
+                of.kind.clone(),
+                of.commands.to_string(),
+                Bytes(of.bytes).to_string(),
+                format!("{mean} us"),
+            ]
+        })
+    });
+    let latency = status.cores.iter().flat_map(|core| core.latency.iter().map(move |of| (core, of)));
+    let latency = latency.map(|(core, of)| {
+        let times = [of.mean_us, of.p50_us, of.p99_us, of.p999_us, of.max_us].map(|us| format!("{us} us"));
+        [vec![core.core.to_string(), of.kind.clone(), of.commands.to_string()], times.to_vec()].concat()
+    });
+    table(&["TARGET", "LUN", "KIND", "COMMANDS", "BYTES", "MEAN"], commands)
+        + "\n"
+        + &table(&["CORE", "KIND", "COMMANDS", "MEAN", "HALF", "99%", "99.9%", "MOST"], latency)
 }
 
 fn sessions(found: &Sessions) -> String {

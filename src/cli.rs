@@ -29,6 +29,8 @@ pub enum Command {
     },
     /// Say how the running server is, and what it serves
     Status(Ask),
+    /// Say what the running server has done since it began: commands by LUN, and how long they took
+    Stats(Ask),
     /// Sessions of the running server
     #[command(subcommand)]
     Session(SessionCommand),

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args, cli.log.as_deref()),
         Command::Check { config } => return check(&config),
         Command::Status(ask) => answered(admin::status(&ask)),
+        Command::Stats(ask) => answered(admin::stats(&ask)),
         Command::Session(command) => answered(admin::session(&command)),
         Command::Target(command) => answered(admin::target(&command)),
         Command::Lun(command) => answered(admin::lun(&command)),

@@ -43,7 +43,7 @@ impl Executor {
             return Entry::Dropped;
         };
         let exec = slot_in(&mut client.tasks, who.slot());
-        exec.task = who.task;
+        (exec.task, exec.begun_ns) = (who.task, self.turn.now_ns);
         exec.due.put(Due::of(who));
         match (exec.early.is_dropped, client.flows.is_empty()) {
             (true, _) => Entry::Dropped,
@@ -208,6 +208,11 @@ impl Executor {
             if let Err(wrong) = checked {
                 return self.refuse_length(who, wrong, out);
             }
+        }
+        if matches!(op, MediumOp::Flush { .. })
+            && let Some(exec) = self.exec(who.seat, who.slot())
+        {
+            exec.is_flush = true;
         }
         match row.runs {
             Runs::Read => self.begin_read(who, unit, place, given.expected.read_bytes, out),

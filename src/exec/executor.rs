@@ -22,6 +22,7 @@ use crate::tasks::counters::Counters;
 use crate::tasks::memory::Memory;
 use crate::tasks::operations::{Operation, Operations, Owner};
 use crate::tasks::sink::{Outside, SetOff};
+use crate::tasks::tally::Tally;
 use crate::tasks::task::Exec;
 use crate::unit::media::Media;
 use crate::unit::notice::Notice;
@@ -121,6 +122,8 @@ pub struct Executor {
     pub(super) noise: Noise,
     /// Counters.
     pub stats: Counters,
+    /// What has ended.
+    pub tally: Tally,
 }
 
 impl Executor {
@@ -146,6 +149,7 @@ impl Executor {
             turn: Turn::default(),
             noise: Noise::default(),
             stats: Counters::default(),
+            tally: Tally::default(),
         }
     }
 

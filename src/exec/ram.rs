@@ -11,6 +11,7 @@ use crate::model::{DataRef, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::tasks::failing::Failure;
 use crate::tasks::memory::{Copying, Entered, Stored};
 use crate::tasks::sink::{Body, InPlaceIf, Outside, Part, Sent, Sink};
+use crate::tasks::tally::{Class, Ended};
 use crate::tasks::task::{Action, Exec, Kind};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Lying;
@@ -137,6 +138,7 @@ impl Executor {
             prefetch(at, SOON_SENT.min(total as usize));
         }
         self.stats.read_bytes += u64::from(total);
+        self.tally.ended(Ended { begun_ns: exec.begun_ns, unit, bytes: total, class: Class::Read });
         exec.clear_fresh(who).end();
         true
     }
@@ -242,11 +244,7 @@ impl Executor {
         let part = Part { offset: 0, len: total, at, end: Some(asked) };
         let sent = out.data_in(who, part, Body::Medium { copied_from: Some(from), must: true }, buf);
         debug_assert!(sent.is_ok(), "it is queued whether there is room or not");
-        if let Some(exec) = self.exec(seat, slot) {
-            exec.clear(who).end();
-        } else {
-            missing("a task");
-        }
+        self.clear(who, out).end();
     }
 
     /// Copies what is sent from RAM units with a digest: at the end of the turn, all of it together, so that the memory

@@ -170,7 +170,7 @@ impl Executor {
 
     /// Sends the oldest slice of a read. True: that was all, and the slot is free; or there is no room.
     fn send_front(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) -> bool {
-        let Some(exec) = self.exec(seat, slot) else {
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else {
             missing("a task");
             return true;
         };
@@ -201,7 +201,7 @@ impl Executor {
         }
         exec.transfer.moved += slice.len;
         if last {
-            exec.clear(who).end();
+            exec.clear_counted(who, &mut self.tally).end();
         }
         if let Some(hold) = slice.hold {
             self.release_hold(unit, hold);

@@ -1,7 +1,7 @@
 //! A task ends: its slices, its slot, and the answer of one that failed or was aborted.
 
 use super::executor::Executor;
-use super::rw::on_medium;
+use super::rw::{on_medium, task_in};
 use crate::missing::missing;
 use crate::model::{Due, SeatIx, TaskKey};
 use crate::scsi::Outcome;
@@ -14,8 +14,8 @@ impl Executor {
     /// Takes all buffers from a slot and makes it free; its command is to be ended.
     #[inline(always)]
     pub fn clear(&mut self, who: TaskKey, out: &mut impl Outside) -> Due {
-        match self.exec(who.seat, who.slot()) {
-            Some(exec) if exec.holds_nothing() => exec.clear(who),
+        match task_in(&mut self.clients, who.seat, who.slot()) {
+            Some(exec) if exec.holds_nothing() => exec.clear_counted(who, &mut self.tally),
             _ => self.clear_holding(who, out),
         }
     }
@@ -30,9 +30,9 @@ impl Executor {
             self.waits.flushes.forget(ticket);
         }
         self.drop_slices(seat, slot, out);
-        let Some(exec) = self.exec(seat, slot) else { return Due::of(who) };
+        let Some(exec) = task_in(&mut self.clients, seat, slot) else { return Due::of(who) };
         exec.early.data = None;
-        exec.clear(who)
+        exec.clear_counted(who, &mut self.tally)
     }
 
     /// Gives all slices of a task back.

@@ -10,6 +10,8 @@ use crate::wire::{Cid, Tsih};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use crate::tasks::tally::{Class, Latency, Traffic, UnitTraffic};
+
 /// Sessions in one report, at most.
 pub const SESSIONS_A_REPORT: usize = 64;
 
@@ -50,6 +52,8 @@ pub struct CoreReport {
     pub core: usize,
     /// What it has counted.
     pub stats: Stats,
+    /// What has ended on it. `None`: sessions were asked for.
+    pub traffic: Option<Box<Traffic>>,
     /// Sessions on it.
     pub sessions: usize,
     /// Connections on it, those that log in among them.

@@ -2,7 +2,10 @@
 //! as many as there are cores and logical units. No label is a text of a peer's.
 
 use super::view::{Counters, Status};
-use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use crate::fabric::report::{Class, CoreReport, Latency};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,6 +22,19 @@ struct OfCore {
 struct OfLun {
     target: String,
     lun: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCommands {
+    target: String,
+    lun: u16,
+    kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLatency {
+    core: usize,
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,8 +62,9 @@ const CORE_COUNTERS: &[CoreCounter] = &[
 ];
 
 /// The metrics, in the format that is asked for, and its media type.
-pub(super) fn text(status: &Status, accept: &str) -> (&'static str, String) {
-    let registry = registry(status);
+pub(super) fn text(status: &Status, reports: &[Option<CoreReport>], accept: &str) -> (&'static str, String) {
+    let mut registry = registry(status);
+    registry.register_collector(Box::new(Durations::of(reports)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     if accept.contains(OPEN_METRICS) {
@@ -131,11 +148,78 @@ fn luns(status: &Status, registry: &mut Registry) {
     }
     registry.register_with_unit("lun_size", "Capacity of the logical unit", Unit::Bytes, size);
     registry.register("lun_hung_operations", "Operations that the medium has not answered for long", hung);
+    commands(status, registry);
+}
+
+/// What logical units have answered, by kind.
+fn commands(status: &Status, registry: &mut Registry) {
+    let (count, bytes) = (Family::<OfCommands, Counter>::default(), Family::<OfCommands, Counter>::default());
+    let took = Family::<OfCommands, Counter<f64, std::sync::atomic::AtomicU64>>::default();
+    for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
+        for commands in &lun.commands {
+            let of = OfCommands { target: target.name.clone(), lun: lun.lun, kind: commands.kind.clone() };
+            count.get_or_create(&of).inc_by(commands.commands);
+            took.get_or_create(&of).inc_by(commands.took_us as f64 / 1e6);
+            if commands.kind == Class::Read.word() || commands.kind == Class::Write.word() {
+                bytes.get_or_create(&of).inc_by(commands.bytes);
+            }
+        }
+    }
+    registry.register("lun_commands", "SCSI commands that the logical unit has answered", count);
+    registry.register_with_unit("lun_transferred", "Bytes that those have read or written", Unit::Bytes, bytes);
+    registry.register_with_unit("lun_commands_took", "What those took in all", Unit::Seconds, took);
+}
+
+/// The upper bounds of what durations are sorted into, microseconds.
+const BOUNDS_US: [u64; 20] = [
+    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
+    2_000_000, 5_000_000, 10_000_000, 30_000_000,
+];
+
+/// How long commands took on each core.
+#[derive(Debug)]
+struct Durations(Vec<(OfLatency, Latency)>);
+
+impl Durations {
+    fn of(reports: &[Option<CoreReport>]) -> Durations {
+        let traffic = reports.iter().flatten().filter_map(|report| Some((report.core, report.traffic.as_deref()?)));
+        let all = traffic.flat_map(|(core, traffic)| {
+            let of = move |class: Class| OfLatency { core, kind: class.word() };
+            Class::ALL.map(|class| (of(class), traffic.latency[class as usize].clone()))
+        });
+        Durations(all.collect())
+    }
+}
+
+/// How many took so long, by the upper bounds in seconds; the last has none.
+fn buckets(latency: &Latency) -> Vec<(f64, u64)> {
+    let mut counts = [0; BOUNDS_US.len() + 1];
+    for step in latency.took_us.iter_recorded() {
+        counts[BOUNDS_US.partition_point(|bound| *bound < step.value_iterated_to())] += step.count_at_value();
+    }
+    let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+    bounds.zip(counts).collect()
+}
+
+impl Collector for Durations {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help =
+            "How long commands took, from the turn that they were executed in to the one that they were answered in";
+        let mut metric =
+            encoder.encode_descriptor("command_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (of, latency) in &self.0 {
+            let sum = latency.sum_us as f64 / 1e6;
+            let mut family = metric.encode_family(of)?;
+            family.encode_histogram::<NoLabelSet>(sum, latency.took_us.len(), &buckets(latency), None)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mgmt::api::counted::tests::report;
     use crate::mgmt::view::Core;
 
     fn core(number: usize, answers: bool) -> Core {
@@ -148,6 +232,7 @@ mod tests {
             connections: 3,
             free_buffer_bytes: 1 << 20,
             counters: if answers { counters } else { Counters::default() },
+            latency: Vec::new(),
         }
     }
 
@@ -167,7 +252,8 @@ mod tests {
 
     #[test]
     fn names_have_units_and_a_core_that_is_silent_counts_nothing() {
-        let (kind, text) = text(&status(), "text/plain;version=0.0.4");
+        let reports = [Some(report(0, (Class::Read, 3), 40)), None];
+        let (kind, text) = text(&status(), &reports, "text/plain;version=0.0.4");
         assert!(kind.starts_with("text/plain"));
         for line in [
             "ringsan_build_info{version=\"1.2.3\"} 1",
@@ -178,6 +264,11 @@ mod tests {
             "ringsan_core_up{core=\"0\"} 1",
             "ringsan_core_up{core=\"1\"} 0",
             "ringsan_core_busy_ratio{core=\"0\"} 0.25",
+            "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"2e-05\"} 0",
+            "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"5e-05\"} 3",
+            "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"+Inf\"} 3",
+            "ringsan_command_duration_seconds_count{core=\"0\",kind=\"read\"} 3",
+            "ringsan_command_duration_seconds_sum{core=\"0\",kind=\"read\"} 0.00012",
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }
@@ -187,7 +278,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_open_metrics_gets_them() {
-        let (kind, text) = text(&status(), "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+        let (kind, text) = text(&status(), &[], "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
         assert!(kind.starts_with(OPEN_METRICS) && text.ends_with("# EOF\n"));
     }
 }

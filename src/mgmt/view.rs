@@ -66,6 +66,41 @@ pub struct Core {
     pub free_buffer_bytes: usize,
     /// What it has counted since the server began.
     pub counters: Counters,
+    /// How long commands took since the server began, by kind.
+    pub latency: Vec<Latency>,
+}
+
+/// How long commands of one kind took, from the turn of the core that they were executed in to the one that they were answered in;
+/// times to one part in a hundred, and those of more than a minute as a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Latency {
+    /// `read`, `write`, `flush` or `other`.
+    pub kind: String,
+    /// Commands.
+    pub commands: u64,
+    /// The mean, microseconds.
+    pub mean_us: u64,
+    /// What half of them took at most, microseconds.
+    pub p50_us: u64,
+    /// What 99 of 100 took at most, microseconds.
+    pub p99_us: u64,
+    /// What 999 of 1,000 took at most, microseconds.
+    pub p999_us: u64,
+    /// The longest, microseconds.
+    pub max_us: u64,
+}
+
+/// Commands of one kind that a logical unit has answered since the server began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Commands {
+    /// `read`, `write`, `flush` or `other`.
+    pub kind: String,
+    /// How many.
+    pub commands: u64,
+    /// Bytes that they have read or written.
+    pub bytes: u64,
+    /// What they took in all, microseconds.
+    pub took_us: u64,
 }
 
 /// What a core counts.
@@ -141,6 +176,8 @@ pub struct Lun {
     pub naa: String,
     /// Operations of it that its medium has not answered for long.
     pub hung: u64,
+    /// The commands that it has answered, by kind.
+    pub commands: Vec<Commands>,
     /// At most so many commands a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iops: Option<u64>,

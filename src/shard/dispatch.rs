@@ -14,6 +14,7 @@ use crate::scsi::{MediumOp, Outcome, Plan, asks_readiness, ends_copies};
 use crate::session::seam::{CloseReason, ConnIx, Dest, Event, TaskId};
 use crate::tasks::outcomes::{DOES_NOT_ANSWER, TASK_SET_FULL};
 use crate::tasks::sink::{Given, Moved};
+use crate::tasks::tally::{Class, Ended};
 use crate::tasks::task::Then;
 use crate::transport::partial::{Partial, PartialDest};
 use crate::wire::{Bhs, Opcode, bhs};
@@ -248,6 +249,8 @@ impl Core {
                     self.end_aborted_copy(seat, task, outcome);
                 }
                 let outcome = self.unless_hung(seat, task, unit, outcome);
+                let begun_ns = self.executor.turn.now_ns;
+                self.executor.tally.ended(Ended { begun_ns, unit, bytes: 0, class: Class::Other });
                 self.reply(seat, task, outcome, None);
             }
             Plan::Parameters { len_bytes } => {

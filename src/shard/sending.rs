@@ -10,10 +10,14 @@ use crate::transport::tx::{HasMore, Tx};
 use std::time::Instant;
 
 impl Core {
-    /// Pushes what is to be sent, a turn's worth of it.
+    /// Pushes what is to be sent, a turn's worth of it, and counts what was answered.
     pub fn flush(&mut self) {
         self.fabric.flush();
         self.executor.memory.read_soon = 0;
+        if self.executor.tally.is_due() {
+            let now = self.fabric.io.watch().now();
+            self.executor.tally.settle(self.fabric.world.clock.now_ns(now));
+        }
     }
 
     /// A send completed.

@@ -6,6 +6,7 @@
 //! forgotten before it is over, or has become a stray.
 
 use super::failing::Failing;
+use super::tally::{Class, Ended, Tally};
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
 use crate::buffers::Buf;
@@ -114,8 +115,12 @@ pub struct Exec {
     pub transfer: Transfer,
     /// What is done.
     pub kind: Kind,
+    /// It has what was written made durable, and nothing else.
+    pub is_flush: bool,
     /// For whom.
     pub task: TaskId,
+    /// When its command was executed, nanoseconds of the clock of all cores.
+    pub begun_ns: u64,
     /// What is written is to be durable before the status.
     pub durable: bool,
     /// A flush that began after everything was written has ended.
@@ -140,7 +145,9 @@ impl Default for Exec {
             unit: UnitIx::new(0),
             transfer: Transfer::NONE,
             kind: Kind::Idle,
+            is_flush: false,
             task: TaskId(u32::MAX),
+            begun_ns: 0,
             durable: false,
             flushed: false,
             aborted: false,
@@ -240,6 +247,29 @@ impl Exec {
         if self.aborted {
             (self.aborted, self.left) = (false, None);
         }
+    }
+
+    /// What is counted of it when it is answered. `None`: nothing, for nothing was begun, or it was aborted.
+    #[inline(always)]
+    fn ended(&mut self) -> Option<Ended> {
+        let is_flush = std::mem::take(&mut self.is_flush);
+        let (class, bytes) = match self.kind {
+            Kind::Idle => return None,
+            Kind::Read => (Class::Read, self.transfer.total),
+            Kind::Write(_) => (Class::Write, self.transfer.total),
+            Kind::Gather | Kind::Job => (if is_flush { Class::Flush } else { Class::Other }, 0),
+        };
+        let ended = Ended { begun_ns: self.begun_ns, unit: self.unit, bytes, class };
+        (!self.aborted).then_some(ended)
+    }
+
+    /// The same as [`Exec::clear`], and its command counts, unless nothing was begun for it, or it was aborted.
+    #[inline(always)]
+    pub fn clear_counted(&mut self, who: TaskKey, tally: &mut Tally) -> Due {
+        if let Some(ended) = self.ended() {
+            tally.ended(ended);
+        }
+        self.clear(who)
     }
 
     /// Frees the slot. Its slices and staging must be gone.

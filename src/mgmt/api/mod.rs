@@ -1,5 +1,6 @@
 //! The interface: HTTP/1.1 with JSON. What each path does is said at its function; [`document`] is made of that (OpenAPI 3.1).
 
+pub(super) mod counted;
 mod shown;
 
 use super::problem::Refused;
@@ -116,7 +117,8 @@ async fn cores_list(State(reach): Reached) -> Json<Vec<Core>> {
 /// The targets
 #[utoipa::path(get, path = "/v1/targets", tag = "targets", responses((status = OK, body = [Target])))]
 async fn targets_list(State(reach): Reached) -> Json<Vec<Target>> {
-    Json(shown::targets(&reach.world.lock().clone()))
+    let cores = reach.cores().await;
+    Json(shown::targets(&reach.world.lock().clone(), &cores))
 }
 
 /// A target
@@ -129,8 +131,9 @@ async fn targets_list(State(reach): Reached) -> Json<Vec<Target>> {
     ))]
 async fn target(State(reach): Reached, name: Named<String>) -> Result<Json<Target>, Refused> {
     let name = name_of(name)?;
+    let cores = reach.cores().await;
     let world = reach.world.lock().clone();
-    let found = shown::targets(&world).into_iter().find(|target| target.name == name);
+    let found = shown::targets(&world, &cores).into_iter().find(|target| target.name == name);
     found.map(Json).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "there is no target of that name"))
 }
 
@@ -319,7 +322,7 @@ async fn order(reach: &Reach, edit: Option<Edit>) -> Result<Applied, Refused> {
 async fn metrics_text(State(reach): Reached, headers: HeaderMap) -> Response {
     let cores = reach.cores().await;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (content_type, text) = metrics::text(&shown::status(&reach, &cores), accept);
+    let (content_type, text) = metrics::text(&shown::status(&reach, &cores), &cores, accept);
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 

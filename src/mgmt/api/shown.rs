@@ -1,7 +1,8 @@
 //! What is served and what the cores tell, as the interface shows it. Secrets are in none of it.
 
 use super::super::Reach;
-use super::super::view::{Connection, Core, Counters, Group, Lun, Portal, Session, Status, Target};
+use super::super::view::{Commands, Connection, Core, Counters, Group, Lun, Portal, Session, Status, Target};
+use super::counted;
 use crate::fabric::report::{ConnectionReport, CoreReport, SessionReport};
 use crate::fabric::stats::Stats;
 use crate::model::{self, Credentials, LunKind, LunSpec};
@@ -16,7 +17,7 @@ use std::time::{Instant, SystemTime};
 /// How the server is.
 pub(super) fn status(reach: &Reach, reports: &[Option<CoreReport>]) -> Status {
     let world = reach.world.lock().clone();
-    let (cores, targets) = (cores(reach, reports), targets(&world));
+    let (cores, targets) = (cores(reach, reports), targets(&world, reports));
     let portals = world.directory.snapshot().portals.iter().map(|portal| Portal {
         listen: portal.listen.to_string(),
         advertise: portal.advertise.map(|address| address.to_string()),
@@ -65,6 +66,7 @@ pub(super) fn cores(reach: &Reach, reports: &[Option<CoreReport>]) -> Vec<Core> 
             connections: of(|report| report.connections),
             free_buffer_bytes: of(|report| report.free_buffer_bytes),
             counters: report.as_ref().map(|report| counters(&report.stats)).unwrap_or_default(),
+            latency: report.as_ref().and_then(|of| of.traffic.as_deref()).map(counted::latency).unwrap_or_default(),
         }
     };
     reports.iter().enumerate().map(one).collect()
@@ -88,24 +90,27 @@ fn counters(stats: &Stats) -> Counters {
 }
 
 /// The targets.
-pub(super) fn targets(world: &World) -> Vec<Target> {
+pub(super) fn targets(world: &World, reports: &[Option<CoreReport>]) -> Vec<Target> {
     let served = world.targets.iter().zip(&world.directory.snapshot().targets).filter(|(target, _)| !target.removed);
     let target = |(served, spec): (&crate::world::targets::Target, &model::TargetSpec)| {
-        let unit = |lun: &LunSpec| world.units.get(*served.units.get(served.position(lun.number)?)?);
+        let lun = |spec: &LunSpec| {
+            let unit = *served.units.get(served.position(spec.number)?)?;
+            Some(lun(spec, world.units.get(unit)?, counted::of_unit(unit, reports)))
+        };
         Target {
             name: spec.name.to_string(),
             alias: spec.alias.clone(),
             portal_groups: spec.portal_groups.clone(),
             groups_only: spec.groups_only,
             users: users(spec.credentials.as_deref()),
-            luns: spec.luns.iter().filter_map(|spec| Some(lun(spec, unit(spec)?))).collect(),
+            luns: spec.luns.iter().filter_map(lun).collect(),
             groups: spec.groups.iter().map(group).collect(),
         }
     };
     served.map(target).collect()
 }
 
-fn lun(spec: &LunSpec, unit: &Unit) -> Lun {
+fn lun(spec: &LunSpec, unit: &Unit, commands: Vec<Commands>) -> Lun {
     let name = unit.name();
     let path = match &spec.kind {
         LunKind::File(path) => path.display().to_string(),
@@ -123,6 +128,7 @@ fn lun(spec: &LunSpec, unit: &Unit) -> Lun {
         serial: name.serial.clone(),
         naa: name.naa.iter().map(|byte| format!("{byte:02x}")).collect(),
         hung: unit.hung.load(Ordering::Relaxed).into(),
+        commands,
         iops: spec.limits.iops,
         bytes_per_s: spec.limits.bytes_per_s,
     }

@@ -1,0 +1,85 @@
+//! What the cores have counted of commands, as the interface shows it.
+
+use super::super::view::{Commands, Latency};
+use crate::fabric::report::{Class, CoreReport, Traffic, UnitTraffic};
+use crate::model::UnitIx;
+
+/// What has ended at a unit, on all cores that answer.
+pub(super) fn of_unit(unit: UnitIx, reports: &[Option<CoreReport>]) -> Vec<Commands> {
+    let mut all = UnitTraffic::default();
+    let traffic = reports.iter().flatten().filter_map(|report| report.traffic.as_ref()?.units.get(unit));
+    traffic.for_each(|traffic| all.add(traffic));
+    let of = |class: Class| Commands {
+        kind: class.word().to_owned(),
+        commands: all.commands[class as usize],
+        bytes: all.bytes[class as usize],
+        took_us: all.took_us[class as usize],
+    };
+    Class::ALL.map(of).into()
+}
+
+/// How long commands took on a core, of those kinds that there were.
+pub(super) fn latency(traffic: &Traffic) -> Vec<Latency> {
+    let of = |class: Class| {
+        let latency = &traffic.latency[class as usize];
+        let took = &latency.took_us;
+        let quantile = |part| took.value_at_quantile(part);
+        Latency {
+            kind: class.word().to_owned(),
+            commands: took.len(),
+            mean_us: latency.sum_us.checked_div(took.len()).unwrap_or(0),
+            p50_us: quantile(0.5),
+            p99_us: quantile(0.99),
+            p999_us: quantile(0.999),
+            max_us: took.max(),
+        }
+    };
+    Class::ALL.map(of).into_iter().filter(|latency| latency.commands > 0).collect()
+}
+
+#[cfg(test)]
+pub(in crate::mgmt) mod tests {
+    use super::*;
+    use crate::fabric::stats::Stats;
+
+    /// What a core tells on which so many commands of a class have ended at unit 1, that took so long.
+    pub fn report(core: usize, (class, commands): (Class, u64), took_us: u64) -> CoreReport {
+        let mut traffic = Traffic::default();
+        let at = class as usize;
+        let unit = traffic.units.place(UnitIx::new(1));
+        (unit.commands[at], unit.bytes[at], unit.took_us[at]) = (commands, 4096 * commands, took_us * commands);
+        traffic.latency[at].took_us.record_n(took_us, commands).unwrap();
+        traffic.latency[at].sum_us = took_us * commands;
+        CoreReport {
+            core,
+            stats: Stats::default(),
+            traffic: Some(Box::new(traffic)),
+            sessions: 0,
+            connections: 0,
+            free_buffer_bytes: 0,
+            of: Vec::new(),
+            more: false,
+        }
+    }
+
+    #[test]
+    fn a_unit_has_what_all_cores_have_counted() {
+        let reports = [Some(report(0, (Class::Read, 2), 50)), None, Some(report(2, (Class::Write, 3), 70))];
+        let said: Vec<_> = of_unit(UnitIx::new(1), &reports)
+            .into_iter()
+            .map(|of| (of.kind, of.commands, of.bytes, of.took_us))
+            .collect();
+        let wanted = [("read", 2, 8192, 100), ("write", 3, 12288, 210), ("flush", 0, 0, 0), ("other", 0, 0, 0)];
+        assert_eq!(said, wanted.map(|(kind, commands, bytes, took)| (kind.to_owned(), commands, bytes, took)));
+        assert!(of_unit(UnitIx::new(0), &reports).iter().all(|of| of.commands == 0));
+    }
+
+    #[test]
+    fn a_core_tells_how_long_what_there_was_took() {
+        let said = latency(report(0, (Class::Flush, 4), 1000).traffic.as_ref().unwrap());
+        assert_eq!(said.len(), 1);
+        let Latency { kind, commands, mean_us, p50_us, max_us, .. } = &said[0];
+        assert_eq!((kind.as_str(), *commands, *mean_us), ("flush", 4, 1000));
+        assert!((1000..1010).contains(p50_us) && (1000..1010).contains(max_us), "{p50_us} {max_us}");
+    }
+}

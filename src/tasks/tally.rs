@@ -1,0 +1,218 @@
+//! How many commands have ended at each logical unit, what they moved, and how long they took.
+//!
+//! A command that is answered is noted ([`Tally::ended`]), and what was noted is counted when what the turn has to send goes
+//! out ([`Tally::settle`]), with one look at the clock for all of it. So what a command took is counted from the beginning of the
+//! turn that it was executed in to the end of the one that it was answered in: time on the network, and in the line of commands
+//! that wait for an earlier CmdSN, is not in it, and what it waits for in the target and at the medium is.
+
+use crate::model::{PerUnit, UnitIx};
+use hdrhistogram::Histogram;
+
+/// What a command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    /// Its data goes from the medium to the initiator.
+    Read,
+    /// Its data goes from the initiator to the medium.
+    Write,
+    /// It has what was written made durable.
+    Flush,
+    /// All else.
+    Other,
+}
+
+impl Class {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Class; 4] = [Class::Read, Class::Write, Class::Flush, Class::Other];
+
+    /// What it is called where it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Read => "read",
+            Class::Write => "write",
+            Class::Flush => "flush",
+            Class::Other => "other",
+        }
+    }
+}
+
+/// A command that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// When it began, nanoseconds of the clock of all cores.
+    pub begun_ns: u64,
+    /// Where.
+    pub unit: UnitIx,
+    /// Bytes of its data.
+    pub bytes: u32,
+    /// What it was about.
+    pub class: Class,
+}
+
+/// What has ended at one unit, by class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnitTraffic {
+    /// Commands.
+    pub commands: [u64; 4],
+    /// Bytes of their data.
+    pub bytes: [u64; 4],
+    /// What they took in all, microseconds.
+    pub took_us: [u64; 4],
+}
+
+impl UnitTraffic {
+    /// Adds what another core has counted.
+    pub fn add(&mut self, other: &UnitTraffic) {
+        for class in 0..Class::ALL.len() {
+            self.commands[class] += other.commands[class];
+            self.bytes[class] += other.bytes[class];
+            self.took_us[class] += other.took_us[class];
+        }
+    }
+}
+
+/// How long commands of one class took, microseconds.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    /// How many took how long, to one part in a hundred; those of more than a minute as a minute.
+    pub took_us: Histogram<u64>,
+    /// All of it.
+    pub sum_us: u64,
+}
+
+/// What took longer is counted as if it had not, microseconds.
+const LONGEST_US: u64 = 60_000_000;
+
+impl Default for Latency {
+    fn default() -> Latency {
+        let took_us = Histogram::new_with_bounds(1, LONGEST_US, 2).expect("these bounds are in order");
+        Latency { took_us, sum_us: 0 }
+    }
+}
+
+/// What has ended on one core.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// At each unit that has had a command.
+    pub units: PerUnit<Vec<UnitTraffic>>,
+    /// How long commands took, by class.
+    pub latency: [Latency; 4],
+}
+
+/// Commands that are counted together: what was executed in one turn and answered in one mostly is of one kind at one unit.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    begun_ns: u64,
+    unit: UnitIx,
+    class: Class,
+    commands: u32,
+    bytes: u64,
+}
+
+/// So many notes are kept before they are counted; those of more than a turn.
+const NOTES: usize = 4096;
+
+/// The same, with what is still to be counted.
+#[derive(Debug)]
+pub struct Tally {
+    noted: Vec<Noted>,
+    /// What was counted.
+    pub traffic: Traffic,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { noted: Vec::with_capacity(NOTES), traffic: Traffic::default() }
+    }
+}
+
+impl Tally {
+    /// A command was answered.
+    #[inline]
+    pub fn ended(&mut self, Ended { begun_ns, unit, bytes, class }: Ended) {
+        if let Some(last) = self.noted.last_mut()
+            && (last.begun_ns, last.unit, last.class) == (begun_ns, unit, class)
+        {
+            last.commands += 1;
+            last.bytes += u64::from(bytes);
+            return;
+        }
+        if self.noted.len() == NOTES {
+            // There are more than ever end in a turn: nobody looks at the clock for these.
+            self.settle(begun_ns);
+        }
+        self.noted.push(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into() });
+    }
+
+    /// Whether something is to be counted.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        !self.noted.is_empty()
+    }
+
+    /// Counts what was noted. It is `now_ns` by the clock of all cores.
+    pub fn settle(&mut self, now_ns: u64) {
+        for Noted { begun_ns, unit, class, commands, bytes } in self.noted.drain(..) {
+            let commands = u64::from(commands);
+            let took_us = now_ns.saturating_sub(begun_ns) / 1000;
+            let at = class as usize;
+            let traffic = self.traffic.units.place(unit);
+            traffic.commands[at] += commands;
+            traffic.bytes[at] += bytes;
+            traffic.took_us[at] += commands * took_us;
+            let latency = &mut self.traffic.latency[at];
+            latency.sum_us += commands * took_us;
+            latency.took_us.saturating_record_n(took_us, commands);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(begun_ns: u64, unit: usize, class: Class) -> Ended {
+        Ended { begun_ns, unit: UnitIx::new(unit), bytes: 4096, class }
+    }
+
+    #[test]
+    fn each_command_is_counted_once_where_it_was_and_for_as_long_as_it_took() {
+        let mut tally = Tally::default();
+        assert!(!tally.is_due());
+        tally.ended(ended(1_000_000, 2, Class::Read));
+        tally.ended(ended(1_500_000, 2, Class::Write));
+        tally.ended(ended(1_500_000, 2, Class::Write));
+        tally.ended(ended(0, 0, Class::Read));
+        assert!(tally.is_due());
+        tally.settle(2_000_000);
+        assert!(!tally.is_due());
+        tally.settle(9_000_000);
+        let units = &tally.traffic.units;
+        assert_eq!(units.all().len(), 3);
+        let [first, second, third] = [0, 1, 2].map(|unit| units.all()[unit]);
+        assert_eq!((first.commands, first.took_us), ([1, 0, 0, 0], [2000, 0, 0, 0]));
+        assert_eq!(second, UnitTraffic::default());
+        let all = UnitTraffic { commands: [1, 2, 0, 0], bytes: [4096, 8192, 0, 0], took_us: [1000, 1000, 0, 0] };
+        assert_eq!(third, all);
+        let [read, write, flush, other] = &tally.traffic.latency;
+        assert_eq!((read.took_us.len(), read.sum_us), (2, 3000));
+        assert!(read.took_us.equivalent(read.took_us.max(), 2000) && read.took_us.equivalent(read.took_us.min(), 1000));
+        assert_eq!((write.took_us.len(), write.sum_us), (2, 1000));
+        assert_eq!((flush.took_us.len(), other.took_us.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_takes_for_ever_is_counted_and_so_is_more_than_a_turn_brings() {
+        let mut tally = Tally::default();
+        tally.ended(ended(0, 0, Class::Flush));
+        tally.settle(u64::MAX / 2);
+        assert_eq!(tally.traffic.latency[2].took_us.len(), 1);
+        let before = tally.noted.capacity();
+        for at in 0..2 * NOTES as u64 + 1 {
+            tally.ended(ended(at, 0, Class::Other));
+        }
+        tally.settle(1 << 20);
+        assert_eq!((tally.traffic.latency[3].took_us.len(), tally.noted.capacity()), (2 * NOTES as u64 + 1, before));
+    }
+}

@@ -185,6 +185,7 @@ impl Core {
                 continue;
             }
             self.executor.memory.places.clear();
+            self.executor.tally.forget(unit);
             close_file(&self.fabric.io, unit);
             if let Some(handle) = self.executor.handles.get_mut(unit).required("the handle of a unit") {
                 *handle = self.fabric.world.nothing.medium.handle(&self.executor.answers.way_in);

@@ -151,6 +151,14 @@ impl Tally {
         !self.noted.is_empty()
     }
 
+    /// A unit is served no more: another one may have its number.
+    pub fn forget(&mut self, unit: UnitIx) {
+        self.noted.retain(|noted| noted.unit != unit);
+        if let Some(traffic) = self.traffic.units.get_mut(unit) {
+            *traffic = UnitTraffic::default();
+        }
+    }
+
     /// Counts what was noted. It is `now_ns` by the clock of all cores.
     pub fn settle(&mut self, now_ns: u64) {
         for Noted { begun_ns, unit, class, commands, bytes } in self.noted.drain(..) {
@@ -200,6 +208,20 @@ mod tests {
         assert!(read.took_us.equivalent(read.took_us.max(), 2000) && read.took_us.equivalent(read.took_us.min(), 1000));
         assert_eq!((write.took_us.len(), write.sum_us), (2, 1000));
         assert_eq!((flush.took_us.len(), other.took_us.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_unit_that_has_the_number_of_another_begins_with_nothing() {
+        let mut tally = Tally::default();
+        tally.ended(ended(0, 1, Class::Read));
+        tally.settle(5_000);
+        tally.ended(ended(0, 1, Class::Read));
+        tally.ended(ended(0, 0, Class::Read));
+        [1, 7].into_iter().for_each(|unit| tally.forget(UnitIx::new(unit)));
+        tally.settle(5_000);
+        let commands: Vec<u64> = tally.traffic.units.iter().map(|unit| unit.commands[0]).collect();
+        assert_eq!(commands, [1, 0]);
+        assert_eq!(tally.traffic.latency[0].took_us.len(), 2, "the core has answered what it has counted");
     }
 
     #[test]

@@ -197,16 +197,31 @@ async fn reload(State(reach): Reached) -> Result<Json<Applied>, Refused> {
     order(&reach, None).await.map(Json)
 }
 
+/// Why a change was not made, or is not known to be.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is there for the description alone")]
+enum NotChanged {
+    /// Path or body are not understood
+    #[response(status = BAD_REQUEST, content_type = "application/problem+json")]
+    Misread(Problem),
+    /// There is no file, or it is being read
+    #[response(status = CONFLICT, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// That cannot be served; everything stays as it was
+    #[response(status = UNPROCESSABLE_ENTITY, content_type = "application/problem+json")]
+    Unservable(Problem),
+    /// It is not over yet
+    #[response(status = GATEWAY_TIMEOUT, content_type = "application/problem+json")]
+    Unfinished(Problem),
+}
+
 /// Adds a logical unit to a target, at the lowest free LUN if none is said, and writes that to the configuration file
 #[utoipa::path(post, path = "/v1/targets/{name}/luns", tag = "targets",
     params(("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one")),
     request_body = NewLun,
     responses(
         (status = OK, body = Applied, description = "It is served, and in the file"),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "The body is not understood"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
-        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be served; everything stays as it was"),
-        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+        NotChanged
     ))]
 async fn lun_add(State(reach): Reached, name: Named<String>, body: Sent<NewLun>) -> Result<Json<Applied>, Refused> {
     let Json(NewLun { lun, settings }) = body.map_err(not_understood)?;
@@ -223,10 +238,7 @@ async fn lun_add(State(reach): Reached, name: Named<String>, body: Sent<NewLun>)
     request_body = std::collections::BTreeMap<String, Setting>,
     responses(
         (status = OK, body = Applied, description = "They are served as far as that can be while it is in use, and in the file"),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "Path or body are not understood"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
-        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be served; everything stays as it was"),
-        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+        NotChanged
     ))]
 async fn lun_set(
     State(reach): Reached,
@@ -246,10 +258,7 @@ async fn lun_set(
     ),
     responses(
         (status = OK, body = Applied, description = "It is served no more, and not in the file"),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "The path is not understood"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "There is no file, or it is being read"),
-        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "That cannot be; everything stays as it was"),
-        (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
+        NotChanged
     ))]
 async fn lun_remove(State(reach): Reached, path: Named<(String, u16)>) -> Result<Json<Applied>, Refused> {
     let (name, number) = lun_of(path)?;

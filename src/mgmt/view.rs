@@ -67,6 +67,7 @@ pub struct Core {
     /// What it has counted since the server began.
     pub counters: Counters,
     /// How long commands took since the server began, by kind.
+    #[serde(default)]
     pub latency: Vec<Latency>,
 }
 
@@ -177,6 +178,7 @@ pub struct Lun {
     /// Operations of it that its medium has not answered for long.
     pub hung: u64,
     /// The commands that it has answered, by kind.
+    #[serde(default)]
     pub commands: Vec<Commands>,
     /// At most so many commands a second.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -317,4 +319,32 @@ pub struct Problem {
     /// All that is wrong, if that is several things.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub faults: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands may be of a later version than the server that they ask.
+    #[test]
+    fn what_an_older_server_does_not_tell_is_not_missed() {
+        let core = Core {
+            core: 0,
+            answers: true,
+            busy: None,
+            sessions: 1,
+            connections: 1,
+            free_buffer_bytes: 0,
+            counters: Counters::default(),
+            latency: Vec::new(),
+        };
+        let mut said = serde_json::to_value(&core).unwrap();
+        assert!(said.as_object_mut().unwrap().remove("latency").is_some());
+        assert_eq!(serde_json::from_value::<Core>(said).unwrap(), core);
+        let lun = serde_json::json!({
+            "lun": 0, "kind": "ram", "size_bytes": 512, "block_bytes": 512, "readonly": false, "thin": false,
+            "serial": "", "naa": "", "hung": 0
+        });
+        assert!(serde_json::from_value::<Lun>(lun).unwrap().commands.is_empty());
+    }
 }

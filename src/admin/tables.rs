@@ -1,168 +1,10 @@
-//! The commands that look at a running server: each asks its control plane, and prints what that says.
+//! What a running server has answered, as tables and lines for people.
 
-use crate::cli::{Ask, LunCommand, Of, Output, SessionCommand, TargetCommand};
 use comfy_table::{ContentArrangement, Table, presets};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ringsan::config::DEFAULT_STATE;
 use ringsan::config::size::Bytes;
-use ringsan::mgmt::client::{Client, ClientError};
-use ringsan::mgmt::socket;
-use ringsan::mgmt::view::{Applied, Core, NewLun, Session, Sessions, Setting, Settings, Status, Target};
-use ringsan::model::lun::{OPTIONS, Value};
-use serde::Serialize;
+use ringsan::mgmt::view::{Applied, Core, Session, Sessions, Status, Target};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-
-/// What a name in a path may not have as it is (RFC 3986 section 3.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
-
-/// `ringsan status`.
-///
-/// # Errors
-/// As the client's.
-pub fn status(ask: &Ask) -> Result<String, ClientError> {
-    Ok(ask.shown(&ask.client().get::<Status>("/v1/status")?, status_table))
-}
-
-/// `ringsan stats`.
-///
-/// # Errors
-/// As the client's.
-pub fn stats(ask: &Ask) -> Result<String, ClientError> {
-    Ok(ask.shown(&ask.client().get::<Status>("/v1/status")?, stats_tables))
-}
-
-/// `ringsan reload`.
-///
-/// # Errors
-/// As the client's.
-pub fn reload(ask: &Ask) -> Result<String, ClientError> {
-    Ok(ask.shown(&ask.client().post::<Applied>("/v1/reload", None::<&()>)?, applied))
-}
-
-/// `ringsan session`.
-///
-/// # Errors
-/// As the client's.
-pub fn session(command: &SessionCommand) -> Result<String, ClientError> {
-    match command {
-        SessionCommand::Ls(ask) => Ok(ask.shown(&ask.client().get::<Sessions>("/v1/sessions")?, sessions)),
-        SessionCommand::Show { tsih, ask } => {
-            Ok(ask.shown(&ask.client().get::<Session>(&format!("/v1/sessions/{tsih}"))?, one_session))
-        }
-        SessionCommand::Drop { tsih, ask } => {
-            ask.client().delete::<()>(&format!("/v1/sessions/{tsih}"))?;
-            Ok(format!("session {tsih} dropped\n"))
-        }
-    }
-}
-
-/// `ringsan target`.
-///
-/// # Errors
-/// As the client's.
-pub fn target(command: &TargetCommand) -> Result<String, ClientError> {
-    match command {
-        TargetCommand::Ls(ask) => {
-            Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets)))
-        }
-        TargetCommand::Show { name, ask } => {
-            let found = ask.client().get::<Target>(&format!("/v1/targets/{}", in_path(name)))?;
-            Ok(ask.shown(&found, one_target))
-        }
-    }
-}
-
-/// `ringsan lun`.
-///
-/// # Errors
-/// As the client's; also a setting that is none.
-pub fn lun(command: &LunCommand) -> Result<String, ClientError> {
-    match command {
-        LunCommand::Ls(ask) => Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets))),
-        LunCommand::Add { path, of, number, set, ask } => {
-            let mut settings = settings(set);
-            if let Some(path) = path {
-                // The file has its own idea of where relative paths begin.
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                settings.insert("path".to_owned(), Setting::Text(path.display().to_string()));
-            }
-            let body = NewLun { lun: *number, settings };
-            ask.changed(of, |client, target| client.post(&format!("/v1/targets/{target}/luns"), Some(&body)))
-        }
-        LunCommand::Set { number, settings: set, of, ask } => ask.set(of, *number, &settings(set)),
-        LunCommand::Resize { number, size, of, ask } => {
-            let size = Setting::Text(size.clone());
-            ask.set(of, *number, &BTreeMap::from([("size".to_owned(), size)]))
-        }
-        LunCommand::Rm { number, of, ask } => {
-            ask.changed(of, |client, target| client.delete(&format!("/v1/targets/{target}/luns/{number}")))
-        }
-    }
-}
-
-/// A name as a part of a path.
-fn in_path(name: &str) -> String {
-    utf8_percent_encode(name, ENCODED).to_string()
-}
-
-/// Settings as they are written on a command line, as the file wants them.
-fn settings(words: &[String]) -> Settings {
-    let setting = |word: &String| {
-        let Some((key, said)) = word.split_once('=') else { return (word.clone(), Setting::Flag(true)) };
-        let option = OPTIONS.iter().find(|option| option.key == key);
-        let setting = match (option.map(|option| &option.value), said) {
-            (_, "") => Setting::Default(None),
-            (Some(Value::Flag(_)), "true" | "false") => Setting::Flag(said == "true"),
-            (Some(Value::Number(..)), _) => {
-                said.parse().map_or_else(|_| Setting::Text(said.to_owned()), Setting::Number)
-            }
-            _ => Setting::Text(said.to_owned()),
-        };
-        (key.to_owned(), setting)
-    };
-    words.iter().map(setting).collect()
-}
-
-impl Ask {
-    /// Has a logical unit set otherwise.
-    fn set(&self, of: &Of, number: u16, settings: &Settings) -> Result<String, ClientError> {
-        self.changed(of, |client, target| client.patch(&format!("/v1/targets/{target}/luns/{number}"), settings))
-    }
-
-    /// Has something of a target changed, and says what came of it.
-    fn changed(
-        &self,
-        of: &Of,
-        change: impl FnOnce(&Client, &str) -> Result<Applied, ClientError>,
-    ) -> Result<String, ClientError> {
-        let client = self.client();
-        // The only one, if it is not named: an empty name in a path would be none.
-        let target = in_path(of.target.as_deref().unwrap_or("-"));
-        Ok(self.shown(&change(&client, &target)?, applied))
-    }
-
-    /// The client of the server that is meant.
-    fn client(&self) -> Client {
-        let usual = || {
-            let beside = Path::new(DEFAULT_STATE).join(socket::NAME);
-            if !Path::new(socket::DEFAULT).exists() && beside.exists() {
-                beside
-            } else {
-                PathBuf::from(socket::DEFAULT)
-            }
-        };
-        Client::new(&self.socket.clone().unwrap_or_else(usual))
-    }
-
-    fn shown<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> String {
-        match self.output {
-            Output::Table => table(value),
-            Output::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
-        }
-    }
-}
 
 /// A table of as many columns as `head` has words, without lines, no wider than the terminal says that it is.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -189,7 +31,8 @@ fn time(seconds: u64) -> String {
     }
 }
 
-fn status_table(status: &Status) -> String {
+/// How the server is, and what it serves.
+pub fn status_table(status: &Status) -> String {
     let sum = |of: fn(&Core) -> usize| status.cores.iter().map(of).sum::<usize>();
     let (sessions, connections) = (sum(|core| core.sessions), sum(|core| core.connections));
     let mut text = format!(
@@ -216,7 +59,8 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn luns(targets: &[Target]) -> String {
+/// Logical units, a line each.
+pub fn luns(targets: &[Target]) -> String {
     let rows = targets.iter().flat_map(|target| {
         target.luns.iter().map(|lun| {
             let flags = [(lun.readonly, "ro"), (lun.thin, "thin"), (lun.hung > 0, "HUNG")];
@@ -251,7 +95,7 @@ fn cores(cores: &[Core]) -> String {
 }
 
 /// What logical units have answered, and how long that took.
-fn stats_tables(status: &Status) -> String {
+pub fn stats_tables(status: &Status) -> String {
     let luns = status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
     let commands = luns.flat_map(|(target, lun)| {
         lun.commands.iter().filter(|of| of.commands > 0).map(move |of| {
@@ -276,7 +120,8 @@ fn stats_tables(status: &Status) -> String {
         + &table(&["CORE", "KIND", "COMMANDS", "MEAN", "HALF", "99%", "99.9%", "MOST"], latency)
 }
 
-fn sessions(found: &Sessions) -> String {
+/// Sessions, a line each.
+pub fn sessions(found: &Sessions) -> String {
     let row = |session: &Session| {
         let peer = session.connections.first().map_or("none", |connection| &connection.peer);
         let more = session.connections.len().saturating_sub(1);
@@ -305,7 +150,8 @@ fn pairs(text: &mut String, indent: &str, of: &BTreeMap<String, String>) {
     }
 }
 
-fn one_session(session: &Session) -> String {
+/// A session, with what was negotiated.
+pub fn one_session(session: &Session) -> String {
     let mut text = format!("session {}, {}, on core {}\n", session.tsih, session.kind, session.core);
     let group = session.group.as_ref().map(|group| format!(", group {group}")).unwrap_or_default();
     let user = session.user.as_ref().map(|user| format!(", user {user}")).unwrap_or_default();
@@ -327,7 +173,8 @@ fn one_session(session: &Session) -> String {
     text
 }
 
-fn one_target(target: &Target) -> String {
+/// A target, with its groups and logical units.
+pub fn one_target(target: &Target) -> String {
     let alias = target.alias.as_ref().map(|alias| format!(" ({alias})")).unwrap_or_default();
     let mut text = format!("target {}{alias}\n", target.name);
     if !target.users.is_empty() {
@@ -352,7 +199,8 @@ fn one_target(target: &Target) -> String {
     text + "\n" + &luns(std::slice::from_ref(target))
 }
 
-fn applied(applied: &Applied) -> String {
+/// What came of a change.
+pub fn applied(applied: &Applied) -> String {
     let mut text = String::new();
     if let Some(lun) = applied.lun.filter(|_| applied.done.is_empty() && applied.waiting.is_empty()) {
         let _ = writeln!(text, "LUN {lun} is as it was");

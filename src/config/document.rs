@@ -118,8 +118,8 @@ impl Document<'_> {
             let mut section = self.section("target.", TARGET_KEYS, origin.clone(), table, faults);
             let Some(target) = draft.read_target(&mut section, faults) else { break };
             let luns = self.tables(table, "lun", "target.lun", faults);
-            if luns.is_empty() && !table.contains_key("lun") {
-                faults.add(&origin, "this target has no [[target.lun]]");
+            if luns.is_empty() {
+                faults.warn(&origin, "this target has no [[target.lun]]: it serves nothing");
             }
             for (origin, table) in luns {
                 let mut section = self.section("target.lun.", LUN_KEYS, origin, table, faults);
@@ -131,7 +131,7 @@ impl Document<'_> {
             }
         }
         if !table.contains_key("target") {
-            faults.add(&whole(self.file), "there is no [[target]]: nothing to serve");
+            faults.warn(&whole(self.file), "there is no [[target]]: nothing is served");
         }
     }
 

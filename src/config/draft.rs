@@ -268,7 +268,13 @@ impl Draft {
             admission: self.access.admission,
             access_states: self.access_states,
         };
-        Config { snapshot, log: self.log, control: self.control.unwrap_or_default(), warnings: Vec::new() }
+        Config {
+            snapshot,
+            log: self.log,
+            control: self.control.unwrap_or_default(),
+            warnings: Vec::new(),
+            tag: String::new(),
+        }
     }
 }
 
@@ -486,11 +492,16 @@ fn access_states(setting: &Setting) -> Result<Vec<(u16, AccessState)>, Fault> {
     Ok(states)
 }
 
+/// The address that a text is; without a port: that of iSCSI.
+pub(super) fn address_of(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    text.parse().ok().or_else(|| Some((bare.parse::<IpAddr>().ok()?, DEFAULT_PORT).into()))
+}
+
 /// An address in numbers. Names would have to be looked up, and may mean several.
 fn address(setting: &Setting) -> Result<SocketAddr, Fault> {
     let text = setting.text()?;
-    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
-    text.parse::<SocketAddr>().or_else(|_| bare.parse::<IpAddr>().map(|ip| (ip, DEFAULT_PORT).into())).map_err(|_| {
+    address_of(&text).ok_or_else(|| {
         let message = format!(
             "'{}' is no address with port: write 192.0.2.1:3260 or [2001:db8::1]:3260 (no host names)",
             text.escape_debug()

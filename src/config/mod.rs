@@ -13,6 +13,7 @@ mod access;
 mod cdrom;
 mod defaults;
 pub mod describe;
+pub mod diff;
 mod document;
 mod draft;
 pub mod edit;
@@ -20,6 +21,7 @@ mod fault;
 mod machine;
 pub mod options;
 mod resolve;
+pub mod schema;
 mod served;
 pub mod size;
 pub mod store;
@@ -58,7 +60,7 @@ pub fn from_text_of(file: &Path, text: &str) -> Result<Config, ConfigError> {
     machine::read_secrets(&mut draft, &mut faults);
     resolve::resolve(&mut draft, &mut faults);
     machine::check(&draft, &mut faults);
-    finish(draft, faults)
+    Ok(Config { tag: store::tag(text), ..finish(draft, faults)? })
 }
 
 /// Checks the text of a configuration file without looking at any disk or at the environment: an account whose secret is

@@ -15,6 +15,8 @@ pub struct Config {
     pub control: ControlSocket,
     /// What is allowed, but should not stay as it is.
     pub warnings: Vec<Fault>,
+    /// What tells the text of the file from any other (`store::tag`); empty: there is no file.
+    pub tag: String,
 }
 
 /// Where the control plane is found.

@@ -2,12 +2,21 @@
 
 use super::document::{load, reason};
 use super::{Fault, Origin};
+use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// Bytes of a hash that tell two texts apart.
+const TAG_BYTES: usize = 16;
+
+/// What tells a text from any other: the first half of its SHA-256, in hexadecimal digits.
+pub fn tag(text: &str) -> String {
+    Sha256::digest(text).iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Around the name of the file: the new text, until it has its place, is where nobody else has anything; the text before is
 /// behind it.

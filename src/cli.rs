@@ -34,14 +34,41 @@ pub enum Command {
     /// Sessions of the running server
     #[command(subcommand)]
     Session(SessionCommand),
-    /// Targets of the running server
+    /// Targets of the running server; what is changed is written to its configuration file, too
     #[command(subcommand)]
     Target(TargetCommand),
     /// Logical units of the running server; what is changed is written to its configuration file, too
     #[command(subcommand)]
     Lun(LunCommand),
+    /// Initiator groups of the running server: who finds which logical units
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Accounts of the running server: users and secrets for CHAP
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Portals of the running server: the addresses that initiators connect to
+    #[command(subcommand)]
+    Portal(PortalCommand),
+    /// Say what would be different if the running server served what a file says, and to whom
+    Plan {
+        /// The file [default: the server's own, as it is now]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Have the running server serve what a file says, and its own file say so
+    Apply {
+        /// The file [default: the server's own, as it is now]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        make: Make,
+    },
     /// Have the running server read its configuration file again, and say what came of it
     Reload(Ask),
+    /// Print the shape of a configuration file as JSON Schema, for editors
+    Schema,
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
     Secret {
         /// Random bits in it; Windows takes no more than 96
@@ -146,6 +173,19 @@ pub enum SessionCommand {
     },
 }
 
+/// How something is changed.
+#[derive(Debug, Clone, Args)]
+pub struct Make {
+    /// Say what would be different, and to whom, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Change it also if sessions that are there lose something by it
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
 /// What is asked of targets.
 #[derive(Debug, Subcommand)]
 pub enum TargetCommand {
@@ -157,6 +197,153 @@ pub enum TargetCommand {
         name: String,
         #[command(flatten)]
         ask: Ask,
+    },
+    /// Add one, without logical units: `target add iqn.2026-11.com.example:db -s alias=database`
+    Add {
+        /// Its iSCSI name
+        name: String,
+        #[command(flatten)]
+        set: SetArgs,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Give one other settings: `target set db alias=database accounts=db,backup`
+    Set {
+        /// Its name, or what no other has behind its last colon
+        name: String,
+        /// KEY=VALUE, KEY for what is true, or KEY= for the default
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Serve one no more, with its logical units and groups. What those have stays where it is
+    Rm {
+        /// Its name, or what no other has behind its last colon
+        name: String,
+        #[command(flatten)]
+        make: Make,
+    },
+}
+
+/// Settings of something new.
+#[derive(Debug, Clone, Args)]
+pub struct SetArgs {
+    /// A setting, as the configuration file has it: KEY=VALUE, KEY for what is true, with commas between several; repeat for more
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What is asked of initiator groups.
+#[derive(Debug, Subcommand)]
+pub enum GroupCommand {
+    /// List those of all targets, or of one
+    Ls {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Add one, behind the others of its target: `group add hosts -t db -s initiators=iqn.2026-11.com.example:* -s luns=0,1`
+    Add {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        set: SetArgs,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Give one other settings: `group set hosts luns=0,"5 as 1" iops=`
+    Set {
+        /// Its name, or its place from 1 on if it has none
+        name: String,
+        /// KEY=VALUE, or KEY= for the default
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Take one away
+    Rm {
+        /// Its name, or its place from 1 on if it has none
+        name: String,
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        make: Make,
+    },
+}
+
+/// What is asked of accounts.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// List them, without their secrets
+    Ls(Ask),
+    /// Add one: `account add db --secret-file /etc/ringsan/db.secret`
+    Add {
+        /// The user name (CHAP_N)
+        user: String,
+        /// The file with the secret, for its owner only
+        #[arg(long, value_name = "FILE", required_unless_present = "set")]
+        secret_file: Option<PathBuf>,
+        #[command(flatten)]
+        set: SetArgs,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Give one other settings
+    Set {
+        /// The user name
+        user: String,
+        /// KEY=VALUE
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Take one away that nothing names any more
+    Rm {
+        /// The user name
+        user: String,
+        #[command(flatten)]
+        make: Make,
+    },
+}
+
+/// What is asked of portals.
+#[derive(Debug, Subcommand)]
+pub enum PortalCommand {
+    /// List them
+    Ls(Ask),
+    /// Add one: `portal add 192.0.2.1:3260 -s group=2`
+    Add {
+        /// The address and port
+        listen: String,
+        #[command(flatten)]
+        set: SetArgs,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Give one other settings
+    Set {
+        /// The address and port
+        listen: String,
+        /// KEY=VALUE, or KEY= for the default
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        make: Make,
+    },
+    /// Take one away
+    Rm {
+        /// The address and port
+        listen: String,
+        #[command(flatten)]
+        make: Make,
     },
 }
 
@@ -187,7 +374,7 @@ pub enum LunCommand {
         #[arg(short, long, value_name = "KEY=VALUE")]
         set: Vec<String>,
         #[command(flatten)]
-        ask: Ask,
+        make: Make,
     },
     /// Give one other settings: `lun set 0 iops=500 bandwidth=`
     Set {
@@ -199,7 +386,7 @@ pub enum LunCommand {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
-        ask: Ask,
+        make: Make,
     },
     /// Give one another size; a file grows with it
     Resize {
@@ -210,7 +397,7 @@ pub enum LunCommand {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
-        ask: Ask,
+        make: Make,
     },
     /// Serve one no more. What it has stays where it is
     Rm {
@@ -219,6 +406,6 @@ pub enum LunCommand {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
-        ask: Ask,
+        make: Make,
     },
 }

@@ -16,11 +16,10 @@ use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
 use ringsan::mgmt::client::ClientError;
 use ringsan::mgmt::socket::{self, Socket};
-use ringsan::model::Snapshot;
-use ringsan::serve::{ConfigFile, Reread, ServeError};
+use ringsan::serve::{ConfigFile, Read, Reading, Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,7 +64,16 @@ fn main() -> ExitCode {
         Command::Session(command) => answered(admin::session(&command)),
         Command::Target(command) => answered(admin::target(&command)),
         Command::Lun(command) => answered(admin::lun(&command)),
+        Command::Group(command) => answered(admin::group(&command)),
+        Command::Account(command) => answered(admin::account(&command)),
+        Command::Portal(command) => answered(admin::portal(&command)),
+        Command::Plan { config, ask } => answered(admin::plan(config.as_deref(), &ask)),
+        Command::Apply { config, make } => answered(admin::apply(config.as_deref(), &make)),
         Command::Reload(ask) => answered(admin::reload(&ask)),
+        Command::Schema => {
+            say(&config::schema::schema());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -85,7 +93,8 @@ fn answered(answer: Result<String, ClientError>) -> Result<ExitCode, Fault> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            let code = if matches!(error, ClientError::Refused(_)) { USAGE } else { FAILURE };
+            let code =
+                if matches!(error, ClientError::Refused(_) | ClientError::Unread { .. }) { USAGE } else { FAILURE };
             Err(Fault { line: error.to_string(), code })
         }
     }
@@ -197,8 +206,8 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     let at = at.map_err(Clone::clone);
     let snapshot = config.snapshot.clone();
     let again = args.clone();
-    let read: Box<Reread> = Box::new(move |text| reread(&again, text));
-    let file = args.config.clone().map(|path| ConfigFile { path, read });
+    let (read, tag): (Box<Reread>, _) = (Box::new(move |reading| reread(&again, reading)), config.tag);
+    let file = args.config.clone().map(|path| ConfigFile { path, tag, read });
     ringsan::serve::serve(config.snapshot, file, control.ok().flatten(), move |bound: &[SocketAddr]| {
         // Not before: a start that fails is one line.
         say_control(&at);
@@ -233,15 +242,15 @@ fn say_control(at: &Result<Option<PathBuf>, String>) {
     }
 }
 
-/// The configuration file once more; with a text: as if it said that.
-fn reread(args: &ServeArgs, text: Option<&str>) -> Result<Snapshot, Vec<String>> {
-    let config = configuration(args, text)
+/// The configuration file once more.
+fn reread(args: &ServeArgs, reading: Reading<'_>) -> Result<Read, Vec<String>> {
+    let config = configuration(args, reading.text)
         .map_err(|error| error.faults().iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
+    if reading.make {
+        config::create_directories(&config.snapshot).map_err(|fault| vec![fault])?;
     }
-    config::create_directories(&config.snapshot).map_err(|fault| vec![fault])?;
-    Ok(config.snapshot)
+    let warnings = config.warnings.iter().map(ToString::to_string).collect();
+    Ok(Read { snapshot: config.snapshot, warnings, tag: config.tag })
 }
 
 fn configuration(args: &ServeArgs, text: Option<&str>) -> Result<Config, config::ConfigError> {

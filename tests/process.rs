@@ -7,13 +7,13 @@ use ringsan::limits::ACCEPT_REST;
 use ringsan::log::Spool;
 use ringsan::model::{IscsiName, LunKind, LunSpec, Portal, Snapshot, TargetSpec};
 use ringsan::panics;
-use ringsan::serve::{self, ConfigFile};
+use ringsan::serve::{self, ConfigFile, Read, Reading};
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
 use ringsan::wire::{Cid, CmdSn, Isid, Tsih};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,7 +299,11 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Result<Snapshot, Vec<String
     spool.take_panics();
     tracing_subscriber::fmt().with_ansi(false).with_writer(Log(spool.clone())).init();
     let reread = Mutex::new(reread);
-    let file = ConfigFile { path: "unnamed".into(), read: Box::new(move |_| reread.lock().unwrap()()) };
+    let read = move |_: Reading<'_>| {
+        let snapshot = reread.lock().unwrap()()?;
+        Ok(Read { snapshot, warnings: Vec::new(), tag: String::new() })
+    };
+    let file = ConfigFile { path: "unnamed".into(), tag: String::new(), read: Box::new(read) };
     serve::serve(snapshot, Some(file), None, |_| spool.say(b"ready\n")).unwrap();
     spool.last_words(b"stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.

@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use ringsan::config::size::Bytes;
-use ringsan::mgmt::view::{Applied, Core, Session, Sessions, Status, Target};
+use ringsan::mgmt::view::{Account, Affected, Applied, Core, Plan, Portal, Session, Sessions, Status, Target};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -199,9 +199,74 @@ pub fn one_target(target: &Target) -> String {
     text + "\n" + &luns(std::slice::from_ref(target))
 }
 
+/// Initiator groups of targets.
+pub fn groups(targets: &[Target]) -> String {
+    let any = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(" ") };
+    let rows = targets.iter().flat_map(|target| {
+        target.groups.iter().map(move |group| {
+            let luns = group.luns.as_ref().map_or("all".to_owned(), |luns| {
+                let lun = |(at, of): (&u16, &u16)| if at == of { at.to_string() } else { format!("{of} as {at}") };
+                luns.iter().map(lun).collect::<Vec<_>>().join(", ")
+            });
+            let users = or_dash(Some(&group.users.join(" ")));
+            vec![target.name.clone(), group.name.clone(), any(&group.initiators), any(&group.networks), users, luns]
+        })
+    });
+    table(&["TARGET", "GROUP", "INITIATORS", "NETWORKS", "USERS", "LUNS"], rows)
+}
+
+/// Accounts.
+pub fn accounts(found: &[Account]) -> String {
+    let row = |one: &Account| vec![one.user.clone(), one.secret_in.clone(), or_dash(one.from.as_deref())];
+    table(&["USER", "SECRET IN", "FROM"], found.iter().map(row))
+}
+
+/// Portals.
+pub fn portals(found: &[Portal]) -> String {
+    let row = |one: &Portal| vec![one.listen.clone(), one.group.to_string(), or_dash(one.advertise.as_deref())];
+    table(&["LISTEN", "GROUP", "ADVERTISED AS"], found.iter().map(row))
+}
+
+/// What a change would be, and to whom.
+fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        let _ = writeln!(text, "{} {}", step.sign, step.what);
+    }
+    if plan.steps.is_empty() {
+        text.push_str("nothing would be different\n");
+    }
+    let count = |of: fn(&Affected) -> bool| plan.sessions.iter().filter(|session| of(session)).count();
+    let told = count(|session| !session.dropped && session.loses.is_empty());
+    let losing = count(|session| !session.dropped && !session.loses.is_empty());
+    let dropped = count(|session| session.dropped);
+    let sessions = |count: usize, singular: &str, several: &str| match count {
+        0 => String::new(),
+        1 => format!("1 session {singular}\n"),
+        more => format!("{more} sessions {several}\n"),
+    };
+    text += &sessions(told, "is told", "are told");
+    for (count, singular, several) in [(losing, "loses a LUN", "lose a LUN"), (dropped, "is dropped", "are dropped")] {
+        let said = sessions(count, singular, several);
+        if !said.is_empty() {
+            text += &format!("needs --force: {said}");
+        }
+    }
+    for core in &plan.silent_cores {
+        let _ = writeln!(text, "core {core} does not answer: what its sessions would lose is not known");
+    }
+    text
+}
+
 /// What came of a change.
 pub fn applied(applied: &Applied) -> String {
     let mut text = String::new();
+    for line in &applied.warnings {
+        let _ = writeln!(text, "warning: {line}");
+    }
+    if let Some(plan) = &applied.plan {
+        return text + &self::plan(plan);
+    }
     if let Some(lun) = applied.lun.filter(|_| applied.done.is_empty() && applied.waiting.is_empty()) {
         let _ = writeln!(text, "LUN {lun} is as it was");
     } else if applied.done.is_empty() && applied.waiting.is_empty() {

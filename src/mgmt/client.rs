@@ -4,6 +4,7 @@ use super::view::Problem;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
+use hyper::header::HeaderName;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -24,6 +25,9 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// What a body is.
+const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
 
 /// Why there is no good answer.
 #[derive(Debug, Error)]
@@ -47,6 +51,14 @@ pub enum ClientError {
     /// The server says no.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
+    /// A file that is to be sent cannot be read.
+    #[error("{}: {reason}", .path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
     /// The answer is not understood, or does not come.
     #[error("the answer of the server is not understood: {0}")]
     Broken(String),
@@ -76,7 +88,7 @@ impl Client {
     /// # Errors
     /// Why there is no good answer.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        read(&self.call(Method::GET, path, None)?)
+        read(&self.call(Method::GET, path, None, &[])?)
     }
 
     /// Has something done, and returns what came of it. `body`: what is sent along.
@@ -84,7 +96,7 @@ impl Client {
     /// # Errors
     /// Why it was not done, or why that is not known.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: Option<&impl Serialize>) -> Result<T, ClientError> {
-        read(&self.call(Method::POST, path, written(body))?)
+        read(&self.call(Method::POST, path, written(body), &[JSON])?)
     }
 
     /// Has something changed, and returns what came of it.
@@ -92,7 +104,29 @@ impl Client {
     /// # Errors
     /// Why it was not changed, or why that is not known.
     pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        read(&self.call(Method::PATCH, path, written(Some(body)))?)
+        read(&self.call(Method::PATCH, path, written(Some(body)), &[JSON])?)
+    }
+
+    /// Has something be so, and returns what came of it. `only_new`: unless it is there already.
+    ///
+    /// # Errors
+    /// Why it was not done, or why that is not known.
+    pub fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        only_new: bool,
+    ) -> Result<T, ClientError> {
+        let headers = if only_new { &[(header::IF_NONE_MATCH, "*"), JSON][..] } else { &[JSON] };
+        read(&self.call(Method::PUT, path, written(Some(body)), headers)?)
+    }
+
+    /// Has a text be there, and returns what came of it.
+    ///
+    /// # Errors
+    /// Why it was not done, or why that is not known.
+    pub fn put_text<T: DeserializeOwned>(&self, path: &str, text: String) -> Result<T, ClientError> {
+        read(&self.call(Method::PUT, path, Some(text), &[(header::CONTENT_TYPE, "application/toml")])?)
     }
 
     /// Has something removed, and returns what came of it.
@@ -100,26 +134,38 @@ impl Client {
     /// # Errors
     /// Why it was not removed, or why that is not known.
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let body = self.call(Method::DELETE, path, None)?;
+        let body = self.call(Method::DELETE, path, None, &[])?;
         // Where nothing is said, there is nothing to be said.
         read(if body.is_empty() { b"null" } else { &body })
     }
 
-    fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, ClientError> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[(HeaderName, &'static str)],
+    ) -> Result<Bytes, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
         let late = |_| ClientError::Broken("it does not come".to_owned());
-        runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path, body)).await.map_err(late)? })
+        runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path, body, headers)).await.map_err(late)? })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[(HeaderName, &'static str)],
+    ) -> Result<Bytes, ClientError> {
         let stream = self.connect().await.map_err(|error| self.unreached(error))?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())));
         let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;

@@ -11,6 +11,7 @@
 mod api;
 pub mod client;
 mod cores;
+mod impact;
 mod metrics;
 mod problem;
 pub mod socket;
@@ -20,27 +21,91 @@ pub mod view;
 pub use api::document;
 pub use thread::Server;
 
-use crate::config::edit::LunEdit;
+use crate::config::diff::Step;
+use crate::config::edit::Edit;
 use crate::fabric::mesh::Mesh;
+use crate::model::Snapshot;
 use crate::panics::Mutex;
 use crate::world::World;
 use std::sync::Arc;
 use std::time::SystemTime;
+use zeroize::Zeroizing;
 
-/// What came of an order to read the configuration again.
-pub type Applied = Result<view::Applied, Vec<String>>;
+/// What is wanted of the configuration.
+#[derive(Clone)]
+pub enum Wanted {
+    /// That the file is read again.
+    Reread,
+    /// That a table of it is changed.
+    Edit(Edit),
+    /// That it has this text, in which secrets may be concealed.
+    Text(Zeroizing<String>),
+    /// To see it.
+    Show,
+}
+
+/// An order to the control thread.
+pub struct Order {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// It is done only if the file has the text that one of these tags tells. `None`: whatever text it has.
+    pub only_if: Option<Vec<String>>,
+    /// It is not done: what it would be is told.
+    pub dry: bool,
+}
+
+/// What a change would be.
+#[derive(Debug)]
+pub struct Planned {
+    /// The LUN that it is about, if it is about one.
+    pub lun: Option<u16>,
+    /// What is served now.
+    pub before: Arc<Snapshot>,
+    /// What would be served.
+    pub after: Snapshot,
+    /// What is different.
+    pub steps: Vec<Step>,
+    /// What is allowed, but should not stay as it is.
+    pub warnings: Vec<String>,
+    /// What tells the text that the file has.
+    pub tag: String,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub enum Came {
+    /// It was not to be done.
+    Planned(Box<Planned>),
+    /// It is served.
+    Applied(view::Applied),
+    /// The text of the file, without secrets, and its tag.
+    Shown(String, String),
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDone {
+    /// What is wrong, a line each.
+    Faults(Vec<String>),
+    /// What is meant is not there.
+    NotFound(String),
+    /// What should come is there already.
+    Taken(String),
+    /// The file has another text than the order is for.
+    Otherwise,
+}
+
+impl From<Vec<String>> for NotDone {
+    fn from(faults: Vec<String>) -> NotDone {
+        NotDone::Faults(faults)
+    }
+}
+
+/// What came of another configuration.
+pub type Served = Result<view::Applied, Vec<String>>;
 
 /// Takes what came of an order. It must not wait. Dropped: the order was not carried out.
-pub type Tell = Box<dyn FnOnce(Applied) + Send>;
-
-/// A change to the configuration file.
-#[derive(Debug)]
-pub struct Edit {
-    /// The name of the target, or an end of it; not needed where there is one.
-    pub target: Option<String>,
-    /// What is changed of its logical units.
-    pub lun: LunEdit,
-}
+pub type Tell = Box<dyn FnOnce(Result<Came, NotDone>) + Send>;
 
 /// Why an order is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +116,11 @@ pub enum NotTaken {
     Busy,
 }
 
-/// Gives an order to the control thread: to read the file again, perhaps with a change to it.
-pub type Orders = dyn Fn(Option<Edit>, Tell) -> Result<(), NotTaken> + Send + Sync;
+/// Gives an order to the control thread.
+pub type Orders = dyn Fn(Order, Tell) -> Result<(), NotTaken> + Send + Sync;
+
+/// What tells the text of the configuration file that is served; empty: there is none.
+pub type Tag = Arc<Mutex<String>>;
 
 /// What the control plane reaches of the server.
 pub struct Reach {
@@ -62,6 +130,8 @@ pub struct Reach {
     pub mesh: Mesh,
     /// Has the configuration read again.
     pub orders: Box<Orders>,
+    /// What tells the text that is served from any other.
+    pub tag: Tag,
     /// Held by who waits for what comes of an order: there is one at a time.
     pub ordering: tokio::sync::Mutex<()>,
     /// When the server began to serve.

@@ -1,5 +1,9 @@
 //! What the interface shows, as JSON: the names here are its names, and stay as they are within `/v1`.
 
+mod plan;
+
+pub use plan::{Account, Affected, Applied, Element, NewLun, Plan, Setting, Settings, Step};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -260,48 +264,6 @@ pub struct Sessions {
     pub sessions: Vec<Session>,
     /// Cores that have not answered in time: their sessions are missing here.
     pub silent_cores: Vec<usize>,
-}
-
-/// What came of reading the configuration again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Applied {
-    /// The LUN that was asked for, if one was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lun: Option<u16>,
-    /// What is different from before, a sentence each; empty: nothing.
-    pub done: Vec<String>,
-    /// What the file says and has to wait for the next start, a sentence each.
-    pub kept: Vec<String>,
-    /// Logical units that wait for a file that is still open otherwise.
-    pub waiting: Vec<String>,
-}
-
-/// Settings of a logical unit, by the keys of the configuration file (`size`, `thin`, `iops`, ...).
-pub type Settings = BTreeMap<String, Setting>;
-
-/// What a setting is: null takes it away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Setting {
-    /// Yes or no.
-    Flag(bool),
-    /// A whole number.
-    Number(i64),
-    /// A text; sizes have a unit, like `1GiB`.
-    Text(String),
-    /// The default.
-    Default(Option<()>),
-}
-
-/// A logical unit that is to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewLun {
-    /// Its LUN; none: the lowest that is free.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub lun: Option<u16>,
-    /// Its settings.
-    pub settings: Settings,
 }
 
 /// What is wrong with a request (RFC 9457).

@@ -10,15 +10,17 @@
 
 mod beside;
 mod control;
+mod desk;
 mod error;
+mod file;
 mod looks;
 mod reload;
 mod signals;
 mod syncing;
 
 use control::Control;
-pub use control::{ConfigFile, Reread};
 pub use error::ServeError;
+pub use file::{ConfigFile, Read, Reading, Reread};
 
 pub use crate::world::error::WorldError;
 
@@ -224,9 +226,9 @@ fn open(
 
 /// Serves the control plane. Disks are served without it, too.
 fn start_plane(socket: Socket, world: &Arc<Mutex<Arc<World>>>, mesh: &Mesh, control: &Control) -> Option<Server> {
-    let (world, mesh, orders) = (Arc::clone(world), mesh.clone(), control.orders());
-    let server =
-        Server::start(socket, Reach { world, mesh, orders, ordering: Default::default(), since: SystemTime::now() });
+    let (world, mesh, orders, tag) = (Arc::clone(world), mesh.clone(), control.orders(), control.tag());
+    let (ordering, since) = (Default::default(), SystemTime::now());
+    let server = Server::start(socket, Reach { world, mesh, orders, tag, ordering, since });
     server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 

@@ -21,7 +21,7 @@ use super::syncing::Syncing;
 use crate::backend::OpenError;
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits;
-use crate::mgmt::Applied;
+use crate::mgmt::Served;
 use crate::model::lun::OPTIONS;
 use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
 use crate::panics::{self, Mutex};
@@ -157,7 +157,7 @@ impl Reloader {
     ///
     /// # Errors
     /// What is in the way: everything stays as it was.
-    pub fn serve_instead(&mut self, wanted: Snapshot) -> Applied {
+    pub fn serve_instead(&mut self, wanted: Snapshot) -> Served {
         self.again = None;
         self.attempt(Again::new(wanted))
     }

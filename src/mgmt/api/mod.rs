@@ -1,31 +1,29 @@
 //! The interface: HTTP/1.1 with JSON. What each path does is said at its function; [`document`] is made of that (OpenAPI 3.1).
 
+mod change;
 pub(super) mod counted;
+mod resources;
 mod shown;
 
 use super::problem::Refused;
-use super::view::{Applied, Core, NewLun, Problem, Session, Sessions, Setting, Settings, Status, Target, Version};
-use super::{Edit, NotTaken, Reach, metrics};
-use crate::config::edit::{self, LunEdit, Said};
-use crate::limits::{CONTROL_BODY_BYTES, RELOAD_ANSWER};
+use super::view::{Core, Portal, Problem, Session, Sessions, Status, Target, Version};
+use super::{Reach, metrics};
+use crate::limits::CONTROL_BODY_BYTES;
 use crate::wire::Tsih;
+use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use std::sync::Arc;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The version of the interface.
 pub const VERSION: &str = "v1";
-
-/// In the place of a target's name: the only one that there is.
-const ONLY: &str = "-";
 
 type Reached = State<Arc<Reach>>;
 
@@ -53,13 +51,12 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
         .routes(routes!(cores_list))
         .routes(routes!(targets_list))
         .routes(routes!(target))
-        .routes(routes!(lun_add))
-        .routes(routes!(lun_set, lun_remove))
         .routes(routes!(sessions_list))
         .routes(routes!(session, session_drop))
-        .routes(routes!(reload))
         .routes(routes!(health))
+        .routes(routes!(portals_list))
         .routes(routes!(metrics_text))
+        .merge(resources::paths())
 }
 
 /// The description of the interface, as JSON.
@@ -78,7 +75,20 @@ pub(super) fn router(reach: Arc<Reach>) -> Router {
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here: /openapi.json says what can")
         })
         .layer(DefaultBodyLimit::max(CONTROL_BODY_BYTES))
+        .layer(from_fn(whole))
         .with_state(reach)
+}
+
+/// Takes the whole of a request before it is looked at: many clients do not read an answer that comes while they send.
+async fn whole(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, CONTROL_BODY_BYTES).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(_) => {
+            let detail = format!("a request has at most {CONTROL_BODY_BYTES} bytes");
+            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
+        }
+    }
 }
 
 /// Which program this is
@@ -116,9 +126,18 @@ async fn cores_list(State(reach): Reached) -> Json<Vec<Core>> {
 
 /// The targets
 #[utoipa::path(get, path = "/v1/targets", tag = "targets", responses((status = OK, body = [Target])))]
-async fn targets_list(State(reach): Reached) -> Json<Vec<Target>> {
+async fn targets_list(State(reach): Reached) -> Response {
+    // Before what it tells: who changes what is shown here by this tag, changes nothing newer.
+    let tag = change::quoted(&reach.tag.lock());
     let cores = reach.cores().await;
-    Json(shown::targets(&reach.world.lock().clone(), &cores))
+    ([(header::ETAG, tag)], Json(shown::targets(&reach.world.lock().clone(), &cores))).into_response()
+}
+
+/// The portals
+#[utoipa::path(get, path = "/v1/portals", tag = "portals", responses((status = OK, body = [Portal])))]
+async fn portals_list(State(reach): Reached) -> Response {
+    let tag = change::quoted(&reach.tag.lock());
+    ([(header::ETAG, tag)], Json(shown::portals(&reach.world.lock().clone()))).into_response()
 }
 
 /// A target
@@ -129,12 +148,14 @@ async fn targets_list(State(reach): Reached) -> Json<Vec<Target>> {
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "That is no name"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "There is none of that name")
     ))]
-async fn target(State(reach): Reached, name: Named<String>) -> Result<Json<Target>, Refused> {
+async fn target(State(reach): Reached, name: Named<String>) -> Result<Response, Refused> {
     let name = name_of(name)?;
+    let tag = change::quoted(&reach.tag.lock());
     let cores = reach.cores().await;
     let world = reach.world.lock().clone();
     let found = shown::targets(&world, &cores).into_iter().find(|target| target.name == name);
-    found.map(Json).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "there is no target of that name"))
+    let found = found.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "there is no target of that name"))?;
+    Ok(([(header::ETAG, tag)], Json(found)).into_response())
 }
 
 /// The sessions
@@ -186,142 +207,9 @@ async fn session_drop(State(reach): Reached, tsih: Named<u16>) -> Result<StatusC
     }
 }
 
-/// Has the configuration file read again, and serves what it says
-#[utoipa::path(post, path = "/v1/reload", tag = "server", responses(
-    (status = OK, body = Applied),
-    (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "It is being read already, or there is none"),
-    (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json", description = "It cannot be served; everything stays as it was"),
-    (status = GATEWAY_TIMEOUT, body = Problem, content_type = "application/problem+json", description = "It is not over yet")
-))]
-async fn reload(State(reach): Reached) -> Result<Json<Applied>, Refused> {
-    order(&reach, None).await.map(Json)
-}
-
-/// Why a change was not made, or is not known to be.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it is there for the description alone")]
-enum NotChanged {
-    /// Path or body are not understood
-    #[response(status = BAD_REQUEST, content_type = "application/problem+json")]
-    Misread(Problem),
-    /// There is no file, or it is being read
-    #[response(status = CONFLICT, content_type = "application/problem+json")]
-    Conflict(Problem),
-    /// That cannot be served; everything stays as it was
-    #[response(status = UNPROCESSABLE_ENTITY, content_type = "application/problem+json")]
-    Unservable(Problem),
-    /// It is not over yet
-    #[response(status = GATEWAY_TIMEOUT, content_type = "application/problem+json")]
-    Unfinished(Problem),
-}
-
-/// Adds a logical unit to a target, at the lowest free LUN if none is said, and writes that to the configuration file
-#[utoipa::path(post, path = "/v1/targets/{name}/luns", tag = "targets",
-    params(("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one")),
-    request_body = NewLun,
-    responses(
-        (status = OK, body = Applied, description = "It is served, and in the file"),
-        NotChanged
-    ))]
-async fn lun_add(State(reach): Reached, name: Named<String>, body: Sent<NewLun>) -> Result<Json<Applied>, Refused> {
-    let Json(NewLun { lun, settings }) = body.map_err(not_understood)?;
-    let edit = LunEdit::Add { number: lun, settings: settings_of(settings) };
-    change(&reach, name, edit).await
-}
-
-/// Gives a logical unit other settings, and writes them to the configuration file. Those that are not named stay
-#[utoipa::path(patch, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
-    params(
-        ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
-        ("lun" = u16, Path, description = "The LUN")
-    ),
-    request_body = std::collections::BTreeMap<String, Setting>,
-    responses(
-        (status = OK, body = Applied, description = "They are served as far as that can be while it is in use, and in the file"),
-        NotChanged
-    ))]
-async fn lun_set(
-    State(reach): Reached,
-    path: Named<(String, u16)>,
-    body: Sent<Settings>,
-) -> Result<Json<Applied>, Refused> {
-    let (name, number) = lun_of(path)?;
-    let Json(settings) = body.map_err(not_understood)?;
-    change(&reach, Ok(Path(name)), LunEdit::Set { number, settings: settings_of(settings) }).await
-}
-
-/// Takes a logical unit out of its target, and out of the configuration file. What it has stays where it is
-#[utoipa::path(delete, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
-    params(
-        ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
-        ("lun" = u16, Path, description = "The LUN")
-    ),
-    responses(
-        (status = OK, body = Applied, description = "It is served no more, and not in the file"),
-        NotChanged
-    ))]
-async fn lun_remove(State(reach): Reached, path: Named<(String, u16)>) -> Result<Json<Applied>, Refused> {
-    let (name, number) = lun_of(path)?;
-    change(&reach, Ok(Path(name)), LunEdit::Remove { number }).await
-}
-
 fn name_of(name: Named<String>) -> Result<String, Refused> {
-    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "the name of the target is not UTF-8");
+    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "a name in the path is not UTF-8");
     name.map(|Path(name)| name).map_err(wrong)
-}
-
-fn lun_of(path: Named<(String, u16)>) -> Result<(String, u16), Refused> {
-    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "a LUN is a number from 0 to 16383");
-    path.map(|Path(path)| path).map_err(wrong)
-}
-
-fn not_understood(rejection: JsonRejection) -> Refused {
-    Refused::new(StatusCode::BAD_REQUEST, rejection.body_text())
-}
-
-fn settings_of(settings: Settings) -> Vec<edit::Setting> {
-    let said = |setting| match setting {
-        Setting::Flag(flag) => Some(Said::Flag(flag)),
-        Setting::Number(number) => Some(Said::Number(number)),
-        Setting::Text(text) => Some(Said::Text(text)),
-        Setting::Default(_) => None,
-    };
-    settings.into_iter().map(|(key, setting)| (key, said(setting))).collect()
-}
-
-async fn change(reach: &Reach, name: Named<String>, lun: LunEdit) -> Result<Json<Applied>, Refused> {
-    let target = name_of(name)?;
-    let target = (target != ONLY).then_some(target);
-    order(reach, Some(Edit { target, lun })).await.map(Json)
-}
-
-/// Gives an order, and waits for what comes of it.
-async fn order(reach: &Reach, edit: Option<Edit>) -> Result<Applied, Refused> {
-    let _turn = reach.ordering.lock().await;
-    let (tell, told) = oneshot::channel();
-    let tell = Box::new(|applied| {
-        let _ = tell.send(applied);
-    });
-    (reach.orders)(edit, tell).map_err(|why| {
-        let detail = match why {
-            NotTaken::NoFile => {
-                "the server was started without a configuration file: start it with serve --config FILE"
-            }
-            NotTaken::Busy => "the configuration is being read already: try it again later",
-        };
-        Refused::new(StatusCode::CONFLICT, detail)
-    })?;
-    match timeout(RELOAD_ANSWER, told).await {
-        Ok(Ok(Ok(applied))) => Ok(applied),
-        Ok(Ok(Err(faults))) => {
-            let detail = format!("everything stays as it was: {}", faults.join("; "));
-            Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults))
-        }
-        Ok(Err(_)) => Err(Refused::new(StatusCode::CONFLICT, "the control thread takes no orders: restart ringsan")),
-        Err(_) => {
-            Err(Refused::new(StatusCode::GATEWAY_TIMEOUT, "it is not over yet: the log will say what came of it"))
-        }
-    }
 }
 
 /// Metrics, for Prometheus

@@ -18,11 +18,6 @@ use std::time::{Instant, SystemTime};
 pub(super) fn status(reach: &Reach, reports: &[Option<CoreReport>]) -> Status {
     let world = reach.world.lock().clone();
     let (cores, targets) = (cores(reach, reports), targets(&world, reports));
-    let portals = world.directory.snapshot().portals.iter().map(|portal| Portal {
-        listen: portal.listen.to_string(),
-        advertise: portal.advertise.map(|address| address.to_string()),
-        group: portal.group_tag,
-    });
     let problems = problems(&cores, &targets, reports);
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Status {
@@ -33,7 +28,7 @@ pub(super) fn status(reach: &Reach, reports: &[Option<CoreReport>]) -> Status {
         healthy: problems.is_empty(),
         problems,
         cores,
-        portals: portals.collect(),
+        portals: portals(&world),
         targets,
     }
 }
@@ -87,6 +82,16 @@ fn counters(stats: &Stats) -> Counters {
         overdue: stats.executor.overdue,
         out_of_receive_buffers: stats.out_of_receive_buffers,
     }
+}
+
+/// The portals.
+pub(super) fn portals(world: &World) -> Vec<Portal> {
+    let shown = |portal: &model::Portal| Portal {
+        listen: portal.listen.to_string(),
+        advertise: portal.advertise.map(|address| address.to_string()),
+        group: portal.group_tag,
+    };
+    world.directory.snapshot().portals.iter().map(shown).collect()
 }
 
 /// The targets.

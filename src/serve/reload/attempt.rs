@@ -2,7 +2,7 @@
 
 use super::Reloader;
 use super::again::{Again, PATIENCE, RETRY};
-use crate::mgmt::{Applied, view};
+use crate::mgmt::{Served, view};
 use std::time::Instant;
 
 impl Reloader {
@@ -10,12 +10,12 @@ impl Reloader {
     ///
     /// # Errors
     /// What is in the way: everything stays as it was.
-    pub(super) fn attempt(&mut self, again: Again) -> Applied {
+    pub(super) fn attempt(&mut self, again: Again) -> Served {
         let patient = !again.is_first() && Instant::now() < again.until;
         match self.plan(again.wanted.clone(), patient) {
             Ok(plan) => {
                 let (done, kept, waiting) = (plan.done.clone(), plan.kept.clone(), plan.waiting.clone());
-                let applied = view::Applied { lun: None, done, kept, waiting };
+                let applied = view::Applied { done, kept, waiting, ..view::Applied::default() };
                 let is_same = plan.done.is_empty();
                 let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
                 let is_said = again.is_first() || !is_same;

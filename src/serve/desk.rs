@@ -1,0 +1,136 @@
+//! The configuration file on the control thread's desk: read again, changed, or only looked at.
+//!
+//! A new text is durable before it is served, and takes the place of the one before when it is: who comes to its end in
+//! between finds the old file, and nothing that it does not say.
+
+use super::file::{ConfigFile, Read, Reading};
+use super::reload::Reloader;
+use crate::config::diff;
+use crate::config::edit::{EditError, concealed, edited, revealed};
+use crate::config::store::{self, NewText};
+use crate::mgmt::{Came, NotDone, Order, Planned, Served, Tag, Wanted, view};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What does not answer.
+const SILENT: &str = "a file system does not answer, that of the file or of one that it names";
+
+fn silent<T, E: From<Vec<String>>>() -> Result<T, E> {
+    Err(E::from(vec![SILENT.to_owned()]))
+}
+
+/// The file, and what tells the text of it that is served.
+pub(super) struct Desk {
+    pub(super) file: Arc<ConfigFile>,
+    pub(super) tag: Tag,
+}
+
+/// A change, ready to be served.
+struct Ready {
+    read: Read,
+    lun: Option<u16>,
+    /// The new text beside the file; none: it stays as it is.
+    new: Option<NewText>,
+    /// What tells the text that the file has.
+    before: String,
+}
+
+impl Desk {
+    /// Does what is wanted, and says what came of it.
+    pub(super) fn carry_out(&self, reloader: &mut Reloader, order: Order) -> Result<Came, NotDone> {
+        let file = Arc::clone(&self.file);
+        match order {
+            Order { wanted: Wanted::Show, .. } => reloader.beside(move || show(&file)).unwrap_or_else(silent),
+            Order { wanted: Wanted::Reread, only_if: None, dry: false } => {
+                Ok(self.read_again(reloader).map(Came::Applied)?)
+            }
+            Order { dry: true, .. } => {
+                let ready = reloader.beside(move || prepare(&file, order)).unwrap_or_else(silent)?;
+                let before = Arc::clone(reloader.world().directory.snapshot());
+                let steps = diff::steps(&before, &ready.read.snapshot);
+                let Read { snapshot: after, warnings, .. } = ready.read;
+                let planned = Planned { lun: ready.lun, before, after, steps, warnings, tag: ready.before };
+                Ok(Came::Planned(Box::new(planned)))
+            }
+            Order { .. } => {
+                let ready = reloader.beside(move || prepare(&file, order)).unwrap_or_else(silent)?;
+                Ok(self.change(reloader, ready).map(Came::Applied)?)
+            }
+        }
+    }
+
+    /// Reads the configuration and serves it; says in the log what came of it, and returns that.
+    fn read_again(&self, reloader: &mut Reloader) -> Served {
+        let file = Arc::clone(&self.file);
+        let read = reloader.beside(move || (file.read)(Reading { text: None, make: true })).unwrap_or_else(silent);
+        match read {
+            Ok(read) => self.serve(reloader, read),
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!("configuration read again, and everything stays as it was: {fault}");
+                }
+                Err(faults)
+            }
+        }
+    }
+
+    fn serve(&self, reloader: &mut Reloader, read: Read) -> Served {
+        for warning in &read.warnings {
+            tracing::warn!("{warning}");
+        }
+        let applied = reloader.serve_instead(read.snapshot)?;
+        *self.tag.lock() = read.tag;
+        Ok(view::Applied { warnings: read.warnings, ..applied })
+    }
+
+    /// Serves a change, and has the file say so.
+    fn change(&self, reloader: &mut Reloader, Ready { read, lun, new, .. }: Ready) -> Served {
+        let applied = self.serve(reloader, read)?;
+        let put = new.map(|new| reloader.beside(move || new.put().map_err(|fault| fault.to_string())));
+        if let Some(Err(fault)) = put.map(|put| put.unwrap_or_else(|| Err(SILENT.to_owned()))) {
+            tracing::error!("the configuration file is not changed, so what it says is served: {fault}");
+            let _ = self.read_again(reloader);
+            return Err(vec![fault]);
+        }
+        Ok(view::Applied { lun, ..applied })
+    }
+}
+
+impl From<EditError> for NotDone {
+    fn from(error: EditError) -> NotDone {
+        match error {
+            error if error.is_not_found() => NotDone::NotFound(error.to_string()),
+            error if error.is_taken() => NotDone::Taken(error.to_string()),
+            error => NotDone::Faults(vec![error.to_string()]),
+        }
+    }
+}
+
+fn text_of(file: &ConfigFile) -> Result<Zeroizing<String>, Vec<String>> {
+    store::text(&file.path).map_err(|fault| vec![fault.to_string()])
+}
+
+fn show(file: &ConfigFile) -> Result<Came, NotDone> {
+    let text = text_of(file)?;
+    Ok(Came::Shown(concealed(&text)?, store::tag(&text)))
+}
+
+/// What an order comes to; and, if it is to be done, the new text beside the file.
+fn prepare(file: &ConfigFile, order: Order) -> Result<Ready, NotDone> {
+    let before = text_of(file)?;
+    let tag = store::tag(&before);
+    if order.only_if.is_some_and(|tags| !tags.contains(&tag)) {
+        return Err(NotDone::Otherwise);
+    }
+    let (text, lun) = match &order.wanted {
+        Wanted::Reread | Wanted::Show => (String::clone(&before), None),
+        Wanted::Edit(edit) => edited(&before, edit)?,
+        Wanted::Text(text) => (revealed(text, &before)?, None),
+    };
+    let text = Zeroizing::new(text);
+    let read = (file.read)(Reading { text: Some(&text), make: !order.dry })?;
+    let is_new = !order.dry && *text != *before;
+    let new = is_new.then(|| NewText::write(&file.path, before, &text)).transpose();
+    let new = new.map_err(|fault| vec![fault.to_string()])?;
+    Ok(Ready { read, lun, new, before: tag })
+}

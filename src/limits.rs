@@ -300,6 +300,24 @@ pub const CONTROL_CONNECTION: std::time::Duration = std::time::Duration::from_se
 pub const CONTROL_BODY_BYTES: usize = 1 << 20;
 /// How long the control interface waits for a core that it has asked.
 pub const CORE_ANSWER: std::time::Duration = std::time::Duration::from_secs(2);
+/// Traces at a time.
+pub const TRACES: usize = 4;
+const _: () = assert!(TRACES <= u8::BITS as usize);
+/// Bytes of the PDUs that a core notes for one of them until it is asked for them; it is asked sooner when there is much.
+pub const TRACE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of the buffers of all cores for one of them, of which each core has two: one that is filled, and one on its way.
+pub const TRACE_BYTES: usize = 32 << 20;
+/// Bytes of the data of a PDU that are noted: a whole text of a login, and a usual read or write.
+pub const TRACE_DATA_BYTES: usize = 8 << 10;
+const _: () = assert!(TRACE_DATA_BYTES >= MAX_CONTROL_DATA_BYTES && TRACE_DATA_BYTES < TRACE_BUFFER_BYTES / 16);
+/// How long a core notes for a trace that nobody asks it about, milliseconds.
+pub const TRACE_UNASKED_MS: u64 = 5_000;
+/// How long a trace goes on that nobody reads.
+pub const TRACE_UNREAD: std::time::Duration = std::time::Duration::from_secs(60);
+/// Connections that a trace knows the sequence numbers of; those that were heard of longest ago begin anew.
+pub const TRACE_CONNECTIONS: usize = 4096;
+/// Tasks of one LUN that a trace knows, to find their responses.
+pub const TRACE_TASKS: usize = 1 << 16;
 /// How long it waits for a configuration that is read again.
 pub const RELOAD_ANSWER: std::time::Duration = std::time::Duration::from_secs(120);
 /// How long it waits for what is being saved.

@@ -23,6 +23,7 @@ pub(crate) mod saves;
 mod shares;
 mod threads;
 mod tokens;
+mod traced;
 pub(crate) mod unread;
 mod variable;
 

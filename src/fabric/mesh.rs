@@ -4,6 +4,7 @@
 //! the server are messages; the sender that needs an answer gets a message back. What an executor is told by another
 //! one, or by a thread beside the cores ([`Notice`]), comes as a message, too.
 
+use super::look::Look;
 use super::relocated::Relocated;
 use super::report::{Dismissal, Inquiry};
 use crate::model::ItNexus;
@@ -80,6 +81,10 @@ pub enum Message {
     Report(Inquiry),
     /// Drop a session.
     Drop(Dismissal),
+    /// Tell what was noted of PDUs, and go on noting.
+    Look(Box<Look>),
+    /// Nobody looks on under this number any more.
+    EndLook(u64),
     /// To the core's executor.
     Executor(Notice),
     /// Take leave of the initiators, flush, and return.
@@ -118,6 +123,8 @@ impl Message {
             Message::Change(_) => "Change",
             Message::Report(_) => "Report",
             Message::Drop(_) => "Drop",
+            Message::Look(_) => "Look",
+            Message::EndLook(_) => "EndLook",
             Message::Executor(notice) => notice.name(),
             Message::Shutdown => "Shutdown",
         }

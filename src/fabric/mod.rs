@@ -15,6 +15,7 @@ pub(crate) mod bell;
 mod budgets;
 pub(crate) mod command;
 pub(crate) mod logins;
+pub(crate) mod look;
 mod lost;
 pub(crate) mod mailbox;
 pub(crate) mod mesh;

@@ -15,6 +15,7 @@
 //! - connections and sessions: `entry.rs`, `adoption.rs`, `seating.rs` (login and placement), `leave.rs` (their end),
 //!   `relocate.rs` (moving to another core), `shedding.rs` (which one is to move), `tm.rs` (task management across
 //!   sessions and cores)
+//! - who looks on: `inquiry.rs`, `looking.rs`
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
@@ -127,6 +128,7 @@ impl Core {
         self.fabric.now_ms = now_ns / 1_000_000;
         (self.executor.turn.now_ns, self.executor.turn.now_ms) = (now_ns, self.fabric.now_ms);
         self.executor.turn.took_time = false;
+        self.fabric.links.pool.taps.now_ns = now_ns;
     }
 
     /// A turn begins, at `now`.
@@ -350,6 +352,8 @@ impl Core {
                 Message::Change(change) => self.change(&change),
                 Message::Report(inquiry) => self.inquired(inquiry),
                 Message::Drop(dismissal) => self.dismiss(dismissal),
+                Message::Look(look) => self.show_noted(*look),
+                Message::EndLook(id) => self.end_look(id),
                 Message::Executor(notice) => self.executor.told(notice, &mut self.fabric),
                 Message::Shutdown => self.shut_down(),
             }

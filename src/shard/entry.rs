@@ -12,6 +12,7 @@ use crate::session::login::{Login, LoginEnv, Step};
 use crate::session::seam::CloseReason;
 use crate::transport::io::Socket;
 use crate::transport::link::{Halt, Link, Phase};
+use crate::transport::note::Who;
 use crate::wire::{Bhs, LoginRequest, Opcode, bhs};
 use crate::world::doors::Ticket;
 use std::net::SocketAddr;
@@ -181,7 +182,13 @@ impl Core {
         let Handover { socket, peer, local, ticket, login, session, replaces, change } = handover;
         // The login may be for a target that this core has not heard of.
         self.change(&change);
-        if let Some(conn) = self.link(socket, (peer, local), ticket, Phase::Leaving)
+        let conn = self.link(socket, (peer, local), ticket, Phase::Leaving);
+        if let Some(conn) = conn {
+            let who = Who { tsih: login.tsih, cid: login.cid, peer, local };
+            let target = login.target.as_ref().map(|target| target.name.clone());
+            self.fabric.links.trace(conn, who, target.as_ref());
+        }
+        if let Some(conn) = conn
             && let Some(admitted) = self.admit_again(conn, login)
         {
             self.adopt(conn, admitted, session, replaces);

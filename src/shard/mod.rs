@@ -18,6 +18,7 @@ mod inquiry;
 mod insight;
 mod leave;
 mod loan;
+mod looking;
 mod owing;
 mod receive;
 mod relocate;

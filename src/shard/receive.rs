@@ -173,6 +173,9 @@ impl Core {
             let Some(loan) = loan.take() else { return };
             if payload > 0 {
                 receive.framer.payload_received(loan.bytes(payload));
+                if receive.is_traced {
+                    core.note_data(conn, loan.bytes(payload));
+                }
             }
             core.give_back(loan, receive.partial.as_mut(), payload);
             if payload > 0 {
@@ -249,6 +252,7 @@ impl Core {
         record::chunk(self.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         self.take_framing(receive, conn);
+        self.note_whether_traced(receive, conn);
         loop {
             let seat = self.fabric.seat_of(conn);
             if seat.is_none() && !self.fabric.is_logging_in(conn) {
@@ -283,6 +287,9 @@ impl Core {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, ahs, data, data_digest_ok }) => {
                 record::pdu(bhs);
+                if receive.is_traced {
+                    self.fabric.links.note_received(conn, (bhs, ahs, data), data_digest_ok);
+                }
                 self.whole(seat, ix, bhs, ahs, data, data_digest_ok || sings(Canary::DigestUnchecked));
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
@@ -291,6 +298,9 @@ impl Core {
                 record::pdu(bhs);
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
+                if receive.is_traced {
+                    self.note_begin(conn, bhs, ahs);
+                }
                 receive.partial = self.begin(seat, ix, bhs, ahs, data_len);
                 if data_len >= LARGE_BYTES
                     && let Some(partial) = &receive.partial
@@ -300,11 +310,17 @@ impl Core {
                 }
             }
             Ok(Frame::Data(bytes)) => {
+                if receive.is_traced {
+                    self.note_data(conn, bytes);
+                }
                 if let Some(partial) = &mut receive.partial {
                     self.data(seat, partial, bytes);
                 }
             }
             Ok(Frame::End { data_digest_ok }) => {
+                if receive.is_traced {
+                    self.note_end(conn, data_digest_ok);
+                }
                 if let Some(partial) = receive.partial.take() {
                     self.end(seat, ix, partial, data_digest_ok || sings(Canary::DigestUnchecked));
                     self.fabric.look_if_it_took_time();
@@ -324,6 +340,7 @@ impl Core {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, data, .. }) => {
                 record::pdu(bhs);
+                self.note_login(conn, bhs, data);
                 self.login_pdu(conn, bhs, data);
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
@@ -338,6 +355,7 @@ impl Core {
             Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
             Ok(Frame::End { .. }) => {
                 let data = std::mem::take(&mut receive.login);
+                self.note_login(conn, &receive.login_bhs, &data);
                 self.login_pdu(conn, &receive.login_bhs, &data);
                 self.fabric.acting.took_time = true;
                 self.fabric.look_if_it_took_time();
@@ -348,6 +366,7 @@ impl Core {
             }
         }
         self.take_framing(receive, conn);
+        self.note_whether_traced(receive, conn);
         true
     }
 

@@ -285,6 +285,7 @@ impl Core {
                 connection.receive = Some(receive);
             }
             self.fabric.seats.connect(seat, ix, conn);
+            self.fabric.trace(conn);
             arrived.push(conn);
         }
         self.fabric.world.registry.arrived(tsih);

@@ -19,7 +19,6 @@ use crate::session::seam::{CloseReason, ConnIx, Payload};
 use crate::session::{ConnectionInit, Session, SessionInit};
 use crate::shares::Whose;
 use crate::transport::link::Phase;
-use crate::transport::links::Connection;
 use crate::wire::{LoginStatus, Tsih, bhs};
 use crate::world::registry::{Membership, SessionHandle};
 use std::net::SocketAddr;
@@ -29,12 +28,12 @@ impl Core {
     pub(super) fn send_login(&mut self, conn: ConnNo, answer: &LoginAnswer) {
         let mut header = [0; bhs::BHS_LEN];
         answer.response.emit(&mut header);
-        let Some((Connection { tx, .. }, pool)) =
-            self.fabric.links.of_with_pool(conn).required("the connection of a login")
+        let Some((connection, pool)) = self.fabric.links.of_with_pool(conn).required("the connection of a login")
         else {
             return;
         };
-        tx.pdu(&header, Payload::Bytes(&answer.text), None, pool);
+        connection.tx.pdu(&header, Payload::Bytes(&answer.text), None, pool);
+        connection.note(true, (&header, &[], &answer.text), true, &mut pool.taps);
         self.fabric.links.dirty.push(conn);
     }
 
@@ -105,6 +104,7 @@ impl Core {
             };
             link.framing = Some((params.own.header_digest, params.own.data_digest, longest));
         }
+        self.fabric.trace(conn);
         self.fabric.stats.logins += 1;
         if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
             tracing::info!(

@@ -3,10 +3,13 @@
 use super::arming::Arming;
 use super::half_open::HalfOpen;
 use super::link::Link;
+use super::note::{Seen, Who};
 use super::receiving::{Direct, Receive};
+use super::tap::{Taps, Traced, logging_in, named_target};
 use super::tx::{BatchPool, Tx};
 use crate::canary::{Canary, sings};
-use crate::model::ConnNo;
+use crate::model::{ConnNo, IscsiName};
+use crate::wire::Bhs;
 use std::net::SocketAddr;
 
 /// All of a connection.
@@ -20,6 +23,26 @@ pub struct Connection {
     pub receive: Option<Box<Receive>>,
     /// Its receive of known size, unless that is being acted on: made when first needed, and kept.
     pub direct: Option<Box<Direct>>,
+    /// What those know of it who look at its PDUs.
+    pub traced: Option<Box<Traced>>,
+}
+
+impl Connection {
+    /// Has its PDUs noted from now on, or not.
+    pub fn trace(&mut self, traced: Option<Box<Traced>>) {
+        self.tx.set_traced(traced.is_some());
+        self.traced = traced;
+    }
+
+    /// Notes a PDU of it (header, additional segments, data, as far as that is at hand) for those who look at it.
+    #[cold]
+    pub fn note(&mut self, is_sent: bool, (bhs, ahs, data): (&Bhs, &[u8], &[u8]), digest_ok: bool, taps: &mut Taps) {
+        let (header_digest, data_digest) = self.tx.digests();
+        if let Some(traced) = &mut self.traced {
+            let seen = Seen { is_sent, header_digest, data_digest, is_damaged: !digest_ok, bhs, ahs, data };
+            taps.note(traced, &seen);
+        }
+    }
 }
 
 /// The connections.
@@ -137,6 +160,7 @@ impl Links {
             self.watched.push(true);
         }
         self.watch(conn);
+        self.all[conn.at()].trace(None);
         self.all[conn.at()].link = Some(link);
         self.fresh.push(conn);
         conn
@@ -150,6 +174,36 @@ impl Links {
                 .is_some_and(|link| link.peer == peer && !link.closing && link.phase.is_half_open())
         };
         self.half_open.enter(conn, peer, most, waits)
+    }
+
+    /// Somebody may look at the PDUs of a connection, now that it is known whose it is.
+    #[cold]
+    pub fn trace(&mut self, conn: ConnNo, who: Who, target: Option<&IscsiName>) {
+        let Some(connection) = self.all.get_mut(conn.at()) else { return };
+        let before = connection.traced.take();
+        connection.trace(self.pool.taps.traced(who, target, before));
+    }
+
+    /// Notes a PDU that has come, for those who look at its connection.
+    #[cold]
+    pub fn note_received(&mut self, conn: ConnNo, pdu: (&Bhs, &[u8], &[u8]), digest_ok: bool) {
+        if let Some(connection) = self.all.get_mut(conn.at()) {
+            connection.note(false, pdu, digest_ok, &mut self.pool.taps);
+        }
+    }
+
+    /// Notes a PDU of a login, for those who look at its connection, or will, since it says whose it is. `begins`: it is the
+    /// first one.
+    #[cold]
+    pub fn note_login(&mut self, conn: ConnNo, begins: bool, header: &Bhs, data: &[u8]) {
+        if self.pool.taps.is_empty() {
+            return;
+        }
+        if begins && let Some(link) = self.get(conn) {
+            let who = logging_in(header, (link.peer, link.local));
+            self.trace(conn, who, named_target(data).as_ref());
+        }
+        self.note_received(conn, (header, &[], data), true);
     }
 
     /// Has `tick` look at a connection.

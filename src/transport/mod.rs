@@ -9,6 +9,7 @@
 //! | what comes in | `receiving.rs`, `partial.rs`, `lent.rs`, `parked.rs`, `arming.rs` |
 //! | how much of that is acted on in a turn, and whose turn it is | `acting.rs` |
 //! | what goes out | `tx.rs`, `outlet.rs` |
+//! | who looks on at PDUs, and what is noted for them | `tap.rs`, `note.rs`, `masked.rs` |
 //! | what came last, for who looks for the cause of a panic | `record.rs` |
 //!
 //! Invariants: what the kernel has a pointer to stays where it is until the completion was taken, and has one owner here
@@ -22,10 +23,13 @@ pub(crate) mod io;
 pub(crate) mod lent;
 pub(crate) mod link;
 pub(crate) mod links;
+pub(crate) mod masked;
+pub(crate) mod note;
 pub(crate) mod outlet;
 pub(crate) mod parked;
 pub(crate) mod partial;
 pub(crate) mod receiving;
 pub(crate) mod record;
 pub(crate) mod source;
+pub(crate) mod tap;
 pub(crate) mod tx;

@@ -41,6 +41,9 @@ impl Outbox for Outlet<'_> {
             _ => None,
         };
         tx.pdu(header, payload, copied, self.pool);
+        if tx.is_traced() {
+            self.note(conn, header, payload);
+        }
     }
 }
 
@@ -52,6 +55,36 @@ fn find<'a>(all: &'a mut [Connection], of: &[Option<ConnNo>], conn: ConnIx) -> O
 }
 
 impl Outlet<'_> {
+    /// Notes a PDU for those who look at its connection.
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
+        let Some(number) = self.connections.get(usize::from(conn.0)).copied().flatten() else { return };
+        let Some(connection) = self.all.get_mut(number.at()) else { return };
+        let mut copied = std::mem::take(&mut self.pool.taps.copied);
+        let data = match payload {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Data { at, len }
+                if connection.traced.as_deref().is_some_and(|traced| self.pool.taps.want_data(traced)) =>
+            {
+                let len = (len as usize).min(copied.capacity());
+                copied.clear();
+                // SAFETY: `at` is at least `len` bytes of an I/O buffer, or of a RAM unit, that stay there until what was
+                // queued is out; `copied` has room for as many, and they do not overlap. Whatever others write meanwhile to a
+                // RAM unit, each byte is read once, and no reference to it is made.
+                #[allow(unsafe_code)]
+                unsafe {
+                    std::ptr::copy_nonoverlapping(at.0 as *const u8, copied.as_mut_ptr(), len);
+                    copied.set_len(len);
+                }
+                &copied
+            }
+            Payload::Data { .. } | Payload::None => &[],
+        };
+        connection.note(true, (header, &[], data), true, &mut self.pool.taps);
+        self.pool.taps.copied = copied;
+    }
+
     /// The transmit side of a connection of the session, and where new batches come from.
     #[inline]
     pub fn tx(&mut self, conn: ConnIx) -> Option<(&mut Tx, &mut BatchPool)> {

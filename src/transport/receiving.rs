@@ -92,6 +92,8 @@ pub struct Receive {
     pub small: u8,
     /// Bytes received since what there is to be sent has been held back.
     pub held_back_bytes: usize,
+    /// Somebody looks at the PDUs of this connection: as of the chunk that is acted on.
+    pub is_traced: bool,
 }
 
 impl Receive {
@@ -108,6 +110,7 @@ impl Receive {
             large: false,
             small: 0,
             held_back_bytes: 0,
+            is_traced: false,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! core and keep their capacity: steady state allocates nothing.
 
 use super::io::Outgoing;
+use super::tap::Taps;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
 use crate::model::{SeatIx, TaskKey};
@@ -169,6 +170,8 @@ pub struct BatchPool {
     spare_bytes: usize,
     /// Bytes of memory that are counted for all other batches, on all connections of the core.
     queued: usize,
+    /// Who looks on at what is queued, and at what is received.
+    pub taps: Taps,
 }
 
 impl BatchPool {
@@ -231,6 +234,8 @@ pub struct Tx {
     data_digest: bool,
     /// A send failed: nothing more goes out.
     dead: bool,
+    /// Somebody looks at the PDUs of this connection.
+    traced: bool,
     /// Somebody waits for room: a received PDU, or one of `waiting`.
     wanted: bool,
     /// Who has more for it when there is room.
@@ -251,6 +256,17 @@ impl Tx {
     pub fn set_digests(&mut self, header: bool, data: bool) {
         self.header_digest = header;
         self.data_digest = data;
+    }
+
+    /// Has the PDUs of this connection noted, or not.
+    pub fn set_traced(&mut self, traced: bool) {
+        self.traced = traced;
+    }
+
+    /// Whether somebody looks at the PDUs of this connection.
+    #[inline]
+    pub fn is_traced(&self) -> bool {
+        self.traced
     }
 
     /// Whether PDUs carry digests: header, data.

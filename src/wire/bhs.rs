@@ -30,6 +30,7 @@ pub const MAX_AHS_LEN: usize = 255 * 4;
 
 pub(super) const FINAL: u8 = 0x80;
 pub(super) const IMMEDIATE: u8 = 0x40;
+pub(super) const CONTINUE: u8 = 0x40;
 const OPCODE: u8 = 0x3f;
 
 open_enum! {
@@ -114,6 +115,12 @@ pub const fn immediate_delivery(bhs: &Bhs) -> bool {
 #[inline]
 pub const fn is_final(bhs: &Bhs) -> bool {
     bhs[1] & FINAL != 0
+}
+
+/// The C bit of Login and Text PDUs: the text goes on in the next one (RFC 7143 section 11.12.2).
+#[inline]
+pub const fn continues(bhs: &Bhs) -> bool {
+    bhs[1] & CONTINUE != 0
 }
 
 /// Length of all AHS in bytes, padding included: the field counts words of four bytes (RFC 7143 section 11.2.1.5).

@@ -59,7 +59,7 @@ impl Drop for Mover {
 }
 
 /// Moves a session once. False: it does not go.
-fn move_once(server: &Server, peer: &Peer) -> bool {
+pub(super) fn move_once(server: &Server, peer: &Peer) -> bool {
     let tsih = Tsih(peer.tsih);
     let (from, _) = server.world.registry.whereabouts(tsih).unwrap();
     let end = Instant::now() + SOON;

@@ -31,7 +31,7 @@ pub mod stage {
 /// The T bit; Login Responses have it at the same place.
 pub(super) const TRANSIT: u8 = 0x80;
 /// The C bit; Text PDUs and Login Responses have it at the same place.
-pub(super) const CONTINUE: u8 = 0x40;
+pub(super) use crate::wire::bhs::CONTINUE;
 
 /// CSG and NSG of byte 1.
 #[inline]

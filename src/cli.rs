@@ -124,6 +124,10 @@ pub struct ServeArgs {
     /// Where the control plane is found: the path of a socket, or off
     #[arg(long, value_name = "PATH")]
     pub control_socket: Option<String>,
+    /// Do not start, nor take another file over, unless all of its logical units can be served. (Else those that cannot are
+    /// left out, shown as degraded, and tried again)
+    #[arg(long, requires = "config")]
+    pub all_or_nothing: bool,
     /// Run on these cores, like 0,2-5; all that are allowed when not given
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,

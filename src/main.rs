@@ -255,8 +255,7 @@ fn reread(args: &ServeArgs, reading: Reading<'_>) -> Result<Read, Vec<String>> {
 
 fn configuration(args: &ServeArgs, text: Option<&str>) -> Result<Config, config::ConfigError> {
     let mut config = match (&args.config, text) {
-        (Some(file), Some(text)) => config::from_text_of(file, text)?,
-        (Some(file), None) => config::from_file(file)?,
+        (Some(file), text) => config::to_serve(file, text, args.all_or_nothing)?,
         (None, _) => config::from_options(&Options {
             listen: args.listen.clone(),
             advertise: args.advertise.clone(),

@@ -62,7 +62,11 @@ fn plural(count: usize) -> &'static str {
 /// Logical units, a line each.
 pub fn luns(targets: &[Target]) -> String {
     let rows = targets.iter().flat_map(|target| {
-        target.luns.iter().map(|lun| {
+        let degraded = target.degraded.iter().map(|lun| {
+            let (flag, path) = ("DEGRADED".to_owned(), or_dash(Some(&lun.path)));
+            vec![target.name.clone(), lun.lun.to_string(), "-".to_owned(), "-".to_owned(), flag, path]
+        });
+        let served = target.luns.iter().map(|lun| {
             let flags = [(lun.readonly, "ro"), (lun.thin, "thin"), (lun.hung > 0, "HUNG")];
             let flags: Vec<&str> = flags.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
             vec![
@@ -73,7 +77,8 @@ pub fn luns(targets: &[Target]) -> String {
                 or_dash(Some(&flags.join(","))),
                 or_dash(Some(&lun.path)),
             ]
-        })
+        });
+        served.chain(degraded)
     });
     table(&["TARGET", "LUN", "SIZE", "KIND", "FLAGS", "PATH"], rows)
 }
@@ -269,7 +274,7 @@ pub fn applied(applied: &Applied) -> String {
     }
     if let Some(lun) = applied.lun.filter(|_| applied.done.is_empty() && applied.waiting.is_empty()) {
         let _ = writeln!(text, "LUN {lun} is as it was");
-    } else if applied.done.is_empty() && applied.waiting.is_empty() {
+    } else if applied.done.is_empty() && applied.waiting.is_empty() && applied.degraded.is_empty() {
         text.push_str("nothing is different\n");
     }
     for line in &applied.done {
@@ -277,6 +282,9 @@ pub fn applied(applied: &Applied) -> String {
     }
     for line in &applied.kept {
         let _ = writeln!(text, "not before the next start: {line}");
+    }
+    for line in &applied.degraded {
+        let _ = writeln!(text, "not served, and tried again until it can be: {line}");
     }
     for line in &applied.waiting {
         let _ = writeln!(text, "{line}: waits for its file, which is still open otherwise");

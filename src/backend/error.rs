@@ -1,6 +1,7 @@
 //! Why a medium could not be opened: one line each that names the file or option and what to do about it.
 
 use crate::limits::MAX_LUN_BYTES;
+use crate::model::{LunKind, LunSpec};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,21 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+impl OpenError {
+    /// Whether that may be otherwise another time, with the configuration as it is: it is what the machine says.
+    pub fn may_pass(&self, lun: &LunSpec) -> bool {
+        match self {
+            OpenError::SizeNeeded { .. }
+            | OpenError::BlockLength { .. }
+            | OpenError::Kind { .. }
+            | OpenError::Fixed { .. } => false,
+            // What was measured, and not what was asked for.
+            OpenError::Size { .. } => lun.size_bytes.is_none() && matches!(lun.kind, LunKind::File(_)),
+            _ => true,
+        }
+    }
 }
 
 /// What is wrong with a size, whatever has it.

@@ -20,6 +20,7 @@ pub const TOP_KEYS: &[&str] = &[
     "spin-us",
     "congestion",
     "strict",
+    "all-or-nothing",
     "log",
     "state",
     "control-socket",
@@ -57,6 +58,8 @@ pub(super) struct Draft {
     pub(super) spin_us: Option<u32>,
     pub(super) congestion: Option<String>,
     strict: bool,
+    /// Nothing is served unless all logical units can be.
+    pub(super) all_or_nothing: bool,
     pub(super) log: Option<String>,
     /// The directory that keeps what outlives the process.
     pub(super) state: PathBuf,
@@ -117,6 +120,7 @@ impl Draft {
             Ok(name)
         });
         self.strict = top.read("strict", faults, Setting::boolean).unwrap_or(false);
+        self.all_or_nothing = top.read("all-or-nothing", faults, Setting::boolean).unwrap_or(false);
         self.log = top.read("log", faults, |setting| {
             let level = setting.text()?;
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
@@ -264,6 +268,8 @@ impl Draft {
             spin_us: self.spin_us,
             congestion: self.congestion,
             strict: self.strict,
+            // Whoever reads it decides.
+            degrades: false,
             discovery: self.discovery,
             admission: self.access.admission,
             access_states: self.access_states,

@@ -9,7 +9,7 @@ use super::draft::{Draft, LunDraft};
 use super::{Fault, Faults, Origin};
 use crate::backend::{self, OpenError};
 use crate::limits;
-use crate::model::{LunKind, Secret, Snapshot};
+use crate::model::{LunKind, LunSpec, Secret, Snapshot};
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read};
@@ -17,13 +17,25 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Notes what does not fit this machine.
-pub(super) fn check(draft: &Draft, faults: &mut Faults) {
+/// Notes what does not fit this machine. `degrades`: it is no fault that a disk is not there, or not as it should be: that may
+/// change while others are served.
+pub(super) fn check(draft: &Draft, degrades: bool, faults: &mut Faults) {
     let mut owners = HashMap::new();
+    let mut paths = HashMap::new();
     let mut ram_bytes = 0u64;
     for lun in draft.targets.iter().flat_map(|target| &target.luns) {
-        let looked = backend::look(&lun.spec).map_err(|error| fault_of(lun, &error));
-        let Some(identity) = faults.keep(looked) else { continue };
+        let identity = match backend::look(&lun.spec) {
+            // Opening it will say so.
+            Err(error) if degrades && error.may_pass(&lun.spec) => {
+                check_path(lun, &mut paths, faults);
+                continue;
+            }
+            looked => faults.keep(looked.map_err(|error| fault_of(lun, &error))),
+        };
+        let Some(identity) = identity else { continue };
+        if let LunKind::File(path) = &lun.spec.kind {
+            paths.insert(path.as_path(), &lun.spec);
+        }
         // Discs can share an image: nobody writes to it.
         if let Some(identity) = identity
             && let Some(owner) = owners.insert(identity, &lun.spec)
@@ -53,6 +65,16 @@ pub(super) fn check(draft: &Draft, faults: &mut Faults) {
     }
     if let Some(origin) = &draft.state_at {
         faults.keep(check_state(&draft.state).map_err(|message| Fault::new(origin, message)));
+    }
+}
+
+/// Notes that a file which cannot be looked at is served already, by the path that it has.
+fn check_path<'d>(lun: &'d LunDraft, paths: &mut HashMap<&'d Path, &'d LunSpec>, faults: &mut Faults) {
+    if let LunKind::File(path) = &lun.spec.kind
+        && let Some(owner) = paths.insert(path, &lun.spec)
+        && !(owner.cdrom && lun.spec.cdrom)
+    {
+        faults.add(&lun.path_at, format!("{} is served twice: logical units cannot share a file", path.display()));
     }
 }
 
@@ -170,7 +192,7 @@ fn proc_line(file: &str, label: &str) -> Option<String> {
 /// Creates the directories of those files of `snapshot` that are yet to be created, and returns the new ones.
 ///
 /// # Errors
-/// One line that names the directory.
+/// One line that names the directory. Where units may be left out, opening the file will say so.
 pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
     let mut created = Vec::new();
     for lun in snapshot.targets.iter().flat_map(|target| &target.luns) {
@@ -183,7 +205,7 @@ pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
                 synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?;
                 created.push(directory.to_owned());
             }
-            Err(_) if directory.is_dir() => {}
+            Err(_) if directory.is_dir() || snapshot.degrades => {}
             Err(e) => return Err(format!("{}: cannot be created: {}", directory.display(), reason(&e))),
         }
     }

@@ -46,21 +46,33 @@ use std::path::Path;
 /// # Errors
 /// Everything that is wrong with it, each with file, line and key.
 pub fn from_file(file: &Path) -> Result<Config, ConfigError> {
-    from_text_of(file, &document::load(file)?)
+    read(file, &document::load(file)?, true)
 }
 
-/// What a configuration file would come to if it said `text`; the disks are looked at.
+/// A configuration file that is to be served, or what it would come to if it said `text`. It is no fault that a disk is not
+/// there, or not as it should be, unless `all_or_nothing`, or the file, says so.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with file, line and key.
-pub fn from_text_of(file: &Path, text: &str) -> Result<Config, ConfigError> {
+/// Everything else that is wrong with it, each with file, line and key.
+pub fn to_serve(file: &Path, text: Option<&str>, all_or_nothing: bool) -> Result<Config, ConfigError> {
+    match text {
+        Some(text) => read(file, text, all_or_nothing),
+        None => read(file, &document::load(file)?, all_or_nothing),
+    }
+}
+
+fn read(file: &Path, text: &str, all_or_nothing: bool) -> Result<Config, ConfigError> {
     let mut faults = Faults::default();
     let mut draft = document::read(text, file, &mut faults);
     machine::check_secrecy(&draft, file, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
     resolve::resolve(&mut draft, &mut faults);
-    machine::check(&draft, &mut faults);
-    Ok(Config { tag: store::tag(text), ..finish(draft, faults)? })
+    let degrades = !all_or_nothing && !draft.all_or_nothing;
+    machine::check(&draft, degrades, &mut faults);
+    let mut config = finish(draft, faults)?;
+    config.snapshot.degrades = degrades;
+    config.tag = store::tag(text);
+    Ok(config)
 }
 
 /// Checks the text of a configuration file without looking at any disk or at the environment: an account whose secret is
@@ -85,7 +97,7 @@ pub fn from_options(options: &Options) -> Result<Config, ConfigError> {
     let mut draft = options::read(options, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
     resolve::resolve(&mut draft, &mut faults);
-    machine::check(&draft, &mut faults);
+    machine::check(&draft, false, &mut faults);
     finish(draft, faults)
 }
 

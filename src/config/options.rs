@@ -59,7 +59,7 @@ impl Overrides {
         }
         let mut draft = Draft::default();
         draft.read_top(&mut top, Path::new(""), &mut faults);
-        machine::check(&draft, &mut faults);
+        machine::check(&draft, false, &mut faults);
         if let Some((cores, _)) = draft.cores {
             config.snapshot.cores = cores;
         }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::fs;
 
 mod access;
+mod degraded;
 
 const SMALL: &str = include_str!("../../config/ringsan.toml");
 const FULL: &str = include_str!("../../config/ringsan-full.toml");

@@ -140,14 +140,21 @@ fn cores(status: &Status, registry: &mut Registry) {
 }
 
 fn luns(status: &Status, registry: &mut Registry) {
-    let (size, hung) = (Family::<OfLun, Gauge>::default(), Family::<OfLun, Gauge>::default());
+    let [size, hung, degraded] = [(); 3].map(|()| Family::<OfLun, Gauge>::default());
     for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
         let of = OfLun { target: target.name.clone(), lun: lun.lun };
         size.get_or_create(&of).set(i64::try_from(lun.size_bytes).unwrap_or(i64::MAX));
         hung.get_or_create(&of).set(i64::try_from(lun.hung).unwrap_or(i64::MAX));
+        degraded.get_or_create(&of).set(0);
+    }
+    for target in &status.targets {
+        for lun in &target.degraded {
+            degraded.get_or_create(&OfLun { target: target.name.clone(), lun: lun.lun }).set(1);
+        }
     }
     registry.register_with_unit("lun_size", "Capacity of the logical unit", Unit::Bytes, size);
     registry.register("lun_hung_operations", "Operations that the medium has not answered for long", hung);
+    registry.register("lun_degraded", "1: the logical unit cannot be served, and is tried again", degraded);
     commands(status, registry);
 }
 

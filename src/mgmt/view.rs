@@ -153,8 +153,25 @@ pub struct Target {
     pub users: Vec<String>,
     /// Its logical units, by LUN.
     pub luns: Vec<Lun>,
+    /// Logical units that it is to have and that cannot be served; they are tried again until they can be.
+    #[serde(default)]
+    pub degraded: Vec<Degraded>,
     /// Its initiator groups; the first that an initiator is in decides.
     pub groups: Vec<Group>,
+}
+
+/// A logical unit that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Degraded {
+    /// The LUN.
+    pub lun: u16,
+    /// The path of its file; empty: it has none.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub path: String,
+    /// Why it cannot be served, and what mends that.
+    pub reason: String,
+    /// Since when, seconds since 1970.
+    pub since: u64,
 }
 
 /// A logical unit of a target.

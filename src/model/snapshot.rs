@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub congestion: Option<String>,
     /// Initiators are held to the letter of RFC 7143 also where being liberal loses nothing.
     pub strict: bool,
+    /// A logical unit that cannot be opened is left out, and tried again, instead of keeping all others from being served.
+    pub degrades: bool,
     /// What initiators must prove before discovery tells them anything; `None`: nothing.
     pub discovery: Option<Arc<Credentials>>,
     /// How many connections are taken; `None`: the defaults of `limits`.

@@ -75,10 +75,15 @@ impl Beside {
         wait: Wait,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        if self.late.iter().any(|(late, call)| *late == unit && call.strong_count() > 0) {
+        if self.is_late(unit) {
             return None;
         }
         self.call_or_late(wait, call).map_err(|late| self.late.push((unit, late))).ok()
+    }
+
+    /// Whether an earlier call of that unit is not back.
+    pub fn is_late(&self, unit: [u8; 16]) -> bool {
+        self.late.iter().any(|(late, call)| *late == unit && call.strong_count() > 0)
     }
 
     /// Drops `what` on the other thread: it belongs to a unit that is served, or was to be.

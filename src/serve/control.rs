@@ -33,9 +33,6 @@ impl Given {
     }
 }
 
-/// How long until a reload that is under way is looked at again, if no order comes.
-const LOOK_AT_RELOAD: Duration = Duration::from_millis(50);
-
 /// What the first thread reaches the control thread by.
 pub struct Control {
     /// An order to read the configuration again. There is room for one, which is enough: the file is read as it is when
@@ -136,9 +133,9 @@ impl Control {
 /// The loop of the control thread, until it is told to stop. False: something that was done beside it has panicked.
 fn run(mut reloader: Reloader, desk: Option<&Desk>, orders: &Receiver<Given>, stop: &AtomicBool) -> bool {
     while !reloader.has_failed() {
-        let given = match reloader.is_under_way() {
-            true => orders.recv_timeout(LOOK_AT_RELOAD),
-            false => orders.recv().map_err(RecvTimeoutError::from),
+        let given = match reloader.rest() {
+            Some(rest) => orders.recv_timeout(rest),
+            None => orders.recv().map_err(RecvTimeoutError::from),
         };
         if stop.load(Ordering::Acquire) || matches!(given, Err(RecvTimeoutError::Disconnected)) {
             return true;

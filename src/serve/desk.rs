@@ -9,6 +9,7 @@ use crate::config::diff;
 use crate::config::edit::{EditError, concealed, edited, revealed};
 use crate::config::store::{self, NewText};
 use crate::mgmt::{Came, NotDone, Order, Planned, Served, Tag, Wanted, view};
+use crate::model::Snapshot;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -29,6 +30,8 @@ pub(super) struct Desk {
 struct Ready {
     read: Read,
     lun: Option<u16>,
+    /// It is about one thing: what is wrong with that keeps it from being done.
+    is_edit: bool,
     /// The new text beside the file; none: it stays as it is.
     new: Option<NewText>,
     /// What tells the text that the file has.
@@ -64,7 +67,7 @@ impl Desk {
         let file = Arc::clone(&self.file);
         let read = reloader.beside(move || (file.read)(Reading { text: None, make: true })).unwrap_or_else(silent);
         match read {
-            Ok(read) => self.serve(reloader, read),
+            Ok(read) => self.serve(reloader, read, Reloader::serve_instead),
             Err(faults) => {
                 for fault in &faults {
                     tracing::error!("configuration read again, and everything stays as it was: {fault}");
@@ -74,18 +77,19 @@ impl Desk {
         }
     }
 
-    fn serve(&self, reloader: &mut Reloader, read: Read) -> Served {
+    fn serve(&self, reloader: &mut Reloader, read: Read, serve: fn(&mut Reloader, Snapshot) -> Served) -> Served {
         for warning in &read.warnings {
             tracing::warn!("{warning}");
         }
-        let applied = reloader.serve_instead(read.snapshot)?;
+        let applied = serve(reloader, read.snapshot)?;
         *self.tag.lock() = read.tag;
         Ok(view::Applied { warnings: read.warnings, ..applied })
     }
 
     /// Serves a change, and has the file say so.
-    fn change(&self, reloader: &mut Reloader, Ready { read, lun, new, .. }: Ready) -> Served {
-        let applied = self.serve(reloader, read)?;
+    fn change(&self, reloader: &mut Reloader, Ready { read, lun, is_edit, new, .. }: Ready) -> Served {
+        let serve = if is_edit { Reloader::serve_changed } else { Reloader::serve_instead };
+        let applied = self.serve(reloader, read, serve)?;
         let put = new.map(|new| reloader.beside(move || new.put().map_err(|fault| fault.to_string())));
         if let Some(Err(fault)) = put.map(|put| put.unwrap_or_else(|| Err(SILENT.to_owned()))) {
             tracing::error!("the configuration file is not changed, so what it says is served: {fault}");
@@ -132,5 +136,6 @@ fn prepare(file: &ConfigFile, order: Order) -> Result<Ready, NotDone> {
     let is_new = !order.dry && *text != *before;
     let new = is_new.then(|| NewText::write(&file.path, before, &text)).transpose();
     let new = new.map_err(|fault| vec![fault.to_string()])?;
-    Ok(Ready { read, lun, new, before: tag })
+    let is_edit = matches!(order.wanted, Wanted::Edit(_));
+    Ok(Ready { read, lun, is_edit, new, before: tag })
 }

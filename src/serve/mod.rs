@@ -36,6 +36,7 @@ use crate::state::KeeperThread;
 use crate::unit::Unit;
 use crate::world::World;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use reload::Reloader;
 use signals::{Signals, Wish};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -85,9 +86,8 @@ pub fn serve(
         portal.listen.set_port(bound.port());
     }
     let mut wishes = Vec::new();
-    let Some((world, keeper)) = open(&signals, &mut wishes, snapshot, cores.len())? else { return Ok(()) };
     let mesh = Mesh::new(cores.len()).map_err(ServeError::System)?;
-    let reloader = reload::Reloader::new(world, mesh.clone());
+    let Some((reloader, keeper)) = open(&signals, &mut wishes, snapshot, mesh.clone())? else { return Ok(()) };
     let (world, syncing) = (reloader.published(), reloader.syncing());
     let (threads, told) = start_cores(&cores, &listeners, &(Arc::clone(reloader.world()), mesh.clone()), spin)?;
     drop(listeners);
@@ -183,16 +183,30 @@ fn join(threads: Vec<CoreThread>) -> Result<(), ServeError> {
     ended
 }
 
-/// [`World::open`], on a thread of its own: a medium that does not answer is not to keep a SIGTERM from this one.
+/// Opens what is to be served. If units may be left out it begins with none, so all of them come in the same way as later ones.
+fn open_all(mut snapshot: Snapshot, mesh: Mesh) -> Result<(Reloader, KeeperThread), ServeError> {
+    if !snapshot.degrades {
+        let (world, keeper) = World::open(snapshot, mesh.cores())?;
+        return Ok((Reloader::new(world, mesh), keeper));
+    }
+    let all = snapshot.clone();
+    snapshot.targets.iter_mut().for_each(|target| target.luns.clear());
+    let (world, keeper) = World::open(snapshot, mesh.cores())?;
+    let mut reloader = Reloader::new(world, mesh);
+    reloader.serve_first(all)?;
+    Ok((reloader, keeper))
+}
+
+/// [`open_all`], on a thread of its own: a medium that does not answer is not to keep a SIGTERM from this one.
 /// `None`: a SIGTERM (or SIGINT) came. What others wish meanwhile is kept for later.
 fn open(
     signals: &Signals,
     wishes: &mut Vec<Wish>,
     snapshot: Snapshot,
-    cores: usize,
-) -> Result<Option<(World, KeeperThread)>, ServeError> {
+    mesh: Mesh,
+) -> Result<Option<(Reloader, KeeperThread)>, ServeError> {
     let (tell, told) = mpsc::sync_channel(1);
-    let work = move || drop(tell.send(World::open(snapshot, cores)));
+    let work = move || drop(tell.send(open_all(snapshot, mesh)));
     Builder::new().name("ringsan-open".to_owned()).spawn(work).map_err(ServeError::System)?;
     let mut opened = None;
     let look = |wish| {
@@ -208,14 +222,14 @@ fn open(
     };
     signals.wait(look).map_err(ServeError::System)?;
     if let Some(opened) = opened {
-        return opened.map(Some).map_err(ServeError::from);
+        return opened.map(Some);
     }
     // The opening is left as it is, as after kill -9, unless it is a matter of moments.
     match told.recv_timeout(CONTROL_END) {
         // The opening may have met lost writes, which the kernel tells once.
-        Ok(opened) => opened.map_err(ServeError::from).and_then(|(world, keeper)| {
-            let syncing = Syncing::new(&world.keeper);
-            end(&world, syncing, keeper).map(|()| None)
+        Ok(opened) => opened.and_then(|(reloader, keeper)| {
+            let world = reloader.world();
+            end(world, Syncing::new(&world.keeper), keeper).map(|()| None)
         }),
         Err(_) => {
             tracing::warn!("a file system does not answer, and is not waited for: nothing was served");

@@ -1,8 +1,10 @@
 //! Another configuration is served without a restart: the control thread's part. It finds out what is different, opens and
 //! measures what has to be, and gives the cores another [`World`] (their part is in `shard/change.rs`).
 //!
-//! Either all that can change changes, or, when something cannot be opened or does not grow, nothing: a file that was made, or
-//! made longer, for a LUN to be added is as it was, and so is its record. Portals and cores stay as they are until the next
+//! Of a file that is read again, all that can be served is: a logical unit that cannot be opened is missing (`world/missing.rs`),
+//! in no LUN map, and tried again until it can be or the configuration has it no more. What is to be changed on demand, or with
+//! `all-or-nothing`, changes as a whole or not at all. Either way a file that was made, or made longer, for a LUN that is not
+//! served after all is as it was, and so is its record. Cores stay as they are until the next
 //! start. A logical unit is the same one if it has the same LUN and the same file; its size may change, the
 //! rest only when it is removed and added.
 //!
@@ -14,31 +16,29 @@ mod again;
 mod ask;
 mod attempt;
 mod made;
+mod plan;
 
 use super::beside::{Beside, Wait};
-use super::error::ServeError;
 use super::syncing::Syncing;
-use crate::backend::OpenError;
 use crate::fabric::mesh::{Mesh, Message};
-use crate::limits;
-use crate::mgmt::Served;
-use crate::model::lun::OPTIONS;
-use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
+use crate::model::{Snapshot, UnitIx};
 use crate::panics::{self, Mutex};
-use crate::scsi::identity;
-use crate::state::{Name, Register};
+use crate::state::Name;
 use crate::unit::Unit;
-use crate::world::error::WorldError;
+use crate::world::missing::MissingLun;
 use crate::world::targets::LunMap;
 use crate::world::{Change, World};
-use again::Again;
+use again::Retry;
 use made::Made;
 use std::cell::RefCell;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::{self, Arc, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// How soon what is under way is looked at again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A unit that is removed.
 struct Leaving {
@@ -85,8 +85,10 @@ struct Plan {
     /// What is different (`done`), and what has to stay as it is (`kept`), in words.
     done: Vec<String>,
     kept: Vec<String>,
-    /// The LUNs that wait for a file, in words.
-    waiting: Vec<String>,
+    /// The LUNs that are not served.
+    missing: Vec<MissingLun>,
+    /// Of those, where trying again is gone on with; 0: all were tried.
+    untried: usize,
 }
 
 /// Has another configuration served, and goes on with what a reload leaves under way.
@@ -102,7 +104,8 @@ pub struct Reloader {
     syncing: Arc<Mutex<Syncing>>,
     /// Indices of units to be used again.
     free: Vec<UnitIx>,
-    again: Option<Again>,
+    /// When what is not served is tried again.
+    retry: Retry,
     beside: RefCell<Beside>,
 }
 
@@ -120,7 +123,7 @@ impl Reloader {
             closing: Vec::new(),
             syncing,
             free: Vec::new(),
-            again: None,
+            retry: Retry::new(),
             beside: RefCell::default(),
         }
     }
@@ -153,25 +156,24 @@ impl Reloader {
         self.beside.borrow().has_failed()
     }
 
-    /// Serves `wanted` from now on. Blocking, but for no file system that does not answer; says in the log what came of it.
-    ///
-    /// # Errors
-    /// What is in the way: everything stays as it was.
-    pub fn serve_instead(&mut self, wanted: Snapshot) -> Served {
-        self.again = None;
-        self.attempt(Again::new(wanted))
-    }
-
-    /// The same, whatever comes of it.
-    #[cfg(test)]
-    pub fn reload(&mut self, wanted: Snapshot) {
-        let _ = self.serve_instead(wanted);
-    }
-
-    /// Whether [`Reloader::look`] has something to do.
+    /// Whether [`Reloader::look`] has something to do that is a matter of moments.
     pub fn is_under_way(&self) -> bool {
         let is_closing = !self.closing.is_empty() || !self.syncing.lock().is_over();
-        !self.leaving.is_empty() || is_closing || self.again.is_some()
+        !self.leaving.is_empty() || is_closing || self.waits()
+    }
+
+    /// How long until [`Reloader::look`] has something to do; `None`: nothing is under way.
+    pub fn rest(&self) -> Option<Duration> {
+        let is_missing = !self.world.missing.lock().luns.is_empty();
+        match self.is_under_way() {
+            true => Some(LOOK),
+            false => is_missing.then(|| self.retry.next.saturating_duration_since(Instant::now()).max(LOOK)),
+        }
+    }
+
+    /// Whether a part of the configuration waits for a file that is about to be closed.
+    fn waits(&self) -> bool {
+        self.world.missing.lock().luns.iter().any(|lun| lun.waits)
     }
 
     /// Goes on with what is under way; to be called now and then.
@@ -184,14 +186,18 @@ impl Reloader {
         while syncing.turn(Duration::ZERO) {}
         syncing.save_again();
         drop(syncing);
-        let closed = self.closing.extract_if(.., |closing| closing.is_closed());
-        self.free.extend(closed.map(|closing| closing.of.unit));
-        let (is_quiet, now) = (self.leaving.is_empty() && self.closing.is_empty(), Instant::now());
+        let closed: Vec<UnitIx> =
+            self.closing.extract_if(.., |closing| closing.is_closed()).map(|closing| closing.of.unit).collect();
+        let is_quiet = self.leaving.is_empty() && self.closing.is_empty();
+        if is_quiet && !closed.is_empty() {
+            self.retry.hurry();
+        }
+        self.free.extend(closed);
         // A file that is never closed keeps what waits for another one no longer than that.
-        let is_due = |again: &mut Again| now >= again.next && (is_quiet || now >= again.until && !again.is_late);
-        if let Some(again) = self.again.take_if(is_due) {
-            // It was said, and nobody waits for it.
-            let _ = self.attempt(Again { is_late: !is_quiet, ..again });
+        let now = Instant::now();
+        let may_be = is_quiet || !self.waits() || now >= self.retry.until;
+        if now >= self.retry.next && may_be && !self.world.missing.lock().luns.is_empty() {
+            self.try_again();
         }
     }
 
@@ -223,166 +229,6 @@ impl Reloader {
         for core in 0..self.cores {
             self.mesh.post(core, Message::Change(Arc::clone(&change)));
         }
-    }
-
-    /// Puts each target where it has been, and new ones behind. The second value: the indices of those that are no
-    /// more.
-    fn align(&self, mut wanted: Snapshot) -> (Snapshot, Vec<usize>) {
-        let old = &self.world.directory.snapshot().targets;
-        let mut slots: Vec<Option<TargetSpec>> = old.iter().map(|_| None).collect();
-        let mut new = Vec::new();
-        for mut spec in mem::take(&mut wanted.targets) {
-            spec.luns.sort_by_key(|lun| lun.number);
-            match old.iter().position(|old| old.name == spec.name).and_then(|at| slots.get_mut(at)) {
-                Some(slot) => *slot = Some(spec),
-                None => new.push(spec),
-            }
-        }
-        for spec in new {
-            // Targets that were removed are remembered, but not without end.
-            let forgotten = |&at: &usize| {
-                slots.get(at).is_some_and(Option::is_none)
-                    && self.world.targets.get(at).is_some_and(|target| target.removed)
-                    && !self.world.registry.has_target(at)
-            };
-            let full = slots.len() >= limits::TARGETS;
-            match (0..slots.len()).find(forgotten).filter(|_| full) {
-                Some(at) => slots[at] = Some(spec),
-                None => slots.push(Some(spec)),
-            }
-        }
-        let removed = (0..slots.len()).filter(|&at| slots[at].is_none()).collect();
-        let bare = |at: usize| TargetSpec {
-            portal_groups: old[at].portal_groups.clone(),
-            ..TargetSpec::new(old[at].name.clone(), None, Vec::new())
-        };
-        wanted.targets = slots.into_iter().enumerate().map(|(at, slot)| slot.unwrap_or_else(|| bare(at))).collect();
-        (wanted, removed)
-    }
-
-    /// Finds out what is to be done, and opens and measures what has to be. `patient`: a file that is in use is waited for. After
-    /// a failure all is as it was.
-    fn plan(&self, wanted: Snapshot, patient: bool) -> Result<Plan, ServeError> {
-        self.beside.borrow_mut().begin();
-        let register = Arc::new(sync::Mutex::new(self.refreshed_register()?));
-        let mut made = Made::default();
-        match self.plan_anew(wanted, patient, &register, &mut made) {
-            Ok(plan) => {
-                // All calls beside this thread have answered: nobody else has the register.
-                *lock(&self.world.register) = mem::take(&mut *lock(&register));
-                Ok(Plan { made, ..plan })
-            }
-            Err(error) => {
-                self.take_back(made);
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether the file of a LUN, or its identity, is that of a unit that leaves, or has not gone yet.
-    fn is_busy(&self, leaving: &[Leaving], target: &TargetSpec, lun: &LunSpec) -> bool {
-        let closing = self.closing.iter().map(|closing| &closing.of);
-        let mut all = leaving.iter().chain(&self.leaving).chain(closing);
-        let path = if let LunKind::File(path) = &lun.kind { Some(path) } else { None };
-        let derived = || identity::naa(target.name.as_str(), lun.number, lun.serial.as_deref());
-        // Any other identity follows the file.
-        let naa = lun.naa.or_else(|| lun.serial.is_some().then(derived));
-        all.any(|unit| {
-            let is_path = unit.path.as_ref().is_some_and(|own| Some(own) == path);
-            is_path || Some(unit.name.naa) == naa || lun.serial.as_ref() == Some(&unit.name.serial)
-        })
-    }
-
-    fn plan_anew(
-        &self,
-        wanted: Snapshot,
-        patient: bool,
-        register: &Arc<sync::Mutex<Register>>,
-        made: &mut Made,
-    ) -> Result<Plan, ServeError> {
-        let (mut snapshot, removed) = self.align(wanted);
-        let (mut done, mut kept) = (Vec::new(), Vec::new());
-        keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
-        let targets = mem::take(&mut snapshot.targets);
-        let common = Arc::new(snapshot.clone());
-        let leaving = self.leaving_of(&targets, &mut done);
-        let (mut places, mut stay, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        let mut taken: Vec<_> = self.world.units.iter().map(|unit| unit.name()).collect();
-        for (at, mut spec) in targets.into_iter().enumerate() {
-            if self.world.targets.get(at).is_none_or(|old| old.removed) && !removed.contains(&at) {
-                done.push(format!("target {} added", spec.name));
-            }
-            let before = self.world.directory.snapshot().targets.get(at);
-            let limits = |spec: &TargetSpec| spec.groups.iter().map(|group| group.limits).collect::<Vec<_>>();
-            if before.is_some_and(|old| old.groups.len() == spec.groups.len() && limits(old) != limits(&spec)) {
-                done.push(format!("groups of {} have other limits", spec.name));
-            }
-            let (luns, mut found) = (mem::take(&mut spec.luns), Vec::new());
-            let target = Arc::new(spec.clone());
-            for mut lun in luns {
-                let what = format!("LUN {} of {}", lun.number, spec.name);
-                if let Some((unit, old)) = self.kept(at, &lun) {
-                    if old.limits != lun.limits {
-                        done.push(format!("{what} has other limits"));
-                    }
-                    keep_options(&mut lun, old, &what, &mut kept);
-                    self.ask(unit, &lun, (&what, &mut kept))?;
-                    stay.push((unit, lun.clone(), what));
-                    found.push((lun.number, Place::Kept(unit)));
-                    spec.luns.push(lun);
-                    continue;
-                }
-                if self.is_busy(&leaving, &spec, &lun) {
-                    waiting.push(what);
-                    continue;
-                }
-                match self.open((&common, &target, &lun), register, &taken) {
-                    Ok(unit) => {
-                        taken.push(unit.name());
-                        made.fresh.push(unit);
-                        found.push((lun.number, Place::New));
-                    }
-                    Err(ServeError::World(WorldError::Open(OpenError::InUse { .. }))) if patient => {
-                        waiting.push(what);
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-                done.push(format!("{what} added"));
-                spec.luns.push(lun);
-            }
-            places.push(found);
-            snapshot.targets.push(spec);
-        }
-        // This comes last, when nothing else can fail: it is hard to take back.
-        let resized = self.fit_all(&stay, made, (&mut done, &mut kept))?;
-        Ok(Plan { snapshot, removed, places, made: Made::default(), leaving, resized, done, kept, waiting })
-    }
-
-    /// The unit that is there already for a LUN of target number `at`, and what it was configured as.
-    fn kept(&self, at: usize, lun: &LunSpec) -> Option<(UnitIx, &LunSpec)> {
-        let old = self.world.directory.snapshot().targets.get(at)?;
-        let spec = old.luns.iter().find(|old| old.number == lun.number && old.kind == lun.kind)?;
-        let target = self.world.targets.get(at)?;
-        Some((*target.units.get(target.position(lun.number)?)?, spec))
-    }
-
-    /// The units that `targets` have no more.
-    fn leaving_of(&self, targets: &[TargetSpec], done: &mut Vec<String>) -> Vec<Leaving> {
-        let mut leaving = Vec::new();
-        for (at, old) in self.world.directory.snapshot().targets.iter().enumerate() {
-            let new = targets.get(at).map_or(&[][..], |spec| &spec.luns);
-            for lun in &old.luns {
-                let stays = new.iter().any(|new| new.number == lun.number && new.kind == lun.kind);
-                if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
-                    let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
-                    done.push(format!("LUN {} of {} removed", lun.number, old.name));
-                    let name = self.world.units.get(unit).unwrap_or(&self.world.nothing).name();
-                    leaving.push(Leaving { unit, path, name });
-                }
-            }
-        }
-        leaving
     }
 
     fn apply(&mut self, plan: Plan) {
@@ -440,51 +286,6 @@ impl Closing {
             let _ = give.send(unit);
         }
         false
-    }
-}
-
-fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Has those settings stay as they were that cannot change while the cores work.
-fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
-    // Port 0 in the file stands for the port that was chosen at the start.
-    let listens = |old: &Portal, new: &Portal| {
-        old.listen == new.listen || new.listen.port() == 0 && old.listen.ip() == new.listen.ip()
-    };
-    let same = |(old, new): (&Portal, &Portal)| listens(old, new) && old.group_tag == new.group_tag;
-    let portals = old.portals.len() == snapshot.portals.len() && old.portals.iter().zip(&snapshot.portals).all(same);
-    let fixed = [
-        ("portals", !portals),
-        ("cores", old.cores != snapshot.cores),
-        ("spin-us", old.spin_us != snapshot.spin_us),
-        ("congestion", old.congestion != snapshot.congestion),
-        ("state", old.state != snapshot.state),
-    ];
-    let differ: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
-    if !differ.is_empty() {
-        kept.push(format!("another setting of {} takes a restart", differ.join(", ")));
-    }
-    if portals {
-        for (new, old) in snapshot.portals.iter_mut().zip(&old.portals) {
-            new.listen = old.listen;
-        }
-    } else {
-        snapshot.portals.clone_from(&old.portals);
-    }
-    snapshot.cores.clone_from(&old.cores);
-    snapshot.spin_us = old.spin_us;
-    snapshot.congestion.clone_from(&old.congestion);
-    snapshot.state.clone_from(&old.state);
-}
-
-/// Has those options of a LUN stay as they were that a host has seen of it.
-fn keep_options(lun: &mut LunSpec, old: &LunSpec, what: &str, kept: &mut Vec<String>) {
-    let differ: Vec<&str> = OPTIONS.iter().filter(|option| option.keep(lun, old)).map(|option| option.key).collect();
-    if !differ.is_empty() {
-        let differ = differ.join(", ");
-        kept.push(format!("{what}: another setting of {differ} takes a restart, or removing the LUN first"));
     }
 }
 

@@ -12,11 +12,13 @@ pub(crate) mod error;
 pub(crate) mod fresh;
 pub(crate) mod gates;
 pub(crate) mod load;
+pub(crate) mod missing;
 pub(crate) mod opening;
 pub(crate) mod registry;
 pub(crate) mod targets;
 
 use crate::model::{Admission, PerUnit, UnitIx};
+use crate::panics;
 use crate::rate::Buckets;
 use crate::session::directory::SnapshotDirectory;
 use crate::state::{Keeper, Register};
@@ -27,6 +29,7 @@ use crate::unit::notice::Post;
 use clock::Clock;
 use doors::Doors;
 use load::Load;
+use missing::Missing;
 use registry::Registry;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -57,6 +60,8 @@ pub struct World {
     pub registry: Arc<Registry>,
     /// Which unit has which identity.
     pub register: Arc<Mutex<Register>>,
+    /// What the configuration has and is not served.
+    pub missing: Arc<panics::Mutex<Missing>>,
     /// Stores what outlives the process.
     pub keeper: Arc<Keeper>,
     /// Has errands run.

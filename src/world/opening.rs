@@ -41,11 +41,12 @@ impl Unit {
         taken: &[Name],
         cores: usize,
     ) -> Result<Fresh, WorldError> {
-        let mut register = register.lock().unwrap_or_else(PoisonError::into_inner);
+        // For moments only: a file that does not answer is not to keep others from being opened.
+        let register = || register.lock().unwrap_or_else(PoisonError::into_inner);
         if let LunKind::File(path) = &lun.kind
             && lun.create
             && fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-            && let Some(record) = register.of_path(&absolute(path)).map(|record| snapshot.state.join(record))
+            && let Some(record) = register().of_path(&absolute(path)).map(|record| snapshot.state.join(record))
             && record.exists()
         {
             return Err(WorldError::Gone { path: path.clone(), record });
@@ -57,7 +58,7 @@ impl Unit {
             Wanted { target: target.name.as_str(), lun: lun.number, naa: lun.naa, serial: lun.serial.as_deref() };
         let has_double = |path: &str| medium.has_double(Path::new(path));
         let designators: Vec<_> = taken.iter().map(|name| name.naa).collect();
-        let named = register.name(wanted, &backing, &designators, &has_double);
+        let named = register().name(wanted, &backing, &designators, &has_double);
         let (name, is_new) = named.map_err(WorldError::System)?;
         // A host takes for paths to one disk what has either in common.
         if taken.iter().any(|other| other.naa == name.naa || other.serial == name.serial) {
@@ -259,6 +260,7 @@ impl World {
             loads: (0..cores).map(|_| Load::default()).collect(),
             registry: Arc::new(Registry::new(cores)),
             register: Arc::new(register),
+            missing: Arc::default(),
             keeper: Arc::new(keeper),
             errandry: Arc::new(errandry),
             rates: Arc::default(),

@@ -220,7 +220,7 @@ const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("serve/control.rs", 7, "of signals, of a thread that ends, and of orders"),
     ("serve/mod.rs", 5, "at the start and at the end"),
     ("serve/reload/ask.rs", 1, "of a reload"),
-    ("serve/reload/attempt.rs", 6, "of a reload"),
+    ("serve/reload/attempt.rs", 7, "of a reload"),
     ("serve/reload/made.rs", 1, "of a reload"),
     ("serve/syncing.rs", 4, "at the end, or of a reload"),
     ("transport/io/kernel.rs", 1, "at the start"),

@@ -45,7 +45,7 @@ const TABLE: &[Outside] = &[
             ("serve/mod.rs", "beside the cores"),
             ("serve/reload.rs", "beside the cores"),
             ("serve/reload/again.rs", "beside the cores"),
-            ("serve/reload/attempt.rs", "beside the cores"),
+            ("serve/reload/plan.rs", "beside the cores"),
             ("serve/syncing.rs", "beside the cores"),
             ("shard/core.rs", "is given the time"),
             ("driver/mod.rs", "reads the clock for the turns of its core"),

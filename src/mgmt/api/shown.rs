@@ -1,7 +1,7 @@
 //! What is served and what the cores tell, as the interface shows it. Secrets are in none of it.
 
 use super::super::Reach;
-use super::super::view::{Commands, Connection, Core, Counters, Group, Lun, Portal, Session, Status, Target};
+use super::super::view::{Commands, Connection, Core, Counters, Degraded, Group, Lun, Portal, Session, Status, Target};
 use super::counted;
 use crate::fabric::report::{ConnectionReport, CoreReport, SessionReport};
 use crate::fabric::stats::Stats;
@@ -10,6 +10,7 @@ use crate::session::SessionKind;
 use crate::session::params::{OwnParams, Params, TaskReporting};
 use crate::unit::Unit;
 use crate::world::World;
+use crate::world::missing::MissingLun;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -43,7 +44,10 @@ fn problems(cores: &[Core], targets: &[Target], reports: &[Option<CoreReport>]) 
     let missing = reports.iter().flatten().map(|report| report.stats.missing).max().filter(|count| *count > 0);
     let missing =
         missing.map(|count| format!("{count} internal look-ups have failed: please report what the log says"));
-    silent.chain(hung).chain(missing).collect()
+    let degraded = targets.iter().flat_map(|target| target.degraded.iter().map(move |lun| (target, lun)));
+    let degraded =
+        degraded.map(|(target, lun)| format!("LUN {} of {} is not served: {}", lun.lun, target.name, lun.reason));
+    silent.chain(hung).chain(degraded).chain(missing).collect()
 }
 
 /// The cores.
@@ -96,6 +100,7 @@ pub(super) fn portals(world: &World) -> Vec<Portal> {
 
 /// The targets.
 pub(super) fn targets(world: &World, reports: &[Option<CoreReport>]) -> Vec<Target> {
+    let missing = world.missing.lock().luns.clone();
     let served = world.targets.iter().zip(&world.directory.snapshot().targets).filter(|(target, _)| !target.removed);
     let target = |(served, spec): (&crate::world::targets::Target, &model::TargetSpec)| {
         let lun = |spec: &LunSpec| {
@@ -109,23 +114,31 @@ pub(super) fn targets(world: &World, reports: &[Option<CoreReport>]) -> Vec<Targ
             groups_only: spec.groups_only,
             users: users(spec.credentials.as_deref()),
             luns: spec.luns.iter().filter_map(lun).collect(),
+            degraded: missing.iter().filter(|of| of.target == spec.name && !of.waits).map(degraded).collect(),
             groups: spec.groups.iter().map(group).collect(),
         }
     };
     served.map(target).collect()
 }
 
-fn lun(spec: &LunSpec, unit: &Unit, commands: Vec<Commands>) -> Lun {
-    let name = unit.name();
-    let path = match &spec.kind {
+fn path(kind: &LunKind) -> String {
+    match kind {
         LunKind::File(path) => path.display().to_string(),
         LunKind::Other { path, .. } => path.clone(),
         LunKind::Ram | LunKind::Null => String::new(),
-    };
+    }
+}
+
+fn degraded(of: &MissingLun) -> Degraded {
+    Degraded { lun: of.lun.number, path: path(&of.lun.kind), reason: of.why.clone(), since: of.since }
+}
+
+fn lun(spec: &LunSpec, unit: &Unit, commands: Vec<Commands>) -> Lun {
+    let name = unit.name();
     Lun {
         lun: spec.number,
         kind: spec.kind.word().to_owned(),
-        path,
+        path: path(&spec.kind),
         size_bytes: unit.logical.blocks() * u64::from(unit.block_bytes),
         block_bytes: unit.block_bytes,
         readonly: spec.readonly,

@@ -16,6 +16,9 @@ pub struct Applied {
     pub kept: Vec<String>,
     /// Logical units that wait for a file that is still open otherwise.
     pub waiting: Vec<String>,
+    /// Logical units that are not served, and why, a sentence each; they are tried again until they can be.
+    #[serde(default)]
+    pub degraded: Vec<String>,
     /// What is allowed, but should not stay as it is, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

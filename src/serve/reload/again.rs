@@ -1,36 +1,78 @@
-//! A configuration of which a part waits for a file that was served otherwise.
+//! When what is not served is tried again.
 
-use crate::model::Snapshot;
 use std::time::{Duration, Instant};
 
 /// How long a file is waited for that is still open as another logical unit.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How soon the rest of a configuration is tried again.
+/// How soon what waits for such a file is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(250);
 
-/// A configuration of which a part waits for a file.
-pub(super) struct Again {
-    pub(super) wanted: Snapshot,
-    /// The LUNs of that part, in words. Empty: nothing of the configuration is served yet.
-    pub(super) waiting: Vec<String>,
-    /// It is not tried again before.
+/// How soon what cannot be opened is tried again, at first: each pause is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest of these pauses.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long trying again may take before it leaves the rest for the next time: who has an order waits for it.
+pub(super) const SHARE: Duration = Duration::from_secs(1);
+
+/// When what is not served is tried again.
+pub(super) struct Retry {
+    /// Not before.
     pub(super) next: Instant,
-    /// Until then a file that is in use is waited for, and what has failed is tried again.
+    /// The pause after that.
+    pause: Duration,
+    /// Until then it is no fault that a file is still open as another logical unit.
     pub(super) until: Instant,
-    /// Files have not been closed by then, and the log says so.
-    pub(super) is_late: bool,
-    /// Why that part was not served when it was tried last.
-    pub(super) failed: Option<String>,
+    /// Of what is not served, where it is gone on with: the last time did not come to that.
+    pub(super) from: usize,
 }
 
-impl Again {
-    pub(super) fn new(wanted: Snapshot) -> Again {
+impl Retry {
+    /// Something else is to be served from now on.
+    pub(super) fn new() -> Retry {
         let now = Instant::now();
-        Again { wanted, waiting: Vec::new(), next: now, until: now + PATIENCE, is_late: false, failed: None }
+        Retry { next: now + FIRST_PAUSE, pause: FIRST_PAUSE, until: now + PATIENCE, from: 0 }
     }
 
-    pub(super) fn is_first(&self) -> bool {
-        self.waiting.is_empty()
+    /// A file was closed: what waits for one is tried at once.
+    pub(super) fn hurry(&mut self) {
+        self.next = Instant::now();
+    }
+
+    /// It was tried again. `waits`: a part of it for a file that is about to be closed. `from`: where it is gone on with, soon;
+    /// 0: all of it was tried.
+    pub(super) fn tried(&mut self, waits: bool, from: usize) {
+        let now = Instant::now();
+        self.from = from;
+        if from > 0 || waits && now < self.until {
+            self.next = now + RETRY;
+            return;
+        }
+        self.pause = (2 * self.pause).min(LAST_PAUSE);
+        self.next = now + self.pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_become_longer_to_a_bound_and_short_again_with_another_configuration() {
+        let mut retry = Retry::new();
+        for expected in [2, 4, 8, 16, 30, 30] {
+            retry.tried(false, 0);
+            assert_eq!(retry.pause, Duration::from_secs(expected));
+        }
+        retry.tried(true, 0);
+        assert!(retry.next <= Instant::now() + RETRY);
+        retry.until = Instant::now();
+        retry.tried(true, 0);
+        assert!(retry.next > Instant::now() + 10 * RETRY, "nobody waits for ever");
+        retry.tried(false, 7);
+        assert!(retry.next <= Instant::now() + RETRY && retry.from == 7);
+        assert_eq!(Retry::new().pause, FIRST_PAUSE);
     }
 }

@@ -3,12 +3,15 @@
 //! All of this is done beside the control thread ([`crate::serve::beside`]), which waits for no file system that does
 //! not answer: then nothing changes. A unit that is to leave is asked nothing.
 
+use super::Reloader;
 use super::made::{Grown, Made};
-use super::{Reloader, ServeError};
+use super::plan::Stay;
 use crate::backend::OpenError;
 use crate::fabric::mesh::Message;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec, UnitIx};
+use crate::scsi::identity;
 use crate::serve::beside::Wait;
+use crate::serve::error::ServeError;
 use crate::state::{Name, Register};
 use crate::unit::Unit;
 use crate::unit::notice::Notice;
@@ -69,32 +72,45 @@ impl Reloader {
         asked.map_err(|error| WorldError::Open(error).into())
     }
 
-    /// Like [`Unit::open`], beside the control thread.
+    /// Like [`Unit::open`], beside the control thread. The second value: it does not answer, and did not say so before.
     pub(super) fn open(
         &self,
         (common, target, lun): (&Arc<Snapshot>, &Arc<TargetSpec>, &LunSpec),
         register: &Arc<Mutex<Register>>,
         taken: &[Name],
-    ) -> Result<Fresh, ServeError> {
+    ) -> (Result<Fresh, ServeError>, bool) {
+        // The LUN, not what hosts know it by: that is found out only now.
+        let of = identity::naa(target.name.as_str(), lun.number, None);
         let (common, target, wanted) = (Arc::clone(common), Arc::clone(target), lun.clone());
         let (register, taken, cores) = (Arc::clone(register), taken.to_vec(), self.cores);
         let open = move || Unit::open((&common, &target, &wanted), &register, &taken, cores).map_err(ServeError::from);
-        self.beside.borrow_mut().call(Wait::Work, open).unwrap_or_else(|| Err(ServeError::Silent(place(lun))))
+        let mut beside = self.beside.borrow_mut();
+        let is_late = beside.is_late(of);
+        match beside.call_of(of, Wait::Work, open) {
+            Some(opened) => (opened, false),
+            None => (Err(ServeError::Silent(place(lun))), !is_late),
+        }
     }
 
-    /// Has units that stay grow, all or none of them. The units that are to have another size from now on, with that
+    /// Has units that stay grow: all that are needed, or none of them. The units that are to have another size from now on, with that
     /// size, bytes.
     pub(super) fn fit_all(
         &self,
-        stay: &[(UnitIx, LunSpec, String)],
+        stay: &[Stay],
         made: &mut Made,
         (done, kept): (&mut Vec<String>, &mut Vec<String>),
     ) -> Result<Vec<(UnitIx, u64)>, ServeError> {
         let mut resized = Vec::new();
-        for (number, lun, what) in stay {
+        for Stay { unit: number, lun, what, is_needed } in stay {
             let Some(unit) = self.world.units.get(*number) else { continue };
             let now = unit.medium.properties().size_bytes;
-            let grown = self.fit(*number, unit, lun, what)?;
+            let grown = match self.fit(*number, unit, lun, what) {
+                Err(error) if !is_needed => {
+                    kept.push(format!("{what} keeps the size that it has: {error}"));
+                    continue;
+                }
+                grown => grown?,
+            };
             let wanted = grown.fit.as_ref().map_or(now, |fit| fit.bytes);
             made.grown.push(grown);
             match wanted.cmp(&now) {

@@ -1,68 +1,134 @@
-//! A configuration is tried, and again as long as a part of it waits for a file that was served otherwise.
+//! A configuration is served, or as much of it as can be; and what is not is tried again.
 
-use super::Reloader;
-use super::again::{Again, PATIENCE, RETRY};
+use super::again::Retry;
+use super::plan::Mode;
+use super::{Plan, Reloader};
 use crate::mgmt::{Served, view};
-use std::time::Instant;
+use crate::model::{Snapshot, TargetSpec};
+use crate::serve::error::ServeError;
+use crate::world::missing::MissingLun;
+use std::mem;
 
 impl Reloader {
-    /// Serves a configuration, or what is left of it, as far as that can be had now.
+    /// Serves the file that has been read again. Blocking, but for no file system that does not answer; says in the log what
+    /// came of it.
     ///
     /// # Errors
     /// What is in the way: everything stays as it was.
-    pub(super) fn attempt(&mut self, again: Again) -> Served {
-        let patient = !again.is_first() && Instant::now() < again.until;
-        match self.plan(again.wanted.clone(), patient) {
-            Ok(plan) => {
-                let (done, kept, waiting) = (plan.done.clone(), plan.kept.clone(), plan.waiting.clone());
-                let applied = view::Applied { done, kept, waiting, ..view::Applied::default() };
-                let is_same = plan.done.is_empty();
-                let done = if is_same { "nothing is different".to_owned() } else { plan.done.join("; ") };
-                let is_said = again.is_first() || !is_same;
-                if is_said {
-                    for line in &plan.kept {
-                        tracing::warn!("{line}");
-                    }
-                }
-                if !plan.waiting.is_empty() {
-                    if again.is_late {
-                        let what = plan.waiting.join(", ");
-                        tracing::error!(
-                            "{what}: not served yet: its file, or one at its place, is still open as it was"
-                        );
-                    }
-                    let next = if again.is_first() { again.next } else { Instant::now() + RETRY };
-                    self.again = Some(Again { waiting: plan.waiting.clone(), next, ..again });
-                }
-                self.apply(plan);
-                // The line comes last: who waits for it finds what it says.
-                if is_said {
-                    tracing::info!("configuration read again: {done}");
-                }
-                Ok(applied)
-            }
-            Err(error) if again.is_first() => {
-                tracing::error!("configuration read again, and everything stays as it was: {error}");
-                Err(vec![error.to_string()])
-            }
+    pub fn serve_instead(&mut self, wanted: Snapshot) -> Served {
+        let mode = if wanted.degrades { Mode::File } else { Mode::Whole };
+        self.attempt(wanted, mode)
+    }
+
+    /// The same of a change that somebody waits for: what is different has to be served. What was not served before, and is not
+    /// changed, does not matter to it.
+    ///
+    /// # Errors
+    /// As [`Reloader::serve_instead`].
+    pub fn serve_changed(&mut self, wanted: Snapshot) -> Served {
+        self.attempt(wanted, Mode::Change)
+    }
+
+    /// As [`Reloader::serve_instead`], whatever comes of it.
+    #[cfg(test)]
+    pub fn reload(&mut self, wanted: Snapshot) {
+        let _ = self.serve_instead(wanted);
+    }
+
+    /// Serves as much of the first configuration as can be, before there are cores.
+    ///
+    /// # Errors
+    /// The state directory does not answer.
+    pub fn serve_first(&mut self, wanted: Snapshot) -> Result<(), ServeError> {
+        let mut plan = self.plan(wanted, Mode::File)?;
+        for line in &plan.kept {
+            tracing::warn!("{line}");
+        }
+        let is_nothing = plan.made.fresh.is_empty();
+        self.note_missing(mem::take(&mut plan.missing), true);
+        if is_nothing && !self.world.missing.lock().luns.is_empty() {
+            tracing::error!("no logical unit can be served yet");
+        }
+        self.apply(plan);
+        self.retry = Retry::new();
+        Ok(())
+    }
+
+    fn attempt(&mut self, wanted: Snapshot, mode: Mode) -> Served {
+        match self.plan(wanted, mode) {
+            Ok(plan) => Ok(self.begin(plan)),
             Err(error) => {
-                self.failed_again(again, &error.to_string());
+                tracing::error!("configuration read again, and everything stays as it was: {error}");
                 Err(vec![error.to_string()])
             }
         }
     }
 
-    /// What waited for a file cannot be served; what is served stays as it is. Perhaps it can in a moment.
-    pub(super) fn failed_again(&mut self, again: Again, error: &str) {
-        let (now, what) = (Instant::now(), again.waiting.join(", "));
-        let until = if again.failed.is_none() { again.until.max(now + PATIENCE) } else { again.until };
-        if now >= until {
-            tracing::error!("{what}: waited for a file, and is not served: {error} (SIGHUP tries it again)");
+    /// Serves what was planned.
+    fn begin(&mut self, mut plan: Plan) -> view::Applied {
+        let (waiting, degraded): (Vec<_>, Vec<_>) = plan.missing.iter().partition(|missing| missing.waits);
+        let applied = view::Applied {
+            lun: None,
+            done: plan.done.clone(),
+            kept: plan.kept.clone(),
+            waiting: waiting.into_iter().map(MissingLun::what).collect(),
+            degraded: degraded.into_iter().map(|missing| format!("{}: {}", missing.what(), missing.why)).collect(),
+        };
+        for line in &plan.kept {
+            tracing::warn!("{line}");
+        }
+        self.note_missing(mem::take(&mut plan.missing), true);
+        self.apply(plan);
+        self.retry = Retry::new();
+        let done = if applied.done.is_empty() { "nothing is different".to_owned() } else { applied.done.join("; ") };
+        // The line comes last: who waits for it finds what it says.
+        tracing::info!("configuration read again: {done}");
+        applied
+    }
+
+    /// Tries what is not served. What is served is not touched.
+    pub(super) fn try_again(&mut self) {
+        let mut plan = match self.plan(self.all(), Mode::Again) {
+            Ok(plan) => plan,
+            Err(error) => {
+                tracing::debug!("what is not served was not tried again: {error}");
+                return self.retry.tried(false, 0);
+            }
+        };
+        let (waits, untried) = (plan.missing.iter().any(|missing| missing.waits), plan.untried);
+        self.note_missing(mem::take(&mut plan.missing), false);
+        self.retry.tried(waits, untried);
+        if plan.made.fresh.is_empty() {
             return;
         }
-        if again.failed.as_deref() != Some(error) {
-            tracing::error!("{what}: waited for a file, and cannot be served yet: {error}");
+        let done = plan.done.join("; ");
+        self.apply(plan);
+        tracing::info!("configuration read again: {done}");
+    }
+
+    /// What is served, and what is not.
+    fn all(&self) -> Snapshot {
+        let served = self.world.directory.snapshot();
+        let is_there = |at: usize| self.world.targets.get(at).is_some_and(|target| !target.removed);
+        let missing = self.world.missing.lock();
+        let whole = |spec: &TargetSpec| {
+            let mut spec = spec.clone();
+            spec.luns.extend(missing.luns.iter().filter(|of| of.target == spec.name).map(|of| of.lun.clone()));
+            spec
+        };
+        let targets = served.targets.iter().enumerate().filter(|(at, _)| is_there(*at)).map(|(_, spec)| whole(spec));
+        Snapshot { targets: targets.collect(), ..Snapshot::clone(served) }
+    }
+
+    /// Keeps what is not served. What is new of that goes into the log, and all of it where somebody has asked (`is_asked`).
+    fn note_missing(&self, missing: Vec<MissingLun>, is_asked: bool) {
+        let before = mem::replace(&mut self.world.missing.lock().luns, missing.clone());
+        for lun in missing.iter().filter(|lun| !lun.waits) {
+            let is_known =
+                before.iter().any(|old| (&old.target, &old.lun, &old.why) == (&lun.target, &lun.lun, &lun.why));
+            if is_asked || !is_known {
+                tracing::error!("{} is not served, and is tried again until it can be: {}", lun.what(), lun.why);
+            }
         }
-        self.again = Some(Again { next: now + RETRY, until, failed: Some(error.to_owned()), ..again });
     }
 }

@@ -1,10 +1,14 @@
 //! Another configuration against a world without cores: what they are told is taken over here.
 
+use super::plan::{Mode, Stay};
 use super::*;
 use crate::backend::{FaultAction, FaultPlan, FaultRule, Medium, OpClass};
-use crate::model::{AccessState, IscsiName, MediumFault};
+use crate::model::{AccessState, IscsiName, LunKind, LunSpec, MediumFault, Portal, TargetSpec};
+use crate::scsi::identity;
 use crate::scsi::{IdentifyingInformation, Lost, Saved};
+use crate::serve::error::ServeError;
 use crate::unit::notice::Notice;
+use crate::world::error::WorldError;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -80,6 +84,23 @@ impl Bench {
         }
     }
 
+    /// The LUNs that are not served, and whether they wait for a file.
+    fn missing(&self) -> Vec<(u16, bool)> {
+        self.reloader.world.missing.lock().luns.iter().map(|of| (of.lun.number, of.waits)).collect()
+    }
+
+    fn missing_lun(&self, number: u16) -> MissingLun {
+        let missing = self.reloader.world.missing.lock();
+        missing.luns.iter().find(|of| of.lun.number == number).expect("it is not served").clone()
+    }
+
+    /// It is time to try again what is not served.
+    fn try_again(&mut self) {
+        self.reloader.retry.hurry();
+        self.reloader.look();
+        self.turn();
+    }
+
     fn luns(&self, target: usize) -> Vec<u16> {
         self.core.targets[target].numbers.clone()
     }
@@ -140,15 +161,18 @@ fn a_medium_that_hangs_is_not_waited_for() {
     bench.turn();
     assert_eq!((bench.luns(0), bench.blocks(0, 1)), (vec![1, 2], 4096), "all but what has to wait");
     assert_eq!(bench.reloader.closing.len(), 1);
+    assert_eq!(bench.missing(), [(3, true)]);
     // What waits for another file is served when that takes too long, and that one when it ends after all.
-    let again = bench.reloader.again.take().expect("it waits");
-    assert_eq!(again.waiting, ["LUN 3 of iqn.2026-11.io.ringsan:a"]);
-    let luns = vec![bench.file(1, "b", 2 * MIB), bench.file(3, "a", MIB), bench.file(4, "d", MIB)];
-    bench.reloader.again = Some(Again { wanted: snapshot(vec![target("a", luns)]), until: again.next, ..again });
+    let unrelated = MissingLun { lun: bench.file(4, "d", MIB), ..bench.missing_lun(3) };
+    bench.reloader.world.missing.lock().luns.push(unrelated);
+    bench.reloader.look();
+    assert_eq!(bench.missing(), [(3, true), (4, true)]);
+    (bench.reloader.retry.until, bench.reloader.retry.next) = (Instant::now(), Instant::now());
     bench.reloader.look();
     bench.turn();
-    assert_eq!(bench.luns(0), [1, 4]);
-    assert!(bench.reloader.again.as_ref().is_some_and(|again| again.is_late));
+    assert_eq!(bench.luns(0), [1, 2, 4]);
+    assert_eq!(bench.missing(), [(3, false)], "it is said to be late");
+    assert!(bench.reloader.rest().is_some());
 }
 
 /// The file system of the first unit says nothing of it.
@@ -170,7 +194,7 @@ fn what_is_on_a_file_system_that_hangs_can_be_removed() {
     assert!(bench.reloader.beside.get_mut().call_of(of, Wait::Look, move || hung.measure()).is_none());
     bench.reloader.beside.get_mut().look = 40 * long;
     let luns = vec![bench.file(0, "a", MIB), bench.file(1, "b", 3 * MIB), bench.file(3, "d", MIB)];
-    let refused = bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), false).map(drop).unwrap_err();
+    let refused = bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), Mode::Whole).map(drop).unwrap_err();
     assert_eq!(
         refused.to_string(),
         format!("{}: its file system does not answer", bench.folder.path().join("a").display())
@@ -198,7 +222,7 @@ fn a_growth_that_hangs_is_taken_back_when_it_answers() {
     let larger = bench.file(0, "a", 2 * MIB);
     let long = mem::replace(&mut bench.reloader.beside.get_mut().work, Duration::from_millis(1));
     let mut made = Made::default();
-    let stay = [(UnitIx::new(0), larger.clone(), "a LUN".to_owned())];
+    let stay = [Stay { unit: UnitIx::new(0), lun: larger.clone(), what: "a LUN".to_owned(), is_needed: true }];
     let silent = bench.reloader.fit_all(&stay, &mut made, (&mut Vec::new(), &mut Vec::new()));
     assert!(matches!(silent, Err(ServeError::Silent(_))));
     bench.reloader.beside.get_mut().work = long;
@@ -379,7 +403,7 @@ fn a_file_moves_when_it_is_closed() {
     bench.settle();
     bench.settle();
     assert_eq!(bench.luns(0), [0, 1]);
-    assert!(bench.reloader.again.is_none());
+    assert!(bench.missing().is_empty() && bench.reloader.rest().is_none());
 }
 
 /// It was served, and is to be again: what keeps it from that may pass.
@@ -392,21 +416,18 @@ fn what_waited_for_a_file_and_fails_is_tried_again() {
     bench.reloader.reload(snapshot(vec![target("a", luns)]));
     fs::write(&record, "half").unwrap();
     let begin = Instant::now();
-    while bench.reloader.again.as_ref().expect("it is not forgotten").failed.is_none() {
+    while bench.missing() == [(1, true)] {
         assert!(begin.elapsed() < Duration::from_secs(20));
         bench.turn();
         bench.reloader.look();
     }
     bench.turn();
-    assert_eq!(bench.luns(0).len(), 0);
+    assert!(bench.missing_lun(1).why.contains("damaged"), "{:?}", bench.missing_lun(1));
+    assert_eq!((bench.luns(0).len(), bench.missing()), (0, vec![(1, false)]));
     fs::write(&record, good).unwrap();
-    bench.settle();
+    bench.try_again();
     assert_eq!(bench.luns(0), [1]);
-    // Not without end.
-    bench.reloader.failed_again(Again { waiting: vec!["a LUN".into()], ..Again::new(snapshot(vec![])) }, "for a test");
-    let again = bench.reloader.again.take().expect("for some time");
-    bench.reloader.failed_again(Again { until: Instant::now(), ..again }, "for a test");
-    assert!(bench.reloader.again.is_none());
+    assert!(bench.missing().is_empty());
 }
 
 /// Whatever is at its LUN.
@@ -551,7 +572,7 @@ fn a_reload_that_fails_leaves_nothing_behind() {
         (grown, None),
     ] {
         let luns = [vec![own], added(), failing.into_iter().collect()].concat();
-        assert!(bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), false).is_err());
+        assert!(bench.reloader.plan(snapshot(vec![target("a", luns.clone())]), Mode::Whole).is_err());
         assert_eq!(state(), before, "{luns:?}");
         let len = |name: &str| fs::metadata(bench.folder.path().join(name)).map_or(0, |file| file.len());
         assert_eq!(["a", "new", "old", "twin", "large"].map(len), [MIB, 0, MIB, 0, 0], "{luns:?}");
@@ -594,7 +615,7 @@ fn a_file_that_was_replaced_is_told_of() {
     let mut bench = Bench::new(|folder| vec![file(folder, 0, "a", MIB)]);
     let (a, b) = (bench.folder.path().join("a"), bench.folder.path().join("b"));
     let told = |bench: &mut Bench| {
-        let plan = bench.reloader.plan(snapshot(vec![target("a", vec![bench.file(0, "a", MIB)])]), false);
+        let plan = bench.reloader.plan(snapshot(vec![target("a", vec![bench.file(0, "a", MIB)])]), Mode::Whole);
         plan.map_err(|error| error.to_string()).unwrap().kept.join("\n")
     };
     assert!(!told(&mut bench).contains("is not the file any more"));
@@ -631,7 +652,7 @@ fn portals_and_options_stay_and_access_states_change() {
     wanted.portals[0].listen.set_port(3261);
     wanted.cores = vec![1];
     wanted.targets[0].access_states = vec![(1, AccessState::Standby)];
-    let plan = bench.reloader.plan(wanted.clone(), false).map_err(|e| e.to_string()).unwrap();
+    let plan = bench.reloader.plan(wanted.clone(), Mode::Whole).map_err(|e| e.to_string()).unwrap();
     assert_eq!(plan.kept.len(), 2, "{:?}", plan.kept);
     assert_eq!(plan.kept[0], "another setting of portals, cores, state takes a restart");
     assert!(plan.kept[1].starts_with("LUN 0 of iqn.2026-11.io.ringsan:a: another setting of readonly"));
@@ -641,3 +662,5 @@ fn portals_and_options_stay_and_access_states_change() {
     assert_eq!((now.portals[0].listen.port(), now.targets[0].luns[0].readonly), (3260, false));
     assert_eq!(now.port_groups(&now.targets[0])[0].state, AccessState::Standby);
 }
+
+mod degraded;

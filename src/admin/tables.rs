@@ -50,7 +50,8 @@ pub fn status_table(status: &Status) -> String {
     }
     for portal in &status.portals {
         let advertise = portal.advertise.as_ref().map(|at| format!(", advertised as {at}")).unwrap_or_default();
-        let _ = writeln!(text, "portal {} group {}{advertise}", portal.listen, portal.group);
+        let degraded = if portal.degraded.is_some() { " DEGRADED" } else { "" };
+        let _ = writeln!(text, "portal {} group {}{advertise}{degraded}", portal.listen, portal.group);
     }
     text + "\n" + &luns(&status.targets) + "\n" + &cores(&status.cores)
 }

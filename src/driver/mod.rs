@@ -60,7 +60,7 @@ impl Drop for Farewell<'_> {
 pub(crate) fn run_core(
     core: usize,
     shared: (Arc<World>, Mesh),
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(usize, TcpListener)>,
     spin: Duration,
     tell: &mpsc::Sender<Told>,
 ) -> io::Result<()> {
@@ -85,13 +85,25 @@ pub(crate) fn run_core(
     }
 }
 
+/// One of the portals' sockets.
+struct Listener {
+    /// What it is known by.
+    number: usize,
+    /// This core's own duplicate.
+    socket: TcpListener,
+    /// Connections that the kernel is to accept there, for so many entries have its descriptor: that is kept as long.
+    armed: usize,
+    /// Nobody is accepted there any more.
+    is_gone: bool,
+}
+
 /// What a core's thread does.
 struct Driver {
     /// The core.
     core: Core,
     /// The portals.
-    listeners: Vec<TcpListener>,
-    /// Listeners that rest until `rest_until`, because an accept failed for want of descriptors or memory.
+    listeners: Vec<Listener>,
+    /// Numbers of listeners that rest until `rest_until`, because an accept failed for want of descriptors or memory.
     resting: Vec<usize>,
     /// Until when they rest.
     rest_until: Instant,
@@ -130,8 +142,10 @@ impl Work {
 }
 
 impl Driver {
-    /// A core's thread. `listeners` are its own duplicates of the portals' sockets.
-    fn new(core: Core, listeners: Vec<TcpListener>, spin: Duration) -> Driver {
+    /// A core's thread. `listeners` are its own duplicates of the portals' sockets, by number.
+    fn new(core: Core, listeners: Vec<(usize, TcpListener)>, spin: Duration) -> Driver {
+        let listener = |(number, socket)| Listener { number, socket, armed: 0, is_gone: false };
+        let listeners = listeners.into_iter().map(listener).collect();
         let now = Instant::now();
         let (cores, spins) = (core.fabric.neighbours.cores(), core.fabric.io.can_spin() && !spin.is_zero());
         Driver {
@@ -227,31 +241,62 @@ impl Driver {
     }
 
     fn listen(&mut self) {
-        for listener in 0..self.listeners.len() {
+        let numbers: Vec<usize> = self.listeners.iter().map(|of| of.number).collect();
+        for listener in numbers {
             (0..ACCEPTS).for_each(|_| self.arm_accept(listener));
         }
+    }
+
+    /// Listeners come and go. Of one that goes its entries end when it is shut down.
+    fn change_listeners(&mut self) {
+        for (number, socket) in std::mem::take(&mut self.core.fabric.listening) {
+            match socket {
+                Some(socket) => {
+                    let socket = TcpListener::from(socket);
+                    self.listeners.push(Listener { number, socket, armed: 0, is_gone: false });
+                    (0..ACCEPTS).for_each(|_| self.arm_accept(number));
+                }
+                None => self.listeners.iter_mut().filter(|of| of.number == number).for_each(|of| of.is_gone = true),
+            }
+        }
+        self.listeners.retain(|of| !of.is_gone || of.armed > 0);
     }
 
     /// Has the kernel accept one connection. When that is over, it is armed again: the entry goes out with the next
     /// turn.
     fn arm_accept(&mut self, listener: usize) {
-        if let Some(at) = self.listeners.get(listener) {
-            self.core.fabric.io.accept(listener, at.as_raw_fd());
+        if let Some(at) = self.listeners.iter_mut().find(|of| of.number == listener && !of.is_gone) {
+            at.armed += 1;
+            self.core.fabric.io.accept(listener, at.socket.as_raw_fd());
         }
     }
 
+    /// The kernel has accepted a connection, or not. Whether that is listened on still.
+    fn disarm(&mut self, listener: usize) -> bool {
+        let Some(at) = self.listeners.iter().position(|of| of.number == listener) else { return false };
+        let of = &mut self.listeners[at];
+        of.armed = of.armed.saturating_sub(1);
+        let (is_gone, is_over) = (of.is_gone, of.is_gone && of.armed == 0);
+        if is_over {
+            self.listeners.remove(at);
+        }
+        !is_gone
+    }
+
     fn accepted(&mut self, listener: usize, completion: Completion) {
+        let is_portal = self.disarm(listener);
         if completion.result >= 0 {
             // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
             #[allow(unsafe_code)]
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            if !self.core.fabric.shutdown
+            if is_portal
+                && !self.core.fabric.shutdown
                 && let Some((socket, peer, local)) = prepare(socket)
             {
                 self.core.accepted(Socket::Tcp(socket), peer, local);
             }
         }
-        if self.core.fabric.shutdown {
+        if self.core.fabric.shutdown || !is_portal {
             return;
         }
         if is_shortage(-completion.result) {
@@ -286,6 +331,10 @@ impl Driver {
         if self.core.fabric.shutdown {
             self.listeners.clear();
             self.resting.clear();
+            self.core.fabric.listening.clear();
+        }
+        if !self.core.fabric.listening.is_empty() {
+            self.change_listeners();
         }
         if self.resting.is_empty() || now < self.rest_until {
             return;

@@ -126,7 +126,7 @@ impl Server {
         changed(&mut world);
         let world = Arc::new(world);
         let cores = (0..cores).map(|core| {
-            let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).collect();
+            let listeners = listeners.iter().map(|listener| listener.try_clone().unwrap()).enumerate().collect();
             let (world, mesh) = (Arc::clone(&world), mesh.clone());
             std::thread::spawn(move || {
                 let (number, registry) = (core, Arc::clone(&world.registry));

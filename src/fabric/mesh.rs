@@ -18,6 +18,7 @@ use crate::world::doors::Ticket;
 use crate::world::registry::Membership;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A connection whose login is complete, on its way to the core of its session.
@@ -77,6 +78,13 @@ pub enum Message {
     },
     /// The configuration has changed.
     Change(Arc<Change>),
+    /// Another listener, or one that is none any more.
+    Listen {
+        /// What it is known by.
+        number: usize,
+        /// The core's own duplicate of it; `None`: nobody is accepted there any more.
+        socket: Option<OwnedFd>,
+    },
     /// Tell of yourself and your sessions.
     Report(Inquiry),
     /// Drop a session.
@@ -121,6 +129,7 @@ impl Message {
             Message::Abort { .. } => "Abort",
             Message::Aborted { .. } => "Aborted",
             Message::Change(_) => "Change",
+            Message::Listen { .. } => "Listen",
             Message::Report(_) => "Report",
             Message::Drop(_) => "Drop",
             Message::Look(_) => "Look",

@@ -55,6 +55,7 @@ use seat::{Route, Seat};
 use seats::Seats;
 use served::Served;
 use stats::Stats;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// What [`Fabric::parts`] lends.
@@ -97,6 +98,8 @@ pub struct Fabric {
     pub acting: Acting,
     /// Counters.
     pub stats: Stats,
+    /// Listeners that come or, without a socket, go: the thread of the core takes them in the same turn.
+    pub listening: Vec<(usize, Option<OwnedFd>)>,
     /// The server is going down.
     pub shutdown: bool,
 }
@@ -121,6 +124,7 @@ impl Fabric {
             now_ms: 0,
             acting,
             stats: Stats::default(),
+            listening: Vec::new(),
             shutdown: false,
         }
     }

@@ -50,6 +50,9 @@ pub struct Portal {
     pub advertise: Option<String>,
     /// The portal group tag.
     pub group: u16,
+    /// Why it cannot be listened on; it is tried again until it can be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub degraded: Option<String>,
 }
 
 /// A core.

@@ -14,6 +14,7 @@ mod desk;
 mod error;
 mod file;
 mod looks;
+mod portals;
 mod reload;
 mod signals;
 mod syncing;
@@ -26,7 +27,7 @@ pub use crate::world::error::WorldError;
 
 use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
-use crate::limits::{CONTROL_END, DEFAULT_CONGESTION, KEEPER_END, MEDIUM_END, RECEIVE_WINDOW_BYTES};
+use crate::limits::{CONTROL_END, KEEPER_END, MEDIUM_END};
 use crate::mgmt::socket::Socket;
 use crate::mgmt::{Reach, Server};
 use crate::model::Snapshot;
@@ -36,9 +37,10 @@ use crate::state::KeeperThread;
 use crate::unit::Unit;
 use crate::world::World;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use portals::Portals;
 use reload::Reloader;
 use signals::{Signals, Wish};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -78,19 +80,15 @@ pub fn serve(
     let spin = Duration::from_micros(u64::from(snapshot.spin_us.unwrap_or(crate::limits::DEFAULT_SPIN_US)));
     // Before any thread is made, so that all inherit the mask.
     let signals = signals::Signals::block().map_err(ServeError::System)?;
-    let listeners = listen(&snapshot)?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ServeError::System)?;
-    // Port 0 was for the system to choose: discovery tells the port that it chose.
-    for (portal, bound) in snapshot.portals.iter_mut().zip(&addresses) {
-        portal.listen.set_port(bound.port());
-    }
+    // Port 0 is for the system to choose: discovery tells the port that it chose.
+    let portals = Portals::listen(&mut snapshot)?;
+    let addresses = portals.addresses();
     let mut wishes = Vec::new();
     let mesh = Mesh::new(cores.len()).map_err(ServeError::System)?;
-    let Some((reloader, keeper)) = open(&signals, &mut wishes, snapshot, mesh.clone())? else { return Ok(()) };
+    let Some((mut reloader, keeper)) = open(&signals, &mut wishes, snapshot, mesh.clone())? else { return Ok(()) };
     let (world, syncing) = (reloader.published(), reloader.syncing());
-    let (threads, told) = start_cores(&cores, &listeners, &(Arc::clone(reloader.world()), mesh.clone()), spin)?;
-    drop(listeners);
+    let (threads, told) = start_cores(&cores, &portals, &(Arc::clone(reloader.world()), mesh.clone()), spin)?;
+    reloader.listens_on(portals);
     let started = (0..cores.len()).try_for_each(|_| match told.recv() {
         Ok(Told::Started) => Ok(()),
         Ok(Told::Failed(error)) => Err(ServeError::Ring(error)),
@@ -147,15 +145,14 @@ type CoreThread = ExecutorJoinHandle<io::Result<()>>;
 /// Starts a thread for each core. What they tell is heard at the receiver.
 fn start_cores(
     cores: &[usize],
-    listeners: &[TcpListener],
+    portals: &Portals,
     shared: &(Arc<World>, Mesh),
     spin: Duration,
 ) -> Result<(Vec<CoreThread>, mpsc::Receiver<Told>), ServeError> {
     let (tell, told) = mpsc::channel();
     let mut threads = Vec::new();
     for (core, &cpu) in cores.iter().enumerate() {
-        let own: Vec<TcpListener> =
-            listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>().map_err(ServeError::System)?;
+        let own = portals.for_core()?;
         let (shared, tell) = (shared.clone(), tell.clone());
         let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .name(&format!("ringsan-{core}"))
@@ -274,45 +271,6 @@ fn sync_all(world: &World, mut syncing: Syncing, patience: Duration) -> Result<(
 /// Whether no core has ended: once all have started, that is all that one of them tells.
 fn threads_alive(told: &mpsc::Receiver<Told>) -> bool {
     matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty))
-}
-
-fn listen(snapshot: &Snapshot) -> Result<Vec<TcpListener>, ServeError> {
-    snapshot
-        .portals
-        .iter()
-        .map(|portal| {
-            let address = portal.listen;
-            let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
-            // If the window cannot be bounded, that costs no more than speed.
-            let _ = set_option(&listener, libc::TCP_WINDOW_CLAMP, &RECEIVE_WINDOW_BYTES.to_ne_bytes());
-            match snapshot.congestion.as_deref() {
-                // A kernel that lacks this one, or keeps it from this user, is no fault: the system's own does, too.
-                None => drop(set_congestion(&listener, DEFAULT_CONGESTION)),
-                Some("system") => {}
-                Some(name) => {
-                    set_congestion(&listener, name).map_err(|e| ServeError::Congestion(name.to_owned(), e))?;
-                }
-            }
-            Ok(listener)
-        })
-        .collect()
-}
-
-/// Sets the TCP congestion control of a listener; connections inherit it.
-fn set_congestion(listener: &TcpListener, name: &str) -> io::Result<()> {
-    set_option(listener, libc::TCP_CONGESTION, name.as_bytes())
-}
-
-/// Sets a TCP option of a listener, which connections inherit.
-fn set_option(listener: &TcpListener, option: libc::c_int, value: &[u8]) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: the value is valid for the length that is passed, and only read.
-    #[allow(unsafe_code)]
-    let failed = unsafe {
-        let (start, len) = (value.as_ptr().cast(), value.len() as libc::socklen_t);
-        libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, option, start, len)
-    };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The cores asked for, or all that this process may run on.

@@ -17,15 +17,17 @@ mod ask;
 mod attempt;
 mod made;
 mod plan;
+mod portals;
 
 use super::beside::{Beside, Wait};
+use super::portals::{PortalPlan, Portals};
 use super::syncing::Syncing;
 use crate::fabric::mesh::{Mesh, Message};
 use crate::model::{Snapshot, UnitIx};
 use crate::panics::{self, Mutex};
 use crate::state::Name;
 use crate::unit::Unit;
-use crate::world::missing::MissingLun;
+use crate::world::missing::{MissingLun, MissingPortal};
 use crate::world::targets::LunMap;
 use crate::world::{Change, World};
 use again::Retry;
@@ -87,8 +89,10 @@ struct Plan {
     kept: Vec<String>,
     /// The LUNs that are not served.
     missing: Vec<MissingLun>,
-    /// Of those, where trying again is gone on with; 0: all were tried.
+    /// Of them, where trying again is gone on with; 0: all were tried.
     untried: usize,
+    portals: PortalPlan,
+    missing_portals: Vec<MissingPortal>,
 }
 
 /// Has another configuration served, and goes on with what a reload leaves under way.
@@ -107,6 +111,8 @@ pub struct Reloader {
     /// When what is not served is tried again.
     retry: Retry,
     beside: RefCell<Beside>,
+    /// `None`: who listens is not known here, and stays.
+    portals: Option<RefCell<Portals>>,
 }
 
 impl Reloader {
@@ -125,7 +131,13 @@ impl Reloader {
             free: Vec::new(),
             retry: Retry::new(),
             beside: RefCell::default(),
+            portals: None,
         }
+    }
+
+    /// The addresses that the cores listen on.
+    pub fn listens_on(&mut self, portals: Portals) {
+        self.portals = Some(RefCell::new(portals));
     }
 
     /// What is served now.
@@ -164,7 +176,7 @@ impl Reloader {
 
     /// How long until [`Reloader::look`] has something to do; `None`: nothing is under way.
     pub fn rest(&self) -> Option<Duration> {
-        let is_missing = !self.world.missing.lock().luns.is_empty();
+        let is_missing = !self.world.missing.lock().is_empty();
         match self.is_under_way() {
             true => Some(LOOK),
             false => is_missing.then(|| self.retry.next.saturating_duration_since(Instant::now()).max(LOOK)),
@@ -196,7 +208,7 @@ impl Reloader {
         // A file that is never closed keeps what waits for another one no longer than that.
         let now = Instant::now();
         let may_be = is_quiet || !self.waits() || now >= self.retry.until;
-        if now >= self.retry.next && may_be && !self.world.missing.lock().luns.is_empty() {
+        if now >= self.retry.next && may_be && !self.world.missing.lock().is_empty() {
             self.try_again();
         }
     }
@@ -252,6 +264,9 @@ impl Reloader {
         world.doors.bound(world.admission.connections, world.admission.per_address);
         world.doors.fit_descriptors();
         self.publish(world, plan.resized.into_iter().map(|(unit, _)| unit).collect());
+        if let Some(portals) = &self.portals {
+            portals.borrow_mut().apply(plan.portals, &self.mesh);
+        }
     }
 
     /// Gives a new unit its index.

@@ -4,7 +4,8 @@ mod limits;
 mod lost;
 mod removed;
 
-use super::{listen, threads_alive};
+use super::portals::Portals;
+use super::threads_alive;
 use crate::driver::tests::{lun, snapshot};
 use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
@@ -18,9 +19,9 @@ fn connections_inherit_the_congestion_control_of_the_configuration() {
     // Every kernel has reno.
     let snapshot =
         |name: &str| Snapshot { congestion: Some(name.into()), ..snapshot(&["127.0.0.1:0".parse().unwrap()], vec![]) };
-    let listeners = listen(&snapshot("reno")).unwrap();
-    let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
-    let (socket, _) = listeners[0].accept().unwrap();
+    let listeners = Portals::listen(&mut snapshot("reno")).unwrap().for_core().unwrap();
+    let _client = std::net::TcpStream::connect(listeners[0].1.local_addr().unwrap()).unwrap();
+    let (socket, _) = listeners[0].1.accept().unwrap();
     let mut name = [0u8; 16];
     let mut len = name.len() as libc::socklen_t;
     // SAFETY: the buffer has as many bytes as the call is told, and outlives it.
@@ -30,7 +31,7 @@ fn connections_inherit_the_congestion_control_of_the_configuration() {
         libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, value, &raw mut len)
     };
     assert_eq!((failed, name.strip_prefix(b"reno\0").is_some()), (0, true), "{name:?}");
-    let refused = listen(&snapshot("nonesuch")).unwrap_err().to_string();
+    let refused = Portals::listen(&mut snapshot("nonesuch")).map(drop).unwrap_err().to_string();
     assert!(refused.starts_with("congestion: cannot use 'nonesuch': No such file"), "{refused}");
 }
 

@@ -350,6 +350,8 @@ impl Core {
                 }
                 Message::Aborted { ticket } => self.aborted_elsewhere(ticket),
                 Message::Change(change) => self.change(&change),
+                // Listeners are the thread's.
+                Message::Listen { number, socket } => self.fabric.listening.push((number, socket)),
                 Message::Report(inquiry) => self.inquired(inquiry),
                 Message::Drop(dismissal) => self.dismiss(dismissal),
                 Message::Look(look) => self.show_noted(*look),

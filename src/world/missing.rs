@@ -1,7 +1,7 @@
 //! What the configuration has and is not served: what it is, why, and since when. The control thread goes on trying; others look at it
 //! here. All worlds of a process have the same list, which changes while they do not.
 
-use crate::model::{IscsiName, LunSpec};
+use crate::model::{IscsiName, LunSpec, Portal};
 
 /// A logical unit that is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +25,29 @@ impl MissingLun {
     }
 }
 
+/// A portal that is not listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingPortal {
+    /// What it is to be.
+    pub portal: Portal,
+    /// Why it is not listened on.
+    pub why: String,
+    /// It is a matter of moments: its port was that of another portal.
+    pub waits: bool,
+}
+
 /// What is not served, in the order of the configuration.
 #[derive(Debug, Default)]
 pub struct Missing {
     /// The logical units.
     pub luns: Vec<MissingLun>,
+    /// The portals.
+    pub portals: Vec<MissingPortal>,
+}
+
+impl Missing {
+    /// Whether all of the configuration is served.
+    pub fn is_empty(&self) -> bool {
+        self.luns.is_empty() && self.portals.is_empty()
+    }
 }

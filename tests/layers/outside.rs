@@ -130,7 +130,7 @@ const TABLE: &[Outside] = &[
             ("mgmt/socket.rs", "is the control socket"),
             ("mgmt/thread.rs", "serves the control socket"),
             ("preflight.rs", "tries portals"),
-            ("serve/mod.rs", "listens"),
+            ("serve/portals.rs", "listens"),
             ("driver/mod.rs", "accepts connections"),
             ("sim/tcp.rs", "is an initiator at a real socket"),
         ],

@@ -19,7 +19,8 @@ use std::time::{Instant, SystemTime};
 pub(super) fn status(reach: &Reach, reports: &[Option<CoreReport>]) -> Status {
     let world = reach.world.lock().clone();
     let (cores, targets) = (cores(reach, reports), targets(&world, reports));
-    let problems = problems(&cores, &targets, reports);
+    let portals = portals(&world);
+    let problems = problems(&cores, (&targets, &portals), reports);
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -29,13 +30,26 @@ pub(super) fn status(reach: &Reach, reports: &[Option<CoreReport>]) -> Status {
         healthy: problems.is_empty(),
         problems,
         cores,
-        portals: portals(&world),
+        portals,
         targets,
     }
 }
 
+/// The portals, also those that cannot be listened on.
+pub(super) fn portals(world: &World) -> Vec<Portal> {
+    let portal = |of: &model::Portal, degraded: Option<String>| Portal {
+        listen: of.listen.to_string(),
+        advertise: of.advertise.map(|address| address.to_string()),
+        group: of.group_tag,
+        degraded,
+    };
+    let missing = world.missing.lock().portals.clone();
+    let missing = missing.iter().filter(|of| !of.waits).map(|of| portal(&of.portal, Some(of.why.clone())));
+    world.directory.snapshot().portals.iter().map(|of| portal(of, None)).chain(missing).collect()
+}
+
 /// What is wrong.
-fn problems(cores: &[Core], targets: &[Target], reports: &[Option<CoreReport>]) -> Vec<String> {
+fn problems(cores: &[Core], (targets, portals): (&[Target], &[Portal]), reports: &[Option<CoreReport>]) -> Vec<String> {
     let silent = cores.iter().filter(|core| !core.answers).map(|core| format!("core {} does not answer", core.core));
     let luns = targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
     let hung = luns.filter(|(_, lun)| lun.hung > 0).map(|(target, lun)| {
@@ -47,7 +61,8 @@ fn problems(cores: &[Core], targets: &[Target], reports: &[Option<CoreReport>]) 
     let degraded = targets.iter().flat_map(|target| target.degraded.iter().map(move |lun| (target, lun)));
     let degraded =
         degraded.map(|(target, lun)| format!("LUN {} of {} is not served: {}", lun.lun, target.name, lun.reason));
-    silent.chain(hung).chain(degraded).chain(missing).collect()
+    let closed = portals.iter().filter_map(|portal| portal.degraded.clone());
+    silent.chain(closed).chain(hung).chain(degraded).chain(missing).collect()
 }
 
 /// The cores.
@@ -86,16 +101,6 @@ fn counters(stats: &Stats) -> Counters {
         overdue: stats.executor.overdue,
         out_of_receive_buffers: stats.out_of_receive_buffers,
     }
-}
-
-/// The portals.
-pub(super) fn portals(world: &World) -> Vec<Portal> {
-    let shown = |portal: &model::Portal| Portal {
-        listen: portal.listen.to_string(),
-        advertise: portal.advertise.map(|address| address.to_string()),
-        group: portal.group_tag,
-    };
-    world.directory.snapshot().portals.iter().map(shown).collect()
 }
 
 /// The targets.

@@ -77,12 +77,12 @@ impl Reloader {
         &self,
         (common, target, lun): (&Arc<Snapshot>, &Arc<TargetSpec>, &LunSpec),
         register: &Arc<Mutex<Register>>,
-        taken: &[Name],
+        taken: &Arc<Vec<Name>>,
     ) -> (Result<Fresh, ServeError>, bool) {
         // The LUN, not what hosts know it by: that is found out only now.
         let of = identity::naa(target.name.as_str(), lun.number, None);
         let (common, target, wanted) = (Arc::clone(common), Arc::clone(target), lun.clone());
-        let (register, taken, cores) = (Arc::clone(register), taken.to_vec(), self.cores);
+        let (register, taken, cores) = (Arc::clone(register), Arc::clone(taken), self.cores);
         let open = move || Unit::open((&common, &target, &wanted), &register, &taken, cores).map_err(ServeError::from);
         let mut beside = self.beside.borrow_mut();
         let is_late = beside.is_late(of);

@@ -6,7 +6,7 @@ use super::{Plan, Reloader};
 use crate::mgmt::{Served, view};
 use crate::model::{Snapshot, TargetSpec};
 use crate::serve::error::ServeError;
-use crate::world::missing::MissingLun;
+use crate::world::missing::{Missing, MissingLun};
 use std::mem;
 
 impl Reloader {
@@ -45,7 +45,7 @@ impl Reloader {
             tracing::warn!("{line}");
         }
         let is_nothing = plan.made.fresh.is_empty();
-        self.note_missing(mem::take(&mut plan.missing), true);
+        self.note_missing(&mut plan, true);
         if is_nothing && !self.world.missing.lock().luns.is_empty() {
             tracing::error!("no logical unit can be served yet");
         }
@@ -72,14 +72,21 @@ impl Reloader {
             done: plan.done.clone(),
             kept: plan.kept.clone(),
             waiting: waiting.into_iter().map(MissingLun::what).collect(),
-            degraded: degraded.into_iter().map(|missing| format!("{}: {}", missing.what(), missing.why)).collect(),
+            degraded: { degraded.into_iter() }
+                .map(|missing| format!("{}: {}", missing.what(), missing.why))
+                .chain(plan.missing_portals.iter().filter(|portal| !portal.waits).map(|portal| portal.why.clone()))
+                .collect(),
         };
         for line in &plan.kept {
             tracing::warn!("{line}");
         }
-        self.note_missing(mem::take(&mut plan.missing), true);
+        self.note_missing(&mut plan, true);
+        let soon = plan.missing_portals.iter().any(|portal| portal.waits);
         self.apply(plan);
         self.retry = Retry::new();
+        if soon {
+            self.retry.hurry();
+        }
         let done = if applied.done.is_empty() { "nothing is different".to_owned() } else { applied.done.join("; ") };
         // The line comes last: who waits for it finds what it says.
         tracing::info!("configuration read again: {done}");
@@ -96,9 +103,9 @@ impl Reloader {
             }
         };
         let (waits, untried) = (plan.missing.iter().any(|missing| missing.waits), plan.untried);
-        self.note_missing(mem::take(&mut plan.missing), false);
+        self.note_missing(&mut plan, false);
         self.retry.tried(waits, untried);
-        if plan.made.fresh.is_empty() {
+        if plan.made.fresh.is_empty() && !plan.portals.comes() {
             return;
         }
         let done = plan.done.join("; ");
@@ -117,17 +124,24 @@ impl Reloader {
             spec
         };
         let targets = served.targets.iter().enumerate().filter(|(at, _)| is_there(*at)).map(|(_, spec)| whole(spec));
-        Snapshot { targets: targets.collect(), ..Snapshot::clone(served) }
+        let portals = served.portals.iter().chain(missing.portals.iter().map(|of| &of.portal));
+        Snapshot { targets: targets.collect(), portals: portals.cloned().collect(), ..Snapshot::clone(served) }
     }
 
     /// Keeps what is not served. What is new of that goes into the log, and all of it where somebody has asked (`is_asked`).
-    fn note_missing(&self, missing: Vec<MissingLun>, is_asked: bool) {
-        let before = mem::replace(&mut self.world.missing.lock().luns, missing.clone());
-        for lun in missing.iter().filter(|lun| !lun.waits) {
-            let is_known =
-                before.iter().any(|old| (&old.target, &old.lun, &old.why) == (&lun.target, &lun.lun, &lun.why));
-            if is_asked || !is_known {
+    fn note_missing(&self, plan: &mut Plan, is_asked: bool) {
+        let (luns, portals) = (mem::take(&mut plan.missing), plan.missing_portals.clone());
+        let now = Missing { luns: luns.clone(), portals: portals.clone() };
+        let before = mem::replace(&mut *self.world.missing.lock(), now);
+        for lun in luns.iter().filter(|lun| !lun.waits) {
+            let is_same = |old: &MissingLun| (&old.target, &old.lun, &old.why) == (&lun.target, &lun.lun, &lun.why);
+            if is_asked || !before.luns.iter().any(is_same) {
                 tracing::error!("{} is not served, and is tried again until it can be: {}", lun.what(), lun.why);
+            }
+        }
+        for portal in portals.iter().filter(|portal| !portal.waits) {
+            if is_asked || !before.portals.contains(portal) {
+                tracing::error!("{}; that is tried again until it can be", portal.why);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Leaving, Place, Plan, Reloader};
 use crate::backend::OpenError;
 use crate::limits;
 use crate::model::lun::OPTIONS;
-use crate::model::{LunKind, LunSpec, Portal, Snapshot, TargetSpec, UnitIx};
+use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec, UnitIx};
 use crate::scsi::identity;
 use crate::serve::error::ServeError;
 use crate::state::{Name, Register};
@@ -47,8 +47,8 @@ pub(super) struct Stay {
 struct Opening<'a> {
     mode: Mode,
     register: &'a Arc<sync::Mutex<Register>>,
-    /// What others are called.
-    taken: Vec<Name>,
+    /// What others are called: shared with the call that opens one, and not copied for each.
+    taken: Arc<Vec<Name>>,
     /// What was not served before.
     before: Vec<MissingLun>,
     missing: Vec<MissingLun>,
@@ -185,6 +185,7 @@ impl Reloader {
         let (mut snapshot, removed) = self.align(wanted);
         let (mut done, mut kept) = (Vec::new(), Vec::new());
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
+        let (portals, missing_portals) = self.plan_portals(&mut snapshot, mode, &mut done)?;
         let targets = mem::take(&mut snapshot.targets);
         let common = Arc::new(snapshot.clone());
         let leaving = self.leaving_of(&targets, &mut done);
@@ -192,7 +193,7 @@ impl Reloader {
         let mut opening = Opening {
             mode,
             register,
-            taken: self.world.units.iter().map(|unit| unit.name()).collect(),
+            taken: Arc::new(self.world.units.iter().map(|unit| unit.name()).collect()),
             before: self.world.missing.lock().luns.clone(),
             missing: Vec::new(),
             silent: None,
@@ -224,7 +225,20 @@ impl Reloader {
         // This comes last, when nothing else can fail: it is hard to take back.
         let resized = self.fit_all(&stay, made, (&mut done, &mut kept))?;
         let Opening { missing, untried, .. } = opening;
-        Ok(Plan { snapshot, removed, places, made: Made::default(), leaving, resized, done, kept, missing, untried })
+        Ok(Plan {
+            snapshot,
+            removed,
+            places,
+            made: Made::default(),
+            leaving,
+            resized,
+            done,
+            kept,
+            missing,
+            untried,
+            portals,
+            missing_portals,
+        })
     }
 
     /// Notes what is different of target number `at` itself.
@@ -287,7 +301,7 @@ impl Reloader {
         let (opened, is_silent) = self.open(of, opening.register, &opening.taken);
         let error = match opened {
             Ok(unit) => {
-                opening.taken.push(unit.name());
+                Arc::make_mut(&mut opening.taken).push(unit.name());
                 return Ok(Some(unit));
             }
             Err(error) => error,
@@ -347,14 +361,7 @@ fn settled(register: &Arc<sync::Mutex<Register>>) -> Result<Register, ServeError
 
 /// Has those settings stay as they were that cannot change while the cores work.
 fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
-    // Port 0 in the file stands for the port that was chosen at the start.
-    let listens = |old: &Portal, new: &Portal| {
-        old.listen == new.listen || new.listen.port() == 0 && old.listen.ip() == new.listen.ip()
-    };
-    let same = |(old, new): (&Portal, &Portal)| listens(old, new) && old.group_tag == new.group_tag;
-    let portals = old.portals.len() == snapshot.portals.len() && old.portals.iter().zip(&snapshot.portals).all(same);
     let fixed = [
-        ("portals", !portals),
         ("cores", old.cores != snapshot.cores),
         ("spin-us", old.spin_us != snapshot.spin_us),
         ("congestion", old.congestion != snapshot.congestion),
@@ -363,13 +370,6 @@ fn keep_fixed(snapshot: &mut Snapshot, old: &Snapshot, kept: &mut Vec<String>) {
     let differ: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
     if !differ.is_empty() {
         kept.push(format!("another setting of {} takes a restart", differ.join(", ")));
-    }
-    if portals {
-        for (new, old) in snapshot.portals.iter_mut().zip(&old.portals) {
-            new.listen = old.listen;
-        }
-    } else {
-        snapshot.portals.clone_from(&old.portals);
     }
     snapshot.cores.clone_from(&old.cores);
     snapshot.spin_us = old.spin_us;

@@ -69,6 +69,8 @@ pub enum Command {
     Reload(Ask),
     /// Print the shape of a configuration file as JSON Schema, for editors
     Schema,
+    /// Show what passes between initiators and the running server, a line for each PDU, until Ctrl-C
+    Trace(TraceArgs),
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
     Secret {
         /// Random bits in it; Windows takes no more than 96
@@ -145,6 +147,35 @@ pub struct Ask {
     /// What to print
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
+}
+
+/// What is traced, and where to.
+#[derive(Debug, Clone, Args)]
+pub struct TraceArgs {
+    /// PDUs of this session, by its TSIH as `session ls` shows it
+    #[arg(long, value_name = "TSIH")]
+    pub session: Option<u16>,
+    /// PDUs of sessions at this target, logins included: its name, or what no other has behind its last colon
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// PDUs that belong to this LUN, and logins
+    #[arg(short, long, value_name = "LUN")]
+    pub lun: Option<u16>,
+    /// Write a capture instead of lines, for Wireshark (pcapng); `-` is stdout
+    #[arg(short, long, value_name = "FILE.pcapng")]
+    pub write: Option<PathBuf>,
+    /// End after so many PDUs
+    #[arg(short, long, value_name = "N")]
+    pub count: Option<u64>,
+    /// End after so many seconds
+    #[arg(short, long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Up to 8 KiB of the data of each PDU, too
+    #[arg(short, long)]
+    pub data: bool,
+    /// The control socket of the server [default: /run/ringsan/control.sock, else ringsan-data/control.sock]
+    #[arg(long, value_name = "PATH", env = "RINGSAN_SOCKET", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
 }
 
 /// What is printed.

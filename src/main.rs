@@ -74,6 +74,7 @@ fn main() -> ExitCode {
             say(&config::schema::schema());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Trace(args) => answered(admin::trace::trace(&args)),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -94,7 +95,7 @@ fn answered(answer: Result<String, ClientError>) -> Result<ExitCode, Fault> {
         }
         Err(error) => {
             let code =
-                if matches!(error, ClientError::Refused(_) | ClientError::Unread { .. }) { USAGE } else { FAILURE };
+                if matches!(error, ClientError::Refused(_) | ClientError::File { .. }) { USAGE } else { FAILURE };
             Err(Fault { line: error.to_string(), code })
         }
     }

@@ -131,7 +131,7 @@ pub fn apply(config: Option<&Path>, make: &Make) -> Result<String, ClientError> 
     let Some(file) = config else {
         return make.shown(&client.post(&make.on("/v1/reload"), None::<&()>)?);
     };
-    let unread = |error| ClientError::Unread { path: file.to_owned(), reason: error };
+    let unread = |error: std::io::Error| ClientError::File { file: file.to_owned(), why: error.to_string() };
     let text = std::fs::read_to_string(file).map_err(unread)?;
     make.shown(&client.put_text(&make.on("/v1/config"), text)?)
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod tables;
+pub mod trace;
 
 pub use change::{account, apply, group, lun, plan, portal, target};
 

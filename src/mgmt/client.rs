@@ -2,14 +2,15 @@
 
 use super::view::Problem;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
 use hyper::header::HeaderName;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
@@ -26,8 +27,11 @@ const RETRY: Duration = Duration::from_millis(20);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// What is said beside a request.
+type Header = (HeaderName, &'static str);
+
 /// What a body is.
-const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
+const JSON: Header = (header::CONTENT_TYPE, "application/json");
 
 /// Why there is no good answer.
 #[derive(Debug, Error)]
@@ -51,13 +55,13 @@ pub enum ClientError {
     /// The server says no.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
-    /// A file that is to be sent cannot be read.
-    #[error("{}: {reason}", .path.display())]
-    Unread {
-        /// The file.
-        path: PathBuf,
+    /// A file cannot be read, or not be written.
+    #[error("{}: {why}", .file.display())]
+    File {
+        /// Which one.
+        file: PathBuf,
         /// What the system says.
-        reason: io::Error,
+        why: String,
     },
     /// The answer is not understood, or does not come.
     #[error("the answer of the server is not understood: {0}")]
@@ -139,13 +143,38 @@ impl Client {
         read(if body.is_empty() { b"null" } else { &body })
     }
 
-    fn call(
+    /// Takes what a path shows, piece by piece, until there is no more, or `take` has enough.
+    ///
+    /// # Errors
+    /// Why there is no good answer, or no more of it.
+    pub fn stream(
         &self,
-        method: Method,
         path: &str,
-        body: Option<String>,
-        headers: &[(HeaderName, &'static str)],
-    ) -> Result<Bytes, ClientError> {
+        accept: &'static str,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let broken = |error: io::Error| ClientError::Broken(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+        let late = |_| ClientError::Broken("it does not come".to_owned());
+        let headers = [(header::ACCEPT, accept)];
+        runtime.block_on(async {
+            let asked = timeout(PATIENCE, self.ask(Method::GET, path, None, &headers));
+            let response = asked.await.map_err(late)??;
+            if !response.status().is_success() {
+                return answer(response).await.map(drop);
+            }
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| ClientError::Broken(error.to_string()))?;
+                if frame.data_ref().is_some_and(|data| take(data).is_break()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn call(&self, method: Method, path: &str, body: Option<String>, headers: &[Header]) -> Result<Bytes, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
         let late = |_| ClientError::Broken("it does not come".to_owned());
@@ -157,8 +186,18 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<String>,
-        headers: &[(HeaderName, &'static str)],
+        headers: &[Header],
     ) -> Result<Bytes, ClientError> {
+        answer(self.ask(method, path, body, headers).await?).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[Header],
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await.map_err(|error| self.unreached(error))?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -169,15 +208,7 @@ impl Client {
         }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())));
         let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
-        match serde_json::from_slice::<Problem>(&body) {
-            _ if status.is_success() => Ok(body),
-            Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
-            Err(_) => Err(ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
-        }
+        sender.send_request(request).await.map_err(broken)
     }
 
     /// Connects, and waits for its turn while as many wait already as may.
@@ -203,6 +234,18 @@ impl Client {
             }
             _ => ClientError::Absent { path, reason: error.to_string() },
         }
+    }
+}
+
+/// The whole of an answer, if it is a good one.
+async fn answer(response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
+    match serde_json::from_slice::<Problem>(&body) {
+        _ if status.is_success() => Ok(body),
+        Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
+        Err(_) => Err(ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
     }
 }
 

@@ -16,10 +16,12 @@ mod metrics;
 mod problem;
 pub mod socket;
 mod thread;
+mod trace;
 pub mod view;
 
 pub use api::document;
 pub use thread::Server;
+pub use trace::Traces;
 
 use crate::config::diff::Step;
 use crate::config::edit::Edit;
@@ -134,6 +136,8 @@ pub struct Reach {
     pub tag: Tag,
     /// Held by who waits for what comes of an order: there is one at a time.
     pub ordering: tokio::sync::Mutex<()>,
+    /// What is looked at live.
+    pub traces: Traces,
     /// When the server began to serve.
     pub since: SystemTime,
 }

@@ -1,14 +1,16 @@
 //! The thread of the interface: accepts connections, and serves as many at a time as are allowed.
 
 use super::socket::Socket;
+use super::trace::Stay;
 use super::{Reach, api};
 use crate::limits::{CONTROL_CONNECTION, CONTROL_CONNECTIONS, CONTROL_END, CONTROL_HEADERS};
 use crate::panics;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::Builder;
@@ -91,11 +93,14 @@ async fn accept(listener: std::os::unix::net::UnixListener, router: Router) -> i
     }
 }
 
-/// Serves one connection, for as long as is allowed. What goes wrong with it is its client's affair.
+/// Serves one connection, for as long as is allowed, or as it has a trace. What goes wrong with it is its client's affair.
 async fn serve(stream: UnixStream, router: Router) {
+    let stay = Stay::default();
+    let router = router.layer(Extension(stay.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CONTROL_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let _ = timeout(CONTROL_CONNECTION, connection).await;
+    let mut connection = pin!(connection);
+    while timeout(CONTROL_CONNECTION, connection.as_mut()).await.is_err() && stay.is_held() {}
 }

@@ -238,8 +238,8 @@ fn open(
 /// Serves the control plane. Disks are served without it, too.
 fn start_plane(socket: Socket, world: &Arc<Mutex<Arc<World>>>, mesh: &Mesh, control: &Control) -> Option<Server> {
     let (world, mesh, orders, tag) = (Arc::clone(world), mesh.clone(), control.orders(), control.tag());
-    let (ordering, since) = (Default::default(), SystemTime::now());
-    let server = Server::start(socket, Reach { world, mesh, orders, tag, ordering, since });
+    let (ordering, traces, since) = (Default::default(), Default::default(), SystemTime::now());
+    let server = Server::start(socket, Reach { world, mesh, orders, tag, ordering, traces, since });
     server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 

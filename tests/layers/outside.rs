@@ -39,6 +39,7 @@ const TABLE: &[Outside] = &[
             ("mgmt/client.rs", "waits for its turn, but not for ever"),
             ("mgmt/cores.rs", "beside the cores"),
             ("mgmt/mod.rs", "beside the cores"),
+            ("mgmt/trace/follow.rs", "beside the cores"),
             ("preflight.rs", "waits for another process to let go of a port"),
             ("ring/mod.rs", "spins for a while before it sleeps"),
             ("serve/looks.rs", "beside the cores"),
@@ -81,6 +82,7 @@ const TABLE: &[Outside] = &[
             &["libc", "::", "rename"],
         ],
         files: &[
+            ("admin/trace.rs", "writes a capture"),
             ("backend/create.rs", "makes files"),
             ("backend/file.rs", "media are files"),
             ("backend/file/cold.rs", "media are files"),

@@ -11,6 +11,7 @@ mod tests;
 
 pub use kinds::{Act, Edit, EditError, Near, Place, Said, Setting};
 pub use secrets::{concealed, revealed};
+pub use tables::ending_in;
 
 use super::DEFAULT_LISTEN;
 use tables::{Row, member, own_name, parsed, place_of, row, tables};

@@ -65,16 +65,21 @@ pub(super) fn target_at(targets: &ArrayOfTables, wanted: Option<&str>) -> Result
     let Some(wanted) = wanted else {
         return if targets.len() == 1 { Ok(0) } else { Err(EditError::WhichTarget(targets.len())) };
     };
-    let names: Vec<String> = targets.iter().map(|target| own_name(target).to_ascii_lowercase()).collect();
-    let wanted = wanted.to_ascii_lowercase();
-    if let Some(at) = names.iter().position(|name| *name == wanted) {
-        return Ok(at);
+    let names: Vec<String> = targets.iter().map(own_name).collect();
+    let at = ending_in(names.iter().map(String::as_str), wanted);
+    at.ok_or_else(|| EditError::NoTarget(wanted.to_ascii_lowercase(), Near(names)))
+}
+
+/// The place of the name that is wanted: as it is, or what no other name has behind its last colon.
+pub fn ending_in<'a>(names: impl Iterator<Item = &'a str> + Clone, wanted: &str) -> Option<usize> {
+    if let Some(at) = names.clone().position(|name| name.eq_ignore_ascii_case(wanted)) {
+        return Some(at);
     }
-    let end = format!(":{wanted}");
-    let mut ending = names.iter().enumerate().filter(|(_, name)| name.ends_with(&end));
+    let end = format!(":{}", wanted.to_ascii_lowercase());
+    let mut ending = names.enumerate().filter(|(_, name)| name.to_ascii_lowercase().ends_with(&end));
     match (ending.next(), ending.next()) {
-        (Some((at, _)), None) => Ok(at),
-        _ => Err(EditError::NoTarget(wanted, Near(names))),
+        (Some((at, _)), None) => Some(at),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ mod change;
 pub(super) mod counted;
 mod resources;
 mod shown;
+mod traced;
 
 use super::problem::Refused;
 use super::view::{Core, Portal, Problem, Session, Sessions, Status, Target, Version};
@@ -53,6 +54,7 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
         .routes(routes!(target))
         .routes(routes!(sessions_list))
         .routes(routes!(session, session_drop))
+        .routes(routes!(traced::trace))
         .routes(routes!(health))
         .routes(routes!(portals_list))
         .routes(routes!(metrics_text))
@@ -234,7 +236,7 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
-        assert_eq!(operations.len(), 14);
+        assert_eq!(operations.len(), 15);
         for operation in operations {
             assert!(operation["summary"].is_string(), "{operation}");
             for (status, response) in operation["responses"].as_object().unwrap() {

@@ -14,6 +14,10 @@ pub struct Cli {
     /// (also: RINGSAN_LOG, and `log` in the file)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// How: text, json (an object a line), or journald (to the journal, with fields)
+    /// (also: RINGSAN_LOG_FORMAT, and `log-format` in the file)
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// What to do.
@@ -71,6 +75,11 @@ pub enum Command {
     Schema,
     /// Show what passes between initiators and the running server, a line for each PDU, until Ctrl-C
     Trace(TraceArgs),
+    /// Say what has happened at the running server: logins, changes, media that fail
+    Events(EventsCommand),
+    /// The log of the running server
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
     Secret {
         /// Random bits in it; Windows takes no more than 96
@@ -442,5 +451,27 @@ pub enum LunCommand {
         of: Of,
         #[command(flatten)]
         make: Make,
+    },
+}
+
+/// What is asked of events.
+#[derive(Debug, Args)]
+pub struct EventsCommand {
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// What is asked of the log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Say what it leaves out, or have it leave out something else until the next start: `log level ringsan::session=debug,info`
+    Level {
+        /// off, error, warn, info, debug, trace, or a filter, as `--log` has it
+        filter: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
     },
 }

@@ -10,7 +10,7 @@
 //! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor), `driver` (its thread), [`mgmt`] (the
 //! control plane), [`serve`] (the process around the cores), [`config`] (the file and the command line's options).
 //!
-//! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`noise`] (how often peers can have something said), [`panics`]
+//! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`events`] (what has happened lately), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), `missing` (what has to be there and is not), [`random`] (the kernel's
 //! randomness).
 //!
@@ -24,6 +24,7 @@ pub(crate) mod buffers;
 pub(crate) mod canary;
 pub mod config;
 pub(crate) mod driver;
+pub mod events;
 pub mod exec;
 pub(crate) mod fabric;
 pub mod initiator;

@@ -282,6 +282,22 @@ pub const MAX_SPIN_US: u32 = 1_000_000;
 pub const LOG_QUEUE_BYTES: usize = 1 << 20;
 /// Lines that do.
 pub const LOG_QUEUE_LINES: usize = 4096;
+/// Bytes of text in one line of the log, in all its fields: less than a datagram has room for. What is longer is cut.
+pub const LOG_LINE_BYTES: usize = 64 << 10;
+/// Events that are kept for who asks.
+pub const EVENTS: usize = 1_000;
+/// Bytes that they take.
+pub const EVENT_BYTES: usize = 1 << 20;
+/// Bytes of one text in an event. What is longer is cut: the log has all of it.
+pub const EVENT_TEXT_BYTES: usize = 4096;
+/// Events that a reader is given at a time, with the lock that those who have something to say need.
+pub const EVENTS_AT_A_TIME: usize = 64;
+/// Readers of events at a time.
+pub const EVENT_READERS: usize = 16;
+/// How often a reader who has had all of them is told what is new.
+pub const EVENT_LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+/// The longest filter of the log that can be set while the server runs, bytes.
+pub const LOG_FILTER_BYTES: usize = 1024;
 /// How long the end of the process waits for what it has said to be written.
 pub const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest configuration file, bytes.
@@ -390,6 +406,8 @@ pub const SYNC_DRAIN_MS: u64 = 5_000;
 pub const ECHO_BUFFER_BYTES: usize = 4096;
 /// How often media are looked at beside the cores: what room they have, and whether files are whole.
 pub const SPACE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+/// So many of those looks in a row find nothing of a core that does not go on: some 6 s.
+pub const SILENT_LOOKS: u32 = 3;
 /// OPTIMAL TRANSFER LENGTH, bytes.
 pub const OPTIMAL_TRANSFER_BYTES: u32 = 1 << 20;
 /// The most that OPTIMAL UNMAP GRANULARITY is reported as, bytes: VMFS reclaims nothing if it is more.
@@ -436,3 +454,5 @@ const _: () = assert!(OPTIMAL_ROD_BYTES <= MAX_ROD_BYTES);
 const _: () = assert!(COPY_OPERATIONS <= u8::MAX as usize);
 const _: () = assert!(CONNECTIONS_PER_ADDRESS + CONNECTIONS_FOR_OTHERS <= CONNECTIONS_PER_CORE);
 const _: () = assert!(FAILED_LOGIN_MOST_MS < LOGIN_TIMEOUT_MS);
+const _: () = assert!(LOG_LINE_BYTES < LOG_QUEUE_BYTES && EVENT_TEXT_BYTES < EVENT_BYTES);
+const _: () = assert!(EVENT_READERS < CONTROL_CONNECTIONS);

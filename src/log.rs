@@ -3,17 +3,28 @@
 //! A pipe that nobody empties, a file system that is full, a terminal that is stopped: whatever keeps a line from being
 //! written keeps back a thread of its own, [`Spool`]'s, and nobody else. Who has something to say puts it into a bounded
 //! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
+//!
+//! What is said through `tracing` becomes a [`record`] without control characters, and that a line in one of several [`form`]s; what
+//! is left out of it can be changed while the server runs ([`layer`]). What is worth an event is kept for who asks, too
+//! ([`crate::events`]).
+
+pub mod form;
+pub mod layer;
+mod pen;
+mod record;
 
 use crate::limits::{LAST_WORDS, LOG_QUEUE_BYTES, LOG_QUEUE_LINES};
 use crate::panics;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use form::Form;
+use pen::Pen;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
+use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How soon what could not be taken at once is tried again: only where somebody waits for it, or by the spool's own thread.
@@ -39,6 +50,7 @@ struct Counts {
 pub struct Spool {
     orders: SyncSender<Order>,
     counts: Arc<Counts>,
+    form: Form,
 }
 
 impl Spool {
@@ -47,11 +59,22 @@ impl Spool {
     /// # Errors
     /// The system has no descriptor or no thread to give.
     pub fn start(name: &str, to: impl AsFd) -> io::Result<Spool> {
-        let file = File::from(to.as_fd().try_clone_to_owned()?);
+        Spool::start_in(Form::Text, name, to)
+    }
+
+    /// The same, for lines of that form. Those for the journal go there, and not to `to`.
+    ///
+    /// # Errors
+    /// The system has no descriptor, no socket or no thread to give.
+    pub fn start_in(form: Form, name: &str, to: impl AsFd) -> io::Result<Spool> {
+        let pen = if form == Form::Journal { Pen::to_journal()? } else { Pen::to_file(form, to)? };
+        Spool::with(form, name, pen)
+    }
+
+    fn with(form: Form, name: &str, mut pen: Pen) -> io::Result<Spool> {
         let (orders, taken) = mpsc::sync_channel(LOG_QUEUE_LINES);
         let counts = Arc::new(Counts::default());
-        let spool = Spool { orders, counts: Arc::clone(&counts) };
-        let mut pen = Pen { file, torn: false };
+        let spool = Spool { orders, counts: Arc::clone(&counts), form };
         // Signals are for the first thread.
         let masked = SignalsMasked::new();
         Builder::new().name(name.to_owned()).spawn(move || run(&taken, &counts, &mut pen))?;
@@ -66,9 +89,10 @@ impl Spool {
         }
     }
 
-    /// Has `text` written, and waits until it and all before it is, at most this long: for the end of the process.
-    pub fn last_words(&self, text: &[u8], at_most: Duration) {
+    /// Has `text`, whole lines, written as an error, and waits until it and all before it is, at most this long: for the end of the process.
+    pub fn last_words(&self, text: &str, at_most: Duration) {
         let until = Instant::now() + at_most;
+        let text = &*if text.is_empty() { Vec::new() } else { self.form.plain(Level::ERROR, text) };
         if !text.is_empty() {
             while let Err(lost) = self.queue(text) {
                 self.counts.lost.fetch_add(lost - 1, Ordering::Relaxed);
@@ -105,10 +129,10 @@ impl Spool {
                 text.push_str(&backtrace.to_string());
             }
             // Written before the witness is heard: one that panics itself ends the process there.
-            spool.last_words(text.as_bytes(), LAST_WORDS);
+            spool.last_words(&text, LAST_WORDS);
             text.clear();
             panics::hear_witness(&mut text);
-            spool.last_words(text.as_bytes(), LAST_WORDS);
+            spool.last_words(&text, LAST_WORDS);
             panics::stand_still_if_contained();
         }));
     }
@@ -154,7 +178,7 @@ fn run(orders: &Receiver<Order>, counts: &Counts, pen: &mut Pen) {
             Err(TryRecvError::Empty) => {
                 // Nothing comes behind what was lost last: it is said now, and again as long as it cannot be.
                 let lost = counts.lost.swap(0, Ordering::Relaxed);
-                pen.own_up(lost, counts);
+                pen.own_up(lost, &counts.lost);
                 let rest = if lost > 0 { Duration::from_secs(1) } else { Duration::MAX };
                 match orders.recv_timeout(rest) {
                     Ok(order) => order,
@@ -165,7 +189,7 @@ fn run(orders: &Receiver<Order>, counts: &Counts, pen: &mut Pen) {
         };
         match order {
             Order::Line { text, lost } => {
-                pen.own_up(lost, counts);
+                pen.own_up(lost, &counts.lost);
                 if pen.write(&text).is_err() {
                     counts.lost.fetch_add(1, Ordering::Relaxed);
                 }
@@ -173,48 +197,6 @@ fn run(orders: &Receiver<Order>, counts: &Counts, pen: &mut Pen) {
             }
             Order::Written(done) => drop(done.try_send(())),
         }
-    }
-}
-
-struct Pen {
-    file: File,
-    /// The last line was cut short.
-    torn: bool,
-}
-
-impl Pen {
-    /// Says that `lost` lines are missing here, or notes them again.
-    fn own_up(&mut self, lost: u64, counts: &Counts) {
-        if lost > 0 && self.write(format!("ringsan: {lost} lines were lost here\n").as_bytes()).is_err() {
-            counts.lost.fetch_add(lost, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits as long as it takes.
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.put(b"\n")?;
-            self.torn = false;
-        }
-        self.put(text)
-    }
-
-    fn put(&mut self, text: &[u8]) -> io::Result<()> {
-        let mut rest = text;
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody has made the pipe non-blocking for all who have it.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(AGAIN),
-                Err(error) => {
-                    self.torn |= rest.len() < text.len();
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -246,6 +228,7 @@ impl Drop for SignalsMasked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::{BufRead, BufReader};
 
     const SOON: Duration = Duration::from_secs(20);
@@ -265,7 +248,7 @@ mod tests {
             let lost = |line: &str| line.strip_prefix("ringsan: ")?.strip_suffix(" lines were lost here")?.parse().ok();
             lines.map(|line| lost(&line).unwrap_or(1)).sum::<usize>()
         });
-        spool.last_words(b"the last\n", SOON);
+        spool.last_words("the last\n", SOON);
         drop(spool);
         assert_eq!(reader.join().unwrap(), all + 1, "each line is there or owned up to");
     }
@@ -278,7 +261,7 @@ mod tests {
         for (reason, file) in [("full", full), ("not for writing", not_for_writing)] {
             let spool = Spool::start("log", file).unwrap();
             spool.say(b"one\n");
-            spool.last_words(b"two\n", SOON);
+            spool.last_words("two\n", SOON);
             assert_eq!(spool.counts.lost.load(Ordering::Relaxed), 2, "{reason}");
             assert_eq!(spool.counts.bytes.load(Ordering::Relaxed), 0, "{reason}");
         }
@@ -290,7 +273,7 @@ mod tests {
         let spool = Spool::start("log", &writer).unwrap();
         spool.say(&vec![b'\n'; LOG_QUEUE_BYTES]);
         let began = Instant::now();
-        spool.last_words(b"the last\n", Duration::from_millis(50));
+        spool.last_words("the last\n", Duration::from_millis(50));
         assert!(began.elapsed() >= Duration::from_millis(50) && began.elapsed() < SOON);
     }
 }

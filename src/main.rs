@@ -5,15 +5,18 @@
 
 mod admin;
 mod cli;
+mod logging;
 mod preflight;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{Cli, Command, SecretBits, ServeArgs};
+use logging::Asked;
 use ringsan::backend;
 use ringsan::config::{self, Config, ControlSocket, Options, Overrides, describe};
 use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
+use ringsan::mgmt::Voice;
 use ringsan::mgmt::client::ClientError;
 use ringsan::mgmt::socket::{self, Socket};
 use ringsan::serve::{ConfigFile, Read, Reading, Reread, ServeError};
@@ -24,7 +27,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// Exit code for what the user can mend.
 const USAGE: u8 = 2;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let done = match cli.command {
-        Command::Serve(args) => serve(&args, cli.log.as_deref()),
+        Command::Serve(args) => serve(&args, (cli.log.as_deref(), cli.log_format.as_deref())),
         Command::Check { config } => return check(&config),
         Command::Status(ask) => answered(admin::status(&ask)),
         Command::Stats(ask) => answered(admin::stats(&ask)),
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Trace(args) => answered(admin::trace::trace(&args)),
+        Command::Events(command) => answered(admin::events::events(&command)),
+        Command::Log(command) => answered(admin::events::log(&command)),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -175,23 +179,25 @@ fn secret(bits: SecretBits) -> Result<(), Fault> {
 }
 
 /// `ringsan serve`: returns when the service has been stopped. Neither it nor its end waits for who reads what it says.
-fn serve(args: &ServeArgs, log: Option<&str>) -> Result<ExitCode, Fault> {
+fn serve(args: &ServeArgs, (level, format): (Option<&str>, Option<&str>)) -> Result<ExitCode, Fault> {
     let config = configuration(args, None).map_err(|e| e.to_string())?;
     let failed = |e| Fault { line: format!("cannot start: {e}"), code: FAILURE };
     let out = Spool::start("ringsan-out", std::io::stdout()).map_err(failed)?;
-    let errors = Spool::start("ringsan-log", std::io::stderr()).map_err(failed)?;
+    let (log, log_format) = (config.log.clone(), config.log_format.clone());
+    let asked = Asked { level: (level, log.as_deref()), format: (format, log_format.as_deref()) };
+    let errors = logging::spool(asked).map_err(|wrong| wrong.map_or_else(Fault::from, failed))?;
     errors.take_panics();
-    start_log(log, config.log.as_deref(), &errors)?;
-    let (said, code) = match serve_config(args, config, &out) {
+    let voice = logging::start(asked, &errors)?;
+    let (said, code) = match serve_config(args, config, &out, voice) {
         Ok(()) => (String::new(), ExitCode::SUCCESS),
         Err(fault) => (failure(&fault.line), ExitCode::from(fault.code)),
     };
-    errors.last_words(said.as_bytes(), LAST_WORDS);
-    out.last_words(b"", Duration::from_millis(100));
+    errors.last_words(&said, LAST_WORDS);
+    out.last_words("", Duration::from_millis(100));
     Ok(code)
 }
 
-fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fault> {
+fn serve_config(args: &ServeArgs, config: Config, out: &Spool, voice: Voice) -> Result<(), Fault> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -209,7 +215,8 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool) -> Result<(), Fau
     let again = args.clone();
     let (read, tag): (Box<Reread>, _) = (Box::new(move |reading| reread(&again, reading)), config.tag);
     let file = args.config.clone().map(|path| ConfigFile { path, tag, read });
-    ringsan::serve::serve(config.snapshot, file, control.ok().flatten(), move |bound: &[SocketAddr]| {
+    let control = control.ok().flatten().map(|socket| (socket, voice));
+    ringsan::serve::serve(config.snapshot, file, control, move |bound: &[SocketAddr]| {
         // Not before: a start that fails is one line.
         say_control(&at);
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
@@ -274,23 +281,6 @@ fn configuration(args: &ServeArgs, text: Option<&str>) -> Result<Config, config:
     };
     overrides.apply(&mut config)?;
     Ok(config)
-}
-
-/// Logs to stderr, at the level of `--log`, else of RINGSAN_LOG, else of the file, else info.
-fn start_log(option: Option<&str>, file: Option<&str>, spool: &Spool) -> Result<(), Fault> {
-    let variable = std::env::var("RINGSAN_LOG").ok().filter(|level| !level.is_empty());
-    let (origin, level) = match (option, &variable) {
-        (Some(level), _) => ("--log", level),
-        (None, Some(level)) => ("RINGSAN_LOG", level.as_str()),
-        (None, None) => ("log", file.unwrap_or("info")),
-    };
-    config::check_log_level(level).map_err(|message| format!("{origin}: {message}"))?;
-    let filter = EnvFilter::try_new(level).map_err(|e| format!("{origin}: '{level}' is no log filter: {e}"))?;
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(spool.clone());
-    // It would complain of its own faults on stderr, and end the process when it cannot.
-    log.log_internal_errors(false).init();
-    Ok(())
 }
 
 /// Writes to stdout at once. Who reads it may have gone: that is no reason to stop serving.

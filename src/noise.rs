@@ -29,6 +29,12 @@ impl Noise {
         self.share(2, now_ms)
     }
 
+    /// A flood is over: how many lines were left out of it that no line since has told of; 0: there is nothing to be told.
+    pub fn left_out(&mut self, now_ms: u64) -> u32 {
+        let is_over = now_ms / 1000 > self.second + 1;
+        if is_over { std::mem::take(&mut self.owed).iter().fold(0, |sum, owed| sum.saturating_add(*owed)) } else { 0 }
+    }
+
     fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
         let second = now_ms / 1000;
         if second != self.second {
@@ -80,5 +86,10 @@ pub(crate) mod tests {
         assert_eq!(noise.medium(5_999), Some(0), "nobody hides what a medium has lost");
         assert_eq!(noise.line(6_000), Some(1000 - PEER_LINES_PER_SECOND));
         assert_eq!(noise.line(6_001), Some(0));
+        assert_eq!(noise.left_out(60_000), 0, "all of them were told");
+        assert_eq!((0..PEER_LINES_PER_SECOND + 7).filter_map(|_| noise.notice(70_000)).sum::<u32>(), 0);
+        assert_eq!((0..PEER_LINES_PER_SECOND + 2).filter_map(|_| noise.medium(70_999)).sum::<u32>(), 0);
+        assert_eq!([70_999, 71_999].map(|now_ms| noise.left_out(now_ms)), [0, 0], "another line may tell of them");
+        assert_eq!([72_000, 72_001].map(|now_ms| noise.left_out(now_ms)), [9, 0], "what was left out is told");
     }
 }

@@ -13,7 +13,7 @@ const RAM: [&str; 2] = ["--lun", "kind=ram,size=1MiB"];
 
 fn ringsan(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringsan"));
-    command.current_dir(dir).env_remove("RINGSAN_LOG").stdin(Stdio::null());
+    command.current_dir(dir).env_remove("RINGSAN_LOG").env_remove("RINGSAN_LOG_FORMAT").stdin(Stdio::null());
     command
 }
 

@@ -50,6 +50,7 @@ impl Server {
             ])
             .current_dir(dir.path())
             .env_remove("RINGSAN_LOG")
+            .env_remove("RINGSAN_LOG_FORMAT")
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -305,7 +306,7 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Result<Snapshot, Vec<String
     };
     let file = ConfigFile { path: "unnamed".into(), tag: String::new(), read: Box::new(read) };
     serve::serve(snapshot, Some(file), None, |_| spool.say(b"ready\n")).unwrap();
-    spool.last_words(b"stopped\n", PATIENCE);
+    spool.last_words("stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);
 }

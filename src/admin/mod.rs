@@ -1,6 +1,7 @@
 //! The commands that look at a running server: each asks its control plane, and prints what that says.
 
 mod change;
+pub mod events;
 mod tables;
 pub mod trace;
 

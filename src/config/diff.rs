@@ -69,6 +69,23 @@ impl fmt::Display for Step {
 }
 
 impl Step {
+    /// What kind of event it is.
+    pub fn event(&self) -> &'static str {
+        match (&self.thing, &self.becomes) {
+            (Thing::Server | Thing::Discovery, _) => "server-changed",
+            (Thing::Portal(_), Becomes::Added) => "portal-added",
+            (Thing::Portal(_), Becomes::Removed) => "portal-removed",
+            (Thing::Portal(_), _) => "portal-changed",
+            (Thing::Target(_), Becomes::Added) => "target-added",
+            (Thing::Target(_), Becomes::Removed) => "target-removed",
+            (Thing::Target(_) | Thing::Group(..), _) => "target-changed",
+            (Thing::Lun(..), Becomes::Added) => "lun-added",
+            (Thing::Lun(..), Becomes::Removed) => "lun-removed",
+            (Thing::Lun(..), Becomes::Resized(_)) => "lun-resized",
+            (Thing::Lun(..), Becomes::Changed(_)) => "lun-changed",
+        }
+    }
+
     /// What it is about, and what becomes of that unless a sign says it.
     pub fn said(&self) -> String {
         match &self.becomes {

@@ -22,6 +22,7 @@ pub const TOP_KEYS: &[&str] = &[
     "strict",
     "all-or-nothing",
     "log",
+    "log-format",
     "state",
     "control-socket",
     "chap-algorithms",
@@ -44,6 +45,8 @@ const MAX_PHYSICAL_EXPONENT: u32 = 15;
 const DEFAULT_PHYSICAL_BYTES: u32 = 4096;
 /// The words that `log` takes; anything with `=` is a filter such as `ringsan::session=debug`.
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// The words that `log-format` takes.
+const LOG_FORMATS: [&str; 3] = ["text", "json", "journald"];
 
 /// A configuration on its way: valid in itself, not yet compared with the machine.
 #[derive(Debug, Default)]
@@ -61,6 +64,7 @@ pub(super) struct Draft {
     /// Nothing is served unless all logical units can be.
     pub(super) all_or_nothing: bool,
     pub(super) log: Option<String>,
+    log_format: Option<String>,
     /// The directory that keeps what outlives the process.
     pub(super) state: PathBuf,
     /// Where `state` was written; `None`: it is the default.
@@ -125,6 +129,11 @@ impl Draft {
             let level = setting.text()?;
             check_log_level(&level).map_err(|message| Fault::new(&setting.origin, message))?;
             Ok(level)
+        });
+        self.log_format = top.read("log-format", faults, |setting| {
+            let format = setting.text()?;
+            check_log_format(&format).map_err(|message| Fault::new(&setting.origin, message))?;
+            Ok(format)
         });
         let state = top.read("state", faults, |setting| Ok((setting.text()?, setting.origin.clone())));
         let (state, state_at) = state.unzip();
@@ -274,13 +283,8 @@ impl Draft {
             admission: self.access.admission,
             access_states: self.access_states,
         };
-        Config {
-            snapshot,
-            log: self.log,
-            control: self.control.unwrap_or_default(),
-            warnings: Vec::new(),
-            tag: String::new(),
-        }
+        let (log, log_format, control) = (self.log, self.log_format, self.control.unwrap_or_default());
+        Config { snapshot, log, log_format, control, warnings: Vec::new(), tag: String::new() }
     }
 }
 
@@ -545,4 +549,15 @@ pub fn check_log_level(level: &str) -> Result<(), String> {
         level.escape_debug(),
         LOG_LEVELS.join(", ")
     ))
+}
+
+/// Whether `format` is one that `log-format`, `--log-format` and `RINGSAN_LOG_FORMAT` take.
+///
+/// # Errors
+/// One line that says what is taken.
+pub fn check_log_format(format: &str) -> Result<(), String> {
+    if LOG_FORMATS.contains(&format) {
+        return Ok(());
+    }
+    Err(format!("unknown log format '{}': known are {}", format.escape_debug(), LOG_FORMATS.join(", ")))
 }

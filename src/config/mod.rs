@@ -32,7 +32,7 @@ mod value;
 pub use crate::model::lun::LUN_KEYS;
 pub use access::{ACCOUNT_KEYS, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
 pub use defaults::{DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_PORT, DEFAULT_STATE, DEFAULT_TARGET};
-pub use draft::{PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_level};
+pub use draft::{PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_format, check_log_level};
 pub(crate) use fault::Faults;
 pub use fault::{ConfigError, Fault, Origin};
 pub use machine::create_directories;

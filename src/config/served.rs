@@ -11,6 +11,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// The log level, as `log` of the file has it.
     pub log: Option<String>,
+    /// How lines of the log are written, as `log-format` of the file has it.
+    pub log_format: Option<String>,
     /// Where the control plane is found.
     pub control: ControlSocket,
     /// What is allowed, but should not stay as it is.

@@ -49,7 +49,7 @@ fn the_examples_are_valid() {
     assert_eq!(small.snapshot.targets[0].luns[0].kind, LunKind::File("config/../ringsan-data/disk0.img".into()));
     let full = from_text(FULL, Path::new("ringsan-full.toml")).unwrap();
     assert_eq!(full.snapshot.targets.len(), 2);
-    assert_eq!(full.log.as_deref(), Some("info"));
+    assert_eq!((full.log.as_deref(), full.log_format.as_deref()), (Some("info"), Some("text")));
     assert_eq!(full.snapshot.cores, [0]);
     assert_eq!(full.snapshot.spin_us, Some(50));
     assert_eq!(full.snapshot.congestion.as_deref(), Some("cubic"));
@@ -262,6 +262,7 @@ fn faults_outside_of_tables_are_named() {
             "x.toml:1: congestion: 'a-name-too-long-' is no name of a TCP congestion control",
         ),
         ("log = \"loud\"", "x.toml:1: log: unknown log level 'loud'"),
+        ("log-format = \"xml\"", "x.toml:1: log-format: unknown log format 'xml': known are text, json, journald"),
         ("target_ = 1", "x.toml:1: target_: unknown key 'target_': did you mean 'target'?"),
     ] {
         let line = fault(&format!("{keys}\n{valid}"));

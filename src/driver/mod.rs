@@ -20,6 +20,7 @@ use crate::transport::record;
 use crate::transport::source::Source;
 use crate::world::World;
 use crate::world::clock::BEAT;
+use crate::world::load::Load;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -176,6 +177,8 @@ impl Driver {
             let now = Instant::now();
             if now >= next_beat {
                 self.core.fabric.world.clock.beat(now, SystemTime::now());
+                let fabric = &self.core.fabric;
+                fabric.world.loads.get(fabric.neighbours.own()).into_iter().for_each(Load::beat);
                 next_beat = now + BEAT;
             }
             self.core.begin_turn(now);

@@ -234,7 +234,7 @@ impl Executor {
             self.save_lost(number);
             if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                 let (failures, serial) = (unit.syncs.untold(), &unit.logical.params().serial);
-                tracing::error!(serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");
+                tracing::error!(event = "writes-lost", serial, %fault, failures, left_out, "not flushed: what hosts wrote last may be lost");
             }
         }
         if let Sync::Write(epoch) = sync {

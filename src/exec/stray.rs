@@ -58,6 +58,7 @@ impl Executor {
         let unit = exec.unit;
         if let Some(left_out) = self.noise.line(self.turn.now_ms) {
             tracing::warn!(
+                event = "task-outlived",
                 %unit,
                 operations = left,
                 left_out,
@@ -223,6 +224,11 @@ impl Executor {
         }
     }
 
+    /// How many lines about media were left out of a flood that is over.
+    pub fn left_out(&mut self) -> u32 {
+        self.noise.left_out(self.turn.now_ms)
+    }
+
     /// Looks for media that do not answer.
     pub fn look_for_hung_media(&mut self) {
         let Strays { hung, found, .. } = &mut self.strays;
@@ -238,14 +244,24 @@ impl Executor {
                     unit.hung.fetch_add(1, Ordering::Relaxed);
                     if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                         let serial = &unit.logical.params().serial;
-                        tracing::error!(serial, left_out, "the medium of a logical unit does not answer");
+                        tracing::error!(
+                            event = "medium-hangs",
+                            serial,
+                            left_out,
+                            "the medium of a logical unit does not answer"
+                        );
                     }
                 }
                 (true, false) => {
                     unit.hung.fetch_sub(1, Ordering::Relaxed);
                     if let Some(left_out) = self.noise.medium(self.turn.now_ms) {
                         let serial = &unit.logical.params().serial;
-                        tracing::warn!(serial, left_out, "the medium of a logical unit answers again");
+                        tracing::warn!(
+                            event = "medium-answers",
+                            serial,
+                            left_out,
+                            "the medium of a logical unit answers again"
+                        );
                     }
                 }
                 _ => {}

@@ -3,7 +3,7 @@
 use super::executor::Executor;
 use super::rw::{on_medium, task_in};
 use crate::missing::missing;
-use crate::model::{Due, SeatIx, TaskKey};
+use crate::model::{Due, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::scsi::Outcome;
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::{TASK_SET_FULL, TIMED_OUT};
@@ -75,6 +75,7 @@ impl Executor {
         let who = TaskKey { seat, task: exec.task };
         let (unit, aborted, failed, moved) = (exec.unit, exec.aborted, exec.failing.first(), exec.transfer.moved);
         let is_read = exec.kind == Kind::Read;
+        let range = (exec.transfer.base, u64::from(exec.transfer.total));
         // Who is told that there is no room, or that the unit is busy, takes it that nothing was written.
         let is_half_done = !is_read
             && match failed {
@@ -90,6 +91,7 @@ impl Executor {
             _ if is_half_done => TIMED_OUT,
             Some(Failure::Medium(fault)) => {
                 self.stats.medium_faults += 1;
+                self.say_fault(unit, fault, (is_read, range));
                 self.media.units[unit].logical.fault(fault, None)
             }
             Some(Failure::Lost(outcome)) => {
@@ -102,5 +104,16 @@ impl Executor {
         };
         let moved = u64::from(moved);
         out.complete(due, outcome, if is_read { Moved::In(moved) } else { Moved::Out(moved) });
+    }
+
+    /// Says in the log that a read or a write has failed.
+    fn say_fault(&mut self, unit: UnitIx, fault: MediumFault, (is_read, (start, bytes)): (bool, (u64, u64))) {
+        let Some(unit) = self.media.units.get(unit) else { return missing("a unit") };
+        // A share of its own: whoever reads what is broken, again and again, does not hide that a medium hangs or has lost writes.
+        if let Some(left_out) = self.noise.notice(self.turn.now_ms) {
+            let (serial, block) = (&unit.logical.params().serial, u64::from(unit.block_bytes.max(1)));
+            let (lba, blocks, kind) = (start / block, bytes / block, if is_read { "read" } else { "write" });
+            tracing::error!(event = "medium-fault", serial, kind, lba, blocks, %fault, left_out, "a medium has failed a command");
+        }
     }
 }

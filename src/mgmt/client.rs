@@ -1,5 +1,9 @@
 //! The client of the interface that the command line is.
 
+mod follow;
+
+pub use follow::Told;
+
 use super::view::Problem;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -131,6 +135,14 @@ impl Client {
     /// Why it was not done, or why that is not known.
     pub fn put_text<T: DeserializeOwned>(&self, path: &str, text: String) -> Result<T, ClientError> {
         read(&self.call(Method::PUT, path, Some(text), &[(header::CONTENT_TYPE, "application/toml")])?)
+    }
+
+    /// Has something set, and returns what it is then.
+    ///
+    /// # Errors
+    /// Why it was not set, or why that is not known.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        read(&self.call(Method::PUT, path, written(Some(body)))?)
     }
 
     /// Has something removed, and returns what came of it.

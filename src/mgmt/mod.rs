@@ -14,17 +14,20 @@ mod cores;
 mod impact;
 mod metrics;
 mod problem;
+mod readers;
 pub mod socket;
 mod thread;
 mod trace;
 pub mod view;
 
 pub use api::document;
+pub use readers::Readers;
 pub use thread::Server;
 pub use trace::Traces;
 
 use crate::config::diff::Step;
 use crate::config::edit::Edit;
+use crate::events::Events;
 use crate::fabric::mesh::Mesh;
 use crate::model::Snapshot;
 use crate::panics::Mutex;
@@ -124,6 +127,18 @@ pub type Orders = dyn Fn(Order, Tell) -> Result<(), NotTaken> + Send + Sync;
 /// What tells the text of the configuration file that is served; empty: there is none.
 pub type Tag = Arc<Mutex<String>>;
 
+/// Has the log leave out what a filter says, if there is one; what it leaves out from then on, or why that is no filter.
+pub type LogFilter = dyn Fn(Option<&str>) -> Result<String, String> + Send + Sync;
+
+/// What the server says, to who asks.
+#[derive(Clone)]
+pub struct Voice {
+    /// What has happened.
+    pub events: Arc<Events>,
+    /// What the log leaves out.
+    pub filter: Arc<LogFilter>,
+}
+
 /// What the control plane reaches of the server.
 pub struct Reach {
     /// What is served now.
@@ -140,4 +155,8 @@ pub struct Reach {
     pub traces: Traces,
     /// When the server began to serve.
     pub since: SystemTime,
+    /// What it says.
+    pub voice: Voice,
+    /// Who hears it.
+    pub readers: Readers,
 }

@@ -1,8 +1,10 @@
 //! What the interface shows, as JSON: the names here are its names, and stay as they are within `/v1`.
 
 mod plan;
+mod said;
 
 pub use plan::{Account, Affected, Applied, Element, NewLun, Plan, Setting, Settings, Step};
+pub use said::{LogFilter, Lost, Said};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

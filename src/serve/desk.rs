@@ -56,7 +56,8 @@ impl Desk {
                 Ok(Came::Planned(Box::new(planned)))
             }
             Order { .. } => {
-                let ready = reloader.beside(move || prepare(&file, order)).unwrap_or_else(silent)?;
+                let ready = reloader.beside(move || prepare(&file, order)).unwrap_or_else(silent);
+                let ready = ready.inspect_err(say_refused)?;
                 Ok(self.change(reloader, ready).map(Came::Applied)?)
             }
         }
@@ -70,7 +71,10 @@ impl Desk {
             Ok(read) => self.serve(reloader, read, Reloader::serve_instead),
             Err(faults) => {
                 for fault in &faults {
-                    tracing::error!("configuration read again, and everything stays as it was: {fault}");
+                    tracing::error!(
+                        event = "config-refused",
+                        "configuration read again, and everything stays as it was: {fault}"
+                    );
                 }
                 Err(faults)
             }
@@ -92,11 +96,24 @@ impl Desk {
         let applied = self.serve(reloader, read, serve)?;
         let put = new.map(|new| reloader.beside(move || new.put().map_err(|fault| fault.to_string())));
         if let Some(Err(fault)) = put.map(|put| put.unwrap_or_else(|| Err(SILENT.to_owned()))) {
-            tracing::error!("the configuration file is not changed, so what it says is served: {fault}");
+            tracing::error!(
+                event = "config-refused",
+                "the configuration file is not changed, so what it says is served: {fault}"
+            );
             let _ = self.read_again(reloader);
             return Err(vec![fault]);
         }
         Ok(view::Applied { lun, ..applied })
+    }
+}
+
+fn say_refused(not_done: &NotDone) {
+    if let NotDone::Faults(faults) = not_done {
+        let why = faults.join("; ");
+        tracing::warn!(
+            event = "config-refused",
+            "a change of the configuration, and everything stays as it was: {why}"
+        );
     }
 }
 

@@ -4,10 +4,12 @@
 //! A file system that does not answer keeps a thread of its own, and no other unit: it is not looked at again as long as that
 //! lasts, and another thread goes on with the rest.
 
+use super::silent::Silent;
 use crate::limits::SPACE_INTERVAL;
 use crate::panics::{self, Mutex};
 use crate::unit::Unit;
 use crate::world::World;
+use crate::world::load::Load;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -36,10 +38,11 @@ impl Looking {
     pub fn start(world: Arc<Mutex<Arc<World>>>) -> io::Result<Looking> {
         let (stop, stopped) = mpsc::channel();
         let run = move || {
-            let looks = Looks::default();
+            let (looks, mut silent) = (Looks::default(), Silent::default());
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SPACE_INTERVAL) {
                 let world = Arc::clone(&world.lock());
                 looks.turn(world.units.all());
+                silent.look(world.loads.iter().map(Load::beats));
             }
         };
         Builder::new().name("ringsan-looks".to_owned()).spawn(move || panics::contained(run, |_| ()))?;

@@ -17,6 +17,7 @@ mod looks;
 mod portals;
 mod reload;
 mod signals;
+mod silent;
 mod syncing;
 
 use control::Control;
@@ -29,7 +30,7 @@ use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::{CONTROL_END, KEEPER_END, MEDIUM_END};
 use crate::mgmt::socket::Socket;
-use crate::mgmt::{Reach, Server};
+use crate::mgmt::{Reach, Server, Voice};
 use crate::model::Snapshot;
 use crate::panics::Mutex;
 use crate::ring::Ring;
@@ -60,14 +61,15 @@ const PROBE_ENTRIES: u32 = 8;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
 /// with the addresses listened on, when every core accepts connections. On SIGHUP what `file` says is served from
-/// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is served on `control`.
+/// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is served on
+/// `control`, which also tells what is said.
 ///
 /// # Errors
 /// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
 pub fn serve(
     mut snapshot: Snapshot,
     file: Option<ConfigFile>,
-    control: Option<Socket>,
+    control: Option<(Socket, Voice)>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
@@ -97,7 +99,7 @@ pub fn serve(
     if started.is_ok() {
         reloader.world().doors.fit_descriptors();
         let orders = Control::start(reloader, file)?;
-        let plane = control.and_then(|socket| start_plane(socket, &world, &mesh, &orders));
+        let plane = control.and_then(|control| start_plane(control, &world, &mesh, &orders));
         ready(&addresses);
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
         let waited = signals.wait(|wish| {
@@ -236,10 +238,25 @@ fn open(
 }
 
 /// Serves the control plane. Disks are served without it, too.
-fn start_plane(socket: Socket, world: &Arc<Mutex<Arc<World>>>, mesh: &Mesh, control: &Control) -> Option<Server> {
-    let (world, mesh, orders, tag) = (Arc::clone(world), mesh.clone(), control.orders(), control.tag());
-    let (ordering, traces, since) = (Default::default(), Default::default(), SystemTime::now());
-    let server = Server::start(socket, Reach { world, mesh, orders, tag, ordering, traces, since });
+fn start_plane(
+    (socket, voice): (Socket, Voice),
+    world: &Arc<Mutex<Arc<World>>>,
+    mesh: &Mesh,
+    control: &Control,
+) -> Option<Server> {
+    let (world, mesh, orders) = (Arc::clone(world), mesh.clone(), control.orders());
+    let reach = Reach {
+        world,
+        mesh,
+        orders,
+        tag: control.tag(),
+        ordering: Default::default(),
+        traces: Default::default(),
+        since: SystemTime::now(),
+        voice,
+        readers: Default::default(),
+    };
+    let server = Server::start(socket, reach);
     server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 

@@ -22,6 +22,7 @@ mod portals;
 use super::beside::{Beside, Wait};
 use super::portals::{PortalPlan, Portals};
 use super::syncing::Syncing;
+use crate::config::diff::Step;
 use crate::fabric::mesh::{Mesh, Message};
 use crate::model::{Snapshot, UnitIx};
 use crate::panics::{self, Mutex};
@@ -84,8 +85,9 @@ struct Plan {
     leaving: Vec<Leaving>,
     /// Units and their new sizes, bytes.
     resized: Vec<(UnitIx, u64)>,
-    /// What is different (`done`), and what has to stay as it is (`kept`), in words.
-    done: Vec<String>,
+    /// What is different.
+    done: Vec<Step>,
+    /// What has to stay as it is, in words.
     kept: Vec<String>,
     /// The LUNs that are not served.
     missing: Vec<MissingLun>,

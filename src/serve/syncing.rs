@@ -172,7 +172,11 @@ impl Syncing {
             self.is_told = true;
             // Units that a thread is at come first; others wait for them.
             let serials: Vec<&str> = self.waiting.values().map(|one| &*one.serial).take(SYNC_THREADS).collect();
-            tracing::warn!(?serials, "what was written is not flushed yet: the medium does not answer");
+            tracing::warn!(
+                event = "medium-hangs",
+                ?serials,
+                "what was written is not flushed yet: the medium does not answer"
+            );
         }
         false
     }
@@ -224,7 +228,7 @@ impl Syncing {
     fn answered(&mut self, number: u64, synced: io::Result<()>, unsaved: Option<Unsaved>) {
         let Some(Waiting { serial, .. }) = self.waiting.remove(&number) else { return };
         if let Err(error) = synced {
-            tracing::error!(serial, "not flushed, what was written last may be lost: {error}");
+            tracing::error!(event = "writes-lost", serial, "not flushed, what was written last may be lost: {error}");
             self.failed.get_or_insert(error);
         }
         if unsaved.is_some() {

@@ -26,7 +26,7 @@ impl Core {
             Err(full) => {
                 self.fabric.stats.refused += 1;
                 if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
-                    tracing::warn!(%peer, left_out, "connection refused: {full}");
+                    tracing::warn!(event = "connection-refused", %peer, left_out, "connection refused: {full}");
                 }
                 return None;
             }
@@ -54,7 +54,7 @@ impl Core {
         if let Some(full) = self.full(peer) {
             self.fabric.stats.refused += 1;
             if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
-                tracing::warn!(%peer, left_out, "connection refused: {full}");
+                tracing::warn!(event = "connection-refused", %peer, left_out, "connection refused: {full}");
             }
             return None;
         }
@@ -114,7 +114,7 @@ impl Core {
             _ => {
                 if let Step::Refuse { answer, reason } = login.not_a_login(header) {
                     if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
-                        tracing::warn!(%peer, %reason, left_out, "login refused");
+                        tracing::warn!(event = "login-refused", %peer, %reason, left_out, "login refused");
                     }
                     self.refuse(conn, &answer);
                 }
@@ -140,7 +140,7 @@ impl Core {
             if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
                 let initiator = login.peer_named().unwrap_or("?");
                 let failures = guess.map(|(count, _)| count);
-                tracing::warn!(%peer, initiator, %reason, failures, left_out, "login refused");
+                tracing::warn!(event = "login-refused", %peer, initiator, %reason, failures, left_out, "login refused");
             }
             until_ms = guess.map_or(until_ms, |(_, until_ms)| until_ms);
         }

@@ -32,7 +32,7 @@ impl Core {
         self.fabric.links.watch(conn);
         match phase {
             Phase::Full { seat, ix } => {
-                self.log_end(peer, reason);
+                self.log_end(peer, seat, reason);
                 if let Some(holder) = self.fabric.seats.disconnect(seat, ix).required("the session of a connection") {
                     holder.session.connection_lost(ix, reason);
                 }
@@ -46,7 +46,7 @@ impl Core {
                 self.fabric.stats.failed_logins += 1;
                 if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
                     let initiator = login.peer_named().unwrap_or("?");
-                    tracing::warn!(%peer, initiator, ?reason, left_out, "login given up");
+                    tracing::warn!(event = "login-given-up", %peer, initiator, ?reason, left_out, "login given up");
                 }
             }
             Phase::Waiting => {
@@ -66,7 +66,7 @@ impl Core {
         let (peer, phase) = (link.peer, std::mem::replace(&mut link.phase, Phase::Leaving));
         self.fabric.links.watch(conn);
         if let Phase::Full { seat, ix } = phase {
-            self.log_end(peer, reason);
+            self.log_end(peer, seat, reason);
             let _ = self.fabric.seats.disconnect(seat, ix).required("the session of a connection");
             // The connection may have been logged out for recovery.
             self.bound_lost(seat);
@@ -101,18 +101,23 @@ impl Core {
         }
     }
 
-    fn log_end(&mut self, peer: SocketAddr, reason: CloseReason) {
-        match reason {
-            CloseReason::Logout | CloseReason::Shutdown | CloseReason::Reinstated | CloseReason::Dropped => {
-                if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
-                    tracing::info!(%peer, ?reason, left_out, "connection closed");
-                }
+    fn log_end(&mut self, peer: SocketAddr, seat: SeatIx, reason: CloseReason) {
+        let event = match reason {
+            CloseReason::Logout => "logged-out",
+            CloseReason::Dropped => "session-dropped",
+            CloseReason::Shutdown => "shutdown",
+            CloseReason::Reinstated => "reinstated",
+            _ => "connection-lost",
+        };
+        let Fabric { noise, seats, now_ms, .. } = &mut self.fabric;
+        let init = seats.get(seat).map(|holder| holder.session.init());
+        let (initiator, tsih) = (init.map(|init| init.initiator.name.as_str()), init.map(|init| init.tsih.0));
+        if event == "connection-lost" {
+            if let Some(left_out) = noise.line(*now_ms) {
+                tracing::warn!(event, %peer, ?reason, initiator, tsih, left_out, "connection closed");
             }
-            _ => {
-                if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
-                    tracing::warn!(%peer, ?reason, left_out, "connection closed");
-                }
-            }
+        } else if let Some(left_out) = noise.notice(*now_ms) {
+            tracing::info!(event, %peer, ?reason, initiator, tsih, left_out, "connection closed");
         }
     }
 

@@ -296,7 +296,7 @@ impl Core {
         {
             let init = holder.session.init();
             tracing::info!(
-                initiator = %init.initiator.name, tsih = tsih.0, from, core = self.fabric.neighbours.own(),
+                event = "session-moved", initiator = %init.initiator.name, tsih = tsih.0, from, core = self.fabric.neighbours.own(),
                 connections = arrived.len(), left_out, "session moved to the less busy core"
             );
         }

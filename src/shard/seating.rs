@@ -47,7 +47,7 @@ impl Core {
     pub(super) fn turn_away(&mut self, conn: ConnNo, login: Box<LoginDone>, status: LoginStatus, why: &str) {
         if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
             let peer = self.fabric.links.get(conn).map(|link| link.peer);
-            tracing::warn!(?peer, initiator = %login.initiator.name, left_out, "login refused: {why}");
+            tracing::warn!(event = "login-refused", ?peer, initiator = %login.initiator.name, left_out, "login refused: {why}");
         }
         self.refuse(conn, &login.refuse(status));
     }
@@ -108,7 +108,7 @@ impl Core {
         self.fabric.stats.logins += 1;
         if let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms) {
             tracing::info!(
-                peer = %ends.1, core = self.fabric.neighbours.own(), initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
+                event = "logged-in", peer = %ends.1, core = self.fabric.neighbours.own(), initiator = %login.initiator.name, tsih = tsih.0, kind = ?login.kind,
                 header_digest = params.own.header_digest, data_digest = params.own.data_digest, left_out, "logged in"
             );
         }

@@ -69,12 +69,26 @@ impl Core {
             self.fabric.sweep(conn);
         }
         self.tell_missing();
+        self.tell_left_out();
         self.leave_units();
         self.executor.look_for_hung_media();
         // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
         for _ in 0..LOOKS_PER_TURN {
             let Some(seat) = self.fabric.seats.next_due(self.fabric.now_ms) else { break };
             self.look(seat);
+        }
+    }
+
+    /// Says how many lines a flood would have been that is over.
+    fn tell_left_out(&mut self) {
+        let left_out = self.fabric.noise.left_out(self.fabric.now_ms);
+        let left_out = left_out.saturating_add(self.executor.left_out());
+        if left_out > 0 {
+            tracing::warn!(
+                event = "log-flood",
+                left_out,
+                "what peers do, or media, was more than the log takes: lines were left out"
+            );
         }
     }
 
@@ -85,7 +99,12 @@ impl Core {
             && let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms)
         {
             let count = self.fabric.stats.missing;
-            tracing::error!(count, left_out, "a fault of ringsan: this should be there and is not: {missing}");
+            tracing::error!(
+                event = "fault",
+                count,
+                left_out,
+                "a fault of ringsan: this should be there and is not: {missing}"
+            );
         }
     }
 

@@ -155,8 +155,12 @@ fn say(noise: &mut Noise, now_ms: u64, file: &UnitFile, error: Option<&io::Error
     file.is_failing.store(error.is_some(), Ordering::Relaxed);
     let path = file.path().display();
     match error {
-        Some(error) => tracing::error!(file = %path, left_out, "the state of a logical unit cannot be saved: {error}"),
-        None => tracing::info!(file = %path, left_out, "the state of a logical unit is saved again"),
+        Some(error) => {
+            tracing::error!(event = "state-unsaved", file = %path, left_out, "the state of a logical unit cannot be saved: {error}")
+        }
+        None => {
+            tracing::info!(event = "state-saved", file = %path, left_out, "the state of a logical unit is saved again")
+        }
     }
 }
 

@@ -136,7 +136,11 @@ impl Unit {
     pub fn measure(&self) {
         if !self.medium.look() && !self.cut.swap(true, Ordering::Relaxed) {
             let serial = &self.logical.params().serial;
-            tracing::error!(serial, "the file of a logical unit was cut short under it: nothing more is written to it");
+            tracing::error!(
+                event = "medium-fault",
+                serial,
+                "the file of a logical unit was cut short under it: nothing more is written to it"
+            );
         }
         if self.logical.params().thin {
             self.logical.note_space(self.medium.space().ok().flatten());

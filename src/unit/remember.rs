@@ -26,7 +26,11 @@ impl Unit {
             // long from then on.
             self.news.store(true, Ordering::Relaxed);
             let serial = &self.logical.params().serial;
-            tracing::warn!(serial, "what hosts wrote before it was last closed may be lost: they are told");
+            tracing::warn!(
+                event = "writes-lost",
+                serial,
+                "what hosts wrote before it was last closed may be lost: they are told"
+            );
         }
     }
 

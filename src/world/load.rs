@@ -10,17 +10,32 @@ const PARTS_BITS: u32 = 16;
 /// thousand. On a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Load(AtomicU64);
+pub struct Load {
+    word: AtomicU64,
+    /// How often it has said that it is awake.
+    beats: AtomicU64,
+}
 
 impl Load {
     /// Publishes the core's own measurement, parts of a thousand.
     pub fn publish(&self, now_ms: u64, parts: u32) {
-        self.0.store(now_ms << PARTS_BITS | u64::from(parts.min(1000)), Ordering::Relaxed);
+        self.word.store(now_ms << PARTS_BITS | u64::from(parts.min(1000)), Ordering::Relaxed);
+    }
+
+    /// The core is awake. It says so itself, every [`super::clock::BEAT`] unless it sleeps, and at least every
+    /// [`super::clock::REST_MS`] then.
+    pub fn beat(&self) {
+        self.beats.store(self.beats().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often it has said so. Whoever looks twice, and finds the same after seconds, has found one that is stuck.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     /// How busy it is, parts of a thousand; `None`: it has not said so lately.
     pub fn busy(&self, now_ms: u64) -> Option<u32> {
-        let word = self.0.load(Ordering::Relaxed);
+        let word = self.word.load(Ordering::Relaxed);
         let (at_ms, parts) = (word >> PARTS_BITS, word & ((1 << PARTS_BITS) - 1));
         (word != 0 && now_ms.saturating_sub(at_ms) <= STALE_MS).then_some(parts as u32)
     }
@@ -32,7 +47,7 @@ impl Load {
             let now = word & ((1 << PARTS_BITS) - 1);
             Some((word & !((1 << PARTS_BITS) - 1)) | (now + u64::from(parts)).min(1000))
         };
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 }
 

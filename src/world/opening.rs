@@ -163,7 +163,12 @@ impl Unit {
     fn not_synced(&self, error: &io::Error) {
         self.syncs.fail(MediumFault::Write);
         let (failures, serial) = (self.syncs.untold(), &self.logical.params().serial);
-        tracing::error!(serial, failures, "not flushed: what hosts wrote last may be lost: {error}");
+        tracing::error!(
+            event = "writes-lost",
+            serial,
+            failures,
+            "not flushed: what hosts wrote last may be lost: {error}"
+        );
     }
 }
 

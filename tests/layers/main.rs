@@ -22,7 +22,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("canary", &[]),
     ("missing", &[]),
     ("noise", &["limits"]),
-    ("log", &["limits", "panics"]),
+    ("events", &["limits", "panics"]),
+    ("log", &["limits", "panics", "events"]),
     ("wire", &["limits"]),
     ("model", &["wire", "limits"]),
     ("shares", &["limits", "model"]),
@@ -124,12 +125,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "panics",
         ],
     ),
-    ("mgmt", &["config", "limits", "wire", "model", "session", "unit", "world", "fabric", "panics"]),
+    ("mgmt", &["config", "limits", "wire", "model", "session", "unit", "world", "fabric", "panics", "events"]),
     (
         "serve",
         &[
             "config", "mgmt", "limits", "wire", "model", "ring", "backend", "scsi", "state", "session", "unit",
-            "world", "fabric", "driver", "panics",
+            "world", "fabric", "driver", "panics", "noise",
         ],
     ),
     (
@@ -153,6 +154,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("preflight", &["limits"]),
+    ("logging", &[]),
 ];
 
 /// Edges of that table that only tests may have: a target that replicates nothing needs no initiator, and who starts and
@@ -218,14 +220,16 @@ const WITH_PEERS: &[&str] =
 /// such lines, and why no peer can have them written as often as it likes. In the layers [`WITH_PEERS`].
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("driver/mod.rs", 1, "at the end"),
-    ("serve/control.rs", 7, "of signals, of a thread that ends, and of orders"),
+    ("serve/control.rs", 8, "of signals, of a thread that ends, and of orders"),
     ("serve/mod.rs", 5, "at the start and at the end"),
     ("serve/portals.rs", 1, "of a reload"),
     ("serve/reload/ask.rs", 1, "of a reload"),
     ("serve/reload/attempt.rs", 8, "of a reload"),
     ("serve/reload/made.rs", 1, "of a reload"),
+    ("serve/silent.rs", 2, "of a core that is stuck, once each time"),
     ("serve/syncing.rs", 4, "at the end, or of a reload"),
     ("transport/io/kernel.rs", 1, "at the start"),
+    ("shard/tick.rs", 1, "of lines that were left out, once after each flood of them"),
     ("state/mod.rs", 1, "at the start"),
     ("unit/mod.rs", 2, "once for each unit"),
     ("unit/remember.rs", 2, "at the start, or of a reload"),

@@ -2,6 +2,8 @@
 
 mod change;
 pub(super) mod counted;
+mod events;
+mod log;
 mod resources;
 mod shown;
 mod traced;
@@ -58,6 +60,8 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
         .routes(routes!(health))
         .routes(routes!(portals_list))
         .routes(routes!(metrics_text))
+        .routes(routes!(events::events))
+        .routes(routes!(log::log_filter, log::log_filter_set))
         .merge(resources::paths())
 }
 
@@ -236,7 +240,7 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
-        assert_eq!(operations.len(), 15);
+        assert_eq!(operations.len(), 37);
         for operation in operations {
             assert!(operation["summary"].is_string(), "{operation}");
             for (status, response) in operation["responses"].as_object().unwrap() {

@@ -98,7 +98,7 @@ impl Reloader {
         &self,
         stay: &[Stay],
         made: &mut Made,
-        (done, kept): (&mut Vec<String>, &mut Vec<String>),
+        kept: &mut Vec<String>,
     ) -> Result<Vec<(UnitIx, u64)>, ServeError> {
         let mut resized = Vec::new();
         for Stay { unit: number, lun, what, is_needed } in stay {
@@ -117,10 +117,7 @@ impl Reloader {
                 Ordering::Less if !(lun.shrink || lun.cdrom) => kept.push(format!(
                     "{what} would have {wanted} bytes, and keeps {now}: it becomes smaller with shrink = true"
                 )),
-                Ordering::Greater | Ordering::Less => {
-                    done.push(format!("{what} has {wanted} bytes"));
-                    resized.push((*number, wanted));
-                }
+                Ordering::Greater | Ordering::Less => resized.push((*number, wanted)),
                 Ordering::Equal => {}
             }
         }

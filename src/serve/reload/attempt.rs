@@ -3,11 +3,23 @@
 use super::again::Retry;
 use super::plan::Mode;
 use super::{Plan, Reloader};
+use crate::config::diff::Step;
 use crate::mgmt::{Served, view};
 use crate::model::{Snapshot, TargetSpec};
 use crate::serve::error::ServeError;
 use crate::world::missing::{Missing, MissingLun};
 use std::mem;
+
+/// Says what is different, in events of their own: the log has all of it in one line.
+fn say(steps: &[Step]) {
+    for step in steps {
+        tracing::debug!(event = step.event(), "{step}");
+    }
+}
+
+fn in_words(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(ToString::to_string).collect()
+}
 
 impl Reloader {
     /// Serves the file that has been read again. Blocking, but for no file system that does not answer; says in the log what
@@ -58,7 +70,10 @@ impl Reloader {
         match self.plan(wanted, mode) {
             Ok(plan) => Ok(self.begin(plan)),
             Err(error) => {
-                tracing::error!("configuration read again, and everything stays as it was: {error}");
+                tracing::error!(
+                    event = "config-refused",
+                    "configuration read again, and everything stays as it was: {error}"
+                );
                 Err(vec![error.to_string()])
             }
         }
@@ -68,18 +83,19 @@ impl Reloader {
     fn begin(&mut self, mut plan: Plan) -> view::Applied {
         let (waiting, degraded): (Vec<_>, Vec<_>) = plan.missing.iter().partition(|missing| missing.waits);
         let applied = view::Applied {
-            lun: None,
-            done: plan.done.clone(),
+            done: in_words(&plan.done),
             kept: plan.kept.clone(),
             waiting: waiting.into_iter().map(MissingLun::what).collect(),
             degraded: { degraded.into_iter() }
                 .map(|missing| format!("{}: {}", missing.what(), missing.why))
                 .chain(plan.missing_portals.iter().filter(|portal| !portal.waits).map(|portal| portal.why.clone()))
                 .collect(),
+            ..view::Applied::default()
         };
         for line in &plan.kept {
-            tracing::warn!("{line}");
+            tracing::warn!(event = "needs-restart", "{line}");
         }
+        let steps = mem::take(&mut plan.done);
         self.note_missing(&mut plan, true);
         let soon = plan.missing_portals.iter().any(|portal| portal.waits);
         self.apply(plan);
@@ -87,9 +103,10 @@ impl Reloader {
         if soon {
             self.retry.hurry();
         }
+        say(&steps);
         let done = if applied.done.is_empty() { "nothing is different".to_owned() } else { applied.done.join("; ") };
         // The line comes last: who waits for it finds what it says.
-        tracing::info!("configuration read again: {done}");
+        tracing::info!(event = "config-applied", "configuration read again: {done}");
         applied
     }
 
@@ -108,9 +125,11 @@ impl Reloader {
         if plan.made.fresh.is_empty() && !plan.portals.comes() {
             return;
         }
-        let done = plan.done.join("; ");
+        let steps = mem::take(&mut plan.done);
         self.apply(plan);
-        tracing::info!("configuration read again: {done}");
+        say(&steps);
+        let done = in_words(&steps).join("; ");
+        tracing::info!(event = "config-applied", "configuration read again: {done}");
     }
 
     /// What is served, and what is not.
@@ -136,12 +155,16 @@ impl Reloader {
         for lun in luns.iter().filter(|lun| !lun.waits) {
             let is_same = |old: &MissingLun| (&old.target, &old.lun, &old.why) == (&lun.target, &lun.lun, &lun.why);
             if is_asked || !before.luns.iter().any(is_same) {
-                tracing::error!("{} is not served, and is tried again until it can be: {}", lun.what(), lun.why);
+                let (what, why) = (lun.what(), &lun.why);
+                tracing::error!(
+                    event = "lun-degraded",
+                    "{what} is not served, and is tried again until it can be: {why}"
+                );
             }
         }
         for portal in portals.iter().filter(|portal| !portal.waits) {
             if is_asked || !before.portals.contains(portal) {
-                tracing::error!("{}; that is tried again until it can be", portal.why);
+                tracing::error!(event = "portal-degraded", "{}; that is tried again until it can be", portal.why);
             }
         }
     }

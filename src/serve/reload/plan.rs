@@ -4,6 +4,7 @@ use super::again::SHARE;
 use super::made::Made;
 use super::{Leaving, Place, Plan, Reloader};
 use crate::backend::OpenError;
+use crate::config::diff::{self, Becomes, Step, Thing};
 use crate::limits;
 use crate::model::lun::OPTIONS;
 use crate::model::{LunKind, LunSpec, Snapshot, TargetSpec, UnitIx};
@@ -13,6 +14,7 @@ use crate::state::{Name, Register};
 use crate::world::error::WorldError;
 use crate::world::fresh::Fresh;
 use crate::world::missing::MissingLun;
+use crate::world::targets::Target;
 use std::mem;
 use std::sync::{self, Arc, PoisonError, TryLockError};
 use std::time::{Instant, SystemTime};
@@ -183,12 +185,12 @@ impl Reloader {
         made: &mut Made,
     ) -> Result<Plan, ServeError> {
         let (mut snapshot, removed) = self.align(wanted);
-        let (mut done, mut kept) = (Vec::new(), Vec::new());
+        let mut kept = Vec::new();
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
-        let (portals, missing_portals) = self.plan_portals(&mut snapshot, mode, &mut done)?;
+        let (portals, missing_portals) = self.plan_portals(&mut snapshot, mode)?;
         let targets = mem::take(&mut snapshot.targets);
         let common = Arc::new(snapshot.clone());
-        let leaving = self.leaving_of(&targets, &mut done);
+        let leaving = self.leaving_of(&targets);
         let (mut places, mut stay) = (Vec::new(), Vec::new());
         let mut opening = Opening {
             mode,
@@ -202,20 +204,16 @@ impl Reloader {
             untried: 0,
         };
         for (at, mut spec) in targets.into_iter().enumerate() {
-            if !removed.contains(&at) {
-                self.note_target(at, &spec, &mut done);
-            }
             let (luns, mut found) = (mem::take(&mut spec.luns), Vec::new());
             let target = Arc::new(spec.clone());
             for mut lun in luns {
                 if let Some((unit, old)) = self.kept(at, &lun) {
-                    self.keep(&target, (unit, &mut lun, old), mode, (&mut stay, &mut done, &mut kept))?;
+                    self.keep(&target, (unit, &mut lun, old), mode, (&mut stay, &mut kept))?;
                     found.push((lun.number, Place::Kept(unit)));
                     spec.luns.push(lun);
                 } else if let Some(unit) = self.open_or_miss((&common, &target, &lun), &leaving, &mut opening)? {
                     made.fresh.push(unit);
                     found.push((lun.number, Place::New));
-                    done.push(format!("LUN {} of {} added", lun.number, spec.name));
                     spec.luns.push(lun);
                 }
             }
@@ -223,7 +221,8 @@ impl Reloader {
             snapshot.targets.push(spec);
         }
         // This comes last, when nothing else can fail: it is hard to take back.
-        let resized = self.fit_all(&stay, made, (&mut done, &mut kept))?;
+        let resized = self.fit_all(&stay, made, &mut kept)?;
+        let done = self.steps(&snapshot, &removed, &resized);
         let Opening { missing, untried, .. } = opening;
         Ok(Plan {
             snapshot,
@@ -241,34 +240,19 @@ impl Reloader {
         })
     }
 
-    /// Notes what is different of target number `at` itself.
-    fn note_target(&self, at: usize, spec: &TargetSpec, done: &mut Vec<String>) {
-        if self.world.targets.get(at).is_none_or(|old| old.removed) {
-            done.push(format!("target {} added", spec.name));
-        }
-        let before = self.world.directory.snapshot().targets.get(at);
-        let limits = |spec: &TargetSpec| spec.groups.iter().map(|group| group.limits).collect::<Vec<_>>();
-        if before.is_some_and(|old| old.groups.len() == spec.groups.len() && limits(old) != limits(spec)) {
-            done.push(format!("groups of {} have other limits", spec.name));
-        }
-    }
-
     /// A LUN whose unit stays, and may be to have another size.
     fn keep(
         &self,
         target: &TargetSpec,
         (unit, lun, old): (UnitIx, &mut LunSpec, &LunSpec),
         mode: Mode,
-        (stay, done, kept): (&mut Vec<Stay>, &mut Vec<String>, &mut Vec<String>),
+        (stay, kept): (&mut Vec<Stay>, &mut Vec<String>),
     ) -> Result<(), ServeError> {
         if mode == Mode::Again {
             return Ok(());
         }
         let what = format!("LUN {} of {}", lun.number, target.name);
         let is_needed = mode == Mode::Whole || mode == Mode::Change && lun != old;
-        if old.limits != lun.limits {
-            done.push(format!("{what} has other limits"));
-        }
         keep_options(lun, old, &what, kept);
         match self.ask(unit, lun, (&what, kept)) {
             Ok(()) => stay.push(Stay { unit, lun: lun.clone(), what, is_needed }),
@@ -324,8 +308,31 @@ impl Reloader {
         Some((*target.units.get(target.position(lun.number)?)?, spec))
     }
 
+    /// What will be different from what is served. What has another size is said with that.
+    fn steps(&self, after: &Snapshot, removed: &[usize], resized: &[(UnitIx, u64)]) -> Vec<Step> {
+        let world = &self.world;
+        let is_removed = |at: usize| world.targets.get(at).is_some_and(|target| target.removed);
+        let before = without(world.directory.snapshot(), is_removed);
+        let mut steps = diff::steps(&before, &without(after, |at| removed.contains(&at)));
+        for (unit, bytes) in resized {
+            let place = |target: &Target| {
+                let at = target.units.iter().position(|own| own == unit)?;
+                Some(Thing::Lun(target.name.clone(), *target.numbers.get(at)?))
+            };
+            let Some(thing) = world.targets.iter().find_map(place) else { continue };
+            for step in steps.iter_mut().filter(|step| step.thing == thing) {
+                if let Becomes::Changed(keys) = &mut step.becomes {
+                    keys.retain(|key| *key != "size");
+                }
+            }
+            steps.push(Step { thing, becomes: Becomes::Resized(*bytes) });
+        }
+        steps.retain(|step| step.becomes != Becomes::Changed(Vec::new()));
+        steps
+    }
+
     /// The units that `targets` have no more.
-    fn leaving_of(&self, targets: &[TargetSpec], done: &mut Vec<String>) -> Vec<Leaving> {
+    fn leaving_of(&self, targets: &[TargetSpec]) -> Vec<Leaving> {
         let mut leaving = Vec::new();
         for (at, old) in self.world.directory.snapshot().targets.iter().enumerate() {
             let new = targets.get(at).map_or(&[][..], |spec| &spec.luns);
@@ -333,7 +340,6 @@ impl Reloader {
                 let stays = new.iter().any(|new| new.number == lun.number && new.kind == lun.kind);
                 if let Some((unit, _)) = self.kept(at, lun).filter(|_| !stays) {
                     let path = if let LunKind::File(path) = &lun.kind { Some(path.clone()) } else { None };
-                    done.push(format!("LUN {} of {} removed", lun.number, old.name));
                     let name = self.world.units.get(unit).unwrap_or(&self.world.nothing).name();
                     leaving.push(Leaving { unit, path, name });
                 }
@@ -341,6 +347,13 @@ impl Reloader {
         }
         leaving
     }
+}
+
+/// What a snapshot has without the targets that are only remembered.
+fn without(snapshot: &Snapshot, is_removed: impl Fn(usize) -> bool) -> Snapshot {
+    let targets = snapshot.targets.iter().enumerate().filter(|(at, _)| !is_removed(*at));
+    let targets = targets.map(|(_, spec)| spec.clone()).collect();
+    Snapshot { targets, ..snapshot.clone() }
 }
 
 fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {

@@ -260,6 +260,10 @@ pub const PATTERNS_PER_GROUP: usize = 1024;
 pub const ACCOUNTS: usize = 4096;
 /// The longest secret for CHAP, bytes.
 pub const MAX_SECRET_BYTES: usize = 255;
+/// The longest time that a command may be configured to take before it is said to be slow, microseconds: an hour.
+pub const MAX_SLOW_LOG_US: u64 = 3_600_000_000;
+/// Slow commands of one turn of a core that are looked at: more of them are hardly slow for a reason of their own.
+pub const SLOW_PER_TURN: usize = 32;
 /// The largest size of a logical unit, bytes: what a signed file offset reaches, in whole 16 MiB.
 pub const MAX_LUN_BYTES: u64 = i64::MAX as u64 & !((16 << 20) - 1);
 /// The longest TargetAlias, bytes (RFC 7143 section 6.1: a text value has at most 255 bytes).

@@ -2,15 +2,18 @@
 
 use crate::limits::PEER_LINES_PER_SECOND;
 
+/// Warnings, what happens every day, media, and commands that are slow.
+const SHARES: usize = 4;
+
 /// Keeps a thread from writing too many lines because of what peers do: each line that a peer can cause asks here first. What
 /// is worth a warning has a share of its own, so that nobody hides it behind logins and logouts. And so has what media do:
 /// that writes may be lost is not hidden by who is refused at the door.
 #[derive(Debug, Default)]
 pub struct Noise {
     second: u64,
-    lines: [u32; 3],
+    lines: [u32; SHARES],
     /// Left out and not told yet.
-    owed: [u32; 3],
+    owed: [u32; SHARES],
 }
 
 impl Noise {
@@ -29,6 +32,11 @@ impl Noise {
         self.share(2, now_ms)
     }
 
+    /// As [`Noise::line`], for commands that were slow: where one is, many are.
+    pub fn slow(&mut self, now_ms: u64) -> Option<u32> {
+        self.share(3, now_ms)
+    }
+
     /// A flood is over: how many lines were left out of it that no line since has told of; 0: there is nothing to be told.
     pub fn left_out(&mut self, now_ms: u64) -> u32 {
         let is_over = now_ms / 1000 > self.second + 1;
@@ -38,7 +46,7 @@ impl Noise {
     fn share(&mut self, which: usize, now_ms: u64) -> Option<u32> {
         let second = now_ms / 1000;
         if second != self.second {
-            (self.second, self.lines) = (second, [0; 3]);
+            (self.second, self.lines) = (second, [0; SHARES]);
         }
         let (lines, owed) = (&mut self.lines[which], &mut self.owed[which]);
         if *lines >= PEER_LINES_PER_SECOND {

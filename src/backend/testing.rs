@@ -315,6 +315,7 @@ pub(crate) fn spec(kind: LunKind, size_bytes: Option<u64>, block_bytes: u32) -> 
         serial: None,
         naa: None,
         limits: Default::default(),
+        slow_log_us: None,
     }
 }
 

@@ -120,6 +120,7 @@ fn each_option_is_read_shown_and_compared() {
             Value::Flag(set) => set(&mut other, true),
             Value::Number(_, most, set) => set(&mut other, most),
             Value::Size(set) => set(&mut other, 1 << 20).unwrap(),
+            Value::Text(set) if row.key == "slow-log" => set(&mut other, "50ms").unwrap(),
             Value::Text(set) => set(&mut other, "6025253f0af9b5f75da01330fefb709e").unwrap(),
         }
         assert_ne!(other, plain(), "{} is kept nowhere", row.key);
@@ -605,4 +606,19 @@ fn a_cdrom_is_what_its_image_is() {
     fs::write(&empty, []).unwrap();
     let line = option_fault(&options(&[&format!("path={},cdrom", empty.display())]));
     assert!(line.contains("a logical unit of 0 bytes cannot be served"), "{line}");
+}
+
+#[test]
+fn slow_commands_have_a_time() {
+    let read = |text: &str| {
+        let config = parse(&with_lun(&format!("kind = \"null\"\nsize = 4096\nslow-log = \"{text}\"")));
+        config.map(|config| config.snapshot.targets[0].luns[0].slow_log_us)
+    };
+    for (text, us) in [("50ms", 50_000), ("7us", 7), ("2 s", 2_000_000), ("3600s", 3_600_000_000)] {
+        assert_eq!(read(text).unwrap(), Some(us), "{text}");
+    }
+    for text in ["50", "ms", "0ms", "-1s", "1h", "3601s", "1.5s", "99999999999999999999s", "5\u{e9}s"] {
+        let fault = read(text).unwrap_err().to_string();
+        assert!(fault.starts_with("x.toml:7: target.lun.slow-log: ") && fault.contains("like 50ms"), "{fault}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::model::{DataRef, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::tasks::failing::Failure;
 use crate::tasks::memory::{Copying, Entered, Stored};
 use crate::tasks::sink::{Body, InPlaceIf, Outside, Part, Sent, Sink};
-use crate::tasks::tally::{Class, Ended};
+use crate::tasks::tally::{Class, Ended, Slow};
 use crate::tasks::task::{Action, Exec, Kind};
 use crate::unit::fence::Ticket;
 use crate::unit::memory_hold::Lying;
@@ -138,7 +138,11 @@ impl Executor {
             prefetch(at, SOON_SENT.min(total as usize));
         }
         self.stats.read_bytes += u64::from(total);
-        self.tally.ended(Ended { begun_ns: exec.begun_ns, unit, bytes: total, class: Class::Read });
+        let (begun_ns, class) = (exec.begun_ns, Class::Read);
+        self.tally.ended(Ended { begun_ns, unit, bytes: total, class });
+        if self.tally.may_be_slow(begun_ns) {
+            self.tally.note_slow(Slow { seat: who.seat, begun_ns, unit, range: (base, total), class });
+        }
         exec.clear_fresh(who).end();
         true
     }

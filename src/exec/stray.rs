@@ -229,6 +229,12 @@ impl Executor {
         self.noise.left_out(self.turn.now_ms)
     }
 
+    /// Looks up after which time a command may be slow.
+    pub fn look_what_is_slow(&mut self) {
+        let least = self.media.units.iter().map(|unit| unit.slow_ns.load(Ordering::Relaxed)).min();
+        self.tally.slow_after(least.unwrap_or(u64::MAX));
+    }
+
     /// Looks for media that do not answer.
     pub fn look_for_hung_media(&mut self) {
         let Strays { hung, found, .. } = &mut self.strays;

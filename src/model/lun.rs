@@ -42,6 +42,8 @@ pub struct LunSpec {
     pub naa: Option<[u8; 16]>,
     /// What all initiators together may use of it.
     pub limits: Limits,
+    /// Commands that take longer are said in the log; `None`: none.
+    pub slow_log_us: Option<u64>,
 }
 
 impl LunSpec {
@@ -63,6 +65,7 @@ impl LunSpec {
             serial: None,
             naa: None,
             limits: Limits::default(),
+            slow_log_us: None,
         }
     }
 }
@@ -194,6 +197,21 @@ const SAME_FILE: Reload = Reload::Restart(|new, old| {
     new.kind.clone_from(&old.kind);
     false
 });
+
+/// A time like `50ms`, in microseconds.
+fn duration_us(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..).map(str::trim) {
+        Some("us") => Some(1),
+        Some("ms") => Some(1_000),
+        Some("s") => Some(1_000_000),
+        _ => None,
+    };
+    let us = unit.zip(digits.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(unit));
+    us.filter(|us| (1..=limits::MAX_SLOW_LOG_US).contains(us)).ok_or_else(|| {
+        format!("'{}' is no time from 1us to {}s, like 50ms", text.escape_debug(), limits::MAX_SLOW_LOG_US / 1_000_000)
+    })
+}
 
 const fn hidden(_: &LunSpec, _: bool) -> Option<String> {
     None
@@ -390,6 +408,18 @@ pub const OPTIONS: &[LunOption] = &[
         }),
         on_cdrom: OnCdrom::Fits,
         show: |lun, _| lun.limits.bytes_per_s.map(|bytes| format!("at most {}/s", Bytes(bytes))),
+        reload: Reload::Taken,
+    },
+    LunOption {
+        key: "slow-log",
+        usage: "slow-log=50ms",
+        meaning: "commands that take longer are said in the log, with who has sent them; `us`, `ms` or `s`",
+        value: Value::Text(|lun, text| {
+            lun.slow_log_us = Some(duration_us(text)?);
+            Ok(())
+        }),
+        on_cdrom: OnCdrom::Fits,
+        show: |lun, _| lun.slow_log_us.map(|us| format!("says what takes more than {us} us")),
         reload: Reload::Taken,
     },
 ];

@@ -137,6 +137,7 @@ impl Core {
         fabric.acting = Acting::of_turn(now, self.sharing.is_empty());
         let (before_ms, now_ns) = (fabric.now_ms, fabric.world.clock.now_ns(now));
         self.set_now(now_ns);
+        self.executor.tally.turn(now_ns);
         let fabric = &mut self.fabric;
         if !fabric.management.is_empty() {
             fabric.management.turn_came_after(fabric.now_ms.saturating_sub(before_ms));

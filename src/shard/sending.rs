@@ -5,8 +5,10 @@ use crate::fabric::owed::Owed;
 use crate::missing::{Required, missing};
 use crate::model::{ConnNo, TaskKey};
 use crate::session::seam::CloseReason;
+use crate::tasks::tally::{Class, Slow};
 use crate::transport::links::Connection;
 use crate::transport::tx::{HasMore, Tx};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Core {
@@ -16,7 +18,50 @@ impl Core {
         self.executor.memory.read_soon = 0;
         if self.executor.tally.is_due() {
             let now = self.fabric.io.watch().now();
-            self.executor.tally.settle(self.fabric.world.clock.now_ns(now));
+            let now_ns = self.fabric.world.clock.now_ns(now);
+            self.executor.tally.settle(now_ns);
+            if self.executor.tally.has_slow() {
+                self.say_slow(now_ns);
+            }
+        }
+    }
+
+    /// Says which commands were slow, of those that may have been. It is `now_ns` by the clock of all cores.
+    #[cold]
+    fn say_slow(&mut self, now_ns: u64) {
+        while let Some(Slow { seat, begun_ns, unit: number, range: (start, bytes), class }) =
+            self.executor.tally.next_slow()
+        {
+            let Some(unit) = self.fabric.world.units.get(number) else { continue };
+            let took_ns = now_ns.saturating_sub(begun_ns);
+            if took_ns <= unit.slow_ns.load(Ordering::Relaxed) {
+                continue;
+            }
+            let holder = self.fabric.seats.get(seat);
+            let init = holder.map(|holder| holder.session.init());
+            let (initiator, tsih) = (init.map(|init| init.initiator.name.as_str()), init.map(|init| init.tsih.0));
+            let at = holder.and_then(|holder| holder.map.units.iter().position(|unit| *unit == number));
+            let lun = holder.zip(at).and_then(|(holder, at)| holder.map.numbers.get(at));
+            let (serial, kind, us) = (&unit.logical.params().serial, class.word(), took_ns / 1000);
+            let block = u64::from(unit.block_bytes.max(1));
+            let is_on_blocks = matches!(class, Class::Read | Class::Write);
+            let (lba, blocks) =
+                (is_on_blocks.then_some(start / block), is_on_blocks.then_some(u64::from(bytes) / block));
+            if let Some(left_out) = self.fabric.noise.slow(self.fabric.now_ms) {
+                tracing::warn!(
+                    event = "slow-command",
+                    us,
+                    kind,
+                    lun,
+                    serial,
+                    lba,
+                    blocks,
+                    initiator,
+                    tsih,
+                    left_out,
+                    "a command was slow"
+                );
+            }
         }
     }
 

@@ -72,6 +72,7 @@ impl Core {
         self.tell_left_out();
         self.leave_units();
         self.executor.look_for_hung_media();
+        self.executor.look_what_is_slow();
         // Many sessions that have logged in together are due together; what else comes is not to wait for all of them.
         for _ in 0..LOOKS_PER_TURN {
             let Some(seat) = self.fabric.seats.next_due(self.fabric.now_ms) else { break };

@@ -5,7 +5,8 @@
 //! turn that it was executed in to the end of the one that it was answered in: time on the network, and in the line of commands
 //! that wait for an earlier CmdSN, is not in it, and what it waits for in the target and at the medium is.
 
-use crate::model::{PerUnit, UnitIx};
+use crate::limits::SLOW_PER_TURN;
+use crate::model::{PerUnit, SeatIx, UnitIx};
 use hdrhistogram::Histogram;
 
 /// What a command is about.
@@ -110,6 +111,21 @@ struct Noted {
     bytes: u64,
 }
 
+/// A command that may have been slow: whose unit has a time for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slow {
+    /// Whose it was.
+    pub seat: SeatIx,
+    /// When it began, nanoseconds of the clock of all cores.
+    pub begun_ns: u64,
+    /// Where.
+    pub unit: UnitIx,
+    /// The bytes of the medium that it was about: where they begin, and how many.
+    pub range: (u64, u32),
+    /// What it was about.
+    pub class: Class,
+}
+
 /// So many notes are kept before they are counted; those of more than a turn.
 const NOTES: usize = 4096;
 
@@ -119,11 +135,17 @@ pub struct Tally {
     noted: Vec<Noted>,
     /// What was counted.
     pub traffic: Traffic,
+    /// What began before this may have been slow, nanoseconds; 0: nothing is. (So that is one comparison.)
+    slow_before_ns: u64,
+    /// What takes longer may be, nanoseconds.
+    least_slow_ns: u64,
+    slow: Vec<Slow>,
 }
 
 impl Default for Tally {
     fn default() -> Tally {
-        Tally { noted: Vec::with_capacity(NOTES), traffic: Traffic::default() }
+        let (noted, slow) = (Vec::with_capacity(NOTES), Vec::with_capacity(SLOW_PER_TURN));
+        Tally { noted, traffic: Traffic::default(), slow_before_ns: 0, least_slow_ns: u64::MAX, slow }
     }
 }
 
@@ -143,6 +165,43 @@ impl Tally {
             self.settle(begun_ns);
         }
         self.noted.push(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into() });
+    }
+
+    /// A turn begins.
+    #[inline]
+    pub fn turn(&mut self, now_ns: u64) {
+        self.slow_before_ns = now_ns.saturating_sub(self.least_slow_ns);
+    }
+
+    /// The shortest time after which a command of any unit is slow, nanoseconds; `u64::MAX`: none is.
+    pub fn slow_after(&mut self, least_ns: u64) {
+        self.least_slow_ns = least_ns;
+    }
+
+    /// Whether what began then may have been slow.
+    #[inline(always)]
+    pub fn may_be_slow(&self, begun_ns: u64) -> bool {
+        begun_ns < self.slow_before_ns
+    }
+
+    /// Notes a command that may have been slow.
+    #[cold]
+    pub fn note_slow(&mut self, slow: Slow) {
+        // There is room for that from the beginning.
+        if self.slow.len() < SLOW_PER_TURN {
+            self.slow.push(slow);
+        }
+    }
+
+    /// Whether commands of this turn may have been slow.
+    #[inline]
+    pub fn has_slow(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
+    /// One of those.
+    pub fn next_slow(&mut self) -> Option<Slow> {
+        self.slow.pop()
     }
 
     /// Whether something is to be counted.
@@ -208,6 +267,29 @@ mod tests {
         assert!(read.took_us.equivalent(read.took_us.max(), 2000) && read.took_us.equivalent(read.took_us.min(), 1000));
         assert_eq!((write.took_us.len(), write.sum_us), (2, 1000));
         assert_eq!((flush.took_us.len(), other.took_us.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_began_long_ago_may_have_been_slow_if_anything_may() {
+        let mut tally = Tally::default();
+        tally.turn(10_000);
+        assert!(!tally.may_be_slow(0));
+        tally.slow_after(4_000);
+        tally.turn(10_000);
+        assert_eq!([5_999, 6_000].map(|begun_ns| tally.may_be_slow(begun_ns)), [true, false]);
+        let of = |begun_ns| Slow {
+            seat: SeatIx::new(1),
+            begun_ns,
+            unit: UnitIx::new(0),
+            range: (0, 512),
+            class: Class::Read,
+        };
+        (0..SLOW_PER_TURN as u64 + 3).for_each(|at| tally.note_slow(of(at)));
+        assert!(tally.has_slow() && tally.slow.capacity() == SLOW_PER_TURN);
+        assert_eq!(std::iter::from_fn(|| tally.next_slow()).count(), SLOW_PER_TURN);
+        tally.slow_after(u64::MAX);
+        tally.turn(u64::MAX - 1);
+        assert!(!tally.may_be_slow(0));
     }
 
     #[test]

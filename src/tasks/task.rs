@@ -6,7 +6,7 @@
 //! forgotten before it is over, or has become a stray.
 
 use super::failing::Failing;
-use super::tally::{Class, Ended, Tally};
+use super::tally::{Class, Ended, Slow, Tally};
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
 use crate::buffers::Buf;
@@ -268,6 +268,10 @@ impl Exec {
     pub fn clear_counted(&mut self, who: TaskKey, tally: &mut Tally) -> Due {
         if let Some(ended) = self.ended() {
             tally.ended(ended);
+            if tally.may_be_slow(ended.begun_ns) {
+                let Ended { begun_ns, unit, bytes, class } = ended;
+                tally.note_slow(Slow { seat: who.seat, begun_ns, unit, range: (self.transfer.base, bytes), class });
+            }
         }
         self.clear(who)
     }

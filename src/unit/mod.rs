@@ -31,7 +31,7 @@ use line::Line;
 use remembering::Remembering;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use syncs::Syncs;
 
 /// A logical unit of the process.
@@ -64,6 +64,8 @@ pub struct Unit {
     held: Box<[AtomicBool]>,
     /// Cores that find the medium not answering.
     pub hung: AtomicU32,
+    /// Commands that take longer than so many nanoseconds are said in the log; `u64::MAX`: none.
+    pub slow_ns: AtomicU64,
     /// The log has been told that its file was cut short.
     cut: AtomicBool,
     /// The log has been told that the page cache keeps what is to be verified.
@@ -97,6 +99,7 @@ impl Unit {
             direct: facts.direct,
             held: (0..cores).map(|_| AtomicBool::new(true)).collect(),
             hung: AtomicU32::new(0),
+            slow_ns: AtomicU64::new(u64::MAX),
             cut: AtomicBool::new(false),
             cached: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),

@@ -5,9 +5,10 @@ use super::World;
 use crate::model::{Limits, PerUnit, UnitIx};
 use crate::rate::{Bucket, Gate, OPEN};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl World {
-    /// Makes the limits what the configuration says. Those that are the same in `old`, the world before, stay the same.
+    /// Makes the limits, and what is slow, what the configuration says. Those that are the same in `old`, the world before, stay the same.
     pub fn set_limits(&mut self, old: Option<&World>) {
         let same = |place: u32, rate| old?.rates.get(place as usize).filter(|bucket| bucket.is_of(rate)).cloned();
         let mut rates = Vec::new();
@@ -24,6 +25,10 @@ impl World {
         for (at, (target, spec)) in self.targets.iter_mut().zip(&snapshot.targets).enumerate() {
             for lun in &spec.luns {
                 let unit = target.position(lun.number).and_then(|position| target.units.get(position)).copied();
+                if let Some(unit) = unit.and_then(|unit| self.units.get(unit)) {
+                    let slow_ns = lun.slow_log_us.map_or(u64::MAX, |us| us * 1000);
+                    unit.slow_ns.store(slow_ns, Ordering::Relaxed);
+                }
                 if let Some((unit, rates)) = unit.and_then(|unit| Some((unit, self.unit_rates.get_mut(unit)?))) {
                     *rates = limited(lun.limits, old.and_then(|old| old.unit_rates.get(unit).copied()));
                 }

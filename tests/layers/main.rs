@@ -248,7 +248,7 @@ fn unbounded(source: &str) -> usize {
     let lines: Vec<&str> = code.lines().collect();
     let says = |line: &str| ["info!(", "warn!(", "error!("].iter().any(|how| line.contains(&format!("tracing::{how}")));
     let asks = |line: &&str| {
-        ["line(", "notice(", "medium("]
+        ["line(", "notice(", "medium(", "slow("]
             .iter()
             .any(|how| ["noise.", "noise()."].iter().any(|of| line.contains(&format!("{of}{how}"))))
     };

@@ -42,8 +42,8 @@ class Http(http.client.HTTPConnection):
 class Served(Target):
     """A ringsan that serves a configuration file, with its control socket in its folder."""
 
-    def __init__(self, text):
-        super().__init__([])
+    def __init__(self, text, options=()):
+        super().__init__([], options)
         self.control = self.folder / "control.sock"
         self.file = self.folder / "ringsan.toml"
         self.write(text)

@@ -19,6 +19,7 @@ mod draft;
 pub mod edit;
 mod fault;
 mod machine;
+pub mod near;
 pub mod options;
 mod resolve;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! Settings before they mean anything: a section of keys with raw values, and how they become numbers, sizes, words.
 
+use super::near::nearest;
 use super::{Fault, Faults, Origin, size};
 use crate::model::Secret;
 use std::collections::BTreeMap;
@@ -186,51 +187,15 @@ impl Section {
 /// Says that a key is not known, and which one is near.
 fn unknown_key(known: &[&str], key: &str) -> String {
     let shown = key.escape_debug();
-    let nearest = known.iter().map(|name| (distance(name, key), *name)).min();
-    match nearest {
-        Some((steps, name)) if steps <= 1 + name.len() / 3 => format!("unknown key '{shown}': did you mean '{name}'?"),
-        _ => format!("unknown key '{shown}': known are {}", known.join(", ")),
+    match nearest(known.iter().copied(), key) {
+        Some(name) => format!("unknown key '{shown}': did you mean '{name}'?"),
+        None => format!("unknown key '{shown}': known are {}", known.join(", ")),
     }
-}
-
-/// Levenshtein's distance between a known name and what was written. Long input is cut: it is not near anyway.
-fn distance(name: &str, written: &str) -> usize {
-    let written: Vec<char> = written.chars().flat_map(char::to_lowercase).take(64).collect();
-    let mut row: Vec<usize> = (0..=written.len()).collect();
-    for (i, a) in name.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(&written) {
-            let change = diagonal + usize::from(a != *b && !(a == '-' && *b == '_'));
-            diagonal = *cell;
-            left = change.min(*cell + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_steps() {
-        for (name, written, steps) in [
-            ("size", "size", 0),
-            ("size", "sise", 1),
-            ("size", "sze", 1),
-            ("size", "", 4),
-            ("physical-block", "physical_block", 0),
-            ("kind", "KIND", 0),
-            ("alias", "aliases", 2),
-        ] {
-            assert_eq!(distance(name, written), steps, "{name} {written}");
-        }
-    }
 
     #[test]
     fn hints_at_the_nearest_key() {

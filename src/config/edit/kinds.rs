@@ -109,17 +109,28 @@ impl EditError {
 
 /// What there is instead of what was meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Near(pub Vec<String>);
+pub enum Near {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This has nearly the name.
+    One(String),
+    /// These.
+    All(Vec<String>),
+}
 
 impl fmt::Display for Near {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// So many are named.
-        const SHOWN: usize = 8;
-        if self.0.is_empty() {
-            return Ok(());
+        const SHOWN: usize = 16;
+        match self {
+            Near::Nothing => Ok(()),
+            Near::One(name) => write!(f, ": did you mean '{name}'?"),
+            Near::All(names) => {
+                let more = if names.len() > SHOWN { ", ..." } else { "" };
+                let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+                write!(f, ": there is {}{more}", shown.join(", "))
+            }
         }
-        let more = if self.0.len() > SHOWN { ", ..." } else { "" };
-        let shown: Vec<&str> = self.0.iter().take(SHOWN).map(String::as_str).collect();
-        write!(f, ": there is {}{more}", shown.join(", "))
     }
 }

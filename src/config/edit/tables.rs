@@ -2,6 +2,7 @@
 
 use super::kinds::{Act, EditError, Near, Said, Setting};
 use crate::config::draft::address_of;
+use crate::config::near::nearest_target;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TomlError, Value, value};
 
 /// What a table is found by.
@@ -67,7 +68,11 @@ pub(super) fn target_at(targets: &ArrayOfTables, wanted: Option<&str>) -> Result
     };
     let names: Vec<String> = targets.iter().map(own_name).collect();
     let at = ending_in(names.iter().map(String::as_str), wanted);
-    at.ok_or_else(|| EditError::NoTarget(wanted.to_ascii_lowercase(), Near(names)))
+    at.ok_or_else(|| {
+        let near = nearest_target(names.iter().map(String::as_str), wanted).map(ToOwned::to_owned);
+        let near = near.map_or(Near::Nothing, Near::One);
+        EditError::NoTarget(wanted.to_ascii_lowercase(), near)
+    })
 }
 
 /// The place of the name that is wanted: as it is, or what no other name has behind its last colon.
@@ -100,7 +105,7 @@ pub(super) fn member(
 ) -> Result<(), EditError> {
     match (act, at) {
         (Act::Add(_), Some(_)) => return Err(EditError::Taken(what)),
-        (Act::Set(_) | Act::Remove, None) => return Err(EditError::None(what, Near(names(tables)))),
+        (Act::Set(_) | Act::Remove, None) => return Err(EditError::None(what, names(tables))),
         (Act::Add(settings) | Act::Put(settings), None) => {
             let mut table = new();
             set(&mut table, settings);
@@ -128,12 +133,13 @@ pub(super) fn member(
 }
 
 /// What the tables are found by.
-fn names(tables: &ArrayOfTables) -> Vec<String> {
+fn names(tables: &ArrayOfTables) -> Near {
     let name = |table: &Table| {
         let text = ["name", "user", "listen"].into_iter().find_map(|key| text_of(table, key)).map(ToOwned::to_owned);
         text.or_else(|| table.get("number").and_then(Item::as_integer).map(|number| number.to_string()))
     };
-    tables.iter().filter_map(name).collect()
+    let names: Vec<String> = tables.iter().filter_map(name).collect();
+    if names.is_empty() { Near::Nothing } else { Near::All(names) }
 }
 
 /// Gives a table these settings. What stands behind a value that is replaced stays there; one that is the same stays as it

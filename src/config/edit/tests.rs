@@ -118,12 +118,13 @@ fn targets_groups_accounts_and_portals_come_and_go() {
 
 #[test]
 fn what_cannot_be_done_is_said() {
-    let none = || EditError::None(format!("LUN 5 of {A}"), Near(vec!["0".to_owned(), "2".to_owned()]));
+    let none = || EditError::None(format!("LUN 5 of {A}"), Near::All(vec!["0".to_owned(), "2".to_owned()]));
     assert_eq!(refused(FILE, lun("a", 5), Act::Remove), none());
     assert!(none().is_not_found() && none().to_string().ends_with("is not in the file: there is 0, 2"), "{}", none());
     assert_eq!(refused(FILE, Place::Lun(None, Some(5)), Act::Remove), EditError::WhichTarget(2));
-    let names = Near(vec![A.to_owned(), "iqn.2026-11.io.example:b".to_owned()]);
-    assert_eq!(refused(FILE, lun("c", 5), Act::Remove), EditError::NoTarget("c".to_owned(), names));
+    assert_eq!(refused(FILE, lun("c", 5), Act::Remove), EditError::NoTarget("c".to_owned(), Near::Nothing));
+    let near = refused(FILE, lun("iqn.2026-11.io.exmple:b", 5), Act::Remove).to_string();
+    assert!(near.ends_with("did you mean 'iqn.2026-11.io.example:b'?"), "{near}");
     assert!(refused(FILE, lun("A", 2), Act::Add(Vec::new())).is_taken());
     let inline = "target = [{ name = 'x' }]";
     assert_eq!(refused(inline, Place::Lun(None, None), Act::Add(Vec::new())), EditError::Inline("target"));

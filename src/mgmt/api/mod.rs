@@ -4,6 +4,7 @@ mod change;
 pub(super) mod counted;
 mod events;
 mod log;
+mod named;
 mod resources;
 mod shown;
 mod traced;
@@ -148,7 +149,7 @@ async fn portals_list(State(reach): Reached) -> Response {
 
 /// A target
 #[utoipa::path(get, path = "/v1/targets/{name}", tag = "targets",
-    params(("name" = String, Path, description = "Its iSCSI name")),
+    params(("name" = String, Path, description = "Its iSCSI name, what no other name has behind its last colon, or `-` for the only one")),
     responses(
         (status = OK, body = Target),
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "That is no name"),
@@ -159,8 +160,7 @@ async fn target(State(reach): Reached, name: Named<String>) -> Result<Response, 
     let tag = change::quoted(&reach.tag.lock());
     let cores = reach.cores().await;
     let world = reach.world.lock().clone();
-    let found = shown::targets(&world, &cores).into_iter().find(|target| target.name == name);
-    let found = found.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "there is no target of that name"))?;
+    let found = named::target(shown::targets(&world, &cores), &name)?;
     Ok(([(header::ETAG, tag)], Json(found)).into_response())
 }
 

@@ -5,6 +5,7 @@ use super::super::Wanted;
 use super::super::problem::Refused;
 use super::super::view::{Account, Applied, NewLun, Settings};
 use super::change::{Answer, How, NotChanged, Terms, change, edit, quoted, said, shown};
+use super::named::ONLY;
 use super::{Named, Reached, Sent, name_of};
 use crate::config::edit::{Act, Place};
 use axum::Json;
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use zeroize::Zeroizing;
-
-/// In the place of a target's name: the only one that there is.
-const ONLY: &str = "-";
 
 /// The paths of what can be changed.
 pub(super) fn paths() -> OpenApiRouter<Arc<Reach>> {

@@ -1,12 +1,13 @@
 //! The command line. Its values are read by `ringsan::config`, so that an option and the key of a file say the same.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use ringsan::model::lun::OPTIONS;
 use std::path::PathBuf;
 
 /// A user-space iSCSI target: serves files, block devices and memory as SCSI logical units.
 #[derive(Debug, Parser)]
-#[command(name = "ringsan", version, arg_required_else_help = true)]
+#[command(name = "ringsan", version, arg_required_else_help = true, after_help = exit_codes())]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -35,6 +36,8 @@ pub enum Command {
     Status(Ask),
     /// Say what the running server has done since it began: commands by LUN, and how long they took
     Stats(Ask),
+    /// Watch the running server: cores, logical units and sessions, each second
+    Top(TopArgs),
     /// Sessions of the running server
     #[command(subcommand)]
     Session(SessionCommand),
@@ -70,7 +73,12 @@ pub enum Command {
         make: Make,
     },
     /// Have the running server read its configuration file again, and say what came of it
-    Reload(Ask),
+    Reload {
+        #[command(flatten)]
+        wait: Wait,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Print the shape of a configuration file as JSON Schema, for editors
     Schema,
     /// Show what passes between initiators and the running server, a line for each PDU, until Ctrl-C
@@ -86,6 +94,32 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value = "96")]
         bits: SecretBits,
     },
+    /// Print what completes these commands in a shell: `ringsan completions bash >/etc/bash_completion.d/ringsan`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page, or write those of all commands into a directory: `ringsan man /usr/local/share/man/man1`
+    Man {
+        /// The directory; it is made if it is not there
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What the exit codes say, for `--help` and for the man pages.
+pub const EXIT_CODES: [(&str, &str); 3] = [
+    ("0", "Done, or stopped by SIGTERM or SIGINT."),
+    (
+        "1",
+        "The system refused something that it should not, no server answers, or what was waited for did not come in time.",
+    ),
+    ("2", "What can be mended by who asks: a wrong option or file, or something that the server says no to."),
+];
+
+/// The exit codes behind the help.
+fn exit_codes() -> String {
+    let lines = EXIT_CODES.map(|(code, means)| format!("  {code}  {means}\n"));
+    format!("Exit codes:\n{}", lines.concat())
 }
 
 /// What `--help` says of `--lun`: the options that there are.
@@ -194,6 +228,29 @@ pub enum Output {
     Table,
     /// For programs: what the control interface says.
     Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// How `top` is shown.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Print one table of one second, and end; so it is where stdout is no terminal
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// Whether it is waited for what cannot be served at once.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Wait {
+    /// Wait until what has to wait for a file that is still open otherwise is served, too
+    #[arg(long)]
+    pub wait: bool,
+    /// Seconds that --wait waits, at most; exit code 1 if it is not served by then
+    #[arg(long, value_name = "SECONDS", default_value = "60", requires = "wait", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub timeout: u64,
 }
 
 /// What is asked of sessions.
@@ -226,6 +283,8 @@ pub struct Make {
     /// Change it also if sessions that are there lose something by it
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub wait: Wait,
     #[command(flatten)]
     pub ask: Ask,
 }

@@ -5,12 +5,14 @@
 
 mod admin;
 mod cli;
+mod generate;
 mod logging;
 mod preflight;
 
+use admin::top::TopError;
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, SecretBits, ServeArgs};
+use cli::{Cli, Command, SecretBits, ServeArgs, TopArgs};
 use logging::Asked;
 use ringsan::backend;
 use ringsan::config::{self, Config, ControlSocket, Options, Overrides, describe};
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Check { config } => return check(&config),
         Command::Status(ask) => answered(admin::status(&ask)),
         Command::Stats(ask) => answered(admin::stats(&ask)),
+        Command::Top(args) => top(&args),
         Command::Session(command) => answered(admin::session(&command)),
         Command::Target(command) => answered(admin::target(&command)),
         Command::Lun(command) => answered(admin::lun(&command)),
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         Command::Portal(command) => answered(admin::portal(&command)),
         Command::Plan { config, ask } => answered(admin::plan(config.as_deref(), &ask)),
         Command::Apply { config, make } => answered(admin::apply(config.as_deref(), &make)),
-        Command::Reload(ask) => answered(admin::reload(&ask)),
+        Command::Reload { wait, ask } => answered(admin::reload(&ask, wait)),
         Command::Schema => {
             say(&config::schema::schema());
             Ok(ExitCode::SUCCESS)
@@ -80,6 +83,8 @@ fn main() -> ExitCode {
         Command::Events(command) => answered(admin::events::events(&command)),
         Command::Log(command) => answered(admin::events::log(&command)),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => print(&generate::completions(shell)),
+        Command::Man { dir } => man(dir.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -100,7 +105,7 @@ fn answered(answer: Result<String, ClientError>) -> Result<ExitCode, Fault> {
         Err(error) => {
             let code =
                 if matches!(error, ClientError::Refused(_) | ClientError::File { .. }) { USAGE } else { FAILURE };
-            Err(Fault { line: error.to_string(), code })
+            Err(Fault { line: admin::hint::explained(&error), code })
         }
     }
 }
@@ -176,6 +181,37 @@ fn secret(bits: SecretBits) -> Result<(), Fault> {
     say(&secret);
     say("\n");
     Ok(())
+}
+
+/// `ringsan top`.
+fn top(args: &TopArgs) -> Result<ExitCode, Fault> {
+    match admin::top::run(args) {
+        Ok(text) => answered(Ok(text)),
+        Err(TopError::Client(error)) => answered(Err(error)),
+        Err(error @ TopError::Terminal(_)) => Err(Fault { line: error.to_string(), code: FAILURE }),
+    }
+}
+
+/// `ringsan man`.
+fn man(directory: Option<&Path>) -> Result<ExitCode, Fault> {
+    let failed = |what: String| move |error: std::io::Error| Fault { line: format!("{what}: {error}"), code: USAGE };
+    let Some(directory) = directory else {
+        let pages = generate::man_pages().map_err(failed("man page".to_owned()))?;
+        return print(pages.first().map_or(&[][..], |(_, text)| text));
+    };
+    let at = directory.display().to_string();
+    let count = generate::write_man_pages(directory).map_err(failed(at.clone()))?;
+    say(&format!("{count} man pages are in {at}\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is to be put into a file: unlike what is for people, it has to get there.
+fn print(text: &[u8]) -> Result<ExitCode, Fault> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Fault { line: format!("stdout: {error}"), code: FAILURE }),
+    }
 }
 
 /// `ringsan serve`: returns when the service has been stopped. Neither it nor its end waits for who reads what it says.

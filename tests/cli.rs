@@ -272,3 +272,41 @@ fn weak_secrets_are_warned_of_and_not_shown() {
     assert!(stdout(&output).contains("CHAP as u"));
     assert!(!format!("{stderr}{}", stdout(&output)).contains("w7q"));
 }
+
+/// Where nobody answers, the line says what to do next.
+#[test]
+fn who_does_not_answer_is_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in [&["status"][..], &["top"], &["top", "--once"], &["lun", "rm", "0", "--wait"]] {
+        let output = ringsan(dir.path()).args(command).args(["--socket", "none.sock"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.starts_with("ringsan: no ringsan answers at none.sock: "), "{stderr}");
+        assert!(stderr.contains("--socket") && output.stdout.is_empty(), "{stderr}");
+    }
+    let _other = std::os::unix::net::UnixListener::bind(dir.path().join("other.sock")).unwrap();
+    let output = ringsan(dir.path()).args(["status", "--socket", "none.sock"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("other.sock"), "{stderr}");
+}
+
+#[test]
+fn what_is_made_of_the_command_line_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| ringsan(dir.path()).args(words).output().unwrap();
+    let output = run(&["--help"]);
+    assert!(stdout(&output).contains("Exit codes:\n  0  Done"), "{output:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert!(output.status.success() && stdout(&output).contains("control-socket"), "{output:?}");
+    }
+    let output = run(&["man"]);
+    assert!(output.status.success() && stdout(&output).contains(".TH ringsan 1"), "{output:?}");
+    let output = run(&["man", "pages"]);
+    assert!(output.status.success() && stdout(&output).ends_with(" man pages are in pages\n"), "{output:?}");
+    assert!(dir.path().join("pages/ringsan-lun-add.1").exists());
+    let line = one_line(ringsan(dir.path()).args(["man", "/dev/null/x"]));
+    assert!(line.starts_with("/dev/null/x: "), "{line}");
+    let line = one_line(ringsan(dir.path()).args(["completions", "bsh"]));
+    assert!(line.contains("tip: a similar value exists: 'bash'"), "{line}");
+}

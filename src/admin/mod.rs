@@ -2,12 +2,15 @@
 
 mod change;
 pub mod events;
+pub mod hint;
 mod tables;
+pub mod top;
 pub mod trace;
+mod wait;
 
 pub use change::{account, apply, group, lun, plan, portal, target};
 
-use crate::cli::{Ask, Output, SessionCommand};
+use crate::cli::{Ask, Output, SessionCommand, Wait};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ringsan::config::DEFAULT_STATE;
 use ringsan::mgmt::client::{Client, ClientError};
@@ -15,7 +18,7 @@ use ringsan::mgmt::socket;
 use ringsan::mgmt::view::{Applied, Session, Sessions, Status};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tables::{applied, one_session, sessions, stats_tables, status_table};
+use tables::{applied, clean_text, one_session, sessions, stats_tables, status_table};
 
 /// What a name in a path may not have as it is (RFC 3986 section 3.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -40,8 +43,10 @@ pub fn stats(ask: &Ask) -> Result<String, ClientError> {
 ///
 /// # Errors
 /// As the client's.
-pub fn reload(ask: &Ask) -> Result<String, ClientError> {
-    Ok(ask.shown(&ask.client().post::<Applied>("/v1/reload", None::<&()>)?, applied))
+pub fn reload(ask: &Ask, wait: Wait) -> Result<String, ClientError> {
+    let client = ask.client();
+    let came = wait.of(&client, client.post::<Applied>("/v1/reload", None::<&()>)?)?;
+    Ok(ask.shown(&came, applied))
 }
 
 /// `ringsan session`.
@@ -82,8 +87,49 @@ impl Ask {
 
     fn shown<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> String {
         match self.output {
-            Output::Table => table(value),
+            Output::Table => clean_text(&table(value)),
             Output::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
+            Output::Yaml => serde_saphyr::to_string(value).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringsan::mgmt::view::Setting;
+    use std::collections::BTreeMap;
+
+    /// Words that would be something else in YAML than the texts that they are, and texts that would end it.
+    #[test]
+    fn yaml_says_what_json_says() {
+        let ask = Ask { socket: None, output: Output::Yaml };
+        let texts = [
+            "yes",
+            "1",
+            "null",
+            "~",
+            "1e3",
+            "- x",
+            "a: b",
+            "#c",
+            "",
+            " d ",
+            "e\nf: g",
+            "\"h'",
+            "*i",
+            "0x1F",
+            "\u{1b}[2J",
+        ];
+        let said = ask.shown(&BTreeMap::from([("texts", texts)]), |_| String::new());
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[0], "texts:", "{said}");
+        for (line, quoted) in lines[1..].iter().zip(["yes", "1", "null", "~", "1e3", "- x", "a: b", "#c", "", " d "]) {
+            let value = line.trim().strip_prefix("- ").unwrap_or_else(|| panic!("{said}"));
+            assert!(value == format!("\"{quoted}\"") || value == format!("'{quoted}'"), "{said}");
+        }
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said}");
+        let setting = ask.shown(&BTreeMap::from([("thin", Setting::Flag(true))]), |_| String::new());
+        assert_eq!(setting, "thin: true\n");
     }
 }

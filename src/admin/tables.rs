@@ -6,11 +6,27 @@ use ringsan::mgmt::view::{Account, Affected, Applied, Core, Plan, Portal, Sessio
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// A text of one line without what a terminal would act on, or show in another order: names come from peers, too.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_unclean(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The same of several lines.
+pub fn clean_text(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && is_unclean(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Control characters, and those that change the direction of what follows.
+fn is_unclean(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A table of as many columns as `head` has words, without lines, no wider than the terminal says that it is.
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.iter().map(|cell| clean(cell)).collect::<Vec<_>>()));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -22,7 +38,7 @@ fn or_dash(text: Option<&str>) -> String {
 }
 
 /// A time in the two units that say most of it.
-fn time(seconds: u64) -> String {
+pub fn duration(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s} s"),
         (0, 0, m, s) => format!("{m} min {s} s"),
@@ -38,7 +54,7 @@ pub fn status_table(status: &Status) -> String {
     let mut text = format!(
         "ringsan {}, up {}, {} on {} core{}: {sessions} session{}, {connections} connection{}\n",
         status.version,
-        time(status.uptime_s),
+        duration(status.uptime_s),
         if status.healthy { "all is well" } else { "NOT WELL" },
         status.cores.len(),
         plural(status.cores.len()),
@@ -56,7 +72,8 @@ pub fn status_table(status: &Status) -> String {
     text + "\n" + &luns(&status.targets) + "\n" + &cores(&status.cores)
 }
 
-fn plural(count: usize) -> &'static str {
+/// The end of a noun.
+pub fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
@@ -291,4 +308,20 @@ pub fn applied(applied: &Applied) -> String {
         let _ = writeln!(text, "{line}: waits for its file, which is still open otherwise");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_gets_there() {
+        let name = "a\u{1b}[2J\u{9b}b\n\r\u{202e}c é 名";
+        let shown = clean(name);
+        assert_eq!(shown, "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c é 名");
+        assert_eq!(clean_text(name), shown.replacen("b\u{fffd}", "b\n", 1));
+        let text = table(&["NAME", "N"], [vec![name.to_owned(), "1".to_owned()]]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(&shown) && text.lines().all(|line| !line.contains(char::is_control)), "{text}");
+    }
 }

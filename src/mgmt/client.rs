@@ -67,6 +67,16 @@ pub enum ClientError {
         /// What the system says.
         why: String,
     },
+    /// What was waited for has not come.
+    #[error(
+        "after {seconds} s this still waits for a file that is open otherwise: {what}; the log of the server says more"
+    )]
+    Late {
+        /// What is not served.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The answer is not understood, or does not come.
     #[error("the answer of the server is not understood: {0}")]
     Broken(String),
@@ -89,6 +99,11 @@ impl Client {
     /// For the server at `path`.
     pub fn new(path: &Path) -> Client {
         Client { path: path.to_owned() }
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What a path shows.

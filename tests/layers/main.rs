@@ -162,7 +162,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const ONLY_IN_TESTS: &[(&str, &str)] = &[("driver", "initiator"), ("serve", "wire")];
 
 /// Files of the root that put everything together: any edge is theirs.
-const ROOTS: &[&str] = &["lib", "main", "cli", "admin"];
+const ROOTS: &[&str] = &["lib", "main", "cli", "admin", "generate"];
 
 /// Crates that only some modules may name: behind them is the seam at which they can be replaced.
 const CRATES: &[(&str, &[&str])] = &[
@@ -172,6 +172,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["mgmt"]),
     ("hyper", &["mgmt"]),
     ("hyper_util", &["mgmt"]),
+    ("ratatui", &["admin"]),
 ];
 
 /// Files with `unsafe` in them. A file that no longer needs it is taken off the list; its name is checked, too.

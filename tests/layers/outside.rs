@@ -30,6 +30,9 @@ const TABLE: &[Outside] = &[
             &["thread", "::", "sleep"],
         ],
         files: &[
+            ("admin/top/feed.rs", "is a program that asks a server each second"),
+            ("admin/top/mod.rs", "is a program that asks a server each second"),
+            ("admin/wait.rs", "is a program that waits for a server"),
             ("backend/fault.rs", "is a medium that is slow on purpose"),
             ("backend/open.rs", "waits for another process to let go of a file"),
             ("balance/load.rs", "measures how busy a core is"),
@@ -86,6 +89,7 @@ const TABLE: &[Outside] = &[
             &["libc", "::", "rename"],
         ],
         files: &[
+            ("admin/hint.rs", "looks for sockets of servers"),
             ("admin/trace.rs", "writes a capture"),
             ("backend/create.rs", "makes files"),
             ("backend/file.rs", "media are files"),
@@ -100,6 +104,7 @@ const TABLE: &[Outside] = &[
             ("config/document.rs", "reads the configuration file"),
             ("config/store.rs", "writes the configuration file"),
             ("config/machine.rs", "holds the configuration against this machine"),
+            ("generate.rs", "writes man pages"),
             ("log/pen.rs", "writes the log"),
             ("logging.rs", "looks what stderr is"),
             ("main.rs", "is the program"),

@@ -2,7 +2,9 @@
 
 use super::in_path;
 use super::tables::{accounts, applied, groups, luns, one_target, portals};
-use crate::cli::{AccountCommand, Ask, GroupCommand, LunCommand, Make, Of, PortalCommand, SetArgs, TargetCommand};
+use crate::cli::{
+    AccountCommand, Ask, GroupCommand, LunCommand, Make, Of, PortalCommand, SetArgs, TargetCommand, Wait,
+};
 use ringsan::mgmt::client::{Client, ClientError};
 use ringsan::mgmt::view::{Account, Applied, Element, NewLun, Portal, Setting, Settings, Target};
 use ringsan::model::lun::{OPTIONS, Value};
@@ -45,7 +47,7 @@ pub fn lun(command: &LunCommand) -> Result<String, ClientError> {
             settings.extend(path.as_deref().map(|path| ("path".to_owned(), absolute(path))));
             let body = NewLun { lun: *number, settings };
             let path = make.on(&format!("/v1/targets/{}/luns", of.in_path()));
-            make.shown(&make.ask.client().post(&path, Some(&body))?)
+            make.shown(make.ask.client().post(&path, Some(&body))?)
         }
         LunCommand::Set { number, settings: set, of, make } => make.set(&path(of, number), &settings(set)),
         LunCommand::Resize { number, size, of, make } => {
@@ -119,7 +121,7 @@ pub fn portal(command: &PortalCommand) -> Result<String, ClientError> {
 /// # Errors
 /// As the client's; also a file that cannot be read.
 pub fn plan(config: Option<&Path>, ask: &Ask) -> Result<String, ClientError> {
-    apply(config, &Make { dry_run: true, force: false, ask: ask.clone() })
+    apply(config, &Make { dry_run: true, force: false, wait: Wait { wait: false, timeout: 0 }, ask: ask.clone() })
 }
 
 /// `ringsan apply`.
@@ -129,11 +131,11 @@ pub fn plan(config: Option<&Path>, ask: &Ask) -> Result<String, ClientError> {
 pub fn apply(config: Option<&Path>, make: &Make) -> Result<String, ClientError> {
     let client = make.ask.client();
     let Some(file) = config else {
-        return make.shown(&client.post(&make.on("/v1/reload"), None::<&()>)?);
+        return make.shown(client.post(&make.on("/v1/reload"), None::<&()>)?);
     };
     let unread = |error: std::io::Error| ClientError::File { file: file.to_owned(), why: error.to_string() };
     let text = std::fs::read_to_string(file).map_err(unread)?;
-    make.shown(&client.put_text(&make.on("/v1/config"), text)?)
+    make.shown(client.put_text(&make.on("/v1/config"), text)?)
 }
 
 /// A path as a setting: the file has its own idea of where relative paths begin.
@@ -185,19 +187,20 @@ impl Make {
     }
 
     fn add(&self, path: &str, settings: Settings) -> Result<String, ClientError> {
-        self.shown(&self.client().put(&self.on(path), &settings, true)?)
+        self.shown(self.client().put(&self.on(path), &settings, true)?)
     }
 
     fn set(&self, path: &str, settings: &Settings) -> Result<String, ClientError> {
-        self.shown(&self.client().patch(&self.on(path), settings)?)
+        self.shown(self.client().patch(&self.on(path), settings)?)
     }
 
     fn rm(&self, path: &str) -> Result<String, ClientError> {
-        self.shown(&self.client().delete(&self.on(path))?)
+        self.shown(self.client().delete(&self.on(path))?)
     }
 
-    fn shown(&self, came: &Applied) -> Result<String, ClientError> {
-        Ok(self.ask.shown(came, applied))
+    fn shown(&self, came: Applied) -> Result<String, ClientError> {
+        let came = self.wait.of(&self.client(), came)?;
+        Ok(self.ask.shown(&came, applied))
     }
 }
 

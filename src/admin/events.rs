@@ -3,7 +3,7 @@
 use crate::cli::{Ask, EventsCommand, LogCommand, Output};
 use ringsan::mgmt::client::{ClientError, Told};
 use ringsan::mgmt::view::{LogFilter, Said};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
 use std::ops::ControlFlow;
@@ -15,7 +15,9 @@ use std::ops::ControlFlow;
 pub fn events(EventsCommand { follow, ask }: &EventsCommand) -> Result<String, ClientError> {
     let line = |told: &Told| match ask.output {
         Output::Table => for_people(told),
-        Output::Json => for_programs(told),
+        Output::Json => for_programs(told).to_string() + "\n",
+        // A document each.
+        Output::Yaml => format!("---\n{}", serde_saphyr::to_string(&for_programs(told)).unwrap_or_default()),
     };
     ask.client().events(*follow, |told| {
         let mut out = stdout().lock();
@@ -38,7 +40,7 @@ pub fn log(LogCommand::Level { filter, ask }: &LogCommand) -> Result<String, Cli
         None => Ok(shown(ask, &ask.client().get::<LogFilter>("/v1/log")?)),
         Some(filter) => {
             let wanted = LogFilter { filter: filter.clone() };
-            Ok(shown(ask, &ask.client().put::<LogFilter>("/v1/log", &wanted)?))
+            Ok(shown(ask, &ask.client().put::<LogFilter>("/v1/log", &wanted, false)?))
         }
     }
 }
@@ -60,8 +62,8 @@ fn for_people(told: &Told) -> String {
     }
 }
 
-fn for_programs(told: &Told) -> String {
-    let object = match told {
+fn for_programs(told: &Told) -> Value {
+    match told {
         Told::Lost(lost) => json!({"kind": "lost", "lost": lost}),
         Told::Event { id, said } => {
             let mut object = json!(said);
@@ -70,6 +72,5 @@ fn for_programs(told: &Told) -> String {
             }
             object
         }
-    };
-    object.to_string() + "\n"
+    }
 }

@@ -32,10 +32,10 @@ const RETRY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What is said beside a request.
-type Header = (HeaderName, &'static str);
+type Header<'a> = (HeaderName, &'a str);
 
 /// What a body is.
-const JSON: Header = (header::CONTENT_TYPE, "application/json");
+const JSON: Header<'static> = (header::CONTENT_TYPE, "application/json");
 
 /// Why there is no good answer.
 #[derive(Debug, Error)]
@@ -152,14 +152,6 @@ impl Client {
         read(&self.call(Method::PUT, path, Some(text), &[(header::CONTENT_TYPE, "application/toml")])?)
     }
 
-    /// Has something set, and returns what it is then.
-    ///
-    /// # Errors
-    /// Why it was not set, or why that is not known.
-    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        read(&self.call(Method::PUT, path, written(Some(body)))?)
-    }
-
     /// Has something removed, and returns what came of it.
     ///
     /// # Errors
@@ -177,7 +169,7 @@ impl Client {
     pub fn stream(
         &self,
         path: &str,
-        accept: &'static str,
+        accept: &str,
         mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
@@ -201,7 +193,13 @@ impl Client {
         })
     }
 
-    fn call(&self, method: Method, path: &str, body: Option<String>, headers: &[Header]) -> Result<Bytes, ClientError> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[Header<'_>],
+    ) -> Result<Bytes, ClientError> {
         let broken = |error: io::Error| ClientError::Broken(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
         let late = |_| ClientError::Broken("it does not come".to_owned());
@@ -213,7 +211,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<String>,
-        headers: &[Header],
+        headers: &[Header<'_>],
     ) -> Result<Bytes, ClientError> {
         answer(self.ask(method, path, body, headers).await?).await
     }
@@ -223,7 +221,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<String>,
-        headers: &[Header],
+        headers: &[Header<'_>],
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await.map_err(|error| self.unreached(error))?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());

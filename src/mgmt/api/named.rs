@@ -42,6 +42,7 @@ mod tests {
             groups_only: false,
             users: Vec::new(),
             luns: Vec::new(),
+            degraded: Vec::new(),
             groups: Vec::new(),
         };
         names.iter().map(one).collect()

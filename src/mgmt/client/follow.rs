@@ -1,18 +1,19 @@
 //! The reader of events that the command line is: it goes on where it was when its connection ends.
 
-use super::super::view::{Lost, Problem, Said};
-use super::{Client, ClientError};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::handshake;
-use hyper::{Method, Request, Response, header};
-use hyper_util::rt::TokioIo;
+use super::super::view::{Lost, Said};
+use super::{Client, ClientError, answer};
+use http_body_util::BodyExt;
+use hyper::Method;
+use hyper::header::HeaderName;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Bytes of one line, and of a refusal, at most.
 const LINE_BYTES: usize = 1 << 20;
+
+/// The number of the last event that a reader has had.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A server says something that often, if only that it is there.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -78,17 +79,14 @@ impl Client {
         parser.begin();
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let silent = |_| ClientError::Broken("nothing comes".to_owned());
-        let response = timeout(SILENCE, self.ask(follow, parser.last)).await.map_err(silent)??;
-        let status = response.status();
-        let mut body = response.into_body();
-        if !status.is_success() {
-            let said = Limited::new(body, LINE_BYTES).collect().await;
-            let said = said.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
-            return Err(match serde_json::from_slice::<Problem>(&said) {
-                Ok(problem) => ClientError::Refused(Box::new(problem)),
-                Err(_) => ClientError::Broken(status.to_string()),
-            });
+        let path = if follow { "/v1/events" } else { "/v1/events?follow=false" };
+        let last = parser.last.map(|last| last.to_string());
+        let header: Vec<_> = last.iter().map(|last| (LAST_EVENT_ID, last.as_str())).collect();
+        let response = timeout(SILENCE, self.ask(Method::GET, path, None, &header)).await.map_err(silent)??;
+        if !response.status().is_success() {
+            return answer(response).await.map(|_| ControlFlow::Continue(()));
         }
+        let mut body = response.into_body();
         parser.has_begun = true;
         while let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(silent)? {
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
@@ -97,20 +95,6 @@ impl Client {
             }
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    async fn ask(&self, follow: bool, last: Option<u64>) -> Result<Response<Incoming>, ClientError> {
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let stream = self.connect().await.map_err(|error| self.unreached(error))?;
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        tokio::spawn(connection);
-        let path = if follow { "/v1/events" } else { "/v1/events?follow=false" };
-        let mut request = Request::builder().method(Method::GET).uri(path).header(header::HOST, "localhost");
-        if let Some(last) = last {
-            request = request.header("last-event-id", last.to_string());
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::Broken(error.to_string()))?;
-        sender.send_request(request).await.map_err(broken)
     }
 }
 

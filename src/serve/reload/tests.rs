@@ -229,7 +229,7 @@ fn a_growth_that_hangs_is_taken_back_when_it_answers() {
     let long = mem::replace(&mut bench.reloader.beside.get_mut().work, Duration::from_millis(1));
     let mut made = Made::default();
     let stay = [Stay { unit: UnitIx::new(0), lun: larger.clone(), what: "a LUN".to_owned(), is_needed: true }];
-    let silent = bench.reloader.fit_all(&stay, &mut made, (&mut Vec::new(), &mut Vec::new()));
+    let silent = bench.reloader.fit_all(&stay, &mut made, &mut Vec::new());
     assert!(matches!(silent, Err(ServeError::Silent(_))));
     bench.reloader.beside.get_mut().work = long;
     let begin = Instant::now();

@@ -132,7 +132,8 @@ impl Register {
             let elsewhere = record.owner.as_ref().is_none_or(|old| old.path != owner.path);
             (elsewhere, record.name.naa != derived, record.name.naa)
         };
-        if let Some(own) = self.records.iter().filter(is_free).filter(is_own).min_by_key(rank) {
+        // In this order: nearly all are another's, and to look through all that is taken for each is work of the third power.
+        if let Some(own) = self.records.iter().filter(is_own).filter(is_free).min_by_key(rank) {
             let name = own.name.clone();
             self.put(Record { name: name.clone(), owner: Some(owner) });
             return Ok((name, false));

@@ -7,8 +7,8 @@
 //! `waits` (who waits on a core for what), `tasks` (a command, as its executor knows it), `jobs` (what slow commands
 //! do, step by step), [`exec`] (carries plans out on media; knows no session), `world` (what all cores share),
 //! `transport` (the connections of a core), `balance` (which session is to be moved to another core), `fabric` (what is
-//! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor), `driver` (its thread), [`mgmt`] (the
-//! control plane), [`serve`] (the process around the cores), [`config`] (the file and the command line's options).
+//! iSCSI about a core), [`shard`] (one core: its connections, sessions and executor), `driver` (its thread), [`tls`] (certificates of
+//! the control plane), [`mgmt`] (the control plane), [`serve`] (the process around the cores), [`config`] (the file and the command line's options).
 //!
 //! Beside them: `canary` (bugs that tests switch on), [`log`] (what is said on stdout and stderr), [`events`] (what has happened lately), [`noise`] (how often peers can have something said), [`panics`]
 //! (what a panic takes with it), [`atomics`] (what is lock-free between threads is built on it), `missing` (what has to be there and is not), [`random`] (the kernel's
@@ -47,6 +47,7 @@ pub mod shares;
 pub mod sim;
 pub mod state;
 pub(crate) mod tasks;
+pub mod tls;
 pub(crate) mod transport;
 pub(crate) mod unit;
 pub(crate) mod waits;

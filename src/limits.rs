@@ -126,8 +126,9 @@ pub const FAILED_LOGIN_MEMORY_MS: u64 = 60_000;
 pub const FAILED_LOGIN_ADDRESSES: usize = 1024;
 /// Log lines that peers can cause, each second and thread, of each share ([`crate::noise`]). A flood must not turn into a flood of log lines.
 pub const PEER_LINES_PER_SECOND: u32 = 20;
-/// Descriptors that connections leave to everything else that has to be opened: saved state, logical units that come.
-pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Descriptors that connections leave to everything else that has to be opened: saved state, logical units that come, and who uses
+/// the control plane.
+pub const RESERVED_DESCRIPTORS: usize = 128;
 /// Niceness of the thread that stores what outlives the process, over that of the cores.
 pub const KEEPER_NICENESS: i32 = 10;
 /// Descriptors that are held for saving state when there are no others, neither for this process nor for the system.
@@ -316,6 +317,40 @@ pub const CONTROL_CONNECTIONS: usize = 64;
 pub const CONTROL_HEADERS: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long one of them may last.
 pub const CONTROL_CONNECTION: std::time::Duration = std::time::Duration::from_secs(300);
+/// Connections to it over TCP at a time: they take no place of the unix socket. Beyond, the oldest that has not shown a token makes room.
+pub const CONTROL_REMOTE: usize = 64;
+/// Those of one host.
+pub const CONTROL_REMOTE_PER_HOST: usize = 16;
+/// Those that have not shown a token yet: most are gone in a moment, or have nothing to show.
+pub const CONTROL_REMOTE_UNPROVED: usize = 32;
+/// How long the TLS handshake of one of them may take.
+pub const CONTROL_HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(5);
+/// Wrong tokens of one host before it is not listened to for a while.
+pub const WRONG_TOKENS: u32 = 10;
+/// How long until one more may come.
+pub const WRONG_TOKEN_EACH: std::time::Duration = std::time::Duration::from_secs(6);
+/// How long the answer to a wrong token takes; twice as long with each further one.
+pub const WRONG_TOKEN_DELAY: std::time::Duration = std::time::Duration::from_millis(250);
+/// The longest that it takes.
+pub const WRONG_TOKEN_DELAY_MOST: std::time::Duration = std::time::Duration::from_secs(4);
+/// Hosts whose wrong tokens are remembered; of more, the one that has the fewest to pay for is forgotten.
+pub const WRONG_TOKEN_HOSTS: usize = 1024;
+/// The port of the control interface, where a client names none.
+pub const DEFAULT_CONTROL_PORT: u16 = 3261;
+/// Addresses that the control interface listens on.
+pub const CONTROL_LISTEN: usize = 16;
+/// Tokens for it.
+pub const CONTROL_TOKENS: usize = 256;
+/// Bytes of their file.
+pub const CONTROL_TOKENS_BYTES: u64 = 256 << 10;
+/// Characters of a token: fewer could be guessed.
+pub const TOKEN_LEAST: usize = 16;
+/// The most that one may have.
+pub const TOKEN_MOST: usize = 256;
+/// Bytes of the name of a token.
+pub const TOKEN_NAME_BYTES: usize = 64;
+/// Bytes of a file with certificates or a key.
+pub const CERTIFICATE_BYTES: u64 = 256 << 10;
 /// Bytes of a request to the control interface.
 pub const CONTROL_BODY_BYTES: usize = 1 << 20;
 /// How long the control interface waits for a core that it has asked.
@@ -460,3 +495,4 @@ const _: () = assert!(CONNECTIONS_PER_ADDRESS + CONNECTIONS_FOR_OTHERS <= CONNEC
 const _: () = assert!(FAILED_LOGIN_MOST_MS < LOGIN_TIMEOUT_MS);
 const _: () = assert!(LOG_LINE_BYTES < LOG_QUEUE_BYTES && EVENT_TEXT_BYTES < EVENT_BYTES);
 const _: () = assert!(EVENT_READERS < CONTROL_CONNECTIONS);
+const _: () = assert!(CONTROL_REMOTE_PER_HOST < CONTROL_REMOTE_UNPROVED && CONTROL_REMOTE_UNPROVED < CONTROL_REMOTE);

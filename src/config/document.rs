@@ -1,7 +1,9 @@
 //! The configuration file: TOML, with the line of every key.
 
 use super::access::{ACCOUNT_KEYS, ChapDraft, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
+use super::control::{CONTROL_KEYS, ControlDraft};
 use super::draft::{Draft, PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
+use super::fault::reason;
 use super::value::{Raw, Section, Setting};
 use super::{DEFAULT_LISTEN, Fault, Faults, Origin};
 use crate::limits;
@@ -36,12 +38,6 @@ pub(super) fn load(file: &Path) -> Result<Zeroizing<String>, Fault> {
         let origin = Origin::File { file: file.to_owned(), line: Some(line), key: String::new() };
         Fault::new(&origin, "is not UTF-8")
     })
-}
-
-/// An error of the system, without its number.
-pub(super) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn whole(file: &Path) -> Origin {
@@ -109,6 +105,10 @@ impl Document<'_> {
         if let Some((origin, table)) = self.table(table, "limits", faults) {
             let mut section = self.section("limits.", LIMITS_KEYS, origin, table, faults);
             draft.access.read_limits(&mut section, faults);
+        }
+        if let Some((origin, table)) = self.table(table, "control", faults) {
+            let mut section = self.section("control.", CONTROL_KEYS, origin, table, faults);
+            draft.plane = ControlDraft::read(&mut section, base, &draft.portals, faults);
         }
         self.read_targets(table, base, draft, faults);
     }

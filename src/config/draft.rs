@@ -2,6 +2,8 @@
 //! come through here. No look at the machine: that is `machine`'s.
 
 use super::access::{AccessDraft, ChapDraft, GroupDraft};
+use super::control::ControlDraft;
+use super::overlap::overlap;
 use super::value::{Section, Setting};
 use super::{Config, ControlSocket, DEFAULT_PORT, DEFAULT_STATE, Fault, Faults, Origin, cdrom};
 use crate::backend::{self, PathIs};
@@ -30,6 +32,7 @@ pub const TOP_KEYS: &[&str] = &[
     "account",
     "discovery",
     "limits",
+    "control",
     "target",
 ];
 /// The keys of `[[portal]]`.
@@ -70,6 +73,8 @@ pub(super) struct Draft {
     /// Where `state` was written; `None`: it is the default.
     pub(super) state_at: Option<Origin>,
     pub(super) access: AccessDraft,
+    /// Who may use the control plane.
+    pub(super) plane: ControlDraft,
     /// What discovery asks for: `resolve` fills it in.
     pub(super) discovery: Option<Arc<Credentials>>,
 }
@@ -282,6 +287,7 @@ impl Draft {
             discovery: self.discovery,
             admission: self.access.admission,
             access_states: self.access_states,
+            control: self.plane.into_control(),
         };
         let (log, log_format, control) = (self.log, self.log_format, self.control.unwrap_or_default());
         Config { snapshot, log, log_format, control, warnings: Vec::new(), tag: String::new() }
@@ -518,12 +524,6 @@ fn address(setting: &Setting) -> Result<SocketAddr, Fault> {
         );
         Fault::new(&setting.origin, message)
     })
-}
-
-/// Whether one of two addresses is "all addresses" with the other among them. `[::]` takes IPv4, too.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let within = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
-    a.port() == b.port() && a.port() != 0 && (within(a, b) || within(b, a))
 }
 
 /// An address that initiators are sent to: it must be one that they can connect to.

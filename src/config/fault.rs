@@ -135,3 +135,9 @@ fn line(fault: &Fault) -> Option<usize> {
         Origin::Option(_) => None,
     }
 }
+
+/// An error of the system, without its number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

@@ -4,8 +4,8 @@
 //! who opens alike.
 
 use super::access::{Source, check_secret};
-use super::document::reason;
 use super::draft::{Draft, LunDraft};
+use super::fault::reason;
 use super::{Fault, Faults, Origin};
 use crate::backend::{self, OpenError};
 use crate::limits;

@@ -2,7 +2,7 @@
 //!
 //! Both sources are read into the same `value::Section`s, so that a key means, accepts and says the same in either:
 //! `document` reads TOML, `options` the command line, `draft` makes portals, targets and logical units of what they
-//! found (`access`: accounts and groups), `resolve` looks up what these name, `machine` looks at the files and cores that
+//! found (`access`: accounts and groups; `control`: the control plane), `resolve` looks up what these name, `machine` looks at the files and cores that
 //! are named. Every [`Fault`] knows where its setting was written: file, line and key, or the option. All faults of a file
 //! are found in one go.
 //!
@@ -11,6 +11,7 @@
 
 mod access;
 mod cdrom;
+mod control;
 mod defaults;
 pub mod describe;
 pub mod diff;
@@ -18,9 +19,11 @@ mod document;
 mod draft;
 pub mod edit;
 mod fault;
+mod group;
 mod machine;
 pub mod near;
 pub mod options;
+mod overlap;
 mod resolve;
 pub mod schema;
 mod served;
@@ -28,10 +31,12 @@ pub mod size;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod value;
 
 pub use crate::model::lun::LUN_KEYS;
 pub use access::{ACCOUNT_KEYS, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
+pub use control::CONTROL_KEYS;
 pub use defaults::{DEFAULT_LISTEN, DEFAULT_LUN, DEFAULT_PORT, DEFAULT_STATE, DEFAULT_TARGET};
 pub use draft::{PORTAL_KEYS, TARGET_KEYS, TOP_KEYS, check_log_format, check_log_level};
 pub(crate) use fault::Faults;
@@ -39,6 +44,7 @@ pub use fault::{ConfigError, Fault, Origin};
 pub use machine::create_directories;
 pub use options::{Options, Overrides};
 pub use served::{Config, ControlSocket};
+pub use tokens::check_tokens;
 
 use std::path::Path;
 
@@ -67,6 +73,7 @@ fn read(file: &Path, text: &str, all_or_nothing: bool) -> Result<Config, ConfigE
     let mut draft = document::read(text, file, &mut faults);
     machine::check_secrecy(&draft, file, &mut faults);
     machine::read_secrets(&mut draft, &mut faults);
+    draft.plane.look(&mut faults);
     resolve::resolve(&mut draft, &mut faults);
     let degrades = !all_or_nothing && !draft.all_or_nothing;
     machine::check(&draft, degrades, &mut faults);

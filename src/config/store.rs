@@ -1,6 +1,7 @@
 //! A configuration file gets another text: at every moment it is the old one or the new one, whole.
 
-use super::document::{load, reason};
+use super::document::load;
+use super::fault::reason;
 use super::{Fault, Origin};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use std::fs;
 
 mod access;
+mod control;
 mod degraded;
 
 const SMALL: &str = include_str!("../../config/ringsan.toml");
@@ -78,6 +79,7 @@ fn the_full_example_has_every_key() {
         ("account.", ACCOUNT_KEYS),
         ("discovery.", DISCOVERY_KEYS),
         ("limits.", LIMITS_KEYS),
+        ("control.", CONTROL_KEYS),
         ("target.", TARGET_KEYS),
         ("target.lun.", LUN_KEYS),
         ("target.group.", GROUP_KEYS),

@@ -3,6 +3,7 @@
 use super::access::{Admission, Group};
 use super::access_state::AccessState;
 use super::chap::Credentials;
+use super::control::Control;
 use super::lun::LunSpec;
 use super::names::IscsiName;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub admission: Option<Admission>,
     /// Access states of portal groups, by tag, for the targets that say nothing else; active/optimized where there is none.
     pub access_states: Vec<(u16, AccessState)>,
+    /// Who may use the control plane.
+    pub control: Control,
 }
 
 /// An address that initiators connect to.

@@ -101,6 +101,7 @@ const TABLE: &[Outside] = &[
             ("backend/sysfs.rs", "asks the kernel about devices"),
             ("backend/threaded.rs", "is over a file, for tests"),
             ("backend/verdict.rs", "looks whether a file can be served"),
+            ("config/control.rs", "reads certificates and tokens"),
             ("config/document.rs", "reads the configuration file"),
             ("config/store.rs", "writes the configuration file"),
             ("config/machine.rs", "holds the configuration against this machine"),

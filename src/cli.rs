@@ -88,6 +88,9 @@ pub enum Command {
     /// The log of the running server
     #[command(subcommand)]
     Log(LogCommand),
+    /// Tokens for the control plane over TCP
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print a new secret for CHAP: 96 random bits in 16 characters, or 128 in 22
     Secret {
         /// Random bits in it; Windows takes no more than 96
@@ -187,6 +190,8 @@ pub struct Ask {
     /// The control socket of the server [default: /run/ringsan/control.sock, else ringsan-data/control.sock]
     #[arg(long, value_name = "PATH", env = "RINGSAN_SOCKET", hide_env_values = true)]
     pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     /// What to print
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
@@ -219,6 +224,36 @@ pub struct TraceArgs {
     /// The control socket of the server [default: /run/ringsan/control.sock, else ringsan-data/control.sock]
     #[arg(long, value_name = "PATH", env = "RINGSAN_SOCKET", hide_env_values = true)]
     pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
+}
+
+/// How a server is reached that is not on this machine.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Elsewhere {
+    /// Ask this server over TLS, like https://HOST:PORT (also: RINGSAN_SERVER, where no socket is named)
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The file with the token for it
+    #[arg(long, value_name = "FILE", env = "RINGSAN_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+    /// Trust these certificates (PEM), for example the one that the server has made itself [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", env = "RINGSAN_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+}
+
+/// What is asked of tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print a new one, as a line for the file that `tokens` of [control] names
+    New {
+        /// What it is called in that file, and in the log
+        #[arg(long, value_name = "N")]
+        name: String,
+        /// It may see, and change nothing
+        #[arg(long)]
+        read: bool,
+    },
 }
 
 /// What is printed.

@@ -12,26 +12,33 @@ mod preflight;
 use admin::top::TopError;
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, SecretBits, ServeArgs, TopArgs};
+use cli::{Cli, Command, SecretBits, ServeArgs, TokenCommand, TopArgs};
 use logging::Asked;
 use ringsan::backend;
 use ringsan::config::{self, Config, ControlSocket, Options, Overrides, describe};
 use ringsan::limits::LAST_WORDS;
 use ringsan::log::Spool;
-use ringsan::mgmt::Voice;
 use ringsan::mgmt::client::ClientError;
+use ringsan::mgmt::remote::Remote;
 use ringsan::mgmt::socket::{self, Socket};
+use ringsan::mgmt::{Entrances, Voice};
+use ringsan::model::Snapshot;
+use ringsan::model::control::Scope;
 use ringsan::serve::{ConfigFile, Read, Reading, Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use std::fs::File;
 use std::io::{Read as _, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Exit code for what the user can mend.
 const USAGE: u8 = 2;
+
+/// Characters of a token, of 6 random bits each.
+const TOKEN_CHARACTERS: usize = 43;
 
 /// Exit code for the rest.
 const FAILURE: u8 = 1;
@@ -82,6 +89,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => answered(admin::trace::trace(&args)),
         Command::Events(command) => answered(admin::events::events(&command)),
         Command::Log(command) => answered(admin::events::log(&command)),
+        Command::Token(TokenCommand::New { name, read }) => token(&name, read).map(|()| ExitCode::SUCCESS),
         Command::Secret { bits } => secret(bits).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => print(&generate::completions(shell)),
         Command::Man { dir } => man(dir.as_deref()),
@@ -103,8 +111,12 @@ fn answered(answer: Result<String, ClientError>) -> Result<ExitCode, Fault> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            let code =
-                if matches!(error, ClientError::Refused(_) | ClientError::File { .. }) { USAGE } else { FAILURE };
+            let code = if matches!(error, ClientError::Refused(_) | ClientError::File { .. } | ClientError::Unusable(_))
+            {
+                USAGE
+            } else {
+                FAILURE
+            };
             Err(Fault { line: admin::hint::explained(&error), code })
         }
     }
@@ -174,11 +186,7 @@ fn secret(bits: SecretBits) -> Result<(), Fault> {
         SecretBits::B96 => SECRET_OF_96_BITS,
         SecretBits::B128 => SECRET_OF_128_BITS,
     };
-    let mut done = Ok(());
-    let mut random = |bytes: &mut [u8]| done = File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
-    let secret = generate_secret(characters, &mut random);
-    done.map_err(|e| Fault { line: format!("/dev/urandom: {e}"), code: FAILURE })?;
-    say(&secret);
+    say(&random_text(characters)?);
     say("\n");
     Ok(())
 }
@@ -214,6 +222,24 @@ fn print(text: &[u8]) -> Result<ExitCode, Fault> {
     }
 }
 
+/// `ringsan token new`.
+fn token(name: &str, read: bool) -> Result<(), Fault> {
+    let scope = if read { Scope::Read } else { Scope::Full };
+    let line = Zeroizing::new(format!("{name} {} {}\n", scope.word(), random_text(TOKEN_CHARACTERS)?.as_str()));
+    config::check_tokens(&line).map_err(|why| format!("--name {}: {why}", name.escape_debug()))?;
+    say(&line);
+    Ok(())
+}
+
+/// Characters that nobody can guess.
+fn random_text(characters: usize) -> Result<Zeroizing<String>, Fault> {
+    let mut done = Ok(());
+    let mut random = |bytes: &mut [u8]| done = File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
+    let text = generate_secret(characters, &mut random);
+    done.map_err(|e| Fault { line: format!("/dev/urandom: {e}"), code: FAILURE })?;
+    Ok(text)
+}
+
 /// `ringsan serve`: returns when the service has been stopped. Neither it nor its end waits for who reads what it says.
 fn serve(args: &ServeArgs, (level, format): (Option<&str>, Option<&str>)) -> Result<ExitCode, Fault> {
     let config = configuration(args, None).map_err(|e| e.to_string())?;
@@ -245,16 +271,21 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool, voice: Voice) -> 
     }
     preflight::raise_memlock(&config.snapshot);
     let control = control_socket(&config)?;
-    let at = control.as_ref().map(|socket| socket.as_ref().map(|socket| socket.path().to_owned()));
-    let at = at.map_err(Clone::clone);
+    let remote = Remote::open(&config.snapshot)?;
+    let said = control_lines(&control, &remote, &config.snapshot);
     let snapshot = config.snapshot.clone();
     let again = args.clone();
     let (read, tag): (Box<Reread>, _) = (Box::new(move |reading| reread(&again, reading)), config.tag);
     let file = args.config.clone().map(|path| ConfigFile { path, tag, read });
-    let control = control.ok().flatten().map(|socket| (socket, voice));
+    let control = Some((Entrances { socket: control.ok().flatten(), remote }, voice));
     ringsan::serve::serve(config.snapshot, file, control, move |bound: &[SocketAddr]| {
         // Not before: a start that fails is one line.
-        say_control(&at);
+        for line in &said {
+            match line {
+                Ok(line) => tracing::info!("{line}"),
+                Err(line) => tracing::warn!("{line}"),
+            }
+        }
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));
         out.say(format!("{serves}{commands}ringsan: ready on {}\n", addresses.join(", ")).as_bytes());
@@ -269,21 +300,40 @@ fn control_socket(config: &Config) -> Result<Result<Option<Socket>, String>, Fau
         ControlSocket::At(path) => vec![path.clone()],
         ControlSocket::Usual => vec![socket::DEFAULT.into(), config.snapshot.state.join(socket::NAME)],
     };
-    match Socket::first(&paths) {
+    let group = config.snapshot.control.group.as_ref().map(|(_, number)| *number);
+    match Socket::first(&paths, group) {
         Err(why) if config.control != ControlSocket::Usual => Err(Fault::from(format!("control-socket: {why}"))),
         socket => Ok(socket.map(Some)),
     }
 }
 
-/// Says in the log where the control plane is found.
-fn say_control(at: &Result<Option<PathBuf>, String>) {
-    match at {
-        Ok(Some(path)) => tracing::info!(path = %path.display(), "control socket"),
+/// Says where the control plane is found, a line each for the log; the errors are warnings.
+fn control_lines(
+    socket: &Result<Option<Socket>, String>,
+    remote: &Option<Remote>,
+    snapshot: &Snapshot,
+) -> Vec<Result<String, String>> {
+    let mut lines = Vec::new();
+    match socket {
+        Ok(Some(socket)) => {
+            let path = socket.path().display();
+            lines.push(Ok(format!("control socket path={path}")));
+            if let Some((name, number)) = &snapshot.control.group
+                && !socket.is_open_to(*number)
+            {
+                lines.push(Err(format!(
+                    "control.group: members of {name} cannot enter the directory of {path}: chgrp and chmod g+x it, or choose \
+                     another control-socket"
+                )));
+            }
+        }
         Ok(None) => {}
         Err(why) => {
-            tracing::warn!("no control socket, so ringsan status and others will not find this server: {why}");
+            lines.push(Err(format!("no control socket, so ringsan status and others will not find this server: {why}")))
         }
     }
+    lines.extend(remote.as_ref().map(|remote| Ok(remote.says())));
+    lines
 }
 
 /// The configuration file once more.

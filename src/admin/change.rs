@@ -44,7 +44,7 @@ pub fn lun(command: &LunCommand) -> Result<String, ClientError> {
         LunCommand::Ls(ask) => Ok(ask.shown(&ask.client().get::<Vec<Target>>("/v1/targets")?, |targets| luns(targets))),
         LunCommand::Add { path, of, number, set, make } => {
             let mut settings = settings(set);
-            settings.extend(path.as_deref().map(|path| ("path".to_owned(), absolute(path))));
+            settings.extend(path.as_deref().map(|path| ("path".to_owned(), absolute(path, &make.ask))));
             let body = NewLun { lun: *number, settings };
             let path = make.on(&format!("/v1/targets/{}/luns", of.in_path()));
             make.shown(make.ask.client().post(&path, Some(&body))?)
@@ -92,7 +92,7 @@ pub fn account(command: &AccountCommand) -> Result<String, ClientError> {
         }
         AccountCommand::Add { user, secret_file, set: SetArgs { set }, make } => {
             let mut settings = settings(set);
-            settings.extend(secret_file.as_deref().map(|file| ("secret-file".to_owned(), absolute(file))));
+            settings.extend(secret_file.as_deref().map(|file| ("secret-file".to_owned(), absolute(file, &make.ask))));
             make.add(&path(user), settings)
         }
         AccountCommand::Set { user, settings: set, make } => make.set(&path(user), &settings(set)),
@@ -139,8 +139,10 @@ pub fn apply(config: Option<&Path>, make: &Make) -> Result<String, ClientError> 
 }
 
 /// A path as a setting: the file has its own idea of where relative paths begin.
-fn absolute(path: &Path) -> Setting {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+fn absolute(path: &Path, ask: &Ask) -> Setting {
+    // Another machine has its own folders.
+    let here = if ask.server().is_none() { std::path::absolute(path).ok() } else { None };
+    let path = here.unwrap_or_else(|| path.to_owned());
     Setting::Text(path.display().to_string())
 }
 

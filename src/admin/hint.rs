@@ -19,7 +19,12 @@ pub fn explained(error: &ClientError) -> String {
 
 /// With what is in these directories, and in that of the socket that was asked.
 fn explained_by(error: &ClientError, directories: &[Option<&Path>]) -> String {
-    let ClientError::Absent { path, .. } = error else { return error.to_string() };
+    let ClientError::Absent { at, .. } = error else { return error.to_string() };
+    if at.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        // It is on another machine: nobody knows here what is there.
+        return error.to_string();
+    }
+    let path = Path::new(at);
     let found = sockets(directories.iter().copied().chain([path.parent()]).flatten(), path);
     let next = if found.is_empty() {
         "is `ringsan serve` running, and as which user? --socket or RINGSAN_SOCKET names another socket; the log says at the \
@@ -69,7 +74,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     fn absent(path: &Path) -> ClientError {
-        ClientError::Absent { path: path.to_owned(), reason: "it is not running".to_owned() }
+        ClientError::Absent { at: path.display().to_string(), reason: "it is not running".to_owned() }
     }
 
     #[test]

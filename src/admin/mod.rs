@@ -72,8 +72,18 @@ fn in_path(name: &str) -> String {
 }
 
 impl Ask {
+    /// The server on another machine that is meant, if one is.
+    fn server(&self) -> Option<String> {
+        let of_environment = || std::env::var("RINGSAN_SERVER").ok().filter(|server| !server.is_empty());
+        // Who names a socket means that, whatever is in the environment for other times.
+        self.elsewhere.server.clone().or_else(|| if self.socket.is_none() { of_environment() } else { None })
+    }
+
     /// The client of the server that is meant.
     fn client(&self) -> Client {
+        if let Some(server) = self.server() {
+            return Client::remote(&server, self.elsewhere.token_file.as_deref(), self.elsewhere.ca.as_deref());
+        }
         let usual = || {
             let beside = Path::new(DEFAULT_STATE).join(socket::NAME);
             if !Path::new(socket::DEFAULT).exists() && beside.exists() {
@@ -97,13 +107,14 @@ impl Ask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Elsewhere;
     use ringsan::mgmt::view::Setting;
     use std::collections::BTreeMap;
 
     /// Words that would be something else in YAML than the texts that they are, and texts that would end it.
     #[test]
     fn yaml_says_what_json_says() {
-        let ask = Ask { socket: None, output: Output::Yaml };
+        let ask = Ask { socket: None, elsewhere: Elsewhere::default(), output: Output::Yaml };
         let texts = [
             "yes",
             "1",

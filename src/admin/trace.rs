@@ -18,7 +18,7 @@ const STATISTICS: u32 = 5;
 /// # Errors
 /// As the client's; also a file that cannot be written.
 pub fn trace(args: &TraceArgs) -> Result<String, ClientError> {
-    let client = Ask { socket: args.socket.clone(), output: Output::Table }.client();
+    let client = Ask { socket: args.socket.clone(), elsewhere: args.elsewhere.clone(), output: Output::Table }.client();
     let mut query = vec![format!("data={}", args.data)];
     query.extend(args.session.map(|tsih| format!("session={tsih}")));
     query.extend(args.target.as_ref().map(|name| format!("target={}", in_path(name))));

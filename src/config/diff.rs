@@ -104,6 +104,8 @@ pub fn steps(old: &Snapshot, new: &Snapshot) -> Vec<Step> {
         ("strict", old.strict != new.strict),
         ("limits", old.admission != new.admission),
         ("access-state", old.access_states != new.access_states),
+        ("control.tokens", old.control.tokens != new.control.tokens),
+        ("control.certificate", old.control.identity != new.control.identity),
     ];
     steps.change(Thing::Server, differing(&keys));
     let keys = credentials(old.discovery.as_deref(), new.discovery.as_deref());

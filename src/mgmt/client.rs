@@ -4,11 +4,13 @@ mod follow;
 
 pub use follow::Told;
 
+use super::server_url::ServerUrl;
 use super::view::Problem;
+use crate::tls::server_name;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -18,8 +20,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::client::TlsStream;
 
 /// Bytes of an answer, at most.
 const ANSWER_BYTES: usize = 256 << 20;
@@ -27,6 +31,9 @@ const ANSWER_BYTES: usize = 256 << 20;
 /// How long it is waited for a place among those who wait, and how often it is asked for.
 const TURN: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(20);
+
+/// How long it is waited for a connection over TCP, with its TLS.
+const CONNECT: Duration = Duration::from_secs(20);
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -40,16 +47,19 @@ const JSON: Header<'static> = (header::CONTENT_TYPE, "application/json");
 /// Why there is no good answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
+    /// What is said about the server cannot be used.
+    #[error("{0}")]
+    Unusable(String),
     /// Nobody is there.
-    #[error("no ringsan answers at {}: {reason}", .path.display())]
+    #[error("no ringsan answers at {at}: {reason}")]
     Absent {
-        /// The socket.
-        path: PathBuf,
+        /// The socket, or the server.
+        at: String,
         /// What the system says.
         reason: String,
     },
     /// This user may not.
-    #[error("{}: {reason}; run this as the user that ringsan runs as, or as root", .path.display())]
+    #[error("{}: {reason}; run this as the user that ringsan runs as, as root, or as a member of the group that `group` of [control] names", .path.display())]
     Denied {
         /// The socket.
         path: PathBuf,
@@ -89,21 +99,38 @@ impl ClientError {
     }
 }
 
-/// A client of the server behind a socket.
+/// A client of a server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    path: PathBuf,
+    server: Result<Place, String>,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone)]
+enum Place {
+    Socket(PathBuf),
+    Remote(ServerUrl),
 }
 
 impl Client {
-    /// For the server at `path`.
+    /// For the server behind the socket at `path`.
     pub fn new(path: &Path) -> Client {
-        Client { path: path.to_owned() }
+        Client { server: Ok(Place::Socket(path.to_owned())) }
     }
 
-    /// The socket.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// For the server at `url`, like `https://HOST:PORT`, with the token in a file. `ca`: certificates that are trusted, that of the
+    /// server itself among them or not; `None`: those that the system trusts. What is wrong with these is said when something is asked.
+    pub fn remote(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Client {
+        Client { server: ServerUrl::new(url, token, ca).map(Place::Remote) }
+    }
+
+    /// Where the server is: its socket, or its address.
+    pub fn place(&self) -> String {
+        match &self.server {
+            Ok(Place::Socket(path)) => path.display().to_string(),
+            Ok(Place::Remote(server)) => server.authority.clone(),
+            Err(_) => String::new(),
+        }
     }
 
     /// What a path shows.
@@ -223,43 +250,43 @@ impl Client {
         body: Option<String>,
         headers: &[Header<'_>],
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = self.connect().await.map_err(|error| self.unreached(error))?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())));
-        let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;
-        sender.send_request(request).await.map_err(broken)
-    }
-
-    /// Connects, and waits for its turn while as many wait already as may.
-    async fn connect(&self) -> io::Result<UnixStream> {
-        let until = Instant::now() + TURN;
-        loop {
-            match UnixStream::connect(&self.path).await {
-                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => sleep(RETRY).await,
-                connected => return connected,
+        let broken = |error: hyper::http::Error| ClientError::Broken(error.to_string());
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        match &self.server {
+            Err(why) => Err(ClientError::Unusable(why.clone())),
+            Ok(Place::Socket(path)) => {
+                let stream = connect(path).await.map_err(|error| unreached(path, error))?;
+                let request = request.header(header::HOST, "localhost").body(body).map_err(broken)?;
+                sent(stream, request).await
+            }
+            Ok(Place::Remote(server)) => {
+                let stream = timeout(CONNECT, connect_tls(server)).await;
+                let stream = stream.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+                let at = server.authority.clone();
+                let stream = stream.map_err(|error| ClientError::Absent { at, reason: error.to_string() })?;
+                let bearer = zeroize::Zeroizing::new(format!("Bearer {}", server.token.as_str()));
+                let mut bearer = HeaderValue::try_from(bearer.as_str()).map_err(|error| broken(error.into()))?;
+                bearer.set_sensitive(true);
+                let request = request.header(header::HOST, &server.authority).header(header::AUTHORIZATION, bearer);
+                sent(stream, request.body(body).map_err(broken)?).await
             }
         }
     }
+}
 
-    fn unreached(&self, error: io::Error) -> ClientError {
-        let path = self.path.clone();
-        match error.kind() {
-            ErrorKind::PermissionDenied => ClientError::Denied { path, reason: error.to_string() },
-            ErrorKind::NotFound => {
-                ClientError::Absent { path, reason: "it is not running, or has its socket elsewhere".to_owned() }
-            }
-            ErrorKind::ConnectionRefused => {
-                ClientError::Absent { path, reason: "it is not running any more".to_owned() }
-            }
-            _ => ClientError::Absent { path, reason: error.to_string() },
-        }
-    }
+/// Sends a request, and waits for the front of the answer.
+async fn sent<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(broken)
 }
 
 /// The whole of an answer, if it is a good one.
@@ -271,6 +298,36 @@ async fn answer(response: Response<Incoming>) -> Result<Bytes, ClientError> {
         _ if status.is_success() => Ok(body),
         Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
         Err(_) => Err(ClientError::Broken(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+    }
+}
+
+/// Connects to a socket, and waits for its turn while as many wait already as may.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let until = Instant::now() + TURN;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => sleep(RETRY).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// Connects to a server over TCP, which has to show who it is.
+async fn connect_tls(server: &ServerUrl) -> io::Result<TlsStream<TcpStream>> {
+    let name = server_name(&server.host).ok_or(ErrorKind::InvalidInput)?;
+    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+    server.connector.connect(name, stream).await
+}
+
+fn unreached(path: &Path, error: io::Error) -> ClientError {
+    let at = path.display().to_string();
+    match error.kind() {
+        ErrorKind::PermissionDenied => ClientError::Denied { path: path.to_owned(), reason: error.to_string() },
+        ErrorKind::NotFound => {
+            ClientError::Absent { at, reason: "it is not running, or has its socket elsewhere".to_owned() }
+        }
+        ErrorKind::ConnectionRefused => ClientError::Absent { at, reason: "it is not running any more".to_owned() },
+        _ => ClientError::Absent { at, reason: error.to_string() },
     }
 }
 

@@ -1,20 +1,28 @@
 //! The control plane: what an administrator sees of a running server, and changes in it.
 //!
-//! One thread of its own (`thread.rs`) serves an HTTP interface (`api`) on a unix socket (`socket.rs`). It reads the
+//! One thread of its own (`thread.rs`) serves an HTTP interface (`api`) on a unix socket (`socket.rs`), and over TCP with TLS
+//! (`remote.rs`, `accepting.rs`) for who has a token (`guard.rs`). It reads the
 //! `World` that is served now, asks the cores by message, and hands what is to be changed to the control thread
-//! ([`Orders`]). The program is its first client (`client.rs`).
+//! ([`Orders`]). The program is its first client (`client.rs`, `server_url.rs`).
 //!
 //! Invariants: nothing here is on the way of a command, and no core waits for it: a core that is asked answers when it comes
 //! to it, or is said not to answer. What a client can make grow is bounded in `limits.rs`. A panic here ends the
 //! interface, not the service.
 
+mod accepting;
 mod api;
+mod attempts;
 pub mod client;
 mod cores;
+mod guard;
 mod impact;
 mod metrics;
+mod places;
 mod problem;
 mod readers;
+pub mod remote;
+mod server_url;
+mod serving;
 pub mod socket;
 mod thread;
 mod trace;
@@ -137,6 +145,15 @@ pub struct Voice {
     pub events: Arc<Events>,
     /// What the log leaves out.
     pub filter: Arc<LogFilter>,
+}
+
+/// Where the control plane is found.
+#[derive(Debug, Default)]
+pub struct Entrances {
+    /// On this machine.
+    pub socket: Option<socket::Socket>,
+    /// From others.
+    pub remote: Option<remote::Remote>,
 }
 
 /// What the control plane reaches of the server.

@@ -1,7 +1,7 @@
 //! A request that is refused, as a problem document (RFC 9457).
 
 use super::view::Problem;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// The media type of a problem document (RFC 9457 section 3).
@@ -13,17 +13,24 @@ pub(super) struct Refused {
     status: StatusCode,
     detail: String,
     faults: Vec<String>,
+    /// Apart, for few have one.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refused {
     /// `detail`: what is wrong, and what mends it.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Refused {
-        Refused { status, detail: detail.into(), faults: Vec::new() }
+        Refused { status, detail: detail.into(), faults: Vec::new(), header: None }
     }
 
     /// Several things are wrong.
     pub(super) fn with_faults(self, faults: Vec<String>) -> Refused {
         Refused { faults, ..self }
+    }
+
+    /// With a header that says more.
+    pub(super) fn with(self, name: HeaderName, value: HeaderValue) -> Refused {
+        Refused { header: Some(Box::new((name, value))), ..self }
     }
 }
 
@@ -37,6 +44,8 @@ impl IntoResponse for Refused {
             faults: self.faults,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
-        (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        response.headers_mut().extend(self.header.map(|header| *header));
+        response
     }
 }

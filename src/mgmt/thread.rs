@@ -1,26 +1,21 @@
 //! The thread of the interface: accepts connections, and serves as many at a time as are allowed.
 
+use super::serving::{REST, serve};
 use super::socket::Socket;
-use super::trace::Stay;
-use super::{Reach, api};
-use crate::limits::{CONTROL_CONNECTION, CONTROL_CONNECTIONS, CONTROL_END, CONTROL_HEADERS};
+use super::{Entrances, Reach, accepting, api, guard};
+use crate::limits::{CONTROL_CONNECTIONS, CONTROL_END};
 use crate::panics;
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::Router;
+use axum::http::request::Parts;
+use axum::response::IntoResponse;
+use std::future::{self, Future};
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::Builder;
-use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
-
-/// How long nothing is accepted after a shortage of descriptors.
-const REST: Duration = Duration::from_millis(100);
+use tokio::time::sleep;
 
 /// The interface, being served.
 pub struct Server {
@@ -29,20 +24,36 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the interface on `socket`, on a thread of its own.
+    /// Serves the interface at `entrances`, on a thread of its own.
     ///
     /// # Errors
     /// The thread, or what it needs, cannot be had.
-    pub fn start(socket: Socket, reach: Reach) -> io::Result<Server> {
+    pub fn start(entrances: Entrances, reach: Reach) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = socket.listener()?;
+        let Entrances { socket, remote } = entrances;
+        let listener = socket.as_ref().map(Socket::listener).transpose()?;
         let (stop, stopped) = oneshot::channel();
         let (ends, ended) = mpsc::sync_channel(1);
         let serve = move || {
-            let router = api::router(Arc::new(reach));
+            let reach = Arc::new(reach);
+            let router = api::router(Arc::clone(&reach));
             runtime.block_on(async {
+                let at_socket = async {
+                    match listener {
+                        Some(listener) => accept(listener, router.clone()).await,
+                        None => future::pending().await,
+                    }
+                };
+                let over_tcp = async {
+                    match remote {
+                        Some(remote) => accepting::accept(remote, reach, router.clone()).await,
+                        None => future::pending().await,
+                    }
+                };
+                // One goes on without the other.
+                let both = async { tokio::join!(said(at_socket), said(over_tcp)) };
                 tokio::select! {
-                    Err(error) = accept(listener, router) => tracing::error!("the control interface has ended: {error}"),
+                    _ = both => {}
                     _ = stopped => {}
                 }
             });
@@ -81,7 +92,11 @@ async fn accept(listener: std::os::unix::net::UnixListener, router: Router) -> i
             Ok((stream, _)) => {
                 let router = router.clone();
                 tokio::spawn(async move {
-                    serve(stream, router).await;
+                    let judge = |parts: Parts| {
+                        let judged = guard::at_socket(&parts).map_err(IntoResponse::into_response);
+                        future::ready(judged.map(|()| parts))
+                    };
+                    serve(stream, router, judge).await;
                     drop(place);
                 });
             }
@@ -93,14 +108,9 @@ async fn accept(listener: std::os::unix::net::UnixListener, router: Router) -> i
     }
 }
 
-/// Serves one connection, for as long as is allowed, or as it has a trace. What goes wrong with it is its client's affair.
-async fn serve(stream: UnixStream, router: Router) {
-    let stay = Stay::default();
-    let router = router.layer(Extension(stay.clone()));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(CONTROL_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    while timeout(CONTROL_CONNECTION, connection.as_mut()).await.is_err() && stay.is_held() {}
+/// Says why it has ended, if it has.
+async fn said(accepting: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = accepting.await {
+        tracing::error!("the control interface has ended: {error}");
+    }
 }

@@ -29,8 +29,7 @@ pub use crate::world::error::WorldError;
 use crate::driver::{Told, run_core};
 use crate::fabric::mesh::{Mesh, Message};
 use crate::limits::{CONTROL_END, KEEPER_END, MEDIUM_END};
-use crate::mgmt::socket::Socket;
-use crate::mgmt::{Reach, Server, Voice};
+use crate::mgmt::{Entrances, Reach, Server, Voice};
 use crate::model::Snapshot;
 use crate::panics::Mutex;
 use crate::ring::Ring;
@@ -61,15 +60,15 @@ const PROBE_ENTRIES: u32 = 8;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
 /// with the addresses listened on, when every core accepts connections. On SIGHUP what `file` says is served from
-/// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is served on
-/// `control`, which also tells what is said.
+/// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is found at
+/// `control`, and also tells what is said.
 ///
 /// # Errors
 /// Why the server cannot start, or has to stop; also that media could not be made durable at the end.
 pub fn serve(
     mut snapshot: Snapshot,
     file: Option<ConfigFile>,
-    control: Option<(Socket, Voice)>,
+    control: Option<(Entrances, Voice)>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
@@ -239,11 +238,14 @@ fn open(
 
 /// Serves the control plane. Disks are served without it, too.
 fn start_plane(
-    (socket, voice): (Socket, Voice),
+    (at, voice): (Entrances, Voice),
     world: &Arc<Mutex<Arc<World>>>,
     mesh: &Mesh,
     control: &Control,
 ) -> Option<Server> {
+    if at.socket.is_none() && at.remote.is_none() {
+        return None;
+    }
     let (world, mesh, orders) = (Arc::clone(world), mesh.clone(), control.orders());
     let reach = Reach {
         world,
@@ -256,7 +258,7 @@ fn start_plane(
         voice,
         readers: Default::default(),
     };
-    let server = Server::start(socket, reach);
+    let server = Server::start(at, reach);
     server.inspect_err(|error| tracing::error!("the control interface cannot be served: {error}")).ok()
 }
 

@@ -17,6 +17,7 @@ mod ask;
 mod attempt;
 mod made;
 mod plan;
+mod plane;
 mod portals;
 
 use super::beside::{Beside, Wait};

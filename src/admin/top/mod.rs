@@ -51,7 +51,7 @@ pub fn run(args: &TopArgs) -> Result<String, TopError> {
         return Ok(once(&args.ask)?);
     }
     let (client, epoch) = (args.ask.client(), Instant::now());
-    let mut top = Top::new(&client.path().display().to_string());
+    let mut top = Top::new(&client.place());
     // Said as an error as long as the terminal is as it was.
     top.take(feed::sample(&client, epoch)?);
     let over = Arc::new(AtomicBool::new(false));

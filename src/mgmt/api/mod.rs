@@ -6,6 +6,7 @@ mod events;
 mod log;
 mod named;
 mod resources;
+mod secured;
 mod shown;
 mod traced;
 
@@ -68,13 +69,13 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
 
 /// The description of the interface, as JSON.
 pub fn document() -> String {
-    paths().into_openapi().to_pretty_json().unwrap_or_default()
+    secured::secured(paths().into_openapi()).to_pretty_json().unwrap_or_default()
 }
 
 /// Serves the interface.
 pub(super) fn router(reach: Arc<Reach>) -> Router {
     let (router, document) = paths().split_for_parts();
-    let document = Arc::new(document);
+    let document = Arc::new(secured::secured(document));
     router
         .route("/openapi.json", axum::routing::get(move || async move { Json(document.as_ref().clone()) }))
         .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "there is nothing here: /openapi.json says what is") })

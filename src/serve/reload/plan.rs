@@ -2,7 +2,7 @@
 
 use super::again::SHARE;
 use super::made::Made;
-use super::{Leaving, Place, Plan, Reloader};
+use super::{Leaving, Place, Plan, Reloader, plane};
 use crate::backend::OpenError;
 use crate::config::diff::{self, Becomes, Step, Thing};
 use crate::limits;
@@ -187,6 +187,7 @@ impl Reloader {
         let (mut snapshot, removed) = self.align(wanted);
         let mut kept = Vec::new();
         keep_fixed(&mut snapshot, self.world.directory.snapshot(), &mut kept);
+        plane::follow(&mut snapshot.control, &self.world.directory.snapshot().control, &mut kept);
         let (portals, missing_portals) = self.plan_portals(&mut snapshot, mode)?;
         let targets = mem::take(&mut snapshot.targets);
         let common = Arc::new(snapshot.clone());

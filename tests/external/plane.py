@@ -72,10 +72,11 @@ class Served(Target):
             raise AssertionError(f"{path}: {status} {kind} {body[:200]!r}")
         return json.loads(body)
 
-    def run(self, *words):
+    def run(self, *words, socketless=False):
         """What the command line does: (exit code, stdout, stderr)."""
         command = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
-        done = subprocess.run([*command, *words, "--socket", str(self.control)], capture_output=True, text=True, timeout=60, check=False)
+        where = [] if socketless or "--server" in words else ["--socket", str(self.control)]
+        done = subprocess.run([*command, *words, *where], capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def counted(self):

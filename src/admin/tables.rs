@@ -288,6 +288,9 @@ pub fn applied(applied: &Applied) -> String {
         let _ = writeln!(text, "warning: {line}");
     }
     if let Some(plan) = &applied.plan {
+        for line in &applied.kept {
+            let _ = writeln!(text, "not before the next start: {line}");
+        }
         return text + &self::plan(plan);
     }
     if let Some(lun) = applied.lun.filter(|_| applied.done.is_empty() && applied.waiting.is_empty()) {

@@ -259,9 +259,7 @@ mod tests {
         let (g, h) = ("[[target.group]]\nname = 'g'\nluns = [0]\n", "[[target.group]]\nname = 'h'\n");
         one(&format!("{g}{h}"), &format!("{h}{g}"), &format!("target {a} changed: order of groups"));
         let with = format!("{OLD}{}", OLD.split_once("[[target]]").unwrap().1.replace("example:a", "example:b"));
-        let with = with
-            .replacen("'b'", "'b'", 1)
-            .replace("name = 'iqn.2026-11.io.example:b'", "[[target]]\nname = 'iqn.2026-11.io.example:b'");
+        let with = with.replace("name = 'iqn.2026-11.io.example:b'", "[[target]]\nname = 'iqn.2026-11.io.example:b'");
         assert_eq!(said(OLD, &with), ["target iqn.2026-11.io.example:b added"]);
         assert_eq!(said(&with, OLD), ["target iqn.2026-11.io.example:b removed"]);
         let other = OLD.replace("kind = 'null'", "kind = 'ram'");

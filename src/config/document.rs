@@ -46,7 +46,7 @@ fn whole(file: &Path) -> Origin {
 
 /// Reads the text of a file. What is wrong is in `faults`.
 pub(super) fn read(text: &str, file: &Path, faults: &mut Faults) -> Draft {
-    let document = Document { text, file };
+    let document = Document { text, file, lines: text.match_indices('\n').map(|(at, _)| at).collect() };
     let mut draft = Draft::default();
     match DeTable::parse(text) {
         Ok(table) => document.read(table.get_ref(), &mut draft, faults),
@@ -59,12 +59,13 @@ pub(super) fn read(text: &str, file: &Path, faults: &mut Faults) -> Draft {
 struct Document<'a> {
     text: &'a str,
     file: &'a Path,
+    /// Where its lines end.
+    lines: Vec<usize>,
 }
 
 impl Document<'_> {
     fn origin(&self, at: usize, key: &str) -> Origin {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let line = 1 + self.lines.partition_point(|end| *end < at);
         Origin::File { file: self.file.to_owned(), line: Some(line), key: key.to_owned() }
     }
 

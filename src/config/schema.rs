@@ -2,6 +2,7 @@
 //! belongs together, and what names something else, is for `ringsan check`.
 
 use super::access::{ACCOUNT_KEYS, DISCOVERY_KEYS, GROUP_KEYS, LIMITS_KEYS};
+use super::control::CONTROL_KEYS;
 use super::draft::{PORTAL_KEYS, TARGET_KEYS, TOP_KEYS};
 use crate::backend::KINDS;
 use crate::limits;
@@ -79,7 +80,9 @@ fn top_key(key: &str) -> Value {
         "spin-us" => number("Microseconds that an active core polls before it sleeps", 0, limits::MAX_SPIN_US.into()),
         "congestion" => text("TCP congestion control of connections, or \"system\""),
         "strict" => flag("Hold initiators to the letter of RFC 7143"),
+        "all-or-nothing" => flag("Serve only if all logical units can be"),
         "log" => text("What to log: off, error, warn, info, debug, trace, or filters"),
+        "log-format" => one_of("How to log", &["text", "json", "journald"]),
         "state" => text("The directory for what outlives the process"),
         "control-socket" => text("Where the control plane is found: the path of a socket, or \"off\""),
         "chap-algorithms" => {
@@ -90,6 +93,7 @@ fn top_key(key: &str) -> Value {
         "account" => tables(ACCOUNT_KEYS, account_key, &["user"]),
         "discovery" => table(DISCOVERY_KEYS, chap_key).into(),
         "limits" => table(LIMITS_KEYS, limits_key).into(),
+        "control" => table(CONTROL_KEYS, control_key).into(),
         "target" => tables(TARGET_KEYS, target_key, &["name"]),
         _ => unknown(),
     }
@@ -120,6 +124,17 @@ fn chap_key(key: &str) -> Value {
     match key {
         "accounts" => texts("Users one of which an initiator must prove to be"),
         "mutual" => text("The user that ringsan proves to be"),
+        _ => unknown(),
+    }
+}
+
+fn control_key(key: &str) -> Value {
+    match key {
+        "group" => text("Its members may use the control socket"),
+        "listen" => texts("Addresses and ports of the control plane over TLS"),
+        "certificate" => text("The file with its certificate and those above it (PEM)"),
+        "key" => text("The file with the key of the certificate (PEM)"),
+        "tokens" => text("The file with the tokens of who may use it"),
         _ => unknown(),
     }
 }
@@ -199,8 +214,17 @@ mod tests {
         assert_eq!(schema["additionalProperties"], false);
         let mut found = 0;
         walk(&schema, "", &mut found);
-        let keys =
-            [TOP_KEYS, PORTAL_KEYS, ACCOUNT_KEYS, DISCOVERY_KEYS, LIMITS_KEYS, TARGET_KEYS, GROUP_KEYS, LUN_KEYS];
+        let keys = [
+            TOP_KEYS,
+            PORTAL_KEYS,
+            ACCOUNT_KEYS,
+            DISCOVERY_KEYS,
+            LIMITS_KEYS,
+            CONTROL_KEYS,
+            TARGET_KEYS,
+            GROUP_KEYS,
+            LUN_KEYS,
+        ];
         assert_eq!(found, keys.iter().map(|keys| keys.len()).sum::<usize>());
     }
 }

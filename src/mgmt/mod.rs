@@ -78,6 +78,8 @@ pub struct Planned {
     pub after: Snapshot,
     /// What is different.
     pub steps: Vec<Step>,
+    /// What the file would say and has to wait for the next start, in words.
+    pub kept: Vec<String>,
     /// What is allowed, but should not stay as it is.
     pub warnings: Vec<String>,
     /// What tells the text that the file has.

@@ -50,9 +50,10 @@ impl Desk {
             Order { dry: true, .. } => {
                 let ready = reloader.beside(move || prepare(&file, order)).unwrap_or_else(silent)?;
                 let before = Arc::clone(reloader.world().directory.snapshot());
-                let steps = diff::steps(&before, &ready.read.snapshot);
-                let Read { snapshot: after, warnings, .. } = ready.read;
-                let planned = Planned { lun: ready.lun, before, after, steps, warnings, tag: ready.before };
+                let Read { snapshot, warnings, .. } = ready.read;
+                let (there, after, kept) = reloader.foreseen(snapshot);
+                let steps = diff::steps(&there, &after);
+                let planned = Planned { lun: ready.lun, before, after, steps, kept, warnings, tag: ready.before };
                 Ok(Came::Planned(Box::new(planned)))
             }
             Order { .. } => {

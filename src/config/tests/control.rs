@@ -26,7 +26,7 @@ fn put(folder: &Path, name: &str, bytes: &[u8], mode: u32) {
 
 /// What a file with these keys of `[control]`, on line 2 and after, comes to.
 fn control(folder: &Path, keys: &str) -> Result<Config, Vec<String>> {
-    let of = from_text_of(&folder.join("x.toml"), &format!("[control]\n{keys}\n{TARGET}"));
+    let of = to_serve(&folder.join("x.toml"), Some(&format!("[control]\n{keys}\n{TARGET}")), true);
     of.map_err(|error| error.faults().iter().map(ToString::to_string).collect())
 }
 

@@ -153,8 +153,8 @@ pub(super) async fn change(reach: &Reach, wanted: Wanted, Terms { how, only_if, 
     };
     let plan = plan_of(reach, &planned).await;
     if how.dry_run {
-        let Planned { lun, warnings, tag, .. } = *planned;
-        let applied = Applied { lun, warnings, plan: Some(plan), ..Applied::default() };
+        let Planned { lun, kept, warnings, tag, .. } = *planned;
+        let applied = Applied { lun, kept, warnings, plan: Some(plan), ..Applied::default() };
         return Ok(([(header::ETAG, quoted(&tag))], Json(applied)).into_response());
     }
     if plan.needs_force {

@@ -133,7 +133,7 @@ impl Reloader {
     }
 
     /// What is served, and what is not.
-    fn all(&self) -> Snapshot {
+    pub(super) fn all(&self) -> Snapshot {
         let served = self.world.directory.snapshot();
         let is_there = |at: usize| self.world.targets.get(at).is_some_and(|target| !target.removed);
         let missing = self.world.missing.lock();

@@ -332,6 +332,33 @@ impl Reloader {
         steps
     }
 
+    /// What there is, also what is not served yet; and what of `wanted` would be served, without what takes a restart, with that
+    /// in words. No file is asked.
+    pub(in crate::serve) fn foreseen(&self, mut wanted: Snapshot) -> (Snapshot, Snapshot, Vec<String>) {
+        let (before, mut kept) = (self.all(), Vec::new());
+        keep_fixed(&mut wanted, &before, &mut kept);
+        plane::follow(&mut wanted.control, &before.control, &mut kept);
+        for portal in wanted.portals.iter_mut().filter(|portal| portal.listen.port() == 0) {
+            // It stays what was chosen.
+            let chosen = before.portals.iter().find(|old| old.listen.ip() == portal.listen.ip());
+            portal.listen = chosen.map_or(portal.listen, |old| old.listen);
+        }
+        for spec in &mut wanted.targets {
+            let Some(old) = before.targets.iter().find(|old| old.name == spec.name) else { continue };
+            for lun in &mut spec.luns {
+                let same = |old: &&LunSpec| old.number == lun.number && old.kind == lun.kind;
+                let Some(old) = old.luns.iter().find(same) else { continue };
+                let what = format!("LUN {} of {}", lun.number, spec.name);
+                keep_options(lun, old, &what, &mut kept);
+                if !lun.shrink && lun.size_bytes.zip(old.size_bytes).is_some_and(|(new, old)| new < old) {
+                    kept.push(format!("{what} keeps its size: it becomes smaller with shrink = true"));
+                    lun.size_bytes = old.size_bytes;
+                }
+            }
+        }
+        (before, wanted, kept)
+    }
+
     /// The units that `targets` have no more.
     fn leaving_of(&self, targets: &[TargetSpec]) -> Vec<Leaving> {
         let mut leaving = Vec::new();

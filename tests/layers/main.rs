@@ -232,7 +232,8 @@ const WITH_PEERS: &[&str] =
 /// such lines, and why no peer can have them written as often as it likes. In the layers [`WITH_PEERS`].
 const UNBOUNDED: &[(&str, usize, &str)] = &[
     ("driver/mod.rs", 1, "at the end"),
-    ("serve/control.rs", 8, "of signals, of a thread that ends, and of orders"),
+    ("serve/control.rs", 5, "of signals, and of a thread that ends"),
+    ("serve/desk.rs", 4, "of orders, one after another"),
     ("serve/mod.rs", 5, "at the start and at the end"),
     ("serve/portals.rs", 1, "of a reload"),
     ("serve/reload/ask.rs", 1, "of a reload"),

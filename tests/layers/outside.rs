@@ -91,6 +91,7 @@ const TABLE: &[Outside] = &[
         ],
         files: &[
             ("admin/hint.rs", "looks for sockets of servers"),
+            ("admin/change.rs", "reads a configuration that is to be served"),
             ("admin/trace.rs", "writes a capture"),
             ("backend/create.rs", "makes files"),
             ("backend/file.rs", "media are files"),

@@ -1,5 +1,6 @@
 //! The interface: HTTP/1.1 with JSON. What each path does is said at its function; [`document`] is made of that (OpenAPI 3.1).
 
+mod asked;
 mod change;
 pub(super) mod counted;
 mod events;
@@ -15,8 +16,8 @@ use super::view::{Core, Portal, Problem, Session, Sessions, Status, Target, Vers
 use super::{Reach, metrics};
 use crate::limits::CONTROL_BODY_BYTES;
 use crate::wire::Tsih;
+use asked::{Named, Reached, name_of};
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
@@ -29,14 +30,6 @@ use utoipa_axum::routes;
 
 /// The version of the interface.
 pub const VERSION: &str = "v1";
-
-type Reached = State<Arc<Reach>>;
-
-/// The part of a path that names something.
-type Named<T> = Result<Path<T>, PathRejection>;
-
-/// The body of a request.
-type Sent<T> = Result<Json<T>, JsonRejection>;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -212,11 +205,6 @@ async fn session_drop(State(reach): Reached, tsih: Named<u16>) -> Result<StatusC
         Some(false) => Err(no_session()),
         None => Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the core of that session does not answer")),
     }
-}
-
-fn name_of(name: Named<String>) -> Result<String, Refused> {
-    let wrong = |_| Refused::new(StatusCode::BAD_REQUEST, "a name in the path is not UTF-8");
-    name.map(|Path(name)| name).map_err(wrong)
 }
 
 /// Metrics, for Prometheus

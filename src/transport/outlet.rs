@@ -40,10 +40,11 @@ impl Outbox for Outlet<'_> {
             }
             _ => None,
         };
-        tx.pdu(header, payload, copied, self.pool);
+        // Nothing is kept for what comes after: that would cost those whom nobody looks at.
         if tx.is_traced() {
-            self.note(conn, header, payload);
+            return self.traced_pdu(conn, header, payload, copied);
         }
+        tx.pdu(header, payload, copied, self.pool);
     }
 }
 
@@ -55,12 +56,13 @@ fn find<'a>(all: &'a mut [Connection], of: &[Option<ConnNo>], conn: ConnIx) -> O
 }
 
 impl Outlet<'_> {
-    /// Notes a PDU for those who look at its connection.
+    /// Queues a PDU, and notes it for those who look at its connection.
     #[cold]
     #[inline(never)]
-    fn note(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>) {
+    fn traced_pdu(&mut self, conn: ConnIx, header: &Bhs, payload: Payload<'_>, sum: Option<u32>) {
         let Some(number) = self.connections.get(usize::from(conn.0)).copied().flatten() else { return };
         let Some(connection) = self.all.get_mut(number.at()) else { return };
+        connection.tx.pdu(header, payload, sum, self.pool);
         let mut copied = std::mem::take(&mut self.pool.taps.copied);
         let data = match payload {
             Payload::Bytes(bytes) => bytes,

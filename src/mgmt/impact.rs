@@ -52,8 +52,13 @@ pub(super) fn impact(before: &Snapshot, after: &Arc<Snapshot>, session: &Session
         peer,
         identity: session.user.as_deref(),
     };
-    let Ok(access) = SnapshotDirectory::new(Arc::clone(after)).admit(&who) else { return Some(Impact::Dropped) };
-    let ((_, new), (_, old)) = (new.flatten()?, target(before, of?)?);
+    let directory = SnapshotDirectory::new(Arc::clone(after));
+    let Ok(access) = directory.admit(&who) else { return Some(Impact::Dropped) };
+    let ((at, new), (_, old)) = (new.flatten()?, target(before, of?)?);
+    // Who shows itself to be somebody else by then, as where a target gets its first group, has to log in again.
+    if directory.proof(Some(at), who.initiator, peer, who.identity) != init.initiator.proof {
+        return Some(Impact::Dropped);
+    }
     let (old, new) = (found(old, session.group), found(new, access.group()));
     let same = |a: &(u16, LunKind, Option<u64>), b: &(u16, LunKind, Option<u64>)| (a.0, &a.1) == (b.0, &b.1);
     let is_lost =

@@ -109,13 +109,12 @@ impl Desk {
 }
 
 fn say_refused(not_done: &NotDone) {
-    if let NotDone::Faults(faults) = not_done {
-        let why = faults.join("; ");
-        tracing::warn!(
-            event = "config-refused",
-            "a change of the configuration, and everything stays as it was: {why}"
-        );
-    }
+    let why = match not_done {
+        NotDone::Faults(faults) => faults.join("; "),
+        NotDone::NotFound(why) | NotDone::Taken(why) => why.clone(),
+        NotDone::Otherwise => "the file has another text than the change is for".to_owned(),
+    };
+    tracing::warn!(event = "config-refused", "a change of the configuration, and everything stays as it was: {why}");
 }
 
 impl From<EditError> for NotDone {

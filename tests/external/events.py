@@ -98,7 +98,7 @@ def happens(served, checks, connect):
     checks.check("a LUN that comes", "LUN 9" in data["message"], str(data))
     served.run("lun", "resize", "9", "2MiB")
     reader.find("lun-resized", lambda data: "LUN 9" in data["message"])
-    served.run("lun", "rm", "9")
+    served.run("lun", "rm", "9", "--force")
     reader.find("lun-removed", lambda data: "LUN 9" in data["message"])
     served.run("lun", "rm", "77")
     _, data = reader.find("config-refused")
@@ -143,7 +143,7 @@ def slow(served, checks, connect):
         good = {name: its.get(name) for name in wanted} == wanted and 200_000 < its["us"] < 5_000_000 and data["level"] == "warn"
         checks.check("a slow command is told, once that is wanted", good and not before, f"{data} {before} {took}")
     finally:
-        served.run("lun", "rm", "9")
+        served.run("lun", "rm", "9", "--force")
         reader.close()
 
 

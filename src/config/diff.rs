@@ -254,7 +254,7 @@ mod tests {
         one("luns = [0]", "luns = [1]", &format!("group 'g' of {a} changed: luns"));
         one("name = 'h'", "name = 'h'\naccounts = ['db']", &format!("group 'h' of {a} changed: accounts"));
         one("example:a'", "example:a'\nalias = 'A'", &format!("target {a} changed: alias"));
-        one("[[account", "strict = true\n[[account", "server changed: strict");
+        one("[[portal]]\n", "strict = true\n[[portal]]\n", "server changed: strict");
         one("3260'", "3260'\nadvertise = '192.0.2.1'", "portal 127.0.0.1:3260 changed: advertise");
         let (g, h) = ("[[target.group]]\nname = 'g'\nluns = [0]\n", "[[target.group]]\nname = 'h'\n");
         one(&format!("{g}{h}"), &format!("{h}{g}"), &format!("target {a} changed: order of groups"));

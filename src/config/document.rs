@@ -132,7 +132,11 @@ impl Document<'_> {
             }
         }
         if !table.contains_key("target") {
-            faults.warn(&whole(self.file), "there is no [[target]]: nothing is served");
+            // A file that was cut short is not to take all targets away: who means that says so.
+            faults.add(
+                &whole(self.file),
+                "there is no [[target]]: nothing to serve (target = [] says that none is meant)",
+            );
         }
     }
 

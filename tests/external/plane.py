@@ -42,14 +42,15 @@ class Http(http.client.HTTPConnection):
 class Served(Target):
     """A ringsan that serves a configuration file, with its control socket in its folder."""
 
-    def __init__(self, text, options=()):
+    def __init__(self, text, options=(), top=""):
         super().__init__([], options)
+        self.top = top
         self.control = self.folder / "control.sock"
         self.file = self.folder / "ringsan.toml"
         self.write(text)
 
     def write(self, text):
-        self.file.write_text(f'[[portal]]\nlisten = "127.0.0.1:{self.port}"\n\n{text}')
+        self.file.write_text(f'{self.top}[[portal]]\nlisten = "127.0.0.1:{self.port}"\n\n{text}')
         self.file.chmod(0o600)
 
     def arguments(self):

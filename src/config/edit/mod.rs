@@ -50,6 +50,7 @@ fn change(top: &mut Table, Edit { place, act }: &Edit) -> Result<Option<u16>, Ed
             Ok(None)
         }
         Place::Target(name) => {
+            tables::begin(top, "target");
             let targets = tables(top, "target")?;
             let at = match tables::target_at(targets, name.as_deref()) {
                 Ok(at) => Some(at),
@@ -58,6 +59,7 @@ fn change(top: &mut Table, Edit { place, act }: &Edit) -> Result<Option<u16>, Ed
             };
             let name = name.clone().unwrap_or_default();
             member(targets, at, act, (format!("target {name}"), || row("name", name.as_str().into())))?;
+            tables::end(top, "target");
             Ok(None)
         }
         Place::Lun(target, number) => {

@@ -25,6 +25,20 @@ pub(super) fn tables<'t>(table: &'t mut Table, key: &'static str) -> Result<&'t 
     item.as_array_of_tables_mut().ok_or(EditError::Inline(key))
 }
 
+/// Where it is said that there are no tables `[[key]]`, there can be some.
+pub(super) fn begin(table: &mut Table, key: &'static str) {
+    if table.get(key).and_then(Item::as_array).is_some_and(Array::is_empty) {
+        table.remove(key);
+    }
+}
+
+/// Where there are no tables `[[key]]` any more, that is said.
+pub(super) fn end(table: &mut Table, key: &'static str) {
+    if table.get(key).and_then(Item::as_array_of_tables).is_some_and(ArrayOfTables::is_empty) {
+        table.insert(key, value(Array::new()));
+    }
+}
+
 fn text_of<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key).and_then(Item::as_str)
 }

@@ -91,6 +91,12 @@ fn targets_groups_accounts_and_portals_come_and_go() {
     assert!(number == Some(0) && with.contains("alias = \"new\"\n\n[[target.lun]]\nnumber = 0\n"), "{with}");
     assert_eq!(done(&with, new, Act::Remove).0, FILE);
 
+    let one = "[[portal]]\nlisten = '::1'\n\n[[target]]\nname = 'iqn.2026-11.io.example:a'\n";
+    let name = || Place::Target(Some("iqn.2026-11.io.example:a".to_owned()));
+    let (none, _) = done(one, name(), Act::Remove);
+    assert_eq!(none, "target = []\n[[portal]]\nlisten = '::1'\n");
+    assert_eq!(done(&none, name(), Act::Add(Vec::new())).0, one.replace('\'', "\"").replace("\"::1\"", "'::1'"));
+
     let named = |group: &str| Place::Group(Some("a".to_owned()), group.to_owned());
     let initiators = ("initiators".to_owned(), Some(Said::List(vec![Said::Text("iqn.x:*".to_owned())])));
     let (with, _) = done(FILE, named("h"), Act::Put(vec![initiators]));

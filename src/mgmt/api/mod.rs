@@ -229,7 +229,7 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
-        assert_eq!(operations.len(), 37);
+        assert_eq!(operations.len(), 35);
         for operation in operations {
             assert!(operation["summary"].is_string(), "{operation}");
             for (status, response) in operation["responses"].as_object().unwrap() {

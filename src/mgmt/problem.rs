@@ -23,6 +23,11 @@ impl Refused {
         Refused { status, detail: detail.into(), faults: Vec::new(), header: None }
     }
 
+    /// What is wrong.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Several things are wrong.
     pub(super) fn with_faults(self, faults: Vec<String>) -> Refused {
         Refused { faults, ..self }

@@ -148,7 +148,14 @@ pub(super) async fn change(reach: &Reach, wanted: Wanted, Terms { how, only_if, 
         return applied(reach, order(reach, Order { wanted, only_if, dry: false }).await?);
     }
     let again = wanted.clone();
-    let Came::Planned(planned) = order(reach, Order { wanted, only_if, dry: true }).await? else {
+    let planned = order(reach, Order { wanted, only_if, dry: true }).await;
+    let planned = planned.inspect_err(|refused| {
+        if !how.dry_run {
+            let why = refused.detail();
+            tracing::warn!(event = "config-refused", "a change of the configuration: {why}");
+        }
+    });
+    let Came::Planned(planned) = planned? else {
         return Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "a plan was asked for, and is not there"));
     };
     let plan = plan_of(reach, &planned).await;

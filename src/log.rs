@@ -4,8 +4,8 @@
 //! written keeps back a thread of its own, [`Spool`]'s, and nobody else. Who has something to say puts it into a bounded
 //! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
 //!
-//! What is said through `tracing` becomes a [`record`] without control characters, and that a line in one of several [`form`]s; what
-//! is left out of it can be changed while the server runs ([`layer`]). What is worth an event is kept for who asks, too
+//! What is said through `tracing` becomes a `record` without control characters, and that a line in one of several `form`s; what
+//! is left out of it can be changed while the server runs (`layer`). What is worth an event is kept for who asks, too
 //! ([`crate::events`]).
 
 pub mod form;

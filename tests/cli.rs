@@ -207,7 +207,7 @@ fn check_lists_every_fault() {
         "ringsan: x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'?\nringsan: x.toml:6: target.lun.path: none.img: \
          no such file (with create = true and a size, like size=1GiB, it is created)\n"
     );
-    let line = one_line(ringsan(dir.path()).args(["serve", "--config", "x.toml"]));
+    let line = one_line(ringsan(dir.path()).args(["serve", "--config", "x.toml", "--all-or-nothing"]));
     assert_eq!(line, "x.toml:1: spin: unknown key 'spin': did you mean 'spin-us'? (and 1 more: see `ringsan check`)");
     fs::write(dir.path().join("x.toml"), b"log = \"\xff\"").unwrap();
     assert_eq!(one_line(ringsan(dir.path()).args(["check", "--config", "x.toml"])), "x.toml:1: is not UTF-8");

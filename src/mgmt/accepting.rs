@@ -199,7 +199,7 @@ impl Visitor {
             return Err(guard::wrong_token());
         };
         self.place.prove();
-        guard::may(token, &request.method)?;
+        guard::may(token, &request.method, request.uri.path())?;
         if !guard::is_looking(&request.method) {
             let left_out = self.shared.noise.lock().notice(now_ms);
             if let Some(left_out) = left_out {

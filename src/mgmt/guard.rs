@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// What passes between initiators and the server, with their data if that is wanted.
+const TRACE: &str = "/v1/trace";
+
 /// What is asked of who has not shown a token (RFC 6750 section 3).
 const CHALLENGE: &str = "Bearer realm=\"ringsan\"";
 const INVALID: &str = "Bearer realm=\"ringsan\", error=\"invalid_token\"";
@@ -116,12 +119,12 @@ pub(super) fn barred(wait: Duration) -> Refused {
 /// Whether the owner of a token may do that.
 ///
 /// # Errors
-/// It may only see.
-pub(super) fn may(token: &Token, method: &Method) -> Result<(), Refused> {
-    if token.scope == Scope::Full || is_looking(method) {
+/// It may only see how the server is: neither change it, nor see what initiators read and write.
+pub(super) fn may(token: &Token, method: &Method, path: &str) -> Result<(), Refused> {
+    if token.scope == Scope::Full || is_looking(method) && path != TRACE {
         return Ok(());
     }
-    let detail = "this token may see, and change nothing: it says `read` in the file of tokens, not `full`";
+    let detail = "this token may see how the server is, and neither change it nor trace PDUs: it says `read` in the file of tokens, not `full`";
     Err(Refused::new(StatusCode::FORBIDDEN, detail)
         .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(INSUFFICIENT)))
 }
@@ -209,10 +212,13 @@ mod tests {
             );
         }
         let reader = Token { name: "r".into(), scope: Scope::Read, digest };
-        assert!(may(&reader, &Method::GET).is_ok() && may(&reader, &Method::HEAD).is_ok());
+        let status_path = "/v1/status";
+        assert!([Method::GET, Method::HEAD].iter().all(|method| may(&reader, method, status_path).is_ok()));
+        assert_eq!(status(may(&reader, &Method::GET, TRACE)), 403, "the data of initiators is not how the server is");
+        assert!(may(&Token { scope: Scope::Full, ..reader.clone() }, &Method::GET, TRACE).is_ok());
         for method in [Method::POST, Method::PATCH, Method::DELETE, Method::PUT, Method::OPTIONS, Method::TRACE] {
-            assert_eq!(status(may(&reader, &method)), 403);
-            assert!(may(&Token { scope: Scope::Full, ..reader.clone() }, &method).is_ok());
+            assert_eq!(status(may(&reader, &method, status_path)), 403);
+            assert!(may(&Token { scope: Scope::Full, ..reader.clone() }, &method, status_path).is_ok());
         }
         let barred = barred(Duration::from_millis(1500)).into_response();
         assert_eq!((barred.status().as_u16(), &barred.headers()["retry-after"]), (429, &HeaderValue::from_static("2")));

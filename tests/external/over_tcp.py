@@ -83,6 +83,8 @@ def who(served, checks):
     checks.check("a token to see with sees", ask(served, "GET", "/v1/status", READ)[0] == 200)
     answer = ask(served, "POST", "/v1/reload", READ)
     checks.check("and changes nothing: 403", is_problem(answer, 403) and "insufficient_scope" in answer[1]["www-authenticate"], str(answer))
+    answer = ask(served, "GET", "/v1/trace?count=1&data=true", READ)
+    checks.check("nor sees what hosts read and write: 403", is_problem(answer, 403), str(answer))
     checks.check("another one does", ask(served, "POST", "/v1/reload")[0] == 200)
     log = served.log.read_text()
     checks.check("no token is in the log, and who changed something is", FULL not in log and READ not in log and 'token="ops"' in log)

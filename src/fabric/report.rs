@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use crate::tasks::tally::{Class, Latency, Traffic, UnitTraffic};
+pub use crate::transport::protocol::{Counted, Protocol};
 
 /// Sessions in one report, at most.
 pub const SESSIONS_A_REPORT: usize = 64;
@@ -52,6 +53,8 @@ pub struct CoreReport {
     pub core: usize,
     /// What it has counted.
     pub stats: Stats,
+    /// What it has counted of the protocol besides commands.
+    pub protocol: Protocol,
     /// What has ended on it. `None`: sessions were asked for.
     pub traffic: Option<Box<Traffic>>,
     /// Sessions on it.

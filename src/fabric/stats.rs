@@ -10,8 +10,6 @@ pub struct Stats {
     pub refused: u64,
     /// Logins completed.
     pub logins: u64,
-    /// Logins refused or given up.
-    pub failed_logins: u64,
     /// Commands executed.
     pub commands: u64,
     /// Bytes of Data-Out that were received straight into I/O buffers.

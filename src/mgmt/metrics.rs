@@ -1,6 +1,7 @@
 //! The state of the server as metrics: base units, names ending in `_total` for what only grows, and labels of which there are
 //! as many as there are cores and logical units. No label is a text of a peer's.
 
+use super::causes::Causes;
 use super::view::{Counters, Status};
 use crate::fabric::report::{Class, CoreReport, Latency};
 use prometheus_client::collector::Collector;
@@ -65,6 +66,7 @@ const CORE_COUNTERS: &[CoreCounter] = &[
 pub(super) fn text(status: &Status, reports: &[Option<CoreReport>], accept: &str) -> (&'static str, String) {
     let mut registry = registry(status);
     registry.register_collector(Box::new(Durations::of(reports)));
+    registry.register_collector(Box::new(Causes::of(reports)));
     let mut text = String::new();
     // Writing to a String cannot fail.
     if accept.contains(OPEN_METRICS) {
@@ -281,6 +283,24 @@ mod tests {
         }
         let of_silent = text.lines().filter(|line| line.contains("core=\"1\""));
         assert_eq!(of_silent.collect::<Vec<_>>(), ["ringsan_core_up{core=\"1\"} 0"]);
+    }
+
+    #[test]
+    fn causes_are_of_all_cores_and_none_while_one_is_silent() {
+        let mut one = report(0, (Class::Read, 3), 40);
+        one.protocol.login_refused(crate::wire::LoginStatus::NOT_FOUND);
+        let reports = [Some(one.clone()), Some(one)];
+        let (_, said) = text(&status(), &reports, "text/plain");
+        for line in [
+            "ringsan_login_failures_by_cause_total{cause=\"not found\"} 2",
+            "ringsan_login_failures_by_cause_total{cause=\"given up\"} 0",
+            "ringsan_task_management_total{function=\"logical unit reset\"} 0",
+            "ringsan_connections_ended_total{reason=\"nop timeout\"} 0",
+        ] {
+            assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+        }
+        let (_, said) = text(&status(), &[reports[0].clone(), None], "text/plain");
+        assert!(!said.contains("cause="), "{said}");
     }
 
     #[test]

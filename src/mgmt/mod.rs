@@ -12,6 +12,7 @@
 mod accepting;
 mod api;
 mod attempts;
+mod causes;
 pub mod client;
 mod cores;
 mod guard;

@@ -151,6 +151,40 @@ pub enum CloseReason {
     Dropped,
 }
 
+impl CloseReason {
+    /// What they are called where they are counted.
+    pub const WORDS: [&'static str; 11] = [
+        "logout",
+        "reinstated",
+        "nop timeout",
+        "login timeout",
+        "login refused",
+        "disconnected",
+        "digest error",
+        "protocol error",
+        "reset",
+        "shutdown",
+        "dropped",
+    ];
+
+    /// Its number in [`CloseReason::WORDS`].
+    pub const fn number(self) -> usize {
+        match self {
+            CloseReason::Logout => 0,
+            CloseReason::Reinstated => 1,
+            CloseReason::NopTimeout => 2,
+            CloseReason::LoginTimeout => 3,
+            CloseReason::LoginRefused => 4,
+            CloseReason::Disconnected => 5,
+            CloseReason::Digest => 6,
+            CloseReason::Protocol(_) => 7,
+            CloseReason::Reset => 8,
+            CloseReason::Shutdown => 9,
+            CloseReason::Dropped => 10,
+        }
+    }
+}
+
 /// The end of a command's Data-In.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataInEnd {

@@ -18,6 +18,7 @@ impl Core {
         answer(CoreReport {
             core: self.fabric.neighbours.own(),
             stats: self.stats(),
+            protocol: self.fabric.links.pool.protocol,
             traffic: matches!(which, Which::None).then(|| Box::new(self.executor.tally.traffic.clone())),
             sessions: self.fabric.seats.iter().filter(|(_, seat)| !seat.ended).count(),
             connections: self.fabric.links.iter().count(),

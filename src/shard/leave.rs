@@ -12,6 +12,7 @@ use crate::session::seam::CloseReason;
 use crate::tasks::task::Exec;
 use crate::transport::link::{Moving, Phase};
 use crate::transport::links::Connection;
+use crate::transport::protocol::Protocol;
 use crate::unit::Unit;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -41,9 +42,12 @@ impl Core {
                 self.bound_lost(seat);
             }
             // This login was refused, and that was logged when its proof was judged.
-            Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => self.fabric.stats.failed_logins += 1,
+            Phase::Judged { step, .. } if matches!(*step, Step::Refuse { .. }) => {
+                let Step::Refuse { answer, .. } = *step else { return };
+                self.protocol().login_refused(answer.response.status);
+            }
             Phase::Login { login, .. } | Phase::Judged { login, .. } => {
-                self.fabric.stats.failed_logins += 1;
+                self.protocol().login_given_up();
                 if let Some(left_out) = self.fabric.noise.line(self.fabric.now_ms) {
                     let initiator = login.peer_named().unwrap_or("?");
                     tracing::warn!(event = "login-given-up", %peer, initiator, ?reason, left_out, "login given up");
@@ -101,7 +105,12 @@ impl Core {
         }
     }
 
+    fn protocol(&mut self) -> &mut Protocol {
+        &mut self.fabric.links.pool.protocol
+    }
+
     fn log_end(&mut self, peer: SocketAddr, seat: SeatIx, reason: CloseReason) {
+        self.protocol().ended(reason);
         let event = match reason {
             CloseReason::Logout => "logged-out",
             CloseReason::Dropped => "session-dropped",

@@ -32,6 +32,7 @@ use crate::transport::lent::Loan;
 use crate::transport::link::Halt;
 use crate::transport::links::Connection;
 use crate::transport::partial::{Partial, PartialDest};
+use crate::transport::protocol::Protocol;
 use crate::transport::receiving::{BEHIND_BYTES, Direct, LARGE_BYTES, Receive, SMALL_IN_A_ROW};
 use crate::transport::record;
 use crate::wire::bhs;
@@ -290,6 +291,10 @@ impl Core {
                 if receive.is_traced {
                     self.fabric.links.note_received(conn, (bhs, ahs, data), data_digest_ok);
                 }
+                if Protocol::counts(bhs) {
+                    self.fabric.links.pool.protocol.passed(bhs);
+                }
+                self.count_digest(data_digest_ok);
                 self.whole(seat, ix, bhs, ahs, data, data_digest_ok || sings(Canary::DigestUnchecked));
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
@@ -321,6 +326,7 @@ impl Core {
                 if receive.is_traced {
                     self.note_end(conn, data_digest_ok);
                 }
+                self.count_digest(data_digest_ok);
                 if let Some(partial) = receive.partial.take() {
                     self.end(seat, ix, partial, data_digest_ok || sings(Canary::DigestUnchecked));
                     self.fabric.look_if_it_took_time();
@@ -385,6 +391,14 @@ impl Core {
         {
             receive.framer.set_digests(header, data);
             receive.framer.set_max_data_segment(longest);
+        }
+    }
+
+    /// Counts the data digest that did not match.
+    #[inline(always)]
+    fn count_digest(&mut self, is_right: bool) {
+        if !is_right {
+            self.fabric.stats.digest_errors += 1;
         }
     }
 

@@ -38,7 +38,7 @@ impl Core {
     }
 
     pub(super) fn refuse(&mut self, conn: ConnNo, answer: &LoginAnswer) {
-        self.fabric.stats.failed_logins += 1;
+        self.fabric.links.pool.protocol.login_refused(answer.response.status);
         self.send_login(conn, answer);
         self.close(conn, CloseReason::LoginRefused);
     }

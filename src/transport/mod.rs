@@ -10,6 +10,7 @@
 //! | how much of that is acted on in a turn, and whose turn it is | `acting.rs` |
 //! | what goes out | `tx.rs`, `outlet.rs` |
 //! | who looks on at PDUs, and what is noted for them | `tap.rs`, `note.rs`, `masked.rs` |
+//! | what is counted of PDUs besides commands, and of how logins and connections end | `protocol.rs` |
 //! | what came last, for who looks for the cause of a panic | `record.rs` |
 //!
 //! Invariants: what the kernel has a pointer to stays where it is until the completion was taken, and has one owner here
@@ -28,6 +29,7 @@ pub(crate) mod note;
 pub(crate) mod outlet;
 pub(crate) mod parked;
 pub(crate) mod partial;
+pub(crate) mod protocol;
 pub(crate) mod receiving;
 pub(crate) mod record;
 pub(crate) mod source;

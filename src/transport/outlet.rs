@@ -1,6 +1,7 @@
 //! Where a session's PDUs go: to the transmit sides of its connections.
 
 use super::links::Connection;
+use super::protocol::Protocol;
 use super::tx::{BatchPool, Tx};
 use crate::model::ConnNo;
 use crate::session::seam::{ConnIx, DataRef, Outbox, Payload};
@@ -40,6 +41,9 @@ impl Outbox for Outlet<'_> {
             }
             _ => None,
         };
+        if Protocol::counts(header) {
+            self.pool.protocol.passed(header);
+        }
         // Nothing is kept for what comes after: that would cost those whom nobody looks at.
         if tx.is_traced() {
             return self.traced_pdu(conn, header, payload, copied);

@@ -7,6 +7,7 @@
 //! core and keep their capacity: steady state allocates nothing.
 
 use super::io::Outgoing;
+use super::protocol::Protocol;
 use super::tap::Taps;
 use crate::buffers::Buf;
 use crate::limits::{QUEUED_BYTES, QUEUED_BYTES_BESIDE, QUEUED_BYTES_PER_CORE, SEND_BYTES, SPARE_BATCH_BYTES};
@@ -172,6 +173,8 @@ pub struct BatchPool {
     queued: usize,
     /// Who looks on at what is queued, and at what is received.
     pub taps: Taps,
+    /// What is counted of PDUs besides commands.
+    pub protocol: Protocol,
 }
 
 impl BatchPool {

@@ -11,6 +11,9 @@ macro_rules! open_enum {
         impl $name {
             $($(#[$vmeta])* pub const $value: Self = Self($code);)*
 
+            /// Those that the standard assigns.
+            pub const ALL: &'static [Self] = &[$(Self::$value),*];
+
             /// The standard's name, or `None` for a code that it does not assign.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {

@@ -40,6 +40,7 @@ pub(super) fn latency(traffic: &Traffic) -> Vec<Latency> {
 #[cfg(test)]
 pub(in crate::mgmt) mod tests {
     use super::*;
+    use crate::fabric::report::Protocol;
     use crate::fabric::stats::Stats;
 
     /// What a core tells on which so many commands of a class have ended at unit 1, that took so long.
@@ -53,6 +54,7 @@ pub(in crate::mgmt) mod tests {
         CoreReport {
             core,
             stats: Stats::default(),
+            protocol: Protocol::default(),
             traffic: Some(Box::new(traffic)),
             sessions: 0,
             connections: 0,

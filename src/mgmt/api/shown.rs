@@ -4,7 +4,6 @@ use super::super::Reach;
 use super::super::view::{Commands, Connection, Core, Counters, Degraded, Group, Lun, Portal, Session, Status, Target};
 use super::counted;
 use crate::fabric::report::{ConnectionReport, CoreReport, SessionReport};
-use crate::fabric::stats::Stats;
 use crate::model::{self, Credentials, LunKind, LunSpec};
 use crate::session::SessionKind;
 use crate::session::params::{OwnParams, Params, TaskReporting};
@@ -79,19 +78,19 @@ pub(super) fn cores(reach: &Reach, reports: &[Option<CoreReport>]) -> Vec<Core> 
             sessions: of(|report| report.sessions),
             connections: of(|report| report.connections),
             free_buffer_bytes: of(|report| report.free_buffer_bytes),
-            counters: report.as_ref().map(|report| counters(&report.stats)).unwrap_or_default(),
+            counters: report.as_ref().map(counters).unwrap_or_default(),
             latency: report.as_ref().and_then(|of| of.traffic.as_deref()).map(counted::latency).unwrap_or_default(),
         }
     };
     reports.iter().enumerate().map(one).collect()
 }
 
-fn counters(stats: &Stats) -> Counters {
+fn counters(CoreReport { stats, protocol, .. }: &CoreReport) -> Counters {
     Counters {
         accepted: stats.accepted,
         refused: stats.refused,
         logins: stats.logins,
-        failed_logins: stats.failed_logins,
+        failed_logins: protocol.login_failures(),
         commands: stats.commands,
         read_bytes: stats.executor.read_bytes,
         written_bytes: stats.executor.written_bytes,

@@ -37,6 +37,9 @@ macro_rules! login_statuses {
         impl LoginStatus {
             $($(#[$meta])* pub const $name: Self = Self { class: $class, detail: $detail };)*
 
+            /// Those that the RFC assigns.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
             /// The RFC's name, or `None` for a code that it does not assign.
             pub const fn name(self) -> Option<&'static str> {
                 match (self.class, self.detail) {

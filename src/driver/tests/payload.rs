@@ -324,9 +324,16 @@ fn a_payload_with_a_wrong_digest_is_not_written() {
     assert!(before.iter().any(|pdu| pdu.opcode == Opcode::REJECT), "{before:?}");
     assert_eq!((last.bhs[3], last.data[4] & 15, &last.data[14..16]), (2, 0xb, &[0x47, 5][..]));
     assert!(read(&mut peer, 1, 4096, LARGE) == vec![0; LARGE]);
+    // And another, of which less was there before.
+    let (itt, mut rest) = half_a_payload(&mut peer, 1, 4096, 4096);
+    rest[1000] ^= 1;
+    peer.raw(&rest);
+    peer.answer(itt, SOON);
     warm(&mut peer);
     drop(peer);
-    expect_all_back(&mut server);
+    let counted = server.end();
+    assert!(counted.iter().all(|(_, free_bytes)| *free_bytes == ARENA_BYTES), "buffers were lost");
+    assert_eq!(counted.iter().map(|(stats, _)| stats.digest_errors).sum::<u64>(), 2, "each is counted");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn words(words: [u32; 12]) -> Bhs {
 
 /// Every PDU type with every field set to something of its own: (words, PDU, line).
 fn golden() -> Vec<(Bhs, Pdu, &'static str)> {
-    [requests(), responses()].concat()
+    [requests(), responses(), announcements()].concat()
 }
 
 #[rustfmt::skip]
@@ -205,6 +205,14 @@ fn responses() -> Vec<(Bhs, Pdu, &'static str)> {
             }.into(),
             "R2T itt=0x11 ttt=0x22 lun=1 stat_sn=51 exp_cmd_sn=68 max_cmd_sn=85 r2t_sn=102 offset=119 desired=136",
         ),
+    ]
+}
+
+/// What a target says without having been asked.
+#[rustfmt::skip]
+fn announcements() -> Vec<(Bhs, Pdu, &'static str)> {
+    let (stat_sn, exp_cmd_sn, max_cmd_sn) = (StatSn(0x33), CmdSn(0x44), CmdSn(0x55));
+    vec![
         (
             words([
                 0x3280_0000, 0x0000_0014, 0x0001_0000, 0, 0xffff_ffff, 0, 0x33, 0x44, 0x55, 0x0207_0001, 0x0002_0003, 0,

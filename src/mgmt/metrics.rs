@@ -1,5 +1,5 @@
 //! The state of the server as metrics: base units, names ending in `_total` for what only grows, and labels of which there are
-//! as many as there are cores and logical units. No label is a text of a peer's.
+//! as many as there are cores, logical units, and causes that a standard has names for. No label is a text of a peer's.
 
 use super::causes::Causes;
 use super::view::{Counters, Status};

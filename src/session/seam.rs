@@ -152,35 +152,20 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// What they are called where they are counted.
-    pub const WORDS: [&'static str; 11] = [
-        "logout",
-        "reinstated",
-        "nop timeout",
-        "login timeout",
-        "login refused",
-        "disconnected",
-        "digest error",
-        "protocol error",
-        "reset",
-        "shutdown",
-        "dropped",
-    ];
-
-    /// Its number in [`CloseReason::WORDS`].
-    pub const fn number(self) -> usize {
+    /// What it is called where it is counted.
+    pub const fn word(self) -> &'static str {
         match self {
-            CloseReason::Logout => 0,
-            CloseReason::Reinstated => 1,
-            CloseReason::NopTimeout => 2,
-            CloseReason::LoginTimeout => 3,
-            CloseReason::LoginRefused => 4,
-            CloseReason::Disconnected => 5,
-            CloseReason::Digest => 6,
-            CloseReason::Protocol(_) => 7,
-            CloseReason::Reset => 8,
-            CloseReason::Shutdown => 9,
-            CloseReason::Dropped => 10,
+            CloseReason::Logout => "logout",
+            CloseReason::Reinstated => "reinstated",
+            CloseReason::NopTimeout => "nop timeout",
+            CloseReason::LoginTimeout => "login timeout",
+            CloseReason::LoginRefused => "login refused",
+            CloseReason::Disconnected => "disconnected",
+            CloseReason::Digest => "digest error",
+            CloseReason::Protocol(_) => "protocol error",
+            CloseReason::Reset => "reset",
+            CloseReason::Shutdown => "shutdown",
+            CloseReason::Dropped => "dropped",
         }
     }
 }

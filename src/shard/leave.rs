@@ -33,7 +33,7 @@ impl Core {
         self.fabric.links.watch(conn);
         match phase {
             Phase::Full { seat, ix } => {
-                self.log_end(peer, seat, reason);
+                self.full_feature_ended(peer, seat, reason);
                 if let Some(holder) = self.fabric.seats.disconnect(seat, ix).required("the session of a connection") {
                     holder.session.connection_lost(ix, reason);
                 }
@@ -70,7 +70,7 @@ impl Core {
         let (peer, phase) = (link.peer, std::mem::replace(&mut link.phase, Phase::Leaving));
         self.fabric.links.watch(conn);
         if let Phase::Full { seat, ix } = phase {
-            self.log_end(peer, seat, reason);
+            self.full_feature_ended(peer, seat, reason);
             let _ = self.fabric.seats.disconnect(seat, ix).required("the session of a connection");
             // The connection may have been logged out for recovery.
             self.bound_lost(seat);
@@ -109,7 +109,8 @@ impl Core {
         &mut self.fabric.links.pool.protocol
     }
 
-    fn log_end(&mut self, peer: SocketAddr, seat: SeatIx, reason: CloseReason) {
+    /// Counts the end of a connection in full feature phase, and says it.
+    fn full_feature_ended(&mut self, peer: SocketAddr, seat: SeatIx, reason: CloseReason) {
         self.protocol().ended(reason);
         let event = match reason {
             CloseReason::Logout => "logged-out",

@@ -9,6 +9,19 @@ use crate::wire::{
 /// A count for each code that the RFC assigns, in the order of its table.
 type Each<const N: usize> = [u64; N];
 
+/// Why connections in full feature phase end.
+const ENDS: [CloseReason; 9] = [
+    CloseReason::Logout,
+    CloseReason::Reinstated,
+    CloseReason::NopTimeout,
+    CloseReason::Disconnected,
+    CloseReason::Digest,
+    CloseReason::Protocol(""),
+    CloseReason::Reset,
+    CloseReason::Shutdown,
+    CloseReason::Dropped,
+];
+
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Protocol {
@@ -21,7 +34,7 @@ pub struct Protocol {
     responses: Each<{ TmResponse::ALL.len() }>,
     rejects: Each<{ RejectReason::ALL.len() }>,
     messages: Each<{ AsyncEvent::ALL.len() }>,
-    ends: Each<{ CloseReason::WORDS.len() }>,
+    ends: Each<{ ENDS.len() }>,
 }
 
 /// What is counted, as it is called where it is shown; each for some causes.
@@ -108,9 +121,7 @@ impl Protocol {
 
     /// A connection in full feature phase has ended.
     pub fn ended(&mut self, reason: CloseReason) {
-        if let Some(count) = self.ends.get_mut(reason.number()) {
-            *count += 1;
-        }
+        count(&ENDS.map(CloseReason::word), &mut self.ends, reason.word());
     }
 
     /// Logins that were refused or given up.
@@ -136,7 +147,7 @@ impl Protocol {
             Counted::TaskManagementResponses => named(TmResponse::ALL, TmResponse::name, &self.responses),
             Counted::Rejects => named(RejectReason::ALL, RejectReason::name, &self.rejects),
             Counted::AsynchronousMessages => named(AsyncEvent::ALL, AsyncEvent::name, &self.messages),
-            Counted::ConnectionsEnded => CloseReason::WORDS.into_iter().zip(self.ends).collect(),
+            Counted::ConnectionsEnded => ENDS.map(CloseReason::word).into_iter().zip(self.ends).collect(),
         }
     }
 
@@ -215,5 +226,13 @@ mod tests {
             let names: std::collections::HashSet<_> = one.of(counted).into_iter().map(|(name, _)| name).collect();
             assert_eq!(names.len(), one.of(counted).len(), "{counted:?}");
         }
+    }
+
+    #[test]
+    fn each_end_of_a_connection_is_counted_under_a_word_of_its_own() {
+        let mut protocol = Protocol::default();
+        ENDS.into_iter().for_each(|reason| protocol.ended(reason));
+        let counted = protocol.of(Counted::ConnectionsEnded);
+        assert!(counted.iter().all(|(_, count)| *count == 1), "{counted:?}");
     }
 }

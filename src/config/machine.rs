@@ -10,7 +10,7 @@ use super::{Fault, Faults, Origin};
 use crate::backend::{self, OpenError};
 use crate::limits;
 use crate::model::{LunKind, LunSpec, Secret, Snapshot};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -194,20 +194,29 @@ fn proc_line(file: &str, label: &str) -> Option<String> {
 /// # Errors
 /// One line that names the directory. Where units may be left out, opening the file will say so.
 pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
-    let mut created = Vec::new();
+    let (mut created, mut seen) = (Vec::new(), HashSet::new());
     for lun in snapshot.targets.iter().flat_map(|target| &target.luns) {
         let (LunKind::File(path), true) = (&lun.kind, lun.create) else { continue };
         let directory = directory_of(path);
-        // For its owner alone, as what will be in it; and its name is to last as long as that.
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Ok(()) => {
-                let synced = File::open(directory_of(directory)).and_then(|parent| parent.sync_all());
-                synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?;
-                created.push(directory.to_owned());
-            }
-            Err(_) if directory.is_dir() || snapshot.degrades => {}
-            Err(e) => return Err(format!("{}: cannot be created: {}", directory.display(), reason(&e))),
+        if path.exists() || !seen.insert(directory) {
+            continue;
         }
+        // For its owner alone, as what will be in it.
+        let is_new = match DirBuilder::new().mode(0o700).create(directory) {
+            Ok(()) => true,
+            Err(_) if directory.is_dir() => false,
+            Err(_) if snapshot.degrades => continue,
+            Err(e) => return Err(format!("{}: cannot be created: {}", directory.display(), reason(&e))),
+        };
+        if is_new {
+            created.push(directory.to_owned());
+        }
+        // Its name is to last as long as what will be in it; who made it may have been killed before that was so.
+        let synced = match File::open(directory_of(directory)) {
+            Err(e) if !is_new && e.kind() == ErrorKind::PermissionDenied => Ok(()),
+            parent => parent.and_then(|parent| parent.sync_all()),
+        };
+        synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?;
     }
     Ok(created)
 }

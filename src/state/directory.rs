@@ -13,6 +13,10 @@ use std::path::Path;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+fn parent_of(path: &Path) -> io::Result<File> {
+    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 /// The open directory.
 #[derive(Debug)]
 pub(super) struct Directory(File);
@@ -38,9 +42,18 @@ impl Directory {
             _ => {}
         }
         // Its own name must last, too.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent)?.sync_all()?;
+        parent_of(path)?.sync_all()?;
         Directory::open(path)?.ok_or_else(|| io::ErrorKind::NotADirectory.into())
+    }
+
+    /// Makes the name of the directory at `path`, which is there, last: whoever made it need not have done that. The control
+    /// plane has its socket here, too, and a process may have been killed before it could. Blocking.
+    pub(super) fn keep_name(path: &Path) -> io::Result<()> {
+        match parent_of(path) {
+            // One who cannot look there has not made it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            parent => parent?.sync_all(),
+        }
     }
 
     /// Whether others than its owner may look here, or even put files here.

@@ -42,12 +42,16 @@ pub struct Register {
 }
 
 impl Register {
-    /// Reads all records. Blocking.
+    /// Reads all records, of a directory whose name lasts from then on. Blocking.
     ///
     /// # Errors
-    /// A record that cannot be read: whose it is cannot be told, and another unit must not be taken for it.
+    /// A record that cannot be read: whose it is cannot be told, and another unit must not be taken for it. The directory's name
+    /// may not last.
     pub fn read(directory: &Path) -> Result<Register, StateError> {
         let mut register = Register::default();
+        if directory.is_dir() {
+            Directory::keep_name(directory).map_err(|error| StateError::Read(directory.to_owned(), error))?;
+        }
         register.refresh(directory)?;
         Ok(register)
     }

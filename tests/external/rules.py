@@ -124,6 +124,8 @@ def saved_or_not(checks):
     """What a medium does not take of the saved state is not in force; who a unit is does not depend on it."""
     with Disk() as disk:
         disk.kill()
+        # Whoever else makes the directory need not have its name last.
+        (disk.medium.path / "state").mkdir(mode=0o700)
         disk.options += ["--state", "medium/files/state"]
         disk.start()
         serial = bytes(disk.host("a").execute(0, b"\x12\x01\x80\0\xff\0", expected=255).good().data_in)

@@ -34,9 +34,9 @@ mod to_initiators;
 
 use crate::canary::{Canary, sings};
 use crate::limits::TURN_SEND_BYTES;
-use crate::model::{ConnNo, SeatIx};
+use crate::model::{ConnNo, PerUnit, SeatIx};
 use crate::noise::Noise;
-use crate::scsi::{Now, Reply};
+use crate::scsi::{Now, Reply, Troubles};
 use crate::session::seam::ConnIx;
 use crate::transport::acting::Acting;
 use crate::transport::io::Io;
@@ -98,6 +98,8 @@ pub struct Fabric {
     pub acting: Acting,
     /// Counters.
     pub stats: Stats,
+    /// What commands have ended with that did not end well, at each unit that has had one.
+    pub troubles: PerUnit<Vec<Troubles>>,
     /// Listeners that come or, without a socket, go: the thread of the core takes them in the same turn.
     pub listening: Vec<(usize, Option<OwnedFd>)>,
     /// The server is going down.
@@ -124,6 +126,7 @@ impl Fabric {
             now_ms: 0,
             acting,
             stats: Stats::default(),
+            troubles: PerUnit::default(),
             listening: Vec::new(),
             shutdown: false,
         }

@@ -4,12 +4,14 @@
 //! more asks again, from where the report ended.
 
 use super::stats::Stats;
+use crate::model::PerUnit;
 use crate::session::SessionInit;
 use crate::session::params::OwnParams;
 use crate::wire::{Cid, Tsih};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use crate::scsi::{Trouble, Troubles};
 pub use crate::tasks::tally::{Class, Latency, Traffic, UnitTraffic};
 pub use crate::transport::protocol::{Counted, Protocol};
 
@@ -55,6 +57,8 @@ pub struct CoreReport {
     pub stats: Stats,
     /// What it has counted of the protocol besides commands.
     pub protocol: Protocol,
+    /// What commands have ended with that did not end well, at each unit that has had one. `None`: sessions were asked for.
+    pub troubles: Option<PerUnit<Vec<Troubles>>>,
     /// What has ended on it. `None`: sessions were asked for.
     pub traffic: Option<Box<Traffic>>,
     /// Sessions on it.

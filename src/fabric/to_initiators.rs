@@ -15,6 +15,7 @@ use crate::missing::Required;
 use crate::model::{Due, ItNexus, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::scsi::copy::CopyRequest;
 use crate::scsi::copy_begin::{self, Peer, Scene};
+use crate::scsi::sense::status;
 use crate::scsi::{Heard, Outcome, Plan, aborts_others, is_fenced};
 use crate::session::seam::ConnIx;
 use crate::session::{DataInEnd, Direction, Ending, Session};
@@ -81,6 +82,16 @@ impl Fabric {
         session.data_in(task, part.offset, part.len, part.at, end, &mut out);
         give_after(&mut out, conn, buf);
         self.note_events(seat);
+    }
+
+    /// Counts a command that does not end well, at the unit that its LUN is.
+    #[cold]
+    fn note_trouble(&mut self, TaskKey { seat, task }: TaskKey, outcome: &Outcome) {
+        let Some(holder) = self.seats.get(seat).required(OF_TASK) else { return };
+        // At a LUN where there is no unit nothing is counted.
+        if let Some(unit) = holder.map.unit(holder.session.command(task).lun) {
+            self.troubles.place(unit).note(outcome);
+        }
     }
 
     #[inline]
@@ -204,6 +215,9 @@ impl Sink for Fabric {
     #[inline]
     fn complete(&mut self, due: Due, outcome: Outcome, moved: Moved) {
         let TaskKey { seat, task } = due.end();
+        if outcome.status != status::GOOD {
+            self.note_trouble(TaskKey { seat, task }, &outcome);
+        }
         let Some(Parts { seat: holder, mut out }) = self.of_task(seat) else { return };
         let mut bytes;
         let sense: &[u8] = match &outcome.sense {

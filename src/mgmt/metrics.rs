@@ -3,7 +3,7 @@
 
 use super::causes::Causes;
 use super::view::{Counters, Status};
-use crate::fabric::report::{Class, CoreReport, Latency};
+use crate::fabric::report::{Class, CoreReport, Latency, Trouble};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text, text};
 use prometheus_client::metrics::MetricType;
@@ -30,6 +30,13 @@ struct OfCommands {
     target: String,
     lun: u16,
     kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfErrors {
+    target: String,
+    lun: u16,
+    sense: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -157,7 +164,25 @@ fn luns(status: &Status, registry: &mut Registry) {
     registry.register_with_unit("lun_size", "Capacity of the logical unit", Unit::Bytes, size);
     registry.register("lun_hung_operations", "Operations that the medium has not answered for long", hung);
     registry.register("lun_degraded", "1: the logical unit cannot be served, and is tried again", degraded);
-    commands(status, registry);
+    // While a core is silent there is nothing of this, lest a sum seem to begin again.
+    if status.cores.iter().all(|core| core.answers) {
+        commands(status, registry);
+        errors(status, registry);
+    }
+}
+
+/// What commands have ended with that did not end well. All that there may be is there from the beginning: what is to be told
+/// of is often the first.
+fn errors(status: &Status, registry: &mut Registry) {
+    let count = Family::<OfErrors, Counter>::default();
+    for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
+        for sense in Trouble::ALL.map(Trouble::word) {
+            let of = OfErrors { target: target.name.clone(), lun: lun.lun, sense };
+            count.get_or_create(&of).inc_by(lun.errors.get(sense).copied().unwrap_or(0));
+        }
+    }
+    let help = "Commands that the logical unit has ended with an error, by sense key, or by status without sense data";
+    registry.register("lun_errors", help, count);
 }
 
 /// What logical units have answered, by kind.
@@ -229,7 +254,7 @@ impl Collector for Durations {
 mod tests {
     use super::*;
     use crate::mgmt::api::counted::tests::report;
-    use crate::mgmt::view::Core;
+    use crate::mgmt::view::{Core, Target};
 
     fn core(number: usize, answers: bool) -> Core {
         let counters = Counters { commands: 7, read_bytes: 4096, ..Counters::default() };
@@ -283,6 +308,35 @@ mod tests {
         }
         let of_silent = text.lines().filter(|line| line.contains("core=\"1\""));
         assert_eq!(of_silent.collect::<Vec<_>>(), ["ringsan_core_up{core=\"1\"} 0"]);
+    }
+
+    /// A target with a LUN that has read twice, and could not once.
+    fn target() -> Target {
+        let json = serde_json::json!({
+            "name": "iqn.2026-01.example:t", "portal_groups": [], "groups_only": false, "users": [], "groups": [],
+            "luns": [{
+                "lun": 3, "kind": "ram", "size_bytes": 512, "block_bytes": 512, "readonly": false, "thin": false,
+                "serial": "", "naa": "", "hung": 0, "errors": {"medium error": 1},
+                "commands": [{"kind": "read", "commands": 2, "bytes": 1024, "took_us": 30}],
+            }]
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_lun_has_its_commands_and_errors_unless_a_core_is_silent() {
+        let of = |cores| Status { cores, targets: vec![target()], ..status() };
+        let (_, said) = text(&of(vec![core(0, true)]), &[], "text/plain");
+        for line in [
+            "lun_commands_total{target=\"iqn.2026-01.example:t\",lun=\"3\",kind=\"read\"} 2",
+            "lun_errors_total{target=\"iqn.2026-01.example:t\",lun=\"3\",sense=\"medium error\"} 1",
+            "lun_errors_total{target=\"iqn.2026-01.example:t\",lun=\"3\",sense=\"hardware error\"} 0",
+        ] {
+            assert!(said.lines().any(|said| said == format!("ringsan_{line}")), "{line}\n{said}");
+        }
+        let (_, said) = text(&of(vec![core(0, true), core(1, false)]), &[], "text/plain");
+        assert!(said.contains("lun_size_bytes") && !said.contains("lun_commands_total{"), "{said}");
+        assert!(!said.contains("lun_errors_total{"), "{said}");
     }
 
     #[test]

@@ -206,6 +206,9 @@ pub struct Lun {
     /// The commands that it has answered, by kind.
     #[serde(default)]
     pub commands: Vec<Commands>,
+    /// How many commands it has ended with an error, of what there was: by sense key, or by status where there is no sense data.
+    #[serde(default)]
+    pub errors: BTreeMap<String, u64>,
     /// At most so many commands a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iops: Option<u64>,
@@ -329,6 +332,7 @@ mod tests {
             "lun": 0, "kind": "ram", "size_bytes": 512, "block_bytes": 512, "readonly": false, "thin": false,
             "serial": "", "naa": "", "hung": 0
         });
-        assert!(serde_json::from_value::<Lun>(lun).unwrap().commands.is_empty());
+        let lun = serde_json::from_value::<Lun>(lun).unwrap();
+        assert!(lun.commands.is_empty() && lun.errors.is_empty());
     }
 }

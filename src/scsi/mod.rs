@@ -79,6 +79,7 @@ mod sync;
 mod timestamp;
 mod tokens;
 mod tray;
+mod troubles;
 mod unit;
 mod unmap;
 mod vpd;
@@ -100,6 +101,7 @@ pub use plan::{Command, Plan, Reply};
 pub use questions::{aborts_others, asks_readiness, ends_copies, is_fenced};
 pub use saved::{Decided, IdentifyingInformation, SaveEnd, Saved, Saving};
 pub use sense::{Outcome, Sense};
+pub use troubles::{Trouble, Troubles};
 pub use unit::LogicalUnit;
 
 #[cfg(test)]

@@ -156,6 +156,8 @@ pub mod status {
     pub const BUSY: u8 = 0x08;
     /// A reservation of another I_T nexus forbids the command.
     pub const RESERVATION_CONFLICT: u8 = 0x18;
+    /// There is no room for the command.
+    pub const TASK_SET_FULL: u8 = 0x28;
 }
 
 /// Sense that says nothing.

@@ -14,7 +14,7 @@ use crate::fabric::Parts;
 use crate::fabric::nexus::{close_file, handle, new_nexus};
 use crate::missing::Required;
 use crate::model::{IscsiName, SeatIx, UnitIx};
-use crate::scsi::{Attention, LuNexus, NexusId, sense};
+use crate::scsi::{Attention, LuNexus, NexusId, Troubles, sense};
 use crate::session::SessionKind;
 use crate::session::directory::NoTarget;
 use crate::session::seam::CloseReason;
@@ -186,6 +186,9 @@ impl Core {
             }
             self.executor.memory.places.clear();
             self.executor.tally.forget(unit);
+            if let Some(troubles) = self.fabric.troubles.get_mut(unit) {
+                *troubles = Troubles::default();
+            }
             close_file(&self.fabric.io, unit);
             if let Some(handle) = self.executor.handles.get_mut(unit).required("the handle of a unit") {
                 *handle = self.fabric.world.nothing.medium.handle(&self.executor.answers.way_in);

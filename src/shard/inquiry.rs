@@ -19,6 +19,7 @@ impl Core {
             core: self.fabric.neighbours.own(),
             stats: self.stats(),
             protocol: self.fabric.links.pool.protocol,
+            troubles: matches!(which, Which::None).then(|| self.fabric.troubles.clone()),
             traffic: matches!(which, Which::None).then(|| Box::new(self.executor.tally.traffic.clone())),
             sessions: self.fabric.seats.iter().filter(|(_, seat)| !seat.ended).count(),
             connections: self.fabric.links.iter().count(),

@@ -1,11 +1,11 @@
 //! The outcomes that are found in carrying commands out, and not by the device server.
 
-use crate::scsi::sense::{asc, key};
+use crate::scsi::sense::{asc, key, status};
 use crate::scsi::{Outcome, Sense};
 
 /// SAM-5 section 5.3.1: TASK SET FULL, for want of a buffer for data that could not wait. MaxCmdSN is the normal means of
 /// flow control; this one is for an arena that others have emptied.
-pub const TASK_SET_FULL: Outcome = Outcome { status: 0x28, sense: None };
+pub const TASK_SET_FULL: Outcome = Outcome { status: status::TASK_SET_FULL, sense: None };
 
 /// What a job is answered with that was begun without what it needs. Nothing begins one so.
 pub const WITHOUT_DATA: Outcome = Outcome::check(Sense::new(key::HARDWARE_ERROR, asc::INTERNAL_TARGET_FAILURE));

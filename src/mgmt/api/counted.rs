@@ -1,8 +1,9 @@
 //! What the cores have counted of commands, as the interface shows it.
 
 use super::super::view::{Commands, Latency};
-use crate::fabric::report::{Class, CoreReport, Traffic, UnitTraffic};
+use crate::fabric::report::{Class, CoreReport, Traffic, Troubles, UnitTraffic};
 use crate::model::UnitIx;
+use std::collections::BTreeMap;
 
 /// What has ended at a unit, on all cores that answer.
 pub(super) fn of_unit(unit: UnitIx, reports: &[Option<CoreReport>]) -> Vec<Commands> {
@@ -16,6 +17,14 @@ pub(super) fn of_unit(unit: UnitIx, reports: &[Option<CoreReport>]) -> Vec<Comma
         took_us: all.took_us[class as usize],
     };
     Class::ALL.map(of).into()
+}
+
+/// What commands at a unit have ended with that did not end well, of what there was, on all cores that answer.
+pub(super) fn troubles(unit: UnitIx, reports: &[Option<CoreReport>]) -> BTreeMap<String, u64> {
+    let mut all = Troubles::default();
+    let troubles = reports.iter().flatten().filter_map(|report| report.troubles.as_ref()?.get(unit));
+    troubles.for_each(|troubles| all.add(troubles));
+    all.iter().filter(|(_, count)| *count > 0).map(|(trouble, count)| (trouble.word().to_owned(), count)).collect()
 }
 
 /// How long commands took on a core, of those kinds that there were.
@@ -42,6 +51,8 @@ pub(in crate::mgmt) mod tests {
     use super::*;
     use crate::fabric::report::Protocol;
     use crate::fabric::stats::Stats;
+    use crate::model::PerUnit;
+    use crate::scsi::Outcome;
 
     /// What a core tells on which so many commands of a class have ended at unit 1, that took so long.
     pub fn report(core: usize, (class, commands): (Class, u64), took_us: u64) -> CoreReport {
@@ -55,6 +66,7 @@ pub(in crate::mgmt) mod tests {
             core,
             stats: Stats::default(),
             protocol: Protocol::default(),
+            troubles: Some(PerUnit::default()),
             traffic: Some(Box::new(traffic)),
             sessions: 0,
             connections: 0,
@@ -74,6 +86,20 @@ pub(in crate::mgmt) mod tests {
         let wanted = [("read", 2, 8192, 100), ("write", 3, 12288, 210), ("flush", 0, 0, 0), ("other", 0, 0, 0)];
         assert_eq!(said, wanted.map(|(kind, commands, bytes, took)| (kind.to_owned(), commands, bytes, took)));
         assert!(of_unit(UnitIx::new(0), &reports).iter().all(|of| of.commands == 0));
+    }
+
+    #[test]
+    fn a_unit_has_the_errors_of_all_cores() {
+        let mut reports = [0, 1].map(|core| Some(report(core, (Class::Read, 1), 50)));
+        for one in reports.iter_mut().flatten() {
+            let troubles = one.troubles.get_or_insert_default();
+            troubles.place(UnitIx::new(2)).note(&Outcome::BUSY);
+            troubles.place(UnitIx::new(2)).note(&Outcome::miscompare(7));
+            troubles.place(UnitIx::new(1)).note(&Outcome::GOOD);
+        }
+        let said = troubles(UnitIx::new(2), &reports);
+        assert_eq!(said, BTreeMap::from([("busy".to_owned(), 2), ("miscompare".to_owned(), 2)]));
+        assert_eq!([1, 7].map(|unit| troubles(UnitIx::new(unit), &reports).len()), [0, 0]);
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub(super) fn targets(world: &World, reports: &[Option<CoreReport>]) -> Vec<Targ
     let target = |(served, spec): (&crate::world::targets::Target, &model::TargetSpec)| {
         let lun = |spec: &LunSpec| {
             let unit = *served.units.get(served.position(spec.number)?)?;
-            Some(lun(spec, world.units.get(unit)?, counted::of_unit(unit, reports)))
+            let counted = (counted::of_unit(unit, reports), counted::troubles(unit, reports));
+            Some(lun(spec, world.units.get(unit)?, counted))
         };
         Target {
             name: spec.name.to_string(),
@@ -137,7 +138,7 @@ fn degraded(of: &MissingLun) -> Degraded {
     Degraded { lun: of.lun.number, path: path(&of.lun.kind), reason: of.why.clone(), since: of.since }
 }
 
-fn lun(spec: &LunSpec, unit: &Unit, commands: Vec<Commands>) -> Lun {
+fn lun(spec: &LunSpec, unit: &Unit, (commands, errors): (Vec<Commands>, BTreeMap<String, u64>)) -> Lun {
     let name = unit.name();
     Lun {
         lun: spec.number,
@@ -151,6 +152,7 @@ fn lun(spec: &LunSpec, unit: &Unit, commands: Vec<Commands>) -> Lun {
         naa: name.naa.iter().map(|byte| format!("{byte:02x}")).collect(),
         hung: unit.hung.load(Ordering::Relaxed).into(),
         commands,
+        errors,
         iops: spec.limits.iops,
         bytes_per_s: spec.limits.bytes_per_s,
     }

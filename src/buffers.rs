@@ -162,10 +162,11 @@ impl Account {
         let ledger = self.0.as_ref()?;
         let class = CLASS_BYTES.iter().position(|&c| len <= c)?;
         let mut pieces = ledger.arena.pieces.borrow_mut();
-        if !ledger.has_room(CLASS_BYTES[class], pieces.free_bytes) {
+        let has_room = ledger.has_room(CLASS_BYTES[class], pieces.free_bytes);
+        let Some((superblock, piece)) = has_room.then(|| pieces.take(class)).flatten() else {
+            pieces.failures += 1;
             return None;
-        }
-        let (superblock, piece) = pieces.take(class)?;
+        };
         for held in ledger.levels() {
             held.set(held.get() + CLASS_BYTES[class]);
         }
@@ -225,6 +226,8 @@ struct Pieces {
     free_bytes: usize,
     /// Pieces have come back since [`Arena::next_round`] was asked last.
     came_back: bool,
+    /// How often there was none for who asked for one.
+    failures: u64,
 }
 
 /// What the pieces of an arena are in, for as long as there is one of them.
@@ -331,6 +334,7 @@ impl Arena {
             partial: std::array::from_fn(|_| Vec::with_capacity(count)),
             free_bytes: ARENA_BYTES,
             came_back: false,
+            failures: 0,
         };
         let memory = Mapping::new(ARENA_BYTES)?;
         let shared = Shared { memory, registered: Cell::new(false), pieces: RefCell::new(pieces) };
@@ -379,6 +383,11 @@ impl Arena {
     pub fn free_bytes(&self) -> usize {
         self.shared.pieces.borrow().free_bytes
     }
+
+    /// How often there was no piece for who asked for one: there was none at all, or that one has its share.
+    pub fn failures(&self) -> u64 {
+        self.shared.pieces.borrow().failures
+    }
 }
 
 #[cfg(test)]
@@ -422,7 +431,9 @@ mod tests {
         drop(held);
         assert_eq!((arena.free_bytes(), account.held()), (ARENA_BYTES, 0));
         // At most one superblock of each smaller class may have stayed split.
+        let failures = arena.failures();
         assert!(all_of(&account).len() >= ARENA_BYTES / SLICE_BYTES / 2 - 3);
+        assert_eq!(arena.failures(), failures + 1, "until there was none");
     }
 
     #[test]

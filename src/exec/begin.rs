@@ -13,6 +13,7 @@ use crate::scsi::{Length, MediumOp, Outcome, Plan, Runs, WrongLength};
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::TASK_SET_FULL;
 use crate::tasks::sink::{Body, Given, Moved, Outside, Part, Preempting, SetOff, Sink};
+use crate::tasks::spent::Spent;
 use crate::tasks::task::{Action, Exec, Kind, Then};
 use crate::waits::flushes::Waiter;
 use crate::waits::left::Scope;
@@ -357,6 +358,13 @@ impl Executor {
         let list = buf.as_ref().and_then(|buf| buf.bytes(0, total as usize)).unwrap_or(&[]);
         let judged = out.parameters(who, unit, list);
         drop(buf);
+        let goes_on = matches!(judged, Some((Plan::Medium(_) | Plan::Save(_), _)));
+        let Some(exec) = self.exec(who.seat, slot) else { return missing("a task") };
+        let spent = exec.spent;
+        if goes_on {
+            // It is counted when it is over.
+            exec.kind = Kind::Idle;
+        }
         let due = self.clear(who, out);
         let Some((plan, nexuses)) = judged else { return out.complete(due, TASK_SET_FULL, Moved::Nothing) };
         match plan {
@@ -367,7 +375,7 @@ impl Executor {
             // The residual count is that of the list, which is what was moved, not that of an answer.
             Plan::Done(outcome) => out.complete(due, outcome, Moved::Out(u64::from(total))),
             Plan::Medium(op) => {
-                self.keep_due(due);
+                self.keep_due(due, spent);
                 let given = Given { expected: out.terms(who).expected, inline: None };
                 self.medium(who, unit, op, given, out);
                 // What was moved is the list: that is what residuals are counted from.
@@ -376,7 +384,7 @@ impl Executor {
                 }
             }
             Plan::Save(saving) => {
-                self.keep_due(due);
+                self.keep_due(due, spent);
                 self.spawn_save(who, unit, saving, u64::from(total), out);
             }
             Plan::Parameters { .. } | Plan::Buffer => out.complete(due, TASK_SET_FULL, Moved::Nothing),
@@ -384,9 +392,12 @@ impl Executor {
     }
 
     /// The command goes on after its list: it is to be ended still.
-    fn keep_due(&mut self, due: Due) {
+    fn keep_due(&mut self, due: Due, spent: Spent) {
         match self.slot_of(due.who()) {
-            Some(exec) => exec.due.put(due),
+            Some(exec) => {
+                exec.spent = spent;
+                exec.due.put(due);
+            }
             // Nobody has this seat any more.
             None => _ = due.end(),
         }

@@ -7,7 +7,7 @@
 //! Invariants: a slice has entered the fence of its unit before the medium is asked, and leaves it when that is over. A
 //! task that failed or was aborted is wound up only when nothing of it is under way.
 
-use super::executor::{Client, Executor};
+use super::executor::{Client, Executor, Turn};
 use crate::backend::Op;
 use crate::buffers::Buf;
 use crate::canary::{Canary, sings};
@@ -20,6 +20,7 @@ use crate::tasks::failing::Failure;
 use crate::tasks::memory::Copying;
 use crate::tasks::operations::Owner;
 use crate::tasks::sink::{Body, Moved, Outside, Part};
+use crate::tasks::spent::Stage;
 use crate::tasks::task::{Action, Exec, Kind, Progress, SLICES, Slice, Then};
 use crate::unit::Unit;
 use crate::waits::flushes::Waiter;
@@ -237,6 +238,8 @@ impl Executor {
         if flushed || durable && (self.media.units[unit].direct || verified) {
             return Some(self.vouch(TaskKey { seat, task }, unit, out));
         }
+        let now_ns = self.turn.now_ns;
+        self.exec(seat, slot)?.goes_on_in(Stage::Medium, now_ns);
         self.flush_for(Waiter::Task(seat, slot), unit, out);
         None
     }
@@ -288,6 +291,7 @@ impl Executor {
                 return true;
             }
             exec.waits.starved = true;
+            exec.waits_for(Stage::Queue, self.turn.now_ns);
             self.waits.starved.tasks.push(seat, slot);
             self.stats.most_waiting = self.stats.most_waiting.max(self.waits.starved.tasks.len() as u64);
             return false;
@@ -302,9 +306,11 @@ impl Executor {
 
     /// Asks for the data of the next slice, as far as it has not come already.
     fn fill_slice(&mut self, seat: SeatIx, slot: usize, slice: Slice, out: &mut impl Outside) {
+        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         exec.transfer.started += slice.len;
         exec.slices.push_back(slice);
+        exec.waits_for(Stage::Network, now_ns);
         if exec.transfer.filled < exec.transfer.started {
             out.want_data_out(TaskKey { seat, task: exec.task }, exec.transfer.started);
         }
@@ -321,13 +327,13 @@ impl Executor {
         out: &mut impl Outside,
     ) {
         let Some(Entered { at, hold }) = self.enter_read(seat, slot, unit, len) else { return };
-        let source = self.memory_of(unit, at, len);
+        let (source, now_ns) = (self.memory_of(unit, at, len), self.turn.now_ns);
         let buffer = buf.buffer(on_medium(len, self.media.units[unit].block_bytes));
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         let progress = Progress::Busy;
         exec.slices.push_back(Slice { buf: Some(buf), scratch: None, offset, len, progress, hold: Some(hold), source });
         exec.transfer.started += len;
-        exec.under_way.begin();
+        exec.begin_at_medium(now_ns);
         if let Some(from) = source {
             self.memory.copying.push_back(Copying { seat, slot, offset, from, len: len as usize, whole: None });
             return;
@@ -378,7 +384,7 @@ impl Executor {
 
     /// Writes a slice whose data is there.
     fn run_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, out: &mut impl Outside) {
-        let now_ms = self.turn.now_ms;
+        let Turn { now_ms, now_ns, .. } = self.turn;
         let Some(exec) = task_in(&mut self.clients, seat, slot) else { return missing("a task") };
         let (unit, at) =
             (exec.unit, exec.transfer.base + if sings(Canary::SlicesOnFirst) { 0 } else { u64::from(offset) });
@@ -397,7 +403,7 @@ impl Executor {
         slice.progress = Progress::Busy;
         let buffer = slice.buf.as_ref().and_then(|buf| buf.buffer(len));
         exec.waits.fenced_since_ms = None;
-        exec.under_way.begin();
+        exec.begin_at_medium(now_ns);
         if action == Action::Write {
             let op = buffer.map(|buffer| Op::Write { offset: at, buffer, durable });
             self.start_slice((seat, slot, offset), unit, op, out);
@@ -422,8 +428,9 @@ impl Executor {
 
     /// Notes what has come of an operation on a slice. The task does not go on by that.
     fn note_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, result: Result<(), MediumFault>) {
+        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
-        exec.under_way.over();
+        exec.over_at_medium(now_ns);
         let (unit, durable) = (exec.unit, exec.durable);
         let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;

@@ -93,12 +93,13 @@ impl Executor {
             self.media.units[unit].fence.expect_atomic();
         }
         let work = if got < needed { nothing() } else { work_of(cx.clone(), place, op, (data, scratch)) };
+        let now_ns = self.turn.now_ns;
         if let Some(exec) = self.exec(who.seat, who.slot()) {
             if exec.kind == Kind::Idle {
                 exec.begin(Kind::Job, who.task, unit, (0, 0, 0));
             }
             exec.kind = Kind::Job;
-            exec.under_way.begin();
+            exec.begin_at_medium(now_ns);
             exec.transfer.asked = needed;
         } else {
             missing("a task");
@@ -110,9 +111,10 @@ impl Executor {
 
     /// A command becomes a job, all of it. `asked`: the bytes that its residual counts are counted from.
     pub(super) fn become_job(&mut self, who: TaskKey, unit: UnitIx, asked: u64) {
+        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(who.seat, who.slot()) else { return missing("a task") };
         exec.begin(Kind::Job, who.task, unit, (0, 0, asked));
-        exec.under_way.begin();
+        exec.begin_at_medium(now_ns);
     }
 
     /// Begins the job of one slice of a write-like command.
@@ -148,8 +150,9 @@ impl Executor {
     pub fn spawn_locate(&mut self, seat: SeatIx, slot: usize, unit: UnitIx, (offset, at, len): (u32, u64, u64)) {
         let cx = JobCx::new(self.account(seat));
         let work: Work = Box::pin(commands::locate(cx.clone(), self.place_of(unit), at, len));
+        let now_ns = self.turn.now_ns;
         if let Some(exec) = self.exec(seat, slot) {
-            exec.under_way.begin();
+            exec.begin_at_medium(now_ns);
         } else {
             missing("a task");
         }

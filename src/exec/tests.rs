@@ -7,6 +7,7 @@
 mod blocks;
 mod local;
 mod seeds;
+mod stages;
 
 use super::executor::Executor;
 use crate::backend::{FaultPlan, Medium, WayIn};

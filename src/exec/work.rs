@@ -6,7 +6,7 @@
 
 use super::executor::Executor;
 use crate::backend::Op;
-use crate::jobs::job::{Job, Request, Stalled};
+use crate::jobs::job::{ForTask, Job, Request, Stalled};
 use crate::limits::FED_PER_TURN;
 use crate::missing::missing;
 use crate::model::{ItNexus, MediumFault, UnitIx};
@@ -14,6 +14,7 @@ use crate::scsi::Outcome;
 use crate::tasks::operations::Owner;
 use crate::tasks::outcomes::TIMED_OUT;
 use crate::tasks::sink::{Outside, Preempting, SetOff};
+use crate::tasks::spent::Stage;
 use crate::unit::Unit;
 use crate::unit::end::JobEnd;
 use crate::unit::errand::{Answer, Call, Errand};
@@ -110,8 +111,26 @@ impl Executor {
         }
         match job.poll(self.turn.now_ms) {
             Poll::Ready(end) => self.job_over(number, Some(end), out),
-            Poll::Pending => self.serve_job(number, out),
+            Poll::Pending => {
+                self.serve_job(number, out);
+                self.note_where_job_is(number);
+            }
         }
+    }
+
+    /// The command of a job is at the medium while the job has something there, and else waits in the target.
+    fn note_where_job_is(&mut self, number: usize) {
+        // It may be over by now.
+        let Some(Some(Job { task: Some(ForTask { seat, slot, slice: None }), medium, waits, .. })) =
+            self.running.jobs.get(number)
+        else {
+            return;
+        };
+        let is_there = medium.in_flight > 0 || waits.flushing.is_some() || waits.errand.strong_count() > 0;
+        let (seat, slot, stage) = (*seat, *slot, if is_there { Stage::Medium } else { Stage::Queue });
+        let now_ns = self.turn.now_ns;
+        let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
+        exec.goes_on_in(stage, now_ns);
     }
 
     /// Begins what a job has asked for, until it has to wait for something.

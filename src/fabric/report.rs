@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use crate::scsi::{Trouble, Troubles};
+pub use crate::tasks::spent::Stage;
 pub use crate::tasks::tally::{Class, Latency, Traffic, UnitTraffic};
 pub use crate::transport::protocol::{Counted, Protocol};
 
@@ -67,6 +68,12 @@ pub struct CoreReport {
     pub connections: usize,
     /// Bytes of I/O buffers that nobody holds.
     pub free_buffer_bytes: usize,
+    /// How often there was no I/O buffer for who asked for one.
+    pub buffer_failures: u64,
+    /// Operations that media have not answered.
+    pub operations: usize,
+    /// Commands at work at each unit, or waiting to be. Empty: sessions were asked for.
+    pub at_work: PerUnit<Vec<u32>>,
     /// The sessions that were asked for, by TSIH, ascending.
     pub of: Vec<SessionReport>,
     /// There are more behind the last of those.

@@ -3,7 +3,8 @@
 
 use super::causes::Causes;
 use super::view::{Counters, Status};
-use crate::fabric::report::{Class, CoreReport, Latency, Trouble};
+use crate::fabric::report::{Class, CoreReport, Latency, Stage, Trouble};
+use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text, text};
 use prometheus_client::metrics::MetricType;
@@ -40,9 +41,24 @@ struct OfErrors {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSpent {
+    target: String,
+    lun: u16,
+    kind: String,
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfLatency {
     core: usize,
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStage {
+    core: usize,
+    kind: &'static str,
+    stage: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +82,7 @@ const CORE_COUNTERS: &[CoreCounter] = &[
     ("medium_faults", "Reads and writes that ended because a medium failed", None, |of| of.medium_faults),
     ("sessions_moved", "Sessions that moved to this core from another one", None, |of| of.moved_in),
     ("commands_overdue", "Commands that ended because their data did not come in time", None, |of| of.overdue),
+    ("io_buffer_failures", "Times that there was no I/O buffer for who asked for one", None, |of| of.buffer_failures),
     ("receive_buffer_shortages", "Receives that found no free buffer", None, |of| of.out_of_receive_buffers),
 ];
 
@@ -121,7 +138,7 @@ fn cores(status: &Status, registry: &mut Registry) {
             None => registry.register(*name, *help, family),
         }
     }
-    let [up, sessions, connections] = [(); 3].map(|()| Family::<OfCore, Gauge>::default());
+    let [up, sessions, connections, used, operations] = [(); 5].map(|()| Family::<OfCore, Gauge>::default());
     let (busy, free) =
         (Family::<OfCore, Gauge<f64, std::sync::atomic::AtomicU64>>::default(), Family::<OfCore, Gauge>::default());
     for core in &status.cores {
@@ -134,6 +151,8 @@ fn cores(status: &Status, registry: &mut Registry) {
             sessions.get_or_create(&of).set(core.sessions as i64);
             connections.get_or_create(&of).set(core.connections as i64);
             free.get_or_create(&of).set(core.free_buffer_bytes as i64);
+            used.get_or_create(&of).set(core.used_buffer_bytes as i64);
+            operations.get_or_create(&of).set(core.operations as i64);
         }
     }
     registry.register("core_up", "1: the core answers", up);
@@ -146,14 +165,17 @@ fn cores(status: &Status, registry: &mut Registry) {
     registry.register("sessions", "Sessions", sessions);
     registry.register("connections", "Connections, those that log in among them", connections);
     registry.register_with_unit("io_buffers_free", "I/O buffers that nobody holds", Unit::Bytes, free);
+    registry.register_with_unit("io_buffers_used", "I/O buffers that somebody holds", Unit::Bytes, used);
+    registry.register("medium_operations", "Operations that media have not answered", operations);
 }
 
 fn luns(status: &Status, registry: &mut Registry) {
-    let [size, hung, degraded] = [(); 3].map(|()| Family::<OfLun, Gauge>::default());
+    let [size, hung, degraded, queued] = [(); 4].map(|()| Family::<OfLun, Gauge>::default());
     for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
         let of = OfLun { target: target.name.clone(), lun: lun.lun };
         size.get_or_create(&of).set(i64::try_from(lun.size_bytes).unwrap_or(i64::MAX));
         hung.get_or_create(&of).set(i64::try_from(lun.hung).unwrap_or(i64::MAX));
+        queued.get_or_create(&of).set(i64::try_from(lun.queued).unwrap_or(i64::MAX));
         degraded.get_or_create(&of).set(0);
     }
     for target in &status.targets {
@@ -163,6 +185,7 @@ fn luns(status: &Status, registry: &mut Registry) {
     }
     registry.register_with_unit("lun_size", "Capacity of the logical unit", Unit::Bytes, size);
     registry.register("lun_hung_operations", "Operations that the medium has not answered for long", hung);
+    registry.register("lun_queued_commands", "Commands at the medium, or waiting for that, or for data", queued);
     registry.register("lun_degraded", "1: the logical unit cannot be served, and is tried again", degraded);
     // While a core is silent there is nothing of this, lest a sum seem to begin again.
     if status.cores.iter().all(|core| core.answers) {
@@ -189,11 +212,17 @@ fn errors(status: &Status, registry: &mut Registry) {
 fn commands(status: &Status, registry: &mut Registry) {
     let (count, bytes) = (Family::<OfCommands, Counter>::default(), Family::<OfCommands, Counter>::default());
     let took = Family::<OfCommands, Counter<f64, std::sync::atomic::AtomicU64>>::default();
+    let spent = Family::<OfSpent, Counter<f64, std::sync::atomic::AtomicU64>>::default();
     for (target, lun) in status.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun))) {
         for commands in &lun.commands {
             let of = OfCommands { target: target.name.clone(), lun: lun.lun, kind: commands.kind.clone() };
             count.get_or_create(&of).inc_by(commands.commands);
             took.get_or_create(&of).inc_by(commands.took_us as f64 / 1e6);
+            for stage in Stage::ALL.map(Stage::word) {
+                let us = commands.spent_us.get(stage).copied().unwrap_or(0);
+                let (target, kind) = (target.name.clone(), commands.kind.clone());
+                spent.get_or_create(&OfSpent { target, lun: lun.lun, kind, stage }).inc_by(us as f64 / 1e6);
+            }
             if commands.kind == Class::Read.word() || commands.kind == Class::Write.word() {
                 bytes.get_or_create(&of).inc_by(commands.bytes);
             }
@@ -202,6 +231,8 @@ fn commands(status: &Status, registry: &mut Registry) {
     registry.register("lun_commands", "SCSI commands that the logical unit has answered", count);
     registry.register_with_unit("lun_transferred", "Bytes that those have read or written", Unit::Bytes, bytes);
     registry.register_with_unit("lun_commands_took", "What those took in all", Unit::Seconds, took);
+    let help = "What of that was spent in the queue, at the medium, and with the network, if it was more than a turn";
+    registry.register_with_unit("lun_commands_spent", help, Unit::Seconds, spent);
 }
 
 /// The upper bounds of what durations are sorted into, microseconds.
@@ -225,10 +256,11 @@ impl Durations {
     }
 }
 
-/// How many took so long, by the upper bounds in seconds; the last has none.
-fn buckets(latency: &Latency) -> Vec<(f64, u64)> {
+/// How many took so long, by the upper bounds in seconds; the last has none. `zeros`: how many took no time.
+fn buckets(took_us: &Histogram<u64>, zeros: u64) -> Vec<(f64, u64)> {
     let mut counts = [0; BOUNDS_US.len() + 1];
-    for step in latency.took_us.iter_recorded() {
+    counts[0] = zeros;
+    for step in took_us.iter_recorded() {
         counts[BOUNDS_US.partition_point(|bound| *bound < step.value_iterated_to())] += step.count_at_value();
     }
     let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
@@ -244,7 +276,20 @@ impl Collector for Durations {
         for (of, latency) in &self.0 {
             let sum = latency.sum_us as f64 / 1e6;
             let mut family = metric.encode_family(of)?;
-            family.encode_histogram::<NoLabelSet>(sum, latency.took_us.len(), &buckets(latency), None)?;
+            family.encode_histogram::<NoLabelSet>(sum, latency.took_us.len(), &buckets(&latency.took_us, 0), None)?;
+        }
+        let help =
+            "How long commands that took more than a turn were in the queue, at the medium, and with the network";
+        let mut metric =
+            encoder.encode_descriptor("command_stage_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (OfLatency { core, kind }, latency) in &self.0 {
+            for (stage, times) in Stage::ALL.into_iter().zip(&latency.stages) {
+                let zeros = latency.later.saturating_sub(times.us.len());
+                let of = OfStage { core: *core, kind, stage: stage.word() };
+                let mut family = metric.encode_family(&of)?;
+                let sum = times.sum_us as f64 / 1e6;
+                family.encode_histogram::<NoLabelSet>(sum, latency.later, &buckets(&times.us, zeros), None)?;
+            }
         }
         Ok(())
     }
@@ -265,6 +310,8 @@ mod tests {
             sessions: 2,
             connections: 3,
             free_buffer_bytes: 1 << 20,
+            used_buffer_bytes: 3 << 20,
+            operations: 9,
             counters: if answers { counters } else { Counters::default() },
             latency: Vec::new(),
         }
@@ -298,6 +345,9 @@ mod tests {
             "ringsan_core_up{core=\"0\"} 1",
             "ringsan_core_up{core=\"1\"} 0",
             "ringsan_core_busy_ratio{core=\"0\"} 0.25",
+            "ringsan_io_buffers_used_bytes{core=\"0\"} 3145728",
+            "ringsan_medium_operations{core=\"0\"} 9",
+            "ringsan_io_buffer_failures_total{core=\"0\"} 0",
             "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"2e-05\"} 0",
             "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"5e-05\"} 3",
             "ringsan_command_duration_seconds_bucket{core=\"0\",kind=\"read\",le=\"+Inf\"} 3",
@@ -316,8 +366,8 @@ mod tests {
             "name": "iqn.2026-01.example:t", "portal_groups": [], "groups_only": false, "users": [], "groups": [],
             "luns": [{
                 "lun": 3, "kind": "ram", "size_bytes": 512, "block_bytes": 512, "readonly": false, "thin": false,
-                "serial": "", "naa": "", "hung": 0, "errors": {"medium error": 1},
-                "commands": [{"kind": "read", "commands": 2, "bytes": 1024, "took_us": 30}],
+                "serial": "", "naa": "", "hung": 0, "queued": 5, "errors": {"medium error": 1},
+                "commands": [{"kind": "read", "commands": 2, "bytes": 1024, "took_us": 30, "spent_us": {"medium": 20}}],
             }]
         });
         serde_json::from_value(json).unwrap()
@@ -329,14 +379,39 @@ mod tests {
         let (_, said) = text(&of(vec![core(0, true)]), &[], "text/plain");
         for line in [
             "lun_commands_total{target=\"iqn.2026-01.example:t\",lun=\"3\",kind=\"read\"} 2",
+            "lun_commands_spent_seconds_total{target=\"iqn.2026-01.example:t\",lun=\"3\",kind=\"read\",stage=\"medium\"} 0.00002",
+            "lun_commands_spent_seconds_total{target=\"iqn.2026-01.example:t\",lun=\"3\",kind=\"read\",stage=\"queue\"} 0.0",
             "lun_errors_total{target=\"iqn.2026-01.example:t\",lun=\"3\",sense=\"medium error\"} 1",
             "lun_errors_total{target=\"iqn.2026-01.example:t\",lun=\"3\",sense=\"hardware error\"} 0",
         ] {
             assert!(said.lines().any(|said| said == format!("ringsan_{line}")), "{line}\n{said}");
         }
         let (_, said) = text(&of(vec![core(0, true), core(1, false)]), &[], "text/plain");
+        assert!(said.contains("lun_queued_commands{target=\"iqn.2026-01.example:t\",lun=\"3\"} 5\n"), "{said}");
         assert!(said.contains("lun_size_bytes") && !said.contains("lun_commands_total{"), "{said}");
         assert!(!said.contains("lun_errors_total{"), "{said}");
+    }
+
+    #[test]
+    fn stages_are_of_those_commands_that_took_more_than_a_turn() {
+        let mut one = report(0, (Class::Read, 3), 40);
+        let read = &mut one.traffic.as_mut().unwrap().latency[Class::Read as usize];
+        read.later = 2;
+        let medium = &mut read.stages[Stage::Medium as usize];
+        medium.us.record(900).unwrap();
+        medium.sum_us = 900;
+        let (_, said) = text(&status(), &[Some(one)], "text/plain");
+        for line in [
+            "_count{core=\"0\",kind=\"read\",stage=\"medium\"} 2",
+            "_sum{core=\"0\",kind=\"read\",stage=\"medium\"} 0.0009",
+            "_bucket{core=\"0\",kind=\"read\",stage=\"medium\",le=\"1e-05\"} 1",
+            "_bucket{core=\"0\",kind=\"read\",stage=\"medium\",le=\"0.001\"} 2",
+            "_bucket{core=\"0\",kind=\"read\",stage=\"queue\",le=\"1e-05\"} 2",
+            "_count{core=\"0\",kind=\"write\",stage=\"medium\"} 0",
+        ] {
+            let line = format!("ringsan_command_stage_duration_seconds{line}");
+            assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+        }
     }
 
     #[test]

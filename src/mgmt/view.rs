@@ -73,6 +73,12 @@ pub struct Core {
     pub connections: usize,
     /// Bytes of its I/O buffers that nobody holds.
     pub free_buffer_bytes: usize,
+    /// Bytes of its I/O buffers that somebody holds.
+    #[serde(default)]
+    pub used_buffer_bytes: usize,
+    /// Operations on media that it waits for.
+    #[serde(default)]
+    pub operations: usize,
     /// What it has counted since the server began.
     pub counters: Counters,
     /// How long commands took since the server began, by kind.
@@ -111,6 +117,11 @@ pub struct Commands {
     pub bytes: u64,
     /// What they took in all, microseconds.
     pub took_us: u64,
+    /// What of that those that took more than a turn of their core have spent in each stage: `queue`, waiting in the target for a
+    /// limit, a buffer or a range; `medium`; and `network`, waiting for data of the initiator, or for room for what it gets, and
+    /// the rest of the turn that they were answered in; microseconds. Others have waited for nothing.
+    #[serde(default)]
+    pub spent_us: BTreeMap<String, u64>,
 }
 
 /// What a core counts.
@@ -140,6 +151,9 @@ pub struct Counters {
     pub overdue: u64,
     /// Receives that found no free buffer.
     pub out_of_receive_buffers: u64,
+    /// How often there was no I/O buffer for a command that asked for one: it waits, or is answered with TASK SET FULL.
+    #[serde(default)]
+    pub buffer_failures: u64,
 }
 
 /// A target.
@@ -203,6 +217,9 @@ pub struct Lun {
     pub naa: String,
     /// Operations of it that its medium has not answered for long.
     pub hung: u64,
+    /// Commands that it has now: that are at its medium, or wait for that, or for data.
+    #[serde(default)]
+    pub queued: u64,
     /// The commands that it has answered, by kind.
     #[serde(default)]
     pub commands: Vec<Commands>,
@@ -322,6 +339,8 @@ mod tests {
             sessions: 1,
             connections: 1,
             free_buffer_bytes: 0,
+            used_buffer_bytes: 0,
+            operations: 0,
             counters: Counters::default(),
             latency: Vec::new(),
         };

@@ -1,13 +1,14 @@
 //! What is asked of a core from outside of the data path: what it has done and whom it serves, and to drop a session.
 
 use super::core::Core;
+use crate::exec::executor::Executor;
 use crate::fabric::report::{
     ConnectionReport, CoreReport, Dismissal, Inquiry, SESSIONS_A_REPORT, SessionReport, Which,
 };
 use crate::fabric::seat::Seat;
 use crate::fabric::stats::Stats;
 use crate::fabric::{Fabric, Parts};
-use crate::model::SeatIx;
+use crate::model::{PerUnit, SeatIx};
 use crate::session::seam::CloseReason;
 use crate::wire::Tsih;
 
@@ -24,6 +25,9 @@ impl Core {
             sessions: self.fabric.seats.iter().filter(|(_, seat)| !seat.ended).count(),
             connections: self.fabric.links.iter().count(),
             free_buffer_bytes: self.executor.arena.free_bytes(),
+            buffer_failures: self.executor.arena.failures(),
+            operations: self.executor.operations.len(),
+            at_work: if which == Which::None { at_work(&self.fabric, &self.executor) } else { PerUnit::default() },
             of,
             more,
         });
@@ -46,6 +50,17 @@ impl Core {
         }
         answer(seat.is_some());
     }
+}
+
+/// How many commands are at work at each unit, or wait to be: those that are there between two turns. Only sessions with commands are
+/// looked at.
+fn at_work(fabric: &Fabric, executor: &Executor) -> PerUnit<Vec<u32>> {
+    let mut counts = PerUnit::default();
+    let seats = fabric.seats.iter().filter(|(_, seat)| seat.session.open_tasks() > 0);
+    for exec in seats.flat_map(|(number, _)| executor.tasks(number)).filter(|exec| exec.is_at_work()) {
+        *counts.place(exec.unit) += 1;
+    }
+    counts
 }
 
 /// The sessions that are asked for, by TSIH, and whether there are more.

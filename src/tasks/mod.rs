@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod operations;
 pub(crate) mod outcomes;
 pub(crate) mod sink;
+pub(crate) mod spent;
 pub(crate) mod tally;
 pub(crate) mod task;
 pub(crate) mod transfer;

@@ -4,7 +4,11 @@
 //! out ([`Tally::settle`]), with one look at the clock for all of it. So what a command took is counted from the beginning of the
 //! turn that it was executed in to the end of the one that it was answered in: time on the network, and in the line of commands
 //! that wait for an earlier CmdSN, is not in it, and what it waits for in the target and at the medium is.
+//!
+//! What a command takes that is not over in the turn that it began in is told apart by stage (`spent.rs`). The rest of the turn that it is
+//! answered in is of the network.
 
+use super::spent::Spent;
 use crate::limits::SLOW_PER_TURN;
 use crate::model::{PerUnit, SeatIx, UnitIx};
 use hdrhistogram::Histogram;
@@ -60,6 +64,8 @@ pub struct UnitTraffic {
     pub bytes: [u64; 4],
     /// What they took in all, microseconds.
     pub took_us: [u64; 4],
+    /// What of that those that took more than a turn have spent in each stage, microseconds.
+    pub spent_us: [[u64; 3]; 4],
 }
 
 impl UnitTraffic {
@@ -69,6 +75,8 @@ impl UnitTraffic {
             self.commands[class] += other.commands[class];
             self.bytes[class] += other.bytes[class];
             self.took_us[class] += other.took_us[class];
+            let spent = self.spent_us[class].iter_mut().zip(other.spent_us[class]);
+            spent.for_each(|(own, others)| *own += others);
         }
     }
 }
@@ -80,6 +88,38 @@ pub struct Latency {
     pub took_us: Histogram<u64>,
     /// All of it.
     pub sum_us: u64,
+    /// How many took more than a turn.
+    pub later: u64,
+    /// How long those were in each stage.
+    pub stages: [StageTimes; 3],
+}
+
+/// How long commands of one class that took more than a turn were in one stage, microseconds.
+#[derive(Debug, Clone)]
+pub struct StageTimes {
+    /// How many for how long, to one part in ten; those that were not there are not in it.
+    pub us: Histogram<u64>,
+    /// All of it.
+    pub sum_us: u64,
+}
+
+impl StageTimes {
+    /// So many commands were there so long.
+    #[inline]
+    fn note(&mut self, us: u64, commands: u64) {
+        // Those that were not there are the rest of those that took more than a turn.
+        if us > 0 {
+            self.sum_us += commands * us;
+            self.us.saturating_record_n(us, commands);
+        }
+    }
+}
+
+impl Default for StageTimes {
+    fn default() -> StageTimes {
+        let us = Histogram::new_with_bounds(1, LONGEST_US, 1).expect("these bounds are in order");
+        StageTimes { us, sum_us: 0 }
+    }
 }
 
 /// What took longer is counted as if it had not, microseconds.
@@ -88,7 +128,7 @@ const LONGEST_US: u64 = 60_000_000;
 impl Default for Latency {
     fn default() -> Latency {
         let took_us = Histogram::new_with_bounds(1, LONGEST_US, 2).expect("these bounds are in order");
-        Latency { took_us, sum_us: 0 }
+        Latency { took_us, sum_us: 0, later: 0, stages: Default::default() }
     }
 }
 
@@ -109,6 +149,8 @@ struct Noted {
     class: Class,
     commands: u32,
     bytes: u64,
+    /// What each has spent in the queue and at the medium, nanoseconds.
+    spent_ns: [u64; 2],
 }
 
 /// A command that may have been slow: whose unit has a time for that.
@@ -135,6 +177,8 @@ pub struct Tally {
     noted: Vec<Noted>,
     /// What was counted.
     pub traffic: Traffic,
+    /// When the turn began, nanoseconds.
+    turn_ns: u64,
     /// What began before this may have been slow, nanoseconds; 0: nothing is. (So that is one comparison.)
     slow_before_ns: u64,
     /// What takes longer may be, nanoseconds.
@@ -145,14 +189,15 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Tally {
         let (noted, slow) = (Vec::with_capacity(NOTES), Vec::with_capacity(SLOW_PER_TURN));
-        Tally { noted, traffic: Traffic::default(), slow_before_ns: 0, least_slow_ns: u64::MAX, slow }
+        Tally { noted, traffic: Traffic::default(), turn_ns: 0, slow_before_ns: 0, least_slow_ns: u64::MAX, slow }
     }
 }
 
 impl Tally {
-    /// A command was answered.
+    /// A command was answered in the turn that it began in.
     #[inline]
     pub fn ended(&mut self, Ended { begun_ns, unit, bytes, class }: Ended) {
+        // All that began in this turn has ended in it, so has spent the same.
         if let Some(last) = self.noted.last_mut()
             && (last.begun_ns, last.unit, last.class) == (begun_ns, unit, class)
         {
@@ -160,16 +205,42 @@ impl Tally {
             last.bytes += u64::from(bytes);
             return;
         }
+        self.note(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns: [0; 2] });
+    }
+
+    /// A command was answered that began in an earlier turn. `spent`: where it was.
+    #[inline]
+    pub fn ended_later(&mut self, Ended { begun_ns, unit, bytes, class }: Ended, spent: &Spent) {
+        let [queue_ns, medium_ns, _] = spent.by(begun_ns, self.turn_ns);
+        let spent_ns = [queue_ns, medium_ns];
+        if let Some(last) = self.noted.last_mut()
+            && (last.begun_ns, last.unit, last.class, last.spent_ns) == (begun_ns, unit, class, spent_ns)
+        {
+            last.commands += 1;
+            last.bytes += u64::from(bytes);
+            return;
+        }
+        self.note(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns });
+    }
+
+    fn note(&mut self, noted: Noted) {
         if self.noted.len() == NOTES {
             // There are more than ever end in a turn: nobody looks at the clock for these.
-            self.settle(begun_ns);
+            self.settle(self.turn_ns.max(noted.begun_ns));
         }
-        self.noted.push(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into() });
+        self.noted.push(noted);
+    }
+
+    /// Whether what began then began in this turn.
+    #[inline(always)]
+    pub fn is_of_this_turn(&self, begun_ns: u64) -> bool {
+        begun_ns == self.turn_ns
     }
 
     /// A turn begins.
     #[inline]
     pub fn turn(&mut self, now_ns: u64) {
+        self.turn_ns = now_ns;
         self.slow_before_ns = now_ns.saturating_sub(self.least_slow_ns);
     }
 
@@ -220,7 +291,8 @@ impl Tally {
 
     /// Counts what was noted. It is `now_ns` by the clock of all cores.
     pub fn settle(&mut self, now_ns: u64) {
-        for Noted { begun_ns, unit, class, commands, bytes } in self.noted.drain(..) {
+        let turn_ns = self.turn_ns;
+        for Noted { begun_ns, unit, class, commands, bytes, spent_ns } in self.noted.drain(..) {
             let commands = u64::from(commands);
             let took_us = now_ns.saturating_sub(begun_ns) / 1000;
             let at = class as usize;
@@ -231,6 +303,15 @@ impl Tally {
             let latency = &mut self.traffic.latency[at];
             latency.sum_us += commands * took_us;
             latency.took_us.saturating_record_n(took_us, commands);
+            if begun_ns < turn_ns {
+                latency.later += commands;
+                let [queue_us, medium_us] = spent_ns.map(|ns| ns / 1000);
+                let spent_us = [queue_us, medium_us, took_us.saturating_sub(queue_us + medium_us)];
+                for (at_stage, us) in spent_us.into_iter().enumerate() {
+                    traffic.spent_us[at][at_stage] += commands * us;
+                    latency.stages[at_stage].note(us, commands);
+                }
+            }
         }
     }
 }
@@ -238,6 +319,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::spent::Stage;
 
     fn ended(begun_ns: u64, unit: usize, class: Class) -> Ended {
         Ended { begun_ns, unit: UnitIx::new(unit), bytes: 4096, class }
@@ -260,13 +342,46 @@ mod tests {
         let [first, second, third] = [0, 1, 2].map(|unit| units.all()[unit]);
         assert_eq!((first.commands, first.took_us), ([1, 0, 0, 0], [2000, 0, 0, 0]));
         assert_eq!(second, UnitTraffic::default());
-        let all = UnitTraffic { commands: [1, 2, 0, 0], bytes: [4096, 8192, 0, 0], took_us: [1000, 1000, 0, 0] };
+        let all = UnitTraffic {
+            commands: [1, 2, 0, 0],
+            bytes: [4096, 8192, 0, 0],
+            took_us: [1000, 1000, 0, 0],
+            spent_us: [[0; 3]; 4],
+        };
         assert_eq!(third, all);
         let [read, write, flush, other] = &tally.traffic.latency;
         assert_eq!((read.took_us.len(), read.sum_us), (2, 3000));
         assert!(read.took_us.equivalent(read.took_us.max(), 2000) && read.took_us.equivalent(read.took_us.min(), 1000));
         assert_eq!((write.took_us.len(), write.sum_us), (2, 1000));
         assert_eq!((flush.took_us.len(), other.took_us.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_takes_more_than_a_turn_is_told_apart() {
+        let mut tally = Tally::default();
+        let mut spent = Spent::NOTHING;
+        spent.goes_on_in(Stage::Medium, 1_000_000, 1_250_000);
+        spent.goes_on_in(Stage::Network, 1_000_000, 3_000_000);
+        let mut other = Spent::NOTHING;
+        other.goes_on_in(Stage::Medium, 1_000_000, 1_000_000);
+        tally.turn(3_000_000);
+        assert!(tally.is_of_this_turn(3_000_000) && !tally.is_of_this_turn(1_000_000));
+        // Two that began together, and were not in the same stages.
+        tally.ended_later(ended(1_000_000, 1, Class::Read), &spent);
+        (0..2).for_each(|_| tally.ended_later(ended(1_000_000, 1, Class::Read), &other));
+        tally.ended(ended(3_000_000, 1, Class::Read));
+        tally.settle(3_100_000);
+        let unit = tally.traffic.units[1];
+        assert_eq!((unit.commands[0], unit.took_us[0]), (4, 3 * 2100 + 100));
+        assert_eq!(unit.spent_us[0], [250, 1750 + 2 * 2000, 3 * 100]);
+        assert_eq!(unit.spent_us[1..], [[0; 3]; 3]);
+        let read = &tally.traffic.latency[0];
+        assert_eq!((read.took_us.len(), read.later), (4, 3));
+        assert_eq!(read.stages.each_ref().map(|stage| (stage.us.len(), stage.sum_us)), [(1, 250), (3, 5750), (3, 300)]);
+        assert_eq!(read.stages[Stage::Medium as usize].us.count_between(1700, 1800), 1);
+        let mut twice = unit;
+        twice.add(&unit);
+        assert_eq!(twice.spent_us[0], [500, 11500, 600]);
     }
 
     #[test]

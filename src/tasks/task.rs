@@ -6,6 +6,7 @@
 //! forgotten before it is over, or has become a stray.
 
 use super::failing::Failing;
+use super::spent::{Spent, Stage};
 use super::tally::{Class, Ended, Slow, Tally};
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
@@ -109,6 +110,8 @@ pub struct Exec {
     pub slices: std::collections::VecDeque<Slice>,
     /// What has gone wrong.
     pub failing: Failing,
+    /// Where it has spent its time.
+    pub spent: Spent,
     /// Index of the logical unit in the process.
     pub unit: UnitIx,
     /// The bytes that it moves.
@@ -142,6 +145,7 @@ impl Default for Exec {
             under_way: UnderWay::default(),
             slices: std::collections::VecDeque::with_capacity(SLICES),
             failing: Failing::default(),
+            spent: Spent::NOTHING,
             unit: UnitIx::new(0),
             transfer: Transfer::NONE,
             kind: Kind::Idle,
@@ -242,6 +246,34 @@ impl Exec {
         self.due.take(who)
     }
 
+    /// Something of it begins at the medium.
+    #[inline]
+    pub fn begin_at_medium(&mut self, now_ns: u64) {
+        self.under_way.begin();
+        self.goes_on_in(Stage::Medium, now_ns);
+    }
+
+    /// Something of it at the medium is over. With the last of that it goes on to its initiator.
+    #[inline]
+    pub fn over_at_medium(&mut self, now_ns: u64) {
+        self.under_way.over();
+        self.waits_for(Stage::Network, now_ns);
+    }
+
+    /// It waits for something else than the medium, unless something of it is there.
+    #[inline]
+    pub fn waits_for(&mut self, stage: Stage, now_ns: u64) {
+        if self.under_way.is_none() {
+            self.goes_on_in(stage, now_ns);
+        }
+    }
+
+    /// From now on it spends its time so.
+    #[inline]
+    pub fn goes_on_in(&mut self, stage: Stage, now_ns: u64) {
+        self.spent.goes_on_in(stage, self.begun_ns, now_ns);
+    }
+
     #[inline(always)]
     fn forget_abort(&mut self) {
         if self.aborted {
@@ -267,7 +299,11 @@ impl Exec {
     #[inline(always)]
     pub fn clear_counted(&mut self, who: TaskKey, tally: &mut Tally) -> Due {
         if let Some(ended) = self.ended() {
-            tally.ended(ended);
+            if tally.is_of_this_turn(ended.begun_ns) {
+                tally.ended(ended);
+            } else {
+                tally.ended_later(ended, &self.spent);
+            }
             if tally.may_be_slow(ended.begun_ns) {
                 let Ended { begun_ns, unit, bytes, class } = ended;
                 tally.note_slow(Slow { seat: who.seat, begun_ns, unit, range: (self.transfer.base, bytes), class });
@@ -288,6 +324,7 @@ impl Exec {
         self.waits.clear();
         self.transfer.clear();
         self.early.is_dropped = false;
+        self.spent = Spent::NOTHING;
         if self.then.is_some() {
             self.then = None;
         }

@@ -1,7 +1,7 @@
 //! What the cores have counted of commands, as the interface shows it.
 
 use super::super::view::{Commands, Latency};
-use crate::fabric::report::{Class, CoreReport, Traffic, Troubles, UnitTraffic};
+use crate::fabric::report::{Class, CoreReport, Stage, Traffic, Troubles, UnitTraffic};
 use crate::model::UnitIx;
 use std::collections::BTreeMap;
 
@@ -15,8 +15,16 @@ pub(super) fn of_unit(unit: UnitIx, reports: &[Option<CoreReport>]) -> Vec<Comma
         commands: all.commands[class as usize],
         bytes: all.bytes[class as usize],
         took_us: all.took_us[class as usize],
+        spent_us: Stage::ALL
+            .map(|stage| (stage.word().to_owned(), all.spent_us[class as usize][stage as usize]))
+            .into(),
     };
     Class::ALL.map(of).into()
+}
+
+/// Commands that are at work at a unit, or wait to be, on all cores that answer.
+pub(super) fn at_work(unit: UnitIx, reports: &[Option<CoreReport>]) -> u64 {
+    reports.iter().flatten().filter_map(|report| report.at_work.get(unit)).map(|count| u64::from(*count)).sum()
 }
 
 /// What commands at a unit have ended with that did not end well, of what there was, on all cores that answer.
@@ -62,6 +70,7 @@ pub(in crate::mgmt) mod tests {
         (unit.commands[at], unit.bytes[at], unit.took_us[at]) = (commands, 4096 * commands, took_us * commands);
         traffic.latency[at].took_us.record_n(took_us, commands).unwrap();
         traffic.latency[at].sum_us = took_us * commands;
+        traffic.units.place(UnitIx::new(1)).spent_us[at] = [0, took_us, 1];
         CoreReport {
             core,
             stats: Stats::default(),
@@ -71,6 +80,9 @@ pub(in crate::mgmt) mod tests {
             sessions: 0,
             connections: 0,
             free_buffer_bytes: 0,
+            buffer_failures: 0,
+            operations: 0,
+            at_work: PerUnit::filled(2, 2),
             of: Vec::new(),
             more: false,
         }
@@ -81,7 +93,13 @@ pub(in crate::mgmt) mod tests {
         let reports = [Some(report(0, (Class::Read, 2), 50)), None, Some(report(2, (Class::Write, 3), 70))];
         let said: Vec<_> = of_unit(UnitIx::new(1), &reports)
             .into_iter()
-            .map(|of| (of.kind, of.commands, of.bytes, of.took_us))
+            .map(|of| {
+                if of.commands > 0 {
+                    assert_eq!((of.spent_us["queue"], of.spent_us["network"]), (0, 1));
+                    assert_eq!(of.spent_us["medium"] * of.commands, of.took_us);
+                }
+                (of.kind, of.commands, of.bytes, of.took_us)
+            })
             .collect();
         let wanted = [("read", 2, 8192, 100), ("write", 3, 12288, 210), ("flush", 0, 0, 0), ("other", 0, 0, 0)];
         assert_eq!(said, wanted.map(|(kind, commands, bytes, took)| (kind.to_owned(), commands, bytes, took)));
@@ -100,6 +118,7 @@ pub(in crate::mgmt) mod tests {
         let said = troubles(UnitIx::new(2), &reports);
         assert_eq!(said, BTreeMap::from([("busy".to_owned(), 2), ("miscompare".to_owned(), 2)]));
         assert_eq!([1, 7].map(|unit| troubles(UnitIx::new(unit), &reports).len()), [0, 0]);
+        assert_eq!([1, 7].map(|unit| at_work(UnitIx::new(unit), &reports)), [4, 0]);
     }
 
     #[test]

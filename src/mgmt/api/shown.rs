@@ -1,9 +1,10 @@
 //! What is served and what the cores tell, as the interface shows it. Secrets are in none of it.
 
 use super::super::Reach;
-use super::super::view::{Commands, Connection, Core, Counters, Degraded, Group, Lun, Portal, Session, Status, Target};
+use super::super::view::{Connection, Core, Counters, Degraded, Group, Lun, Portal, Session, Status, Target};
 use super::counted;
 use crate::fabric::report::{ConnectionReport, CoreReport, SessionReport};
+use crate::limits::ARENA_BYTES;
 use crate::model::{self, Credentials, LunKind, LunSpec};
 use crate::session::SessionKind;
 use crate::session::params::{OwnParams, Params, TaskReporting};
@@ -78,6 +79,8 @@ pub(super) fn cores(reach: &Reach, reports: &[Option<CoreReport>]) -> Vec<Core> 
             sessions: of(|report| report.sessions),
             connections: of(|report| report.connections),
             free_buffer_bytes: of(|report| report.free_buffer_bytes),
+            used_buffer_bytes: of(|report| ARENA_BYTES - report.free_buffer_bytes),
+            operations: of(|report| report.operations),
             counters: report.as_ref().map(counters).unwrap_or_default(),
             latency: report.as_ref().and_then(|of| of.traffic.as_deref()).map(counted::latency).unwrap_or_default(),
         }
@@ -85,7 +88,7 @@ pub(super) fn cores(reach: &Reach, reports: &[Option<CoreReport>]) -> Vec<Core> 
     reports.iter().enumerate().map(one).collect()
 }
 
-fn counters(CoreReport { stats, protocol, .. }: &CoreReport) -> Counters {
+fn counters(CoreReport { stats, protocol, buffer_failures, .. }: &CoreReport) -> Counters {
     Counters {
         accepted: stats.accepted,
         refused: stats.refused,
@@ -99,6 +102,7 @@ fn counters(CoreReport { stats, protocol, .. }: &CoreReport) -> Counters {
         moved_in: stats.moved_in,
         overdue: stats.executor.overdue,
         out_of_receive_buffers: stats.out_of_receive_buffers,
+        buffer_failures: *buffer_failures,
     }
 }
 
@@ -109,8 +113,12 @@ pub(super) fn targets(world: &World, reports: &[Option<CoreReport>]) -> Vec<Targ
     let target = |(served, spec): (&crate::world::targets::Target, &model::TargetSpec)| {
         let lun = |spec: &LunSpec| {
             let unit = *served.units.get(served.position(spec.number)?)?;
-            let counted = (counted::of_unit(unit, reports), counted::troubles(unit, reports));
-            Some(lun(spec, world.units.get(unit)?, counted))
+            Some(Lun {
+                queued: counted::at_work(unit, reports),
+                commands: counted::of_unit(unit, reports),
+                errors: counted::troubles(unit, reports),
+                ..lun(spec, world.units.get(unit)?)
+            })
         };
         Target {
             name: spec.name.to_string(),
@@ -138,7 +146,8 @@ fn degraded(of: &MissingLun) -> Degraded {
     Degraded { lun: of.lun.number, path: path(&of.lun.kind), reason: of.why.clone(), since: of.since }
 }
 
-fn lun(spec: &LunSpec, unit: &Unit, (commands, errors): (Vec<Commands>, BTreeMap<String, u64>)) -> Lun {
+/// A logical unit, but for what cores tell of it.
+fn lun(spec: &LunSpec, unit: &Unit) -> Lun {
     let name = unit.name();
     Lun {
         lun: spec.number,
@@ -151,8 +160,9 @@ fn lun(spec: &LunSpec, unit: &Unit, (commands, errors): (Vec<Commands>, BTreeMap
         serial: name.serial.clone(),
         naa: name.naa.iter().map(|byte| format!("{byte:02x}")).collect(),
         hung: unit.hung.load(Ordering::Relaxed).into(),
-        commands,
-        errors,
+        queued: 0,
+        commands: Vec::new(),
+        errors: BTreeMap::new(),
         iops: spec.limits.iops,
         bytes_per_s: spec.limits.bytes_per_s,
     }

@@ -251,6 +251,9 @@ pub const SPARE_FILES: usize = 256;
 pub const TARGETS: usize = 1024;
 /// Logical units of one target.
 pub const LUNS_PER_TARGET: usize = 1024;
+/// Logical units that each session counts its commands at by themselves: with 112 bytes for one, 7 KiB of a session at most. All others
+/// are counted together.
+pub const SESSION_UNITS: usize = 64;
 /// Initiator groups of one target.
 pub const GROUPS_PER_TARGET: usize = 256;
 /// The longest name of an initiator group, bytes: as much as a user may have.

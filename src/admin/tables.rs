@@ -193,7 +193,23 @@ pub fn one_session(session: &Session) -> String {
         let _ = writeln!(text, "connection {} from {} to {}", connection.cid, connection.peer, connection.portal);
         pairs(&mut text, "  ", &connection.keys);
     }
-    text
+    text + &used(session)
+}
+
+/// What the commands of a session have come to, by LUN.
+fn used(session: &Session) -> String {
+    let rows = session.used.iter().flat_map(|used| {
+        let lun = used.lun.map_or("others".to_owned(), |lun| lun.to_string());
+        let errors = (used.errors > 0).then(|| vec![lun.clone(), "errors".to_owned(), used.errors.to_string()]);
+        let commands = used.commands.iter().map(move |of| {
+            let mean = of.took_us.checked_div(of.commands).unwrap_or(0);
+            let (commands, bytes) = (of.commands.to_string(), Bytes(of.bytes).to_string());
+            vec![lun.clone(), of.kind.clone(), commands, bytes, format!("{mean} us")]
+        });
+        commands.chain(errors).collect::<Vec<_>>()
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() { String::new() } else { table(&["LUN", "KIND", "COMMANDS", "BYTES", "MEAN"], rows) }
 }
 
 /// A target, with its groups and logical units.

@@ -44,7 +44,7 @@ impl Executor {
             return Entry::Dropped;
         };
         let exec = slot_in(&mut client.tasks, who.slot());
-        (exec.task, exec.begun_ns) = (who.task, self.turn.now_ns);
+        (exec.task, exec.begun_ns, exec.spent.since_ns) = (who.task, self.turn.now_ns, self.turn.now_ns);
         exec.due.put(Due::of(who));
         match (exec.early.is_dropped, client.flows.is_empty()) {
             (true, _) => Entry::Dropped,

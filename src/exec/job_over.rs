@@ -27,9 +27,8 @@ impl Executor {
         let Some(ForTask { seat, slot, slice }) = job.task else { return };
         let unit = job.unit;
         drop(job);
-        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
-        exec.over_at_medium(now_ns);
+        exec.under_way.over();
         exec.under_way.jobs.retain(|other| *other != number);
         let end = end.unwrap_or(JobEnd::from(Outcome::GOOD));
         match slice {

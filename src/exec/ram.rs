@@ -11,7 +11,6 @@ use crate::model::{DataRef, MediumFault, SeatIx, TaskKey, UnitIx};
 use crate::tasks::failing::Failure;
 use crate::tasks::memory::{Copying, Entered, Stored};
 use crate::tasks::sink::{Body, InPlaceIf, Outside, Part, Sent, Sink};
-use crate::tasks::spent::Stage;
 use crate::tasks::tally::{Class, Ended, Slow};
 use crate::tasks::task::{Action, Exec, Kind};
 use crate::unit::fence::Ticket;
@@ -140,12 +139,12 @@ impl Executor {
         }
         self.stats.read_bytes += u64::from(total);
         let (begun_ns, class) = (exec.begun_ns, Class::Read);
-        let ended = Ended { begun_ns, unit, bytes: total, class };
+        let ended = Ended { seat: who.seat, begun_ns, unit, bytes: total, class };
         if self.tally.is_of_this_turn(begun_ns) {
             self.tally.ended(ended);
         } else {
             // It has had its turn at a limit.
-            self.tally.ended_later(ended, &exec.spent);
+            self.tally.ended_later(ended, [self.turn.now_ns.saturating_sub(begun_ns), 0]);
         }
         if self.tally.may_be_slow(begun_ns) {
             self.tally.note_slow(Slow { seat: who.seat, begun_ns, unit, range: (base, total), class });
@@ -194,14 +193,14 @@ impl Executor {
             }
             Sent::Wait => {
                 exec.waits.crowded = true;
-                exec.goes_on_in(Stage::Network, self.turn.now_ns);
+                exec.stops(self.turn.now_ns);
                 return true;
             }
             Sent::Yes => exec.transfer.moved += len,
             Sent::YesAndWait => {
                 exec.transfer.moved += len;
                 exec.waits.crowded = true;
-                exec.goes_on_in(Stage::Network, self.turn.now_ns);
+                exec.stops(self.turn.now_ns);
             }
         }
         if len == left {

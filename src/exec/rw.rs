@@ -127,10 +127,14 @@ pub fn task_in(clients: &mut [Client], seat: SeatIx, slot: usize) -> Option<&mut
 impl Executor {
     /// Takes a task as far as it goes without waiting.
     pub fn advance(&mut self, seat: SeatIx, slot: usize, out: &mut impl Outside) {
+        let now_ns = self.turn.now_ns;
         loop {
             let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
             match exec.next_step() {
-                Step::Nothing => return,
+                Step::Nothing => {
+                    exec.stops(now_ns);
+                    return;
+                }
                 Step::Send => {
                     if self.send_front(seat, slot, out) {
                         return;
@@ -176,6 +180,7 @@ impl Executor {
             return true;
         };
         if exec.waits.crowded {
+            exec.stops(self.turn.now_ns);
             return true;
         }
         let Some(mut slice) = exec.slices.pop_front() else {
@@ -197,6 +202,7 @@ impl Executor {
         let body = Body::Medium { copied_from: slice.source, must: false };
         if let Err(buf) = out.data_in(who, part, body, buf) {
             exec.waits.crowded = true;
+            exec.stops(self.turn.now_ns);
             exec.slices.push_front(Slice { buf: Some(buf), ..slice });
             return true;
         }
@@ -239,7 +245,7 @@ impl Executor {
             return Some(self.vouch(TaskKey { seat, task }, unit, out));
         }
         let now_ns = self.turn.now_ns;
-        self.exec(seat, slot)?.goes_on_in(Stage::Medium, now_ns);
+        self.exec(seat, slot)?.spent.goes_on_in(Stage::Medium, now_ns);
         self.flush_for(Waiter::Task(seat, slot), unit, out);
         None
     }
@@ -291,7 +297,7 @@ impl Executor {
                 return true;
             }
             exec.waits.starved = true;
-            exec.waits_for(Stage::Queue, self.turn.now_ns);
+            exec.stops(self.turn.now_ns);
             self.waits.starved.tasks.push(seat, slot);
             self.stats.most_waiting = self.stats.most_waiting.max(self.waits.starved.tasks.len() as u64);
             return false;
@@ -306,11 +312,9 @@ impl Executor {
 
     /// Asks for the data of the next slice, as far as it has not come already.
     fn fill_slice(&mut self, seat: SeatIx, slot: usize, slice: Slice, out: &mut impl Outside) {
-        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         exec.transfer.started += slice.len;
         exec.slices.push_back(slice);
-        exec.waits_for(Stage::Network, now_ns);
         if exec.transfer.filled < exec.transfer.started {
             out.want_data_out(TaskKey { seat, task: exec.task }, exec.transfer.started);
         }
@@ -428,9 +432,8 @@ impl Executor {
 
     /// Notes what has come of an operation on a slice. The task does not go on by that.
     fn note_slice(&mut self, seat: SeatIx, slot: usize, offset: u32, result: Result<(), MediumFault>) {
-        let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
-        exec.over_at_medium(now_ns);
+        exec.under_way.over();
         let (unit, durable) = (exec.unit, exec.durable);
         let hold = exec.slice_at(offset).and_then(|slice| {
             slice.progress = Progress::Ready;

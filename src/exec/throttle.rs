@@ -24,7 +24,6 @@ use crate::rate::{Cost, FlowId, Gate, Waiter};
 use crate::scsi::{MediumOp, Pays};
 use crate::tasks::outcomes::TASK_SET_FULL;
 use crate::tasks::sink::{Expected, Given, Moved, Outside};
-use crate::tasks::spent::Stage;
 use crate::tasks::task::Then;
 use std::sync::Arc;
 
@@ -125,7 +124,7 @@ impl Executor {
         if !paid {
             // What the task waited for on the medium before that is over.
             (exec.waits.held, exec.waits.fenced_since_ms) = (Some(flow), None);
-            exec.waits_for(Stage::Queue, self.turn.now_ns);
+            exec.stops(self.turn.now_ns);
         }
         paid
     }

@@ -9,7 +9,6 @@ use crate::scsi::Outcome;
 use crate::tasks::failing::Failure;
 use crate::tasks::outcomes::TIMED_OUT;
 use crate::tasks::sink::Outside;
-use crate::tasks::spent::Stage;
 use crate::tasks::task::Kind;
 
 impl Executor {
@@ -90,7 +89,7 @@ impl Executor {
         let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
         exec.waits.fenced = true;
-        exec.waits_for(Stage::Queue, now_ns);
+        exec.stops(now_ns);
         self.waits.ranges.fenced.push(seat, slot);
         self.stats.most_waiting = self.stats.most_waiting.max(self.waits.ranges.fenced.len() as u64);
     }

@@ -130,7 +130,7 @@ impl Executor {
         let (seat, slot, stage) = (*seat, *slot, if is_there { Stage::Medium } else { Stage::Queue });
         let now_ns = self.turn.now_ns;
         let Some(exec) = self.exec(seat, slot) else { return missing("a task") };
-        exec.goes_on_in(stage, now_ns);
+        exec.spent.goes_on_in(stage, now_ns);
     }
 
     /// Begins what a job has asked for, until it has to wait for something.

@@ -22,6 +22,7 @@ pub(crate) mod mesh;
 pub(crate) mod neighbours;
 pub(crate) mod nexus;
 pub(crate) mod owed;
+pub(crate) mod passed;
 pub(crate) mod relocated;
 pub(crate) mod report;
 pub(crate) mod seat;

@@ -3,6 +3,7 @@
 //! A core answers between two turns' worth of other work, and tells of [`SESSIONS_A_REPORT`] sessions at most: who wants
 //! more asks again, from where the report ended.
 
+pub use super::passed::Row;
 use super::stats::Stats;
 use crate::model::PerUnit;
 use crate::session::SessionInit;
@@ -97,6 +98,8 @@ pub struct SessionReport {
     pub is_lost: bool,
     /// Its connections.
     pub connections: Vec<ConnectionReport>,
+    /// What its commands have come to, by the LUN, of those that it finds. Empty: several sessions were asked for.
+    pub passed: Vec<(Option<u16>, Row)>,
 }
 
 /// What is told of a connection.

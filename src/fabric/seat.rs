@@ -1,6 +1,7 @@
 //! A session on a core: its state machine, and what the core has for it beside that. What its commands are doing is the
 //! executor's (`exec/executor.rs`, `Client`), under the same number.
 
+use super::passed::Passed;
 use super::text::SeatText;
 use crate::limits::CONNECTION_SLOTS;
 use crate::model::ConnNo;
@@ -46,6 +47,8 @@ pub struct Seat {
     pub nexus: Vec<LuNexus>,
     /// Where the data came from that may have to be sent again.
     pub sources: super::sources::Sources,
+    /// What its commands have come to.
+    pub passed: Passed,
     /// No more events of it will come; it is dropped when its tasks have let go.
     pub ended: bool,
     /// Unique in the process: seats are used again.

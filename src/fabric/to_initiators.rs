@@ -86,10 +86,12 @@ impl Fabric {
 
     /// Counts a command that does not end well, at the unit that its LUN is.
     #[cold]
+    #[inline(never)]
     fn note_trouble(&mut self, TaskKey { seat, task }: TaskKey, outcome: &Outcome) {
-        let Some(holder) = self.seats.get(seat).required(OF_TASK) else { return };
+        let Some(holder) = self.seats.get_mut(seat).required(OF_TASK) else { return };
         // At a LUN where there is no unit nothing is counted.
         if let Some(unit) = holder.map.unit(holder.session.command(task).lun) {
+            holder.passed.count_error(unit);
             self.troubles.place(unit).note(outcome);
         }
     }

@@ -4,7 +4,6 @@
 use super::causes::Causes;
 use super::view::{Counters, Status};
 use crate::fabric::report::{Class, CoreReport, Latency, Stage, Trouble};
-use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text, text};
 use prometheus_client::metrics::MetricType;
@@ -257,11 +256,11 @@ impl Durations {
 }
 
 /// How many took so long, by the upper bounds in seconds; the last has none. `zeros`: how many took no time.
-fn buckets(took_us: &Histogram<u64>, zeros: u64) -> Vec<(f64, u64)> {
+fn buckets(took_us: impl Iterator<Item = (u64, u64)>, zeros: u64) -> Vec<(f64, u64)> {
     let mut counts = [0; BOUNDS_US.len() + 1];
     counts[0] = zeros;
-    for step in took_us.iter_recorded() {
-        counts[BOUNDS_US.partition_point(|bound| *bound < step.value_iterated_to())] += step.count_at_value();
+    for (us, count) in took_us {
+        counts[BOUNDS_US.partition_point(|bound| *bound < us)] += count;
     }
     let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
     bounds.zip(counts).collect()
@@ -275,8 +274,9 @@ impl Collector for Durations {
             encoder.encode_descriptor("command_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (of, latency) in &self.0 {
             let sum = latency.sum_us as f64 / 1e6;
+            let times = latency.took_us.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
             let mut family = metric.encode_family(of)?;
-            family.encode_histogram::<NoLabelSet>(sum, latency.took_us.len(), &buckets(&latency.took_us, 0), None)?;
+            family.encode_histogram::<NoLabelSet>(sum, latency.took_us.len(), &buckets(times, 0), None)?;
         }
         let help =
             "How long commands that took more than a turn were in the queue, at the medium, and with the network";
@@ -284,11 +284,11 @@ impl Collector for Durations {
             encoder.encode_descriptor("command_stage_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (OfLatency { core, kind }, latency) in &self.0 {
             for (stage, times) in Stage::ALL.into_iter().zip(&latency.stages) {
-                let zeros = latency.later.saturating_sub(times.us.len());
+                let zeros = latency.later.saturating_sub(times.count());
                 let of = OfStage { core: *core, kind, stage: stage.word() };
                 let mut family = metric.encode_family(&of)?;
                 let sum = times.sum_us as f64 / 1e6;
-                family.encode_histogram::<NoLabelSet>(sum, latency.later, &buckets(&times.us, zeros), None)?;
+                family.encode_histogram::<NoLabelSet>(sum, latency.later, &buckets(times.iter(), zeros), None)?;
             }
         }
         Ok(())
@@ -398,8 +398,7 @@ mod tests {
         let read = &mut one.traffic.as_mut().unwrap().latency[Class::Read as usize];
         read.later = 2;
         let medium = &mut read.stages[Stage::Medium as usize];
-        medium.us.record(900).unwrap();
-        medium.sum_us = 900;
+        medium.note(900, 1);
         let (_, said) = text(&status(), &[Some(one)], "text/plain");
         for line in [
             "_count{core=\"0\",kind=\"read\",stage=\"medium\"} 2",

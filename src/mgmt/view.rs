@@ -119,8 +119,8 @@ pub struct Commands {
     pub took_us: u64,
     /// What of that those that took more than a turn of their core have spent in each stage: `queue`, waiting in the target for a
     /// limit, a buffer or a range; `medium`; and `network`, waiting for data of the initiator, or for room for what it gets, and
-    /// the rest of the turn that they were answered in; microseconds. Others have waited for nothing.
-    #[serde(default)]
+    /// the rest of the turn that they were answered in; microseconds. Others have waited for nothing. Of a session it is not told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub spent_us: BTreeMap<String, u64>,
 }
 
@@ -284,6 +284,21 @@ pub struct Session {
     pub keys: BTreeMap<String, String>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// What its commands have come to, by LUN; only where one session is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub used: Vec<Used>,
+}
+
+/// What the commands of a session at one LUN have come to since it logged in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Used {
+    /// The LUN; none: all LUNs beyond the first 64 that it has used, and those that it does not find any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lun: Option<u16>,
+    /// Commands that were answered, by kind, of those kinds that there were.
+    pub commands: Vec<Commands>,
+    /// Commands that were answered with another status than GOOD.
+    pub errors: u64,
 }
 
 /// A connection of a session.

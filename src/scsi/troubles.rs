@@ -102,8 +102,13 @@ impl Troubles {
     /// A command has ended so. Nothing is counted of one that all is well with.
     pub fn note(&mut self, outcome: &Outcome) {
         if let Some(trouble) = Trouble::of(outcome) {
-            self.0[trouble as usize] += 1;
+            self.count(trouble);
         }
+    }
+
+    /// A command has ended with this.
+    pub fn count(&mut self, trouble: Trouble) {
+        self.0[trouble as usize] += 1;
     }
 
     /// Adds what was counted elsewhere.

@@ -185,7 +185,9 @@ impl Core {
                 continue;
             }
             self.executor.memory.places.clear();
+            self.count_answered();
             self.executor.tally.forget(unit);
+            self.fabric.seats.iter_mut().for_each(|seat| seat.passed.forget(unit));
             if let Some(troubles) = self.fabric.troubles.get_mut(unit) {
                 *troubles = Troubles::default();
             }

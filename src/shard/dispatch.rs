@@ -250,7 +250,7 @@ impl Core {
                 }
                 let outcome = self.unless_hung(seat, task, unit, outcome);
                 let begun_ns = self.executor.turn.now_ns;
-                self.executor.tally.ended(Ended { begun_ns, unit, bytes: 0, class: Class::Other });
+                self.executor.tally.ended(Ended { seat, begun_ns, unit, bytes: 0, class: Class::Other });
                 self.reply(seat, task, outcome, None);
             }
             Plan::Parameters { len_bytes } => {

@@ -3,12 +3,12 @@
 use super::core::Core;
 use crate::exec::executor::Executor;
 use crate::fabric::report::{
-    ConnectionReport, CoreReport, Dismissal, Inquiry, SESSIONS_A_REPORT, SessionReport, Which,
+    ConnectionReport, CoreReport, Dismissal, Inquiry, Row, SESSIONS_A_REPORT, SessionReport, Which,
 };
 use crate::fabric::seat::Seat;
 use crate::fabric::stats::Stats;
 use crate::fabric::{Fabric, Parts};
-use crate::model::{PerUnit, SeatIx};
+use crate::model::{PerUnit, SeatIx, UnitIx};
 use crate::session::seam::CloseReason;
 use crate::wire::Tsih;
 
@@ -75,7 +75,12 @@ fn sessions(fabric: &Fabric, which: Which) -> (Vec<SessionReport>, bool) {
     found.sort_unstable();
     let more = found.len() > SESSIONS_A_REPORT;
     found.truncate(SESSIONS_A_REPORT);
-    let reports = found.into_iter().filter_map(|(_, number)| Some(session(fabric, number, fabric.seats.get(number)?)));
+    let reports = found.into_iter().filter_map(|(_, number)| {
+        let seat = fabric.seats.get(number)?;
+        let report = session(fabric, number, seat);
+        let passed = if matches!(which, Which::One(_)) { passed(seat) } else { Vec::new() };
+        Some(SessionReport { passed, ..report })
+    });
     (reports.collect(), more)
 }
 
@@ -93,5 +98,16 @@ fn session(fabric: &Fabric, number: SeatIx, seat: &Seat) -> SessionReport {
         open_tasks: session.open_tasks(),
         is_lost: seat.is_lost(),
         connections: fabric.seats.connections(number).filter_map(connection).collect(),
+        passed: Vec::new(),
     }
+}
+
+/// What the commands of a session have come to, by LUN.
+fn passed(seat: &Seat) -> Vec<(Option<u16>, Row)> {
+    let lun = |unit: UnitIx| {
+        // It may find the unit no more.
+        let at = seat.map.units.iter().position(|own| *own == unit)?;
+        seat.map.numbers.get(at).copied()
+    };
+    seat.passed.rows().into_iter().map(|row| (row.unit.and_then(lun), row)).collect()
 }

@@ -143,6 +143,7 @@ impl Core {
         if !self.fabric.seats.is_over(seat) || !self.executor.tasks(seat).iter().all(Exec::is_idle) {
             return;
         }
+        self.count_answered();
         if let Some(gone) = self.fabric.seats.leave(seat).required("the session that was looked at") {
             self.executor.close(seat);
             //= RFC 7144 section 6.3

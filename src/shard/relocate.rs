@@ -246,6 +246,7 @@ impl Core {
     fn take_out(&mut self, seat: SeatIx) -> Option<Relocated> {
         const LEG: &str = "a connection of the session that moves";
         let legs: Vec<_> = self.legs(seat).collect();
+        self.count_answered();
         let mut holder = Box::new(self.fabric.seats.leave(seat).required("the session that moves")?);
         if sings(Canary::AttentionLost) {
             holder.nexus.iter_mut().for_each(LuNexus::forget_attentions);
@@ -291,6 +292,10 @@ impl Core {
         self.fabric.world.registry.arrived(tsih);
         self.fabric.stats.moved_in += 1;
         self.settle_in(seat, &change);
+        // It may have ended with what the configuration says here.
+        if let Some(holder) = self.fabric.seats.get_mut(seat) {
+            holder.passed.keep_units(&holder.map.units);
+        }
         if let Some(holder) = self.fabric.seats.get(seat)
             && let Some(left_out) = self.fabric.noise.notice(self.fabric.now_ms)
         {

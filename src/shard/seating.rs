@@ -191,6 +191,7 @@ impl Core {
             handle,
             nexus,
             sources: Default::default(),
+            passed: Default::default(),
             ended: false,
             serial: nexus_id.0,
             order: Order::Free,

@@ -16,13 +16,23 @@ impl Core {
     pub fn flush(&mut self) {
         self.fabric.flush();
         self.executor.memory.read_soon = 0;
-        if self.executor.tally.is_due() {
-            let now = self.fabric.io.watch().now();
-            let now_ns = self.fabric.world.clock.now_ns(now);
-            self.executor.tally.settle(now_ns);
-            if self.executor.tally.has_slow() {
-                self.say_slow(now_ns);
+        self.count_answered();
+    }
+
+    /// Counts what was answered in this turn so far: at its unit, and for its session, so also before one leaves its seat.
+    pub fn count_answered(&mut self) {
+        let Core { fabric, executor, .. } = self;
+        if !executor.tally.is_due() {
+            return;
+        }
+        let now_ns = fabric.world.clock.now_ns(fabric.io.watch().now());
+        executor.tally.settle(now_ns, |counted| {
+            if let Some(holder) = fabric.seats.get_mut(counted.seat).required("the session of commands") {
+                holder.passed.count(counted);
             }
+        });
+        if executor.tally.has_slow() {
+            self.say_slow(now_ns);
         }
     }
 

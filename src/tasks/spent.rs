@@ -32,30 +32,51 @@ impl Stage {
 /// Where a command is, and what it has spent in each stage before, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
+    /// Since when it is there, by the clock of all cores.
+    pub since_ns: u64,
     before_ns: [u64; 3],
-    stage: Stage,
+    /// `None`: nothing was noted yet. It begins in the queue.
+    stage: Option<Stage>,
 }
 
 impl Spent {
-    /// Of a command that has not waited for anything yet: it begins in the queue.
-    pub const NOTHING: Spent = Spent { before_ns: [0; 3], stage: Stage::Queue };
+    /// Of a command that has not waited for anything yet.
+    pub const NOTHING: Spent = Spent { since_ns: 0, before_ns: [0; 3], stage: None };
 
-    /// From `now_ns` on the command is in this stage; it began at `begun_ns`.
-    #[inline]
-    pub fn goes_on_in(&mut self, stage: Stage, begun_ns: u64, now_ns: u64) {
-        if self.stage != stage {
-            self.before_ns = self.by(begun_ns, now_ns);
-            self.stage = stage;
+    /// From `now_ns` on the command is in this stage.
+    #[inline(always)]
+    pub fn goes_on_in(&mut self, stage: Stage, now_ns: u64) {
+        if self.stage != Some(stage) {
+            // Mostly the turn in which a command begins is that in which it goes to the medium.
+            if self.since_ns != now_ns {
+                self.add(now_ns);
+            }
+            (self.since_ns, self.stage) = (now_ns, Some(stage));
         }
     }
 
-    /// What it has spent in each stage by `now_ns`, nanoseconds.
-    #[inline]
-    pub fn by(&self, begun_ns: u64, now_ns: u64) -> [u64; 3] {
-        let mut spent_ns = self.before_ns;
-        let [queue, medium, network] = spent_ns;
-        spent_ns[self.stage as usize] += now_ns.saturating_sub(begun_ns).saturating_sub(queue + medium + network);
-        spent_ns
+    #[inline(never)]
+    fn add(&mut self, now_ns: u64) {
+        self.before_ns[self.stage.unwrap_or(Stage::Queue) as usize] += now_ns.saturating_sub(self.since_ns);
+    }
+
+    /// What it has spent in the queue and at the medium by `now_ns`, nanoseconds, when it is over.
+    #[inline(always)]
+    pub fn end(&self, now_ns: u64) -> [u64; 2] {
+        let ([queue_ns, medium_ns, _], open_ns) = (self.before_ns, now_ns.saturating_sub(self.since_ns));
+        match self.stage.unwrap_or(Stage::Queue) {
+            Stage::Queue => [queue_ns + open_ns, medium_ns],
+            Stage::Medium => [queue_ns, medium_ns + open_ns],
+            Stage::Network => [queue_ns, medium_ns],
+        }
+    }
+
+    /// Forgets what was spent: the next command sets when it begins.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        if self.stage.is_some() {
+            (self.before_ns, self.stage) = ([0; 3], None);
+        }
     }
 }
 
@@ -65,23 +86,34 @@ mod tests {
 
     #[test]
     fn a_command_is_in_one_stage_at_a_time() {
-        let mut spent = Spent::NOTHING;
-        assert_eq!(spent.by(100, 150), [50, 0, 0]);
-        spent.goes_on_in(Stage::Network, 100, 110);
+        let begun = Spent { since_ns: 100, ..Spent::NOTHING };
+        assert_eq!(begun.end(150), [50, 0]);
+        let mut spent = begun;
+        spent.goes_on_in(Stage::Network, 110);
         // It is there already.
-        spent.goes_on_in(Stage::Network, 100, 120);
-        spent.goes_on_in(Stage::Medium, 100, 150);
-        spent.goes_on_in(Stage::Queue, 100, 180);
-        spent.goes_on_in(Stage::Medium, 100, 185);
-        assert_eq!(spent.by(100, 200), [10 + 5, 30 + 15, 40]);
-        spent.goes_on_in(Stage::Network, 100, 200);
-        assert_eq!(spent.by(100, 200), [15, 45, 40]);
+        spent.goes_on_in(Stage::Network, 120);
+        spent.goes_on_in(Stage::Medium, 150);
+        spent.goes_on_in(Stage::Queue, 180);
+        spent.goes_on_in(Stage::Medium, 185);
+        assert_eq!(spent.end(200), [10 + 5, 30 + 15]);
+        spent.goes_on_in(Stage::Network, 200);
+        assert_eq!(spent.end(300), [15, 45]);
     }
 
     #[test]
     fn what_is_over_within_a_turn_has_spent_nothing() {
-        let mut spent = Spent::NOTHING;
-        [Stage::Medium, Stage::Network].into_iter().for_each(|stage| spent.goes_on_in(stage, 7, 7));
-        assert_eq!(spent.by(7, 7), [0; 3]);
+        let mut spent = Spent { since_ns: 7, ..Spent::NOTHING };
+        [Stage::Medium, Stage::Network].into_iter().for_each(|stage| spent.goes_on_in(stage, 7));
+        assert_eq!(spent.end(7), [0; 2]);
+    }
+
+    #[test]
+    fn the_next_command_has_spent_nothing() {
+        let mut spent = Spent { since_ns: 7, ..Spent::NOTHING };
+        spent.goes_on_in(Stage::Medium, 10);
+        spent.goes_on_in(Stage::Queue, 15);
+        spent.clear();
+        spent.since_ns = 20;
+        assert_eq!(spent.end(21), [1, 0]);
     }
 }

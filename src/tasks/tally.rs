@@ -8,7 +8,7 @@
 //! What a command takes that is not over in the turn that it began in is told apart by stage (`spent.rs`). The rest of the turn that it is
 //! answered in is of the network.
 
-use super::spent::Spent;
+use super::stage_times::StageTimes;
 use crate::limits::SLOW_PER_TURN;
 use crate::model::{PerUnit, SeatIx, UnitIx};
 use hdrhistogram::Histogram;
@@ -45,6 +45,8 @@ impl Class {
 /// A command that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
+    /// Whose it was.
+    pub seat: SeatIx,
     /// When it began, nanoseconds of the clock of all cores.
     pub begun_ns: u64,
     /// Where.
@@ -94,34 +96,6 @@ pub struct Latency {
     pub stages: [StageTimes; 3],
 }
 
-/// How long commands of one class that took more than a turn were in one stage, microseconds.
-#[derive(Debug, Clone)]
-pub struct StageTimes {
-    /// How many for how long, to one part in ten; those that were not there are not in it.
-    pub us: Histogram<u64>,
-    /// All of it.
-    pub sum_us: u64,
-}
-
-impl StageTimes {
-    /// So many commands were there so long.
-    #[inline]
-    fn note(&mut self, us: u64, commands: u64) {
-        // Those that were not there are the rest of those that took more than a turn.
-        if us > 0 {
-            self.sum_us += commands * us;
-            self.us.saturating_record_n(us, commands);
-        }
-    }
-}
-
-impl Default for StageTimes {
-    fn default() -> StageTimes {
-        let us = Histogram::new_with_bounds(1, LONGEST_US, 1).expect("these bounds are in order");
-        StageTimes { us, sum_us: 0 }
-    }
-}
-
 /// What took longer is counted as if it had not, microseconds.
 const LONGEST_US: u64 = 60_000_000;
 
@@ -144,6 +118,7 @@ pub struct Traffic {
 /// Commands that are counted together: what was executed in one turn and answered in one mostly is of one kind at one unit.
 #[derive(Debug, Clone, Copy)]
 struct Noted {
+    seat: SeatIx,
     begun_ns: u64,
     unit: UnitIx,
     class: Class,
@@ -151,6 +126,23 @@ struct Noted {
     bytes: u64,
     /// What each has spent in the queue and at the medium, nanoseconds.
     spent_ns: [u64; 2],
+}
+
+/// Commands of one seat that were counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Whose they were.
+    pub seat: SeatIx,
+    /// Where.
+    pub unit: UnitIx,
+    /// What they were about.
+    pub class: Class,
+    /// How many.
+    pub commands: u64,
+    /// Bytes of their data.
+    pub bytes: u64,
+    /// What they took in all, microseconds.
+    pub took_us: u64,
 }
 
 /// A command that may have been slow: whose unit has a time for that.
@@ -175,6 +167,8 @@ const NOTES: usize = 4096;
 #[derive(Debug)]
 pub struct Tally {
     noted: Vec<Noted>,
+    /// What was counted already, for want of room, and nobody was told of yet.
+    untold: Vec<Counted>,
     /// What was counted.
     pub traffic: Traffic,
     /// When the turn began, nanoseconds.
@@ -189,46 +183,61 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Tally {
         let (noted, slow) = (Vec::with_capacity(NOTES), Vec::with_capacity(SLOW_PER_TURN));
-        Tally { noted, traffic: Traffic::default(), turn_ns: 0, slow_before_ns: 0, least_slow_ns: u64::MAX, slow }
+        Tally {
+            noted,
+            untold: Vec::new(),
+            traffic: Traffic::default(),
+            turn_ns: 0,
+            slow_before_ns: 0,
+            least_slow_ns: u64::MAX,
+            slow,
+        }
     }
 }
 
 impl Tally {
     /// A command was answered in the turn that it began in.
     #[inline]
-    pub fn ended(&mut self, Ended { begun_ns, unit, bytes, class }: Ended) {
+    pub fn ended(&mut self, Ended { seat, begun_ns, unit, bytes, class }: Ended) {
         // All that began in this turn has ended in it, so has spent the same.
         if let Some(last) = self.noted.last_mut()
-            && (last.begun_ns, last.unit, last.class) == (begun_ns, unit, class)
+            && (last.begun_ns, last.seat, last.unit, last.class) == (begun_ns, seat, unit, class)
         {
             last.commands += 1;
             last.bytes += u64::from(bytes);
             return;
         }
-        self.note(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns: [0; 2] });
+        self.note(Noted { seat, begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns: [0; 2] });
     }
 
-    /// A command was answered that began in an earlier turn. `spent`: where it was.
-    #[inline]
-    pub fn ended_later(&mut self, Ended { begun_ns, unit, bytes, class }: Ended, spent: &Spent) {
-        let [queue_ns, medium_ns, _] = spent.by(begun_ns, self.turn_ns);
-        let spent_ns = [queue_ns, medium_ns];
+    /// A command was answered that began in an earlier turn, and has spent so long in the queue and at the medium, nanoseconds.
+    #[inline(never)]
+    pub fn ended_later(&mut self, Ended { seat, begun_ns, unit, bytes, class }: Ended, spent_ns: [u64; 2]) {
         if let Some(last) = self.noted.last_mut()
-            && (last.begun_ns, last.unit, last.class, last.spent_ns) == (begun_ns, unit, class, spent_ns)
+            && (last.begun_ns, last.seat, last.unit, last.class, last.spent_ns)
+                == (begun_ns, seat, unit, class, spent_ns)
         {
             last.commands += 1;
             last.bytes += u64::from(bytes);
             return;
         }
-        self.note(Noted { begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns });
+        self.note(Noted { seat, begun_ns, unit, class, commands: 1, bytes: bytes.into(), spent_ns });
     }
 
     fn note(&mut self, noted: Noted) {
         if self.noted.len() == NOTES {
             // There are more than ever end in a turn: nobody looks at the clock for these.
-            self.settle(self.turn_ns.max(noted.begun_ns));
+            let mut untold = std::mem::take(&mut self.untold);
+            self.count(self.turn_ns.max(noted.begun_ns), |counted| untold.push(counted));
+            self.untold = untold;
         }
         self.noted.push(noted);
+    }
+
+    /// When the turn began, by the clock of all cores, nanoseconds.
+    #[inline(always)]
+    pub fn turn_ns(&self) -> u64 {
+        self.turn_ns
     }
 
     /// Whether what began then began in this turn.
@@ -289,10 +298,15 @@ impl Tally {
         }
     }
 
-    /// Counts what was noted. It is `now_ns` by the clock of all cores.
-    pub fn settle(&mut self, now_ns: u64) {
+    /// Counts what was noted, and tells what was counted. It is `now_ns` by the clock of all cores.
+    pub fn settle(&mut self, now_ns: u64, mut told: impl FnMut(Counted)) {
+        self.untold.drain(..).for_each(&mut told);
+        self.count(now_ns, told);
+    }
+
+    fn count(&mut self, now_ns: u64, mut told: impl FnMut(Counted)) {
         let turn_ns = self.turn_ns;
-        for Noted { begun_ns, unit, class, commands, bytes, spent_ns } in self.noted.drain(..) {
+        for Noted { seat, begun_ns, unit, class, commands, bytes, spent_ns } in self.noted.drain(..) {
             let commands = u64::from(commands);
             let took_us = now_ns.saturating_sub(begun_ns) / 1000;
             let at = class as usize;
@@ -312,6 +326,7 @@ impl Tally {
                     latency.stages[at_stage].note(us, commands);
                 }
             }
+            told(Counted { seat, unit, class, commands, bytes, took_us: commands * took_us });
         }
     }
 }
@@ -319,10 +334,10 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::spent::Stage;
+    use crate::tasks::spent::{Spent, Stage};
 
     fn ended(begun_ns: u64, unit: usize, class: Class) -> Ended {
-        Ended { begun_ns, unit: UnitIx::new(unit), bytes: 4096, class }
+        Ended { seat: SeatIx::new(3), begun_ns, unit: UnitIx::new(unit), bytes: 4096, class }
     }
 
     #[test]
@@ -334,9 +349,13 @@ mod tests {
         tally.ended(ended(1_500_000, 2, Class::Write));
         tally.ended(ended(0, 0, Class::Read));
         assert!(tally.is_due());
-        tally.settle(2_000_000);
+        let mut told = Vec::new();
+        tally.settle(2_000_000, |counted| {
+            told.push((counted.unit.at(), counted.class, counted.commands, counted.bytes))
+        });
+        assert_eq!(told, [(2, Class::Read, 1, 4096), (2, Class::Write, 2, 8192), (0, Class::Read, 1, 4096)]);
         assert!(!tally.is_due());
-        tally.settle(9_000_000);
+        tally.settle(9_000_000, |_| panic!("it was told of"));
         let units = &tally.traffic.units;
         assert_eq!(units.all().len(), 3);
         let [first, second, third] = [0, 1, 2].map(|unit| units.all()[unit]);
@@ -357,28 +376,45 @@ mod tests {
     }
 
     #[test]
+    fn what_two_sessions_did_is_told_apart() {
+        let mut tally = Tally::default();
+        for seat in [0, 0, 1, 0] {
+            tally.ended(Ended { seat: SeatIx::new(seat), ..ended(0, 0, Class::Write) });
+        }
+        let mut told = Vec::new();
+        tally.settle(1_000, |counted| told.push((counted.seat.at(), counted.commands)));
+        assert_eq!(told, [(0, 2), (1, 1), (0, 1)]);
+        assert_eq!(tally.traffic.units.all()[0].commands, [0, 4, 0, 0]);
+    }
+
+    #[test]
     fn what_takes_more_than_a_turn_is_told_apart() {
         let mut tally = Tally::default();
         let mut spent = Spent::NOTHING;
-        spent.goes_on_in(Stage::Medium, 1_000_000, 1_250_000);
-        spent.goes_on_in(Stage::Network, 1_000_000, 3_000_000);
-        let mut other = Spent::NOTHING;
-        other.goes_on_in(Stage::Medium, 1_000_000, 1_000_000);
+        spent.since_ns = 1_000_000;
+        let mut other = spent;
+        spent.goes_on_in(Stage::Medium, 1_250_000);
+        spent.goes_on_in(Stage::Network, 3_000_000);
+        other.goes_on_in(Stage::Medium, 1_000_000);
         tally.turn(3_000_000);
         assert!(tally.is_of_this_turn(3_000_000) && !tally.is_of_this_turn(1_000_000));
         // Two that began together, and were not in the same stages.
-        tally.ended_later(ended(1_000_000, 1, Class::Read), &spent);
-        (0..2).for_each(|_| tally.ended_later(ended(1_000_000, 1, Class::Read), &other));
+        tally.ended_later(ended(1_000_000, 1, Class::Read), spent.end(3_000_000));
+        let other_ns = other.end(3_000_000);
+        (0..2).for_each(|_| tally.ended_later(ended(1_000_000, 1, Class::Read), other_ns));
         tally.ended(ended(3_000_000, 1, Class::Read));
-        tally.settle(3_100_000);
+        let mut took_us = 0;
+        tally.settle(3_100_000, |counted| took_us += counted.took_us);
+        assert_eq!(took_us, 3 * 2100 + 100);
         let unit = tally.traffic.units[1];
         assert_eq!((unit.commands[0], unit.took_us[0]), (4, 3 * 2100 + 100));
         assert_eq!(unit.spent_us[0], [250, 1750 + 2 * 2000, 3 * 100]);
         assert_eq!(unit.spent_us[1..], [[0; 3]; 3]);
         let read = &tally.traffic.latency[0];
         assert_eq!((read.took_us.len(), read.later), (4, 3));
-        assert_eq!(read.stages.each_ref().map(|stage| (stage.us.len(), stage.sum_us)), [(1, 250), (3, 5750), (3, 300)]);
-        assert_eq!(read.stages[Stage::Medium as usize].us.count_between(1700, 1800), 1);
+        assert_eq!(read.stages.each_ref().map(|stage| (stage.count(), stage.sum_us)), [(1, 250), (3, 5750), (3, 300)]);
+        let medium: Vec<_> = read.stages[Stage::Medium as usize].iter().map(|(_, count)| count).collect();
+        assert_eq!(medium, [1, 2]);
         let mut twice = unit;
         twice.add(&unit);
         assert_eq!(twice.spent_us[0], [500, 11500, 600]);
@@ -411,11 +447,11 @@ mod tests {
     fn a_unit_that_has_the_number_of_another_begins_with_nothing() {
         let mut tally = Tally::default();
         tally.ended(ended(0, 1, Class::Read));
-        tally.settle(5_000);
+        tally.settle(5_000, |_| ());
         tally.ended(ended(0, 1, Class::Read));
         tally.ended(ended(0, 0, Class::Read));
         [1, 7].into_iter().for_each(|unit| tally.forget(UnitIx::new(unit)));
-        tally.settle(5_000);
+        tally.settle(5_000, |_| ());
         let commands: Vec<u64> = tally.traffic.units.iter().map(|unit| unit.commands[0]).collect();
         assert_eq!(commands, [1, 0]);
         assert_eq!(tally.traffic.latency[0].took_us.len(), 2, "the core has answered what it has counted");
@@ -425,13 +461,15 @@ mod tests {
     fn what_takes_for_ever_is_counted_and_so_is_more_than_a_turn_brings() {
         let mut tally = Tally::default();
         tally.ended(ended(0, 0, Class::Flush));
-        tally.settle(u64::MAX / 2);
+        tally.settle(u64::MAX / 2, |_| ());
         assert_eq!(tally.traffic.latency[2].took_us.len(), 1);
         let before = tally.noted.capacity();
         for at in 0..2 * NOTES as u64 + 1 {
             tally.ended(ended(at, 0, Class::Other));
         }
-        tally.settle(1 << 20);
+        let mut told = 0;
+        tally.settle(1 << 20, |counted| told += counted.commands);
+        assert_eq!(told, 2 * NOTES as u64 + 1);
         assert_eq!((tally.traffic.latency[3].took_us.len(), tally.noted.capacity()), (2 * NOTES as u64 + 1, before));
     }
 }

@@ -11,7 +11,7 @@ use super::tally::{Class, Ended, Slow, Tally};
 use super::transfer::{Early, Transfer, UnderWay};
 use super::waiting::Waits;
 use crate::buffers::Buf;
-use crate::model::{ConnNo, DataRef, Due, KeptDue, TaskId, TaskKey, UnitIx};
+use crate::model::{ConnNo, DataRef, Due, KeptDue, SeatIx, TaskId, TaskKey, UnitIx};
 use crate::waits::left::Mark;
 use crate::waits::strays::Hold;
 
@@ -247,31 +247,33 @@ impl Exec {
     }
 
     /// Something of it begins at the medium.
-    #[inline]
+    #[inline(always)]
     pub fn begin_at_medium(&mut self, now_ns: u64) {
         self.under_way.begin();
-        self.goes_on_in(Stage::Medium, now_ns);
+        self.spent.goes_on_in(Stage::Medium, now_ns);
     }
 
-    /// Something of it at the medium is over. With the last of that it goes on to its initiator.
-    #[inline]
-    pub fn over_at_medium(&mut self, now_ns: u64) {
-        self.under_way.over();
-        self.waits_for(Stage::Network, now_ns);
-    }
-
-    /// It waits for something else than the medium, unless something of it is there.
-    #[inline]
-    pub fn waits_for(&mut self, stage: Stage, now_ns: u64) {
+    /// It goes no further by itself. If nothing of it is at the medium, it waits for what others have, or else for its initiator.
+    #[inline(always)]
+    pub fn stops(&mut self, now_ns: u64) {
+        // Mostly it waits for the medium.
         if self.under_way.is_none() {
-            self.goes_on_in(stage, now_ns);
+            self.waits_elsewhere(now_ns);
         }
     }
 
-    /// From now on it spends its time so.
-    #[inline]
-    pub fn goes_on_in(&mut self, stage: Stage, now_ns: u64) {
-        self.spent.goes_on_in(stage, self.begun_ns, now_ns);
+    #[inline(never)]
+    fn waits_elsewhere(&mut self, now_ns: u64) {
+        if !matches!(self.kind, Kind::Read | Kind::Write(_) | Kind::Gather) {
+            return;
+        }
+        let Waits { held, starved, fenced, flushing, .. } = &self.waits;
+        let stage = match (flushing, held.is_some() || *starved || *fenced) {
+            (Some(_), _) => Stage::Medium,
+            (None, true) => Stage::Queue,
+            (None, false) => Stage::Network,
+        };
+        self.spent.goes_on_in(stage, now_ns);
     }
 
     #[inline(always)]
@@ -283,7 +285,7 @@ impl Exec {
 
     /// What is counted of it when it is answered. `None`: nothing, for nothing was begun, or it was aborted.
     #[inline(always)]
-    fn ended(&mut self) -> Option<Ended> {
+    fn ended(&mut self, seat: SeatIx) -> Option<Ended> {
         let is_flush = std::mem::take(&mut self.is_flush);
         let (class, bytes) = match self.kind {
             Kind::Idle => return None,
@@ -291,21 +293,21 @@ impl Exec {
             Kind::Write(_) => (Class::Write, self.transfer.total),
             Kind::Gather | Kind::Job => (if is_flush { Class::Flush } else { Class::Other }, 0),
         };
-        let ended = Ended { begun_ns: self.begun_ns, unit: self.unit, bytes, class };
+        let ended = Ended { seat, begun_ns: self.begun_ns, unit: self.unit, bytes, class };
         (!self.aborted).then_some(ended)
     }
 
     /// The same as [`Exec::clear`], and its command counts, unless nothing was begun for it, or it was aborted.
     #[inline(always)]
     pub fn clear_counted(&mut self, who: TaskKey, tally: &mut Tally) -> Due {
-        if let Some(ended) = self.ended() {
+        if let Some(ended) = self.ended(who.seat) {
             if tally.is_of_this_turn(ended.begun_ns) {
                 tally.ended(ended);
             } else {
-                tally.ended_later(ended, &self.spent);
+                tally.ended_later(ended, self.spent.end(tally.turn_ns()));
             }
             if tally.may_be_slow(ended.begun_ns) {
-                let Ended { begun_ns, unit, bytes, class } = ended;
+                let Ended { begun_ns, unit, bytes, class, .. } = ended;
                 tally.note_slow(Slow { seat: who.seat, begun_ns, unit, range: (self.transfer.base, bytes), class });
             }
         }
@@ -324,7 +326,7 @@ impl Exec {
         self.waits.clear();
         self.transfer.clear();
         self.early.is_dropped = false;
-        self.spent = Spent::NOTHING;
+        self.spent.clear();
         if self.then.is_some() {
             self.then = None;
         }

@@ -43,7 +43,7 @@ impl Bench {
         (0..4).for_each(|_| self.executor.run_jobs(|_| (), |_| true, &mut self.local));
         self.executor.feed_starved(&mut self.local);
         self.executor.retry_held(&mut self.local);
-        self.executor.tally.settle(now_ms * MS + MS / 2);
+        self.executor.tally.settle(now_ms * MS + MS / 2, |_| ());
     }
 
     /// A command comes, with its data if it is `whole`.
@@ -51,7 +51,7 @@ impl Bench {
         let who = TaskKey { seat: SEAT, task: TaskId(slot) };
         let out = vec![0; write_bytes as usize];
         let received_bytes = if whole { write_bytes } else { 0 };
-        let expected = Expected { read_bytes: BYTES, write_bytes, received_bytes };
+        let expected = Expected { read_bytes: 1 << 20, write_bytes, received_bytes };
         let command = Command {
             expected,
             out: out.clone(),
@@ -115,6 +115,20 @@ fn a_read_whose_data_finds_no_room_waits_for_the_network() {
     bench.local.is_full = false;
     bench.turn(35, |bench| bench.executor.has_room(SEAT, 0, &mut bench.local));
     assert_eq!(bench.counted(Class::Read), (1, 25_500, [0, 5_000, 20_500]));
+}
+
+#[test]
+fn a_read_in_parts_is_at_the_medium_as_long_as_one_of_them_is() {
+    let mut bench = Bench::new();
+    let op = MediumOp::Read { lba: 0, blocks: 2 * SLICE_BYTES as u32 / BLOCK_BYTES, fua: false };
+    bench.turn(10, |bench| _ = bench.begin(0, op, 0, true));
+    assert_eq!(bench.local.pending.len(), 2);
+    bench.local.is_full = true;
+    bench.turn(15, Bench::answer);
+    bench.turn(18, Bench::answer);
+    bench.local.is_full = false;
+    bench.turn(30, |bench| bench.executor.has_room(SEAT, 0, &mut bench.local));
+    assert_eq!(bench.counted(Class::Read), (1, 20_500, [0, 8_000, 12_500]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the cores have counted of commands, as the interface shows it.
 
-use super::super::view::{Commands, Latency};
-use crate::fabric::report::{Class, CoreReport, Stage, Traffic, Troubles, UnitTraffic};
+use super::super::view::{Commands, Latency, Used};
+use crate::fabric::report::{Class, CoreReport, Row, Stage, Traffic, Troubles, UnitTraffic};
 use crate::model::UnitIx;
 use std::collections::BTreeMap;
 
@@ -20,6 +20,28 @@ pub(super) fn of_unit(unit: UnitIx, reports: &[Option<CoreReport>]) -> Vec<Comma
             .into(),
     };
     Class::ALL.map(of).into()
+}
+
+/// What commands of a session have come to, by LUN, and last at all others together.
+pub(super) fn used(rows: &[(Option<u16>, Row)]) -> Vec<Used> {
+    let mut found: BTreeMap<Option<u16>, Row> = BTreeMap::new();
+    for (lun, row) in rows {
+        found.entry(*lun).and_modify(|sum| sum.add(row)).or_insert(*row);
+    }
+    let rest = found.remove(&None);
+    found.into_iter().chain(rest.map(|rest| (None, rest))).map(|(lun, row)| row_of(lun, &row)).collect()
+}
+
+fn row_of(lun: Option<u16>, row: &Row) -> Used {
+    let of = |class: Class| Commands {
+        kind: class.word().to_owned(),
+        commands: row.commands[class as usize],
+        bytes: row.bytes[class as usize],
+        took_us: row.took_us[class as usize],
+        spent_us: BTreeMap::new(),
+    };
+    let commands = Class::ALL.map(of).into_iter().filter(|of| of.commands > 0).collect();
+    Used { lun, commands, errors: row.errors }
 }
 
 /// Commands that are at work at a unit, or wait to be, on all cores that answer.
@@ -57,10 +79,9 @@ pub(super) fn latency(traffic: &Traffic) -> Vec<Latency> {
 #[cfg(test)]
 pub(in crate::mgmt) mod tests {
     use super::*;
-    use crate::fabric::report::Protocol;
+    use crate::fabric::report::{Protocol, Trouble};
     use crate::fabric::stats::Stats;
     use crate::model::PerUnit;
-    use crate::scsi::Outcome;
 
     /// What a core tells on which so many commands of a class have ended at unit 1, that took so long.
     pub fn report(core: usize, (class, commands): (Class, u64), took_us: u64) -> CoreReport {
@@ -111,14 +132,22 @@ pub(in crate::mgmt) mod tests {
         let mut reports = [0, 1].map(|core| Some(report(core, (Class::Read, 1), 50)));
         for one in reports.iter_mut().flatten() {
             let troubles = one.troubles.get_or_insert_default();
-            troubles.place(UnitIx::new(2)).note(&Outcome::BUSY);
-            troubles.place(UnitIx::new(2)).note(&Outcome::miscompare(7));
-            troubles.place(UnitIx::new(1)).note(&Outcome::GOOD);
+            troubles.place(UnitIx::new(2)).count(Trouble::Busy);
+            troubles.place(UnitIx::new(2)).count(Trouble::Miscompare);
         }
         let said = troubles(UnitIx::new(2), &reports);
         assert_eq!(said, BTreeMap::from([("busy".to_owned(), 2), ("miscompare".to_owned(), 2)]));
         assert_eq!([1, 7].map(|unit| troubles(UnitIx::new(unit), &reports).len()), [0, 0]);
         assert_eq!([1, 7].map(|unit| at_work(UnitIx::new(unit), &reports)), [4, 0]);
+    }
+
+    #[test]
+    fn what_a_session_has_used_is_by_lun_and_what_it_does_not_find_is_one() {
+        let row =
+            |errors| Row { unit: None, commands: [2, 0, 0, 0], bytes: [9, 0, 0, 0], took_us: [5, 0, 0, 0], errors };
+        let said = used(&[(Some(8), row(0)), (None, row(1)), (Some(3), row(4)), (None, row(2))]);
+        let said: Vec<_> = said.iter().map(|of| (of.lun, of.errors, of.commands.len(), of.commands[0].bytes)).collect();
+        assert_eq!(said, [(Some(3), 4, 1, 9), (Some(8), 0, 1, 9), (None, 3, 1, 18)]);
     }
 
     #[test]

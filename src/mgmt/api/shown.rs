@@ -204,6 +204,7 @@ pub(super) fn session(world: &World, core: usize, report: &SessionReport) -> Ses
         open_tasks: report.open_tasks,
         keys: session_keys(&init.params),
         connections: report.connections.iter().map(connection).collect(),
+        used: counted::used(&report.passed),
     }
 }
 

@@ -286,6 +286,10 @@ pub const DEFAULT_CONGESTION: &str = "cubic";
 pub const MAX_CONGESTION_BYTES: usize = 15;
 /// The longest time that an active core polls before it sleeps, microseconds.
 pub const MAX_SPIN_US: u32 = 1_000_000;
+/// Lines of the log of the whole process each second: warnings and worse, and as many again of what happens.
+pub const LINES_PER_SECOND: u32 = 400;
+/// Finer ones, which somebody asks for who looks for something.
+pub const FINE_LINES_PER_SECOND: u32 = 4000;
 /// Bytes of lines that wait to be written to stdout, and to stderr. A line that is longer waits alone.
 pub const LOG_QUEUE_BYTES: usize = 1 << 20;
 /// Lines that do.

@@ -5,9 +5,10 @@
 //! queue; what finds no room there, or cannot be written, is lost, counted, and owned up to where it is missing.
 //!
 //! What is said through `tracing` becomes a `record` without control characters, and that a line in one of several `form`s; what
-//! is left out of it can be changed while the server runs (`layer`). What is worth an event is kept for who asks, too
+//! is left out of it can be changed while the server runs (`layer`), and there is a `bound` on all of it. What is worth an event is kept for who asks, too
 //! ([`crate::events`]).
 
+mod bound;
 pub mod form;
 pub mod layer;
 mod pen;
@@ -87,6 +88,11 @@ impl Spool {
         if let Err(lost) = self.queue(text) {
             self.counts.lost.fetch_add(lost, Ordering::Relaxed);
         }
+    }
+
+    /// A line is left out: it counts as lost.
+    fn leave_out(&self) {
+        self.counts.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Has `text`, whole lines, written as an error, and waits until it and all before it is, at most this long: for the end of the process.
@@ -174,11 +180,13 @@ fn run(orders: &Receiver<Order>, counts: &Counts, pen: &mut Pen) {
     loop {
         let order = match orders.try_recv() {
             Ok(order) => order,
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => {
+            Err(nothing) => {
                 // Nothing comes behind what was lost last: it is said now, and again as long as it cannot be.
                 let lost = counts.lost.swap(0, Ordering::Relaxed);
                 pen.own_up(lost, &counts.lost);
+                if nothing == TryRecvError::Disconnected {
+                    return;
+                }
                 let rest = if lost > 0 { Duration::from_secs(1) } else { Duration::MAX };
                 match orders.recv_timeout(rest) {
                     Ok(order) => order,

@@ -1,11 +1,12 @@
 //! Between `tracing` and what is written: which lines there are, in the log and among the events.
 
 use super::Spool;
+use super::bound::Bound;
 use super::record::{KIND, Record};
 use crate::events::Events;
 use crate::panics::Mutex;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::FilterFn;
@@ -36,7 +37,7 @@ impl Log {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let events = Arc::new(Events::since(since));
         let (reloaded, handle) = reload::Layer::new(parsed(filter)?);
-        let lines = Lines(spool.clone()).with_filter(reloaded);
+        let lines = Lines::to(spool.clone()).with_filter(reloaded);
         tracing_subscriber::registry().with(lines).with(Keep(Arc::clone(&events)).with_filter(worth_an_event())).init();
         Ok(Log { handle, filter: Mutex::new(filter.to_owned()), changing: std::sync::Mutex::default(), events })
     }
@@ -75,12 +76,26 @@ fn parsed(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter).map_err(|error| format!("'{}' is no log filter: {error}", filter.escape_debug()))
 }
 
-/// Writes lines.
-struct Lines(Spool);
+/// Writes lines, as many as there may be.
+struct Lines {
+    spool: Spool,
+    bound: Bound,
+    begin: Instant,
+}
+
+impl Lines {
+    fn to(spool: Spool) -> Lines {
+        Lines { spool, bound: Bound::default(), begin: Instant::now() }
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.say(&self.0.form.line(&Record::of(event)));
+        if self.bound.admits(*event.metadata().level(), self.begin.elapsed().as_secs()) {
+            self.spool.say(&self.spool.form.line(&Record::of(event)));
+        } else {
+            self.spool.leave_out();
+        }
     }
 }
 
@@ -107,6 +122,7 @@ mod tests {
     use super::super::form::Form;
     use super::super::pen::Pen;
     use super::*;
+    use crate::limits::LINES_PER_SECOND;
     use std::io::{BufRead, BufReader};
     use tracing::subscriber::with_default;
 
@@ -117,7 +133,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let spool = Spool::with(form, "log", Pen::to_file(form, &writer).unwrap()).unwrap();
         drop(writer);
-        with_default(tracing_subscriber::registry().with(Lines(spool)), say);
+        with_default(tracing_subscriber::registry().with(Lines::to(spool)), say);
         BufReader::new(reader).lines().map(Result::unwrap).collect()
     }
 
@@ -154,6 +170,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_is_bounded_and_owned_up_to() {
+        const ALL: u32 = 4 * LINES_PER_SECOND;
+        let lines = lines_of(Form::Text, || (0..ALL).for_each(|number| tracing::warn!(number, "again")));
+        let lost =
+            |line: &str| line.strip_prefix("ringsan: ")?.strip_suffix(" lines were lost here")?.parse::<u32>().ok();
+        let (mut said, mut owned) = (0, 0);
+        for line in &lines {
+            match lost(line) {
+                Some(count) => owned += count,
+                None => said += 1,
+            }
+        }
+        // Another second may have begun meanwhile.
+        assert!((LINES_PER_SECOND..=2 * LINES_PER_SECOND).contains(&said), "{said}");
+        assert_eq!(said + owned, ALL, "each is there or owned up to");
+    }
+
+    #[test]
     fn what_the_log_leaves_out_changes_and_events_do_not() {
         let (reader, writer) = std::io::pipe().unwrap();
         let spool = Spool::with(Form::Text, "log", Pen::to_file(Form::Text, &writer).unwrap()).unwrap();
@@ -162,7 +196,7 @@ mod tests {
         let events = Arc::new(Events::since(1));
         let (reloaded, handle) = reload::Layer::new(parsed("error").unwrap());
         let subscriber = tracing_subscriber::registry()
-            .with(Lines(spool).with_filter(reloaded))
+            .with(Lines::to(spool).with_filter(reloaded))
             .with(Keep(Arc::clone(&events)).with_filter(worth_an_event()));
         let (filter, changing) = (Mutex::new("error".to_owned()), std::sync::Mutex::default());
         let log = Log { handle, filter, changing, events: Arc::clone(&events) };

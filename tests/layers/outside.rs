@@ -38,7 +38,7 @@ const TABLE: &[Outside] = &[
             ("balance/load.rs", "measures how busy a core is"),
             ("initiator/tcp.rs", "waits for an answer, but not for ever"),
             ("log.rs", "waits for who reads the log, but not for ever"),
-            ("log/layer.rs", "numbers events by when the process began"),
+            ("log/layer.rs", "numbers events by when the process began, and bounds the lines of a second"),
             ("log/pen.rs", "waits for who reads the log"),
             ("log/record.rs", "says when a line was said"),
             ("mgmt/accepting.rs", "beside the cores"),

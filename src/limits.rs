@@ -360,6 +360,8 @@ pub const TOKEN_NAME_BYTES: usize = 64;
 pub const CERTIFICATE_BYTES: u64 = 256 << 10;
 /// Bytes of a request to the control interface.
 pub const CONTROL_BODY_BYTES: usize = 1 << 20;
+/// How long after the control interface has begun to ask the cores what they do it asks them that again, at the earliest.
+pub const ROUND_SPACING: std::time::Duration = std::time::Duration::from_millis(10);
 /// How long the control interface waits for a core that it has asked.
 pub const CORE_ANSWER: std::time::Duration = std::time::Duration::from_secs(2);
 /// Traces at a time.

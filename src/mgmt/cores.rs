@@ -1,10 +1,12 @@
 //! The cores, asked by message.
 
 use super::Reach;
+use super::rounds::{Cores, Sessions};
 use crate::fabric::mesh::Message;
 use crate::fabric::report::{CoreReport, Dismissal, Inquiry, SessionReport, Which};
 use crate::limits::CORE_ANSWER;
 use crate::wire::Tsih;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -28,8 +30,14 @@ impl Reach {
         told
     }
 
-    /// What each core tells; `None`: it has not answered in time.
-    pub(super) async fn cores(&self) -> Vec<Option<CoreReport>> {
+    /// What each core tells.
+    pub(super) async fn cores(self: &Arc<Self>) -> Arc<Cores> {
+        let reach = Arc::clone(self);
+        let found = self.asked.cores.join(|| async move { reach.ask_cores().await }).await;
+        found.unwrap_or_else(|| Arc::new((0..self.mesh.cores()).map(|_| None).collect()))
+    }
+
+    async fn ask_cores(&self) -> Cores {
         let until = Instant::now() + CORE_ANSWER;
         let awaited: Vec<_> = (0..self.mesh.cores()).map(|core| self.inquire(core, Which::None)).collect();
         let mut reports = Vec::new();
@@ -52,8 +60,14 @@ impl Reach {
         }
     }
 
-    /// All sessions, with their cores, by TSIH, and the cores that have not answered in time.
-    pub(super) async fn sessions(&self) -> (Vec<(usize, SessionReport)>, Vec<usize>) {
+    /// All sessions.
+    pub(super) async fn sessions(self: &Arc<Self>) -> Arc<Sessions> {
+        let reach = Arc::clone(self);
+        let found = self.asked.sessions.join(|| async move { reach.ask_sessions().await }).await;
+        found.unwrap_or_else(|| Arc::new((Vec::new(), (0..self.mesh.cores()).collect())))
+    }
+
+    async fn ask_sessions(&self) -> Sessions {
         let until = Instant::now() + CORE_ANSWER;
         let (mut all, mut silent) = (Vec::new(), Vec::new());
         for core in 0..self.mesh.cores() {

@@ -22,6 +22,7 @@ mod places;
 mod problem;
 mod readers;
 pub mod remote;
+mod rounds;
 mod server_url;
 mod serving;
 pub mod socket;
@@ -31,6 +32,7 @@ pub mod view;
 
 pub use api::document;
 pub use readers::Readers;
+pub use rounds::Asked;
 pub use thread::Server;
 pub use trace::Traces;
 
@@ -165,6 +167,8 @@ pub struct Reach {
     pub world: Arc<Mutex<Arc<World>>>,
     /// The cores.
     pub mesh: Mesh,
+    /// What they are asked for.
+    pub asked: Asked,
     /// Has the configuration read again.
     pub orders: Box<Orders>,
     /// What tells the text that is served from any other.

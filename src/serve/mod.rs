@@ -250,6 +250,7 @@ fn start_plane(
     let reach = Reach {
         world,
         mesh,
+        asked: Default::default(),
         orders,
         tag: control.tag(),
         ordering: Default::default(),

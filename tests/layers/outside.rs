@@ -47,6 +47,7 @@ const TABLE: &[Outside] = &[
             ("mgmt/client/follow.rs", "waits for a server that is started again, but not for ever"),
             ("mgmt/cores.rs", "beside the cores"),
             ("mgmt/mod.rs", "beside the cores"),
+            ("mgmt/rounds.rs", "beside the cores"),
             ("mgmt/trace/follow.rs", "beside the cores"),
             ("preflight.rs", "waits for another process to let go of a port"),
             ("ring/mod.rs", "spins for a while before it sleeps"),

@@ -137,12 +137,12 @@ pub(super) fn said(settings: Settings) -> Vec<edit::Setting> {
 }
 
 /// Has a table of the file changed.
-pub(super) async fn edit(reach: &Reach, place: Place, act: Act, terms: Terms) -> Answer {
+pub(super) async fn edit(reach: &Arc<Reach>, place: Place, act: Act, terms: Terms) -> Answer {
     change(reach, Wanted::Edit(Edit { place, act }), terms).await
 }
 
 /// Has the configuration changed, unless that would take something away from a session, and nobody has said that it may.
-pub(super) async fn change(reach: &Reach, wanted: Wanted, Terms { how, only_if, .. }: Terms) -> Answer {
+pub(super) async fn change(reach: &Arc<Reach>, wanted: Wanted, Terms { how, only_if, .. }: Terms) -> Answer {
     let _turn = reach.ordering.lock().await;
     if how.force && !how.dry_run {
         return applied(reach, order(reach, Order { wanted, only_if, dry: false }).await?);
@@ -225,7 +225,7 @@ fn takes_away(step: &Difference) -> bool {
 }
 
 /// What a change would be, and to whom.
-async fn plan_of(reach: &Reach, planned: &Planned) -> Plan {
+async fn plan_of(reach: &Arc<Reach>, planned: &Planned) -> Plan {
     let sign = |becomes: &Becomes| match becomes {
         Becomes::Added => "+",
         Becomes::Removed => "-",
@@ -236,7 +236,8 @@ async fn plan_of(reach: &Reach, planned: &Planned) -> Plan {
     if planned.steps.is_empty() {
         return Plan::default();
     }
-    let (sessions, silent_cores) = reach.sessions().await;
+    let found = reach.sessions().await;
+    let (sessions, silent_cores) = (&found.0, found.1.clone());
     let after = Arc::new(planned.after.clone());
     let affected = sessions.iter().filter_map(|(_, session)| {
         let impact = impact(&planned.before, &after, session)?;

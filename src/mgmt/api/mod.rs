@@ -161,10 +161,11 @@ async fn target(State(reach): Reached, name: Named<String>) -> Result<Response, 
 /// The sessions
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", responses((status = OK, body = Sessions)))]
 async fn sessions_list(State(reach): Reached) -> Json<Sessions> {
-    let (all, silent_cores) = reach.sessions().await;
+    let found = reach.sessions().await;
+    let (all, silent_cores) = &*found;
     let world = reach.world.lock().clone();
     let sessions = all.iter().map(|(core, report)| shown::session(&world, *core, report)).collect();
-    Json(Sessions { sessions, silent_cores })
+    Json(Sessions { sessions, silent_cores: silent_cores.clone() })
 }
 
 /// A session, with what was negotiated

@@ -56,7 +56,7 @@ fn not_understood(rejection: JsonRejection) -> Refused {
     Refused::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
-async fn put(reach: &Reach, place: Place, body: Sent<Settings>, terms: Terms) -> Answer {
+async fn put(reach: &Arc<Reach>, place: Place, body: Sent<Settings>, terms: Terms) -> Answer {
     let act = terms.put(settings(body)?);
     edit(reach, place, act, terms).await
 }

@@ -1,12 +1,10 @@
 //! Rules whose code is in the shard, against a server that is running: what begins before the login, and what reaches
 //! beyond one session.
 
-mod server;
-
+use super::server::{READY, Server, target};
 use ringsan::sim::target::NAME;
 use ringsan::sim::tcp::Tcp;
 use ringsan::sim::trace::Trace;
-use server::{READY, Server, target};
 
 /// A server with two initiator ports that are logged in, each with its power-on unit attention taken.
 fn two() -> (Server, Trace<Tcp>, Trace<Tcp>) {

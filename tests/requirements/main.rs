@@ -1,19 +1,17 @@
 //! The RFCs' requirements, held against the quotes in the code (`//= RFC 7143 section 7.8`, then `//# the sentence`).
 //!
 //! - Every quote stands literally in the section that it names.
-//! - Every sentence of RFC 7143 and 7144 with a key word of RFC 2119 is in `requirements/sentences.txt`, with whom it
-//!   binds: a guess, overruled by `requirements/classes.txt`.
-//! - Every MUST that binds a target is quoted above code and above a test, or stands in `requirements/exceptions.txt` with
-//!   a reason, or in `requirements/missing.txt`. The latter only gets shorter: what is covered must be taken off.
+//! - Every sentence of RFC 7143 and 7144 with a key word of RFC 2119 is in `sentences.txt`, with whom it
+//!   binds: a guess, overruled by `classes.txt`.
+//! - Every MUST that binds a target is quoted above code and above a test, or stands in `exceptions.txt` with
+//!   a reason, or in `missing.txt`. The latter only gets shorter: what is covered must be taken off.
 //!
 //! `REQUIREMENTS_WRITE=1` in the environment writes the two generated files, sentences.txt and missing.txt, anew.
-//! `requirements/report` prints each requirement with the places that quote it.
+//! `report` prints each requirement with the places that quote it.
 
-#[path = "requirements/classify.rs"]
 mod classify;
-#[path = "requirements/quotes.rs"]
+mod items;
 mod quotes;
-#[path = "requirements/rfc.rs"]
 mod rfc;
 
 use classify::Class;
@@ -24,8 +22,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-const RFCS: &[(&str, &str)] =
-    &[("7143", include_str!("requirements/rfc7143.txt")), ("7144", include_str!("requirements/rfc7144.txt"))];
+const RFCS: &[(&str, &str)] = &[("7143", include_str!("rfc7143.txt")), ("7144", include_str!("rfc7144.txt"))];
 
 /// Subjects that may be excepted.
 const MOST_EXCEPTIONS: usize = 15;

@@ -1,10 +1,8 @@
 //! Recovery against a server that is running, over TCP: what `session` and `sim` prove without sockets goes through the
 //! shard, its ring and a file here.
 
-mod server;
-
+use super::server::{self, Server};
 use ringsan::sim::trace::Trace;
-use server::Server;
 
 fn play(script: &str) {
     let server = Server::start(&server::target("[0]"));

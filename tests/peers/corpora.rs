@@ -1,6 +1,6 @@
 //! The inputs of `fuzz/corpus`, through the targets that the fuzzer drives: what was found once is tested for ever.
 
-#[path = "../fuzz/src/targets/mod.rs"]
+#[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;
 
 use std::fs;

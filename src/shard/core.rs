@@ -15,7 +15,7 @@
 //! - connections and sessions: `entry.rs`, `adoption.rs`, `seating.rs` (login and placement), `leave.rs` (their end),
 //!   `relocate.rs` (moving to another core), `shedding.rs` (which one is to move), `tm.rs` (task management across
 //!   sessions and cores)
-//! - who looks on: `inquiry.rs`, `looking.rs`
+//! - who looks on: `inquiry.rs`, `fabric/looking.rs`
 //! - the core: `tick.rs` (time has passed), `change.rs` (another configuration), `owing.rs` (what one of the two has set
 //!   off in the other)
 
@@ -355,8 +355,8 @@ impl Core {
                 Message::Listen { number, socket } => self.fabric.listening.push((number, socket)),
                 Message::Report(inquiry) => self.inquired(inquiry),
                 Message::Drop(dismissal) => self.dismiss(dismissal),
-                Message::Look(look) => self.show_noted(*look),
-                Message::EndLook(id) => self.end_look(id),
+                Message::Look(look) => self.fabric.show_noted(*look),
+                Message::EndLook(id) => self.fabric.end_look(id),
                 Message::Executor(notice) => self.executor.told(notice, &mut self.fabric),
                 Message::Shutdown => self.shut_down(),
             }

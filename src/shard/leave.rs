@@ -1,7 +1,6 @@
 //! Connections and sessions leave: closed politely or cut off, swept when nothing of theirs is under way any more.
 
 use super::core::Core;
-use crate::fabric::mesh::{Handover, Message};
 use crate::fabric::{Fabric, Parts};
 use crate::missing::Required;
 use crate::model::{ConnNo, SeatIx};
@@ -10,8 +9,7 @@ use crate::session::Session;
 use crate::session::login::Step;
 use crate::session::seam::CloseReason;
 use crate::tasks::task::Exec;
-use crate::transport::link::{Moving, Phase};
-use crate::transport::links::Connection;
+use crate::transport::link::Phase;
 use crate::transport::protocol::Protocol;
 use crate::unit::Unit;
 use std::net::SocketAddr;
@@ -177,42 +175,6 @@ impl Core {
                 self.pump(seat);
                 self.sweep_seat(seat);
             }
-        }
-    }
-}
-
-impl Fabric {
-    /// Takes a closing connection one step further: half-close when all is sent, then away when nothing is in flight.
-    pub fn sweep(&mut self, conn: ConnNo) {
-        // It may have been swept before.
-        let Some((connection, pool)) = self.links.of_with_pool(conn) else { return };
-        let Connection { link: Some(link), tx, .. } = connection else { return };
-        if let Some(moving) = link.moving.take_if(|_| !link.receiving && tx.is_idle()) {
-            let Some(link) = connection.link.take().required("the connection that was looked at") else { return };
-            let Moving { core, login, session, replaces } = *moving;
-            let (socket, peer, local, ticket) = (link.socket, link.peer, link.local, link.ticket);
-            let change = self.served.latest();
-            let handover = Handover { socket, peer, local, ticket, login, session, replaces, change };
-            self.links.gone.push(conn);
-            return self.neighbours.post(core, Message::Adopt(Box::new(handover)));
-        }
-        if !link.closing {
-            return;
-        }
-        if !link.receiving && !tx.is_sending() && (link.shut_ms.is_some() || tx.is_idle()) {
-            tx.abandon(pool);
-            tx.set_digests(false, false);
-            let takes_more = tx.takes_more();
-            connection.link = None;
-            if takes_more {
-                self.links.roomy.push(conn);
-            }
-            self.links.gone.push(conn);
-            return;
-        }
-        if tx.is_idle() && link.shut_ms.is_none() {
-            link.shut_ms = Some(self.now_ms);
-            link.socket.shut(libc::SHUT_WR);
         }
     }
 }

@@ -18,7 +18,6 @@ mod inquiry;
 mod insight;
 mod leave;
 mod loan;
-mod looking;
 mod owing;
 mod receive;
 mod relocate;

@@ -175,7 +175,7 @@ impl Core {
             if payload > 0 {
                 receive.framer.payload_received(loan.bytes(payload));
                 if receive.is_traced {
-                    core.note_data(conn, loan.bytes(payload));
+                    core.fabric.note_data(conn, loan.bytes(payload));
                 }
             }
             core.give_back(loan, receive.partial.as_mut(), payload);
@@ -253,7 +253,7 @@ impl Core {
         record::chunk(self.fabric.now_ms, conn, chunk);
         // A login that waited for the session that it replaces was answered between two chunks.
         self.take_framing(receive, conn);
-        self.note_whether_traced(receive, conn);
+        self.fabric.note_whether_traced(receive, conn);
         loop {
             let seat = self.fabric.seat_of(conn);
             if seat.is_none() && !self.fabric.is_logging_in(conn) {
@@ -304,7 +304,7 @@ impl Core {
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
                 if receive.is_traced {
-                    self.note_begin(conn, bhs, ahs);
+                    self.fabric.note_begin(conn, bhs, ahs);
                 }
                 receive.partial = self.begin(seat, ix, bhs, ahs, data_len);
                 if data_len >= LARGE_BYTES
@@ -316,7 +316,7 @@ impl Core {
             }
             Ok(Frame::Data(bytes)) => {
                 if receive.is_traced {
-                    self.note_data(conn, bytes);
+                    self.fabric.note_data(conn, bytes);
                 }
                 if let Some(partial) = &mut receive.partial {
                     self.data(seat, partial, bytes);
@@ -324,7 +324,7 @@ impl Core {
             }
             Ok(Frame::End { data_digest_ok }) => {
                 if receive.is_traced {
-                    self.note_end(conn, data_digest_ok);
+                    self.fabric.note_end(conn, data_digest_ok);
                 }
                 self.count_digest(data_digest_ok);
                 if let Some(partial) = receive.partial.take() {
@@ -346,7 +346,7 @@ impl Core {
             Ok(Frame::NeedMore) => return false,
             Ok(Frame::Whole { bhs, data, .. }) => {
                 record::pdu(bhs);
-                self.note_login(conn, bhs, data);
+                self.fabric.note_login(conn, bhs, data);
                 self.login_pdu(conn, bhs, data);
                 receive.left = receive.left.saturating_sub(1);
                 self.fabric.spend(bhs);
@@ -361,7 +361,7 @@ impl Core {
             Ok(Frame::Data(bytes)) => receive.login.extend_from_slice(bytes),
             Ok(Frame::End { .. }) => {
                 let data = std::mem::take(&mut receive.login);
-                self.note_login(conn, &receive.login_bhs, &data);
+                self.fabric.note_login(conn, &receive.login_bhs, &data);
                 self.login_pdu(conn, &receive.login_bhs, &data);
                 self.fabric.acting.took_time = true;
                 self.fabric.look_if_it_took_time();
@@ -372,7 +372,7 @@ impl Core {
             }
         }
         self.take_framing(receive, conn);
-        self.note_whether_traced(receive, conn);
+        self.fabric.note_whether_traced(receive, conn);
         true
     }
 

@@ -23,7 +23,7 @@ impl Core {
         self.executor.expire_owed(waiting, &mut self.fabric);
         self.executor.end_cancelled_copies();
         self.executor.outlive_copies();
-        self.end_unasked_looks();
+        self.fabric.end_unasked_looks();
         for conn in self.fabric.links.numbers() {
             if !self.fabric.links.is_watched(conn) {
                 continue;

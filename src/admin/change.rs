@@ -157,7 +157,7 @@ fn settings(words: &[String]) -> Settings {
         let Some((key, said)) = word.split_once('=') else { return (word.clone(), Setting::Flag(true)) };
         let option = OPTIONS.iter().find(|option| option.key == key);
         let setting = match (option.map(|option| &option.value), said) {
-            (_, "") => Setting::Default(None),
+            (_, "") => Setting::Default(Default::default()),
             (Some(Value::Flag(_)), "true" | "false") => Setting::Flag(said == "true"),
             (Some(Value::Number(..)), _) => number(said),
             (None, _) if LISTS.contains(&key) => Setting::List(said.split(',').map(element).collect()),

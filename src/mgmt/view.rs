@@ -3,7 +3,7 @@
 mod plan;
 mod said;
 
-pub use plan::{Account, Affected, Applied, Element, NewLun, Plan, Setting, Settings, Step};
+pub use plan::{Account, Affected, Applied, Element, NewLun, Null, Plan, Setting, Settings, Step};
 pub use said::{LogFilter, Lost, Said};
 
 use serde::{Deserialize, Serialize};

@@ -34,6 +34,19 @@ pub(super) struct How {
     pub(super) force: bool,
 }
 
+/// When a change is made
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is there for the description alone")]
+pub(super) struct When {
+    /// Only if the file still has the text that this entity tag (`ETag`) tells (RFC 9110 section 13.1.1)
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// `*`: a PUT makes only what is not there yet (RFC 9110 section 13.1.2)
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
 /// How a change is made, and when.
 #[derive(Debug)]
 pub(super) struct Terms {

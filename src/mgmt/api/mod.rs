@@ -4,6 +4,7 @@ mod asked;
 mod change;
 pub(super) mod counted;
 mod events;
+mod examples;
 mod log;
 mod named;
 mod resources;
@@ -62,13 +63,18 @@ fn paths() -> OpenApiRouter<Arc<Reach>> {
 
 /// The description of the interface, as JSON.
 pub fn document() -> String {
-    secured::secured(paths().into_openapi()).to_pretty_json().unwrap_or_default()
+    described(paths().into_openapi()).to_pretty_json().unwrap_or_default()
+}
+
+/// What the functions do not say of themselves is added.
+fn described(document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    examples::with_examples(secured::secured(document))
 }
 
 /// Serves the interface.
 pub(super) fn router(reach: Arc<Reach>) -> Router {
     let (router, document) = paths().split_for_parts();
-    let document = Arc::new(secured::secured(document));
+    let document = Arc::new(described(document));
     router
         .route("/openapi.json", axum::routing::get(move || async move { Json(document.as_ref().clone()) }))
         .fallback(|| async { Refused::new(StatusCode::NOT_FOUND, "there is nothing here: /openapi.json says what is") })

@@ -5,7 +5,7 @@ use super::super::Wanted;
 use super::super::problem::Refused;
 use super::super::view::{Account, Applied, NewLun, Settings};
 use super::asked::{Named, Reached, Sent, name_of};
-use super::change::{Answer, How, NotChanged, Terms, change, edit, quoted, said, shown};
+use super::change::{Answer, How, NotChanged, Terms, When, change, edit, quoted, said, shown};
 use super::named::ONLY;
 use crate::config::edit::{Act, Place};
 use axum::Json;
@@ -66,7 +66,7 @@ fn settings(body: Sent<Settings>) -> Result<Vec<crate::config::edit::Setting>, R
 }
 
 /// Has the configuration file read again, and serves what it says
-#[utoipa::path(post, path = "/v1/reload", tag = "server", params(How), responses(
+#[utoipa::path(post, path = "/v1/reload", tag = "server", params(How, When), responses(
     (status = OK, body = Applied, description = "It is served; or, if asked for, what it would be"),
     NotChanged
 ))]
@@ -86,7 +86,7 @@ async fn config_show(State(reach): Reached) -> Answer {
 }
 
 /// Gives the configuration file another text, and serves that. A secret that was not shown is as it was
-#[utoipa::path(put, path = "/v1/config", tag = "server", params(How),
+#[utoipa::path(put, path = "/v1/config", tag = "server", params(How, When),
     request_body(content = String, content_type = "application/toml"),
     responses((status = OK, body = Applied, description = "It is served, and in the file"), NotChanged))]
 async fn config_put(State(reach): Reached, terms: Terms, text: Result<String, StringRejection>) -> Answer {
@@ -95,7 +95,7 @@ async fn config_put(State(reach): Reached, terms: Terms, text: Result<String, St
 }
 
 /// Has a target with these settings and no others; its logical units and groups stay
-#[utoipa::path(put, path = "/v1/targets/{name}", tag = "targets", params(How, ("name" = String, Path, description = "Its iSCSI name")),
+#[utoipa::path(put, path = "/v1/targets/{name}", tag = "targets", params(How, When, ("name" = String, Path, description = "Its iSCSI name")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "It is served, and in the file"), NotChanged))]
 async fn target_put(State(reach): Reached, name: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -104,7 +104,7 @@ async fn target_put(State(reach): Reached, name: Named<String>, terms: Terms, bo
 
 /// Gives a target other settings; those that are not named stay
 #[utoipa::path(patch, path = "/v1/targets/{name}", tag = "targets",
-    params(How, ("name" = String, Path, description = "Its iSCSI name, what no other name has behind its last colon, or `-` for the only one")),
+    params(How, When, ("name" = String, Path, description = "Its iSCSI name, what no other name has behind its last colon, or `-` for the only one")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "They are served, and in the file"), NotChanged))]
 async fn target_set(State(reach): Reached, name: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -113,7 +113,7 @@ async fn target_set(State(reach): Reached, name: Named<String>, terms: Terms, bo
 
 /// Takes a target away, with its logical units and groups. What those have stays where it is
 #[utoipa::path(delete, path = "/v1/targets/{name}", tag = "targets",
-    params(How, ("name" = String, Path, description = "Its iSCSI name, what no other name has behind its last colon, or `-` for the only one")),
+    params(How, When, ("name" = String, Path, description = "Its iSCSI name, what no other name has behind its last colon, or `-` for the only one")),
     responses((status = OK, body = Applied, description = "It is served no more, and not in the file"), NotChanged))]
 async fn target_remove(State(reach): Reached, name: Named<String>, terms: Terms) -> Answer {
     edit(&reach, target_of(name)?, Act::Remove, terms).await
@@ -121,7 +121,7 @@ async fn target_remove(State(reach): Reached, name: Named<String>, terms: Terms)
 
 /// Adds a logical unit to a target, at the lowest free LUN if none is said, and writes that to the configuration file
 #[utoipa::path(post, path = "/v1/targets/{name}/luns", tag = "targets",
-    params(How, ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one")),
+    params(How, When, ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one")),
     request_body = NewLun,
     responses((status = OK, body = Applied, description = "It is served, and in the file"), NotChanged))]
 async fn lun_add(State(reach): Reached, name: Named<String>, terms: Terms, body: Sent<NewLun>) -> Answer {
@@ -134,6 +134,7 @@ async fn lun_add(State(reach): Reached, name: Named<String>, terms: Terms, body:
 #[utoipa::path(put, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("lun" = u16, Path, description = "The LUN")
     ),
@@ -147,6 +148,7 @@ async fn lun_put(State(reach): Reached, path: Named<(String, u16)>, terms: Terms
 #[utoipa::path(patch, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("lun" = u16, Path, description = "The LUN")
     ),
@@ -163,6 +165,7 @@ async fn lun_set(State(reach): Reached, path: Named<(String, u16)>, terms: Terms
 #[utoipa::path(delete, path = "/v1/targets/{name}/luns/{lun}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("lun" = u16, Path, description = "The LUN")
     ),
@@ -175,6 +178,7 @@ async fn lun_remove(State(reach): Reached, path: Named<(String, u16)>, terms: Te
 #[utoipa::path(put, path = "/v1/targets/{name}/groups/{group}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("group" = String, Path, description = "Its name")
     ),
@@ -188,6 +192,7 @@ async fn group_put(State(reach): Reached, path: Named<(String, String)>, terms: 
 #[utoipa::path(patch, path = "/v1/targets/{name}/groups/{group}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("group" = String, Path, description = "Its name, or its place from 1 on if it has none")
     ),
@@ -201,6 +206,7 @@ async fn group_set(State(reach): Reached, path: Named<(String, String)>, terms: 
 #[utoipa::path(delete, path = "/v1/targets/{name}/groups/{group}", tag = "targets",
     params(
         How,
+        When,
         ("name" = String, Path, description = "The iSCSI name of the target, what no other name has behind its last colon, or `-` for the only one"),
         ("group" = String, Path, description = "Its name, or its place from 1 on if it has none")
     ),
@@ -211,7 +217,7 @@ async fn group_remove(State(reach): Reached, path: Named<(String, String)>, term
 
 /// Has a portal with these settings and no others
 #[utoipa::path(put, path = "/v1/portals/{listen}", tag = "portals",
-    params(How, ("listen" = String, Path, description = "Its address and port")),
+    params(How, When, ("listen" = String, Path, description = "Its address and port")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "It is in the file, and served as far as that goes without a restart"), NotChanged))]
 async fn portal_put(State(reach): Reached, listen: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -220,7 +226,7 @@ async fn portal_put(State(reach): Reached, listen: Named<String>, terms: Terms, 
 
 /// Gives a portal other settings; those that are not named stay
 #[utoipa::path(patch, path = "/v1/portals/{listen}", tag = "portals",
-    params(How, ("listen" = String, Path, description = "Its address and port")),
+    params(How, When, ("listen" = String, Path, description = "Its address and port")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "They are in the file, and served as far as that goes without a restart"), NotChanged))]
 async fn portal_set(State(reach): Reached, listen: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -229,7 +235,7 @@ async fn portal_set(State(reach): Reached, listen: Named<String>, terms: Terms, 
 
 /// Takes a portal away
 #[utoipa::path(delete, path = "/v1/portals/{listen}", tag = "portals",
-    params(How, ("listen" = String, Path, description = "Its address and port")),
+    params(How, When, ("listen" = String, Path, description = "Its address and port")),
     responses((status = OK, body = Applied, description = "It is not in the file, and served no more as far as that goes without a restart"), NotChanged))]
 async fn portal_remove(State(reach): Reached, listen: Named<String>, terms: Terms) -> Answer {
     edit(&reach, Place::Portal(name_of(listen)?), Act::Remove, terms).await
@@ -254,7 +260,7 @@ async fn accounts_list(State(reach): Reached) -> Answer {
 
 /// Has an account with these settings and no others
 #[utoipa::path(put, path = "/v1/accounts/{user}", tag = "accounts",
-    params(How, ("user" = String, Path, description = "The user name")),
+    params(How, When, ("user" = String, Path, description = "The user name")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "It is served, and in the file"), NotChanged))]
 async fn account_put(State(reach): Reached, user: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -263,7 +269,7 @@ async fn account_put(State(reach): Reached, user: Named<String>, terms: Terms, b
 
 /// Gives an account other settings; those that are not named stay
 #[utoipa::path(patch, path = "/v1/accounts/{user}", tag = "accounts",
-    params(How, ("user" = String, Path, description = "The user name")),
+    params(How, When, ("user" = String, Path, description = "The user name")),
     request_body = Settings,
     responses((status = OK, body = Applied, description = "They are served, and in the file"), NotChanged))]
 async fn account_set(State(reach): Reached, user: Named<String>, terms: Terms, body: Sent<Settings>) -> Answer {
@@ -272,7 +278,7 @@ async fn account_set(State(reach): Reached, user: Named<String>, terms: Terms, b
 
 /// Takes an account away that nothing names any more
 #[utoipa::path(delete, path = "/v1/accounts/{user}", tag = "accounts",
-    params(How, ("user" = String, Path, description = "The user name")),
+    params(How, When, ("user" = String, Path, description = "The user name")),
     responses((status = OK, body = Applied, description = "It is not in the file"), NotChanged))]
 async fn account_remove(State(reach): Reached, user: Named<String>, terms: Terms) -> Answer {
     edit(&reach, Place::Account(name_of(user)?), Act::Remove, terms).await

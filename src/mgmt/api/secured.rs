@@ -1,9 +1,9 @@
 //! What holds for all paths over TCP, in the description of the interface: the token, and what is refused without one.
 
 use super::super::view::Problem;
+use super::examples::operations;
 use utoipa::ToSchema;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref};
@@ -39,11 +39,6 @@ pub(super) fn secured(mut document: OpenApi) -> OpenApi {
 fn problem(description: &str) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
     ResponseBuilder::new().description(description).content("application/problem+json", content).build()
-}
-
-fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = path;
-    [get, put, post, delete, options, head, patch, trace].into_iter().filter_map(Option::as_mut)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// What came of a change, or of reading the configuration again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -78,8 +80,21 @@ pub enum Setting {
     /// Several.
     List(Vec<Element>),
     /// The default.
-    Default(Option<()>),
+    Default(#[schema(inline)] Null),
 }
+
+/// JSON's null.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Null(());
+
+// That of `()` takes anything.
+impl PartialSchema for Null {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Null).build().into()
+    }
+}
+
+impl ToSchema for Null {}
 
 /// An element of a list.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -24,7 +24,7 @@ use ringsan::mgmt::socket::{self, Socket};
 use ringsan::mgmt::{Entrances, Voice};
 use ringsan::model::Snapshot;
 use ringsan::model::control::Scope;
-use ringsan::serve::{ConfigFile, Read, Reading, Reread, ServeError};
+use ringsan::serve::{ConfigFile, MissingLun, Read, Reading, Reread, ServeError};
 use ringsan::session::login::chap::{SECRET_OF_96_BITS, SECRET_OF_128_BITS, generate_secret};
 use std::fs::File;
 use std::io::{Read as _, Write};
@@ -273,18 +273,23 @@ fn serve_config(args: &ServeArgs, config: Config, out: &Spool, voice: Voice) -> 
     let control = control_socket(&config)?;
     let remote = Remote::open(&config.snapshot)?;
     let said = control_lines(&control, &remote, &config.snapshot);
-    let snapshot = config.snapshot.clone();
+    let mut snapshot = config.snapshot.clone();
     let again = args.clone();
     let (read, tag): (Box<Reread>, _) = (Box::new(move |reading| reread(&again, reading)), config.tag);
     let file = args.config.clone().map(|path| ConfigFile { path, tag, read });
     let control = Some((Entrances { socket: control.ok().flatten(), remote }, voice));
-    ringsan::serve::serve(config.snapshot, file, control, move |bound: &[SocketAddr]| {
+    ringsan::serve::serve(config.snapshot, file, control, move |bound: &[SocketAddr], missing: &[MissingLun]| {
         // Not before: a start that fails is one line.
         for line in &said {
             match line {
                 Ok(line) => tracing::info!("{line}"),
                 Err(line) => tracing::warn!("{line}"),
             }
+        }
+        // What is not served, the log says, and why.
+        for target in &mut snapshot.targets {
+            let is_missing = |number| missing.iter().any(|of| of.target == target.name && of.lun.number == number);
+            target.luns.retain(|lun| !is_missing(lun.number));
         }
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let (serves, commands) = (describe::serves(&snapshot), describe::commands(&snapshot, bound));

@@ -52,7 +52,7 @@ impl Server {
         };
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            ringsan::serve::serve(snapshot, None, None, move |bound| tell.send(bound[0]).expect("a test that waits"))
+            ringsan::serve::serve(snapshot, None, None, move |bound, _| tell.send(bound[0]).expect("a test that waits"))
         });
         let Ok(address) = told.recv() else { panic!("no server: {:?}", thread.join()) };
         Server { address, thread }

@@ -305,7 +305,7 @@ fn serve(snapshot: Snapshot, reread: impl FnMut() -> Result<Snapshot, Vec<String
         Ok(Read { snapshot, warnings: Vec::new(), tag: String::new() })
     };
     let file = ConfigFile { path: "unnamed".into(), tag: String::new(), read: Box::new(read) };
-    serve::serve(snapshot, Some(file), None, |_| spool.say(b"ready\n")).unwrap();
+    serve::serve(snapshot, Some(file), None, |_, _| spool.say(b"ready\n")).unwrap();
     spool.last_words("stopped\n", PATIENCE);
     // As the program does. The test library would set another panic hook first, and there is one at work.
     std::process::exit(0);

@@ -36,6 +36,7 @@ use crate::ring::Ring;
 use crate::state::KeeperThread;
 use crate::unit::Unit;
 use crate::world::World;
+pub use crate::world::missing::MissingLun;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use portals::Portals;
 use reload::Reloader;
@@ -59,7 +60,7 @@ const LOOK_AT_START: Duration = Duration::from_millis(50);
 const PROBE_ENTRIES: u32 = 8;
 
 /// Serves `snapshot` until SIGTERM or SIGINT, then takes leave of the initiators and flushes. `ready` is called once,
-/// with the addresses listened on, when every core accepts connections. On SIGHUP what `file` says is served from
+/// with the addresses listened on and what of `snapshot` is not served, when every core accepts connections. On SIGHUP what `file` says is served from
 /// then on; SIGUSR1 has the log say how many sessions and connections there are. The control plane is found at
 /// `control`, and also tells what is said.
 ///
@@ -69,7 +70,7 @@ pub fn serve(
     mut snapshot: Snapshot,
     file: Option<ConfigFile>,
     control: Option<(Entrances, Voice)>,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl FnOnce(&[SocketAddr], &[MissingLun]),
 ) -> Result<(), ServeError> {
     let cores = choose_cores(&snapshot.cores)?;
     // A ring is made here, where it is still known what failed: the executors make rings, too.
@@ -99,7 +100,8 @@ pub fn serve(
         reloader.world().doors.fit_descriptors();
         let orders = Control::start(reloader, file)?;
         let plane = control.and_then(|control| start_plane(control, &world, &mesh, &orders));
-        ready(&addresses);
+        let missing = world.lock().missing.lock().luns.clone();
+        ready(&addresses, &missing);
         // When a core ends by itself (its ring failed), what is sent to it is not read any more: the others are to end too.
         let waited = signals.wait(|wish| {
             for wish in wishes.drain(..).chain(wish) {

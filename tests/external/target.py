@@ -88,6 +88,8 @@ class Target:
         self.log = self.folder / "ringsan.log"
         self.port = free_port()
         self.process = None
+        # What it has said by when it was ready.
+        self.said = ""
         self.luns = list(luns)
         self.options = list(options)
         if for_guest:
@@ -121,6 +123,7 @@ class Target:
                     continue
                 self.process.wait(READY_SECONDS)
             raise TargetError(f"it did not become ready (exit {self.process.poll()}): {said!r} {self.log_tail()}")
+        self.said = said.decode()
         return self
 
     def alive(self):

@@ -69,7 +69,7 @@ fn server() -> SocketAddr {
             let folder = tempfile::tempdir().expect("a folder");
             let mut snapshot = config::from_text(&configuration(), Path::new("ringsan.toml")).expect("right").snapshot;
             snapshot.state = folder.path().to_owned();
-            let served = ringsan::serve::serve(snapshot, None, None, |at| tell.send(at[0]).expect("somebody waits"));
+            let served = ringsan::serve::serve(snapshot, None, None, |at, _| tell.send(at[0]).expect("somebody waits"));
             panic!("the server has ended: {served:?}");
         };
         std::thread::spawn(serve);

@@ -16,23 +16,53 @@ from over_tcp import FULL
 from plane import INITIATOR
 from target import IQN, ROOT, free_port
 
-PAGES = ("README.md", "docs/control.md")
+PAGES = ("README.md", "docs/control.md", "docs/architecture.md", "config/examples/cinder/README.md")
+PROGRAM = re.compile(r"(ringsan|curl|cargo|tests/|umask|export)\b")
 # What is not run, and why.
 NOT_RUN = {
     "cargo run --release -- serve": "builds; the first command of README.md is the embedded default, which is run below",
     "tests/run": "is what runs this",
     "ringsan trace --lun 3 -w - | tshark -r - -d tcp.port==3260,iscsi": "tshark: the stage `capture` reads such a file",
 }
+# Blocks that are no commands, by how they begin, and what they are.
+NO_COMMANDS = {
+    "[[account]]": "a part of a configuration: `schema.py`",
+    "[control]": "a part of a configuration: `over_tcp.py` serves such a one",
+    "04:12:09.123456 7:0 > SCSI Command": "lines of a trace, to be read: the stage `control` reads real ones",
+    "target = []": "a configuration: `schema.py`",
+    "target_helper = tgtadm": "a part of cinder.conf: tests/external/cinder",
+}
 # What goes on until it is ended.
 GOES_ON = ("ringsan serve", "ringsan trace --target", "ringsan trace --session", "curl -N", "ringsan events -f")
 SECONDS = 20
 
 
+def blocks(page):
+    """The indented blocks of a page, as lists of lines; those within a fence are drawings."""
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.M | re.S)
+    text = re.sub(r"\\\n\s+", "", text)
+    return [[line.strip() for line in block.splitlines() if line.strip()] for block in re.findall(r"(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+", text)]
+
+
 def commands(page):
-    """The commands in its indented blocks, without remarks: lines that begin with a program."""
-    text = re.sub(r"\\\n\s+", "", (ROOT / page).read_text())
-    lines = re.findall(r"^ {4}((?:ringsan|curl|cargo|tests/|umask|export) ?\S.*)$", text, re.M)
-    return [re.sub(r"\s+# .*", "", line) for line in lines]
+    """The commands in its blocks, without remarks."""
+    return [re.sub(r"\s+# .*", "", line) for block in blocks(page) if PROGRAM.match(block[0]) for line in block]
+
+
+def unknown():
+    """(what is no command and not said to be something else, what is said to be there and is not)"""
+    found = [block for page in PAGES for block in blocks(page)]
+    others = [block[0] for block in found if not PROGRAM.match(block[0]) and not block[0].startswith(tuple(NO_COMMANDS))]
+    others += [line for block in found if PROGRAM.match(block[0]) for line in block if not PROGRAM.match(line)]
+    return others, [begin for begin in NO_COMMANDS if not any(block[0].startswith(begin) for block in found)]
+
+
+def program_in(folder):
+    """Puts a `ringsan` into its folder `bin`."""
+    command = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
+    (folder / "bin").mkdir()
+    (folder / "bin" / "ringsan").write_text(f"#!/bin/sh\nexec {shlex.join(command)} \"$@\"\n")
+    (folder / "bin" / "ringsan").chmod(0o755)
 
 
 class Scratch:
@@ -40,10 +70,7 @@ class Scratch:
 
     def __init__(self, folder, served, tsih):
         self.folder = Path(folder)
-        command = shlex.split(os.environ.get("RINGSAN", "")) or [str(ROOT / "target" / "release" / "ringsan")]
-        (self.folder / "bin").mkdir()
-        (self.folder / "bin" / "ringsan").write_text(f"#!/bin/sh\nexec {shlex.join(command)} \"$@\"\n")
-        (self.folder / "bin" / "ringsan").chmod(0o755)
+        program_in(self.folder)
         (self.folder / "config").symlink_to(ROOT / "config")
         (self.folder / "nvme0n1").write_bytes(bytes(1 << 20))
         (self.folder / "control.crt").write_text(served.certificate.read_text())
@@ -98,6 +125,8 @@ def check(served, checks):
     found = [(page, line) for page in PAGES for line in commands(page)]
     gone = set(NOT_RUN) - {line for _, line in found}
     checks.check("what is not run is in the pages", not gone and len(found) >= 15, f"{gone} {len(found)}")
+    others, missing = unknown()
+    checks.check("each block is one of commands, or said to be something else", not others and not missing, f"{others} {missing}")
     session = Session(("127.0.0.1", served.port), IQN, initiator=INITIATOR)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(session):
         scratch = Scratch(folder, served, served.get("/v1/sessions")["sessions"][0]["tsih"])

@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -46,9 +47,8 @@ WRONG = [
 def blocks(page):
     """The blocks of TOML in a page that are whole configurations."""
     found = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)
-    found += ["".join(re.sub(r"^ {4}", "", line, flags=re.M) for line in block) for block in
-              (match.group(0).splitlines(True) for match in re.finditer(r"(?:^ {4}.*\n|^\n)+", page.read_text(), re.M))]
-    return [text for text in found if re.search(r"^\[\[target\]\]", text, re.M)]
+    found += [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n|^\n)+", page.read_text(), re.M)]
+    return [text for text in found if re.search(r"^(\[\[target\]\]|target = \[\])", text, re.M)]
 
 
 def faults(validator, text):
@@ -68,8 +68,8 @@ def check(served, checks):
         checks.check(f"{path.name} is as it says", not found, str(found))
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "config/examples").glob("*/README.md"))]
     wholes = [(page.name, text) for page in pages for text in blocks(page)]
-    found = {name: faults(validator, text) for name, text in wholes}
-    checks.check("so are the files in the pages", wholes and not any(found.values()), str(found))
+    found = [(name, told) for name, text in wholes if (told := faults(validator, text))]
+    checks.check("so are the files in the pages", len(wholes) >= 2 and not found, f"of {len(wholes)}: {found}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ringsan.toml"
 

@@ -92,6 +92,7 @@ const TABLE: &[Outside] = &[
         ],
         files: &[
             ("admin/hint.rs", "looks for sockets of servers"),
+            ("admin/top/mod.rs", "hears the keys of a terminal"),
             ("admin/change.rs", "reads a configuration that is to be served"),
             ("admin/trace.rs", "writes a capture"),
             ("backend/create.rs", "makes files"),

@@ -1,8 +1,8 @@
 //! `ringsan top`: what a running server does, each second, on the terminal; once and as a table where there is none.
 //!
 //! `rates` makes differences of what the server tells, `rows` makes texts of them, `state` is what is looked at, without
-//! clock, terminal and server, and `draw` draws it. The terminal is left as it was found at any end but kill -9: by
-//! a key, by a signal, by an error, and by a panic (ratatui's hook, for the release build unwinds nothing).
+//! clock, terminal and server, and `draw` draws it. The terminal is left as it was found at any end but kill -9, and SIGHUP, which says
+//! that it is gone: by a key, by a signal, by an error, and by a panic (ratatui's hook, for the release build unwinds nothing).
 
 mod draw;
 mod feed;
@@ -20,16 +20,20 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use rates::Rates;
 use ringsan::mgmt::client::ClientError;
 use rows::Pane;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use state::{Key, Top, Wish};
+use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long a key is waited for before it is looked what else there is.
-const KEY: Duration = Duration::from_millis(100);
+const KEY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Why it ended.
 #[derive(Debug, Error)]
@@ -55,12 +59,13 @@ pub fn run(args: &TopArgs) -> Result<String, TopError> {
     // Said as an error as long as the terminal is as it was.
     top.take(feed::sample(&client, epoch)?);
     let over = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+    // Not SIGHUP: crossterm reads on and on where a terminal was, and this would never see it.
+    for signal in [SIGTERM, SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::clone(&over))?;
     }
     let feed = Feed::start(client, epoch)?;
     let mut screen = Screen(ratatui::try_init().inspect_err(|_| leave())?);
-    watch(&mut screen.0, &mut top, &feed, &over)?;
+    watch(&mut screen.0, &mut top, (&feed, &keyboard()?), &over)?;
     Ok(String::new())
 }
 
@@ -79,8 +84,30 @@ fn leave() {
     let _ = ratatui::try_restore();
 }
 
-/// Shows it until a key or a signal ends it.
-fn watch(terminal: &mut DefaultTerminal, top: &mut Top, feed: &Feed, over: &AtomicBool) -> io::Result<()> {
+/// Where keys come from, which is where crossterm has them from.
+fn keyboard() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
+}
+
+/// Waits for a key, for not too long. False: the terminal is gone.
+fn wait_for_key(keyboard: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(keyboard, PollFlags::IN)];
+    match poll(&mut polled, Some(&KEY)) {
+        // Another size, or the end.
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(polled.iter().all(|of| !of.revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)))
+}
+
+/// Shows it until a key or a signal ends it, or its terminal goes.
+fn watch(
+    terminal: &mut DefaultTerminal,
+    top: &mut Top,
+    (feed, keyboard): (&Feed, &OwnedFd),
+    over: &AtomicBool,
+) -> io::Result<()> {
     while !over.load(Ordering::Relaxed) {
         loop {
             match feed.next() {
@@ -93,7 +120,10 @@ fn watch(terminal: &mut DefaultTerminal, top: &mut Top, feed: &Feed, over: &Atom
             }
         }
         terminal.draw(|frame| draw::draw(frame, top))?;
-        if !event::poll(KEY)? {
+        if !wait_for_key(keyboard)? {
+            return Ok(());
+        }
+        if !event::poll(Duration::ZERO)? {
             continue;
         }
         // Whoever has a key held down does not have each one drawn.

@@ -41,7 +41,7 @@ fn yes() -> bool {
         ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was had: what came after it is wanted")
     ),
     responses(
-        (status = OK, body = Said, content_type = "text/event-stream", description = "Events: `id` is a number that goes up, `event` the kind, `data` this as JSON; of the kind `lost` are those that say how many a reader was too late for"),
+        (status = OK, body = String, content_type = "text/event-stream", description = "Events: `id` is a number that goes up, `event` the kind, `data` a `Said` as JSON; of the kind `lost` are those that say how many a reader was too late for (`Lost`)"),
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json", description = "`follow` is neither true nor false"),
         (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json", description = "There are as many readers as may be")
     ))]

@@ -13,7 +13,7 @@ mod shown;
 mod traced;
 
 use super::problem::Refused;
-use super::view::{Core, Portal, Problem, Session, Sessions, Status, Target, Version};
+use super::view::{Core, Lost, Portal, Problem, Said, Session, Sessions, Status, Target, Version};
 use super::{Reach, metrics};
 use crate::limits::CONTROL_BODY_BYTES;
 use crate::wire::Tsih;
@@ -40,6 +40,7 @@ pub const VERSION: &str = "v1";
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
+    components(schemas(Lost, Said)),
 )]
 struct Document;
 

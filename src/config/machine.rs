@@ -212,11 +212,11 @@ pub fn create_directories(snapshot: &Snapshot) -> Result<Vec<PathBuf>, String> {
             created.push(directory.to_owned());
         }
         // Its name is to last as long as what will be in it; who made it may have been killed before that was so.
-        let synced = match File::open(directory_of(directory)) {
-            Err(e) if !is_new && e.kind() == ErrorKind::PermissionDenied => Ok(()),
-            parent => parent.and_then(|parent| parent.sync_all()),
-        };
-        synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?;
+        match File::open(directory_of(directory)).and_then(|parent| parent.sync_all()) {
+            // Nobody made it who cannot look there, nor where nothing is ever written.
+            Err(e) if !is_new && matches!(e.raw_os_error(), Some(libc::EACCES | libc::EINVAL | libc::EROFS)) => {}
+            synced => synced.map_err(|e| format!("{}: its name may not last: {}", directory.display(), reason(&e)))?,
+        }
     }
     Ok(created)
 }

@@ -49,10 +49,11 @@ impl Directory {
     /// Makes the name of the directory at `path`, which is there, last: whoever made it need not have done that. The control
     /// plane has its socket here, too, and a process may have been killed before it could. Blocking.
     pub(super) fn keep_name(path: &Path) -> io::Result<()> {
-        match parent_of(path) {
-            // One who cannot look there has not made it.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            parent => parent?.sync_all(),
+        match parent_of(path).and_then(|parent| parent.sync_all()) {
+            // One who cannot look there has not made it; nor has anybody where nothing is ever written, as in the image that an
+            // appliance mounts its disks in.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EINVAL | libc::EROFS)) => Ok(()),
+            kept => kept,
         }
     }
 

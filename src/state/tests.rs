@@ -584,3 +584,13 @@ proptest! {
         let _ = format::decode(text.as_bytes(), &identity);
     }
 }
+
+/// The image that a machine is started from has the directories that disks are mounted at, and cannot be made durable.
+#[test]
+fn a_directory_where_nothing_is_ever_written_is_there_to_stay() {
+    let sync = |path: &str| fs::File::open(path).and_then(|directory| directory.sync_all());
+    assert_eq!(sync("/proc").unwrap_err().raw_os_error(), Some(libc::EINVAL), "as such an image");
+    assert!(Directory::keep_name(Path::new("/proc/self")).is_ok());
+    assert!(Directory::keep_name(tempfile::tempdir().unwrap().path()).is_ok());
+    assert!(Directory::keep_name(Path::new("/none/there")).is_err());
+}
